@@ -1,0 +1,174 @@
+// Package lock provides locks between processes on files of their own.
+//
+// A lock file is made once and then never deleted or replaced: a rename would give
+// the next process another inode, and both would hold "the" lock. While it is
+// locked, the file tells who holds it. The kernel releases a lock when its process
+// ends, however it ends, so there are no stale locks.
+//
+// Locks are not inherited: files are opened close-on-exec. They exclude each other
+// within one process too. Over NFS they are as good as the server's flock(2).
+package lock
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// retryDelay is how often a blocked Acquire looks again.
+const retryDelay = 10 * time.Millisecond
+
+// infoOffset is where the holder's description begins. Locks on Windows are
+// mandatory and cover the first byte, which nobody else could read.
+const infoOffset = 1
+
+// ErrHeld is what a [HeldError] matches with errors.Is.
+var ErrHeld = errors.New("lock is held")
+
+// A Holder describes the process that holds a lock.
+type Holder struct {
+	PID     int       `json:"pid"`
+	Command string    `json:"command"`
+	Since   time.Time `json:"since"`
+}
+
+// String describes the holder for an error message.
+func (h Holder) String() string {
+	if h.PID == 0 {
+		return "another process"
+	}
+	return fmt.Sprintf("pid %d (%s) since %s", h.PID, h.Command, h.Since.Local().Format(time.DateTime))
+}
+
+// HeldError says that a lock is held by someone else. It matches [ErrHeld] and the
+// error that ended the wait, if there was one.
+type HeldError struct {
+	Path   string
+	Holder Holder // zero where the holder has not described itself (yet)
+	Err    error  // the context's error
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("%s is locked by %s", e.Path, e.Holder)
+}
+
+func (e *HeldError) Unwrap() []error { return []error{ErrHeld, e.Err} }
+
+// glance is how long TryAcquire tries: whoever asks [Held] has the lock for an
+// instant, which must not look like a holder.
+const glance = 50 * time.Millisecond
+
+// TryAcquire takes the lock at path without waiting for a holder and returns the
+// function that releases it, to be called once. A lock held by someone else is a
+// *[HeldError]. The file and its directory are made where they are missing (0600,
+// 0700).
+func TryAcquire(path string) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), glance)
+	defer cancel()
+	return Acquire(ctx, path)
+}
+
+// Acquire takes the lock at path as [TryAcquire] does, but waits for it until ctx
+// ends; then the error is a *[HeldError] that wraps the context's.
+func Acquire(ctx context.Context, path string) (release func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	// A fresh value each time: one shared flock.Flock may be locked twice.
+	f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
+	ok, err := f.TryLockContext(ctx, retryDelay)
+	if !ok {
+		_ = f.Close()
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			holder, _ := ReadHolder(path)
+			return nil, &HeldError{Path: path, Holder: holder, Err: err}
+		}
+		return nil, fmt.Errorf("lock %q: %w", path, err)
+	}
+	describe(path, &Holder{PID: os.Getpid(), Command: command(), Since: time.Now().UTC().Truncate(time.Second)})
+	return func() {
+		describe(path, nil)
+		_ = f.Close()
+	}, nil
+}
+
+// describe writes the holder into the lock file, or removes it. Failing to (a full
+// disk) does not weaken the lock, only the message of who waits for it.
+func describe(path string, h *Holder) {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	if h == nil {
+		_ = file.Truncate(0)
+		return
+	}
+	data, err := json.Marshal(h)
+	if err != nil {
+		return
+	}
+	if n, err := file.WriteAt(append(data, '\n'), infoOffset); err == nil {
+		_ = file.Truncate(infoOffset + int64(n))
+	}
+}
+
+// ReadHolder returns who holds the lock at path, as that process described itself.
+// The zero Holder and no error mean that it is free or has not said so yet; it
+// takes [Held] to know.
+func ReadHolder(path string) (Holder, error) {
+	file, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return Holder{}, nil
+	}
+	if err != nil {
+		return Holder{}, fmt.Errorf("lock: %w", err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.NewSectionReader(file, infoOffset, 4096))
+	if err != nil {
+		return Holder{}, fmt.Errorf("lock %q: %w", path, err)
+	}
+	var h Holder
+	if json.Unmarshal(data, &h) != nil {
+		return Holder{}, nil // being written just now
+	}
+	return h, nil
+}
+
+// Held tells whether somebody, this process included, holds the lock at path. It
+// makes no file. The answer may be old when it arrives: use it to inform, not to
+// exclude.
+func Held(path string) (bool, error) {
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("lock: %w", err)
+	}
+	// A shared lock, so that two who ask do not see each other.
+	f := flock.New(path, flock.SetFlag(os.O_RDWR))
+	ok, err := f.TryRLock()
+	_ = f.Close()
+	if err != nil {
+		return false, fmt.Errorf("lock %q: %w", path, err)
+	}
+	return !ok, nil
+}
+
+// command is how this process was started, short enough for one line.
+func command() string {
+	const limit = 3
+	args := os.Args[:min(len(os.Args), limit)]
+	line := filepath.Base(args[0])
+	for _, a := range args[1:] {
+		line += " " + a
+	}
+	return line
+}
