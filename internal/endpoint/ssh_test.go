@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,7 +26,9 @@ func ping(t *testing.T, host string, timeout time.Duration) (Pong, error) {
 	defer cancel()
 	start := time.Now()
 	pong, err := Endpoint{Host: host}.Ping(ctx)
-	if over := time.Since(start) - timeout; over > slack {
+	over := time.Since(start) - timeout
+	t.Logf("Ping(%s) returned %s after its deadline", host, over)
+	if over > slack {
 		t.Errorf("Ping took %s longer than its deadline", over)
 	}
 	return pong, err
@@ -43,6 +46,27 @@ func TestSSHPing(t *testing.T) {
 	if left := enginetest.Processes(t, s.Client); len(left) > 0 {
 		t.Errorf("processes are left when Ping returns:\n%s", strings.Join(left, "\n"))
 	}
+}
+
+// The same with the docker CLI on the other side.
+func TestSSHRealDocker(t *testing.T) {
+	docker, err := exec.LookPath("docker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := enginetest.Unix(t, enginetest.Handler())
+	s := enginetest.StartSSHD(t, socket, "")
+	for _, tc := range []struct{ name, script, host string }{
+		{"socket in the URL", `exec ` + docker + ` "$@"`, s.URL + socket},
+		{"DOCKER_HOST there", `DOCKER_HOST=unix://` + socket + ` exec ` + docker + ` "$@"`, s.URL},
+	} {
+		enginetest.Script(t, s.Remote+"/docker", tc.script)
+		pong, err := ping(t, tc.host, 20*time.Second)
+		if err != nil || pong.ServerVersion != enginetest.ServerVersion {
+			t.Errorf("%s: Ping = %+v, %v\n%s", tc.name, pong, err, s.Log)
+		}
+	}
+	enginetest.NoProcess(t, s.Client)
 }
 
 // A client over ssh lives long: the events stream must outlast the context of the
