@@ -211,12 +211,15 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// The environment's proxy is for tcp, as it is for docker, and not for sockets.
-func TestProxyIsNotForSockets(t *testing.T) {
-	t.Setenv("HTTP_PROXY", "http://"+enginetest.ClosedPort(t, "127.0.0.1"))
-	e := Endpoint{Host: "unix://" + enginetest.Unix(t, enginetest.Handler())}
-	if _, err := e.Ping(t.Context()); err != nil {
-		t.Errorf("Ping: %v", err)
+// The environment's proxy is for tcp, as it is for docker, and for nothing else.
+func TestProxyIsForTCP(t *testing.T) {
+	for host, want := range map[string]bool{
+		"tcp://h:1": true, "http://h:1": true, "unix:///s": false, "ssh://h": false,
+	} {
+		tr, _, err := Endpoint{Host: host}.transport()
+		if err != nil || (tr.Proxy != nil) != want {
+			t.Errorf("%s: proxy %v (%v), want %v", host, tr.Proxy != nil, err, want)
+		}
 	}
 }
 
