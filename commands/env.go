@@ -72,10 +72,10 @@ func engineEnv(i *engine.Instance) (map[string]string, error) {
 		return nil, err
 	}
 	set := map[string]string{"DOCKER_HOST": ep.Host}
-	if !ep.UsesTLS() {
+	if ep.TLS == nil && !ep.SkipTLSVerify {
 		return set, nil
 	}
-	dir, err := certPath(i, ep)
+	dir, err := certPath(i)
 	if err != nil {
 		return nil, err
 	}
@@ -91,10 +91,10 @@ func engineEnv(i *engine.Instance) (map[string]string, error) {
 // certPath returns the directory in which docker finds the TLS material of the
 // instance's engine. Docker wants certain names there; Docker's own context store
 // uses them too.
-func certPath(i *engine.Instance, ep endpoint.Endpoint) (string, error) {
+func certPath(i *engine.Instance) (string, error) {
 	s := i.Settings
 	if s.FromContext != "" {
-		return endpoint.TLSDir(i.DockerConfig, s.FromContext), nil
+		return filepath.Join(endpoint.OpenStore(i.DockerConfig).GetStorageInfo(s.FromContext).TLSPath, "docker"), nil
 	}
 	dir := ""
 	for name, path := range map[string]string{"ca.pem": s.TLSCACert, "cert.pem": s.TLSCert, "key.pem": s.TLSKey} {

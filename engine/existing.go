@@ -2,10 +2,7 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"time"
-
-	"github.com/docker/cli/cli/context/store"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
@@ -31,9 +28,9 @@ func (d existing) Cleanup(context.Context) error { return nil }
 func (d existing) Endpoint() (endpoint.Endpoint, error) {
 	s := d.inst.Settings
 	if s.FromContext == "" {
-		return endpoint.FromURL(s.Host, endpoint.TLSOptions{CACert: s.TLSCACert, Cert: s.TLSCert, Key: s.TLSKey, Verify: s.TLSVerify})
+		return endpoint.FromURL(s.Host, s.tlsOptions())
 	}
-	return endpoint.FromContext(d.inst.DockerConfig, s.FromContext)
+	return endpoint.FromContext(endpoint.OpenStore(d.inst.DockerConfig), s.FromContext)
 }
 
 // connected is somebody else's engine.

@@ -124,9 +124,6 @@ func (s Settings) Resolved() (Settings, error) {
 		}
 		s.Driver = driver
 	}
-	if err := s.checkDriverSettings(); err != nil {
-		return s, err
-	}
 	for _, p := range []*string{&s.TLSCACert, &s.TLSCert, &s.TLSKey, &s.DaemonConfig} {
 		if *p == "" {
 			continue
@@ -137,7 +134,7 @@ func (s Settings) Resolved() (Settings, error) {
 		}
 		*p = abs
 	}
-	return s, nil
+	return s, s.checkDriverSettings()
 }
 
 // chooseDriver is what "auto" means here.
@@ -174,7 +171,8 @@ func (s Settings) checkDriverSettings() error {
 			return failure.Refuse("driver %q runs no engine: it takes no daemon-config and no engine arguments", s.Driver)
 		}
 		if s.Host != "" {
-			return endpoint.CheckHost(s.Host)
+			_, err := endpoint.FromURL(s.Host, s.tlsOptions())
+			return err
 		}
 	default:
 		if s.Host != "" || s.FromContext != "" || s.hasTLS() {
@@ -185,7 +183,15 @@ func (s Settings) checkDriverSettings() error {
 	return nil
 }
 
-func (s Settings) hasTLS() bool {
-	return s.TLSCACert != "" || s.TLSCert != "" || s.TLSKey != "" || s.TLSVerify != nil
+func (s Settings) hasTLS() bool { return s.tlsOptions() != endpoint.TLSOptions{} }
+
+func (s Settings) tlsOptions() endpoint.TLSOptions {
+	return endpoint.TLSOptions{
+		Enabled:    s.TLSVerify != nil,
+		SkipVerify: s.TLSVerify != nil && !*s.TLSVerify,
+		CAFile:     s.TLSCACert,
+		CertFile:   s.TLSCert,
+		KeyFile:    s.TLSKey,
+	}
 }
 
