@@ -78,25 +78,43 @@ func TryAcquire(path string) (release func(), err error) {
 // Acquire takes the lock at path as [TryAcquire] does, but waits for it until ctx
 // ends; then the error is a *[HeldError] that wraps the context's.
 func Acquire(ctx context.Context, path string) (release func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("lock: %w", err)
-	}
-	// A fresh value each time: one shared flock.Flock may be locked twice.
-	f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
-	ok, err := f.TryLockContext(ctx, retryDelay)
-	if !ok {
-		_ = f.Close()
-		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-			holder, _ := ReadHolder(path)
-			return nil, &HeldError{Path: path, Holder: holder, Err: err}
-		}
-		return nil, fmt.Errorf("lock %q: %w", path, err)
+	f, err := take(ctx, path, (*flock.Flock).TryLockContext)
+	if err != nil {
+		return nil, err
 	}
 	describe(path, &Holder{PID: os.Getpid(), Command: command(), Since: time.Now().UTC().Truncate(time.Second)})
 	return func() {
 		describe(path, nil)
 		_ = f.Close()
 	}, nil
+}
+
+// AcquireShared takes the lock at path together with all others who share it, and
+// otherwise as [Acquire] does. Who shares a lock is not described.
+func AcquireShared(ctx context.Context, path string) (release func(), err error) {
+	f, err := take(ctx, path, (*flock.Flock).TryRLockContext)
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+func take(ctx context.Context, path string, try func(*flock.Flock, context.Context, time.Duration) (bool, error)) (*flock.Flock, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	// A fresh value each time: one shared flock.Flock may be locked twice.
+	f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
+	ok, err := try(f, ctx, retryDelay)
+	if ok {
+		return f, nil
+	}
+	_ = f.Close()
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		holder, _ := ReadHolder(path)
+		return nil, &HeldError{Path: path, Holder: holder, Err: err}
+	}
+	return nil, fmt.Errorf("lock %q: %w", path, err)
 }
 
 // describe writes the holder into the lock file, or removes it. Failing to (a full

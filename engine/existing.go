@@ -1,0 +1,44 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+)
+
+// existing adopts an engine that somebody else runs: start connects, stop
+// disconnects, and the engine is left alone.
+type existing struct{ inst *Instance }
+
+// Check implements [Driver]. Whether the engine answers is found out by connecting.
+func (d existing) Check(context.Context) error {
+	_, err := d.Endpoint()
+	return err
+}
+
+// Start implements [Driver].
+func (d existing) Start(context.Context) (Running, error) { return connected{}, nil }
+
+// Cleanup implements [Driver].
+func (d existing) Cleanup(context.Context) error { return nil }
+
+// Endpoint implements [Driver]. A context is read anew each time: it is the user's
+// and may be changed.
+func (d existing) Endpoint() (endpoint.Endpoint, error) {
+	s := d.inst.Settings
+	if s.FromContext == "" {
+		return endpoint.FromURL(s.Host, s.tlsOptions())
+	}
+	return endpoint.FromContext(endpoint.OpenStore(d.inst.DockerConfig), s.FromContext)
+}
+
+// connected is somebody else's engine.
+type connected struct{}
+
+func (connected) Adopted() bool              { return true }
+func (connected) PID() int                   { return 0 }
+func (connected) StartedAt() time.Time       { return time.Time{} }
+func (connected) Exited() <-chan struct{}    { return nil }
+func (connected) LastError() string          { return "" }
+func (connected) Stop(context.Context) error { return nil }
