@@ -100,7 +100,7 @@ type Report struct {
 func (c *Config) Probe(ctx context.Context, names ...string) []Report {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
-	effective, _, effectiveErr := c.Effective()
+	effective, _, _ := c.Effective() // by which docker would go, even with a warning
 	var damaged []Report
 	if len(names) == 0 {
 		names, damaged = c.everyName(effective)
@@ -138,7 +138,7 @@ collect:
 	}
 	reports = append(reports, damaged...)
 	for i := range reports {
-		reports[i].Current = effectiveErr == nil && reports[i].Name == effective
+		reports[i].Current = effective != "" && reports[i].Name == effective
 	}
 	return reports
 }
