@@ -48,6 +48,7 @@ func (f *fixture) wantOutcome(out Outcome, reason string, changed bool) {
 }
 
 func TestPromote(t *testing.T) {
+	t.Parallel()
 	const noChange = "" // stands for: as before
 	for _, tc := range []struct {
 		name    string
@@ -226,6 +227,7 @@ func TestUserChoosesDuringProbe(t *testing.T) {
 }
 
 func TestDemote(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name       string
 		previous   string
@@ -305,6 +307,7 @@ func TestUserChoseOurs(t *testing.T) {
 
 // One of us follows another: what was before the first is what is put back.
 func TestPromoteChain(t *testing.T) {
+	t.Parallel()
 	f := setup(t)
 	f.healthyContext("good")
 	f.own(rd)
@@ -368,6 +371,7 @@ func TestLateWriter(t *testing.T) {
 }
 
 func TestMend(t *testing.T) {
+	t.Parallel()
 	gone := func(Owner) bool { return true }
 	up := func(Owner) bool { return false }
 	f := setup(t)
@@ -429,6 +433,7 @@ func TestMendLooksAgain(t *testing.T) {
 // Killed anywhere, the next command mends it: the current context exists, and is what
 // it would be without the kill.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	gone := func(Owner) bool { return true }
 	for _, point := range []string{"record:written", "record:renamed", "promote:recorded", "promote:changed"} {
 		t.Run("promote/"+point, func(t *testing.T) {
@@ -514,6 +519,7 @@ func (f *fixture) wantNoLitter() {
 // The worst bug of this field: a probe that ends after the stop writes the dead context
 // back. However they meet, what is current exists.
 func TestStopDuringSlowProbe(t *testing.T) {
+	t.Parallel()
 	f := setup(t)
 	f.healthyContext("good")
 	e := endpoint.Endpoint{Host: "unix://" + enginetest.Unix(t, enginetest.Handler())}
@@ -550,6 +556,7 @@ func TestStopDuringSlowProbe(t *testing.T) {
 // docker context use in a loop beside promotions and demotions: whenever both rest,
 // the current context exists.
 func TestRaceWithDockerContextUse(t *testing.T) {
+	t.Parallel()
 	f := setup(t)
 	f.healthyContext("good")
 	f.own(rd)
