@@ -4,6 +4,7 @@ package dockerd
 
 import (
 	"context"
+	"time"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
@@ -29,6 +30,9 @@ func Adopt(context.Context, Config) (*Engine, error) { return nil, ErrNotRunning
 // Cleanup has nothing to do on this system.
 func Cleanup(context.Context, Config) error { return nil }
 
+// Alive finds no engine on this system.
+func Alive(Config) bool { return false }
+
 // An Engine does not exist on this system.
 type Engine struct{}
 
@@ -37,3 +41,6 @@ func (*Engine) Exited() <-chan struct{}    { return nil }
 func (*Engine) LastError() string          { return "" }
 func (*Engine) Stop(context.Context) error { return nil }
 func (*Engine) Release()                   {}
+
+// StartedAt does not exist.
+func (*Engine) StartedAt() time.Time { return time.Time{} }

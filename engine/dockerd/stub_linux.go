@@ -2,6 +2,7 @@ package dockerd
 
 import (
 	"context"
+	"time"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
@@ -27,6 +28,9 @@ func Adopt(context.Context, Config) (*Engine, error) { return nil, ErrNotRunning
 // Cleanup has nothing to do on this system.
 func Cleanup(context.Context, Config) error { return nil }
 
+// Alive finds no engine on this system.
+func Alive(Config) bool { return false }
+
 // An Engine does not exist on this system.
 type Engine struct{}
 
@@ -35,3 +39,6 @@ func (*Engine) Exited() <-chan struct{}    { return nil }
 func (*Engine) LastError() string          { return "" }
 func (*Engine) Stop(context.Context) error { return nil }
 func (*Engine) Release()                   {}
+
+// StartedAt does not exist.
+func (*Engine) StartedAt() time.Time { return time.Time{} }
