@@ -137,7 +137,7 @@ func newPass(s *Source) *pass {
 // (errRenew). Every goroutine it started has ended when it returns.
 func (p *pass) run(ctx context.Context) error {
 	s := p.src
-	if s.sync.Status != state.True {
+	if s.sync.Status == "" {
 		s.setSync(state.False, state.ReasonSyncing, "")
 		if err := s.deliver(ctx); err != nil {
 			return err
@@ -160,6 +160,11 @@ func (p *pass) run(ctx context.Context) error {
 	ended, err := p.open(ctx, clock, offset, margin)
 	if err != nil {
 		return err
+	}
+	// Not before: while the engine can't be reached, the mirror stays Disconnected
+	// and every attempt does not make two writes.
+	if s.sync.Status != state.True {
+		s.setSync(state.False, state.ReasonSyncing, "")
 	}
 	s.sync.Connected = true
 	s.out.Engine = &engine
