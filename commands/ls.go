@@ -21,11 +21,12 @@ type instanceRow struct {
 	Error   string `json:"error,omitempty"`
 }
 
-// FullHeader implements docker's formatter.SubContext.
+// FullHeader implements docker's formatter.SubContext. As in docker's list of
+// contexts, Current has no header: it marks a name.
 func (instanceRow) FullHeader() any {
 	return map[string]string{
 		"Name": "NAME", "Driver": "DRIVER", "Engine": "ENGINE", "Status": "STATUS", "Context": "CONTEXT",
-		"Current": "CURRENT", "Host": "HOST", "Version": "VERSION", "Error": "ERROR",
+		"Host": "HOST", "Version": "VERSION", "Error": "ERROR",
 	}
 }
 

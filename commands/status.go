@@ -107,7 +107,11 @@ func statusOf(ctx context.Context, i *engine.Instance) instanceStatus {
 		if o.Live {
 			s.Supervisor.Version = st.Supervisor.Version
 			s.Mirror.Connected = st.Mirror.Connected
-			s.Conditions = st.Conditions
+			for _, typ := range conditionTypes {
+				if c, ok := st.Condition(typ); ok {
+					s.Conditions = append(s.Conditions, c)
+				}
+			}
 			s.Engine = engineFact{PID: st.Engine.PID, StartedAt: st.Engine.StartedAt, Version: st.Engine.Version}
 		}
 	} else if o.StateErr != nil {
