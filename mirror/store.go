@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -372,6 +374,47 @@ func (s *Store) Clear() {
 func (s *Store) Has(kind state.Kind, key string) bool {
 	t := s.tables[kind]
 	return t != nil && t.has(key)
+}
+
+// setLastAction records the outcome of an action on a container, if it is there.
+func (s *Store) setLastAction(id string, a *state.LastAction) {
+	s.edited(s.containers.edit(id, s.next(), func(c *state.Container) { c.LastAction = a }))
+}
+
+// setDeletion records a deletion on its object, if that is there; nil for none.
+func (s *Store) setDeletion(t target, d *state.Deletion) {
+	switch t.kind {
+	case state.Containers:
+		s.edited(s.containers.edit(t.key, s.next(), func(c *state.Container) { c.Deletion = d }))
+	case state.Volumes:
+		s.edited(s.volumes.edit(t.key, s.next(), func(v *state.Volume) { v.Deletion = d }))
+	case state.Networks:
+		s.edited(s.networks.edit(t.key, s.next(), func(n *state.Network) { n.Deletion = d }))
+	case state.Images:
+		ref := cmp.Or(t.reference, t.key)
+		s.edited(s.images.edit(t.key, s.next(), func(i *state.Image) {
+			// A copy: what is in the table is not changed in place.
+			deletions := maps.Clone(i.Deletions)
+			if d == nil {
+				delete(deletions, ref)
+			} else {
+				if deletions == nil {
+					deletions = map[string]state.Deletion{}
+				}
+				deletions[ref] = *d
+			}
+			i.Deletions = deletions
+		}))
+	}
+}
+
+func (s *Store) edited(changed bool, err error) {
+	if err != nil {
+		s.log.Error("outcome can't be recorded", "error", err)
+	}
+	if changed {
+		s.touch()
+	}
 }
 
 // Snapshot returns the state as the next Flush would write it. It shares slices
