@@ -363,6 +363,14 @@ func (s *Store) bury(kind state.Kind, keys []string) {
 	}
 }
 
+// Disconnect notes that the engine is not there. The objects stay.
+func (s *Store) Disconnect(message string) {
+	m := s.head.Mirror
+	m.Connected = false
+	set(s, &s.head.Mirror, m)
+	s.SetCondition(state.MirrorSynced, state.False, state.ReasonDisconnected, message)
+}
+
 // Clear removes all objects, and what was recorded on them.
 func (s *Store) Clear() {
 	for _, kind := range state.Kinds() {

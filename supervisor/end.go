@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
-	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -40,7 +39,8 @@ func (l *loop) shutDown(s *stopRun) {
 	if l.engine.end != nil {
 		l.engine.end()
 	}
-	l.mirrorLost()
+	l.endMirror()
+	l.store.Disconnect("the engine is being stopped")
 	if !l.engine.launching {
 		l.stopEngine()
 	}
@@ -112,7 +112,7 @@ func (l *loop) last() {
 		// What says that nothing is left to stop, see stopped.
 		l.store.SetSupervisor(nil)
 	}
-	l.store.Apply(mirror.Update{Sync: &mirror.Sync{Status: state.False, Reason: state.ReasonDisconnected, Message: "the engine is stopped"}})
+	l.store.Disconnect("the engine is stopped")
 	switch {
 	case s.err != nil:
 		l.set(state.EngineReady, state.False, state.ReasonFailed, s.err.Error())

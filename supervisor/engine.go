@@ -173,7 +173,7 @@ func (l *loop) engineFailed(words string) {
 	}
 	e.since = time.Time{}
 	e.failures++
-	l.mirrorLost()
+	l.store.Disconnect("the engine is not running")
 
 	if !e.proven {
 		// A start waits for an engine that never was: let it know, and leave nothing.

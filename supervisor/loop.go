@@ -127,6 +127,10 @@ func (l *loop) run(told context.Context, begin func()) error {
 			}
 		case u := <-l.mirror.updates:
 			l.updated(u)
+		case r := <-l.mirror.requests:
+			l.mirror.executor.Accept(r)
+		case r := <-l.mirror.results:
+			l.mirror.executor.Receive(r)
 		case <-l.engine.exited:
 			l.engineExited()
 		case <-flush.C:
@@ -209,6 +213,10 @@ func (l *loop) flush() {
 	defer cancel()
 	if err := l.store.Flush(ctx); err != nil {
 		l.log.Error("state not written", "error", err) // it is tried again
+		return
+	}
+	if l.mirror.executor != nil && l.stopping == nil {
+		l.mirror.executor.Settle()
 	}
 }
 

@@ -14,24 +14,41 @@ import (
 // context is handed back.
 const lostAfter = 30 * time.Second
 
-// mirrorRun is the mirror as the loop sees it.
+// mirrorRun is the mirror as the loop sees it. It begins when the engine answers for
+// the first time and lasts until the stop, also while the engine is away.
 type mirrorRun struct {
-	source  *mirror.Source // nil while the engine does not answer
-	updates <-chan mirror.Update
-	end     context.CancelFunc
+	source   *mirror.Source // nil before it begins
+	executor *mirror.Executor
+	end      context.CancelFunc
+
+	// Nil before the mirror begins, and again when it has ended, so that nothing
+	// arrives late.
+	updates  <-chan mirror.Update
+	requests <-chan mirror.Request
+	results  <-chan mirror.Result
 }
 
-// watch mirrors the engine as long as its session lasts. Each session has a source
-// and a channel of its own, so that nothing of an earlier engine arrives later.
+// watch begins to mirror the engine and to do what requests ask for; where that goes
+// on already, it looks at the engine anew.
 func (l *loop) watch() {
-	src := mirror.NewSource(mirror.SourceOptions{
+	m := &l.mirror
+	if m.source != nil {
+		m.source.Wake()
+		return
+	}
+	ctx, cancel := context.WithCancel(l.ctx)
+	log := l.log.With("part", "mirror")
+	m.end = cancel
+	m.source = mirror.NewSource(mirror.SourceOptions{
 		Connect: l.dial,
 		Resync:  time.Duration(l.inst.Settings.Resync),
-		Log:     l.log.With("part", "mirror"),
+		Log:     log,
 	})
-	ctx, cancel := context.WithCancel(l.engine.session)
-	l.mirror = mirrorRun{source: src, updates: src.Updates(), end: cancel}
-	l.beside.Go(func() { _ = src.Run(ctx) })
+	inbox := mirror.NewInbox(l.inst.Paths.RequestsDir(), log)
+	m.executor = mirror.NewExecutor(l.inst.Paths.RequestsDir(), l.store, l.dial, m.source.Sync, log)
+	m.updates, m.requests, m.results = m.source.Updates(), inbox.Requests(), m.executor.Results()
+	l.beside.Go(func() { _ = m.source.Run(ctx) })
+	l.beside.Go(func() { _ = inbox.Run(ctx) })
 }
 
 func (l *loop) dial(context.Context) (*client.Client, error) {
@@ -46,6 +63,7 @@ func (l *loop) dial(context.Context) (*client.Client, error) {
 func (l *loop) updated(u mirror.Update) {
 	was, _ := l.store.Condition(state.MirrorSynced)
 	l.store.Apply(u)
+	l.mirror.executor.Observe(u)
 	if u.Sync == nil {
 		return
 	}
@@ -55,19 +73,22 @@ func (l *loop) updated(u mirror.Update) {
 	switch {
 	case u.Sync.Connected:
 		l.engineAnswers()
-	case u.Sync.Reason == state.ReasonDisconnected:
+	case u.Sync.Reason == state.ReasonDisconnected && l.engine.running != nil:
 		l.checkEngine()
 	}
 }
 
-// mirrorLost ends the mirroring of an engine that is gone. The objects stay: they are
-// what was last known.
-func (l *loop) mirrorLost() {
-	if l.mirror.end != nil {
-		l.mirror.end()
+// endMirror ends the mirroring and the requests. Those that are not decided are
+// dropped: they were for an engine that is being stopped.
+func (l *loop) endMirror() {
+	m := &l.mirror
+	if m.source == nil {
+		return
 	}
-	l.mirror = mirrorRun{}
-	l.store.Apply(mirror.Update{Sync: &mirror.Sync{
-		Status: state.False, Reason: state.ReasonDisconnected, Message: "the engine is not there",
-	}})
+	m.end()
+	m.updates, m.requests, m.results = nil, nil, nil
+	m.executor.Close()
+	if err := m.executor.Drop(); err != nil {
+		l.log.Error("requests not dropped", "part", "mirror", "error", err)
+	}
 }

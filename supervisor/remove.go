@@ -11,7 +11,6 @@ import (
 	"github.com/docker-rd/docker-rd/lock"
 )
 
-
 // Remove stops the instance by force if it runs and removes it with all its files.
 // Where its context is still current and cannot be handed back or removed, nothing is
 // removed.
