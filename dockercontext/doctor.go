@@ -19,6 +19,10 @@ import (
 // Codes of findings. Scripts may rely on them.
 const (
 	FindingConfigInvalid           = "ConfigInvalid"
+	FindingConfigNotEditable       = "ConfigNotEditable"
+	FindingConfigDuplicateKey      = "ConfigDuplicateKey"
+	FindingConfigInterrupted       = "ConfigInterrupted"
+	FindingConfigRescued           = "ConfigRescued"
 	FindingUnreadable              = "Unreadable"
 	FindingCurrentContextMissing   = "CurrentContextMissing"
 	FindingMetadataCorrupt         = "MetadataCorrupt"
@@ -61,8 +65,8 @@ type Instance struct {
 func (c *Config) Doctor(ctx context.Context, instances []Instance) []Finding {
 	var found []Finding
 	add := func(f ...Finding) { found = append(found, f...) }
-	if err := configfile.Check(c.file()); err != nil {
-		add(c.badConfig(err))
+	for _, refused := range configfile.Check(c.file()) {
+		add(badConfig(refused))
 	}
 	stored, err := c.Current()
 	if err == nil {
@@ -90,14 +94,28 @@ func unreadable(path string, err error) Finding {
 	}
 }
 
-func (c *Config) badConfig(err error) Finding {
-	if errors.Is(err, os.ErrPermission) {
-		return unreadable(c.file(), err)
+// badConfig makes a finding of what is wrong with config.json.
+func badConfig(e *configfile.RefusedError) Finding {
+	f := Finding{Code: FindingConfigNotEditable, Subject: e.Path, Message: sentence(e), path: e.Path}
+	switch e.Reason {
+	case configfile.Unreadable:
+		return unreadable(e.Path, e)
+	case configfile.InvalidJSON, configfile.BOM, configfile.TrailingData, configfile.WrongType:
+		f.Code = FindingConfigInvalid
+		f.Remedy = "Correct the file by hand: docker's own commands overwrite it and lose what it holds. docker rd never rewrites it."
+	case configfile.DuplicateKey:
+		f.Code = FindingConfigDuplicateKey
+		f.Remedy = "Remove all but one by hand: docker uses the last one, and drops the others when it writes."
+	case configfile.Interrupted:
+		f.Code, f.Fixable = FindingConfigInterrupted, true
+		f.Remedy = "The change is finished or undone, so that nobody's settings are lost."
+	case configfile.Rescued:
+		f.Code = FindingConfigRescued
+		f.Remedy = "Compare it with config.json, take over what is missing, and remove it."
+	default:
+		f.Remedy = "docker rd leaves the current context as it is; docker --context NAME works without it."
 	}
-	return Finding{
-		Code: FindingConfigInvalid, Subject: c.file(), Message: sentence(err),
-		Remedy: "Correct the file by hand: docker's own commands overwrite it and lose what it holds. docker rd never rewrites it.",
-	}
+	return f
 }
 
 func (c *Config) currentMissing(stored string) []Finding {
@@ -263,6 +281,9 @@ func (c *Config) Fix(ctx context.Context, f Finding, candidates []Owner) (Fixed,
 		return Fixed{}, fmt.Errorf("%s %q can't be mended without you", f.Code, f.Subject)
 	}
 	switch f.Code {
+	case FindingConfigInterrupted:
+		err := configfile.Recover(ctx, f.path)
+		return Fixed{Message: fmt.Sprintf("The interrupted change of %s is tidied up.", f.path)}, err
 	case FindingCurrentContextMissing:
 		return c.fixCurrent(ctx, f, candidates)
 	case FindingMetadataCorrupt, FindingRecordInvalid:

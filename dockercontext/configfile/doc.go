@@ -1,0 +1,2 @@
+// Package configfile edits the stored currentContext of a docker configuration file.
+package configfile
