@@ -111,7 +111,7 @@ func openStore(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*
 func (l *loop) run(told context.Context, begin func()) error {
 	l.store.SetSupervisor(&state.Supervisor{
 		PID: l.self.PID, StartTicks: l.self.StartTime, BootID: l.self.BootID,
-		StartedAt: time.Now(), Version: version.Version(),
+		StartedAt: l.self.StartedAt(), Version: version.Version(),
 	})
 	begin()
 	untold := told.Done()

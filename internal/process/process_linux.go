@@ -152,3 +152,16 @@ func (id ID) signal(sig syscall.Signal) error {
 	}
 	return err
 }
+
+// userHz is the unit of /proc/PID/stat's times, in ticks a second: the kernel fixes it
+// at 100 for user space (USER_HZ) on every architecture that Go knows.
+const userHz = 100
+
+func (id ID) startedAt() time.Time {
+	var boot unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot); err != nil {
+		return time.Time{}
+	}
+	age := time.Duration(boot.Nano()) - time.Duration(id.StartTime)*time.Second/userHz
+	return time.Now().Add(-age)
+}
