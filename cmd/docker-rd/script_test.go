@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -70,21 +72,29 @@ func TestScriptEngine(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("the dockerd driver takes root")
 	}
-	buildProxy(t)
+	self, err := exec.LookPath("docker-rd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	build(t, filepath.Dir(self), "../docker-rd-proxy") // where docker-rd looks for it
+	root := t.TempDir()
+	build(t, root, "./testdata/server")
+	image := filepath.Join(root, "server.tar")
+	if out, err := exec.Command("tar", "-C", root, "-cf", image, "server").CombinedOutput(); err != nil {
+		t.Fatalf("make an image: %v\n%s", err, out)
+	}
+	t.Setenv("SERVER", image)
 	for version, path := range dockerCLIs(t) {
 		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/engine", path) })
 	}
 }
 
-// buildProxy puts the proxy where docker-rd looks for it: beside itself.
-func buildProxy(t *testing.T) {
-	self, err := exec.LookPath("docker-rd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("go", "build", "-o", filepath.Dir(self), "../docker-rd-proxy").CombinedOutput()
-	if err != nil {
-		t.Fatalf("build the proxy: %v\n%s", err, out)
+// build builds a program into a directory, without libraries that an empty image lacks.
+func build(t *testing.T, dir, pkg string) {
+	cmd := exec.Command("go", "build", "-o", dir+string(os.PathSeparator), pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, out)
 	}
 }
 
@@ -125,6 +135,7 @@ func runScripts(t *testing.T, dir, docker string) {
 			"signal":  sendSignal,
 			"replace": replace,
 			"sub":     substitute,
+			"listen":  listen,
 		},
 	})
 }
@@ -148,6 +159,8 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 	e.Setenv("DOCKER_RD_HOME", home)
 	e.Setenv("E", filepath.Join(home, "e.sock")) // for the fake engine
 	e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
+	e.Setenv("S", filepath.Join(home, "state", "instances", "default", "state.json"))
+	e.Setenv("SERVER", os.Getenv("SERVER"))
 	e.Setenv("TZ", "UTC")
 	if docker {
 		plugin, err := lookPath("docker-rd", e.Getenv("PATH"))
@@ -244,20 +257,24 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// until runs a command again and again until it succeeds (or fails, with "!"), for
-// what takes effect a moment later: until [!] COMMAND [ARG...].
+// until runs a command again and again until it succeeds (or fails, with "!"; or
+// prints what matches, with -stdout), for what takes effect a moment later:
+// until [!] [-stdout PATTERN] COMMAND [ARG...].
 func until(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) == 0 {
-		ts.Fatalf("usage: until [!] command [args...]")
-	}
-	want := true
-	if args[0] == "!" {
+	want, pattern := true, regexp.MustCompile("")
+	if len(args) > 0 && args[0] == "!" {
 		want, args = false, args[1:]
+	}
+	if len(args) > 1 && args[0] == "-stdout" {
+		pattern, args = regexp.MustCompile("(?m)"+args[1]), args[2:]
+	}
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: until [!] [-stdout pattern] command [args...]")
 	}
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		err := ts.Exec(args[0], args[1:]...)
-		if (err == nil) == want {
+		if (err == nil && pattern.MatchString(ts.ReadFile("stdout"))) == want {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -265,6 +282,18 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// listen takes a free port at an address until the script ends and sets a variable to
+// both: listen NAME ADDRESS.
+func listen(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: listen name address")
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(args[1], "0"))
+	ts.Check(err)
+	ts.Defer(func() { _ = l.Close() })
+	ts.Setenv(args[0], l.Addr().String())
 }
 
 // sendSignal sends a signal to the process whose number is in a file or an argument:
