@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 )
 
+// exchangeFiles is a variable for tests to be a file system that can't exchange.
+var exchangeFiles = exchange
+
 // An ownFile is a new file that we made. While it is leased, whoever opens it waits.
 type ownFile struct {
 	name string
@@ -122,7 +125,7 @@ func (s *swap) put(before version, after []byte, insist bool, rebase func(versio
 		return errors.Is(err, fs.ErrExist), ignore(err, fs.ErrExist)
 	}
 
-	err = exchange(own.name, s.target)
+	err = exchangeFiles(own.name, s.target)
 	switch {
 	case errors.Is(err, errNoExchange):
 		// The least that can be had: what is written since the comparison is lost.
@@ -192,7 +195,7 @@ func (s *swap) settle(name string, found version, last placed, rebase func(versi
 // removed that, it is made again: whoever did had not seen what we hold.
 func (s *swap) exchangeOrMake(name string) (made bool, err error) {
 	for {
-		err := exchange(name, s.target)
+		err := exchangeFiles(name, s.target)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}
