@@ -2,6 +2,7 @@ package configfile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -273,4 +274,69 @@ func TestRemovedMeanwhile(t *testing.T) {
 			t.Fatalf("removed at %d: left are %v, %v", n, entries, err)
 		}
 	}
+}
+
+// TestCannotSettle: the change can't be made again on what somebody has written; that
+// gets back in place.
+func TestCannotSettle(t *testing.T) {
+	defer func() { faultHook = nil }()
+	path := filepath.Join(t.TempDir(), "config.json")
+	const theirs = `{"theirs":1}`
+	write(t, path, `{}`)
+	faultHook = func(point string) {
+		switch point {
+		case "compared":
+			if err := writeAsDocker(path, theirs); err != nil {
+				t.Fatal(err)
+			}
+		case "exchanged":
+			write(t, tempName(path, 2), "in the way")
+		}
+	}
+	if changed, err := Update(context.Background(), path, to("rd")); changed || err == nil {
+		t.Fatalf("Update = %t, %v, want an error", changed, err)
+	}
+	if got := read(t, path); got != theirs {
+		t.Errorf("the file is %s, want %s", got, theirs)
+	}
+	faultHook = nil
+	if changed, err := Update(context.Background(), path, to("rd")); !changed || err != nil {
+		t.Fatalf("the next Update = %t, %v", changed, err)
+	}
+	checkEdit(t, theirs, read(t, path), "rd")
+	onlyFile(t, "settled", path)
+}
+
+// TestStuck: what somebody has written can't even be put back; the next command does.
+func TestStuck(t *testing.T) {
+	defer func() { faultHook, exchangeFiles = nil, exchange }()
+	path := filepath.Join(t.TempDir(), "config.json")
+	const theirs = `{"theirs":1}`
+	write(t, path, `{}`)
+	broken := errors.New("broken disk")
+	faultHook = func(point string) {
+		switch point {
+		case "compared":
+			if err := writeAsDocker(path, theirs); err != nil {
+				t.Fatal(err)
+			}
+		case "exchanged":
+			exchangeFiles = func(string, string) error { return broken }
+		}
+	}
+	if changed, err := UpdateWithoutLeases(context.Background(), path, to("rd")); changed || !errors.Is(err, broken) {
+		t.Fatalf("Update = %t, %v, want %v", changed, err, broken)
+	}
+	faultHook = nil
+	if err := Recover(context.Background(), path); !errors.Is(err, broken) {
+		t.Errorf("Recover = %v, want %v", err, broken)
+	}
+	exchangeFiles = exchange
+	if err := Recover(context.Background(), path); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, path); got != theirs {
+		t.Errorf("the file is %s, want %s", got, theirs)
+	}
+	onlyFile(t, "recovered", path)
 }
