@@ -44,6 +44,13 @@ func writable(path string, info fs.FileInfo) error {
 	return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
 }
 
+// canKeepOwner says whether a new file can be given to the owner of info. A group may
+// still be refused.
+func canKeepOwner(info fs.FileInfo) bool {
+	me := os.Geteuid()
+	return me == 0 || uint32(me) == info.Sys().(*syscall.Stat_t).Uid
+}
+
 func sameMeta(a, b fs.FileInfo) bool {
 	x, y := a.Sys().(*syscall.Stat_t), b.Sys().(*syscall.Stat_t)
 	return a.Mode() == b.Mode() && x.Uid == y.Uid && x.Gid == y.Gid

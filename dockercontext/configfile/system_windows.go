@@ -97,6 +97,9 @@ func writable(_ string, info fs.FileInfo) error {
 	return nil
 }
 
+// canKeepOwner: ReplaceFile keeps the access rights; the owner is not asked for.
+func canKeepOwner(fs.FileInfo) bool { return true }
+
 func sameMeta(a, b fs.FileInfo) bool { return a.Mode() == b.Mode() }
 
 // copyMeta has nothing to do: ReplaceFile keeps attributes and access rights.

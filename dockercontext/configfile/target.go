@@ -143,6 +143,9 @@ func editable(target string, v version) error {
 		if isMountPoint(target) {
 			return refuse(&RefusedError{Path: target, Reason: BindMount, Detail: "is a mount point"})
 		}
+		if !canKeepOwner(v.info) {
+			return refuse(&RefusedError{Path: target, Reason: Owner, Detail: "belongs to another user, and would change hands"})
+		}
 		if err := writable(target, v.info); err != nil {
 			return refuse(&RefusedError{Path: target, Reason: ReadOnly, Detail: "is read-only", Err: err})
 		}
