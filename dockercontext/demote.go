@@ -14,6 +14,9 @@ import (
 // meanwhile stands, and voids the record.
 //
 // The previous context is probed as long as ctx allows ([DefaultTimeout] by default).
+// The end of ctx ends only that: what is not known to be healthy is treated so. The
+// caller has made sure that StillUp of [PromoteOptions] says no before it calls, so
+// that no promotion can follow.
 // The outcome's reason is Demoted, ChangedByUser, AlreadyCurrent (it is current, but
 // not by our doing), NotApplicable (there was nothing to do) or Failed.
 func (c *Config) Demote(ctx context.Context, owner Owner, candidates []Owner) Outcome {
@@ -32,7 +35,7 @@ func (c *Config) demote(ctx context.Context, owner Owner, candidates []Owner) Ou
 			Message: fmt.Sprintf("Context %q can't be replaced as the current one: %v.", owner.Context, err),
 		}
 	}
-	r, err := c.readRecord()
+	r, err := c.settledRecord(ctx)
 	if err != nil {
 		return failed(err)
 	}
@@ -46,6 +49,17 @@ func (c *Config) demote(ctx context.Context, owner Owner, candidates []Owner) Ou
 		return failed(err)
 	}
 	return out
+}
+
+// settledRecord reads the record after a promotion that is under way. Later ones will
+// find the engine down.
+func (c *Config) settledRecord(ctx context.Context) (record, error) {
+	unlock, err := c.lock(context.WithoutCancel(ctx))
+	if err != nil {
+		return record{}, err
+	}
+	defer unlock()
+	return c.readRecord()
 }
 
 func (c *Config) notPromoted(owner Owner) Outcome {
@@ -94,7 +108,7 @@ func (c *Config) replace(ctx context.Context, owner Owner, candidates []Owner, p
 		return Outcome{}, err
 	}
 	if stored != owner.Context {
-		return c.void(r, stored, owner)
+		return c.void(r, stored)
 	}
 
 	to, next := c.successor(r, owner, candidates, healthy && r.Previous == previous)
@@ -112,7 +126,7 @@ func (c *Config) replace(ctx context.Context, owner Owner, candidates []Owner, p
 		if stored, err = c.Current(); err != nil {
 			return Outcome{}, err
 		}
-		return c.void(r, stored, owner)
+		return c.void(r, stored)
 	}
 	if err != nil {
 		return Outcome{}, err
@@ -152,20 +166,18 @@ func (c *Config) successor(r record, owner Owner, candidates []Owner, healthy bo
 	return "", next
 }
 
-// void gives up what the record claims for owner, since stored is current instead. If
-// that is not by our doing either, it gives up all claims.
-func (c *Config) void(r record, stored string, owner Owner) (Outcome, error) {
+// void gives up what the record claims for others than stored, which is current.
+func (c *Config) void(r record, stored string) (Outcome, error) {
 	next := r.voided()
 	out := Outcome{
 		Reason: ReasonChangedByUser, Current: named(stored),
 		Message: fmt.Sprintf("The current context was changed to %q meanwhile and stays.", named(stored)),
 	}
 	if other, ok := byContext(r.Promoted, stored); ok {
-		next = r
-		next.Promoted = []Owner{other}
-		next.Demoted = remember(r.Demoted, owner)
+		next.Previous, next.Promoted = r.Previous, []Owner{other}
+		next.Demoted = slices.DeleteFunc(next.Demoted, func(o Owner) bool { return o == other })
 		out.Reason = ReasonNotApplicable
-		out.Message = fmt.Sprintf("Context %q is not the current one.", owner.Context)
+		out.Message = fmt.Sprintf("Context %q is the current one, by docker rd's doing, and stays.", stored)
 	}
 	if len(r.Promoted) == 0 {
 		return out, nil

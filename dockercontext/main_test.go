@@ -184,15 +184,21 @@ func child() int {
 	}
 	c := Open(Options{Dir: j.Options.Dir, LockFile: j.Options.LockFile, RecordFile: j.Options.RecordFile})
 	ctx := context.Background()
+	var result any
 	switch j.Do {
 	case "probe":
-		_ = json.NewEncoder(os.Stdout).Encode(c.Probe(ctx, j.Owner.Context)[0])
+		result = c.Probe(ctx, j.Owner.Context)[0]
+	case "create":
+		result = c.Create(ctx, j.Owner, endpoint.Endpoint{Host: "unix:///s"}, "")
 	case "promote":
-		c.Promote(ctx, c.Judge(ctx, j.Owner, PromoteAlways), j.Owner, PromoteOptions{Policy: PromoteAlways})
+		result = c.Promote(ctx, c.Judge(ctx, j.Owner, PromoteAlways), j.Owner, PromoteOptions{Policy: PromoteAlways})
 	case "demote":
-		c.Demote(ctx, j.Owner, j.Candidates)
+		result = c.Demote(ctx, j.Owner, j.Candidates)
 	case "remove":
-		c.Remove(ctx, j.Owner)
+		result = c.Remove(ctx, j.Owner)
+	}
+	if json.NewEncoder(os.Stdout).Encode(result) != nil {
+		return 3
 	}
 	return 0
 }
@@ -215,14 +221,47 @@ func (f *fixture) command(j job, env ...string) *exec.Cmd {
 	return cmd
 }
 
-// run does a job in a process of its own and returns its output.
-func (f *fixture) run(j job, env ...string) []byte {
+// run does a job in a process of its own, decoding its result.
+func (f *fixture) run(result any, j job, env ...string) {
 	f.t.Helper()
 	out, err := f.command(j, env...).Output()
-	if err != nil {
-		f.t.Fatalf("%s: %v", j.Do, err)
+	if err == nil {
+		err = json.Unmarshal(out, result)
 	}
-	return out
+	if err != nil {
+		f.t.Fatalf("%s: %v: %s", j.Do, err, out)
+	}
+}
+
+// runOrdinary is run as a user whom file modes concern.
+func (f *fixture) runOrdinary(result any, j job) {
+	f.t.Helper()
+	cmd := f.command(j)
+	if os.Getuid() == 0 {
+		const nobody = 65534
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		cmd.Path = "/proc/self/exe" // the binary's directory is root's
+	}
+	out, err := cmd.Output()
+	if err == nil {
+		err = json.Unmarshal(out, result)
+	}
+	if err != nil {
+		f.t.Fatalf("%s: %v: %s", j.Do, err, out)
+	}
+}
+
+// mode changes a file's mode until the test ends.
+func (f *fixture) mode(path string, mode os.FileMode) {
+	f.t.Helper()
+	info, err := os.Stat(path)
+	if err == nil {
+		err = os.Chmod(path, mode)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { _ = os.Chmod(path, info.Mode().Perm()) })
 }
 
 // killAt runs a job in a process that dies at the fault point.

@@ -223,6 +223,9 @@ func (c *Config) Remove(ctx context.Context, owner Owner) Outcome {
 	}
 	// What it takes to put it back.
 	saved, err := endpoint.FromContext(c.store, owner.Context)
+	if errdefs.IsNotFound(err) {
+		return Outcome{Reason: ReasonRemoved, Message: fmt.Sprintf("There is no context %q.", owner.Context)}
+	}
 	if err != nil && !errors.Is(err, endpoint.ErrNoHost) && !errors.Is(err, endpoint.ErrNoEndpoint) {
 		return c.notRemoved(owner, err)
 	}

@@ -4,7 +4,6 @@ package dockercontext
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -110,6 +109,33 @@ func TestProbeUnix(t *testing.T) {
 	}
 }
 
+func TestProbePermissionDenied(t *testing.T) {
+	f := setup(t)
+	socket := enginetest.Unix(t, enginetest.Handler())
+	hidden := enginetest.Unix(t, enginetest.Handler())
+	f.put("socket", endpoint.Endpoint{Host: "unix://" + socket})
+	f.put("directory", endpoint.Endpoint{Host: "unix://" + hidden})
+	f.put("metadata", endpoint.Endpoint{Host: "unix://" + socket})
+	for path, mode := range map[string]os.FileMode{
+		filepath.Dir(f.o.Dir): 0o755, f.o.Dir: 0o755, filepath.Dir(socket): 0o755, socket: 0o600,
+		filepath.Dir(hidden): 0, f.store.GetStorageInfo("metadata").MetadataPath + "/meta.json": 0,
+	} {
+		f.mode(path, mode)
+	}
+	if os.Getuid() != 0 {
+		f.mode(socket, 0)
+	}
+	for name, reason := range map[string]string{
+		"socket": ProbePermissionDenied, "directory": ProbePermissionDenied, "metadata": ProbeMetadataUnreadable,
+	} {
+		var r Report
+		f.runOrdinary(&r, job{Do: "probe", Owner: Owner{Context: name}})
+		if r.Health != HealthUnknown || r.Reason != reason {
+			t.Errorf("Probe(%q) = %s, %s (%s), want unknown, %s", name, r.Health, r.Reason, r.Message, reason)
+		}
+	}
+}
+
 // An engine that comes up between the two looks was never broken.
 func TestProbeLooksTwice(t *testing.T) {
 	f := setup(t)
@@ -161,11 +187,8 @@ func TestProbeThroughProxy(t *testing.T) {
 	f := setup(t)
 	f.put("proxied", endpoint.Endpoint{Host: "tcp://engine.invalid:2375"})
 	var r Report
-	out := f.run(job{Do: "probe", Owner: Owner{Context: "proxied"}},
+	f.run(&r, job{Do: "probe", Owner: Owner{Context: "proxied"}},
 		"HTTP_PROXY=http://"+enginetest.ClosedPort(t, "127.0.0.1"), "NO_PROXY=")
-	if err := json.Unmarshal(out, &r); err != nil {
-		t.Fatal(err)
-	}
 	if r.Health != HealthUnknown || r.Reason != ProbeRefusedElsewhere {
 		t.Errorf("Probe = %s, %s (%s)", r.Health, r.Reason, r.Message)
 	}
