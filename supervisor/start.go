@@ -59,6 +59,9 @@ type starter struct {
 	launched bool // by this call
 }
 
+// heldPatience is how long a lock may be held by somebody who does not say who it is.
+const heldPatience = 500 * time.Millisecond
+
 // attempts is how often a supervisor is started that finds another, which is gone
 // when one looks.
 const attempts = 10
@@ -112,7 +115,7 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 			return false, o.StateErr
 		}
 		if !o.Live {
-			return seen == nil, nil
+			return seen == nil, s.held(o)
 		}
 		if seen == nil {
 			seen = o.State.Supervisor
@@ -142,6 +145,26 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 		return last, true, nil
 	}
 	return last, seen == nil, failedWhileWaiting(s.inst, last)
+}
+
+// held refuses to wait for a supervisor lock that is no supervisor's: whoever takes it
+// among docker-rd's processes says so in it.
+func (s *starter) held(o Observation) error {
+	if !o.Supervised || o.Holder.PID != 0 {
+		return nil
+	}
+	path := s.inst.Paths.SupervisorLock()
+	ctx, cancel := context.WithTimeout(context.Background(), heldPatience)
+	defer cancel()
+	release, err := lock.Acquire(ctx, path)
+	if err == nil {
+		release()
+		return nil
+	}
+	if h, _ := lock.ReadHolder(path); h.PID != 0 {
+		return nil // it had not come to describing itself
+	}
+	return failure.WithCode(fmt.Errorf("start instance %q: %w", s.inst.Name, err), failure.CodeFailed)
 }
 
 // failed returns why the supervisor that this call has started gave up.

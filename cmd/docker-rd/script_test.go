@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -136,6 +137,7 @@ func runScripts(t *testing.T, dir, docker string) {
 			"replace": replace,
 			"sub":     substitute,
 			"listen":  listen,
+			"lock":    lockFile,
 		},
 	})
 }
@@ -195,7 +197,7 @@ func lookPath(name, path string) (string, error) {
 func cleanUp(home string) error {
 	left := processesOf(home)
 	if len(left) > 0 {
-		cmd := exec.Command("docker-rd", "stop", "--all", "--force")
+		cmd := exec.Command("docker-rd", "stop", "--all", "--force", "--timeout", "10s")
 		cmd.Env = append(os.Environ(), "DOCKER_RD_HOME="+home)
 		_ = cmd.Run()
 		for _, pid := range processesOf(home) {
@@ -295,6 +297,32 @@ func listen(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() { _ = l.Close() })
 	ts.Setenv(args[0], l.Addr().String())
 }
+
+// lockFile takes a file's lock as a program does that knows nothing of docker-rd, and
+// releases it with "!": [!] lock FILE.
+func lockFile(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: [!] lock file")
+	}
+	path := ts.MkAbs(args[0])
+	lockedMu.Lock() // scripts run beside each other
+	defer lockedMu.Unlock()
+	if neg {
+		ts.Check(lockedFiles[path].Close())
+		delete(lockedFiles, path)
+		return
+	}
+	file, err := os.Open(path)
+	ts.Check(err)
+	ts.Check(syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
+	lockedFiles[path] = file
+}
+
+// lockedFiles are locked by scripts; their paths are of one script each.
+var (
+	lockedMu    sync.Mutex
+	lockedFiles = map[string]*os.File{}
+)
 
 // sendSignal sends a signal to the process whose number is in a file or an argument:
 // signal NAME PID|FILE.
