@@ -491,7 +491,7 @@ func TestSteadyStateIsSilent(t *testing.T) {
 	run := func(content string) string {
 		write(t, path, content)
 		cmd := exec.Command(strace, "-f", "-qq", "-o", trace, "-e", "trace=file,desc", self)
-		cmd.Env = append(os.Environ(), envChild+"="+path)
+		cmd.Env = append(os.Environ(), envChild+"="+path, "GORACE=atexit_sleep_ms=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
