@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ func runChild(t *testing.T, path string, env ...string) (points []string, killed
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), append(env, envChild+"="+path)...)
+	cmd.Env = append(os.Environ(), append(env, envChild+"="+path, "GORACE=atexit_sleep_ms=0")...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -339,4 +340,38 @@ func TestStuck(t *testing.T) {
 		t.Errorf("the file is %s, want %s", got, theirs)
 	}
 	onlyFile(t, "recovered", path)
+}
+
+// TestKillWhileRecovering kills a process that finishes what a killed one has left, at
+// every fault point.
+func TestKillWhileRecovering(t *testing.T) {
+	const theirs = `{"theirs":1}`
+	for _, leases := range []string{"yes", "no"} {
+		for killAt := 1; ; killAt++ {
+			path := filepath.Join(t.TempDir(), "config.json")
+			write(t, path, `{}`)
+			points, _ := runChild(t, path)
+			exchanged := slices.Index(points, "exchanged") + 1
+			if exchanged == 0 {
+				t.Fatalf("no exchange: %v", points)
+			}
+			write(t, path, `{}`)
+			runChild(t, path, fmt.Sprintf("%s=%d=%s", envWrites, exchanged-1, theirs), envKill+"="+strconv.Itoa(exchanged))
+			if got := read(t, path); got == theirs {
+				t.Fatal("their write was not displaced, so there is nothing to recover")
+			}
+			points, killed := runChild(t, path, envKill+"="+strconv.Itoa(killAt), envLeases+"="+leases)
+			if !killed {
+				break
+			}
+			where := fmt.Sprintf("leases %s, killed at %d (%s)", leases, killAt, points[len(points)-1])
+			if err := Recover(context.Background(), path); err != nil {
+				t.Fatalf("%s: %v", where, err)
+			}
+			onlyFile(t, where, path)
+			if got, with := read(t, path), `{"theirs":1,"currentContext":"rd"}`; got != theirs && got != with {
+				t.Fatalf("%s: the file is %s", where, got)
+			}
+		}
+	}
 }

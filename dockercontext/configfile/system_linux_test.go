@@ -18,7 +18,7 @@ import (
 )
 
 func TestMetadataStays(t *testing.T) {
-	for _, mode := range []os.FileMode{0o600, 0o640, 0o644, 0o620, 0o200 | os.ModeSticky} {
+	for _, mode := range []os.FileMode{0o600, 0o640, 0o644, 0o620} {
 		path := filepath.Join(t.TempDir(), "config.json")
 		write(t, path, `{}`)
 		if err := os.Chmod(path, mode); err != nil {
@@ -34,9 +34,6 @@ func TestMetadataStays(t *testing.T) {
 					t.Errorf("the attribute is %q, %v", value[:max(n, 0)], err)
 				}
 			}()
-		}
-		if mode.Perm()&0o400 == 0 && os.Geteuid() != 0 {
-			continue
 		}
 		if changed, err := Update(t.Context(), path, to("rd")); !changed || err != nil {
 			t.Fatalf("mode %v: Update = %t, %v", mode, changed, err)
@@ -491,7 +488,7 @@ func TestSteadyStateIsSilent(t *testing.T) {
 	run := func(content string) string {
 		write(t, path, content)
 		cmd := exec.Command(strace, "-f", "-qq", "-o", trace, "-e", "trace=file,desc", self)
-		cmd.Env = append(os.Environ(), envChild+"="+path)
+		cmd.Env = append(os.Environ(), envChild+"="+path, "GORACE=atexit_sleep_ms=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

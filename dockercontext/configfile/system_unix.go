@@ -15,6 +15,9 @@ import (
 // inodesFollowNames: a renamed file is still the same file to [os.SameFile].
 const inodesFollowNames = true
 
+// noFollow makes open refuse a symbolic link.
+const noFollow = unix.O_NOFOLLOW
+
 // systemReason tells which refusal an error of the system is, "" for none.
 func systemReason(err error) Reason {
 	switch {
@@ -120,7 +123,7 @@ func makeDir(dir string) error {
 // then only the caller's own lock is left.
 func openLocked(path string) (*os.File, error) {
 	// No link is followed: root must not write where a user's link points.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 // inodesFollowNames: ReplaceFile does not promise which file keeps its identity.
 const inodesFollowNames = false
 
+const noFollow = 0
+
 var procReplaceFile = windows.NewLazySystemDLL("kernel32.dll").NewProc("ReplaceFileW")
 
 // Of ReplaceFileW: the old file has its backup name and the new one was not moved.

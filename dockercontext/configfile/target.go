@@ -103,7 +103,8 @@ func readVersionWith(path string, settle func(*os.File)) (version, error) {
 	if !info.Mode().IsRegular() {
 		return version{}, notRegular(path, info)
 	}
-	f, err := os.Open(path)
+	// No link is followed that was put there since: root must not read through one.
+	f, err := os.OpenFile(path, os.O_RDONLY|noFollow, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return version{}, nil // gone in between
 	}
