@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
 )
 
 // endTimeout is how long the end of all processes may take once they were killed. It
@@ -99,6 +98,7 @@ func (c *Config) removeLeftovers() error {
 	errs := []error{
 		removeFile(c.Socket),
 		c.removeTree(c.ExecRoot),
+		c.removeTree(c.private(runDocker)),
 		c.removeTree(c.private(runContainerd)),
 		removeFile(c.private(hostNetns)),
 		c.removeRecord(),
@@ -136,7 +136,7 @@ func (c *Config) removeTree(dir string) error {
 
 // Directories of the host that dockerd needs a private version of. On a host without
 // docker they don't exist, and something has to be there to mount on.
-var hostDirs = []string{"/etc/docker", "/run/containerd"}
+var hostDirs = []string{"/etc/docker", "/run/docker", "/run/containerd", "/opt/containerd"}
 
 // madeXattr marks a directory of the host as made by docker rd.
 const madeXattr = "trusted.docker-rd"
@@ -166,7 +166,8 @@ func flock(fd int) error {
 // makeHostDir makes a directory of the host, empty, if it is missing.
 func makeHostDir(dir string) error {
 	err := unix.Mkdir(dir, 0o755)
-	if errors.Is(err, unix.EEXIST) {
+	// Where it can't be made, dockerd can't make it either.
+	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.ENOENT) {
 		return nil
 	}
 	if err != nil {
@@ -205,12 +206,13 @@ func removeHostDirs() error {
 
 // Names in the directory of the engine's private versions of shared paths.
 const (
-	runContainerd = "run-containerd" // /run/containerd, ends with the engine
 	etcDocker     = "etc-docker"     // /etc/docker: key.json is the engine's identity
+	runDocker     = "run-docker"     // /run/docker, ends with the engine
+	runContainerd = "run-containerd" // /run/containerd, ends with the engine
+	optContainerd = "opt-containerd" // /opt/containerd
 	resolvConf    = "resolv.conf"    // /etc/resolv.conf
 	hostNetns     = "host-netns"     // the host's network namespace, for the proxies
 	daemonJSON    = "daemon.json"    // the configuration dockerd reads
 )
 
 func (c *Config) private(name string) string { return filepath.Join(c.StateDir, "private", name) }
-

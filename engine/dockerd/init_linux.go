@@ -220,4 +220,3 @@ func closeOnExec(first, last uint) error {
 	}
 	return nil
 }
-

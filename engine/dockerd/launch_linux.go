@@ -89,11 +89,10 @@ func (l *launch) clear(ctx context.Context) error {
 		}
 	}
 	if l.into == nil {
-		if err := l.cfg.removeTree(l.cfg.ExecRoot); err != nil {
-			return err
-		}
-		if err := l.cfg.removeTree(l.cfg.private(runContainerd)); err != nil {
-			return err
+		for _, dir := range []string{l.cfg.ExecRoot, l.cfg.private(runDocker), l.cfg.private(runContainerd)} {
+			if err := l.cfg.removeTree(dir); err != nil {
+				return err
+			}
 		}
 	}
 	// No dockerd and no containerd runs. Their pid files would keep new ones from
@@ -150,7 +149,7 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 func (l *launch) prepare(dockerd string) ([]string, error) {
 	c := &l.cfg
 	for _, dir := range []string{c.DataRoot, c.ExecRoot, filepath.Dir(c.Socket), filepath.Dir(c.LogPath),
-		c.private(runContainerd), filepath.Join(c.private(etcDocker), "certs.d")} {
+		c.private(runDocker), c.private(runContainerd), c.private(optContainerd), filepath.Join(c.private(etcDocker), "certs.d")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
@@ -201,11 +200,15 @@ func (c *Config) binds() []bind {
 		// The host's registries' certificates are for all engines; the rest of /etc/docker,
 		// with the identity (key.json) and the configuration, is not.
 		{Source: "/etc/docker/certs.d", Target: filepath.Join(c.private(etcDocker), "certs.d"), Optional: true},
-		{Source: c.private(etcDocker), Target: "/etc/docker", Make: true},
+		{Source: c.private(etcDocker), Target: "/etc/docker", Make: true, Optional: true},
+		// The sockets of plugins, managed ones too.
+		{Source: c.private(runDocker), Target: "/run/docker", Make: true, Optional: true},
 		// dockerd uses the host's containerd if its socket is here, and shims put theirs
 		// here whatever the exec-root. A directory of the host: with live-restore it must
 		// outlive the engine.
 		{Source: c.private(runContainerd), Target: "/run/containerd", Make: true},
+		// containerd makes directories there that nobody needs.
+		{Source: c.private(optContainerd), Target: "/opt/containerd", Make: true, Optional: true},
 		{Source: c.private(resolvConf), Target: "/etc/resolv.conf", Optional: true},
 	}
 }
