@@ -79,7 +79,7 @@ golden: ## Rewrite the golden output of the script tests
 
 .PHONY: stress-config
 stress-config: ## Count the writes of others to config.json that are lost beside ours
-	$(GO) run ./internal/stressconfig
+	$(GO) run ./internal/stressconfig $(STRESS_FLAGS)
 
 .PHONY: oracle
 oracle: ## Compare the mirror with a real engine under random operations, for long
