@@ -52,12 +52,6 @@ func Add(root *cobra.Command, docker command.Cli) {
 		a.newEnv(),
 		a.newPaths(),
 		a.newDiagnose(),
-		a.newContext(),
-		a.newGet(),
-		a.newWatch(),
-		a.newSync(),
-		a.newAction(),
-		a.newDelete(),
 		a.newVersion(),
 	)
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -14,10 +15,16 @@ type Driver interface {
 	// changed. Its errors name what is missing and how to get it.
 	Check(ctx context.Context) error
 
-	// Start launches the engine, or adopts the instance's engine where it runs
-	// already, and returns as soon as it has a process: the API may not answer yet.
-	// When ctx ends, nothing is left running.
+	// Adopt returns the instance's engine where it runs already, nil otherwise.
+	Adopt(ctx context.Context) (Running, error)
+
+	// Start launches the engine and returns as soon as it has a process: the API may
+	// not answer yet. After an error nothing is left running.
 	Start(ctx context.Context) (Running, error)
+
+	// Alive tells whether the engine runs, with or without a supervisor. It is
+	// cheap. An engine that is not ours never is.
+	Alive() bool
 
 	// Endpoint returns how the engine's API is reached.
 	Endpoint() (endpoint.Endpoint, error)
@@ -29,8 +36,6 @@ type Driver interface {
 
 // Running is an engine that a driver has started or adopted.
 type Running interface {
-	// Adopted tells whether the engine ran before Start was called.
-	Adopted() bool
 	// PID returns the engine's process, 0 if it is not ours.
 	PID() int
 	// StartedAt returns when the engine's process started; zero if it is not ours.
@@ -46,11 +51,12 @@ type Running interface {
 	Stop(ctx context.Context) error
 }
 
-// DriverFor returns the driver for the instance's settings.
-func DriverFor(i *Instance) (Driver, error) {
+// DriverFor returns the driver for the instance's settings. It logs to log, which may
+// be nil.
+func DriverFor(i *Instance, log *slog.Logger) (Driver, error) {
 	switch i.Settings.Driver {
 	case DriverDockerd:
-		return newDockerd(i)
+		return newDockerd(i, log)
 	case DriverExisting:
 		return existing{i}, nil
 	}

@@ -17,8 +17,14 @@ func (d existing) Check(context.Context) error {
 	return err
 }
 
+// Adopt implements [Driver]. There is nothing that a crash could have left.
+func (d existing) Adopt(context.Context) (Running, error) { return nil, nil }
+
 // Start implements [Driver].
 func (d existing) Start(context.Context) (Running, error) { return connected{}, nil }
+
+// Alive implements [Driver].
+func (d existing) Alive() bool { return false }
 
 // Cleanup implements [Driver].
 func (d existing) Cleanup(context.Context) error { return nil }
@@ -36,7 +42,6 @@ func (d existing) Endpoint() (endpoint.Endpoint, error) {
 // connected is somebody else's engine.
 type connected struct{}
 
-func (connected) Adopted() bool              { return true }
 func (connected) PID() int                   { return 0 }
 func (connected) StartedAt() time.Time       { return time.Time{} }
 func (connected) Exited() <-chan struct{}    { return nil }

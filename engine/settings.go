@@ -194,4 +194,3 @@ func (s Settings) tlsOptions() endpoint.TLSOptions {
 		KeyFile:    s.TLSKey,
 	}
 }
-

@@ -6,8 +6,8 @@ package plugin
 import (
 	"os"
 
-	cliplugin "github.com/docker/cli/cli-plugins/plugin"
 	"github.com/docker/cli/cli-plugins/metadata"
+	cliplugin "github.com/docker/cli/cli-plugins/plugin"
 	"github.com/docker/cli/cli/command"
 	"github.com/spf13/cobra"
 

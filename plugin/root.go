@@ -30,8 +30,8 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 			}
 			return unknownCommand(cmd, args[0])
 		},
-		TraverseChildren: true,
-		Version:          version.Version(),
+		TraverseChildren:  true,
+		Version:           version.Version(),
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
 			if err := cliplugin.PersistentPreRunE(cmd, args); err != nil {

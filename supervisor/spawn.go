@@ -36,11 +36,8 @@ func Spawn(i *engine.Instance) (*Child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
-	if err := rotate(i.Paths.SupervisorLog()); err != nil {
-		return nil, fmt.Errorf("start supervisor: %w", err)
-	}
 	// What the supervisor writes before it has a logger, and a panic, go to its log.
-	log, err := os.OpenFile(i.Paths.SupervisorLog(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := openLog(i)
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
@@ -84,11 +81,14 @@ func environment(env []string, dockerConfig string) []string {
 // maxLog is the size from which a log is put aside at the next start, in bytes.
 const maxLog = 10 << 20
 
-// rotate puts a log that has grown too large aside, in the place of the one before.
-func rotate(path string) error {
-	info, err := os.Stat(path)
-	if err != nil || info.Size() < maxLog {
-		return nil // no log yet, or one that opening it will complain about
+// openLog opens the supervisor's log for appending. One that has grown too large is put
+// aside, in the place of the one before.
+func openLog(i *engine.Instance) (*os.File, error) {
+	path := i.Paths.SupervisorLog()
+	if info, err := os.Stat(path); err == nil && info.Size() >= maxLog {
+		if err := os.Rename(path, path+".1"); err != nil {
+			return nil, err
+		}
 	}
-	return os.Rename(path, path+".1")
+	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 }

@@ -56,8 +56,11 @@ func UpdateWithoutLeases(ctx context.Context, path string, decide func(current s
 	return update(ctx, path, false, decide)
 }
 
+// insistAt is the attempt that no longer begins anew when the file has changed.
+const insistAt = 3
+
 func update(ctx context.Context, path string, leases bool, decide func(string) (string, bool)) (bool, error) {
-	for {
+	for attempt := 1; ; attempt++ {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
@@ -88,7 +91,7 @@ func update(ctx context.Context, path string, leases bool, decide func(string) (
 		if err := editable(target, before); err != nil {
 			return false, err
 		}
-		changed, again, err := replace(ctx, target, leases, before, after, decide)
+		changed, again, err := replace(ctx, target, leases, attempt >= insistAt, before, after, decide)
 		if err != nil || !again {
 			return changed, err
 		}
@@ -110,7 +113,7 @@ func apply(v version, decide func(string) (string, bool)) ([]byte, error) {
 
 // replace makes after the content of target, which was before, or the same change to
 // what others have made of it meanwhile.
-func replace(ctx context.Context, target string, leases bool, before version, after []byte, decide func(string) (string, bool)) (changed, again bool, err error) {
+func replace(ctx context.Context, target string, leases, insist bool, before version, after []byte, decide func(string) (string, bool)) (changed, again bool, err error) {
 	const what = "can't be replaced"
 	if !before.exists {
 		if err := makeDir(filepath.Dir(target)); err != nil {
@@ -130,7 +133,7 @@ func replace(ctx context.Context, target string, leases bool, before version, af
 	var refused error
 	changed = true
 	s := newSwap(target, j, leases)
-	again, err = s.put(before, after, func(theirs version) []byte {
+	again, err = s.put(before, after, insist, func(theirs version) []byte {
 		// Whatever they wrote must get back in place, even if it can't be edited.
 		data, err := apply(theirs, decide)
 		if err == nil {

@@ -54,17 +54,9 @@ func parse(data []byte) (*document, error) {
 	}
 
 	// Docker's own decoder has the last word on what it can load and what it sees.
-	var value json.RawMessage
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(&value); err != nil {
-		return nil, refusedSyntax(data, err)
-	}
-	if end := skipSpace(data, int(dec.InputOffset())); end < len(data) {
-		return nil, refusedAt(data, end, TrailingData, "there is more data behind the JSON object")
-	}
 	config, err := dockerconfig.LoadFromReader(bytes.NewReader(data))
 	if err != nil {
-		return nil, refusedType(data, err)
+		return nil, refusedDecoding(data, err)
 	}
 	d.current = config.CurrentContext
 	if start := skipSpace(data, 0); data[start] != '{' {
@@ -76,7 +68,7 @@ func parse(data []byte) (*document, error) {
 	return d, nil
 }
 
-// scan fills in the members of data, which is known to be one valid object.
+// scan fills in the members of data, which is known to begin with a valid object.
 func (d *document) scan() error {
 	dec := json.NewDecoder(bytes.NewReader(d.data))
 	if _, err := dec.Token(); err != nil {
@@ -111,6 +103,12 @@ func (d *document) scan() error {
 		}
 		d.members = append(d.members, m)
 	}
+	if _, err := dec.Token(); err != nil {
+		return refusedSyntax(d.data, err)
+	}
+	if end := skipSpace(d.data, int(dec.InputOffset())); end < len(d.data) {
+		return refusedAt(d.data, end, TrailingData, "there is more data behind the JSON object")
+	}
 	return nil
 }
 
@@ -133,12 +131,12 @@ func (d *document) set(next string, exists bool) ([]byte, error) {
 		after = d.insert(next, exists)
 	}
 	// A mistake of ours must not reach the file.
-	check, err := parse(after)
+	check, err := dockerconfig.LoadFromReader(bytes.NewReader(after))
 	if err != nil {
 		return nil, fmt.Errorf("currentContext can't be set to %q: %w", next, err)
 	}
-	if check.current != next {
-		return nil, fmt.Errorf("currentContext can't be set to %q: docker would see %q", next, check.current)
+	if check.CurrentContext != next {
+		return nil, fmt.Errorf("currentContext can't be set to %q: docker would see %q", next, check.CurrentContext)
 	}
 	return after, nil
 }
@@ -262,37 +260,32 @@ func includes(newer, older any) bool {
 	return true
 }
 
-// refusedSyntax finds the place of an error that a [json.Decoder] had with data.
-// The decoder counts from where it last filled its buffer; Unmarshal does not.
-func refusedSyntax(data []byte, err error) error {
-	offset := len(data)
-	if again := json.Unmarshal(data, new(json.RawMessage)); again != nil {
-		err = again
-	}
-	syntax, ok := errors.AsType[*json.SyntaxError](err)
-	if ok && int(syntax.Offset) <= len(data) && skipSpace(data, int(syntax.Offset)-1) < len(data) && !isTruncated(data, syntax) {
-		offset = int(syntax.Offset) - 1
-	}
-	return refusedAt(data, offset, InvalidJSON, "is not valid JSON: "+strings.TrimPrefix(err.Error(), "json: "))
-}
-
-// isTruncated says that the error is the end of the data and not its last byte. The
-// scanner gives both the same offset; only the end takes a further byte to heal.
-func isTruncated(data []byte, err *json.SyntaxError) bool {
-	if int(err.Offset) < len(data) {
-		return false
-	}
-	var value json.RawMessage
-	return errors.Is(json.NewDecoder(bytes.NewReader(data)).Decode(&value), io.ErrUnexpectedEOF)
-}
-
-// refusedType finds the place of what docker's decoder could not decode.
-func refusedType(data []byte, err error) error {
+// refusedDecoding tells what docker's decoder could not do with data, and where.
+func refusedDecoding(data []byte, err error) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		start, _ := tokenAt(data, max(int(wrong.Offset)-1, 0))
 		return refusedAt(data, start, WrongType, "docker can't load it: "+strings.TrimPrefix(err.Error(), "json: "))
 	}
+	_, syntax := errors.AsType[*json.SyntaxError](err)
+	if syntax || errors.Is(err, io.ErrUnexpectedEOF) {
+		return refusedSyntax(data, err)
+	}
 	return refuse(&RefusedError{Reason: WrongType, Detail: "docker can't load it: " + err.Error()})
+}
+
+// refusedSyntax finds the place of an error that a [json.Decoder] had with data.
+func refusedSyntax(data []byte, err error) error {
+	offset := len(data)
+	// An end that comes too early is not at the last byte, but behind it.
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		// A Decoder counts from where it last filled its buffer.
+		syntax, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(data, new(json.RawMessage)))
+		if ok {
+			err = syntax
+			offset = int(syntax.Offset) - 1
+		}
+	}
+	return refusedAt(data, offset, InvalidJSON, "is not valid JSON: "+err.Error())
 }
 
 // tokenAt returns where the JSON token that covers offset begins and ends.

@@ -15,6 +15,9 @@ import (
 // inodesFollowNames: a renamed file is still the same file to [os.SameFile].
 const inodesFollowNames = true
 
+// noFollow makes open refuse a symbolic link.
+const noFollow = unix.O_NOFOLLOW
+
 // systemReason tells which refusal an error of the system is, "" for none.
 func systemReason(err error) Reason {
 	switch {
@@ -42,6 +45,13 @@ func writable(path string, info fs.FileInfo) error {
 		mode |= unix.X_OK
 	}
 	return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
+}
+
+// canKeepOwner says whether a new file can be given to the owner of info. A group may
+// still be refused.
+func canKeepOwner(info fs.FileInfo) bool {
+	me := os.Geteuid()
+	return me == 0 || uint32(me) == info.Sys().(*syscall.Stat_t).Uid
 }
 
 func sameMeta(a, b fs.FileInfo) bool {
@@ -113,7 +123,7 @@ func makeDir(dir string) error {
 // then only the caller's own lock is left.
 func openLocked(path string) (*os.File, error) {
 	// No link is followed: root must not write where a user's link points.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, 0o600)
 	if err != nil {
 		return nil, err
 	}

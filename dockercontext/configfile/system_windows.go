@@ -12,6 +12,8 @@ import (
 // inodesFollowNames: ReplaceFile does not promise which file keeps its identity.
 const inodesFollowNames = false
 
+const noFollow = 0
+
 var procReplaceFile = windows.NewLazySystemDLL("kernel32.dll").NewProc("ReplaceFileW")
 
 // Of ReplaceFileW: the old file has its backup name and the new one was not moved.
@@ -96,6 +98,9 @@ func writable(_ string, info fs.FileInfo) error {
 	}
 	return nil
 }
+
+// canKeepOwner: ReplaceFile keeps the access rights; the owner is not asked for.
+func canKeepOwner(fs.FileInfo) bool { return true }
 
 func sameMeta(a, b fs.FileInfo) bool { return a.Mode() == b.Mode() }
 

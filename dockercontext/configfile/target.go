@@ -103,7 +103,8 @@ func readVersionWith(path string, settle func(*os.File)) (version, error) {
 	if !info.Mode().IsRegular() {
 		return version{}, notRegular(path, info)
 	}
-	f, err := os.Open(path)
+	// No link is followed that was put there since: root must not read through one.
+	f, err := os.OpenFile(path, os.O_RDONLY|noFollow, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return version{}, nil // gone in between
 	}
@@ -142,6 +143,9 @@ func editable(target string, v version) error {
 		}
 		if isMountPoint(target) {
 			return refuse(&RefusedError{Path: target, Reason: BindMount, Detail: "is a mount point"})
+		}
+		if !canKeepOwner(v.info) {
+			return refuse(&RefusedError{Path: target, Reason: Owner, Detail: "belongs to another user, and would change hands"})
 		}
 		if err := writable(target, v.info); err != nil {
 			return refuse(&RefusedError{Path: target, Reason: ReadOnly, Detail: "is read-only", Err: err})

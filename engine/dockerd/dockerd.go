@@ -1,0 +1,62 @@
+// Package dockerd runs a root dockerd in namespaces of its own on Linux.
+//
+// Each engine has a private network namespace, connected to the outside by
+// slirp4netns, and a private mount namespace, in which the few paths that dockerd
+// shares with every other engine of the machine (/run/containerd, /etc/docker,
+// /etc/resolv.conf, /run/docker.sock) are its own. So any number of engines live
+// beside a host engine, and none touches the host's bridges, routes or iptables.
+// Published ports are served by a small proxy program (Config.Proxy) that dockerd
+// starts for each and that listens in the host's network namespace.
+//
+// The engine does not depend on the process that started it: the next one adopts
+// it. Every process of an engine carries its uid in its environment, which is how
+// the end of all of them is made certain.
+//
+// On other systems every function refuses.
+package dockerd
+
+import (
+	"errors"
+	"log/slog"
+)
+
+// A Config says what an engine is and where its files are. All paths are absolute.
+type Config struct {
+	UID  string // identifies the instance for ever: letters, digits and '-'
+	Name string // the instance's name, for messages
+
+	DataRoot string // dockerd's data; survives everything
+	ExecRoot string // runtime files, at most MaxExecRoot bytes long; removed with the engine
+	StateDir string // the engine's record and its private versions of shared paths
+
+	Socket  string // where the API is served, at most MaxSocket bytes long
+	LogPath string // the engine's log, appended to
+
+	ConfigFile string   // the user's daemon.json; "" if there is none
+	Args       []string // the user's own arguments for dockerd
+
+	Proxy string // path of the docker-rd-proxy program
+
+	Log *slog.Logger // nil discards
+}
+
+// MaxExecRoot and MaxSocket are how long the paths may be, in bytes: dockerd makes
+// sockets below its exec-root, and a unix socket's address holds 104 bytes on macOS
+// and 108 on Linux, with the final zero.
+const (
+	MaxExecRoot = 71
+	MaxSocket   = 103
+)
+
+// ErrNotRunning says that there is no running engine to adopt.
+var ErrNotRunning = errors.New("the engine is not running")
+
+// ErrRunning says that an engine is running already: it can be adopted.
+var ErrRunning = errors.New("the engine is running already")
+
+func (c *Config) log() *slog.Logger {
+	if c.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Log
+}

@@ -1,0 +1,42 @@
+//go:build !linux
+
+package dockerd
+
+import (
+	"context"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/process"
+)
+
+func refuse() error {
+	return failure.WithHint(failure.Refuse("the dockerd driver runs on Linux only"),
+		"use an engine that is there already: --driver existing")
+}
+
+// Init does nothing on this system.
+func Init() {}
+
+// Check refuses on this system.
+func Check(context.Context, Config) error { return refuse() }
+
+// Start refuses on this system.
+func Start(context.Context, Config) (*Engine, error) { return nil, refuse() }
+
+// Adopt finds no engine on this system.
+func Adopt(context.Context, Config) (*Engine, error) { return nil, ErrNotRunning }
+
+// Cleanup has nothing to do on this system.
+func Cleanup(context.Context, Config) error { return nil }
+
+// Alive finds no engine on this system.
+func Alive(Config) bool { return false }
+
+// An Engine does not exist on this system.
+type Engine struct{}
+
+func (*Engine) ID() process.ID             { return process.ID{} }
+func (*Engine) Exited() <-chan struct{}    { return nil }
+func (*Engine) LastError() string          { return "" }
+func (*Engine) Stop(context.Context) error { return nil }
+func (*Engine) Release()                   {}

@@ -1,0 +1,102 @@
+// Package portproxy serves one published port of an engine that has a network
+// namespace of its own. It is what a dockerd started with --userland-proxy-path
+// runs for each published port, in place of docker-proxy, and it speaks the same
+// protocol (moby, cmd/docker-proxy).
+//
+// dockerd runs it in the engine's network namespace, where it can dial the
+// container. Clients are in the host's: so it listens there, which is where a port
+// that is taken must fail, and also in the engine's, for containers that use the
+// engine's own network ("hairpin").
+//
+// It imports little: there is one such process for each published port.
+package portproxy
+
+import (
+	"errors"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// HostNetnsEnv names the environment variable that holds the path of the host's
+// network namespace. dockerd passes its environment on.
+const HostNetnsEnv = "DOCKER_RD_HOST_NETNS"
+
+// Config is one published port.
+type Config struct {
+	Proto     string         // "tcp" or "udp"
+	Host      netip.AddrPort // where clients connect
+	Container netip.AddrPort
+	// UseListenFD says that dockerd, from 28.0 on, passes the listener of its own
+	// namespace as file descriptor 4.
+	UseListenFD bool
+}
+
+// ParseArgs reads the arguments that dockerd gives to its proxy.
+func ParseArgs(args []string) (Config, error) {
+	var hostIP, containerIP netip.Addr
+	var hostPort, containerPort uint16
+	cfg := Config{Proto: "tcp"}
+	for i := 0; i < len(args); i++ {
+		// Like package flag: one or two dashes, "-name value" or "-name=value".
+		name, value, inline := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(args[i], "-"), "-"), "=")
+		if name == args[i] {
+			return Config{}, errors.New("unexpected argument " + strconv.Quote(args[i]))
+		}
+		if name == "use-listen-fd" {
+			cfg.UseListenFD = !inline || value == "true"
+			continue
+		}
+		if !inline {
+			if i++; i == len(args) {
+				return Config{}, errors.New("missing value of -" + name)
+			}
+			value = args[i]
+		}
+		var err error
+		switch name {
+		case "proto":
+			cfg.Proto = value
+		case "host-ip":
+			hostIP, err = netip.ParseAddr(value)
+		case "host-port":
+			hostPort, err = parsePort(value)
+		case "container-ip":
+			containerIP, err = netip.ParseAddr(value)
+		case "container-port":
+			containerPort, err = parsePort(value)
+		default:
+			err = errors.New("unknown option")
+		}
+		if err != nil {
+			return Config{}, errors.New("-" + name + ": " + err.Error())
+		}
+	}
+	switch cfg.Proto {
+	case "tcp", "udp":
+	case "sctp":
+		return Config{}, errors.New("publishing an sctp port is not supported by this engine: tcp and udp are")
+	default:
+		return Config{}, errors.New("unsupported protocol " + strconv.Quote(cfg.Proto))
+	}
+	if !hostIP.IsValid() || !containerIP.IsValid() || hostPort == 0 || containerPort == 0 {
+		return Config{}, errors.New("-host-ip, -host-port, -container-ip and -container-port are needed")
+	}
+	cfg.Host = netip.AddrPortFrom(hostIP.Unmap(), hostPort)
+	cfg.Container = netip.AddrPortFrom(containerIP.Unmap(), containerPort)
+	return cfg, nil
+}
+
+func parsePort(s string) (uint16, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return uint16(n), err
+}
+
+// network is the name of the listener's network for package net. With "tcp6" and
+// "udp6" it sets IPV6_V6ONLY: dockerd starts one proxy for each address family.
+func (c Config) network() string {
+	if c.Host.Addr().Is4() {
+		return c.Proto + "4"
+	}
+	return c.Proto + "6"
+}

@@ -1,0 +1,200 @@
+package portproxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Proxy listens, and serves once Run is called.
+type Proxy struct {
+	cfg       Config
+	listeners []net.Listener
+	conns     []*net.UDPConn
+}
+
+// Listen opens the listeners: in the host's network namespace, which the file
+// hostNetns names, and in the one of the calling process. listenFD is the latter's
+// listener where dockerd has made it, else nil; it stays the caller's.
+//
+// The first error is the one users know from docker: a port that is taken on the
+// host is EADDRINUSE with its address.
+func Listen(cfg Config, hostNetns string, listenFD *os.File) (*Proxy, error) {
+	if hostNetns == "" {
+		return nil, errors.New(HostNetnsEnv + " is not set")
+	}
+	p := &Proxy{cfg: cfg}
+	err := inNetns(hostNetns, p.listen)
+	// dockerd publishes on :: whenever its own namespace has IPv6. Where the host has
+	// none, there is nobody to serve.
+	if err != nil && !(cfg.Host.Addr() == netip.IPv6Unspecified() && absent(err)) {
+		return nil, err
+	}
+	if listenFD != nil {
+		err = p.adopt(listenFD)
+	} else {
+		err = p.listen()
+		// An address of the host is usually not one of the engine's namespace.
+		// Containers reach it there like any other host.
+		if absent(err) {
+			err = nil
+		}
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// absent tells whether err says that the address is none of the namespace's.
+func absent(err error) bool {
+	return errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)
+}
+
+// listen opens a listener in the network namespace of the calling thread.
+func (p *Proxy) listen() error {
+	var lc net.ListenConfig
+	// Connections are spliced, which wants plain TCP on both sides.
+	lc.SetMultipathTCP(false)
+	if p.cfg.Proto == "tcp" {
+		l, err := lc.Listen(context.Background(), p.cfg.network(), p.cfg.Host.String())
+		if err != nil {
+			return err
+		}
+		p.listeners = append(p.listeners, l)
+		return nil
+	}
+	conn, err := net.ListenUDP(p.cfg.network(), net.UDPAddrFromAddrPort(p.cfg.Host))
+	if err != nil {
+		return err
+	}
+	return p.addUDP(conn)
+}
+
+func (p *Proxy) addUDP(conn *net.UDPConn) error {
+	if err := askLocalAddr(conn, p.cfg.Host.Addr().Is6()); err != nil {
+		_ = conn.Close()
+		return err
+	}
+	p.conns = append(p.conns, conn)
+	return nil
+}
+
+// adopt uses the listener that dockerd has bound.
+func (p *Proxy) adopt(file *os.File) error {
+	if p.cfg.Proto == "tcp" {
+		// It may be bound only; listening again to one that listens does no harm.
+		if err := unix.Listen(int(file.Fd()), unix.SOMAXCONN); err != nil {
+			return os.NewSyscallError("listen", err)
+		}
+		l, err := net.FileListener(file)
+		if err != nil {
+			return err
+		}
+		if _, ok := l.(*net.TCPListener); !ok {
+			_ = l.Close()
+			return errors.New("file descriptor 4 is no tcp listener")
+		}
+		p.listeners = append(p.listeners, l)
+		return nil
+	}
+	c, err := net.FilePacketConn(file)
+	if err != nil {
+		return err
+	}
+	conn, ok := c.(*net.UDPConn)
+	if !ok {
+		_ = c.Close()
+		return errors.New("file descriptor 4 is no udp socket")
+	}
+	return p.addUDP(conn)
+}
+
+// Run serves until Close.
+func (p *Proxy) Run() {
+	var all sync.WaitGroup
+	for _, l := range p.listeners {
+		all.Go(func() { _ = serveTCP(l, p.cfg.Container) })
+	}
+	for _, c := range p.conns {
+		all.Go(func() { _ = newUDPServer(c, p.cfg.Container, sessionTimeout).serve() })
+	}
+	all.Wait()
+}
+
+// Close closes the listeners. Connections that are open go on until they end.
+func (p *Proxy) Close() {
+	for _, l := range p.listeners {
+		_ = l.Close()
+	}
+	for _, c := range p.conns {
+		_ = c.Close()
+	}
+}
+
+// inNetns calls f in the network namespace that the file path names. Sockets belong
+// to the namespace of the thread that makes them, so only one thread moves there.
+func inNetns(path string, f func() error) error {
+	there, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	runtime.LockOSThread()
+	here, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer here.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return &os.PathError{Op: "setns", Path: path, Err: err}
+	}
+	err = f()
+	if back := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); back != nil {
+		// A thread that stays locked is never used for another goroutine.
+		return errors.Join(err, os.NewSyscallError("setns", back))
+	}
+	runtime.UnlockOSThread()
+	return err
+}
+
+// Main is the whole program: it reads args, listens, answers on status, and serves
+// until stop gets a value. The answer is docker-proxy's: "0\n", or "1\n" and the
+// error. It returns the exit status.
+func Main(args []string, hostNetns string, status io.WriteCloser, listenFD func() *os.File, stop <-chan os.Signal) int {
+	p, err := start(args, hostNetns, listenFD)
+	if err != nil {
+		_, _ = io.WriteString(status, "1\n"+err.Error())
+		_ = status.Close()
+		return 1
+	}
+	_, _ = io.WriteString(status, "0\n")
+	_ = status.Close()
+	go p.Run()
+	<-stop
+	p.Close()
+	return 0
+}
+
+func start(args []string, hostNetns string, listenFD func() *os.File) (*Proxy, error) {
+	cfg, err := ParseArgs(args)
+	if err != nil {
+		return nil, err
+	}
+	var file *os.File
+	if cfg.UseListenFD {
+		file = listenFD()
+		defer file.Close()
+	}
+	return Listen(cfg, hostNetns, file)
+}

@@ -1,0 +1,117 @@
+// Package process knows processes by more than their number.
+//
+// A pid alone says nothing: it is reused, within hours on a busy machine and at
+// once after a reboot. An [ID] adds what makes it unique: when the process was
+// started, in the kernel's own clock, and in which boot. IDs are written to files
+// and read back by other processes.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+)
+
+// ErrGone says that the process an [ID] names has ended. It matches
+// [os.ErrProcessDone].
+var ErrGone = fmt.Errorf("no such process: %w", os.ErrProcessDone)
+
+// An ID names one process of one boot of one machine, for good. The zero ID names
+// none.
+type ID struct {
+	PID int `json:"pid"`
+	// StartTime is when the process was started, in the unit of the operating
+	// system: on Linux clock ticks since boot (proc_pid_stat(5), field 22), on
+	// macOS microseconds since 1970, on Windows the creation FILETIME. It is only
+	// good for comparing.
+	StartTime uint64 `json:"startTicks"`
+	// BootID changes with each boot; empty where StartTime alone is unique.
+	BootID string `json:"bootId"`
+}
+
+// Self returns the ID of the calling process.
+func Self() (ID, error) { return Find(os.Getpid()) }
+
+// Find returns the ID of the process that has pid now. A process that has ended,
+// zombies included, is an error that matches [ErrGone].
+func Find(pid int) (ID, error) {
+	if pid <= 0 {
+		return ID{}, fmt.Errorf("process %d: %w", pid, ErrGone)
+	}
+	start, err := startTime(pid)
+	if err != nil {
+		return ID{}, fmt.Errorf("process %d: %w", pid, err)
+	}
+	boot, err := bootID()
+	if err != nil {
+		return ID{}, fmt.Errorf("process %d: boot id: %w", pid, err)
+	}
+	return ID{PID: pid, StartTime: start, BootID: boot}, nil
+}
+
+// Alive tells whether the process has not ended. A zombie has ended. Where that
+// can't be found out, the process counts as ended.
+func (id ID) Alive() bool {
+	now, err := Find(id.PID)
+	return err == nil && now == id
+}
+
+// Wait returns nil when the process has ended, at once where it had before, or the
+// context's error when ctx ends first. The process need not be a child; its exit
+// status can't be known this way.
+func (id ID) Wait(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	switch err := id.wait(ctx); {
+	case errors.Is(err, ErrGone):
+		return nil
+	case ctx.Err() != nil && err != nil:
+		return ctx.Err()
+	default:
+		return err
+	}
+}
+
+// Signal sends sig to the process and to no other, even where the pid has been
+// reused. A process that has ended is an error that matches [ErrGone]. On Windows
+// every signal ends the process.
+func (id ID) Signal(sig syscall.Signal) error {
+	if err := id.signal(sig); err != nil {
+		return fmt.Errorf("signal process %d: %w", id.PID, err)
+	}
+	return nil
+}
+
+// StartedAt returns when the process was started, in whole milliseconds of the clock as
+// it is now; the zero time where that can't be known.
+func (id ID) StartedAt() time.Time {
+	if id.StartTime == 0 {
+		return time.Time{}
+	}
+	return id.startedAt().UTC().Round(time.Millisecond)
+}
+
+// String names the process for a message.
+func (id ID) String() string { return fmt.Sprintf("pid %d", id.PID) }
+
+// pollInterval is how often a process is looked at where the system can't tell by
+// itself that it has ended.
+const pollInterval = 50 * time.Millisecond
+
+// poll waits for the end of the process by looking at it again and again.
+func (id ID) poll(ctx context.Context) error {
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for id.Alive() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}

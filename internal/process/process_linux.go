@@ -1,0 +1,167 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var bootID = sync.OnceValues(func() (string, error) {
+	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(data)), err
+})
+
+func startTime(pid int) (uint64, error) {
+	s, err := ReadStat(pid)
+	if err != nil {
+		return 0, err
+	}
+	// A zombie keeps its pid and its start time until it is waited for.
+	if s.Ended() {
+		return 0, ErrGone
+	}
+	return s.StartTime, nil
+}
+
+// A Stat is what this project needs of /proc/PID/stat.
+type Stat struct {
+	Comm      string // the command's name, cut to 15 bytes by the kernel
+	State     byte   // R, S, D, Z, …
+	PPID      int
+	StartTime uint64 // clock ticks since boot
+}
+
+// Ended tells whether the process is a zombie or already dead.
+func (s Stat) Ended() bool { return s.State == 'Z' || s.State == 'X' || s.State == 'x' }
+
+// ReadStat reads /proc/PID/stat. No such process is an error that matches [ErrGone].
+func ReadStat(pid int) (Stat, error) {
+	path := fmt.Sprintf("/proc/%d/stat", pid)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return Stat{}, ErrGone
+	}
+	if err != nil {
+		return Stat{}, err
+	}
+	s, err := parseStat(data)
+	if err != nil {
+		return Stat{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// parseStat parses proc_pid_stat(5). The command's name, in parentheses, may hold
+// blanks, parentheses and newlines: the fields begin after the last parenthesis.
+func parseStat(data []byte) (Stat, error) {
+	open, end := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
+	if open < 0 || end < open {
+		return Stat{}, errors.New("no command name")
+	}
+	const (
+		state     = 3 - 3 // counted as in the manual, from the third field on
+		ppid      = 4 - 3
+		starttime = 22 - 3
+	)
+	fields := strings.Fields(string(data[end+1:]))
+	if len(fields) <= starttime || len(fields[state]) != 1 {
+		return Stat{}, errors.New("too few fields")
+	}
+	s := Stat{Comm: string(data[open+1 : end]), State: fields[state][0]}
+	var err error
+	if s.PPID, err = strconv.Atoi(fields[ppid]); err != nil {
+		return Stat{}, fmt.Errorf("parent: %w", err)
+	}
+	if s.StartTime, err = strconv.ParseUint(fields[starttime], 10, 64); err != nil {
+		return Stat{}, fmt.Errorf("start time: %w", err)
+	}
+	return s, nil
+}
+
+// open returns a pidfd of the process. The start time is compared only when the
+// pidfd is there: from then on the pid can't come to mean another process.
+func (id ID) open() (fd int, err error) {
+	if boot, err := bootID(); err != nil || boot != id.BootID || id.PID <= 0 {
+		return -1, ErrGone
+	}
+	fd, err = unix.PidfdOpen(id.PID, 0)
+	if err != nil {
+		if errors.Is(err, unix.ESRCH) {
+			err = ErrGone
+		}
+		return -1, err
+	}
+	if !id.Alive() {
+		_ = unix.Close(fd)
+		return -1, ErrGone
+	}
+	return fd, nil
+}
+
+func (id ID) wait(ctx context.Context) error {
+	fd, err := id.open()
+	if errors.Is(err, unix.ENOSYS) { // before Linux 5.3
+		return id.poll(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	// Non-blocking, the runtime's poller waits for it and no thread is held.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return err
+	}
+	file := os.NewFile(uintptr(fd), "pidfd")
+	defer file.Close()
+	stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return conn.Read(func(fd uintptr) bool {
+		// A pidfd can be read from when its process has ended (pidfd_open(2)).
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 0)
+		return err == nil && n == 1
+	})
+}
+
+func (id ID) signal(sig syscall.Signal) error {
+	fd, err := id.open()
+	if errors.Is(err, unix.ENOSYS) {
+		if !id.Alive() {
+			return ErrGone
+		}
+		err = unix.Kill(id.PID, sig)
+	} else if err == nil {
+		defer unix.Close(fd)
+		err = unix.PidfdSendSignal(fd, sig, nil, 0)
+	}
+	if errors.Is(err, unix.ESRCH) {
+		return ErrGone
+	}
+	return err
+}
+
+// userHz is the unit of /proc/PID/stat's times, in ticks a second: the kernel fixes it
+// at 100 for user space (USER_HZ) on every architecture that Go knows.
+const userHz = 100
+
+func (id ID) startedAt() time.Time {
+	var boot unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot); err != nil {
+		return time.Time{}
+	}
+	age := time.Duration(boot.Nano()) - time.Duration(id.StartTime)*time.Second/userHz
+	return time.Now().Add(-age)
+}

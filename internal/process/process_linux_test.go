@@ -1,0 +1,46 @@
+package process
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestParseStat(t *testing.T) {
+	const tail = " 1 2 3 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0\n"
+	for _, tc := range []struct {
+		name, in string
+		want     Stat
+	}{
+		{"plain", "7 (sh) S" + tail, Stat{"sh", 'S', 1, 4711}},
+		{"blanks and parentheses", "7 (a) Z (b (c)) R" + tail, Stat{"a) Z (b (c)", 'R', 1, 4711}},
+		{"newline", "7 (a\nb) D" + tail, Stat{"a\nb", 'D', 1, 4711}},
+		{"empty name", "7 () S" + tail, Stat{"", 'S', 1, 4711}},
+	} {
+		got, err := parseStat([]byte(tc.in))
+		if err != nil || got != tc.want {
+			t.Errorf("%s: %+v, %v, want %+v", tc.name, got, err, tc.want)
+		}
+	}
+	for _, in := range []string{"", "7", "7 (sh", "7 )sh( S" + tail, "7 (sh) S 1 2", "7 (sh) SS" + tail,
+		"7 (sh) S x" + strings.Replace(tail, " 1", "", 1), strings.Replace("7 (sh) S"+tail, "4711", "-1", 1)} {
+		if got, err := parseStat([]byte(in)); err == nil {
+			t.Errorf("%q: %+v, want an error", in, got)
+		}
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	self, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(self)
+	f.Add([]byte("1 (a) b) Z 0"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := parseStat(data)
+		if err == nil && !strings.Contains(string(data), "("+s.Comm+")") {
+			t.Errorf("%q: the name %q is not there", data, s.Comm)
+		}
+	})
+}
