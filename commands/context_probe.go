@@ -97,9 +97,6 @@ func (a *app) probe(cmd *cobra.Command, o probeOptions, names []string) (healthy
 	if err != nil {
 		return false, err
 	}
-	if _, _, err := c.Effective(); err != nil {
-		a.note("%v", err)
-	}
 	a.mend(cmd.Context(), c.Dir())
 	ctx, cancel, err := probeContext(cmd.Context(), o.timeout)
 	if err != nil {
