@@ -171,6 +171,7 @@ func TestReadOnlyConfiguration(t *testing.T) {
 
 // Others make and remove contexts beside us, one of them under the same name.
 func TestCreateBesideOthers(t *testing.T) {
+	t.Parallel()
 	f := setup(t)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -183,7 +184,7 @@ func TestCreateBesideOthers(t *testing.T) {
 				default:
 				}
 				if name == "rd" {
-					time.Sleep(time.Millisecond) // even so, ours is often gone at once
+					time.Sleep(50 * time.Millisecond) // making one takes some, with its fsync
 				} else {
 					f.healthyMetadata(name)
 				}
@@ -218,6 +219,7 @@ func (f *fixture) healthyMetadata(name string) {
 // Contexts that stay are listed while others come and go: the store's own list is
 // empty now and then.
 func TestListBesideOthers(t *testing.T) {
+	t.Parallel()
 	f := setup(t)
 	f.brokenContext("stays")
 	stop := make(chan struct{})

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/enginetest"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
@@ -48,6 +47,7 @@ func (f *fixture) wantOutcome(out Outcome, reason string, changed bool) {
 }
 
 func TestPromote(t *testing.T) {
+	t.Parallel()
 	const noChange = "" // stands for: as before
 	for _, tc := range []struct {
 		name    string
@@ -226,6 +226,7 @@ func TestUserChoosesDuringProbe(t *testing.T) {
 }
 
 func TestDemote(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name       string
 		previous   string
@@ -305,6 +306,7 @@ func TestUserChoseOurs(t *testing.T) {
 
 // One of us follows another: what was before the first is what is put back.
 func TestPromoteChain(t *testing.T) {
+	t.Parallel()
 	f := setup(t)
 	f.healthyContext("good")
 	f.own(rd)
@@ -368,6 +370,7 @@ func TestLateWriter(t *testing.T) {
 }
 
 func TestMend(t *testing.T) {
+	t.Parallel()
 	gone := func(Owner) bool { return true }
 	up := func(Owner) bool { return false }
 	f := setup(t)
@@ -429,6 +432,7 @@ func TestMendLooksAgain(t *testing.T) {
 // Killed anywhere, the next command mends it: the current context exists, and is what
 // it would be without the kill.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	gone := func(Owner) bool { return true }
 	for _, point := range []string{"record:written", "record:renamed", "promote:recorded", "promote:changed"} {
 		t.Run("promote/"+point, func(t *testing.T) {
@@ -481,6 +485,35 @@ func TestKilled(t *testing.T) {
 	}
 }
 
+// The same at any moment, also within the edit of config.json.
+func TestKilledAnytime(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.healthyContext("good")
+	f.own(rd)
+	for i := range 60 {
+		f.use("good")
+		do := "promote"
+		if i%2 == 1 {
+			f.promoted(rd)
+			do = "demote"
+		}
+		cmd := f.command(job{Do: do, Owner: rd})
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5*time.Millisecond + time.Duration(i)*time.Millisecond/2)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if out := f.Mend(t.Context(), func(Owner) bool { return true }, nil); out.Err != nil {
+			t.Fatalf("Mend: %v", out.Err)
+		}
+		f.wantCurrent("good")
+		f.wantPromoted()
+	}
+	f.wantNoLitter()
+}
+
 func (f *fixture) wantNoLitter() {
 	f.t.Helper()
 	// The lock is free: what is written now replaces what a kill left.
@@ -514,42 +547,55 @@ func (f *fixture) wantNoLitter() {
 // The worst bug of this field: a probe that ends after the stop writes the dead context
 // back. However they meet, what is current exists.
 func TestStopDuringSlowProbe(t *testing.T) {
-	f := setup(t)
-	f.healthyContext("good")
-	e := endpoint.Endpoint{Host: "unix://" + enginetest.Unix(t, enginetest.Handler())}
-	for i := range 100 {
-		if out := f.Create(t.Context(), rd, e, ""); out.Reason != ReasonCreated {
-			t.Fatalf("Create: %+v", out)
-		}
-		f.use("gone") // whose two looks take proofPause
-		var up atomic.Bool
-		up.Store(true)
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			j := f.Judge(ctx, rd, PromoteIfBroken)
-			f.Promote(ctx, j, rd, PromoteOptions{Policy: PromoteIfBroken, StillUp: up.Load})
+	const workers, rounds = 4, 25
+	for w := range workers {
+		t.Run(fmt.Sprint(w), func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			for i := range rounds {
+				f.stopDuringProbe(time.Duration(w*rounds+i-workers*rounds/2)*100*time.Microsecond, i%2 == 0)
+			}
 		})
-		// The stop comes at any moment around the end of the probe.
-		time.Sleep(proofPause + time.Duration(i-50)*100*time.Microsecond)
-		up.Store(false)
-		if i%2 == 0 {
-			cancel() // as the supervisor does; others only ask
-		}
-		f.Demote(t.Context(), rd, nil)
-		f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
-		wg.Wait()
-		cancel()
-		if current, err := f.Current(); err != nil || current == "rd" {
-			t.Fatalf("round %d: %q is current (%v), and removed", i, current, err)
-		}
-		f.wantPromoted()
 	}
+}
+
+// stopDuringProbe starts a promotion, stops the engine that long after the probe should
+// have ended, and checks that nothing points to what is gone.
+func (f *fixture) stopDuringProbe(after time.Duration, cancelIt bool) {
+	t := f.t
+	t.Helper()
+	e := endpoint.Endpoint{Host: "unix:///engine.sock"}
+	if out := f.Create(t.Context(), rd, e, ""); out.Reason != ReasonCreated {
+		t.Fatalf("Create: %+v", out)
+	}
+	f.use("gone") // whose two looks take proofPause
+	var up atomic.Bool
+	up.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		j := f.Judge(ctx, rd, PromoteIfBroken)
+		f.Promote(ctx, j, rd, PromoteOptions{Policy: PromoteIfBroken, StillUp: up.Load})
+	})
+	time.Sleep(proofPause + after)
+	up.Store(false)
+	if cancelIt {
+		cancel() // as the supervisor does; commands only ask
+	}
+	f.Demote(t.Context(), rd, nil)
+	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+	wg.Wait()
+	if current, err := f.Current(); err != nil || current == "rd" {
+		t.Fatalf("%s after the probe: %q is current (%v), and removed", after, current, err)
+	}
+	f.wantPromoted()
 }
 
 // docker context use in a loop beside promotions and demotions: whenever both rest,
 // the current context exists.
 func TestRaceWithDockerContextUse(t *testing.T) {
+	t.Parallel()
 	f := setup(t)
 	f.healthyContext("good")
 	f.own(rd)
@@ -597,6 +643,22 @@ func TestRemoveRace(t *testing.T) {
 	if now, err := f.metadata("rd"); err != nil || fmt.Sprint(now) != fmt.Sprint(was) {
 		t.Errorf("the context is %v (%v), was %v", now, err, was)
 	}
+}
+
+// restart stops and starts the engine and leaves the promotion alone.
+func TestRestartOfPromoted(t *testing.T) {
+	f := setup(t)
+	f.healthyContext("good")
+	f.own(rd)
+	f.use("good")
+	f.promoted(rd)
+	restarting := func(Owner) bool { return false }
+	f.wantOutcome(f.Mend(t.Context(), restarting, nil), ReasonNotApplicable, false)
+	f.own(rd) // at another socket
+	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), ReasonAlreadyCurrent, false)
+	f.wantPromoted(rd)
+	f.wantOutcome(f.Demote(t.Context(), rd, nil), ReasonDemoted, true)
+	f.wantCurrent("good")
 }
 
 // Each Docker configuration has its own current context, record and lock.
@@ -676,6 +738,23 @@ func TestParsePolicy(t *testing.T) {
 	for _, s := range []string{"", "force", "IF-BROKEN"} {
 		if _, err := ParsePolicy(s); err == nil {
 			t.Errorf("ParsePolicy(%q) is no error", s)
+		}
+	}
+}
+
+// BenchmarkPromoteNothing is what docker-rd context promote does where our context is
+// the current one.
+func BenchmarkPromoteNothing(b *testing.B) {
+	dir := b.TempDir()
+	c := Open(Options{Dir: dir, LockFile: filepath.Join(dir, "lock"), RecordFile: filepath.Join(dir, "record")})
+	if err := os.WriteFile(c.file(), []byte(`{"currentContext":"rd"}`), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		c.Mend(b.Context(), func(Owner) bool { return false }, nil)
+		j := c.Judge(b.Context(), rd, PromoteIfBroken)
+		if out := c.Promote(b.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}); out.Reason != ReasonAlreadyCurrent {
+			b.Fatalf("%+v", out)
 		}
 	}
 }

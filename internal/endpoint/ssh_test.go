@@ -249,6 +249,47 @@ func TestSSHLeavesNothing(t *testing.T) {
 	enginetest.NoProcess(t, s.Client)
 }
 
+// The user's agent is asked, he himself is not.
+func TestSSHAgentAndQuestions(t *testing.T) {
+	s := enginetest.StartSSHD(t, enginetest.Unix(t, enginetest.Handler()), "")
+	key := filepath.Join(filepath.Dir(s.Authorized), "id")
+	command := func(name string, args ...string) {
+		t.Helper()
+		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+	}
+	asked := filepath.Join(s.Client, "asked")
+	t.Setenv("SSH_ASKPASS", enginetest.Script(t, filepath.Join(s.Client, "askpass"), "touch "+asked+"; echo secret"))
+	t.Setenv("SSH_ASKPASS_REQUIRE", "force")
+	t.Setenv("DISPLAY", ":0")
+	socket := filepath.Join(s.Client, "agent")
+	t.Setenv("SSH_AUTH_SOCK", socket)
+	agent := exec.Command("ssh-agent", "-D", "-a", socket)
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = agent.Process.Kill()
+		_ = agent.Wait()
+	}()
+	if !enginetest.Eventually(func() bool { _, err := os.Stat(socket); return err == nil }) {
+		t.Fatal("the agent does not start")
+	}
+	command("ssh-add", "-q", key)
+	command("ssh-keygen", "-q", "-p", "-f", key, "-P", "", "-N", "secret")
+	if _, err := ping(t, s.URL, 20*time.Second); err != nil {
+		t.Errorf("with the agent: %v\n%s", err, s.Log)
+	}
+	command("ssh-add", "-q", "-D")
+	if _, err := ping(t, s.URL, 20*time.Second); !errors.As(err, new(*SSHError)) {
+		t.Errorf("with a passphrase: %v, want an SSHError", err)
+	}
+	if _, err := os.Stat(asked); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the passphrase was asked for (%v)", err)
+	}
+}
+
 func TestSSHMissing(t *testing.T) {
 	t.Setenv("PATH", enginetest.Dir(t))
 	if _, err := ping(t, "ssh://u@127.0.0.1", time.Minute); !errors.Is(err, ErrSSHMissing) {
