@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -97,7 +98,11 @@ func (l *loop) stopped() {
 			if out.Err != nil {
 				l.log.Error("context not removed", "part", "context", "error", out.Err)
 			}
-			l.set(state.ContextReady, state.False, out.Reason, out.Message)
+			status, reason := state.False, out.Reason
+			if reason == dockercontext.ReasonAlreadyCurrent { // the user's choice: it stays
+				status, reason = state.True, state.ReasonCreated
+			}
+			l.set(state.ContextReady, status, reason, out.Message)
 			l.last()
 		}
 	})
