@@ -52,6 +52,7 @@ func Add(root *cobra.Command, docker command.Cli) {
 		a.newEnv(),
 		a.newPaths(),
 		a.newDiagnose(),
+		a.newContext(),
 		a.newVersion(),
 	)
 }

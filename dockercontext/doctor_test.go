@@ -60,6 +60,16 @@ func TestDoctor(t *testing.T) {
 			want: []string{"CurrentContextMissing rd"}, fixable: true,
 			after: func(f *fixture) { f.wantCurrent("good") },
 		}, {
+			name:      "engine gone",
+			prepare:   func(f *fixture) { f.healthyContext("good"); f.own(rd); f.use("good"); f.promoted(rd) },
+			instances: []Instance{{Owner: rd, Gone: true}},
+			want:      []string{"EngineGone rd"}, fixable: true,
+			after: func(f *fixture) { f.wantCurrent("good") },
+		}, {
+			name:      "instance can't be read",
+			prepare:   func(f *fixture) { f.own(rd); f.promoted(rd) },
+			instances: []Instance{{Owner: Owner{Context: "rd"}}},
+		}, {
 			name:    "corrupt metadata",
 			prepare: func(f *fixture) { f.putRaw("rd", "{"); f.putRaw("zz", strings.Repeat("\x00", 9)) },
 			want:    []string{"MetadataCorrupt rd", "MetadataCorrupt meta.json…"}, fixable: true,

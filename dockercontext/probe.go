@@ -143,6 +143,14 @@ collect:
 	return reports
 }
 
+// Names returns what [Config.Probe] probes where nothing is named, as far as it has
+// names.
+func (c *Config) Names() []string {
+	effective, _, _ := c.Effective()
+	names, _ := c.everyName(effective)
+	return names
+}
+
 func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return context.WithCancel(ctx)

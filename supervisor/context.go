@@ -34,6 +34,9 @@ func Owner(i *engine.Instance) dockercontext.Owner {
 	return dockercontext.Owner{UID: i.UID, Context: i.Context()}
 }
 
+// Description describes the instance's context in docker's list.
+func Description(i *engine.Instance) string { return "docker rd instance " + i.Name }
+
 // DockerConfig returns the Docker configuration that the instance was created under,
 // as a process without Docker's variables sees it.
 func DockerConfig(i *engine.Instance) (*dockercontext.Config, error) {
@@ -92,7 +95,7 @@ func (l *loop) makeContext() {
 	l.start(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
 		defer cancel()
-		out := l.docker.Create(ctx, owner, ep, "docker rd instance "+l.inst.Name)
+		out := l.docker.Create(ctx, owner, ep, Description(l.inst))
 		return func() {
 			l.set(state.ContextReady, state.Status(dockercontext.ReadyStatus(out.Reason)), out.Reason, out.Message)
 			l.context.made = out.Reason == dockercontext.ReasonCreated
