@@ -35,7 +35,7 @@ func Check(_ context.Context, cfg Config) error {
 	if !validUID.MatchString(cfg.UID) {
 		return failure.Refuse("engine uid %q: letters, digits and '-' are allowed, 64 at most", cfg.UID)
 	}
-	for _, check := range []func(*Config) error{checkRoot, checkTools, checkTun, checkPaths, checkData} {
+	for _, check := range []func(*Config) error{checkRoot, checkTools, checkTun, checkCgroups, checkPaths, checkData} {
 		if err := check(&cfg); err != nil {
 			return err
 		}
@@ -99,6 +99,24 @@ func checkTun(*Config) error {
 			"modprobe tun; in a container: --device %s", tun)
 	}
 	return unix.Close(fd)
+}
+
+func checkCgroups(*Config) error {
+	h, err := findHierarchies()
+	if err != nil {
+		return failure.Refuse("cgroups: %w", err)
+	}
+	if len(h.all()) == 0 {
+		return failure.WithHint(failure.Refuse("no cgroups are mounted, without which there are no containers"),
+			"mount -t cgroup2 none /sys/fs/cgroup")
+	}
+	for _, root := range h.all() {
+		if err := unix.Access(root, unix.W_OK); err != nil {
+			return failure.WithHint(failure.Refuse("cgroups %q can't be written: %w", root, err),
+				"in a container: --privileged")
+		}
+	}
+	return nil
 }
 
 func checkPaths(cfg *Config) error {
