@@ -154,6 +154,10 @@ func checkData(cfg *Config) error {
 			if err == nil {
 				err = unix.Access(path, unix.W_OK|unix.X_OK)
 			}
+			var fs unix.Statfs_t
+			if err == nil && unix.Statfs(path, &fs) == nil && (fs.Type == unix.PROC_SUPER_MAGIC || fs.Type == unix.SYSFS_MAGIC) {
+				err = syscall.EROFS // root may write there, but there are no files to make
+			}
 			if err != nil {
 				return failure.WithHint(failure.Refuse("directory %q can't be written: %w", dir, err),
 					"set DOCKER_RD_HOME to a directory that can")
