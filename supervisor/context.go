@@ -69,7 +69,7 @@ func (l *loop) judgeCurrent() {
 	}
 	l.set(state.ContextReady, state.Unknown, state.ReasonStarting, "the context is made when the engine answers")
 	l.set(state.ContextPromoted, state.Unknown, state.ReasonProbing, "the current context is being probed")
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, dockercontext.DefaultTimeout)
 		defer cancel()
 		j := l.docker.Judge(ctx, owner, policy)
@@ -92,7 +92,7 @@ func (l *loop) makeContext() {
 		l.set(state.ContextReady, state.False, state.ReasonFailed, err.Error())
 		return
 	}
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
 		defer cancel()
 		out := l.docker.Create(ctx, owner, ep, Description(l.inst))
@@ -119,7 +119,7 @@ func (l *loop) watchContext() {
 }
 
 func (l *loop) awaitContext(watch *dirwatch.Watcher) {
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		if err := watch.Wait(ctx); err != nil {
 			return func() {}
 		}
@@ -174,7 +174,7 @@ func (l *loop) promote() {
 	}
 	c.promoting = true
 	judgement := *c.judgement
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
 		defer cancel()
 		out := l.docker.Promote(ctx, judgement, Owner(l.inst), dockercontext.PromoteOptions{
@@ -203,7 +203,7 @@ func (l *loop) handBack(then func()) {
 		then()
 		return
 	}
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
 		defer cancel()
 		out := l.docker.Demote(ctx, owner, Candidates(l.inst))

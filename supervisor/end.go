@@ -61,7 +61,7 @@ func (l *loop) stopEngine() {
 	if l.stopping.Force {
 		grace = 0
 	}
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		graceful, cancel := context.WithTimeout(ctx, grace)
 		defer cancel()
 		var err error
@@ -90,7 +90,7 @@ func (l *loop) stopped() {
 		l.last()
 		return
 	}
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
 		defer cancel()
 		out := l.docker.Remove(ctx, owner)
@@ -145,7 +145,7 @@ func stopHere(ctx context.Context, i *engine.Instance, o StopOptions) error {
 // adoptToStop takes over an engine without a supervisor, only to stop it.
 func (l *loop) adoptToStop(o StopOptions) {
 	l.engine.launching = true
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		running, err := l.driver.Adopt(ctx)
 		return func() {
 			if err != nil {
