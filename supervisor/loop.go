@@ -29,10 +29,10 @@ type loop struct {
 	log    *slog.Logger
 	self   process.ID
 
-	inbox  chan message
-	beside sync.WaitGroup
-	ctx    context.Context // ends when the loop does
-	end    context.CancelFunc
+	inbox   chan message
+	workers sync.WaitGroup
+	ctx     context.Context // ends when the loop does
+	end     context.CancelFunc
 
 	engine  engineRun
 	context contextRun

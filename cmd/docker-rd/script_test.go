@@ -236,18 +236,18 @@ func cleanUp(home string) error {
 	return err
 }
 
-// processesOf returns the processes whose environment names the home, other than the
-// script's own programs, which testscript waits for.
+// processesOf returns the processes that have the home in their environment or among
+// their arguments.
 func processesOf(home string) []int {
 	var pids []int
-	entries, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, path := range entries {
-		data, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(data, []byte("DOCKER_RD_HOME="+home+"\x00")) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if !bytes.Contains(environ, []byte(home)) && !bytes.Contains(cmdline, []byte(home)) {
 			continue
 		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err == nil && pid != os.Getpid() {
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && pid != os.Getpid() {
 			pids = append(pids, pid)
 		}
 	}
