@@ -25,7 +25,7 @@ const DefaultTimeout = 3 * time.Second
 
 // proofPause is how far the two looks are apart that prove a context broken: longer
 // than an engine takes to replace its socket.
-const proofPause = 250 * time.Millisecond
+const proofPause = 150 * time.Millisecond
 
 // Health is what a probe found.
 type Health string

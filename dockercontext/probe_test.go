@@ -97,7 +97,7 @@ func TestProbeUnix(t *testing.T) {
 		{"too-long", "/" + strings.Repeat("x", 200), long, HealthUnknown, ProbeSocketPathTooLong},
 		{"web-server", enginetest.Unix(t, status(200, "<html>")), long, HealthUnknown, ProbeNotDocker},
 		{"not-found", enginetest.Unix(t, status(404, "no such page")), long, HealthUnknown, ProbeHTTPError},
-		{"redirect", enginetest.Unix(t, http.RedirectHandler("/elsewhere", 302)), long, HealthUnknown, ProbeHTTPError},
+		{"redirect", enginetest.Unix(t, http.RedirectHandler("/elsewhere", http.StatusFound)), long, HealthUnknown, ProbeHTTPError},
 		{"error-500", enginetest.Unix(t, apiError), long, HealthUnknown, ProbeHTTPError},
 		{"no-time", dir + "/s", proofPause / 2, HealthUnknown, ProbeUnproven},
 	} {

@@ -15,8 +15,9 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// undoTimeout bounds taking back a start that was interrupted.
-const undoTimeout = 30 * time.Second
+// undoTimeout bounds taking back a start that was interrupted: first the polite way, then
+// by force.
+const undoTimeout = 15 * time.Second
 
 // StartOptions say how to start.
 type StartOptions struct {
@@ -216,7 +217,13 @@ func (s *starter) undo() {
 	defer release()
 	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
-	_, _ = Stop(ctx, s.inst, StopOptions{})
+	if _, err := Stop(ctx, s.inst, StopOptions{}); err == nil {
+		return
+	}
+	// One that never came up need not be asked any longer.
+	ctx, cancel = context.WithTimeout(context.Background(), undoTimeout)
+	defer cancel()
+	_, _ = Stop(ctx, s.inst, StopOptions{Force: true})
 }
 
 // pending says what an instance that is not ready waits for.

@@ -56,7 +56,7 @@ func TestScript(t *testing.T) { runScripts(t, "../../testdata/script", "") }
 
 // Scripts of docker go through every docker command that is installed.
 func TestScriptDocker(t *testing.T) {
-	clis := dockerCLIs(t)
+	clis := dockerCLIs()
 	if len(clis) == 0 {
 		t.Fatal("no docker command is installed")
 	}
@@ -85,7 +85,7 @@ func TestScriptEngine(t *testing.T) {
 		t.Fatalf("make an image: %v\n%s", err, out)
 	}
 	t.Setenv("SERVER", image)
-	for version, path := range dockerCLIs(t) {
+	for version, path := range dockerCLIs() {
 		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/engine", path) })
 	}
 }
@@ -101,20 +101,23 @@ func build(t *testing.T, dir, pkg string) {
 
 // dockerCLIs returns the docker commands of this system by version: those on the PATH
 // and the distribution's, which a newer one may hide.
-func dockerCLIs(t *testing.T) map[string]string {
+func dockerCLIs() map[string]string {
 	clis := map[string]string{}
 	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/bin") {
 		path := filepath.Join(dir, "docker")
-		out, err := exec.Command(path, "version", "--format", "{{.Client.Version}}").Output()
-		if err != nil && len(out) == 0 { // without an engine it fails, but prints its own version
-			continue
-		}
-		version := strings.TrimSpace(string(out))
+		version := clientVersion(path)
 		if _, ok := clis[version]; !ok && version != "" {
 			clis[version] = path
 		}
 	}
 	return clis
+}
+
+// clientVersion returns the version of a docker command, "" if there is none.
+func clientVersion(path string) string {
+	// Without an engine it fails, but prints its own version.
+	out, _ := exec.Command(path, "version", "--format", "{{.Client.Version}}").Output()
+	return strings.TrimSpace(string(out))
 }
 
 func runScripts(t *testing.T, dir, docker string) {
@@ -129,6 +132,7 @@ func runScripts(t *testing.T, dir, docker string) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       update,
+		Condition:           func(c string) (bool, error) { return condition(c, docker) },
 		Setup:               func(e *testscript.Env) error { return setup(e, bin, docker != "") },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":  status,
@@ -140,6 +144,15 @@ func runScripts(t *testing.T, dir, docker string) {
 			"lock":    lockFile,
 		},
 	})
+}
+
+// condition knows "docker:VERSION", whether the docker command is of a version.
+func condition(c, docker string) (bool, error) {
+	version, ok := strings.CutPrefix(c, "docker:")
+	if !ok {
+		return false, fmt.Errorf("unknown condition %q", c)
+	}
+	return strings.HasPrefix(clientVersion(docker), version), nil
 }
 
 // setup gives each script a home, a Docker configuration and a DOCKER_RD_HOME of its
@@ -223,18 +236,18 @@ func cleanUp(home string) error {
 	return err
 }
 
-// processesOf returns the processes whose environment names the home, other than the
-// script's own programs, which testscript waits for.
+// processesOf returns the processes that have the home in their environment or among
+// their arguments.
 func processesOf(home string) []int {
 	var pids []int
-	entries, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, path := range entries {
-		data, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(data, []byte("DOCKER_RD_HOME="+home+"\x00")) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if !bytes.Contains(environ, []byte(home)) && !bytes.Contains(cmdline, []byte(home)) {
 			continue
 		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err == nil && pid != os.Getpid() {
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && pid != os.Getpid() {
 			pids = append(pids, pid)
 		}
 	}

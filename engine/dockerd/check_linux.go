@@ -35,7 +35,7 @@ func Check(_ context.Context, cfg Config) error {
 	if !validUID.MatchString(cfg.UID) {
 		return failure.Refuse("engine uid %q: letters, digits and '-' are allowed, 64 at most", cfg.UID)
 	}
-	for _, check := range []func(*Config) error{checkRoot, checkTools, checkTun, checkPaths, checkData} {
+	for _, check := range []func(*Config) error{checkRoot, checkTools, checkTun, checkCgroups, checkPaths, checkData} {
 		if err := check(&cfg); err != nil {
 			return err
 		}
@@ -101,6 +101,24 @@ func checkTun(*Config) error {
 	return unix.Close(fd)
 }
 
+func checkCgroups(*Config) error {
+	h, err := findHierarchies()
+	if err != nil {
+		return failure.Refuse("cgroups: %w", err)
+	}
+	if len(h.all()) == 0 {
+		return failure.WithHint(failure.Refuse("no cgroups are mounted, without which there are no containers"),
+			"mount -t cgroup2 none /sys/fs/cgroup")
+	}
+	for _, root := range h.all() {
+		if err := unix.Access(root, unix.W_OK); err != nil {
+			return failure.WithHint(failure.Refuse("cgroups %q can't be written: %w", root, err),
+				"in a container: --privileged")
+		}
+	}
+	return nil
+}
+
 func checkPaths(cfg *Config) error {
 	for name, path := range map[string]string{"data directory": cfg.DataRoot, "runtime directory": cfg.ExecRoot,
 		"state directory": cfg.StateDir, "socket": cfg.Socket, "log": cfg.LogPath, "port proxy": cfg.Proxy} {
@@ -135,6 +153,10 @@ func checkData(cfg *Config) error {
 			}
 			if err == nil {
 				err = unix.Access(path, unix.W_OK|unix.X_OK)
+			}
+			var fs unix.Statfs_t
+			if err == nil && unix.Statfs(path, &fs) == nil && (fs.Type == unix.PROC_SUPER_MAGIC || fs.Type == unix.SYSFS_MAGIC) {
+				err = syscall.EROFS // root may write there, but there are no files to make
 			}
 			if err != nil {
 				return failure.WithHint(failure.Refuse("directory %q can't be written: %w", dir, err),

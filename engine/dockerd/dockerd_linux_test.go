@@ -25,11 +25,37 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
+// inherited is a file as this process might have been started with, a shell's pipe.
+var (
+	inherited     *os.File
+	inheritedName string
+)
+
+// inherit opens it before anything else happens, with a number that is free in others.
+func inherit() error {
+	var p [2]int
+	if err := syscall.Pipe(p[:]); err != nil { // not close-on-exec
+		return err
+	}
+	const number = 77
+	if err := syscall.Dup3(p[0], number, 0); err != nil {
+		return err
+	}
+	inherited = os.NewFile(number, "inherited")
+	var err error
+	inheritedName, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", number))
+	return err
+}
+
 // built holds what the tests need of Go programs.
 var built string
 
 func TestMain(m *testing.M) {
 	Init()
+	if err := inherit(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	if built != "" {
 		_ = os.RemoveAll(built)
@@ -335,14 +361,6 @@ func sysctls(dir string) string {
 
 func TestStartStop(t *testing.T) {
 	in := newInstance(t)
-	// A file that the calling process was started with, as a shell's pipe.
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	defer w.Close()
-
 	before := hostState(t)
 	in.start()
 	during := hostState(t)
@@ -364,6 +382,19 @@ func TestStartStop(t *testing.T) {
 		t.Errorf("the host while the engine runs (-before +during):\n%s", diff)
 	}
 
+	// What the calling process has open, the engine has not.
+	for _, p := range in.scan().procs {
+		if p.comm != commDockerd && p.comm != "containerd" {
+			continue
+		}
+		if target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.id.PID, exitFD)); err != nil || !strings.HasPrefix(target, "pipe:") {
+			t.Errorf("%s: exit pipe: %q, %v", p.comm, target, err)
+		}
+		if target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.id.PID, inherited.Fd())); err == nil && target == inheritedName {
+			t.Errorf("%s has inherited %s", p.comm, target)
+		}
+	}
+
 	if id := in.engine.ID(); !id.Alive() || id != in.find(commDockerd) {
 		t.Errorf("ID = %v", id)
 	}
@@ -377,7 +408,17 @@ func TestStartStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	in.checkGone()
-	if diff := cmp.Diff(before, hostState(t)); diff != "" {
+	after := hostState(t)
+	if others, err := othersRun(); err != nil {
+		t.Fatal(err)
+	} else if others {
+		// Another engine, of another test, has the empty directories in use.
+		for _, dir := range hostDirs {
+			delete(before, dir)
+			delete(after, dir)
+		}
+	}
+	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("the host (-before +after):\n%s", diff)
 	}
 	if _, err := Adopt(t.Context(), in.cfg); !errors.Is(err, ErrNotRunning) {
@@ -663,10 +704,7 @@ func TestEscapees(t *testing.T) {
 	in := newInstance(t)
 	in.start()
 	in.importImage()
-	other := "/rdtest-" + in.cfg.UID
-	in.docker("run", "-d", "--name", "aa", "--pid", "host", "--cgroup-parent", other, "app", "daemon")
-	in.docker("run", "-d", "--name", "bb", "app", "sigterm-proof")
-	in.docker("run", "-d", "--name", "cc", "--privileged", "--cgroupns", "host", "--cgroup-parent", other, "app", "daemon")
+	other := "/" + in.cfg.UID
 	t.Cleanup(func() {
 		h, err := findHierarchies()
 		if err != nil {
@@ -682,6 +720,9 @@ func TestEscapees(t *testing.T) {
 			}
 		}
 	})
+	in.docker("run", "-d", "--name", "aa", "--pid", "host", "--cgroup-parent", other, "app", "daemon")
+	in.docker("run", "-d", "--name", "bb", "app", "sigterm-proof")
+	in.docker("run", "-d", "--name", "cc", "--cgroupns", "host", "--cgroup-parent", other, "app", "daemon")
 	procs := in.scan().procs
 	if apps := slices.DeleteFunc(slices.Clone(procs), func(p proc) bool { return p.comm != "app" && p.comm != "exe" }); len(apps) != 5 {
 		t.Errorf("the scan finds %d of 5 container processes: %s", len(apps), describe(procs))
@@ -748,4 +789,119 @@ func TestStartIsCancelled(t *testing.T) {
 		t.Errorf("Start: %v, want Canceled", err)
 	}
 	in.checkGone()
+}
+
+// hostEnv tells a test that it runs in namespaces that play the host.
+const hostEnv = "DOCKERD_TEST_HOST"
+
+// A host with an engine and a containerd of its own at their usual places, with a
+// daemon.json that no second engine could use.
+func TestBesideHostEngine(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("a root engine needs root")
+	}
+	if os.Getenv(hostEnv) == "" {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestBesideHostEngine$", "-test.v")
+		cmd.Env = append(os.Environ(), hostEnv+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Unshareflags: syscall.CLONE_NEWNS}
+		out, err := cmd.CombinedOutput()
+		if err != nil || !bytes.Contains(out, []byte("--- PASS: TestBesideHostEngine")) {
+			t.Errorf("on the played host: %v\n%s", err, out)
+		}
+		return
+	}
+
+	if err := loopbackUp(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll("/etc/docker", 0o755); err != nil { // a real one, as with every docker package
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"/run", "/etc/docker"} {
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile("/etc/docker/daemon.json", []byte(`{"hosts": ["tcp://127.0.0.1:2"]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll("/etc/docker/certs.d/registry.example", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/tmp", "rdhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	run := func(name string, args ...string) {
+		cmd := exec.Command(name, args...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Error(err)
+			}
+			_ = cmd.Wait()
+		})
+	}
+	run("containerd", "--root", filepath.Join(dir, "containerd"))
+	host := &instance{t: t, cfg: Config{Socket: dockerSock, StateDir: filepath.Join(dir, "state")}}
+	host.eventually("the host's containerd listens", func() error {
+		c, err := net.Dial("unix", "/run/containerd/containerd.sock")
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	})
+	if err := os.WriteFile(filepath.Join(dir, "daemon.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run("dockerd", "--data-root", filepath.Join(dir, "data"), "--config-file", filepath.Join(dir, "daemon.json"))
+	host.eventually("the host's engine answers", func() error { return ping(dockerSock) })
+
+	in := newInstance(t)
+	before := hostState(t)
+	in.start()
+	in.importImage()
+	in.docker("run", "-d", "--name", "web", "--hostname", "web", "-p", "127.0.0.1:8099:80", "app", "serve", "80")
+	if got := greeting(t, "127.0.0.1:8099"); got != "hello from web\n" {
+		t.Errorf("published port: %q", got)
+	}
+	if x, y := host.docker("info", "-f", "{{.ID}}"), in.docker("info", "-f", "{{.ID}}"); x == y {
+		t.Errorf("both engines have the identity %q", x)
+	}
+	if got := host.docker("ps", "-aq"); got != "" {
+		t.Errorf("the host's engine has containers: %q", got)
+	}
+	if got := in.docker("network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "bridge"); got == "172.17.0.0/16" {
+		t.Errorf("the subnet %s is the host engine's", got)
+	}
+	root := fmt.Sprintf("/proc/%d/root", in.engine.ID().PID)
+	in.eventually("docker.sock is the engine's own inside", func() error {
+		ours, err := os.Stat(in.cfg.Socket)
+		if err != nil {
+			return err
+		}
+		theirs, err := os.Stat(root + dockerSock)
+		if err == nil && !os.SameFile(ours, theirs) {
+			err = errors.New("it is the host's")
+		}
+		return err
+	})
+	if !exists(root + "/etc/docker/certs.d/registry.example") {
+		t.Error("the host's registry certificates are missing inside")
+	}
+	if diff := cmp.Diff(before, hostState(t)); diff != "" {
+		t.Errorf("the host while the engine runs (-before +during):\n%s", diff)
+	}
+	if err := in.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := ping(dockerSock); err != nil {
+		t.Errorf("the host's engine, afterwards: %v", err)
+	}
+	if diff := cmp.Diff(before, hostState(t)); diff != "" {
+		t.Errorf("the host (-before +after):\n%s", diff)
+	}
 }

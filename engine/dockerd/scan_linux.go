@@ -82,11 +82,9 @@ type found struct {
 
 const (
 	commDockerd = "dockerd"
-	// shimComm begins the names of containerd's shims: containerd-shim, and
+	// commShim begins the names of containerd's shims: containerd-shim, and
 	// containerd-shim-runc-v2, cut by the kernel.
 	commShim = "containerd-shim"
-	// A live-restored engine's namespaces are taken from its shims.
-	hostMnt = "/proc/self/ns/mnt"
 )
 
 // scan finds every process of the engine: those with its marker, those in their mount
@@ -100,7 +98,7 @@ func (c *Config) scan(h hierarchies) (*found, error) {
 	children := map[int][]*proc{}
 	private := map[string]bool{}
 	host := map[string]bool{"": true}
-	for _, path := range []string{hostMnt, "/proc/1/ns/mnt"} {
+	for _, path := range []string{"/proc/self/ns/mnt", "/proc/1/ns/mnt"} {
 		ns, _ := os.Readlink(path)
 		host[ns] = true
 	}
@@ -129,7 +127,8 @@ func (c *Config) scan(h hierarchies) (*found, error) {
 	for i := range all {
 		if p := &all[i]; p.marked || private[p.mntns] {
 			add(p)
-			if p.marked && p.comm == commDockerd {
+			// Not a child of dockerd that is just becoming another program.
+			if parent := byPID[p.ppid]; p.marked && p.comm == commDockerd && (parent == nil || !parent.marked) {
 				f.daemon = p
 			}
 		}

@@ -68,9 +68,10 @@ func parseStat(data []byte) (Stat, error) {
 		return Stat{}, errors.New("no command name")
 	}
 	const (
-		state     = 3 - 3 // counted as in the manual, from the third field on
-		ppid      = 4 - 3
-		starttime = 22 - 3
+		first     = 3 // the fields are numbered as in the manual
+		state     = 0
+		ppid      = 4 - first
+		starttime = 22 - first
 	)
 	fields := strings.Fields(string(data[end+1:]))
 	if len(fields) <= starttime || len(fields[state]) != 1 {
