@@ -13,7 +13,7 @@ import (
 // promoted owner's, and only while it is still current: a choice that somebody made
 // meanwhile stands, and voids the record.
 //
-// The previous context is probed as long as ctx allows ([DefaultTimeout] by default).
+// The previous context is probed for at most [DefaultTimeout].
 // The end of ctx ends only that: what is not known to be healthy is treated so. The
 // caller has made sure that StillUp of [PromoteOptions] says no before it calls, so
 // that no promotion can follow.
@@ -82,7 +82,11 @@ func (c *Config) notPromoted(owner Owner) Outcome {
 	}
 }
 
+// healthy probes a stored current context, for no longer than a probe takes: whoever
+// stops an engine may have given it minutes.
 func (c *Config) healthy(ctx context.Context, stored string) bool {
+	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	defer cancel()
 	return c.withoutEnvironment().Probe(ctx, named(stored))[0].Health == Healthy
 }
 
