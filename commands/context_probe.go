@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -62,6 +63,9 @@ proven that none can) or unknown. "*" marks the one that docker uses here.`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.quiet && o.format == "table" {
+				return a.contextNames(cmd)
+			}
 			_, err := a.probe(cmd, o, nil)
 			return err
 		},
@@ -89,6 +93,21 @@ The exit status is 1 where one is not healthy.`,
 	}
 	o.addTo(cmd)
 	return cmd
+}
+
+// contextNames prints the names alone, which takes no probe.
+func (a *app) contextNames(cmd *cobra.Command) error {
+	c, err := shellContexts(cmd)
+	if err != nil {
+		return err
+	}
+	a.mend(cmd.Context(), c.Dir())
+	for _, name := range c.Names() {
+		if _, err := fmt.Fprintln(a.out(), name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // probe prints the health of contexts, and tells whether all of them are healthy.
