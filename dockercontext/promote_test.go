@@ -96,6 +96,10 @@ func TestPromote(t *testing.T) {
 			prepare: func(f *fixture) { f.wantOutcome(f.Remove(f.t.Context(), rd), ReasonRemoved, true) },
 			reason:  ReasonNotApplicable,
 		}, {
+			name: "a foreign context of our name is current", current: "rd", o: PromoteOptions{Policy: PromoteAlways},
+			prepare: func(f *fixture) { f.healthyContext("rd") },
+			reason:  ReasonNotApplicable,
+		}, {
 			name: "invalid configuration", o: PromoteOptions{Policy: PromoteAlways},
 			prepare: func(f *fixture) { f.write(f.file(), `{"currentContext": "gone",`) },
 			current: "-", reason: ReasonFailed,
@@ -749,6 +753,9 @@ func BenchmarkPromoteNothing(b *testing.B) {
 	c := Open(Options{Dir: dir, LockFile: filepath.Join(dir, "lock"), RecordFile: filepath.Join(dir, "record")})
 	if err := os.WriteFile(c.file(), []byte(`{"currentContext":"rd"}`), 0o600); err != nil {
 		b.Fatal(err)
+	}
+	if out := c.Create(b.Context(), rd, endpoint.Endpoint{Host: "unix:///s"}, ""); out.Err != nil {
+		b.Fatal(out.Err)
 	}
 	for b.Loop() {
 		c.Mend(b.Context(), func(Owner) bool { return false }, nil)
