@@ -48,7 +48,11 @@ func contexts(cmd *cobra.Command, dir string) (*dockercontext.Config, error) {
 	o := supervisor.ConfigOptions(roots, dir)
 	o.Getenv = os.Getenv
 	d := endpoint.DefaultFromEnv(os.Getenv, dir)
-	cmd.Root().Flags().Visit(func(f *pflag.Flag) {
+	// docker's plugin code parses them with a flag set of its own: Visit sees nothing.
+	cmd.Root().Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Changed {
+			return
+		}
 		value := f.Value.String()
 		switch f.Name {
 		case "context":

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -62,6 +63,9 @@ proven that none can) or unknown. "*" marks the one that docker uses here.`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.quiet && o.format == "table" {
+				return a.contextNames(cmd)
+			}
 			_, err := a.probe(cmd, o, nil)
 			return err
 		},
@@ -91,14 +95,26 @@ The exit status is 1 where one is not healthy.`,
 	return cmd
 }
 
+// contextNames prints the names alone, which takes no probe.
+func (a *app) contextNames(cmd *cobra.Command) error {
+	c, err := shellContexts(cmd)
+	if err != nil {
+		return err
+	}
+	a.mend(cmd.Context(), c.Dir())
+	for _, name := range c.Names() {
+		if _, err := fmt.Fprintln(a.out(), name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // probe prints the health of contexts, and tells whether all of them are healthy.
 func (a *app) probe(cmd *cobra.Command, o probeOptions, names []string) (healthy bool, err error) {
 	c, err := shellContexts(cmd)
 	if err != nil {
 		return false, err
-	}
-	if _, _, err := c.Effective(); err != nil {
-		a.note("%v", err)
 	}
 	a.mend(cmd.Context(), c.Dir())
 	ctx, cancel, err := probeContext(cmd.Context(), o.timeout)

@@ -13,10 +13,10 @@ import (
 // promoted owner's, and only while it is still current: a choice that somebody made
 // meanwhile stands, and voids the record.
 //
-// The previous context is probed as long as ctx allows ([DefaultTimeout] by default).
-// The end of ctx ends only that: what is not known to be healthy is treated so. The
-// caller has made sure that StillUp of [PromoteOptions] says no before it calls, so
-// that no promotion can follow.
+// The previous context is probed for at most [DefaultTimeout]. The end of ctx ends only
+// that: what is not known to be healthy is treated so. The caller has made sure that
+// StillUp of [PromoteOptions] says no before it calls, so that no promotion can follow.
+//
 // The outcome's reason is Demoted, ChangedByUser, AlreadyCurrent (it is current, but
 // not by our doing), NotApplicable (there was nothing to do) or Failed.
 func (c *Config) Demote(ctx context.Context, owner Owner, candidates []Owner) Outcome {
@@ -82,7 +82,11 @@ func (c *Config) notPromoted(owner Owner) Outcome {
 	}
 }
 
+// healthy probes a stored current context, for no longer than a probe takes: whoever
+// stops an engine may have given it minutes.
 func (c *Config) healthy(ctx context.Context, stored string) bool {
+	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	defer cancel()
 	return c.withoutEnvironment().Probe(ctx, named(stored))[0].Health == Healthy
 }
 
@@ -137,9 +141,12 @@ func (c *Config) replace(ctx context.Context, owner Owner, candidates []Owner, p
 	if err := c.writeRecord(next); err != nil {
 		return Outcome{}, err
 	}
+	message := fmt.Sprintf("Context %q is the current one again.", named(to))
+	if len(next.Promoted) > 0 {
+		message = fmt.Sprintf("Context %q of another running instance is the current one now.", to)
+	}
 	return Outcome{
-		Reason: ReasonDemoted, Changed: true, Previous: owner.Context, Current: named(to),
-		Message: fmt.Sprintf("Context %q is the current one again.", named(to)),
+		Reason: ReasonDemoted, Changed: true, Previous: owner.Context, Current: named(to), Message: message,
 	}, nil
 }
 

@@ -123,9 +123,15 @@ func (l *loop) awaitContext(watch *dirwatch.Watcher) {
 		if err := watch.Wait(ctx); err != nil {
 			return func() {}
 		}
+		// A choice of the user's voids the record, so that it is his even when he comes
+		// back to ours; and what he removed while it was current must not dangle.
+		mended := l.docker.Mend(ctx, func(dockercontext.Owner) bool { return false }, Candidates(l.inst))
 		ready := l.docker.Ready(Owner(l.inst))
 		current, err := l.docker.Current()
 		return func() {
+			if mended.Err != nil {
+				l.log.Warn("current context not looked after", "part", "context", "error", mended.Err)
+			}
 			if l.stopping != nil {
 				return
 			}

@@ -9,12 +9,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/moby/moby/client"
 
 	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/realengine"
 )
 
 // slack is what a loaded machine may add to a deadline before a test fails.
@@ -48,25 +50,72 @@ func TestSSHPing(t *testing.T) {
 	}
 }
 
-// The same with the docker CLI on the other side.
+// The same with each docker command that is installed on the other side.
 func TestSSHRealDocker(t *testing.T) {
-	docker, err := exec.LookPath("docker")
+	s := enginetest.StartSSHD(t, "", "")
+	socket := enginetest.Unix(t, enginetest.Handler())
+	for _, docker := range dockers(t) {
+		viaDocker(t, s, docker, socket, enginetest.ServerVersion)
+	}
+	enginetest.NoProcess(t, s.Client)
+}
+
+// And with a real engine behind it.
+func TestSSHRealEngine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("real engines are left out of a short run")
+	}
+	engine, err := realengine.StartDockerd(t.Context(), enginetest.Dir(t))
+	if errors.Is(err, realengine.ErrUnavailable) {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket := enginetest.Unix(t, enginetest.Handler())
-	s := enginetest.StartSSHD(t, socket, "")
+	defer func() {
+		if err := engine.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	local, err := ping(t, "unix://"+engine.Socket, 20*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := enginetest.StartSSHD(t, "", "")
+	for _, docker := range dockers(t) {
+		viaDocker(t, s, docker, engine.Socket, local.ServerVersion)
+	}
+}
+
+// dockers returns the docker commands of this system: that on the PATH, and the
+// distribution's, which it may hide.
+func dockers(t *testing.T) []string {
+	t.Helper()
+	first, err := exec.LookPath("docker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := []string{first}
+	const distribution = "/usr/bin/docker"
+	if _, err := os.Stat(distribution); err == nil && first != distribution {
+		found = append(found, distribution)
+	}
+	return found
+}
+
+// viaDocker pings the engine on a socket through a docker command behind sshd.
+func viaDocker(t *testing.T, s *enginetest.SSHD, docker, socket, version string) {
+	t.Helper()
 	for _, tc := range []struct{ name, script, host string }{
 		{"socket in the URL", `exec ` + docker + ` "$@"`, s.URL + socket},
 		{"DOCKER_HOST there", `DOCKER_HOST=unix://` + socket + ` exec ` + docker + ` "$@"`, s.URL},
 	} {
 		enginetest.Script(t, s.Remote+"/docker", tc.script)
 		pong, err := ping(t, tc.host, 20*time.Second)
-		if err != nil || pong.ServerVersion != enginetest.ServerVersion {
-			t.Errorf("%s: Ping = %+v, %v\n%s", tc.name, pong, err, s.Log)
+		if err != nil || pong.ServerVersion != version {
+			t.Errorf("%s, %s: Ping = %+v, %v\n%s", docker, tc.name, pong, err, s.Log)
 		}
 	}
-	enginetest.NoProcess(t, s.Client)
 }
 
 // A client over ssh lives long: the events stream must outlast the context of the
@@ -92,10 +141,16 @@ func TestSSHClientStreams(t *testing.T) {
 	case err := <-events.Err:
 		t.Fatalf("Events: %v", err)
 	}
-	v, err := c.ServerVersion(ctx, client.ServerVersionOptions{})
-	if err != nil || v.Version != enginetest.ServerVersion {
-		t.Errorf("ServerVersion = %q, %v", v.Version, err)
+	var wg sync.WaitGroup
+	for range 40 { // at once, as when a mirror looks everything up
+		wg.Go(func() {
+			v, err := c.ServerVersion(ctx, client.ServerVersionOptions{})
+			if err != nil || v.Version != enginetest.ServerVersion {
+				t.Errorf("ServerVersion = %q, %v", v.Version, err)
+			}
+		})
 	}
+	wg.Wait()
 	stop()
 	if err := c.Close(); err != nil {
 		t.Errorf("Close: %v", err)

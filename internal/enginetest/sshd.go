@@ -107,7 +107,6 @@ StrictModes no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
-MaxStartups 100
 SetEnv PATH=%s
 LogLevel VERBOSE
 `, port, dir, dir, s.Remote))
