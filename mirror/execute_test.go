@@ -52,15 +52,21 @@ func (r *rig) submit(q mirror.Request) string {
 	return id
 }
 
+// noRequests waits until all requests are removed: the outcome is there a moment
+// earlier.
 func (r *rig) noRequests() {
 	r.t.Helper()
-	entries, err := os.ReadDir(r.requests())
-	if err != nil {
-		r.t.Fatal(err)
+	var entries []os.DirEntry
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		var err error
+		if entries, err = os.ReadDir(r.requests()); err != nil {
+			r.t.Fatal(err)
+		}
+		if len(entries) == 0 {
+			return
+		}
 	}
-	for _, e := range entries {
-		r.t.Errorf("request %s is still there", e.Name())
-	}
+	r.t.Errorf("requests are still there: %v", entries)
 }
 
 func TestActions(t *testing.T) {

@@ -199,3 +199,12 @@ func (r *rig) awaitEqual() {
 	}
 	r.t.Fatalf("the file differs from the engine:\n%s", strings.Join(diffs[:min(len(diffs), 20)], "\n"))
 }
+
+func marshal(t *testing.T, v any) string {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}

@@ -177,6 +177,8 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 	e.Setenv("S", filepath.Join(home, "state", "instances", "default", "state.json"))
 	e.Setenv("SERVER", os.Getenv("SERVER"))
 	e.Setenv("TZ", "UTC")
+	// Every command would sleep for a second at its end.
+	e.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	if docker {
 		plugin, err := lookPath("docker-rd", e.Getenv("PATH"))
 		if err != nil {
