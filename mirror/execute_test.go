@@ -258,7 +258,7 @@ func TestDecidedBefore(t *testing.T) {
 	req := r.submit(q)
 	old := r.store
 	old.Apply(mirror.Update{Changes: []mirror.Change{{Kind: state.Containers, Objects: []any{state.Container{
-		ID: id, LastAction: &state.LastAction{Request: req, Action: "restart", State: state.ActionFailed, Error: "as it was"},
+		ID: id, State: state.StateRunning, LastAction: &state.LastAction{Request: req, Action: "restart", State: state.ActionFailed, Error: "as it was"},
 	}}}}})
 	r.start()
 	if o := r.outcome(req); o.Error != "as it was" {

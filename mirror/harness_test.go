@@ -17,6 +17,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/fakeengine"
 	"github.com/docker-rd/docker-rd/internal/oracle"
+	"github.com/docker-rd/docker-rd/internal/stateschema"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -167,6 +168,7 @@ func (r *rig) await(what string, ok func(*state.State) bool) *state.State {
 	var last *state.State
 	for s, err := range state.Follow(ctx, r.path) {
 		if err == nil {
+			r.validate()
 			if last = s; ok(s) {
 				return s
 			}
@@ -175,6 +177,18 @@ func (r *rig) await(what string, ok func(*state.State) bool) *state.State {
 	text, _ := json.Marshal(last)
 	r.t.Fatalf("no state with %s; the last was %.2000s", what, text)
 	return nil
+}
+
+// validate holds the file, as it is now, against the schema.
+func (r *rig) validate() {
+	r.t.Helper()
+	content, err := os.ReadFile(r.path)
+	if err == nil {
+		err = stateschema.Validate(content)
+	}
+	if err != nil {
+		r.t.Fatalf("state file: %v", err)
+	}
 }
 
 func synced(s *state.State) bool {
@@ -189,6 +203,7 @@ func (r *rig) awaitEqual() {
 	defer cancel()
 	var diffs []string
 	for range state.Follow(ctx, r.path) {
+		r.validate()
 		var err error
 		if diffs, err = r.oracle.Compare(ctx, r.path); err != nil && ctx.Err() == nil {
 			r.t.Fatal(err)
