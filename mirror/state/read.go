@@ -56,6 +56,9 @@ func Parse(path string, data []byte) (*State, error) {
 	if version > SchemaVersion {
 		return nil, &NewerSchemaError{Path: path, Version: version}
 	}
+	if s, err := decode(string(data)); err == nil {
+		return s, nil
+	}
 	var s State
 	if err := json.Unmarshal(data, &s); err != nil {
 		return nil, &CorruptError{Path: path, Err: err}
