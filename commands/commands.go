@@ -53,6 +53,7 @@ func Add(root *cobra.Command, docker command.Cli) {
 		a.newPaths(),
 		a.newDiagnose(),
 		a.newVersion(),
+		a.newGet(),
 	)
 }
 
