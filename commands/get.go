@@ -96,6 +96,19 @@ func (a *app) noteAge(s *state.State, live bool) {
 	}
 }
 
+// noteChange says how old a mirror is that is followed, when that begins or ends to be
+// worth a note. Last is what was said last.
+func (a *app) noteChange(last *string, s *state.State, live bool) {
+	note := staleness(s, live, time.Now())
+	if note == *last {
+		return
+	}
+	if *last = note; note == "" {
+		note = "the mirror is up to date again"
+	}
+	a.note("%s", note)
+}
+
 // list returns the keys of what is asked for, in docker's order or in that of the words.
 func (q *query) list(v *view) ([]string, error) {
 	match, err := q.match(v, q.filters)
@@ -200,13 +213,7 @@ type changeWriter struct {
 }
 
 func (w *changeWriter) show(s *state.State, live bool) error {
-	if note := staleness(s, live, time.Now()); note != w.note {
-		if w.note = note; note != "" {
-			w.app.note("%s", note)
-		} else if w.last != nil {
-			w.app.note("the mirror is up to date again")
-		}
-	}
+	w.app.noteChange(&w.note, s, live)
 	v := newView(s, w.getOptions)
 	defer func() { w.last = v }()
 	if w.last == nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fvbommel/sortorder"
 	"github.com/spf13/cobra"
@@ -112,18 +113,19 @@ func byName[T any](objects map[string]T, word string, name func(T) string) []str
 	return found
 }
 
-// sortedKeys returns the keys by compare, and what is equal there by key.
-func sortedKeys[T any](objects map[string]T, compare func(a, b T) int) []string {
+// sortedKeys returns the keys by what by returns of their objects, and what is equal
+// there by key.
+func sortedKeys[T, K any](objects map[string]T, by func(T) K, compare func(a, b K) int) []string {
 	type entry struct {
-		key    string
-		object T
+		key string
+		by  K
 	}
 	entries := make([]entry, 0, len(objects))
 	for key, o := range objects {
-		entries = append(entries, entry{key, o})
+		entries = append(entries, entry{key, by(o)})
 	}
 	slices.SortFunc(entries, func(a, b entry) int {
-		return cmp.Or(compare(a.object, b.object), cmp.Compare(a.key, b.key))
+		return cmp.Or(compare(a.by, b.by), cmp.Compare(a.key, b.key))
 	})
 	keys := make([]string, len(entries))
 	for i, e := range entries {
@@ -132,8 +134,9 @@ func sortedKeys[T any](objects map[string]T, compare func(a, b T) int) []string 
 	return keys
 }
 
-// naturally compares as docker sorts names: "a2" before "a10".
-func naturally(a, b string) int { return sortorder.NaturalCompare(a, b) }
+// newestFirst and naturally compare as docker sorts: "a2" comes before "a10".
+func newestFirst(a, b time.Time) int { return b.Compare(a) }
+func naturally(a, b string) int      { return sortorder.NaturalCompare(a, b) }
 
 // completeKind completes a kind.
 func completeKind(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

@@ -190,7 +190,7 @@ func containerKind() *kind {
 		},
 		unanswered: []string{"isolation", "is-task"},
 		keys: func(v *view, _ bool) []string {
-			return sortedKeys(v.Containers, func(a, b state.Container) int { return b.CreatedAt.Compare(a.CreatedAt) })
+			return sortedKeys(v.Containers, func(c state.Container) time.Time { return c.CreatedAt }, newestFirst)
 		},
 		match: matchContainers,
 		rows: func(v *view, key string) []row {
@@ -389,7 +389,7 @@ func imageKind() *kind {
 		empty:   &imageRow{},
 		filters: []string{"before", "dangling", "label", "reference", "since", "until"},
 		keys: func(v *view, all bool) []string {
-			keys := sortedKeys(v.Images, func(a, b state.Image) int { return b.CreatedAt.Compare(a.CreatedAt) })
+			keys := sortedKeys(v.Images, func(i state.Image) time.Time { return i.CreatedAt }, newestFirst)
 			if all {
 				return keys
 			}
@@ -562,7 +562,7 @@ func volumeKind() *kind {
 		empty:   &volumeRow{},
 		filters: []string{"dangling", "driver", "label", "name"},
 		keys: func(v *view, _ bool) []string {
-			return sortedKeys(v.Volumes, func(a, b state.Volume) int { return naturally(a.Name, b.Name) })
+			return sortedKeys(v.Volumes, func(o state.Volume) string { return o.Name }, naturally)
 		},
 		match: matchVolumes,
 		rows: func(v *view, key string) []row {
@@ -626,7 +626,7 @@ func networkKind() *kind {
 		empty:   &networkRow{},
 		filters: []string{"dangling", "driver", "id", "label", "name", "scope", "type"},
 		keys: func(v *view, _ bool) []string {
-			return sortedKeys(v.Networks, func(a, b state.Network) int { return naturally(a.Name, b.Name) })
+			return sortedKeys(v.Networks, func(o state.Network) string { return o.Name }, naturally)
 		},
 		match: matchNetworks,
 		rows: func(v *view, key string) []row {
@@ -675,7 +675,7 @@ func namespaceKind() *kind {
 		empty:   &namespaceRow{},
 		filters: []string{"name"},
 		keys: func(v *view, _ bool) []string {
-			return sortedKeys(v.Namespaces, func(a, b state.Namespace) int { return naturally(a.Name, b.Name) })
+			return sortedKeys(v.Namespaces, func(o state.Namespace) string { return o.Name }, naturally)
 		},
 		match: func(v *view, f filterSet) (func(string) bool, error) {
 			return func(key string) bool { return f.matches("name", key) }, nil
