@@ -53,6 +53,7 @@ func Add(root *cobra.Command, docker command.Cli) {
 		a.newEnv(),
 		a.newPaths(),
 		a.newDiagnose(),
+		a.newContext(),
 		a.newVersion(),
 		a.newGet(),
 		a.newWatch(),

@@ -108,7 +108,7 @@ func statusWord(o supervisor.Observation, i *engine.Instance) string {
 	case o.Supervised:
 		return "starting"
 	}
-	if driver, err := engine.DriverFor(i, nil); err == nil && driver.Alive() {
+	if !supervisor.Stopped(i) {
 		return "unsupervised"
 	}
 	return "stopped"

@@ -3,6 +3,7 @@ package commands
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,16 +21,27 @@ type pathRow struct {
 // FullHeader implements docker's formatter.SubContext.
 func (pathRow) FullHeader() any { return map[string]string{"Key": "KEY", "Path": "PATH"} }
 
+// instancePaths returns all places of an instance, in the order of pathKeys. What
+// somebody else's engine keeps elsewhere has no path.
 func instancePaths(i *engine.Instance) []pathRow {
 	p := i.Paths
+	socket, log, data := p.Socket(), p.EngineLog(), p.Data
+	if i.Settings.Driver == engine.DriverExisting {
+		socket, log, data = "", "", ""
+		if env, err := engineEnv(i); err == nil {
+			if path, ok := strings.CutPrefix(env["DOCKER_HOST"], "unix://"); ok {
+				socket = path
+			}
+		}
+	}
 	return []pathRow{
-		{"socket", p.Socket()},
+		{"socket", socket},
 		{"state", p.StateFile()},
 		{"instance", p.InstanceFile()},
-		{"log", p.EngineLog()},
+		{"log", log},
 		{"supervisor-log", p.SupervisorLog()},
 		{"requests", p.RequestsDir()},
-		{"data", p.Data},
+		{"data", data},
 		{"state-dir", p.State},
 		{"runtime-dir", p.Runtime},
 		{"docker-config", i.DockerConfig},
@@ -79,13 +91,16 @@ func (a *app) runPaths(format string, args []string) error {
 	if err != nil {
 		return err
 	}
-	rows := instancePaths(i)
+	rows := slices.DeleteFunc(instancePaths(i), func(r pathRow) bool { return r.Path == "" })
 	if key != "" {
 		for _, r := range rows {
 			if r.Key == key {
 				_, err := fmt.Fprintln(a.out(), r.Path)
 				return err
 			}
+		}
+		if isPathKey(key) {
+			return failure.Refuse("instance %q has no %s of its own: its engine is somebody else's", i.Name, key)
 		}
 		return failure.WithHint(failure.Refuse("unknown path %q", key), "paths are %s", strings.Join(pathKeys(), ", "))
 	}
@@ -101,7 +116,7 @@ func (a *app) runPaths(format string, args []string) error {
 		return enc.Encode(object)
 	case "shell":
 		for _, r := range rows {
-			name := "DOCKER_RD_" + strings.ToUpper(strings.ReplaceAll(r.Key, "-", "_"))
+			name := "DOCKER_RD_PATH_" + strings.ToUpper(strings.ReplaceAll(r.Key, "-", "_"))
 			if _, err := fmt.Fprintf(a.out(), "%s=%s\n", name, shellQuote(r.Path)); err != nil {
 				return err
 			}
@@ -111,11 +126,4 @@ func (a *app) runPaths(format string, args []string) error {
 	return writeRows(a.out(), listOptions{format: "table"}, "{{.Key}}\t{{.Path}}", "{{.Path}}", rows)
 }
 
-func isPathKey(word string) bool {
-	for _, k := range pathKeys() {
-		if k == word {
-			return true
-		}
-	}
-	return false
-}
+func isPathKey(word string) bool { return slices.Contains(pathKeys(), word) }

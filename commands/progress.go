@@ -16,10 +16,9 @@ func addProgress(cmd *cobra.Command, value *flagChoice) {
 // progress tells people, or programs, how far a command is. What it tells on the way
 // goes to standard error, the result to standard output.
 type progress struct {
-	mode    string
-	out     io.Writer
-	err     io.Writer
-	pending bool // a line is on the terminal that the next one replaces
+	mode string
+	out  io.Writer
+	err  io.Writer
 }
 
 func (a *app) newProgress(mode string) *progress {

@@ -53,7 +53,7 @@ func (a *app) remove(ctx context.Context, name string, force bool) error {
 	if err != nil {
 		return err
 	}
-	if !force && supervisor.Observe(i).Supervised {
+	if !force && !supervisor.Stopped(i) {
 		return failure.WithHint(failure.Refuse("instance %q is running", name), "docker-rd rm --force %s", name)
 	}
 	if err := supervisor.Remove(ctx, i); err != nil {

@@ -260,7 +260,6 @@ func describe(c state.Condition, i *engine.Instance) string {
 		if c.Reason == state.ReasonStarting {
 			return "Engine is starting (driver " + i.Settings.Driver + ")"
 		}
-		return c.Message
 	case state.ContextReady:
 		if c.Reason == state.ReasonCreated {
 			return "Context " + i.Context() + " is there"

@@ -139,7 +139,7 @@ func (a *app) runWaitContainer(ctx context.Context, target string, args []string
 // parseTarget returns what tells whether the target is reached.
 func parseTarget(target string) (func(*engine.Instance, supervisor.Observation) bool, error) {
 	if target == waitStopped {
-		return isStopped, nil
+		return func(i *engine.Instance, _ supervisor.Observation) bool { return supervisor.Stopped(i) }, nil
 	}
 	typ, status, ok := strings.Cut(target, "=")
 	if !ok {
@@ -154,14 +154,6 @@ func parseTarget(target string) (func(*engine.Instance, supervisor.Observation) 
 		return nil, failure.Refuse("status %q of condition %s: it can be True, False or Unknown", status, typ)
 	}
 	return func(_ *engine.Instance, o supervisor.Observation) bool { return o.Condition(typ).Status == want }, nil
-}
-
-func isStopped(i *engine.Instance, o supervisor.Observation) bool {
-	if o.Supervised || o.Live {
-		return false
-	}
-	driver, err := engine.DriverFor(i, nil)
-	return err == nil && !driver.Alive()
 }
 
 // howItIs describes what was found instead of the target.

@@ -72,7 +72,8 @@ func (c *Config) Dir() string { return c.o.Dir }
 func (c *Config) file() string { return filepath.Join(c.o.Dir, "config.json") }
 
 // Current returns the stored current context, exactly as config.json has it: "" where
-// none is set.
+// none is set. With an error, a *[configfile.RefusedError], it returns what docker
+// goes on with.
 func (c *Config) Current() (string, error) { return configfile.Current(c.file()) }
 
 // named returns the context that a stored value means.
@@ -94,7 +95,8 @@ const (
 )
 
 // Effective returns the context that docker would use, and what decided that (one of
-// the Source constants). It follows resolveContextName of docker/cli/cli/command.
+// the Source constants), like resolveContextName of docker/cli/cli/command. A
+// config.json that can't be read is an error beside them: docker goes on with a warning.
 func (c *Config) Effective() (name, source string, err error) {
 	switch {
 	case c.o.Context != "" && c.o.Host != "":
@@ -111,13 +113,10 @@ func (c *Config) Effective() (name, source string, err error) {
 		return c.o.Getenv(source), source, nil
 	}
 	current, err := c.Current()
-	if err != nil {
-		return "", "", err
-	}
 	if current != "" {
-		return current, SourceCurrentContext, nil
+		return current, SourceCurrentContext, err
 	}
-	return DefaultName, SourceDefault, nil
+	return DefaultName, SourceDefault, err
 }
 
 // EnvOverride returns the environment variable that overrides the stored current

@@ -13,7 +13,10 @@ import (
 // promoted owner's, and only while it is still current: a choice that somebody made
 // meanwhile stands, and voids the record.
 //
-// The previous context is probed as long as ctx allows ([DefaultTimeout] by default).
+// The previous context is probed for at most [DefaultTimeout]. The end of ctx ends only
+// that: what is not known to be healthy is treated so. The caller has made sure that
+// StillUp of [PromoteOptions] says no before it calls, so that no promotion can follow.
+//
 // The outcome's reason is Demoted, ChangedByUser, AlreadyCurrent (it is current, but
 // not by our doing), NotApplicable (there was nothing to do) or Failed.
 func (c *Config) Demote(ctx context.Context, owner Owner, candidates []Owner) Outcome {
@@ -32,7 +35,7 @@ func (c *Config) demote(ctx context.Context, owner Owner, candidates []Owner) Ou
 			Message: fmt.Sprintf("Context %q can't be replaced as the current one: %v.", owner.Context, err),
 		}
 	}
-	r, err := c.readRecord()
+	r, err := c.settledRecord(ctx)
 	if err != nil {
 		return failed(err)
 	}
@@ -46,6 +49,17 @@ func (c *Config) demote(ctx context.Context, owner Owner, candidates []Owner) Ou
 		return failed(err)
 	}
 	return out
+}
+
+// settledRecord reads the record after a promotion that is under way. Later ones will
+// find the engine down.
+func (c *Config) settledRecord(ctx context.Context) (record, error) {
+	unlock, err := c.lock(context.WithoutCancel(ctx))
+	if err != nil {
+		return record{}, err
+	}
+	defer unlock()
+	return c.readRecord()
 }
 
 func (c *Config) notPromoted(owner Owner) Outcome {
@@ -68,7 +82,11 @@ func (c *Config) notPromoted(owner Owner) Outcome {
 	}
 }
 
+// healthy probes a stored current context, for no longer than a probe takes: whoever
+// stops an engine may have given it minutes.
 func (c *Config) healthy(ctx context.Context, stored string) bool {
+	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	defer cancel()
 	return c.withoutEnvironment().Probe(ctx, named(stored))[0].Health == Healthy
 }
 
@@ -94,7 +112,7 @@ func (c *Config) replace(ctx context.Context, owner Owner, candidates []Owner, p
 		return Outcome{}, err
 	}
 	if stored != owner.Context {
-		return c.void(r, stored, owner)
+		return c.void(r, stored)
 	}
 
 	to, next := c.successor(r, owner, candidates, healthy && r.Previous == previous)
@@ -112,7 +130,7 @@ func (c *Config) replace(ctx context.Context, owner Owner, candidates []Owner, p
 		if stored, err = c.Current(); err != nil {
 			return Outcome{}, err
 		}
-		return c.void(r, stored, owner)
+		return c.void(r, stored)
 	}
 	if err != nil {
 		return Outcome{}, err
@@ -123,9 +141,12 @@ func (c *Config) replace(ctx context.Context, owner Owner, candidates []Owner, p
 	if err := c.writeRecord(next); err != nil {
 		return Outcome{}, err
 	}
+	message := fmt.Sprintf("Context %q is the current one again.", named(to))
+	if len(next.Promoted) > 0 {
+		message = fmt.Sprintf("Context %q of another running instance is the current one now.", to)
+	}
 	return Outcome{
-		Reason: ReasonDemoted, Changed: true, Previous: owner.Context, Current: named(to),
-		Message: fmt.Sprintf("Context %q is the current one again.", named(to)),
+		Reason: ReasonDemoted, Changed: true, Previous: owner.Context, Current: named(to), Message: message,
 	}, nil
 }
 
@@ -152,20 +173,18 @@ func (c *Config) successor(r record, owner Owner, candidates []Owner, healthy bo
 	return "", next
 }
 
-// void gives up what the record claims for owner, since stored is current instead. If
-// that is not by our doing either, it gives up all claims.
-func (c *Config) void(r record, stored string, owner Owner) (Outcome, error) {
+// void gives up what the record claims for others than stored, which is current.
+func (c *Config) void(r record, stored string) (Outcome, error) {
 	next := r.voided()
 	out := Outcome{
 		Reason: ReasonChangedByUser, Current: named(stored),
 		Message: fmt.Sprintf("The current context was changed to %q meanwhile and stays.", named(stored)),
 	}
 	if other, ok := byContext(r.Promoted, stored); ok {
-		next = r
-		next.Promoted = []Owner{other}
-		next.Demoted = remember(r.Demoted, owner)
+		next.Previous, next.Promoted = r.Previous, []Owner{other}
+		next.Demoted = slices.DeleteFunc(next.Demoted, func(o Owner) bool { return o == other })
 		out.Reason = ReasonNotApplicable
-		out.Message = fmt.Sprintf("Context %q is not the current one.", owner.Context)
+		out.Message = fmt.Sprintf("Context %q is the current one, by docker rd's doing, and stays.", stored)
 	}
 	if len(r.Promoted) == 0 {
 		return out, nil

@@ -19,8 +19,13 @@ import (
 // Codes of findings. Scripts may rely on them.
 const (
 	FindingConfigInvalid           = "ConfigInvalid"
+	FindingConfigNotEditable       = "ConfigNotEditable"
+	FindingConfigDuplicateKey      = "ConfigDuplicateKey"
+	FindingConfigInterrupted       = "ConfigInterrupted"
+	FindingConfigRescued           = "ConfigRescued"
 	FindingUnreadable              = "Unreadable"
 	FindingCurrentContextMissing   = "CurrentContextMissing"
+	FindingEngineGone              = "EngineGone"
 	FindingMetadataCorrupt         = "MetadataCorrupt"
 	FindingEnvOverride             = "EnvOverride"
 	FindingCredentialHelperMissing = "CredentialHelperMissing"
@@ -47,13 +52,15 @@ type Finding struct {
 	inst Instance // the instance concerned
 }
 
-// An Instance is what the doctor has to know of an instance of ours.
+// An Instance is what the doctor has to know of an instance of ours. One that can't be
+// read has no uid; its context's name counts then.
 type Instance struct {
 	Owner
-	// Running tells that its engine should be reachable at Endpoint.
-	Running     bool
-	Endpoint    endpoint.Endpoint
-	Description string
+	// Running tells that its engine should be reachable at Endpoint, Gone that it is
+	// down and nobody is going to start it again.
+	Running, Gone bool
+	Endpoint      endpoint.Endpoint
+	Description   string
 }
 
 // Doctor looks for what is wrong with the configuration, given all instances of ours
@@ -61,12 +68,13 @@ type Instance struct {
 func (c *Config) Doctor(ctx context.Context, instances []Instance) []Finding {
 	var found []Finding
 	add := func(f ...Finding) { found = append(found, f...) }
-	if err := configfile.Check(c.file()); err != nil {
-		add(c.badConfig(err))
+	for _, refused := range configfile.Check(c.file()) {
+		add(badConfig(refused))
 	}
 	stored, err := c.Current()
 	if err == nil {
 		add(c.currentMissing(stored)...)
+		add(c.engineGone(stored, instances)...)
 		add(c.overridden(stored, instances)...)
 	}
 	add(c.credentialHelpers()...)
@@ -90,14 +98,28 @@ func unreadable(path string, err error) Finding {
 	}
 }
 
-func (c *Config) badConfig(err error) Finding {
-	if errors.Is(err, os.ErrPermission) {
-		return unreadable(c.file(), err)
+// badConfig makes a finding of what is wrong with config.json.
+func badConfig(e *configfile.RefusedError) Finding {
+	f := Finding{Code: FindingConfigNotEditable, Subject: e.Path, Message: sentence(e), path: e.Path}
+	switch e.Reason {
+	case configfile.Unreadable:
+		return unreadable(e.Path, e)
+	case configfile.InvalidJSON, configfile.BOM, configfile.TrailingData, configfile.WrongType:
+		f.Code = FindingConfigInvalid
+		f.Remedy = "Correct the file by hand: docker's own commands overwrite it and lose what it holds. docker rd never rewrites it."
+	case configfile.DuplicateKey:
+		f.Code = FindingConfigDuplicateKey
+		f.Remedy = "Remove all but one by hand: docker uses the last one, and drops the others when it writes."
+	case configfile.Interrupted:
+		f.Code, f.Fixable = FindingConfigInterrupted, true
+		f.Remedy = "The change is finished or undone, so that nobody's settings are lost."
+	case configfile.Rescued:
+		f.Code = FindingConfigRescued
+		f.Remedy = "Compare it with config.json, take over what is missing, and remove it."
+	default:
+		f.Remedy = "docker rd leaves the current context as it is; docker --context NAME works without it."
 	}
-	return Finding{
-		Code: FindingConfigInvalid, Subject: c.file(), Message: sentence(err),
-		Remedy: "Correct the file by hand: docker's own commands overwrite it and lose what it holds. docker rd never rewrites it.",
-	}
+	return f
 }
 
 func (c *Config) currentMissing(stored string) []Finding {
@@ -116,6 +138,31 @@ func (c *Config) currentMissing(stored string) []Finding {
 		}
 	}
 	return []Finding{f}
+}
+
+// engineGone finds a promotion that nobody has taken back: the supervisor was killed.
+func (c *Config) engineGone(stored string, instances []Instance) []Finding {
+	r, err := c.readRecord()
+	if err != nil || !c.exists(stored) {
+		return nil
+	}
+	owner, ok := byContext(r.Promoted, stored)
+	if !ok {
+		return nil
+	}
+	i := slices.IndexFunc(instances, func(i Instance) bool { return i.owns(owner) })
+	if i >= 0 && !instances[i].Gone {
+		return nil
+	}
+	return []Finding{{
+		Code: FindingEngineGone, Subject: stored, Fixable: true, path: c.file(), inst: Instance{Owner: owner},
+		Message: fmt.Sprintf("The current context %q was made current by docker rd, and its engine is gone.", stored),
+		Remedy:  fmt.Sprintf("What was current before is put back: %q if it works.", named(r.Previous)),
+	}}
+}
+
+func (i Instance) owns(o Owner) bool {
+	return i.Context == o.Context && (i.UID == o.UID || i.UID == "")
 }
 
 func (c *Config) overridden(stored string, instances []Instance) []Finding {
@@ -199,7 +246,7 @@ func (c *Config) damagedContexts(ctx context.Context, instances []Instance) []Fi
 		if e.Err != nil || !ours {
 			continue
 		}
-		known := func(i Instance) bool { return i.Owner == owner }
+		known := func(i Instance) bool { return i.owns(owner) }
 		if !slices.ContainsFunc(instances, known) {
 			found = append(found, c.orphan(ctx, e, owner))
 		}
@@ -263,8 +310,13 @@ func (c *Config) Fix(ctx context.Context, f Finding, candidates []Owner) (Fixed,
 		return Fixed{}, fmt.Errorf("%s %q can't be mended without you", f.Code, f.Subject)
 	}
 	switch f.Code {
+	case FindingConfigInterrupted:
+		err := configfile.Recover(ctx, f.path)
+		return Fixed{Message: fmt.Sprintf("The interrupted change of %s is tidied up.", f.path)}, err
 	case FindingCurrentContextMissing:
 		return c.fixCurrent(ctx, f, candidates)
+	case FindingEngineGone:
+		return c.fixEngineGone(ctx, f, candidates)
 	case FindingMetadataCorrupt, FindingRecordInvalid:
 		return c.moveAside(ctx, f)
 	case FindingContextWithoutInstance:
@@ -304,6 +356,19 @@ func (c *Config) fixCurrent(ctx context.Context, f Finding, candidates []Owner) 
 		return Fixed{Message: "The current context was changed meanwhile and stays."}, nil
 	}
 	return Fixed{"No current context is set any more: docker uses \"default\".", saved}, nil
+}
+
+func (c *Config) fixEngineGone(ctx context.Context, f Finding, candidates []Owner) (Fixed, error) {
+	saved, err := backup(f.path)
+	if err != nil {
+		return Fixed{}, err
+	}
+	out := c.Mend(ctx, func(o Owner) bool { return o == f.inst.Owner }, candidates)
+	if out.Err == nil && !out.Changed {
+		_ = os.Remove(saved)
+		saved = ""
+	}
+	return Fixed{out.Message, saved}, out.Err
 }
 
 // moveAside renames a damaged file, if it still is one.
@@ -349,6 +414,9 @@ func (c *Config) removeOrphan(ctx context.Context, f Finding, candidates []Owner
 		return Fixed{Backup: saved}, out.Err
 	}
 	out := c.Remove(ctx, f.inst.Owner)
+	if out.Err == nil && out.Reason != ReasonRemoved {
+		return Fixed{Backup: saved}, fmt.Errorf("context %q stays: it is the current one, or not docker rd's any more", f.Subject)
+	}
 	return Fixed{out.Message, saved}, out.Err
 }
 

@@ -51,11 +51,14 @@ func (c *Config) Mend(ctx context.Context, isGone func(Owner) bool, candidates [
 		} else {
 			return nothing
 		}
-	} else if !isGone(owner) {
+	} else if !isGone(owner) && c.exists(stored) {
+		if len(r.Promoted) > 1 {
+			return c.voidLocked(ctx) // killed while one handed over to the other
+		}
 		return nothing
 	}
 	healthy := c.healthy(ctx, r.Previous)
-	if promoted && !isGone(owner) {
+	if promoted && !isGone(owner) && c.exists(stored) {
 		return nothing // started again during the probe
 	}
 	out, err := c.replace(context.WithoutCancel(ctx), owner, candidates, r.Previous, healthy)
@@ -82,10 +85,10 @@ func (c *Config) voidLocked(ctx context.Context) Outcome {
 		if err != nil {
 			return Outcome{}, err
 		}
-		if _, ok := byContext(r.Promoted, stored); ok || len(r.Promoted) == 0 {
+		if _, ok := byContext(r.Promoted, stored); ok && len(r.Promoted) == 1 || len(r.Promoted) == 0 {
 			return Outcome{Reason: ReasonNotApplicable, Message: "There is nothing to mend."}, nil
 		}
-		return c.void(r, stored, Owner{})
+		return c.void(r, stored)
 	}()
 	if err != nil {
 		return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be mended: %v.", err)}

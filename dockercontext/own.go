@@ -194,7 +194,8 @@ func (c *Config) notReady(owner Owner, err error) Outcome {
 
 // readOnly tells whether err means a configuration that nobody here may write.
 func readOnly(err error) bool {
-	return errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS)
+	refused, ok := errors.AsType[*configfile.RefusedError](err)
+	return ok && refused.Reason == configfile.ReadOnly || errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
 // Remove removes owner's context. One that is current stays, whoever chose it, and so
@@ -222,6 +223,9 @@ func (c *Config) Remove(ctx context.Context, owner Owner) Outcome {
 	}
 	// What it takes to put it back.
 	saved, err := endpoint.FromContext(c.store, owner.Context)
+	if errdefs.IsNotFound(err) {
+		return Outcome{Reason: ReasonRemoved, Message: fmt.Sprintf("There is no context %q.", owner.Context)}
+	}
 	if err != nil && !errors.Is(err, endpoint.ErrNoHost) && !errors.Is(err, endpoint.ErrNoEndpoint) {
 		return c.notRemoved(owner, err)
 	}
@@ -260,7 +264,7 @@ func (c *Config) Remove(ctx context.Context, owner Owner) Outcome {
 
 func (c *Config) notRemoved(owner Owner, err error) Outcome {
 	reason := ReasonFailed
-	if readOnly(err) || errors.As(err, new(*configfile.RefusedError)) {
+	if readOnly(err) {
 		reason = ReasonConfigReadOnly
 	}
 	return Outcome{Reason: reason, Message: fmt.Sprintf("Context %q can't be removed: %v.", owner.Context, err), Err: err}

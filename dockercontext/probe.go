@@ -25,7 +25,7 @@ const DefaultTimeout = 3 * time.Second
 
 // proofPause is how far the two looks are apart that prove a context broken: longer
 // than an engine takes to replace its socket.
-const proofPause = 250 * time.Millisecond
+const proofPause = 150 * time.Millisecond
 
 // Health is what a probe found.
 type Health string
@@ -100,7 +100,7 @@ type Report struct {
 func (c *Config) Probe(ctx context.Context, names ...string) []Report {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
-	effective, _, effectiveErr := c.Effective()
+	effective, _, _ := c.Effective() // by which docker would go, even with a warning
 	var damaged []Report
 	if len(names) == 0 {
 		names, damaged = c.everyName(effective)
@@ -138,9 +138,17 @@ collect:
 	}
 	reports = append(reports, damaged...)
 	for i := range reports {
-		reports[i].Current = effectiveErr == nil && reports[i].Name == effective
+		reports[i].Current = effective != "" && reports[i].Name == effective
 	}
 	return reports
+}
+
+// Names returns what [Config.Probe] probes where nothing is named, as far as it has
+// names.
+func (c *Config) Names() []string {
+	effective, _, _ := c.Effective()
+	names, _ := c.everyName(effective)
+	return names
 }
 
 func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -267,9 +275,9 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 	case errors.As(err, &sshErr):
 		const itself = 255 // ssh(1): the status of ssh's own errors
 		if sshErr.Status == itself || sshErr.Status < 0 {
-			return unknown(ProbeSSHFailed, "%s", sentence(sshErr))
+			return unknown(ProbeSSHFailed, "The ssh connection failed: %s", sentence(errors.New(sshErr.Message)))
 		}
-		return unknown(ProbeRemoteFailed, "docker could not be reached on the other side: %s", sentence(sshErr))
+		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", sshErr.Status, sentence(errors.New(sshErr.Message)))
 	case tlsFailure(err):
 		return unknown(ProbeTLSFailed, "%s", sentence(cause(err)))
 	}
@@ -305,10 +313,14 @@ func isTimeout(err error) bool {
 	return ok && t.Timeout()
 }
 
+// tlsFailure tells whether the TLS handshake failed, here or over there.
 func tlsFailure(err error) bool {
+	// crypto/tls reports alerts this way; their type is its own.
+	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "remote error" || op.Op == "local error") {
+		return true
+	}
 	return errors.Is(err, http.ErrSchemeMismatch) ||
 		errors.As(err, new(*tls.CertificateVerificationError)) ||
-		errors.As(err, new(tls.AlertError)) ||
 		errors.As(err, new(tls.RecordHeaderError)) ||
 		errors.As(err, new(x509.UnknownAuthorityError)) ||
 		errors.As(err, new(x509.HostnameError)) ||
@@ -346,7 +358,7 @@ func cause(err error) error {
 func sentence(err error) string {
 	text := strings.Join(strings.Fields(err.Error()), " ")
 	if text == "" {
-		return ""
+		return "No reason was given."
 	}
 	text = strings.ToUpper(text[:1]) + text[1:]
 	if !strings.ContainsAny(text[len(text)-1:], ".!?") {

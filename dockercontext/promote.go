@@ -96,7 +96,10 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 		return Outcome{Reason: reason, Previous: current, Current: current, Message: fmt.Sprintf(format, args...)}
 	}
 	byHand := fmt.Sprintf(" To use %q: docker-rd context promote --force, or docker --context %s.", owner.Context, owner.Context)
+	ours, err := c.Exists(owner)
 	switch {
+	case err == nil && !ours:
+		return stay(ReasonNotApplicable, "There is no context %q of this instance that could be made current.", owner.Context)
 	case j.Stored == owner.Context:
 		return stay(ReasonAlreadyCurrent, "Context %q is the current one already.", owner.Context)
 	case o.Policy == PromoteNever:

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
@@ -72,12 +73,17 @@ func (c *Config) readRecord() (record, error) {
 	}
 	var r record
 	if err := json.Unmarshal(data, &r); err != nil {
-		return record{}, fmt.Errorf("%w %q: %w", errRecord, c.o.RecordFile, err)
+		return record{}, invalidRecord(fmt.Errorf("%w %q: %w", errRecord, c.o.RecordFile, err))
 	}
 	if r.SchemaVersion != recordVersion {
-		return record{}, fmt.Errorf("%w %q: schema version %d, known is %d", errRecord, c.o.RecordFile, r.SchemaVersion, recordVersion)
+		return record{}, invalidRecord(fmt.Errorf("%w %q: schema version %d, known is %d",
+			errRecord, c.o.RecordFile, r.SchemaVersion, recordVersion))
 	}
 	return r, nil
+}
+
+func invalidRecord(err error) error {
+	return failure.WithHint(err, "docker-rd context doctor --fix moves it aside")
 }
 
 // writeRecord replaces the record and returns when it is on the disk. The lock must be

@@ -99,4 +99,4 @@ type ownEngine struct{ *dockerd.Engine }
 func (e ownEngine) PID() int { return e.ID().PID }
 
 // StartedAt implements [Running].
-func (e ownEngine) StartedAt() time.Time { return e.Engine.StartedAt() }
+func (e ownEngine) StartedAt() time.Time { return e.ID().StartedAt() }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 // existing adopts an engine that somebody else runs: start connects, stop
@@ -14,6 +17,10 @@ type existing struct{ inst *Instance }
 // Check implements [Driver]. Whether the engine answers is found out by connecting.
 func (d existing) Check(context.Context) error {
 	_, err := d.Endpoint()
+	if name := d.inst.Settings.FromContext; errdefs.IsNotFound(err) {
+		return failure.WithHint(failure.Refuse("context %q does not exist in %q", name, d.inst.DockerConfig),
+			"docker context ls lists the contexts")
+	}
 	return err
 }
 

@@ -59,7 +59,10 @@ type Executor struct {
 	actions   map[string][]Request
 	deletions map[target]*deletion
 	watched   bool // the mirror has missed nothing since it was last synced
-	decided   []decision
+	// accepted are the requests that are not settled, decided those of them whose
+	// outcome is not in the file yet.
+	accepted map[string]bool
+	decided  []decision
 }
 
 // A Result is a message of a call that has ended.
@@ -70,6 +73,7 @@ type deletion struct {
 	requests []Request
 	recorded *state.Deletion
 	cancel   context.CancelFunc // of the call or the wait under way, or nil
+	waits    int                // counts the waits: an older one that has ended says nothing
 	trying   bool
 	tried    time.Time
 	wait     time.Duration
@@ -92,6 +96,7 @@ func NewExecutor(dir string, store *Store, connect func(context.Context) (*clien
 		dir: dir, store: store, connect: connect, sync: sync, log: log,
 		results: make(chan Result), ctx: ctx, cancel: cancel,
 		actions: map[string][]Request{}, deletions: map[target]*deletion{},
+		accepted: map[string]bool{},
 	}
 }
 
@@ -129,8 +134,14 @@ func (e *Executor) beside(call func(ctx context.Context) (apply func())) context
 	return cancel
 }
 
-// Accept takes a request from the inbox.
+// Accept takes a request from the inbox. One that it has already, or that was settled
+// meanwhile, is nothing new: a directory that changes while it is read may show the
+// same request twice.
 func (e *Executor) Accept(r Request) {
+	if e.accepted[r.ID] || !exists(e.file(r.ID, extPending)) && !exists(e.file(r.ID, extBegun)) {
+		return
+	}
+	e.accepted[r.ID] = true
 	switch r.Type {
 	case RequestAction:
 		e.acceptAction(r)
@@ -149,6 +160,8 @@ func (e *Executor) Accept(r Request) {
 		e.decide(r, fmt.Errorf("unknown request %q", r.Type))
 	}
 }
+
+func (e *Executor) file(id, ext string) string { return filepath.Join(e.dir, id+ext) }
 
 // decide notes how a request ended.
 func (e *Executor) decide(r Request, err error) {
@@ -179,10 +192,11 @@ func (e *Executor) Settle() {
 			}
 		}
 		for _, ext := range []string{extPending, extBegun} {
-			if err := os.Remove(filepath.Join(e.dir, d.outcome.ID+ext)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			if err := os.Remove(e.file(d.outcome.ID, ext)); err != nil && !errors.Is(err, os.ErrNotExist) {
 				e.log.Error("request can't be removed", "request", d.outcome.ID, "error", err)
 			}
 		}
+		delete(e.accepted, d.outcome.ID)
 	}
 	e.decided = nil
 }
@@ -216,7 +230,9 @@ func (e *Executor) Observe(u Update) {
 func (e *Executor) watch(now bool) {
 	if now && !e.watched {
 		for t, d := range e.deletions {
-			e.checkPin(t, d)
+			if e.checkPin(t, d) && !d.trying {
+				e.schedule(t, d, 0)
+			}
 		}
 	}
 	e.watched = now
@@ -292,15 +308,11 @@ func (e *Executor) endAction(r Request, err error) {
 
 // act does an action. It returns when the outcome is known.
 func (e *Executor) act(ctx context.Context, r Request) error {
-	cli, err := e.reach(ctx)
+	cli, before, err := e.find(ctx, r.Key)
 	if err != nil {
 		return err
 	}
 	defer cli.Close()
-	before, err := e.look(ctx, cli, r.Key)
-	if err != nil {
-		return err
-	}
 	if r.begun {
 		if achieved(r.Action, r.RequestedAt, before) {
 			return nil
@@ -312,8 +324,7 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 		return err
 	}
 	// From here on it may have been done, whatever happens.
-	pending := filepath.Join(e.dir, r.ID+extPending)
-	if err := os.Rename(pending, filepath.Join(e.dir, r.ID+extBegun)); err != nil {
+	if err := os.Rename(e.file(r.ID, extPending), e.file(r.ID, extBegun)); err != nil {
 		return fmt.Errorf("the request was withdrawn: %w", err)
 	}
 	call, cancel := context.WithTimeout(ctx, actionTimeout+before.stopTimeout)
@@ -322,9 +333,9 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	if err == nil || !ambiguous(err) {
 		return err
 	}
-	if again, reachErr := e.reach(ctx); reachErr == nil {
+	if again, after, findErr := e.find(ctx, r.Key); findErr == nil {
 		defer again.Close()
-		if after, lookErr := e.look(ctx, again, r.Key); lookErr == nil && achieved(r.Action, before.startedAt, after) {
+		if achieved(r.Action, before.startedAt, after) {
 			return nil
 		}
 	}
@@ -360,6 +371,25 @@ type seen struct {
 	state       string
 	startedAt   time.Time
 	stopTimeout time.Duration
+}
+
+// find looks at a container, waiting for the engine until ctx ends. The caller closes
+// the client.
+func (e *Executor) find(ctx context.Context, id string) (*client.Client, seen, error) {
+	for {
+		cli, err := e.reach(ctx)
+		if err != nil {
+			return nil, seen{}, err
+		}
+		c, err := e.look(ctx, cli, id)
+		if err == nil {
+			return cli, c, nil
+		}
+		_ = cli.Close()
+		if !ambiguous(err) {
+			return nil, seen{}, err
+		}
+	}
 }
 
 func (e *Executor) look(ctx context.Context, cli *client.Client, id string) (seen, error) {
@@ -422,7 +452,7 @@ func achieved(action string, after time.Time, now seen) bool {
 	case ActionStart, ActionRestart:
 		return now.startedAt.After(after)
 	case ActionStop:
-		return now.state == state.StateExited
+		return now.state == state.StateExited || now.state == state.StateCreated || now.state == state.StateDead
 	case ActionPause:
 		return now.state == state.StatePaused
 	case ActionUnpause:
@@ -540,11 +570,13 @@ func (e *Executor) schedule(t target, d *deletion, wait time.Duration) {
 	if d.cancel != nil {
 		d.cancel()
 	}
+	d.waits++
+	this := d.waits
 	d.cancel = e.beside(func(ctx context.Context) func() {
 		select {
 		case <-time.After(wait):
 			return func() {
-				if ctx.Err() == nil && e.deletions[t] == d {
+				if e.deletions[t] == d && d.waits == this {
 					e.try(t, d)
 				}
 			}
@@ -577,7 +609,7 @@ func (e *Executor) try(t target, d *deletion) {
 				e.endDeletion(t, Outcome{State: state.ActionSucceeded})
 				return
 			}
-			if err != nil && d.recorded.Error != err.Error() {
+			if err != nil && !errors.Is(err, errChanged) && d.recorded.Error != err.Error() {
 				c := *d.recorded
 				c.Error = err.Error()
 				d.recorded = &c
@@ -589,7 +621,7 @@ func (e *Executor) try(t target, d *deletion) {
 	})
 }
 
-// errChanged says that the mirror has to catch up first.
+// errChanged says that the mirror had to catch up first.
 var errChanged = errors.New("it has just changed")
 
 // remove deletes the object. It returns whether it is gone, or why not.
@@ -612,6 +644,9 @@ func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone bo
 		var v client.VolumeInspectResult
 		if v, err = cli.VolumeInspect(ctx, t.key, client.VolumeInspectOptions{}); err == nil {
 			if !parseTime(v.Volume.CreatedAt).Equal(pin) {
+				// Another one, or of an engine for which use changes it: once the
+				// mirror has caught up, that is known.
+				_ = e.sync(ctx)
 				return false, errChanged
 			}
 			_, err = cli.VolumeRemove(ctx, t.key, client.VolumeRemoveOptions{})

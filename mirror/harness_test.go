@@ -2,12 +2,14 @@ package mirror_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,12 +17,13 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/fakeengine"
 	"github.com/docker-rd/docker-rd/internal/oracle"
+	"github.com/docker-rd/docker-rd/internal/stateschema"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // patience is how long a test waits for what should take milliseconds.
-const patience = 30 * time.Second
+const patience = 20 * time.Second
 
 // rig is a fake engine and a mirror of it, with the smallest loop there can be.
 type rig struct {
@@ -30,6 +33,8 @@ type rig struct {
 	engine *fakeengine.Engine
 	source *mirror.Source
 	store  *mirror.Store // the loop's
+	inbox  *mirror.Inbox
+	exec   *mirror.Executor // the loop's
 	oracle *oracle.Oracle
 	do     chan func() // what the loop should do
 }
@@ -73,19 +78,47 @@ func newRig(t *testing.T, opts mirror.SourceOptions) *rig {
 	}
 	r.oracle = oracle.New(filepath.Join(dir, "e.sock"))
 	t.Cleanup(r.oracle.Close)
-	r.source = mirror.NewSource(opts)
-	r.store, err = mirror.OpenStore(r.path, filepath.Join(dir, "state.lock"), testInstance(), slog.New(slog.DiscardHandler))
+	store, err := mirror.OpenStore(r.path, filepath.Join(dir, "state.lock"), testInstance(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.wire(store, opts)
 	return r
 }
 
-// start runs the source and the loop until the test ends.
-func (r *rig) start() {
+type (
+	faults = fakeengine.Faults
+	facts  = fakeengine.Facts
+)
+
+// again is the next supervisor of the same instance and engine.
+func (r *rig) again() *rig {
+	r.t.Helper()
+	next := *r
+	store, err := mirror.OpenStore(r.path, filepath.Join(r.dir, "state.lock"), testInstance(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	next.wire(store, mirror.SourceOptions{Connect: connectTo(r.engine.Host()), MaxBackoff: 50 * time.Millisecond})
+	return &next
+}
+
+func (r *rig) wire(store *mirror.Store, opts mirror.SourceOptions) {
+	discard := slog.New(slog.DiscardHandler)
+	r.store = store
+	r.source = mirror.NewSource(opts)
+	r.inbox = mirror.NewInbox(r.requests(), discard)
+	r.exec = mirror.NewExecutor(r.requests(), r.store, opts.Connect, r.source.Sync, discard)
+}
+
+func (r *rig) requests() string { return filepath.Join(r.dir, "requests") }
+
+// start runs everything until the test ends or the returned function is called.
+func (r *rig) start() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	ran, looped := make(chan error, 1), make(chan struct{})
+	ran, read, looped := make(chan error, 1), make(chan error, 1), make(chan struct{})
 	go func() { ran <- r.source.Run(ctx) }()
+	go func() { read <- r.inbox.Run(ctx) }()
 	go func() {
 		defer close(looped)
 		for {
@@ -98,22 +131,33 @@ func (r *rig) start() {
 				return
 			case u := <-r.source.Updates():
 				r.store.Apply(u)
+				r.exec.Observe(u)
+			case q := <-r.inbox.Requests():
+				r.exec.Accept(q)
+			case res := <-r.exec.Results():
+				r.exec.Receive(res)
 			case f := <-r.do:
 				f()
 			case <-flush:
 				if err := r.store.Flush(ctx); err != nil && ctx.Err() == nil {
 					r.t.Errorf("flush: %v", err)
 				}
+				r.exec.Settle()
 			}
 		}
 	}()
-	r.t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		<-looped
-		if err := <-ran; !errors.Is(err, context.Canceled) {
-			r.t.Errorf("Run returned %v, want %v", err, context.Canceled)
+		r.exec.Close()
+		for _, err := range []error{<-ran, <-read} {
+			if !errors.Is(err, context.Canceled) {
+				r.t.Errorf("Run returned %v, want %v", err, context.Canceled)
+			}
 		}
 	})
+	r.t.Cleanup(stop)
+	return stop
 }
 
 // await follows the state file until it satisfies ok.
@@ -124,13 +168,27 @@ func (r *rig) await(what string, ok func(*state.State) bool) *state.State {
 	var last *state.State
 	for s, err := range state.Follow(ctx, r.path) {
 		if err == nil {
+			r.validate()
 			if last = s; ok(s) {
 				return s
 			}
 		}
 	}
-	r.t.Fatalf("no state with %s; the last was %+v", what, last)
+	text, _ := json.Marshal(last)
+	r.t.Fatalf("no state with %s; the last was %.2000s", what, text)
 	return nil
+}
+
+// validate holds the file, as it is now, against the schema.
+func (r *rig) validate() {
+	r.t.Helper()
+	content, err := os.ReadFile(r.path)
+	if err == nil {
+		err = stateschema.Validate(content)
+	}
+	if err != nil {
+		r.t.Fatalf("state file: %v", err)
+	}
 }
 
 func synced(s *state.State) bool {
@@ -145,6 +203,7 @@ func (r *rig) awaitEqual() {
 	defer cancel()
 	var diffs []string
 	for range state.Follow(ctx, r.path) {
+		r.validate()
 		var err error
 		if diffs, err = r.oracle.Compare(ctx, r.path); err != nil && ctx.Err() == nil {
 			r.t.Fatal(err)
@@ -154,4 +213,13 @@ func (r *rig) awaitEqual() {
 		}
 	}
 	r.t.Fatalf("the file differs from the engine:\n%s", strings.Join(diffs[:min(len(diffs), 20)], "\n"))
+}
+
+func marshal(t *testing.T, v any) string {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }

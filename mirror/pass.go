@@ -249,6 +249,7 @@ func (p *pass) watch(ctx context.Context, ended <-chan error) error {
 		}
 		var updates chan<- Update
 		if !s.out.empty() {
+			s.out.Events = s.events
 			updates = s.updates
 		}
 		select {

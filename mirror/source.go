@@ -170,12 +170,13 @@ func (s *Source) setSync(status state.Status, reason, message string) {
 // emitSync adds how far the mirror is to what is sent next.
 func (s *Source) emitSync() {
 	y := s.sync
-	s.out.Sync, s.out.Events = &y, s.events
+	s.out.Sync = &y
 }
 
 // deliver sends what there is, with how far the mirror is.
 func (s *Source) deliver(ctx context.Context) error {
 	s.emitSync()
+	s.out.Events = s.events
 	select {
 	case s.updates <- s.out:
 		s.out = Update{}

@@ -393,27 +393,39 @@ func (s *Store) setLastAction(id string, a *state.LastAction) {
 func (s *Store) setDeletion(t target, d *state.Deletion) {
 	switch t.kind {
 	case state.Containers:
-		s.edited(s.containers.edit(t.key, s.next(), func(c *state.Container) { c.Deletion = d }))
+		if c, ok := s.containers.get(t.key); ok && c.Deletion != d {
+			s.edited(s.containers.edit(t.key, s.next(), func(c *state.Container) { c.Deletion = d }))
+		}
 	case state.Volumes:
-		s.edited(s.volumes.edit(t.key, s.next(), func(v *state.Volume) { v.Deletion = d }))
+		if v, ok := s.volumes.get(t.key); ok && v.Deletion != d {
+			s.edited(s.volumes.edit(t.key, s.next(), func(v *state.Volume) { v.Deletion = d }))
+		}
 	case state.Networks:
-		s.edited(s.networks.edit(t.key, s.next(), func(n *state.Network) { n.Deletion = d }))
+		if n, ok := s.networks.get(t.key); ok && n.Deletion != d {
+			s.edited(s.networks.edit(t.key, s.next(), func(n *state.Network) { n.Deletion = d }))
+		}
 	case state.Images:
-		ref := cmp.Or(t.reference, t.key)
-		s.edited(s.images.edit(t.key, s.next(), func(i *state.Image) {
-			// A copy: what is in the table is not changed in place.
-			deletions := maps.Clone(i.Deletions)
-			if d == nil {
-				delete(deletions, ref)
-			} else {
-				if deletions == nil {
-					deletions = map[string]state.Deletion{}
-				}
-				deletions[ref] = *d
-			}
-			i.Deletions = deletions
-		}))
+		s.setImageDeletion(t.key, cmp.Or(t.reference, t.key), d)
 	}
+}
+
+func (s *Store) setImageDeletion(id, ref string, d *state.Deletion) {
+	img, ok := s.images.get(id)
+	if old, there := img.Deletions[ref]; !ok || there == (d != nil) && (d == nil || old == *d) {
+		return
+	}
+	s.edited(s.images.edit(id, s.next(), func(i *state.Image) {
+		// A copy: what is in the table is not changed in place.
+		i.Deletions = maps.Clone(i.Deletions)
+		if d == nil {
+			delete(i.Deletions, ref)
+			return
+		}
+		if i.Deletions == nil {
+			i.Deletions = map[string]state.Deletion{}
+		}
+		i.Deletions[ref] = *d
+	}))
 }
 
 func (s *Store) edited(changed bool, err error) {

@@ -173,10 +173,14 @@ func (t *table[T]) edit(key string, revision uint64, change func(*T)) (bool, err
 	object := e.object
 	change(&object)
 	body, err := encode(object)
-	if err != nil || bytes.Equal(e.body, body) {
+	if err != nil {
 		return false, err
 	}
-	e.object, e.body, e.meta.Revision = object, body, revision
+	e.object = object
+	if bytes.Equal(e.body, body) {
+		return false, nil
+	}
+	e.body, e.meta.Revision = body, revision
 	return true, nil
 }
 

@@ -39,7 +39,8 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 			}
 			// docker cancels the context when it is told to stop without a terminal;
 			// on a terminal, and standalone, the signal comes to us.
-			ctx, _ := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			context.AfterFunc(ctx, stop) // a second one ends us at once
 			cmd.SetContext(ctx)
 			return nil
 		},
@@ -49,6 +50,7 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 		return status(usage(cmd, err))
 	})
 	commands.Add(root, dockerCLI)
+	root.AddCommand(newCompletion())
 	wrap(root)
 	return root
 }

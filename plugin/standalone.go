@@ -5,13 +5,18 @@ import (
 	"strings"
 
 	cliflags "github.com/docker/cli/cli/flags"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
 // standaloneArgs turns `docker-rd [docker's global options] start …` into what docker
-// would call the plugin with: the plugin's name comes before its own arguments.
+// would call the plugin with: the plugin's name comes before its own arguments. A shell
+// that completes asks for the same in front of the command.
 func standaloneArgs(args []string) []string {
 	i := 1
+	if len(args) > 1 && (args[1] == cobra.ShellCompRequestCmd || args[1] == cobra.ShellCompNoDescRequestCmd) {
+		i = 2
+	}
 	global := pflag.NewFlagSet("docker", pflag.ContinueOnError)
 	cliflags.NewClientOptions().InstallFlags(global)
 	for i < len(args) {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"path/filepath"
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -31,6 +33,9 @@ func Owner(i *engine.Instance) dockercontext.Owner {
 	}
 	return dockercontext.Owner{UID: i.UID, Context: i.Context()}
 }
+
+// Description describes the instance's context in docker's list.
+func Description(i *engine.Instance) string { return "docker rd instance " + i.Name }
 
 // DockerConfig returns the Docker configuration that the instance was created under,
 // as a process without Docker's variables sees it.
@@ -64,7 +69,7 @@ func (l *loop) judgeCurrent() {
 	}
 	l.set(state.ContextReady, state.Unknown, state.ReasonStarting, "the context is made when the engine answers")
 	l.set(state.ContextPromoted, state.Unknown, state.ReasonProbing, "the current context is being probed")
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, dockercontext.DefaultTimeout)
 		defer cancel()
 		j := l.docker.Judge(ctx, owner, policy)
@@ -87,16 +92,76 @@ func (l *loop) makeContext() {
 		l.set(state.ContextReady, state.False, state.ReasonFailed, err.Error())
 		return
 	}
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
 		defer cancel()
-		out := l.docker.Create(ctx, owner, ep, "docker rd instance "+l.inst.Name)
+		out := l.docker.Create(ctx, owner, ep, Description(l.inst))
 		return func() {
 			l.set(state.ContextReady, state.Status(dockercontext.ReadyStatus(out.Reason)), out.Reason, out.Message)
 			l.context.made = out.Reason == dockercontext.ReasonCreated
 			l.promote()
+			l.watchContext()
 		}
 	})
+}
+
+// watchContext follows what becomes of the context and of the current one. Where the
+// system's watches are used up, that is seen at the next start.
+func (l *loop) watchContext() {
+	dir := l.docker.Dir()
+	watch, err := dirwatch.New(dir, filepath.Join(dir, "contexts", "meta"))
+	if err != nil {
+		l.log.Warn("context is not watched", "part", "context", "error", err)
+		return
+	}
+	context.AfterFunc(l.ctx, watch.Close)
+	l.awaitContext(watch)
+}
+
+func (l *loop) awaitContext(watch *dirwatch.Watcher) {
+	l.beside(l.ctx, func(ctx context.Context) func() {
+		if err := watch.Wait(ctx); err != nil {
+			return func() {}
+		}
+		// A choice of the user's voids the record, so that it is his even when he comes
+		// back to ours; and what he removed while it was current must not dangle.
+		mended := l.docker.Mend(ctx, func(dockercontext.Owner) bool { return false }, Candidates(l.inst))
+		ready := l.docker.Ready(Owner(l.inst))
+		current, err := l.docker.Current()
+		return func() {
+			if mended.Err != nil {
+				l.log.Warn("current context not looked after", "part", "context", "error", mended.Err)
+			}
+			if l.stopping != nil {
+				return
+			}
+			if err == nil {
+				l.contextSeen(ready, current)
+			}
+			l.awaitContext(watch)
+		}
+	})
+}
+
+// contextSeen takes in what somebody else may have made of the context.
+func (l *loop) contextSeen(ready dockercontext.Outcome, current string) {
+	was, _ := l.store.Condition(state.ContextReady)
+	if was.Reason == state.ReasonCreated || was.Reason == state.ReasonRemoved {
+		if ready.Reason != was.Reason {
+			l.set(state.ContextReady, state.Status(dockercontext.ReadyStatus(ready.Reason)), ready.Reason, ready.Message)
+		}
+	}
+	name := Owner(l.inst).Context
+	promoted, _ := l.store.Condition(state.ContextPromoted)
+	switch {
+	case l.context.promoting || promoted.Status == state.Unknown:
+	case promoted.Status == state.True && current != name:
+		l.set(state.ContextPromoted, state.False, state.ReasonChangedByUser,
+			fmt.Sprintf("The current context was changed to %q.", current))
+	case promoted.Status == state.False && current == name:
+		l.set(state.ContextPromoted, state.True, state.ReasonAlreadyCurrent,
+			fmt.Sprintf("Context %q was made the current one.", name))
+	}
 }
 
 // promote makes the context current, if that is asked for and as soon as all that it
@@ -115,7 +180,7 @@ func (l *loop) promote() {
 	}
 	c.promoting = true
 	judgement := *c.judgement
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
 		defer cancel()
 		out := l.docker.Promote(ctx, judgement, Owner(l.inst), dockercontext.PromoteOptions{
@@ -144,7 +209,7 @@ func (l *loop) handBack(then func()) {
 		then()
 		return
 	}
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
 		defer cancel()
 		out := l.docker.Demote(ctx, owner, Candidates(l.inst))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -60,7 +61,7 @@ func (l *loop) stopEngine() {
 	if l.stopping.Force {
 		grace = 0
 	}
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		graceful, cancel := context.WithTimeout(ctx, grace)
 		defer cancel()
 		var err error
@@ -89,7 +90,7 @@ func (l *loop) stopped() {
 		l.last()
 		return
 	}
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
 		defer cancel()
 		out := l.docker.Remove(ctx, owner)
@@ -97,7 +98,11 @@ func (l *loop) stopped() {
 			if out.Err != nil {
 				l.log.Error("context not removed", "part", "context", "error", out.Err)
 			}
-			l.set(state.ContextReady, state.False, out.Reason, out.Message)
+			status, reason := state.False, out.Reason
+			if reason == dockercontext.ReasonAlreadyCurrent { // the user's choice: it stays
+				status, reason = state.True, state.ReasonCreated
+			}
+			l.set(state.ContextReady, status, reason, out.Message)
 			l.last()
 		}
 	})
@@ -140,7 +145,7 @@ func stopHere(ctx context.Context, i *engine.Instance, o StopOptions) error {
 // adoptToStop takes over an engine without a supervisor, only to stop it.
 func (l *loop) adoptToStop(o StopOptions) {
 	l.engine.launching = true
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		running, err := l.driver.Adopt(ctx)
 		return func() {
 			if err != nil {

@@ -54,7 +54,7 @@ func (l *loop) begin() {
 func (l *loop) launch() {
 	l.set(state.EngineReady, state.False, state.ReasonStarting, "the engine is starting")
 	l.engine.launching = true
-	l.start(l.ctx, func(ctx context.Context) func() {
+	l.beside(l.ctx, func(ctx context.Context) func() {
 		running, err := l.driver.Adopt(ctx)
 		adopted := running != nil
 		if !adopted && err == nil {
@@ -82,7 +82,7 @@ func (l *loop) launched(running engine.Running, adopted bool, err error) {
 	default:
 		l.log.Info("engine process", "part", "engine", "pid", running.PID(), "adopted", adopted)
 		ours := e.exited != nil
-		l.start(e.session, func(ctx context.Context) func() {
+		l.beside(e.session, func(ctx context.Context) func() {
 			err := l.awaitAPI(ctx, ours)
 			return func() { l.connected(err) }
 		})
@@ -224,7 +224,7 @@ func (l *loop) checkEngine() {
 		e.lost = time.Now()
 	}
 	e.checking = true
-	l.start(e.session, func(ctx context.Context) func() {
+	l.beside(e.session, func(ctx context.Context) func() {
 		err := l.pingOnce(ctx)
 		return func() {
 			e.checking = false

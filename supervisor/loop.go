@@ -29,10 +29,10 @@ type loop struct {
 	log    *slog.Logger
 	self   process.ID
 
-	inbox  chan message
-	beside sync.WaitGroup
-	ctx    context.Context // ends when the loop does
-	end    context.CancelFunc
+	inbox   chan message
+	workers sync.WaitGroup
+	ctx     context.Context // ends when the loop does
+	end     context.CancelFunc
 
 	engine  engineRun
 	context contextRun
@@ -111,7 +111,7 @@ func openStore(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*
 func (l *loop) run(told context.Context, begin func()) error {
 	l.store.SetSupervisor(&state.Supervisor{
 		PID: l.self.PID, StartTicks: l.self.StartTime, BootID: l.self.BootID,
-		StartedAt: time.Now(), Version: version.Version(),
+		StartedAt: l.self.StartedAt(), Version: version.Version(),
 	})
 	begin()
 	untold := told.Done()
@@ -143,14 +143,14 @@ func (l *loop) run(told context.Context, begin func()) error {
 		}
 	}
 	l.end()
-	l.beside.Wait()
+	l.workers.Wait()
 	return l.err
 }
 
-// start does work beside the loop, and then in the loop what it returned, unless
+// beside does work beside the loop, and then in the loop what it returned, unless
 // cause has ended by then.
-func (l *loop) start(cause context.Context, work func(ctx context.Context) (then func())) {
-	l.beside.Go(func() {
+func (l *loop) beside(cause context.Context, work func(ctx context.Context) (then func())) {
+	l.workers.Go(func() {
 		then := work(cause)
 		select {
 		case l.inbox <- message{cause, then}:
@@ -161,7 +161,7 @@ func (l *loop) start(cause context.Context, work func(ctx context.Context) (then
 
 // after does something in the loop once the time has passed, unless cause has ended.
 func (l *loop) after(cause context.Context, wait time.Duration, then func()) {
-	l.start(cause, func(ctx context.Context) func() {
+	l.beside(cause, func(ctx context.Context) func() {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

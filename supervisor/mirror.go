@@ -47,8 +47,8 @@ func (l *loop) watch() {
 	inbox := mirror.NewInbox(l.inst.Paths.RequestsDir(), log)
 	m.executor = mirror.NewExecutor(l.inst.Paths.RequestsDir(), l.store, l.dial, m.source.Sync, log)
 	m.updates, m.requests, m.results = m.source.Updates(), inbox.Requests(), m.executor.Results()
-	l.beside.Go(func() { _ = m.source.Run(ctx) })
-	l.beside.Go(func() { _ = inbox.Run(ctx) })
+	l.workers.Go(func() { _ = m.source.Run(ctx) })
+	l.workers.Go(func() { _ = inbox.Run(ctx) })
 }
 
 func (l *loop) dial(context.Context) (*client.Client, error) {

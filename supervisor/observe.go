@@ -41,6 +41,15 @@ func Observe(i *engine.Instance) Observation {
 	return o
 }
 
+// Stopped tells whether the instance has neither a supervisor nor a running engine.
+func Stopped(i *engine.Instance) bool {
+	if held, err := lock.Held(i.Paths.SupervisorLock()); err != nil || held {
+		return false
+	}
+	driver, err := engine.DriverFor(i, nil)
+	return err == nil && !driver.Alive()
+}
+
 // Live tells whether the process that wrote the state is alive: only then its
 // conditions count.
 func Live(s *state.State) bool {

@@ -15,8 +15,9 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// undoTimeout bounds taking back a start that was interrupted.
-const undoTimeout = 30 * time.Second
+// undoTimeout bounds taking back a start that was interrupted: first the polite way, then
+// by force.
+const undoTimeout = 15 * time.Second
 
 // StartOptions say how to start.
 type StartOptions struct {
@@ -58,6 +59,9 @@ type starter struct {
 	StartOptions
 	launched bool // by this call
 }
+
+// heldPatience is how long a lock may be held by somebody who does not say who it is.
+const heldPatience = 500 * time.Millisecond
 
 // attempts is how often a supervisor is started that finds another, which is gone
 // when one looks.
@@ -112,7 +116,7 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 			return false, o.StateErr
 		}
 		if !o.Live {
-			return seen == nil, nil
+			return seen == nil, s.held(o)
 		}
 		if seen == nil {
 			seen = o.State.Supervisor
@@ -142,6 +146,26 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 		return last, true, nil
 	}
 	return last, seen == nil, failedWhileWaiting(s.inst, last)
+}
+
+// held refuses to wait for a supervisor lock that is no supervisor's: whoever takes it
+// among docker-rd's processes says so in it.
+func (s *starter) held(o Observation) error {
+	if !o.Supervised || o.Holder.PID != 0 {
+		return nil
+	}
+	path := s.inst.Paths.SupervisorLock()
+	ctx, cancel := context.WithTimeout(context.Background(), heldPatience)
+	defer cancel()
+	release, err := lock.Acquire(ctx, path)
+	if err == nil {
+		release()
+		return nil
+	}
+	if h, _ := lock.ReadHolder(path); h.PID != 0 {
+		return nil // it had not come to describing itself
+	}
+	return failure.WithCode(fmt.Errorf("start instance %q: %w", s.inst.Name, err), failure.CodeFailed)
 }
 
 // failed returns why the supervisor that this call has started gave up.
@@ -193,7 +217,13 @@ func (s *starter) undo() {
 	defer release()
 	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
-	_, _ = Stop(ctx, s.inst, StopOptions{})
+	if _, err := Stop(ctx, s.inst, StopOptions{}); err == nil {
+		return
+	}
+	// One that never came up need not be asked any longer.
+	ctx, cancel = context.WithTimeout(context.Background(), undoTimeout)
+	defer cancel()
+	_, _ = Stop(ctx, s.inst, StopOptions{Force: true})
 }
 
 // pending says what an instance that is not ready waits for.

@@ -17,11 +17,13 @@ const (
 )
 
 func main() {
-	syscall.CloseOnExec(statusFD)
-	if _, err := os.Stat("/proc/self/fd/3"); err != nil {
+	// Run by hand, the number may be one of the Go runtime's own files.
+	var st syscall.Stat_t
+	if err := syscall.Fstat(statusFD, &st); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFIFO {
 		_, _ = os.Stderr.WriteString("docker-rd-proxy is run by dockerd for each published port\n")
 		os.Exit(125)
 	}
+	syscall.CloseOnExec(statusFD)
 	stop := make(chan os.Signal, 1)
 	// dockerd stops a proxy with SIGINT and waits for its exit status. When dockerd
 	// itself dies, the kernel sends SIGTERM.

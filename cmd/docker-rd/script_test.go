@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -53,7 +56,7 @@ func TestScript(t *testing.T) { runScripts(t, "../../testdata/script", "") }
 
 // Scripts of docker go through every docker command that is installed.
 func TestScriptDocker(t *testing.T) {
-	clis := dockerCLIs(t)
+	clis := dockerCLIs()
 	if len(clis) == 0 {
 		t.Fatal("no docker command is installed")
 	}
@@ -70,40 +73,51 @@ func TestScriptEngine(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("the dockerd driver takes root")
 	}
-	buildProxy(t)
-	for version, path := range dockerCLIs(t) {
-		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/engine", path) })
-	}
-}
-
-// buildProxy puts the proxy where docker-rd looks for it: beside itself.
-func buildProxy(t *testing.T) {
 	self, err := exec.LookPath("docker-rd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("go", "build", "-o", filepath.Dir(self), "../docker-rd-proxy").CombinedOutput()
-	if err != nil {
-		t.Fatalf("build the proxy: %v\n%s", err, out)
+	build(t, filepath.Dir(self), "../docker-rd-proxy") // where docker-rd looks for it
+	root := t.TempDir()
+	build(t, root, "./testdata/server")
+	image := filepath.Join(root, "server.tar")
+	if out, err := exec.Command("tar", "-C", root, "-cf", image, "server").CombinedOutput(); err != nil {
+		t.Fatalf("make an image: %v\n%s", err, out)
+	}
+	t.Setenv("SERVER", image)
+	for version, path := range dockerCLIs() {
+		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/engine", path) })
+	}
+}
+
+// build builds a program into a directory, without libraries that an empty image lacks.
+func build(t *testing.T, dir, pkg string) {
+	cmd := exec.Command("go", "build", "-o", dir+string(os.PathSeparator), pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, out)
 	}
 }
 
 // dockerCLIs returns the docker commands of this system by version: those on the PATH
 // and the distribution's, which a newer one may hide.
-func dockerCLIs(t *testing.T) map[string]string {
+func dockerCLIs() map[string]string {
 	clis := map[string]string{}
 	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/bin") {
 		path := filepath.Join(dir, "docker")
-		out, err := exec.Command(path, "version", "--format", "{{.Client.Version}}").Output()
-		if err != nil && len(out) == 0 { // without an engine it fails, but prints its own version
-			continue
-		}
-		version := strings.TrimSpace(string(out))
+		version := clientVersion(path)
 		if _, ok := clis[version]; !ok && version != "" {
 			clis[version] = path
 		}
 	}
 	return clis
+}
+
+// clientVersion returns the version of a docker command, "" if there is none.
+func clientVersion(path string) string {
+	// Without an engine it fails, but prints its own version.
+	out, _ := exec.Command(path, "version", "--format", "{{.Client.Version}}").Output()
+	return strings.TrimSpace(string(out))
 }
 
 func runScripts(t *testing.T, dir, docker string) {
@@ -118,6 +132,7 @@ func runScripts(t *testing.T, dir, docker string) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       update,
+		Condition:           func(c string) (bool, error) { return condition(c, docker) },
 		Setup:               func(e *testscript.Env) error { return setup(e, bin, docker != "") },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":  status,
@@ -125,8 +140,19 @@ func runScripts(t *testing.T, dir, docker string) {
 			"signal":  sendSignal,
 			"replace": replace,
 			"sub":     substitute,
+			"listen":  listen,
+			"lock":    lockFile,
 		},
 	})
+}
+
+// condition knows "docker:VERSION", whether the docker command is of a version.
+func condition(c, docker string) (bool, error) {
+	version, ok := strings.CutPrefix(c, "docker:")
+	if !ok {
+		return false, fmt.Errorf("unknown condition %q", c)
+	}
+	return strings.HasPrefix(clientVersion(docker), version), nil
 }
 
 // setup gives each script a home, a Docker configuration and a DOCKER_RD_HOME of its
@@ -148,7 +174,11 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 	e.Setenv("DOCKER_RD_HOME", home)
 	e.Setenv("E", filepath.Join(home, "e.sock")) // for the fake engine
 	e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
+	e.Setenv("S", filepath.Join(home, "state", "instances", "default", "state.json"))
+	e.Setenv("SERVER", os.Getenv("SERVER"))
 	e.Setenv("TZ", "UTC")
+	// Every command would sleep for a second at its end.
+	e.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	if docker {
 		plugin, err := lookPath("docker-rd", e.Getenv("PATH"))
 		if err != nil {
@@ -182,7 +212,7 @@ func lookPath(name, path string) (string, error) {
 func cleanUp(home string) error {
 	left := processesOf(home)
 	if len(left) > 0 {
-		cmd := exec.Command("docker-rd", "stop", "--all", "--force")
+		cmd := exec.Command("docker-rd", "stop", "--all", "--force", "--timeout", "10s")
 		cmd.Env = append(os.Environ(), "DOCKER_RD_HOME="+home)
 		_ = cmd.Run()
 		for _, pid := range processesOf(home) {
@@ -208,18 +238,18 @@ func cleanUp(home string) error {
 	return err
 }
 
-// processesOf returns the processes whose environment names the home, other than the
-// script's own programs, which testscript waits for.
+// processesOf returns the processes that have the home in their environment or among
+// their arguments.
 func processesOf(home string) []int {
 	var pids []int
-	entries, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, path := range entries {
-		data, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(data, []byte("DOCKER_RD_HOME="+home+"\x00")) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if !bytes.Contains(environ, []byte(home)) && !bytes.Contains(cmdline, []byte(home)) {
 			continue
 		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err == nil && pid != os.Getpid() {
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && pid != os.Getpid() {
 			pids = append(pids, pid)
 		}
 	}
@@ -244,20 +274,24 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// until runs a command again and again until it succeeds (or fails, with "!"), for
-// what takes effect a moment later: until [!] COMMAND [ARG...].
+// until runs a command again and again until it succeeds (or fails, with "!"; or
+// prints what matches, with -stdout), for what takes effect a moment later:
+// until [!] [-stdout PATTERN] COMMAND [ARG...].
 func until(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) == 0 {
-		ts.Fatalf("usage: until [!] command [args...]")
-	}
-	want := true
-	if args[0] == "!" {
+	want, pattern := true, regexp.MustCompile("")
+	if len(args) > 0 && args[0] == "!" {
 		want, args = false, args[1:]
+	}
+	if len(args) > 1 && args[0] == "-stdout" {
+		pattern, args = regexp.MustCompile("(?m)"+args[1]), args[2:]
+	}
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: until [!] [-stdout pattern] command [args...]")
 	}
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		err := ts.Exec(args[0], args[1:]...)
-		if (err == nil) == want {
+		if (err == nil && pattern.MatchString(ts.ReadFile("stdout"))) == want {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -266,6 +300,44 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// listen takes a free port at an address until the script ends and sets a variable to
+// both: listen NAME ADDRESS.
+func listen(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: listen name address")
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(args[1], "0"))
+	ts.Check(err)
+	ts.Defer(func() { _ = l.Close() })
+	ts.Setenv(args[0], l.Addr().String())
+}
+
+// lockFile takes a file's lock as a program does that knows nothing of docker-rd, and
+// releases it with "!": [!] lock FILE.
+func lockFile(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: [!] lock file")
+	}
+	path := ts.MkAbs(args[0])
+	lockedMu.Lock() // scripts run beside each other
+	defer lockedMu.Unlock()
+	if neg {
+		ts.Check(lockedFiles[path].Close())
+		delete(lockedFiles, path)
+		return
+	}
+	file, err := os.Open(path)
+	ts.Check(err)
+	ts.Check(syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
+	lockedFiles[path] = file
+}
+
+// lockedFiles are locked by scripts; their paths are of one script each.
+var (
+	lockedMu    sync.Mutex
+	lockedFiles = map[string]*os.File{}
+)
 
 // sendSignal sends a signal to the process whose number is in a file or an argument:
 // signal NAME PID|FILE.
@@ -304,4 +376,3 @@ func substitute(ts *testscript.TestScript, neg bool, args []string) {
 	line, _, _ := strings.Cut(ts.ReadFile("stdout"), "\n")
 	ts.Setenv(args[0], line)
 }
-

@@ -4,7 +4,6 @@ package dockerd
 
 import (
 	"context"
-	"time"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
@@ -41,6 +40,3 @@ func (*Engine) Exited() <-chan struct{}    { return nil }
 func (*Engine) LastError() string          { return "" }
 func (*Engine) Stop(context.Context) error { return nil }
 func (*Engine) Release()                   {}
-
-// StartedAt does not exist.
-func (*Engine) StartedAt() time.Time { return time.Time{} }

@@ -79,6 +79,11 @@ func (e Endpoint) transport() (*http.Transport, string, error) {
 		IdleConnTimeout:     30 * time.Second,
 	}
 	switch scheme(e.Host) {
+	case "ssh":
+		// sshd refuses some of more than ten connections that log in at a time
+		// (MaxStartups in sshd_config(5)).
+		t.MaxConnsPerHost = 10
+		t.DisableCompression = true
 	case "tcp", "http", "https":
 		t.Proxy = http.ProxyFromEnvironment // as docker does
 		if t.TLSClientConfig, err = e.tlsConfig(); err != nil {

@@ -10,10 +10,12 @@ package endpoint
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 
 	dcontext "github.com/docker/cli/cli/context"
@@ -22,7 +24,6 @@ import (
 	"github.com/docker/cli/opts"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
-	"github.com/docker/cli/cli/connhelper/ssh"
 )
 
 // Why an endpoint can't be had or used, to be tested with [errors.Is]. A context that
@@ -207,7 +208,7 @@ func FromURL(host string, o TLSOptions) (Endpoint, error) {
 	case "unix", "npipe":
 		err = checkSocket(s, strings.TrimPrefix(host, s+"://"))
 	case "ssh":
-		_, err = ssh.ParseURL(host)
+		_, err = sshArgs(host)
 	case "tcp", "http", "https":
 		e.Host, err = checkTCP(host, o.used())
 	default:
@@ -269,14 +270,23 @@ func checkTCP(host string, useTLS bool) (string, error) {
 		return "", errors.New("user and password are not supported")
 	case u.RawQuery != "" || u.Fragment != "":
 		return "", errors.New("query and fragment are not supported")
-	case u.Hostname() == "":
+	}
+	host, port := u.Hostname(), u.Port()
+	switch {
+	case host == "":
 		return "", errors.New("host name is empty")
-	case u.Scheme != "tcp":
-		return host, nil
+	case strings.Contains(host, ":") && !strings.HasPrefix(u.Host, "["):
+		return "", errors.New("an IPv6 address belongs in brackets")
+	case port == "" && useTLS:
+		port = "2376" // docker's defaults
+	case port == "":
+		port = "2375"
 	}
-	fallback := "tcp://localhost:2375"
-	if useTLS {
-		fallback = "tcp://localhost:2376"
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", fmt.Errorf("port %q is not between 1 and 65535", port)
 	}
-	return opts.ParseTCPAddr(host, fallback)
+	if u.Scheme == "tcp" || u.Port() != "" {
+		u.Host = net.JoinHostPort(host, port)
+	}
+	return u.String(), nil
 }

@@ -37,17 +37,21 @@ var ErrSSHMissing = errors.New("ssh program not found")
 // reapTimeout bounds how long closing a connection waits for killed processes.
 const reapTimeout = 50 * time.Millisecond
 
-// sshDialer returns a dialer that runs docker's dial-stdio on the host of an ssh URL.
-func sshDialer(host string) (dialFunc, error) {
+// sshArgs returns ssh's arguments to run docker's dial-stdio on the host of a URL.
+func sshArgs(host string) ([]string, error) {
 	spec, err := ssh.ParseURL(host)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrAddress, err)
+		return nil, err
 	}
 	remote := []string{"docker", "system", "dial-stdio"}
 	if strings.Trim(spec.Path, "/") != "" {
 		remote = []string{"docker", "--host=unix://" + spec.Path, "system", "dial-stdio"}
 	}
-	args, err := spec.Command(sshFlags, remote...)
+	return spec.Command(sshFlags, remote...)
+}
+
+func sshDialer(host string) (dialFunc, error) {
+	args, err := sshArgs(host)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAddress, err)
 	}

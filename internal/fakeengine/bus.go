@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/moby/moby/api/types/events"
@@ -13,8 +14,8 @@ import (
 const (
 	// replayed is how many events moby keeps for late subscribers.
 	replayed = 256
-	// backlog is how many a listener may be behind, and slow for how long the engine
-	// then waits before it skips it, as in moby.
+	// A listener that is backlog events behind and has taken none for the time of
+	// slow is skipped, as in moby.
 	backlog = 1024
 	slow    = 100 * time.Millisecond
 )
@@ -26,9 +27,36 @@ type bus struct {
 	held    *events.Message // for Reorder
 }
 
+// stream is one listener. Unlike moby, the engine never waits for it: it would hold
+// up the test.
 type stream struct {
-	events chan events.Message
-	end    chan struct{}
+	end   chan struct{}
+	ready chan struct{} // holds a value while there are events
+
+	mu     sync.Mutex
+	events []events.Message
+	taken  time.Time // when events were last taken
+}
+
+func (s *stream) put(m events.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.events) >= backlog && time.Since(s.taken) > slow {
+		return // without a word
+	}
+	s.events = append(s.events, m)
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (s *stream) take() []events.Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.events
+	s.events, s.taken = nil, time.Now()
+	return out
 }
 
 // Emit publishes an event for an object of the type.
@@ -70,14 +98,7 @@ func (e *Engine) publish(m events.Message) {
 		e.bus.recent = append([]events.Message(nil), e.bus.recent[len(e.bus.recent)-replayed:]...)
 	}
 	for s := range e.bus.streams {
-		select {
-		case s.events <- m:
-		default:
-			select {
-			case s.events <- m:
-			case <-time.After(slow): // skipped without a word
-			}
-		}
+		s.put(m)
 	}
 }
 
@@ -113,7 +134,7 @@ func (e *Engine) Streams() int {
 func (e *Engine) subscribe(since time.Time) (*stream, []events.Message) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := &stream{events: make(chan events.Message, backlog), end: make(chan struct{})}
+	s := &stream{end: make(chan struct{}), ready: make(chan struct{}, 1), taken: time.Now()}
 	if e.bus.streams == nil {
 		e.bus.streams = map[*stream]bool{}
 	}
@@ -157,13 +178,16 @@ func (e *Engine) serveEvents(w http.ResponseWriter, r *http.Request) {
 	flusher.Flush()
 	for {
 		select {
-		case m := <-s.events:
-			if !e.wait(r.Context(), 0) || enc.Encode(m) != nil {
+		case <-s.ready:
+			if !e.wait(r.Context(), 0) {
 				return
 			}
-			if len(s.events) == 0 {
-				flusher.Flush()
+			for _, m := range s.take() {
+				if enc.Encode(m) != nil {
+					return
+				}
 			}
+			flusher.Flush()
 		case <-s.end:
 			return
 		case <-r.Context().Done():

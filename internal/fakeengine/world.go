@@ -178,7 +178,7 @@ func (w *world) newContainer(name, img string, now time.Time) *container.Inspect
 
 func (w *world) newImage(tags []string, now time.Time) *image.InspectResponse {
 	return &image.InspectResponse{
-		ID: "sha256:" + w.newID("image"), RepoTags: append([]string{}, tags...), RepoDigests: []string{},
+		ID: "sha256:" + w.newID("image "+stamp(now)), RepoTags: append([]string{}, tags...), RepoDigests: []string{},
 		Created: stamp(now), Architecture: "amd64", Os: "linux", Size: 1 << 20,
 	}
 }

@@ -64,8 +64,8 @@ func (f *Follower) States(ctx context.Context) iter.Seq2[*State, error] {
 					if !yield(s, nil) {
 						return
 					}
-				case err.Error() != lastErr:
-					lastErr, seen = err.Error(), nil
+				case errorKey(err) != lastErr:
+					lastErr, seen = errorKey(err), nil
 					if !yield(nil, err) {
 						return
 					}
@@ -77,6 +77,15 @@ func (f *Follower) States(ctx context.Context) iter.Seq2[*State, error] {
 			}
 		}
 	}
+}
+
+// errorKey tells errors apart that are worth telling apart: whether the file or its
+// directory is missing is not.
+func errorKey(err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return "missing"
+	}
+	return err.Error()
 }
 
 func stat(path string) (os.FileInfo, error) {

@@ -1,0 +1,244 @@
+package dockerd
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Each engine has a cgroup of its own, below the root of each hierarchy: dockerd and
+// its helpers in one group below it, each container in one beside that. It takes the
+// engine out of the session or service that the user started it from, and it is how
+// all of it can be ended at once.
+
+// hierarchies are the cgroup hierarchies that are mounted: one for version 2; one for
+// each controller for version 1; both on hybrid systems.
+type hierarchies struct {
+	v2      string   // mount point, "" if there is none
+	v1      []string // mount points
+	freezer string   // the one of v1's freezer, "" if there is none
+}
+
+// findHierarchies reads /proc/self/mountinfo.
+func findHierarchies() (hierarchies, error) {
+	file, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return hierarchies{}, err
+	}
+	defer file.Close()
+	return parseHierarchies(file)
+}
+
+// parseHierarchies finds the cgroup mounts in a proc_pid_mountinfo(5).
+func parseHierarchies(r io.Reader) (hierarchies, error) {
+	var h hierarchies
+	seen := map[string]bool{} // by device: a hierarchy may be mounted more than once
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		left, right, ok := strings.Cut(lines.Text(), " - ")
+		mount, super := strings.Fields(left), strings.Fields(right)
+		if !ok || len(mount) < 5 || len(super) < 3 || seen[mount[2]] {
+			continue
+		}
+		path, options := unescapeMount(mount[4]), strings.Split(super[2], ",")
+		switch super[0] {
+		case "cgroup2":
+			h.v2 = path
+		case "cgroup":
+			h.v1 = append(h.v1, path)
+			if slices.Contains(options, "freezer") {
+				h.freezer = path
+			}
+		default:
+			continue
+		}
+		seen[mount[2]] = true
+	}
+	return h, lines.Err()
+}
+
+// unescapeMount undoes the octal escapes of blanks and backslashes.
+func unescapeMount(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+func (h hierarchies) all() []string {
+	if h.v2 == "" {
+		return h.v1
+	}
+	return append([]string{h.v2}, h.v1...)
+}
+
+// cgroupName is the engine's group; cgroupParent what containers are put below, which
+// differs under the systemd driver: systemd only knows slices.
+func (c *Config) cgroupName() string { return "docker-rd-" + c.UID }
+
+func (c *Config) cgroupSlice() string {
+	// A '-' in a slice's name would make one below another.
+	return "docker_rd_" + strings.ReplaceAll(c.UID, "-", "_") + ".slice"
+}
+
+func (c *Config) cgroupParent(systemd bool) string {
+	if systemd {
+		return c.cgroupSlice()
+	}
+	return "/" + c.cgroupName()
+}
+
+// engineCgroup is the group of dockerd itself. In version 2 only groups without
+// subgroups may hold processes, so it is one below the engine's.
+const engineCgroup = "engine"
+
+// makeCgroups makes the engine's group in each hierarchy it is to be in and returns
+// the directories: the one of version 2, "" if there is none, and the others.
+func (c *Config) makeCgroups(h hierarchies) (v2 string, v1 []string, err error) {
+	make := func(root string) (string, error) {
+		dir := filepath.Join(root, c.cgroupName(), engineCgroup)
+		err := os.MkdirAll(dir, 0o755)
+		return dir, err
+	}
+	if h.v2 != "" {
+		if v2, err = make(h.v2); err != nil {
+			return "", nil, fmt.Errorf("cgroup: %w", err)
+		}
+	}
+	for _, root := range h.v1 {
+		dir, err := make(root)
+		if err != nil {
+			return "", nil, fmt.Errorf("cgroup: %w", err)
+		}
+		// A new group of cpuset takes no process until it has got processors; runc does
+		// that for containers, and dockerd itself needs no limit there.
+		if data, err := os.ReadFile(filepath.Join(dir, "cpuset.cpus")); err == nil && strings.TrimSpace(string(data)) == "" {
+			continue
+		}
+		v1 = append(v1, dir)
+	}
+	return v2, v1, nil
+}
+
+// groups returns the engine's directories in all hierarchies, those that exist.
+func (c *Config) groups(h hierarchies) []string {
+	var dirs []string
+	for _, root := range h.all() {
+		for _, name := range []string{c.cgroupName(), c.cgroupSlice()} {
+			if dir := filepath.Join(root, name); exists(dir) {
+				dirs = append(dirs, dir)
+			}
+		}
+	}
+	return dirs
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// subgroups returns dir and all groups below it, deepest first.
+func subgroups(dir string) []string {
+	var dirs []string
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // removed meanwhile
+		}
+		if d.IsDir() {
+			dirs = append(dirs, path)
+		}
+		return nil
+	})
+	slices.Reverse(dirs)
+	return dirs
+}
+
+// members returns the processes in dir and all groups below it.
+func members(dir string) []int {
+	var pids []int
+	for _, group := range subgroups(dir) {
+		data, err := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+		if err != nil {
+			continue
+		}
+		for field := range strings.FieldsSeq(string(data)) {
+			// 0 is a process of another pid namespace.
+			if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// killGroup ends every process in dir and below it at once: none can fork away.
+func killGroup(h hierarchies, dir string) {
+	// Version 2, since Linux 5.14.
+	if os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) == nil {
+		return
+	}
+	freeze := h.freezer != "" && strings.HasPrefix(dir, h.freezer+"/")
+	if freeze {
+		freezeGroup(dir, "FROZEN")
+	}
+	for _, pid := range members(dir) {
+		_ = unix.Kill(pid, unix.SIGKILL) // it can't end and leave its pid to another: it is frozen
+	}
+	if freeze {
+		freezeGroup(dir, "THAWED")
+	}
+}
+
+// freezeGroup freezes or thaws a group of version 1 and waits, not for long, until it
+// is so: a process in an uninterruptible sleep can't be frozen, nor can it fork.
+func freezeGroup(dir, state string) {
+	path := filepath.Join(dir, "freezer.state")
+	for range 20 {
+		if os.WriteFile(path, []byte(state), 0) != nil {
+			return
+		}
+		if data, err := os.ReadFile(path); err != nil || strings.TrimSpace(string(data)) == state {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// removeGroup removes dir and all groups below it, which is possible a little later
+// than their last process has ended.
+func removeGroup(dir string) error {
+	var last error
+	for range 100 {
+		last = nil
+		for _, group := range subgroups(dir) {
+			if err := unix.Rmdir(group); err != nil && !errors.Is(err, unix.ENOENT) {
+				last = &os.PathError{Op: "rmdir", Path: group, Err: err}
+			}
+		}
+		if last == nil || !errors.Is(last, unix.EBUSY) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return last
+}

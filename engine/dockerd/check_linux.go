@@ -1,0 +1,195 @@
+package dockerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// tools are the programs an engine needs, and the Debian packages they come in.
+var tools = []struct{ name, pkg string }{
+	{"dockerd", "docker.io"},
+	{"containerd", "containerd"},
+	{"runc", "runc"},
+	{"iptables", "iptables"},
+	{"slirp4netns", "slirp4netns"},
+}
+
+// validUID is what can stand in a path, a cgroup's name and an environment variable.
+var validUID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
+
+// Check tells whether an engine can be started at all. It changes nothing. Everything
+// it finds is an error of exit status 3 with a hint.
+func Check(_ context.Context, cfg Config) error {
+	if !validUID.MatchString(cfg.UID) {
+		return failure.Refuse("engine uid %q: letters, digits and '-' are allowed, 64 at most", cfg.UID)
+	}
+	for _, check := range []func(*Config) error{checkRoot, checkTools, checkTun, checkCgroups, checkPaths, checkData} {
+		if err := check(&cfg); err != nil {
+			return err
+		}
+	}
+	_, err := readSettings(cfg.Args, cfg.ConfigFile)
+	return err
+}
+
+func checkRoot(*Config) error {
+	if os.Geteuid() != 0 {
+		return failure.WithHint(failure.Refuse("the dockerd driver needs root"),
+			"run it with sudo, or use --driver rootless")
+	}
+	// In a container root may lack what it takes.
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return failure.Refuse("capabilities: %w", err)
+	}
+	var effective uint64
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			effective, err = strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+		}
+	}
+	if err != nil {
+		return failure.Refuse("capabilities: %w", err)
+	}
+	for name, bit := range map[string]uint{"CAP_SYS_ADMIN": unix.CAP_SYS_ADMIN, "CAP_NET_ADMIN": unix.CAP_NET_ADMIN} {
+		if effective&(1<<bit) == 0 {
+			return failure.WithHint(failure.Refuse("root lacks %s here, without which it can't make namespaces", name),
+				"run it outside of the container, or in a privileged one")
+		}
+	}
+	return nil
+}
+
+func checkTools(cfg *Config) error {
+	var missing, packages []string
+	for _, tool := range tools {
+		if _, err := lookPath(tool.name); err != nil {
+			missing = append(missing, tool.name)
+			packages = append(packages, tool.pkg)
+		}
+	}
+	if len(missing) > 0 {
+		return failure.WithHint(failure.Refuse("missing: %s", strings.Join(missing, ", ")),
+			"on Debian and Ubuntu: apt-get install %s", strings.Join(packages, " "))
+	}
+	if _, err := exec.LookPath(cfg.Proxy); err != nil {
+		return failure.WithHint(failure.Refuse("the port proxy: %w", err),
+			"install docker-rd-proxy beside docker-rd")
+	}
+	return nil
+}
+
+func checkTun(*Config) error {
+	const tun = "/dev/net/tun"
+	fd, err := unix.Open(tun, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return failure.WithHint(failure.Refuse("%s: %w (slirp4netns needs it)", tun, err),
+			"modprobe tun; in a container: --device %s", tun)
+	}
+	return unix.Close(fd)
+}
+
+func checkCgroups(*Config) error {
+	h, err := findHierarchies()
+	if err != nil {
+		return failure.Refuse("cgroups: %w", err)
+	}
+	if len(h.all()) == 0 {
+		return failure.WithHint(failure.Refuse("no cgroups are mounted, without which there are no containers"),
+			"mount -t cgroup2 none /sys/fs/cgroup")
+	}
+	for _, root := range h.all() {
+		if err := unix.Access(root, unix.W_OK); err != nil {
+			return failure.WithHint(failure.Refuse("cgroups %q can't be written: %w", root, err),
+				"in a container: --privileged")
+		}
+	}
+	return nil
+}
+
+func checkPaths(cfg *Config) error {
+	for name, path := range map[string]string{"data directory": cfg.DataRoot, "runtime directory": cfg.ExecRoot,
+		"state directory": cfg.StateDir, "socket": cfg.Socket, "log": cfg.LogPath, "port proxy": cfg.Proxy} {
+		if !filepath.IsAbs(path) || filepath.Clean(path) != path {
+			return failure.Refuse("%s %q: an absolute, clean path is needed", name, path)
+		}
+	}
+	for _, limit := range []struct {
+		name, path string
+		max        int
+	}{{"socket", cfg.Socket, MaxSocket}, {"runtime directory", cfg.ExecRoot, MaxExecRoot}} {
+		if n := len(limit.path); n > limit.max {
+			return failure.WithHint(failure.Refuse("%s %q is too long: %d bytes, %d at most", limit.name, limit.path, n, limit.max),
+				"set DOCKER_RD_HOME to a shorter directory")
+		}
+	}
+	return nil
+}
+
+// checkData looks whether the directories can be written, or made, without doing so.
+func checkData(cfg *Config) error {
+	for _, dir := range []string{cfg.DataRoot, cfg.ExecRoot, cfg.StateDir, filepath.Dir(cfg.Socket), filepath.Dir(cfg.LogPath)} {
+		path := dir
+		for {
+			info, err := os.Stat(path)
+			if errors.Is(err, os.ErrNotExist) && path != "/" {
+				path = filepath.Dir(path)
+				continue
+			}
+			if err == nil && !info.IsDir() {
+				err = syscall.ENOTDIR
+			}
+			if err == nil {
+				err = unix.Access(path, unix.W_OK|unix.X_OK)
+			}
+			var fs unix.Statfs_t
+			if err == nil && unix.Statfs(path, &fs) == nil && (fs.Type == unix.PROC_SUPER_MAGIC || fs.Type == unix.SYSFS_MAGIC) {
+				err = syscall.EROFS // root may write there, but there are no files to make
+			}
+			if err != nil {
+				return failure.WithHint(failure.Refuse("directory %q can't be written: %w", dir, err),
+					"set DOCKER_RD_HOME to a directory that can")
+			}
+			break
+		}
+	}
+	return nil
+}
+
+// searchPath is PATH with the directories that root's programs are in: they are not
+// in an ordinary user's, which sudo may keep.
+func searchPath() string {
+	path := os.Getenv("PATH")
+	for _, dir := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"} {
+		if !strings.Contains(":"+path+":", ":"+dir+":") {
+			path = strings.TrimPrefix(path+":"+dir, ":")
+		}
+	}
+	return path
+}
+
+// lookPath finds a program in searchPath.
+func lookPath(name string) (string, error) {
+	for _, dir := range filepath.SplitList(searchPath()) {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", name, exec.ErrNotFound)
+}

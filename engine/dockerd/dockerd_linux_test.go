@@ -1,0 +1,907 @@
+package dockerd
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/docker-rd/docker-rd/internal/process"
+)
+
+// inherited is a file as this process might have been started with, a shell's pipe.
+var (
+	inherited     *os.File
+	inheritedName string
+)
+
+// inherit opens it before anything else happens, with a number that is free in others.
+func inherit() error {
+	var p [2]int
+	if err := syscall.Pipe(p[:]); err != nil { // not close-on-exec
+		return err
+	}
+	const number = 77
+	if err := syscall.Dup3(p[0], number, 0); err != nil {
+		return err
+	}
+	inherited = os.NewFile(number, "inherited")
+	var err error
+	inheritedName, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", number))
+	return err
+}
+
+// built holds what the tests need of Go programs.
+var built string
+
+func TestMain(m *testing.M) {
+	Init()
+	if err := inherit(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
+	os.Exit(code)
+}
+
+// programs builds the port proxy, and the program of the containers' image.
+var programs = sync.OnceValues(func() (dir string, err error) {
+	if built, err = os.MkdirTemp("", "rdt"); err != nil {
+		return "", err
+	}
+	for name, pkg := range map[string]string{"proxy": "../../cmd/docker-rd-proxy", "app": "./testdata/app"} {
+		cmd := exec.Command("go", "build", "-o", filepath.Join(built, name), pkg)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build %s: %w\n%s", pkg, err, out)
+		}
+	}
+	return built, nil
+})
+
+// An instance is an engine of a test.
+type instance struct {
+	t      *testing.T
+	cfg    Config
+	engine *Engine
+}
+
+// newInstance prepares an engine with files of its own and makes sure that nothing of
+// it is left when the test ends.
+func newInstance(t *testing.T) *instance {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("a root engine needs root")
+	}
+	programs, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/tmp", "rd") // short: sockets are below it
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := &instance{t: t, cfg: Config{
+		UID: "test-" + filepath.Base(dir), Name: "test",
+		DataRoot: filepath.Join(dir, "data"), ExecRoot: filepath.Join(dir, "x"), StateDir: filepath.Join(dir, "state"),
+		Socket: filepath.Join(dir, "run", "docker.sock"), LogPath: filepath.Join(dir, "log", "engine.log"),
+		Proxy: filepath.Join(programs, "proxy"),
+	}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			log, _ := os.ReadFile(in.cfg.LogPath)
+			t.Logf("the end of the engine's log:\n%s", log[max(0, len(log)-4000):])
+		}
+		if in.engine != nil {
+			in.engine.Release()
+		}
+		if err := Cleanup(context.Background(), in.cfg); err != nil {
+			t.Errorf("Cleanup: %v", err)
+		}
+		in.checkGone()
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := Check(t.Context(), in.cfg); err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+// start starts the engine and waits until it answers.
+func (in *instance) start() {
+	in.t.Helper()
+	var err error
+	if in.engine, err = Start(in.t.Context(), in.cfg); err != nil {
+		in.t.Fatal(err)
+	}
+	in.awaitPing()
+}
+
+func (in *instance) awaitPing() {
+	in.t.Helper()
+	in.eventually("the engine answers", func() error {
+		select {
+		case <-in.engine.Exited():
+			in.t.Fatalf("the engine has ended: %s", in.engine.LastError())
+		default:
+		}
+		return ping(in.cfg.Socket)
+	})
+}
+
+func ping(socket string) error {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}}}
+	resp, err := client.Get("http://docker/_ping")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
+
+// eventually calls f until it returns nil.
+func (in *instance) eventually(what string, f func() error) {
+	in.t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			in.t.Fatalf("%s: not so within a minute: %v", what, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// try runs the docker CLI against the engine.
+func (in *instance) try(args ...string) (string, error) {
+	cmd := exec.CommandContext(in.t.Context(), "docker", append([]string{"--host", "unix://" + in.cfg.Socket}, args...)...)
+	cmd.Env = append(os.Environ(), "DOCKER_CONFIG="+filepath.Dir(in.cfg.StateDir), "HOME="+filepath.Dir(in.cfg.StateDir),
+		"DOCKER_CONTEXT=", "DOCKER_HOST=")
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+func (in *instance) docker(args ...string) string {
+	in.t.Helper()
+	out, err := in.try(args...)
+	if err != nil {
+		in.t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// importImage makes the image "app" from a static program: no registry is needed.
+func (in *instance) importImage() {
+	in.t.Helper()
+	dir, err := programs()
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "app"))
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	var image bytes.Buffer
+	w := tar.NewWriter(&image)
+	if err := w.WriteHeader(&tar.Header{Name: "app", Mode: 0o755, Size: int64(len(data))}); err != nil {
+		in.t.Fatal(err)
+	}
+	if _, err := w.Write(data); err != nil {
+		in.t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		in.t.Fatal(err)
+	}
+	path := filepath.Join(filepath.Dir(in.cfg.StateDir), "app.tar")
+	if err := os.WriteFile(path, image.Bytes(), 0o600); err != nil {
+		in.t.Fatal(err)
+	}
+	in.docker("import", "-c", `ENTRYPOINT ["/app"]`, path, "app")
+}
+
+// scan returns what runs of the engine.
+func (in *instance) scan() *found {
+	in.t.Helper()
+	h, err := findHierarchies()
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	f, err := in.cfg.scan(h)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	return f
+}
+
+// find returns the engine's only process of that name.
+func (in *instance) find(comm string) process.ID {
+	in.t.Helper()
+	var ids []process.ID
+	for _, p := range in.scan().procs {
+		if p.comm == comm {
+			ids = append(ids, p.id)
+		}
+	}
+	if len(ids) != 1 {
+		in.t.Fatalf("%d processes named %q: %v", len(ids), comm, ids)
+	}
+	return ids[0]
+}
+
+// kill ends a process and waits for that.
+func (in *instance) kill(id process.ID) {
+	in.t.Helper()
+	if err := id.Signal(syscall.SIGKILL); err != nil {
+		in.t.Fatal(err)
+	}
+	if err := id.Wait(in.t.Context()); err != nil {
+		in.t.Fatal(err)
+	}
+}
+
+// checkGone checks that nothing is left of an engine but its data, its private
+// configuration and its log.
+func (in *instance) checkGone() {
+	in.t.Helper()
+	h, err := findHierarchies()
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	if f := in.scan(); len(f.procs) > 0 {
+		in.t.Errorf("processes are left: %s", describe(f.procs))
+	}
+	for _, dir := range in.cfg.groups(h) {
+		in.t.Errorf("cgroup %q is left", dir)
+	}
+	for _, path := range []string{in.cfg.Socket, in.cfg.ExecRoot, in.cfg.recordPath(), in.cfg.private(runContainerd),
+		in.cfg.private(runDocker), in.cfg.private(hostNetns)} {
+		if exists(path) {
+			in.t.Errorf("%q is left", path)
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	if dir := filepath.Dir(in.cfg.StateDir); strings.Contains(string(mounts), dir+"/") {
+		in.t.Errorf("something is mounted below %q:\n%s", dir, mounts)
+	}
+}
+
+// hostState is what an engine must leave alone.
+func hostState(t *testing.T) map[string]string {
+	t.Helper()
+	state := map[string]string{}
+	for name, argv := range map[string][]string{
+		"iptables": {"iptables-save"}, "ip6tables": {"ip6tables-save"}, "links": {"ip", "-o", "link"},
+		"addresses": {"ip", "-o", "address"}, "routes": {"ip", "route", "show", "table", "all"},
+	} {
+		out, err := exec.Command(argv[0], argv[1:]...).Output()
+		if err != nil {
+			t.Fatalf("%v: %v", argv, err)
+		}
+		var lines []string
+		for line := range strings.Lines(string(out)) {
+			if !strings.HasPrefix(line, "#") { // the time of the listing
+				lines = append(lines, line)
+			}
+		}
+		state[name] = strings.Join(lines, "")
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	state["mounts"] = string(mounts)
+	for _, dir := range append([]string{"/run/docker.sock", "/run/docker.pid", "/run/runc"}, hostDirs...) {
+		state[dir] = tree(dir)
+	}
+	for _, dir := range []string{"/proc/sys/net/ipv4", "/proc/sys/net/ipv6/conf/all", "/proc/sys/net/ipv6/conf/default",
+		"/proc/sys/net/bridge", "/proc/sys/kernel/keys", "/proc/sys/fs/inotify", "/proc/sys/vm"} {
+		state[dir] = sysctls(dir)
+	}
+	return state
+}
+
+func tree(dir string) string {
+	var b strings.Builder
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			fmt.Fprintln(&b, "missing")
+			return nil
+		}
+		fmt.Fprintln(&b, path, d.Type())
+		return nil
+	})
+	return b.String()
+}
+
+func sysctls(dir string) string {
+	var b strings.Builder
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			if data, err := os.ReadFile(path); err == nil {
+				fmt.Fprintf(&b, "%s = %s", path, data)
+			}
+		}
+		return nil
+	})
+	return b.String()
+}
+
+func TestStartStop(t *testing.T) {
+	in := newInstance(t)
+	before := hostState(t)
+	in.start()
+	during := hostState(t)
+	for _, dir := range hostDirs {
+		if before[dir] == "missing\n" {
+			if want := dir + " d---------\n"; during[dir] != want {
+				t.Errorf("%q during: %q, want an empty directory", dir, during[dir])
+			}
+			delete(during, dir)
+		} else if before[dir] == during[dir] {
+			delete(during, dir)
+		}
+	}
+	reference := map[string]string{}
+	for key := range during {
+		reference[key] = before[key]
+	}
+	if diff := cmp.Diff(reference, during); diff != "" {
+		t.Errorf("the host while the engine runs (-before +during):\n%s", diff)
+	}
+
+	// What the calling process has open, the engine has not.
+	for _, p := range in.scan().procs {
+		if p.comm != commDockerd && p.comm != "containerd" {
+			continue
+		}
+		if target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.id.PID, exitFD)); err != nil || !strings.HasPrefix(target, "pipe:") {
+			t.Errorf("%s: exit pipe: %q, %v", p.comm, target, err)
+		}
+		if target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.id.PID, inherited.Fd())); err == nil && target == inheritedName {
+			t.Errorf("%s has inherited %s", p.comm, target)
+		}
+	}
+
+	if id := in.engine.ID(); !id.Alive() || id != in.find(commDockerd) {
+		t.Errorf("ID = %v", id)
+	}
+	if _, err := Start(t.Context(), in.cfg); !errors.Is(err, ErrRunning) {
+		t.Errorf("Start of a running engine: %v, want ErrRunning", err)
+	}
+	if msg := in.engine.LastError(); msg != "" {
+		t.Errorf("LastError of a running engine: %q", msg)
+	}
+	if err := in.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	in.checkGone()
+	after := hostState(t)
+	if others, err := othersRun(); err != nil {
+		t.Fatal(err)
+	} else if others {
+		// Another engine, of another test, has the empty directories in use.
+		for _, dir := range hostDirs {
+			delete(before, dir)
+			delete(after, dir)
+		}
+	}
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("the host (-before +after):\n%s", diff)
+	}
+	if _, err := Adopt(t.Context(), in.cfg); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("Adopt of a stopped engine: %v, want ErrNotRunning", err)
+	}
+	if err := Cleanup(t.Context(), in.cfg); err != nil {
+		t.Errorf("Cleanup of a stopped engine: %v", err)
+	}
+}
+
+func TestTwoEngines(t *testing.T) {
+	a, b := newInstance(t), newInstance(t)
+	for _, in := range []*instance{a, b} {
+		in.start()
+		in.importImage()
+		in.docker("network", "create", "--subnet", "10.99.0.0/24", "same")
+		in.docker("run", "-d", "--name", "same", "--network", "same", "-P", "--expose", "80", "app", "serve", "80")
+	}
+	if x, y := a.docker("info", "-f", "{{.ID}}"), b.docker("info", "-f", "{{.ID}}"); x == y {
+		t.Errorf("both engines have the identity %q", x)
+	}
+	port := b.published("same", "80/tcp")
+	if err := a.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := greeting(t, port), "hello from "+b.docker("ps", "-q")+"\n"; got != want {
+		t.Errorf("the second engine's container says %q, want %q", got, want)
+	}
+	id := b.docker("info", "-f", "{{.ID}}")
+	if err := b.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	if again := b.docker("info", "-f", "{{.ID}}"); again != id {
+		t.Errorf("after a restart the engine's identity is %q, was %q", again, id)
+	}
+}
+
+// published returns the address on loopback that a container's port is published on.
+func (in *instance) published(container, port string) string {
+	in.t.Helper()
+	out := in.docker("port", container, port)
+	first, _, _ := strings.Cut(out, "\n")
+	_, number, err := net.SplitHostPort(first)
+	if err != nil {
+		in.t.Fatalf("docker port: %q: %v", out, err)
+	}
+	return net.JoinHostPort("127.0.0.1", number)
+}
+
+func greeting(t *testing.T, addr string) string {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	data, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestPublishedPorts(t *testing.T) {
+	in := newInstance(t)
+	in.start()
+	in.importImage()
+	in.docker("run", "-d", "--name", "web", "--hostname", "web", "-p", "127.0.0.1::80", "-p", "[::1]::81", "-p", "0.0.0.0::80/udp", "--expose", "80",
+		"app", "serve", "80")
+	addr := in.published("web", "80/tcp")
+	if got := greeting(t, addr); got != "hello from web\n" {
+		t.Errorf("tcp: %q", got)
+	}
+
+	conn, err := net.Dial("udp", in.published("web", "80/udp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	in.eventually("udp is answered", func() error {
+		if _, err := io.WriteString(conn, "echo"); err != nil {
+			return err
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+		buf := make([]byte, 16)
+		n, err := conn.Read(buf)
+		if err == nil && string(buf[:n]) != "echo" {
+			return fmt.Errorf("the answer is %q", buf[:n])
+		}
+		return err
+	})
+
+	// From a container in the engine's own network.
+	if got := in.docker("run", "--rm", "--network", "host", "app", "dial", addr); got != "hello from web" {
+		t.Errorf("from the engine's network: %q", got)
+	}
+
+	// A port that a program of the host has.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	out, err := in.try("run", "--rm", "-p", l.Addr().String()+":80", "app", "serve", "80")
+	if err == nil || !strings.Contains(out, "address already in use") {
+		t.Errorf("a port that is taken: %v, %q", err, out)
+	}
+	out, err = in.try("run", "--rm", "-p", "127.0.0.1::80/sctp", "app", "serve", "80")
+	if err == nil || !strings.Contains(out, "sctp port is not supported") {
+		t.Errorf("sctp: %v, %q", err, out)
+	}
+
+	// Nobody is needed for it but the engine.
+	in.engine.Release()
+	if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+		t.Fatal(err)
+	}
+	if got := greeting(t, addr); got != "hello from web\n" {
+		t.Errorf("after adoption: %q", got)
+	}
+	in.docker("rm", "-f", "web")
+	if c, err := net.Dial("tcp", addr); err == nil {
+		_ = c.Close()
+		t.Error("the port of a removed container still answers")
+	}
+}
+
+// Whether it was the engine itself, a part of it or all of it: after a kill -9 the
+// next start gives containers as a plain dockerd would.
+func TestKilled(t *testing.T) {
+	t.Run("dockerd", func(t *testing.T) {
+		in := newInstance(t)
+		in.start()
+		in.importImage()
+		in.docker("run", "-d", "--name", "always", "--restart", "always", "app", "sleep")
+		in.docker("run", "-d", "--name", "no", "app", "sleep")
+		in.kill(in.engine.ID())
+		<-in.engine.Exited()
+		in.engine.Release()
+		if _, err := Adopt(t.Context(), in.cfg); !errors.Is(err, ErrNotRunning) {
+			t.Errorf("Adopt: %v, want ErrNotRunning", err)
+		}
+		in.start()
+		in.eventually("the container that is always restarted runs", func() error {
+			if state := in.docker("inspect", "-f", "{{.State.Status}}", "always"); state != "running" {
+				return errors.New(state)
+			}
+			return nil
+		})
+		if state := in.docker("inspect", "-f", "{{.State.Status}}", "no"); state != "exited" {
+			t.Errorf("the other container: %s", state)
+		}
+	})
+
+	t.Run("dockerd with live-restore", func(t *testing.T) {
+		in := newInstance(t)
+		in.cfg.Args = []string{"--live-restore"}
+		in.start()
+		in.importImage()
+		in.docker("run", "-d", "--name", "web", "--hostname", "web", "-p", "127.0.0.1::80", "app", "serve", "80")
+		pid := in.docker("inspect", "-f", "{{.State.Pid}}", "web")
+		in.kill(in.engine.ID())
+		in.engine.Release()
+		in.start()
+		if now := in.docker("inspect", "-f", "{{.State.Pid}} {{.State.Status}}", "web"); now != pid+" running" {
+			t.Errorf("the container: %q, was %s", now, pid)
+		}
+		if got := greeting(t, in.published("web", "80/tcp")); got != "hello from web\n" {
+			t.Errorf("its published port: %q", got)
+		}
+		// From outside of it: its network is the engine's.
+		ip := in.docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "web")
+		if got := in.docker("run", "--rm", "app", "dial", ip+":80"); got != "hello from web" {
+			t.Errorf("from another container: %q", got)
+		}
+		if err := in.engine.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		in.checkGone()
+	})
+
+	t.Run("containerd", func(t *testing.T) {
+		in := newInstance(t)
+		in.start()
+		in.importImage()
+		in.kill(in.find("containerd"))
+		in.eventually("containers run", func() error {
+			out, err := in.try("run", "--rm", "app", "cat", "/etc/hostname")
+			if err != nil {
+				return errors.New(out)
+			}
+			return nil
+		})
+	})
+
+	t.Run("slirp4netns", func(t *testing.T) {
+		in := newInstance(t)
+		in.start()
+		old := in.find("slirp4netns")
+		in.kill(old)
+		in.eventually("it is started again", func() error { return in.connected(old) })
+		in.engine.Release()
+
+		// While nobody looks after the engine.
+		old = in.find("slirp4netns")
+		in.kill(old)
+		var err error
+		if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+			t.Fatal(err)
+		}
+		if err := in.connected(old); err != nil {
+			t.Errorf("after adoption: %v", err)
+		}
+	})
+
+	t.Run("everything", func(t *testing.T) {
+		in := newInstance(t)
+		in.start()
+		in.importImage()
+		in.docker("run", "-d", "--name", "always", "--restart", "always", "app", "sleep")
+		in.engine.Release()
+		f := in.scan()
+		for _, p := range f.procs {
+			_ = p.id.Signal(syscall.SIGKILL)
+		}
+		for _, p := range f.procs {
+			if err := p.id.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The numbers have gone to another process meanwhile.
+		for _, path := range []string{in.cfg.pidFile(), filepath.Join(in.cfg.ExecRoot, "containerd", "containerd.pid")} {
+			if err := os.WriteFile(path, fmt.Append(nil, os.Getpid()), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		in.start()
+		in.eventually("the container runs", func() error {
+			if state := in.docker("inspect", "-f", "{{.State.Status}}", "always"); state != "running" {
+				return errors.New(state)
+			}
+			return nil
+		})
+	})
+
+	t.Run("the record", func(t *testing.T) {
+		in := newInstance(t)
+		in.start()
+		id := in.engine.ID()
+		in.engine.Release()
+		if err := os.Remove(in.cfg.recordPath()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Start(t.Context(), in.cfg); !errors.Is(err, ErrRunning) {
+			t.Errorf("Start: %v, want ErrRunning", err)
+		}
+		var err error
+		if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+			t.Fatal(err)
+		}
+		if in.engine.ID() != id {
+			t.Errorf("adopted %v, want %v", in.engine.ID(), id)
+		}
+	})
+}
+
+// connected tells whether a slirp4netns runs for the engine that is not old.
+func (in *instance) connected(old process.ID) error {
+	in.t.Helper()
+	if id := in.cfg.readRecord().Slirp; id == old || !id.Alive() {
+		return errors.New("no slirp4netns")
+	}
+	links, err := exec.Command("nsenter", "-t", fmt.Sprint(in.engine.ID().PID), "-n", "ip", "-o", "address", "show", "tap0").CombinedOutput()
+	if err != nil || !bytes.Contains(links, []byte("10.")) {
+		return fmt.Errorf("tap0: %w: %s", err, links)
+	}
+	return nil
+}
+
+// What containers can do to outlive their engine.
+func TestEscapees(t *testing.T) {
+	in := newInstance(t)
+	in.start()
+	in.importImage()
+	other := "/" + in.cfg.UID
+	t.Cleanup(func() {
+		h, err := findHierarchies()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, root := range h.all() {
+			if pids := members(filepath.Join(root, other)); len(pids) > 0 {
+				t.Errorf("processes are left in %s: %v", other, pids)
+			}
+			// runc made it, for the user who named it.
+			if err := removeGroup(filepath.Join(root, other)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	in.docker("run", "-d", "--name", "aa", "--pid", "host", "--cgroup-parent", other, "app", "daemon")
+	in.docker("run", "-d", "--name", "bb", "app", "sigterm-proof")
+	in.docker("run", "-d", "--name", "cc", "--cgroupns", "host", "--cgroup-parent", other, "app", "daemon")
+	procs := in.scan().procs
+	if apps := slices.DeleteFunc(slices.Clone(procs), func(p proc) bool { return p.comm != "app" && p.comm != "exe" }); len(apps) != 5 {
+		t.Errorf("the scan finds %d of 5 container processes: %s", len(apps), describe(procs))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // no time for a clean end
+	if err := in.engine.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range procs {
+		if p.id.Alive() {
+			t.Errorf("%s is left", describe([]proc{p}))
+		}
+	}
+	in.checkGone()
+}
+
+func TestFailedStart(t *testing.T) {
+	for _, tc := range []struct {
+		name, file string
+		args       []string
+		want       string
+	}{
+		{"unknown flag", "", []string{"--no-such-flag"}, "unknown flag: --no-such-flag"},
+		{"unknown key", `{"no-such-key": 1}`, nil, "no-such-key"},
+		{"flag and key", `{"debug": true}`, []string{"--debug"}, "specified both as a flag and in the configuration file: debug"},
+		{"bad value", "", []string{"--storage-driver", "nosuch"}, "driver not supported"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in := newInstance(t)
+			in.cfg.Args = tc.args
+			if tc.file != "" {
+				in.cfg.ConfigFile = filepath.Join(filepath.Dir(in.cfg.StateDir), "mine.json")
+				if err := os.WriteFile(in.cfg.ConfigFile, []byte(tc.file), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var err error
+			if in.engine, err = Start(t.Context(), in.cfg); err != nil {
+				t.Fatal(err)
+			}
+			<-in.engine.Exited()
+			got := in.engine.LastError()
+			if !strings.Contains(got, tc.want) || strings.Contains(got, "\n") {
+				t.Errorf("LastError = %q, want one line with %q", got, tc.want)
+			}
+			if strings.Contains(got, in.cfg.private(daemonJSON)) {
+				t.Errorf("LastError = %q names a file that is not the user's", got)
+			}
+			t.Log(got)
+			if err := Cleanup(t.Context(), in.cfg); err != nil {
+				t.Fatal(err)
+			}
+			in.checkGone()
+		})
+	}
+}
+
+func TestStartIsCancelled(t *testing.T) {
+	in := newInstance(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Start(ctx, in.cfg); !errors.Is(err, context.Canceled) {
+		t.Errorf("Start: %v, want Canceled", err)
+	}
+	in.checkGone()
+}
+
+// hostEnv tells a test that it runs in namespaces that play the host.
+const hostEnv = "DOCKERD_TEST_HOST"
+
+// A host with an engine and a containerd of its own at their usual places, with a
+// daemon.json that no second engine could use.
+func TestBesideHostEngine(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("a root engine needs root")
+	}
+	if os.Getenv(hostEnv) == "" {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestBesideHostEngine$", "-test.v")
+		cmd.Env = append(os.Environ(), hostEnv+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Unshareflags: syscall.CLONE_NEWNS}
+		out, err := cmd.CombinedOutput()
+		if err != nil || !bytes.Contains(out, []byte("--- PASS: TestBesideHostEngine")) {
+			t.Errorf("on the played host: %v\n%s", err, out)
+		}
+		return
+	}
+
+	if err := loopbackUp(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll("/etc/docker", 0o755); err != nil { // a real one, as with every docker package
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"/run", "/etc/docker"} {
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile("/etc/docker/daemon.json", []byte(`{"hosts": ["tcp://127.0.0.1:2"]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll("/etc/docker/certs.d/registry.example", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/tmp", "rdhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	run := func(name string, args ...string) {
+		cmd := exec.Command(name, args...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Error(err)
+			}
+			_ = cmd.Wait()
+		})
+	}
+	run("containerd", "--root", filepath.Join(dir, "containerd"))
+	host := &instance{t: t, cfg: Config{Socket: dockerSock, StateDir: filepath.Join(dir, "state")}}
+	host.eventually("the host's containerd listens", func() error {
+		c, err := net.Dial("unix", "/run/containerd/containerd.sock")
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	})
+	if err := os.WriteFile(filepath.Join(dir, "daemon.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run("dockerd", "--data-root", filepath.Join(dir, "data"), "--config-file", filepath.Join(dir, "daemon.json"))
+	host.eventually("the host's engine answers", func() error { return ping(dockerSock) })
+
+	in := newInstance(t)
+	before := hostState(t)
+	in.start()
+	in.importImage()
+	in.docker("run", "-d", "--name", "web", "--hostname", "web", "-p", "127.0.0.1:8099:80", "app", "serve", "80")
+	if got := greeting(t, "127.0.0.1:8099"); got != "hello from web\n" {
+		t.Errorf("published port: %q", got)
+	}
+	if x, y := host.docker("info", "-f", "{{.ID}}"), in.docker("info", "-f", "{{.ID}}"); x == y {
+		t.Errorf("both engines have the identity %q", x)
+	}
+	if got := host.docker("ps", "-aq"); got != "" {
+		t.Errorf("the host's engine has containers: %q", got)
+	}
+	if got := in.docker("network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "bridge"); got == "172.17.0.0/16" {
+		t.Errorf("the subnet %s is the host engine's", got)
+	}
+	root := fmt.Sprintf("/proc/%d/root", in.engine.ID().PID)
+	in.eventually("docker.sock is the engine's own inside", func() error {
+		ours, err := os.Stat(in.cfg.Socket)
+		if err != nil {
+			return err
+		}
+		theirs, err := os.Stat(root + dockerSock)
+		if err == nil && !os.SameFile(ours, theirs) {
+			err = errors.New("it is the host's")
+		}
+		return err
+	})
+	if !exists(root + "/etc/docker/certs.d/registry.example") {
+		t.Error("the host's registry certificates are missing inside")
+	}
+	if diff := cmp.Diff(before, hostState(t)); diff != "" {
+		t.Errorf("the host while the engine runs (-before +during):\n%s", diff)
+	}
+	if err := in.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := ping(dockerSock); err != nil {
+		t.Errorf("the host's engine, afterwards: %v", err)
+	}
+	if diff := cmp.Diff(before, hostState(t)); diff != "" {
+		t.Errorf("the host (-before +after):\n%s", diff)
+	}
+}

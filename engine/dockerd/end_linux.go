@@ -1,0 +1,218 @@
+package dockerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// endTimeout is how long the end of all processes may take once they were killed. It
+// is spent only on processes that the kernel itself holds.
+const endTimeout = 10 * time.Second
+
+// Cleanup ends every process of the engine at once and removes what is left of it,
+// whether or not there is a record of it and whatever was killed before. The engine's
+// data, its private configuration and its log stay. Nothing to do is no error. When
+// ctx ends it gives up and says what is left.
+func Cleanup(ctx context.Context, cfg Config) error {
+	h, err := findHierarchies()
+	if err != nil {
+		return fmt.Errorf("cgroups: %w", err)
+	}
+	if err := cfg.endProcesses(ctx, h); err != nil {
+		return err
+	}
+	return cfg.removeLeftovers()
+}
+
+// endProcesses kills all processes of the engine, and removes its cgroups.
+func (c *Config) endProcesses(ctx context.Context, h hierarchies) error {
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	groups := c.groups(h)
+	for {
+		f, err := c.scan(h)
+		if err != nil {
+			return err
+		}
+		// What was seen once stays known, when its shim is dead and its parent another.
+		for _, dir := range append(c.groups(h), f.groups...) {
+			if !slices.Contains(groups, dir) {
+				groups = append(groups, dir)
+			}
+		}
+		if len(f.procs) == 0 {
+			break
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("processes of the engine do not end: %s", describe(f.procs))
+		}
+		kill(h, f, groups)
+	}
+	var errs []error
+	for _, dir := range groups {
+		if err := removeGroup(dir); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// kill sends SIGKILL to everything found and waits a moment for its end.
+func kill(h hierarchies, f *found, groups []string) {
+	// The engine first, lest it starts again what ends below it.
+	if f.daemon != nil {
+		_ = f.daemon.id.Signal(syscall.SIGKILL)
+	}
+	for _, dir := range groups {
+		killGroup(h, dir)
+	}
+	for _, p := range f.procs {
+		_ = p.id.Signal(syscall.SIGKILL)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for _, p := range f.procs {
+		_ = p.id.Wait(ctx)
+	}
+}
+
+func describe(procs []proc) string {
+	var names []string
+	for _, p := range procs {
+		names = append(names, fmt.Sprintf("%s (%s)", p.id, p.comm))
+	}
+	return strings.Join(names, ", ")
+}
+
+// removeLeftovers removes the files of an engine that has ended.
+func (c *Config) removeLeftovers() error {
+	errs := []error{
+		removeFile(c.Socket),
+		c.removeTree(c.ExecRoot),
+		c.removeTree(c.private(runDocker)),
+		c.removeTree(c.private(runContainerd)),
+		removeFile(c.private(hostNetns)),
+		c.removeRecord(),
+		removeHostDirs(),
+	}
+	return errors.Join(errs...)
+}
+
+// removeFile removes a file, if it is there.
+func removeFile(path string) error {
+	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// removeTree removes a directory with all that is in it. The engine's own mounts ended
+// with its mount namespace; whatever is mounted there now is somebody else's.
+func (c *Config) removeTree(dir string) error {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			continue
+		}
+		if at := unescapeMount(fields[4]); at == dir || strings.HasPrefix(at, dir+"/") {
+			return fmt.Errorf("remove %q: something is mounted at %q", dir, at)
+		}
+	}
+	return os.RemoveAll(dir)
+}
+
+// Directories of the host that dockerd needs a private version of. On a host without
+// docker they don't exist, and something has to be there to mount on.
+var hostDirs = []string{"/etc/docker", "/run/docker", "/run/containerd", "/opt/containerd"}
+
+// madeXattr marks a directory of the host as made by docker rd.
+const madeXattr = "trusted.docker-rd"
+
+// lockHostDirs excludes others who make or remove them: removing a directory that is
+// empty would take away what another engine has mounted on it in its own namespace.
+func lockHostDirs() (unlock func(), err error) {
+	fd, err := unix.Open("/run", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: "/run", Err: err}
+	}
+	if err := flock(fd); err != nil {
+		_ = unix.Close(fd)
+		return nil, &os.PathError{Op: "flock", Path: "/run", Err: err}
+	}
+	return func() { _ = unix.Close(fd) }, nil
+}
+
+func flock(fd int) error {
+	for {
+		if err := unix.Flock(fd, unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// makeHostDir makes a directory of the host, empty, if it is missing.
+func makeHostDir(dir string) error {
+	err := unix.Mkdir(dir, 0o755)
+	// Where it can't be made, dockerd can't make it either.
+	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return &os.PathError{Op: "mkdir", Path: dir, Err: err}
+	}
+	// Without the mark, where a file system has none, it stays: that is the safe side.
+	_ = unix.Setxattr(dir, madeXattr, []byte("made"), 0)
+	return nil
+}
+
+// removeHostDirs removes those that docker rd has made, when no engine runs and nobody
+// else uses them: only empty directories can be removed this way.
+func removeHostDirs() error {
+	made := slices.DeleteFunc(slices.Clone(hostDirs), func(dir string) bool {
+		_, err := unix.Getxattr(dir, madeXattr, nil)
+		return err != nil
+	})
+	if len(made) == 0 {
+		return nil
+	}
+	unlock, err := lockHostDirs()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if others, err := othersRun(); err != nil || others {
+		return err
+	}
+	for _, dir := range made {
+		if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EBUSY) {
+			return &os.PathError{Op: "rmdir", Path: dir, Err: err}
+		}
+	}
+	return nil
+}
+
+// Names in the directory of the engine's private versions of shared paths.
+const (
+	etcDocker     = "etc-docker"     // /etc/docker: key.json is the engine's identity
+	runDocker     = "run-docker"     // /run/docker, ends with the engine
+	runContainerd = "run-containerd" // /run/containerd, ends with the engine
+	optContainerd = "opt-containerd" // /opt/containerd
+	resolvConf    = "resolv.conf"    // /etc/resolv.conf
+	hostNetns     = "host-netns"     // the host's network namespace, for the proxies
+	daemonJSON    = "daemon.json"    // the configuration dockerd reads
+)
+
+func (c *Config) private(name string) string { return filepath.Join(c.StateDir, "private", name) }

@@ -1,0 +1,239 @@
+package dockerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/internal/process"
+)
+
+// An Engine is a running engine, or one that has ended.
+type Engine struct {
+	cfg       Config
+	id        process.ID
+	subnets   subnets
+	logOffset int64
+	exited    chan struct{}
+	adopted   bool
+	slirp     *slirp // nil while there is none
+
+	cancel   context.CancelFunc // ends the watchers
+	watchers sync.WaitGroup
+}
+
+// Adopt returns the running engine that another process has started, or ErrNotRunning.
+// Where slirp4netns has ended meanwhile, the engine is connected again.
+func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
+	rec := cfg.readRecord()
+	if !rec.Engine.Alive() {
+		// The record may be lost, or older than the engine; its processes tell.
+		f, err := cfg.scan(hierarchies{})
+		if err != nil {
+			return nil, err
+		}
+		if f.daemon == nil {
+			return nil, ErrNotRunning
+		}
+		rec.UID, rec.Engine = cfg.UID, f.daemon.id
+		for _, p := range f.procs {
+			if p.marked && p.comm == "slirp4netns" {
+				rec.Slirp = p.id
+			}
+		}
+		rec.Netns, rec.Mntns = inode(rec.Engine.PID, "net"), inode(rec.Engine.PID, "mnt")
+		if !rec.Subnets.Slirp.IsValid() {
+			rec.Subnets = chooseSubnets(nil, subnets{})
+		}
+		if err := cfg.writeRecord(rec); err != nil {
+			return nil, err
+		}
+	}
+	// A helper that was never told what to do is no engine: it ends by itself.
+	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != commDockerd {
+		return nil, ErrNotRunning
+	}
+	if err := closeInherited(); err != nil {
+		return nil, err
+	}
+	e := &Engine{cfg: cfg, id: rec.Engine, subnets: rec.Subnets, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
+	if rec.Slirp.Alive() {
+		e.slirp = &slirp{id: rec.Slirp}
+	} else if err := e.attach(ctx); err != nil {
+		// Outbound connections don't work; everything else does. The watcher goes on trying.
+		cfg.log().WarnContext(ctx, "engine has no network", "error", err)
+	}
+	e.watch()
+	return e, nil
+}
+
+// ID returns the identity of the engine's process.
+func (e *Engine) ID() process.ID { return e.id }
+
+// Exited returns a channel that is closed when the engine's process has ended. What it
+// started may still run: Start or Cleanup end that.
+func (e *Engine) Exited() <-chan struct{} { return e.exited }
+
+// LastError returns, as one line, the last error that the engine itself has reported
+// since it was started, or "". For an engine that has ended it is why.
+func (e *Engine) LastError() string {
+	msg := lastErrorIn(e.cfg.LogPath, e.logOffset)
+	if e.cfg.ConfigFile != "" {
+		// The file that dockerd reads is made from the user's.
+		msg = strings.ReplaceAll(msg, e.cfg.private(daemonJSON), e.cfg.ConfigFile)
+	}
+	return msg
+}
+
+// Release ends the watching of the engine, which goes on. The value must not be used
+// any more; the engine can be adopted.
+func (e *Engine) Release() {
+	e.cancel()
+	e.watchers.Wait()
+}
+
+// Stop ends the engine. dockerd is asked to, and stops its containers as it always
+// does; when it has ended, or when ctx has, every process that is left is killed, and
+// everything that was made for the engine is removed. It returns when that is so.
+func (e *Engine) Stop(ctx context.Context) error {
+	if err := e.id.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, process.ErrGone) {
+		e.cfg.log().WarnContext(ctx, "engine can't be asked to end", "error", err)
+	}
+	select {
+	case <-e.exited:
+	case <-ctx.Done():
+		e.cfg.log().WarnContext(ctx, "engine does not end in time: killing it", "pid", e.id.PID)
+	}
+	e.Release()
+	return Cleanup(context.WithoutCancel(ctx), e.cfg)
+}
+
+// watch starts what is done beside a running engine.
+func (e *Engine) watch() {
+	ctx, cancel := context.WithCancel(context.Background())
+	e.cancel = cancel
+	if e.adopted {
+		// Somebody else's child, or nobody's.
+		e.watchers.Go(func() {
+			if e.id.Wait(ctx) == nil {
+				close(e.exited)
+			}
+		})
+	}
+	e.watchers.Go(func() { e.watchSlirp(ctx) })
+	e.watchers.Go(func() {
+		if err := e.bindSocket(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
+			e.cfg.log().WarnContext(ctx, "containers that mount docker.sock get the host's", "error", err)
+		}
+	})
+}
+
+// watchSlirp connects the engine again whenever slirp4netns ends before it.
+func (e *Engine) watchSlirp(ctx context.Context) {
+	const shortest, longest = 10 * time.Millisecond, 10 * time.Second
+	delay := shortest
+	for {
+		if e.slirp != nil {
+			since := time.Now()
+			if err := e.slirp.wait(ctx); err != nil || !e.id.Alive() {
+				return
+			}
+			e.slirp = nil
+			e.cfg.log().WarnContext(ctx, "slirp4netns has ended: starting it again")
+			if time.Since(since) > longest {
+				delay = shortest
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.exited:
+			return
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, longest)
+		if err := e.attach(ctx); err != nil && e.id.Alive() && ctx.Err() == nil {
+			e.cfg.log().ErrorContext(ctx, "engine has no network", "error", err)
+		}
+	}
+}
+
+// attach starts slirp4netns for the running engine and records it.
+func (e *Engine) attach(ctx context.Context) error {
+	s, err := e.cfg.attachSlirp(ctx, e.id, e.subnets)
+	if err != nil {
+		return err
+	}
+	e.slirp = s
+	rec := e.cfg.readRecord()
+	if rec.Engine != e.id {
+		return nil
+	}
+	rec.Slirp = s.id
+	return e.cfg.writeRecord(rec)
+}
+
+// dockerSock is the socket that programs in containers expect to be mounted.
+const dockerSock = "/run/docker.sock"
+
+// bindSocket puts the engine's socket where the host has its own engine's, in the
+// engine's mount namespace: docker run -v /var/run/docker.sock:… means the engine that
+// runs the container. Where the host has none there is nothing to mount on.
+func (e *Engine) bindSocket(ctx context.Context) error {
+	if !exists(dockerSock) || e.cfg.Socket == dockerSock {
+		return nil
+	}
+	if err := e.awaitSocket(ctx); err != nil {
+		return err
+	}
+	var ours, theirs unix.Stat_t
+	inside := fmt.Sprintf("/proc/%d/root%s", e.id.PID, dockerSock)
+	if err := errors.Join(unix.Stat(e.cfg.Socket, &ours), unix.Stat(inside, &theirs)); err != nil {
+		return err
+	}
+	if ours.Dev == theirs.Dev && ours.Ino == theirs.Ino {
+		return nil
+	}
+	namespaces, err := openNamespaces(e.id)
+	if err != nil {
+		return err
+	}
+	defer closeAll(namespaces)
+	// The helper expects the exit pipe's place to be taken.
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	h, err := startHelper(append([]*os.File{null}, namespaces...), &syscall.SysProcAttr{Setsid: true},
+		[]string{markerEnv + "=" + e.cfg.UID}, nil)
+	if err != nil {
+		return err
+	}
+	err = h.run(plan{Enter: true, Binds: []bind{{Source: e.cfg.Socket, Target: dockerSock}}})
+	<-h.exited
+	return err
+}
+
+// awaitSocket returns when dockerd has made its socket, which it does early.
+func (e *Engine) awaitSocket(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !exists(e.cfg.Socket) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-e.exited:
+			return process.ErrGone
+		case <-tick.C:
+		}
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package dockerd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// The engine is started through a helper: this program, run again in the new
+// namespaces with the argument initArg. It sets them up and becomes dockerd.
+//
+// Namespaces are made when a process is made and entered by one that does nothing
+// else: unshare(2) and setns(2) act on one thread, and a Go program has many.
+const initArg = "__init"
+
+// The helper's files.
+const (
+	planFD   = 3 + iota // the plan, as JSON
+	reportFD            // takes the error, or is closed when dockerd runs
+	pipeFD              // the write end of the exit pipe
+	netnsFD             // the host's network namespace, or the engine's to enter
+	mntnsFD             // the engine's mount namespace to enter
+)
+
+// A plan is what the helper is to do.
+type plan struct {
+	Enter   bool     // enter the namespaces of netnsFD and mntnsFD instead of setting up new ones
+	Cgroups []string // directories of the groups to join
+	Binds   []bind
+	Netns   string   // where to bind the host's network namespace
+	Exec    []string // what to become; empty: end
+	Env     []string
+}
+
+// A bind is a private version of a path.
+type bind struct {
+	Source, Target string
+	Make           bool // make the target, a directory, where it is missing
+	Optional       bool // do nothing where source or target is missing
+}
+
+// Init turns the process into the helper if it was started as one, and then does not
+// return. A program that uses this package must call it before anything else.
+func Init() {
+	if len(os.Args) != 2 || os.Args[1] != initArg {
+		return
+	}
+	runtime.LockOSThread()
+	report := os.NewFile(reportFD, "report")
+	if err := initMain(); err != nil {
+		_, _ = io.WriteString(report, err.Error())
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func initMain() error {
+	var p plan
+	// An end without a plan: who started this helper was killed before it had recorded
+	// it. Nothing has happened yet.
+	if err := json.NewDecoder(os.NewFile(planFD, "plan")).Decode(&p); err != nil {
+		return fmt.Errorf("helper: plan: %w", err)
+	}
+	if p.Enter {
+		if err := enter(); err != nil {
+			return err
+		}
+	} else if err := setUp(); err != nil {
+		return err
+	}
+	for _, dir := range p.Cgroups {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0); err != nil {
+			return fmt.Errorf("join cgroup: %w", err)
+		}
+	}
+	if err := mountBinds(p.Binds); err != nil {
+		return err
+	}
+	if p.Netns != "" {
+		if err := mountNetns(p.Netns); err != nil {
+			return err
+		}
+	}
+	if len(p.Exec) == 0 {
+		return nil
+	}
+	return become(p.Exec, p.Env)
+}
+
+// enter moves this thread, the only one that matters, into the engine's namespaces. A
+// mount namespace can't be entered by a thread that shares its working directory.
+func enter() error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	if err := unix.Setns(netnsFD, unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter network namespace: %w", err)
+	}
+	if err := unix.Setns(mntnsFD, unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("enter mount namespace: %w", err)
+	}
+	return nil
+}
+
+// setUp makes the new namespaces fit for an engine.
+func setUp() error {
+	// Slave first: the host's mounts go on to appear here, and none of ours there. Then
+	// shared, among ourselves: containers may ask for it (-v …:rshared).
+	for _, flag := range []uintptr{unix.MS_SLAVE, unix.MS_SHARED} {
+		if err := unix.Mount("", "/", "", unix.MS_REC|flag, ""); err != nil {
+			return fmt.Errorf("mount propagation of /: %w", err)
+		}
+	}
+	if err := loopbackUp(); err != nil {
+		return fmt.Errorf("loopback interface: %w", err)
+	}
+	// dockerd 28 and later binds published addresses itself, and those of the host are
+	// none of this namespace. Without IPv6 there is no such file.
+	for _, family := range []string{"ipv4", "ipv6"} {
+		err := os.WriteFile("/proc/sys/net/"+family+"/ip_nonlocal_bind", []byte("1"), 0)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return os.NewSyscallError("ioctl", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr))
+}
+
+// mountBinds covers shared paths with private versions.
+func mountBinds(binds []bind) error {
+	unlock, err := lockHostDirs()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for _, b := range binds {
+		if b.Make {
+			if err := makeHostDir(b.Target); err != nil {
+				return err
+			}
+		}
+		err := unix.Mount(b.Source, b.Target, "", unix.MS_BIND|unix.MS_REC, "")
+		if b.Optional && errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("bind %q to %q: %w", b.Source, b.Target, err)
+		}
+	}
+	return nil
+}
+
+// mountNetns makes the host's network namespace reachable by a path, for the proxies.
+func mountNetns(path string) error {
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		return err
+	}
+	source := fmt.Sprintf("/proc/self/fd/%d", netnsFD)
+	if err := unix.Mount(source, path, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind the host's network namespace to %q: %w", path, err)
+	}
+	return nil
+}
+
+// become replaces this process by another program, which gets the exit pipe and no
+// other file.
+func become(argv, env []string) error {
+	if err := unix.Dup3(pipeFD, exitFD, 0); err != nil {
+		return fmt.Errorf("exit pipe: %w", err)
+	}
+	if err := closeOnExec(3, exitFD-1); err != nil {
+		return err
+	}
+	if err := closeOnExec(exitFD+1, ^uint(0)); err != nil {
+		return err
+	}
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	syscall.Umask(0o022)
+	return fmt.Errorf("run %q: %w", argv[0], syscall.Exec(argv[0], argv, env))
+}
+
+// closeOnExec marks a range of file descriptors, those that are open.
+func closeOnExec(first, last uint) error {
+	err := unix.CloseRange(first, last, unix.CLOSE_RANGE_CLOEXEC)
+	if err == nil {
+		return nil
+	}
+	// Before Linux 5.11.
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		var fd uint
+		if _, err := fmt.Sscan(e.Name(), &fd); err == nil && fd >= first && fd <= last {
+			unix.CloseOnExec(int(fd))
+		}
+	}
+	return nil
+}

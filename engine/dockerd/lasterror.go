@@ -1,0 +1,153 @@
+package dockerd
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// maxLog is how much of a log's end is read for the last error.
+const maxLog = 256 << 10
+
+// lastErrorIn returns the engine's own last words in the log at path, from offset on
+// (from the beginning where the log has been cut since), or "".
+func lastErrorIn(path string, offset int64) string {
+	file, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return ""
+	}
+	if info.Size() < offset {
+		offset = 0
+	}
+	cut := info.Size()-offset > maxLog
+	if cut {
+		offset = info.Size() - maxLog
+	}
+	data, err := io.ReadAll(io.NewSectionReader(file, offset, maxLog))
+	if err != nil {
+		return ""
+	}
+	if cut {
+		if _, rest, ok := bytes.Cut(data, []byte("\n")); ok {
+			data = rest
+		}
+	}
+	return parseLastError(string(data))
+}
+
+// parseLastError finds the line of a dockerd's log that says why it ended. That is
+// the last one it wrote outside of its log (dockerd prints the error it ends with
+// plainly: "failed to start daemon: …", "unknown flag: --x"); else the last with
+// level fatal; else the last with level error.
+func parseLastError(log string) string {
+	var plain, fatal, level string
+	for line := range strings.Lines(log) {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		fields, ok := logFields(line)
+		if !ok {
+			if isNoise(line) {
+				continue
+			}
+			plain = line
+			continue
+		}
+		msg := fields["msg"]
+		if err := fields["error"]; err != "" && !strings.Contains(msg, err) {
+			msg += ": " + err
+		}
+		switch fields["level"] {
+		case "fatal", "panic":
+			fatal = msg
+		case "error":
+			if !isContainerd(fields) {
+				level = msg
+			}
+		}
+	}
+	for _, s := range []string{plain, fatal, level} {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// isNoise tells whether a plain line belongs to a longer output whose first line
+// says it all: the pointer to the help below a wrong flag, a Go stack.
+func isNoise(line string) bool {
+	for _, prefix := range []string{"See 'dockerd --help'", "Usage:", "goroutine ", "github.com/", "runtime.", "main.", "net/", "created by ", "/"} {
+		if strings.HasPrefix(line, prefix) {
+			return true
+		}
+	}
+	return strings.HasPrefix(line, "Run 'dockerd --help'")
+}
+
+// isContainerd tells whether a line is containerd's, which logs failed optional
+// plugins as errors, or about containerd's end, which follows any failed start.
+func isContainerd(fields map[string]string) bool {
+	if fields["module"] == "libcontainerd" || strings.HasPrefix(fields["type"], "io.containerd.") {
+		return true
+	}
+	return strings.HasPrefix(fields["msg"], "failed to load cni") || strings.HasPrefix(fields["msg"], "containerd did not exit successfully")
+}
+
+// logFields returns the fields of a line in logrus's text or JSON format.
+func logFields(line string) (map[string]string, bool) {
+	if strings.HasPrefix(line, "{") {
+		var values map[string]any
+		if err := json.Unmarshal([]byte(line), &values); err != nil {
+			return nil, false
+		}
+		fields := make(map[string]string, len(values))
+		for k, v := range values {
+			if s, ok := v.(string); ok {
+				fields[k] = s
+			}
+		}
+		return fields, fields["level"] != "" && fields["msg"] != ""
+	}
+	if !strings.HasPrefix(line, "time=") {
+		return nil, false
+	}
+	fields := map[string]string{}
+	for rest := line; rest != ""; {
+		key, after, ok := strings.Cut(rest, "=")
+		if !ok {
+			break
+		}
+		value, after, err := logValue(after)
+		if err != nil {
+			break // a line cut short
+		}
+		fields[key] = value
+		rest = strings.TrimLeft(after, " ")
+	}
+	return fields, fields["level"] != ""
+}
+
+// logValue splits off a value, quoted where it has to be.
+func logValue(s string) (value, rest string, err error) {
+	if !strings.HasPrefix(s, `"`) {
+		value, rest, _ = strings.Cut(s, " ")
+		return value, rest, nil
+	}
+	quoted, err := strconv.QuotedPrefix(s)
+	if err != nil {
+		return "", "", errors.New("an open quote")
+	}
+	value, err = strconv.Unquote(quoted)
+	return value, s[len(quoted):], err
+}

@@ -1,0 +1,72 @@
+package dockerd
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// As dockerd 20.10 and containerd 1.6 wrote them.
+const (
+	lineInfo       = `time="2026-11-21T19:48:18.198198781Z" level=info msg="Starting up"` + "\n"
+	lineContainerd = `time="2026-11-21T19:48:18.244674288Z" level=error msg="failed to load cni during init, please check CRI plugin status" error="cni config load failed" type=io.containerd.grpc.v1.cri` + "\n"
+	lineError      = `time="2026-11-21T19:55:39.785965516Z" level=error msg="Failed to GetDriver graph" driver=nosuch error="graphdriver plugins are only supported with \"experimental\" mode" home-dir=/x` + "\n"
+	lineFatal      = `time="2026-11-21T19:55:39.785965516Z" level=fatal msg="failed to start daemon: a \"quoted\" word"` + "\n"
+	linePlain      = "failed to start daemon: error initializing graphdriver: driver not supported\n"
+	lineEnd        = `time="2026-11-21T19:55:40.8Z" level=error msg="containerd did not exit successfully" error="signal: killed" module=libcontainerd` + "\n"
+)
+
+func TestParseLastError(t *testing.T) {
+	for _, tc := range []struct{ name, log, want string }{
+		{"nothing", "", ""},
+		{"no error", lineInfo, ""},
+		{"containerd's own", lineInfo + lineContainerd, ""},
+		{"error", lineInfo + lineError + lineContainerd, `Failed to GetDriver graph: graphdriver plugins are only supported with "experimental" mode`},
+		{"the last error", strings.Replace(lineError, "GetDriver", "x", 1) + lineError, `Failed to GetDriver graph: graphdriver plugins are only supported with "experimental" mode`},
+		{"fatal beats error", lineFatal + lineError, `failed to start daemon: a "quoted" word`},
+		{"plain beats all", lineError + linePlain + lineEnd, "failed to start daemon: error initializing graphdriver: driver not supported"},
+		{"a wrong flag", "unknown flag: --x\nSee 'dockerd --help'.\n", "unknown flag: --x"},
+		{"a wrong flag, newer", "unknown flag: --x\n\nUsage:  dockerd [OPTIONS]\n\nRun 'dockerd --help' for more information\n", "unknown flag: --x"},
+		{"a panic", "panic: oops\n\ngoroutine 1 [running]:\nmain.main()\n\t/src/x.go:1 +0x1\n", "panic: oops"},
+		{"json", `{"time":"x","level":"error","msg":"no","error":"way"}` + "\n", "no: way"},
+		{"cut short", `time="2026" level=error msg="half a li`, ""},
+	} {
+		if got := parseLastError(tc.log); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestLastErrorIn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	if got := lastErrorIn(path, 0); got != "" {
+		t.Errorf("no log: %q", got)
+	}
+	if err := os.WriteFile(path, []byte(linePlain+lineInfo), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := lastErrorIn(path, 0), strings.TrimSpace(linePlain); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := lastErrorIn(path, int64(len(linePlain))); got != "" {
+		t.Errorf("from an offset on: %q, want nothing: that was the engine before", got)
+	}
+	if got, want := lastErrorIn(path, 1<<20), strings.TrimSpace(linePlain); got != want {
+		t.Errorf("a log that was cut since: %q, want %q", got, want)
+	}
+	long := strings.Repeat(lineInfo, 2*maxLog/len(lineInfo))
+	if err := os.WriteFile(path, []byte(linePlain+long+lineFatal), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := lastErrorIn(path, 0), `failed to start daemon: a "quoted" word`; got != want {
+		t.Errorf("a long log: %q, want %q", got, want)
+	}
+}
+
+func FuzzParseLastError(f *testing.F) {
+	for _, line := range []string{lineInfo, lineContainerd, lineError, lineFatal, linePlain, lineEnd, `{"level":"fatal","msg":"x"}`} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, log string) { parseLastError(log) })
+}

@@ -1,0 +1,107 @@
+package dockerd
+
+import (
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+const id64 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+func TestParseHierarchies(t *testing.T) {
+	const hybrid = `21 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+30 21 0:26 / /sys/fs/cgroup ro,nosuid shared:9 - tmpfs tmpfs ro,mode=755
+31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:10 - cgroup2 cgroup2 rw,nsdelegate
+32 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw shared:15 - cgroup cgroup rw,cpu,cpuacct
+33 30 0:29 / /sys/fs/cgroup/my\040freezer rw shared:16 - cgroup cgroup rw,freezer
+34 30 0:29 / /elsewhere rw shared:16 - cgroup cgroup rw,freezer
+`
+	for _, tc := range []struct {
+		name, in string
+		want     hierarchies
+	}{
+		{"none", "21 1 254:0 / / rw - ext4 /dev/vda rw\n", hierarchies{}},
+		{"version 2", "30 21 0:26 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n", hierarchies{v2: "/sys/fs/cgroup"}},
+		{"hybrid", hybrid, hierarchies{v2: "/sys/fs/cgroup/unified",
+			v1: []string{"/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/my freezer"}, freezer: "/sys/fs/cgroup/my freezer"}},
+	} {
+		got, err := parseHierarchies(strings.NewReader(tc.in))
+		if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(hierarchies{})); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", tc.name, err, diff)
+		}
+	}
+}
+
+func FuzzParseHierarchies(f *testing.F) {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(data))
+	f.Add(`1 1 0:1 / /a\04 - cgroup x y`)
+	f.Fuzz(func(t *testing.T, s string) { _, _ = parseHierarchies(strings.NewReader(s)) })
+}
+
+func TestCgroupPaths(t *testing.T) {
+	file := "12:freezer:/else/" + id64 + "/inner\n11:cpu:/else/" + id64 + "\n5:name=systemd:/system.slice/docker-" + id64 + ".scope\n" +
+		"4:pids:/user.slice\n0::/\n"
+	want := []string{"/else/" + id64, "/system.slice/docker-" + id64 + ".scope"}
+	if diff := cmp.Diff(want, cgroupPaths(file, id64)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if got := cgroupPaths("1:x\n\nnonsense\n", id64); got != nil {
+		t.Errorf("nonsense: %q", got)
+	}
+}
+
+func TestHasEnv(t *testing.T) {
+	env := []byte("A=1\x00DOCKER_RD_ENGINE=ab\x00B=2\x00")
+	for want, has := range map[string]bool{"DOCKER_RD_ENGINE=ab": true, "DOCKER_RD_ENGINE=a": false, "DOCKER_RD_ENGINE=abc": false,
+		"DOCKER_RD_ENGINE=": true, "ENGINE=ab": false, "B=2": true, "C=": false} {
+		if got := hasEnv(env, []byte(want)); got != has {
+			t.Errorf("%q: %v", want, got)
+		}
+	}
+}
+
+func TestPrivateResolvConf(t *testing.T) {
+	host := "# comment\nnameserver 127.0.0.53\nnameserver 9.9.9.9\nsearch  a.example b.example\noptions edns0 trust-ad\nsortlist x\nsearch\n"
+	want := "nameserver 10.0.2.3\nsearch a.example b.example\noptions edns0 trust-ad\n"
+	if got := string(privateResolvConf(host, netip.MustParseAddr("10.0.2.3"))); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestCheckRefuses(t *testing.T) {
+	good := newInstance(t).cfg
+	file := good.LogPath + "-file"
+	for name, change := range map[string]func(*Config){
+		"uid":                    func(c *Config) { c.UID = "../x" },
+		"relative path":          func(c *Config) { c.DataRoot = "data" },
+		"socket too long":        func(c *Config) { c.Socket = "/" + strings.Repeat("s", MaxSocket) },
+		"exec-root too long":     func(c *Config) { c.ExecRoot = "/" + strings.Repeat("x", MaxExecRoot) },
+		"data root in /proc":     func(c *Config) { c.DataRoot = "/proc/nowhere" },
+		"data root is a file":    func(c *Config) { c.DataRoot = "/etc/passwd" },
+		"data root below a file": func(c *Config) { c.DataRoot = "/etc/passwd/x" },
+		"no proxy":               func(c *Config) { c.Proxy = file },
+		"argument":               func(c *Config) { c.Args = []string{"-H", "tcp://:1"} },
+		"daemon configuration":   func(c *Config) { c.ConfigFile = file },
+	} {
+		cfg := good
+		change(&cfg)
+		if err := Check(t.Context(), cfg); failure.Code(err) != failure.CodeRefused {
+			t.Errorf("%s: %v, want a refusal", name, err)
+		} else {
+			t.Logf("%s: %v (hint: %s)", name, err, failure.Hint(err))
+		}
+	}
+	t.Setenv("PATH", t.TempDir())
+	if err := Check(t.Context(), good); err != nil {
+		t.Errorf("with an ordinary user's PATH: %v", err)
+	}
+}

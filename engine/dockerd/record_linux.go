@@ -1,0 +1,62 @@
+package dockerd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/docker-rd/docker-rd/internal/process"
+)
+
+// A record is what the next process must know of an engine to adopt it. It is
+// written before dockerd runs, so there is no engine without one, and needs no
+// fsync: after a crash of the machine there is no engine either.
+type record struct {
+	UID       string     `json:"uid"`
+	Engine    process.ID `json:"engine"`
+	Slirp     process.ID `json:"slirp"`
+	Netns     uint64     `json:"netns"` // inode numbers
+	Mntns     uint64     `json:"mntns"`
+	Subnets   subnets    `json:"subnets"`
+	LogOffset int64      `json:"logOffset"` // where this engine's part of the log begins
+}
+
+func (c *Config) recordPath() string { return filepath.Join(c.StateDir, "engine.json") }
+
+// readRecord returns the zero record where there is none, or none that can be read:
+// an engine is found without, by its processes.
+func (c *Config) readRecord() record {
+	data, err := os.ReadFile(c.recordPath())
+	if err != nil {
+		return record{}
+	}
+	var r record
+	if json.Unmarshal(data, &r) != nil || r.UID != c.UID {
+		return record{}
+	}
+	return r
+}
+
+func (c *Config) writeRecord(r record) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	temp := c.recordPath() + ".new"
+	if err := os.WriteFile(temp, append(data, '\n'), 0o600); err != nil {
+		return fmt.Errorf("engine record: %w", err)
+	}
+	if err := os.Rename(temp, c.recordPath()); err != nil {
+		return fmt.Errorf("engine record: %w", err)
+	}
+	return nil
+}
+
+func (c *Config) removeRecord() error {
+	if err := os.Remove(c.recordPath()); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package dockerd
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// settings are what the user asks of dockerd, by arguments and in a daemon.json.
+type settings struct {
+	args  []string
+	flags map[string][]string        // the arguments by long name
+	file  map[string]json.RawMessage // the daemon.json
+	path  string                     // where that is, or ""
+}
+
+// Arguments and daemon.json keys (where the name differs) that belong to docker rd:
+// with another value the engine could not be found again, or would disturb another.
+var reserved = map[string]string{
+	"host":                "hosts",
+	"data-root":           "data-root",
+	"graph":               "graph",
+	"exec-root":           "exec-root",
+	"pidfile":             "pidfile",
+	"config-file":         "",
+	"containerd":          "containerd",
+	"cgroup-parent":       "cgroup-parent",
+	"userland-proxy-path": "userland-proxy-path",
+	"rootless":            "",
+	// These make dockerd end at once.
+	"help":     "",
+	"version":  "",
+	"validate": "",
+}
+
+// shorthands are dockerd's one-letter options; those in valueShorthands take a value.
+var shorthands = map[byte]string{
+	'H': "host", 'b': "bridge", 'G': "group", 'g': "graph", 'l': "log-level", 'p': "pidfile", 's': "storage-driver",
+	'D': "debug", 'h': "help", 'r': "restart", 'v': "version",
+}
+
+const valueShorthands = "HbGglps"
+
+// readSettings reads and checks what the user asks for. What dockerd itself refuses
+// is left to dockerd.
+func readSettings(args []string, path string) (*settings, error) {
+	s := &settings{args: args, flags: parseArgs(args), path: path}
+	for name := range s.flags {
+		if _, ok := reserved[name]; ok {
+			return nil, failure.WithHint(failure.Refuse("engine argument --%s is set by docker rd", name),
+				"leave it out")
+		}
+	}
+	if path != "" {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, failure.Refuse("daemon configuration: %w", err)
+		}
+		if s.file, err = parseFile(data); err != nil {
+			return nil, failure.Refuse("daemon configuration %q: %w", path, err)
+		}
+		for _, key := range reserved {
+			if _, ok := s.file[key]; ok {
+				return nil, failure.WithHint(failure.Refuse("daemon configuration %q: %q is set by docker rd", path, key),
+					"remove it from the file")
+			}
+		}
+	}
+	if raw, ok := s.file["exec-opts"]; ok {
+		var opts []string
+		if err := json.Unmarshal(raw, &opts); err != nil {
+			return nil, failure.Refuse("daemon configuration %q: exec-opts: %w", path, err)
+		}
+	}
+	if on, ok := s.boolean("userland-proxy"); ok && !on {
+		return nil, failure.WithHint(failure.Refuse("userland-proxy can't be switched off: it is what serves published ports"),
+			"remove it from the engine's arguments and its daemon configuration")
+	}
+	return s, nil
+}
+
+// parseArgs finds the options in args as dockerd (spf13/pflag) does. It does not know
+// which take a value, so it may take a value for one that does not; dockerd has no
+// other arguments.
+func parseArgs(args []string) map[string][]string {
+	flags := map[string][]string{}
+	for i := 0; i < len(args); i++ {
+		next := func() string {
+			if i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
+				i++
+				return args[i]
+			}
+			return ""
+		}
+		switch arg := args[i]; {
+		case strings.HasPrefix(arg, "--"):
+			name, value, ok := strings.Cut(arg[2:], "=")
+			if !ok {
+				value = next()
+			}
+			flags[name] = append(flags[name], value)
+		case strings.HasPrefix(arg, "-"):
+			for letters := arg[1:]; letters != ""; letters = letters[1:] {
+				name := shorthands[letters[0]]
+				if !strings.Contains(valueShorthands, letters[:1]) {
+					flags[name] = append(flags[name], "")
+					continue
+				}
+				value := strings.TrimPrefix(letters[1:], "=")
+				if value == "" {
+					value = next()
+				}
+				flags[name] = append(flags[name], value)
+				break
+			}
+		}
+	}
+	return flags
+}
+
+// parseFile parses a daemon.json. Like dockerd it takes a byte-order mark, and an
+// empty file for one without settings.
+func parseFile(data []byte) (map[string]json.RawMessage, error) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, nil
+	}
+	var file map[string]json.RawMessage
+	if err := json.Unmarshal(data, &file); err != nil {
+		return nil, err
+	}
+	return file, nil
+}
+
+// has tells whether the user has set any of these: each is the option's name and,
+// where it differs, the key's.
+func (s *settings) has(names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		_, flag := s.flags[name]
+		_, key := s.file[name]
+		return flag || key
+	})
+}
+
+func (s *settings) boolean(name string) (value, ok bool) {
+	if values, ok := s.flags[name]; ok {
+		last := values[len(values)-1]
+		on, err := strconv.ParseBool(last)
+		return last == "" || (err == nil && on), true
+	}
+	if raw, ok := s.file[name]; ok {
+		return json.Unmarshal(raw, &value) == nil && value, true
+	}
+	return false, false
+}
+
+func (s *settings) liveRestore() bool {
+	on, _ := s.boolean("live-restore")
+	return on
+}
+
+const cgroupDriver = "native.cgroupdriver="
+
+// execOpts returns the user's exec-opts, and whether they are arguments.
+func (s *settings) execOpts() (opts []string, flag bool) {
+	if opts, ok := s.flags["exec-opt"]; ok {
+		return opts, true
+	}
+	_ = json.Unmarshal(s.file["exec-opts"], &opts) // checked by readSettings
+	return opts, false
+}
+
+// systemdCgroups tells whether the user asked for cgroups made by systemd.
+func (s *settings) systemdCgroups() bool {
+	opts, _ := s.execOpts()
+	return slices.Contains(opts, cgroupDriver+"systemd")
+}
+
+// merged returns the daemon.json and the arguments to start dockerd with: the user's,
+// and ours where the user has said nothing. dockerd refuses a setting that is both an
+// argument and in the file, so ours are in the file, where lists can be joined.
+func (s *settings) merged(net subnets) (file []byte, args []string, err error) {
+	all := map[string]any{}
+	for key, raw := range s.file {
+		all[key] = raw
+	}
+	if !s.has("dns") {
+		all["dns"] = []string{net.dns().String()}
+	}
+	if !s.has("mtu") {
+		all["mtu"] = slirpMTU
+	}
+	if !s.has("bip", "bridge", "fixed-cidr") {
+		all["bip"] = net.Bridge.String()
+	}
+	if len(net.Pools) > 0 && !s.has("default-address-pool", "default-address-pools") {
+		all["default-address-pools"] = net.Pools
+	}
+	args = s.args
+	opts, flag := s.execOpts()
+	if !slices.ContainsFunc(opts, func(o string) bool { return strings.HasPrefix(o, cgroupDriver) }) {
+		// systemd would make the containers' scopes in its own tree, by D-Bus, and take
+		// its time for each.
+		const driver = cgroupDriver + "cgroupfs"
+		if flag {
+			args = append(slices.Clone(args), "--exec-opt", driver)
+		} else {
+			all["exec-opts"] = append(slices.Clone(opts), driver)
+		}
+	}
+	file, err = json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return nil, nil, fmt.Errorf("daemon configuration: %w", err)
+	}
+	return append(file, '\n'), args, nil
+}

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package main
+
+import "os"
+
+func main() {
+	_, _ = os.Stderr.WriteString("startbench runs on Linux only\n")
+	os.Exit(1)
+}
