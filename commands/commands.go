@@ -16,6 +16,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 // instanceEnv names the environment variable that sets the default instance.
@@ -54,6 +55,11 @@ func Add(root *cobra.Command, docker command.Cli) {
 		a.newDiagnose(),
 		a.newContext(),
 		a.newVersion(),
+		a.newGet(),
+		a.newWatch(),
+		a.newSync(),
+		a.newAction(),
+		a.newDelete(),
 	)
 }
 
@@ -95,6 +101,15 @@ func (a *app) load(args []string) (*engine.Instance, error) {
 		return nil, err
 	}
 	return engine.Load(roots, name)
+}
+
+// loadRunning returns the instance, which must have a supervisor to ask.
+func (a *app) loadRunning() (*engine.Instance, error) {
+	i, err := a.load(nil)
+	if err != nil {
+		return nil, err
+	}
+	return i, supervisor.TakesRequests(i)
 }
 
 // dockerConfig returns the Docker configuration directory in force: --config,

@@ -466,12 +466,16 @@ func achieved(action string, after time.Time, now seen) bool {
 // ownNetworks are the networks that an engine makes itself and never deletes.
 var ownNetworks = []string{"bridge", "host", "none", "nat", "podman"}
 
+// OwnNetwork tells whether a network of that name is one of the engine's own, which is
+// never deleted.
+func OwnNetwork(name string) bool { return slices.Contains(ownNetworks, name) }
+
 func (e *Executor) acceptDeletion(r Request) {
 	t := r.target()
 	switch r.Kind {
 	case state.Containers, state.Images, state.Volumes:
 	case state.Networks:
-		if n, ok := e.store.networks.get(r.Key); ok && slices.Contains(ownNetworks, n.Name) {
+		if n, ok := e.store.networks.get(r.Key); ok && OwnNetwork(n.Name) {
 			e.decide(r, fmt.Errorf("network %q is the engine's own", n.Name))
 			return
 		}

@@ -26,6 +26,8 @@ const (
 	defaultGrace = 45 * time.Second
 	// forcedStop is how long a supervisor has to stop by force before it is killed.
 	forcedStop = 10 * time.Second
+	// lookAgain is how soon to look again at who holds a lock.
+	lookAgain = 200 * time.Millisecond
 )
 
 // StopOptions say how to stop.
@@ -79,7 +81,7 @@ func Stop(ctx context.Context, i *engine.Instance, o StopOptions) (stopped bool,
 			return false, fmt.Errorf("stop instance %q: %w", i.Name, err)
 		}
 		// Gone, or not yet there: look again, but not in a busy loop.
-		wait, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+		wait, cancel := context.WithTimeout(ctx, lookAgain)
 		if release, err := lock.Acquire(wait, i.Paths.SupervisorLock()); err == nil {
 			release()
 		}
