@@ -169,8 +169,11 @@ func (d *Dockerd) Close() error {
 
 func (d *Dockerd) lastLog() string {
 	data, _ := os.ReadFile(d.path("dockerd.log"))
+	if i := bytes.LastIndex(data, []byte("\npanic: ")); i >= 0 {
+		data = data[i:min(len(data), i+2000)]
+	}
 	lines := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
-	return string(bytes.Join(lines[max(0, len(lines)-5):], []byte("\n")))
+	return string(bytes.Join(lines[max(0, len(lines)-30):], []byte("\n")))
 }
 
 // removeCgroups removes the cgroups of that name in all hierarchies, as soon as the
