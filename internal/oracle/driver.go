@@ -26,8 +26,9 @@ type Driver struct {
 	rootfs []byte
 	saved  []byte // what the last save brought
 
-	// Quiet leaves out what engines send no event for.
-	Quiet bool
+	// Quiet leaves out what engines send no event for, as far as that is known before.
+	// Silent notes that such a thing was done.
+	Quiet, Silent bool
 	// Done and Failed count the operations: many fail, as they would by hand.
 	Done, Failed map[string]int
 	Log          func(format string, args ...any)
@@ -204,6 +205,9 @@ func (d *Driver) Step(ctx context.Context) {
 		d.Done[o.name]++
 		if err != nil {
 			d.Failed[o.name]++
+			if o.name == "start" || o.name == "restart" {
+				d.Silent = true // it may have left an error and an exit code
+			}
 		}
 		d.Log("%s: %v", o.name, err)
 		return
