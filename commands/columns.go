@@ -12,6 +12,7 @@ import (
 	"github.com/docker/cli/templates"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // columns prints rows as they come, where docker's formatter must know all of them. A
@@ -28,12 +29,14 @@ type columns struct {
 
 func newColumns(w io.Writer, o listOptions, k *kind) *columns {
 	table := k.table
-	if o.format == formatter.TableFormatKey {
+	var widths []int
+	if o.format == formatter.TableFormatKey && !o.quiet {
 		table = "{{.Event}}\t" + table
+		widths = []int{len(state.Modified) + gap} // the longest that can come
 	}
 	format := o.template(table, k.key)
 	return &columns{
-		w: w, kind: k, format: format,
+		w: w, kind: k, format: format, widths: widths,
 		json:  format == formatter.JSONFormatKey,
 		table: formatter.Format(format).IsTable(),
 	}

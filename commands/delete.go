@@ -43,11 +43,13 @@ references, only that is deleted.`,
 	flags.BoolVar(&o.wait, "wait", false, "Wait until they are gone")
 	flags.BoolVar(&o.cancel, "cancel", false, "Cancel deletions that are requested")
 	addTimeout(flags, &o.timeout, 2*time.Minute)
-	cmd.MarkFlagsMutuallyExclusive("wait", "cancel")
 	return cmd
 }
 
 func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words []string) error {
+	if o.wait && o.cancel {
+		return failure.Usage("--wait and --cancel exclude each other")
+	}
 	k, err := parseKind(word)
 	if err != nil {
 		return err

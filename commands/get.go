@@ -1,11 +1,15 @@
 package commands
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/docker/cli/cli/command/formatter"
 	"github.com/docker/cli/opts"
 	"github.com/spf13/cobra"
 
@@ -82,11 +86,45 @@ func (a *app) runGet(ctx context.Context, o *getOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	var rows []row
-	for _, key := range keys {
-		rows = append(rows, k.rows(v, key)...)
+	parts := q.parts(v, keys)
+	if o.format != formatter.JSONFormatKey {
+		return writeRowsLike(a.out(), o.listOptions, k.table, k.key, k.empty, slices.Concat(parts...))
 	}
-	return writeRowsLike(a.out(), o.listOptions, k.table, k.key, k.empty, rows)
+	texts := make([]bytes.Buffer, len(parts))
+	errs := make([]error, len(parts))
+	var group sync.WaitGroup
+	for n, rows := range parts {
+		group.Go(func() { errs[n] = writeJSONLines(&texts[n], rows) })
+	}
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for n := range texts {
+		if _, err := texts[n].WriteTo(a.out()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// minPart is how many objects are worth a goroutine.
+const minPart = 200
+
+// parts returns the rows of the objects in their order, made on all processors.
+func (q *query) parts(v *view, keys []string) [][]row {
+	parts := make([][]row, max(1, min(runtime.GOMAXPROCS(0), len(keys)/minPart)))
+	var group sync.WaitGroup
+	for n := range parts {
+		group.Go(func() {
+			v, keys := v.copy(), keys[len(keys)*n/len(parts):len(keys)*(n+1)/len(parts)]
+			for _, key := range keys {
+				parts[n] = append(parts[n], q.rows(v, key)...)
+			}
+		})
+	}
+	group.Wait()
+	return parts
 }
 
 // noteAge says how old a mirror is that is not kept up to date.

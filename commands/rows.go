@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/distribution/reference"
@@ -35,37 +36,45 @@ func (f *follows) setEvent(e state.ChangeType) { f.Event = e }
 // notAvailable is what docker prints where it does not know.
 const notAvailable = "N/A"
 
-// A view is a state to be shown.
+// A view is a state to be shown. It belongs to one goroutine; see copy.
 type view struct {
 	*state.State
 	now    time.Time
 	trunc  bool
 	digest bool // the digests of images are shown
-
-	names map[string]string // tags and digests to images
-	known map[string]string // what was asked of resolve
-	users map[string]int64  // containers by image
-
 	// shows tells which references of images get a row; nil for all.
 	shows func(id, ref string) bool
+
+	names func() map[string]string // tags and digests to images
+	users func() map[string]int64  // containers by image
+	known map[string]string        // what was asked of resolve
 }
 
 func newView(s *state.State, o *getOptions) *view {
-	return &view{State: s, now: time.Now(), trunc: !o.noTrunc, digest: strings.Contains(o.format, "{{.Digest}}")}
+	return &view{
+		State: s, now: time.Now(), trunc: !o.noTrunc, digest: strings.Contains(o.format, "{{.Digest}}"),
+		names: sync.OnceValue(func() map[string]string { return imageNames(s) }),
+		users: sync.OnceValue(func() map[string]int64 { return containersByImage(s) }),
+		known: map[string]string{},
+	}
+}
+
+// copy returns the view for another goroutine.
+func (v *view) copy() *view {
+	c := *v
+	c.known = map[string]string{}
+	return &c
 }
 
 // resolve returns the image that a reference means, as the engine finds it: by name, by
 // digest or by its id or the beginning of one. It returns "" if there is none.
 func (v *view) resolve(ref string) string {
-	if v.names == nil {
-		v.names, v.known = imageNames(v.State), map[string]string{}
-	}
-	if id, ok := v.names[ref]; ok {
+	if id, ok := v.names()[ref]; ok {
 		return id
 	}
 	id, ok := v.known[ref]
 	if !ok {
-		if found := findImages(v.State, v.names, ref); len(found) == 1 {
+		if found := findImages(v.State, v.names(), ref); len(found) == 1 {
 			id = found[0]
 		}
 		v.known[ref] = id
@@ -428,15 +437,12 @@ func (v *view) parents() map[string]bool {
 	return parents
 }
 
-// containersOf counts the containers of an image.
-func (v *view) containersOf(id string) int64 {
-	if v.users == nil {
-		v.users = map[string]int64{}
-		for _, c := range v.Containers {
-			v.users[c.Image]++
-		}
+func containersByImage(s *state.State) map[string]int64 {
+	users := map[string]int64{}
+	for _, c := range s.Containers {
+		users[c.Image]++
 	}
-	return v.users[id]
+	return users
 }
 
 const none = "<none>"
@@ -450,7 +456,7 @@ func (v *view) imageRows(i *state.Image) []row {
 			return
 		}
 		r := &imageRow{
-			Containers:   strconv.FormatInt(v.containersOf(i.ID), 10),
+			Containers:   strconv.FormatInt(v.users()[i.ID], 10),
 			CreatedAt:    second(i.CreatedAt),
 			CreatedSince: notAvailable,
 			Digest:       digest,

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -38,17 +39,38 @@ func TestMain(m *testing.M) {
 }
 
 // fakeEngine runs a fake engine on the socket that is its argument until it is told to
-// end. Scripts stop it with SIGSTOP to make it hang.
+// end, with the objects of the JSON file that may follow (fakeengine.Objects). Scripts
+// stop it with SIGSTOP to make it hang.
 func fakeEngine() {
-	e, err := fakeengine.Start(os.Args[1])
+	e, err := fakeengine.Start(os.Args[1] + ".tmp")
+	if err == nil && len(os.Args) > 2 {
+		err = addObjects(e, os.Args[2])
+	}
+	if err == nil { // it must not be seen before it is complete
+		err = os.Rename(os.Args[1]+".tmp", os.Args[1])
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	defer os.Remove(os.Args[1])
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	<-ctx.Done()
 	_ = e.Close()
+}
+
+func addObjects(e *fakeengine.Engine, path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var o fakeengine.Objects
+	if err := json.Unmarshal(data, &o); err != nil {
+		return err
+	}
+	e.Add(o)
+	return nil
 }
 
 // Scripts run docker-rd by itself, against a fake engine.
