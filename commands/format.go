@@ -35,7 +35,7 @@ func writeRows[T formatter.SubContext](w io.Writer, o listOptions, table, key st
 	switch {
 	case o.quiet && format != "json":
 		format = key
-	case format == "table":
+	case format == "table" || format == "":
 		format = "table " + table
 	}
 	var header T
@@ -58,7 +58,7 @@ func writeRows[T formatter.SubContext](w io.Writer, o listOptions, table, key st
 // as people prints it for "table".
 func writeObject(w io.Writer, format string, object any, people func(io.Writer) error) error {
 	switch format {
-	case "table":
+	case "table", "":
 		return people(w)
 	case "json":
 		enc := json.NewEncoder(w)

@@ -207,9 +207,9 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 	o, err := supervisor.Start(ctx, i, supervisor.StartOptions{
 		Detach: detach,
 		Progress: func(o supervisor.Observation) {
-			for _, c := range o.State.Conditions {
-				if line := describe(c, i); line != "" && seen[c.Type] != line {
-					seen[c.Type] = line
+			for _, typ := range conditionTypes { // in the order in which they come about
+				if line := describe(o.Condition(typ), i); line != "" && seen[typ] != line {
+					seen[typ] = line
 					p.step(line)
 				}
 			}
