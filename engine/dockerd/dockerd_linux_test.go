@@ -395,6 +395,21 @@ func TestStartStop(t *testing.T) {
 		}
 	}
 
+	in.eventually("the engine is in groups of its own", func() error {
+		for _, p := range in.scan().procs {
+			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.id.PID))
+			if err != nil {
+				return err
+			}
+			for line := range strings.Lines(string(data)) {
+				if !strings.Contains(line, "/"+in.cfg.cgroupName()+"/") && !strings.Contains(line, "cpuset") {
+					return fmt.Errorf("%s (%s): %s", p.id, p.comm, line)
+				}
+			}
+		}
+		return nil
+	})
+
 	if id := in.engine.ID(); !id.Alive() || id != in.find(commDockerd) {
 		t.Errorf("ID = %v", id)
 	}
