@@ -29,6 +29,9 @@ func Adopt(context.Context, Config) (*Engine, error) { return nil, ErrNotRunning
 // Cleanup has nothing to do on this system.
 func Cleanup(context.Context, Config) error { return nil }
 
+// Alive finds no engine on this system.
+func Alive(Config) bool { return false }
+
 // An Engine does not exist on this system.
 type Engine struct{}
 

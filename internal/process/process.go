@@ -86,6 +86,15 @@ func (id ID) Signal(sig syscall.Signal) error {
 	return nil
 }
 
+// StartedAt returns when the process was started, in whole milliseconds of the clock as
+// it is now; the zero time where that can't be known.
+func (id ID) StartedAt() time.Time {
+	if id.StartTime == 0 {
+		return time.Time{}
+	}
+	return id.startedAt().UTC().Round(time.Millisecond)
+}
+
 // String names the process for a message.
 func (id ID) String() string { return fmt.Sprintf("pid %d", id.PID) }
 

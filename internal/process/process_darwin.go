@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,3 +46,5 @@ func (id ID) signal(sig syscall.Signal) error {
 	}
 	return err
 }
+
+func (id ID) startedAt() time.Time { return time.UnixMicro(int64(id.StartTime)) }

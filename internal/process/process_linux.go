@@ -68,9 +68,10 @@ func parseStat(data []byte) (Stat, error) {
 		return Stat{}, errors.New("no command name")
 	}
 	const (
-		state     = 3 - 3 // counted as in the manual, from the third field on
-		ppid      = 4 - 3
-		starttime = 22 - 3
+		first     = 3 // the fields are numbered as in the manual
+		state     = 0
+		ppid      = 4 - first
+		starttime = 22 - first
 	)
 	fields := strings.Fields(string(data[end+1:]))
 	if len(fields) <= starttime || len(fields[state]) != 1 {
@@ -151,4 +152,17 @@ func (id ID) signal(sig syscall.Signal) error {
 		return ErrGone
 	}
 	return err
+}
+
+// userHz is the unit of /proc/PID/stat's times, in ticks a second: the kernel fixes it
+// at 100 for user space (USER_HZ) on every architecture that Go knows.
+const userHz = 100
+
+func (id ID) startedAt() time.Time {
+	var boot unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot); err != nil {
+		return time.Time{}
+	}
+	age := time.Duration(boot.Nano()) - time.Duration(id.StartTime)*time.Second/userHz
+	return time.Now().Add(-age)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/windows"
 )
@@ -86,4 +87,9 @@ func (id ID) signal(syscall.Signal) error {
 	}
 	defer windows.CloseHandle(h)
 	return windows.TerminateProcess(h, 1)
+}
+
+func (id ID) startedAt() time.Time {
+	ft := windows.Filetime{LowDateTime: uint32(id.StartTime), HighDateTime: uint32(id.StartTime >> 32)}
+	return time.Unix(0, ft.Nanoseconds())
 }

@@ -1,0 +1,94 @@
+# docker rd: `make help` lists the targets.
+
+SHELL       := /bin/sh
+GO          ?= go
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
+GO_BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X github.com/docker-rd/docker-rd/internal/version.version=$(VERSION)'
+EXE         := $(shell $(GO) env GOEXE)
+
+# Root installs for everybody, an ordinary user for themselves.
+PREFIX      ?= $(if $(filter 0,$(shell id -u)),/usr/local,$(HOME)/.local)
+LIBDIR      := $(PREFIX)/lib/docker-rd
+PLUGINS     := $(if $(DOCKER_CONFIG),$(DOCKER_CONFIG),$(HOME)/.docker)/cli-plugins
+
+PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: start
+start: deps install ## Install what is missing, install docker rd, and start an engine
+	"$(PREFIX)/bin/docker-rd$(EXE)" start
+
+.PHONY: deps
+deps: ## Install the programs that docker rd runs, where they are missing
+	@scripts/install-deps
+
+.PHONY: build
+build: ## Build into bin/
+	$(GO_BUILD) -o bin/ ./cmd/...
+
+# The programs lie in a directory of their own: docker would take the proxy in its
+# plugin directory for a broken plugin.
+.PHONY: install
+install: build ## Install for docker and on the PATH
+	mkdir -p "$(LIBDIR)" "$(PREFIX)/bin" "$(PLUGINS)"
+	install -m 0755 bin/docker-rd$(EXE) bin/docker-rd-proxy$(EXE) "$(LIBDIR)/"
+	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(PREFIX)/bin/docker-rd$(EXE)"
+	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(PLUGINS)/docker-rd$(EXE)"
+
+.PHONY: uninstall
+uninstall: ## Remove what install made; instances stay
+	rm -f "$(PREFIX)/bin/docker-rd$(EXE)" "$(PLUGINS)/docker-rd$(EXE)"
+	rm -rf "$(LIBDIR)"
+
+.PHONY: check
+check: ## Pass all checks and tests, real engine included
+	@begin=$$(date +%s); \
+	scripts/install-deps test && $(MAKE) --no-print-directory fmt lint cross test && \
+	echo "make check: passed in $$(( $$(date +%s) - begin )) s"
+
+.PHONY: fmt
+fmt: ## Fail where gofmt would change something
+	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt would change: $$files" >&2; exit 1; }
+
+.PHONY: lint
+lint: ## Run go vet and staticcheck
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+.PHONY: cross
+cross: ## Build for every platform
+	@for p in $(PLATFORMS); do \
+		echo "build $$p"; \
+		GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./... || exit 1; \
+	done
+
+.PHONY: test
+test: ## Run all tests with the race detector
+	$(GO) test -race -timeout 20m ./...
+
+.PHONY: test-short
+test-short: ## Run the tests that need no real engine
+	$(GO) test -short ./...
+
+.PHONY: golden
+golden: ## Rewrite the golden output of the script tests
+	UPDATE_GOLDEN=1 $(GO) test ./cmd/docker-rd ./commands/...
+
+.PHONY: stress-config
+stress-config: ## Count the writes of others to config.json that are lost beside ours
+	$(GO) run ./internal/stressconfig $(STRESS_FLAGS)
+
+.PHONY: oracle
+oracle: ## Compare the mirror with a real engine under random operations, for long
+	$(GO) run ./internal/oracle
+
+.PHONY: bench
+bench: build ## Measure everything that has a target, as ratios
+	$(GO) run ./internal/bench
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin

@@ -1,0 +1,400 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/fakeengine"
+	"github.com/docker-rd/docker-rd/plugin"
+)
+
+// update makes the scripts' golden files what the program prints now.
+var update = os.Getenv("UPDATE_GOLDEN") != ""
+
+// The test binary is docker-rd, and a fake engine for scripts.
+func TestMain(m *testing.M) {
+	engine.RunHelper()
+	testscript.Main(m, map[string]func(){
+		"docker-rd":   plugin.Main,
+		"fake-engine": fakeEngine,
+	})
+}
+
+// fakeEngine runs a fake engine on the socket that is its argument until it is told to
+// end, with the objects of the JSON file that may follow (fakeengine.Objects). Scripts
+// stop it with SIGSTOP to make it hang.
+func fakeEngine() {
+	e, err := fakeengine.Start(os.Args[1] + ".tmp")
+	if err == nil && len(os.Args) > 2 {
+		err = addObjects(e, os.Args[2])
+	}
+	if err == nil { // it must not be seen before it is complete
+		err = os.Rename(os.Args[1]+".tmp", os.Args[1])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	defer os.Remove(os.Args[1])
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	<-ctx.Done()
+	_ = e.Close()
+}
+
+func addObjects(e *fakeengine.Engine, path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var o fakeengine.Objects
+	if err := json.Unmarshal(data, &o); err != nil {
+		return err
+	}
+	e.Add(o)
+	return nil
+}
+
+// Scripts run docker-rd by itself, against a fake engine.
+func TestScript(t *testing.T) { runScripts(t, "../../testdata/script", "") }
+
+// Scripts of docker go through every docker command that is installed.
+func TestScriptDocker(t *testing.T) {
+	clis := dockerCLIs()
+	if len(clis) == 0 {
+		t.Fatal("no docker command is installed")
+	}
+	for version, path := range clis {
+		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/docker", path) })
+	}
+}
+
+// Scripts of engines run a real dockerd, which takes root.
+func TestScriptEngine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("real engines are left out of a short run")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("the dockerd driver takes root")
+	}
+	self, err := exec.LookPath("docker-rd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	build(t, filepath.Dir(self), "../docker-rd-proxy") // where docker-rd looks for it
+	root := t.TempDir()
+	build(t, root, "./testdata/server")
+	image := filepath.Join(root, "server.tar")
+	if out, err := exec.Command("tar", "-C", root, "-cf", image, "server").CombinedOutput(); err != nil {
+		t.Fatalf("make an image: %v\n%s", err, out)
+	}
+	t.Setenv("SERVER", image)
+	for version, path := range dockerCLIs() {
+		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/engine", path) })
+	}
+}
+
+// build builds a program into a directory, without libraries that an empty image lacks.
+func build(t *testing.T, dir, pkg string) {
+	cmd := exec.Command("go", "build", "-o", dir+string(os.PathSeparator), pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, out)
+	}
+}
+
+// dockerCLIs returns the docker commands of this system by version: those on the PATH
+// and the distribution's, which a newer one may hide.
+func dockerCLIs() map[string]string {
+	clis := map[string]string{}
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/bin") {
+		path := filepath.Join(dir, "docker")
+		version := clientVersion(path)
+		if _, ok := clis[version]; !ok && version != "" {
+			clis[version] = path
+		}
+	}
+	return clis
+}
+
+// clientVersion returns the version of a docker command, "" if there is none.
+func clientVersion(path string) string {
+	// Without an engine it fails, but prints its own version.
+	out, _ := exec.Command(path, "version", "--format", "{{.Client.Version}}").Output()
+	return strings.TrimSpace(string(out))
+}
+
+func runScripts(t *testing.T, dir, docker string) {
+	bin := t.TempDir()
+	if docker != "" {
+		if err := os.Symlink(docker, filepath.Join(bin, "docker")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 dir,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       update,
+		Condition:           func(c string) (bool, error) { return condition(c, docker) },
+		Setup:               func(e *testscript.Env) error { return setup(e, bin, docker != "") },
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status":  status,
+			"until":   until,
+			"signal":  sendSignal,
+			"replace": replace,
+			"sub":     substitute,
+			"listen":  listen,
+			"lock":    lockFile,
+		},
+	})
+}
+
+// condition knows "docker:VERSION", whether the docker command is of a version.
+func condition(c, docker string) (bool, error) {
+	version, ok := strings.CutPrefix(c, "docker:")
+	if !ok {
+		return false, fmt.Errorf("unknown condition %q", c)
+	}
+	return strings.HasPrefix(clientVersion(docker), version), nil
+}
+
+// setup gives each script a home, a Docker configuration and a DOCKER_RD_HOME of its
+// own, and sees to it that no process outlives it.
+func setup(e *testscript.Env, bin string, docker bool) error {
+	// Sockets' paths are short, those of tests are not.
+	home, err := os.MkdirTemp("/tmp", "rd")
+	if err != nil {
+		return err
+	}
+	config := filepath.Join(e.WorkDir, "docker")
+	for _, dir := range []string{filepath.Join(config, "cli-plugins"), filepath.Join(e.WorkDir, "home")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
+	e.Setenv("DOCKER_CONFIG", config)
+	e.Setenv("DOCKER_RD_HOME", home)
+	e.Setenv("E", filepath.Join(home, "e.sock")) // for the fake engine
+	e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
+	e.Setenv("S", filepath.Join(home, "state", "instances", "default", "state.json"))
+	e.Setenv("SERVER", os.Getenv("SERVER"))
+	e.Setenv("TZ", "UTC")
+	// Every command would sleep for a second at its end.
+	e.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
+	if docker {
+		plugin, err := lookPath("docker-rd", e.Getenv("PATH"))
+		if err != nil {
+			return err
+		}
+		if err := os.Symlink(plugin, filepath.Join(config, "cli-plugins", "docker-rd")); err != nil {
+			return err
+		}
+	}
+	t := e.T()
+	e.Defer(func() {
+		if err := cleanUp(home); err != nil {
+			t.Log(err)
+			t.FailNow()
+		}
+	})
+	return nil
+}
+
+func lookPath(name, path string) (string, error) {
+	for _, dir := range filepath.SplitList(path) {
+		if p := filepath.Join(dir, name); exec.Command(p, "version").Run() == nil {
+			return p, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not in %q", name, path)
+}
+
+// cleanUp ends what a script has left behind and says what that was: a script that
+// ends without stopping its instances is wrong, unless it failed.
+func cleanUp(home string) error {
+	left := processesOf(home)
+	if len(left) > 0 {
+		cmd := exec.Command("docker-rd", "stop", "--all", "--force", "--timeout", "10s")
+		cmd.Env = append(os.Environ(), "DOCKER_RD_HOME="+home)
+		_ = cmd.Run()
+		for _, pid := range processesOf(home) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	var mounts []string
+	if data, err := os.ReadFile("/proc/self/mountinfo"); err == nil {
+		for line := range strings.Lines(string(data)) {
+			if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], home+"/") {
+				mounts = append(mounts, fields[4])
+				_ = syscall.Unmount(fields[4], syscall.MNT_DETACH)
+			}
+		}
+	}
+	err := os.RemoveAll(home)
+	if len(left) > 0 {
+		err = errors.Join(err, fmt.Errorf("processes were left: %v", left))
+	}
+	if len(mounts) > 0 {
+		err = errors.Join(err, fmt.Errorf("mounts were left: %v", mounts))
+	}
+	return err
+}
+
+// processesOf returns the processes that have the home in their environment or among
+// their arguments.
+func processesOf(home string) []int {
+	var pids []int
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if !bytes.Contains(environ, []byte(home)) && !bytes.Contains(cmdline, []byte(home)) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && pid != os.Getpid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// status runs a command and wants it to exit with a status: status N COMMAND [ARG...].
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	if neg || len(args) < 2 || err != nil {
+		ts.Fatalf("usage: status n command [args...]")
+	}
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// until runs a command again and again until it succeeds (or fails, with "!"; or
+// prints what matches, with -stdout), for what takes effect a moment later:
+// until [!] [-stdout PATTERN] COMMAND [ARG...].
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	want, pattern := true, regexp.MustCompile("")
+	if len(args) > 0 && args[0] == "!" {
+		want, args = false, args[1:]
+	}
+	if len(args) > 1 && args[0] == "-stdout" {
+		pattern, args = regexp.MustCompile("(?m)"+args[1]), args[2:]
+	}
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: until [!] [-stdout pattern] command [args...]")
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := ts.Exec(args[0], args[1:]...)
+		if (err == nil && pattern.MatchString(ts.ReadFile("stdout"))) == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s: still not: %v", strings.Join(args, " "), err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// listen takes a free port at an address until the script ends and sets a variable to
+// both: listen NAME ADDRESS.
+func listen(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: listen name address")
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(args[1], "0"))
+	ts.Check(err)
+	ts.Defer(func() { _ = l.Close() })
+	ts.Setenv(args[0], l.Addr().String())
+}
+
+// lockFile takes a file's lock as a program does that knows nothing of docker-rd, and
+// releases it with "!": [!] lock FILE.
+func lockFile(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: [!] lock file")
+	}
+	path := ts.MkAbs(args[0])
+	lockedMu.Lock() // scripts run beside each other
+	defer lockedMu.Unlock()
+	if neg {
+		ts.Check(lockedFiles[path].Close())
+		delete(lockedFiles, path)
+		return
+	}
+	file, err := os.Open(path)
+	ts.Check(err)
+	ts.Check(syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
+	lockedFiles[path] = file
+}
+
+// lockedFiles are locked by scripts; their paths are of one script each.
+var (
+	lockedMu    sync.Mutex
+	lockedFiles = map[string]*os.File{}
+)
+
+// sendSignal sends a signal to the process whose number is in a file or an argument:
+// signal NAME PID|FILE.
+func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]syscall.Signal{
+		"KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT,
+	}
+	if neg || len(args) != 2 || signals[args[0]] == 0 {
+		ts.Fatalf("usage: signal KILL|TERM|INT|STOP|CONT pid|file")
+	}
+	number := args[1]
+	if _, err := strconv.Atoi(number); err != nil {
+		number = strings.TrimSpace(ts.ReadFile(number))
+	}
+	pid, err := strconv.Atoi(number)
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, signals[args[0]]))
+}
+
+// replace replaces all of a text in a file: replace FILE OLD NEW.
+func replace(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: replace file old new")
+	}
+	path := ts.MkAbs(args[0])
+	ts.Check(os.WriteFile(path, []byte(strings.ReplaceAll(ts.ReadFile(path), args[1], args[2])), 0o600))
+}
+
+// substitute sets a variable to the first line of a command's output: sub NAME COMMAND
+// [ARG...].
+func substitute(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: sub name command [args...]")
+	}
+	ts.Check(ts.Exec(args[1], args[2:]...))
+	line, _, _ := strings.Cut(ts.ReadFile("stdout"), "\n")
+	ts.Setenv(args[0], line)
+}

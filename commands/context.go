@@ -1,0 +1,131 @@
+package commands
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+func (a *app) newContext() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "context COMMAND",
+		Short: "Look after Docker's contexts",
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return failure.WithHint(failure.Usage("unknown command %q", "context "+args[0]),
+				"docker-rd context --help lists the commands")
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	cmd.AddCommand(
+		a.newContextLs(),
+		a.newContextProbe(),
+		a.newContextPromote(),
+		a.newContextDemote(),
+		a.newContextDoctor(),
+	)
+	return cmd
+}
+
+// contexts returns the Docker configuration in dir as this shell sees it, with the
+// options that were given to docker.
+func contexts(cmd *cobra.Command, dir string) (*dockercontext.Config, error) {
+	roots, err := engine.DefaultRoots()
+	if err != nil {
+		return nil, err
+	}
+	o := supervisor.ConfigOptions(roots, dir)
+	o.Getenv = os.Getenv
+	d := endpoint.DefaultFromEnv(os.Getenv, dir)
+	// docker's plugin code parses them with a flag set of its own: Visit sees nothing.
+	cmd.Root().Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Changed {
+			return
+		}
+		value := f.Value.String()
+		switch f.Name {
+		case "context":
+			o.Context = value
+		case "host":
+			o.Host, d.Host = value, value
+		case "tls":
+			d.TLS = d.TLS || value == "true"
+		case "tlsverify":
+			d.TLS, d.TLSVerify = true, value == "true"
+		case "tlscacert":
+			d.CAFile = value
+		case "tlscert":
+			d.CertFile, d.CertRequired = value, true
+		case "tlskey":
+			d.KeyFile, d.KeyRequired = value, true
+		}
+	})
+	o.Default = &d
+	return dockercontext.Open(o), nil
+}
+
+// shellContexts returns the Docker configuration that docker would use here.
+func shellContexts(cmd *cobra.Command) (*dockercontext.Config, error) {
+	dir, err := dockerConfig()
+	if err != nil {
+		return nil, err
+	}
+	return contexts(cmd, dir)
+}
+
+// completeContexts completes any number of names of contexts.
+func completeContexts(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	c, err := shellContexts(cmd)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return c.Names(), cobra.ShellCompDirectiveNoFileComp
+}
+
+// instancesUnder returns all instances that use a Docker configuration, as its doctor
+// has to know them.
+func instancesUnder(dir string) ([]dockercontext.Instance, error) {
+	roots, err := engine.DefaultRoots()
+	if err != nil {
+		return nil, err
+	}
+	names, err := engine.Names(roots)
+	if err != nil {
+		return nil, err
+	}
+	var instances []dockercontext.Instance
+	for _, name := range names {
+		i, err := engine.Load(roots, name)
+		if err != nil {
+			// Its context must not look as if nobody owned it.
+			instances = append(instances, dockercontext.Instance{Owner: dockercontext.Owner{Context: engine.ContextName(name)}})
+			continue
+		}
+		if filepath.Clean(i.DockerConfig) != filepath.Clean(dir) || !i.OwnsContext() {
+			continue
+		}
+		instances = append(instances, describeInstance(roots, i))
+	}
+	return instances, nil
+}
+
+func describeInstance(roots engine.Roots, i *engine.Instance) dockercontext.Instance {
+	owner := supervisor.Owner(i)
+	d := dockercontext.Instance{Owner: owner, Gone: supervisor.Gone(roots, owner), Description: supervisor.Description(i)}
+	if driver, err := engine.DriverFor(i, nil); err == nil && usable(i) {
+		d.Endpoint, err = driver.Endpoint()
+		d.Running = err == nil
+	}
+	return d
+}

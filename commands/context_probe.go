@@ -1,0 +1,135 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// A reportRow is a context in a list.
+type reportRow struct{ dockercontext.Report }
+
+// FullHeader implements docker's formatter.SubContext. As in docker's list of
+// contexts, Current has no header: it marks a name.
+func (reportRow) FullHeader() any {
+	return map[string]string{
+		"Name": "NAME", "Host": "HOST", "Scheme": "SCHEME", "Health": "HEALTH", "Reason": "REASON", "Message": "MESSAGE",
+		"APIVersion": "API", "ServerVersion": "VERSION", "LatencyMs": "MILLISECONDS", "Ours": "OURS",
+	}
+}
+
+const reportTable = "{{.Name}}{{if .Current}} *{{end}}\t{{.Health}}\t{{.Host}}\t{{.ServerVersion}}\t{{.Message}}"
+
+type probeOptions struct {
+	listOptions
+	timeout flagDuration
+}
+
+func (o *probeOptions) addTo(cmd *cobra.Command) {
+	o.listOptions.addTo(cmd)
+	addProbeTimeout(cmd.Flags(), &o.timeout)
+}
+
+// addProbeTimeout adds the --timeout of whatever probes: there is always one.
+func addProbeTimeout(flags *pflag.FlagSet, value *flagDuration) {
+	value.d = dockercontext.DefaultTimeout
+	flags.Var(value, "timeout", "How long a context may take to answer")
+}
+
+// probeContext returns the context of a probe.
+func probeContext(ctx context.Context, timeout flagDuration) (context.Context, context.CancelFunc, error) {
+	if timeout.d == 0 {
+		return nil, nil, failure.Refuse("timeout %s: a context must be given some time to answer", timeout.d)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout.d)
+	return ctx, cancel, nil
+}
+
+func (a *app) newContextLs() *cobra.Command {
+	var o probeOptions
+	cmd := &cobra.Command{
+		Use:     "ls [OPTIONS]",
+		Aliases: []string{"list"},
+		Short:   "List Docker's contexts with their health",
+		Long: `List Docker's contexts with their health.
+
+Every context is probed, and is healthy (a Docker engine answers), broken (it is
+proven that none can) or unknown. "*" marks the one that docker uses here.`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.quiet && o.format == "table" {
+				return a.contextNames(cmd)
+			}
+			_, err := a.probe(cmd, o, nil)
+			return err
+		},
+	}
+	o.addTo(cmd)
+	return cmd
+}
+
+func (a *app) newContextProbe() *cobra.Command {
+	var o probeOptions
+	cmd := &cobra.Command{
+		Use:   "probe [OPTIONS] [CONTEXT...]",
+		Short: "Find out whether contexts work",
+		Long: `Find out whether contexts work: those that are named, or all.
+
+The exit status is 1 where one is not healthy.`,
+		ValidArgsFunction: completeContexts,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			healthy, err := a.probe(cmd, o, args)
+			if err == nil && !healthy {
+				return ExitStatus(failure.CodeFailed)
+			}
+			return err
+		},
+	}
+	o.addTo(cmd)
+	return cmd
+}
+
+// contextNames prints the names alone, which takes no probe.
+func (a *app) contextNames(cmd *cobra.Command) error {
+	c, err := shellContexts(cmd)
+	if err != nil {
+		return err
+	}
+	a.mend(cmd.Context(), c.Dir())
+	for _, name := range c.Names() {
+		if _, err := fmt.Fprintln(a.out(), name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// probe prints the health of contexts, and tells whether all of them are healthy.
+func (a *app) probe(cmd *cobra.Command, o probeOptions, names []string) (healthy bool, err error) {
+	c, err := shellContexts(cmd)
+	if err != nil {
+		return false, err
+	}
+	a.mend(cmd.Context(), c.Dir())
+	ctx, cancel, err := probeContext(cmd.Context(), o.timeout)
+	if err != nil {
+		return false, err
+	}
+	defer cancel()
+	healthy = true
+	var rows []reportRow
+	for _, r := range c.Probe(ctx, names...) {
+		rows = append(rows, reportRow{r})
+		healthy = healthy && r.Health == dockercontext.Healthy
+	}
+	if err := cmd.Context().Err(); err != nil {
+		return false, err
+	}
+	return healthy, writeRows(a.out(), o.listOptions, reportTable, "{{.Name}}", rows)
+}

@@ -1,0 +1,128 @@
+package commands
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+type promoteOptions struct {
+	listOptions
+	force   bool
+	dryRun  bool
+	timeout flagDuration
+}
+
+func (a *app) newContextPromote() *cobra.Command {
+	var o promoteOptions
+	cmd := &cobra.Command{
+		Use:   "promote [OPTIONS] [INSTANCE]",
+		Short: "Make an instance's context the current one",
+		Long: `Make an instance's context the current one, if the one that is current is broken,
+or with --force whatever it is.
+
+What was current before is remembered and put back when the engine stops, or by
+"context demote".`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeInstance,
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.runPromote(cmd, o, args) },
+	}
+	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Do so whatever is current")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "Only tell what would be done")
+	addProbeTimeout(cmd.Flags(), &o.timeout)
+	o.addFormat(cmd)
+	return cmd
+}
+
+func (a *app) runPromote(cmd *cobra.Command, o promoteOptions, args []string) error {
+	i, c, err := a.ownContext(cmd, args)
+	if err != nil {
+		return err
+	}
+	if !o.dryRun {
+		a.mend(cmd.Context(), i.DockerConfig)
+	}
+	if !usable(i) {
+		return failure.WithHint(fmt.Errorf("instance %q: its engine does not run", i.Name), "docker-rd start %s", i.Name)
+	}
+	ctx, cancel, err := probeContext(cmd.Context(), o.timeout)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	policy := dockercontext.PromoteIfBroken
+	if o.force {
+		policy = dockercontext.PromoteForce
+	}
+	owner := supervisor.Owner(i)
+	judgement := c.Judge(ctx, owner, policy)
+	if err := cmd.Context().Err(); err != nil {
+		return err // interrupted, so the judgement says nothing
+	}
+	out := c.Promote(cmd.Context(), judgement, owner, dockercontext.PromoteOptions{
+		Policy: policy, DryRun: o.dryRun,
+		StillUp: func() bool { return usable(i) },
+	})
+	return a.writeOutcome(o.format, out)
+}
+
+func (a *app) newContextDemote() *cobra.Command {
+	var o listOptions
+	cmd := &cobra.Command{
+		Use:   "demote [OPTIONS] [INSTANCE]",
+		Short: "Put the context back that was current before an instance's",
+		Long: `Put the context back that was current before an instance's: if it works or there is
+no other, else the context of another instance that runs.
+
+Only what docker rd made current is replaced, and not what was chosen by hand.`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeInstance,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			i, c, err := a.ownContext(cmd, args)
+			if err != nil {
+				return err
+			}
+			a.mend(cmd.Context(), i.DockerConfig)
+			return a.writeOutcome(o.format, c.Demote(cmd.Context(), supervisor.Owner(i), supervisor.Candidates(i)))
+		},
+	}
+	o.addFormat(cmd)
+	return cmd
+}
+
+// ownContext returns an instance that has a context of its own, and the Docker
+// configuration where that is.
+func (a *app) ownContext(cmd *cobra.Command, args []string) (*engine.Instance, *dockercontext.Config, error) {
+	i, err := a.load(args)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !i.OwnsContext() {
+		return nil, nil, failure.Refuse("instance %q uses the context %q, which is yours: docker rd leaves it as it is", i.Name, i.Settings.FromContext)
+	}
+	c, err := contexts(cmd, i.DockerConfig)
+	return i, c, err
+}
+
+// usable tells whether an instance's engine answers, as its supervisor sees it.
+func usable(i *engine.Instance) bool {
+	return supervisor.Observe(i).Condition(state.EngineReady).Status == state.True
+}
+
+// writeOutcome prints what was done, or returns why it could not be.
+func (a *app) writeOutcome(format string, out dockercontext.Outcome) error {
+	if out.Err != nil {
+		return out.Err
+	}
+	return writeObject(a.out(), format, out, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, out.Message)
+		return err
+	})
+}

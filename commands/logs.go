@@ -1,0 +1,139 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+type logsOptions struct {
+	follow     bool
+	lines      int
+	supervisor bool
+}
+
+func (a *app) newLogs() *cobra.Command {
+	var o logsOptions
+	cmd := &cobra.Command{
+		Use:               "logs [OPTIONS] [INSTANCE]",
+		Short:             "Show the engine's log, or the supervisor's",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeInstance,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			i, err := a.load(args)
+			if err != nil {
+				return err
+			}
+			path := i.Paths.EngineLog()
+			if o.supervisor {
+				path = i.Paths.SupervisorLog()
+			}
+			err = showLog(cmd.Context(), a.out(), path, o.lines, o.follow)
+			if errors.Is(err, fs.ErrNotExist) {
+				return failure.WithHint(failure.Refuse("instance %q has no such log: %w", i.Name, err),
+					"an engine that was there already logs elsewhere; docker-rd logs --supervisor %s", i.Name)
+			}
+			if o.follow {
+				return interrupted(cmd.Context(), err)
+			}
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVarP(&o.follow, "follow", "f", false, "Go on with what is logged")
+	flags.IntVarP(&o.lines, "tail", "n", -1, "Number of lines from the end (-1: all)")
+	flags.BoolVar(&o.supervisor, "supervisor", false, "Show the supervisor's log")
+	return cmd
+}
+
+// showLog copies the last lines of a file to w (all if lines is negative) and, if it
+// follows, what is added to it until ctx ends; a file that is put aside and made anew
+// is followed from its beginning.
+func showLog(ctx context.Context, w io.Writer, path string, lines int, follow bool) error {
+	var watch *fsnotify.Watcher
+	if follow {
+		var err error
+		if watch, err = fsnotify.NewWatcher(); err != nil {
+			return err
+		}
+		defer watch.Close()
+		// The directory: a file that is renamed takes its watch along.
+		if err := watch.Add(filepath.Dir(path)); err != nil {
+			return err
+		}
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	if err := seekLines(file, lines); err != nil {
+		return err
+	}
+	for {
+		if _, err := io.Copy(w, file); err != nil || !follow {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-watch.Errors:
+			return err
+		case e := <-watch.Events:
+			if filepath.Base(e.Name) != filepath.Base(path) || !e.Has(fsnotify.Create) {
+				continue
+			}
+			next, err := os.Open(path)
+			if err != nil {
+				continue // put aside again
+			}
+			// What was added to the old file before it was put aside.
+			if _, err := io.Copy(w, file); err != nil {
+				_ = next.Close()
+				return err
+			}
+			_ = file.Close()
+			file = next
+		}
+	}
+}
+
+// seekLines moves the file to where its last n lines begin, or to its beginning if it
+// has fewer or n is negative.
+func seekLines(file *os.File, n int) error {
+	if n < 0 {
+		return nil
+	}
+	end, err := file.Seek(0, io.SeekEnd)
+	if err != nil || n == 0 {
+		return err
+	}
+	const block = 64 << 10
+	buf := make([]byte, block)
+	for pos := end; pos > 0; {
+		size := min(pos, block)
+		pos -= size
+		if _, err := file.ReadAt(buf[:size], pos); err != nil {
+			return err
+		}
+		for k := size - 1; k >= 0; k-- {
+			if buf[k] != '\n' || pos+k == end-1 { // the end of the last line does not count
+				continue
+			}
+			if n--; n == 0 {
+				_, err := file.Seek(pos+k+1, io.SeekStart)
+				return err
+			}
+		}
+	}
+	_, err = file.Seek(0, io.SeekStart)
+	return err
+}

@@ -1,0 +1,115 @@
+package commands
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+// An instanceRow is an instance in a list.
+type instanceRow struct {
+	Name    string `json:"name"`
+	Driver  string `json:"driver"`
+	Engine  string `json:"engine"`
+	Status  string `json:"status"`
+	Context string `json:"context"`
+	Current bool   `json:"current"` // by our doing or the user's
+	Host    string `json:"host"`
+	Version string `json:"version"`
+	Error   string `json:"error,omitempty"`
+}
+
+// FullHeader implements docker's formatter.SubContext. As in docker's list of
+// contexts, Current has no header: it marks a name.
+func (instanceRow) FullHeader() any {
+	return map[string]string{
+		"Name": "NAME", "Driver": "DRIVER", "Engine": "ENGINE", "Status": "STATUS", "Context": "CONTEXT",
+		"Host": "HOST", "Version": "VERSION", "Error": "ERROR",
+	}
+}
+
+func (a *app) newLs() *cobra.Command {
+	var o listOptions
+	cmd := &cobra.Command{
+		Use:               "ls [OPTIONS]",
+		Aliases:           []string{"list"},
+		Short:             "List instances",
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(*cobra.Command, []string) error {
+			rows, err := instanceRows()
+			if err != nil {
+				return err
+			}
+			table := "{{.Name}}\t{{.Status}}\t{{.Driver}}\t{{.Context}}{{if .Current}} *{{end}}\t{{.Host}}\t{{.Version}}"
+			return writeRows(a.out(), o, table, "{{.Name}}", rows)
+		},
+	}
+	o.addTo(cmd)
+	return cmd
+}
+
+func instanceRows() ([]instanceRow, error) {
+	roots, err := engine.DefaultRoots()
+	if err != nil {
+		return nil, err
+	}
+	names, err := engine.Names(roots)
+	if err != nil {
+		return nil, err
+	}
+	var rows []instanceRow
+	for _, name := range names {
+		i, err := engine.Load(roots, name)
+		if err != nil {
+			// One that cannot be used must not hide the others.
+			rows = append(rows, instanceRow{Name: name, Status: "unusable", Error: err.Error()})
+			continue
+		}
+		rows = append(rows, newInstanceRow(i))
+	}
+	return rows, nil
+}
+
+func newInstanceRow(i *engine.Instance) instanceRow {
+	o := supervisor.Observe(i)
+	row := instanceRow{
+		Name:    i.Name,
+		Driver:  i.Settings.Driver,
+		Engine:  i.Settings.Engine,
+		Status:  statusWord(o, i),
+		Context: i.Context(),
+	}
+	if o.State != nil && o.Live {
+		row.Host, row.Version = o.State.Instance.Host, o.State.Engine.Version
+	}
+	if docker, err := supervisor.DockerConfig(i); err == nil {
+		current, err := docker.Current()
+		row.Current = err == nil && current == i.Context()
+	}
+	return row
+}
+
+// statusWord sums up an instance for a list. `status` tells the facts apart.
+func statusWord(o supervisor.Observation, i *engine.Instance) string {
+	switch c := o.Condition(state.EngineReady); {
+	case o.Condition(state.Ready).Status == state.True:
+		return "ready"
+	case o.Live && c.Status == state.True:
+		return "running" // the mirror is not synced yet, or not any more
+	case o.Live && c.Reason == state.ReasonStarting:
+		return "starting"
+	case o.Live && c.Reason == state.ReasonStopped:
+		return "stopping"
+	case o.Live:
+		return c.Reason
+	case o.Supervised:
+		return "starting"
+	}
+	if !supervisor.Stopped(i) {
+		return "unsupervised"
+	}
+	return "stopped"
+}

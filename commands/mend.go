@@ -1,0 +1,25 @@
+package commands
+
+import (
+	"context"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+// mend puts right what a crash left of a promotion in a Docker configuration: the
+// current context must not be one of ours whose engine is gone for good. It says what
+// it did; what it could not do is for `context doctor` to tell.
+func (a *app) mend(ctx context.Context, dir string) {
+	roots, err := engine.DefaultRoots()
+	if err != nil {
+		return
+	}
+	out := dockercontext.Open(supervisor.ConfigOptions(roots, dir)).Mend(ctx,
+		func(o dockercontext.Owner) bool { return supervisor.Gone(roots, o) },
+		supervisor.Running(roots, dir, ""))
+	if out.Changed {
+		a.note("%s", out.Message)
+	}
+}

@@ -1,0 +1,129 @@
+package commands
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// A pathRow is one place of an instance.
+type pathRow struct {
+	Key  string
+	Path string
+}
+
+// FullHeader implements docker's formatter.SubContext.
+func (pathRow) FullHeader() any { return map[string]string{"Key": "KEY", "Path": "PATH"} }
+
+// instancePaths returns all places of an instance, in the order of pathKeys. What
+// somebody else's engine keeps elsewhere has no path.
+func instancePaths(i *engine.Instance) []pathRow {
+	p := i.Paths
+	socket, log, data := p.Socket(), p.EngineLog(), p.Data
+	if i.Settings.Driver == engine.DriverExisting {
+		socket, log, data = "", "", ""
+		if env, err := engineEnv(i); err == nil {
+			if path, ok := strings.CutPrefix(env["DOCKER_HOST"], "unix://"); ok {
+				socket = path
+			}
+		}
+	}
+	return []pathRow{
+		{"socket", socket},
+		{"state", p.StateFile()},
+		{"instance", p.InstanceFile()},
+		{"log", log},
+		{"supervisor-log", p.SupervisorLog()},
+		{"requests", p.RequestsDir()},
+		{"data", data},
+		{"state-dir", p.State},
+		{"runtime-dir", p.Runtime},
+		{"docker-config", i.DockerConfig},
+	}
+}
+
+func (a *app) newPaths() *cobra.Command {
+	var format flagChoice
+	cmd := &cobra.Command{
+		Use:   "paths [OPTIONS] [INSTANCE] [KEY]",
+		Short: "Show where everything of an instance is",
+		Long: `Show where everything of an instance is.
+
+With a KEY, only that path is printed. One argument is the KEY if there is one of
+that name, otherwise the INSTANCE.`,
+		Args: cobra.MaximumNArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error { return a.runPaths(format.value, args) },
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 1 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var words []string
+			if len(args) == 0 {
+				words, _ = a.completeInstances(cmd, args, word)
+			}
+			return append(words, pathKeys()...), cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	addChoice(cmd, &format, "format", "table", "Format of the output", "table", "json", "shell")
+	return cmd
+}
+
+func pathKeys() []string {
+	var keys []string
+	for _, r := range instancePaths(&engine.Instance{}) {
+		keys = append(keys, r.Key)
+	}
+	return keys
+}
+
+func (a *app) runPaths(format string, args []string) error {
+	key := ""
+	if n := len(args); n > 0 && (n == 2 || isPathKey(args[0])) {
+		key, args = args[n-1], args[:n-1]
+	}
+	i, err := a.load(args)
+	if err != nil {
+		return err
+	}
+	rows := slices.DeleteFunc(instancePaths(i), func(r pathRow) bool { return r.Path == "" })
+	if key != "" {
+		for _, r := range rows {
+			if r.Key == key {
+				_, err := fmt.Fprintln(a.out(), r.Path)
+				return err
+			}
+		}
+		if isPathKey(key) {
+			return failure.Refuse("instance %q has no %s of its own: its engine is somebody else's", i.Name, key)
+		}
+		return failure.WithHint(failure.Refuse("unknown path %q", key), "paths are %s", strings.Join(pathKeys(), ", "))
+	}
+	switch format {
+	case "json":
+		object := make(map[string]string, len(rows))
+		for _, r := range rows {
+			object[r.Key] = r.Path
+		}
+		enc := json.NewEncoder(a.out())
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		return enc.Encode(object)
+	case "shell":
+		for _, r := range rows {
+			name := "DOCKER_RD_PATH_" + strings.ToUpper(strings.ReplaceAll(r.Key, "-", "_"))
+			if _, err := fmt.Fprintf(a.out(), "%s=%s\n", name, shellQuote(r.Path)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return writeRows(a.out(), listOptions{format: "table"}, "{{.Key}}\t{{.Path}}", "{{.Path}}", rows)
+}
+
+func isPathKey(word string) bool { return slices.Contains(pathKeys(), word) }

@@ -1,0 +1,49 @@
+package commands
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+func (a *app) newRestart() *cobra.Command {
+	var timeout flagDuration
+	var progress flagChoice
+	cmd := &cobra.Command{
+		Use:   "restart [OPTIONS] [INSTANCE]",
+		Short: "Stop an engine and start it again",
+		Long: `Stop an engine and start it again with the remembered settings.
+
+Its context, and whether that is the current one, stay as they are.`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeInstance,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := withTimeout(cmd.Context(), timeout)
+			defer cancel()
+			i, err := a.load(args)
+			if err != nil {
+				return err
+			}
+			a.mend(ctx, i.DockerConfig)
+			return a.restart(ctx, i, a.newProgress(progress.value))
+		},
+	}
+	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
+	addProgress(cmd, &progress)
+	return cmd
+}
+
+func (a *app) restart(ctx context.Context, i *engine.Instance, p *progress) error {
+	// Before anything is stopped that could not be started again.
+	if err := check(ctx, i); err != nil {
+		return err
+	}
+	if _, err := supervisor.Stop(ctx, i, supervisor.StopOptions{Keep: true}); err != nil {
+		return err
+	}
+	return a.start(ctx, i, false, p)
+}

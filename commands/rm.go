@@ -1,0 +1,77 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+type rmOptions struct {
+	force   bool
+	timeout flagDuration
+}
+
+func (a *app) newRm() *cobra.Command {
+	var o rmOptions
+	cmd := &cobra.Command{
+		Use:     "rm [OPTIONS] INSTANCE [INSTANCE...]",
+		Aliases: []string{"remove"},
+		Short:   "Remove stopped instances with all their data",
+		Long: `Remove stopped instances with their context, images, volumes, logs and state.
+
+An engine that was there already (driver existing) keeps its data.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case a.instance == "":
+				return cobra.MinimumNArgs(1)(cmd, args)
+			case len(args) > 0:
+				return failure.Usage("instances are named twice: %q and --instance %q", strings.Join(args, " "), a.instance)
+			}
+			return nil
+		},
+		ValidArgsFunction: a.completeInstances,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := withTimeout(cmd.Context(), o.timeout)
+			defer cancel()
+			if a.instance != "" { // but not $DOCKER_RD_INSTANCE: whoever removes something names it
+				args = []string{a.instance}
+			}
+			var errs []error
+			for _, name := range args {
+				errs = append(errs, a.remove(ctx, name, o.force))
+			}
+			return errors.Join(errs...)
+		},
+	}
+	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Stop instances that run, without waiting for their containers")
+	addTimeout(cmd.Flags(), &o.timeout, time.Minute)
+	return cmd
+}
+
+func (a *app) remove(ctx context.Context, name string, force bool) error {
+	roots, err := engine.DefaultRoots()
+	if err != nil {
+		return err
+	}
+	i, err := engine.Load(roots, name)
+	if err != nil {
+		return err
+	}
+	if !force && !supervisor.Stopped(i) {
+		return failure.WithHint(failure.Refuse("instance %q is running", name), "docker-rd rm --force %s", name)
+	}
+	if err := supervisor.Remove(ctx, i); err != nil {
+		return err
+	}
+	a.mend(ctx, i.DockerConfig)
+	_, err = fmt.Fprintln(a.out(), name)
+	return err
+}

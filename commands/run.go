@@ -1,0 +1,154 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+func (a *app) newRun() *cobra.Command {
+	var noStart bool
+	var timeout flagDuration
+	var progress flagChoice
+	cmd := &cobra.Command{
+		Use:   "run [OPTIONS] -- COMMAND [ARG...]",
+		Short: "Run a command that sees only an instance's engine",
+		Long: `Run a command that sees only an instance's engine.
+
+The instance is started if need be. The exit status is the command's, 128+n if a
+signal n ended it; 125 if docker-rd failed, 126 if the command can't be executed, 127
+if there is none.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			i, err := a.forRun(cmd.Context(), noStart, timeout, progress.value)
+			if err != nil {
+				if code := failure.Code(err); code != failure.CodeInterrupted {
+					err = failure.WithCode(err, failure.CodeUsage)
+				}
+				return err
+			}
+			return run(cmd.Context(), i, args)
+		},
+	}
+	// What follows the command is the command's.
+	cmd.Flags().SetInterspersed(false)
+	cmd.Flags().BoolVar(&noStart, "no-start", false, "Fail if the instance is not running")
+	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
+	addProgress(cmd, &progress)
+	progress.value = "quiet" // the command's output is what counts
+	return cmd
+}
+
+// forRun returns the instance, running.
+func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, progress string) (*engine.Instance, error) {
+	ctx, cancel := withTimeout(ctx, timeout)
+	defer cancel()
+	name, err := a.name(nil)
+	if err != nil {
+		return nil, err
+	}
+	if noStart {
+		i, err := a.load(nil)
+		if err != nil {
+			return nil, err
+		}
+		if supervisor.Observe(i).Condition(state.EngineReady).Status != state.True {
+			return nil, failure.WithHint(failure.Refuse("instance %q is not running", name), "docker-rd start %s", name)
+		}
+		return i, nil
+	}
+	i, err := a.prepare(ctx, name, func(*engine.Settings) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	if supervisor.Observe(i).Condition(state.Ready).Status == state.True {
+		return i, nil
+	}
+	a.mend(ctx, i.DockerConfig)
+	return i, a.start(ctx, i, false, a.newProgressAside(progress))
+}
+
+// run runs the command and returns its exit status as an error.
+func run(ctx context.Context, i *engine.Instance, args []string) error {
+	env, err := commandEnv(i, os.Environ())
+	if err != nil {
+		return failure.WithCode(err, failure.CodeUsage)
+	}
+	// Not exec.CommandContext: what ends us is passed on, and the command decides.
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = env
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, forwarded...)
+	defer signal.Stop(signals)
+	if err := cmd.Start(); err != nil {
+		code := failure.CodeNotRunnable
+		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+			code = failure.CodeNotFound
+		}
+		return failure.WithCode(err, code)
+	}
+	done := make(chan struct{})
+	go passOn(ctx, cmd.Process, signals, done)
+	err = cmd.Wait()
+	close(done)
+	if code := exitStatus(cmd.ProcessState); code != 0 {
+		return ExitStatus(code)
+	}
+	return err
+}
+
+// passOn sends the command the signals that come to us alone. On a terminal, Ctrl-C
+// goes to both by itself; docker tells us to end by ending ctx.
+func passOn(ctx context.Context, p *os.Process, signals <-chan os.Signal, done <-chan struct{}) {
+	told := ctx.Done()
+	for {
+		select {
+		case s := <-signals:
+			if !fromTerminal(s) {
+				_ = p.Signal(s)
+			}
+		case <-told:
+			told = nil
+			if !fromTerminal(os.Interrupt) {
+				_ = p.Signal(os.Interrupt)
+			}
+		case <-done:
+			return
+		}
+	}
+}
+
+// commandEnv returns the environment in which a command sees only the instance's
+// engine: through its context, or through its host where it has none.
+func commandEnv(i *engine.Instance, env []string) ([]string, error) {
+	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return slices.Contains(engineVariables, name) || name == "DOCKER_CONFIG"
+	})
+	env = append(env, "DOCKER_CONFIG="+i.DockerConfig, instanceEnv+"="+i.Name)
+	if supervisor.Observe(i).Condition(state.ContextReady).Status == state.True {
+		return append(env, "DOCKER_CONTEXT="+i.Context()), nil
+	}
+	set, err := engineEnv(i)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range set {
+		env = append(env, name+"="+value)
+	}
+	return env, nil
+}

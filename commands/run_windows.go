@@ -1,0 +1,11 @@
+package commands
+
+import "os"
+
+// forwarded are the signals that `run` takes note of. The console sends them to the
+// command by itself.
+var forwarded = []os.Signal{os.Interrupt}
+
+func exitStatus(s *os.ProcessState) int { return s.ExitCode() }
+
+func fromTerminal(os.Signal) bool { return true }

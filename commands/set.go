@@ -1,0 +1,114 @@
+package commands
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+type setOptions struct {
+	dryRun   bool
+	restart  bool
+	timeout  flagDuration
+	progress flagChoice
+}
+
+func (a *app) newSet() *cobra.Command {
+	var o setOptions
+	cmd := &cobra.Command{
+		Use:   "set [OPTIONS] [INSTANCE] KEY=VALUE [KEY=VALUE...]",
+		Short: "Change what an instance remembers of how it is run",
+		Long: `Change what an instance remembers of how it is run.
+
+The settings are ` + strings.Join(engine.Keys(), ", ") + `.
+An empty value brings the default back. A running instance takes them up when it is
+started the next time, or at once with --restart.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runSet(cmd, o, args) },
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			key, _, ok := strings.Cut(word, "=")
+			var words []string
+			if ok {
+				for _, v := range engine.KeyValues(key) {
+					words = append(words, key+"="+v)
+				}
+				return words, cobra.ShellCompDirectiveNoFileComp
+			}
+			for _, k := range engine.Keys() {
+				words = append(words, k+"=")
+			}
+			if len(args) == 0 {
+				names, _ := a.completeInstances(cmd, args, word)
+				words = append(words, names...)
+			}
+			return words, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.dryRun, "dry-run", false, "Only tell what would change")
+	flags.BoolVar(&o.restart, "restart", false, "Restart the instance if it runs and something changed")
+	addTimeout(flags, &o.timeout, 2*time.Minute)
+	addProgress(cmd, &o.progress)
+	return cmd
+}
+
+func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
+	ctx, cancel := withTimeout(cmd.Context(), o.timeout)
+	defer cancel()
+	var instance []string
+	if !strings.Contains(args[0], "=") {
+		instance, args = args[:1], args[1:]
+	}
+	if len(args) == 0 {
+		return failure.Usage("no KEY=VALUE is given")
+	}
+	i, err := a.load(instance)
+	if err != nil {
+		return err
+	}
+	next, err := assign(i.Settings, args)
+	if err != nil {
+		return err
+	}
+	changes := i.Settings.Diff(next)
+	for _, c := range changes {
+		if _, err := fmt.Fprintln(a.out(), c); err != nil {
+			return err
+		}
+	}
+	if o.dryRun || len(changes) == 0 {
+		return nil
+	}
+	err = i.Update(ctx, func(s *engine.Settings) error {
+		*s, err = assign(*s, args)
+		return err
+	})
+	if err != nil || !supervisor.Observe(i).Supervised {
+		return err
+	}
+	if !o.restart {
+		a.note("instance %q runs with its old settings until docker-rd restart %s", i.Name, i.Name)
+		return nil
+	}
+	return a.restart(ctx, i, a.newProgress(o.progress.value))
+}
+
+// assign returns the settings with each KEY=VALUE set, if they are good together.
+func assign(s engine.Settings, pairs []string) (engine.Settings, error) {
+	for _, pair := range pairs {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return s, failure.Usage("%q is not KEY=VALUE", pair)
+		}
+		if err := s.Set(key, value); err != nil {
+			return s, err
+		}
+	}
+	return s.Resolved()
+}

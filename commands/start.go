@@ -1,0 +1,279 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+// settingFlags are the flags of start that are settings: the flag's name is the
+// setting's, and its value is remembered.
+var settingFlags = []struct{ name, usage string }{
+	{"driver", "How the engine is run: " + strings.Join(engine.DriverNames(), ", ")},
+	{"engine", "Kind of engine: " + strings.Join(engine.KindNames(), ", ")},
+	{"host", "URL of an engine that is there already (driver existing)"},
+	{"from-context", "Docker context of an engine that is there already (driver existing)"},
+	{"tlscacert", "CA certificate for --host"},
+	{"tlscert", "Client certificate for --host"},
+	{"tlskey", "Client key for --host"},
+	{"tlsverify", "Use TLS for --host and verify it (true), or only use it (false)"},
+	{"promote", "When to make the instance's context current: " + strings.Join(engine.PolicyNames(), ", ")},
+	{"daemon-config", "Configuration file for dockerd (driver dockerd)"},
+}
+
+type startOptions struct {
+	timeout  flagDuration
+	detach   bool
+	progress flagChoice
+}
+
+func (a *app) newStart() *cobra.Command {
+	var o startOptions
+	cmd := &cobra.Command{
+		Use:   "start [OPTIONS] [INSTANCE] [-- ENGINE-ARGS...]",
+		Short: "Start an engine and wait until it can be used",
+		Long: `Start an engine and wait until it can be used.
+
+An instance that does not exist yet is created. Its settings are remembered; "set"
+changes them. Arguments after "--" are passed to the engine.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			return cobra.MaximumNArgs(1)(cmd, instanceArgs(cmd, args))
+		},
+		ValidArgsFunction: a.completeInstance,
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.runStart(cmd, o, args) },
+	}
+	flags := cmd.Flags()
+	for _, s := range settingFlags {
+		flags.String(s.name, "", s.usage)
+		if values := engine.KeyValues(s.name); values != nil {
+			_ = cmd.RegisterFlagCompletionFunc(s.name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+		}
+	}
+	flags.Lookup("tlsverify").NoOptDefVal = "true"
+	addTimeout(flags, &o.timeout, 2*time.Minute)
+	flags.BoolVarP(&o.detach, "detach", "d", false, "Only wait until the supervisor runs")
+	addProgress(cmd, &o.progress)
+	return cmd
+}
+
+// instanceArgs returns the arguments before "--".
+func instanceArgs(cmd *cobra.Command, args []string) []string {
+	if n := cmd.ArgsLenAtDash(); n >= 0 {
+		return args[:n]
+	}
+	return args
+}
+
+func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error {
+	name, err := a.name(instanceArgs(cmd, args))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := withTimeout(cmd.Context(), o.timeout)
+	defer cancel()
+	change := changesOf(cmd, args)
+	i, err := a.prepare(ctx, name, change)
+	if err != nil {
+		return err
+	}
+	a.mend(ctx, i.DockerConfig)
+	return a.start(ctx, i, o.detach, a.newProgress(o.progress.value))
+}
+
+// changesOf returns what the flags that were given, and the engine's arguments, make
+// of settings.
+func changesOf(cmd *cobra.Command, args []string) func(*engine.Settings) error {
+	return func(s *engine.Settings) error {
+		var errs []error
+		cmd.Flags().Visit(func(f *pflag.Flag) {
+			if slices.Contains(engine.Keys(), f.Name) {
+				errs = append(errs, s.Set(f.Name, f.Value.String()))
+			}
+		})
+		if n := cmd.ArgsLenAtDash(); n >= 0 {
+			s.EngineArgs = slices.Clone(args[n:])
+		}
+		return errors.Join(errs...)
+	}
+}
+
+// prepare returns the instance with the settings changed, creating it if need be. It
+// refuses what cannot work before anything is written.
+func (a *app) prepare(ctx context.Context, name string, change func(*engine.Settings) error) (*engine.Instance, error) {
+	roots, err := engine.DefaultRoots()
+	if err != nil {
+		return nil, err
+	}
+	i, err := engine.Load(roots, name)
+	if errors.Is(err, engine.ErrNotExist) {
+		return a.create(ctx, roots, name, change)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return i, configure(ctx, i, change)
+}
+
+func (a *app) create(ctx context.Context, roots engine.Roots, name string, change func(*engine.Settings) error) (*engine.Instance, error) {
+	s := engine.DefaultSettings()
+	if err := change(&s); err != nil {
+		return nil, err
+	}
+	s, err := s.Resolved()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := dockerConfig()
+	if err != nil {
+		return nil, err
+	}
+	i := engine.New(roots, name, dir, s)
+	if err := check(ctx, i); err != nil {
+		return nil, err
+	}
+	i, created, err := engine.Create(ctx, i)
+	if err != nil || created {
+		return i, err
+	}
+	return i, configure(ctx, i, change) // somebody was faster
+}
+
+// configure changes the settings of an instance that exists, unless it runs.
+func configure(ctx context.Context, i *engine.Instance, change func(*engine.Settings) error) error {
+	running := supervisor.Observe(i).Supervised
+	err := i.Update(ctx, func(s *engine.Settings) error {
+		next := *s
+		if err := change(&next); err != nil {
+			return err
+		}
+		next, err := next.Resolved()
+		if err != nil {
+			return err
+		}
+		if running && !next.Equal(*s) {
+			return failure.WithHint(
+				failure.Refuse("instance %q runs with other settings: not %s", i.Name, strings.Join(s.Diff(next), ", ")),
+				"docker-rd set %s %s --restart", i.Name, shellQuoteAll(s.Diff(next)))
+		}
+		*s = next
+		return nil
+	})
+	if err != nil || running {
+		return err
+	}
+	return check(ctx, i)
+}
+
+func shellQuoteAll(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = shellQuote(w)
+	}
+	return strings.Join(quoted, " ")
+}
+
+// check refuses an instance whose engine cannot be started here.
+func check(ctx context.Context, i *engine.Instance) error {
+	driver, err := engine.DriverFor(i, nil)
+	if err != nil {
+		return err
+	}
+	return driver.Check(ctx)
+}
+
+// start starts the instance and tells how that goes.
+func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *progress) error {
+	if user := os.Getenv("SUDO_USER"); user != "" && os.Geteuid() == 0 {
+		a.note("run through sudo by %s: the Docker configuration is %s", user, i.DockerConfig)
+	}
+	already := supervisor.Observe(i)
+	begin := time.Now()
+	seen := map[string]string{} // told, or no news
+	for _, typ := range conditionTypes {
+		seen[typ] = describe(already.Condition(typ), i)
+	}
+	o, err := supervisor.Start(ctx, i, supervisor.StartOptions{
+		Detach: detach,
+		Progress: func(o supervisor.Observation) {
+			for _, typ := range conditionTypes { // in the order in which they come about
+				if line := describe(o.Condition(typ), i); line != "" && seen[typ] != line {
+					seen[typ] = line
+					p.step(line)
+				}
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range o.State.Conditions {
+		switch {
+		case c.Type == state.ContextReady && c.Status == state.False:
+			_, _ = fmt.Fprintf(a.err(), "warning: no context %q: %s\n", i.Context(), c.Message)
+		case c.Type == state.ContextPromoted && c.Status == state.False && c.Reason == state.ReasonFailed:
+			_, _ = fmt.Fprintf(a.err(), "warning: %s\n", c.Message)
+		}
+	}
+	a.noteOverride(o)
+	switch {
+	case already.Condition(state.Ready).Status == state.True:
+		p.done(fmt.Sprintf("Instance %q is running", i.Name))
+	case detach:
+		p.done(fmt.Sprintf("Instance %q is starting", i.Name))
+	default:
+		p.done(fmt.Sprintf("Instance %q is ready (%s)", i.Name, time.Since(begin).Round(time.Millisecond)))
+	}
+	return nil
+}
+
+// noteOverride says where the user's shell does not follow the current context.
+func (a *app) noteOverride(o supervisor.Observation) {
+	if o.Condition(state.ContextPromoted).Status != state.True {
+		return
+	}
+	for _, name := range []string{"DOCKER_HOST", "DOCKER_CONTEXT"} {
+		if value := os.Getenv(name); value != "" {
+			a.note("in this shell %s=%s overrides the current context", name, value)
+			return
+		}
+	}
+}
+
+// describe returns a line that tells of a condition as it comes about, "" where there
+// is nothing to tell yet.
+func describe(c state.Condition, i *engine.Instance) string {
+	switch c.Type {
+	case state.EngineReady:
+		if c.Status == state.True {
+			return "Engine answers"
+		}
+		if c.Reason == state.ReasonStarting {
+			return "Engine is starting (driver " + i.Settings.Driver + ")"
+		}
+	case state.ContextReady:
+		if c.Reason == state.ReasonCreated {
+			return "Context " + i.Context() + " is there"
+		}
+	case state.ContextPromoted:
+		if c.Status != state.Unknown && c.Reason != state.ReasonNotApplicable {
+			return c.Message
+		}
+	case state.MirrorSynced:
+		if c.Status == state.True {
+			return "Mirror is synced"
+		}
+	}
+	return ""
+}

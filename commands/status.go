@@ -1,0 +1,212 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/go-units"
+	"github.com/moby/moby/client"
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+// askTimeout is how long status waits for the engine's own answer.
+const askTimeout = 3 * time.Second
+
+// instanceStatus is all there is to know of one instance: each fact apart, since
+// every one of them can be wrong alone.
+type instanceStatus struct {
+	Name         string            `json:"name"`
+	UID          string            `json:"uid"`
+	Status       string            `json:"status"`
+	Settings     engine.Settings   `json:"settings"`
+	Supervisor   supervisorFact    `json:"supervisor"`
+	Engine       engineFact        `json:"engine"`
+	API          apiFact           `json:"api"`
+	Context      contextFact       `json:"context"`
+	Mirror       mirrorFact        `json:"mirror"`
+	Conditions   []state.Condition `json:"conditions"`
+	DockerConfig string            `json:"dockerConfig"`
+}
+
+type supervisorFact struct {
+	Running bool      `json:"running"`
+	PID     int       `json:"pid,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+	Version string    `json:"version,omitempty"`
+}
+
+type engineFact struct {
+	Running   bool      `json:"running"` // whether its process lives; false where it is not ours
+	PID       int       `json:"pid,omitempty"`
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	Version   string    `json:"version,omitempty"`
+}
+
+type apiFact struct {
+	Host    string `json:"host"`
+	Answers bool   `json:"answers"`
+	Error   string `json:"error,omitempty"`
+}
+
+type contextFact struct {
+	Name    string `json:"name"`
+	Owned   bool   `json:"owned"`
+	Exists  bool   `json:"exists"`
+	Current bool   `json:"current"`
+}
+
+type mirrorFact struct {
+	Connected bool      `json:"connected"`
+	SyncedAt  time.Time `json:"syncedAt,omitzero"`
+	WrittenAt time.Time `json:"writtenAt,omitzero"`
+	Revision  uint64    `json:"revision"`
+	Error     string    `json:"error,omitempty"`
+}
+
+func (a *app) newStatus() *cobra.Command {
+	var o listOptions
+	cmd := &cobra.Command{
+		Use:               "status [OPTIONS] [INSTANCE]",
+		Short:             "Show how an instance is",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeInstance,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			i, err := a.load(args)
+			if err != nil {
+				return err
+			}
+			a.mend(cmd.Context(), i.DockerConfig)
+			s := statusOf(cmd.Context(), i)
+			return writeObject(a.out(), o.format, s, s.write)
+		},
+	}
+	o.addFormat(cmd)
+	return cmd
+}
+
+func statusOf(ctx context.Context, i *engine.Instance) instanceStatus {
+	o := supervisor.Observe(i)
+	s := instanceStatus{
+		Name: i.Name, UID: i.UID, Status: statusWord(o, i), Settings: i.Settings, DockerConfig: i.DockerConfig,
+		Context:    contextFact{Name: i.Context(), Owned: i.OwnsContext()},
+		Conditions: []state.Condition{},
+	}
+	s.Supervisor.Running = o.Supervised
+	if o.Supervised {
+		s.Supervisor.PID, s.Supervisor.Since = o.Holder.PID, o.Holder.Since
+	}
+	if st := o.State; st != nil {
+		s.Mirror = mirrorFact{SyncedAt: st.Mirror.SyncedAt, WrittenAt: st.WrittenAt, Revision: st.Revision}
+		if o.Live {
+			s.Supervisor.Version = st.Supervisor.Version
+			s.Mirror.Connected = st.Mirror.Connected
+			for _, typ := range conditionTypes {
+				if c, ok := st.Condition(typ); ok {
+					s.Conditions = append(s.Conditions, c)
+				}
+			}
+			s.Engine = engineFact{PID: st.Engine.PID, StartedAt: st.Engine.StartedAt, Version: st.Engine.Version}
+		}
+	} else if o.StateErr != nil {
+		s.Mirror.Error = o.StateErr.Error()
+	}
+	if driver, err := engine.DriverFor(i, nil); err != nil {
+		s.API.Error = err.Error()
+	} else {
+		s.Engine.Running = driver.Alive()
+		s.API = askAPI(ctx, driver)
+	}
+	if docker, err := supervisor.DockerConfig(i); err == nil {
+		_, err := docker.Endpoint(i.Context())
+		s.Context.Exists = !errdefs.IsNotFound(err)
+		current, err := docker.Current()
+		s.Context.Current = err == nil && current == i.Context()
+	}
+	return s
+}
+
+// askAPI asks the engine itself, whatever the supervisor thinks of it.
+func askAPI(ctx context.Context, driver engine.Driver) apiFact {
+	ep, err := driver.Endpoint()
+	if err != nil {
+		return apiFact{Error: err.Error()}
+	}
+	fact := apiFact{Host: ep.Host}
+	api, err := ep.Client()
+	if err == nil {
+		defer api.Close()
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+		_, err = api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
+	}
+	if err != nil {
+		fact.Error = err.Error()
+	}
+	fact.Answers = err == nil
+	return fact
+}
+
+func (s instanceStatus) write(w io.Writer) error {
+	yes := func(b bool, yes, no string) string {
+		if b {
+			return yes
+		}
+		return no
+	}
+	ago := func(t time.Time) string {
+		if t.IsZero() {
+			return "never"
+		}
+		return units.HumanDuration(time.Since(t)) + " ago"
+	}
+	lines := [][2]string{
+		{"Instance", s.Name + " (" + s.Status + ")"},
+		{"Driver", s.Settings.Driver},
+	}
+	add := func(key, format string, args ...any) {
+		lines = append(lines, [2]string{key, fmt.Sprintf(format, args...)})
+	}
+	if s.Supervisor.Running {
+		add("Supervisor", "running, pid %d, since %s", s.Supervisor.PID, s.Supervisor.Since.Local().Format(time.DateTime))
+	} else {
+		add("Supervisor", "not running")
+	}
+	switch {
+	case s.Settings.Driver == engine.DriverExisting:
+		add("Engine", "somebody else's%s", yes(s.Engine.Version != "", ", version "+s.Engine.Version, ""))
+	case s.Engine.Running && s.Engine.PID != 0:
+		add("Engine", "running, pid %d, version %s", s.Engine.PID, s.Engine.Version)
+	default:
+		add("Engine", "%s", yes(s.Engine.Running, "running", "not running"))
+	}
+	add("API", "%s %s", s.API.Host, yes(s.API.Answers, "answers", "does not answer: "+s.API.Error))
+	add("Context", "%s %s%s", s.Context.Name, yes(s.Context.Exists, "exists", "does not exist"), yes(s.Context.Current, ", is the current one", ""))
+	if s.Mirror.Error != "" {
+		add("Mirror", "%s", s.Mirror.Error)
+	} else {
+		add("Mirror", "%s, synced %s", yes(s.Mirror.Connected, "live", "not connected"), ago(s.Mirror.SyncedAt))
+	}
+	for n, c := range s.Conditions {
+		text := fmt.Sprintf("%-16s%-8s%s", c.Type, c.Status, c.Reason)
+		if c.Message != "" {
+			text += ": " + c.Message
+		}
+		add(yes(n == 0, "Conditions", ""), "%s", text)
+	}
+	for _, l := range lines {
+		if l[0] != "" {
+			l[0] += ":"
+		}
+		if _, err := fmt.Fprintf(w, "%-13s%s\n", l[0], l[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+type stopOptions struct {
+	timeout flagDuration
+	force   bool
+	all     bool
+}
+
+func (a *app) newStop() *cobra.Command {
+	var o stopOptions
+	cmd := &cobra.Command{
+		Use:   "stop [OPTIONS] [INSTANCE]",
+		Short: "Stop an engine and wait until it is gone",
+		Long: `Stop an engine and wait until it is gone.
+
+An engine that was there already (driver existing) goes on; it is only let go.`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeInstance,
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.runStop(cmd.Context(), o, args) },
+	}
+	flags := cmd.Flags()
+	addTimeout(flags, &o.timeout, time.Minute)
+	flags.BoolVarP(&o.force, "force", "f", false, "Do not wait for containers to stop")
+	flags.BoolVarP(&o.all, "all", "a", false, "Stop all instances")
+	return cmd
+}
+
+func (a *app) runStop(ctx context.Context, o stopOptions, args []string) error {
+	ctx, cancel := withTimeout(ctx, o.timeout)
+	defer cancel()
+	if !o.all {
+		i, err := a.load(args)
+		if err != nil {
+			return err
+		}
+		return a.stop(ctx, i, o.force)
+	}
+	if len(args) > 0 || a.instance != "" {
+		return failure.Usage("--all and an instance exclude each other")
+	}
+	return a.stopAll(ctx, o.force)
+}
+
+func (a *app) stopAll(ctx context.Context, force bool) error {
+	roots, err := engine.DefaultRoots()
+	if err != nil {
+		return err
+	}
+	names, err := engine.Names(roots)
+	if err != nil {
+		return err
+	}
+	errs := make([]error, len(names))
+	var group errgroup.Group
+	for n, name := range names {
+		group.Go(func() error {
+			i, err := engine.Load(roots, name)
+			if err == nil {
+				err = a.stop(ctx, i, force)
+			}
+			errs[n] = err
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return errors.Join(errs...)
+}
+
+func (a *app) stop(ctx context.Context, i *engine.Instance, force bool) error {
+	stopped, err := supervisor.Stop(ctx, i, supervisor.StopOptions{Force: force})
+	if err != nil {
+		return err
+	}
+	a.mend(ctx, i.DockerConfig)
+	what := "is stopped"
+	if !stopped {
+		what = "is not running"
+	}
+	_, err = fmt.Fprintf(a.out(), "Instance %q %s\n", i.Name, what)
+	return err
+}

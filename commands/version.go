@@ -1,0 +1,35 @@
+package commands
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/internal/version"
+)
+
+func (a *app) newVersion() *cobra.Command {
+	var o listOptions
+	cmd := &cobra.Command{
+		Use:               "version [OPTIONS]",
+		Short:             "Show the version of docker-rd",
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(*cobra.Command, []string) error {
+			v := struct {
+				Version   string `json:"version"`
+				GoVersion string `json:"goVersion"`
+				OS        string `json:"os"`
+				Arch      string `json:"arch"`
+			}{version.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
+			return writeObject(a.out(), o.format, v, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "docker-rd version %s (%s, %s/%s)\n", v.Version, v.GoVersion, v.OS, v.Arch)
+				return err
+			})
+		},
+	}
+	o.addFormat(cmd)
+	return cmd
+}

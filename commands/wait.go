@@ -1,0 +1,173 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+// conditionTypes are the conditions that can be waited for.
+var conditionTypes = []string{state.Ready, state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced}
+
+// waitStopped is what is waited for instead of a condition: no engine, no supervisor.
+const waitStopped = "stopped"
+
+func (a *app) newWait() *cobra.Command {
+	var target string
+	var timeout flagDuration
+	cmd := &cobra.Command{
+		Use:   "wait [OPTIONS] [INSTANCE] --for CONDITION[=STATUS]|stopped|container/NAME=running|healthy|exited|gone",
+		Short: "Wait for a condition of an instance or of a container",
+		Long: `Wait for a condition of an instance: ` + strings.Join(conditionTypes, ", ") + `.
+
+The STATUS is True if none is given, or False or Unknown. A condition counts only
+while a supervisor keeps it. "stopped" waits until engine and supervisor are gone.
+
+"container/NAME=running" and so on wait for a container of that name or id, which need
+not exist yet.`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeInstance,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := withTimeout(cmd.Context(), timeout)
+			defer cancel()
+			return a.runWait(ctx, target, args)
+		},
+	}
+	cmd.Flags().StringVar(&target, "for", state.Ready, "What to wait for")
+	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions(append(slices.Clone(conditionTypes), waitStopped), cobra.ShellCompDirectiveNoFileComp))
+	addTimeout(cmd.Flags(), &timeout, 30*time.Second)
+	return cmd
+}
+
+func (a *app) runWait(ctx context.Context, target string, args []string) error {
+	if strings.HasPrefix(target, containerPrefix) {
+		return a.runWaitContainer(ctx, target, args)
+	}
+	reached, err := parseTarget(target)
+	if err != nil {
+		return err
+	}
+	i, err := a.load(args)
+	if err != nil {
+		return err
+	}
+	var last supervisor.Observation
+	err = supervisor.Follow(ctx, i, func(o supervisor.Observation) (bool, error) {
+		last = o
+		return !reached(i, o), nil
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return failure.WithHint(failure.Timeout("instance %q: not %s in time, but %s", i.Name, target, howItIs(i, last, target)),
+			"docker-rd status %s", i.Name)
+	}
+	return err
+}
+
+// containerPrefix begins a target that is a container's.
+const containerPrefix = "container/"
+
+// Targets of a container.
+const (
+	isRunning = "running"
+	isHealthy = "healthy"
+	isExited  = "exited"
+	isGone    = "gone"
+)
+
+// runWaitContainer waits until a container is as the target says. Only a mirror that
+// is kept up to date counts.
+func (a *app) runWaitContainer(ctx context.Context, target string, args []string) error {
+	word, want, _ := strings.Cut(strings.TrimPrefix(target, containerPrefix), "=")
+	if word == "" || !slices.Contains([]string{isRunning, isHealthy, isExited, isGone}, want) {
+		return failure.Refuse("target %q: it can be %sNAME=running, healthy, exited or gone", target, containerPrefix)
+	}
+	i, err := a.load(args)
+	if err != nil {
+		return err
+	}
+	k := containerKind()
+	found := "no supervisor runs"
+	err = supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
+		if _, newer := errors.AsType[*state.NewerSchemaError](o.StateErr); newer {
+			return false, readError(i, o.StateErr)
+		}
+		if o.State == nil {
+			return true, nil
+		}
+		if found = staleness(o.State, o.Live, time.Now()); found != "" {
+			return true, nil
+		}
+		keys := k.find(o.State, word)
+		if len(keys) == 0 {
+			found = "there is none"
+			return want != isGone, nil
+		}
+		key, err := k.one(o.State, word)
+		if err != nil {
+			return false, err
+		}
+		c := o.State.Containers[key]
+		found = fmt.Sprintf("it is %s", c.State)
+		if c.Health != state.HealthNone && c.Health != "" {
+			found += fmt.Sprintf(" (%s)", c.Health)
+		}
+		switch {
+		case want == isHealthy && c.State == state.StateRunning && c.Health == state.HealthNone:
+			return false, failure.Refuse("container %q has no health check", word)
+		case want == isHealthy:
+			return c.State != state.StateRunning || c.Health != state.HealthHealthy, nil
+		}
+		return c.State != want, nil // the targets are named as the states
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return failure.WithHint(failure.Timeout("instance %q: container %q is not %s in time: %s", i.Name, word, want, found),
+			"docker-rd get -i %s containers %s", i.Name, shellQuote(word))
+	}
+	return err
+}
+
+// parseTarget returns what tells whether the target is reached.
+func parseTarget(target string) (func(*engine.Instance, supervisor.Observation) bool, error) {
+	if target == waitStopped {
+		return func(i *engine.Instance, _ supervisor.Observation) bool { return supervisor.Stopped(i) }, nil
+	}
+	typ, status, ok := strings.Cut(target, "=")
+	if !ok {
+		status = string(state.True)
+	}
+	if !slices.Contains(conditionTypes, typ) {
+		return nil, failure.WithHint(failure.Refuse("unknown condition %q", typ),
+			"conditions are %s, and %s", strings.Join(conditionTypes, ", "), waitStopped)
+	}
+	want := state.Status(status)
+	if want != state.True && want != state.False && want != state.Unknown {
+		return nil, failure.Refuse("status %q of condition %s: it can be True, False or Unknown", status, typ)
+	}
+	return func(_ *engine.Instance, o supervisor.Observation) bool { return o.Condition(typ).Status == want }, nil
+}
+
+// howItIs describes what was found instead of the target.
+func howItIs(i *engine.Instance, o supervisor.Observation, target string) string {
+	if typ, _, _ := strings.Cut(target, "="); target != waitStopped {
+		c := o.Condition(typ)
+		text := string(c.Status)
+		if c.Reason != "" {
+			text += " (" + c.Reason + ")"
+		}
+		if c.Message != "" {
+			text += ": " + c.Message
+		}
+		return text
+	}
+	return statusWord(o, i)
+}

@@ -1,0 +1,191 @@
+package dockercontext
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/docker/cli/cli/context/docker"
+	"github.com/docker/cli/cli/context/store"
+
+	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+)
+
+// DefaultName is the context that docker makes up from the environment.
+const DefaultName = "default"
+
+// Options say which Docker configuration is meant and how it is seen.
+type Options struct {
+	// Dir is the Docker configuration directory. It need not exist.
+	Dir string
+	// LockFile and RecordFile are where docker rd keeps, for this directory, the lock
+	// over the promotion and the record of it. They must outlast a logout.
+	LockFile, RecordFile string
+	// Getenv gives the environment in which docker would run, for what overrides the
+	// stored current context. Nil means an empty one, as a supervisor has it.
+	Getenv func(string) string
+	// Context and Host are docker's flags --context and --host, where given.
+	Context, Host string
+	// Default, if set, replaces what docker resolves the context "default" from,
+	// where there are flags for that.
+	Default *endpoint.Default
+	// Owns tells whether an instance of ours is the owner. Nil trusts the mark.
+	Owns func(Owner) bool
+}
+
+// An Owner is an instance with its context. Instances that use somebody else's context
+// own none: the zero Owner.
+type Owner struct {
+	UID     string `json:"uid"`
+	Context string `json:"context"`
+}
+
+// A Config is one Docker configuration: its contexts and its current one.
+type Config struct {
+	o     Options
+	store *store.ContextStore
+}
+
+// Open returns the configuration that o describes. It reads nothing yet.
+func Open(o Options) *Config {
+	if o.Getenv == nil {
+		o.Getenv = func(string) string { return "" }
+	}
+	return &Config{o: o, store: store.New(filepath.Join(o.Dir, "contexts"), storeConfig())}
+}
+
+// storeConfig leaves a context's metadata untyped: docker's own type panics on a
+// Description that is no string, and our mark is no part of it.
+func storeConfig() store.Config {
+	return store.NewConfig(nil,
+		store.EndpointTypeGetter(docker.DockerEndpoint, func() any { return &docker.EndpointMeta{} }))
+}
+
+// Dir returns the Docker configuration directory.
+func (c *Config) Dir() string { return c.o.Dir }
+
+// file is the path of config.json.
+func (c *Config) file() string { return filepath.Join(c.o.Dir, "config.json") }
+
+// Current returns the stored current context, exactly as config.json has it: "" where
+// none is set. With an error, a *[configfile.RefusedError], it returns what docker
+// goes on with.
+func (c *Config) Current() (string, error) { return configfile.Current(c.file()) }
+
+// named returns the context that a stored value means.
+func named(stored string) string {
+	if stored == "" {
+		return DefaultName
+	}
+	return stored
+}
+
+// Where the effective context comes from.
+const (
+	SourceContextFlag    = "--context"
+	SourceHostFlag       = "--host"
+	SourceHostEnv        = "DOCKER_HOST"
+	SourceContextEnv     = "DOCKER_CONTEXT"
+	SourceCurrentContext = "currentContext"
+	SourceDefault        = "default"
+)
+
+// Effective returns the context that docker would use, and what decided that (one of
+// the Source constants), like resolveContextName of docker/cli/cli/command. A
+// config.json that can't be read is an error beside them: docker goes on with a warning.
+func (c *Config) Effective() (name, source string, err error) {
+	switch {
+	case c.o.Context != "" && c.o.Host != "":
+		return "", "", errors.New("--host and --context exclude each other")
+	case c.o.Context != "":
+		return c.o.Context, SourceContextFlag, nil
+	case c.o.Host != "":
+		return DefaultName, SourceHostFlag, nil
+	}
+	switch source := c.EnvOverride(); source {
+	case SourceHostEnv:
+		return DefaultName, source, nil
+	case SourceContextEnv:
+		return c.o.Getenv(source), source, nil
+	}
+	current, err := c.Current()
+	if current != "" {
+		return current, SourceCurrentContext, err
+	}
+	return DefaultName, SourceDefault, err
+}
+
+// EnvOverride returns the environment variable that overrides the stored current
+// context, or "".
+func (c *Config) EnvOverride() string {
+	for _, name := range []string{SourceHostEnv, SourceContextEnv} {
+		if c.o.Getenv(name) != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// Endpoint returns the endpoint of a context, "default" included, with the headers
+// that config.json adds to each request. A missing context is an error of
+// containerd/errdefs's kind NotFound; the others are listed in internal/endpoint.
+func (c *Config) Endpoint(name string) (endpoint.Endpoint, error) {
+	var e endpoint.Endpoint
+	var err error
+	if name == DefaultName {
+		e, err = endpoint.FromDefault(c.defaults())
+	} else {
+		e, err = endpoint.FromContext(c.store, name)
+	}
+	e.Headers = c.headers()
+	return e, err
+}
+
+func (c *Config) defaults() endpoint.Default {
+	if c.o.Default != nil {
+		return *c.o.Default
+	}
+	d := endpoint.DefaultFromEnv(c.o.Getenv, c.o.Dir)
+	if c.o.Host != "" {
+		d.Host = c.o.Host
+	}
+	return d
+}
+
+// headers returns HttpHeaders of config.json. A file that can't be read has none:
+// that is for others to report.
+func (c *Config) headers() map[string]string {
+	data, err := os.ReadFile(c.file())
+	if err != nil {
+		return nil
+	}
+	var f struct{ HTTPHeaders map[string]string }
+	if json.Unmarshal(data, &f) != nil {
+		return nil
+	}
+	return f.HTTPHeaders
+}
+
+// withoutEnvironment returns c as a shell without Docker's variables sees it: what is
+// stored must not be judged by the shell in which somebody happens to ask.
+func (c *Config) withoutEnvironment() *Config {
+	o := c.o
+	o.Getenv, o.Context, o.Host, o.Default = nil, "", "", nil
+	return Open(o)
+}
+
+// update changes the stored current context from one value to another, and reports
+// whether it did. It leaves any other value alone.
+func (c *Config) update(ctx context.Context, from, to string) (bool, error) {
+	changed, err := configfile.Update(ctx, c.file(), func(current string) (string, bool) {
+		return to, current == from
+	})
+	if err != nil {
+		return changed, fmt.Errorf("set the current context: %w", err)
+	}
+	return changed, nil
+}

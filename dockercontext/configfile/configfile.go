@@ -1,0 +1,214 @@
+package configfile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	dockerconfig "github.com/docker/cli/cli/config"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// Current returns the currentContext stored in the file at path, as docker's own
+// decoder sees it: "" where it is unset or there is no file. With an error, which is a
+// *[RefusedError], it returns what docker goes on with after its warning.
+func Current(path string) (string, error) {
+	target, err := resolve(path)
+	if err != nil {
+		return "", err
+	}
+	v, err := readVersion(target)
+	if err != nil {
+		return "", err
+	}
+	config, err := dockerconfig.LoadFromReader(bytes.NewReader(v.data))
+	if err != nil {
+		_, err = parse(v.data)
+	}
+	return config.CurrentContext, at(target, err)
+}
+
+// Update sets the currentContext stored in the file at path. decide gets the value as
+// it stands and returns the next one, "" to unset it; ok=false leaves it. decide is
+// called again whenever somebody else has changed the file meanwhile, so it must have
+// no effects. changed says that the change is in place.
+//
+// Where nothing is to be changed, the file is opened for reading only. Where the file
+// can't be edited, the error is a *[RefusedError] and nothing is written. A missing
+// file is made (0600), with its directory (0700).
+//
+// The caller holds a lock that keeps its own writers apart; others need none. When ctx
+// ends, Update returns its error before it has begun to change anything; a change
+// that is under way is finished, which takes milliseconds. What an earlier process
+// left that was killed is finished first, as by [Recover].
+func Update(ctx context.Context, path string, decide func(current string) (next string, ok bool)) (changed bool, err error) {
+	return update(ctx, path, true, decide)
+}
+
+// UpdateWithoutLeases is [Update] as it works where the system has no leases. It is
+// there to be measured, by `make stress-config`.
+func UpdateWithoutLeases(ctx context.Context, path string, decide func(current string) (next string, ok bool)) (changed bool, err error) {
+	return update(ctx, path, false, decide)
+}
+
+// insistAt is the attempt that no longer begins anew when the file has changed.
+const insistAt = 3
+
+func update(ctx context.Context, path string, leases bool, decide func(string) (string, bool)) (bool, error) {
+	for attempt := 1; ; attempt++ {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		target, err := resolve(path)
+		if err != nil {
+			return false, err
+		}
+		if err := recoverTarget(ctx, target, leases); err != nil {
+			return false, err
+		}
+		before, err := readVersion(target)
+		if err != nil {
+			return false, err
+		}
+		after, err := apply(before, decide)
+		if err != nil {
+			// It may have been read while somebody was writing it.
+			if before, err = readSettled(target); err == nil {
+				after, err = apply(before, decide)
+			}
+		}
+		if err != nil {
+			return false, at(target, err)
+		}
+		if bytes.Equal(after, before.data) {
+			return false, nil
+		}
+		if err := editable(target, before); err != nil {
+			return false, err
+		}
+		changed, again, err := replace(ctx, target, leases, attempt >= insistAt, before, after, decide)
+		if err != nil || !again {
+			return changed, err
+		}
+	}
+}
+
+// apply returns the content of v with what decide wants.
+func apply(v version, decide func(string) (string, bool)) ([]byte, error) {
+	doc, err := parse(v.data)
+	if err != nil {
+		return nil, err
+	}
+	next, ok := decide(doc.current)
+	if !ok {
+		return v.data, nil
+	}
+	return doc.set(next, v.exists)
+}
+
+// replace makes after the content of target, which was before, or the same change to
+// what others have made of it meanwhile.
+func replace(ctx context.Context, target string, leases, insist bool, before version, after []byte, decide func(string) (string, bool)) (changed, again bool, err error) {
+	const what = "can't be replaced"
+	if !before.exists {
+		if err := makeDir(filepath.Dir(target)); err != nil {
+			return false, false, cannotWrite(target, "its directory can't be made", err)
+		}
+	}
+	j, err := openJournal(ctx, target)
+	if err != nil {
+		return false, false, cannotWrite(target, what, err)
+	}
+	fault("locked")
+	if left, err := tempNames(target); err != nil || len(j.records) > 0 || len(left) > 0 {
+		// Killed, or another writer of ours was, since we looked.
+		return false, true, cannotWrite(target, what, errors.Join(err, j.recover(leases)))
+	}
+
+	var refused error
+	changed = true
+	s := newSwap(target, j, leases)
+	again, err = s.put(before, after, insist, func(theirs version) []byte {
+		// Whatever they wrote must get back in place, even if it can't be edited.
+		data, err := apply(theirs, decide)
+		if err == nil {
+			err = editable(target, theirs)
+		}
+		if refused = err; err != nil {
+			data = theirs.data
+		}
+		changed = !bytes.Equal(data, theirs.data)
+		return data
+	})
+	if again || err != nil {
+		changed = false
+	}
+	err = cannotWrite(target, what, errors.Join(err, s.finish()))
+	return changed, again, at(target, errors.Join(err, refused))
+}
+
+// Check reads and validates the file at path and returns everything that is wrong
+// with it, each finding a *[RefusedError]: what keeps [Update] from working, and
+// then [DuplicateKey], [Interrupted] and [Rescued], which do not. A missing file is
+// fine. Nothing is written.
+func Check(path string) []*RefusedError {
+	target, err := resolve(path)
+	if err != nil {
+		return findings(path, err)
+	}
+	v, err := readVersion(target)
+	if err != nil {
+		return findings(target, err)
+	}
+	_, err = parse(v.data)
+	found := findings(target, err)
+	found = append(found, findings(target, editable(target, v))...)
+	for _, f := range duplicates(v.data) {
+		f.Path = target
+		found = append(found, f)
+	}
+	if _, err := os.Lstat(journalName(target)); err == nil {
+		found = append(found, &RefusedError{Path: target, Reason: Interrupted, Detail: "a process was killed while it changed the file"})
+	}
+	entries, err := os.ReadDir(filepath.Dir(target))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		found = append(found, findings(target, unreadable(filepath.Dir(target), err))...)
+	}
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), filepath.Base(target)+rescuedSuffix) {
+			found = append(found, &RefusedError{
+				Path:   filepath.Join(filepath.Dir(target), entry.Name()),
+				Reason: Rescued, Detail: "holds a version of the file with settings that may be missing from it",
+			})
+		}
+	}
+	return found
+}
+
+// findings returns err, met at path, as what Check reports.
+func findings(path string, err error) []*RefusedError {
+	if err == nil {
+		return nil
+	}
+	if refused, ok := errors.AsType[*RefusedError](err); ok {
+		if refused.Path == "" {
+			refused.Path = path
+		}
+		return []*RefusedError{refused}
+	}
+	return []*RefusedError{{Path: path, Reason: Unreadable, Detail: "can't be examined", Err: err}}
+}
+
+// at fills in the path of a refusal that was found in the bytes alone.
+func at(path string, err error) error {
+	if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Path == "" {
+		refused.Path = path
+		return failure.WithHint(failure.WithCode(err, failure.CodeRefused), "%s", hints[refused.Reason])
+	}
+	return err
+}

@@ -1,0 +1,358 @@
+package configfile
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	dockerconfig "github.com/docker/cli/cli/config"
+)
+
+// key is the one key that is ever changed.
+const key = "currentContext"
+
+// What is written where there is no object yet. Every empty form has its own, so
+// that unset finds the way back to the very same bytes.
+const (
+	newFileOpen, newFileClose     = "{\n\t", "\n}\n" // no file; docker indents by a tab
+	emptyFileOpen, emptyFileClose = "{ ", " }"       // a file without any value
+)
+
+// A member is one member of the top-level object, as offsets into the file.
+type member struct {
+	keyStart, keyEnd     int
+	valueStart, valueEnd int
+}
+
+// A document is a configuration file that docker can decode and that can be edited.
+type document struct {
+	data    []byte
+	blank   bool // no value at all, which docker reads as {}
+	open    int  // offset behind the opening brace
+	members []member
+	ours    []int  // members that docker decodes as currentContext
+	winner  int    // the member that counts, -1 for none
+	current string // its value, as docker sees it
+}
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// parse finds the members of a configuration file. A file that docker can't decode,
+// or that has more than one value, is a *[RefusedError] without a path.
+func parse(data []byte) (*document, error) {
+	d := &document{data: data, winner: -1}
+	if bytes.HasPrefix(data, byteOrderMark) {
+		return nil, refusedAt(data, 0, BOM, "begins with a byte-order mark")
+	}
+	if skipSpace(data, 0) == len(data) {
+		d.blank = true
+		return d, nil
+	}
+
+	// Docker's own decoder has the last word on what it can load and what it sees.
+	config, err := dockerconfig.LoadFromReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, refusedDecoding(data, err)
+	}
+	d.current = config.CurrentContext
+	if start := skipSpace(data, 0); data[start] != '{' {
+		return nil, refusedAt(data, start, WrongType, "is not a JSON object") // null
+	}
+	if err := d.scan(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// scan fills in the members of data, which is known to begin with a valid object.
+func (d *document) scan() error {
+	dec := json.NewDecoder(bytes.NewReader(d.data))
+	if _, err := dec.Token(); err != nil {
+		return refusedSyntax(d.data, err)
+	}
+	d.open = int(dec.InputOffset())
+	for dec.More() {
+		var m member
+		m.keyStart = skipSpace(d.data, int(dec.InputOffset()))
+		if d.data[m.keyStart] == ',' {
+			m.keyStart = skipSpace(d.data, m.keyStart+1)
+		}
+		name, err := dec.Token()
+		if err != nil {
+			return refusedSyntax(d.data, err)
+		}
+		m.keyEnd = int(dec.InputOffset())
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return refusedSyntax(d.data, err)
+		}
+		m.valueEnd = int(dec.InputOffset())
+		m.valueStart = skipSpace(d.data, skipSpace(d.data, m.keyEnd)+1) // past the colon
+
+		// encoding/json prefers no spelling: it folds case, the last one wins, and
+		// null leaves what an earlier one has set.
+		if strings.EqualFold(name.(string), key) {
+			if d.winner < 0 || d.data[m.valueStart] != 'n' || d.data[d.members[d.winner].valueStart] == 'n' {
+				d.winner = len(d.members)
+			}
+			d.ours = append(d.ours, len(d.members))
+		}
+		d.members = append(d.members, m)
+	}
+	if _, err := dec.Token(); err != nil {
+		return refusedSyntax(d.data, err)
+	}
+	if end := skipSpace(d.data, int(dec.InputOffset())); end < len(d.data) {
+		return refusedAt(d.data, end, TrailingData, "there is more data behind the JSON object")
+	}
+	return nil
+}
+
+// set returns the file with currentContext set to next, or without it for "".
+// All other bytes stay. exists tells an empty file from none.
+func (d *document) set(next string, exists bool) ([]byte, error) {
+	if !utf8.ValidString(next) {
+		return nil, fmt.Errorf("context name %q is not valid UTF-8", next)
+	}
+	var after []byte
+	switch {
+	case next == d.current:
+		return d.data, nil
+	case next == "":
+		after = d.unset()
+	case d.winner >= 0:
+		m := d.members[d.winner]
+		after = splice(d.data, m.valueStart, m.valueEnd, quote(next))
+	default:
+		after = d.insert(next, exists)
+	}
+	// A mistake of ours must not reach the file.
+	check, err := dockerconfig.LoadFromReader(bytes.NewReader(after))
+	if err != nil {
+		return nil, fmt.Errorf("currentContext can't be set to %q: %w", next, err)
+	}
+	if check.CurrentContext != next {
+		return nil, fmt.Errorf("currentContext can't be set to %q: docker would see %q", next, check.CurrentContext)
+	}
+	return after, nil
+}
+
+// insert adds the key as the last member, laid out as the one before it.
+func (d *document) insert(next string, exists bool) []byte {
+	value := quote(next)
+	switch {
+	case d.blank && !exists:
+		return []byte(newFileOpen + quote(key) + ": " + value + newFileClose)
+	case d.blank:
+		return splice(d.data, 0, 0, emptyFileOpen+quote(key)+": "+value+emptyFileClose)
+	case len(d.members) == 0:
+		return splice(d.data, d.open, d.open, quote(key)+": "+value)
+	}
+	last := d.members[len(d.members)-1]
+	before := spaceBefore(d.data, last.keyStart)
+	colon := string(d.data[last.keyEnd:last.valueStart])
+	return splice(d.data, last.valueEnd, last.valueEnd, ","+before+quote(key)+colon+value)
+}
+
+// unset is the inverse of insert.
+func (d *document) unset() []byte {
+	i := d.winner
+	m := d.members[i]
+	switch {
+	case len(d.ours) > 1:
+		// Without the last one docker would see an earlier one.
+		return splice(d.data, m.valueStart, m.valueEnd, `""`)
+	case i > 0:
+		return splice(d.data, d.members[i-1].valueEnd, m.valueEnd, "")
+	case len(d.members) > 1:
+		return splice(d.data, m.keyStart, d.members[1].keyStart, "")
+	}
+	value := string(d.data[m.valueStart:m.valueEnd])
+	made := emptyFileOpen + quote(key) + ": " + value + emptyFileClose
+	if rest, ok := bytes.CutPrefix(d.data, []byte(made)); ok {
+		return bytes.Clone(rest)
+	}
+	return splice(d.data, m.keyStart, m.valueEnd, "")
+}
+
+// duplicates returns a finding for every key that is in one object twice. At the top
+// docker folds case, below it that depends on the type, so only equal names count.
+func duplicates(data []byte) []*RefusedError {
+	type object struct {
+		seen  map[string]bool
+		isKey bool
+	}
+	var found []*RefusedError
+	var stack []*object // nil for an array
+	dec := json.NewDecoder(bytes.NewReader(data))
+	for {
+		token, err := dec.Token()
+		if err != nil {
+			return found
+		}
+		var top *object
+		if len(stack) > 0 {
+			top = stack[len(stack)-1]
+		}
+		if name, ok := token.(string); ok && top != nil && top.isKey {
+			folded := name
+			if len(stack) == 1 {
+				folded = strings.ToLower(name)
+			}
+			if top.seen[folded] {
+				start, _ := tokenAt(data, int(dec.InputOffset())-1)
+				found = append(found, finding(data, start, DuplicateKey, fmt.Sprintf("key %q is there more than once", name)))
+			}
+			top.seen[folded] = true
+			top.isKey = false
+			continue
+		}
+		switch token {
+		case json.Delim('{'):
+			stack = append(stack, &object{seen: map[string]bool{}, isKey: true})
+			continue
+		case json.Delim('['):
+			stack = append(stack, nil)
+			continue
+		case json.Delim('}'), json.Delim(']'):
+			stack = stack[:len(stack)-1]
+		}
+		if len(stack) > 0 && stack[len(stack)-1] != nil {
+			stack[len(stack)-1].isKey = true
+		}
+	}
+}
+
+// covers says that newer has every value that older has, but for currentContext.
+func covers(newer, older []byte) bool {
+	var n, o map[string]any
+	if json.Unmarshal(newer, &n) != nil || json.Unmarshal(older, &o) != nil {
+		return bytes.Equal(newer, older)
+	}
+	for name := range o {
+		if strings.EqualFold(name, key) {
+			delete(o, name)
+		}
+	}
+	return includes(n, o)
+}
+
+func includes(newer, older any) bool {
+	o, ok := older.(map[string]any)
+	if !ok {
+		a, errA := json.Marshal(newer)
+		b, errB := json.Marshal(older)
+		return errA == nil && errB == nil && bytes.Equal(a, b)
+	}
+	n, ok := newer.(map[string]any)
+	if !ok {
+		return false
+	}
+	for name, value := range o {
+		if have, ok := n[name]; !ok || !includes(have, value) {
+			return false
+		}
+	}
+	return true
+}
+
+// refusedDecoding tells what docker's decoder could not do with data, and where.
+func refusedDecoding(data []byte, err error) error {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		start, _ := tokenAt(data, max(int(wrong.Offset)-1, 0))
+		return refusedAt(data, start, WrongType, "docker can't load it: "+strings.TrimPrefix(err.Error(), "json: "))
+	}
+	_, syntax := errors.AsType[*json.SyntaxError](err)
+	if syntax || errors.Is(err, io.ErrUnexpectedEOF) {
+		return refusedSyntax(data, err)
+	}
+	return refuse(&RefusedError{Reason: WrongType, Detail: "docker can't load it: " + err.Error()})
+}
+
+// refusedSyntax finds the place of an error that a [json.Decoder] had with data.
+func refusedSyntax(data []byte, err error) error {
+	offset := len(data)
+	// An end that comes too early is not at the last byte, but behind it.
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		// A Decoder counts from where it last filled its buffer.
+		syntax, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(data, new(json.RawMessage)))
+		if ok {
+			err = syntax
+			offset = int(syntax.Offset) - 1
+		}
+	}
+	return refusedAt(data, offset, InvalidJSON, "is not valid JSON: "+err.Error())
+}
+
+// tokenAt returns where the JSON token that covers offset begins and ends.
+func tokenAt(data []byte, offset int) (start, end int) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	for {
+		start = int(dec.InputOffset())
+		if _, err := dec.Token(); err != nil {
+			return offset, offset
+		}
+		end = int(dec.InputOffset())
+		for start < end && (isSpace(data[start]) || data[start] == ',' || data[start] == ':') {
+			start++
+		}
+		if end > offset {
+			return start, end
+		}
+	}
+}
+
+func refusedAt(data []byte, offset int, reason Reason, detail string) error {
+	return refuse(finding(data, offset, reason, detail))
+}
+
+func finding(data []byte, offset int, reason Reason, detail string) *RefusedError {
+	line, column := position(data, offset)
+	return &RefusedError{Reason: reason, Line: line, Column: column, Detail: detail}
+}
+
+// position turns an offset into a line and a column in characters, both from 1.
+func position(data []byte, offset int) (line, column int) {
+	before := data[:min(offset, len(data))]
+	start := bytes.LastIndexByte(before, '\n') + 1
+	return bytes.Count(before, []byte("\n")) + 1, utf8.RuneCount(before[start:]) + 1
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+func skipSpace(data []byte, i int) int {
+	for i < len(data) && isSpace(data[i]) {
+		i++
+	}
+	return i
+}
+
+func spaceBefore(data []byte, i int) string {
+	start := i
+	for start > 0 && isSpace(data[start-1]) {
+		start--
+	}
+	return string(data[start:i])
+}
+
+func splice(data []byte, from, to int, with string) []byte {
+	out := make([]byte, 0, len(data)-(to-from)+len(with))
+	out = append(out, data[:from]...)
+	out = append(out, with...)
+	return append(out, data[to:]...)
+}
+
+// quote encodes s as JSON without the escapes of &, < and > that are for HTML.
+func quote(s string) string {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		panic(err) // a string can always be encoded
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}

@@ -1,0 +1,182 @@
+package configfile
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/docker-rd/docker-rd/lock"
+)
+
+// suffix ends the name of the journal, and is followed by a number in those of the
+// new files. They are hidden and beside the file: only there can they be exchanged.
+const suffix = ".docker-rd"
+
+// backupSuffix is where an exchange of two steps keeps the old file between them.
+const backupSuffix = ".old"
+
+// journalRetry is how often one who waits for another writer of ours looks again.
+const journalRetry = 5 * time.Millisecond
+
+var (
+	// errHeld says that the journal belongs to a process that lives.
+	errHeld = errors.New("journal is held")
+	// errNoExchange says that the file system can't exchange two files.
+	errNoExchange = fmt.Errorf("exchange two files: %w", errors.ErrUnsupported)
+)
+
+// A record is made before an exchange, so that the next process knows what it finds
+// if this one is killed. Contents are known by their SHA-256: they hold secrets.
+type record struct {
+	Ours     string `json:"ours,omitempty"`     // what the new file holds
+	Expected string `json:"expected,omitempty"` // what it should displace
+	Done     bool   `json:"done,omitempty"`     // all is in its place, the rest is litter
+}
+
+// A journal exists while the file is being written, and after a kill until somebody
+// has tidied up. Its lock tells the two apart, and keeps writers of ours apart whose
+// callers have different locks because they come through different links.
+type journal struct {
+	f       *os.File
+	target  string
+	records []record
+}
+
+func journalName(target string) string {
+	dir, base := filepath.Split(target)
+	return dir + "." + base + suffix
+}
+
+// tempName is the name of the new file of the n-th exchange, counted from 1.
+func tempName(target string, n int) string {
+	return fmt.Sprintf("%s.%d", journalName(target), n)
+}
+
+// tempNames are the new files and backups that exist.
+func tempNames(target string) ([]string, error) {
+	dir := filepath.Dir(target)
+	prefix := filepath.Base(journalName(target)) + "."
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), prefix) {
+			names = append(names, filepath.Join(dir, entry.Name()))
+		}
+	}
+	return names, nil
+}
+
+// openJournal locks the journal of target and makes it where there is none. While
+// another process writes it waits, until ctx ends: then the error is a
+// *[lock.HeldError].
+func openJournal(ctx context.Context, target string) (*journal, error) {
+	name := journalName(target)
+	for {
+		f, err := openLocked(name)
+		switch {
+		case errors.Is(err, errHeld):
+			select {
+			case <-ctx.Done():
+				return nil, &lock.HeldError{Path: name, Err: ctx.Err()}
+			case <-time.After(journalRetry):
+			}
+			continue
+		case err != nil:
+			return nil, err
+		}
+		// Whoever had it removes it in the end: what we locked may be nobody's any more.
+		locked, err := f.Stat()
+		if err == nil {
+			var there fs.FileInfo
+			there, err = os.Lstat(name)
+			if err == nil && os.SameFile(locked, there) {
+				j := &journal{f: f, target: target}
+				if err = j.read(); err == nil {
+					return j, nil
+				}
+			}
+		}
+		f.Close()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+}
+
+func (j *journal) read() error {
+	data, err := io.ReadAll(j.f)
+	if err != nil {
+		return err
+	}
+	// A line that was cut off was not followed by an exchange.
+	for line := range bytes.Lines(data) {
+		var r record
+		if !bytes.HasSuffix(line, []byte("\n")) || json.Unmarshal(line, &r) != nil {
+			break
+		}
+		j.records = append(j.records, r)
+	}
+	return nil
+}
+
+// add writes a record so that it is there even after a power failure.
+func (j *journal) add(r record) error {
+	if err := j.write(r); err != nil {
+		return err
+	}
+	return j.f.Sync()
+}
+
+func (j *journal) write(r record) error {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if _, err := j.f.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	j.records = append(j.records, r)
+	return nil
+}
+
+// remove ends the journal; everything it speaks of must be gone.
+func (j *journal) remove() error {
+	err := os.Remove(j.f.Name())
+	return errors.Join(err, j.f.Close())
+}
+
+// leave ends only our hold on it.
+func (j *journal) leave() { _ = j.f.Close() }
+
+func sum(data []byte) string {
+	s := sha256.Sum256(data)
+	return hex.EncodeToString(s[:])
+}
+
+func linkError(op, from, to string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.LinkError{Op: op, Old: from, New: to, Err: err}
+}
+
+// linkNew is a rename to a name that must not exist yet, in two steps.
+func linkNew(from, to string) error {
+	if err := os.Link(from, to); err != nil {
+		return err
+	}
+	return os.Remove(from)
+}

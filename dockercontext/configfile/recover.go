@@ -1,0 +1,146 @@
+package configfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+)
+
+// rescuedSuffix ends the name of a version that could not be put back.
+const rescuedSuffix = ".docker-rd-rescued"
+
+// Recover finishes what a process left that was killed while it changed the file at
+// path. If somebody else's write had been displaced, it is put back as it was; the
+// change itself is undone then, and the caller decides anew. If a third write has
+// come on top meanwhile that lacks something of the displaced one, that is kept
+// beside the file (see Rescued) and logged. With nothing to do it costs one stat.
+func Recover(ctx context.Context, path string) error {
+	target, err := resolve(path)
+	if err != nil {
+		return err
+	}
+	return recoverTarget(ctx, target, true)
+}
+
+func recoverTarget(ctx context.Context, target string, leases bool) error {
+	if _, err := os.Lstat(journalName(target)); err != nil {
+		return ignore(err, fs.ErrNotExist)
+	}
+	j, err := openJournal(ctx, target)
+	if err != nil {
+		return cannotWrite(target, "what an interrupted change left can't be tidied up", err)
+	}
+	return cannotWrite(target, "what an interrupted change left can't be tidied up", j.recover(leases))
+}
+
+// recover ends the journal.
+func (j *journal) recover(leases bool) error {
+	if err := j.restore(leases); err != nil {
+		j.leave()
+		return err
+	}
+	names, err := tempNames(j.target)
+	for _, name := range names {
+		err = errors.Join(err, ignore(os.Remove(name), fs.ErrNotExist))
+		fault("recovered")
+	}
+	if err != nil {
+		j.leave()
+		return err
+	}
+	return j.remove()
+}
+
+// restore leaves nothing under our names that is not ours or known to be superseded.
+func (j *journal) restore(leases bool) error {
+	names, err := tempNames(j.target)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		// An exchange of two steps that was cut in the middle.
+		if first, ok := strings.CutSuffix(name, backupSuffix); ok {
+			if err := ignore(renameNew(name, first), fs.ErrExist); err != nil {
+				return err
+			}
+		}
+	}
+	if n := len(j.records); n == 0 || j.records[n-1].Done {
+		return nil
+	}
+	for n := len(j.records); n > 0; n-- {
+		r := j.records[n-1]
+		name := tempName(j.target, n)
+		v, err := readVersion(name)
+		if err != nil {
+			// A directory or a link, put there by somebody at the wrong moment.
+			return j.rescue(name)
+		}
+		switch {
+		case !v.exists:
+			return nil // being removed, so all was in its place
+		case sum(v.data) == r.Ours:
+			continue // not exchanged: then the one before matters
+		case sum(v.data) == r.Expected:
+			return nil // exchanged, and nobody else had written
+		default:
+			return j.restoreDisplaced(name, v, r, leases)
+		}
+	}
+	return nil
+}
+
+// restoreDisplaced deals with displaced, at name, which r did not expect: somebody
+// else's write that our file has taken the place of.
+func (j *journal) restoreDisplaced(name string, displaced version, r record, leases bool) error {
+	now, err := readVersion(j.target)
+	if err != nil {
+		return j.rescue(name)
+	}
+	if !now.exists {
+		return renameNew(name, j.target)
+	}
+	if sum(now.data) != r.Ours {
+		if covers(now.data, displaced.data) {
+			return nil
+		}
+		return j.rescue(name)
+	}
+	// New files that were not exchanged would be in the way.
+	names, err := tempNames(j.target)
+	for _, other := range names {
+		if other != name {
+			err = errors.Join(err, os.Remove(other))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s := newSwap(j.target, j, leases)
+	last := placed{info: now.info, data: now.data}
+	_, err = s.settle(name, displaced, last, func(v version) []byte { return v.data })
+	s.release()
+	return err
+}
+
+func (j *journal) rescue(name string) error {
+	for n := 1; ; n++ {
+		to := j.target + rescuedSuffix
+		if n > 1 {
+			to = fmt.Sprintf("%s-%d", to, n)
+		}
+		err := renameNew(name, to)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err == nil {
+			slog.Warn("a version of the docker configuration was displaced by a process that was killed, and is kept",
+				"file", j.target, "kept", to)
+		}
+		return err
+	}
+}

@@ -1,0 +1,72 @@
+package configfile
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// exchange swaps two files in one step.
+func exchange(a, b string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
+		return errNoExchange
+	}
+	return linkError("exchange", a, b, err)
+}
+
+// renameNew renames a file to a name that must not exist yet.
+func renameNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
+		return linkNew(from, to)
+	}
+	return linkError("rename", from, to, err)
+}
+
+// isMountPoint needs Linux 5.8; before that the exchange fails with EBUSY.
+func isMountPoint(path string) bool {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, 0, &st)
+	return err == nil && st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 &&
+		st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+}
+
+// takeLease takes a write lease on f, which nobody else may have open: until it ends
+// whoever opens the file waits. Without CAP_LEASE the file must be ours. See fcntl(2).
+//
+// The kernel announces a waiting opener with SIGIO, which the Go runtime ignores. It
+// waits no longer than /proc/sys/fs/lease-break-time, 45 s by default.
+func takeLease(f *os.File) error {
+	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+	return err
+}
+
+func endLease(f *os.File) error {
+	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+	return err
+}
+
+// beingWritten says that somebody has f, opened for reading only, open for writing.
+// A read lease is refused then; where leases can't be had at all, the answer is no.
+func beingWritten(f *os.File) bool {
+	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
+	if err == nil {
+		_ = endLease(f)
+	}
+	return errors.Is(err, unix.EAGAIN)
+}
+
+// keptAttribute says whether an extended attribute goes over to the new file, and
+// whether a failure to do so matters.
+func keptAttribute(name string) (keep, must bool) {
+	switch {
+	case name == "system.posix_acl_access", strings.HasPrefix(name, "user."):
+		return true, true
+	case name == "security.selinux":
+		return true, false // the policy mostly gives the same one by itself
+	}
+	return false, false // checksums and capabilities are of the old bytes
+}

@@ -1,0 +1,22 @@
+//go:build !windows && !linux && !darwin
+
+package configfile
+
+import (
+	"errors"
+	"os"
+)
+
+func exchange(string, string) error { return errNoExchange }
+
+func renameNew(from, to string) error { return linkNew(from, to) }
+
+func copyAttributes(*os.File, string) error { return nil }
+
+func isMountPoint(string) bool { return false } // the rename fails with EBUSY
+
+func takeLease(*os.File) error { return errors.ErrUnsupported }
+
+func endLease(*os.File) error { return nil }
+
+func beingWritten(*os.File) bool { return false }

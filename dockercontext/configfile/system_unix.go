@@ -1,0 +1,154 @@
+//go:build !windows
+
+package configfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// inodesFollowNames: a renamed file is still the same file to [os.SameFile].
+const inodesFollowNames = true
+
+// noFollow makes open refuse a symbolic link.
+const noFollow = unix.O_NOFOLLOW
+
+// systemReason tells which refusal an error of the system is, "" for none.
+func systemReason(err error) Reason {
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return NoSpace
+	case errors.Is(err, unix.EBUSY):
+		return BindMount
+	case errors.Is(err, unix.EROFS):
+		return ReadOnly
+	}
+	return ""
+}
+
+func linkCount(_ string, info fs.FileInfo) uint64 {
+	return uint64(info.Sys().(*syscall.Stat_t).Nlink)
+}
+
+// writable returns why info, found at path, may not be written, or nil.
+func writable(path string, info fs.FileInfo) error {
+	if info.Mode().Perm()&0o222 == 0 {
+		return unix.EACCES
+	}
+	mode := uint32(unix.W_OK)
+	if info.IsDir() {
+		mode |= unix.X_OK
+	}
+	return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
+}
+
+// canKeepOwner says whether a new file can be given to the owner of info. A group may
+// still be refused.
+func canKeepOwner(info fs.FileInfo) bool {
+	me := os.Geteuid()
+	return me == 0 || uint32(me) == info.Sys().(*syscall.Stat_t).Uid
+}
+
+func sameMeta(a, b fs.FileInfo) bool {
+	x, y := a.Sys().(*syscall.Stat_t), b.Sys().(*syscall.Stat_t)
+	return a.Mode() == b.Mode() && x.Uid == y.Uid && x.Gid == y.Gid
+}
+
+// copyMeta gives f, a new file, the owner, the mode and the extended attributes of
+// the file at path, which was like. For a zero like, f goes to the owner of its
+// directory where we are root: the user must be able to read it.
+func copyMeta(f *os.File, path string, like version) error {
+	if !like.exists {
+		return giveToParentOwner(f.Name(), f.Chown)
+	}
+	want := like.info.Sys().(*syscall.Stat_t)
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if have := info.Sys().(*syscall.Stat_t); have.Uid != want.Uid || have.Gid != want.Gid {
+		if err := f.Chown(int(want.Uid), int(want.Gid)); err != nil {
+			return &RefusedError{Reason: Owner, Detail: "the owner can't be kept", Err: err}
+		}
+	}
+	// The owner first: chown takes away special bits. The mode after the attributes:
+	// a POSIX ACL brings group bits of its own.
+	if err := copyAttributes(f, path); err != nil {
+		return err
+	}
+	return f.Chmod(like.info.Mode())
+}
+
+func giveToParentOwner(path string, chown func(uid, gid int) error) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	if owner.Uid == 0 {
+		return nil
+	}
+	return chown(int(owner.Uid), int(owner.Gid))
+}
+
+// makeDir makes dir and what is missing above it, as docker does.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if parent := filepath.Dir(dir); parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+		return err
+	}
+	return giveToParentOwner(dir, func(uid, gid int) error { return os.Lchown(dir, uid, gid) })
+}
+
+// openLocked opens or makes the file at path and takes an exclusive lock on it;
+// errHeld where another process has it. Without locks on the file system it goes on:
+// then only the caller's own lock is left.
+func openLocked(path string) (*os.File, error) {
+	// No link is followed: root must not write where a user's link points.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	// What root leaves when it is killed, the user must be able to tidy up.
+	if err := giveToParentOwner(path, f.Chown); err != nil {
+		f.Close()
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		f.Close()
+		return nil, errHeld
+	case err == nil, errors.Is(err, unix.ENOLCK), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS):
+		return f, nil
+	}
+	f.Close()
+	return nil, &os.PathError{Op: "flock", Path: path, Err: err}
+}
+
+// syncDir makes renames in dir last. Where directories can't be synced there is
+// nothing to be done about it.
+func syncDir(dir string) {
+	if d, err := os.Open(dir); err == nil {
+		_ = d.Sync()
+		_ = d.Close()
+	}
+}

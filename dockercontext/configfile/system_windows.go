@@ -1,0 +1,138 @@
+package configfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+)
+
+// inodesFollowNames: ReplaceFile does not promise which file keeps its identity.
+const inodesFollowNames = false
+
+const noFollow = 0
+
+var procReplaceFile = windows.NewLazySystemDLL("kernel32.dll").NewProc("ReplaceFileW")
+
+// Of ReplaceFileW: the old file has its backup name and the new one was not moved.
+const errorUnableToMoveReplacement2 = windows.Errno(1177)
+
+// exchange puts a in the place of b, keeping b's attributes and access rights, and
+// then gives the old b the name of a. Between the two steps it is called a.old.
+func exchange(a, b string) error {
+	backup := a + backupSuffix
+	err := replaceFile(b, a, backup)
+	if errors.Is(err, errorUnableToMoveReplacement2) {
+		return errors.Join(linkError("exchange", a, b, err), renameNew(backup, b))
+	}
+	if err != nil {
+		return linkError("exchange", a, b, err)
+	}
+	fault("replaced")
+	return renameNew(backup, a)
+}
+
+func replaceFile(replaced, replacement, backup string) error {
+	var names [3]*uint16
+	for i, name := range []string{replaced, replacement, backup} {
+		p, err := windows.UTF16PtrFromString(name)
+		if err != nil {
+			return err
+		}
+		names[i] = p
+	}
+	ok, _, err := procReplaceFile.Call(uintptr(unsafe.Pointer(names[0])), uintptr(unsafe.Pointer(names[1])),
+		uintptr(unsafe.Pointer(names[2])), 0, 0, 0)
+	if ok != 0 {
+		return nil
+	}
+	return err
+}
+
+// renameNew renames a file to a name that must not exist yet.
+func renameNew(from, to string) error {
+	f, err := windows.UTF16PtrFromString(from)
+	if err != nil {
+		return err
+	}
+	t, err := windows.UTF16PtrFromString(to)
+	if err != nil {
+		return err
+	}
+	return linkError("rename", from, to, windows.MoveFileEx(f, t, windows.MOVEFILE_WRITE_THROUGH))
+}
+
+// systemReason tells which refusal an error of the system is, "" for none.
+func systemReason(err error) Reason {
+	switch {
+	case errors.Is(err, windows.ERROR_DISK_FULL), errors.Is(err, windows.ERROR_HANDLE_DISK_FULL):
+		return NoSpace
+	case errors.Is(err, windows.ERROR_WRITE_PROTECT):
+		return ReadOnly
+	}
+	return ""
+}
+
+func linkCount(path string, _ fs.FileInfo) uint64 {
+	f, err := os.Open(path)
+	if err != nil {
+		return 1 // reading says so better
+	}
+	defer f.Close()
+	var info windows.ByHandleFileInformation
+	if err := windows.GetFileInformationByHandle(windows.Handle(f.Fd()), &info); err != nil {
+		return 1
+	}
+	return uint64(info.NumberOfLinks)
+}
+
+func isMountPoint(string) bool { return false } // not for files
+
+// writable returns why info may not be written, or nil. The read-only attribute of a
+// directory means something else on Windows.
+func writable(_ string, info fs.FileInfo) error {
+	if !info.IsDir() && info.Mode().Perm()&0o200 == 0 {
+		return windows.ERROR_ACCESS_DENIED
+	}
+	return nil
+}
+
+// canKeepOwner: ReplaceFile keeps the access rights; the owner is not asked for.
+func canKeepOwner(fs.FileInfo) bool { return true }
+
+func sameMeta(a, b fs.FileInfo) bool { return a.Mode() == b.Mode() }
+
+// copyMeta has nothing to do: ReplaceFile keeps attributes and access rights.
+func copyMeta(*os.File, string, version) error { return nil }
+
+func makeDir(dir string) error { return os.MkdirAll(dir, 0o700) }
+
+// openLocked opens or makes the file at path so that nobody else can open it
+// meanwhile; errHeld where somebody has it. It can be deleted while it is open.
+func openLocked(path string) (*os.File, error) {
+	p, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return nil, err
+	}
+	h, err := windows.CreateFile(p, windows.GENERIC_READ|windows.GENERIC_WRITE, windows.FILE_SHARE_DELETE, nil,
+		windows.OPEN_ALWAYS, windows.FILE_ATTRIBUTE_NORMAL|windows.FILE_FLAG_OPEN_REPARSE_POINT, 0)
+	if errors.Is(err, windows.ERROR_SHARING_VIOLATION) {
+		return nil, errHeld
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(h), path), nil
+}
+
+func syncDir(string) {}
+
+// There are no leases that a program could take on a local file.
+
+func takeLease(*os.File) error { return errors.ErrUnsupported }
+
+func endLease(*os.File) error { return nil }
+
+func beingWritten(*os.File) bool { return false }

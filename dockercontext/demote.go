@@ -1,0 +1,193 @@
+package dockercontext
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Demote puts another context back in place of owner's: the one before us if it is
+// healthy, else that of a candidate (another running instance of ours), else the one
+// before us if it exists, else none. It does so only where the record says that we
+// promoted owner's, and only while it is still current: a choice that somebody made
+// meanwhile stands, and voids the record.
+//
+// The previous context is probed for at most [DefaultTimeout]. The end of ctx ends only
+// that: what is not known to be healthy is treated so. The caller has made sure that
+// StillUp of [PromoteOptions] says no before it calls, so that no promotion can follow.
+//
+// The outcome's reason is Demoted, ChangedByUser, AlreadyCurrent (it is current, but
+// not by our doing), NotApplicable (there was nothing to do) or Failed.
+func (c *Config) Demote(ctx context.Context, owner Owner, candidates []Owner) Outcome {
+	out := c.demote(ctx, owner, candidates)
+	out.EnvOverride = c.EnvOverride()
+	return out
+}
+
+func (c *Config) demote(ctx context.Context, owner Owner, candidates []Owner) Outcome {
+	if owner.Context == "" {
+		return noContext
+	}
+	failed := func(err error) Outcome {
+		return Outcome{
+			Reason: ReasonFailed, Err: err,
+			Message: fmt.Sprintf("Context %q can't be replaced as the current one: %v.", owner.Context, err),
+		}
+	}
+	r, err := c.settledRecord(ctx)
+	if err != nil {
+		return failed(err)
+	}
+	if !r.promoted(owner) {
+		return c.notPromoted(owner)
+	}
+	// Probed before the lock is taken, and used only if it is still the previous one.
+	healthy := c.healthy(ctx, r.Previous)
+	out, err := c.replace(context.WithoutCancel(ctx), owner, candidates, r.Previous, healthy)
+	if err != nil {
+		return failed(err)
+	}
+	return out
+}
+
+// settledRecord reads the record after a promotion that is under way. Later ones will
+// find the engine down.
+func (c *Config) settledRecord(ctx context.Context) (record, error) {
+	unlock, err := c.lock(context.WithoutCancel(ctx))
+	if err != nil {
+		return record{}, err
+	}
+	defer unlock()
+	return c.readRecord()
+}
+
+func (c *Config) notPromoted(owner Owner) Outcome {
+	stored, err := c.Current()
+	switch {
+	case err != nil:
+		return Outcome{
+			Reason: ReasonFailed, Err: err,
+			Message: fmt.Sprintf("The current context can't be read: %v.", err),
+		}
+	case stored == owner.Context:
+		return Outcome{
+			Reason: ReasonAlreadyCurrent, Current: stored,
+			Message: fmt.Sprintf("Context %q was not made current by docker rd and stays.", stored),
+		}
+	}
+	return Outcome{
+		Reason: ReasonNotApplicable, Current: named(stored),
+		Message: fmt.Sprintf("Context %q is not the current one.", owner.Context),
+	}
+}
+
+// healthy probes a stored current context, for no longer than a probe takes: whoever
+// stops an engine may have given it minutes.
+func (c *Config) healthy(ctx context.Context, stored string) bool {
+	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	defer cancel()
+	return c.withoutEnvironment().Probe(ctx, named(stored))[0].Health == Healthy
+}
+
+// replace puts another context in owner's place. previous and healthy are what the
+// record said and a probe found, both before the lock.
+func (c *Config) replace(ctx context.Context, owner Owner, candidates []Owner, previous string, healthy bool) (Outcome, error) {
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer unlock()
+	r, err := c.readRecord()
+	if err != nil {
+		return Outcome{}, err
+	}
+	// A late writer may have put a name back that means nothing any more.
+	_, late := byContext(r.Demoted, owner.Context)
+	if !r.promoted(owner) && (!late || c.exists(owner.Context)) {
+		return c.notPromoted(owner), nil
+	}
+	stored, err := c.Current()
+	if err != nil {
+		return Outcome{}, err
+	}
+	if stored != owner.Context {
+		return c.void(r, stored)
+	}
+
+	to, next := c.successor(r, owner, candidates, healthy && r.Previous == previous)
+	if err := c.writeRecord(next); err != nil {
+		return Outcome{}, err
+	}
+	fault("demote:recorded")
+	changed, err := c.update(ctx, owner.Context, to)
+	fault("demote:changed")
+	if !changed {
+		err = errors.Join(err, c.writeRecord(r))
+		if err != nil {
+			return Outcome{}, err
+		}
+		if stored, err = c.Current(); err != nil {
+			return Outcome{}, err
+		}
+		return c.void(r, stored)
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	isOwner := func(o Owner) bool { return o == owner }
+	next.Promoted = slices.DeleteFunc(slices.Clone(next.Promoted), isOwner)
+	next.Demoted = remember(next.Demoted, owner)
+	if err := c.writeRecord(next); err != nil {
+		return Outcome{}, err
+	}
+	message := fmt.Sprintf("Context %q is the current one again.", named(to))
+	if len(next.Promoted) > 0 {
+		message = fmt.Sprintf("Context %q of another running instance is the current one now.", to)
+	}
+	return Outcome{
+		Reason: ReasonDemoted, Changed: true, Previous: owner.Context, Current: named(to), Message: message,
+	}, nil
+}
+
+// successor returns which context follows owner's, and the record that says so while
+// owner's is still current.
+func (c *Config) successor(r record, owner Owner, candidates []Owner, healthy bool) (to string, next record) {
+	next = r
+	next.Promoted = []Owner{owner}
+	if healthy {
+		return r.Previous, next
+	}
+	for _, o := range candidates {
+		if o == owner || o.Context == "" {
+			continue
+		}
+		if ours, err := c.Exists(o); err == nil && ours {
+			next.Promoted = []Owner{owner, o}
+			return o.Context, next
+		}
+	}
+	if c.exists(r.Previous) {
+		return r.Previous, next
+	}
+	return "", next
+}
+
+// void gives up what the record claims for others than stored, which is current.
+func (c *Config) void(r record, stored string) (Outcome, error) {
+	next := r.voided()
+	out := Outcome{
+		Reason: ReasonChangedByUser, Current: named(stored),
+		Message: fmt.Sprintf("The current context was changed to %q meanwhile and stays.", named(stored)),
+	}
+	if other, ok := byContext(r.Promoted, stored); ok {
+		next.Previous, next.Promoted = r.Previous, []Owner{other}
+		next.Demoted = slices.DeleteFunc(next.Demoted, func(o Owner) bool { return o == other })
+		out.Reason = ReasonNotApplicable
+		out.Message = fmt.Sprintf("Context %q is the current one, by docker rd's doing, and stays.", stored)
+	}
+	if len(r.Promoted) == 0 {
+		return out, nil
+	}
+	return out, c.writeRecord(next)
+}

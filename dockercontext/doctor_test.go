@@ -1,0 +1,303 @@
+//go:build !windows
+
+package dockercontext
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/docker/cli/cli/command"
+	"github.com/docker/cli/cli/context/docker"
+	"github.com/docker/cli/cli/context/store"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/enginetest"
+)
+
+// A case of the doctor: what is wrong, what is found, and how it is after the fix.
+func TestDoctor(t *testing.T) {
+	running := Instance{Owner: rd, Running: true, Endpoint: endpoint.Endpoint{Host: "unix:///engine.sock"}}
+	for _, tc := range []struct {
+		name      string
+		env       map[string]string
+		prepare   func(f *fixture)
+		instances []Instance
+		want      []string // code and subject; a subject that is a path ends with "…"
+		fixable   bool
+		after     func(f *fixture) // checks, after the fixes
+	}{
+		{
+			name:    "nothing",
+			prepare: func(f *fixture) { f.healthyContext("good"); f.own(rd); f.use("good") }, instances: []Instance{running},
+		}, {
+			name:    "empty configuration",
+			prepare: func(f *fixture) {},
+		}, {
+			name:    "dangling",
+			prepare: func(f *fixture) { f.use("gone") },
+			want:    []string{"CurrentContextMissing gone"}, fixable: true,
+			after: func(f *fixture) {
+				f.wantCurrent("")
+				data, err := os.ReadFile(f.file())
+				if err != nil || !strings.Contains(string(data), "detachKeys") {
+					f.t.Errorf("the rest of the configuration: %s (%v)", data, err)
+				}
+			},
+		}, {
+			name: "ours, written back",
+			prepare: func(f *fixture) {
+				f.healthyContext("good")
+				f.own(rd)
+				f.use("good")
+				f.promoted(rd)
+				f.Demote(f.t.Context(), rd, nil)
+				f.Remove(f.t.Context(), rd)
+				f.use("rd")
+			},
+			want: []string{"CurrentContextMissing rd"}, fixable: true,
+			after: func(f *fixture) { f.wantCurrent("good") },
+		}, {
+			name:      "engine gone",
+			prepare:   func(f *fixture) { f.healthyContext("good"); f.own(rd); f.use("good"); f.promoted(rd) },
+			instances: []Instance{{Owner: rd, Gone: true}},
+			want:      []string{"EngineGone rd"}, fixable: true,
+			after: func(f *fixture) { f.wantCurrent("good") },
+		}, {
+			name:      "instance can't be read",
+			prepare:   func(f *fixture) { f.own(rd); f.promoted(rd) },
+			instances: []Instance{{Owner: Owner{Context: "rd"}}},
+		}, {
+			name:    "corrupt metadata",
+			prepare: func(f *fixture) { f.putRaw("rd", "{"); f.putRaw("zz", strings.Repeat("\x00", 9)) },
+			want:    []string{"MetadataCorrupt rd", "MetadataCorrupt meta.json…"}, fixable: true,
+			after: func(f *fixture) {
+				if _, err := f.store.List(); err != nil {
+					f.t.Errorf("docker context ls still fails: %v", err)
+				}
+			},
+		}, {
+			name: "Description is no string",
+			prepare: func(f *fixture) {
+				f.putRaw("odd", `{"Name":"odd","Metadata":{"Description":1},"Endpoints":{"docker":{"Host":"unix:///s"}}}`)
+			},
+			want: []string{"MetadataCorrupt odd"},
+		}, {
+			name: "DOCKER_HOST shadows", env: map[string]string{"DOCKER_HOST": "tcp://h:1", "DOCKER_CONTEXT": "x"},
+			prepare: func(f *fixture) { f.healthyContext("good"); f.use("good") },
+			want:    []string{"EnvOverride DOCKER_HOST"},
+		}, {
+			name: "DOCKER_CONTEXT shadows", env: map[string]string{"DOCKER_CONTEXT": "x"},
+			prepare: func(f *fixture) { f.own(rd) }, instances: []Instance{running},
+			want: []string{"EnvOverride DOCKER_CONTEXT"},
+		}, {
+			name: "DOCKER_HOST alone is a choice", env: map[string]string{"DOCKER_HOST": "tcp://h:1"},
+			prepare: func(f *fixture) {},
+		}, {
+			name:    "invalid configuration",
+			prepare: func(f *fixture) { f.write(f.file(), "{\n \"auths\": {},,\n}") },
+			want:    []string{"ConfigInvalid config.json…"},
+		}, {
+			name: "hard link",
+			prepare: func(f *fixture) {
+				f.use("")
+				if err := os.Link(f.file(), f.file()+".link"); err != nil {
+					f.t.Fatal(err)
+				}
+			},
+			want: []string{"ConfigNotEditable config.json…"},
+		}, {
+			name:    "duplicate key",
+			prepare: func(f *fixture) { f.write(f.file(), `{"currentContext":"","CurrentContext":""}`) },
+			want:    []string{"ConfigDuplicateKey config.json…"},
+		}, {
+			name: "credential helper",
+			prepare: func(f *fixture) {
+				f.write(f.file(), `{"credsStore":"none-such","credHelpers":{"r.example":"neither"}}`)
+			},
+			want: []string{"CredentialHelperMissing neither", "CredentialHelperMissing none-such"},
+		}, {
+			name: "context without instance",
+			prepare: func(f *fixture) {
+				f.Create(f.t.Context(), rd, endpoint.Endpoint{Host: "unix:///nonexistent/s"}, "")
+				f.Create(f.t.Context(), rdB, endpoint.Endpoint{Host: "unix://" + enginetest.Unix(f.t, enginetest.Handler())}, "")
+			},
+			instances: []Instance{{Owner: rdB}},
+			want:      []string{"ContextWithoutInstance rd"}, fixable: true,
+			after: func(f *fixture) {
+				if f.exists("rd") || !f.exists("rd-b") {
+					f.t.Error("the wrong context is gone")
+				}
+			},
+		}, {
+			name:    "its engine still answers",
+			prepare: func(f *fixture) { f.own(rd) },
+			want:    []string{"ContextWithoutInstance rd"},
+		}, {
+			name:    "instance without context",
+			prepare: func(f *fixture) {}, instances: []Instance{running, {Owner: rdB}},
+			want: []string{"InstanceWithoutContext rd"}, fixable: true,
+			after: func(f *fixture) { f.wantOutcome(f.Ready(rd), ReasonCreated, false) },
+		}, {
+			name:    "foreign context",
+			prepare: func(f *fixture) { f.healthyContext("rd") }, instances: []Instance{running},
+			want: []string{"ForeignContext rd"},
+		}, {
+			name:    "invalid record",
+			prepare: func(f *fixture) { f.write(f.o.RecordFile, "nonsense") },
+			want:    []string{"RecordInvalid record.json…"}, fixable: true,
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := setup(t).with(tc.env)
+			tc.prepare(f)
+			before := f.tree()
+			found := f.Doctor(t.Context(), tc.instances)
+			if after := f.tree(); after != before {
+				t.Errorf("looking changed something:\n%s%s", before, after)
+			}
+			var got []string
+			for _, x := range found {
+				subject := x.Subject
+				if filepath.IsAbs(subject) {
+					subject = filepath.Base(subject) + "…"
+				}
+				got = append(got, x.Code+" "+subject)
+				if x.Fixable != tc.fixable {
+					t.Errorf("%s %s: fixable %v, want %v", x.Code, x.Subject, x.Fixable, tc.fixable)
+				}
+				for _, text := range []string{x.Message, x.Remedy} {
+					if !strings.HasSuffix(text, ".") {
+						t.Errorf("%s: %q is no sentence", x.Code, text)
+					}
+				}
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Fatalf("found %q, want %q", got, tc.want)
+			}
+			for _, x := range found {
+				was, _ := os.ReadFile(x.path)
+				fixed, err := f.Fix(t.Context(), x, nil)
+				if (err == nil) != tc.fixable {
+					t.Errorf("Fix(%s): %+v, %v", x.Code, fixed, err)
+				}
+				if fixed.Backup != "" {
+					if copied, err := os.ReadFile(fixed.Backup); err != nil || string(copied) != string(was) {
+						t.Errorf("the copy holds %q (%v), want %q", copied, err, was)
+					}
+				} else if tc.fixable && x.path != "" {
+					t.Errorf("%s: no copy", x.Code)
+				}
+			}
+			if !tc.fixable {
+				if after := f.tree(); after != before {
+					t.Errorf("what can't be fixed was changed:\n%s%s", before, after)
+				}
+				return
+			}
+			if again := f.Doctor(t.Context(), tc.instances); len(again) > 0 {
+				t.Errorf("after the fix: %+v", again)
+			}
+			if tc.after != nil {
+				tc.after(f)
+			}
+		})
+	}
+}
+
+// The place of an error in config.json is told.
+func TestDoctorTellsThePlace(t *testing.T) {
+	f := setup(t)
+	f.write(f.file(), "{\n \"auths\": {},,\n}")
+	found := f.Doctor(t.Context(), nil)
+	if len(found) != 1 || !strings.Contains(found[0].Message, ":2:") {
+		t.Errorf("Doctor = %+v", found)
+	}
+}
+
+// What has been put right meanwhile is left as it is.
+func TestFixLooksAgain(t *testing.T) {
+	f := setup(t)
+	f.use("gone")
+	f.putRaw("rd", "{")
+	f.write(f.o.RecordFile, "nonsense")
+	found := f.Doctor(t.Context(), nil)
+	if len(found) != 3 {
+		t.Fatalf("Doctor = %+v", found)
+	}
+	f.healthyContext("gone")
+	f.healthyContext("rd")
+	f.write(f.o.RecordFile, `{"schemaVersion":1}`)
+	before := f.tree()
+	for _, x := range found {
+		if fixed, err := f.Fix(t.Context(), x, nil); err != nil || fixed.Backup != "" {
+			t.Errorf("Fix(%s) = %+v, %v", x.Code, fixed, err)
+		}
+	}
+	if after := strings.ReplaceAll(f.tree(), f.o.LockFile, ""); len(strings.Fields(after)) > len(strings.Fields(before))+3 {
+		t.Errorf("before:\n%safter:\n%s", before, after)
+	}
+	f.wantCurrent("gone")
+}
+
+// What we call sound, docker can decode.
+func FuzzMetadata(f *testing.F) {
+	for _, s := range []string{
+		`{"Name":"x","Metadata":{"Description":"d"},"Endpoints":{"docker":{"Host":"unix:///s"}}}`,
+		`{"Name":"x","metadata":{"Description":7}}`, `{"Metadata":null}`, `{"Metadata":[]}`, `{}`, ``, "\x00", `{"Endpoints":{"docker":7}}`,
+		`{"Metadata":{"Description":null}}`,
+	} {
+		f.Add(s)
+	}
+	config := store.NewConfig(func() any { return &command.DockerContext{} },
+		store.EndpointTypeGetter(docker.DockerEndpoint, func() any { return &docker.EndpointMeta{} }))
+	f.Fuzz(func(t *testing.T, data string) {
+		name, err := checkMetadata([]byte(data))
+		if err != nil {
+			return
+		}
+		s := store.New(t.TempDir(), config)
+		path := s.GetStorageInfo(name).MetadataPath
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(path, "meta.json"), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := s.GetMetadata(name); err != nil || m.Name != name {
+			t.Errorf("docker reads %q as %+v, %v", data, m, err)
+		}
+	})
+}
+
+// A record that can be read is written back as it was meant.
+func FuzzRecord(f *testing.F) {
+	for _, s := range []string{
+		`{"schemaVersion":1,"previous":"a","promoted":[{"uid":"u","context":"rd"}],"demoted":[]}`,
+		`{"schemaVersion":2}`, `{"schemaVersion":1}`, ``, `[]`, `{"schemaVersion":1,"previous":"\ud800"}`,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, data string) {
+		c := Open(Options{Dir: t.TempDir(), RecordFile: filepath.Join(t.TempDir(), "r")})
+		if err := os.WriteFile(c.o.RecordFile, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := c.readRecord()
+		if err != nil {
+			return
+		}
+		if err := c.writeRecord(r); err != nil {
+			t.Fatal(err)
+		}
+		again, err := c.readRecord()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.Previous != r.Previous || !slices.Equal(again.Promoted, r.Promoted) || !slices.Equal(again.Demoted, r.Demoted) {
+			t.Errorf("%q: %+v became %+v", data, r, again)
+		}
+	})
+}

@@ -1,0 +1,145 @@
+package dockercontext
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/cli/cli/context/store"
+	"github.com/fvbommel/sortorder"
+)
+
+// An Entry is a context in the store.
+type Entry struct {
+	// Name is the context's name, "" where damage hides it.
+	Name string
+	// Path is its metadata file.
+	Path string
+	// Err says why the metadata can't be used, if so.
+	Err error
+}
+
+// List returns the stored contexts in docker's order, without "default". It reads them
+// one by one: the store's own List gives up on a damaged context, and comes back empty
+// while contexts are made or removed beside it. Damaged entries come last.
+func (c *Config) List() ([]Entry, error) {
+	root := filepath.Join(c.o.Dir, "contexts", "meta")
+	dirs, err := os.ReadDir(root)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list contexts: %w", err)
+	}
+	var entries []Entry
+	for _, dir := range dirs {
+		if !dir.IsDir() {
+			continue
+		}
+		e := Entry{Path: filepath.Join(root, dir.Name(), "meta.json")}
+		data, err := os.ReadFile(e.Path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // half made or half removed
+		}
+		if err != nil {
+			e.Err = err
+		} else {
+			e.Name, e.Err = checkMetadata(data)
+		}
+		if e.Name == "" {
+			e.Name = c.guessName(dir.Name())
+		}
+		if e.Err == nil && contextID(e.Name) != dir.Name() {
+			e.Err = fmt.Errorf("the metadata names the context %q, but is stored under another name", e.Name)
+			e.Name = ""
+		}
+		entries = append(entries, e)
+	}
+	slices.SortStableFunc(entries, func(a, b Entry) int {
+		switch {
+		case (a.Name == "") != (b.Name == ""):
+			if a.Name == "" {
+				return 1
+			}
+			return -1
+		default:
+			return sortorder.NaturalCompare(a.Name, b.Name)
+		}
+	})
+	return entries, nil
+}
+
+// checkMetadata returns the context's name, and an error for what docker can't decode.
+func checkMetadata(data []byte) (string, error) {
+	var meta struct {
+		Name      string
+		Metadata  map[string]any
+		Endpoints map[string]map[string]any
+	}
+	if err := json.Unmarshal(data, &meta); err != nil {
+		return meta.Name, fmt.Errorf("invalid metadata: %w", err)
+	}
+	if d, ok := meta.Metadata["Description"]; ok {
+		if _, ok := d.(string); !ok {
+			return meta.Name, errDescription
+		}
+	}
+	return meta.Name, nil
+}
+
+// errDescription is what makes docker's own decoder panic.
+var errDescription = errors.New("invalid metadata: Description is not a string")
+
+// contextID is the name of a context's directory in the store.
+func contextID(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:])
+}
+
+// guessName finds the name behind an ID among those that the configuration mentions.
+func (c *Config) guessName(id string) string {
+	var names []string
+	if current, err := c.Current(); err == nil {
+		names = append(names, current)
+	}
+	if r, err := c.readRecord(); err == nil {
+		names = append(names, r.Previous)
+		for _, o := range slices.Concat(r.Promoted, r.Demoted) {
+			names = append(names, o.Context)
+		}
+	}
+	names = append(names, c.o.Getenv(SourceContextEnv), "rd", "desktop-linux", "rootless", "colima")
+	for _, n := range names {
+		if n != "" && contextID(n) == id {
+			return n
+		}
+	}
+	return ""
+}
+
+// metadata reads a context's metadata. Damage, also where the decoder panics on it, is
+// an error that is not of the kind NotFound.
+func (c *Config) metadata(name string) (m store.Metadata, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("context %q: %v", name, p)
+		}
+	}()
+	return c.store.GetMetadata(name)
+}
+
+// exists tells whether a context can be found. Where that can't be told, it errs on
+// the side of yes: nothing is concluded from what could not be read.
+func (c *Config) exists(name string) bool {
+	if name == DefaultName || name == "" {
+		return true
+	}
+	_, err := c.metadata(name)
+	return !errdefs.IsNotFound(err)
+}

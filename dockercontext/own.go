@@ -1,0 +1,288 @@
+package dockercontext
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/cli/cli/context/docker"
+	"github.com/docker/cli/cli/context/store"
+
+	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+)
+
+// markKey is where a context's metadata carries our mark. `docker context create
+// --from`, export and import copy it, which is why it repeats the context's name.
+const markKey = "io.github.docker-rd"
+
+// ownerIn returns whose mark the metadata of the context name carries.
+func ownerIn(m store.Metadata, name string) (Owner, bool) {
+	fields, _ := m.Metadata.(map[string]any)
+	mark, _ := fields[markKey].(map[string]any)
+	uid, _ := mark["uid"].(string)
+	of, _ := mark["context"].(string)
+	if uid == "" || of != name {
+		return Owner{}, false
+	}
+	return Owner{UID: uid, Context: name}, true
+}
+
+// Owner returns which instance of ours a stored context belongs to, if any.
+func (c *Config) Owner(name string) (Owner, bool) {
+	m, err := c.metadata(name)
+	if err != nil {
+		return Owner{}, false
+	}
+	owner, ok := ownerIn(m, name)
+	if ok && c.o.Owns != nil && !c.o.Owns(owner) {
+		return Owner{}, false
+	}
+	return owner, ok
+}
+
+// Exists tells whether owner's context is there and its own.
+func (c *Config) Exists(owner Owner) (bool, error) {
+	m, err := c.metadata(owner.Context)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("context %q: %w", owner.Context, err)
+	}
+	found, ok := ownerIn(m, owner.Context)
+	return ok && found.UID == owner.UID, nil
+}
+
+// Ready tells how owner's context is, as a reason for the condition ContextReady, and
+// changes nothing: Created, Removed (by the user, since somebody made it), Foreign,
+// Failed where it can't be read, NotApplicable.
+func (c *Config) Ready(owner Owner) Outcome {
+	if owner.Context == "" {
+		return noContext
+	}
+	m, err := c.metadata(owner.Context)
+	if errdefs.IsNotFound(err) {
+		return Outcome{
+			Reason:  ReasonRemoved,
+			Message: fmt.Sprintf("Context %q was removed; the next start makes it again.", owner.Context),
+		}
+	}
+	if err != nil {
+		return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("Context %q can't be read: %v.", owner.Context, err), Err: err}
+	}
+	if found, ok := ownerIn(m, owner.Context); !ok || found.UID != owner.UID {
+		return foreign(owner)
+	}
+	return Outcome{Reason: ReasonCreated, Message: fmt.Sprintf("Context %q is there.", owner.Context)}
+}
+
+var noContext = Outcome{Reason: ReasonNotApplicable, Message: "This instance has no context of its own."}
+
+func foreign(owner Owner) Outcome {
+	return Outcome{
+		Reason:  ReasonForeign,
+		Message: fmt.Sprintf("A context %q that is not this instance's is left alone.", owner.Context),
+	}
+}
+
+// Create makes owner's context, or brings its endpoint up to date, and returns the
+// reason for the condition ContextReady. What the user added to the context stays. A
+// context of that name that is not owner's is left alone: Foreign.
+func (c *Config) Create(ctx context.Context, owner Owner, e endpoint.Endpoint, description string) Outcome {
+	if owner.Context == "" {
+		return noContext
+	}
+	if err := store.ValidateContextName(owner.Context); err != nil {
+		return c.notReady(owner, err)
+	}
+	var out Outcome
+	err := retry(ctx, func() (err error) {
+		out, err = c.create(owner, e, description)
+		return err
+	})
+	if err != nil {
+		return c.notReady(owner, err)
+	}
+	return out
+}
+
+func (c *Config) create(owner Owner, e endpoint.Endpoint, description string) (Outcome, error) {
+	m, err := c.metadata(owner.Context)
+	switch {
+	case errdefs.IsNotFound(err):
+		m = store.Metadata{
+			Name: owner.Context,
+			Metadata: map[string]any{
+				"Description": description,
+				markKey:       map[string]any{"uid": owner.UID, "context": owner.Context},
+			},
+		}
+	case err != nil:
+		return Outcome{}, err
+	default:
+		if found, ok := ownerIn(m, owner.Context); !ok || found.UID != owner.UID {
+			return foreign(owner), nil
+		}
+	}
+	out := Outcome{Reason: ReasonCreated, Message: fmt.Sprintf("Context %q leads to %s.", owner.Context, e.Host)}
+	want := docker.EndpointMeta{Host: e.Host, SkipTLSVerify: e.SkipTLSVerify}
+	if m.Endpoints[docker.DockerEndpoint] == want && c.sameTLS(owner.Context, e.TLS) {
+		return out, nil
+	}
+	if m.Endpoints == nil {
+		m.Endpoints = map[string]any{}
+	}
+	m.Endpoints[docker.DockerEndpoint] = want
+	// Keys and certificates first: with the metadata, the context can be used.
+	if err := c.store.ResetEndpointTLSMaterial(owner.Context, docker.DockerEndpoint, tlsData(e.TLS)); err != nil {
+		return Outcome{}, err
+	}
+	if err := c.store.CreateOrUpdate(m); err != nil {
+		return Outcome{}, err
+	}
+	out.Changed = true
+	return out, nil
+}
+
+func (c *Config) sameTLS(name string, want *endpoint.TLS) bool {
+	have, err := endpoint.FromContext(c.store, name)
+	if err != nil {
+		return false
+	}
+	a, b := pems(have.TLS), pems(want)
+	return bytes.Equal(a.CA, b.CA) && bytes.Equal(a.Cert, b.Cert) && bytes.Equal(a.Key, b.Key)
+}
+
+func pems(t *endpoint.TLS) endpoint.TLS {
+	if t == nil {
+		return endpoint.TLS{}
+	}
+	return *t
+}
+
+// tlsData returns nil where there is nothing to store.
+func tlsData(t *endpoint.TLS) *store.EndpointTLSData {
+	if t == nil {
+		return nil
+	}
+	files := map[string][]byte{}
+	for name, data := range map[string][]byte{"ca.pem": t.CA, "cert.pem": t.Cert, "key.pem": t.Key} {
+		if data != nil {
+			files[name] = data
+		}
+	}
+	return &store.EndpointTLSData{Files: files}
+}
+
+// notReady maps a failure to the reason for the condition ContextReady.
+func (c *Config) notReady(owner Owner, err error) Outcome {
+	if readOnly(err) {
+		return Outcome{
+			Reason:  ReasonConfigReadOnly,
+			Message: fmt.Sprintf("The Docker configuration in %s can't be written, so there is no context %q.", c.o.Dir, owner.Context),
+			Err:     err,
+		}
+	}
+	return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("Context %q can't be made: %v.", owner.Context, err), Err: err}
+}
+
+// readOnly tells whether err means a configuration that nobody here may write.
+func readOnly(err error) bool {
+	refused, ok := errors.AsType[*configfile.RefusedError](err)
+	return ok && refused.Reason == configfile.ReadOnly || errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS)
+}
+
+// Remove removes owner's context. One that is current stays, whoever chose it, and so
+// does one that is not owner's. The outcome's reason is Removed where the context is
+// gone now, AlreadyCurrent or Foreign where it stays, Failed or ConfigReadOnly.
+func (c *Config) Remove(ctx context.Context, owner Owner) Outcome {
+	if owner.Context == "" {
+		return noContext
+	}
+	// No promotion may begin between looking and removing.
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return c.notRemoved(owner, err)
+	}
+	defer unlock()
+	m, err := c.metadata(owner.Context)
+	switch {
+	case errdefs.IsNotFound(err):
+		return Outcome{Reason: ReasonRemoved, Message: fmt.Sprintf("There is no context %q.", owner.Context)}
+	case err != nil:
+		return c.notRemoved(owner, err)
+	}
+	if found, ok := ownerIn(m, owner.Context); !ok || found.UID != owner.UID {
+		return foreign(owner)
+	}
+	// What it takes to put it back.
+	saved, err := endpoint.FromContext(c.store, owner.Context)
+	if errdefs.IsNotFound(err) {
+		return Outcome{Reason: ReasonRemoved, Message: fmt.Sprintf("There is no context %q.", owner.Context)}
+	}
+	if err != nil && !errors.Is(err, endpoint.ErrNoHost) && !errors.Is(err, endpoint.ErrNoEndpoint) {
+		return c.notRemoved(owner, err)
+	}
+	current, err := c.Current()
+	if err != nil {
+		return c.notRemoved(owner, err)
+	}
+	kept := Outcome{
+		Reason:  ReasonAlreadyCurrent,
+		Message: fmt.Sprintf("Context %q is the current one and stays.", owner.Context),
+		Current: owner.Context,
+	}
+	if current == owner.Context {
+		return kept
+	}
+	fault("remove:checked")
+	if err := retry(ctx, func() error { return c.store.Remove(owner.Context) }); err != nil {
+		return c.notRemoved(owner, err)
+	}
+	fault("remove:removed")
+	// Docker takes no lock: somebody may have chosen it in this very moment.
+	if current, err := c.Current(); err == nil && current == owner.Context {
+		err := retry(ctx, func() error {
+			if err := c.store.ResetEndpointTLSMaterial(owner.Context, docker.DockerEndpoint, tlsData(saved.TLS)); err != nil {
+				return err
+			}
+			return c.store.CreateOrUpdate(m)
+		})
+		if err != nil {
+			return c.notRemoved(owner, err)
+		}
+		return kept
+	}
+	return Outcome{Reason: ReasonRemoved, Changed: true, Message: fmt.Sprintf("Context %q is removed.", owner.Context)}
+}
+
+func (c *Config) notRemoved(owner Owner, err error) Outcome {
+	reason := ReasonFailed
+	if readOnly(err) {
+		reason = ReasonConfigReadOnly
+	}
+	return Outcome{Reason: reason, Message: fmt.Sprintf("Context %q can't be removed: %v.", owner.Context, err), Err: err}
+}
+
+// retry repeats f while it fails as the store does when somebody else makes or removes
+// contexts beside it: a directory vanishes, or is not empty after all.
+func retry(ctx context.Context, f func() error) error {
+	const attempts, pause = 20, 5 * time.Millisecond
+	for i := 1; ; i++ {
+		err := f()
+		if err == nil || i == attempts || !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,375 @@
+package dockercontext
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+)
+
+// DefaultTimeout is how long a probe takes at most where its context has no deadline.
+const DefaultTimeout = 3 * time.Second
+
+// proofPause is how far the two looks are apart that prove a context broken: longer
+// than an engine takes to replace its socket.
+const proofPause = 150 * time.Millisecond
+
+// Health is what a probe found.
+type Health string
+
+// What a probe can find.
+const (
+	// Healthy: a Docker engine answered.
+	Healthy Health = "healthy"
+	// Broken: it was proven, twice, that nothing is there to answer.
+	Broken Health = "broken"
+	// HealthUnknown: everything else. It may work in a moment, or for somebody else.
+	HealthUnknown Health = "unknown"
+)
+
+// Reasons of probes. Scripts may rely on them.
+const (
+	ProbeHealthy = "Healthy"
+
+	// Proofs that a context is broken.
+	ProbeContextNotFound   = "ContextNotFound"
+	ProbeSocketMissing     = "SocketMissing"
+	ProbeSocketRefused     = "SocketRefused"
+	ProbePipeMissing       = "PipeMissing"
+	ProbeConnectionRefused = "ConnectionRefused" // on a loopback address
+
+	// Everything else.
+	ProbeTimeout            = "Timeout"
+	ProbeUnproven           = "Unproven" // broken once, no time to look twice
+	ProbePermissionDenied   = "PermissionDenied"
+	ProbeRefusedElsewhere   = "RefusedElsewhere"
+	ProbeUnreachable        = "Unreachable"
+	ProbeHostNotFound       = "HostNotFound"
+	ProbeTLSFailed          = "TLSFailed"
+	ProbeTLSRequired        = "TLSRequired"
+	ProbeInvalidTLSMaterial = "InvalidTLSMaterial"
+	ProbeHTTPError          = "HTTPError"
+	ProbeNotDocker          = "NotDocker"
+	ProbeSSHMissing         = "SSHMissing"
+	ProbeSSHFailed          = "SSHFailed"
+	ProbeRemoteFailed       = "RemoteFailed" // ssh worked, docker on the other side did not
+	ProbeNoEndpoint         = "NoEndpoint"
+	ProbeNoHost             = "NoHost"
+	ProbeInvalidAddress     = "InvalidAddress"
+	ProbeSocketPathTooLong  = "SocketPathTooLong"
+	ProbeUnsupportedScheme  = "UnsupportedScheme"
+	ProbeMetadataUnreadable = "MetadataUnreadable"
+	ProbeConnectFailed      = "ConnectFailed"
+)
+
+// A Report is what a probe found out about a context.
+type Report struct {
+	Name          string `json:"name"`
+	Host          string `json:"host"`
+	Scheme        string `json:"scheme"`
+	Health        Health `json:"health"`
+	Reason        string `json:"reason"`
+	Message       string `json:"message"`
+	APIVersion    string `json:"apiVersion"`
+	ServerVersion string `json:"serverVersion"`
+	LatencyMs     int64  `json:"latencyMs"`
+	// Current tells that this is the effective context, Ours that it belongs to an
+	// instance of docker rd.
+	Current bool `json:"current"`
+	Ours    bool `json:"ours"`
+}
+
+// Probe probes the named contexts beside each other, or all where none is named:
+// "default", the stored ones, and the effective one even if it does not exist. The
+// reports come in the order of the names. It returns at the latest 100 ms after the
+// deadline of ctx (or after [DefaultTimeout], where there is none) and leaves no
+// connection and no process behind. It asks no questions and changes nothing.
+func (c *Config) Probe(ctx context.Context, names ...string) []Report {
+	ctx, cancel := withDeadline(ctx)
+	defer cancel()
+	effective, _, _ := c.Effective() // by which docker would go, even with a warning
+	var damaged []Report
+	if len(names) == 0 {
+		names, damaged = c.everyName(effective)
+	}
+	reports := make([]Report, len(names))
+	type numbered struct {
+		i int
+		r Report
+	}
+	// Buffered: who comes too late must not wait for anybody.
+	results := make(chan numbered, len(names))
+	for i, name := range names {
+		reports[i] = c.describe(name, HealthUnknown, ProbeTimeout, "It did not answer in time.")
+		go func() { results <- numbered{i, c.probe(ctx, name)} }()
+	}
+	// A ping keeps its deadline by itself. This is for what can't be interrupted, such
+	// as metadata on a file system that hangs.
+	const grace = 80 * time.Millisecond
+	late := make(<-chan time.Time)
+	done := ctx.Done()
+collect:
+	for range names {
+		for {
+			select {
+			case n := <-results:
+				reports[n.i] = n.r
+				continue collect
+			case <-done:
+				done, late = nil, time.After(grace)
+				continue
+			case <-late:
+				break collect
+			}
+		}
+	}
+	reports = append(reports, damaged...)
+	for i := range reports {
+		reports[i].Current = effective != "" && reports[i].Name == effective
+	}
+	return reports
+}
+
+// Names returns what [Config.Probe] probes where nothing is named, as far as it has
+// names.
+func (c *Config) Names() []string {
+	effective, _, _ := c.Effective()
+	names, _ := c.everyName(effective)
+	return names
+}
+
+func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, DefaultTimeout)
+}
+
+// everyName returns the names that can be probed, and reports on what has no name.
+func (c *Config) everyName(effective string) (names []string, damaged []Report) {
+	names = []string{DefaultName}
+	entries, err := c.List()
+	if err != nil {
+		damaged = append(damaged, Report{
+			Health: HealthUnknown, Reason: ProbeMetadataUnreadable, Message: sentence(err),
+		})
+	}
+	for _, e := range entries {
+		if e.Name == "" {
+			damaged = append(damaged, Report{
+				Health: HealthUnknown, Reason: ProbeMetadataUnreadable,
+				Message: sentence(fmt.Errorf("%s: %w", e.Path, e.Err)),
+			})
+			continue
+		}
+		names = append(names, e.Name)
+	}
+	if effective != "" && !slices.Contains(names, effective) {
+		names = append(names, effective)
+	}
+	return names, damaged
+}
+
+func (c *Config) describe(name string, h Health, reason, message string) Report {
+	return Report{Name: name, Health: h, Reason: reason, Message: message}
+}
+
+// probe looks once, and where that proves the context broken, once more.
+func (c *Config) probe(ctx context.Context, name string) Report {
+	_, ours := c.Owner(name)
+	r := c.look(ctx, name)
+	if r.Health == Broken {
+		select {
+		case <-ctx.Done():
+		case <-time.After(proofPause):
+			r = c.look(ctx, name)
+		}
+		if ctx.Err() != nil && r.Health != Healthy {
+			r.Message = "There was no time to look twice: " + lowerFirst(r.Message)
+			r.Health, r.Reason = HealthUnknown, ProbeUnproven
+		}
+	}
+	r.Ours = ours
+	return r
+}
+
+func (c *Config) look(ctx context.Context, name string) Report {
+	r := Report{Name: name}
+	e, err := c.Endpoint(name)
+	r.Host, r.Scheme = e.Host, e.Scheme()
+	if err == nil {
+		var pong endpoint.Pong
+		start := time.Now()
+		pong, err = e.Ping(ctx)
+		r.LatencyMs = time.Since(start).Milliseconds()
+		r.APIVersion, r.ServerVersion = pong.APIVersion, pong.ServerVersion
+	}
+	r.Health, r.Reason, r.Message = classify(ctx, e, err)
+	return r
+}
+
+// classify says what the end of a ping means. Only what can't be otherwise is broken.
+func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, string, string) {
+	unknown := func(reason, format string, args ...any) (Health, string, string) {
+		return HealthUnknown, reason, fmt.Sprintf(format, args...)
+	}
+	broken := func(reason, format string, args ...any) (Health, string, string) {
+		return Broken, reason, fmt.Sprintf(format, args...)
+	}
+	_, address, _ := strings.Cut(e.Host, "://")
+	if err == nil {
+		return Healthy, ProbeHealthy, "A Docker engine answered."
+	}
+	if ctx.Err() != nil {
+		return unknown(ProbeTimeout, "It did not answer in time.")
+	}
+
+	// What is wrong with the context itself.
+	switch {
+	case errdefs.IsNotFound(err):
+		return broken(ProbeContextNotFound, "There is no such context.")
+	case errors.Is(err, endpoint.ErrCorrupt):
+		return unknown(ProbeMetadataUnreadable, "%s", sentence(err))
+	case errors.Is(err, endpoint.ErrNoEndpoint):
+		return unknown(ProbeNoEndpoint, "The context describes no Docker engine.")
+	case errors.Is(err, endpoint.ErrNoHost):
+		return unknown(ProbeNoHost, "The context's docker endpoint has no host.")
+	case errors.Is(err, endpoint.ErrTLSMaterial):
+		return unknown(ProbeInvalidTLSMaterial, "%s", sentence(err))
+	case errors.Is(err, endpoint.ErrScheme):
+		return unknown(ProbeUnsupportedScheme, "%s", sentence(err))
+	case errors.Is(err, endpoint.ErrPathTooLong):
+		return unknown(ProbeSocketPathTooLong, "%s", sentence(err))
+	case errors.Is(err, endpoint.ErrAddress):
+		return unknown(ProbeInvalidAddress, "%s", sentence(err))
+	case e.Host == "":
+		return unknown(ProbeMetadataUnreadable, "%s", sentence(err))
+	}
+
+	// What was answered.
+	var status *endpoint.StatusError
+	var sshErr *endpoint.SSHError
+	switch {
+	case errors.As(err, &status):
+		if status.Status == http.StatusBadRequest && strings.Contains(status.Message, "HTTPS server") {
+			return unknown(ProbeTLSRequired, "The server speaks TLS, the context does not.")
+		}
+		return unknown(ProbeHTTPError, "It answered with %s.", strings.TrimSuffix(status.Error(), "."))
+	case errors.Is(err, endpoint.ErrNotDocker):
+		return unknown(ProbeNotDocker, "Something answered that is not a Docker engine.")
+	case errors.Is(err, endpoint.ErrSSHMissing):
+		return unknown(ProbeSSHMissing, "The program ssh is not on the PATH.")
+	case errors.As(err, &sshErr):
+		const itself = 255 // ssh(1): the status of ssh's own errors
+		if sshErr.Status == itself || sshErr.Status < 0 {
+			return unknown(ProbeSSHFailed, "The ssh connection failed: %s", sentence(errors.New(sshErr.Message)))
+		}
+		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", sshErr.Status, sentence(errors.New(sshErr.Message)))
+	case tlsFailure(err):
+		return unknown(ProbeTLSFailed, "%s", sentence(cause(err)))
+	}
+
+	// Why nothing was.
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns):
+		return unknown(ProbeHostNotFound, "%s", sentence(dns))
+	case e.Scheme() == "unix" && (errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)):
+		return broken(ProbeSocketMissing, "The socket %s does not exist.", address)
+	case e.Scheme() == "unix" && isRefused(err):
+		return broken(ProbeSocketRefused, "Nobody listens on the socket %s.", address)
+	case e.Scheme() == "npipe" && errors.Is(err, os.ErrNotExist):
+		return broken(ProbePipeMissing, "The pipe %s does not exist.", address)
+	case errors.Is(err, os.ErrPermission):
+		return unknown(ProbePermissionDenied, "%s", sentence(cause(err)))
+	case isRefused(err):
+		if refusedOnLoopback(ctx, e.Host, err) {
+			return broken(ProbeConnectionRefused, "Nobody listens on %s.", address)
+		}
+		return unknown(ProbeRefusedElsewhere, "%s refuses connections.", address)
+	case errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH):
+		return unknown(ProbeUnreachable, "%s", sentence(cause(err)))
+	case isTimeout(err):
+		return unknown(ProbeTimeout, "It did not answer in time.")
+	}
+	return unknown(ProbeConnectFailed, "%s", sentence(cause(err)))
+}
+
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[net.Error](err)
+	return ok && t.Timeout()
+}
+
+// tlsFailure tells whether the TLS handshake failed, here or over there.
+func tlsFailure(err error) bool {
+	// crypto/tls reports alerts this way; their type is its own.
+	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "remote error" || op.Op == "local error") {
+		return true
+	}
+	return errors.Is(err, http.ErrSchemeMismatch) ||
+		errors.As(err, new(*tls.CertificateVerificationError)) ||
+		errors.As(err, new(tls.RecordHeaderError)) ||
+		errors.As(err, new(x509.UnknownAuthorityError)) ||
+		errors.As(err, new(x509.HostnameError)) ||
+		errors.As(err, new(x509.CertificateInvalidError))
+}
+
+// refusedOnLoopback tells whether a refused connection was one to this machine, and
+// can't have been meant for any other: not through a proxy, and by a name whose
+// addresses are all our own.
+func refusedOnLoopback(ctx context.Context, host string, err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "dial" {
+		return false
+	}
+	if a, ok := op.Addr.(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
+		return false
+	}
+	u, err := url.Parse(host)
+	if err != nil {
+		return false
+	}
+	addrs, err := net.DefaultResolver.LookupIPAddr(ctx, u.Hostname())
+	return err == nil && !slices.ContainsFunc(addrs, func(a net.IPAddr) bool { return !a.IP.IsLoopback() })
+}
+
+// cause leaves out the URL of a request, which says nothing about the endpoint.
+func cause(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return u.Err
+	}
+	return err
+}
+
+// sentence makes a message of an error.
+func sentence(err error) string {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	if text == "" {
+		return "No reason was given."
+	}
+	text = strings.ToUpper(text[:1]) + text[1:]
+	if !strings.ContainsAny(text[len(text)-1:], ".!?") {
+		text += "."
+	}
+	return text
+}
+
+func lowerFirst(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToLower(s[:1]) + s[1:]
+}

@@ -1,0 +1,499 @@
+//go:build !windows
+
+package dockercontext
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/enginetest"
+)
+
+// slack is what a loaded machine may add to a deadline before a test fails.
+const slack = time.Second
+
+// probe probes one context and checks the deadline.
+func (f *fixture) probe(name string, timeout time.Duration) Report {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), timeout)
+	defer cancel()
+	start := time.Now()
+	reports := f.Probe(ctx, name)
+	if over := time.Since(start) - timeout; over > slack {
+		f.t.Errorf("Probe(%q) took %s longer than its deadline", name, over)
+	}
+	if len(reports) != 1 || reports[0].Name != name {
+		f.t.Fatalf("Probe(%q) = %+v", name, reports)
+	}
+	return reports[0]
+}
+
+func (f *fixture) wantProbe(name string, timeout time.Duration, health Health, reason string) Report {
+	f.t.Helper()
+	r := f.probe(name, timeout)
+	if r.Health != health || r.Reason != reason {
+		f.t.Errorf("Probe(%q) = %s, %s (%s), want %s, %s", name, r.Health, r.Reason, r.Message, health, reason)
+	}
+	if !strings.HasSuffix(r.Message, ".") && !strings.HasSuffix(r.Message, "!") && !strings.HasSuffix(r.Message, "?") || strings.Contains(r.Message, "\n") {
+		f.t.Errorf("Probe(%q): %q is no sentence", name, r.Message)
+	}
+	if health == Healthy && (r.APIVersion != enginetest.APIVersion || r.ServerVersion != enginetest.ServerVersion) {
+		f.t.Errorf("Probe(%q): API %q, server %q", name, r.APIVersion, r.ServerVersion)
+	}
+	return r
+}
+
+const (
+	long  = 20 * time.Second       // enough for whatever answers
+	short = 700 * time.Millisecond // for what does not
+)
+
+func status(code int, body string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(code)
+		_, _ = w.Write([]byte(body))
+	})
+}
+
+func TestProbeUnix(t *testing.T) {
+	f := setup(t)
+	late := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-r.Context().Done():
+		case <-time.After(5 * time.Second):
+			enginetest.Handler().ServeHTTP(w, r)
+		}
+	})
+	apiError := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Api-Version", "1.41")
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(500)
+		_, _ = w.Write([]byte(`{"message":"starting"}`))
+	})
+	dir := enginetest.Dir(t)
+	f.write(filepath.Join(dir, "file"), "")
+	for _, tc := range []struct {
+		name, path string
+		timeout    time.Duration
+		health     Health
+		reason     string
+	}{
+		{"healthy", enginetest.Unix(t, enginetest.Handler()), long, Healthy, ProbeHealthy},
+		{"missing", dir + "/s", long, Broken, ProbeSocketMissing},
+		{"missing-dir", dir + "/none/s", long, Broken, ProbeSocketMissing},
+		{"below-file", dir + "/file/s", long, Broken, ProbeSocketMissing},
+		{"refused", enginetest.StaleSocket(t), long, Broken, ProbeSocketRefused},
+		{"file", dir + "/file", long, Broken, ProbeSocketRefused},
+		{"silent", enginetest.Unix(t, enginetest.Never), short, HealthUnknown, ProbeTimeout},
+		{"late", enginetest.Unix(t, late), short, HealthUnknown, ProbeTimeout},
+		{"too-long", "/" + strings.Repeat("x", 200), long, HealthUnknown, ProbeSocketPathTooLong},
+		{"web-server", enginetest.Unix(t, status(200, "<html>")), long, HealthUnknown, ProbeNotDocker},
+		{"not-found", enginetest.Unix(t, status(404, "no such page")), long, HealthUnknown, ProbeHTTPError},
+		{"redirect", enginetest.Unix(t, http.RedirectHandler("/elsewhere", http.StatusFound)), long, HealthUnknown, ProbeHTTPError},
+		{"error-500", enginetest.Unix(t, apiError), long, HealthUnknown, ProbeHTTPError},
+		{"no-time", dir + "/s", proofPause / 2, HealthUnknown, ProbeUnproven},
+	} {
+		f.put(tc.name, endpoint.Endpoint{Host: "unix://" + tc.path})
+		r := f.wantProbe(tc.name, tc.timeout, tc.health, tc.reason)
+		if r.Scheme != "unix" || r.Host != "unix://"+tc.path || r.Current || r.Ours {
+			t.Errorf("%s: %+v", tc.name, r)
+		}
+	}
+}
+
+func TestProbePermissionDenied(t *testing.T) {
+	f := setup(t)
+	socket := enginetest.Unix(t, enginetest.Handler())
+	hidden := enginetest.Unix(t, enginetest.Handler())
+	f.put("socket", endpoint.Endpoint{Host: "unix://" + socket})
+	f.put("directory", endpoint.Endpoint{Host: "unix://" + hidden})
+	f.put("metadata", endpoint.Endpoint{Host: "unix://" + socket})
+	for path, mode := range map[string]os.FileMode{
+		filepath.Dir(f.o.Dir): 0o755, f.o.Dir: 0o755, filepath.Dir(socket): 0o755, socket: 0o600,
+		filepath.Dir(hidden): 0, f.store.GetStorageInfo("metadata").MetadataPath + "/meta.json": 0,
+	} {
+		f.mode(path, mode)
+	}
+	if os.Getuid() != 0 {
+		f.mode(socket, 0)
+	}
+	for name, reason := range map[string]string{
+		"socket": ProbePermissionDenied, "directory": ProbePermissionDenied, "metadata": ProbeMetadataUnreadable,
+	} {
+		var r Report
+		f.runOrdinary(&r, job{Do: "probe", Owner: Owner{Context: name}})
+		if r.Health != HealthUnknown || r.Reason != reason {
+			t.Errorf("Probe(%q) = %s, %s (%s), want unknown, %s", name, r.Health, r.Reason, r.Message, reason)
+		}
+	}
+}
+
+// An engine that comes up between the two looks was never broken.
+func TestProbeLooksTwice(t *testing.T) {
+	f := setup(t)
+	path := filepath.Join(enginetest.Dir(t), "s")
+	f.put("twice", endpoint.Endpoint{Host: "unix://" + path})
+	if r := f.look(t.Context(), "twice"); r.Health != Broken {
+		t.Fatalf("before: %+v", r)
+	}
+	go func() {
+		time.Sleep(proofPause / 3)
+		enginetest.UnixAt(t, path, enginetest.Handler())
+	}()
+	f.wantProbe("twice", long, Healthy, ProbeHealthy)
+}
+
+func TestProbeTCP(t *testing.T) {
+	f := setup(t)
+	plain := enginetest.TCP(t, "127.0.0.1", enginetest.Handler())
+	_, port, _ := net.SplitHostPort(plain)
+	own := ownAddress(t)
+	for _, tc := range []struct {
+		name, host string
+		timeout    time.Duration
+		health     Health
+		reason     string
+	}{
+		{"healthy", "tcp://" + plain, long, Healthy, ProbeHealthy},
+		{"by-name", "tcp://localhost:" + port, long, Healthy, ProbeHealthy},
+		{"http", "http://" + plain, long, Healthy, ProbeHealthy},
+		{"ipv6", "tcp://" + enginetest.TCP(t, "::1", enginetest.Handler()), long, Healthy, ProbeHealthy},
+		{"refused", "tcp://" + enginetest.ClosedPort(t, "127.0.0.1"), long, Broken, ProbeConnectionRefused},
+		{"refused-ipv6", "tcp://" + enginetest.ClosedPort(t, "::1"), long, Broken, ProbeConnectionRefused},
+		{"refused-name", "tcp://localhost:1", long, Broken, ProbeConnectionRefused},
+		{"refused-elsewhere", "tcp://" + enginetest.ClosedPort(t, own), long, HealthUnknown, ProbeRefusedElsewhere},
+		{"unroutable", "tcp://255.255.255.255:2375", long, HealthUnknown, ProbeUnreachable},
+		{"unresolved", "tcp://host..invalid:2375", long, HealthUnknown, ProbeHostNotFound},
+		{"silent", "tcp://" + enginetest.TCP(t, "127.0.0.1", enginetest.Never), short, HealthUnknown, ProbeTimeout},
+		{"web-server", "tcp://" + enginetest.TCP(t, "127.0.0.1", status(200, "hi")), long, HealthUnknown, ProbeNotDocker},
+		{"no-http", "tcp://" + banner(t), long, HealthUnknown, ProbeConnectFailed},
+	} {
+		f.put(tc.name, endpoint.Endpoint{Host: tc.host})
+		f.wantProbe(tc.name, tc.timeout, tc.health, tc.reason)
+	}
+}
+
+// A proxy that refuses says nothing about the engine behind it. net/http reads the
+// environment only once, hence the process of its own.
+func TestProbeThroughProxy(t *testing.T) {
+	f := setup(t)
+	f.put("proxied", endpoint.Endpoint{Host: "tcp://engine.invalid:2375"})
+	var r Report
+	f.run(&r, job{Do: "probe", Owner: Owner{Context: "proxied"}},
+		"HTTP_PROXY=http://"+enginetest.ClosedPort(t, "127.0.0.1"), "NO_PROXY=")
+	if r.Health != HealthUnknown || r.Reason != ProbeRefusedElsewhere {
+		t.Errorf("Probe = %s, %s (%s)", r.Health, r.Reason, r.Message)
+	}
+}
+
+// ownAddress is an address of this machine that is no loopback address.
+func ownAddress(t *testing.T) string {
+	t.Helper()
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() && n.IP.To4() != nil {
+			return n.IP.String()
+		}
+	}
+	t.Fatal("this test needs an address that is no loopback address")
+	return ""
+}
+
+// banner serves something that is not HTTP.
+func banner(t *testing.T) string {
+	t.Helper()
+	l := enginetest.Listen(t, "127.0.0.1")
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte("220 mail ESMTP\r\n"))
+			_ = conn.Close()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func TestProbeTLS(t *testing.T) {
+	f := setup(t)
+	ca, other := enginetest.NewAuthority(t), enginetest.NewAuthority(t)
+	hour := time.Now().Add(time.Hour)
+	pair := ca.Issue(t, hour)
+	h := enginetest.Handler()
+	mutual := "tcp://" + enginetest.TLS(t, pair, ca, h)
+	oneWay := "tcp://" + enginetest.TLS(t, pair, nil, h)
+	expired := "tcp://" + enginetest.TLS(t, ca.Issue(t, time.Now().Add(-time.Hour)), nil, h)
+	foreign := other.Issue(t, hour)
+	for _, tc := range []struct {
+		name   string
+		e      endpoint.Endpoint
+		health Health
+		reason string
+	}{
+		{"mutual", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key}}, Healthy, ProbeHealthy},
+		{"one-way", endpoint.Endpoint{Host: oneWay, TLS: &endpoint.TLS{CA: ca.PEM}}, Healthy, ProbeHealthy},
+		{"skip-verify", endpoint.Endpoint{Host: expired, SkipTLSVerify: true}, Healthy, ProbeHealthy},
+		{"wrong-ca", endpoint.Endpoint{Host: oneWay, TLS: &endpoint.TLS{CA: other.PEM}}, HealthUnknown, ProbeTLSFailed},
+		{"no-client-cert", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM}}, HealthUnknown, ProbeTLSFailed},
+		{"wrong-client-cert", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: foreign.Cert, Key: foreign.Key}}, HealthUnknown, ProbeTLSFailed},
+		{"expired", endpoint.Endpoint{Host: expired, TLS: &endpoint.TLS{CA: ca.PEM}}, HealthUnknown, ProbeTLSFailed},
+		{"plain-to-tls", endpoint.Endpoint{Host: oneWay}, HealthUnknown, ProbeTLSRequired},
+		{"tls-to-plain", endpoint.Endpoint{Host: "tcp://" + enginetest.TCP(t, "127.0.0.1", h), SkipTLSVerify: true}, HealthUnknown, ProbeTLSFailed},
+		{"bad-ca", endpoint.Endpoint{Host: oneWay, TLS: &endpoint.TLS{CA: []byte("nothing")}}, HealthUnknown, ProbeInvalidTLSMaterial},
+		{"bad-key", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: foreign.Key}}, HealthUnknown, ProbeInvalidTLSMaterial},
+	} {
+		f.put(tc.name, tc.e)
+		f.wantProbe(tc.name, long, tc.health, tc.reason)
+	}
+
+	certs := t.TempDir()
+	for name, data := range map[string][]byte{"ca.pem": ca.PEM, "cert.pem": pair.Cert, "key.pem": pair.Key} {
+		f.write(filepath.Join(certs, name), string(data))
+	}
+	env := map[string]string{"DOCKER_HOST": mutual, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": certs}
+	f.with(env).wantProbe("default", long, Healthy, ProbeHealthy)
+	env["DOCKER_CERT_PATH"] = t.TempDir()
+	f.with(env).wantProbe("default", long, HealthUnknown, ProbeInvalidTLSMaterial)
+	env["DOCKER_TLS_VERIFY"] = ""
+	f.with(env).wantProbe("default", long, HealthUnknown, ProbeTLSRequired)
+}
+
+func TestProbeHeaders(t *testing.T) {
+	f := setup(t)
+	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Token") != "secret" {
+			http.Error(w, "who are you?", http.StatusForbidden)
+			return
+		}
+		enginetest.Handler().ServeHTTP(w, r)
+	})
+	f.put("guarded", endpoint.Endpoint{Host: "unix://" + enginetest.Unix(t, guarded)})
+	f.wantProbe("guarded", long, HealthUnknown, ProbeHTTPError)
+	f.write(f.file(), `{"HttpHeaders":{"X-Token":"secret"}}`)
+	f.wantProbe("guarded", long, Healthy, ProbeHealthy)
+}
+
+func TestProbeSSH(t *testing.T) {
+	socket := enginetest.Unix(t, enginetest.Handler())
+	for _, tc := range []struct {
+		name, extra string
+		change      func(s *enginetest.SSHD) error
+		timeout     time.Duration
+		health      Health
+		reason      string
+	}{
+		{name: "healthy", timeout: long, health: Healthy, reason: ProbeHealthy},
+		{
+			name: "wrong-key", timeout: long, health: HealthUnknown, reason: ProbeSSHFailed,
+			change: func(s *enginetest.SSHD) error { return os.Truncate(s.Authorized, 0) },
+		}, {
+			name: "unknown-host-key", timeout: long, health: HealthUnknown, reason: ProbeSSHFailed,
+			change: func(s *enginetest.SSHD) error { return os.Truncate(s.KnownHosts, 0) },
+		}, {
+			name: "host-down", extra: "Host *\nPort 1", timeout: long, health: HealthUnknown, reason: ProbeSSHFailed,
+		}, {
+			name: "no-docker", timeout: long, health: HealthUnknown, reason: ProbeRemoteFailed,
+			change: func(s *enginetest.SSHD) error { return os.Remove(s.Remote + "/docker") },
+		}, {
+			name: "ssh-missing", timeout: long, health: HealthUnknown, reason: ProbeSSHMissing,
+			change: func(s *enginetest.SSHD) error { return os.Setenv("PATH", s.Remote) }, // restored by the server's cleanup
+		}, {
+			name: "silent", timeout: short, health: HealthUnknown, reason: ProbeTimeout,
+			change: func(s *enginetest.SSHD) error {
+				return os.WriteFile(s.Config, []byte("Host *\nProxyCommand "+s.Client+"/sleep 600\n"), 0o600)
+			},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := setup(t)
+			s := enginetest.StartSSHD(t, socket, tc.extra)
+			if tc.change != nil {
+				if err := tc.change(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f.put("remote", endpoint.Endpoint{Host: s.URL})
+			r := f.wantProbe("remote", tc.timeout, tc.health, tc.reason)
+			t.Log(r.Message)
+		})
+	}
+}
+
+func TestProbeContexts(t *testing.T) {
+	f := setup(t)
+	socket := "unix://" + enginetest.Unix(t, enginetest.Handler())
+	f.putRaw("corrupt", `{"Name":"corrupt",`)
+	f.putRaw("empty", ``)
+	f.putRaw("nul", strings.Repeat("\x00", 300))
+	f.putRaw("description", fmt.Sprintf(`{"Name":"description","Metadata":{"Description":[1]},"Endpoints":{"docker":{"Host":%q}}}`, socket))
+	f.putRaw("no-endpoint", `{"Name":"no-endpoint","Endpoints":{}}`)
+	f.putRaw("empty-host", `{"Name":"empty-host","Endpoints":{"docker":{"Host":""}}}`)
+	for _, tc := range []struct {
+		name, host string
+		health     Health
+		reason     string
+	}{
+		{"missing", "", Broken, ProbeContextNotFound},
+		{"corrupt", "", HealthUnknown, ProbeMetadataUnreadable},
+		{"empty", "", HealthUnknown, ProbeMetadataUnreadable},
+		{"nul", "", HealthUnknown, ProbeMetadataUnreadable},
+		{"description", "", Healthy, ProbeHealthy}, // only docker itself stumbles over it
+		{"no-endpoint", "", HealthUnknown, ProbeNoEndpoint},
+		{"empty-host", "", HealthUnknown, ProbeNoHost},
+		{"npipe", "npipe:////./pipe/docker_engine", HealthUnknown, ProbeUnsupportedScheme},
+		{"scheme", "gopher://x", HealthUnknown, ProbeUnsupportedScheme},
+		{"no-scheme", "127.0.0.1:2375", HealthUnknown, ProbeNoHost},
+		{"ssh-password", "ssh://u:p@h", HealthUnknown, ProbeInvalidAddress},
+	} {
+		if tc.host != "" {
+			f.put(tc.name, endpoint.Endpoint{Host: tc.host})
+		}
+		f.wantProbe(tc.name, long, tc.health, tc.reason)
+	}
+}
+
+func TestEffective(t *testing.T) {
+	f := setup(t)
+	host := "unix://" + enginetest.Unix(t, enginetest.Handler())
+	for _, tc := range []struct {
+		name, stored string
+		env          map[string]string
+		context      string // --context
+		host         string // --host
+		want, source string
+		health       Health // of what is effective
+	}{
+		{name: "nothing", want: "default", source: SourceDefault},
+		{name: "stored", stored: "a", want: "a", source: SourceCurrentContext, health: Broken},
+		{name: "DOCKER_CONTEXT", stored: "a", env: map[string]string{"DOCKER_CONTEXT": "b"}, want: "b", source: SourceContextEnv, health: Broken},
+		{name: "DOCKER_HOST", stored: "a", env: map[string]string{"DOCKER_CONTEXT": "b", "DOCKER_HOST": host}, want: "default", source: SourceHostEnv, health: Healthy},
+		{name: "--host", stored: "a", env: map[string]string{"DOCKER_HOST": "tcp://127.0.0.1:1"}, host: host, want: "default", source: SourceHostFlag, health: Healthy},
+		{name: "--context", stored: "a", env: map[string]string{"DOCKER_HOST": host}, context: "c", want: "c", source: SourceContextFlag, health: Broken},
+	} {
+		f.use(tc.stored)
+		o := f.with(tc.env).o
+		o.Context, o.Host = tc.context, tc.host
+		c := Open(o)
+		name, source, err := c.Effective()
+		if name != tc.want || source != tc.source || err != nil {
+			t.Errorf("%s: Effective = %q, %q, %v, want %q, %q", tc.name, name, source, err, tc.want, tc.source)
+		}
+		var current []Report
+		for _, r := range c.Probe(t.Context()) {
+			if r.Current {
+				current = append(current, r)
+			}
+		}
+		if len(current) != 1 || current[0].Name != tc.want || tc.health != "" && current[0].Health != tc.health {
+			t.Errorf("%s: reported as current: %+v, want %q, %s", tc.name, current, tc.want, tc.health)
+		}
+	}
+	o := f.o
+	o.Context, o.Host = "c", host
+	if _, _, err := Open(o).Effective(); err == nil {
+		t.Error("--context and --host together are no error")
+	}
+}
+
+// Contexts that hang are waited for together, and the reports keep their order.
+func TestProbeSideBySide(t *testing.T) {
+	f := setup(t)
+	var names []string
+	for i := range 20 {
+		name := fmt.Sprintf("hang-%02d", i)
+		f.put(name, endpoint.Endpoint{Host: "unix://" + enginetest.Unix(t, enginetest.Never)})
+		names = append(names, name)
+	}
+	f.healthyContext("ok")
+	names = append(names, "ok")
+	ctx, cancel := context.WithTimeout(t.Context(), short)
+	defer cancel()
+	start := time.Now()
+	reports := f.Probe(ctx, names...)
+	if took := time.Since(start); took > short+slack {
+		t.Errorf("twenty hanging contexts took %s, one takes %s", took, short)
+	}
+	for i, r := range reports {
+		want := HealthUnknown
+		if i == 20 {
+			want = Healthy
+		}
+		if r.Name != names[i] || r.Health != want {
+			t.Errorf("report %d: %+v", i, r)
+		}
+	}
+}
+
+// All contexts are probed whatever is damaged among them, and what is current although
+// it does not exist is there too.
+func TestProbeAll(t *testing.T) {
+	f := setup(t)
+	f.healthyContext("a")
+	f.putRaw("hidden", "{")
+	f.putRaw("rd", "{") // damaged, but its name can be guessed
+	f.write(filepath.Join(f.o.Dir, "contexts/meta/file"), "not a context")
+	f.write(filepath.Join(f.o.Dir, "contexts/meta/half-made/other"), "no metadata")
+	f.use("gone")
+	ctx, cancel := context.WithTimeout(t.Context(), long)
+	defer cancel()
+	var got []string
+	for _, r := range f.Probe(ctx) {
+		got = append(got, fmt.Sprintf("%s:%s:%v", r.Name, r.Reason, r.Current))
+	}
+	want := "default:" // whatever this machine has there
+	if len(got) != 5 || !strings.HasPrefix(got[0], want) {
+		t.Fatalf("Probe = %q", got)
+	}
+	rest := strings.Join(got[1:], " ")
+	if want := "a:Healthy:false rd:MetadataUnreadable:false gone:ContextNotFound:true :MetadataUnreadable:false"; rest != want {
+		t.Errorf("Probe = %q, want %q", rest, want)
+	}
+}
+
+func TestProbeOurs(t *testing.T) {
+	f := setup(t)
+	f.own(rd)
+	m, err := f.metadata("rd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Name = "copy" // docker context create --from rd copy
+	if err := f.store.CreateOrUpdate(m); err != nil {
+		t.Fatal(err)
+	}
+	if r := f.wantProbe("rd", long, Healthy, ProbeHealthy); !r.Ours {
+		t.Error("our context is not ours")
+	}
+	if r := f.wantProbe("copy", long, Healthy, ProbeHealthy); r.Ours {
+		t.Error("a copy of our context is ours")
+	}
+	o := f.o
+	o.Owns = func(Owner) bool { return false }
+	if r := Open(o).Probe(t.Context(), "rd")[0]; r.Ours {
+		t.Error("the context of an instance that is not known is ours")
+	}
+}
+
+// A probe writes nothing, not even a directory.
+func TestProbeChangesNothing(t *testing.T) {
+	dir := enginetest.Dir(t)
+	c := Open(Options{Dir: filepath.Join(dir, "docker"), LockFile: filepath.Join(dir, "l"), RecordFile: filepath.Join(dir, "r")})
+	c.Probe(t.Context(), "default", "rd")
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 {
+		t.Errorf("after a probe there is %v (%v)", entries, err)
+	}
+}

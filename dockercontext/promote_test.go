@@ -1,0 +1,767 @@
+//go:build !windows
+
+package dockercontext
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/lock"
+)
+
+func (f *fixture) promote(owner Owner, o PromoteOptions) Outcome {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), long)
+	defer cancel()
+	return f.Promote(ctx, f.Judge(ctx, owner, o.Policy), owner, o)
+}
+
+// promoted makes owner's context current by our doing.
+func (f *fixture) promoted(owner Owner) {
+	f.t.Helper()
+	if out := f.promote(owner, PromoteOptions{Policy: PromoteForce}); out.Reason != ReasonPromoted {
+		f.t.Fatalf("Promote(%v) = %+v", owner, out)
+	}
+}
+
+func (f *fixture) wantOutcome(out Outcome, reason string, changed bool) {
+	f.t.Helper()
+	if out.Reason != reason || out.Changed != changed {
+		f.t.Errorf("outcome %s, changed %v (%s), want %s, %v", out.Reason, out.Changed, out.Message, reason, changed)
+	}
+	if (out.Err != nil) != (reason == ReasonFailed || reason == ReasonConfigReadOnly) {
+		f.t.Errorf("outcome %s with the error %v", out.Reason, out.Err)
+	}
+	if !strings.HasSuffix(out.Message, ".") {
+		f.t.Errorf("outcome %s: %q is no sentence", out.Reason, out.Message)
+	}
+}
+
+func TestPromote(t *testing.T) {
+	t.Parallel()
+	const noChange = "" // stands for: as before
+	for _, tc := range []struct {
+		name    string
+		prepare func(f *fixture)
+		current string // before
+		o       PromoteOptions
+		reason  string
+		changed bool
+		want    string // current afterwards, noChange for as before
+	}{
+		{
+			name: "missing context", current: "gone", o: PromoteOptions{Policy: PromoteIfBroken},
+			reason: ReasonPromoted, changed: true, want: "rd",
+		}, {
+			name: "broken context", current: "dead", o: PromoteOptions{Policy: PromoteIfBroken},
+			reason: ReasonPromoted, changed: true, want: "rd",
+		}, {
+			name: "dry run", current: "dead", o: PromoteOptions{Policy: PromoteIfBroken, DryRun: true},
+			reason: ReasonPromoted, changed: true,
+		}, {
+			name: "healthy", current: "good", o: PromoteOptions{Policy: PromoteIfBroken},
+			reason: ReasonCurrentHealthy,
+		}, {
+			name: "unknown", current: "far", o: PromoteOptions{Policy: PromoteIfBroken},
+			reason: ReasonCurrentUnknown,
+		}, {
+			name: "never", current: "dead", o: PromoteOptions{Policy: PromoteNever},
+			reason: ReasonNotRequested,
+		}, {
+			name: "never, but current", current: "rd", o: PromoteOptions{Policy: PromoteNever},
+			reason: ReasonAlreadyCurrent,
+		}, {
+			name: "always", current: "good", o: PromoteOptions{Policy: PromoteAlways},
+			reason: ReasonPromoted, changed: true, want: "rd",
+		}, {
+			name: "force", current: "far", o: PromoteOptions{Policy: PromoteForce},
+			reason: ReasonPromoted, changed: true, want: "rd",
+		}, {
+			name: "already current", current: "rd", o: PromoteOptions{Policy: PromoteIfBroken},
+			reason: ReasonAlreadyCurrent,
+		}, {
+			name: "engine is down", current: "gone", o: PromoteOptions{Policy: PromoteIfBroken, StillUp: func() bool { return false }},
+			reason: ReasonNotApplicable,
+		}, {
+			name: "our context is gone", current: "gone", o: PromoteOptions{Policy: PromoteAlways},
+			prepare: func(f *fixture) { f.wantOutcome(f.Remove(f.t.Context(), rd), ReasonRemoved, true) },
+			reason:  ReasonNotApplicable,
+		}, {
+			name: "a foreign context of our name is current", current: "rd", o: PromoteOptions{Policy: PromoteAlways},
+			prepare: func(f *fixture) { f.healthyContext("rd") },
+			reason:  ReasonNotApplicable,
+		}, {
+			name: "invalid configuration", o: PromoteOptions{Policy: PromoteAlways},
+			prepare: func(f *fixture) { f.write(f.file(), `{"currentContext": "gone",`) },
+			current: "-", reason: ReasonFailed,
+		}, {
+			name: "configuration can't be edited", current: "gone", o: PromoteOptions{Policy: PromoteAlways},
+			prepare: func(f *fixture) {
+				if err := os.Link(f.file(), f.file()+".link"); err != nil {
+					f.t.Fatal(err)
+				}
+			},
+			reason: ReasonFailed,
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := setup(t)
+			f.healthyContext("good")
+			f.brokenContext("dead")
+			f.unknownContext("far")
+			f.own(rd)
+			if tc.current != "-" {
+				f.use(tc.current)
+			}
+			if tc.prepare != nil {
+				tc.prepare(f)
+			}
+			before, _ := os.ReadFile(f.file())
+			out := f.promote(rd, tc.o)
+			f.wantOutcome(out, tc.reason, tc.changed)
+			after, _ := os.ReadFile(f.file())
+			if (string(before) != string(after)) != (tc.want != noChange) {
+				t.Errorf("the configuration was %s and is %s", before, after)
+			}
+			if tc.want == noChange {
+				f.wantPromoted()
+				return
+			}
+			f.wantCurrent(tc.want)
+			f.wantPromoted(rd)
+			if out.Previous != tc.current || out.Current != tc.want {
+				t.Errorf("outcome tells of %q and %q", out.Previous, out.Current)
+			}
+			if r, err := f.readRecord(); err != nil || r.Previous != tc.current {
+				t.Errorf("the record remembers %q (%v), want %q", r.Previous, err, tc.current)
+			}
+		})
+	}
+	f := setup(t)
+	f.wantOutcome(f.promote(Owner{}, PromoteOptions{Policy: PromoteAlways}), ReasonNotApplicable, false)
+}
+
+func TestReasonsHaveStatus(t *testing.T) {
+	for _, r := range []string{ReasonPromoted, ReasonAlreadyCurrent} {
+		if PromotedStatus(r) != True {
+			t.Errorf("%s is not True", r)
+		}
+	}
+	for _, r := range []string{ReasonCurrentHealthy, ReasonCurrentUnknown, ReasonNotRequested, ReasonDemoted, ReasonChangedByUser, ReasonFailed, ReasonNotApplicable} {
+		if PromotedStatus(r) != False {
+			t.Errorf("%s is not False", r)
+		}
+	}
+	if PromotedStatus(ReasonProbing) != Unknown {
+		t.Error("Probing is not Unknown")
+	}
+	for r, want := range map[string]string{
+		ReasonCreated: True, ReasonNotApplicable: True, ReasonFailed: False, ReasonForeign: False, ReasonRemoved: False, ReasonConfigReadOnly: False,
+	} {
+		if ReadyStatus(r) != want {
+			t.Errorf("%s is not %s", r, want)
+		}
+	}
+}
+
+// The stored context is judged, not what the shell makes of it, and that is said.
+func TestPromoteInShellWithOverride(t *testing.T) {
+	f := setup(t)
+	f.own(rd)
+	f.healthyContext("good")
+	f.use("gone")
+	for _, env := range []string{"DOCKER_CONTEXT", "DOCKER_HOST"} {
+		f := f.with(map[string]string{env: "good"})
+		f.use("gone")
+		out := f.promote(rd, PromoteOptions{Policy: PromoteIfBroken})
+		f.wantOutcome(out, ReasonPromoted, true)
+		if out.EnvOverride != env || !strings.Contains(out.Message, env) {
+			t.Errorf("%s is not told of: %+v", env, out)
+		}
+		f.wantCurrent("rd")
+	}
+}
+
+// DOCKER_HOST decides what "default" is in one shell, not for the others.
+func TestJudgeDefaultWithoutEnvironment(t *testing.T) {
+	f := setup(t).with(map[string]string{"DOCKER_HOST": "tcp://127.0.0.1:1"})
+	if j := f.Judge(t.Context(), rd, PromoteIfBroken); j.Report.Host == "tcp://127.0.0.1:1" {
+		t.Errorf("Judge looked at DOCKER_HOST: %+v", j)
+	}
+}
+
+// docker runs the docker CLI on the configuration.
+func (f *fixture) docker(args ...string) {
+	f.t.Helper()
+	cmd := exec.Command("docker", append([]string{"--config", f.o.Dir}, args...)...)
+	cmd.Env = append(os.Environ(), "DOCKER_HOST=", "DOCKER_CONTEXT=", "DOCKER_CONFIG="+f.o.Dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		f.t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// The user chooses while the probe is under way: the choice stands.
+func TestUserChoosesDuringProbe(t *testing.T) {
+	f := setup(t)
+	f.own(rd)
+	f.healthyContext("other")
+	f.use("gone")
+	j := f.Judge(t.Context(), rd, PromoteIfBroken)
+	if j.Report.Health != Broken {
+		t.Fatalf("Judge = %+v", j)
+	}
+	f.docker("context", "use", "other")
+	f.wantOutcome(f.Promote(t.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}), ReasonChangedByUser, false)
+	f.wantCurrent("other")
+	f.wantPromoted()
+
+	f.docker("context", "use", "rd")
+	f.wantOutcome(f.Promote(t.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}), ReasonAlreadyCurrent, false)
+	f.wantPromoted()
+}
+
+func TestDemote(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name       string
+		previous   string
+		meanwhile  func(f *fixture)
+		candidates []Owner
+		reason     string
+		want       string
+		promoted   []Owner
+	}{
+		{name: "previous is healthy", previous: "good", candidates: []Owner{rdB}, reason: ReasonDemoted, want: "good"},
+		{name: "another instance runs", previous: "dead", candidates: []Owner{rd, {}, rdB}, reason: ReasonDemoted, want: "rd-b", promoted: []Owner{rdB}},
+		{name: "the other has no context", previous: "dead", candidates: []Owner{{UID: "x", Context: "rd-x"}}, reason: ReasonDemoted, want: "dead"},
+		{name: "the other's is foreign", previous: "far", candidates: []Owner{{UID: "x", Context: "good"}}, reason: ReasonDemoted, want: "far"},
+		{name: "previous exists", previous: "far", reason: ReasonDemoted, want: "far"},
+		{name: "previous is gone", previous: "gone", reason: ReasonDemoted, want: ""},
+		{name: "previous was unset", previous: "", reason: ReasonDemoted, want: ""},
+		{name: "previous was default", previous: "default", reason: ReasonDemoted, want: "default"},
+		{
+			name: "previous is damaged", previous: "far", reason: ReasonDemoted, want: "far",
+			meanwhile: func(f *fixture) { f.putRaw("far", "{") },
+		}, {
+			name: "user chose another", previous: "good", reason: ReasonChangedByUser, want: "far",
+			meanwhile: func(f *fixture) { f.docker("context", "use", "far") },
+		}, {
+			name: "user chose none", previous: "good", reason: ReasonChangedByUser, want: "",
+			meanwhile: func(f *fixture) { f.docker("context", "use", "default") },
+		}, {
+			name: "user removed our context", previous: "good", reason: ReasonChangedByUser, want: "",
+			meanwhile: func(f *fixture) { f.docker("context", "rm", "-f", "rd") },
+		}, {
+			name: "invalid configuration", previous: "good", reason: ReasonFailed, want: "-", promoted: []Owner{rd},
+			meanwhile: func(f *fixture) { f.write(f.file(), "{") },
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := setup(t)
+			f.healthyContext("good")
+			f.brokenContext("dead")
+			f.unknownContext("far")
+			f.own(rd)
+			f.own(rdB)
+			f.use(tc.previous)
+			f.promoted(rd)
+			if tc.meanwhile != nil {
+				tc.meanwhile(f)
+			}
+			out := f.Demote(t.Context(), rd, tc.candidates)
+			f.wantOutcome(out, tc.reason, tc.reason == ReasonDemoted)
+			if tc.want != "-" {
+				f.wantCurrent(tc.want)
+				if out.Current != named(tc.want) {
+					t.Errorf("the outcome tells of %q", out.Current)
+				}
+			}
+			f.wantPromoted(tc.promoted...)
+		})
+	}
+}
+
+// What nobody recorded is nobody's to take back.
+func TestUserChoseOurs(t *testing.T) {
+	f := setup(t)
+	f.own(rd)
+	f.docker("context", "use", "rd")
+	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), ReasonAlreadyCurrent, false)
+	f.wantOutcome(f.Demote(t.Context(), rd, nil), ReasonAlreadyCurrent, false)
+	f.wantOutcome(f.Remove(t.Context(), rd), ReasonAlreadyCurrent, false)
+	f.wantCurrent("rd")
+	if ok, err := f.Exists(rd); !ok {
+		t.Errorf("the context is gone (%v), and current", err)
+	}
+	f.use("")
+	f.wantOutcome(f.Demote(t.Context(), rd, nil), ReasonNotApplicable, false)
+	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+	f.wantOutcome(f.Demote(t.Context(), Owner{}, nil), ReasonNotApplicable, false)
+}
+
+// One of us follows another: what was before the first is what is put back.
+func TestPromoteChain(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.healthyContext("good")
+	f.own(rd)
+	f.own(rdB)
+	f.use("good")
+	f.promoted(rd)
+	f.promoted(rdB)
+	f.wantCurrent("rd-b")
+	f.wantPromoted(rdB)
+	f.wantOutcome(f.Demote(t.Context(), rd, []Owner{rdB}), ReasonNotApplicable, false)
+	f.wantCurrent("rd-b")
+	f.wantOutcome(f.Demote(t.Context(), rdB, []Owner{rd}), ReasonDemoted, true)
+	f.wantCurrent("good")
+
+	// A handed-over promotion remembers it too.
+	f.brokenContext("good")
+	f.promoted(rd)
+	f.wantOutcome(f.Demote(t.Context(), rd, []Owner{rdB}), ReasonDemoted, true)
+	f.wantCurrent("rd-b")
+	f.wantOutcome(f.Demote(t.Context(), rdB, nil), ReasonDemoted, true)
+	f.wantCurrent("good")
+
+	// Nobody knows what was before a choice of the user among ours.
+	f.use("rd")
+	f.promoted(rdB)
+	if r, err := f.readRecord(); err != nil || r.Previous != "" {
+		t.Errorf("the record remembers our own %q (%v)", r.Previous, err)
+	}
+}
+
+// docker login, begun while our context was current, ends after the stop.
+func TestLateWriter(t *testing.T) {
+	f := setup(t)
+	f.healthyContext("good")
+	f.own(rd)
+	f.use("good")
+	f.promoted(rd)
+	f.wantOutcome(f.Demote(t.Context(), rd, nil), ReasonDemoted, true)
+	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+	f.use("rd")
+
+	var missing *Finding
+	for _, found := range f.Doctor(t.Context(), nil) {
+		if found.Code == FindingCurrentContextMissing {
+			missing = &found
+		}
+	}
+	if missing == nil || !strings.Contains(missing.Message, "docker login") || !missing.Fixable {
+		t.Errorf("the doctor does not explain it: %+v", missing)
+	}
+	alive := func(Owner) bool { t.Error("asked for an engine that nobody promoted"); return false }
+	f.wantOutcome(f.Mend(t.Context(), alive, nil), ReasonDemoted, true)
+	f.wantCurrent("good")
+	f.wantOutcome(f.Mend(t.Context(), alive, nil), ReasonNotApplicable, false)
+
+	// The same name, chosen by the user after the next start, is his.
+	f.own(rd)
+	f.use("rd")
+	f.wantOutcome(f.Mend(t.Context(), alive, nil), ReasonNotApplicable, false)
+	f.wantCurrent("rd")
+}
+
+func TestMend(t *testing.T) {
+	t.Parallel()
+	gone := func(Owner) bool { return true }
+	up := func(Owner) bool { return false }
+	f := setup(t)
+	f.wantOutcome(f.Mend(t.Context(), gone, nil), ReasonNotApplicable, false)
+	if _, err := os.Stat(filepath.Dir(f.o.LockFile)); err == nil {
+		t.Error("mending nothing made a directory")
+	}
+	f.healthyContext("good")
+	f.own(rd)
+	f.own(rdB)
+	f.use("good")
+	f.promoted(rd)
+	f.wantOutcome(f.Mend(t.Context(), up, nil), ReasonNotApplicable, false)
+	f.wantCurrent("rd")
+	f.wantOutcome(f.Mend(t.Context(), gone, nil), ReasonDemoted, true)
+	f.wantCurrent("good")
+	f.wantPromoted()
+
+	// Removed by docker context rm while DOCKER_HOST was set: current all the same.
+	f.promoted(rd)
+	if err := f.store.Remove("rd"); err != nil {
+		t.Fatal(err)
+	}
+	f.wantOutcome(f.Mend(t.Context(), up, nil), ReasonDemoted, true)
+	f.wantCurrent("good")
+	f.wantOutcome(f.Ready(rd), ReasonRemoved, false)
+	f.own(rd)
+
+	f.brokenContext("good")
+	f.promoted(rd)
+	f.wantOutcome(f.Mend(t.Context(), func(o Owner) bool { return o == rd }, []Owner{rdB}), ReasonDemoted, true)
+	f.wantCurrent("rd-b")
+	f.wantPromoted(rdB)
+
+	f.use("good")
+	f.wantOutcome(f.Mend(t.Context(), up, nil), ReasonChangedByUser, false)
+	f.wantPromoted()
+	f.use("rd-b")
+	f.wantOutcome(f.Mend(t.Context(), gone, nil), ReasonNotApplicable, false) // the user's own choice now
+	f.wantCurrent("rd-b")
+
+	f.write(f.o.RecordFile, "{")
+	f.wantOutcome(f.Mend(t.Context(), gone, nil), ReasonNotApplicable, false)
+	f.promoted(rd) // starts a new record
+	f.wantPromoted(rd)
+}
+
+// An engine that was started again while its previous context was probed keeps it.
+func TestMendLooksAgain(t *testing.T) {
+	f := setup(t)
+	f.own(rd)
+	f.promoted(rd)
+	asked := 0
+	goneOnce := func(Owner) bool { asked++; return asked == 1 }
+	f.wantOutcome(f.Mend(t.Context(), goneOnce, nil), ReasonNotApplicable, false)
+	f.wantCurrent("rd")
+}
+
+// Killed anywhere, the next command mends it: the current context exists, and is what
+// it would be without the kill.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	gone := func(Owner) bool { return true }
+	for _, point := range []string{"record:written", "record:renamed", "promote:recorded", "promote:changed"} {
+		t.Run("promote/"+point, func(t *testing.T) {
+			f := setup(t)
+			f.healthyContext("good")
+			f.own(rd)
+			f.use("good")
+			f.killAt(point, "promote", rd)
+			f.Mend(t.Context(), gone, nil)
+			f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+			f.wantCurrent("good")
+			f.wantPromoted()
+			f.wantNoLitter()
+		})
+	}
+	for _, point := range []string{"record:written", "record:renamed", "demote:recorded", "demote:changed"} {
+		for _, candidates := range [][]Owner{nil, {rdB}} {
+			t.Run(fmt.Sprintf("demote/%s/%d", point, len(candidates)), func(t *testing.T) {
+				f := setup(t)
+				f.brokenContext("dead")
+				f.own(rd)
+				f.own(rdB)
+				f.use("dead")
+				f.promoted(rd)
+				f.killAt(point, "demote", rd, candidates...)
+				f.Mend(t.Context(), func(o Owner) bool { return o == rd }, candidates)
+				f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+				if candidates == nil {
+					f.wantCurrent("dead")
+					f.wantPromoted()
+					f.wantNoLitter()
+					return
+				}
+				f.wantCurrent("rd-b")
+				f.wantPromoted(rdB)
+				// And the other's turn ends as it would have.
+				f.wantOutcome(f.Demote(t.Context(), rdB, nil), ReasonDemoted, true)
+				f.wantCurrent("dead")
+				f.wantNoLitter()
+			})
+		}
+	}
+	for _, point := range []string{"remove:checked", "remove:removed"} {
+		t.Run("remove/"+point, func(t *testing.T) {
+			f := setup(t)
+			f.own(rd)
+			f.killAt(point, "remove", rd)
+			f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, point == "remove:checked")
+		})
+	}
+}
+
+// The same at any moment, also within the edit of config.json.
+func TestKilledAnytime(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.healthyContext("good")
+	f.own(rd)
+	for i := range 60 {
+		f.use("good")
+		do := "promote"
+		if i%2 == 1 {
+			f.promoted(rd)
+			do = "demote"
+		}
+		cmd := f.command(job{Do: do, Owner: rd})
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5*time.Millisecond + time.Duration(i)*time.Millisecond/2)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if out := f.Mend(t.Context(), func(Owner) bool { return true }, nil); out.Err != nil {
+			t.Fatalf("Mend: %v", out.Err)
+		}
+		f.wantCurrent("good")
+		f.wantPromoted()
+	}
+	f.wantNoLitter()
+}
+
+func (f *fixture) wantNoLitter() {
+	f.t.Helper()
+	// The lock is free: what is written now replaces what a kill left.
+	if unlock, err := f.lock(f.t.Context()); err != nil {
+		f.t.Error(err)
+	} else {
+		r, err := f.readRecord()
+		if err == nil {
+			err = f.writeRecord(r)
+		}
+		if err != nil {
+			f.t.Error(err)
+		}
+		unlock()
+	}
+	for _, dir := range []string{f.o.Dir, filepath.Dir(f.o.RecordFile)} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		for _, e := range entries {
+			switch e.Name() {
+			case "config.json", "contexts", "lock", "record.json":
+			default:
+				f.t.Errorf("%s is left in %s", e.Name(), dir)
+			}
+		}
+	}
+}
+
+// The worst bug of this field: a probe that ends after the stop writes the dead context
+// back. However they meet, what is current exists.
+func TestStopDuringSlowProbe(t *testing.T) {
+	const workers, rounds = 4, 25
+	for w := range workers {
+		t.Run(fmt.Sprint(w), func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			for i := range rounds {
+				f.stopDuringProbe(time.Duration(w*rounds+i-workers*rounds/2)*100*time.Microsecond, i%2 == 0)
+			}
+		})
+	}
+}
+
+// stopDuringProbe starts a promotion, stops the engine that long after the probe should
+// have ended, and checks that nothing points to what is gone.
+func (f *fixture) stopDuringProbe(after time.Duration, cancelIt bool) {
+	t := f.t
+	t.Helper()
+	e := endpoint.Endpoint{Host: "unix:///engine.sock"}
+	if out := f.Create(t.Context(), rd, e, ""); out.Reason != ReasonCreated {
+		t.Fatalf("Create: %+v", out)
+	}
+	f.use("gone") // whose two looks take proofPause
+	var up atomic.Bool
+	up.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		j := f.Judge(ctx, rd, PromoteIfBroken)
+		f.Promote(ctx, j, rd, PromoteOptions{Policy: PromoteIfBroken, StillUp: up.Load})
+	})
+	time.Sleep(proofPause + after)
+	up.Store(false)
+	if cancelIt {
+		cancel() // as the supervisor does; commands only ask
+	}
+	f.Demote(t.Context(), rd, nil)
+	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+	wg.Wait()
+	if current, err := f.Current(); err != nil || current == "rd" {
+		t.Fatalf("%s after the probe: %q is current (%v), and removed", after, current, err)
+	}
+	f.wantPromoted()
+}
+
+// docker context use in a loop beside promotions and demotions: whenever both rest,
+// the current context exists.
+func TestRaceWithDockerContextUse(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.healthyContext("good")
+	f.own(rd)
+	f.use("good")
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(done)
+		for i := range 15 {
+			f.docker("context", "use", []string{"good", "default"}[i%2])
+		}
+	})
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		f.promote(rd, PromoteOptions{Policy: PromoteAlways})
+		f.Demote(t.Context(), rd, nil)
+	}
+	wg.Wait()
+	f.Mend(t.Context(), func(Owner) bool { return true }, nil)
+	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+	if current, err := f.Current(); err != nil || !f.exists(current) {
+		t.Errorf("%q is current (%v)", current, err)
+	}
+}
+
+// Somebody chooses our context in the very moment in which it is removed.
+func TestRemoveRace(t *testing.T) {
+	f := setup(t)
+	f.own(rd)
+	was, err := f.metadata("rd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fault = func(point string) {
+		if point == "remove:removed" {
+			f.use("rd")
+		}
+	}
+	defer func() { fault = func(string) {} }()
+	f.wantOutcome(f.Remove(t.Context(), rd), ReasonAlreadyCurrent, false)
+	if now, err := f.metadata("rd"); err != nil || fmt.Sprint(now) != fmt.Sprint(was) {
+		t.Errorf("the context is %v (%v), was %v", now, err, was)
+	}
+}
+
+// restart stops and starts the engine and leaves the promotion alone.
+func TestRestartOfPromoted(t *testing.T) {
+	f := setup(t)
+	f.healthyContext("good")
+	f.own(rd)
+	f.use("good")
+	f.promoted(rd)
+	restarting := func(Owner) bool { return false }
+	f.wantOutcome(f.Mend(t.Context(), restarting, nil), ReasonNotApplicable, false)
+	f.own(rd) // at another socket
+	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), ReasonAlreadyCurrent, false)
+	f.wantPromoted(rd)
+	f.wantOutcome(f.Demote(t.Context(), rd, nil), ReasonDemoted, true)
+	f.wantCurrent("good")
+}
+
+// Each Docker configuration has its own current context, record and lock.
+func TestSeparateConfigurations(t *testing.T) {
+	a, b := setup(t), setup(t)
+	for _, f := range []*fixture{a, b} {
+		f.healthyContext("good")
+		f.own(rd)
+		f.use("good")
+	}
+	a.promoted(rd)
+	b.wantCurrent("good")
+	b.wantOutcome(b.Demote(t.Context(), rd, nil), ReasonNotApplicable, false)
+	a.wantCurrent("rd")
+}
+
+// Who holds the lock is told when the time is up.
+func TestLockHeld(t *testing.T) {
+	f := setup(t)
+	f.own(rd)
+	f.use("gone")
+	j := Judgement{Stored: "gone"}
+	unlock, err := lock.Acquire(t.Context(), f.o.LockFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	out := f.Promote(ctx, j, rd, PromoteOptions{Policy: PromoteAlways})
+	f.wantOutcome(out, ReasonFailed, false)
+	if !strings.Contains(out.Message, fmt.Sprint(os.Getpid())) {
+		t.Errorf("%q does not tell who holds the lock", out.Message)
+	}
+	unlock()
+	f.wantCurrent("gone")
+}
+
+// With nothing to change, nothing is written, not even the lock.
+func TestSteadyStateIsSilent(t *testing.T) {
+	f := setup(t)
+	f.healthyContext("good")
+	f.own(rd)
+	f.use("good")
+	before := f.tree()
+	f.promote(rd, PromoteOptions{Policy: PromoteIfBroken})
+	f.promote(rd, PromoteOptions{Policy: PromoteIfBroken, DryRun: true})
+	f.Mend(t.Context(), func(Owner) bool { return true }, nil)
+	f.Ready(rd)
+	f.Doctor(t.Context(), []Instance{{Owner: rd, Running: true}})
+	if after := f.tree(); after != before {
+		t.Errorf("before:\n%safter:\n%s", before, after)
+	}
+}
+
+// tree lists all files with their time of change.
+func (f *fixture) tree() string {
+	f.t.Helper()
+	var b strings.Builder
+	err := filepath.Walk(filepath.Dir(f.o.Dir), func(path string, info os.FileInfo, err error) error {
+		if err == nil {
+			fmt.Fprintln(&b, path, info.Size(), info.ModTime().UnixNano())
+		}
+		return err
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestParsePolicy(t *testing.T) {
+	for _, s := range []string{"if-broken", "always", "never"} {
+		if p, err := ParsePolicy(s); err != nil || string(p) != s {
+			t.Errorf("ParsePolicy(%q) = %q, %v", s, p, err)
+		}
+	}
+	for _, s := range []string{"", "force", "IF-BROKEN"} {
+		if _, err := ParsePolicy(s); err == nil {
+			t.Errorf("ParsePolicy(%q) is no error", s)
+		}
+	}
+}
+
+// BenchmarkPromoteNothing is what docker-rd context promote does where our context is
+// the current one.
+func BenchmarkPromoteNothing(b *testing.B) {
+	dir := b.TempDir()
+	c := Open(Options{Dir: dir, LockFile: filepath.Join(dir, "lock"), RecordFile: filepath.Join(dir, "record")})
+	if err := os.WriteFile(c.file(), []byte(`{"currentContext":"rd"}`), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	if out := c.Create(b.Context(), rd, endpoint.Endpoint{Host: "unix:///s"}, ""); out.Err != nil {
+		b.Fatal(out.Err)
+	}
+	for b.Loop() {
+		c.Mend(b.Context(), func(Owner) bool { return false }, nil)
+		j := c.Judge(b.Context(), rd, PromoteIfBroken)
+		if out := c.Promote(b.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}); out.Reason != ReasonAlreadyCurrent {
+			b.Fatalf("%+v", out)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/docker-rd/docker-rd/engine/dockerd"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+)
+
+// proxyName is the program that serves published ports. It is installed beside
+// docker-rd itself, out of the directories in which docker looks for plugins.
+const proxyName = "docker-rd-proxy"
+
+// RunHelper turns the process into the driver's helper program if it was started as
+// that, and does not return then.
+func RunHelper() { dockerd.Init() }
+
+// newDockerd returns the driver that runs a dockerd of our own.
+func newDockerd(i *Instance, log *slog.Logger) (Driver, error) {
+	proxy, err := proxyPath()
+	if err != nil {
+		return nil, err
+	}
+	return ownDockerd{dockerd.Config{
+		UID:        i.UID,
+		Name:       i.Name,
+		DataRoot:   i.Paths.Data,
+		ExecRoot:   i.Paths.Exec(),
+		StateDir:   i.Paths.EngineState(),
+		Socket:     i.Paths.Socket(),
+		LogPath:    i.Paths.EngineLog(),
+		ConfigFile: i.Settings.DaemonConfig,
+		Args:       i.Settings.EngineArgs,
+		Proxy:      proxy,
+		Log:        log,
+	}}, nil
+}
+
+// proxyPath returns where the proxy should be: beside the program that the links in
+// docker's plugin directories and on the PATH lead to.
+func proxyPath() (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	if exe, err = filepath.EvalSymlinks(exe); err != nil {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(exe), proxyName), nil
+}
+
+// ownDockerd is the driver DriverDockerd.
+type ownDockerd struct{ config dockerd.Config }
+
+// Check implements [Driver].
+func (d ownDockerd) Check(ctx context.Context) error { return dockerd.Check(ctx, d.config) }
+
+// Adopt implements [Driver].
+func (d ownDockerd) Adopt(ctx context.Context) (Running, error) {
+	e, err := dockerd.Adopt(ctx, d.config)
+	if errors.Is(err, dockerd.ErrNotRunning) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ownEngine{e}, nil
+}
+
+// Start implements [Driver].
+func (d ownDockerd) Start(ctx context.Context) (Running, error) {
+	e, err := dockerd.Start(ctx, d.config)
+	if err != nil {
+		return nil, err
+	}
+	return ownEngine{e}, nil
+}
+
+// Alive implements [Driver].
+func (d ownDockerd) Alive() bool { return dockerd.Alive(d.config) }
+
+// Endpoint implements [Driver].
+func (d ownDockerd) Endpoint() (endpoint.Endpoint, error) {
+	return endpoint.Endpoint{Host: "unix://" + d.config.Socket}, nil
+}
+
+// Cleanup implements [Driver].
+func (d ownDockerd) Cleanup(ctx context.Context) error { return dockerd.Cleanup(ctx, d.config) }
+
+// ownEngine is an engine of ours.
+type ownEngine struct{ *dockerd.Engine }
+
+// PID implements [Running].
+func (e ownEngine) PID() int { return e.ID().PID }
+
+// StartedAt implements [Running].
+func (e ownEngine) StartedAt() time.Time { return e.ID().StartedAt() }

@@ -1,0 +1,65 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// A Driver runs the engine of one instance.
+type Driver interface {
+	// Check tells whether the engine can be started here, before anything is
+	// changed. Its errors name what is missing and how to get it.
+	Check(ctx context.Context) error
+
+	// Adopt returns the instance's engine where it runs already, nil otherwise.
+	Adopt(ctx context.Context) (Running, error)
+
+	// Start launches the engine and returns as soon as it has a process: the API may
+	// not answer yet. After an error nothing is left running.
+	Start(ctx context.Context) (Running, error)
+
+	// Alive tells whether the engine runs, with or without a supervisor. It is
+	// cheap. An engine that is not ours never is.
+	Alive() bool
+
+	// Endpoint returns how the engine's API is reached.
+	Endpoint() (endpoint.Endpoint, error)
+
+	// Cleanup ends and removes whatever a crash has left of the instance's engine.
+	// It may be called at any time when no supervisor runs it, and again.
+	Cleanup(ctx context.Context) error
+}
+
+// Running is an engine that a driver has started or adopted.
+type Running interface {
+	// PID returns the engine's process, 0 if it is not ours.
+	PID() int
+	// StartedAt returns when the engine's process started; zero if it is not ours.
+	StartedAt() time.Time
+	// Exited is closed when the engine's process has ended; nil if it is not ours.
+	Exited() <-chan struct{}
+	// LastError returns the engine's own last words since it was started, "" if it
+	// said nothing of an error.
+	LastError() string
+	// Stop ends the engine and everything that it started, gracefully until ctx
+	// ends and then by force. It returns when all is gone. An engine that is not
+	// ours is left alone.
+	Stop(ctx context.Context) error
+}
+
+// DriverFor returns the driver for the instance's settings. It logs to log, which may
+// be nil.
+func DriverFor(i *Instance, log *slog.Logger) (Driver, error) {
+	switch i.Settings.Driver {
+	case DriverDockerd:
+		return newDockerd(i, log)
+	case DriverExisting:
+		return existing{i}, nil
+	}
+	// Written by another version.
+	return nil, failure.Refuse("instance %q: driver %q is not one that this version has", i.Name, i.Settings.Driver)
+}

@@ -1,0 +1,155 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/shlex"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// A key is one setting as people name it. Setting "" brings the default back.
+type key struct {
+	name   string
+	get    func(*Settings) string
+	set    func(*Settings, string) error
+	values []string // all there are, where they can be listed
+}
+
+var keys = []key{
+	text("driver", func(s *Settings) *string { return &s.Driver }, drivers),
+	text("engine", func(s *Settings) *string { return &s.Engine }, kinds),
+	text("promote", func(s *Settings) *string { return &s.Promote }, policies),
+	text("host", func(s *Settings) *string { return &s.Host }, nil),
+	text("from-context", func(s *Settings) *string { return &s.FromContext }, nil),
+	text("tlscacert", func(s *Settings) *string { return &s.TLSCACert }, nil),
+	text("tlscert", func(s *Settings) *string { return &s.TLSCert }, nil),
+	text("tlskey", func(s *Settings) *string { return &s.TLSKey }, nil),
+	{
+		name: "tlsverify",
+		get: func(s *Settings) string {
+			if s.TLSVerify == nil {
+				return ""
+			}
+			return strconv.FormatBool(*s.TLSVerify)
+		},
+		set: func(s *Settings, v string) error {
+			s.TLSVerify = nil
+			if v == "" {
+				return nil
+			}
+			b, err := strconv.ParseBool(v)
+			s.TLSVerify = &b
+			if err != nil {
+				return errors.New("it can be true or false")
+			}
+			return nil
+		},
+		values: []string{"true", "false"},
+	},
+	text("daemon-config", func(s *Settings) *string { return &s.DaemonConfig }, nil),
+	{
+		name: "engine-args",
+		get:  func(s *Settings) string { return joinArgs(s.EngineArgs) },
+		set: func(s *Settings, v string) (err error) {
+			s.EngineArgs, err = shlex.Split(v)
+			return err
+		},
+	},
+	{
+		name: "resync",
+		get:  func(s *Settings) string { return time.Duration(s.Resync).String() },
+		set: func(s *Settings, v string) error {
+			if s.Resync.UnmarshalText([]byte(v)) != nil {
+				return errors.New("not a time such as 30s or 5m")
+			}
+			return nil
+		},
+	},
+}
+
+func text(name string, field func(*Settings) *string, values []string) key {
+	return key{
+		name:   name,
+		get:    func(s *Settings) string { return *field(s) },
+		set:    func(s *Settings, v string) error { *field(s) = v; return nil },
+		values: values,
+	}
+}
+
+// joinArgs is the inverse of shlex.Split.
+func joinArgs(args []string) string {
+	quoted := make([]string, len(args))
+	for i, a := range args {
+		if a == "" || strings.ContainsAny(a, " \t\r\n'\"\\#") {
+			a = "'" + strings.ReplaceAll(a, "'", `'"'"'`) + "'"
+		}
+		quoted[i] = a
+	}
+	return strings.Join(quoted, " ")
+}
+
+func findKey(name string) (key, bool) {
+	for _, k := range keys {
+		if k.name == name {
+			return k, true
+		}
+	}
+	return key{}, false
+}
+
+// Keys returns the names of all settings.
+func Keys() []string {
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = k.name
+	}
+	return names
+}
+
+// KeyValues returns the values that the setting can have, nil where they cannot be
+// listed.
+func KeyValues(name string) []string {
+	k, _ := findKey(name)
+	return k.values
+}
+
+// Get returns a setting as text that [Settings.Set] takes; "" where it is not set or
+// there is none of that name.
+func (s Settings) Get(name string) string {
+	if k, ok := findKey(name); ok {
+		return k.get(&s)
+	}
+	return ""
+}
+
+// Set changes one setting. An empty value brings its default back. Whether the
+// settings are good together is for [Settings.Resolved] to say.
+func (s *Settings) Set(name, value string) error {
+	k, ok := findKey(name)
+	if !ok {
+		return failure.WithHint(failure.Refuse("unknown setting %q", name), "settings are %s", strings.Join(Keys(), ", "))
+	}
+	if value == "" {
+		value = DefaultSettings().Get(name)
+	}
+	if err := k.set(s, value); err != nil {
+		return failure.Refuse("setting %s=%q: %w", name, value, err)
+	}
+	return nil
+}
+
+// Diff describes what differs from other, one "key=value" each.
+func (s Settings) Diff(other Settings) []string {
+	var diff []string
+	for _, k := range keys {
+		if was, is := k.get(&s), k.get(&other); was != is {
+			diff = append(diff, fmt.Sprintf("%s=%s", k.name, is))
+		}
+	}
+	return diff
+}

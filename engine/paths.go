@@ -1,0 +1,56 @@
+package engine
+
+import "path/filepath"
+
+// Paths says where everything of an instance is. The directories are recorded when
+// the instance is created; the files have fixed places in them.
+type Paths struct {
+	State   string `json:"state"`   // settings, state, locks, logs
+	Data    string `json:"data"`    // the engine's data root
+	Runtime string `json:"runtime"` // sockets and what the engine makes anew at each start
+}
+
+func newPaths(r Roots, name string) Paths {
+	return Paths{
+		State:   r.instanceDir(name),
+		Data:    filepath.Join(r.Data, name),
+		Runtime: filepath.Join(r.Runtime, name),
+	}
+}
+
+// InstanceFile returns the path of instance.json.
+func (p Paths) InstanceFile() string { return filepath.Join(p.State, "instance.json") }
+
+// StateFile returns the path of state.json, the mirror.
+func (p Paths) StateFile() string { return filepath.Join(p.State, "state.json") }
+
+// RequestsDir returns the directory of what actions and deletions ask for.
+func (p Paths) RequestsDir() string { return filepath.Join(p.State, "requests") }
+
+// SupervisorLock returns the lock that the supervisor holds as long as it lives.
+func (p Paths) SupervisorLock() string { return filepath.Join(p.State, "supervisor.lock") }
+
+// StateLock returns the lock around each write of the state or the settings.
+func (p Paths) StateLock() string { return filepath.Join(p.State, "state.lock") }
+
+// StartLock returns the lock that every waiting start shares.
+func (p Paths) StartLock() string { return filepath.Join(p.State, "start.lock") }
+
+// LogDir returns the directory of the logs.
+func (p Paths) LogDir() string { return filepath.Join(p.State, "log") }
+
+// EngineLog returns the path of the engine's log.
+func (p Paths) EngineLog() string { return filepath.Join(p.LogDir(), "engine.log") }
+
+// SupervisorLog returns the path of the supervisor's log.
+func (p Paths) SupervisorLog() string { return filepath.Join(p.LogDir(), "supervisor.log") }
+
+// EngineState returns the directory in which a driver keeps what it must know of its
+// engine after a crash.
+func (p Paths) EngineState() string { return filepath.Join(p.State, "engine") }
+
+// Socket returns the path of the engine's socket.
+func (p Paths) Socket() string { return filepath.Join(p.Runtime, "docker.sock") }
+
+// Exec returns the engine's exec root.
+func (p Paths) Exec() string { return filepath.Join(p.Runtime, "exec") }

@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// HomeEnv names the environment variable that moves all roots together.
+const HomeEnv = "DOCKER_RD_HOME"
+
+// Roots are the directories under which the files of all instances live. An
+// instance's own paths are made from them once, when it is created.
+type Roots struct {
+	State   string // settings, state, locks, logs: must last
+	Data    string // images, volumes: large
+	Runtime string // sockets only: may vanish at logout
+}
+
+// DefaultRoots returns the roots for this user: those under $DOCKER_RD_HOME, or the
+// XDG base directories (https://specifications.freedesktop.org/basedir-spec/), on
+// Windows below %LocalAppData%. No directory is made.
+func DefaultRoots() (Roots, error) {
+	if home := os.Getenv(HomeEnv); home != "" {
+		if !filepath.IsAbs(home) {
+			return Roots{}, failure.Refuse("%s is not an absolute path: %q", HomeEnv, home)
+		}
+		return Roots{
+			State:   filepath.Join(home, "state"),
+			Data:    filepath.Join(home, "data"),
+			Runtime: filepath.Join(home, "run"),
+		}, nil
+	}
+	if runtime.GOOS == "windows" {
+		local, err := os.UserCacheDir() // %LocalAppData%
+		if err != nil {
+			return Roots{}, fmt.Errorf("no place for the state: %w", err)
+		}
+		base := filepath.Join(local, "docker-rd")
+		return Roots{filepath.Join(base, "state"), filepath.Join(base, "data"), filepath.Join(base, "run")}, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return Roots{}, failure.WithHint(fmt.Errorf("no place for the state: %w", err), "set HOME or %s", HomeEnv)
+	}
+	return Roots{
+		State:   xdg("XDG_STATE_HOME", filepath.Join(home, ".local", "state")),
+		Data:    xdg("XDG_DATA_HOME", filepath.Join(home, ".local", "share")),
+		Runtime: xdg("XDG_RUNTIME_DIR", runtimeFallback()),
+	}, nil
+}
+
+// xdg returns our directory under a base directory. Relative values are to be
+// ignored, says the specification.
+func xdg(env, fallback string) string {
+	base := os.Getenv(env)
+	if !filepath.IsAbs(base) {
+		base = fallback
+	}
+	return filepath.Join(base, "docker-rd")
+}
+
+// runtimeFallback is where sockets go without XDG_RUNTIME_DIR (no login session).
+func runtimeFallback() string {
+	uid := os.Geteuid()
+	if uid == 0 && runtime.GOOS == "linux" {
+		return "/run"
+	}
+	return filepath.Join(os.TempDir(), "docker-rd-"+strconv.Itoa(uid))
+}
+
+func (r Roots) instanceDir(name string) string { return filepath.Join(r.State, "instances", name) }
+
+// PromotionDir returns the directory for what is kept of each Docker configuration
+// directory: the promotion records and their locks.
+func (r Roots) PromotionDir() string { return filepath.Join(r.State, "promotion") }

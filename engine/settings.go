@@ -1,0 +1,197 @@
+package engine
+
+import (
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// Drivers, the ways in which an engine can be run.
+const (
+	DriverAuto     = "auto"     // chosen for the user and the system at creation
+	DriverDockerd  = "dockerd"  // our own dockerd: Linux, root
+	DriverExisting = "existing" // an engine that is there already, by URL or context
+)
+
+// Kinds of engines.
+const KindMoby = "moby"
+
+// Promotion policies: when a start may make the instance's context current.
+const (
+	PromoteIfBroken = "if-broken"
+	PromoteAlways   = "always"
+	PromoteNever    = "never"
+)
+
+// Limits and defaults of settings.
+const (
+	DefaultResync = 5 * time.Minute
+	minResync     = time.Second
+)
+
+var (
+	drivers  = []string{DriverAuto, DriverDockerd, DriverExisting}
+	kinds    = []string{KindMoby}
+	policies = []string{PromoteIfBroken, PromoteAlways, PromoteNever}
+)
+
+// DriverNames returns the names that the driver setting takes.
+func DriverNames() []string { return slices.Clone(drivers) }
+
+// KindNames returns the names that the engine setting takes.
+func KindNames() []string { return slices.Clone(kinds) }
+
+// PolicyNames returns the names that the promote setting takes.
+func PolicyNames() []string { return slices.Clone(policies) }
+
+// Settings are what an instance remembers of how it is to be run.
+type Settings struct {
+	Driver       string   `json:"driver"`
+	Engine       string   `json:"engine"`
+	Host         string   `json:"host,omitempty"`         // existing: the engine's URL
+	FromContext  string   `json:"fromContext,omitempty"`  // existing: the user's context
+	TLSCACert    string   `json:"tlsCACert,omitempty"`    // existing with Host: absolute paths of PEM files
+	TLSCert      string   `json:"tlsCert,omitempty"`      //
+	TLSKey       string   `json:"tlsKey,omitempty"`       //
+	TLSVerify    *bool    `json:"tlsVerify,omitempty"`    // existing with Host: TLS, with or without verification; nil: as the PEM files say
+	Promote      string   `json:"promote"`                // a promotion policy
+	DaemonConfig string   `json:"daemonConfig,omitempty"` // dockerd: absolute path of a daemon.json
+	EngineArgs   []string `json:"engineArgs,omitempty"`   // dockerd: further arguments
+	Resync       Duration `json:"resync"`                 // the mirror's full sync
+}
+
+// Duration is a time.Duration that is written as Go writes it ("5m0s").
+type Duration time.Duration
+
+// MarshalText implements [encoding.TextMarshaler].
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	*d = Duration(v)
+	return err
+}
+
+// DefaultSettings returns what a new instance starts from.
+func DefaultSettings() Settings {
+	return Settings{Driver: DriverAuto, Engine: KindMoby, Promote: PromoteIfBroken, Resync: Duration(DefaultResync)}
+}
+
+// Equal tells whether both are the same settings.
+func (s Settings) Equal(o Settings) bool { return reflect.DeepEqual(s.normal(), o.normal()) }
+
+// normal makes an absent list and an empty one the same.
+func (s Settings) normal() Settings {
+	if len(s.EngineArgs) == 0 {
+		s.EngineArgs = nil
+	}
+	return s
+}
+
+// Resolved returns the settings with the driver chosen and every path absolute, or
+// a refusal that names the setting and what it takes. It looks at the system it
+// runs on, but not at files or engines.
+func (s Settings) Resolved() (Settings, error) {
+	for _, c := range []struct {
+		key, value string
+		names      []string
+	}{
+		{"driver", s.Driver, drivers},
+		{"engine", s.Engine, kinds},
+		{"promote", s.Promote, policies},
+	} {
+		if !slices.Contains(c.names, c.value) {
+			return s, failure.WithHint(
+				failure.Refuse("%s %q is not one that this version has", c.key, c.value),
+				"%s can be %s", c.key, strings.Join(c.names, ", "))
+		}
+	}
+	if time.Duration(s.Resync) < minResync {
+		return s, failure.Refuse("resync %s is shorter than %s", time.Duration(s.Resync), minResync)
+	}
+	if s.Driver == DriverAuto {
+		driver, err := s.chooseDriver()
+		if err != nil {
+			return s, err
+		}
+		s.Driver = driver
+	}
+	for _, p := range []*string{&s.TLSCACert, &s.TLSCert, &s.TLSKey, &s.DaemonConfig} {
+		if *p == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return s, fmt.Errorf("path %q: %w", *p, err)
+		}
+		*p = abs
+	}
+	return s, s.checkDriverSettings()
+}
+
+// chooseDriver is what "auto" means here.
+func (s Settings) chooseDriver() (string, error) {
+	switch {
+	case s.Host != "" || s.FromContext != "":
+		return DriverExisting, nil
+	case runtime.GOOS != "linux":
+		return "", failure.WithHint(
+			failure.Refuse("no driver can make an engine on %s", runtime.GOOS),
+			"adopt one that is there: docker-rd start --from-context NAME, or --host URL")
+	case !isRoot():
+		return "", failure.WithHint(
+			failure.Refuse("driver %q needs root, and there is no driver for an ordinary user yet", DriverDockerd),
+			"use sudo, or adopt an engine that is there: docker-rd start --from-context NAME, or --host URL")
+	}
+	return DriverDockerd, nil
+}
+
+// checkDriverSettings refuses settings that mean nothing to the driver: who gave
+// them expects them to work.
+func (s Settings) checkDriverSettings() error {
+	switch s.Driver {
+	case DriverExisting:
+		switch {
+		case s.Host == "" && s.FromContext == "":
+			return failure.WithHint(failure.Refuse("driver %q needs the engine to adopt", s.Driver),
+				"give --host URL or --from-context NAME")
+		case s.Host != "" && s.FromContext != "":
+			return failure.WithHint(failure.Refuse("host %q and from-context %q are two engines", s.Host, s.FromContext),
+				"leave one out, or take it back with an empty value: --host '' or --from-context ''")
+		case s.FromContext != "" && s.hasTLS():
+			return failure.Refuse("TLS settings go with host: context %q has its own", s.FromContext)
+		case s.DaemonConfig != "" || len(s.EngineArgs) > 0:
+			return failure.Refuse("driver %q runs no engine: it takes no daemon-config and no engine arguments", s.Driver)
+		}
+		if s.Host != "" {
+			_, err := endpoint.FromURL(s.Host, s.tlsOptions())
+			return err
+		}
+	default:
+		if s.Host != "" || s.FromContext != "" || s.hasTLS() {
+			return failure.WithHint(failure.Refuse("driver %q takes no host, no from-context and no TLS settings", s.Driver),
+				"they belong to driver %q", DriverExisting)
+		}
+	}
+	return nil
+}
+
+func (s Settings) hasTLS() bool { return s.tlsOptions() != endpoint.TLSOptions{} }
+
+func (s Settings) tlsOptions() endpoint.TLSOptions {
+	return endpoint.TLSOptions{
+		Enabled:    s.TLSVerify != nil,
+		SkipVerify: s.TLSVerify != nil && !*s.TLSVerify,
+		CAFile:     s.TLSCACert,
+		CertFile:   s.TLSCert,
+		KeyFile:    s.TLSKey,
+	}
+}

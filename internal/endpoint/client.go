@@ -1,0 +1,159 @@
+package endpoint
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"syscall"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/go-connections/tlsconfig"
+	"github.com/moby/moby/client"
+)
+
+// maxSocketPath is the longest path of a unix socket here, in bytes. The address ends
+// with a NUL.
+const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// ErrPathTooLong says that a unix socket's path does not fit into an address.
+var ErrPathTooLong = errors.New("socket path is too long")
+
+// keepAlive finds out within about a minute that the other side of a quiet connection
+// is gone: an events stream has nothing to send that could fail.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3}
+
+// handshakeTimeout bounds connecting and the TLS handshake of connections that nobody
+// waits for any more: net/http goes on with them when the request is cancelled.
+const handshakeTimeout = 30 * time.Second
+
+func isNotFound(err error) bool { return errdefs.IsNotFound(err) }
+
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// dialer returns how connections to e are made, and the host that docker's client
+// shall be told. Addresses that can't be are an error.
+func (e Endpoint) dialer() (dial dialFunc, host string, err error) {
+	switch scheme(e.Host) {
+	case "unix":
+		path := e.Host[len("unix://"):]
+		if len(path) > maxSocketPath {
+			return nil, "", fmt.Errorf("%w: %q", ErrPathTooLong, path)
+		}
+		return func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		}, e.Host, nil
+	case "npipe":
+		dial, err := pipeDialer(e.Host[len("npipe://"):])
+		return dial, e.Host, err
+	case "ssh":
+		dial, err := sshDialer(e.Host)
+		// A host that is never resolved: docker's own choice for connection helpers.
+		return dial, "http://docker.example.com", err
+	case "tcp", "http", "https":
+		d := &net.Dialer{Timeout: handshakeTimeout, KeepAliveConfig: keepAlive}
+		return d.DialContext, e.Host, nil
+	case "":
+		return nil, "", fmt.Errorf("host %q: %w", e.Host, ErrNoHost)
+	}
+	return nil, "", fmt.Errorf("host %q: %w", e.Host, ErrScheme)
+}
+
+// transport returns an HTTP transport to e, and the host for docker's client.
+func (e Endpoint) transport() (*http.Transport, string, error) {
+	dial, host, err := e.dialer()
+	if err != nil {
+		return nil, "", err
+	}
+	t := &http.Transport{
+		DialContext:         dial,
+		TLSHandshakeTimeout: handshakeTimeout,
+		// A mirror looks up many objects at once, and a connection over ssh is dear.
+		MaxIdleConns:        8,
+		MaxIdleConnsPerHost: 8,
+		IdleConnTimeout:     30 * time.Second,
+	}
+	switch scheme(e.Host) {
+	case "ssh":
+		// sshd refuses some of more than ten connections that log in at a time
+		// (MaxStartups in sshd_config(5)).
+		t.MaxConnsPerHost = 10
+		t.DisableCompression = true
+	case "tcp", "http", "https":
+		t.Proxy = http.ProxyFromEnvironment // as docker does
+		if t.TLSClientConfig, err = e.tlsConfig(); err != nil {
+			return nil, "", err
+		}
+	default:
+		t.DisableCompression = true
+	}
+	return t, host, nil
+}
+
+// tlsConfig returns nil for plain text, by the rules of docker.Endpoint.
+func (e Endpoint) tlsConfig() (*tls.Config, error) {
+	if e.TLS == nil && !e.SkipTLSVerify {
+		return nil, nil
+	}
+	config := tlsconfig.ClientDefault()
+	config.InsecureSkipVerify = e.SkipTLSVerify
+	if e.TLS == nil {
+		return config, nil
+	}
+	if e.TLS.CA != nil {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(e.TLS.CA) {
+			return nil, fmt.Errorf("%w: no certificate in ca.pem", ErrTLSMaterial)
+		}
+	}
+	if e.TLS.Cert != nil && e.TLS.Key != nil {
+		pair, err := tls.X509KeyPair(e.TLS.Cert, e.TLS.Key)
+		if err != nil {
+			return nil, fmt.Errorf("%w: client certificate: %w", ErrTLSMaterial, err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+// Client returns an API client for e. It connects with the first request, negotiates
+// the API version and ignores DOCKER_API_VERSION. Requests end with their context.
+// The caller closes the client after its streams have ended: that ends every idle
+// connection and, over ssh, its processes.
+func (e Endpoint) Client() (*client.Client, error) {
+	t, host, err := e.transport()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(
+		// The host first: it would replace the dialer and set a proxy.
+		client.WithHost(host),
+		client.WithHTTPClient(&http.Client{Transport: t, CheckRedirect: client.CheckRedirect}),
+		client.WithHTTPHeaders(e.Headers),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("host %q: %w", e.Host, err)
+	}
+	return c, nil
+}
+
+// baseURL is where requests go, as docker's client computes it.
+func baseURL(host string, secure bool) (*url.URL, error) {
+	u, err := client.ParseHostURL(host)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAddress, err)
+	}
+	if u.Scheme == "unix" || u.Scheme == "npipe" {
+		u.Host = client.DummyHost
+	}
+	u.Scheme = "http"
+	if secure {
+		u.Scheme = "https"
+	}
+	return u, nil
+}

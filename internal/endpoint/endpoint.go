@@ -1,0 +1,292 @@
+// Package endpoint leads from a Docker endpoint, as a context, the environment or a
+// URL describes it, to a working API client or to one guarded ping.
+//
+// It speaks unix sockets, tcp with and without TLS, http and https, ssh, and named
+// pipes on Windows. Endpoints are resolved with docker's own library, so that they
+// mean what they mean to docker. Only the ssh dialer is ours: docker's ignores
+// deadlines and leaves processes behind.
+package endpoint
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	dcontext "github.com/docker/cli/cli/context"
+	"github.com/docker/cli/cli/context/docker"
+	"github.com/docker/cli/cli/context/store"
+	"github.com/docker/cli/opts"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// Why an endpoint can't be had or used, to be tested with [errors.Is]. A context that
+// does not exist is an error of containerd/errdefs's kind NotFound instead.
+var (
+	// ErrCorrupt says that a context's stored metadata can't be read.
+	ErrCorrupt = errors.New("unreadable context metadata")
+	// ErrNoEndpoint says that a context describes no Docker engine.
+	ErrNoEndpoint = errors.New("context has no docker endpoint")
+	// ErrNoHost says that a context's docker endpoint has an empty host. docker's
+	// client would silently use the default socket.
+	ErrNoHost = errors.New("docker endpoint has no host")
+	// ErrScheme says that the host's scheme is unknown, or unknown on this system.
+	ErrScheme = errors.New("unsupported scheme")
+	// ErrTLSMaterial says that certificates or keys can't be read or parsed.
+	ErrTLSMaterial = errors.New("invalid TLS material")
+	// ErrAddress says that the host is no valid address for its scheme.
+	ErrAddress = errors.New("invalid address")
+)
+
+// An Endpoint is everything it takes to reach an engine. The zero value has no host
+// and can't be used.
+type Endpoint struct {
+	// Host is the engine's URL, such as "unix:///var/run/docker.sock".
+	Host string
+	// TLS is the TLS material. Nil means plain text, unless SkipTLSVerify is set. It
+	// has no meaning for sockets, pipes and ssh.
+	TLS *TLS
+	// SkipTLSVerify turns TLS on and accepts any certificate of the server.
+	SkipTLSVerify bool
+	// Headers are sent with each request.
+	Headers map[string]string
+}
+
+// TLS holds PEM data; what is nil is not used. Without a CA, the system's are trusted.
+type TLS struct {
+	CA, Cert, Key []byte
+}
+
+// Scheme returns the scheme of the host, or "" where it has none.
+func (e Endpoint) Scheme() string { return scheme(e.Host) }
+
+func scheme(host string) string {
+	s, _, ok := strings.Cut(host, "://")
+	if !ok {
+		return ""
+	}
+	return s
+}
+
+// FromContext returns the endpoint of the stored context name with its TLS material.
+// Damaged metadata is [ErrCorrupt], even where docker's own decoder panics on it.
+func FromContext(s store.Reader, name string) (_ Endpoint, err error) {
+	defer func() {
+		// A Description that is no string makes command.DockerContext panic.
+		if p := recover(); p != nil {
+			err = fmt.Errorf("context %q: %w: %v", name, ErrCorrupt, p)
+		}
+	}()
+	meta, err := s.GetMetadata(name)
+	if err != nil {
+		return Endpoint{}, contextError(name, err)
+	}
+	epMeta, err := docker.EndpointFromContext(meta)
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("context %q: %w", name, ErrNoEndpoint)
+	}
+	if epMeta.Host == "" {
+		return Endpoint{}, fmt.Errorf("context %q: %w", name, ErrNoHost)
+	}
+	ep, err := docker.WithTLSData(s, name, epMeta)
+	if err != nil {
+		return Endpoint{Host: epMeta.Host}, fmt.Errorf("%w: %w", ErrTLSMaterial, err)
+	}
+	return fromDocker(ep), nil
+}
+
+// contextError keeps what the store tells apart: not found, and what the system
+// refused to read. Everything else is damage.
+func contextError(name string, err error) error {
+	var pathErr *os.PathError
+	if isNotFound(err) || errors.As(err, &pathErr) {
+		return err
+	}
+	return fmt.Errorf("context %q: %w: %w", name, ErrCorrupt, err)
+}
+
+func fromDocker(ep docker.Endpoint) Endpoint {
+	e := Endpoint{Host: ep.Host, SkipTLSVerify: ep.SkipTLSVerify}
+	if ep.TLSData != nil {
+		e.TLS = &TLS{CA: ep.TLSData.CA, Cert: ep.TLSData.Cert, Key: ep.TLSData.Key}
+	}
+	return e
+}
+
+// Default is what docker resolves the context "default" from. [DefaultFromEnv] fills
+// it as docker does without flags; flags override single fields.
+type Default struct {
+	Host      string // as given; empty means the system's default
+	TLS       bool   // use TLS
+	TLSVerify bool   // use TLS and verify the server
+	CAFile    string // must exist where TLS is used
+	// CertFile and KeyFile may be missing unless CertRequired, KeyRequired say that
+	// they were asked for by name.
+	CertFile, KeyFile         string
+	CertRequired, KeyRequired bool
+}
+
+// DefaultFromEnv reads DOCKER_HOST, DOCKER_TLS, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH
+// (of which configDir is the default) through getenv.
+func DefaultFromEnv(getenv func(string) string, configDir string) Default {
+	certs := getenv("DOCKER_CERT_PATH")
+	if certs == "" {
+		certs = configDir
+	}
+	return Default{
+		Host:      getenv("DOCKER_HOST"),
+		TLS:       getenv("DOCKER_TLS") != "",
+		TLSVerify: getenv("DOCKER_TLS_VERIFY") != "",
+		CAFile:    filepath.Join(certs, "ca.pem"),
+		CertFile:  filepath.Join(certs, "cert.pem"),
+		KeyFile:   filepath.Join(certs, "key.pem"),
+	}
+}
+
+// FromDefault returns the endpoint of the context "default", resolved as docker's
+// ClientOptions.SetDefaultOptions and resolveDefaultDockerEndpoint do.
+func FromDefault(d Default) (Endpoint, error) {
+	useTLS := d.TLS || d.TLSVerify
+	host, err := opts.ParseHost(useTLS, d.Host)
+	if err != nil {
+		return Endpoint{Host: d.Host}, fmt.Errorf("%w: %w", ErrAddress, err)
+	}
+	e := Endpoint{Host: host}
+	if !useTLS {
+		return e, nil
+	}
+	e.SkipTLSVerify = !d.TLSVerify
+	if !d.CertRequired && missing(d.CertFile) {
+		d.CertFile = ""
+	}
+	if !d.KeyRequired && missing(d.KeyFile) {
+		d.KeyFile = ""
+	}
+	e.TLS, err = readTLS(d.CAFile, d.CertFile, d.KeyFile)
+	return e, err
+}
+
+func missing(path string) bool {
+	_, err := os.Stat(path)
+	return errors.Is(err, os.ErrNotExist)
+}
+
+func readTLS(ca, cert, key string) (*TLS, error) {
+	data, err := dcontext.TLSDataFromFiles(ca, cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTLSMaterial, err)
+	}
+	if data == nil {
+		return nil, nil
+	}
+	return &TLS{CA: data.CA, Cert: data.Cert, Key: data.Key}, nil
+}
+
+// TLSOptions are the TLS settings that a user gives beside a URL.
+type TLSOptions struct {
+	Enabled                   bool   // use TLS; implied by every other option
+	SkipVerify                bool   // accept any certificate of the server
+	CAFile, CertFile, KeyFile string // PEM files; empty ones are not used
+}
+
+func (o TLSOptions) used() bool { return o != TLSOptions{} }
+
+// FromURL returns the endpoint at a URL given by a user: unix, tcp, http, https, ssh
+// or npipe. It reads the TLS files and checks everything that can be checked without
+// connecting. What can't be is refused with exit status 3 and matches [ErrScheme],
+// [ErrAddress] or [ErrTLSMaterial].
+func FromURL(host string, o TLSOptions) (Endpoint, error) {
+	e := Endpoint{Host: host, SkipTLSVerify: o.SkipVerify}
+	var err error
+	switch s := e.Scheme(); s {
+	case "unix", "npipe":
+		err = checkSocket(s, strings.TrimPrefix(host, s+"://"))
+	case "ssh":
+		_, err = sshArgs(host)
+	case "tcp", "http", "https":
+		e.Host, err = checkTCP(host, o.used())
+	default:
+		return Endpoint{}, failure.WithHint(
+			failure.Refuse("host %q: %w", host, ErrScheme),
+			"give a URL with unix://, tcp://, http://, https://, ssh:// or, on Windows, npipe://")
+	}
+	if err != nil {
+		return Endpoint{}, failure.Refuse("host %q: %w: %w", host, ErrAddress, err)
+	}
+	if !o.used() && e.Scheme() != "https" {
+		return e, nil
+	}
+	if s := e.Scheme(); s != "tcp" && s != "https" {
+		return Endpoint{}, failure.Refuse("host %q: %w: a %s endpoint takes no TLS options", host, ErrTLSMaterial, s)
+	}
+	if e.TLS, err = readTLS(o.CAFile, o.CertFile, o.KeyFile); err != nil {
+		return Endpoint{}, failure.WithCode(fmt.Errorf("host %q: %w", host, err), failure.CodeRefused)
+	}
+	if e.TLS == nil {
+		e.TLS = &TLS{}
+	}
+	if _, err := e.tlsConfig(); err != nil {
+		return Endpoint{}, failure.WithCode(fmt.Errorf("host %q: %w", host, err), failure.CodeRefused)
+	}
+	return e, nil
+}
+
+func checkSocket(scheme, path string) error {
+	switch {
+	case scheme == "npipe" && runtime.GOOS != "windows":
+		return errors.New("named pipes exist on Windows only")
+	case path == "":
+		return errors.New("path is empty")
+	case strings.Contains(path, "://"):
+		return errors.New("more than one scheme")
+	case strings.ContainsRune(path, 0):
+		return errors.New("path contains a NUL")
+	case scheme == "unix" && runtime.GOOS != "windows" && !filepath.IsAbs(path):
+		return errors.New("path is not absolute")
+	case scheme == "unix" && len(path) > maxSocketPath:
+		return fmt.Errorf("%w: %d bytes, %d are possible", ErrPathTooLong, len(path), maxSocketPath)
+	}
+	return nil
+}
+
+// checkTCP returns host with docker's default port where it has none.
+func checkTCP(host string, useTLS bool) (string, error) {
+	u, err := url.Parse(host)
+	if err != nil {
+		var urlErr *url.Error
+		if errors.As(err, &urlErr) {
+			err = urlErr.Err // which repeats neither the URL nor a password in it
+		}
+		return "", err
+	}
+	switch {
+	case u.User != nil:
+		return "", errors.New("user and password are not supported")
+	case u.RawQuery != "" || u.Fragment != "":
+		return "", errors.New("query and fragment are not supported")
+	}
+	host, port := u.Hostname(), u.Port()
+	switch {
+	case host == "":
+		return "", errors.New("host name is empty")
+	case strings.Contains(host, ":") && !strings.HasPrefix(u.Host, "["):
+		return "", errors.New("an IPv6 address belongs in brackets")
+	case port == "" && useTLS:
+		port = "2376" // docker's defaults
+	case port == "":
+		port = "2375"
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", fmt.Errorf("port %q is not between 1 and 65535", port)
+	}
+	if u.Scheme == "tcp" || u.Port() != "" {
+		u.Host = net.JoinHostPort(host, port)
+	}
+	return u.String(), nil
+}

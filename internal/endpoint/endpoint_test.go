@@ -1,0 +1,262 @@
+//go:build !windows
+
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/cli/cli/command"
+	"github.com/docker/cli/cli/context/docker"
+	"github.com/docker/cli/cli/context/store"
+	"github.com/moby/moby/client"
+
+	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+func TestFromURL(t *testing.T) {
+	long := "unix:///" + strings.Repeat("x", maxSocketPath)
+	for _, tc := range []struct {
+		host string
+		tls  TLSOptions
+		want string // the endpoint's host, if there is no error
+		err  error
+	}{
+		{host: "unix:///var/run/docker.sock", want: "unix:///var/run/docker.sock"},
+		{host: "unix:///with space/s", want: "unix:///with space/s"},
+		{host: "tcp://127.0.0.1:1234", want: "tcp://127.0.0.1:1234"},
+		{host: "tcp://h", want: "tcp://h:2375"},
+		{host: "tcp://h", tls: TLSOptions{SkipVerify: true}, want: "tcp://h:2376"},
+		{host: "tcp://[::1]:1", want: "tcp://[::1]:1"},
+		{host: "tcp://[::1]", want: "tcp://[::1]:2375"},
+		{host: "tcp://h:1/base", want: "tcp://h:1/base"},
+		{host: "http://h:1", want: "http://h:1"},
+		{host: "https://h:1", want: "https://h:1"},
+		{host: "ssh://u@h:22/run/docker.sock", want: "ssh://u@h:22/run/docker.sock"},
+
+		{host: "", err: ErrScheme},
+		{host: "h:2375", err: ErrScheme},
+		{host: "ftp://h", err: ErrScheme},
+		{host: "fd://3", err: ErrScheme},
+		{host: "unix://", err: ErrAddress},
+		{host: "unix://relative", err: ErrAddress},
+		{host: "unix:///a\x00b", err: ErrAddress},
+		{host: "unix://unix:///a", err: ErrAddress},
+		{host: long, err: ErrPathTooLong},
+		{host: "npipe:////./pipe/docker_engine", err: ErrAddress},
+		{host: "tcp://", err: ErrAddress},
+		{host: "tcp://:2375", err: ErrAddress},
+		{host: "tcp://u:secret@h", err: ErrAddress},
+		{host: "tcp://h?x=y", err: ErrAddress},
+		{host: "tcp://h:port", err: ErrAddress},
+		{host: "ssh://u:secret@h", err: ErrAddress},
+		{host: "ssh://", err: ErrAddress},
+		{host: "ssh://h?x", err: ErrAddress},
+		{host: "unix:///s", tls: TLSOptions{Enabled: true}, err: ErrTLSMaterial},
+		{host: "ssh://h", tls: TLSOptions{Enabled: true}, err: ErrTLSMaterial},
+		{host: "http://h", tls: TLSOptions{Enabled: true}, err: ErrTLSMaterial},
+		{host: "tcp://h", tls: TLSOptions{CAFile: "/nonexistent"}, err: ErrTLSMaterial},
+		{host: "tcp://h", tls: TLSOptions{CAFile: "/dev/null"}, err: ErrTLSMaterial},
+	} {
+		e, err := FromURL(tc.host, tc.tls)
+		if !errors.Is(err, tc.err) || e.Host != tc.want {
+			t.Errorf("FromURL(%q, %+v) = %q, %v, want %q, %v", tc.host, tc.tls, e.Host, err, tc.want, tc.err)
+		}
+		if err != nil && failure.Code(err) != failure.CodeRefused {
+			t.Errorf("FromURL(%q): exit status %d, want %d", tc.host, failure.Code(err), failure.CodeRefused)
+		}
+		if err != nil && strings.Contains(strings.ReplaceAll(err.Error(), tc.host, ""), "secret") {
+			t.Errorf("FromURL(%q): %v repeats the password", tc.host, err)
+		}
+	}
+}
+
+// What FromURL accepts can be dialled: only the network decides then.
+func FuzzFromURL(f *testing.F) {
+	for _, s := range []string{"unix:///s", "tcp://h", "tcp://[::1]:1", "ssh://u@h/s", "http://h", "https://h", "npipe://x", "tcp://h:0x1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, host string) {
+		e, err := FromURL(host, TLSOptions{})
+		if err != nil {
+			if e.Host != "" {
+				t.Errorf("FromURL(%q) = %+v with the error %v", host, e, err)
+			}
+			return
+		}
+		c, err := e.Client()
+		if err != nil {
+			t.Fatalf("FromURL(%q) accepted what Client refuses: %v", host, err)
+		}
+		_ = c.Close()
+		again, err := FromURL(e.Host, TLSOptions{})
+		if err != nil || again.Host != e.Host {
+			t.Errorf("FromURL(%q) = %q, which again is %q, %v", host, e.Host, again.Host, err)
+		}
+	})
+}
+
+func TestFromDefault(t *testing.T) {
+	dir := t.TempDir()
+	ca := enginetest.NewAuthority(t)
+	pair := ca.Issue(t, time.Now().Add(time.Hour))
+	for name, data := range map[string][]byte{"ca.pem": ca.PEM, "cert.pem": pair.Cert, "key.pem": pair.Key} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	empty := t.TempDir()
+	for _, tc := range []struct {
+		name      string
+		env       map[string]string
+		configDir string
+		host      string
+		tls, skip bool
+		err       error
+	}{
+		{name: "nothing", configDir: dir, host: client.DefaultDockerHost},
+		{name: "host", env: map[string]string{"DOCKER_HOST": "tcp://h:1"}, host: "tcp://h:1"},
+		{name: "host without scheme", env: map[string]string{"DOCKER_HOST": "h"}, host: "tcp://h:2375"},
+		{name: "bad host", env: map[string]string{"DOCKER_HOST": "ftp://h"}, host: "ftp://h", err: ErrAddress},
+		{name: "verify", env: map[string]string{"DOCKER_TLS_VERIFY": "1"}, configDir: dir, host: "tcp://localhost:2376", tls: true},
+		{name: "tls only", env: map[string]string{"DOCKER_TLS": "1", "DOCKER_CERT_PATH": dir}, configDir: empty, host: "tcp://localhost:2376", tls: true, skip: true},
+		{name: "no ca", env: map[string]string{"DOCKER_TLS_VERIFY": "1"}, configDir: empty, host: "tcp://localhost:2376", err: ErrTLSMaterial},
+	} {
+		e, err := FromDefault(DefaultFromEnv(func(k string) string { return tc.env[k] }, tc.configDir))
+		if !errors.Is(err, tc.err) {
+			t.Errorf("%s: error %v, want %v", tc.name, err, tc.err)
+			continue
+		}
+		if e.Host != tc.host || (e.TLS != nil) != tc.tls || err == nil && e.SkipTLSVerify != tc.skip {
+			t.Errorf("%s: %q, TLS %v, skip %v; want %q, %v, %v", tc.name, e.Host, e.TLS != nil, e.SkipTLSVerify, tc.host, tc.tls, tc.skip)
+		}
+	}
+}
+
+func TestFromContext(t *testing.T) {
+	dir := t.TempDir()
+	endpoints := store.EndpointTypeGetter(docker.DockerEndpoint, func() any { return &docker.EndpointMeta{} })
+	s := store.New(dir, store.NewConfig(func() any { return &command.DockerContext{} }, endpoints))
+	put := func(name, json string) {
+		t.Helper()
+		if err := s.CreateOrUpdate(store.Metadata{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(s.GetStorageInfo(name).MetadataPath, "meta.json")
+		if err := os.WriteFile(path, []byte(json), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("good", `{"Name":"good","Endpoints":{"docker":{"Host":"unix:///s"}}}`)
+	put("corrupt", `{"Name":`)
+	put("empty", ``)
+	put("nul", strings.Repeat("\x00", 512))
+	put("panic", `{"Name":"panic","Metadata":{"Description":7},"Endpoints":{"docker":{"Host":"unix:///s"}}}`)
+	put("other", `{"Name":"other","Endpoints":{"kubernetes":{}}}`)
+	put("nohost", `{"Name":"nohost","Endpoints":{"docker":{}}}`)
+	for name, want := range map[string]error{
+		"good": nil, "corrupt": ErrCorrupt, "empty": ErrCorrupt, "nul": ErrCorrupt, "panic": ErrCorrupt,
+		"other": ErrNoEndpoint, "nohost": ErrNoHost, "missing": errdefs.ErrNotFound,
+	} {
+		e, err := FromContext(s, name)
+		if !errors.Is(err, want) && !(want == errdefs.ErrNotFound && errdefs.IsNotFound(err)) {
+			t.Errorf("FromContext(%q): %v, want %v", name, err, want)
+		}
+		if want == nil && e.Host != "unix:///s" {
+			t.Errorf("FromContext(%q) = %q", name, e.Host)
+		}
+	}
+}
+
+// Every kind of endpoint leads to a client that works and negotiates.
+func TestClient(t *testing.T) {
+	ca := enginetest.NewAuthority(t)
+	pair := ca.Issue(t, time.Now().Add(time.Hour))
+	mutual := &TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key}
+	h := enginetest.Handler()
+	plain := enginetest.TCP(t, "127.0.0.1", h)
+	for _, tc := range []struct {
+		name string
+		e    Endpoint
+	}{
+		{"unix", Endpoint{Host: "unix://" + enginetest.Unix(t, h)}},
+		{"tcp", Endpoint{Host: "tcp://" + plain}},
+		{"http", Endpoint{Host: "http://" + plain}},
+		{"IPv6", Endpoint{Host: "tcp://" + enginetest.TCP(t, "::1", h)}},
+		{"TLS", Endpoint{Host: "tcp://" + enginetest.TLS(t, pair, ca, h), TLS: mutual}},
+		{"https", Endpoint{Host: "https://" + enginetest.TLS(t, pair, ca, h), TLS: mutual}},
+		{"unverified", Endpoint{Host: "tcp://" + enginetest.TLS(t, pair, nil, h), SkipTLSVerify: true}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, err := tc.e.Client()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			v, err := c.ServerVersion(t.Context(), client.ServerVersionOptions{})
+			if err != nil || v.Version != enginetest.ServerVersion || c.ClientVersion() != enginetest.APIVersion {
+				t.Errorf("ServerVersion = %q over API %q, %v", v.Version, c.ClientVersion(), err)
+			}
+			if pong, err := tc.e.Ping(t.Context()); err != nil || pong.APIVersion != enginetest.APIVersion {
+				t.Errorf("Ping = %+v, %v", pong, err)
+			}
+		})
+	}
+}
+
+// The environment's proxy is for tcp, as it is for docker, and for nothing else.
+func TestProxyIsForTCP(t *testing.T) {
+	for host, want := range map[string]bool{
+		"tcp://h:1": true, "http://h:1": true, "unix:///s": false, "ssh://h": false,
+	} {
+		tr, _, err := Endpoint{Host: host}.transport()
+		if err != nil || (tr.Proxy != nil) != want {
+			t.Errorf("%s: proxy %v (%v), want %v", host, tr.Proxy != nil, err, want)
+		}
+	}
+}
+
+// net/http goes on with a handshake that nobody waits for any more. Ping must not.
+func TestPingEndsHandshake(t *testing.T) {
+	l := enginetest.Listen(t, "127.0.0.1")
+	ended := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			ended <- err
+			return
+		}
+		defer conn.Close()
+		buf := make([]byte, 4096)
+		for {
+			if _, err := conn.Read(buf); err != nil {
+				ended <- nil
+				return
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := (Endpoint{Host: "tcp://" + l.Addr().String(), SkipTLSVerify: true}).Ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Ping: %v, want deadline exceeded", err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPingCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	e := Endpoint{Host: "unix://" + enginetest.Unix(t, enginetest.Never)}
+	if _, err := e.Ping(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Ping: %v, want canceled", err)
+	}
+}

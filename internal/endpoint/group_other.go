@@ -1,0 +1,7 @@
+//go:build !linux && !windows
+
+package endpoint
+
+// awaitExit can't be had: waitid(2) on macOS also returns for a child that stopped
+// (https://go.dev/issue/19314).
+func awaitExit(int) bool { return false }

@@ -1,0 +1,26 @@
+package fakeengine
+
+import (
+	"time"
+
+	"github.com/moby/moby/api/types/events"
+)
+
+// Faults are ways to misbehave. The zero value behaves.
+type Faults struct {
+	// SubscribeDelay passes between the headers of the event stream and the
+	// subscription, as in moby, where it is short.
+	SubscribeDelay time.Duration
+	// Drop tells which events are lost.
+	Drop func(events.Message) bool
+	// Repeat sends each event twice, Reorder each pair of events the wrong way round.
+	Repeat, Reorder bool
+	// ListDelay and InspectDelay pass between reading the objects and answering.
+	ListDelay, InspectDelay time.Duration
+	// ListStatus and InspectStatus return the HTTP status to fail a call with, or 0.
+	// The kind is that of the route: containers, images, volumes, networks.
+	ListStatus    func(kind string) int
+	InspectStatus func(kind, id string) int
+	// StopTakes is how long stopping a container takes.
+	StopTakes time.Duration
+}

@@ -1,0 +1,127 @@
+// Package rules holds the project to its structure.
+package rules
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/docker-rd/docker-rd"
+
+// rooms are the top-level folders with code, and which others each may import. They
+// go downward only, so that whatever is below can be understood without what is above.
+var rooms = map[string][]string{
+	"cmd":           {"plugin", "internal", "engine"}, // engine: the script tests' entry is the driver's helper too
+	"plugin":        {"commands", "supervisor", "engine", "internal"},
+	"commands":      {"supervisor", "engine", "dockercontext", "mirror", "lock", "internal"},
+	"supervisor":    {"engine", "dockercontext", "mirror", "lock", "internal"},
+	"engine":        {"lock", "internal"},
+	"dockercontext": {"lock", "internal"},
+	"mirror":        {"lock", "internal"},
+	"lock":          {"internal"},
+	"internal":      {"internal"},
+}
+
+// tools are programs and helpers for tests: nothing that is shipped imports them, so
+// they may import what they measure or pretend to be.
+var tools = []string{"internal/bench", "internal/oracle", "internal/stressconfig", "internal/fakeengine", "internal/enginetest"}
+
+// forbidden are imports that only some rooms may have, with the reason.
+var forbidden = []struct {
+	path   string // with what is below it if it ends with "/..."
+	except []string
+	reason string
+}{
+	{"github.com/docker/cli/cli/command/...", []string{"plugin", "commands"}, "it pulls in the whole telemetry chain, 9 MB and milliseconds at each start"},
+	{"github.com/docker/cli/cli-plugins/plugin", []string{"plugin"}, "what makes a plugin is in one place"},
+	{"github.com/spf13/cobra", []string{"plugin", "commands"}, "command lines are parsed in one place"},
+	{"github.com/docker/cli/cli/connhelper/commandconn", nil, "it ignores deadlines and leaves processes behind"},
+	{"github.com/fsnotify/fsnotify", []string{"commands", "mirror", "internal"}, "following files is the mirror's and the logs'"},
+	{"log", nil, "logs are structured: log/slog"},
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestImports(t *testing.T) {
+	for _, p := range packages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module+"/")
+		room, _, _ := strings.Cut(path, "/")
+		allowed, ok := rooms[room]
+		if !ok {
+			t.Errorf("%s is in no room: a new top-level folder needs a place in the rules", path)
+			continue
+		}
+		if isTool(path) {
+			continue
+		}
+		for _, imp := range p.Imports {
+			if rest, ours := strings.CutPrefix(imp, module+"/"); ours {
+				to, _, _ := strings.Cut(rest, "/")
+				if to != room && !slices.Contains(allowed, to) {
+					t.Errorf("%s imports %s: imports run downward only, %s may import %v", path, rest, room, allowed)
+				}
+				if isTool(rest) {
+					t.Errorf("%s imports %s, which is for tests", path, rest)
+				}
+			}
+			for _, f := range forbidden {
+				if matches(imp, f.path) && !slices.Contains(f.except, room) {
+					t.Errorf("%s imports %s: %s", path, imp, f.reason)
+				}
+			}
+		}
+	}
+}
+
+func matches(imp, pattern string) bool {
+	root, below := strings.CutSuffix(pattern, "/...")
+	return imp == root || below && strings.HasPrefix(imp, root+"/")
+}
+
+func isTool(path string) bool {
+	for _, t := range tools {
+		if path == t || strings.HasPrefix(path, t+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func packages(t *testing.T) []pkg {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	cmd.Dir = "../.."
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pkgs []pkg
+	for d := json.NewDecoder(out); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if len(pkgs) < 10 {
+		t.Fatalf("only %d packages were found", len(pkgs))
+	}
+	return pkgs
+}

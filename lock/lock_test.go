@@ -1,0 +1,278 @@
+package lock
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// holdEnv makes the test binary a process that holds a lock until its standard input
+// ends.
+const holdEnv = "LOCK_TEST_HOLD"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(holdEnv); path != "" {
+		release, err := TryAcquire(path)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("held")
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		release()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// hold starts another process that holds the lock. Closing the returned pipe makes it
+// release the lock and end.
+func hold(t *testing.T, path string) (*exec.Cmd, io.Closer) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), holdEnv+"="+path)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		_ = cmd.Wait()
+	})
+	if line, _ := bufio.NewReader(stdout).ReadString('\n'); line != "held\n" {
+		t.Fatalf("the other process says %q", line)
+	}
+	return cmd, stdin
+}
+
+func TestHeldByAnotherProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dir", "x.lock")
+	cmd, stdin := hold(t, path)
+
+	_, err := TryAcquire(path)
+	held, ok := errors.AsType[*HeldError](err)
+	if !ok || !errors.Is(err, ErrHeld) {
+		t.Fatalf("TryAcquire = %v, want a HeldError", err)
+	}
+	if held.Holder.PID != cmd.Process.Pid || time.Since(held.Holder.Since) > time.Hour {
+		t.Errorf("holder is %+v, want pid %d, now", held.Holder, cmd.Process.Pid)
+	}
+	if !strings.Contains(err.Error(), fmt.Sprintf("pid %d (%s)", cmd.Process.Pid, filepath.Base(os.Args[0]))) {
+		t.Errorf("the error does not say who: %v", err)
+	}
+	if got, err := Held(path); err != nil || !got {
+		t.Errorf("Held = %v, %v", got, err)
+	}
+
+	acquired := make(chan error, 1)
+	go func() {
+		release, err := Acquire(t.Context(), path)
+		if err == nil {
+			if h, err := ReadHolder(path); err != nil || h.PID != os.Getpid() {
+				t.Errorf("holder is %+v, %v", h, err)
+			}
+			release()
+		}
+		acquired <- err
+	}()
+	if err := stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-acquired; err != nil {
+		t.Errorf("Acquire after the release: %v", err)
+	}
+	if got, err := Held(path); err != nil || got {
+		t.Errorf("Held after the release = %v, %v", got, err)
+	}
+	if h, err := ReadHolder(path); err != nil || h != (Holder{}) {
+		t.Errorf("holder of a free lock is %+v, %v", h, err)
+	}
+}
+
+func TestReleasedByDeath(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	cmd, _ := hold(t, path)
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	release, err := Acquire(t.Context(), path)
+	if err != nil {
+		t.Fatalf("after its holder was killed: %v", err)
+	}
+	release()
+	after, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !os.SameFile(before, after) {
+		t.Error("the lock file was replaced")
+	}
+	if mode := after.Mode().Perm(); mode != 0o600 {
+		t.Errorf("mode is %o", mode)
+	}
+}
+
+func TestAcquireGivesUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	release, err := TryAcquire(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	ctx, cancel := context.WithCancel(t.Context())
+	ctx = WithBlocked(ctx, func(*HeldError) { cancel() })
+	if _, err := Acquire(ctx, path); !errors.Is(err, ErrHeld) || !errors.Is(err, context.Canceled) {
+		t.Errorf("Acquire, cancelled while it waits = %v", err)
+	}
+}
+
+// Whoever has no time left knows nothing of the lock.
+func TestAcquireTooLate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, acquire := range map[string]func(context.Context, string) (func(), error){"Acquire": Acquire, "AcquireShared": AcquireShared} {
+		if _, err := acquire(ctx, path); errors.Is(err, ErrHeld) || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s of a free lock with a cancelled context = %v, want only the context's error", name, err)
+		}
+	}
+}
+
+func TestWithBlocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	synctest.Test(t, func(t *testing.T) {
+		release, err := TryAcquire(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := make(chan *HeldError, 2)
+		ctx := WithBlocked(t.Context(), func(e *HeldError) {
+			told <- e
+			release()
+		})
+		releaseNext, err := Acquire(ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		releaseNext()
+		if e := <-told; e.Path != path || e.Holder.PID != os.Getpid() || !errors.Is(e, ErrHeld) {
+			t.Errorf("told of %v", e)
+		}
+		releaseNext, err = Acquire(ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * patience)
+		releaseNext()
+		if len(told) > 0 {
+			t.Error("told of a lock that was free")
+		}
+	})
+}
+
+// Two locks of one process exclude each other as those of two processes do.
+func TestExcludesWithinProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	var inside atomic.Bool
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 20 {
+				release, err := Acquire(t.Context(), path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if !inside.CompareAndSwap(false, true) {
+					t.Error("two hold the lock")
+				}
+				inside.Store(false)
+				release()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestShared(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	one, err := AcquireShared(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := AcquireShared(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one()
+	if _, err := TryAcquire(path); !errors.Is(err, ErrHeld) {
+		t.Errorf("TryAcquire beside a share = %v", err)
+	}
+	two()
+	release, err := TryAcquire(path)
+	if err != nil {
+		t.Fatalf("after the last share: %v", err)
+	}
+	release()
+}
+
+// Who asks must not look like a holder to who wants the lock.
+func TestHeldDoesNotDisturb(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					_, _ = Held(path)
+				}
+			}
+		})
+	}
+	for range 50 {
+		release, err := TryAcquire(path)
+		if err != nil {
+			t.Errorf("a free lock: %v", err)
+			break
+		}
+		release()
+	}
+	close(done)
+	wg.Wait()
+}
+
+func TestHeldMakesNoFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	if got, err := Held(path); got || err != nil {
+		t.Errorf("Held of a missing file = %v, %v", got, err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file was made: %v", err)
+	}
+}

@@ -1,0 +1,442 @@
+package mirror_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+
+	"github.com/docker-rd/docker-rd/mirror"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// ask submits a request and waits for its outcome.
+func (r *rig) ask(q mirror.Request) mirror.Outcome {
+	r.t.Helper()
+	q.Reply = true
+	id, err := mirror.Submit(r.requests(), q)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return r.outcome(id)
+}
+
+func (r *rig) outcome(id string) mirror.Outcome {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	o, err := mirror.Await(ctx, r.requests(), id)
+	if err != nil {
+		r.t.Fatalf("outcome of request %s: %v", id, err)
+	}
+	return o
+}
+
+func action(id, what string) mirror.Request {
+	return mirror.Request{Type: mirror.RequestAction, Kind: state.Containers, Key: id, Action: what}
+}
+
+func (r *rig) submit(q mirror.Request) string {
+	r.t.Helper()
+	id, err := mirror.Submit(r.requests(), q)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return id
+}
+
+// noRequests waits until all requests are removed: the outcome is there a moment
+// earlier.
+func (r *rig) noRequests() {
+	r.t.Helper()
+	var entries []os.DirEntry
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		var err error
+		if entries, err = os.ReadDir(r.requests()); err != nil {
+			r.t.Fatal(err)
+		}
+		if len(entries) == 0 {
+			return
+		}
+	}
+	r.t.Errorf("requests are still there: %v", entries)
+}
+
+func TestActions(t *testing.T) {
+	const (
+		done    = "done"    // the engine was asked, and did it
+		nothing = "nothing" // it was so already: Succeeded, and the engine was not asked
+		refused = "refused" // Failed, and the engine was not asked
+	)
+	type row map[string]string // by action
+	tests := []struct {
+		state container.ContainerState
+		want  row
+	}{
+		{container.StateCreated, row{"start": done, "stop": nothing, "pause": refused, "unpause": refused, "restart": done}},
+		{container.StateRunning, row{"start": nothing, "stop": done, "pause": done, "unpause": nothing, "restart": done}},
+		{container.StatePaused, row{"start": refused, "stop": done, "pause": nothing, "unpause": done, "restart": done}},
+		{container.StateRestarting, row{"start": nothing, "stop": done, "pause": refused, "unpause": refused, "restart": done}},
+		{container.StateExited, row{"start": done, "stop": nothing, "pause": refused, "unpause": refused, "restart": done}},
+		{container.StateDead, row{"start": refused, "stop": nothing, "pause": refused, "unpause": refused, "restart": refused}},
+		{container.StateRemoving, row{"start": refused, "stop": refused, "pause": refused, "unpause": refused, "restart": refused}},
+	}
+	after := map[string]string{"start": "running", "stop": "exited", "pause": "paused", "unpause": "running", "restart": "running"}
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(0, 1, 0, 0)
+	r.start()
+	r.await("MirrorSynced", synced)
+	for _, tt := range tests {
+		for _, what := range mirror.Actions() {
+			t.Run(fmt.Sprintf("%s/%s", tt.state, what), func(t *testing.T) {
+				id := r.engine.CreateContainer(fmt.Sprintf("%s-%s", tt.state, what), "image0:latest")
+				r.engine.ChangeContainer(id, func(c *container.InspectResponse) {
+					c.State.Status = tt.state
+				}, "start")
+				r.await("the container", func(s *state.State) bool { return s.Containers[id].State == string(tt.state) })
+				call := "POST /containers/{id}/" + what
+				before := r.engine.Calls()[call]
+				o := r.ask(action(id, what))
+				asked := r.engine.Calls()[call] - before
+
+				want := tt.want[what]
+				if (want == refused) != (o.State == state.ActionFailed) || (want == refused) != (o.Error != "") {
+					t.Errorf("outcome is %+v, want %s", o, want)
+				}
+				if (asked == 1) != (want == done) || asked > 1 {
+					t.Errorf("the engine was asked %d times, want %s", asked, want)
+				}
+				s, err := state.Read(r.path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				last := s.Containers[id].LastAction
+				if last == nil || last.Action != what || last.State != o.State || last.Error != o.Error || last.CompletedAt.IsZero() {
+					t.Errorf("last action is %+v, the outcome was %+v", last, o)
+				}
+				if want == done {
+					r.await("the state", func(s *state.State) bool { return s.Containers[id].State == after[what] })
+				}
+			})
+		}
+	}
+	r.awaitEqual()
+	r.noRequests()
+}
+
+func TestActionUnknown(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.start()
+	for _, q := range []mirror.Request{
+		action("0123", "start"),
+		{Type: mirror.RequestAction, Kind: state.Containers, Key: "x", Action: "dance"},
+		{Type: mirror.RequestAction, Kind: state.Volumes, Key: "x", Action: "start"},
+		{Type: mirror.RequestDelete, Kind: state.Namespaces, Key: "moby"},
+		{Type: mirror.RequestCancel, Kind: state.Images, Key: "x"},
+		{Type: "wish"},
+	} {
+		if o := r.ask(q); o.State != state.ActionFailed || o.Error == "" {
+			t.Errorf("outcome of %+v is %+v", q, o)
+		}
+	}
+	r.noRequests()
+}
+
+// A slow stop of one container delays nothing of another.
+func TestSlowStop(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(4, 1, 1, 0)
+	r.start()
+	r.await("MirrorSynced", synced)
+	ids := r.engine.IDs("containers") // 0 and 2 run
+	r.engine.Hang()                   // so that the stop is under way for sure, and stays so
+	slow := r.submit(mirror.Request{Type: mirror.RequestAction, Kind: state.Containers, Key: ids[0], Action: "stop", Reply: true})
+	r.engine.SetFaults(func(f *faults) { f.StopTakes = patience })
+	r.engine.Resume()
+	for ext := ""; ext == ""; {
+		if _, err := os.Stat(filepath.Join(r.requests(), slow+".begun")); err == nil {
+			ext = ".begun"
+		}
+	}
+	if o := r.ask(action(ids[1], "start")); o.State != state.ActionSucceeded {
+		t.Errorf("start beside it: %+v", o)
+	}
+	if o := r.ask(mirror.Request{Type: mirror.RequestDelete, Kind: state.Volumes, Key: "volume0"}); o.State != state.ActionSucceeded {
+		t.Errorf("deletion beside it: %+v", o)
+	}
+	if o := r.ask(mirror.Request{Type: mirror.RequestSync}); o.State != state.ActionSucceeded {
+		t.Errorf("sync beside it: %+v", o)
+	}
+}
+
+// From any number of processes at once, also while the engine is down: none is lost,
+// none is done twice.
+func TestManyRequests(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	const n = 40
+	r.engine.Populate(n, 1, 0, 0)
+	r.start()
+	r.await("MirrorSynced", synced)
+	ids := r.engine.IDs("containers")
+	r.engine.Hang()
+	outcomes := make([]mirror.Outcome, 2*n)
+	var asking, submitted sync.WaitGroup
+	submitted.Add(2 * n)
+	for i := range 2 * n {
+		asking.Go(func() {
+			q := action(ids[i/2], "restart")
+			q.Reply = true
+			id, err := mirror.Submit(r.requests(), q)
+			submitted.Done()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			outcomes[i] = r.outcome(id)
+		})
+	}
+	submitted.Wait()
+	r.engine.Resume()
+	asking.Wait()
+	for i, o := range outcomes {
+		if o.State != state.ActionSucceeded {
+			t.Errorf("outcome %d: %+v", i, o)
+		}
+	}
+	if got := r.engine.Calls()["POST /containers/{id}/restart"]; got != 2*n {
+		t.Errorf("the engine was asked to restart %d times, want %d", got, 2*n)
+	}
+	r.noRequests()
+	r.awaitEqual()
+}
+
+// A request that a supervisor began and did not end is never sent again.
+func TestBegunBefore(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(2, 1, 0, 0)
+	ids := r.engine.IDs("containers") // the first runs
+	begin := func(q mirror.Request) string {
+		q.Reply = true
+		id := r.submit(q)
+		path := filepath.Join(r.requests(), id)
+		if err := os.Rename(path+".json", path+".begun"); err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	stop := begin(action(ids[1], "stop"))
+	restart := begin(action(ids[0], "restart"))
+	r.start()
+	if o := r.outcome(stop); o.State != state.ActionSucceeded {
+		t.Errorf("stop of what is stopped: %+v", o)
+	}
+	if o := r.outcome(restart); o.State != state.ActionFailed || !strings.Contains(o.Error, "not known") {
+		t.Errorf("restart that may have been done: %+v", o)
+	}
+	for call, n := range r.engine.Calls() {
+		if strings.HasPrefix(call, "POST") {
+			t.Errorf("the engine was asked %s, %d times", call, n)
+		}
+	}
+	r.noRequests()
+}
+
+// The outcome was written, then the supervisor died: the next one only says so.
+func TestDecidedBefore(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(1, 1, 0, 0)
+	id := r.engine.IDs("containers")[0]
+	q := action(id, "restart")
+	q.Reply = true
+	req := r.submit(q)
+	old := r.store
+	old.Apply(mirror.Update{Changes: []mirror.Change{{Kind: state.Containers, Objects: []any{state.Container{
+		ID: id, State: state.StateRunning, LastAction: &state.LastAction{Request: req, Action: "restart", State: state.ActionFailed, Error: "as it was"},
+	}}}}})
+	r.start()
+	if o := r.outcome(req); o.Error != "as it was" {
+		t.Errorf("outcome is %+v", o)
+	}
+	if n := r.engine.Calls()["POST /containers/{id}/restart"]; n != 0 {
+		t.Errorf("the engine was asked %d times", n)
+	}
+}
+
+func deletion(kind state.Kind, key, ref string) mirror.Request {
+	return mirror.Request{Type: mirror.RequestDelete, Kind: kind, Key: key, Reference: ref, Reply: true}
+}
+
+func TestDeletionWaits(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	img := r.engine.CreateImage("app:1")
+	user := r.engine.CreateContainer("user", "app:1")
+	r.start()
+	r.await("MirrorSynced", synced)
+	id := r.submit(deletion(state.Images, img, "app:1"))
+	s := r.await("why it is refused", func(s *state.State) bool { return s.Images[img].Deletions["app:1"].Error != "" })
+	if d := s.Images[img].Deletions["app:1"]; d.Request != id || !strings.Contains(d.Error, user[:12]) || d.RequestedAt.IsZero() {
+		t.Errorf("deletion is %+v, want it to name the container", d)
+	}
+	r.source.Wake() // what is recorded survives a full sync
+	r.await("another sync", func(s *state.State) bool { return s.Mirror.Resyncs > 1 })
+	if s, err := state.Read(r.path); err != nil || s.Images[img].Deletions["app:1"].Request != id {
+		t.Errorf("after a sync: %+v, %v", s.Images[img], err)
+	}
+	r.engine.RemoveContainer(user)
+	if o := r.outcome(id); o.State != state.ActionSucceeded {
+		t.Errorf("outcome is %+v", o)
+	}
+	r.await("the image gone", func(s *state.State) bool { _, ok := s.Images[img]; return !ok })
+	r.noRequests()
+}
+
+func TestDeletionOfTag(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	img := r.engine.CreateImage("app:1", "app:2")
+	r.start()
+	r.await("MirrorSynced", synced)
+	if o := r.ask(deletion(state.Images, img, "app:1")); o.State != state.ActionSucceeded {
+		t.Errorf("outcome is %+v", o)
+	}
+	r.await("one tag left", func(s *state.State) bool { return fmt.Sprint(s.Images[img].RepoTags) == "[app:2]" })
+
+	// A reference that is another image's by now is not what was meant.
+	other := r.engine.CreateImage("app:2")
+	if o := r.ask(deletion(state.Images, img, "app:2")); o.State != state.ActionSucceeded {
+		t.Errorf("outcome is %+v", o)
+	}
+	r.await("the other image", func(s *state.State) bool { return fmt.Sprint(s.Images[other].RepoTags) == "[app:2]" })
+	r.awaitEqual()
+}
+
+// A volume made anew under the name survives.
+func TestDeletionIsPinned(t *testing.T) {
+	for _, down := range []bool{false, true} {
+		t.Run(fmt.Sprintf("down=%v", down), func(t *testing.T) {
+			r := newRig(t, mirror.SourceOptions{})
+			r.engine.CreateVolume("v")
+			r.engine.CreateImage("app:1")
+			user := r.engine.CreateContainer("user", "app:1", "v")
+			stop := r.start()
+			s := r.await("MirrorSynced", synced)
+			q := deletion(state.Volumes, "v", "")
+			q.CreatedAt = s.Volumes["v"].CreatedAt
+			id := r.submit(q)
+			r.await("why it is refused", func(s *state.State) bool {
+				return s.Volumes["v"].Deletion != nil && s.Volumes["v"].Deletion.Error != ""
+			})
+			if down {
+				stop()
+			}
+			r.engine.SetFacts(func(f *facts) { f.ClockOffset = time.Hour }) // made later, to the second
+			r.engine.RemoveVolume("v")
+			r.engine.CreateVolume("v")
+			r.engine.RemoveContainer(user)
+			if down {
+				next := r.again()
+				next.start()
+				r = next
+			}
+			o := r.outcome(id)
+			if down && o.State != state.ActionFailed || !down && o.State != state.ActionSucceeded {
+				t.Errorf("outcome is %+v", o)
+			}
+			r.await("the new volume", func(s *state.State) bool {
+				v, ok := s.Volumes["v"]
+				return ok && v.Deletion == nil && v.CreatedAt.After(q.CreatedAt)
+			})
+			r.awaitEqual()
+			if n := len(r.engine.IDs("volumes")); n != 1 {
+				t.Errorf("there are %d volumes", n)
+			}
+		})
+	}
+}
+
+func TestDeletionCancelled(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(1, 1, 0, 0)
+	id := r.engine.IDs("containers")[0] // runs
+	r.start()
+	r.await("MirrorSynced", synced)
+	first, second := r.submit(deletion(state.Containers, id, "")), r.submit(deletion(state.Containers, id, ""))
+	r.await("why it is refused", func(s *state.State) bool {
+		return s.Containers[id].Deletion != nil && s.Containers[id].Deletion.Error != ""
+	})
+	if o := r.ask(mirror.Request{Type: mirror.RequestCancel, Kind: state.Containers, Key: id}); o.State != state.ActionSucceeded {
+		t.Errorf("cancel: %+v", o)
+	}
+	for _, req := range []string{first, second} {
+		if o := r.outcome(req); o.State != mirror.OutcomeCancelled {
+			t.Errorf("cancelled deletion: %+v", o)
+		}
+	}
+	r.engine.ExitContainer(id, 0)
+	s := r.await("it exited", func(s *state.State) bool { return s.Containers[id].State == state.StateExited })
+	if s.Containers[id].Deletion != nil {
+		t.Errorf("deletion is still %+v", s.Containers[id].Deletion)
+	}
+	if o := r.ask(mirror.Request{Type: mirror.RequestSync}); o.State != state.ActionSucceeded {
+		t.Errorf("sync: %+v", o)
+	}
+	if len(r.engine.IDs("containers")) != 1 {
+		t.Error("the container was deleted nevertheless")
+	}
+	r.noRequests()
+}
+
+func TestDeletionOfOwnNetwork(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	id := r.engine.CreateNetwork("bridge")
+	r.start()
+	r.await("MirrorSynced", synced)
+	if o := r.ask(deletion(state.Networks, id, "")); o.State != state.ActionFailed {
+		t.Errorf("outcome is %+v", o)
+	}
+}
+
+// Stopping the instance drops what is not decided, and who waits is told.
+func TestDrop(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(1, 1, 0, 0)
+	id := r.engine.IDs("containers")[0]
+	stop := r.start()
+	r.await("MirrorSynced", synced)
+	req := r.submit(deletion(state.Containers, id, ""))
+	r.await("the deletion", func(s *state.State) bool { return s.Containers[id].Deletion != nil })
+	stop()
+	if err := r.exec.Drop(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := mirror.Await(ctx, r.requests(), req); !os.IsNotExist(err) && err == nil {
+		t.Errorf("Await returned %v", err)
+	}
+	r.noRequests()
+}
+
+func TestBadRequestFiles(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	if err := os.MkdirAll(r.requests(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	other, _ := json.Marshal(mirror.Request{ID: "other"})
+	for name, content := range map[string]string{"empty.json": "", "torn.json": `{"id":"to`, "renamed.json": string(other), "list.json": "[]"} {
+		if err := os.WriteFile(filepath.Join(r.requests(), name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.start()
+	if o := r.ask(mirror.Request{Type: mirror.RequestSync}); o.State != state.ActionSucceeded {
+		t.Errorf("sync: %+v", o)
+	}
+	r.noRequests()
+}

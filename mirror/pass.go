@@ -1,0 +1,554 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/client"
+
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+const (
+	// lateBy is how late an event must come to count as late, beside what the
+	// measurement of the clocks allows. The engine drops events after 100 ms.
+	lateBy = 50 * time.Millisecond
+	// lateEvents is how many late events make it likely that some were lost: half of
+	// the 256 that moby replays to a late subscriber.
+	lateEvents = 128
+	// clockJump is how far an event's time may be off before the engine's clock must
+	// have jumped.
+	clockJump = 30 * time.Second
+	// listShare is the part of the time that listing a kind again and again may
+	// take: one in so many.
+	listShare = 5
+	// maxRetryWait is the longest wait before a failed inspection is tried again.
+	maxRetryWait = time.Minute
+)
+
+// listedKinds are the kinds that the engine lists.
+var listedKinds = []state.Kind{state.Containers, state.Images, state.Volumes, state.Networks}
+
+// A pass is one run of list and watch. All its fields belong to the goroutine of
+// run; calls to the engine run beside it and send their results to it.
+type pass struct {
+	src     *Source
+	cli     *client.Client
+	intake  *intake
+	waiting []chan struct{} // for this pass to be synced
+	synced  bool
+
+	calls   sync.WaitGroup
+	lists   chan listResult
+	lookups chan lookupResult
+
+	// urgent and bulk are the queues of objects to look up: those of events, those
+	// of lists. queued tells what is in which.
+	urgent, bulk []key
+	queued       map[key]mark
+	inUrgent     map[key]bool
+	flying       map[key]mark // being looked up
+	again        map[key]mark // marked while being looked up
+	retries      map[key]*retry
+
+	listing map[state.Kind]*listing
+	relist  map[state.Kind]bool      // to be listed (again)
+	notYet  map[state.Kind]time.Time // not to be listed before
+
+	// full is the full sync under way, nil for none.
+	full *fullSync
+	// suspicious: events may have been lost; a full sync is due at suspectAt.
+	suspicious bool
+	suspectAt  time.Time
+
+	late  int           // late events since the last suspicion
+	cost  time.Duration // of the last full sync
+	ended time.Time     // when it was complete
+	renew bool          // somebody asked for a new pass during the full sync
+}
+
+// A listing is a list call under way.
+type listing struct {
+	begin time.Time
+	// touched are the objects that were looked up while it ran. What it says of
+	// them may be older than what the lookup said, or newer.
+	touched map[string]bool
+}
+
+// A fullSync is what a full sync still waits for.
+type fullSync struct {
+	lists  map[state.Kind]bool
+	keys   map[key]bool
+	failed int
+	begin  time.Time
+}
+
+// A retry is an object whose inspection failed.
+type retry struct {
+	at   time.Time
+	wait time.Duration
+}
+
+type listResult struct {
+	kind    state.Kind
+	objects []any
+	images  []image.Summary
+	err     error
+}
+
+type lookupResult struct {
+	key    key
+	object any // nil for gone
+	image  *imageDetails
+	err    error
+}
+
+// A knownImage is what is known of an image beyond the list. It holds as long as
+// the list says the same.
+type knownImage struct {
+	listed  state.Image
+	details *imageDetails
+}
+
+func newPass(s *Source) *pass {
+	return &pass{
+		src:      s,
+		intake:   newIntake(),
+		waiting:  s.takeWaiting(),
+		lists:    make(chan listResult),
+		lookups:  make(chan lookupResult),
+		queued:   map[key]mark{},
+		inUrgent: map[key]bool{},
+		flying:   map[key]mark{},
+		again:    map[key]mark{},
+		retries:  map[key]*retry{},
+		listing:  map[state.Kind]*listing{},
+		relist:   map[state.Kind]bool{},
+		notYet:   map[state.Kind]time.Time{},
+	}
+}
+
+// run lists and watches until the stream ends, ctx ends or it is time for a new pass
+// (errRenew). Every goroutine it started has ended when it returns.
+func (p *pass) run(ctx context.Context) error {
+	s := p.src
+	if s.sync.Status == "" {
+		s.setSync(state.False, state.ReasonSyncing, "")
+		if err := s.deliver(ctx); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer p.calls.Wait()
+	defer cancel()
+	cli, err := s.opts.Connect(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to the engine: %w", err)
+	}
+	defer cli.Close()
+	p.cli = cli
+
+	engine, clock, offset, margin, err := s.facts(ctx, cli)
+	if err != nil {
+		return err
+	}
+	ended, err := p.open(ctx, clock, offset, margin)
+	if err != nil {
+		return err
+	}
+	// Not before: while the engine can't be reached, the mirror stays Disconnected
+	// and every attempt does not make two writes.
+	if s.sync.Status != state.True {
+		s.setSync(state.False, state.ReasonSyncing, "")
+	}
+	s.sync.Connected = true
+	s.out.Engine = &engine
+	s.emitSync()
+	p.startFull()
+	return p.watch(ctx, ended)
+}
+
+// open opens the event stream from the engine's time on and has it read into the
+// intake, always at once. The channel gets the reason why the stream ended.
+//
+// The engine sends its answer's headers before it subscribes. So the subscription
+// may begin after the lists; what happens in between is replayed, because the stream
+// was asked for from a time before them.
+func (p *pass) open(ctx context.Context, clock time.Time, offset, margin time.Duration) (<-chan error, error) {
+	since := fmt.Sprintf("%d.%09d", clock.Unix(), clock.Nanosecond())
+	opened := make(chan client.EventsResult, 1)
+	p.calls.Go(func() { opened <- p.cli.Events(ctx, client.EventsListOptions{Since: since}) })
+	var stream client.EventsResult
+	timeout := time.NewTimer(p.src.opts.InspectTimeout)
+	defer timeout.Stop()
+	select {
+	case stream = <-opened:
+	case <-timeout.C:
+		return nil, errors.New("open the event stream: the engine does not answer")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	// An engine that refused has said so by now; a stream that ended already shows
+	// in the reader.
+	ended := make(chan error, 1)
+	p.calls.Go(func() {
+		for {
+			select {
+			case e := <-stream.Messages:
+				late, jumped := false, false
+				if e.TimeNano != 0 {
+					lag := time.Since(time.Unix(0, e.TimeNano)) + offset
+					if jumped = margin < clockJump && lag.Abs() > clockJump; jumped {
+						offset -= lag
+					}
+					late = lag > lateBy+margin
+				}
+				p.intake.add(e, late, jumped)
+			case err := <-stream.Err:
+				if err == nil || errors.Is(err, io.EOF) {
+					err = errors.New("the engine ended it")
+				}
+				ended <- fmt.Errorf("event stream: %w", err)
+				return
+			}
+		}
+	})
+	return ended, nil
+}
+
+// startFull begins a full sync.
+func (p *pass) startFull() {
+	p.full = &fullSync{lists: map[state.Kind]bool{}, keys: map[key]bool{}, begin: time.Now()}
+	for _, kind := range listedKinds {
+		p.full.lists[kind] = true
+		p.relist[kind] = true
+		delete(p.notYet, kind)
+	}
+	p.suspicious = false
+}
+
+// watch is the loop of the pass.
+func (p *pass) watch(ctx context.Context, ended <-chan error) error {
+	s := p.src
+	resync := time.NewTimer(jitter(s.opts.Resync, 10))
+	defer resync.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		p.dispatch(ctx)
+		p.settle()
+		if at, ok := p.nextTimer(); ok {
+			timer.Reset(time.Until(at))
+		} else {
+			timer.Stop()
+		}
+		var updates chan<- Update
+		if !s.out.empty() {
+			s.out.Events = s.events
+			updates = s.updates
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-ended:
+			return err
+		case <-s.kick:
+			p.renew = true
+		case <-resync.C:
+			p.renew = true
+		case <-p.intake.ready:
+			p.take()
+		case r := <-p.lists:
+			if err := p.listed(r); err != nil {
+				return err
+			}
+		case r := <-p.lookups:
+			p.lookedUp(r)
+		case updates <- s.out:
+			s.out = Update{}
+			if p.full == nil {
+				p.answer()
+			}
+		case <-timer.C:
+		}
+		// A sync under way ends first: others may be waiting for it. What has not
+		// been looked up by then the next pass will.
+		if p.renew && p.full == nil && len(p.waiting) == 0 {
+			return errRenew
+		}
+	}
+}
+
+// answer tells who waited for the sync that it is complete and received.
+func (p *pass) answer() {
+	for _, done := range p.waiting {
+		close(done)
+	}
+	p.waiting = nil
+}
+
+// take takes over what the events marked.
+func (p *pass) take() {
+	m, events, late, jumped := p.intake.take()
+	p.src.events += events
+	for kind := range m.kinds {
+		p.relist[kind] = true
+	}
+	for k, mark := range m.keys {
+		p.enqueue(k, mark, true)
+	}
+	p.late += late
+	if p.late >= lateEvents || jumped {
+		p.late = 0
+		if !p.suspicious {
+			p.suspicious = true
+			p.src.opts.Log.Info("events came late or the engine's clock jumped: syncing in full once more")
+		}
+		// Once the wave is over, and seldom enough to leave the engine alone.
+		p.suspectAt = later(time.Now().Add(4*lateBy), p.ended.Add(10*p.cost))
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// enqueue has an object looked up, before others if it is urgent. One that is being
+// looked up is looked up once more afterwards: the answer may be older than the mark.
+func (p *pass) enqueue(k key, m mark, urgent bool) {
+	if _, ok := p.flying[k]; ok {
+		m.gone = m.gone || p.again[k].gone
+		p.again[k] = m
+		return
+	}
+	old, ok := p.queued[k]
+	p.queued[k] = mark{gone: m.gone || old.gone}
+	switch {
+	case urgent && !p.inUrgent[k]:
+		p.inUrgent[k] = true
+		p.urgent = append(p.urgent, k)
+	case !urgent && !ok:
+		p.bulk = append(p.bulk, k)
+	}
+}
+
+// dequeue returns the next object to look up.
+func (p *pass) dequeue() (k key, m mark, ok bool) {
+	for len(p.urgent)+len(p.bulk) > 0 {
+		if len(p.urgent) > 0 {
+			k, p.urgent = p.urgent[0], p.urgent[1:]
+			delete(p.inUrgent, k)
+		} else {
+			k, p.bulk = p.bulk[0], p.bulk[1:]
+		}
+		if m, ok = p.queued[k]; ok { // else it was in both queues
+			delete(p.queued, k)
+			return k, m, true
+		}
+	}
+	p.urgent, p.bulk = nil, nil // and the arrays behind them
+	return k, m, false
+}
+
+// dispatch starts the calls that are due and for which there is room.
+func (p *pass) dispatch(ctx context.Context) {
+	now := time.Now()
+	for k, r := range p.retries {
+		if !r.at.IsZero() && !now.Before(r.at) {
+			r.at = time.Time{}
+			p.enqueue(k, mark{}, false)
+		}
+	}
+	if p.suspicious && p.full == nil && !now.Before(p.suspectAt) {
+		p.startFull()
+	}
+	for _, kind := range listedKinds {
+		if p.relist[kind] && p.listing[kind] == nil && !now.Before(p.notYet[kind]) {
+			delete(p.relist, kind)
+			l := &listing{begin: now, touched: map[string]bool{}}
+			for k := range p.flying {
+				if k.kind == kind {
+					l.touched[k.id] = true
+				}
+			}
+			p.listing[kind] = l
+			p.calls.Go(func() {
+				r := p.src.list(ctx, p.cli, kind)
+				select {
+				case p.lists <- r:
+				case <-ctx.Done():
+				}
+			})
+		}
+	}
+	for len(p.flying) < p.src.opts.Parallel {
+		k, m, ok := p.dequeue()
+		if !ok {
+			break
+		}
+		p.flying[k] = m
+		if l := p.listing[k.kind]; l != nil {
+			l.touched[k.id] = true
+		}
+		p.calls.Go(func() {
+			r := p.src.lookup(ctx, p.cli, k)
+			select {
+			case p.lookups <- r:
+			case <-ctx.Done():
+			}
+		})
+	}
+}
+
+// nextTimer returns when something is due that nothing else will announce.
+func (p *pass) nextTimer() (at time.Time, ok bool) {
+	due := func(t time.Time) {
+		if !t.IsZero() && (!ok || t.Before(at)) {
+			at, ok = t, true
+		}
+	}
+	for kind := range p.relist {
+		if p.listing[kind] == nil {
+			due(p.notYet[kind])
+		}
+	}
+	for _, r := range p.retries {
+		due(r.at)
+	}
+	if p.suspicious && p.full == nil {
+		due(p.suspectAt)
+	}
+	return at, ok
+}
+
+// listed takes in a list.
+func (p *pass) listed(r listResult) error {
+	if r.err != nil {
+		return fmt.Errorf("list the %s: %w", r.kind, r.err)
+	}
+	s, l := p.src, p.listing[r.kind]
+	delete(p.listing, r.kind)
+	p.notYet[r.kind] = time.Now().Add((listShare - 1) * time.Since(l.begin))
+
+	c := Change{Kind: r.kind, Objects: r.objects, Replace: true, Except: l.touched, Listed: true}
+	var details []key
+	switch r.kind {
+	case state.Containers:
+		for _, o := range r.objects {
+			details = append(details, key{r.kind, o.(state.Container).ID})
+		}
+	case state.Images:
+		// Lookups bring nothing of an image that the list could contradict.
+		c.Except = nil
+		c.Objects, details = s.knowImages(r.images)
+	}
+	s.out.add(c)
+	for _, k := range details {
+		if p.full != nil {
+			p.full.keys[k] = true
+		}
+		p.enqueue(k, mark{}, false)
+	}
+	if r.kind != state.Images {
+		for id := range l.touched {
+			p.enqueue(key{r.kind, id}, mark{}, true)
+		}
+	}
+	if p.full != nil && p.full.lists[r.kind] {
+		delete(p.full.lists, r.kind)
+		if len(p.full.lists) == 0 && s.sync.Status != state.True {
+			s.out.add(Change{Kind: state.Namespaces, Objects: []any{state.Namespace{Name: s.opts.Namespace}}, Replace: true})
+			s.setSync(state.False, state.ReasonListed, "details are coming")
+			s.emitSync()
+		}
+	}
+	return nil
+}
+
+// lookedUp takes in an inspection.
+func (p *pass) lookedUp(r lookupResult) {
+	m := p.flying[r.key]
+	delete(p.flying, r.key)
+	if r.err != nil {
+		p.failed(r)
+		// Remember what the mark said for the time when it succeeds.
+		if m.gone {
+			p.again[r.key] = m
+		}
+	} else {
+		delete(p.retries, r.key)
+		p.emitLookup(r, m)
+	}
+	if p.full != nil && p.full.keys[r.key] {
+		delete(p.full.keys, r.key)
+		if r.err != nil {
+			p.full.failed++
+		}
+	}
+	if again, ok := p.again[r.key]; ok && p.retries[r.key] == nil {
+		delete(p.again, r.key)
+		p.enqueue(r.key, again, true)
+	}
+}
+
+func (p *pass) emitLookup(r lookupResult, m mark) {
+	s := p.src
+	if r.key.kind == state.Images {
+		known := s.images[r.key.id]
+		if r.image == nil || known == nil {
+			return // whether it is there, the list says
+		}
+		known.details = r.image
+		s.out.add(Change{Kind: state.Images, Objects: []any{known.object()}})
+		return
+	}
+	c := Change{Kind: r.key.kind}
+	if r.object == nil || m.gone && r.key.kind == state.Volumes {
+		c.Gone = []string{r.key.id}
+	}
+	if r.object != nil {
+		c.Objects = []any{r.object}
+	}
+	s.out.add(c)
+}
+
+// failed has a failed inspection tried again later. It does not hold up the sync:
+// one object that the engine can't show must not hide all the others.
+func (p *pass) failed(r lookupResult) {
+	t := p.retries[r.key]
+	if t == nil {
+		t = &retry{wait: 200 * time.Millisecond}
+		p.retries[r.key] = t
+		p.src.opts.Log.Warn("object can't be inspected", "kind", r.key.kind, "id", r.key.id, "error", r.err)
+	}
+	t.at = time.Now().Add(jitter(t.wait, 5))
+	t.wait = min(2*t.wait, maxRetryWait)
+}
+
+// settle notes when the full sync is complete.
+func (p *pass) settle() {
+	if p.full == nil || len(p.full.lists)+len(p.full.keys) > 0 {
+		return
+	}
+	s := p.src
+	message := ""
+	if p.full.failed > 0 {
+		message = fmt.Sprintf("%d objects could not be inspected and are tried again", p.full.failed)
+	}
+	p.ended = time.Now()
+	p.cost = p.ended.Sub(p.full.begin)
+	p.full = nil
+	p.synced = true
+	s.sync.SyncedAt = p.ended.UTC()
+	s.sync.Resyncs++
+	s.setSync(state.True, state.ReasonSynced, message)
+	s.emitSync()
+}

@@ -1,0 +1,336 @@
+package mirror
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// The types of requests.
+const (
+	RequestAction = "action" // do Action to the container Key
+	RequestDelete = "delete" // delete the object Key, of an image the Reference
+	RequestCancel = "cancel" // give up the deletion of the same
+	RequestSync   = "sync"   // sync in full
+)
+
+// The actions on a container.
+const (
+	ActionStart   = "start"
+	ActionStop    = "stop"
+	ActionPause   = "pause"
+	ActionUnpause = "unpause"
+	ActionRestart = "restart"
+)
+
+// Actions returns all actions.
+func Actions() []string {
+	return []string{ActionStart, ActionStop, ActionPause, ActionUnpause, ActionRestart}
+}
+
+// A Request is what somebody asks the supervisor for: one file in the directory of
+// requests, made atomically and removed when it is decided.
+type Request struct {
+	ID   string     `json:"id"` // given by Submit; sorts by time
+	Type string     `json:"type"`
+	Kind state.Kind `json:"kind,omitempty"`
+	// Key is the identity of the object that is meant, as the state file has it, and
+	// Name what the person called it.
+	Key  string `json:"key,omitempty"`
+	Name string `json:"name,omitempty"`
+	// Action is one of Actions.
+	Action string `json:"action,omitempty"`
+	// Reference is one of an image's RepoTags to delete, or empty for the image.
+	Reference string `json:"reference,omitempty"`
+	// CreatedAt is the CreatedAt of a volume that is meant: its name may be another's
+	// by now.
+	CreatedAt   time.Time `json:"createdAt,omitzero"`
+	RequestedAt time.Time `json:"requestedAt"` // set by Submit
+	// Reply asks for the outcome to be left for [Await].
+	Reply bool `json:"reply,omitempty"`
+
+	// begun says that a supervisor that is gone began it.
+	begun bool
+}
+
+// target is what requests about the same deletion agree on.
+type target struct {
+	kind           state.Kind
+	key, reference string
+}
+
+func (r *Request) target() target { return target{r.Kind, r.Key, r.Reference} }
+
+// An Outcome is how a request ended.
+type Outcome struct {
+	ID    string `json:"id"`
+	State string `json:"state"` // state.ActionSucceeded, state.ActionFailed or OutcomeCancelled
+	Error string `json:"error"`
+}
+
+// OutcomeCancelled is the state of a deletion that was cancelled.
+const OutcomeCancelled = "Cancelled"
+
+// Files in the directory of requests.
+const (
+	extPending = ".json"  // to be done
+	extBegun   = ".begun" // the engine may have been told
+	extDone    = ".done"  // the outcome, for who waits for it
+)
+
+// abandoned is how long an outcome is kept for somebody who does not fetch it.
+const abandoned = time.Minute
+
+// Submit puts a request into the directory and returns its id. It does not look at
+// whether there is a supervisor.
+func Submit(dir string, r Request) (id string, err error) {
+	random := make([]byte, 4)
+	_, _ = rand.Read(random)
+	r.RequestedAt = utc(time.Now())
+	r.ID = fmt.Sprintf("%019d-%s", r.RequestedAt.UnixNano(), hex.EncodeToString(random))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("submit request: %w", err)
+	}
+	if err := writeJSON(dir, r.ID+extPending, r); err != nil {
+		return "", fmt.Errorf("submit request: %w", err)
+	}
+	return r.ID, nil
+}
+
+// Withdraw takes back a request that nobody has begun. It tells whether it could.
+func Withdraw(dir, id string) bool {
+	return os.Remove(filepath.Join(dir, id+extPending)) == nil
+}
+
+// Await waits for the outcome of a request that asked for a Reply and takes it. The
+// error is that of ctx, or fs.ErrNotExist where the request is gone without one: the
+// instance was stopped.
+func Await(ctx context.Context, dir, id string) (Outcome, error) {
+	w := watchDir(dir)
+	defer w.close()
+	done := filepath.Join(dir, id+extDone)
+	for {
+		// In this order: the outcome is there before the request goes.
+		pending := exists(filepath.Join(dir, id+extPending)) || exists(filepath.Join(dir, id+extBegun))
+		data, err := os.ReadFile(done)
+		switch {
+		case err == nil:
+			var o Outcome
+			if err := json.Unmarshal(data, &o); err != nil {
+				return Outcome{}, fmt.Errorf("read outcome %q: %w", done, err)
+			}
+			_ = os.Remove(done)
+			return o, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return Outcome{}, fmt.Errorf("read outcome: %w", err)
+		case !pending:
+			return Outcome{}, fmt.Errorf("request %q was dropped: %w", id, fs.ErrNotExist)
+		}
+		if err := w.wait(ctx); err != nil {
+			return Outcome{}, err
+		}
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// writeJSON makes a file atomically.
+func writeJSON(dir, name string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	temp := filepath.Join(dir, "."+name+".tmp")
+	if err := os.WriteFile(temp, append(data, '\n'), 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, filepath.Join(dir, name)); err != nil {
+		_ = os.Remove(temp)
+		return err
+	}
+	return nil
+}
+
+// An Inbox brings the requests of a directory, each once.
+type Inbox struct {
+	dir      string
+	log      *slog.Logger
+	requests chan Request
+}
+
+// NewInbox returns an inbox that brings nothing before Run.
+func NewInbox(dir string, log *slog.Logger) *Inbox {
+	return &Inbox{dir: dir, log: log, requests: make(chan Request)}
+}
+
+// Requests returns the channel of requests, oldest first. It is never closed.
+func (i *Inbox) Requests() <-chan Request { return i.requests }
+
+// Run watches the directory until ctx ends, whose error it returns. Requests that are
+// there already come first.
+func (i *Inbox) Run(ctx context.Context) error {
+	if err := os.MkdirAll(i.dir, 0o700); err != nil {
+		return fmt.Errorf("watch requests: %w", err)
+	}
+	w := watchDir(i.dir)
+	defer w.close()
+	if w.err != nil {
+		i.log.Warn("requests can't be watched and are looked for instead", "dir", i.dir, "error", w.err)
+	}
+	brought := map[string]bool{}
+	for {
+		found, err := i.scan()
+		if err != nil {
+			i.log.Error("requests can't be read", "dir", i.dir, "error", err)
+		}
+		there := map[string]bool{}
+		for _, r := range found {
+			there[r.ID] = true
+			if brought[r.ID] {
+				continue
+			}
+			select {
+			case i.requests <- r:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		brought = there
+		if err := w.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// scan reads the requests of the directory, and removes outcomes that nobody fetched.
+func (i *Inbox) scan() ([]Request, error) {
+	entries, err := os.ReadDir(i.dir)
+	if err != nil {
+		return nil, err
+	}
+	var found []Request
+	for _, e := range entries {
+		path := filepath.Join(i.dir, e.Name())
+		id, ext := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name())), filepath.Ext(e.Name())
+		switch ext {
+		case extPending, extBegun:
+		case extDone, ".tmp":
+			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandoned {
+				_ = os.Remove(path)
+			}
+			continue
+		default:
+			continue
+		}
+		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // decided, or withdrawn
+		}
+		var r Request
+		if err == nil {
+			err = json.Unmarshal(data, &r)
+		}
+		if err == nil && r.ID != id {
+			err = fmt.Errorf("its id is %q", r.ID)
+		}
+		if err != nil {
+			i.log.Error("request can't be read and is dropped", "path", path, "error", err)
+			_ = os.Remove(path)
+			continue
+		}
+		r.begun = ext == extBegun
+		found = append(found, r)
+	}
+	slices.SortFunc(found, func(a, b Request) int { return cmp.Compare(a.ID, b.ID) })
+	return found, nil
+}
+
+// dropRequests removes all requests of the directory.
+func dropRequests(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); ext == extPending || ext == extBegun {
+			if rm := os.Remove(filepath.Join(dir, e.Name())); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
+				err = errors.Join(err, rm)
+			}
+		}
+	}
+	return err
+}
+
+// dirWatch waits for changes in a directory.
+type dirWatch struct {
+	w   *fsnotify.Watcher
+	err error // why there is none; then every wait is a short one
+}
+
+// pollInterval is how often a directory is looked at that can't be watched.
+const pollInterval = 250 * time.Millisecond
+
+func watchDir(dir string) *dirWatch {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return &dirWatch{err: err}
+	}
+	if err := w.Add(dir); err != nil {
+		_ = w.Close()
+		return &dirWatch{err: err}
+	}
+	return &dirWatch{w: w}
+}
+
+func (d *dirWatch) close() {
+	if d.w != nil {
+		_ = d.w.Close()
+	}
+}
+
+// wait returns after something has changed since the last wait, or may have.
+func (d *dirWatch) wait(ctx context.Context) error {
+	if d.w == nil {
+		select {
+		case <-time.After(pollInterval):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	select {
+	case <-d.w.Events:
+	case <-d.w.Errors:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for { // one look shows it all
+		select {
+		case <-d.w.Events:
+		case <-d.w.Errors:
+		default:
+			return nil
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package state
+
+import (
+	"cmp"
+	"slices"
+)
+
+// ChangeType is what happened to an object.
+type ChangeType string
+
+// The types of changes.
+const (
+	Added    ChangeType = "ADDED"
+	Modified ChangeType = "MODIFIED"
+	Deletes  ChangeType = "DELETED"
+	// Resync says that the changes since then are not known. Every object that
+	// there is follows as Added; what does not follow is gone.
+	Resync ChangeType = "RESYNC"
+)
+
+// A Change is one line of `docker rd watch`. Kind, ID and Object are empty for
+// Resync, Object also for Deletes.
+type Change struct {
+	Revision uint64     `json:"revision"`
+	Type     ChangeType `json:"type"`
+	Kind     Kind       `json:"kind,omitempty"`
+	ID       string     `json:"id,omitempty"`
+	Object   any        `json:"object,omitempty"` // a Container, Image, Volume, Network or Namespace
+}
+
+// Since returns what changed after the revision, by revision. If that can't be
+// told any more, or if the revision is none of this file's, the first change is a
+// Resync and the others are all objects. The revision 0 stands for an empty
+// state: all objects are Added.
+func (s *State) Since(revision uint64) []Change {
+	if revision > s.Revision || revision != 0 && revision < s.DeletedSince {
+		return s.resync()
+	}
+	var changes []Change
+	for kind, objects := range s.all() {
+		for id, o := range objects {
+			switch m := o.meta(); {
+			case m.Revision <= revision:
+			case m.AddedRevision > revision:
+				changes = append(changes, Change{m.Revision, Added, kind, id, o})
+			default:
+				changes = append(changes, Change{m.Revision, Modified, kind, id, o})
+			}
+		}
+	}
+	if revision > 0 {
+		for _, d := range s.Deleted {
+			if d.Revision > revision {
+				changes = append(changes, Change{Revision: d.Revision, Type: Deletes, Kind: d.Kind, ID: d.ID})
+			}
+		}
+	}
+	sortChanges(changes)
+	return changes
+}
+
+// Changes returns what changed from prev, by revision. A nil prev stands for an
+// empty state. If the two are not states of one file in this order, the first
+// change is a Resync and the others are all objects of next.
+func Changes(prev, next *State) []Change {
+	if prev == nil {
+		return next.Since(0)
+	}
+	if prev.Instance.UID != next.Instance.UID || prev.Revision > next.Revision {
+		return next.resync()
+	}
+	var changes []Change
+	before := map[Kind]map[string]object{}
+	for kind, objects := range prev.all() {
+		before[kind] = objects
+	}
+	deleted := map[objectKey]uint64{}
+	for _, d := range next.Deleted {
+		deleted[objectKey{d.Kind, d.ID}] = d.Revision
+	}
+	gone := func(kind Kind, id string, latest uint64) {
+		// The list of deleted objects is bounded; what it lacks went some time
+		// before latest.
+		rev, ok := deleted[objectKey{kind, id}]
+		if !ok || rev > latest {
+			rev = latest
+		}
+		changes = append(changes, Change{Revision: rev, Type: Deletes, Kind: kind, ID: id})
+	}
+	for kind, objects := range next.all() {
+		for id, o := range objects {
+			m := o.meta()
+			old, ok := before[kind][id]
+			switch {
+			case !ok:
+				changes = append(changes, Change{m.Revision, Added, kind, id, o})
+			case m.AddedRevision != old.meta().AddedRevision:
+				gone(kind, id, m.AddedRevision)
+				changes = append(changes, Change{m.Revision, Added, kind, id, o})
+			case m.Revision != old.meta().Revision:
+				changes = append(changes, Change{m.Revision, Modified, kind, id, o})
+			}
+		}
+		for id := range before[kind] {
+			if _, ok := objects[id]; !ok {
+				gone(kind, id, next.Revision)
+			}
+		}
+	}
+	sortChanges(changes)
+	return changes
+}
+
+type objectKey struct {
+	kind Kind
+	id   string
+}
+
+// resync is all objects behind a Resync.
+func (s *State) resync() []Change {
+	return append([]Change{{Revision: s.Revision, Type: Resync}}, s.Since(0)...)
+}
+
+// sortChanges orders by revision. Within one, deletions come first: an object may
+// have been made anew.
+func sortChanges(changes []Change) {
+	kinds := Kinds()
+	slices.SortFunc(changes, func(a, b Change) int {
+		return cmp.Or(
+			cmp.Compare(a.Revision, b.Revision),
+			-compareBool(a.Type == Deletes, b.Type == Deletes),
+			cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)),
+			cmp.Compare(a.ID, b.ID),
+		)
+	})
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	default:
+		return -1
+	}
+}
+
+type object interface{ meta() Meta }
+
+func (m Meta) meta() Meta { return m }
+
+// all yields the objects of each kind, in the order of [Kinds].
+func (s *State) all() func(yield func(Kind, map[string]object) bool) {
+	return func(yield func(Kind, map[string]object) bool) {
+		_ = yield(Containers, objects(s.Containers)) &&
+			yield(Images, objects(s.Images)) &&
+			yield(Volumes, objects(s.Volumes)) &&
+			yield(Networks, objects(s.Networks)) &&
+			yield(Namespaces, objects(s.Namespaces))
+	}
+}
+
+func objects[T object](m map[string]T) map[string]object {
+	out := make(map[string]object, len(m))
+	for id, o := range m {
+		out[id] = o
+	}
+	return out
+}

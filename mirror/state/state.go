@@ -1,0 +1,351 @@
+// Package state describes the state file of a docker rd instance and reads it.
+//
+// The file is one JSON object that holds what the instance is, how it is, and a
+// mirror of everything in its engine. It is replaced whole and atomically, so a
+// reader needs no lock: it sees one whole state or the next. [Read] reads it once,
+// [Follow] again each time it changes, and [Changes] and [Since] tell what changed.
+//
+// Any program may use this package. Nothing in it talks to the engine, and nothing
+// in it writes the file.
+package state
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// SchemaVersion is the version of the format that this package reads. A later
+// version of it may add fields, but never changes or removes one.
+const SchemaVersion = 1
+
+// A Kind names a kind of object. It is also the name of the state's field that
+// holds the objects of the kind.
+type Kind string
+
+// The kinds of objects.
+const (
+	Containers Kind = "containers"
+	Images     Kind = "images"
+	Volumes    Kind = "volumes"
+	Networks   Kind = "networks"
+	Namespaces Kind = "namespaces"
+)
+
+// Kinds returns all kinds, in the order of the state file.
+func Kinds() []Kind { return []Kind{Containers, Images, Volumes, Networks, Namespaces} }
+
+// State is the content of a state file. Its lists and maps are never null there,
+// times are RFC 3339 in UTC, and zero times are left out.
+type State struct {
+	SchemaVersion int `json:"schemaVersion"`
+	// Revision grows with each write and never falls.
+	Revision  uint64    `json:"revision"`
+	WrittenAt time.Time `json:"writtenAt,omitzero"`
+	// Supervisor is the process that keeps the state. The conditions count only
+	// while this very process lives. Left out where there is none.
+	Supervisor *Supervisor `json:"supervisor,omitempty"`
+	Instance   Instance    `json:"instance"`
+	Engine     Engine      `json:"engine"`
+	Conditions []Condition `json:"conditions"`
+	Mirror     Mirror      `json:"mirror"`
+
+	// Objects are keyed by the engine's own identity: containers, images and
+	// networks by id, volumes and namespaces by name.
+	Containers map[string]Container `json:"containers"`
+	Images     map[string]Image     `json:"images"`
+	Volumes    map[string]Volume    `json:"volumes"`
+	Networks   map[string]Network   `json:"networks"`
+	Namespaces map[string]Namespace `json:"namespaces"`
+
+	// Deleted names the objects that went, by growing revision. It is complete for
+	// what went after the revision DeletedSince.
+	Deleted      []Deleted `json:"deleted"`
+	DeletedSince uint64    `json:"deletedSince"`
+}
+
+// Supervisor identifies the process that keeps the state. A process id alone may be
+// another process by now: it is the same one only if it was started at StartTicks
+// within the boot BootID, where the system tells these.
+type Supervisor struct {
+	PID        int       `json:"pid"`
+	StartedAt  time.Time `json:"startedAt,omitzero"`
+	StartTicks uint64    `json:"startTicks,omitempty"`
+	BootID     string    `json:"bootId"`
+	Version    string    `json:"version"`
+}
+
+// Instance is what the instance was created as.
+type Instance struct {
+	UID          string    `json:"uid"`
+	Name         string    `json:"name"`
+	Driver       string    `json:"driver"`
+	Engine       string    `json:"engine"` // engine kind: moby or containerd
+	Context      string    `json:"context"`
+	ContextOwned bool      `json:"contextOwned"`
+	Host         string    `json:"host"`
+	CreatedAt    time.Time `json:"createdAt,omitzero"`
+}
+
+// Engine is what the engine says of itself, and its process where it is ours.
+type Engine struct {
+	// ID is empty where the engine has no lasting identity (podman).
+	ID         string    `json:"id"`
+	Version    string    `json:"version"`
+	APIVersion string    `json:"apiVersion"`
+	OS         string    `json:"os"`
+	Arch       string    `json:"arch"`
+	Rootless   bool      `json:"rootless"`
+	PID        int       `json:"pid"`
+	StartedAt  time.Time `json:"startedAt,omitzero"`
+}
+
+// Mirror tells how good the mirror is.
+type Mirror struct {
+	// Connected is whether the engine's events are being received.
+	Connected bool `json:"connected"`
+	// SyncedAt is when the last full sync was complete.
+	SyncedAt time.Time `json:"syncedAt,omitzero"`
+	// Resyncs counts the full syncs of this supervisor, Events the engine events it
+	// received. An event that changes nothing is counted with the next change.
+	Resyncs uint64 `json:"resyncs"`
+	Events  uint64 `json:"events"`
+}
+
+// Meta is what every object has.
+type Meta struct {
+	// AddedRevision is the revision that the object appeared in, Revision the one
+	// that it last changed in.
+	AddedRevision uint64 `json:"addedRevision,omitempty"`
+	Revision      uint64 `json:"revision,omitempty"`
+}
+
+// The states of a container.
+const (
+	StateCreated    = "created"
+	StateRunning    = "running"
+	StatePaused     = "paused"
+	StateRestarting = "restarting"
+	StateRemoving   = "removing"
+	StateExited     = "exited"
+	StateDead       = "dead"
+	StateUnknown    = "unknown"
+)
+
+// The health of a container.
+const (
+	HealthNone      = "none" // it has no health check
+	HealthStarting  = "starting"
+	HealthHealthy   = "healthy"
+	HealthUnhealthy = "unhealthy"
+)
+
+// Container is a container. Its environment is never mirrored: it holds secrets.
+type Container struct {
+	ID            string            `json:"id"`
+	Name          string            `json:"name"` // without the engine's leading slash
+	Namespace     string            `json:"namespace"`
+	Image         string            `json:"image"`    // the image's id
+	ImageRef      string            `json:"imageRef"` // the image as it was asked for
+	Path          string            `json:"path"`
+	Args          []string          `json:"args"`
+	Labels        map[string]string `json:"labels"`
+	State         string            `json:"state"`
+	Health        string            `json:"health"`
+	PID           int               `json:"pid"`
+	ExitCode      int               `json:"exitCode"`
+	Error         string            `json:"error"`
+	OOMKilled     bool              `json:"oomKilled"`
+	RestartCount  int               `json:"restartCount"`
+	RestartPolicy RestartPolicy     `json:"restartPolicy"`
+	CreatedAt     time.Time         `json:"createdAt,omitzero"`
+	StartedAt     time.Time         `json:"startedAt,omitzero"`
+	FinishedAt    time.Time         `json:"finishedAt,omitzero"`
+	Ports         []Port            `json:"ports"`    // by container port, protocol, host address
+	Mounts        []Mount           `json:"mounts"`   // by destination
+	Networks      []Attachment      `json:"networks"` // by name
+	LastAction    *LastAction       `json:"lastAction,omitempty"`
+	Deletion      *Deletion         `json:"deletion,omitempty"`
+	Meta
+}
+
+// RestartPolicy is when the engine starts a container again by itself.
+type RestartPolicy struct {
+	Name              string `json:"name"`
+	MaximumRetryCount int    `json:"maximumRetryCount"`
+}
+
+// Port is a port of a container. HostPort is 0 where it is exposed and not
+// published.
+type Port struct {
+	ContainerPort uint16 `json:"containerPort"`
+	Protocol      string `json:"protocol"`
+	HostIP        string `json:"hostIP"`
+	HostPort      uint16 `json:"hostPort"`
+}
+
+// Mount is a mount of a container. Name is that of the volume, if it is one.
+type Mount struct {
+	Type        string `json:"type"`
+	Name        string `json:"name"`
+	Source      string `json:"source"`
+	Destination string `json:"destination"`
+	ReadOnly    bool   `json:"readOnly"`
+}
+
+// Attachment joins a container to a network.
+type Attachment struct {
+	Name        string `json:"name"`
+	ID          string `json:"id"`
+	IPAddress   string `json:"ipAddress"`
+	IPv6Address string `json:"ipv6Address"`
+}
+
+// Image is an image. Parent is known to engines with graph drivers, for images
+// that were built or committed there.
+type Image struct {
+	ID           string            `json:"id"`
+	Namespace    string            `json:"namespace"`
+	Parent       string            `json:"parent"`
+	RepoTags     []string          `json:"repoTags"`
+	RepoDigests  []string          `json:"repoDigests"`
+	CreatedAt    time.Time         `json:"createdAt,omitzero"`
+	Size         int64             `json:"size"`
+	Architecture string            `json:"architecture"`
+	OS           string            `json:"os"`
+	Labels       map[string]string `json:"labels"`
+	// Deletions are the requested ones, by the reference to delete: one of the
+	// RepoTags, or the id for the image itself.
+	Deletions map[string]Deletion `json:"deletions"`
+	Meta
+}
+
+// Volume is a volume.
+type Volume struct {
+	Name       string            `json:"name"`
+	Namespace  string            `json:"namespace"`
+	Driver     string            `json:"driver"`
+	Mountpoint string            `json:"mountpoint"`
+	Scope      string            `json:"scope"`
+	CreatedAt  time.Time         `json:"createdAt,omitzero"`
+	Labels     map[string]string `json:"labels"`
+	Options    map[string]string `json:"options"`
+	Deletion   *Deletion         `json:"deletion,omitempty"`
+	Meta
+}
+
+// Network is a network.
+type Network struct {
+	ID        string            `json:"id"`
+	Name      string            `json:"name"`
+	Namespace string            `json:"namespace"`
+	Driver    string            `json:"driver"`
+	Scope     string            `json:"scope"`
+	Internal  bool              `json:"internal"`
+	IPv6      bool              `json:"ipv6"`
+	Subnets   []string          `json:"subnets"` // in the engine's order
+	Labels    map[string]string `json:"labels"`
+	CreatedAt time.Time         `json:"createdAt,omitzero"`
+	Deletion  *Deletion         `json:"deletion,omitempty"`
+	Meta
+}
+
+// Namespace is a namespace of the engine. A moby engine has one, "moby".
+type Namespace struct {
+	Name string `json:"name"`
+	Meta
+}
+
+// How an action ended.
+const (
+	ActionSucceeded = "Succeeded"
+	ActionFailed    = "Failed"
+)
+
+// LastAction is the outcome of the action last asked for.
+type LastAction struct {
+	Request     string    `json:"request"` // the request's id
+	Action      string    `json:"action"`
+	State       string    `json:"state"` // ActionSucceeded or ActionFailed
+	Error       string    `json:"error"`
+	RequestedAt time.Time `json:"requestedAt,omitzero"`
+	CompletedAt time.Time `json:"completedAt,omitzero"`
+}
+
+// Deletion is a deletion that was asked for and is not done yet.
+type Deletion struct {
+	Request     string    `json:"request"` // the request's id
+	RequestedAt time.Time `json:"requestedAt,omitzero"`
+	// Error is why the engine refused it when it was last tried. It is tried again.
+	Error string `json:"error"`
+}
+
+// Deleted names an object that went, and the revision it is missing from.
+type Deleted struct {
+	Kind     Kind   `json:"kind"`
+	ID       string `json:"id"`
+	Revision uint64 `json:"revision"`
+}
+
+// Lists and maps are never null in the file, whoever writes it.
+
+// MarshalJSON writes lists and maps as empty rather than null.
+func (s State) MarshalJSON() ([]byte, error) {
+	type plain State
+	fillList(&s.Conditions)
+	fillMap(&s.Containers)
+	fillMap(&s.Images)
+	fillMap(&s.Volumes)
+	fillMap(&s.Networks)
+	fillMap(&s.Namespaces)
+	fillList(&s.Deleted)
+	return json.Marshal(plain(s))
+}
+
+// MarshalJSON writes lists and maps as empty rather than null.
+func (c Container) MarshalJSON() ([]byte, error) {
+	type plain Container
+	fillList(&c.Args)
+	fillMap(&c.Labels)
+	fillList(&c.Ports)
+	fillList(&c.Mounts)
+	fillList(&c.Networks)
+	return json.Marshal(plain(c))
+}
+
+// MarshalJSON writes lists and maps as empty rather than null.
+func (i Image) MarshalJSON() ([]byte, error) {
+	type plain Image
+	fillList(&i.RepoTags)
+	fillList(&i.RepoDigests)
+	fillMap(&i.Labels)
+	fillMap(&i.Deletions)
+	return json.Marshal(plain(i))
+}
+
+// MarshalJSON writes maps as empty rather than null.
+func (v Volume) MarshalJSON() ([]byte, error) {
+	type plain Volume
+	fillMap(&v.Labels)
+	fillMap(&v.Options)
+	return json.Marshal(plain(v))
+}
+
+// MarshalJSON writes lists and maps as empty rather than null.
+func (n Network) MarshalJSON() ([]byte, error) {
+	type plain Network
+	fillList(&n.Subnets)
+	fillMap(&n.Labels)
+	return json.Marshal(plain(n))
+}
+
+func fillList[T any](l *[]T) {
+	if *l == nil {
+		*l = []T{}
+	}
+}
+
+func fillMap[T any](m *map[string]T) {
+	if *m == nil {
+		*m = map[string]T{}
+	}
+}

@@ -1,0 +1,159 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// stopRun is a stop under way: the engine ends and the current context is handed back
+// beside each other, and when both are done, the rest follows.
+type stopRun struct {
+	StopOptions
+	failure    error // why the supervisor gives up; nil when it was told to stop
+	engineGone bool
+	handedBack bool
+	err        error // what of the stop failed
+}
+
+// stop ends the instance, in answer to a stop.
+func (l *loop) stop(o StopOptions) { l.shutDown(&stopRun{StopOptions: o}) }
+
+// abandon ends the instance because its engine could not be started. The condition
+// EngineReady says why and stays.
+func (l *loop) abandon() { l.shutDown(&stopRun{failure: errEngine}) }
+
+func (l *loop) shutDown(s *stopRun) {
+	if l.stopping != nil {
+		return
+	}
+	l.stopping = s
+	l.usable.Store(false)
+	if s.failure == nil {
+		l.set(state.EngineReady, state.False, state.ReasonStopped, "the engine is being stopped")
+	}
+	l.store.SetCondition(state.Ready, state.False, state.ReasonStopped, "")
+	if l.engine.end != nil {
+		l.engine.end()
+	}
+	l.endMirror()
+	l.store.Disconnect("the engine is being stopped")
+	if !l.engine.launching {
+		l.stopEngine()
+	}
+	if s.Keep {
+		s.handedBack = true
+		return
+	}
+	l.handBack(func() {
+		s.handedBack = true
+		l.stopped()
+	})
+}
+
+// stopEngine ends the engine, and whatever else there is of it.
+func (l *loop) stopEngine() {
+	running, grace := l.engine.running, defaultGrace
+	if l.stopping.Force {
+		grace = 0
+	}
+	l.beside(l.ctx, func(ctx context.Context) func() {
+		graceful, cancel := context.WithTimeout(ctx, grace)
+		defer cancel()
+		var err error
+		if running != nil {
+			err = running.Stop(graceful)
+		}
+		err = errors.Join(err, l.driver.Cleanup(ctx))
+		return func() {
+			l.stopping.engineGone = true
+			l.stopping.err = errors.Join(l.stopping.err, err)
+			l.engine.running, l.engine.exited = nil, nil
+			l.stopped()
+		}
+	})
+}
+
+// stopped goes on with a stop when a part of it is done: the context goes when it is
+// not current any more and its engine is gone, then the objects, then the supervisor.
+func (l *loop) stopped() {
+	s := l.stopping
+	if !s.engineGone || !s.handedBack {
+		return
+	}
+	owner := Owner(l.inst)
+	if s.Keep || owner.Context == "" {
+		l.last()
+		return
+	}
+	l.beside(l.ctx, func(ctx context.Context) func() {
+		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
+		defer cancel()
+		out := l.docker.Remove(ctx, owner)
+		return func() {
+			if out.Err != nil {
+				l.log.Error("context not removed", "part", "context", "error", out.Err)
+			}
+			status, reason := state.False, out.Reason
+			if reason == dockercontext.ReasonAlreadyCurrent { // the user's choice: it stays
+				status, reason = state.True, state.ReasonCreated
+			}
+			l.set(state.ContextReady, status, reason, out.Message)
+			l.last()
+		}
+	})
+}
+
+// last writes the last state and ends the loop.
+func (l *loop) last() {
+	s := l.stopping
+	l.store.Clear()
+	l.store.SetEngineProcess(0, time.Time{})
+	if s.failure == nil && s.err == nil {
+		// What says that nothing is left to stop, see stopped.
+		l.store.SetSupervisor(nil)
+	}
+	l.store.Disconnect("the engine is stopped")
+	switch {
+	case s.err != nil:
+		l.set(state.EngineReady, state.False, state.ReasonFailed, s.err.Error())
+	case s.failure == nil:
+		l.set(state.EngineReady, state.False, state.ReasonStopped, "")
+	}
+	l.finish(errors.Join(s.failure, s.err))
+}
+
+// stopHere stops an instance whose supervisor is gone: this process, which holds the
+// supervisor lock, takes its place for that.
+func stopHere(ctx context.Context, i *engine.Instance, o StopOptions) error {
+	file, err := openLog(i)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	l, err := newLoop(i, newLog(file, i))
+	if err != nil {
+		return err
+	}
+	return l.run(context.WithoutCancel(ctx), func() { l.adoptToStop(o) })
+}
+
+// adoptToStop takes over an engine without a supervisor, only to stop it.
+func (l *loop) adoptToStop(o StopOptions) {
+	l.engine.launching = true
+	l.beside(l.ctx, func(ctx context.Context) func() {
+		running, err := l.driver.Adopt(ctx)
+		return func() {
+			if err != nil {
+				l.log.Error("engine not adopted", "part", "engine", "error", err) // Cleanup ends it by force
+			}
+			l.engine.launching = false
+			l.engine.running = running
+			l.stop(o)
+		}
+	})
+}

@@ -1,0 +1,231 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/internal/version"
+	"github.com/docker-rd/docker-rd/mirror"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// loop is the one goroutine that decides and writes. Everything in it belongs to
+// that goroutine, except what is marked otherwise.
+//
+// Its life: launch → engine runs → (exits → launch again)… → stop → done.
+type loop struct {
+	inst   *engine.Instance
+	driver engine.Driver
+	docker *dockercontext.Config
+	store  *mirror.Store
+	log    *slog.Logger
+	self   process.ID
+
+	inbox   chan message
+	workers sync.WaitGroup
+	ctx     context.Context // ends when the loop does
+	end     context.CancelFunc
+
+	engine  engineRun
+	context contextRun
+	mirror  mirrorRun
+
+	stopping *stopRun // nil until told to stop
+	done     bool
+	err      error // why it failed, when done
+
+	// usable tells whether the engine may be promoted to. Read by promotions, under
+	// the promotion lock.
+	usable atomic.Bool
+}
+
+// A message is work that was done beside the loop and what is to be made of it.
+type message struct {
+	cause context.Context // what it was done for
+	then  func()
+}
+
+func newLoop(inst *engine.Instance, log *slog.Logger) (*loop, error) {
+	driver, err := engine.DriverFor(inst, log.With("part", "engine"))
+	if err != nil {
+		return nil, err
+	}
+	self, err := process.Self()
+	if err != nil {
+		return nil, err
+	}
+	store, err := openStore(inst, driver, log)
+	if err != nil {
+		return nil, err
+	}
+	docker, err := DockerConfig(inst)
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{
+		inst:   inst,
+		driver: driver,
+		docker: docker,
+		store:  store,
+		log:    log,
+		self:   self,
+		inbox:  make(chan message),
+	}
+	l.ctx, l.end = context.WithCancel(context.Background())
+	return l, nil
+}
+
+// openStore opens the instance's state for writing. The caller holds the supervisor
+// lock.
+func openStore(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*mirror.Store, error) {
+	host := ""
+	if ep, err := driver.Endpoint(); err == nil {
+		host = ep.Host
+	}
+	store, err := mirror.OpenStore(inst.Paths.StateFile(), inst.Paths.StateLock(), state.Instance{
+		UID:          inst.UID,
+		Name:         inst.Name,
+		Driver:       inst.Settings.Driver,
+		Engine:       inst.Settings.Engine,
+		Context:      inst.Context(),
+		ContextOwned: inst.OwnsContext(),
+		Host:         host,
+		CreatedAt:    inst.CreatedAt,
+	}, log.With("part", "mirror"))
+	if err != nil {
+		return nil, fmt.Errorf("state of instance %q: %w", inst.Name, err)
+	}
+	return store, nil
+}
+
+// run runs the loop from begin on, until told ends, which makes it stop the engine, or
+// until it fails. It returns when everything that it started is gone.
+func (l *loop) run(told context.Context, begin func()) error {
+	l.store.SetSupervisor(&state.Supervisor{
+		PID: l.self.PID, StartTicks: l.self.StartTime, BootID: l.self.BootID,
+		StartedAt: l.self.StartedAt(), Version: version.Version(),
+	})
+	begin()
+	untold := told.Done()
+	flush := time.NewTimer(0)
+	for !l.done {
+		select {
+		case <-untold:
+			untold = nil
+			l.stop(readStopRequest(l.inst, l.self))
+		case m := <-l.inbox:
+			if m.cause.Err() == nil {
+				m.then()
+			}
+		case u := <-l.mirror.updates:
+			l.updated(u)
+		case r := <-l.mirror.requests:
+			l.mirror.executor.Accept(r)
+		case r := <-l.mirror.results:
+			l.mirror.executor.Receive(r)
+		case <-l.engine.exited:
+			l.engineExited()
+		case <-flush.C:
+		}
+		l.judgeReady()
+		if wait, dirty := l.store.NextFlush(); dirty && wait > 0 {
+			flush.Reset(wait)
+		} else if dirty {
+			l.flush()
+		}
+	}
+	l.end()
+	l.workers.Wait()
+	return l.err
+}
+
+// beside does work beside the loop, and then in the loop what it returned, unless
+// cause has ended by then.
+func (l *loop) beside(cause context.Context, work func(ctx context.Context) (then func())) {
+	l.workers.Go(func() {
+		then := work(cause)
+		select {
+		case l.inbox <- message{cause, then}:
+		case <-l.ctx.Done():
+		}
+	})
+}
+
+// after does something in the loop once the time has passed, unless cause has ended.
+func (l *loop) after(cause context.Context, wait time.Duration, then func()) {
+	l.beside(cause, func(ctx context.Context) func() {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		return then
+	})
+}
+
+func (l *loop) set(typ string, status state.Status, reason, message string) {
+	was, _ := l.store.Condition(typ)
+	if was.Status != status || was.Reason != reason {
+		level := slog.LevelInfo
+		if status == state.False && (reason == state.ReasonCrashLoop || reason == state.ReasonExited || reason == state.ReasonFailed) {
+			level = slog.LevelError
+		}
+		l.log.Log(context.Background(), level, "condition", "type", typ, "status", status, "reason", reason, "message", message)
+	}
+	l.store.SetCondition(typ, status, reason, message)
+}
+
+// settled tells whether a condition is as a start waits for it to be.
+func settled(c state.Condition) bool {
+	switch c.Type {
+	case state.ContextReady, state.ContextPromoted:
+		return c.Status != state.Unknown
+	}
+	return c.Status == state.True
+}
+
+// judgeReady derives Ready from the other conditions.
+func (l *loop) judgeReady() {
+	if l.stopping != nil {
+		return
+	}
+	for _, typ := range []string{state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced} {
+		if c, ok := l.store.Condition(typ); !ok || !settled(c) {
+			l.store.SetCondition(state.Ready, state.False, c.Reason, c.Message)
+			return
+		}
+	}
+	l.store.SetCondition(state.Ready, state.True, state.Ready, "")
+}
+
+// flushTimeout bounds waiting for the state lock, which others hold for moments.
+const flushTimeout = time.Second
+
+func (l *loop) flush() {
+	ctx, cancel := context.WithTimeout(l.ctx, flushTimeout)
+	defer cancel()
+	if err := l.store.Flush(ctx); err != nil {
+		l.log.Error("state not written", "error", err) // it is tried again
+		return
+	}
+	if l.mirror.executor != nil && l.stopping == nil {
+		l.mirror.executor.Settle()
+	}
+}
+
+// finish ends the loop. The last state must reach the file: commands conclude from it
+// why the supervisor is gone.
+func (l *loop) finish(err error) {
+	l.done, l.err = true, err
+	l.flush()
+}
+
+// errEngine ends a supervisor whose engine could not be started. The state says why.
+var errEngine = errors.New("the engine could not be started")

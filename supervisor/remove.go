@@ -1,0 +1,57 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/lock"
+)
+
+// Remove stops the instance by force if it runs and removes it with all its files.
+// Where its context is still current and cannot be handed back or removed, nothing is
+// removed.
+func Remove(ctx context.Context, i *engine.Instance) error {
+	if _, err := Stop(ctx, i, StopOptions{Force: true}); err != nil {
+		return err
+	}
+	release, err := lock.TryAcquire(i.Paths.SupervisorLock())
+	if err != nil {
+		return failure.WithHint(failure.WithCode(fmt.Errorf("remove instance %q: %w", i.Name, err), failure.CodeRefused),
+			"it was started again")
+	}
+	defer release()
+	if err := forget(ctx, i); err != nil {
+		return fmt.Errorf("remove instance %q: %w", i.Name, err)
+	}
+	return i.Remove()
+}
+
+// forget gives up the instance's context for good.
+func forget(ctx context.Context, i *engine.Instance) error {
+	owner := Owner(i)
+	if owner.Context == "" {
+		return nil
+	}
+	docker, err := DockerConfig(i)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, contextTimeout)
+	defer cancel()
+	if out := docker.Demote(ctx, owner, Candidates(i)); out.Reason == dockercontext.ReasonFailed {
+		return out.Err
+	}
+	if out := docker.Remove(ctx, owner); out.Err != nil {
+		return out.Err
+	}
+	if ours, err := docker.Exists(owner); err != nil || ours {
+		return errors.Join(err, failure.WithHint(
+			failure.Refuse("context %q is the current one, and not by docker rd's doing", owner.Context),
+			"choose another first: docker context use default"))
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/process"
+)
+
+// verb is the argument that makes docker-rd a supervisor. It is no command: nobody
+// types it.
+const verb = "supervise"
+
+// A Child is a supervisor that this process has started.
+type Child struct {
+	ID   process.ID
+	Done <-chan struct{} // closed when it has ended
+	err  error           // to be read after Done
+}
+
+// Err returns how the supervisor ended, nil for exit status 0. To be called after
+// Done.
+func (c *Child) Err() error { return c.err }
+
+// Ended tells whether it has ended.
+func (c *Child) Ended() bool {
+	select {
+	case <-c.Done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Spawn starts a supervisor for the instance, in a session of its own and without
+// this process's pipes. It goes on when this process ends. Where there is a
+// supervisor already, the new one ends at once with exit status 0.
+func Spawn(i *engine.Instance) (*Child, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("start supervisor: %w", err)
+	}
+	// What the supervisor writes before it has a logger, and a panic, go to its log.
+	log, err := openLog(i)
+	if err != nil {
+		return nil, fmt.Errorf("start supervisor: %w", err)
+	}
+	defer log.Close()
+	cmd := exec.Command(exe, verb, i.Paths.State)
+	cmd.Dir = filepath.Dir(i.Paths.State) // there as long as the supervisor's files are
+	cmd.Env = environment(os.Environ(), i.DockerConfig)
+	cmd.Stderr = log
+	detach(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start supervisor: %w", err)
+	}
+	done := make(chan struct{})
+	c := &Child{Done: done}
+	c.ID, err = process.Find(cmd.Process.Pid)
+	go func() {
+		defer close(done)
+		c.err = cmd.Wait()
+	}()
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return nil, fmt.Errorf("start supervisor: %w", err)
+	}
+	return c, nil
+}
+
+// environment returns the environment for a supervisor: this one, without what leads
+// docker to another engine and without what docker tells its plugins.
+func environment(env []string, dockerConfig string) []string {
+	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		switch name {
+		case "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_API_VERSION", "DOCKER_CONFIG",
+			"DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "OTEL_RESOURCE_ATTRIBUTES":
+			return true
+		}
+		return strings.HasPrefix(name, "DOCKER_CLI_PLUGIN_")
+	})
+	return append(env, "DOCKER_CONFIG="+dockerConfig)
+}
+
+// maxLog is the size from which a log is put aside at the next start, in bytes.
+const maxLog = 10 << 20
+
+// openLog opens the supervisor's log for appending. One that has grown too large is put
+// aside, in the place of the one before.
+func openLog(i *engine.Instance) (*os.File, error) {
+	path := i.Paths.SupervisorLog()
+	if info, err := os.Stat(path); err == nil && info.Size() >= maxLog {
+		if err := os.Rename(path, path+".1"); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+}

@@ -1,0 +1,268 @@
+package supervisor
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/lock"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// undoTimeout bounds taking back a start that was interrupted, once the polite way and
+// once by force.
+const undoTimeout = 15 * time.Second
+
+// StartOptions say how to start.
+type StartOptions struct {
+	Detach   bool              // only until the supervisor runs
+	Progress func(Observation) // called with each new observation; may be nil
+}
+
+// Start makes the instance run and waits until it is Ready. Where a supervisor runs
+// already, it only waits; one whose engine is down for good is replaced. Any number
+// of processes may start an instance at once: they make one engine.
+//
+// The error for an engine that cannot start comes as soon as that is known. When ctx
+// ends, what this very call has launched is taken back, unless another start waits
+// for it too.
+func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation, error) {
+	share, err := lock.AcquireShared(ctx, i.Paths.StartLock())
+	if err != nil {
+		return Observation{}, err
+	}
+	s := starter{inst: i, StartOptions: o}
+	last, err := s.run(ctx)
+	share()
+	if ctx.Err() == nil || err == nil {
+		return last, err
+	}
+	s.undo()
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return last, ctx.Err()
+	}
+	return last, failure.WithHint(failure.Timeout("instance %q is not ready in time: %s", i.Name, pending(last)),
+		"docker-rd status %s; docker-rd logs %s", i.Name, i.Name)
+}
+
+// starter is one call of Start.
+type starter struct {
+	inst *engine.Instance
+	StartOptions
+	child *Child // the supervisor that this call has started last; nil if none
+}
+
+// heldPatience is how long a lock may be held by somebody who does not say who it is.
+const heldPatience = 500 * time.Millisecond
+
+// attempts is how often a supervisor is started that finds another, which is gone
+// when one looks.
+const attempts = 10
+
+func (s *starter) run(ctx context.Context) (Observation, error) {
+	var last Observation
+	for range attempts {
+		o := Observe(s.inst)
+		if o.Live && o.Condition(state.EngineReady).Reason == state.ReasonCrashLoop {
+			if _, err := Stop(ctx, s.inst, StopOptions{Keep: true}); err != nil {
+				return o, err
+			}
+			o = Observe(s.inst)
+		}
+		var child *Child
+		if !o.Supervised {
+			var err error
+			if child, err = Spawn(s.inst); err != nil {
+				return o, err
+			}
+			s.child = child
+		}
+		var again bool
+		var err error
+		last, again, err = s.wait(ctx, child)
+		if !again {
+			return last, err
+		}
+	}
+	return last, fmt.Errorf("instance %q: its supervisor comes and goes: %s", s.inst.Name, last.Holder)
+}
+
+// wait watches the supervisor, be it the child or another's, until the instance is
+// ready or has failed. Again is true if there is no supervisor any more, and no
+// reason for that.
+func (s *starter) wait(ctx context.Context, child *Child) (last Observation, again bool, err error) {
+	round, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if child != nil {
+		go func() {
+			select {
+			case <-child.Done:
+				cancel() // it has failed, or found another supervisor
+			case <-round.Done():
+			}
+		}()
+	}
+	var seen *state.Supervisor // the one that is waited for
+	err = Follow(round, s.inst, func(o Observation) (bool, error) {
+		last = o
+		if o.StateErr != nil {
+			return false, o.StateErr
+		}
+		if !o.Live {
+			return seen == nil, s.held(o)
+		}
+		if seen == nil {
+			seen = o.State.Supervisor
+		}
+		if s.Progress != nil {
+			s.Progress(o)
+		}
+		ready := o.Condition(state.Ready)
+		return !s.Detach && ready.Status != state.True, nil
+	})
+	switch {
+	case ctx.Err() != nil:
+		return last, false, ctx.Err()
+	case err != nil && round.Err() == nil:
+		return last, false, err
+	case last.Live && (s.Detach || last.Condition(state.Ready).Status == state.True):
+		return last, false, nil
+	}
+	// The supervisor that was waited for is gone, or the child never was one.
+	if child != nil {
+		<-child.Done
+		if child.Err() != nil {
+			return last, false, s.failed(child)
+		}
+		last = Observe(s.inst)
+		return last, true, nil
+	}
+	return last, seen == nil, failedWhileWaiting(s.inst, last)
+}
+
+// held refuses to wait for a supervisor lock that is no supervisor's: whoever takes it
+// among docker-rd's processes says so in it.
+func (s *starter) held(o Observation) error {
+	if !o.Supervised || o.Holder.PID != 0 {
+		return nil
+	}
+	path := s.inst.Paths.SupervisorLock()
+	ctx, cancel := context.WithTimeout(context.Background(), heldPatience)
+	defer cancel()
+	release, err := lock.Acquire(ctx, path)
+	if err == nil {
+		release()
+		return nil
+	}
+	if h, _ := lock.ReadHolder(path); h.PID != 0 {
+		return nil // it had not come to describing itself
+	}
+	return failure.WithCode(fmt.Errorf("start instance %q: %w", s.inst.Name, err), failure.CodeFailed)
+}
+
+// failed returns why the supervisor that this call has started gave up.
+func (s *starter) failed(child *Child) error {
+	i := s.inst
+	if st, err := state.ReadHead(i.Paths.StateFile()); err == nil && st.Supervisor != nil && supervisorID(st) == child.ID {
+		if err := failedState(i, st); err != nil {
+			return err
+		}
+	}
+	// It did not come so far as to write a state.
+	words := lastLine(i.Paths.SupervisorLog())
+	if words == "" {
+		words = child.Err().Error()
+	}
+	return failure.WithHint(fmt.Errorf("instance %q: supervisor: %s", i.Name, words), "its log is %s", i.Paths.SupervisorLog())
+}
+
+func failedWhileWaiting(i *engine.Instance, o Observation) error {
+	if o.State == nil {
+		return nil
+	}
+	if err := failedState(i, o.State); err != nil {
+		return err
+	}
+	return fmt.Errorf("instance %q was stopped while it started", i.Name)
+}
+
+// failedState returns the failure that a supervisor's last state tells of, if any.
+func failedState(i *engine.Instance, s *state.State) error {
+	c, _ := s.Condition(state.EngineReady)
+	switch c.Reason {
+	case state.ReasonExited, state.ReasonCrashLoop, state.ReasonConnectFailed:
+		err := fmt.Errorf("instance %q: %s", i.Name, c.Message)
+		if i.Settings.Driver == engine.DriverExisting {
+			return failure.WithHint(err, "docker-rd context probe tells more of an engine that does not answer")
+		}
+		return failure.WithHint(err, "the engine's log is %s", i.Paths.EngineLog())
+	}
+	return nil
+}
+
+// undo stops what this call has launched, unless somebody else waits for it.
+func (s *starter) undo() {
+	if s.child == nil || s.child.Ended() {
+		return // it has found another supervisor, or cleaned up already
+	}
+	release, err := lock.TryAcquire(s.inst.Paths.StartLock())
+	if err != nil {
+		return
+	}
+	defer release()
+	// It may not have come to being a supervisor, or never become one: it is told to end
+	// all the same, and what there is of an engine ends with it.
+	_ = s.child.ID.Signal(syscall.SIGTERM)
+	select {
+	case <-s.child.Done:
+		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || supervisorID(st) != s.child.ID {
+			return
+		}
+		// It could not say goodbye.
+	case <-time.After(undoTimeout):
+		// One that never came up need not be asked any longer.
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
+	defer cancel()
+	_, _ = Stop(ctx, s.inst, StopOptions{Force: true})
+}
+
+// pending says what an instance that is not ready waits for.
+func pending(o Observation) string {
+	for _, typ := range []string{state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced} {
+		if c := o.Condition(typ); !settled(c) {
+			if c.Message != "" {
+				return c.Message
+			}
+			return typ + " is " + string(c.Status) + " (" + c.Reason + ")"
+		}
+	}
+	return "it is not ready"
+}
+
+// lastLine returns the last line of a file that is not empty, "" if there is none.
+func lastLine(path string) string {
+	file, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	const tail = 8 << 10
+	if info, err := file.Stat(); err == nil && info.Size() > tail {
+		_, _ = file.Seek(-tail, 2)
+	}
+	last := ""
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		if line := strings.TrimSpace(lines.Text()); line != "" {
+			last = line
+		}
+	}
+	return last
+}
