@@ -213,7 +213,11 @@ func killGroup(h hierarchies, dir string) {
 		_ = unix.Kill(pid, unix.SIGKILL) // it can't end and leave its pid to another: it is frozen
 	}
 	if freeze {
-		freezeGroup(dir, "THAWED")
+		// Paused containers are frozen by themselves, and version 1 ends nothing frozen. From
+		// the top down: below a frozen group nothing thaws.
+		for _, group := range slices.Backward(subgroups(dir)) {
+			freezeGroup(group, "THAWED")
+		}
 	}
 }
 

@@ -737,6 +737,7 @@ func TestEscapees(t *testing.T) {
 	})
 	in.docker("run", "-d", "--name", "aa", "--pid", "host", "--cgroup-parent", other, "app", "daemon")
 	in.docker("run", "-d", "--name", "bb", "app", "sigterm-proof")
+	in.docker("pause", "bb") // the kernel ends no frozen process
 	in.docker("run", "-d", "--name", "cc", "--cgroupns", "host", "--cgroup-parent", other, "app", "daemon")
 	procs := in.scan().procs
 	if apps := slices.DeleteFunc(slices.Clone(procs), func(p proc) bool { return p.comm != "app" && p.comm != "exe" }); len(apps) != 5 {
