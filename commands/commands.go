@@ -16,6 +16,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
 
@@ -61,6 +62,13 @@ func Add(root *cobra.Command, docker command.Cli) {
 		a.newAction(),
 		a.newDelete(),
 	)
+}
+
+// Context returns the context that commands are to be run with: under it, whoever has
+// to wait for a lock tells for whom.
+func Context(ctx context.Context, docker command.Cli) context.Context {
+	a := &app{docker: docker}
+	return lock.WithBlocked(ctx, func(e *lock.HeldError) { a.note("waiting: %v", e) })
 }
 
 func (a *app) out() io.Writer { return a.docker.Out() }

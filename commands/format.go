@@ -67,7 +67,7 @@ func (o listOptions) template(table, key string) string {
 	switch {
 	case o.quiet && o.format != formatter.JSONFormatKey:
 		return key
-	case o.format == formatter.TableFormatKey:
+	case o.format == formatter.TableFormatKey || o.format == "":
 		return "table " + table
 	}
 	return o.format
@@ -91,7 +91,7 @@ func writeJSONLines[T any](w io.Writer, rows []T) error {
 // as people prints it for "table".
 func writeObject(w io.Writer, format string, object any, people func(io.Writer) error) error {
 	switch format {
-	case "table":
+	case "table", "":
 		return people(w)
 	case "json":
 		enc := json.NewEncoder(w)

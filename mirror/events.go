@@ -43,13 +43,13 @@ func (m *marks) of(e events.Message) {
 			m.kinds[state.Images] = true
 		}
 	case events.VolumeEventType:
-		switch events.Action(action) {
-		case events.ActionMount, events.ActionUnmount:
-		case events.ActionPrune:
+		// Mounting changes a volume too: before moby 23 its time of creation is that of
+		// the last change of its root directory.
+		if events.Action(action) == events.ActionPrune {
 			m.kinds[state.Volumes] = true
-		default:
-			m.object(state.Volumes, e.Actor.ID, action)
+			return
 		}
+		m.object(state.Volumes, e.Actor.ID, action)
 	case events.NetworkEventType:
 		switch events.Action(action) {
 		case events.ActionConnect, events.ActionDisconnect:
