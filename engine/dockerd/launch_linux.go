@@ -301,10 +301,9 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	}
 	defer netns.Close()
 	l.rec.Netns, l.rec.Mntns = inode(l.nsPID(), "net"), inode(l.nsPID(), "mnt")
-	ready := make(<-chan error)
+	var ready <-chan error // nil where slirp4netns runs already
 	if l.into != nil && l.former.Slirp.Alive() {
 		engine.slirp = &slirp{id: l.former.Slirp}
-		ready = nil
 	} else if engine.slirp, ready, err = c.startSlirp(slirpPath, netns, exitR, l.rec.Subnets); err != nil {
 		return nil, errors.Join(err, h.abort())
 	}
