@@ -128,9 +128,23 @@ func (in *intake) add(e events.Message, late, jumped bool) {
 	}
 	in.jumped = in.jumped || jumped
 	in.marks.of(e)
-	if len(in.marks.keys)+len(in.marks.kinds) == 0 && !late && !jumped {
-		return
+	if len(in.marks.keys)+len(in.marks.kinds) > 0 || late || jumped {
+		in.wake()
 	}
+}
+
+// mark marks an object that no event told of. Of an image only the list tells all.
+func (in *intake) mark(kind state.Kind, id string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if kind == state.Images {
+		id = ""
+	}
+	in.marks.object(kind, id, "")
+	in.wake()
+}
+
+func (in *intake) wake() {
 	select {
 	case in.ready <- struct{}{}:
 	default:

@@ -117,7 +117,7 @@ func (r *rig) wire(store *mirror.Store, opts mirror.SourceOptions) {
 	r.store = store
 	r.source = mirror.NewSource(opts)
 	r.inbox = mirror.NewInbox(r.requests(), discard)
-	r.exec = mirror.NewExecutor(r.requests(), r.store, opts.Connect, r.source.Sync, discard)
+	r.exec = mirror.NewExecutor(r.requests(), r.store, opts.Connect, r.source, discard)
 }
 
 func (r *rig) requests() string { return filepath.Join(r.dir, "requests") }
