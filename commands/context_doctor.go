@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
-	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
@@ -76,9 +75,7 @@ func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
 			a.printFinding(f)
 		}
 		if o.fix && f.Fixable {
-			if err := a.fix(cmd, c, &row); err != nil {
-				return err
-			}
+			a.fix(cmd, c, &row)
 			if people {
 				a.printFix(row)
 			}
@@ -97,17 +94,12 @@ func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
 	return nil
 }
 
-func (a *app) fix(cmd *cobra.Command, c *dockercontext.Config, row *findingRow) error {
-	roots, err := engine.DefaultRoots()
-	if err != nil {
-		return err
-	}
-	fixed, err := c.Fix(cmd.Context(), row.Finding, supervisor.Running(roots, c.Dir(), ""))
+func (a *app) fix(cmd *cobra.Command, c *dockercontext.Config, row *findingRow) {
+	fixed, err := c.Fix(cmd.Context(), row.Finding, func() []dockercontext.Owner { return supervisor.Running(c.Dir()) })
 	row.Fixed, row.Result, row.Backup = err == nil, fixed.Message, fixed.Backup
 	if err != nil {
 		row.Error = err.Error()
 	}
-	return nil
 }
 
 // printFinding says what is wrong, and what will or can be done about it.

@@ -229,7 +229,7 @@ func (v *view) containerRow(c *state.Container) *containerRow {
 		LocalVolumes: strconv.Itoa(v.localVolumes(c)),
 		Mounts:       v.mounts(c),
 		Names:        c.Name,
-		Ports:        formatter.DisplayablePorts(portSummaries(c.Ports)),
+		Ports:        portsText(c.Ports),
 		RunningFor:   v.ago(c.CreatedAt),
 		Size:         notAvailable,
 		State:        c.State,
@@ -284,6 +284,21 @@ func (v *view) imageOf(c *state.Container) string {
 	if id := formatter.TruncateID(c.Image); id == formatter.TruncateID(ref) {
 		return id
 	}
+	if !canShorten(ref) {
+		return ref
+	}
+	return shortReference(ref)
+}
+
+// canShorten tells quickly of most references that shortReference leaves them as they
+// are: it costs more than the rest of a row.
+func canShorten(ref string) bool {
+	return strings.Contains(ref, "@") || strings.HasPrefix(ref, "library/") ||
+		strings.HasPrefix(ref, "docker.io/") || strings.HasPrefix(ref, "index.docker.io/")
+}
+
+// shortReference leaves out of a reference docker's own registry and the digest.
+func shortReference(ref string) string {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
 		return ref
@@ -352,16 +367,16 @@ func (v *view) status(c *state.Container) string {
 	return ""
 }
 
-func portSummaries(ports []state.Port) []container.PortSummary {
+func portsText(ports []state.Port) string {
 	if len(ports) == 0 {
-		return nil
+		return ""
 	}
 	summaries := make([]container.PortSummary, len(ports))
 	for i, p := range ports {
 		ip, _ := netip.ParseAddr(p.HostIP)
 		summaries[i] = container.PortSummary{IP: ip, PrivatePort: p.ContainerPort, PublicPort: p.HostPort, Type: p.Protocol}
 	}
-	return summaries
+	return formatter.DisplayablePorts(summaries)
 }
 
 // Images.

@@ -267,3 +267,14 @@ func TestByID(t *testing.T) {
 		}
 	}
 }
+
+func FuzzCanShorten(f *testing.F) {
+	for _, ref := range []string{"app", "app:1", "library/app", "docker.io/app:1", "index.docker.io/library/app", "example.org:5000/a/b:c", "app@" + digest, "APP", strings.Repeat("b", 64), "docker.io", "localhost/library/x"} {
+		f.Add(ref)
+	}
+	f.Fuzz(func(t *testing.T, ref string) {
+		if short := shortReference(ref); short != ref && !canShorten(ref) {
+			t.Errorf("%q can be shortened to %q", ref, short)
+		}
+	})
+}

@@ -275,9 +275,9 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 	case errors.As(err, &sshErr):
 		const itself = 255 // ssh(1): the status of ssh's own errors
 		if sshErr.Status == itself || sshErr.Status < 0 {
-			return unknown(ProbeSSHFailed, "The ssh connection failed: %s", sentence(errors.New(sshErr.Message)))
+			return unknown(ProbeSSHFailed, "The ssh connection failed: %s", line(sshErr.Message))
 		}
-		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", sshErr.Status, sentence(errors.New(sshErr.Message)))
+		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", sshErr.Status, line(sshErr.Message))
 	case tlsFailure(err):
 		return unknown(ProbeTLSFailed, "%s", sentence(cause(err)))
 	}
@@ -356,11 +356,16 @@ func cause(err error) error {
 
 // sentence makes a message of an error.
 func sentence(err error) string {
-	text := strings.Join(strings.Fields(err.Error()), " ")
+	text := line(err.Error())
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+// line makes the end of a sentence of what a program has printed.
+func line(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
 	if text == "" {
-		return "No reason was given."
+		text = "no reason was given"
 	}
-	text = strings.ToUpper(text[:1]) + text[1:]
 	if !strings.ContainsAny(text[len(text)-1:], ".!?") {
 		text += "."
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/fakeengine"
+	"github.com/docker-rd/docker-rd/internal/realengine"
 	"github.com/docker-rd/docker-rd/plugin"
 )
 
@@ -99,25 +100,21 @@ func TestScriptEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	build(t, filepath.Dir(self), "../docker-rd-proxy") // where docker-rd looks for it
-	root := t.TempDir()
-	build(t, root, "./testdata/server")
-	image := filepath.Join(root, "server.tar")
-	if out, err := exec.Command("tar", "-C", root, "-cf", image, "server").CombinedOutput(); err != nil {
-		t.Fatalf("make an image: %v\n%s", err, out)
+	// The proxy belongs beside docker-rd.
+	if out, err := exec.Command("go", "build", "-o", filepath.Dir(self), "../docker-rd-proxy").CombinedOutput(); err != nil {
+		t.Fatalf("build the proxy: %v\n%s", err, out)
 	}
-	t.Setenv("SERVER", image)
+	rootfs, err := realengine.RootFS(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(t.TempDir(), "rootfs.tar")
+	if err := os.WriteFile(image, rootfs, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("ROOTFS", image)
 	for version, path := range dockerCLIs() {
 		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/engine", path) })
-	}
-}
-
-// build builds a program into a directory, without libraries that an empty image lacks.
-func build(t *testing.T, dir, pkg string) {
-	cmd := exec.Command("go", "build", "-o", dir+string(os.PathSeparator), pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", pkg, err, out)
 	}
 }
 
@@ -197,7 +194,7 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 	e.Setenv("E", filepath.Join(home, "e.sock")) // for the fake engine
 	e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 	e.Setenv("S", filepath.Join(home, "state", "instances", "default", "state.json"))
-	e.Setenv("SERVER", os.Getenv("SERVER"))
+	e.Setenv("ROOTFS", os.Getenv("ROOTFS"))
 	e.Setenv("TZ", "UTC")
 	// Every command would sleep for a second at its end.
 	e.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))

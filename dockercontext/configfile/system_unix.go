@@ -40,6 +40,9 @@ func writable(path string, info fs.FileInfo) error {
 	if info.Mode().Perm()&0o222 == 0 {
 		return unix.EACCES
 	}
+	if isImmutable(path) {
+		return unix.EPERM
+	}
 	mode := uint32(unix.W_OK)
 	if info.IsDir() {
 		mode |= unix.X_OK

@@ -1,11 +1,14 @@
 package state
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +43,82 @@ func compare(t *testing.T, data []byte, got *State) {
 		b, _ := json.Marshal(want)
 		t.Errorf("decoded\n%s\nwant\n%s", a, b)
 	}
+}
+
+// The parts are the same as the whole, wherever they are cut.
+func TestDecodeParts(t *testing.T) {
+	for seed := range uint64(50) {
+		data := written(fill[State](rand.New(rand.NewPCG(seed, 0))))
+		for _, size := range []int{0, 1, 700, 1 << 20} {
+			got, err := decodeParts(string(data), size)
+			if err != nil {
+				t.Fatalf("seed %d, size %d: %v\n%s", seed, size, err, data)
+			}
+			compare(t, data, got)
+		}
+		for _, cut := range []int{2, 3, 100, len(data) / 2, len(data) - 100} {
+			if s, err := decodeParts(string(data[:len(data)-cut]), 700); err == nil {
+				t.Fatalf("seed %d: taken without the last %d bytes: %+v", seed, cut, s)
+			}
+		}
+	}
+}
+
+// written is a state as the store lays it out.
+func written(s State) []byte {
+	data, err := json.Marshal(s)
+	if err != nil {
+		panic(err)
+	}
+	var fields []struct {
+		name  string
+		value json.RawMessage
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	_, _ = d.Token()
+	for d.More() {
+		name, _ := d.Token()
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			panic(err)
+		}
+		fields = append(fields, struct {
+			name  string
+			value json.RawMessage
+		}{name.(string), value})
+	}
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, f := range fields {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		var objects map[string]json.RawMessage
+		kind := slices.Contains(Kinds(), Kind(f.name))
+		if kind || f.name == "deleted" {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(&b, "%q:", f.name)
+		if !kind {
+			b.Write(f.value)
+			continue
+		}
+		if err := json.Unmarshal(f.value, &objects); err != nil {
+			panic(err)
+		}
+		sep := "{"
+		for _, key := range slices.Sorted(maps.Keys(objects)) {
+			quoted, _ := json.Marshal(key)
+			fmt.Fprintf(&b, "%s\n%s:%s", sep, quoted, objects[key])
+			sep = ","
+		}
+		if sep == "{" {
+			b.WriteByte('{')
+		}
+		b.WriteByte('}')
+	}
+	b.WriteString("}\n")
+	return b.Bytes()
 }
 
 func TestDecodeRefuses(t *testing.T) {

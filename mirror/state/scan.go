@@ -86,6 +86,25 @@ func (s *scanner) object(field func(name string)) {
 	}
 }
 
+// pairs is object without the braces, to the end of the text.
+func (s *scanner) pairs(field func(name string)) {
+	if s.next() == 0 {
+		return
+	}
+	for s.err == nil {
+		name := s.string()
+		s.expect(':')
+		if s.err != nil {
+			return
+		}
+		field(name)
+		if s.next() == 0 {
+			return
+		}
+		s.expect(',')
+	}
+}
+
 // array calls item for each item, which must read it.
 func (s *scanner) array(item func()) {
 	s.expect('[')
