@@ -24,8 +24,8 @@ type stopRun struct {
 func (l *loop) stop(o StopOptions) { l.shutDown(&stopRun{StopOptions: o}) }
 
 // abandon ends the instance because its engine could not be started. The condition
-// EngineReady says why and stays.
-func (l *loop) abandon() { l.shutDown(&stopRun{failure: errEngine}) }
+// EngineReady says why, too, and stays.
+func (l *loop) abandon(why error) { l.shutDown(&stopRun{failure: why}) }
 
 func (l *loop) shutDown(s *stopRun) {
 	if l.stopping != nil {

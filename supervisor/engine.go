@@ -37,7 +37,8 @@ type engineRun struct {
 	end       context.CancelFunc
 	failures  int       // in a row
 	since     time.Time // when it last began to answer; zero while it does not
-	proven    bool      // it answered once, or was there before this supervisor
+	adopted   bool      // it was there before this supervisor
+	proven    bool      // it answered once, or is adopted
 	lost      time.Time // since when the mirror is not connected; zero while it is
 	checking  bool      // what is wrong then
 }
@@ -71,6 +72,7 @@ func (l *loop) launched(running engine.Running, adopted bool, err error) {
 		e.running, e.exited = running, running.Exited()
 		e.lost, e.checking = time.Time{}, false
 		e.session, e.end = context.WithCancel(l.ctx)
+		e.adopted = adopted
 		e.proven = e.proven || adopted
 		l.store.SetEngineProcess(running.PID(), running.StartedAt())
 	}
@@ -178,7 +180,7 @@ func (l *loop) engineFailed(words string) {
 	if !e.proven {
 		// A start waits for an engine that never was: let it know, and leave nothing.
 		l.set(state.EngineReady, state.False, reason, words)
-		l.abandon()
+		l.abandon(errors.New(words))
 		return
 	}
 	if e.failures > maxFailures && reason == state.ReasonExited {

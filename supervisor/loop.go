@@ -13,6 +13,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/version"
+	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -37,6 +38,9 @@ type loop struct {
 	engine  engineRun
 	context contextRun
 	mirror  mirrorRun
+
+	announced      bool      // that the instance is ready has reached the file
+	unwrittenSince time.Time // zero while the state can be written
 
 	stopping *stopRun // nil until told to stop
 	done     bool
@@ -136,10 +140,11 @@ func (l *loop) run(told context.Context, begin func()) error {
 		case <-flush.C:
 		}
 		l.judgeReady()
-		if wait, dirty := l.store.NextFlush(); dirty && wait > 0 {
-			flush.Reset(wait)
-		} else if dirty {
+		if wait, dirty := l.store.NextFlush(); dirty && wait <= 0 {
 			l.flush()
+		}
+		if wait, dirty := l.store.NextFlush(); dirty { // not yet, or not written
+			flush.Reset(wait)
 		}
 	}
 	l.end()
@@ -213,10 +218,36 @@ func (l *loop) flush() {
 	defer cancel()
 	if err := l.store.Flush(ctx); err != nil {
 		l.log.Error("state not written", "error", err) // it is tried again
+		l.unwritten(err)
 		return
+	}
+	l.unwrittenSince = time.Time{}
+	if c, _ := l.store.Condition(state.Ready); c.Status == state.True {
+		l.announced = true
 	}
 	if l.mirror.executor != nil && l.stopping == nil {
 		l.mirror.executor.Settle()
+	}
+}
+
+// unwrittenPatience is how long the state of a start may remain unwritten.
+const unwrittenPatience = time.Second
+
+// unwritten gives up a start of which nobody can learn: its state can't be written.
+// An engine that was there before goes on without a supervisor.
+func (l *loop) unwritten(err error) {
+	if l.announced || l.stopping != nil || errors.Is(err, lock.ErrHeld) {
+		return
+	}
+	if l.unwrittenSince.IsZero() {
+		l.unwrittenSince = time.Now()
+	}
+	switch {
+	case time.Since(l.unwrittenSince) < unwrittenPatience:
+	case l.engine.adopted:
+		l.done, l.err = true, err
+	default:
+		l.abandon(err)
 	}
 }
 
@@ -226,6 +257,3 @@ func (l *loop) finish(err error) {
 	l.done, l.err = true, err
 	l.flush()
 }
-
-// errEngine ends a supervisor whose engine could not be started. The state says why.
-var errEngine = errors.New("the engine could not be started")

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -176,11 +178,11 @@ func (s *starter) failed(child *Child) error {
 		}
 	}
 	// It did not come so far as to write a state.
-	words := lastLine(i.Paths.SupervisorLog())
+	words := lastError(i.Paths.SupervisorLog())
 	if words == "" {
-		words = child.Err().Error()
+		words = fmt.Sprintf("its supervisor ended: %v", child.Err())
 	}
-	return failure.WithHint(fmt.Errorf("instance %q: supervisor: %s", i.Name, words), "its log is %s", i.Paths.SupervisorLog())
+	return failure.WithHint(fmt.Errorf("instance %q: %s", i.Name, words), "the supervisor's log is %s", i.Paths.SupervisorLog())
 }
 
 func failedWhileWaiting(i *engine.Instance, o Observation) error {
@@ -245,6 +247,26 @@ func pending(o Observation) string {
 		}
 	}
 	return "it is not ready"
+}
+
+// errorField is the error in a line of the supervisor's log.
+var errorField = regexp.MustCompile(`^time=.* error=("(?:[^"\\]|\\.)*"|\S+)$`)
+
+// lastError returns what the last line of a supervisor's log tells, without the form of
+// the log; "" if there is none.
+func lastError(path string) string {
+	line := lastLine(path)
+	m := errorField.FindStringSubmatch(line)
+	switch {
+	case m == nil && strings.HasPrefix(line, "time="):
+		return "" // the disk was full
+	case m == nil:
+		return line // written before there was a logger
+	}
+	if words, err := strconv.Unquote(m[1]); err == nil {
+		return words
+	}
+	return m[1]
 }
 
 // lastLine returns the last line of a file that is not empty, "" if there is none.
