@@ -11,6 +11,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/version"
 	"github.com/docker-rd/docker-rd/lock"
@@ -118,6 +119,7 @@ func (l *loop) run(told context.Context, begin func()) error {
 		StartedAt: l.self.StartedAt(), Version: version.Version(),
 	})
 	begin()
+	l.watchState()
 	untold := told.Done()
 	flush := time.NewTimer(0)
 	for !l.done {
@@ -150,6 +152,30 @@ func (l *loop) run(told context.Context, begin func()) error {
 	l.end()
 	l.workers.Wait()
 	return l.err
+}
+
+// watchState sees to it that the state is in its file also when somebody removes or
+// damages that: followers wait for the next state, which may be a long time off.
+func (l *loop) watchState() {
+	watch, err := dirwatch.New(l.inst.Paths.State)
+	if err != nil {
+		l.log.Warn("state is not watched", "error", err)
+		return
+	}
+	context.AfterFunc(l.ctx, watch.Close)
+	l.awaitState(watch)
+}
+
+func (l *loop) awaitState(watch *dirwatch.Watcher) {
+	l.beside(l.ctx, func(ctx context.Context) func() {
+		if watch.Wait(ctx) != nil {
+			return func() {}
+		}
+		return func() {
+			l.store.Check()
+			l.awaitState(watch)
+		}
+	})
 }
 
 // beside does work beside the loop, and then in the loop what it returned, unless

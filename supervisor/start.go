@@ -72,6 +72,9 @@ func (s *starter) run(ctx context.Context) (Observation, error) {
 	var last Observation
 	for range attempts {
 		o := Observe(s.inst)
+		if newer, ok := errors.AsType[*state.NewerSchemaError](o.StateErr); ok {
+			return o, failure.WithHint(failure.Refuse("instance %q: %w", s.inst.Name, newer), "use the newer docker-rd")
+		}
 		if o.Live && o.Condition(state.EngineReady).Reason == state.ReasonCrashLoop {
 			if _, err := Stop(ctx, s.inst, StopOptions{Keep: true}); err != nil {
 				return o, err
@@ -114,10 +117,10 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 	var seen *state.Supervisor // the one that is waited for
 	err = Follow(round, s.inst, func(o Observation) (bool, error) {
 		last = o
-		if o.StateErr != nil {
+		if o.StateErr != nil && !errors.Is(o.StateErr, state.ErrCorrupt) {
 			return false, o.StateErr
 		}
-		if !o.Live {
+		if !o.Live { // also where the supervisor has yet to make the state anew
 			return seen == nil, s.held(o)
 		}
 		if seen == nil {
