@@ -82,7 +82,7 @@ func (l *loop) stopEngine() {
 // not current any more and its engine is gone, then the objects, then the supervisor.
 func (l *loop) stopped() {
 	s := l.stopping
-	if !s.engineGone || !s.handedBack {
+	if !s.engineGone || !s.handedBack || l.context.making {
 		return
 	}
 	owner := Owner(l.inst)
@@ -93,7 +93,7 @@ func (l *loop) stopped() {
 	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
 		defer cancel()
-		out := l.docker.Remove(ctx, owner)
+		out := l.removeContext(ctx, owner)
 		return func() {
 			if out.Err != nil {
 				l.log.Error("context not removed", "part", "context", "error", out.Err)
@@ -106,6 +106,21 @@ func (l *loop) stopped() {
 			l.last()
 		}
 	})
+}
+
+// removeContext removes the context, which stays if the user has made it current.
+func (l *loop) removeContext(ctx context.Context, owner dockercontext.Owner) dockercontext.Outcome {
+	for {
+		out := l.docker.Remove(ctx, owner)
+		if out.Reason != dockercontext.ReasonAlreadyCurrent {
+			return out
+		}
+		// Another instance that stopped at the same time may have handed over to this one,
+		// which seemed to run.
+		if !l.docker.Demote(ctx, owner, Candidates(l.inst)).Changed {
+			return out
+		}
+	}
 }
 
 // last writes the last state and ends the loop.
@@ -135,7 +150,7 @@ func stopHere(ctx context.Context, i *engine.Instance, o StopOptions) error {
 		return err
 	}
 	defer file.Close()
-	l, err := newLoop(i, newLog(file, i))
+	l, err := newLoopFor(i, newLog(file, i))
 	if err != nil {
 		return err
 	}

@@ -30,17 +30,18 @@ const (
 
 // engineRun is the engine as the loop sees it.
 type engineRun struct {
-	running   engine.Running // nil while there is none
-	exited    <-chan struct{}
-	launching bool            // the driver is at it
-	session   context.Context // ends with the engine's process, or when told to stop
-	end       context.CancelFunc
-	failures  int       // in a row
-	since     time.Time // when it last began to answer; zero while it does not
-	adopted   bool      // it was there before this supervisor
-	proven    bool      // it answered once, or is adopted
-	lost      time.Time // since when the mirror is not connected; zero while it is
-	checking  bool      // what is wrong then
+	running    engine.Running // nil while there is none
+	exited     <-chan struct{}
+	launching  bool            // the driver is at it
+	session    context.Context // ends with the engine's process, or when told to stop
+	end        context.CancelFunc
+	failures   int // in a row
+	firstDelay time.Duration
+	since      time.Time // when it last began to answer; zero while it does not
+	adopted    bool      // it was there before this supervisor
+	proven     bool      // it answered once, or is adopted
+	lost       time.Time // since when the mirror is not connected; zero while it is
+	checking   bool      // what is wrong then
 }
 
 // begin starts what a supervisor is there for. The current context is judged while
@@ -191,7 +192,7 @@ func (l *loop) engineFailed(words string) {
 		return
 	}
 	l.set(state.EngineReady, state.False, reason, words)
-	delay := firstDelay << min(e.failures-1, maxFailures)
+	delay := e.firstDelay << min(e.failures-1, maxFailures)
 	l.log.Warn("engine is started again", "part", "engine", "in", delay, "failures", e.failures)
 	l.after(l.ctx, delay, func() {
 		if l.stopping == nil {

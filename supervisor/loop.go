@@ -58,11 +58,7 @@ type message struct {
 	then  func()
 }
 
-func newLoop(inst *engine.Instance, log *slog.Logger) (*loop, error) {
-	driver, err := engine.DriverFor(inst, log.With("part", "engine"))
-	if err != nil {
-		return nil, err
-	}
+func newLoop(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*loop, error) {
 	self, err := process.Self()
 	if err != nil {
 		return nil, err
@@ -83,9 +79,19 @@ func newLoop(inst *engine.Instance, log *slog.Logger) (*loop, error) {
 		log:    log,
 		self:   self,
 		inbox:  make(chan message),
+		engine: engineRun{firstDelay: firstDelay},
 	}
 	l.ctx, l.end = context.WithCancel(context.Background())
 	return l, nil
+}
+
+// newLoopFor is newLoop with the driver for the instance's settings.
+func newLoopFor(inst *engine.Instance, log *slog.Logger) (*loop, error) {
+	driver, err := engine.DriverFor(inst, log.With("part", "engine"))
+	if err != nil {
+		return nil, err
+	}
+	return newLoop(inst, driver, log)
 }
 
 // openStore opens the instance's state for writing. The caller holds the supervisor

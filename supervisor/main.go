@@ -50,7 +50,7 @@ func supervise(dir string) int {
 	log := newLog(os.Stderr, inst)
 	told, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	l, err := newLoop(inst, log)
+	l, err := newLoopFor(inst, log)
 	if err == nil {
 		err = l.run(told, l.begin)
 	}
