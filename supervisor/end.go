@@ -14,14 +14,26 @@ import (
 // beside each other, and when both are done, the rest follows.
 type stopRun struct {
 	StopOptions
-	failure    error // why the supervisor gives up; nil when it was told to stop
+	hurry      context.CancelFunc // ends the time that the engine has; nil before it has begun
+	failure    error              // why the supervisor gives up; nil when it was told to stop
 	engineGone bool
 	handedBack bool
 	err        error // what of the stop failed
 }
 
-// stop ends the instance, in answer to a stop.
-func (l *loop) stop(o StopOptions) { l.shutDown(&stopRun{StopOptions: o}) }
+// stop ends the instance, in answer to a stop. One that is under way can only become one
+// by force.
+func (l *loop) stop(o StopOptions) {
+	s := l.stopping
+	if s == nil {
+		l.shutDown(&stopRun{StopOptions: o})
+		return
+	}
+	s.Force = s.Force || o.Force
+	if s.Force && s.hurry != nil {
+		s.hurry()
+	}
+}
 
 // abandon ends the instance because its engine could not be started. The condition
 // EngineReady says why, too, and stays.
@@ -61,8 +73,9 @@ func (l *loop) stopEngine() {
 	if l.stopping.Force {
 		grace = 0
 	}
+	graceful, cancel := context.WithTimeout(l.ctx, grace)
+	l.stopping.hurry = cancel
 	l.beside(l.ctx, func(ctx context.Context) func() {
-		graceful, cancel := context.WithTimeout(ctx, grace)
 		defer cancel()
 		var err error
 		if running != nil {
@@ -144,7 +157,7 @@ func (l *loop) last() {
 
 // stopHere stops an instance whose supervisor is gone: this process, which holds the
 // supervisor lock, takes its place for that.
-func stopHere(ctx context.Context, i *engine.Instance, o StopOptions) error {
+func stopHere(i *engine.Instance, o StopOptions) error {
 	file, err := openLog(i)
 	if err != nil {
 		return err
@@ -154,7 +167,7 @@ func stopHere(ctx context.Context, i *engine.Instance, o StopOptions) error {
 	if err != nil {
 		return err
 	}
-	return l.run(context.WithoutCancel(ctx), func() { l.adoptToStop(o) })
+	return l.run(nil, func() { l.adoptToStop(o) })
 }
 
 // adoptToStop takes over an engine without a supervisor, only to stop it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -117,21 +118,20 @@ func openStore(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*
 	return store, nil
 }
 
-// run runs the loop from begin on, until told ends, which makes it stop the engine, or
-// until it fails. It returns when everything that it started is gone.
-func (l *loop) run(told context.Context, begin func()) error {
+// run runs the loop from begin on, until told tells it to stop the engine, or until it
+// fails. Told a second time, it stops by force if that is asked for now. It returns when
+// everything that it started is gone.
+func (l *loop) run(told <-chan os.Signal, begin func()) error {
 	l.store.SetSupervisor(&state.Supervisor{
 		PID: l.self.PID, StartTicks: l.self.StartTime, BootID: l.self.BootID,
 		StartedAt: l.self.StartedAt(), Version: version.Version(),
 	})
 	begin()
 	l.watchState()
-	untold := told.Done()
 	flush := time.NewTimer(0)
 	for !l.done {
 		select {
-		case <-untold:
-			untold = nil
+		case <-told:
 			l.stop(readStopRequest(l.inst, l.self))
 		case m := <-l.inbox:
 			if m.cause.Err() == nil {

@@ -4,12 +4,14 @@ package supervisor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,7 +31,7 @@ type fakeDriver struct {
 	// run tells whether the nth engine answers; one that does not ends at once.
 	run func(n int) bool
 	// stopping is called when an engine is told to stop; nil: nothing.
-	stopping func()
+	stopping func(graceful context.Context)
 
 	started chan struct{} // gets one for each engine
 
@@ -130,9 +132,9 @@ func (r *fakeRunning) PID() int                { return os.Getpid() }
 func (r *fakeRunning) StartedAt() time.Time    { return time.Unix(1, 0) }
 func (r *fakeRunning) Exited() <-chan struct{} { return r.exited }
 func (r *fakeRunning) LastError() string       { return "the engine's own words" }
-func (r *fakeRunning) Stop(context.Context) error {
+func (r *fakeRunning) Stop(ctx context.Context) error {
 	if r.driver.stopping != nil {
-		r.driver.stopping()
+		r.driver.stopping(ctx)
 	}
 	r.die()
 	return nil
@@ -145,7 +147,7 @@ type fixture struct {
 	driver *fakeDriver
 	docker *dockercontext.Config
 	loop   *loop
-	stop   context.CancelFunc // tells the loop to stop
+	told   chan os.Signal
 	done   chan error
 }
 
@@ -203,14 +205,21 @@ func (f *fixture) start() {
 		f.t.Fatal(err)
 	}
 	f.loop.engine.firstDelay = time.Millisecond
-	told, stop := context.WithCancel(context.Background())
-	f.stop, f.done = stop, make(chan error, 1)
+	f.told, f.done = make(chan os.Signal, 1), make(chan error, 1)
 	go func() {
-		err := f.loop.run(told, f.loop.begin)
+		err := f.loop.run(f.told, f.loop.begin)
 		release()
 		f.done <- err
 	}()
-	f.t.Cleanup(func() { stop(); <-f.loop.ctx.Done(); f.loop.workers.Wait() })
+	f.t.Cleanup(func() { f.stop(); <-f.loop.ctx.Done(); f.loop.workers.Wait() })
+}
+
+// stop tells the loop to stop.
+func (f *fixture) stop() {
+	select {
+	case f.told <- syscall.SIGTERM:
+	case <-f.loop.ctx.Done():
+	}
 }
 
 // wait returns when a condition is as wanted.
@@ -401,7 +410,7 @@ func TestStopDuringLaunch(t *testing.T) {
 	launching, launch := make(chan struct{}), make(chan struct{})
 	f.driver.launch = func() error { close(launching); <-launch; return nil }
 	var asked atomic.Bool
-	f.driver.stopping = func() { asked.Store(true) }
+	f.driver.stopping = func(context.Context) { asked.Store(true) }
 	f.start()
 	<-launching
 	f.stop()
@@ -414,6 +423,28 @@ func TestStopDuringLaunch(t *testing.T) {
 		t.Error("the engine was not stopped")
 	}
 	f.current("gone", false)
+}
+
+// A second stop, by force, takes the time from the first.
+func TestStopByForceAfterAll(t *testing.T) {
+	f := setup(t)
+	stopping := make(chan struct{})
+	f.driver.stopping = func(graceful context.Context) { close(stopping); <-graceful.Done() }
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	f.stop()
+	<-stopping
+	request, err := json.Marshal(stopRequest{f.loop.self, StopOptions{Force: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(stopRequestPath(f.inst), request, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.stop()
+	if err, s := f.stopped(false); err != nil || s.Supervisor != nil {
+		t.Errorf("stopped: %v, %+v", err, s.Supervisor)
+	}
 }
 
 // A stop while the engine begins to answer: whatever comes late changes nothing.
@@ -469,7 +500,7 @@ func TestHandedOverWhileStopping(t *testing.T) {
 	second.wait(state.Ready, state.True, "")
 	first.current("rd", true)
 	second.current("rd", true)
-	second.driver.stopping = func() {
+	second.driver.stopping = func(context.Context) {
 		// The first one believes that the second runs: it has looked before this.
 		first.docker.Demote(context.Background(), Owner(first.inst), []dockercontext.Owner{Owner(second.inst)})
 		second.current("rd-second", true)
