@@ -13,31 +13,40 @@ func addProgress(cmd *cobra.Command, value *flagChoice) {
 	addChoice(cmd, value, "progress", "auto", "How progress is shown", "auto", "tty", "plain", "quiet", "json")
 }
 
-// progress tells people, or programs, how far a command is. What it tells on the way
-// goes to standard error, the result to standard output.
+// progress tells people, or programs, how far a command is: on standard output, so that
+// a failure is all there is on standard error.
 type progress struct {
 	mode string
 	out  io.Writer
-	err  io.Writer
 }
 
 func (a *app) newProgress(mode string) *progress {
-	if mode == "auto" {
-		mode = "plain"
-		if a.docker.Out().IsTerminal() && a.docker.In().IsTerminal() {
-			mode = "tty"
-		}
+	return &progress{mode: resolveMode(mode, a.docker.Out().IsTerminal()), out: a.out()}
+}
+
+// newProgressAside is newProgress for a command whose output is another's: it uses
+// standard error.
+func (a *app) newProgressAside(mode string) *progress {
+	return &progress{mode: resolveMode(mode, a.docker.Err().IsTerminal()), out: a.err()}
+}
+
+func resolveMode(mode string, terminal bool) string {
+	switch {
+	case mode != "auto":
+		return mode
+	case terminal:
+		return "tty"
 	}
-	return &progress{mode: mode, out: a.out(), err: a.err()}
+	return "plain"
 }
 
 // step tells what has happened on the way.
 func (p *progress) step(line string) {
 	switch p.mode {
 	case "tty":
-		_, _ = fmt.Fprintf(p.err, " \033[32m✔\033[0m %s\n", line)
+		_, _ = fmt.Fprintf(p.out, " \033[32m✔\033[0m %s\n", line)
 	case "plain":
-		_, _ = fmt.Fprintf(p.err, "%s\n", line)
+		_, _ = fmt.Fprintf(p.out, "%s\n", line)
 	case "json":
 		p.json("progress", line)
 	}

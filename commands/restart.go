@@ -29,7 +29,7 @@ Its context, and whether that is the current one, stay as they are.`,
 				return err
 			}
 			_ = a.mend(ctx, i.DockerConfig)
-			return a.restart(ctx, i, progress.value)
+			return a.restart(ctx, i, a.newProgress(progress.value))
 		},
 	}
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
@@ -37,7 +37,7 @@ Its context, and whether that is the current one, stay as they are.`,
 	return cmd
 }
 
-func (a *app) restart(ctx context.Context, i *engine.Instance, progress string) error {
+func (a *app) restart(ctx context.Context, i *engine.Instance, p *progress) error {
 	// Before anything is stopped that could not be started again.
 	if err := check(ctx, i); err != nil {
 		return err
@@ -45,5 +45,5 @@ func (a *app) restart(ctx context.Context, i *engine.Instance, progress string) 
 	if _, err := supervisor.Stop(ctx, i, supervisor.StopOptions{Keep: true}); err != nil {
 		return err
 	}
-	return a.start(ctx, i, false, progress)
+	return a.start(ctx, i, false, p)
 }

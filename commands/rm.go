@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,11 +28,22 @@ func (a *app) newRm() *cobra.Command {
 		Long: `Remove stopped instances with their context, images, volumes, logs and state.
 
 An engine that was there already (driver existing) keeps its data.`,
-		Args:              cobra.MinimumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case a.instance == "":
+				return cobra.MinimumNArgs(1)(cmd, args)
+			case len(args) > 0:
+				return failure.Usage("instances are named twice: %q and --instance %q", strings.Join(args, " "), a.instance)
+			}
+			return nil
+		},
 		ValidArgsFunction: a.completeInstances,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := withTimeout(cmd.Context(), o.timeout)
 			defer cancel()
+			if a.instance != "" { // but not $DOCKER_RD_INSTANCE: whoever removes something names it
+				args = []string{a.instance}
+			}
 			var errs []error
 			for _, name := range args {
 				errs = append(errs, a.remove(ctx, name, o.force))

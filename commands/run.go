@@ -78,7 +78,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, pr
 		return i, nil
 	}
 	_ = a.mend(ctx, i.DockerConfig)
-	return i, a.start(ctx, i, false, progress)
+	return i, a.start(ctx, i, false, a.newProgressAside(progress))
 }
 
 // run runs the command and returns its exit status as an error.

@@ -96,7 +96,7 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 		a.note("instance %q runs with its old settings until docker-rd restart %s", i.Name, i.Name)
 		return nil
 	}
-	return a.restart(ctx, i, o.progress.value)
+	return a.restart(ctx, i, a.newProgress(o.progress.value))
 }
 
 // assign returns the settings with each KEY=VALUE set, if they are good together.

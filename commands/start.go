@@ -89,7 +89,7 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 		return err
 	}
 	_ = a.mend(ctx, i.DockerConfig)
-	return a.start(ctx, i, o.detach, o.progress.value)
+	return a.start(ctx, i, o.detach, a.newProgress(o.progress.value))
 }
 
 // changesOf returns what the flags that were given, and the engine's arguments, make
@@ -194,20 +194,22 @@ func check(ctx context.Context, i *engine.Instance) error {
 }
 
 // start starts the instance and tells how that goes.
-func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, mode string) error {
-	p := a.newProgress(mode)
+func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *progress) error {
 	if user := os.Getenv("SUDO_USER"); user != "" && os.Geteuid() == 0 {
 		a.note("run through sudo by %s: the Docker configuration is %s", user, i.DockerConfig)
 	}
 	already := supervisor.Observe(i)
 	begin := time.Now()
-	seen := map[string]string{}
+	seen := map[string]string{} // told, or no news
+	for _, typ := range conditionTypes {
+		seen[typ] = describe(already.Condition(typ), i)
+	}
 	o, err := supervisor.Start(ctx, i, supervisor.StartOptions{
 		Detach: detach,
 		Progress: func(o supervisor.Observation) {
-			for _, c := range o.State.Conditions {
-				if line := describe(c, i); line != "" && seen[c.Type] != line {
-					seen[c.Type] = line
+			for _, typ := range conditionTypes { // in the order in which they come about
+				if line := describe(o.Condition(typ), i); line != "" && seen[typ] != line {
+					seen[typ] = line
 					p.step(line)
 				}
 			}

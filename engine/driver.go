@@ -45,6 +45,10 @@ type Running interface {
 	// LastError returns the engine's own last words since it was started, "" if it
 	// said nothing of an error.
 	LastError() string
+	// Release ends what is done beside a running engine. The engine, if it runs, goes
+	// on, and the value must not be used any more. To be called for an engine that
+	// has ended by itself, before another is started.
+	Release()
 	// Stop ends the engine and everything that it started, gracefully until ctx
 	// ends and then by force. It returns when all is gone. An engine that is not
 	// ours is left alone.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -43,7 +44,10 @@ var keys = []key{
 			}
 			b, err := strconv.ParseBool(v)
 			s.TLSVerify = &b
-			return err
+			if err != nil {
+				return errors.New("it can be true or false")
+			}
+			return nil
 		},
 		values: []string{"true", "false"},
 	},
@@ -59,7 +63,12 @@ var keys = []key{
 	{
 		name: "resync",
 		get:  func(s *Settings) string { return time.Duration(s.Resync).String() },
-		set:  func(s *Settings, v string) error { return s.Resync.UnmarshalText([]byte(v)) },
+		set: func(s *Settings, v string) error {
+			if s.Resync.UnmarshalText([]byte(v)) != nil {
+				return errors.New("not a time such as 30s or 5m")
+			}
+			return nil
+		},
 	},
 }
 

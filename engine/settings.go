@@ -164,7 +164,8 @@ func (s Settings) checkDriverSettings() error {
 			return failure.WithHint(failure.Refuse("driver %q needs the engine to adopt", s.Driver),
 				"give --host URL or --from-context NAME")
 		case s.Host != "" && s.FromContext != "":
-			return failure.Refuse("host and from-context are two engines: give one")
+			return failure.WithHint(failure.Refuse("host %q and from-context %q are two engines", s.Host, s.FromContext),
+				"leave one out, or take it back with an empty value: --host '' or --from-context ''")
 		case s.FromContext != "" && s.hasTLS():
 			return failure.Refuse("TLS settings go with host: context %q has its own", s.FromContext)
 		case s.DaemonConfig != "" || len(s.EngineArgs) > 0:

@@ -103,8 +103,12 @@ func take(ctx context.Context, path string, try func(*flock.Flock, context.Conte
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("lock %q: %w", path, err) // nobody knows whether it is held
+	}
 	// A fresh value each time: one shared flock.Flock may be locked twice.
 	f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
+	defer notify(ctx, path)()
 	ok, err := try(f, ctx, retryDelay)
 	if ok {
 		return f, nil
@@ -115,6 +119,31 @@ func take(ctx context.Context, path string, try func(*flock.Flock, context.Conte
 		return nil, &HeldError{Path: path, Holder: holder, Err: err}
 	}
 	return nil, fmt.Errorf("lock %q: %w", path, err)
+}
+
+// patience is how long a lock is waited for before somebody is told of it.
+const patience = time.Second
+
+type blockedKey struct{}
+
+// WithBlocked returns a context for [Acquire] and [AcquireShared] under which those
+// that wait for longer than a moment call f, once each and from a goroutine of its own,
+// with what they wait for.
+func WithBlocked(ctx context.Context, f func(*HeldError)) context.Context {
+	return context.WithValue(ctx, blockedKey{}, f)
+}
+
+// notify arranges for who waits for the lock at path to be told, until stop is called.
+func notify(ctx context.Context, path string) (stop func()) {
+	f, _ := ctx.Value(blockedKey{}).(func(*HeldError))
+	if f == nil {
+		return func() {}
+	}
+	timer := time.AfterFunc(patience, func() {
+		holder, _ := ReadHolder(path)
+		f(&HeldError{Path: path, Holder: holder})
+	})
+	return func() { timer.Stop() }
 }
 
 // describe writes the holder into the lock file, or removes it. Failing to (a full

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -141,10 +142,54 @@ func TestAcquireGivesUp(t *testing.T) {
 	}
 	defer release()
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	ctx = WithBlocked(ctx, func(*HeldError) { cancel() })
 	if _, err := Acquire(ctx, path); !errors.Is(err, ErrHeld) || !errors.Is(err, context.Canceled) {
-		t.Errorf("Acquire with a cancelled context = %v", err)
+		t.Errorf("Acquire, cancelled while it waits = %v", err)
 	}
+}
+
+// Whoever has no time left knows nothing of the lock.
+func TestAcquireTooLate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, acquire := range map[string]func(context.Context, string) (func(), error){"Acquire": Acquire, "AcquireShared": AcquireShared} {
+		if _, err := acquire(ctx, path); errors.Is(err, ErrHeld) || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s of a free lock with a cancelled context = %v, want only the context's error", name, err)
+		}
+	}
+}
+
+func TestWithBlocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	synctest.Test(t, func(t *testing.T) {
+		release, err := TryAcquire(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := make(chan *HeldError, 2)
+		ctx := WithBlocked(t.Context(), func(e *HeldError) {
+			told <- e
+			release()
+		})
+		releaseNext, err := Acquire(ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		releaseNext()
+		if e := <-told; e.Path != path || e.Holder.PID != os.Getpid() || !errors.Is(e, ErrHeld) {
+			t.Errorf("told of %v", e)
+		}
+		releaseNext, err = Acquire(ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * patience)
+		releaseNext()
+		if len(told) > 0 {
+			t.Error("told of a lock that was free")
+		}
+	})
 }
 
 // Two locks of one process exclude each other as those of two processes do.

@@ -37,6 +37,7 @@ type rig struct {
 	exec   *mirror.Executor // the loop's
 	oracle *oracle.Oracle
 	do     chan func() // what the loop should do
+	opts   mirror.SourceOptions
 }
 
 func shortDir(t *testing.T) string {
@@ -69,14 +70,22 @@ func newRig(t *testing.T, opts mirror.SourceOptions) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = engine.Close() })
-	r := &rig{t: t, dir: dir, path: filepath.Join(dir, "state.json"), engine: engine, do: make(chan func())}
 	if opts.Connect == nil {
 		opts.Connect = connectTo(engine.Host())
 	}
+	r := newRigOf(t, dir, filepath.Join(dir, "e.sock"), opts)
+	r.engine = engine
+	return r
+}
+
+// newRigOf is a mirror of any engine, which the oracle asks at the socket.
+func newRigOf(t *testing.T, dir, socket string, opts mirror.SourceOptions) *rig {
+	t.Helper()
 	if opts.MaxBackoff == 0 {
 		opts.MaxBackoff = 50 * time.Millisecond
 	}
-	r.oracle = oracle.New(filepath.Join(dir, "e.sock"))
+	r := &rig{t: t, dir: dir, path: filepath.Join(dir, "state.json"), do: make(chan func()), opts: opts}
+	r.oracle = oracle.New(socket)
 	t.Cleanup(r.oracle.Close)
 	store, err := mirror.OpenStore(r.path, filepath.Join(dir, "state.lock"), testInstance(), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -99,7 +108,7 @@ func (r *rig) again() *rig {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	next.wire(store, mirror.SourceOptions{Connect: connectTo(r.engine.Host()), MaxBackoff: 50 * time.Millisecond})
+	next.wire(store, r.opts)
 	return &next
 }
 
@@ -108,7 +117,7 @@ func (r *rig) wire(store *mirror.Store, opts mirror.SourceOptions) {
 	r.store = store
 	r.source = mirror.NewSource(opts)
 	r.inbox = mirror.NewInbox(r.requests(), discard)
-	r.exec = mirror.NewExecutor(r.requests(), r.store, opts.Connect, r.source.Sync, discard)
+	r.exec = mirror.NewExecutor(r.requests(), r.store, opts.Connect, r.source, discard)
 }
 
 func (r *rig) requests() string { return filepath.Join(r.dir, "requests") }

@@ -118,7 +118,7 @@ type knownImage struct {
 func newPass(s *Source) *pass {
 	return &pass{
 		src:      s,
-		intake:   newIntake(),
+		intake:   s.beginPass(),
 		waiting:  s.takeWaiting(),
 		lists:    make(chan listResult),
 		lookups:  make(chan lookupResult),

@@ -41,7 +41,7 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 			// on a terminal, and standalone, the signal comes to us.
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			context.AfterFunc(ctx, stop) // a second one ends us at once
-			cmd.SetContext(ctx)
+			cmd.SetContext(commands.Context(ctx, dockerCLI))
 			return nil
 		},
 	}

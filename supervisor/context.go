@@ -90,6 +90,7 @@ func (l *loop) makeContext() {
 	ep, err := l.driver.Endpoint()
 	if err != nil {
 		l.set(state.ContextReady, state.False, state.ReasonFailed, err.Error())
+		l.promote()
 		return
 	}
 	l.beside(l.ctx, func(ctx context.Context) func() {

@@ -167,6 +167,9 @@ func (l *loop) engineFailed(words string) {
 	if e.end != nil {
 		e.end()
 	}
+	if e.running != nil {
+		e.running.Release()
+	}
 	e.running, e.exited = nil, nil
 	if !e.since.IsZero() && time.Since(e.since) >= steady {
 		e.failures = 0

@@ -28,6 +28,16 @@ type Child struct {
 // Done.
 func (c *Child) Err() error { return c.err }
 
+// Ended tells whether it has ended.
+func (c *Child) Ended() bool {
+	select {
+	case <-c.Done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Spawn starts a supervisor for the instance, in a session of its own and without
 // this process's pipes. It goes on when this process ends. Where there is a
 // supervisor already, the new one ends at once with exit status 0.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
@@ -15,8 +16,8 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// undoTimeout bounds taking back a start that was interrupted: first the polite way, then
-// by force.
+// undoTimeout bounds taking back a start that was interrupted, once the polite way and
+// once by force.
 const undoTimeout = 15 * time.Second
 
 // StartOptions say how to start.
@@ -43,9 +44,7 @@ func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation
 	if ctx.Err() == nil || err == nil {
 		return last, err
 	}
-	if s.launched {
-		s.undo()
-	}
+	s.undo()
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return last, ctx.Err()
 	}
@@ -57,7 +56,7 @@ func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation
 type starter struct {
 	inst *engine.Instance
 	StartOptions
-	launched bool // by this call
+	child *Child // the supervisor that this call has started last; nil if none
 }
 
 // heldPatience is how long a lock may be held by somebody who does not say who it is.
@@ -83,6 +82,7 @@ func (s *starter) run(ctx context.Context) (Observation, error) {
 			if child, err = Spawn(s.inst); err != nil {
 				return o, err
 			}
+			s.child = child
 		}
 		var again bool
 		var err error
@@ -120,7 +120,6 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 		}
 		if seen == nil {
 			seen = o.State.Supervisor
-			s.launched = s.launched || child != nil && supervisorID(o.State) == child.ID
 		}
 		if s.Progress != nil {
 			s.Progress(o)
@@ -210,18 +209,27 @@ func failedState(i *engine.Instance, s *state.State) error {
 
 // undo stops what this call has launched, unless somebody else waits for it.
 func (s *starter) undo() {
+	if s.child == nil || s.child.Ended() {
+		return // it has found another supervisor, or cleaned up already
+	}
 	release, err := lock.TryAcquire(s.inst.Paths.StartLock())
 	if err != nil {
 		return
 	}
 	defer release()
-	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
-	defer cancel()
-	if _, err := Stop(ctx, s.inst, StopOptions{}); err == nil {
-		return
+	// It may not have come to being a supervisor, or never become one: it is told to end
+	// all the same, and what there is of an engine ends with it.
+	_ = s.child.ID.Signal(syscall.SIGTERM)
+	select {
+	case <-s.child.Done:
+		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || supervisorID(st) != s.child.ID {
+			return
+		}
+		// It could not say goodbye.
+	case <-time.After(undoTimeout):
+		// One that never came up need not be asked any longer.
 	}
-	// One that never came up need not be asked any longer.
-	ctx, cancel = context.WithTimeout(context.Background(), undoTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
 	_, _ = Stop(ctx, s.inst, StopOptions{Force: true})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -50,6 +51,7 @@ func lastErrorIn(path string, offset int64) string {
 // level fatal; else the last with level error.
 func parseLastError(log string) string {
 	var plain, fatal, level string
+	help := false // within dockerd's help, which it prints below a wrong argument
 	for line := range strings.Lines(log) {
 		line = strings.TrimSpace(line)
 		if line == "" {
@@ -57,12 +59,13 @@ func parseLastError(log string) string {
 		}
 		fields, ok := logFields(line)
 		if !ok {
-			if isNoise(line) {
-				continue
+			help = help || strings.HasPrefix(line, "Usage:")
+			if !help && !isNoise(line) {
+				plain = trimStatus(line)
 			}
-			plain = line
 			continue
 		}
+		help = false
 		msg := fields["msg"]
 		if err := fields["error"]; err != "" && !strings.Contains(msg, err) {
 			msg += ": " + err
@@ -84,10 +87,22 @@ func parseLastError(log string) string {
 	return ""
 }
 
+// statusCode is what follows an error that docker's command line code prints with its
+// exit status: "Status: unknown flag: --x, Code: 125", on one line or on several.
+var statusCode = regexp.MustCompile(`, Code: \d+$`)
+
+func trimStatus(line string) string {
+	rest, ok := strings.CutPrefix(line, "Status: ")
+	if !ok {
+		return line
+	}
+	return statusCode.ReplaceAllString(rest, "")
+}
+
 // isNoise tells whether a plain line belongs to a longer output whose first line
 // says it all: the pointer to the help below a wrong flag, a Go stack.
 func isNoise(line string) bool {
-	for _, prefix := range []string{"See 'dockerd --help'", "Usage:", "goroutine ", "github.com/", "runtime.", "main.", "net/", "created by ", "/"} {
+	for _, prefix := range []string{"See 'dockerd --help'", "goroutine ", "github.com/", "runtime.", "main.", "net/", "created by ", "/"} {
 		if strings.HasPrefix(line, prefix) {
 			return true
 		}

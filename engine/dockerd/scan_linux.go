@@ -112,8 +112,7 @@ func (c *Config) scan(h hierarchies) (*found, error) {
 	}
 	f := &found{}
 	seen := map[int]bool{}
-	var add func(p *proc)
-	add = func(p *proc) {
+	add := func(p *proc) {
 		if seen[p.id.PID] {
 			return
 		}

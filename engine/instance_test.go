@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+func testRoots(t *testing.T) Roots {
+	dir := t.TempDir()
+	return Roots{State: filepath.Join(dir, "state"), Data: filepath.Join(dir, "data"), Runtime: filepath.Join(dir, "run")}
+}
+
+func create(t *testing.T, roots Roots, name string) *Instance {
+	t.Helper()
+	s, err := with(t, "host=unix:///x.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, created, err := Create(t.Context(), New(roots, name, t.TempDir(), s))
+	if err != nil || !created {
+		t.Fatalf("Create = %v, %v", created, err)
+	}
+	return i
+}
+
+func TestCheckName(t *testing.T) {
+	for name, good := range map[string]bool{
+		"default": true, "a": true, "0": true, "a-1": true, strings.Repeat("a", 31): true,
+		"": false, "-a": false, "A": false, "a_b": false, "a/b": false, "..": false, "a\n": false, "é": false, strings.Repeat("a", 32): false,
+	} {
+		if err := CheckName(name); (err == nil) != good || !good && failure.Code(err) != failure.CodeRefused {
+			t.Errorf("CheckName(%q) = %v", name, err)
+		}
+	}
+}
+
+func TestCreateTwice(t *testing.T) {
+	roots := testRoots(t)
+	first := create(t, roots, "a")
+	again, created, err := Create(t.Context(), New(roots, "a", first.DockerConfig, first.Settings))
+	if err != nil || created || again.UID != first.UID {
+		t.Errorf("the second Create = %+v, %v, %v, want the first instance", again, created, err)
+	}
+	loaded, err := Load(roots, "a")
+	if err != nil || loaded.UID != first.UID || loaded.Paths != first.Paths {
+		t.Errorf("Load = %+v, %v, want %+v", loaded, err, first)
+	}
+}
+
+func TestUpdate(t *testing.T) {
+	roots := testRoots(t)
+	i := create(t, roots, "a")
+	before, err := os.Stat(i.Paths.InstanceFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Update(t.Context(), func(*Settings) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.Stat(i.Paths.InstanceFile()); err != nil || !os.SameFile(before, after) {
+		t.Errorf("no change was written: %v", err)
+	}
+	refused := errors.New("no")
+	if err := i.Update(t.Context(), func(s *Settings) error { s.Promote = PromoteNever; return refused }); !errors.Is(err, refused) {
+		t.Errorf("Update = %v, want what the change said", err)
+	}
+	if loaded, err := Load(roots, "a"); err != nil || loaded.Settings.Promote != PromoteIfBroken || i.Settings.Promote != PromoteIfBroken {
+		t.Errorf("a refused change was made: %+v, %v", loaded, err)
+	}
+	if err := i.Update(t.Context(), func(s *Settings) error { s.Promote = PromoteNever; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if loaded, err := Load(roots, "a"); err != nil || loaded.Settings.Promote != PromoteNever {
+		t.Errorf("a change was not made: %+v, %v", loaded, err)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for name, tc := range map[string]struct {
+		spoil func(string) string
+		is    error
+		want  string
+	}{
+		"damaged":         {func(s string) string { return s[:len(s)/2] }, nil, "is damaged"},
+		"empty":           {func(string) string { return "" }, nil, "is damaged"},
+		"newer":           {func(s string) string { return strings.Replace(s, `"schemaVersion": 1`, `"schemaVersion": 2`, 1) }, nil, "schema version 2"},
+		"another machine": {func(s string) string { return strings.Replace(s, `"id": "`, `"id": "other-`, 1) }, ErrOtherMachine, "another machine"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			roots := testRoots(t)
+			path := create(t, roots, "a").Paths.InstanceFile()
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			spoilt := tc.spoil(string(data))
+			if spoilt == string(data) {
+				t.Fatal("nothing is spoilt")
+			}
+			if err := os.WriteFile(path, []byte(spoilt), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err = Load(roots, "a")
+			if err == nil || !strings.Contains(err.Error(), tc.want) || tc.is != nil && !errors.Is(err, tc.is) {
+				t.Errorf("Load = %v, want %q in it", err, tc.want)
+			}
+			if names, err := Names(roots); err != nil || len(names) != 1 {
+				t.Errorf("Names = %q, %v: it must be listed all the same", names, err)
+			}
+		})
+	}
+	if _, err := Load(testRoots(t), "a"); !errors.Is(err, ErrNotExist) {
+		t.Errorf("Load of none = %v", err)
+	}
+}
+
+func TestRemove(t *testing.T) {
+	roots := testRoots(t)
+	i := create(t, roots, "a")
+	if err := os.WriteFile(filepath.Join(i.Paths.Data, "x"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{i.Paths.State, i.Paths.Data, i.Paths.Runtime} {
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v, want it gone", dir, err)
+		}
+	}
+}
