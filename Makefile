@@ -87,7 +87,7 @@ oracle: ## Compare the mirror with a real engine under random operations, for lo
 
 .PHONY: bench
 bench: build ## Measure everything that has a target, as ratios
-	$(GO) run ./internal/bench
+	$(GO) run ./internal/bench $(BENCH_FLAGS)
 
 .PHONY: clean
 clean: ## Remove what was built

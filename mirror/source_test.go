@@ -393,3 +393,20 @@ func TestStorm(t *testing.T) {
 	storm.Wait()
 	r.awaitEqual()
 }
+
+// The engine tells nobody when it gives up restarting a container.
+func TestRestartGivenUp(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(1, 1, 0, 0)
+	r.start()
+	r.await("MirrorSynced", synced)
+	id := r.engine.IDs("containers")[0]
+	become := func(s container.ContainerState) func(*container.InspectResponse) {
+		return func(c *container.InspectResponse) { c.State.Status = s }
+	}
+	r.engine.ChangeContainer(id, become(container.StateRestarting), events.ActionDie)
+	r.await("the restart", func(s *state.State) bool { return s.Containers[id].State == state.StateRestarting })
+	r.engine.ChangeContainer(id, become(container.StateExited))
+	r.await("its end", func(s *state.State) bool { return s.Containers[id].State == state.StateExited })
+	r.awaitEqual()
+}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -70,6 +72,9 @@ func (s *starter) run(ctx context.Context) (Observation, error) {
 	var last Observation
 	for range attempts {
 		o := Observe(s.inst)
+		if newer, ok := errors.AsType[*state.NewerSchemaError](o.StateErr); ok {
+			return o, failure.WithHint(failure.Refuse("instance %q: %w", s.inst.Name, newer), "use the newer docker-rd")
+		}
 		if o.Live && o.Condition(state.EngineReady).Reason == state.ReasonCrashLoop {
 			if _, err := Stop(ctx, s.inst, StopOptions{Keep: true}); err != nil {
 				return o, err
@@ -112,10 +117,10 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 	var seen *state.Supervisor // the one that is waited for
 	err = Follow(round, s.inst, func(o Observation) (bool, error) {
 		last = o
-		if o.StateErr != nil {
+		if o.StateErr != nil && !errors.Is(o.StateErr, state.ErrCorrupt) {
 			return false, o.StateErr
 		}
-		if !o.Live {
+		if !o.Live { // also where the supervisor has yet to make the state anew
 			return seen == nil, s.held(o)
 		}
 		if seen == nil {
@@ -176,11 +181,11 @@ func (s *starter) failed(child *Child) error {
 		}
 	}
 	// It did not come so far as to write a state.
-	words := lastLine(i.Paths.SupervisorLog())
+	words := lastError(i.Paths.SupervisorLog())
 	if words == "" {
-		words = child.Err().Error()
+		words = fmt.Sprintf("its supervisor ended: %v", child.Err())
 	}
-	return failure.WithHint(fmt.Errorf("instance %q: supervisor: %s", i.Name, words), "its log is %s", i.Paths.SupervisorLog())
+	return failure.WithHint(fmt.Errorf("instance %q: %s", i.Name, words), "the supervisor's log is %s", i.Paths.SupervisorLog())
 }
 
 func failedWhileWaiting(i *engine.Instance, o Observation) error {
@@ -245,6 +250,26 @@ func pending(o Observation) string {
 		}
 	}
 	return "it is not ready"
+}
+
+// errorField is the error in a line of the supervisor's log.
+var errorField = regexp.MustCompile(`^time=.* error=("(?:[^"\\]|\\.)*"|\S+)$`)
+
+// lastError returns what the last line of a supervisor's log tells, without the form of
+// the log; "" if there is none.
+func lastError(path string) string {
+	line := lastLine(path)
+	m := errorField.FindStringSubmatch(line)
+	switch {
+	case m == nil && strings.HasPrefix(line, "time="):
+		return "" // the disk was full
+	case m == nil:
+		return line // written before there was a logger
+	}
+	if words, err := strconv.Unquote(m[1]); err == nil {
+		return words
+	}
+	return m[1]
 }
 
 // lastLine returns the last line of a file that is not empty, "" if there is none.
