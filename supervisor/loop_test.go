@@ -121,6 +121,8 @@ type fakeRunning struct {
 	once   sync.Once
 }
 
+func (r *fakeRunning) Release() {}
+
 func (r *fakeRunning) die() {
 	r.once.Do(func() {
 		_ = r.engine.Close()
@@ -502,7 +504,7 @@ func TestHandedOverWhileStopping(t *testing.T) {
 	second.current("rd", true)
 	second.driver.stopping = func(context.Context) {
 		// The first one believes that the second runs: it has looked before this.
-		first.docker.Demote(context.Background(), Owner(first.inst), []dockercontext.Owner{Owner(second.inst)})
+		first.docker.Demote(context.Background(), Owner(first.inst), func() []dockercontext.Owner { return []dockercontext.Owner{Owner(second.inst)} })
 		second.current("rd-second", true)
 	}
 	if err, _ := second.stopped(true); err != nil {
