@@ -404,6 +404,38 @@ func TestAdoption(t *testing.T) {
 	}
 }
 
+// What a supervisor that was killed has left in the state is not believed.
+func TestFormerStateIsNotBelieved(t *testing.T) {
+	f := setup(t)
+	former, err := openStore(f.inst, f.driver, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range []string{state.Ready, state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced} {
+		former.SetCondition(typ, state.True, "", "")
+	}
+	if err := former.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	launch := make(chan struct{})
+	f.driver.launch = func() error { <-launch; return nil }
+	f.start()
+	f.wait(state.EngineReady, state.False, state.ReasonStarting)
+	o := Observe(f.inst)
+	for typ, want := range map[string]state.Status{
+		state.Ready: state.False, state.ContextReady: state.Unknown, state.MirrorSynced: state.False,
+	} {
+		if got := o.Condition(typ); got.Status != want {
+			t.Errorf("%s is %s before there is an engine", typ, got.Status)
+		}
+	}
+	close(launch)
+	f.wait(state.Ready, state.True, "")
+	if err, _ := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+}
+
 // A stop that comes while the engine is launched waits for it, and ends it.
 func TestStopDuringLaunch(t *testing.T) {
 	f := setup(t)
