@@ -42,7 +42,7 @@ func (a *app) newLogs() *cobra.Command {
 					"an engine that was there already logs elsewhere; docker-rd logs --supervisor %s", i.Name)
 			}
 			if o.follow && errors.Is(err, context.Canceled) {
-				return nil
+				return ExitStatus(failure.CodeInterrupted) // which is how to end it: no message
 			}
 			return err
 		},
