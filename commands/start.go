@@ -229,11 +229,28 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 	a.noteOverride(o)
 	switch {
 	case already.Condition(state.Ready).Status == state.True:
+		// One that hangs has told nobody.
+		if err := answers(ctx, i); err != nil {
+			return err
+		}
 		p.done(fmt.Sprintf("Instance %q is running", i.Name))
 	case detach:
 		p.done(fmt.Sprintf("Instance %q is starting", i.Name))
 	default:
 		p.done(fmt.Sprintf("Instance %q is ready (%s)", i.Name, time.Since(begin).Round(time.Millisecond)))
+	}
+	return nil
+}
+
+// answers asks the engine itself.
+func answers(ctx context.Context, i *engine.Instance) error {
+	driver, err := engine.DriverFor(i, nil)
+	if err != nil {
+		return err
+	}
+	if api := askAPI(ctx, driver); !api.Answers {
+		return failure.WithHint(fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error),
+			"docker-rd stop --force %s ends it", i.Name)
 	}
 	return nil
 }

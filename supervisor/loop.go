@@ -126,6 +126,8 @@ func (l *loop) run(told <-chan os.Signal, begin func()) error {
 		PID: l.self.PID, StartTicks: l.self.StartTime, BootID: l.self.BootID,
 		StartedAt: l.self.StartedAt(), Version: version.Version(),
 	})
+	// What the one before has written of the mirror says nothing of now.
+	l.store.Disconnect("the engine is not connected yet")
 	begin()
 	l.watchState()
 	flush := time.NewTimer(0)

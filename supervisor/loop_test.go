@@ -241,7 +241,7 @@ func (f *fixture) wait(typ string, status state.Status, reason string) state.Con
 
 // stopped tells the loop to stop, unless it ends by itself, and returns its error and
 // the last state.
-func (f *fixture) stopped(tell bool) (error, *state.State) {
+func (f *fixture) stopped(tell bool) (*state.State, error) {
 	f.t.Helper()
 	if tell {
 		f.stop()
@@ -251,7 +251,7 @@ func (f *fixture) stopped(tell bool) (error, *state.State) {
 	if readErr != nil {
 		f.t.Fatal(readErr)
 	}
-	return err, s
+	return s, err
 }
 
 // current checks the current context, and whether the instance's exists.
@@ -280,7 +280,7 @@ func TestStartAndStop(t *testing.T) {
 	f.wait(state.Ready, state.True, "")
 	f.wait(state.ContextPromoted, state.True, state.ReasonPromoted)
 	f.current("rd", true)
-	err, s := f.stopped(true)
+	s, err := f.stopped(true)
 	if err != nil {
 		t.Error(err)
 	}
@@ -307,7 +307,7 @@ func TestStopKeeps(t *testing.T) {
 	f.start()
 	f.wait(state.Ready, state.True, "")
 	f.loop.inbox <- message{f.loop.ctx, func() { f.loop.stop(StopOptions{Keep: true}) }}
-	if err, _ := f.stopped(false); err != nil {
+	if _, err := f.stopped(false); err != nil {
 		t.Error(err)
 	}
 	f.current("rd", true)
@@ -318,7 +318,7 @@ func TestLaunchFails(t *testing.T) {
 	f := setup(t)
 	f.driver.launch = func() error { return errors.New("no such thing") }
 	f.start()
-	err, s := f.stopped(false)
+	s, err := f.stopped(false)
 	if err == nil || err.Error() != "no such thing" {
 		t.Errorf("the loop ends with %v", err)
 	}
@@ -336,7 +336,7 @@ func TestEngineEndsAtOnce(t *testing.T) {
 	f := setup(t)
 	f.driver.run = func(int) bool { return false }
 	f.start()
-	err, s := f.stopped(false)
+	s, err := f.stopped(false)
 	if err == nil || condition(t, s, state.EngineReady).Message != "the engine's own words" {
 		t.Errorf("the loop ends with %v and %+v", err, condition(t, s, state.EngineReady))
 	}
@@ -358,7 +358,7 @@ func TestEngineCrashes(t *testing.T) {
 	<-f.driver.started
 	f.wait(state.Ready, state.True, "")
 	f.current("rd", true)
-	if err, _ := f.stopped(true); err != nil {
+	if _, err := f.stopped(true); err != nil {
 		t.Error(err)
 	}
 }
@@ -380,7 +380,7 @@ func TestCrashLoop(t *testing.T) {
 	if starts, _ := f.driver.counts(); starts != maxFailures+1 {
 		t.Errorf("%d starts, want %d", starts, maxFailures+1)
 	}
-	if err, s := f.stopped(true); err != nil || s.Supervisor != nil {
+	if s, err := f.stopped(true); err != nil || s.Supervisor != nil {
 		t.Errorf("stopped: %v, %+v", err, s.Supervisor)
 	}
 	f.current("", false)
@@ -400,7 +400,39 @@ func TestAdoption(t *testing.T) {
 	if starts, _ := f.driver.counts(); starts != 1 {
 		t.Errorf("%d starts, want one", starts)
 	}
-	if err, _ := f.stopped(true); err != nil {
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a supervisor that was killed has left in the state is not believed.
+func TestFormerStateIsNotBelieved(t *testing.T) {
+	f := setup(t)
+	former, err := openStore(f.inst, f.driver, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range []string{state.Ready, state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced} {
+		former.SetCondition(typ, state.True, "", "")
+	}
+	if err := former.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	launch := make(chan struct{})
+	f.driver.launch = func() error { <-launch; return nil }
+	f.start()
+	f.wait(state.EngineReady, state.False, state.ReasonStarting)
+	o := Observe(f.inst)
+	for typ, want := range map[string]state.Status{
+		state.Ready: state.False, state.ContextReady: state.Unknown, state.MirrorSynced: state.False,
+	} {
+		if got := o.Condition(typ); got.Status != want {
+			t.Errorf("%s is %s before there is an engine", typ, got.Status)
+		}
+	}
+	close(launch)
+	f.wait(state.Ready, state.True, "")
+	if _, err := f.stopped(true); err != nil {
 		t.Error(err)
 	}
 }
@@ -417,7 +449,7 @@ func TestStopDuringLaunch(t *testing.T) {
 	f.stop()
 	f.wait(state.EngineReady, state.False, state.ReasonStopped)
 	close(launch)
-	if err, s := f.stopped(false); err != nil || s.Supervisor != nil {
+	if s, err := f.stopped(false); err != nil || s.Supervisor != nil {
 		t.Errorf("stopped: %v, %+v", err, s.Supervisor)
 	}
 	if !asked.Load() {
@@ -443,7 +475,7 @@ func TestStopByForceAfterAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.stop()
-	if err, s := f.stopped(false); err != nil || s.Supervisor != nil {
+	if s, err := f.stopped(false); err != nil || s.Supervisor != nil {
 		t.Errorf("stopped: %v, %+v", err, s.Supervisor)
 	}
 }
@@ -457,7 +489,7 @@ func TestStopAtAnyMoment(t *testing.T) {
 		for o.State == nil || o.Condition(state.EngineReady).Status != state.True {
 			o = Observe(f.inst)
 		}
-		if err, s := f.stopped(true); err != nil || s.Supervisor != nil {
+		if s, err := f.stopped(true); err != nil || s.Supervisor != nil {
 			t.Errorf("stopped: %v, %+v", err, s.Supervisor)
 		}
 		if got, err := f.docker.Current(); err != nil || got == "rd" {
@@ -483,7 +515,7 @@ func TestLateResultIsDropped(t *testing.T) {
 	})
 	end()
 	close(release)
-	if err, _ := f.stopped(true); err != nil {
+	if _, err := f.stopped(true); err != nil {
 		t.Error(err)
 	}
 	if taken.Load() {
@@ -507,7 +539,7 @@ func TestHandedOverWhileStopping(t *testing.T) {
 			func() []dockercontext.Owner { return []dockercontext.Owner{Owner(second.inst)} })
 		second.current("rd-second", true)
 	}
-	if err, _ := second.stopped(true); err != nil {
+	if _, err := second.stopped(true); err != nil {
 		t.Error(err)
 	}
 	if got, err := second.docker.Current(); err != nil || got == "rd-second" {
@@ -516,7 +548,7 @@ func TestHandedOverWhileStopping(t *testing.T) {
 	if got, err := second.docker.Exists(Owner(second.inst)); err != nil || got {
 		t.Errorf("the context exists: %v, %v", got, err)
 	}
-	if err, _ := first.stopped(true); err != nil {
+	if _, err := first.stopped(true); err != nil {
 		t.Error(err)
 	}
 }
@@ -532,7 +564,7 @@ func TestUsersChoiceStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.wait(state.ContextPromoted, state.True, state.ReasonAlreadyCurrent)
-	if err, _ := f.stopped(true); err != nil {
+	if _, err := f.stopped(true); err != nil {
 		t.Error(err)
 	}
 	f.current("rd", true)
@@ -550,7 +582,7 @@ func TestStateCannotBeWritten(t *testing.T) {
 			f.driver.launch = func() error { return os.RemoveAll(inTheWay) }
 			f.start()
 			f.wait(state.Ready, state.True, "")
-			if err, _ := f.stopped(true); err != nil {
+			if _, err := f.stopped(true); err != nil {
 				t.Error(err)
 			}
 			continue

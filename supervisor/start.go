@@ -14,6 +14,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -143,13 +144,31 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 	// The supervisor that was waited for is gone, or the child never was one.
 	if child != nil {
 		<-child.Done
-		if child.Err() != nil {
+		if child.Err() != nil && !child.Killed() {
 			return last, false, s.failed(child)
 		}
-		last = Observe(s.inst)
+	}
+	last = Observe(s.inst)
+	if seen == nil {
 		return last, true, nil
 	}
-	return last, seen == nil, failedWhileWaiting(s.inst, last)
+	again, err = s.gone(last.State, supervisorID(&state.State{Supervisor: seen}))
+	return last, again, err
+}
+
+// gone returns why the supervisor that was waited for is gone. Where it was killed,
+// another one goes on with what it has launched.
+func (s *starter) gone(st *state.State, was process.ID) (again bool, err error) {
+	switch {
+	case st == nil:
+		return true, nil
+	case st.Supervisor == nil:
+		return false, fmt.Errorf("instance %q was stopped while it started", s.inst.Name)
+	case supervisorID(st) == was:
+		err := failedState(s.inst, st)
+		return err == nil, err
+	}
+	return true, nil // there is another one already
 }
 
 // held refuses to wait for a supervisor lock that is no supervisor's: whoever takes it
@@ -186,16 +205,6 @@ func (s *starter) failed(child *Child) error {
 		words = fmt.Sprintf("its supervisor ended: %v", child.Err())
 	}
 	return failure.WithHint(fmt.Errorf("instance %q: %s", i.Name, words), "the supervisor's log is %s", i.Paths.SupervisorLog())
-}
-
-func failedWhileWaiting(i *engine.Instance, o Observation) error {
-	if o.State == nil {
-		return nil
-	}
-	if err := failedState(i, o.State); err != nil {
-		return err
-	}
-	return fmt.Errorf("instance %q was stopped while it started", i.Name)
 }
 
 // failedState returns the failure that a supervisor's last state tells of, if any.
