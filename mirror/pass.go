@@ -25,8 +25,11 @@ const (
 	// have jumped.
 	clockJump = 30 * time.Second
 	// listShare is the part of the time that listing a kind again and again may
-	// take: one in so many.
-	listShare = 5
+	// take: one in so many, or if a list would then wait for longer than maxListWait,
+	// one in maxListShare.
+	listShare    = 10
+	maxListShare = 5
+	maxListWait  = time.Second
 	// retryWait and maxRetryWait are the first and the longest wait before an object
 	// is looked up again that could not be inspected, or that won't stay as it is.
 	retryWait    = 200 * time.Millisecond
@@ -58,12 +61,14 @@ type pass struct {
 	again        map[key]mark // marked while being looked up
 	retries      map[key]*retry
 
-	listing map[state.Kind]*listing
-	relist  map[state.Kind]bool      // to be listed (again)
-	notYet  map[state.Kind]time.Time // not to be listed before
+	listing  map[state.Kind]*listing
+	relist   map[state.Kind]bool      // to be listed (again), and whether that is urgent
+	notYet   map[state.Kind]time.Time // not to be listed before
+	listedAt map[state.Kind]time.Time
 
-	// full is the full sync under way, nil for none.
-	full *fullSync
+	// full is the full sync under way, nil for none. Outside of it the budget counts.
+	full   *fullSync
+	budget budget
 	// suspicious: events may have been lost; a full sync is due at suspectAt.
 	suspicious bool
 	suspectAt  time.Time
@@ -121,6 +126,7 @@ func newPass(s *Source) *pass {
 	return &pass{
 		src:      s,
 		intake:   s.beginPass(),
+		budget:   budget{used: s.opts.CPUTime},
 		waiting:  s.takeWaiting(),
 		lists:    make(chan listResult),
 		lookups:  make(chan lookupResult),
@@ -132,6 +138,7 @@ func newPass(s *Source) *pass {
 		listing:  map[state.Kind]*listing{},
 		relist:   map[state.Kind]bool{},
 		notYet:   map[state.Kind]time.Time{},
+		listedAt: map[state.Kind]time.Time{},
 	}
 }
 
@@ -159,6 +166,7 @@ func (p *pass) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.intake.marks.podman = engine.ID == ""
 	ended, err := p.open(ctx, clock, offset, margin)
 	if err != nil {
 		return err
@@ -298,8 +306,8 @@ func (p *pass) answer() {
 func (p *pass) take() {
 	m, events, late, jumped := p.intake.take()
 	p.src.events += events
-	for kind := range m.kinds {
-		p.relist[kind] = true
+	for kind, urgent := range m.kinds {
+		p.relist[kind] = p.relist[kind] || urgent
 	}
 	for k, mark := range m.keys {
 		if r := p.retries[k]; r != nil {
@@ -375,8 +383,11 @@ func (p *pass) dispatch(ctx context.Context) {
 	if p.suspicious && p.full == nil && !now.Before(p.suspectAt) {
 		p.startFull()
 	}
+	if p.full == nil && len(p.relist)+len(p.urgent)+len(p.bulk) > 0 && now.Before(p.budget.pause(now)) {
+		return
+	}
 	for _, kind := range listedKinds {
-		if p.relist[kind] && p.listing[kind] == nil && !now.Before(p.notYet[kind]) {
+		if _, ok := p.relist[kind]; ok && p.listing[kind] == nil && !now.Before(p.listDue(kind)) {
 			delete(p.relist, kind)
 			l := &listing{begin: now, touched: map[string]bool{}}
 			for k := range p.flying {
@@ -413,6 +424,14 @@ func (p *pass) dispatch(ctx context.Context) {
 	}
 }
 
+// listDue returns when a kind may be listed again.
+func (p *pass) listDue(kind state.Kind) time.Time {
+	if !p.relist[kind] {
+		return later(p.notYet[kind], p.listedAt[kind].Add(maxListWait))
+	}
+	return p.notYet[kind]
+}
+
 // nextTimer returns when something is due that nothing else will announce.
 func (p *pass) nextTimer() (at time.Time, ok bool) {
 	due := func(t time.Time) {
@@ -420,9 +439,12 @@ func (p *pass) nextTimer() (at time.Time, ok bool) {
 			at, ok = t, true
 		}
 	}
+	if p.full == nil && len(p.relist)+len(p.urgent)+len(p.bulk) > 0 {
+		due(p.budget.until)
+	}
 	for kind := range p.relist {
 		if p.listing[kind] == nil {
-			due(p.notYet[kind])
+			due(later(p.listDue(kind), p.budget.until))
 		}
 	}
 	for _, r := range p.retries {
@@ -441,7 +463,9 @@ func (p *pass) listed(r listResult) error {
 	}
 	s, l := p.src, p.listing[r.kind]
 	delete(p.listing, r.kind)
-	p.notYet[r.kind] = time.Now().Add((listShare - 1) * time.Since(l.begin))
+	p.listedAt[r.kind] = time.Now()
+	took := time.Since(l.begin)
+	p.notYet[r.kind] = time.Now().Add(min((listShare-1)*took, max((maxListShare-1)*took, maxListWait)))
 
 	c := Change{Kind: r.kind, Objects: r.objects, Replace: true, Except: l.touched, Listed: true}
 	var details []key
@@ -569,6 +593,7 @@ func (p *pass) settle() {
 	p.ended = time.Now()
 	p.cost = p.ended.Sub(p.full.begin)
 	p.full = nil
+	p.budget.fill(p.ended)
 	p.synced = true
 	s.sync.SyncedAt = p.ended.UTC()
 	s.sync.Resyncs++

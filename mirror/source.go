@@ -35,6 +35,10 @@ type SourceOptions struct {
 	// MaxBackoff is the longest wait between attempts to reach the engine, or 0 for
 	// one second.
 	MaxBackoff time.Duration
+	// CPUTime returns the processor time that the process has used so far. With it,
+	// calls that events cause are paced so that the mirror uses about a fifth of one
+	// processor at most; nil for no pacing.
+	CPUTime func() time.Duration
 	// Log gets what went wrong; nil for nothing.
 	Log *slog.Logger
 }
