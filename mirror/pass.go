@@ -162,7 +162,12 @@ func (p *pass) run(ctx context.Context) error {
 	defer cli.Close()
 	p.cli = cli
 
-	engine, clock, offset, margin, err := s.facts(ctx, cli)
+	// The lists take longest, so they come first. The stream will begin with what
+	// happened since the moment before.
+	begin := time.Now()
+	p.startFull()
+	p.dispatch(ctx)
+	engine, clock, offset, margin, err := s.facts(ctx, cli, begin)
 	if err != nil {
 		return err
 	}
@@ -179,7 +184,6 @@ func (p *pass) run(ctx context.Context) error {
 	s.sync.Connected = true
 	s.out.Engine = &engine
 	s.emitSync()
-	p.startFull()
 	return p.watch(ctx, ended)
 }
 
@@ -258,8 +262,12 @@ func (p *pass) watch(ctx context.Context, ended <-chan error) error {
 			timer.Stop()
 		}
 		var updates chan<- Update
-		if !s.out.empty() {
-			s.out.Events = s.events
+		out, kept := s.out, Update{}
+		if p.hold() {
+			out.Changes, kept.Changes = nil, out.Changes
+		}
+		if !out.empty() {
+			out.Events = s.events
 			updates = s.updates
 		}
 		select {
@@ -279,8 +287,8 @@ func (p *pass) watch(ctx context.Context, ended <-chan error) error {
 			}
 		case r := <-p.lookups:
 			p.lookedUp(r)
-		case updates <- s.out:
-			s.out = Update{}
+		case updates <- out:
+			s.out = kept
 			if p.full == nil {
 				p.answer()
 			}
@@ -292,6 +300,13 @@ func (p *pass) watch(ctx context.Context, ended <-chan error) error {
 			return errRenew
 		}
 	}
+}
+
+// hold tells whether to keep back the objects that are known until everything is
+// listed: as long as the mirror is not synced, a part of them is of no use.
+func (p *pass) hold() bool {
+	s := p.src
+	return s.sync.Status != state.True && p.full != nil && len(p.full.lists) > 0
 }
 
 // answer tells who waited for the sync that it is complete and received.
