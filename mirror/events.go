@@ -17,8 +17,11 @@ type key struct {
 
 // marks is what events say must be looked at: objects, and kinds to list anew.
 type marks struct {
-	keys  map[key]mark
+	keys map[key]mark
+	// kinds tells whether listing the kind is urgent.
 	kinds map[state.Kind]bool
+	// podman: the engine is podman.
+	podman bool
 }
 
 // mark tells more about a marked object.
@@ -79,10 +82,13 @@ func (m *marks) ofContainer(e events.Message, action events.Action) {
 		m.kinds[state.Images] = true
 		return
 	case events.ActionDestroy, events.ActionRemove:
-		// A legacy build without a tag shows only by the containers of its steps,
-		// podman tells nothing of volumes that go with their container.
-		m.kinds[state.Images] = true
-		m.kinds[state.Volumes] = true
+		// A legacy build without a tag shows only by the containers of its steps. Few
+		// containers are such, so that is not urgent. Podman tells nothing of volumes
+		// that go with their container.
+		m.kinds[state.Images] = m.kinds[state.Images]
+		if m.podman {
+			m.kinds[state.Volumes] = true
+		}
 	}
 	m.object(state.Containers, e.Actor.ID, string(action))
 }
@@ -111,11 +117,11 @@ type intake struct {
 }
 
 func newIntake() *intake {
-	return &intake{ready: make(chan struct{}, 1), marks: newMarks()}
+	return &intake{ready: make(chan struct{}, 1), marks: newMarks(false)}
 }
 
-func newMarks() marks {
-	return marks{keys: map[key]mark{}, kinds: map[state.Kind]bool{}}
+func newMarks(podman bool) marks {
+	return marks{keys: map[key]mark{}, kinds: map[state.Kind]bool{}, podman: podman}
 }
 
 // add adds an event. It came late, or tells that the engine's clock has jumped.
@@ -155,7 +161,7 @@ func (in *intake) wake() {
 func (in *intake) take() (m marks, events uint64, late int, jumped bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	m, in.marks = in.marks, newMarks()
+	m, in.marks = in.marks, newMarks(in.marks.podman)
 	events, in.events = in.events, 0
 	late, in.late = in.late, 0
 	jumped, in.jumped = in.jumped, false

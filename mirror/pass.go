@@ -25,8 +25,11 @@ const (
 	// have jumped.
 	clockJump = 30 * time.Second
 	// listShare is the part of the time that listing a kind again and again may
-	// take: one in so many.
-	listShare = 5
+	// take: one in so many, or if a list would then wait for longer than maxListWait,
+	// one in maxListShare.
+	listShare    = 10
+	maxListShare = 5
+	maxListWait  = time.Second
 	// retryWait and maxRetryWait are the first and the longest wait before an object
 	// is looked up again that could not be inspected, or that won't stay as it is.
 	retryWait    = 200 * time.Millisecond
@@ -58,12 +61,14 @@ type pass struct {
 	again        map[key]mark // marked while being looked up
 	retries      map[key]*retry
 
-	listing map[state.Kind]*listing
-	relist  map[state.Kind]bool      // to be listed (again)
-	notYet  map[state.Kind]time.Time // not to be listed before
+	listing  map[state.Kind]*listing
+	relist   map[state.Kind]bool      // to be listed (again), and whether that is urgent
+	notYet   map[state.Kind]time.Time // not to be listed before
+	listedAt map[state.Kind]time.Time
 
-	// full is the full sync under way, nil for none.
-	full *fullSync
+	// full is the full sync under way, nil for none. Outside of it the budget counts.
+	full   *fullSync
+	budget budget
 	// suspicious: events may have been lost; a full sync is due at suspectAt.
 	suspicious bool
 	suspectAt  time.Time
@@ -121,6 +126,7 @@ func newPass(s *Source) *pass {
 	return &pass{
 		src:      s,
 		intake:   s.beginPass(),
+		budget:   budget{used: s.opts.CPUTime},
 		waiting:  s.takeWaiting(),
 		lists:    make(chan listResult),
 		lookups:  make(chan lookupResult),
@@ -132,6 +138,7 @@ func newPass(s *Source) *pass {
 		listing:  map[state.Kind]*listing{},
 		relist:   map[state.Kind]bool{},
 		notYet:   map[state.Kind]time.Time{},
+		listedAt: map[state.Kind]time.Time{},
 	}
 }
 
@@ -155,10 +162,16 @@ func (p *pass) run(ctx context.Context) error {
 	defer cli.Close()
 	p.cli = cli
 
-	engine, clock, offset, margin, err := s.facts(ctx, cli)
+	// The lists take longest, so they come first. The stream will begin with what
+	// happened since the moment before.
+	begin := time.Now()
+	p.startFull()
+	p.dispatch(ctx)
+	engine, clock, offset, margin, err := s.facts(ctx, cli, begin)
 	if err != nil {
 		return err
 	}
+	p.intake.marks.podman = engine.ID == ""
 	ended, err := p.open(ctx, clock, offset, margin)
 	if err != nil {
 		return err
@@ -171,7 +184,6 @@ func (p *pass) run(ctx context.Context) error {
 	s.sync.Connected = true
 	s.out.Engine = &engine
 	s.emitSync()
-	p.startFull()
 	return p.watch(ctx, ended)
 }
 
@@ -250,8 +262,12 @@ func (p *pass) watch(ctx context.Context, ended <-chan error) error {
 			timer.Stop()
 		}
 		var updates chan<- Update
-		if !s.out.empty() {
-			s.out.Events = s.events
+		out, kept := s.out, Update{}
+		if p.hold() {
+			out.Changes, kept.Changes = nil, out.Changes
+		}
+		if !out.empty() {
+			out.Events = s.events
 			updates = s.updates
 		}
 		select {
@@ -271,8 +287,8 @@ func (p *pass) watch(ctx context.Context, ended <-chan error) error {
 			}
 		case r := <-p.lookups:
 			p.lookedUp(r)
-		case updates <- s.out:
-			s.out = Update{}
+		case updates <- out:
+			s.out = kept
 			if p.full == nil {
 				p.answer()
 			}
@@ -284,6 +300,13 @@ func (p *pass) watch(ctx context.Context, ended <-chan error) error {
 			return errRenew
 		}
 	}
+}
+
+// hold tells whether to keep back the objects that are known until everything is
+// listed: as long as the mirror is not synced, a part of them is of no use.
+func (p *pass) hold() bool {
+	s := p.src
+	return s.sync.Status != state.True && p.full != nil && len(p.full.lists) > 0
 }
 
 // answer tells who waited for the sync that it is complete and received.
@@ -298,8 +321,8 @@ func (p *pass) answer() {
 func (p *pass) take() {
 	m, events, late, jumped := p.intake.take()
 	p.src.events += events
-	for kind := range m.kinds {
-		p.relist[kind] = true
+	for kind, urgent := range m.kinds {
+		p.relist[kind] = p.relist[kind] || urgent
 	}
 	for k, mark := range m.keys {
 		if r := p.retries[k]; r != nil {
@@ -375,8 +398,11 @@ func (p *pass) dispatch(ctx context.Context) {
 	if p.suspicious && p.full == nil && !now.Before(p.suspectAt) {
 		p.startFull()
 	}
+	if p.full == nil && len(p.relist)+len(p.urgent)+len(p.bulk) > 0 && now.Before(p.budget.pause(now)) {
+		return
+	}
 	for _, kind := range listedKinds {
-		if p.relist[kind] && p.listing[kind] == nil && !now.Before(p.notYet[kind]) {
+		if _, ok := p.relist[kind]; ok && p.listing[kind] == nil && !now.Before(p.listDue(kind)) {
 			delete(p.relist, kind)
 			l := &listing{begin: now, touched: map[string]bool{}}
 			for k := range p.flying {
@@ -413,6 +439,14 @@ func (p *pass) dispatch(ctx context.Context) {
 	}
 }
 
+// listDue returns when a kind may be listed again.
+func (p *pass) listDue(kind state.Kind) time.Time {
+	if !p.relist[kind] {
+		return later(p.notYet[kind], p.listedAt[kind].Add(maxListWait))
+	}
+	return p.notYet[kind]
+}
+
 // nextTimer returns when something is due that nothing else will announce.
 func (p *pass) nextTimer() (at time.Time, ok bool) {
 	due := func(t time.Time) {
@@ -420,9 +454,12 @@ func (p *pass) nextTimer() (at time.Time, ok bool) {
 			at, ok = t, true
 		}
 	}
+	if p.full == nil && len(p.relist)+len(p.urgent)+len(p.bulk) > 0 {
+		due(p.budget.until)
+	}
 	for kind := range p.relist {
 		if p.listing[kind] == nil {
-			due(p.notYet[kind])
+			due(later(p.listDue(kind), p.budget.until))
 		}
 	}
 	for _, r := range p.retries {
@@ -441,7 +478,9 @@ func (p *pass) listed(r listResult) error {
 	}
 	s, l := p.src, p.listing[r.kind]
 	delete(p.listing, r.kind)
-	p.notYet[r.kind] = time.Now().Add((listShare - 1) * time.Since(l.begin))
+	p.listedAt[r.kind] = time.Now()
+	took := time.Since(l.begin)
+	p.notYet[r.kind] = time.Now().Add(min((listShare-1)*took, max((maxListShare-1)*took, maxListWait)))
 
 	c := Change{Kind: r.kind, Objects: r.objects, Replace: true, Except: l.touched, Listed: true}
 	var details []key
@@ -569,6 +608,7 @@ func (p *pass) settle() {
 	p.ended = time.Now()
 	p.cost = p.ended.Sub(p.full.begin)
 	p.full = nil
+	p.budget.fill(p.ended)
 	p.synced = true
 	s.sync.SyncedAt = p.ended.UTC()
 	s.sync.Resyncs++

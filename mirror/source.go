@@ -35,6 +35,10 @@ type SourceOptions struct {
 	// MaxBackoff is the longest wait between attempts to reach the engine, or 0 for
 	// one second.
 	MaxBackoff time.Duration
+	// CPUTime returns the processor time that the process has used so far. With it,
+	// calls that events cause are paced so that the mirror uses about a fifth of one
+	// processor at most; nil for no pacing.
+	CPUTime func() time.Duration
 	// Log gets what went wrong; nil for nothing.
 	Log *slog.Logger
 }
@@ -205,9 +209,10 @@ func (s *Source) deliver(ctx context.Context) error {
 	}
 }
 
-// facts asks the engine what it is and for its clock. The offset is what its clock
-// is ahead of ours, precise to the returned margin.
-func (s *Source) facts(ctx context.Context, cli *client.Client) (e state.Engine, clock time.Time, offset, margin time.Duration, err error) {
+// facts asks the engine what it is, and what its clock showed at the given moment, or
+// a little less. The offset is what its clock is ahead of ours, precise to the returned
+// margin.
+func (s *Source) facts(ctx context.Context, cli *client.Client, moment time.Time) (e state.Engine, clock time.Time, offset, margin time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.InspectTimeout)
 	defer cancel()
 	var version client.ServerVersionResult
@@ -241,10 +246,9 @@ func (s *Source) facts(ctx context.Context, cli *client.Client) (e state.Engine,
 	clock = parseTime(info.SystemTime)
 	if clock.IsZero() {
 		// Some engine that does not tell. Ours may be ahead of its clock.
-		clock = begin.Add(-time.Minute)
-		return e, clock, 0, time.Hour, nil
+		return e, moment.Add(-time.Minute), 0, time.Hour, nil
 	}
-	return e, clock, clock.Sub(begin), margin, nil
+	return e, clock.Add(-begin.Add(margin).Sub(moment)), clock.Sub(begin), margin, nil
 }
 
 // backoff counts the growing waits between attempts.

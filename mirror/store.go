@@ -57,6 +57,7 @@ type Store struct {
 	tables     map[state.Kind]objects
 
 	dirty      bool
+	urgent     bool          // somebody may be waiting for what changed
 	dirtySince time.Time     // when the oldest change was made that is not written
 	lastWrite  time.Time     // when the last write ended
 	lastCost   time.Duration // how long it took
@@ -302,6 +303,7 @@ func (s *Store) SetCondition(typ string, status state.Status, reason, message st
 	if s.head.Conditions[i].Status != status {
 		c.LastTransitionTime = utc(s.now())
 	}
+	s.urgent = s.urgent || s.head.Conditions[i].Reason != reason
 	set(s, &s.head.Conditions[i], c)
 }
 
@@ -461,7 +463,8 @@ func (s *Store) Snapshot() *state.State {
 
 // NextFlush returns whether there is something to write, and how long the loop
 // should wait with it: so long that writing takes at most a tenth of the time, and
-// never so long that the file is older than a second.
+// never so long that the file is older than a second. What a condition comes to is
+// written at once.
 func (s *Store) NextFlush() (wait time.Duration, dirty bool) {
 	if !s.dirty {
 		return 0, false
@@ -469,6 +472,9 @@ func (s *Store) NextFlush() (wait time.Duration, dirty bool) {
 	now := s.now()
 	if s.failed {
 		return max(0, s.lastWrite.Add(retryDelay).Sub(now)), true
+	}
+	if s.urgent {
+		return 0, true
 	}
 	pause := s.lastWrite.Add((writeShare - 1) * s.lastCost).Sub(now)
 	oldest := s.dirtySince.Add(maxAge - s.lastCost).Sub(now)
@@ -494,7 +500,7 @@ func (s *Store) Flush(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("write state file: %w", err)
 	}
-	s.dirty = false
+	s.dirty, s.urgent = false, false
 	return nil
 }
 

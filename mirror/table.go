@@ -3,9 +3,11 @@ package mirror
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -16,7 +18,7 @@ import (
 type table[T any] struct {
 	kind    state.Kind
 	entries map[string]*entry[T]
-	keys    []string // of entries, sorted
+	sorted  []*entry[T] // by key
 	// key returns the key of an object, meta a pointer to its revisions.
 	key  func(*T) string
 	meta func(*T) *state.Meta
@@ -26,9 +28,28 @@ type table[T any] struct {
 }
 
 type entry[T any] struct {
-	object T      // without revisions
-	body   []byte // its encoding, without revisions and the closing brace
-	meta   state.Meta
+	key    string
+	object T          // without revisions
+	meta   state.Meta // its revisions
+	line   []byte     // what is written of it, the key included
+	body   []byte     // the part of line that is the object without revisions
+}
+
+// newEntry returns an entry for an object without revisions whose encoding is body,
+// without the closing brace.
+func newEntry[T any](key string, object T, meta state.Meta, body []byte) *entry[T] {
+	const room = 70 // for the revisions
+	line := make([]byte, 0, len(key)+len(body)+room)
+	line = append(appendString(line, key), ':')
+	start := len(line)
+	line = append(line, body...)
+	end := len(line)
+	line = append(line, `,"addedRevision":`...)
+	line = strconv.AppendUint(line, meta.AddedRevision, 10)
+	line = append(line, `,"revision":`...)
+	line = strconv.AppendUint(line, meta.Revision, 10)
+	line = append(line, '}')
+	return &entry[T]{key: key, object: object, meta: meta, line: line, body: line[start:end:end]}
 }
 
 // objects is a table of any kind.
@@ -43,7 +64,13 @@ type objects interface {
 	has(key string) bool
 }
 
-func (t *table[T]) all() []string { return t.keys }
+func (t *table[T]) all() []string {
+	keys := make([]string, len(t.sorted))
+	for i, e := range t.sorted {
+		keys[i] = e.key
+	}
+	return keys
+}
 
 func (t *table[T]) has(key string) bool { return t.entries[key] != nil }
 
@@ -75,9 +102,9 @@ func (t *table[T]) load(from map[string]T) error {
 		if err != nil {
 			return err
 		}
-		t.entries[key] = &entry[T]{object, body, meta}
+		t.entries[key] = newEntry(key, object, meta, body)
 	}
-	t.keys = slices.Sorted(maps.Keys(t.entries))
+	t.sort()
 	return nil
 }
 
@@ -90,7 +117,6 @@ func (t *table[T]) apply(c Change, revision uint64) (changed bool, gone []string
 		}
 	}
 	seen := map[string]bool{}
-	added := false
 	for _, o := range c.Objects {
 		object, ok := o.(T)
 		if !ok {
@@ -106,7 +132,6 @@ func (t *table[T]) apply(c Change, revision uint64) (changed bool, gone []string
 			return changed, gone, err
 		}
 		changed = changed || ch
-		added = added || ch
 	}
 	if c.Replace {
 		for key := range t.entries {
@@ -116,30 +141,30 @@ func (t *table[T]) apply(c Change, revision uint64) (changed bool, gone []string
 			}
 		}
 	}
-	if len(remove) > 0 || len(t.keys) != len(t.entries) {
-		t.sortKeys()
+	if len(remove) > 0 || len(t.sorted) != len(t.entries) {
+		t.sort()
 	}
 	gone = slices.Sorted(maps.Keys(remove))
 	return changed || len(gone) > 0, gone, nil
 }
 
-// sortKeys brings keys up to date with entries. Few keys are found missing at a
-// time, so that most of the order is there already.
-func (t *table[T]) sortKeys() {
-	known := make(map[string]bool, len(t.keys))
-	t.keys = slices.DeleteFunc(t.keys, func(key string) bool {
-		known[key] = true
-		return t.entries[key] == nil
-	})
-	if len(t.keys) == len(t.entries) {
+// sort brings sorted up to date where entries came or went.
+func (t *table[T]) sort() {
+	t.sorted = slices.DeleteFunc(t.sorted, func(e *entry[T]) bool { return t.entries[e.key] != e })
+	if len(t.sorted) == len(t.entries) {
 		return
 	}
-	for key := range t.entries {
-		if !known[key] {
-			t.keys = append(t.keys, key)
+	present := make(map[string]bool, len(t.sorted))
+	for _, e := range t.sorted {
+		present[e.key] = true
+	}
+	for key, e := range t.entries {
+		if !present[key] {
+			t.sorted = append(t.sorted, e)
 		}
 	}
-	slices.Sort(t.keys)
+	// Most of it is in order already.
+	slices.SortFunc(t.sorted, func(a, b *entry[T]) int { return cmp.Compare(a.key, b.key) })
 }
 
 // put stores an object and returns whether it is new or differs.
@@ -148,23 +173,24 @@ func (t *table[T]) put(key string, object T, listed bool, revision uint64) (bool
 	old := t.entries[key]
 	if old != nil {
 		t.keep(&old.object, &object, listed)
+		// Most of what a list brings is as it was, and comparing costs a fifth of
+		// encoding. What seems to differ may still have the same encoding.
+		if reflect.DeepEqual(old.object, object) {
+			return false, nil
+		}
 	}
 	body, err := encode(object)
 	if err != nil {
 		return false, err
 	}
 	if old == nil {
-		t.entries[key] = &entry[T]{object, body, state.Meta{AddedRevision: revision, Revision: revision}}
+		t.entries[key] = newEntry(key, object, state.Meta{AddedRevision: revision, Revision: revision}, body)
 		return true, nil
 	}
-	if bytes.Equal(old.body, body) {
-		return false, nil
-	}
-	old.object, old.body, old.meta.Revision = object, body, revision
-	return true, nil
+	return t.replace(old, object, body, revision), nil
 }
 
-// edit changes an object in place and returns whether that changed anything.
+// edit changes an object and returns whether that made a difference.
 func (t *table[T]) edit(key string, revision uint64, change func(*T)) (bool, error) {
 	e := t.entries[key]
 	if e == nil {
@@ -176,18 +202,29 @@ func (t *table[T]) edit(key string, revision uint64, change func(*T)) (bool, err
 	if err != nil {
 		return false, err
 	}
-	e.object = object
+	return t.replace(e, object, body, revision), nil
+}
+
+// replace puts another object in the place of one and returns whether it differs.
+func (t *table[T]) replace(e *entry[T], object T, body []byte, revision uint64) bool {
 	if bytes.Equal(e.body, body) {
-		return false, nil
+		e.object = object
+		return false
 	}
-	e.body, e.meta.Revision = body, revision
-	return true, nil
+	meta := e.meta
+	meta.Revision = revision
+	*e = *newEntry(e.key, object, meta, body)
+	return true
 }
 
 // encode returns the encoding of an object that has no revisions, without the
-// closing brace: [table.write] puts them at its end.
-func encode(object any) ([]byte, error) {
-	body, err := json.Marshal(object)
+// closing brace: they come at its end.
+func encode(object any) (body []byte, err error) {
+	if m, ok := object.(json.Marshaler); ok {
+		body, err = m.MarshalJSON() // json.Marshal would check and copy what this returns
+	} else {
+		body, err = json.Marshal(object)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -196,21 +233,12 @@ func encode(object any) ([]byte, error) {
 
 // write puts one object on a line, so that text tools can work with the file too.
 func (t *table[T]) write(w *bufio.Writer) {
-	var scratch [64]byte
 	sep := "\n"
 	w.WriteByte('{')
-	for _, key := range t.keys {
-		e := t.entries[key]
+	for _, e := range t.sorted {
 		w.WriteString(sep)
 		sep = ",\n"
-		w.Write(appendString(scratch[:0], key))
-		w.WriteByte(':')
-		w.Write(e.body)
-		b := append(scratch[:0], `,"addedRevision":`...)
-		b = strconv.AppendUint(b, e.meta.AddedRevision, 10)
-		b = append(b, `,"revision":`...)
-		b = strconv.AppendUint(b, e.meta.Revision, 10)
-		w.Write(append(b, '}'))
+		w.Write(e.line)
 	}
 	w.WriteByte('}')
 }

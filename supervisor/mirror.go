@@ -6,6 +6,7 @@ import (
 
 	"github.com/moby/moby/client"
 
+	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -42,6 +43,7 @@ func (l *loop) watch() {
 	m.source = mirror.NewSource(mirror.SourceOptions{
 		Connect: l.dial,
 		Resync:  time.Duration(l.inst.Settings.Resync),
+		CPUTime: process.CPUTime,
 		Log:     log,
 	})
 	inbox := mirror.NewInbox(l.inst.Paths.RequestsDir(), log)
