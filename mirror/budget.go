@@ -12,8 +12,9 @@ const (
 	// cpuQuantum is what is waited for once all is used up: less is not worth the
 	// wake-up.
 	cpuQuantum = 4 * time.Millisecond
-	// maxPause is the longest wait, whatever was used.
-	maxPause = 500 * time.Millisecond
+	// maxPause is the longest wait, whatever was used: a few hundred calls in a second
+	// are always made.
+	maxPause = 100 * time.Millisecond
 )
 
 // A budget paces the calls that events cause, by what the process uses: what a call

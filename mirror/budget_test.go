@@ -9,6 +9,47 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
+// A budget lets the calls use a fifth of a processor, more for a moment, and never
+// nothing.
+func TestBudget(t *testing.T) {
+	var used time.Duration
+	now := time.Now()
+	b := budget{used: func() time.Duration { return used }}
+	b.fill(now)
+	run := func(load float64, cost time.Duration) (calls int) {
+		const step = time.Millisecond
+		for range 10 * time.Second / step {
+			if !now.Before(b.pause(now)) {
+				used += cost
+				calls++
+			}
+			now = now.Add(step)
+			used += time.Duration(load * float64(step))
+		}
+		return calls
+	}
+	for _, tt := range []struct {
+		load     float64
+		cost     time.Duration
+		min, max int // calls in ten seconds; 10,000 for all
+	}{
+		{0, 100 * time.Microsecond, 10000, 10000},
+		{0, time.Millisecond, 1900, 2400},
+		{0.1, time.Millisecond, 950, 1400},
+		{0.5, time.Millisecond, 90, 1000},
+		{0.5, time.Second, 9, 100},
+	} {
+		b.fill(now)
+		if calls := run(tt.load, tt.cost); calls < tt.min || calls > tt.max {
+			t.Errorf("with a load of %v, %d calls of %v were made in 10 s, want %d to %d", tt.load, calls, tt.cost, tt.min, tt.max)
+		}
+	}
+	b = budget{}
+	if p := b.pause(now); !p.IsZero() {
+		t.Errorf("no budget, but a pause until %v", p)
+	}
+}
+
 // Under a storm writing takes at most a tenth of the time, and the file is never
 // older than a second.
 func TestWriteBudget(t *testing.T) {

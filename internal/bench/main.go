@@ -27,6 +27,7 @@ type bench struct {
 	dir    string // for everything that is made; short, because sockets are in it
 	bin    string // the docker-rd to measure
 	rounds int
+	only   []string // parts of the mirror's section, nil for all
 	table  *table
 }
 
@@ -49,11 +50,12 @@ func main() {
 	}
 	which := flag.String("sections", strings.Join(names, ","), "what to measure, separated by commas")
 	bin := flag.String("bin", "bin/docker-rd", "the docker-rd to measure, docker-rd-proxy beside it")
+	only := flag.String("only", "", "parts of the mirror's section: real, fake, growth, storms, idle")
 	rounds := flag.Int("n", 5, "how often to measure what is compared")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	exit(run(ctx, strings.Split(*which, ","), *bin, *rounds))
+	exit(run(ctx, strings.Split(*which, ","), strings.FieldsFunc(*only, func(r rune) bool { return r == ',' }), *bin, *rounds))
 }
 
 func exit(err error) {
@@ -64,7 +66,7 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-func run(ctx context.Context, which []string, bin string, rounds int) (err error) {
+func run(ctx context.Context, which, only []string, bin string, rounds int) (err error) {
 	bin, err = filepath.Abs(bin)
 	if err != nil {
 		return err
@@ -77,7 +79,7 @@ func run(ctx context.Context, which []string, bin string, rounds int) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b := &bench{dir: dir, bin: bin, rounds: rounds, table: newTable(os.Stdout)}
+	b := &bench{dir: dir, bin: bin, rounds: rounds, only: only, table: newTable(os.Stdout)}
 	begin := time.Now()
 	for _, s := range sections {
 		if !slices.Contains(which, s.name) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,9 +22,21 @@ var (
 // mirror measures the mirror: with a real dockerd that has many objects, and with ten
 // times as many in an engine that answers at once.
 func (b *bench) mirror(ctx context.Context) error {
-	for _, part := range []func(context.Context) error{b.mirrorReal, b.mirrorFake, b.growth, b.storms, b.idle} {
-		if err := part(ctx); err != nil {
-			return err
+	for _, part := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"real", b.mirrorReal},
+		{"fake", b.mirrorFake},
+		{"growth", b.growth},
+		{"storms", b.storms},
+		{"idle", b.idle},
+	} {
+		if b.only != nil && !slices.Contains(b.only, part.name) {
+			continue
+		}
+		if err := part.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
 	return nil
