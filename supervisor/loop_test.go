@@ -238,9 +238,9 @@ func (f *fixture) wait(typ string, status state.Status, reason string) state.Con
 	return c
 }
 
-// stopped tells the loop to stop, unless it ends by itself, and returns its error and
-// the last state.
-func (f *fixture) stopped(tell bool) (error, *state.State) {
+// stopped tells the loop to stop, unless it ends by itself, and returns the last state and
+// its error.
+func (f *fixture) stopped(tell bool) (*state.State, error) {
 	f.t.Helper()
 	if tell {
 		f.stop()
@@ -250,7 +250,7 @@ func (f *fixture) stopped(tell bool) (error, *state.State) {
 	if readErr != nil {
 		f.t.Fatal(readErr)
 	}
-	return err, s
+	return s, err
 }
 
 // current checks the current context, and whether the instance's exists.
@@ -279,7 +279,7 @@ func TestStartAndStop(t *testing.T) {
 	f.wait(state.Ready, state.True, "")
 	f.wait(state.ContextPromoted, state.True, state.ReasonPromoted)
 	f.current("rd", true)
-	err, s := f.stopped(true)
+	s, err := f.stopped(true)
 	if err != nil {
 		t.Error(err)
 	}
@@ -306,7 +306,7 @@ func TestStopKeeps(t *testing.T) {
 	f.start()
 	f.wait(state.Ready, state.True, "")
 	f.loop.inbox <- message{f.loop.ctx, func() { f.loop.stop(StopOptions{Keep: true}) }}
-	if err, _ := f.stopped(false); err != nil {
+	if _, err := f.stopped(false); err != nil {
 		t.Error(err)
 	}
 	f.current("rd", true)
@@ -317,7 +317,7 @@ func TestLaunchFails(t *testing.T) {
 	f := setup(t)
 	f.driver.launch = func() error { return errors.New("no such thing") }
 	f.start()
-	err, s := f.stopped(false)
+	s, err := f.stopped(false)
 	if err == nil || err.Error() != "no such thing" {
 		t.Errorf("the loop ends with %v", err)
 	}
@@ -335,7 +335,7 @@ func TestEngineEndsAtOnce(t *testing.T) {
 	f := setup(t)
 	f.driver.run = func(int) bool { return false }
 	f.start()
-	err, s := f.stopped(false)
+	s, err := f.stopped(false)
 	if err == nil || condition(t, s, state.EngineReady).Message != "the engine's own words" {
 		t.Errorf("the loop ends with %v and %+v", err, condition(t, s, state.EngineReady))
 	}
@@ -357,7 +357,7 @@ func TestEngineCrashes(t *testing.T) {
 	<-f.driver.started
 	f.wait(state.Ready, state.True, "")
 	f.current("rd", true)
-	if err, _ := f.stopped(true); err != nil {
+	if _, err := f.stopped(true); err != nil {
 		t.Error(err)
 	}
 }
@@ -379,7 +379,7 @@ func TestCrashLoop(t *testing.T) {
 	if starts, _ := f.driver.counts(); starts != maxFailures+1 {
 		t.Errorf("%d starts, want %d", starts, maxFailures+1)
 	}
-	if err, s := f.stopped(true); err != nil || s.Supervisor != nil {
+	if s, err := f.stopped(true); err != nil || s.Supervisor != nil {
 		t.Errorf("stopped: %v, %+v", err, s.Supervisor)
 	}
 	f.current("", false)
@@ -399,7 +399,7 @@ func TestAdoption(t *testing.T) {
 	if starts, _ := f.driver.counts(); starts != 1 {
 		t.Errorf("%d starts, want one", starts)
 	}
-	if err, _ := f.stopped(true); err != nil {
+	if _, err := f.stopped(true); err != nil {
 		t.Error(err)
 	}
 }
@@ -431,7 +431,7 @@ func TestFormerStateIsNotBelieved(t *testing.T) {
 	}
 	close(launch)
 	f.wait(state.Ready, state.True, "")
-	if err, _ := f.stopped(true); err != nil {
+	if _, err := f.stopped(true); err != nil {
 		t.Error(err)
 	}
 }
@@ -448,7 +448,7 @@ func TestStopDuringLaunch(t *testing.T) {
 	f.stop()
 	f.wait(state.EngineReady, state.False, state.ReasonStopped)
 	close(launch)
-	if err, s := f.stopped(false); err != nil || s.Supervisor != nil {
+	if s, err := f.stopped(false); err != nil || s.Supervisor != nil {
 		t.Errorf("stopped: %v, %+v", err, s.Supervisor)
 	}
 	if !asked.Load() {
@@ -474,7 +474,7 @@ func TestStopByForceAfterAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.stop()
-	if err, s := f.stopped(false); err != nil || s.Supervisor != nil {
+	if s, err := f.stopped(false); err != nil || s.Supervisor != nil {
 		t.Errorf("stopped: %v, %+v", err, s.Supervisor)
 	}
 }
@@ -488,7 +488,7 @@ func TestStopAtAnyMoment(t *testing.T) {
 		for o.State == nil || o.Condition(state.EngineReady).Status != state.True {
 			o = Observe(f.inst)
 		}
-		if err, s := f.stopped(true); err != nil || s.Supervisor != nil {
+		if s, err := f.stopped(true); err != nil || s.Supervisor != nil {
 			t.Errorf("stopped: %v, %+v", err, s.Supervisor)
 		}
 		if got, err := f.docker.Current(); err != nil || got == "rd" {
@@ -514,7 +514,7 @@ func TestLateResultIsDropped(t *testing.T) {
 	})
 	end()
 	close(release)
-	if err, _ := f.stopped(true); err != nil {
+	if _, err := f.stopped(true); err != nil {
 		t.Error(err)
 	}
 	if taken.Load() {
@@ -562,7 +562,7 @@ func TestUsersChoiceStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.wait(state.ContextPromoted, state.True, state.ReasonAlreadyCurrent)
-	if err, _ := f.stopped(true); err != nil {
+	if _, err := f.stopped(true); err != nil {
 		t.Error(err)
 	}
 	f.current("rd", true)
@@ -580,7 +580,7 @@ func TestStateCannotBeWritten(t *testing.T) {
 			f.driver.launch = func() error { return os.RemoveAll(inTheWay) }
 			f.start()
 			f.wait(state.Ready, state.True, "")
-			if err, _ := f.stopped(true); err != nil {
+			if _, err := f.stopped(true); err != nil {
 				t.Error(err)
 			}
 			continue
