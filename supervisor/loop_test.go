@@ -537,7 +537,7 @@ func TestHandedOverWhileStopping(t *testing.T) {
 		first.docker.Demote(context.Background(), Owner(first.inst), []dockercontext.Owner{Owner(second.inst)})
 		second.current("rd-second", true)
 	}
-	if err, _ := second.stopped(true); err != nil {
+	if _, err := second.stopped(true); err != nil {
 		t.Error(err)
 	}
 	if got, err := second.docker.Current(); err != nil || got == "rd-second" {
@@ -546,7 +546,7 @@ func TestHandedOverWhileStopping(t *testing.T) {
 	if got, err := second.docker.Exists(Owner(second.inst)); err != nil || got {
 		t.Errorf("the context exists: %v, %v", got, err)
 	}
-	if err, _ := first.stopped(true); err != nil {
+	if _, err := first.stopped(true); err != nil {
 		t.Error(err)
 	}
 }
