@@ -83,11 +83,11 @@ stress-config: ## Count the writes of others to config.json that are lost beside
 
 .PHONY: oracle
 oracle: ## Compare the mirror with a real engine under random operations, for long
-	$(GO) run ./internal/oracle
+	$(GO) test ./mirror -v -count=1 -timeout 2h -run '^TestOracle$$' -args -oracle.ops=5000 $(ORACLE_FLAGS)
 
 .PHONY: bench
 bench: build ## Measure everything that has a target, as ratios
-	$(GO) run ./internal/bench
+	$(GO) run ./internal/bench $(BENCH_FLAGS)
 
 .PHONY: clean
 clean: ## Remove what was built

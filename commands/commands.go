@@ -17,6 +17,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/lock"
+	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 // instanceEnv names the environment variable that sets the default instance.
@@ -55,6 +56,11 @@ func Add(root *cobra.Command, docker command.Cli) {
 		a.newDiagnose(),
 		a.newContext(),
 		a.newVersion(),
+		a.newGet(),
+		a.newWatch(),
+		a.newSync(),
+		a.newAction(),
+		a.newDelete(),
 	)
 }
 
@@ -103,6 +109,15 @@ func (a *app) load(args []string) (*engine.Instance, error) {
 		return nil, err
 	}
 	return engine.Load(roots, name)
+}
+
+// loadRunning returns the instance, which must have a supervisor to ask.
+func (a *app) loadRunning() (*engine.Instance, error) {
+	i, err := a.load(nil)
+	if err != nil {
+		return nil, err
+	}
+	return i, supervisor.TakesRequests(i)
 }
 
 // dockerConfig returns the Docker configuration directory in force: --config,

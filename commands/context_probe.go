@@ -101,7 +101,7 @@ func (a *app) contextNames(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	a.mend(cmd.Context(), c.Dir())
+	_ = a.mend(cmd.Context(), c.Dir())
 	for _, name := range c.Names() {
 		if _, err := fmt.Fprintln(a.out(), name); err != nil {
 			return err
@@ -116,7 +116,7 @@ func (a *app) probe(cmd *cobra.Command, o probeOptions, names []string) (healthy
 	if err != nil {
 		return false, err
 	}
-	a.mend(cmd.Context(), c.Dir())
+	_ = a.mend(cmd.Context(), c.Dir())
 	ctx, cancel, err := probeContext(cmd.Context(), o.timeout)
 	if err != nil {
 		return false, err

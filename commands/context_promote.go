@@ -47,7 +47,7 @@ func (a *app) runPromote(cmd *cobra.Command, o promoteOptions, args []string) er
 		return err
 	}
 	if !o.dryRun {
-		a.mend(cmd.Context(), i.DockerConfig)
+		_ = a.mend(cmd.Context(), i.DockerConfig)
 	}
 	if !usable(i) {
 		return failure.WithHint(fmt.Errorf("instance %q: its engine does not run", i.Name), "docker-rd start %s", i.Name)
@@ -89,7 +89,7 @@ Only what docker rd made current is replaced, and not what was chosen by hand.`,
 			if err != nil {
 				return err
 			}
-			a.mend(cmd.Context(), i.DockerConfig)
+			_ = a.mend(cmd.Context(), i.DockerConfig)
 			return a.writeOutcome(o.format, c.Demote(cmd.Context(), supervisor.Owner(i), supervisor.Candidates(i)))
 		},
 	}

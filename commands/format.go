@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,30 +29,62 @@ func (o *listOptions) addFormat(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// writeRows prints rows as docker prints lists. Header belongs to a row of the same
-// type; table is what a plain "table" shows, key what --quiet shows.
+// writeRows prints rows as docker prints lists. Table is what a plain "table" shows,
+// key what --quiet shows. A zero T must do as a row.
 func writeRows[T formatter.SubContext](w io.Writer, o listOptions, table, key string, rows []T) error {
-	format := o.format
-	switch {
-	case o.quiet && format != "json":
-		format = key
-	case format == "table" || format == "":
-		format = "table " + table
+	var empty T
+	return writeRowsLike(w, o, table, key, empty, rows)
+}
+
+// writeRowsLike is writeRows for rows of an interface type, all of the type of empty.
+func writeRowsLike[T formatter.SubContext](w io.Writer, o listOptions, table, key string, empty formatter.SubContext, rows []T) error {
+	format := o.template(table, key)
+	if format == formatter.JSONFormatKey {
+		return writeJSONLines(w, rows)
 	}
-	var header T
-	ctx := formatter.Context{Output: w, Format: formatter.Format(format)}
-	err := ctx.Write(header, func(write func(formatter.SubContext) error) error {
-		for _, row := range rows {
-			if err := write(row); err != nil {
-				return err
+	ctx := formatter.Context{Output: io.Discard, Format: formatter.Format(format)}
+	// A template must be right also where there is no row to show it.
+	err := ctx.Write(empty, func(write func(formatter.SubContext) error) error { return write(empty) })
+	if err == nil {
+		ctx.Output = w
+		err = ctx.Write(empty, func(write func(formatter.SubContext) error) error {
+			for _, row := range rows {
+				if err := write(row); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	if err != nil {
 		return failure.Refuse("format %q: %w", o.format, err)
 	}
 	return nil
+}
+
+// template returns the format in docker's form.
+func (o listOptions) template(table, key string) string {
+	switch {
+	case o.quiet && o.format != formatter.JSONFormatKey:
+		return key
+	case o.format == formatter.TableFormatKey || o.format == "":
+		return "table " + table
+	}
+	return o.format
+}
+
+// writeJSONLines prints one JSON line for each row: what docker does for "json", but
+// without a template.
+func writeJSONLines[T any](w io.Writer, rows []T) error {
+	buffer := bufio.NewWriterSize(w, 64<<10)
+	enc := json.NewEncoder(buffer)
+	enc.SetEscapeHTML(false)
+	for _, row := range rows {
+		if err := enc.Encode(row); err != nil {
+			return err
+		}
+	}
+	return buffer.Flush()
 }
 
 // writeObject prints one object: as indented JSON for "json", through a template, or

@@ -41,8 +41,8 @@ func (a *app) newLogs() *cobra.Command {
 				return failure.WithHint(failure.Refuse("instance %q has no such log: %w", i.Name, err),
 					"an engine that was there already logs elsewhere; docker-rd logs --supervisor %s", i.Name)
 			}
-			if o.follow && errors.Is(err, context.Canceled) {
-				return ExitStatus(failure.CodeInterrupted) // which is how to end it: no message
+			if o.follow {
+				return interrupted(cmd.Context(), err)
 			}
 			return err
 		},

@@ -10,16 +10,17 @@ import (
 
 // mend puts right what a crash left of a promotion in a Docker configuration: the
 // current context must not be one of ours whose engine is gone for good. It says what
-// it did; what it could not do is for `context doctor` to tell.
-func (a *app) mend(ctx context.Context, dir string) {
+// it did. What it could not do is for `context doctor` to tell, or for the caller.
+func (a *app) mend(ctx context.Context, dir string) error {
 	roots, err := engine.DefaultRoots()
 	if err != nil {
-		return
+		return err
 	}
 	out := dockercontext.Open(supervisor.ConfigOptions(roots, dir)).Mend(ctx,
 		func(o dockercontext.Owner) bool { return supervisor.Gone(roots, o) },
-		supervisor.Running(roots, dir, ""))
+		func() []dockercontext.Owner { return supervisor.Running(dir) })
 	if out.Changed {
 		a.note("%s", out.Message)
 	}
+	return out.Err
 }

@@ -28,7 +28,7 @@ Its context, and whether that is the current one, stay as they are.`,
 			if err != nil {
 				return err
 			}
-			a.mend(ctx, i.DockerConfig)
+			_ = a.mend(ctx, i.DockerConfig)
 			return a.restart(ctx, i, a.newProgress(progress.value))
 		},
 	}

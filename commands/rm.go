@@ -71,7 +71,7 @@ func (a *app) remove(ctx context.Context, name string, force bool) error {
 	if err := supervisor.Remove(ctx, i); err != nil {
 		return err
 	}
-	a.mend(ctx, i.DockerConfig)
+	_ = a.mend(ctx, i.DockerConfig)
 	_, err = fmt.Fprintln(a.out(), name)
 	return err
 }

@@ -77,7 +77,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, pr
 	if supervisor.Observe(i).Condition(state.Ready).Status == state.True {
 		return i, nil
 	}
-	a.mend(ctx, i.DockerConfig)
+	_ = a.mend(ctx, i.DockerConfig)
 	return i, a.start(ctx, i, false, a.newProgressAside(progress))
 }
 

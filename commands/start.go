@@ -88,7 +88,7 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 	if err != nil {
 		return err
 	}
-	a.mend(ctx, i.DockerConfig)
+	_ = a.mend(ctx, i.DockerConfig)
 	return a.start(ctx, i, o.detach, a.newProgress(o.progress.value))
 }
 

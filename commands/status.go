@@ -82,7 +82,7 @@ func (a *app) newStatus() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.mend(cmd.Context(), i.DockerConfig)
+			_ = a.mend(cmd.Context(), i.DockerConfig)
 			s := statusOf(cmd.Context(), i)
 			return writeObject(a.out(), o.format, s, s.write)
 		},

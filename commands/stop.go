@@ -85,7 +85,9 @@ func (a *app) stop(ctx context.Context, i *engine.Instance, force bool) error {
 	if err != nil {
 		return err
 	}
-	a.mend(ctx, i.DockerConfig)
+	if err := a.mend(ctx, i.DockerConfig); err != nil {
+		_, _ = fmt.Fprintf(a.err(), "warning: what was current before could not be put back: %v\n", err)
+	}
 	what := "is stopped"
 	if !stopped {
 		what = "is not running"

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -25,12 +26,15 @@ func (a *app) newWait() *cobra.Command {
 	var target string
 	var timeout flagDuration
 	cmd := &cobra.Command{
-		Use:   "wait [OPTIONS] [INSTANCE] --for CONDITION[=STATUS]|stopped",
-		Short: "Wait for a condition of an instance",
+		Use:   "wait [OPTIONS] [INSTANCE] --for CONDITION[=STATUS]|stopped|container/NAME=running|healthy|exited|gone",
+		Short: "Wait for a condition of an instance or of a container",
 		Long: `Wait for a condition of an instance: ` + strings.Join(conditionTypes, ", ") + `.
 
 The STATUS is True if none is given, or False or Unknown. A condition counts only
-while a supervisor keeps it. "stopped" waits until engine and supervisor are gone.`,
+while a supervisor keeps it. "stopped" waits until engine and supervisor are gone.
+
+"container/NAME=running" and so on wait for a container of that name or id, which need
+not exist yet.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeInstance,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -46,6 +50,9 @@ while a supervisor keeps it. "stopped" waits until engine and supervisor are gon
 }
 
 func (a *app) runWait(ctx context.Context, target string, args []string) error {
+	if strings.HasPrefix(target, containerPrefix) {
+		return a.runWaitContainer(ctx, target, args)
+	}
 	reached, err := parseTarget(target)
 	if err != nil {
 		return err
@@ -62,6 +69,69 @@ func (a *app) runWait(ctx context.Context, target string, args []string) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return failure.WithHint(failure.Timeout("instance %q: not %s in time, but %s", i.Name, target, howItIs(i, last, target)),
 			"docker-rd status %s", i.Name)
+	}
+	return err
+}
+
+// containerPrefix begins a target that is a container's.
+const containerPrefix = "container/"
+
+// Targets of a container.
+const (
+	isRunning = "running"
+	isHealthy = "healthy"
+	isExited  = "exited"
+	isGone    = "gone"
+)
+
+// runWaitContainer waits until a container is as the target says. Only a mirror that
+// is kept up to date counts.
+func (a *app) runWaitContainer(ctx context.Context, target string, args []string) error {
+	word, want, _ := strings.Cut(strings.TrimPrefix(target, containerPrefix), "=")
+	if word == "" || !slices.Contains([]string{isRunning, isHealthy, isExited, isGone}, want) {
+		return failure.Refuse("target %q: it can be %sNAME=running, healthy, exited or gone", target, containerPrefix)
+	}
+	i, err := a.load(args)
+	if err != nil {
+		return err
+	}
+	k := containerKind()
+	found := "no supervisor runs"
+	err = supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
+		if _, newer := errors.AsType[*state.NewerSchemaError](o.StateErr); newer {
+			return false, readError(i, o.StateErr)
+		}
+		if o.State == nil {
+			return true, nil
+		}
+		if found = staleness(o.State, o.Live, time.Now()); found != "" {
+			return true, nil
+		}
+		keys := k.find(o.State, word)
+		if len(keys) == 0 {
+			found = "there is none"
+			return want != isGone, nil
+		}
+		key, err := k.one(o.State, word)
+		if err != nil {
+			return false, err
+		}
+		c := o.State.Containers[key]
+		found = fmt.Sprintf("it is %s", c.State)
+		if c.Health != state.HealthNone && c.Health != "" {
+			found += fmt.Sprintf(" (%s)", c.Health)
+		}
+		switch {
+		case want == isHealthy && c.State == state.StateRunning && c.Health == state.HealthNone:
+			return false, failure.Refuse("container %q has no health check", word)
+		case want == isHealthy:
+			return c.State != state.StateRunning || c.Health != state.HealthHealthy, nil
+		}
+		return c.State != want, nil // the targets are named as the states
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return failure.WithHint(failure.Timeout("instance %q: container %q is not %s in time: %s", i.Name, word, want, found),
+			"docker-rd get -i %s containers %s", i.Name, shellQuote(word))
 	}
 	return err
 }

@@ -13,19 +13,20 @@ import (
 // promoted owner's, and only while it is still current: a choice that somebody made
 // meanwhile stands, and voids the record.
 //
-// The previous context is probed for at most [DefaultTimeout]. The end of ctx ends only
+// candidates is asked only if it comes to that; nil means none. The previous context is
+// probed for at most [DefaultTimeout]. The end of ctx ends only
 // that: what is not known to be healthy is treated so. The caller has made sure that
 // StillUp of [PromoteOptions] says no before it calls, so that no promotion can follow.
 //
 // The outcome's reason is Demoted, ChangedByUser, AlreadyCurrent (it is current, but
 // not by our doing), NotApplicable (there was nothing to do) or Failed.
-func (c *Config) Demote(ctx context.Context, owner Owner, candidates []Owner) Outcome {
+func (c *Config) Demote(ctx context.Context, owner Owner, candidates func() []Owner) Outcome {
 	out := c.demote(ctx, owner, candidates)
 	out.EnvOverride = c.EnvOverride()
 	return out
 }
 
-func (c *Config) demote(ctx context.Context, owner Owner, candidates []Owner) Outcome {
+func (c *Config) demote(ctx context.Context, owner Owner, candidates func() []Owner) Outcome {
 	if owner.Context == "" {
 		return noContext
 	}
@@ -92,7 +93,7 @@ func (c *Config) healthy(ctx context.Context, stored string) bool {
 
 // replace puts another context in owner's place. previous and healthy are what the
 // record said and a probe found, both before the lock.
-func (c *Config) replace(ctx context.Context, owner Owner, candidates []Owner, previous string, healthy bool) (Outcome, error) {
+func (c *Config) replace(ctx context.Context, owner Owner, candidates func() []Owner, previous string, healthy bool) (Outcome, error) {
 	unlock, err := c.lock(ctx)
 	if err != nil {
 		return Outcome{}, err
@@ -152,13 +153,13 @@ func (c *Config) replace(ctx context.Context, owner Owner, candidates []Owner, p
 
 // successor returns which context follows owner's, and the record that says so while
 // owner's is still current.
-func (c *Config) successor(r record, owner Owner, candidates []Owner, healthy bool) (to string, next record) {
+func (c *Config) successor(r record, owner Owner, candidates func() []Owner, healthy bool) (to string, next record) {
 	next = r
-	next.Promoted = []Owner{owner}
+	next.Promoted, next.Voided = []Owner{owner}, false
 	if healthy {
 		return r.Previous, next
 	}
-	for _, o := range candidates {
+	for _, o := range among(candidates) {
 		if o == owner || o.Context == "" {
 			continue
 		}
@@ -173,6 +174,14 @@ func (c *Config) successor(r record, owner Owner, candidates []Owner, healthy bo
 	return "", next
 }
 
+// among returns the candidates; nil has none.
+func among(candidates func() []Owner) []Owner {
+	if candidates == nil {
+		return nil
+	}
+	return candidates()
+}
+
 // void gives up what the record claims for others than stored, which is current.
 func (c *Config) void(r record, stored string) (Outcome, error) {
 	next := r.voided()
@@ -181,7 +190,7 @@ func (c *Config) void(r record, stored string) (Outcome, error) {
 		Message: fmt.Sprintf("The current context was changed to %q meanwhile and stays.", named(stored)),
 	}
 	if other, ok := byContext(r.Promoted, stored); ok {
-		next.Previous, next.Promoted = r.Previous, []Owner{other}
+		next.Previous, next.Promoted, next.Voided = r.Previous, []Owner{other}, false
 		next.Demoted = slices.DeleteFunc(next.Demoted, func(o Owner) bool { return o == other })
 		out.Reason = ReasonNotApplicable
 		out.Message = fmt.Sprintf("Context %q is the current one, by docker rd's doing, and stays.", stored)

@@ -280,7 +280,7 @@ func (c *Config) missingContexts(instances []Instance) []Finding {
 		case ReasonRemoved:
 			found = append(found, Finding{
 				Code: FindingInstanceWithoutContext, Subject: i.Context, Fixable: true, inst: i,
-				Message: fmt.Sprintf("A running instance has lost its context %q.", i.Context),
+				Message: fmt.Sprintf("A running instance has no context %q, or not any more.", i.Context),
 				Remedy:  "The context is made again.",
 			})
 		case ReasonForeign:
@@ -305,7 +305,7 @@ type Fixed struct {
 // Fix mends a fixable finding of [Config.Doctor], as its Remedy says. What it changes
 // is copied beside the original first. A finding that has become untrue meanwhile is
 // left as it is.
-func (c *Config) Fix(ctx context.Context, f Finding, candidates []Owner) (Fixed, error) {
+func (c *Config) Fix(ctx context.Context, f Finding, candidates func() []Owner) (Fixed, error) {
 	if !f.Fixable {
 		return Fixed{}, fmt.Errorf("%s %q can't be mended without you", f.Code, f.Subject)
 	}
@@ -328,7 +328,7 @@ func (c *Config) Fix(ctx context.Context, f Finding, candidates []Owner) (Fixed,
 	return Fixed{}, fmt.Errorf("unknown finding %q", f.Code)
 }
 
-func (c *Config) fixCurrent(ctx context.Context, f Finding, candidates []Owner) (Fixed, error) {
+func (c *Config) fixCurrent(ctx context.Context, f Finding, candidates func() []Owner) (Fixed, error) {
 	if c.exists(f.Subject) {
 		return Fixed{Message: fmt.Sprintf("Context %q exists again.", f.Subject)}, nil
 	}
@@ -358,13 +358,13 @@ func (c *Config) fixCurrent(ctx context.Context, f Finding, candidates []Owner) 
 	return Fixed{"No current context is set any more: docker uses \"default\".", saved}, nil
 }
 
-func (c *Config) fixEngineGone(ctx context.Context, f Finding, candidates []Owner) (Fixed, error) {
+func (c *Config) fixEngineGone(ctx context.Context, f Finding, candidates func() []Owner) (Fixed, error) {
 	saved, err := backup(f.path)
 	if err != nil {
 		return Fixed{}, err
 	}
 	out := c.Mend(ctx, func(o Owner) bool { return o == f.inst.Owner }, candidates)
-	if out.Err == nil && !out.Changed {
+	if !out.Changed {
 		_ = os.Remove(saved)
 		saved = ""
 	}
@@ -399,7 +399,7 @@ func (c *Config) moveAside(ctx context.Context, f Finding) (Fixed, error) {
 	return Fixed{fmt.Sprintf("%s is moved aside.", f.path), to}, nil
 }
 
-func (c *Config) removeOrphan(ctx context.Context, f Finding, candidates []Owner) (Fixed, error) {
+func (c *Config) removeOrphan(ctx context.Context, f Finding, candidates func() []Owner) (Fixed, error) {
 	data, err := os.ReadFile(f.path)
 	if err != nil {
 		return Fixed{}, err

@@ -159,6 +159,9 @@ func (f *fixture) unknownContext(name string) {
 	f.put(name, endpoint.Endpoint{Host: "tcp://host..invalid:2375"})
 }
 
+// only returns a function that knows these candidates.
+func only(owners ...Owner) func() []Owner { return func() []Owner { return owners } }
+
 // childVar makes this test binary do what it says and die at a fault point.
 const childVar = "DOCKERCONTEXT_CHILD"
 
@@ -193,7 +196,7 @@ func child() int {
 	case "promote":
 		result = c.Promote(ctx, c.Judge(ctx, j.Owner, PromoteAlways), j.Owner, PromoteOptions{Policy: PromoteAlways})
 	case "demote":
-		result = c.Demote(ctx, j.Owner, j.Candidates)
+		result = c.Demote(ctx, j.Owner, only(j.Candidates...))
 	case "remove":
 		result = c.Remove(ctx, j.Owner)
 	}

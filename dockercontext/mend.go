@@ -20,7 +20,7 @@ import (
 //
 // The outcome's reason is Demoted where something was handed back, ChangedByUser where
 // a record was voided, Failed, or NotApplicable.
-func (c *Config) Mend(ctx context.Context, isGone func(Owner) bool, candidates []Owner) Outcome {
+func (c *Config) Mend(ctx context.Context, isGone func(Owner) bool, candidates func() []Owner) Outcome {
 	failed := func(err error) Outcome {
 		return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be mended: %v.", err)}
 	}

@@ -113,7 +113,7 @@ func (c *Config) Probe(ctx context.Context, names ...string) []Report {
 	// Buffered: who comes too late must not wait for anybody.
 	results := make(chan numbered, len(names))
 	for i, name := range names {
-		reports[i] = c.describe(name, HealthUnknown, ProbeTimeout, "It did not answer in time.")
+		reports[i] = Report{Name: name, Health: HealthUnknown, Reason: ProbeTimeout, Message: "It did not answer in time."}
 		go func() { results <- numbered{i, c.probe(ctx, name)} }()
 	}
 	// A ping keeps its deadline by itself. This is for what can't be interrupted, such
@@ -181,10 +181,6 @@ func (c *Config) everyName(effective string) (names []string, damaged []Report) 
 		names = append(names, effective)
 	}
 	return names, damaged
-}
-
-func (c *Config) describe(name string, h Health, reason, message string) Report {
-	return Report{Name: name, Health: h, Reason: reason, Message: message}
 }
 
 // probe looks once, and where that proves the context broken, once more.
@@ -275,9 +271,9 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 	case errors.As(err, &sshErr):
 		const itself = 255 // ssh(1): the status of ssh's own errors
 		if sshErr.Status == itself || sshErr.Status < 0 {
-			return unknown(ProbeSSHFailed, "The ssh connection failed: %s", sentence(errors.New(sshErr.Message)))
+			return unknown(ProbeSSHFailed, "The ssh connection failed: %s", line(sshErr.Message))
 		}
-		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", sshErr.Status, sentence(errors.New(sshErr.Message)))
+		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", sshErr.Status, line(sshErr.Message))
 	case tlsFailure(err):
 		return unknown(ProbeTLSFailed, "%s", sentence(cause(err)))
 	}
@@ -356,11 +352,16 @@ func cause(err error) error {
 
 // sentence makes a message of an error.
 func sentence(err error) string {
-	text := strings.Join(strings.Fields(err.Error()), " ")
+	text := line(err.Error())
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+// line makes the end of a sentence of what a program has printed.
+func line(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
 	if text == "" {
-		return "No reason was given."
+		text = "no reason was given"
 	}
-	text = strings.ToUpper(text[:1]) + text[1:]
 	if !strings.ContainsAny(text[len(text)-1:], ".!?") {
 		text += "."
 	}

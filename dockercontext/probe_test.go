@@ -327,7 +327,9 @@ func TestProbeSSH(t *testing.T) {
 			}
 			f.put("remote", endpoint.Endpoint{Host: s.URL})
 			r := f.wantProbe("remote", tc.timeout, tc.health, tc.reason)
-			t.Log(r.Message)
+			if _, end, _ := strings.Cut(r.Message, "failed: "); strings.HasPrefix(end, "Ssh:") {
+				t.Errorf("ssh's own words are changed: %s", r.Message)
+			}
 		})
 	}
 }

@@ -96,7 +96,10 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 		return Outcome{Reason: reason, Previous: current, Current: current, Message: fmt.Sprintf(format, args...)}
 	}
 	byHand := fmt.Sprintf(" To use %q: docker-rd context promote --force, or docker --context %s.", owner.Context, owner.Context)
+	ours, err := c.Exists(owner)
 	switch {
+	case err == nil && !ours:
+		return stay(ReasonNotApplicable, "There is no context %q of this instance that could be made current.", owner.Context)
 	case j.Stored == owner.Context:
 		return stay(ReasonAlreadyCurrent, "Context %q is the current one already.", owner.Context)
 	case o.Policy == PromoteNever:
@@ -133,6 +136,36 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 		return *out
 	}
 	return done
+}
+
+// Promoted tells how owner's promotion stands, as a reason for the condition
+// ContextPromoted, and changes nothing. Where owner's context is the current one, that is
+// Promoted if it is by docker rd's doing, else AlreadyCurrent. Where it is not any more,
+// it is Demoted or ChangedByUser, after who put another in its place; Failed where
+// neither can be told.
+func (c *Config) Promoted(owner Owner) Outcome {
+	stored, err := c.Current()
+	r, recordErr := c.readRecord()
+	if err = errors.Join(err, recordErr); err != nil {
+		return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be told: %v.", err)}
+	}
+	_, demoted := byContext(r.Demoted, owner.Context)
+	out := Outcome{Current: named(stored)}
+	switch {
+	case stored == owner.Context && r.promoted(owner):
+		out.Reason = ReasonPromoted
+		out.Message = fmt.Sprintf("Context %q is the current one, by docker rd's doing.", stored)
+	case stored == owner.Context:
+		out.Reason = ReasonAlreadyCurrent
+		out.Message = fmt.Sprintf("Context %q is the current one by somebody's choice.", stored)
+	case demoted && !r.Voided:
+		out.Reason = ReasonDemoted
+		out.Message = fmt.Sprintf("Context %q is the current one now, by docker rd's doing.", named(stored))
+	default:
+		out.Reason = ReasonChangedByUser
+		out.Message = fmt.Sprintf("The current context was changed to %q.", named(stored))
+	}
+	return out
 }
 
 // promoteLocked looks once more, records, and changes. A nil Outcome means done.

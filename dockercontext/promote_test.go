@@ -96,6 +96,10 @@ func TestPromote(t *testing.T) {
 			prepare: func(f *fixture) { f.wantOutcome(f.Remove(f.t.Context(), rd), ReasonRemoved, true) },
 			reason:  ReasonNotApplicable,
 		}, {
+			name: "a foreign context of our name is current", current: "rd", o: PromoteOptions{Policy: PromoteAlways},
+			prepare: func(f *fixture) { f.healthyContext("rd") },
+			reason:  ReasonNotApplicable,
+		}, {
 			name: "invalid configuration", o: PromoteOptions{Policy: PromoteAlways},
 			prepare: func(f *fixture) { f.write(f.file(), `{"currentContext": "gone",`) },
 			current: "-", reason: ReasonFailed,
@@ -273,7 +277,7 @@ func TestDemote(t *testing.T) {
 			if tc.meanwhile != nil {
 				tc.meanwhile(f)
 			}
-			out := f.Demote(t.Context(), rd, tc.candidates)
+			out := f.Demote(t.Context(), rd, only(tc.candidates...))
 			f.wantOutcome(out, tc.reason, tc.reason == ReasonDemoted)
 			if tc.want != "-" {
 				f.wantCurrent(tc.want)
@@ -316,15 +320,15 @@ func TestPromoteChain(t *testing.T) {
 	f.promoted(rdB)
 	f.wantCurrent("rd-b")
 	f.wantPromoted(rdB)
-	f.wantOutcome(f.Demote(t.Context(), rd, []Owner{rdB}), ReasonNotApplicable, false)
+	f.wantOutcome(f.Demote(t.Context(), rd, only(rdB)), ReasonNotApplicable, false)
 	f.wantCurrent("rd-b")
-	f.wantOutcome(f.Demote(t.Context(), rdB, []Owner{rd}), ReasonDemoted, true)
+	f.wantOutcome(f.Demote(t.Context(), rdB, only(rd)), ReasonDemoted, true)
 	f.wantCurrent("good")
 
 	// A handed-over promotion remembers it too.
 	f.brokenContext("good")
 	f.promoted(rd)
-	f.wantOutcome(f.Demote(t.Context(), rd, []Owner{rdB}), ReasonDemoted, true)
+	f.wantOutcome(f.Demote(t.Context(), rd, only(rdB)), ReasonDemoted, true)
 	f.wantCurrent("rd-b")
 	f.wantOutcome(f.Demote(t.Context(), rdB, nil), ReasonDemoted, true)
 	f.wantCurrent("good")
@@ -335,6 +339,38 @@ func TestPromoteChain(t *testing.T) {
 	if r, err := f.readRecord(); err != nil || r.Previous != "" {
 		t.Errorf("the record remembers our own %q (%v)", r.Previous, err)
 	}
+}
+
+// Who made the context the current one, and who ended that, is told apart.
+func TestPromoted(t *testing.T) {
+	f := setup(t)
+	f.healthyContext("good")
+	f.own(rd)
+	f.own(rdB)
+	f.use("good")
+	alive := func(Owner) bool { return false }
+	want := func(owner Owner, reason, message string) {
+		t.Helper()
+		f.Mend(t.Context(), alive, nil) // as a supervisor does that sees a change
+		out := f.Promoted(owner)
+		if out.Reason != reason || !strings.Contains(out.Message, message) {
+			t.Errorf("Promoted(%q) = %+v, want %s and %q", owner.Context, out, reason, message)
+		}
+	}
+	f.promoted(rd)
+	want(rd, ReasonPromoted, `"rd"`)
+	f.promoted(rdB)
+	want(rd, ReasonDemoted, `"rd-b"`)
+	f.Demote(t.Context(), rdB, nil)
+	want(rdB, ReasonDemoted, `"good"`)
+	f.docker("context", "use", "rd")
+	want(rd, ReasonAlreadyCurrent, `"rd"`)
+	f.docker("context", "use", "good")
+	f.promoted(rd)
+	f.docker("context", "use", "default")
+	want(rd, ReasonChangedByUser, `"default"`)
+	f.write(f.file(), "{")
+	want(rd, ReasonFailed, "not valid JSON")
 }
 
 // docker login, begun while our context was current, ends after the stop.
@@ -401,7 +437,7 @@ func TestMend(t *testing.T) {
 
 	f.brokenContext("good")
 	f.promoted(rd)
-	f.wantOutcome(f.Mend(t.Context(), func(o Owner) bool { return o == rd }, []Owner{rdB}), ReasonDemoted, true)
+	f.wantOutcome(f.Mend(t.Context(), func(o Owner) bool { return o == rd }, only(rdB)), ReasonDemoted, true)
 	f.wantCurrent("rd-b")
 	f.wantPromoted(rdB)
 
@@ -458,7 +494,7 @@ func TestKilled(t *testing.T) {
 				f.use("dead")
 				f.promoted(rd)
 				f.killAt(point, "demote", rd, candidates...)
-				f.Mend(t.Context(), func(o Owner) bool { return o == rd }, candidates)
+				f.Mend(t.Context(), func(o Owner) bool { return o == rd }, only(candidates...))
 				f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
 				if candidates == nil {
 					f.wantCurrent("dead")
@@ -749,6 +785,9 @@ func BenchmarkPromoteNothing(b *testing.B) {
 	c := Open(Options{Dir: dir, LockFile: filepath.Join(dir, "lock"), RecordFile: filepath.Join(dir, "record")})
 	if err := os.WriteFile(c.file(), []byte(`{"currentContext":"rd"}`), 0o600); err != nil {
 		b.Fatal(err)
+	}
+	if out := c.Create(b.Context(), rd, endpoint.Endpoint{Host: "unix:///s"}, ""); out.Err != nil {
+		b.Fatal(out.Err)
 	}
 	for b.Loop() {
 		c.Mend(b.Context(), func(Owner) bool { return false }, nil)

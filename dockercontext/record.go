@@ -30,6 +30,8 @@ type record struct {
 	// Demoted is who was made current before. A program that read config.json then may
 	// write their names back for as long as it runs.
 	Demoted []Owner `json:"demoted"`
+	// Voided says that the last promotion ended by somebody else's choice.
+	Voided bool `json:"voided"`
 }
 
 // maxDemoted bounds how far the record reaches back.
@@ -48,7 +50,7 @@ func byContext(list []Owner, name string) (Owner, bool) {
 
 // voided returns what stays of r after somebody else has chosen a context.
 func (r record) voided() record {
-	return record{Demoted: remember(r.Demoted, r.Promoted...)}
+	return record{Demoted: remember(r.Demoted, r.Promoted...), Voided: true}
 }
 
 // remember appends owners to those demoted before, the latest last, each once.

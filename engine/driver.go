@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/docker-rd/docker-rd/engine/dockerd"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -19,7 +20,8 @@ type Driver interface {
 	Adopt(ctx context.Context) (Running, error)
 
 	// Start launches the engine and returns as soon as it has a process: the API may
-	// not answer yet. After an error nothing is left running.
+	// not answer yet. An engine that runs already is [ErrRunning], to be adopted.
+	// After any other error nothing is left running.
 	Start(ctx context.Context) (Running, error)
 
 	// Alive tells whether the engine runs, with or without a supervisor. It is
@@ -34,6 +36,9 @@ type Driver interface {
 	Cleanup(ctx context.Context) error
 }
 
+// ErrRunning says that there is nothing to start: the engine runs.
+var ErrRunning = dockerd.ErrRunning
+
 // Running is an engine that a driver has started or adopted.
 type Running interface {
 	// PID returns the engine's process, 0 if it is not ours.
@@ -45,6 +50,10 @@ type Running interface {
 	// LastError returns the engine's own last words since it was started, "" if it
 	// said nothing of an error.
 	LastError() string
+	// Release ends what is done beside a running engine. The engine, if it runs, goes
+	// on, and the value must not be used any more. To be called for an engine that
+	// has ended by itself, before another is started.
+	Release()
 	// Stop ends the engine and everything that it started, gracefully until ctx
 	// ends and then by force. It returns when all is gone. An engine that is not
 	// ours is left alone.

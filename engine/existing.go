@@ -53,4 +53,5 @@ func (connected) PID() int                   { return 0 }
 func (connected) StartedAt() time.Time       { return time.Time{} }
 func (connected) Exited() <-chan struct{}    { return nil }
 func (connected) LastError() string          { return "" }
+func (connected) Release()                   {}
 func (connected) Stop(context.Context) error { return nil }

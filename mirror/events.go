@@ -43,13 +43,13 @@ func (m *marks) of(e events.Message) {
 			m.kinds[state.Images] = true
 		}
 	case events.VolumeEventType:
-		switch events.Action(action) {
-		case events.ActionMount, events.ActionUnmount:
-		case events.ActionPrune:
+		// Mounting changes a volume too: before moby 23 its time of creation is that of
+		// the last change of its root directory.
+		if events.Action(action) == events.ActionPrune {
 			m.kinds[state.Volumes] = true
-		default:
-			m.object(state.Volumes, e.Actor.ID, action)
+			return
 		}
+		m.object(state.Volumes, e.Actor.ID, action)
 	case events.NetworkEventType:
 		switch events.Action(action) {
 		case events.ActionConnect, events.ActionDisconnect:
@@ -128,9 +128,23 @@ func (in *intake) add(e events.Message, late, jumped bool) {
 	}
 	in.jumped = in.jumped || jumped
 	in.marks.of(e)
-	if len(in.marks.keys)+len(in.marks.kinds) == 0 && !late && !jumped {
-		return
+	if len(in.marks.keys)+len(in.marks.kinds) > 0 || late || jumped {
+		in.wake()
 	}
+}
+
+// mark marks an object that no event told of. Of an image only the list tells all.
+func (in *intake) mark(kind state.Kind, id string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if kind == state.Images {
+		id = ""
+	}
+	in.marks.object(kind, id, "")
+	in.wake()
+}
+
+func (in *intake) wake() {
 	select {
 	case in.ready <- struct{}{}:
 	default:

@@ -47,7 +47,7 @@ type Executor struct {
 	dir     string
 	store   *Store
 	connect func(context.Context) (*client.Client, error)
-	sync    func(context.Context) error
+	source  Syncer
 	log     *slog.Logger
 	results chan Result
 
@@ -63,6 +63,14 @@ type Executor struct {
 	// outcome is not in the file yet.
 	accepted map[string]bool
 	decided  []decision
+}
+
+// A Syncer keeps the mirror up to date: a [Source].
+type Syncer interface {
+	// Sync waits for a full sync.
+	Sync(ctx context.Context) error
+	// Mark has an object looked up soon.
+	Mark(kind state.Kind, id string)
 }
 
 // A Result is a message of a call that has ended.
@@ -89,11 +97,11 @@ type decision struct {
 }
 
 // NewExecutor returns an executor for the requests of the directory. Connect returns
-// a client for the engine, which the executor closes; sync is [Source.Sync]. Close it.
-func NewExecutor(dir string, store *Store, connect func(context.Context) (*client.Client, error), sync func(context.Context) error, log *slog.Logger) *Executor {
+// a client for the engine, which the executor closes. Close the executor.
+func NewExecutor(dir string, store *Store, connect func(context.Context) (*client.Client, error), source Syncer, log *slog.Logger) *Executor {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Executor{
-		dir: dir, store: store, connect: connect, sync: sync, log: log,
+		dir: dir, store: store, connect: connect, source: source, log: log,
 		results: make(chan Result), ctx: ctx, cancel: cancel,
 		actions: map[string][]Request{}, deletions: map[target]*deletion{},
 		accepted: map[string]bool{},
@@ -153,7 +161,7 @@ func (e *Executor) Accept(r Request) {
 		e.beside(func(ctx context.Context) func() {
 			ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 			defer cancel()
-			err := e.sync(ctx)
+			err := e.source.Sync(ctx)
 			return func() { e.decide(r, err) }
 		})
 	default:
@@ -330,6 +338,9 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	call, cancel := context.WithTimeout(ctx, actionTimeout+before.stopTimeout)
 	defer cancel()
 	err = order(call, cli, r.Key, r.Action)
+	// Not all that it did has an event: a start that failed leaves its reason and an
+	// exit code without one.
+	e.source.Mark(state.Containers, r.Key)
 	if err == nil || !ambiguous(err) {
 		return err
 	}
@@ -466,12 +477,16 @@ func achieved(action string, after time.Time, now seen) bool {
 // ownNetworks are the networks that an engine makes itself and never deletes.
 var ownNetworks = []string{"bridge", "host", "none", "nat", "podman"}
 
+// OwnNetwork tells whether a network of that name is one of the engine's own, which is
+// never deleted.
+func OwnNetwork(name string) bool { return slices.Contains(ownNetworks, name) }
+
 func (e *Executor) acceptDeletion(r Request) {
 	t := r.target()
 	switch r.Kind {
 	case state.Containers, state.Images, state.Volumes:
 	case state.Networks:
-		if n, ok := e.store.networks.get(r.Key); ok && slices.Contains(ownNetworks, n.Name) {
+		if n, ok := e.store.networks.get(r.Key); ok && OwnNetwork(n.Name) {
 			e.decide(r, fmt.Errorf("network %q is the engine's own", n.Name))
 			return
 		}
@@ -593,6 +608,7 @@ func (e *Executor) try(t target, d *deletion) {
 	d.trying, d.tried = true, time.Now()
 	d.cancel = e.beside(func(ctx context.Context) func() {
 		gone, err := e.remove(ctx, t, pin)
+		e.source.Mark(t.kind, t.key)
 		if e.ctx.Err() != nil {
 			return nil
 		}
@@ -642,7 +658,7 @@ func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone bo
 			if !parseTime(v.Volume.CreatedAt).Equal(pin) {
 				// Another one, or of an engine for which use changes it: once the
 				// mirror has caught up, that is known.
-				_ = e.sync(ctx)
+				_ = e.source.Sync(ctx)
 				return false, errChanged
 			}
 			_, err = cli.VolumeRemove(ctx, t.key, client.VolumeRemoveOptions{})

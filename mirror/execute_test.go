@@ -149,6 +149,23 @@ func TestActionUnknown(t *testing.T) {
 	r.noRequests()
 }
 
+// A start that fails leaves its reason in the container without an event.
+func TestFailedStart(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(2, 1, 0, 0)
+	r.start()
+	r.await("MirrorSynced", synced)
+	id := r.engine.IDs("containers")[1] // not running
+	r.engine.SetFaults(func(f *faults) { f.StartFails = "no such program" })
+	if o := r.ask(action(id, "start")); o.State != state.ActionFailed {
+		t.Errorf("outcome is %+v", o)
+	}
+	r.await("the reason", func(s *state.State) bool {
+		return s.Containers[id].Error == "no such program" && s.Containers[id].ExitCode == 127
+	})
+	r.awaitEqual()
+}
+
 // A slow stop of one container delays nothing of another.
 func TestSlowStop(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
@@ -258,7 +275,7 @@ func TestDecidedBefore(t *testing.T) {
 	req := r.submit(q)
 	old := r.store
 	old.Apply(mirror.Update{Changes: []mirror.Change{{Kind: state.Containers, Objects: []any{state.Container{
-		ID: id, LastAction: &state.LastAction{Request: req, Action: "restart", State: state.ActionFailed, Error: "as it was"},
+		ID: id, State: state.StateRunning, LastAction: &state.LastAction{Request: req, Action: "restart", State: state.ActionFailed, Error: "as it was"},
 	}}}}})
 	r.start()
 	if o := r.outcome(req); o.Error != "as it was" {

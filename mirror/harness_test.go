@@ -17,6 +17,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/fakeengine"
 	"github.com/docker-rd/docker-rd/internal/oracle"
+	"github.com/docker-rd/docker-rd/internal/stateschema"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -36,6 +37,7 @@ type rig struct {
 	exec   *mirror.Executor // the loop's
 	oracle *oracle.Oracle
 	do     chan func() // what the loop should do
+	opts   mirror.SourceOptions
 }
 
 func shortDir(t *testing.T) string {
@@ -68,14 +70,22 @@ func newRig(t *testing.T, opts mirror.SourceOptions) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = engine.Close() })
-	r := &rig{t: t, dir: dir, path: filepath.Join(dir, "state.json"), engine: engine, do: make(chan func())}
 	if opts.Connect == nil {
 		opts.Connect = connectTo(engine.Host())
 	}
+	r := newRigOf(t, dir, filepath.Join(dir, "e.sock"), opts)
+	r.engine = engine
+	return r
+}
+
+// newRigOf is a mirror of any engine, which the oracle asks at the socket.
+func newRigOf(t *testing.T, dir, socket string, opts mirror.SourceOptions) *rig {
+	t.Helper()
 	if opts.MaxBackoff == 0 {
 		opts.MaxBackoff = 50 * time.Millisecond
 	}
-	r.oracle = oracle.New(filepath.Join(dir, "e.sock"))
+	r := &rig{t: t, dir: dir, path: filepath.Join(dir, "state.json"), do: make(chan func()), opts: opts}
+	r.oracle = oracle.New(socket)
 	t.Cleanup(r.oracle.Close)
 	store, err := mirror.OpenStore(r.path, filepath.Join(dir, "state.lock"), testInstance(), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -98,7 +108,7 @@ func (r *rig) again() *rig {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	next.wire(store, mirror.SourceOptions{Connect: connectTo(r.engine.Host()), MaxBackoff: 50 * time.Millisecond})
+	next.wire(store, r.opts)
 	return &next
 }
 
@@ -107,7 +117,7 @@ func (r *rig) wire(store *mirror.Store, opts mirror.SourceOptions) {
 	r.store = store
 	r.source = mirror.NewSource(opts)
 	r.inbox = mirror.NewInbox(r.requests(), discard)
-	r.exec = mirror.NewExecutor(r.requests(), r.store, opts.Connect, r.source.Sync, discard)
+	r.exec = mirror.NewExecutor(r.requests(), r.store, opts.Connect, r.source, discard)
 }
 
 func (r *rig) requests() string { return filepath.Join(r.dir, "requests") }
@@ -167,6 +177,7 @@ func (r *rig) await(what string, ok func(*state.State) bool) *state.State {
 	var last *state.State
 	for s, err := range state.Follow(ctx, r.path) {
 		if err == nil {
+			r.validate()
 			if last = s; ok(s) {
 				return s
 			}
@@ -175,6 +186,18 @@ func (r *rig) await(what string, ok func(*state.State) bool) *state.State {
 	text, _ := json.Marshal(last)
 	r.t.Fatalf("no state with %s; the last was %.2000s", what, text)
 	return nil
+}
+
+// validate holds the file, as it is now, against the schema.
+func (r *rig) validate() {
+	r.t.Helper()
+	content, err := os.ReadFile(r.path)
+	if err == nil {
+		err = stateschema.Validate(content)
+	}
+	if err != nil {
+		r.t.Fatalf("state file: %v", err)
+	}
 }
 
 func synced(s *state.State) bool {
@@ -189,6 +212,7 @@ func (r *rig) awaitEqual() {
 	defer cancel()
 	var diffs []string
 	for range state.Follow(ctx, r.path) {
+		r.validate()
 		var err error
 		if diffs, err = r.oracle.Compare(ctx, r.path); err != nil && ctx.Err() == nil {
 			r.t.Fatal(err)

@@ -27,7 +27,9 @@ const (
 	// listShare is the part of the time that listing a kind again and again may
 	// take: one in so many.
 	listShare = 5
-	// maxRetryWait is the longest wait before a failed inspection is tried again.
+	// retryWait and maxRetryWait are the first and the longest wait before an object
+	// is looked up again that could not be inspected, or that won't stay as it is.
+	retryWait    = 200 * time.Millisecond
 	maxRetryWait = time.Minute
 )
 
@@ -88,7 +90,7 @@ type fullSync struct {
 	begin  time.Time
 }
 
-// A retry is an object whose inspection failed.
+// A retry is an object that is looked up again by itself.
 type retry struct {
 	at   time.Time
 	wait time.Duration
@@ -118,7 +120,7 @@ type knownImage struct {
 func newPass(s *Source) *pass {
 	return &pass{
 		src:      s,
-		intake:   newIntake(),
+		intake:   s.beginPass(),
 		waiting:  s.takeWaiting(),
 		lists:    make(chan listResult),
 		lookups:  make(chan lookupResult),
@@ -300,6 +302,9 @@ func (p *pass) take() {
 		p.relist[kind] = true
 	}
 	for k, mark := range m.keys {
+		if r := p.retries[k]; r != nil {
+			r.wait = retryWait // it is not as it was
+		}
 		p.enqueue(k, mark, true)
 	}
 	p.late += late
@@ -477,13 +482,17 @@ func (p *pass) listed(r listResult) error {
 func (p *pass) lookedUp(r lookupResult) {
 	m := p.flying[r.key]
 	delete(p.flying, r.key)
-	if r.err != nil {
+	switch {
+	case r.err != nil:
 		p.failed(r)
 		// Remember what the mark said for the time when it succeeds.
 		if m.gone {
 			p.again[r.key] = m
 		}
-	} else {
+	case passing(r.object):
+		p.retryLater(r.key)
+		p.emitLookup(r, m)
+	default:
 		delete(p.retries, r.key)
 		p.emitLookup(r, m)
 	}
@@ -493,7 +502,7 @@ func (p *pass) lookedUp(r lookupResult) {
 			p.full.failed++
 		}
 	}
-	if again, ok := p.again[r.key]; ok && p.retries[r.key] == nil {
+	if again, ok := p.again[r.key]; ok && r.err == nil {
 		delete(p.again, r.key)
 		p.enqueue(r.key, again, true)
 	}
@@ -520,14 +529,28 @@ func (p *pass) emitLookup(r lookupResult, m mark) {
 	s.out.add(c)
 }
 
+// passing tells whether an object is in a state that ends by itself, and not always
+// with an event: moby tells nobody when it gives up restarting a container.
+func passing(object any) bool {
+	c, ok := object.(state.Container)
+	return ok && (c.State == state.StateRestarting || c.State == state.StateRemoving)
+}
+
 // failed has a failed inspection tried again later. It does not hold up the sync:
 // one object that the engine can't show must not hide all the others.
 func (p *pass) failed(r lookupResult) {
-	t := p.retries[r.key]
-	if t == nil {
-		t = &retry{wait: 200 * time.Millisecond}
-		p.retries[r.key] = t
+	if p.retries[r.key] == nil {
 		p.src.opts.Log.Warn("object can't be inspected", "kind", r.key.kind, "id", r.key.id, "error", r.err)
+	}
+	p.retryLater(r.key)
+}
+
+// retryLater has an object looked up again after a wait that grows from time to time.
+func (p *pass) retryLater(k key) {
+	t := p.retries[k]
+	if t == nil {
+		t = &retry{wait: retryWait}
+		p.retries[k] = t
 	}
 	t.at = time.Now().Add(jitter(t.wait, 5))
 	t.wait = min(2*t.wait, maxRetryWait)

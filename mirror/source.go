@@ -58,6 +58,7 @@ type Source struct {
 
 	mu      sync.Mutex
 	waiting []chan struct{} // for a full sync that has not begun
+	intake  *intake         // of the pass under way
 }
 
 // NewSource returns a source that does nothing before Run.
@@ -105,6 +106,24 @@ func (s *Source) Wake() {
 	case s.kick <- struct{}{}:
 	default:
 	}
+}
+
+// Mark has an object looked up although no event told of it. It returns at once.
+func (s *Source) Mark(kind state.Kind, id string) {
+	s.mu.Lock()
+	in := s.intake
+	s.mu.Unlock()
+	if in != nil { // else everything is listed anyway
+		in.mark(kind, id)
+	}
+}
+
+// beginPass returns a new intake to which [Source.Mark] adds from now on.
+func (s *Source) beginPass() *intake {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.intake = newIntake()
+	return s.intake
 }
 
 // takeWaiting returns who is waiting for a sync that begins now.

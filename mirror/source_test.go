@@ -372,24 +372,41 @@ func TestSync(t *testing.T) {
 
 // A storm of 100,000 events ends equal.
 func TestStorm(t *testing.T) {
-	n := 100_000
-	if testing.Short() {
-		n = 10_000
-	}
+	const many, workers = 100_000, 2
 	r := newRig(t, mirror.SourceOptions{})
 	r.engine.Populate(200, 20, 20, 5)
 	r.start()
 	r.await("MirrorSynced", synced)
 	ids := r.engine.IDs("containers")
 	var storm sync.WaitGroup
-	for w := range 2 {
+	for w := range workers {
 		storm.Go(func() {
-			for i := range n / 2 {
-				id := ids[(i*2+w)%len(ids)]
-				r.engine.ChangeContainer(id, func(c *container.InspectResponse) { c.RestartCount++ }, events.ActionUpdate)
+			for i := range many / workers {
+				id := ids[(i*workers+w)%len(ids)]
+				if i%50 == 0 { // the others only say that there might be something
+					r.engine.ChangeContainer(id, func(c *container.InspectResponse) { c.RestartCount++ })
+				}
+				r.engine.Emit(events.ContainerEventType, events.ActionUpdate, id, map[string]string{"image": "image", "name": "name"})
 			}
 		})
 	}
 	storm.Wait()
+	r.awaitEqual()
+}
+
+// The engine tells nobody when it gives up restarting a container.
+func TestRestartGivenUp(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(1, 1, 0, 0)
+	r.start()
+	r.await("MirrorSynced", synced)
+	id := r.engine.IDs("containers")[0]
+	become := func(s container.ContainerState) func(*container.InspectResponse) {
+		return func(c *container.InspectResponse) { c.State.Status = s }
+	}
+	r.engine.ChangeContainer(id, become(container.StateRestarting), events.ActionDie)
+	r.await("the restart", func(s *state.State) bool { return s.Containers[id].State == state.StateRestarting })
+	r.engine.ChangeContainer(id, become(container.StateExited))
+	r.await("its end", func(s *state.State) bool { return s.Containers[id].State == state.StateExited })
 	r.awaitEqual()
 }

@@ -99,7 +99,7 @@ func OpenStore(path, lockPath string, inst state.Instance, log *slog.Logger) (*S
 		return nil, err
 	}
 	s.head.Revision = s.firstRevision(path)
-	s.since = s.head.Revision
+	s.since = s.next() // whoever followed before starts over
 	s.touch()
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
@@ -222,11 +222,11 @@ var revisionField = regexp.MustCompile(`"revision"\s*:\s*(\d+)`)
 
 // firstRevision returns a revision that is at least that of any state the instance
 // had. What a damaged file says of it counts. A missing one says nothing: then it is
-// the instance's age in milliseconds, because there are never as many writes.
+// the instance's age in microseconds, because there are never as many writes.
 func (s *Store) firstRevision(path string) uint64 {
 	var revision uint64
 	if created := s.head.Instance.CreatedAt; !created.IsZero() {
-		revision = uint64(max(0, s.now().Sub(created).Milliseconds()))
+		revision = uint64(max(0, s.now().Sub(created).Microseconds()))
 	}
 	for _, path := range []string{path, path + ".old"} {
 		file, err := os.Open(path)

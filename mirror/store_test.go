@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docker-rd/docker-rd/internal/stateschema"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -37,7 +38,14 @@ func flush(t *testing.T, s *mirror.Store) {
 
 func read(t *testing.T, dir string) *state.State {
 	t.Helper()
-	s, err := state.Read(filepath.Join(dir, "state.json"))
+	content, err := os.ReadFile(filepath.Join(dir, "state.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stateschema.Validate(content); err != nil {
+		t.Errorf("state file: %v", err)
+	}
+	s, err := state.Parse(dir, content)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +56,7 @@ func apply(s *mirror.Store, c ...mirror.Change) { s.Apply(mirror.Update{Changes:
 
 func containers(ids ...string) (objects []any) {
 	for _, id := range ids {
-		objects = append(objects, state.Container{ID: id, Name: "name of " + id, Labels: map[string]string{"<&>": "\u2028\"\\"}})
+		objects = append(objects, state.Container{ID: id, Name: "name of " + id, State: state.StateCreated, Labels: map[string]string{"<&>": "\u2028\"\\"}})
 	}
 	return objects
 }
@@ -66,8 +74,8 @@ func TestStoreRoundTrip(t *testing.T) {
 		Events: 12,
 		Changes: []mirror.Change{
 			{Kind: state.Containers, Objects: []any{state.Container{
-				ID: "c", Name: "n", CreatedAt: now.UTC(), Args: []string{"a"}, Ports: []state.Port{{ContainerPort: 80, Protocol: "tcp"}},
-				LastAction: &state.LastAction{Action: "start"},
+				ID: "c", Name: "n", State: state.StateExited, CreatedAt: now.UTC(), Args: []string{"a"}, Ports: []state.Port{{ContainerPort: 80, Protocol: "tcp"}},
+				LastAction: &state.LastAction{Action: "start", State: state.ActionFailed},
 			}}},
 			{Kind: state.Images, Objects: []any{state.Image{ID: "i", RepoTags: []string{"t"}, Deletions: map[string]state.Deletion{"t": {Error: "in use"}}}}},
 			{Kind: state.Volumes, Objects: []any{state.Volume{Name: "a \"strange\" name\n\u2028\x7f", Options: map[string]string{"o": "x"}}}},
@@ -131,7 +139,7 @@ func TestStoreWritesOnlyChanges(t *testing.T) {
 	s.Apply(mirror.Update{Events: 99})
 	quiet("the count of events")
 
-	apply(s, mirror.Change{Kind: state.Containers, Objects: []any{state.Container{ID: "b", Name: "new"}}, Gone: []string{"c"}})
+	apply(s, mirror.Change{Kind: state.Containers, Objects: []any{state.Container{ID: "b", Name: "new", State: state.StateDead}}, Gone: []string{"c"}})
 	flush(t, s)
 	second := read(t, dir)
 	if second.Revision != first.Revision+1 || second.Mirror.Events != 99 {
@@ -428,7 +436,7 @@ func TestReadersSeeWholeStates(t *testing.T) {
 			}
 		})
 	}
-	for i := range 300 {
+	for i := range 100 {
 		put(i + 1)
 	}
 	close(done)

@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
@@ -91,6 +91,7 @@ func (l *loop) makeContext() {
 	ep, err := l.driver.Endpoint()
 	if err != nil {
 		l.set(state.ContextReady, state.False, state.ReasonFailed, err.Error())
+		l.promote()
 		return
 	}
 	l.context.making = true
@@ -133,8 +134,7 @@ func (l *loop) awaitContext(watch *dirwatch.Watcher) {
 		// A choice of the user's voids the record, so that it is his even when he comes
 		// back to ours; and what he removed while it was current must not dangle.
 		mended := l.docker.Mend(ctx, func(dockercontext.Owner) bool { return false }, Candidates(l.inst))
-		ready := l.docker.Ready(Owner(l.inst))
-		current, err := l.docker.Current()
+		ready, promoted := l.docker.Ready(Owner(l.inst)), l.docker.Promoted(Owner(l.inst))
 		return func() {
 			if mended.Err != nil {
 				l.log.Warn("current context not looked after", "part", "context", "error", mended.Err)
@@ -142,33 +142,29 @@ func (l *loop) awaitContext(watch *dirwatch.Watcher) {
 			if l.stopping != nil {
 				return
 			}
-			if err == nil {
-				l.contextSeen(ready, current)
-			}
+			l.contextSeen(ready, promoted)
 			l.awaitContext(watch)
 		}
 	})
 }
 
 // contextSeen takes in what somebody else may have made of the context.
-func (l *loop) contextSeen(ready dockercontext.Outcome, current string) {
+func (l *loop) contextSeen(ready, promoted dockercontext.Outcome) {
 	was, _ := l.store.Condition(state.ContextReady)
 	if was.Reason == state.ReasonCreated || was.Reason == state.ReasonRemoved {
 		if ready.Reason != was.Reason {
 			l.set(state.ContextReady, state.Status(dockercontext.ReadyStatus(ready.Reason)), ready.Reason, ready.Message)
 		}
 	}
-	name := Owner(l.inst).Context
-	promoted, _ := l.store.Condition(state.ContextPromoted)
-	switch {
-	case l.context.promoting || promoted.Status == state.Unknown:
-	case promoted.Status == state.True && current != name:
-		l.set(state.ContextPromoted, state.False, state.ReasonChangedByUser,
-			fmt.Sprintf("The current context was changed to %q.", current))
-	case promoted.Status == state.False && current == name:
-		l.set(state.ContextPromoted, state.True, state.ReasonAlreadyCurrent,
-			fmt.Sprintf("Context %q was made the current one.", name))
+	was, _ = l.store.Condition(state.ContextPromoted)
+	status := state.Status(dockercontext.PromotedStatus(promoted.Reason))
+	if l.context.promoting || was.Status == state.Unknown || status == was.Status || promoted.Err != nil {
+		return
 	}
+	if was.Reason == state.ReasonAlreadyCurrent {
+		promoted.Reason = state.ReasonChangedByUser // a choice that was not ours is not ours to end
+	}
+	l.setPromoted(promoted)
 }
 
 // promote makes the context current, if that is asked for and as soon as all that it
@@ -194,6 +190,12 @@ func (l *loop) promote() {
 			Policy:  dockercontext.Policy(l.inst.Settings.Promote),
 			StillUp: l.usable.Load,
 		})
+		if out.Reason == dockercontext.ReasonAlreadyCurrent {
+			// By our doing, if that was before a restart.
+			if now := l.docker.Promoted(Owner(l.inst)); now.Reason == dockercontext.ReasonPromoted {
+				out = now
+			}
+		}
 		return func() {
 			c.promoting = false
 			if l.stopping == nil { // otherwise the hand-back has the last word
@@ -230,24 +232,26 @@ func (l *loop) handBack(then func()) {
 	})
 }
 
-// Candidates returns the other running instances under the same Docker configuration,
-// one of which can take over the current context.
-func Candidates(i *engine.Instance) []dockercontext.Owner {
+// Candidates returns a function that finds the other running instances under the same
+// Docker configuration, one of which can take over the current context.
+func Candidates(i *engine.Instance) func() []dockercontext.Owner {
+	return func() []dockercontext.Owner {
+		return slices.DeleteFunc(Running(i.DockerConfig), func(o dockercontext.Owner) bool { return o == Owner(i) })
+	}
+}
+
+// Running returns the owners of contexts whose engines answer, under a Docker
+// configuration.
+func Running(dockerConfig string) []dockercontext.Owner {
 	roots, err := engine.DefaultRoots()
 	if err != nil {
 		return nil
 	}
-	return Running(roots, i.DockerConfig, i.UID)
-}
-
-// Running returns the owners of contexts whose engines answer, under a Docker
-// configuration, except the one with the uid.
-func Running(roots engine.Roots, dockerConfig, except string) []dockercontext.Owner {
 	var owners []dockercontext.Owner
 	names, _ := engine.Names(roots)
 	for _, name := range names {
 		i, err := engine.Load(roots, name)
-		if err != nil || i.UID == except || i.DockerConfig != dockerConfig || !i.OwnsContext() {
+		if err != nil || i.DockerConfig != dockerConfig || !i.OwnsContext() {
 			continue
 		}
 		if Observe(i).Condition(state.EngineReady).Status == state.True {

@@ -57,13 +57,24 @@ func (l *loop) launch() {
 	l.set(state.EngineReady, state.False, state.ReasonStarting, "the engine is starting")
 	l.engine.launching = true
 	l.beside(l.ctx, func(ctx context.Context) func() {
-		running, err := l.driver.Adopt(ctx)
-		adopted := running != nil
-		if !adopted && err == nil {
-			running, err = l.driver.Start(ctx)
-		}
+		running, adopted, err := startOrAdopt(ctx, l.driver)
 		return func() { l.launched(running, adopted, err) }
 	})
+}
+
+// startOrAdopt makes the engine run. Start looks for what is left of a former engine
+// anyway, which takes time: it is asked first, unless it is known that one runs.
+func startOrAdopt(ctx context.Context, d engine.Driver) (running engine.Running, adopted bool, err error) {
+	if !d.Alive() {
+		if running, err = d.Start(ctx); !errors.Is(err, engine.ErrRunning) {
+			return running, false, err
+		}
+	}
+	if running, err = d.Adopt(ctx); running != nil || err != nil {
+		return running, true, err
+	}
+	running, err = d.Start(ctx) // it has ended in this very moment
+	return running, false, err
 }
 
 func (l *loop) launched(running engine.Running, adopted bool, err error) {
@@ -169,6 +180,9 @@ func (l *loop) engineFailed(words string) {
 	}
 	if e.end != nil {
 		e.end()
+	}
+	if e.running != nil {
+		e.running.Release()
 	}
 	e.running, e.exited = nil, nil
 	if !e.since.IsZero() && time.Since(e.since) >= steady {

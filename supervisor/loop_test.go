@@ -132,6 +132,7 @@ func (r *fakeRunning) PID() int                { return os.Getpid() }
 func (r *fakeRunning) StartedAt() time.Time    { return time.Unix(1, 0) }
 func (r *fakeRunning) Exited() <-chan struct{} { return r.exited }
 func (r *fakeRunning) LastError() string       { return "the engine's own words" }
+func (r *fakeRunning) Release()                {}
 func (r *fakeRunning) Stop(ctx context.Context) error {
 	if r.driver.stopping != nil {
 		r.driver.stopping(ctx)
@@ -534,7 +535,8 @@ func TestHandedOverWhileStopping(t *testing.T) {
 	second.current("rd", true)
 	second.driver.stopping = func(context.Context) {
 		// The first one believes that the second runs: it has looked before this.
-		first.docker.Demote(context.Background(), Owner(first.inst), []dockercontext.Owner{Owner(second.inst)})
+		first.docker.Demote(context.Background(), Owner(first.inst),
+			func() []dockercontext.Owner { return []dockercontext.Owner{Owner(second.inst)} })
 		second.current("rd-second", true)
 	}
 	if _, err := second.stopped(true); err != nil {

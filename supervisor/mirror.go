@@ -45,7 +45,7 @@ func (l *loop) watch() {
 		Log:     log,
 	})
 	inbox := mirror.NewInbox(l.inst.Paths.RequestsDir(), log)
-	m.executor = mirror.NewExecutor(l.inst.Paths.RequestsDir(), l.store, l.dial, m.source.Sync, log)
+	m.executor = mirror.NewExecutor(l.inst.Paths.RequestsDir(), l.store, l.dial, m.source, log)
 	m.updates, m.requests, m.results = m.source.Updates(), inbox.Requests(), m.executor.Results()
 	l.workers.Go(func() { _ = m.source.Run(ctx) })
 	l.workers.Go(func() { _ = inbox.Run(ctx) })

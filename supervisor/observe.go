@@ -37,7 +37,7 @@ func Observe(i *engine.Instance) Observation {
 		o.Supervised = true
 		o.Holder, _ = lock.ReadHolder(i.Paths.SupervisorLock())
 	}
-	o.Live = live(o.State)
+	o.Live = Live(o.State)
 	return o
 }
 
@@ -50,8 +50,9 @@ func Stopped(i *engine.Instance) bool {
 	return err == nil && !driver.Alive()
 }
 
-// live tells whether the process that wrote the state is alive.
-func live(s *state.State) bool {
+// Live tells whether the process that wrote the state is alive: only then its
+// conditions count.
+func Live(s *state.State) bool {
 	return s != nil && s.Supervisor != nil && supervisorID(s).Alive()
 }
 
@@ -72,8 +73,18 @@ func (o Observation) Condition(typ string) state.Condition {
 // its state file or the end of its supervisor, until f returns false or an error, or
 // ctx ends; that is the error then.
 func Follow(ctx context.Context, i *engine.Instance, f func(Observation) (more bool, err error)) error {
+	return followAs(ctx, i, true, f)
+}
+
+// FollowObjects is [Follow] with states that have their objects, which costs more. A
+// state file that is missing or can't be read shows in StateErr.
+func FollowObjects(ctx context.Context, i *engine.Instance, f func(Observation) (more bool, err error)) error {
+	return followAs(ctx, i, false, f)
+}
+
+func followAs(ctx context.Context, i *engine.Instance, head bool, f func(Observation) (bool, error)) error {
 	for {
-		again, err := follow(ctx, i, f)
+		again, err := follow(ctx, i, head, f)
 		if !again {
 			return err
 		}
@@ -81,15 +92,20 @@ func Follow(ctx context.Context, i *engine.Instance, f func(Observation) (more b
 }
 
 // follow is one round of Follow: it ends when the supervisor that it watches does.
-func follow(ctx context.Context, i *engine.Instance, f func(Observation) (bool, error)) (again bool, err error) {
+func follow(ctx context.Context, i *engine.Instance, head bool, f func(Observation) (bool, error)) (again bool, err error) {
 	round, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watched := false
-	follower := state.Follower{Path: i.Paths.StateFile(), Head: true}
+	follower := state.Follower{Path: i.Paths.StateFile(), Head: head}
 	for s, readErr := range follower.States(round) {
 		o := Observe(i)
-		if s == nil && readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
-			o.StateErr = readErr
+		if head {
+			if s == nil && readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
+				o.StateErr = readErr
+			}
+		} else {
+			// The objects and the rest must be of one state.
+			o.State, o.StateErr, o.Live = s, readErr, Live(s)
 		}
 		more, err := f(o)
 		if !more || err != nil {

@@ -26,6 +26,8 @@ const (
 	defaultGrace = 45 * time.Second
 	// forcedStop is how long a supervisor has to stop by force before it is killed.
 	forcedStop = 10 * time.Second
+	// lookAgain is how soon to look again at who holds a lock.
+	lookAgain = 200 * time.Millisecond
 )
 
 // StopOptions say how to stop.
@@ -79,7 +81,7 @@ func Stop(ctx context.Context, i *engine.Instance, o StopOptions) (stopped bool,
 			return false, fmt.Errorf("stop instance %q: %w", i.Name, err)
 		}
 		// Gone, or not yet there: look again, but not in a busy loop.
-		wait, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+		wait, cancel := context.WithTimeout(ctx, lookAgain)
 		if release, err := lock.Acquire(wait, i.Paths.SupervisorLock()); err == nil {
 			release()
 		}
@@ -88,14 +90,16 @@ func Stop(ctx context.Context, i *engine.Instance, o StopOptions) (stopped bool,
 }
 
 // isStopped tells whether nothing is left of an instance without a supervisor: the last
-// one has said so, and no engine runs.
+// one has said so, no engine runs, and no object is mirrored, as after a sync that was
+// made without a supervisor.
 func isStopped(i *engine.Instance) bool {
-	s, err := state.ReadHead(i.Paths.StateFile())
+	s, err := state.Read(i.Paths.StateFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		err, s = nil, &state.State{}
 	}
 	driver, driverErr := engine.DriverFor(i, nil)
-	return err == nil && s.Supervisor == nil && driverErr == nil && !driver.Alive()
+	return err == nil && s.Supervisor == nil && driverErr == nil && !driver.Alive() &&
+		len(s.Containers)+len(s.Images)+len(s.Volumes)+len(s.Networks)+len(s.Namespaces) == 0
 }
 
 // askToStop tells the supervisor to end and waits until it has, or ctx ends.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/fakeengine"
+	"github.com/docker-rd/docker-rd/internal/realengine"
 	"github.com/docker-rd/docker-rd/plugin"
 )
 
@@ -38,17 +40,38 @@ func TestMain(m *testing.M) {
 }
 
 // fakeEngine runs a fake engine on the socket that is its argument until it is told to
-// end. Scripts stop it with SIGSTOP to make it hang.
+// end, with the objects of the JSON file that may follow (fakeengine.Objects). Scripts
+// stop it with SIGSTOP to make it hang.
 func fakeEngine() {
-	e, err := fakeengine.Start(os.Args[1])
+	e, err := fakeengine.Start(os.Args[1] + ".tmp")
+	if err == nil && len(os.Args) > 2 {
+		err = addObjects(e, os.Args[2])
+	}
+	if err == nil { // it must not be seen before it is complete
+		err = os.Rename(os.Args[1]+".tmp", os.Args[1])
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	defer os.Remove(os.Args[1])
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	<-ctx.Done()
 	_ = e.Close()
+}
+
+func addObjects(e *fakeengine.Engine, path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var o fakeengine.Objects
+	if err := json.Unmarshal(data, &o); err != nil {
+		return err
+	}
+	e.Add(o)
+	return nil
 }
 
 // Scripts run docker-rd by itself, against a fake engine.
@@ -77,25 +100,21 @@ func TestScriptEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	build(t, filepath.Dir(self), "../docker-rd-proxy") // where docker-rd looks for it
-	root := t.TempDir()
-	build(t, root, "./testdata/server")
-	image := filepath.Join(root, "server.tar")
-	if out, err := exec.Command("tar", "-C", root, "-cf", image, "server").CombinedOutput(); err != nil {
-		t.Fatalf("make an image: %v\n%s", err, out)
+	// The proxy belongs beside docker-rd.
+	if out, err := exec.Command("go", "build", "-o", filepath.Dir(self), "../docker-rd-proxy").CombinedOutput(); err != nil {
+		t.Fatalf("build the proxy: %v\n%s", err, out)
 	}
-	t.Setenv("SERVER", image)
+	rootfs, err := realengine.RootFS(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(t.TempDir(), "rootfs.tar")
+	if err := os.WriteFile(image, rootfs, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("ROOTFS", image)
 	for version, path := range dockerCLIs() {
 		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/engine", path) })
-	}
-}
-
-// build builds a program into a directory, without libraries that an empty image lacks.
-func build(t *testing.T, dir, pkg string) {
-	cmd := exec.Command("go", "build", "-o", dir+string(os.PathSeparator), pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", pkg, err, out)
 	}
 }
 
@@ -175,7 +194,7 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 	e.Setenv("E", filepath.Join(home, "e.sock")) // for the fake engine
 	e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 	e.Setenv("S", filepath.Join(home, "state", "instances", "default", "state.json"))
-	e.Setenv("SERVER", os.Getenv("SERVER"))
+	e.Setenv("ROOTFS", os.Getenv("ROOTFS"))
 	e.Setenv("TZ", "UTC")
 	// Every command would sleep for a second at its end.
 	e.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))

@@ -104,6 +104,12 @@ func TestMissing(t *testing.T) {
 		t.Errorf("made is %q, want %q", got, want)
 	}
 	onlyFile(t, "made", path)
+	if changed, err := Update(t.Context(), path, to("")); !changed || err != nil {
+		t.Fatalf("Update that unsets = %t, %v", changed, err)
+	}
+	if got, want := read(t, path), "{\n}\n"; got != want {
+		t.Errorf("left is %q, want %q", got, want)
+	}
 }
 
 func TestCurrentIsDockers(t *testing.T) {

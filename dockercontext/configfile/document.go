@@ -176,7 +176,7 @@ func (d *document) unset() []byte {
 	if rest, ok := bytes.CutPrefix(d.data, []byte(made)); ok {
 		return bytes.Clone(rest)
 	}
-	return splice(d.data, m.keyStart, m.valueEnd, "")
+	return splice(d.data, d.open, m.valueEnd, "")
 }
 
 // duplicates returns a finding for every key that is in one object twice. At the top

@@ -45,7 +45,7 @@ func TestSet(t *testing.T) {
 		{"unset the last", "{\n\t\"a\": 1,\n\t\"currentContext\": \"rd\"\n}\n", "", "{\n\t\"a\": 1\n}\n"},
 		{"unset the first", "{\n\t\"currentContext\": \"rd\",\n\t\"a\": 1\n}\n", "", "{\n\t\"a\": 1\n}\n"},
 		{"unset in between", `{"a":1, "currentContext":"rd", "b":2}`, "", `{"a":1, "b":2}`},
-		{"unset the only one", "{\n\t\"currentContext\": \"rd\"\n}", "", "{\n\t\n}"},
+		{"unset the only one", "{\n\t\"currentContext\": \"rd\"\n}", "", "{\n}"},
 		{"unset with duplicates", `{"CurrentContext":"a","currentContext":"b"}`, "", `{"CurrentContext":"a","currentContext":""}`},
 		{"unset what is unset", `{"currentContext":""}`, "", `{"currentContext":""}`},
 	} {

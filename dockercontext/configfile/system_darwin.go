@@ -31,6 +31,8 @@ func keptAttribute(string) (keep, must bool) { return true, false }
 
 func isMountPoint(string) bool { return false } // there are no bind mounts of files
 
+func isImmutable(string) bool { return false } // faccessat(2) says so
+
 // There are no leases.
 
 func takeLease(*os.File) error { return errors.ErrUnsupported }

@@ -34,6 +34,14 @@ func isMountPoint(path string) bool {
 		st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 }
 
+// isImmutable tells whether not even root can replace path, see chattr(1).
+func isImmutable(path string) bool {
+	var st unix.Statx_t
+	const fixed = unix.STATX_ATTR_IMMUTABLE | unix.STATX_ATTR_APPEND
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, 0, &st)
+	return err == nil && st.Attributes&fixed != 0
+}
+
 // takeLease takes a write lease on f, which nobody else may have open: until it ends
 // whoever opens the file waits. Without CAP_LEASE the file must be ours. See fcntl(2).
 //

@@ -207,7 +207,7 @@ func TestLinks(t *testing.T) {
 			if _, err := Update(t.Context(), path, to("")); err != nil {
 				t.Fatal(err)
 			}
-			if got := strings.ReplaceAll(read(t, target), "\t", ""); strings.ReplaceAll(got, "\n\n", "\n") != tc.content {
+			if got := read(t, target); got != tc.content {
 				t.Errorf("set and unset makes %q of %q", got, tc.content)
 			}
 		})
@@ -251,6 +251,46 @@ func TestReadOnlyDirectory(t *testing.T) {
 		}
 		asUser(t, func() { checkRefused(t, path, ReadOnly) })
 	}
+}
+
+// Not even root can replace what is immutable.
+func TestImmutable(t *testing.T) {
+	needRoot(t)
+	for _, what := range []string{".", "config.json"} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "config.json")
+			write(t, path, `{}`)
+			setImmutable(t, filepath.Join(dir, what))
+			checkRefused(t, path, ReadOnly)
+		})
+	}
+}
+
+// setImmutable does so for the time of the test, where the file system knows it.
+func setImmutable(t *testing.T, path string) {
+	t.Helper()
+	const immutable = 0x10 // FS_IMMUTABLE_FL of linux/fs.h
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	flags, err := unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags|immutable)
+	}
+	if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EPERM) {
+		t.Skipf("%s: no file of this file system can be made immutable: %v", path, err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // mount mounts for the time of the test.

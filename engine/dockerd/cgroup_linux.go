@@ -114,18 +114,18 @@ const engineCgroup = "engine"
 // makeCgroups makes the engine's group in each hierarchy it is to be in and returns
 // the directories: the one of version 2, "" if there is none, and the others.
 func (c *Config) makeCgroups(h hierarchies) (v2 string, v1 []string, err error) {
-	make := func(root string) (string, error) {
+	mkdir := func(root string) (string, error) {
 		dir := filepath.Join(root, c.cgroupName(), engineCgroup)
 		err := os.MkdirAll(dir, 0o755)
 		return dir, err
 	}
 	if h.v2 != "" {
-		if v2, err = make(h.v2); err != nil {
+		if v2, err = mkdir(h.v2); err != nil {
 			return "", nil, fmt.Errorf("cgroup: %w", err)
 		}
 	}
 	for _, root := range h.v1 {
-		dir, err := make(root)
+		dir, err := mkdir(root)
 		if err != nil {
 			return "", nil, fmt.Errorf("cgroup: %w", err)
 		}
@@ -137,6 +137,14 @@ func (c *Config) makeCgroups(h hierarchies) (v2 string, v1 []string, err error) 
 		v1 = append(v1, dir)
 	}
 	return v2, v1, nil
+}
+
+// joinGroup moves a process, 0 for the caller, into the group dir.
+func joinGroup(dir string, pid int) error {
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), strconv.AppendInt(nil, int64(pid), 10), 0); err != nil {
+		return fmt.Errorf("join cgroup: %w", err)
+	}
+	return nil
 }
 
 // groups returns the engine's directories in all hierarchies, those that exist.
@@ -205,7 +213,11 @@ func killGroup(h hierarchies, dir string) {
 		_ = unix.Kill(pid, unix.SIGKILL) // it can't end and leave its pid to another: it is frozen
 	}
 	if freeze {
-		freezeGroup(dir, "THAWED")
+		// Paused containers are frozen by themselves, and version 1 ends nothing frozen. From
+		// the top down: below a frozen group nothing thaws.
+		for _, group := range slices.Backward(subgroups(dir)) {
+			freezeGroup(group, "THAWED")
+		}
 	}
 }
 

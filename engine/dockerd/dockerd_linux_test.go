@@ -395,6 +395,21 @@ func TestStartStop(t *testing.T) {
 		}
 	}
 
+	in.eventually("the engine is in groups of its own", func() error {
+		for _, p := range in.scan().procs {
+			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.id.PID))
+			if err != nil {
+				return err
+			}
+			for line := range strings.Lines(string(data)) {
+				if !strings.Contains(line, "/"+in.cfg.cgroupName()+"/") && !strings.Contains(line, "cpuset") {
+					return fmt.Errorf("%s (%s): %s", p.id, p.comm, line)
+				}
+			}
+		}
+		return nil
+	})
+
 	if id := in.engine.ID(); !id.Alive() || id != in.find(commDockerd) {
 		t.Errorf("ID = %v", id)
 	}
@@ -722,6 +737,7 @@ func TestEscapees(t *testing.T) {
 	})
 	in.docker("run", "-d", "--name", "aa", "--pid", "host", "--cgroup-parent", other, "app", "daemon")
 	in.docker("run", "-d", "--name", "bb", "app", "sigterm-proof")
+	in.docker("pause", "bb") // the kernel ends no frozen process
 	in.docker("run", "-d", "--name", "cc", "--cgroupns", "host", "--cgroup-parent", other, "app", "daemon")
 	procs := in.scan().procs
 	if apps := slices.DeleteFunc(slices.Clone(procs), func(p proc) bool { return p.comm != "app" && p.comm != "exe" }); len(apps) != 5 {

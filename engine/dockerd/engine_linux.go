@@ -129,6 +129,11 @@ func (e *Engine) watch() {
 	}
 	e.watchers.Go(func() { e.watchSlirp(ctx) })
 	e.watchers.Go(func() {
+		if err := e.moveLater(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
+			e.cfg.log().WarnContext(ctx, "the engine stays in the control groups of who started it", "error", err)
+		}
+	})
+	e.watchers.Go(func() {
 		if err := e.bindSocket(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
 			e.cfg.log().WarnContext(ctx, "containers that mount docker.sock get the host's", "error", err)
 		}
@@ -178,6 +183,58 @@ func (e *Engine) attach(ctx context.Context) error {
 	}
 	rec.Slirp = s.id
 	return e.cfg.writeRecord(rec)
+}
+
+// moveDelay is how long after its start the engine is moved: not while it is starting,
+// because it would have to wait meanwhile.
+const moveDelay = 2 * time.Second
+
+// moveLater takes the engine's processes out of the groups of the session or service
+// that it was started from, in the hierarchies that they were not born into their own
+// group of. Containers have groups of their own.
+func (e *Engine) moveLater(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-e.exited:
+		return nil
+	case <-time.After(moveDelay):
+	}
+	h, err := findHierarchies()
+	if err != nil {
+		return err
+	}
+	group2, groups1, err := e.cfg.makeCgroups(h)
+	if err != nil {
+		return err
+	}
+	if group2 != "" {
+		groups1 = append(groups1, group2)
+	}
+	// Again until there is nothing to move: what a process started before it was moved
+	// itself was born in the old group.
+	moved := map[int]bool{}
+	for {
+		all, err := processes(e.cfg.UID)
+		if err != nil {
+			return err
+		}
+		done := true
+		for _, p := range all {
+			if !p.marked || moved[p.id.PID] {
+				continue
+			}
+			done, moved[p.id.PID] = false, true
+			for _, dir := range groups1 {
+				if err := joinGroup(dir, p.id.PID); err != nil && p.id.Alive() {
+					return err
+				}
+			}
+		}
+		if done {
+			return nil
+		}
+	}
 }
 
 // dockerSock is the socket that programs in containers expect to be mounted.

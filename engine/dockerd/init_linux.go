@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"syscall"
 
@@ -76,8 +75,8 @@ func initMain() error {
 		return err
 	}
 	for _, dir := range p.Cgroups {
-		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0); err != nil {
-			return fmt.Errorf("join cgroup: %w", err)
+		if err := joinGroup(dir, 0); err != nil {
+			return err
 		}
 	}
 	if err := mountBinds(p.Binds); err != nil {

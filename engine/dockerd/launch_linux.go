@@ -245,7 +245,7 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	if err != nil {
 		return nil, err
 	}
-	p := plan{Enter: l.into != nil, Cgroups: groups1, Exec: args, Env: c.engineEnv()}
+	p := plan{Enter: l.into != nil, Exec: args, Env: c.engineEnv()}
 	exitR, exitW, err := l.exitPipe()
 	if err != nil {
 		return nil, err
@@ -272,13 +272,16 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 		files = append(files, namespaces...)
 	}
 	if group2 != "" {
-		// Born in its group, it never pays for being moved.
+		// Born in its group it need not be moved, which takes the kernel 10 ms and more; it
+		// is moved in the other hierarchies when there is time.
 		dir, err := os.Open(group2)
 		if err != nil {
 			return nil, err
 		}
 		defer dir.Close()
 		attr.UseCgroupFD, attr.CgroupFD = true, int(dir.Fd())
+	} else {
+		p.Cgroups = groups1
 	}
 	env := []string{markerEnv + "=" + c.UID}
 	h, err := startHelper(files, attr, env, log)
@@ -301,10 +304,9 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	}
 	defer netns.Close()
 	l.rec.Netns, l.rec.Mntns = inode(l.nsPID(), "net"), inode(l.nsPID(), "mnt")
-	ready := make(<-chan error)
+	var ready <-chan error // nil where slirp4netns runs already
 	if l.into != nil && l.former.Slirp.Alive() {
 		engine.slirp = &slirp{id: l.former.Slirp}
-		ready = nil
 	} else if engine.slirp, ready, err = c.startSlirp(slirpPath, netns, exitR, l.rec.Subnets); err != nil {
 		return nil, errors.Join(err, h.abort())
 	}

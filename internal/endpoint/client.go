@@ -73,9 +73,9 @@ func (e Endpoint) transport() (*http.Transport, string, error) {
 	t := &http.Transport{
 		DialContext:         dial,
 		TLSHandshakeTimeout: handshakeTimeout,
-		// A mirror looks up many objects at once, and a connection over ssh is dear.
-		MaxIdleConns:        8,
-		MaxIdleConnsPerHost: 8,
+		// A mirror looks up so many objects at once, and would spend its time on
+		// connecting for each: all connections are to one host.
+		MaxIdleConnsPerHost: 32,
 		IdleConnTimeout:     30 * time.Second,
 	}
 	switch scheme(e.Host) {

@@ -15,7 +15,7 @@ import (
 	"github.com/docker/cli/cli/connhelper/ssh"
 )
 
-// sshFlags make ssh safe to run unattended, beside the user's own configuration,
+// sshFlags make ssh, and every ssh that it starts (see guarded), safe to run unattended, beside the user's own configuration,
 // which stays in force for the rest. See ssh_config(5).
 var sshFlags = []string{
 	"-T",                  // no terminal
@@ -47,7 +47,7 @@ func sshArgs(host string) ([]string, error) {
 	if strings.Trim(spec.Path, "/") != "" {
 		remote = []string{"docker", "--host=unix://" + spec.Path, "system", "dial-stdio"}
 	}
-	return spec.Command(sshFlags, remote...)
+	return spec.Command(nil, remote...)
 }
 
 func sshDialer(host string) (dialFunc, error) {
@@ -89,9 +89,9 @@ func dialSSH(args []string) (net.Conn, error) {
 		return nil, fmt.Errorf("%w: %w", ErrSSHMissing, err)
 	}
 	c := &sshConn{exited: make(chan struct{}), drained: make(chan struct{})}
-	cmd := exec.Command(program, args...)
+	cmd := guarded(program, args)
 	// A security key that waits for a touch would open a window.
-	cmd.Env = append(os.Environ(), "SSH_ASKPASS_REQUIRE=never")
+	cmd.Env = append(cmd.Environ(), "SSH_ASKPASS_REQUIRE=never")
 
 	// Pipes of our own: os/exec's would make Wait wait for everyone who holds them.
 	var theirs []*os.File

@@ -5,6 +5,7 @@ package endpoint
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -302,6 +303,46 @@ func TestSSHLeavesNothing(t *testing.T) {
 		}
 	}
 	enginetest.NoProcess(t, s.Client)
+}
+
+// ssh starts more of its kind for ProxyJump and ProxyCommand, and hands none of its
+// options down to them.
+func TestSSHJump(t *testing.T) {
+	socket := enginetest.Unix(t, enginetest.Handler())
+	for _, tc := range []struct{ name, way string }{
+		{"ProxyJump", "ProxyJump jump"},
+		{"two jumps", "ProxyJump jump,jump2"},
+		{"the jump host has one of its own", "ProxyJump jump2\nHost jump2\nProxyJump jump"},
+		{"ProxyCommand", "ProxyCommand ssh -W %h:%p jump"},
+	} {
+		for _, known := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, known=%t", tc.name, known), func(t *testing.T) {
+				s := enginetest.StartSSHD(t, socket, "")
+				config := strings.Replace(read(t, s.Config), "Host rdtest\n", "Host rdtest jump jump2\n", 1)
+				config = "Host rdtest\n" + tc.way + "\nHost *\nControlMaster auto\nControlPath " + s.Client + "/master-%n\n" +
+					"ControlPersist 600\nStrictHostKeyChecking accept-new\nUpdateHostKeys yes\n" + config
+				if !known {
+					config = "Host jump\nHostKeyAlias stranger\n" + config
+				}
+				if err := os.WriteFile(s.Config, []byte(config), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				before := read(t, s.KnownHosts)
+				_, err := ping(t, s.URL, 20*time.Second)
+				if sshErr := new(SSHError); known && err != nil || !known && !errors.As(err, &sshErr) {
+					t.Errorf("Ping: %v\n%s", err, s.Log)
+				}
+				if after := read(t, s.KnownHosts); after != before {
+					t.Errorf("known_hosts changed from %q to %q", before, after)
+				}
+				enginetest.NoProcess(t, s.Client)
+				left, err := filepath.Glob(s.Client + "/master*")
+				if err != nil || len(left) > 0 {
+					t.Errorf("masters are left: %q (%v)", left, err)
+				}
+			})
+		}
+	}
 }
 
 // The user's agent is asked, he himself is not.

@@ -21,6 +21,9 @@ type Faults struct {
 	// The kind is that of the route: containers, images, volumes, networks.
 	ListStatus    func(kind string) int
 	InspectStatus func(kind, id string) int
+	// StartFails is why containers can't be started. The engine leaves it in the
+	// container, and tells nobody.
+	StartFails string
 	// StopTakes is how long stopping a container takes.
 	StopTakes time.Duration
 }

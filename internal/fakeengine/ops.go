@@ -64,6 +64,17 @@ func (e *Engine) IDs(kind string) []string {
 	return nil
 }
 
+// Names returns the names of the containers by id.
+func (e *Engine) Names() map[string]string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	names := make(map[string]string, len(e.world.containers.order))
+	for id, o := range e.world.containers.objects {
+		names[id] = strings.TrimPrefix(o.value.Name, "/")
+	}
+	return names
+}
+
 // CreateContainer makes a container, not running, with the named volumes mounted.
 func (e *Engine) CreateContainer(name, img string, volumes ...string) (id string) {
 	e.mu.Lock()

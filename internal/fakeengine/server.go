@@ -341,7 +341,7 @@ func (e *Engine) create(r *http.Request, kind string) (any, error) {
 func (e *Engine) act(r *http.Request, ref, action string) error {
 	e.mu.Lock()
 	c := e.findContainer(ref)
-	stopTakes := e.faults.StopTakes
+	stopTakes, startFails := e.faults.StopTakes, e.faults.StartFails
 	var status container.ContainerState
 	if c != nil {
 		status = c.State.Status
@@ -370,6 +370,11 @@ func (e *Engine) act(r *http.Request, ref, action string) error {
 			return conflict("container is marked for removal and cannot be started")
 		case alive:
 			return errNotModified
+		case startFails != "":
+			e.ChangeContainer(c.ID, func(c *container.InspectResponse) {
+				c.State.Error, c.State.ExitCode = startFails, 127
+			})
+			return &apiError{http.StatusInternalServerError, startFails}
 		}
 		e.StartContainer(c.ID)
 		return nil

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/mount"
@@ -74,12 +75,14 @@ type world struct {
 	images     shelf[image.InspectResponse]
 	volumes    shelf[volume.Volume]
 	networks   shelf[network.Inspect]
+	parents    map[string]string // of images
 	serial     int
 }
 
 func (w *world) init() {
 	w.containers = shelf[container.InspectResponse]{objects: map[string]*stored[container.InspectResponse]{}, views: containerViews}
-	w.images = shelf[image.InspectResponse]{objects: map[string]*stored[image.InspectResponse]{}, views: imageViews}
+	w.images = shelf[image.InspectResponse]{objects: map[string]*stored[image.InspectResponse]{}, views: w.imageViews}
+	w.parents = map[string]string{}
 	w.volumes = shelf[volume.Volume]{objects: map[string]*stored[volume.Volume]{}, views: func(v *volume.Volume) (any, any) { return v, v }}
 	w.networks = shelf[network.Inspect]{objects: map[string]*stored[network.Inspect]{}, views: func(n *network.Inspect) (any, any) { return n.Network, n }}
 }
@@ -116,25 +119,37 @@ func containerViews(c *container.InspectResponse) (list, inspect any) {
 	return s, c
 }
 
+// statusText is moby's text for a state, as of when the object last changed.
 func statusText(s *container.State) string {
-	text := map[container.ContainerState]string{
-		container.StateCreated: "Created", container.StateRunning: "Up 1 second", container.StatePaused: "Up 1 second (Paused)",
-		container.StateExited: fmt.Sprintf("Exited (%d) 1 second ago", s.ExitCode), container.StateDead: "Dead",
-		container.StateRestarting: fmt.Sprintf("Restarting (%d) 1 second ago", s.ExitCode), container.StateRemoving: "Removal In Progress",
-	}[s.Status]
-	if s.Health != nil && s.Status == container.StateRunning {
-		if s.Health.Status == container.Starting {
-			return text + " (health: starting)"
-		}
-		return text + " (" + string(s.Health.Status) + ")"
+	since := func(at string) string { return units.HumanDuration(time.Since(engineTime(at))) }
+	switch s.Status {
+	case container.StateCreated:
+		return "Created"
+	case container.StatePaused:
+		return "Up " + since(s.StartedAt) + " (Paused)"
+	case container.StateRestarting:
+		return fmt.Sprintf("Restarting (%d) %s ago", s.ExitCode, since(s.FinishedAt))
+	case container.StateRemoving:
+		return "Removal In Progress"
+	case container.StateDead:
+		return "Dead"
+	case container.StateExited:
+		return fmt.Sprintf("Exited (%d) %s ago", s.ExitCode, since(s.FinishedAt))
 	}
-	return text
+	text := "Up " + since(s.StartedAt)
+	switch {
+	case s.Health == nil:
+		return text
+	case s.Health.Status == container.Starting:
+		return text + " (health: starting)"
+	}
+	return text + " (" + string(s.Health.Status) + ")"
 }
 
-func imageViews(i *image.InspectResponse) (list, inspect any) {
+func (w *world) imageViews(i *image.InspectResponse) (list, inspect any) {
 	s := image.Summary{
 		Containers: -1, Created: engineTime(i.Created).Unix(), ID: i.ID, RepoDigests: i.RepoDigests,
-		RepoTags: i.RepoTags, SharedSize: -1, Size: i.Size,
+		RepoTags: i.RepoTags, SharedSize: -1, Size: i.Size, ParentID: w.parents[i.ID],
 	}
 	if i.Config != nil {
 		s.Labels = i.Config.Labels

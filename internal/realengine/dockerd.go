@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,8 +34,11 @@ type Dockerd struct {
 	init  *exec.Cmd
 	shell io.WriteCloser
 	ended chan struct{}
-	env   []string
+	group string // the parent of the containers' cgroups
 }
+
+// engines counts the engines of this process.
+var engines atomic.Int64
 
 // startTimeout is how long an engine may take until it answers.
 const startTimeout = 60 * time.Second
@@ -63,7 +67,7 @@ func StartDockerd(ctx context.Context, dir string, args ...string) (*Dockerd, er
 		return nil, err
 	}
 	defer log.Close()
-	d := &Dockerd{Socket: filepath.Join(dir, "d.sock"), dir: dir, ended: make(chan struct{})}
+	d := &Dockerd{Socket: filepath.Join(dir, "d.sock"), dir: dir, ended: make(chan struct{}), group: fmt.Sprintf("rdtest-%d-%d", os.Getpid(), engines.Add(1))}
 	// --kill-child: the whole pid namespace dies with unshare.
 	d.init = exec.Command("unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "bash", "-c",
 		`while read -r line; do eval "$line"; done`)
@@ -94,7 +98,7 @@ func StartDockerd(ctx context.Context, dir string, args ...string) (*Dockerd, er
 }
 
 func (d *Dockerd) path(name string) string { return filepath.Join(d.dir, name) }
-func (d *Dockerd) cgroup() string          { return "rdtest-" + filepath.Base(d.dir) }
+func (d *Dockerd) cgroup() string          { return d.group }
 
 // do has the shell inside run command lines.
 func (d *Dockerd) do(lines ...string) {
@@ -104,6 +108,8 @@ func (d *Dockerd) do(lines ...string) {
 // Start starts the engine again after Kill or Stop and returns when it answers.
 func (d *Dockerd) Start(ctx context.Context) error {
 	d.do(fmt.Sprintf("rm -f %s %s/containerd/containerd.pid", d.path("d.pid"), d.path("x")), `dockerd "${args[@]}" & engine=$!`)
+	again := time.NewTicker(2 * time.Second)
+	defer again.Stop()
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for {
@@ -116,6 +122,8 @@ func (d *Dockerd) Start(ctx context.Context) error {
 			return fmt.Errorf("%w: %s", ErrUnavailable, d.lastLog())
 		case <-ctx.Done():
 			return fmt.Errorf("dockerd does not answer: %w: %s", err, d.lastLog())
+		case <-again.C: // 20.10 sometimes panics over what a killed one left
+			d.do(`kill -0 "$engine" || { dockerd "${args[@]}" & engine=$!; }`)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -154,14 +162,18 @@ func (d *Dockerd) Close() error {
 	// unshare, which we started: its child is the first process of the pid namespace,
 	// and the kernel kills the others with it.
 	_ = d.init.Process.Kill()
+	thaw("/sys/fs/cgroup/freezer/" + d.cgroup())
 	<-d.ended
 	return removeCgroups(d.cgroup())
 }
 
 func (d *Dockerd) lastLog() string {
 	data, _ := os.ReadFile(d.path("dockerd.log"))
+	if i := bytes.LastIndex(data, []byte("\npanic: ")); i >= 0 {
+		data = data[i:min(len(data), i+2000)]
+	}
 	lines := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
-	return string(bytes.Join(lines[max(0, len(lines)-5):], []byte("\n")))
+	return string(bytes.Join(lines[max(0, len(lines)-30):], []byte("\n")))
 }
 
 // removeCgroups removes the cgroups of that name in all hierarchies, as soon as the
@@ -174,7 +186,10 @@ func removeCgroups(name string) error {
 	}
 	var err error
 	for _, top := range found {
-		for range 200 {
+		thaw(top) // a paused container's processes do not die, with cgroup v1
+	}
+	for _, top := range found {
+		for range 500 {
 			var dirs []string
 			_ = filepath.WalkDir(top, func(path string, e os.DirEntry, err error) error {
 				if err == nil && e.IsDir() {
@@ -195,6 +210,16 @@ func removeCgroups(name string) error {
 		}
 	}
 	return err
+}
+
+// thaw lets the frozen processes of a cgroup v1 hierarchy go on.
+func thaw(top string) {
+	_ = filepath.WalkDir(top, func(path string, _ os.DirEntry, err error) error {
+		if err == nil && filepath.Base(path) == "freezer.state" {
+			_ = os.WriteFile(path, []byte("THAWED"), 0)
+		}
+		return nil
+	})
 }
 
 // ping asks an engine on a unix socket whether it is there.

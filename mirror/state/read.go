@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"unsafe"
 )
 
 // ErrCorrupt is what a [CorruptError] matches with errors.Is.
@@ -44,17 +45,23 @@ func Read(path string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Parse(path, data)
+	// Nobody writes into data: it need not be copied to be a string.
+	return parse(path, data, unsafe.String(unsafe.SliceData(data), len(data)))
 }
 
 // Parse is [Read] for content that is at hand. The path is for error messages.
-func Parse(path string, data []byte) (*State, error) {
+func Parse(path string, data []byte) (*State, error) { return parse(path, data, string(data)) }
+
+func parse(path string, data []byte, text string) (*State, error) {
 	version, err := schemaVersion(data)
 	if err != nil {
 		return nil, &CorruptError{Path: path, Err: err}
 	}
 	if version > SchemaVersion {
 		return nil, &NewerSchemaError{Path: path, Version: version}
+	}
+	if s, err := decode(text); err == nil {
+		return s, nil
 	}
 	var s State
 	if err := json.Unmarshal(data, &s); err != nil {

@@ -3,6 +3,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"strconv"
@@ -25,6 +26,15 @@ func main() {
 		case <-time.After(time.Duration(d) * time.Millisecond):
 			os.Exit(status)
 		}
+	case "http": // answers hello at an address, until told to stop
+		http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "hello") })
+		go func() {
+			fmt.Fprintln(os.Stderr, http.ListenAndServe(arg(2), nil))
+			os.Exit(1)
+		}()
+		stop := make(chan os.Signal, 1)
+		signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+		<-stop
 	case "stubborn": // ignores what asks it to stop
 		signal.Ignore(syscall.SIGTERM)
 		select {}

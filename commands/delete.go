@@ -1,0 +1,171 @@
+package commands
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/mirror"
+	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+type deleteOptions struct {
+	wait    bool
+	cancel  bool
+	timeout flagDuration
+}
+
+func (a *app) newDelete() *cobra.Command {
+	var o deleteOptions
+	cmd := &cobra.Command{
+		Use:   "delete [OPTIONS] KIND NAME|ID [NAME|ID...]",
+		Short: "Have the supervisor delete objects",
+		Long: `Have the supervisor delete objects: containers, images, volumes or networks.
+
+What the engine refuses, such as an image that a container uses, stays requested and
+is tried again until it succeeds; why it was refused is recorded on the object in the
+mirror. --cancel takes the request back. Of an image that is named by one of its
+references, only that is deleted.`,
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: a.completeObjects,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runDelete(cmd.Context(), o, args[0], args[1:])
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.wait, "wait", false, "Wait until they are gone")
+	flags.BoolVar(&o.cancel, "cancel", false, "Cancel deletions that are requested")
+	addTimeout(flags, &o.timeout, 2*time.Minute)
+	return cmd
+}
+
+func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words []string) error {
+	if o.wait && o.cancel {
+		return failure.Usage("--wait and --cancel exclude each other")
+	}
+	k, err := parseKind(word)
+	if err != nil {
+		return err
+	}
+	if k.Kind == state.Namespaces {
+		return failure.Refuse("%s can't be deleted", k.text(words[0]))
+	}
+	i, err := a.loadRunning()
+	if err != nil {
+		return err
+	}
+	s, err := readState(i)
+	if err != nil {
+		return err
+	}
+	requests := make([]mirror.Request, len(words))
+	for n, word := range words {
+		if requests[n], err = deletion(s, k, word); err != nil {
+			return err
+		}
+		if o.cancel {
+			requests[n].Type = mirror.RequestCancel
+		}
+	}
+	ctx, cancel := withTimeout(ctx, o.timeout)
+	defer cancel()
+	// All are asked for before the first is waited for.
+	ends := make([]chan error, len(requests))
+	for n, r := range requests {
+		ends[n] = make(chan error, 1)
+		go func() { ends[n] <- request(ctx, i, o, r) }()
+	}
+	var errs []error
+	for n, r := range requests {
+		err := <-ends[n]
+		if err != nil {
+			errs = append(errs, fmt.Errorf("delete %s: %w", k.text(r.Name), err))
+			continue
+		}
+		text := "Deletion of %s is requested\n"
+		switch {
+		case o.wait:
+			text = "Deletion of %s is done\n"
+		case o.cancel:
+			text = "Deletion of %s is cancelled\n"
+		}
+		if _, err := fmt.Fprintf(a.out(), text, k.text(r.Name)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// deletion returns the request to delete what a word means.
+func deletion(s *state.State, k *kind, word string) (mirror.Request, error) {
+	r := mirror.Request{Type: mirror.RequestDelete, Kind: k.Kind, Name: word}
+	var err error
+	if r.Key, err = k.one(s, word); err != nil {
+		return r, err
+	}
+	switch k.Kind {
+	case state.Images:
+		_, r.Reference = imageReference(s, word)
+	case state.Volumes:
+		r.CreatedAt = s.Volumes[r.Key].CreatedAt
+	case state.Networks:
+		if mirror.OwnNetwork(s.Networks[r.Key].Name) {
+			return r, failure.Refuse("%s is the engine's own", k.text(word))
+		}
+	}
+	return r, nil
+}
+
+// request asks for a deletion, or for its end, and waits for as much as is wanted.
+func request(ctx context.Context, i *engine.Instance, o deleteOptions, r mirror.Request) error {
+	if !o.wait && !o.cancel {
+		return supervisor.Ask(i, r)
+	}
+	outcome, err := supervisor.Request(ctx, i, r)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil && !o.cancel {
+		return failure.WithHint(fmt.Errorf("%w%s", err, lastRefusal(i, r)),
+			"docker-rd delete -i %s --cancel %s %s", i.Name, r.Kind, shellQuote(r.Name))
+	}
+	switch {
+	case err != nil:
+		return err
+	case outcome.State == mirror.OutcomeCancelled:
+		return errors.New("it was cancelled")
+	case outcome.State != state.ActionSucceeded:
+		return errors.New(outcome.Error)
+	}
+	return nil
+}
+
+// lastRefusal returns what the engine said to a deletion that it does not do, to be
+// added to a message.
+func lastRefusal(i *engine.Instance, r mirror.Request) string {
+	s, err := state.Read(i.Paths.StateFile())
+	if err != nil {
+		return ""
+	}
+	var d *state.Deletion
+	switch r.Kind {
+	case state.Containers:
+		d = s.Containers[r.Key].Deletion
+	case state.Images:
+		if of, ok := s.Images[r.Key].Deletions[cmp.Or(r.Reference, r.Key)]; ok {
+			d = &of
+		}
+	case state.Volumes:
+		d = s.Volumes[r.Key].Deletion
+	case state.Networks:
+		d = s.Networks[r.Key].Deletion
+	}
+	if d == nil || d.Error == "" {
+		return ""
+	}
+	return ": " + d.Error
+}

@@ -1,0 +1,280 @@
+package commands
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/cli/cli/command/formatter"
+	"github.com/docker/cli/opts"
+	"github.com/google/go-cmp/cmp"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/api/types/volume"
+
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+func testOptions(format string) *getOptions {
+	o := &getOptions{filter: opts.NewFilterOpt()}
+	o.format = format
+	return o
+}
+
+// rendered is what get prints of the keys.
+func rendered(t *testing.T, k *kind, v *view, o *getOptions, keys []string) string {
+	t.Helper()
+	var rows []row
+	for _, key := range keys {
+		rows = append(rows, k.rows(v, key)...)
+	}
+	var b bytes.Buffer
+	if err := writeRowsLike(&b, o.listOptions, k.table, k.key, k.empty, rows); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+const digest = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+func testContainers(now time.Time) map[string]state.Container {
+	cs := map[string]state.Container{}
+	for n, c := range []state.Container{
+		{Name: "plain", ImageRef: "app", Path: "sh", State: state.StateCreated},
+		{Name: "long", ImageRef: "app:1@" + digest, Path: "/usr/bin/something", Args: []string{"with words", "--and", "more"}, State: state.StateCreated},
+		{Name: "wide", ImageRef: "docker.io/library/app:1", Path: "/bin/日本語日本語日本語", Args: []string{"日本語"}, State: state.StateCreated},
+		{Name: "quoted", ImageRef: "sha256:" + strings.Repeat("b", 64), Path: `a"b\c`, Labels: map[string]string{"b": "2", "a": "1"}, State: state.StateCreated},
+		{Name: "retagged", ImageRef: "moved:1", Path: "sh", State: state.StateCreated},
+		{
+			Name: "ports", ImageRef: "example.org:5000/team/app:v1", Path: "sh", State: state.StateCreated,
+			Ports: []state.Port{
+				{ContainerPort: 53, Protocol: "udp"}, {ContainerPort: 80, Protocol: "tcp", HostIP: "0.0.0.0", HostPort: 80},
+				{ContainerPort: 81, Protocol: "tcp", HostIP: "0.0.0.0", HostPort: 81}, {ContainerPort: 82, Protocol: "tcp", HostIP: "::", HostPort: 8082},
+			},
+			Mounts: []state.Mount{
+				{Type: "volume", Name: "a-name-that-is-longer-than-most", Destination: "/a"}, {Type: "bind", Source: "/src", Destination: "/b"},
+			},
+		},
+	} {
+		c.ID = fmt.Sprintf("%064x", n+0xabcdef0123)
+		c.Image = "sha256:" + strings.Repeat("b", 64)
+		c.CreatedAt = now.Add(-time.Duration(n*n*1000+90) * time.Second)
+		cs[c.ID] = c
+	}
+	return cs
+}
+
+// summary is what an engine lists of the container.
+func summary(c state.Container, v *view) container.Summary {
+	s := container.Summary{
+		ID: c.ID, Names: []string{"/" + c.Name}, Image: c.ImageRef, ImageID: c.Image, Command: c.Path,
+		Created: c.CreatedAt.Unix(), Labels: c.Labels, State: container.ContainerState(c.State), Status: "Created",
+	}
+	if c.Name == "retagged" {
+		s.Image = c.Image // as moby does when the reference means another image by now
+	}
+	for _, arg := range c.Args {
+		if strings.Contains(arg, " ") {
+			arg = "'" + arg + "'"
+		}
+		s.Command += " " + arg
+	}
+	for _, p := range c.Ports {
+		ip, _ := netip.ParseAddr(p.HostIP)
+		s.Ports = append(s.Ports, container.PortSummary{IP: ip, PrivatePort: p.ContainerPort, PublicPort: p.HostPort, Type: p.Protocol})
+	}
+	for _, m := range c.Mounts {
+		s.Mounts = append(s.Mounts, container.MountPoint{Name: m.Name, Source: m.Source, Driver: v.Volumes[m.Name].Driver})
+	}
+	return s
+}
+
+func TestContainersAsDocker(t *testing.T) {
+	now := time.Now()
+	id := "sha256:" + strings.Repeat("b", 64)
+	s := &state.State{
+		Containers: testContainers(now),
+		Images: map[string]state.Image{
+			id:               {ID: id, RepoTags: []string{"app:1", "app:latest", "example.org:5000/team/app:v1"}, RepoDigests: []string{"app@" + digest}},
+			"sha256:" + "cc": {ID: "sha256:cc", RepoTags: []string{"moved:1"}},
+		},
+		Volumes: map[string]state.Volume{"a-name-that-is-longer-than-most": {Driver: "local"}},
+	}
+	// With a tag and a digest, moby goes by the digest.
+	for key, c := range s.Containers {
+		if c.Name == "long" {
+			s.Images[id] = state.Image{ID: id, RepoTags: s.Images[id].RepoTags, RepoDigests: []string{c.ImageRef, "app@" + digest}}
+			s.Containers[key] = c
+		}
+	}
+	k := containerKind()
+	for _, trunc := range []bool{true, false} {
+		for _, format := range []string{"table", "json", `{{.ID}} {{.Names}} {{.Label "a"}} {{.Labels}} {{.Image}} {{.Platform}}`} {
+			o := testOptions(format)
+			o.noTrunc = !trunc
+			v := newView(s, o)
+			keys := k.keys(v, false)
+			got := rendered(t, k, v, o, keys)
+			var summaries []container.Summary
+			for _, key := range keys {
+				summaries = append(summaries, summary(s.Containers[key], v))
+			}
+			var want bytes.Buffer
+			ctx := formatter.Context{Output: &want, Format: formatter.NewContainerFormat(format, false, false), Trunc: trunc}
+			if err := formatter.ContainerWrite(ctx, summaries); err != nil {
+				t.Fatal(err)
+			}
+			sameOutput(t, format, got, want.String(), "Size")
+		}
+	}
+}
+
+// sameOutput compares outputs; of JSON, all but the named fields.
+func sameOutput(t *testing.T, format, got, want string, except ...string) {
+	t.Helper()
+	if format != "json" {
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("format %q (-docker +got):\n%s", format, diff)
+		}
+		return
+	}
+	if diff := cmp.Diff(jsonLines(t, want, except), jsonLines(t, got, except)); diff != "" {
+		t.Errorf("json (-docker +got):\n%s", diff)
+	}
+}
+
+func jsonLines(t *testing.T, text string, except []string) (lines []map[string]any) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		var object map[string]any
+		if err := json.Unmarshal([]byte(line), &object); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range except {
+			delete(object, name)
+		}
+		lines = append(lines, object)
+	}
+	return lines
+}
+
+func TestImagesAsDocker(t *testing.T) {
+	created := time.Now().Add(-3 * time.Hour)
+	s := &state.State{Images: map[string]state.Image{}}
+	var keys []string
+	var summaries []image.Summary
+	for n, refs := range []struct{ tags, digests []string }{
+		{tags: []string{"app:1", "app:2"}},
+		{tags: []string{"example.org:5000/app:1"}, digests: []string{"example.org:5000/app@" + digest}},
+		{digests: []string{"app@" + digest}},
+		{},
+	} {
+		id := "sha256:" + fmt.Sprintf("%064x", n+0xabcdef0123)
+		s.Images[id] = state.Image{ID: id, RepoTags: refs.tags, RepoDigests: refs.digests, CreatedAt: created, Size: 123456789 * int64(n)}
+		keys = append(keys, id)
+		summaries = append(summaries, image.Summary{
+			ID: id, RepoTags: refs.tags, RepoDigests: refs.digests, Created: created.Unix(), Size: 123456789 * int64(n), SharedSize: -1,
+		})
+	}
+	k := imageKind()
+	for _, trunc := range []bool{true, false} {
+		for _, format := range []string{"table", "json", "{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}", "{{.CreatedAt}} {{.Size}} {{.Containers}}"} {
+			o := testOptions(format)
+			o.noTrunc = !trunc
+			got := rendered(t, k, newView(s, o), o, keys)
+			var want bytes.Buffer
+			ctx := formatter.ImageContext{Context: formatter.Context{Output: &want, Format: formatter.NewImageFormat(format, false, false), Trunc: trunc}}
+			if err := formatter.ImageWrite(ctx, summaries); err != nil {
+				t.Fatal(err)
+			}
+			sameOutput(t, format, got, want.String())
+		}
+	}
+}
+
+func TestVolumesAsDocker(t *testing.T) {
+	v := state.Volume{Name: "data", Driver: "local", Scope: "local", Mountpoint: "/m", Labels: map[string]string{"b": "2", "a": "1"}}
+	s := &state.State{Volumes: map[string]state.Volume{"data": v}}
+	for _, format := range []string{"table", "json", `{{.Name}} {{.Label "b"}}`} {
+		o := testOptions(format)
+		got := rendered(t, volumeKind(), newView(s, o), o, []string{"data"})
+		var want bytes.Buffer
+		ctx := formatter.Context{Output: &want, Format: formatter.NewVolumeFormat(format, false)}
+		err := formatter.VolumeWrite(ctx, []volume.Volume{{Name: v.Name, Driver: v.Driver, Scope: v.Scope, Mountpoint: v.Mountpoint, Labels: v.Labels}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameOutput(t, format, got, want.String())
+	}
+}
+
+// The texts are moby's, of daemon/container/state.go.
+func TestStatus(t *testing.T) {
+	now := time.Now()
+	v := &view{now: now}
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	for _, test := range []struct {
+		c    state.Container
+		want string
+	}{
+		{state.Container{State: state.StateCreated}, "Created"},
+		{state.Container{State: state.StateRunning, Health: state.HealthNone, StartedAt: ago(3 * time.Minute)}, "Up 3 minutes"},
+		{state.Container{State: state.StateRunning, Health: state.HealthHealthy, StartedAt: ago(3 * time.Minute)}, "Up 3 minutes (healthy)"},
+		{state.Container{State: state.StateRunning, Health: state.HealthUnhealthy, StartedAt: ago(time.Second)}, "Up 1 second (unhealthy)"},
+		{state.Container{State: state.StateRunning, Health: state.HealthStarting, StartedAt: ago(0)}, "Up Less than a second (health: starting)"},
+		{state.Container{State: state.StatePaused, Health: state.HealthHealthy, StartedAt: ago(time.Hour)}, "Up About an hour (Paused)"},
+		{state.Container{State: state.StateRestarting, ExitCode: 1, FinishedAt: ago(5 * time.Second)}, "Restarting (1) 5 seconds ago"},
+		{state.Container{State: state.StateExited, ExitCode: 137, FinishedAt: ago(50 * time.Hour)}, "Exited (137) 2 days ago"},
+		{state.Container{State: state.StateExited}, ""},
+		{state.Container{State: state.StateDead}, "Dead"},
+		{state.Container{State: state.StateRemoving}, "Removal In Progress"},
+		{state.Container{State: state.StateUnknown}, ""},
+	} {
+		if got := v.status(&test.c); got != test.want {
+			t.Errorf("status of %s: %q, want %q", test.c.State, got, test.want)
+		}
+	}
+}
+
+// An image that only others were made from is not listed, but it can be.
+func TestIntermediateImages(t *testing.T) {
+	s := &state.State{Images: map[string]state.Image{
+		"sha256:a": {ID: "sha256:a"},
+		"sha256:b": {ID: "sha256:b", Parent: "sha256:a", RepoTags: []string{"app:1"}},
+		"sha256:c": {ID: "sha256:c", Parent: "sha256:b"},
+	}}
+	k := imageKind()
+	v := newView(s, testOptions("table"))
+	if diff := cmp.Diff([]string{"sha256:b", "sha256:c"}, k.keys(v, false)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"sha256:a", "sha256:b", "sha256:c"}, k.keys(v, true)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestByID(t *testing.T) {
+	objects := map[string]int{"abc1": 0, "abc2": 0, "abc": 0, "sha256:abd1": 0, "sha256:ffff": 0}
+	for word, want := range map[string]int{
+		"abc": 1, "abc1": 1, "a": 4, "abd": 1, "sha256:ffff": 1, "sha256:f": 1, "sha256:": 2, "md5:f": 0, "x": 0, "": 0, "sha256:abc": 0,
+	} {
+		if got := byID(objects, word); len(got) != want {
+			t.Errorf("byID(%q) = %v, want %d", word, got, want)
+		}
+	}
+}
+
+func FuzzCanShorten(f *testing.F) {
+	for _, ref := range []string{"app", "app:1", "library/app", "docker.io/app:1", "index.docker.io/library/app", "example.org:5000/a/b:c", "app@" + digest, "APP", strings.Repeat("b", 64), "docker.io", "localhost/library/x"} {
+		f.Add(ref)
+	}
+	f.Fuzz(func(t *testing.T, ref string) {
+		if short := shortReference(ref); short != ref && !canShorten(ref) {
+			t.Errorf("%q can be shortened to %q", ref, short)
+		}
+	})
+}

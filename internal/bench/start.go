@@ -1,0 +1,140 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// start compares `docker-rd start` from cold, until everything is ready, with what the
+// same dockerd takes to answer its first ping when it is started bare: in the host's
+// namespaces and in private ones.
+func (b *bench) start(ctx context.Context) error {
+	kinds := []struct {
+		name  string
+		start startFunc
+	}{
+		{"host", bare()},
+		{"private", bare("unshare", "-n", "-m", "--")},
+		{"docker-rd", b.whole},
+	}
+	times := map[string]samples{}
+	for round := range b.rounds + 1 {
+		for _, k := range kinds {
+			dir := filepath.Join(b.dir, fmt.Sprintf("s%d%c", round, k.name[0]))
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				return err
+			}
+			for _, data := range []string{"fresh", "existing"} {
+				d, err := measureStart(ctx, k.start, dir)
+				if err != nil {
+					return fmt.Errorf("%s, %s data: %w", k.name, data, err)
+				}
+				if round > 0 {
+					times[k.name+" "+data] = append(times[k.name+" "+data], d)
+				}
+			}
+			if err := os.RemoveAll(dir); err != nil {
+				return err
+			}
+		}
+	}
+	for _, data := range []string{"fresh", "existing"} {
+		b.table.ratio("start, "+data+" data / bare in the host's namespaces", times["docker-rd "+data], times["host "+data], 1)
+		b.table.ratio("start, "+data+" data / bare in private namespaces", times["docker-rd "+data], times["private "+data], 1.25)
+	}
+	return nil
+}
+
+// A startFunc starts an engine with its files below dir, returns when it can be used,
+// and how to stop it.
+type startFunc func(ctx context.Context, dir string) (stop func() error, err error)
+
+func measureStart(ctx context.Context, start startFunc, dir string) (time.Duration, error) {
+	began := time.Now()
+	stop, err := start(ctx, dir)
+	took := time.Since(began)
+	if stop != nil {
+		err = errors.Join(err, stop())
+	}
+	return took, err
+}
+
+// whole is what users type.
+func (b *bench) whole(ctx context.Context, dir string) (func() error, error) {
+	h := &home{bin: b.bin, dir: dir}
+	if err := os.MkdirAll(filepath.Join(dir, "docker"), 0o700); err != nil {
+		return nil, err
+	}
+	_, err := h.rd(ctx, "start", "--driver", "dockerd")
+	return func() error {
+		_, err := h.rd(context.WithoutCancel(ctx), "stop")
+		return err
+	}, err
+}
+
+// bare starts dockerd itself, below the command wrap, and waits for its first answer.
+func bare(wrap ...string) startFunc {
+	return func(ctx context.Context, dir string) (func() error, error) {
+		socket := filepath.Join(dir, "s")
+		argv := append(slices.Clone(wrap), "dockerd", "-H", "unix://"+socket,
+			"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "x"),
+			"--pidfile", filepath.Join(dir, "pid"), "--config-file", filepath.Join(dir, "daemon.json"))
+		if err := os.WriteFile(filepath.Join(dir, "daemon.json"), []byte("{}"), 0o600); err != nil {
+			return nil, err
+		}
+		log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		defer log.Close()
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Stdout, cmd.Stderr = log, log
+		if err := cmd.Start(); err != nil {
+			return nil, err
+		}
+		return func() error {
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				return err
+			}
+			return cmd.Wait()
+		}, ping(ctx, socket)
+	}
+}
+
+// ping returns when the engine at socket answers.
+func ping(ctx context.Context, socket string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}}}
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker/_ping", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(req)
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("no answer: %w", err)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}

@@ -1,0 +1,63 @@
+package stateschema_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/stateschema"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+func full() state.State {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	meta := state.Meta{AddedRevision: 1, Revision: 2}
+	deletion := &state.Deletion{Request: "r", RequestedAt: now, Error: "in use"}
+	return state.State{
+		SchemaVersion: state.SchemaVersion, Revision: 2, WrittenAt: now,
+		Supervisor: &state.Supervisor{PID: 1, StartedAt: now, StartTicks: 5, BootID: "b", Version: "v"},
+		Instance:   state.Instance{UID: "u", CreatedAt: now},
+		Engine:     state.Engine{StartedAt: now},
+		Conditions: []state.Condition{{Type: state.Ready, Status: state.True, Reason: state.ReasonConnected, LastTransitionTime: now}},
+		Mirror:     state.Mirror{SyncedAt: now},
+		Containers: map[string]state.Container{"c": {
+			Args: []string{"a"}, Labels: map[string]string{"a": "b"}, State: state.StateRunning, Health: state.HealthNone,
+			CreatedAt: now, StartedAt: now, FinishedAt: now,
+			Ports: []state.Port{{}}, Mounts: []state.Mount{{}}, Networks: []state.Attachment{{}},
+			LastAction: &state.LastAction{Action: "start", State: state.ActionFailed, RequestedAt: now, CompletedAt: now},
+			Deletion:   deletion, Meta: meta,
+		}},
+		Images:     map[string]state.Image{"i": {RepoTags: []string{"t"}, CreatedAt: now, Deletions: map[string]state.Deletion{"t": *deletion}, Meta: meta}},
+		Volumes:    map[string]state.Volume{"v": {CreatedAt: now, Deletion: deletion, Meta: meta}},
+		Networks:   map[string]state.Network{"n": {Subnets: []string{"10.0.0.0/8"}, CreatedAt: now, Deletion: deletion, Meta: meta}},
+		Namespaces: map[string]state.Namespace{"moby": {Name: "moby", Meta: meta}},
+		Deleted:    []state.Deleted{{Kind: state.Containers, ID: "x", Revision: 2}},
+	}
+}
+
+func TestValidate(t *testing.T) {
+	data, err := json.Marshal(full())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stateschema.Validate(data); err != nil {
+		t.Errorf("a full state: %v", err)
+	}
+	for _, change := range [][2]string{
+		{`"schemaVersion":1`, `"schemaVersion":2`},
+		{`"revision":2`, `"revision":"2"`},
+		{`"revision":2`, `"revisoin":2`},
+		{`"args":["a"]`, `"args":null`},
+		{`"03:04:05Z"`, `"03:04:05+01:00"`},
+		{`T03:04:05Z`, `T03:04:05+01:00`},
+		{`"state":"running"`, `"state":"walking"`},
+		{`"repoTags":["t"],`, ``},
+		{`"pid":1`, `"pid":1,"env":["SECRET=1"]`},
+	} {
+		text := strings.Replace(string(data), change[0], change[1], 1)
+		if text != string(data) && stateschema.Validate([]byte(text)) == nil {
+			t.Errorf("%s is accepted", change[1])
+		}
+	}
+}

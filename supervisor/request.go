@@ -1,0 +1,118 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/mirror"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// Ask asks the instance's supervisor for something and does not wait for it. Without a
+// supervisor the request is refused.
+func Ask(i *engine.Instance, r mirror.Request) error {
+	if _, err := supervisorOf(i); err != nil {
+		return err
+	}
+	dir := i.Paths.RequestsDir()
+	id, err := mirror.Submit(dir, r)
+	if err != nil {
+		return err
+	}
+	// One that was stopped meanwhile may have dropped its requests before this one
+	// came, which must not wait for the next start then.
+	if _, err := supervisorOf(i); err != nil && mirror.Withdraw(dir, id) {
+		return err
+	}
+	return nil
+}
+
+// Request is [Ask] that waits for the outcome. When ctx ends, a request that was not
+// begun is taken back; a deletion stays until it is cancelled.
+func Request(ctx context.Context, i *engine.Instance, r mirror.Request) (mirror.Outcome, error) {
+	id, err := supervisorOf(i)
+	if err != nil {
+		return mirror.Outcome{}, err
+	}
+	dir := i.Paths.RequestsDir()
+	r.Reply = true
+	request, err := mirror.Submit(dir, r)
+	if err != nil {
+		return mirror.Outcome{}, err
+	}
+	for {
+		o, err := await(ctx, dir, request, id)
+		switch {
+		case err == nil:
+			return o, nil
+		case errors.Is(err, fs.ErrNotExist):
+			return o, fmt.Errorf("instance %q was stopped before it was done", i.Name)
+		case ctx.Err() != nil && r.Type == mirror.RequestDelete:
+			return o, gaveUp(ctx, i, "not done in time, but still requested")
+		case ctx.Err() != nil:
+			if mirror.Withdraw(dir, request) {
+				return o, gaveUp(ctx, i, "not begun in time, and taken back")
+			}
+			return o, gaveUp(ctx, i, "not done in time, but under way")
+		case !errors.Is(err, errSupervisorEnded):
+			return o, err
+		}
+		// Another one, if there is one by now, goes on with it.
+		if id, err = supervisorOf(i); err == nil {
+			continue
+		}
+		if mirror.Withdraw(dir, request) {
+			return o, failure.WithHint(fmt.Errorf("instance %q: its supervisor ended before it was done", i.Name), "docker-rd start %s", i.Name)
+		}
+		return o, failure.WithHint(fmt.Errorf("instance %q: its supervisor ended while it was under way", i.Name),
+			"docker-rd start %s; the mirror tells then how it ended", i.Name)
+	}
+}
+
+func gaveUp(ctx context.Context, i *engine.Instance, text string) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	return failure.WithHint(failure.Timeout("instance %q: %s", i.Name, text), "docker-rd status %s", i.Name)
+}
+
+// await waits for the outcome of a request while the supervisor lives.
+func await(ctx context.Context, dir, request string, id process.ID) (mirror.Outcome, error) {
+	round, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		if id.Wait(round) == nil {
+			cancel(errSupervisorEnded)
+		}
+	}()
+	o, err := mirror.Await(round, dir, request)
+	if err != nil && errors.Is(context.Cause(round), errSupervisorEnded) {
+		// The last thing it did may have been this: a look, without waiting.
+		if o, err := mirror.Await(round, dir, request); err == nil {
+			return o, nil
+		}
+		return o, errSupervisorEnded
+	}
+	return o, err
+}
+
+// TakesRequests returns the refusal of whoever asks an instance that has no supervisor,
+// or one that is being stopped.
+func TakesRequests(i *engine.Instance) error {
+	_, err := supervisorOf(i)
+	return err
+}
+
+// supervisorOf returns the instance's supervisor, which takes requests.
+func supervisorOf(i *engine.Instance) (process.ID, error) {
+	o := Observe(i)
+	if !o.Live || o.Condition(state.EngineReady).Reason == state.ReasonStopped {
+		return process.ID{}, failure.WithHint(failure.Refuse("instance %q is not running", i.Name), "docker-rd start %s", i.Name)
+	}
+	return supervisorID(o.State), nil
+}

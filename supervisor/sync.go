@@ -1,0 +1,127 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/moby/moby/client"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/lock"
+	"github.com/docker-rd/docker-rd/mirror"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// Sync brings the instance's mirror up to date with its engine once: the supervisor
+// does it where one runs, otherwise this process. After an error the state file is as
+// it was.
+func Sync(ctx context.Context, i *engine.Instance) error {
+	for {
+		if Observe(i).Live {
+			o, err := Request(ctx, i, mirror.Request{Type: mirror.RequestSync})
+			if err == nil && o.Error != "" {
+				err = fmt.Errorf("instance %q: %s", i.Name, o.Error)
+			}
+			return err
+		}
+		err := syncHere(ctx, i)
+		if !errors.Is(err, lock.ErrHeld) {
+			return err
+		}
+		// Another process starts, stops or syncs it: look again when that is over.
+		for _, path := range []string{i.Paths.StartLock(), i.Paths.SupervisorLock()} {
+			wait, cancel := context.WithTimeout(ctx, lookAgain)
+			if release, err := lock.Acquire(wait, path); err == nil {
+				release()
+			}
+			cancel()
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("sync instance %q: %w", i.Name, err)
+		}
+	}
+}
+
+// syncHere takes the place of the supervisor for one full sync.
+func syncHere(ctx context.Context, i *engine.Instance) error {
+	// With the start lock too, a start waits that could not tell us from a supervisor.
+	for _, path := range []string{i.Paths.StartLock(), i.Paths.SupervisorLock()} {
+		release, err := lock.TryAcquire(path)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	log := slog.New(slog.DiscardHandler) // what goes wrong comes back as an error
+	driver, err := engine.DriverFor(i, log)
+	if err != nil {
+		return err
+	}
+	if i.Settings.Driver != engine.DriverExisting && !driver.Alive() {
+		return failure.WithHint(fmt.Errorf("instance %q: its engine is not running", i.Name), "docker-rd start %s", i.Name)
+	}
+	err = syncOnce(ctx, i, driver, log)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = failure.Timeout("instance %q: the engine did not answer in time", i.Name)
+	} else if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("instance %q: %w", i.Name, err)
+	}
+	return failure.WithHint(err, "docker-rd status %s", i.Name)
+}
+
+// syncOnce syncs in full and writes the state. Whatever was recorded of a supervisor
+// that is gone stays: what it has left behind is still to be stopped.
+func syncOnce(ctx context.Context, i *engine.Instance, driver engine.Driver, log *slog.Logger) error {
+	ep, err := driver.Endpoint()
+	if err != nil {
+		return err
+	}
+	// Opening the store may put a damaged file aside, so that comes after the engine has
+	// answered.
+	api, err := ep.Client()
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	if err := ping(ctx, api); err != nil {
+		return err
+	}
+	store, err := openStore(i, driver, log)
+	if err != nil {
+		return err
+	}
+	source := mirror.NewSource(mirror.SourceOptions{
+		Connect: func(context.Context) (*client.Client, error) { return ep.Client() },
+		Log:     log,
+	})
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	go func() {
+		defer close(ended)
+		_ = source.Run(ctx)
+	}()
+	synced := make(chan error, 1)
+	go func() { synced <- source.Sync(ctx) }()
+	for {
+		select {
+		case u := <-source.Updates():
+			if u.Sync != nil && u.Sync.Reason == state.ReasonDisconnected {
+				return errors.New(u.Sync.Message)
+			}
+			store.Apply(u)
+		case err := <-synced:
+			if err != nil {
+				return err
+			}
+			store.Disconnect("synced once, without a supervisor")
+			return store.Flush(ctx)
+		}
+	}
+}
