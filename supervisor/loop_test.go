@@ -239,8 +239,8 @@ func (f *fixture) wait(typ string, status state.Status, reason string) state.Con
 	return c
 }
 
-// stopped tells the loop to stop, unless it ends by itself, and returns its error and
-// the last state.
+// stopped tells the loop to stop, unless it ends by itself, and returns the last state and
+// its error.
 func (f *fixture) stopped(tell bool) (*state.State, error) {
 	f.t.Helper()
 	if tell {

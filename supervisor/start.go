@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -115,6 +116,16 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 			}
 		}()
 	}
+	// Whoever holds the lock and writes no state, as one does that is just dying, is
+	// noticed by nothing else when it is gone.
+	unheld := sync.OnceFunc(func() {
+		go func() {
+			if release, err := lock.Acquire(round, s.inst.Paths.SupervisorLock()); err == nil {
+				release()
+				cancel()
+			}
+		}()
+	})
 	var seen *state.Supervisor // the one that is waited for
 	err = Follow(round, s.inst, func(o Observation) (bool, error) {
 		last = o
@@ -122,6 +133,9 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 			return false, o.StateErr
 		}
 		if !o.Live { // also where the supervisor has yet to make the state anew
+			if child == nil {
+				unheld()
+			}
 			return seen == nil, s.held(o)
 		}
 		if seen == nil {
