@@ -85,7 +85,9 @@ func (m *marks) ofContainer(e events.Message, action events.Action) {
 		// A legacy build without a tag shows only by the containers of its steps. Few
 		// containers are such, so that is not urgent. Podman tells nothing of volumes
 		// that go with their container.
-		m.kinds[state.Images] = m.kinds[state.Images]
+		if _, marked := m.kinds[state.Images]; !marked {
+			m.kinds[state.Images] = false
+		}
 		if m.podman {
 			m.kinds[state.Volumes] = true
 		}
