@@ -62,26 +62,29 @@ func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
 		return err
 	}
 	people := o.format == "table"
-	found := c.Doctor(cmd.Context(), instances)
-	if len(found) == 0 && people {
+	var rows []findingRow
+	type finding struct{ code, subject string }
+	known := map[finding]bool{}
+	wrong := false
+	// What is mended can bring something else to light, such as a current context whose
+	// damaged metadata was moved aside.
+	for again := true; again; {
+		again = false
+		for _, f := range c.Doctor(cmd.Context(), instances) {
+			id := finding{f.Code, f.Subject}
+			if known[id] {
+				continue
+			}
+			known[id] = true
+			row := a.treat(cmd, c, o.fix, people, f)
+			again = again || row.Fixed
+			wrong = wrong || !row.Fixed
+			rows = append(rows, row)
+		}
+	}
+	if len(rows) == 0 && people {
 		_, err := fmt.Fprintf(a.out(), "Nothing is wrong with the Docker configuration in %s.\n", c.Dir())
 		return err
-	}
-	var rows []findingRow
-	wrong := false
-	for _, f := range found {
-		row := findingRow{Finding: f}
-		if people {
-			a.printFinding(f)
-		}
-		if o.fix && f.Fixable {
-			a.fix(cmd, c, &row)
-			if people {
-				a.printFix(row)
-			}
-		}
-		wrong = wrong || !row.Fixed
-		rows = append(rows, row)
 	}
 	if !people {
 		if err := writeRows(a.out(), o.listOptions, "", "", rows); err != nil {
@@ -94,12 +97,25 @@ func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
 	return nil
 }
 
-func (a *app) fix(cmd *cobra.Command, c *dockercontext.Config, row *findingRow) {
-	fixed, err := c.Fix(cmd.Context(), row.Finding, func() []dockercontext.Owner { return supervisor.Running(c.Dir()) })
+// treat mends a finding, if that is asked for and can be, and tells people about it as
+// it goes.
+func (a *app) treat(cmd *cobra.Command, c *dockercontext.Config, fix, people bool, f dockercontext.Finding) findingRow {
+	row := findingRow{Finding: f}
+	if people {
+		a.printFinding(f)
+	}
+	if !fix || !f.Fixable {
+		return row
+	}
+	fixed, err := c.Fix(cmd.Context(), f, func() []dockercontext.Owner { return supervisor.Running(c.Dir()) })
 	row.Fixed, row.Result, row.Backup = err == nil, fixed.Message, fixed.Backup
 	if err != nil {
 		row.Error = err.Error()
 	}
+	if people {
+		a.printFix(row)
+	}
+	return row
 }
 
 // printFinding says what is wrong, and what will or can be done about it.

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -10,18 +11,25 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/version"
+	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 func (a *app) newDiagnose() *cobra.Command {
@@ -30,8 +38,9 @@ func (a *app) newDiagnose() *cobra.Command {
 		Use:   "diagnose [OPTIONS] [INSTANCE]",
 		Short: "Write an archive with all that a bug report needs",
 		Long: `Write an archive with all that a bug report needs: versions, settings, the state
-file, logs and what status tells. Keys, certificates, registry credentials and
-containers' environment variables are not in it.`,
+file, logs, the engine's own report, Docker's contexts and what status tells. Keys,
+certificates, registry credentials, passwords in URLs and containers' environment
+variables are not in it.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeInstance,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -39,14 +48,14 @@ containers' environment variables are not in it.`,
 			if err != nil {
 				return err
 			}
-			return a.runDiagnose(cmd.Context(), i, output)
+			return a.runDiagnose(cmd, i, output)
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", `File to write, "-" for standard output (default docker-rd-INSTANCE-TIME.tar.gz)`)
 	return cmd
 }
 
-func (a *app) runDiagnose(ctx context.Context, i *engine.Instance, output string) (err error) {
+func (a *app) runDiagnose(cmd *cobra.Command, i *engine.Instance, output string) (err error) {
 	name := "docker-rd-" + i.Name + "-" + time.Now().UTC().Format("20060102T150405Z")
 	if output == "" {
 		output = name + ".tar.gz"
@@ -69,7 +78,7 @@ func (a *app) runDiagnose(ctx context.Context, i *engine.Instance, output string
 	}
 	zip := gzip.NewWriter(w)
 	d := diagnosis{archive: tar.NewWriter(zip), root: name}
-	err = d.collect(ctx, i)
+	err = d.collect(cmd, i)
 	return errors.Join(err, d.archive.Close(), zip.Close())
 }
 
@@ -77,72 +86,269 @@ func (a *app) runDiagnose(ctx context.Context, i *engine.Instance, output string
 type diagnosis struct {
 	archive *tar.Writer
 	root    string
+	failed  []string // what could not be had
+	err     error    // why the archive can't be written
 }
 
-func (d *diagnosis) collect(ctx context.Context, i *engine.Instance) error {
-	i.Settings.Host = withoutPassword(i.Settings.Host)
-	errs := []error{
-		d.object("version.json", map[string]string{
-			"version": version.Version(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
-		}),
-		d.object("instance.json", i),
-		d.object("status.json", statusOf(ctx, i)),
-		d.file("state.json", i.Paths.StateFile()),
+func (d *diagnosis) collect(cmd *cobra.Command, i *engine.Instance) error {
+	ctx := cmd.Context()
+	d.object("version.json", map[string]string{
+		"version": version.Version(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
+	})
+	d.object("programs.json", programs(ctx))
+	d.object("environment.json", relevantEnvironment(os.Environ()))
+	d.object("instance.json", i)
+	status := statusOf(ctx, i)
+	d.object("status.json", status)
+	d.file("state.json", i.Paths.StateFile())
+	d.tree("log", i.Paths.LogDir())
+	d.engine(ctx, i, status)
+	d.contexts(cmd, i)
+	for name, path := range systemFiles {
+		d.file(filepath.Join("system", name), path)
 	}
-	logs, err := os.ReadDir(i.Paths.LogDir())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, err)
+	if len(d.failed) > 0 {
+		d.object("missing.json", d.failed)
 	}
-	for _, log := range logs {
-		errs = append(errs, d.file(path.Join("log", log.Name()), filepath.Join(i.Paths.LogDir(), log.Name())))
-	}
-	return errors.Join(errs...)
+	return d.err
 }
 
-func (d *diagnosis) object(name string, v any) error {
+// systemFiles tell what an engine depends on, where they exist.
+var systemFiles = map[string]string{
+	"os-release": "/etc/os-release", "kernel": "/proc/version", "cgroups": "/proc/cgroups", "mountinfo": "/proc/self/mountinfo",
+}
+
+// engine adds what the engine says of itself, if it answers, and what its driver keeps.
+func (d *diagnosis) engine(ctx context.Context, i *engine.Instance, status instanceStatus) {
+	if status.API.Answers {
+		version, info, err := engineInfo(ctx, i)
+		d.note("engine/info.json", err)
+		if err == nil {
+			d.object("engine/version.json", version)
+			d.object("engine/info.json", info)
+		}
+	}
+	dir := i.Paths.EngineState()
+	d.file("engine/record.json", filepath.Join(dir, "engine.json"))
+	d.file("engine/daemon.json", filepath.Join(dir, "private", "daemon.json"))
+	d.file("engine/slirp4netns.log", filepath.Join(dir, "private", "slirp4netns.log"))
+	if status.Engine.PID != 0 {
+		d.file("engine/mountinfo", fmt.Sprintf("/proc/%d/mountinfo", status.Engine.PID))
+	}
+}
+
+// engineInfo asks the engine for its version and all that it tells of itself.
+func engineInfo(ctx context.Context, i *engine.Instance) (version, info json.RawMessage, err error) {
+	driver, err := engine.DriverFor(i, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	ep, err := driver.Endpoint()
+	if err != nil {
+		return nil, nil, err
+	}
+	api, err := ep.Client()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer api.Close()
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	v, err := api.ServerVersion(ctx, client.ServerVersionOptions{})
+	if err != nil {
+		return nil, nil, err
+	}
+	in, err := api.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return nil, nil, err
+	}
+	if version, err = json.Marshal(v); err != nil {
+		return nil, nil, err
+	}
+	info, err = json.Marshal(in.Info)
+	return version, info, err
+}
+
+// contexts adds how docker's contexts are, what config.json says of them, and what
+// docker rd has made of them.
+func (d *diagnosis) contexts(cmd *cobra.Command, i *engine.Instance) {
+	docker, err := contexts(cmd, i.DockerConfig)
+	if err != nil {
+		d.note("contexts.json", err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), dockercontext.DefaultTimeout)
+	defer cancel()
+	d.object("contexts.json", docker.Probe(ctx, docker.Names()...))
+	d.object("docker-config.json", configKeys(filepath.Join(i.DockerConfig, "config.json")))
+	if roots, err := engine.DefaultRoots(); err == nil {
+		d.file("promotion.json", supervisor.ConfigOptions(roots, i.DockerConfig).RecordFile)
+	}
+}
+
+// configKeys returns the keys of a config.json, with the values of those that lead
+// docker to an engine or a plugin. All others may be secrets.
+func configKeys(path string) map[string]any {
+	data, err := os.ReadFile(path)
+	var values map[string]any
+	if err == nil {
+		err = json.Unmarshal(data, &values)
+	}
+	if err != nil {
+		return map[string]any{"error": err.Error()}
+	}
+	for key := range values {
+		switch key {
+		case "currentContext", "cliPluginsExtraDirs", "credsStore":
+		default:
+			values[key] = "(left out)"
+		}
+	}
+	return values
+}
+
+// programVersions are the programs that an engine runs and how they tell their version.
+var programVersions = []string{"docker", "dockerd", "containerd", "runc", "slirp4netns", "iptables", "podman"}
+
+// programs returns the versions of the programs that engines need, where they are.
+func programs(ctx context.Context) map[string]string {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	found := map[string]string{}
+	var mu sync.Mutex
+	var group errgroup.Group
+	for _, name := range programVersions {
+		group.Go(func() error {
+			path, err := exec.LookPath(name)
+			if err != nil {
+				path, err = exec.LookPath(filepath.Join("/usr/sbin", name)) // not on everybody's PATH
+			}
+			text := "not found"
+			if err == nil {
+				cmd := exec.CommandContext(ctx, path, "--version")
+				cmd.WaitDelay = time.Second
+				out, err := cmd.CombinedOutput()
+				text = path + ": " + strings.TrimSpace(string(out))
+				if err != nil {
+					text += " (" + err.Error() + ")"
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			found[name] = text
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return found
+}
+
+// relevantEnvironment returns the variables that change what docker and docker rd do.
+func relevantEnvironment(env []string) []string {
+	var kept []string
+	for _, kv := range env {
+		name, _, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, "DOCKER_") && !strings.HasPrefix(name, "DOCKER_AUTH") ||
+			strings.HasPrefix(name, "XDG_") || slices.Contains([]string{"HOME", "PATH", "SUDO_USER", "WSL_DISTRO_NAME"}, name) {
+			kept = append(kept, kv)
+		}
+	}
+	slices.Sort(kept)
+	return kept
+}
+
+// note remembers what could not be had: the rest of the archive is worth having.
+func (d *diagnosis) note(name string, err error) {
+	if err != nil {
+		d.failed = append(d.failed, name+": "+err.Error())
+	}
+}
+
+func (d *diagnosis) object(name string, v any) {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		return err
+		d.note(name, err)
+		return
 	}
-	return d.add(name, int64(len(data)), bytes.NewReader(data))
+	d.add(name, int64(len(data)), bytes.NewReader(data))
+}
+
+// tree adds the files of a directory.
+func (d *diagnosis) tree(name, dir string) {
+	entries, err := os.ReadDir(dir)
+	if !errors.Is(err, fs.ErrNotExist) {
+		d.note(name, err)
+	}
+	for _, e := range entries {
+		d.file(filepath.Join(name, e.Name()), filepath.Join(dir, e.Name()))
+	}
 }
 
 // file adds a file as it is now, whole. One that does not exist is left out.
-func (d *diagnosis) file(name, from string) error {
+func (d *diagnosis) file(name, from string) {
 	file, err := os.Open(from)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return
 	}
 	if err != nil {
-		return err
+		d.note(name, err)
+		return
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return err
+		d.note(name, err)
+		return
+	}
+	if info.Size() == 0 { // as the kernel's files seem to be
+		data, err := io.ReadAll(file)
+		d.note(name, err)
+		d.add(name, int64(len(data)), bytes.NewReader(data))
+		return
 	}
 	// A log may grow while it is read.
-	return d.add(name, info.Size(), io.LimitReader(file, info.Size()))
+	d.add(name, info.Size(), io.LimitReader(file, info.Size()))
 }
 
-func (d *diagnosis) add(name string, size int64, content io.Reader) error {
-	err := d.archive.WriteHeader(&tar.Header{
-		Name: path.Join(d.root, name), Mode: 0o600, Size: size, ModTime: time.Now(),
+// add adds size bytes of content, secrets made unreadable. An error is the archive's:
+// nothing more can be added.
+func (d *diagnosis) add(name string, size int64, content io.Reader) {
+	if d.err != nil {
+		return
+	}
+	d.err = d.archive.WriteHeader(&tar.Header{
+		Name: path.Join(d.root, filepath.ToSlash(name)), Mode: 0o600, Size: size, ModTime: time.Now(),
 	})
-	if err == nil {
-		_, err = io.Copy(d.archive, content)
+	lines := bufio.NewReader(content)
+	for end := false; !end && d.err == nil; {
+		line, err := lines.ReadBytes('\n')
+		if err != nil && err != io.EOF {
+			d.err = err
+			break
+		}
+		end = err == io.EOF
+		hideSecrets(line)
+		_, d.err = d.archive.Write(line)
 	}
-	if err != nil {
-		return fmt.Errorf("diagnose: %s: %w", name, err)
+	if d.err != nil {
+		d.err = fmt.Errorf("diagnose: %s: %w", name, d.err)
 	}
-	return nil
 }
 
-// withoutPassword returns a URL without the password in it.
-func withoutPassword(host string) string {
-	u, err := url.Parse(host)
-	if err != nil || u.User == nil {
-		return host
+// secrets are what may stand in any file: passwords in URLs, such as a proxy's, and
+// containers' environments, which dockerd logs when it debugs.
+var secrets = []*regexp.Regexp{
+	regexp.MustCompile(`://[^/\s:@"']*:([^/\s@"']+)@`),
+	regexp.MustCompile(`Env\\*":\[([^\]]*)\]`),
+}
+
+// hideSecrets makes secrets unreadable, and keeps the length.
+func hideSecrets(line []byte) {
+	for _, secret := range secrets {
+		for _, m := range secret.FindAllSubmatchIndex(line, -1) {
+			for k := m[2]; k < m[3]; k++ {
+				line[k] = '*'
+			}
+		}
 	}
-	return strings.Replace(host, u.User.String()+"@", u.User.Username()+"@", 1)
 }

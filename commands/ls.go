@@ -38,7 +38,12 @@ func (a *app) newLs() *cobra.Command {
 		Short:             "List instances",
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := dockerConfig()
+			if err != nil {
+				return err
+			}
+			_ = a.mend(cmd.Context(), dir)
 			rows, err := instanceRows()
 			if err != nil {
 				return err

@@ -77,20 +77,25 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 		return err
 	}
 	changes := i.Settings.Diff(next)
+	if len(changes) == 0 {
+		return nil
+	}
+	if !o.dryRun {
+		err = i.Update(ctx, func(s *engine.Settings) error {
+			*s, err = assign(*s, args)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
 	for _, c := range changes {
 		if _, err := fmt.Fprintln(a.out(), c); err != nil {
 			return err
 		}
 	}
-	if o.dryRun || len(changes) == 0 {
+	if o.dryRun || !supervisor.Observe(i).Supervised {
 		return nil
-	}
-	err = i.Update(ctx, func(s *engine.Settings) error {
-		*s, err = assign(*s, args)
-		return err
-	})
-	if err != nil || !supervisor.Observe(i).Supervised {
-		return err
 	}
 	if !o.restart {
 		a.note("instance %q runs with its old settings until docker-rd restart %s", i.Name, i.Name)

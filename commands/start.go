@@ -199,6 +199,12 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 		a.note("run through sudo by %s: the Docker configuration is %s", user, i.DockerConfig)
 	}
 	already := supervisor.Observe(i)
+	if !detach && already.Condition(state.Ready).Status == state.True {
+		if err := answers(ctx, i); err != nil {
+			return err
+		}
+		already = supervisor.Observe(i)
+	}
 	begin := time.Now()
 	seen := map[string]string{} // told, or no news
 	for _, typ := range conditionTypes {
@@ -236,6 +242,32 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 		p.done(fmt.Sprintf("Instance %q is ready (%s)", i.Name, time.Since(begin).Round(time.Millisecond)))
 	}
 	return nil
+}
+
+// noticed is how long a supervisor may take to notice that its engine is gone.
+const noticed = time.Second
+
+// answers asks the engine itself: one that hangs has told nobody. It waits a moment for
+// the supervisor of one that has just ended to say so; then there is no error.
+func answers(ctx context.Context, i *engine.Instance) error {
+	driver, err := engine.DriverFor(i, nil)
+	if err != nil {
+		return err
+	}
+	api := askAPI(ctx, driver)
+	if api.Answers {
+		return nil
+	}
+	wait, cancel := context.WithTimeout(ctx, noticed)
+	defer cancel()
+	err = supervisor.Follow(wait, i, func(o supervisor.Observation) (bool, error) {
+		return o.Condition(state.EngineReady).Status == state.True, nil
+	})
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return failure.WithHint(fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error),
+		"docker-rd stop --force %s ends it", i.Name)
 }
 
 // noteOverride says where the user's shell does not follow the current context.

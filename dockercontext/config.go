@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/docker/cli/cli/context/docker"
 	"github.com/docker/cli/cli/context/store"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
@@ -55,14 +54,7 @@ func Open(o Options) *Config {
 	if o.Getenv == nil {
 		o.Getenv = func(string) string { return "" }
 	}
-	return &Config{o: o, store: store.New(filepath.Join(o.Dir, "contexts"), storeConfig())}
-}
-
-// storeConfig leaves a context's metadata untyped: docker's own type panics on a
-// Description that is no string, and our mark is no part of it.
-func storeConfig() store.Config {
-	return store.NewConfig(nil,
-		store.EndpointTypeGetter(docker.DockerEndpoint, func() any { return &docker.EndpointMeta{} }))
+	return &Config{o: o, store: endpoint.OpenStore(o.Dir)}
 }
 
 // Dir returns the Docker configuration directory.

@@ -133,7 +133,11 @@ func (c *Config) create(owner Owner, e endpoint.Endpoint, description string) (O
 	out := Outcome{Reason: ReasonCreated, Message: fmt.Sprintf("Context %q leads to %s.", owner.Context, e.Host)}
 	want := docker.EndpointMeta{Host: e.Host, SkipTLSVerify: e.SkipTLSVerify}
 	if m.Endpoints[docker.DockerEndpoint] == want && c.sameTLS(owner.Context, e.TLS) {
+		c.giveToOwner(owner.Context) // if root was killed before it
 		return out, nil
+	}
+	if err := configfile.MakeDir(c.o.Dir); err != nil {
+		return Outcome{}, err
 	}
 	if m.Endpoints == nil {
 		m.Endpoints = map[string]any{}
@@ -146,6 +150,7 @@ func (c *Config) create(owner Owner, e endpoint.Endpoint, description string) (O
 	if err := c.store.CreateOrUpdate(m); err != nil {
 		return Outcome{}, err
 	}
+	c.giveToOwner(owner.Context)
 	out.Changed = true
 	return out, nil
 }

@@ -113,7 +113,7 @@ func (c *Config) Probe(ctx context.Context, names ...string) []Report {
 	// Buffered: who comes too late must not wait for anybody.
 	results := make(chan numbered, len(names))
 	for i, name := range names {
-		reports[i] = c.describe(name, HealthUnknown, ProbeTimeout, "It did not answer in time.")
+		reports[i] = Report{Name: name, Health: HealthUnknown, Reason: ProbeTimeout, Message: "It did not answer in time."}
 		go func() { results <- numbered{i, c.probe(ctx, name)} }()
 	}
 	// A ping keeps its deadline by itself. This is for what can't be interrupted, such
@@ -181,10 +181,6 @@ func (c *Config) everyName(effective string) (names []string, damaged []Report) 
 		names = append(names, effective)
 	}
 	return names, damaged
-}
-
-func (c *Config) describe(name string, h Health, reason, message string) Report {
-	return Report{Name: name, Health: h, Reason: reason, Message: message}
 }
 
 // probe looks once, and where that proves the context broken, once more.

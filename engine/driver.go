@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/docker-rd/docker-rd/engine/dockerd"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -19,7 +20,8 @@ type Driver interface {
 	Adopt(ctx context.Context) (Running, error)
 
 	// Start launches the engine and returns as soon as it has a process: the API may
-	// not answer yet. After an error nothing is left running.
+	// not answer yet. An engine that runs already is [ErrRunning], to be adopted.
+	// After any other error nothing is left running.
 	Start(ctx context.Context) (Running, error)
 
 	// Alive tells whether the engine runs, with or without a supervisor. It is
@@ -33,6 +35,9 @@ type Driver interface {
 	// It may be called at any time when no supervisor runs it, and again.
 	Cleanup(ctx context.Context) error
 }
+
+// ErrRunning says that there is nothing to start: the engine runs.
+var ErrRunning = dockerd.ErrRunning
 
 // Running is an engine that a driver has started or adopted.
 type Running interface {

@@ -182,7 +182,8 @@ func read(path string) (*Instance, error) {
 	}
 	i := &Instance{}
 	if err := json.Unmarshal(data, i); err != nil {
-		return nil, fmt.Errorf("instance file %q is damaged: %w", path, err)
+		return nil, failure.WithHint(fmt.Errorf("instance file %q is damaged: %w", path, err),
+			"bring it back from a backup, or mend it by hand: the uid must be that in state.json")
 	}
 	if i.SchemaVersion > instanceSchema {
 		return nil, failure.WithHint(

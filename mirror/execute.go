@@ -618,6 +618,7 @@ func (e *Executor) try(t target, d *deletion) {
 				return // decided meanwhile
 			}
 			if gone {
+				e.forget(t, d)
 				e.endDeletion(t, Outcome{State: state.ActionSucceeded})
 				return
 			}
@@ -631,6 +632,29 @@ func (e *Executor) try(t target, d *deletion) {
 			d.wait = min(2*d.wait, maxRetry)
 		}
 	})
+}
+
+// forget takes what was deleted out of the store at once: who waited for the deletion
+// must not find it there. The source has the last word.
+func (e *Executor) forget(t target, d *deletion) {
+	s := e.store
+	switch {
+	case t.kind == state.Volumes:
+		if v, ok := s.volumes.get(t.key); !ok || !v.CreatedAt.Equal(d.pin) {
+			return // another one already
+		}
+	case t.reference != "":
+		img, ok := s.images.get(t.key)
+		if !ok {
+			return
+		}
+		tags := slices.DeleteFunc(slices.Clone(img.RepoTags), func(tag string) bool { return tag == t.reference })
+		if len(tags) > 0 {
+			s.edited(s.images.edit(t.key, s.next(), func(i *state.Image) { i.RepoTags = tags }))
+			return
+		}
+	}
+	s.change(Change{Kind: t.kind, Gone: []string{t.key}})
 }
 
 // errChanged says that the mirror had to catch up first.

@@ -504,6 +504,18 @@ func (s *Store) Flush(ctx context.Context) error {
 	return nil
 }
 
+// Check looks whether the file is still what was written last. If somebody has removed
+// or changed it, it is written anew by the next Flush.
+func (s *Store) Check() {
+	info, err := s.stat()
+	if s.written == nil || err == nil && os.SameFile(info, s.written) &&
+		info.Size() == s.written.Size() && info.ModTime().Equal(s.written.ModTime()) {
+		return
+	}
+	s.log.Warn("state file is written anew: somebody has changed it", "path", filepath.Join(s.dir, s.name))
+	s.touch()
+}
+
 // write writes the file under the lock.
 func (s *Store) write() error {
 	s.catchUp()

@@ -21,7 +21,8 @@ const contextTimeout = 10 * time.Second
 // contextRun is the instance's Docker context as the loop sees it.
 type contextRun struct {
 	judgement *dockercontext.Judgement // of the current context; nil while it is probed
-	made      bool                     // the context is there and ours
+	making    bool                     // it is being made
+	made      bool                     // it is there and ours
 	promoting bool
 }
 
@@ -84,7 +85,7 @@ func (l *loop) judgeCurrent() {
 // as it is: if the user removed it, it stays removed until the next start.
 func (l *loop) makeContext() {
 	owner := Owner(l.inst)
-	if c, _ := l.store.Condition(state.ContextReady); owner.Context == "" || c.Status != state.Unknown {
+	if c, _ := l.store.Condition(state.ContextReady); owner.Context == "" || l.context.making || c.Status != state.Unknown {
 		return
 	}
 	ep, err := l.driver.Endpoint()
@@ -93,11 +94,17 @@ func (l *loop) makeContext() {
 		l.promote()
 		return
 	}
+	l.context.making = true
 	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
 		defer cancel()
 		out := l.docker.Create(ctx, owner, ep, Description(l.inst))
 		return func() {
+			l.context.making = false
+			if l.stopping != nil {
+				l.stopped() // which waited for it: a context must not come after its end
+				return
+			}
 			l.set(state.ContextReady, state.Status(dockercontext.ReadyStatus(out.Reason)), out.Reason, out.Message)
 			l.context.made = out.Reason == dockercontext.ReasonCreated
 			l.promote()

@@ -14,18 +14,30 @@ import (
 // beside each other, and when both are done, the rest follows.
 type stopRun struct {
 	StopOptions
-	failure    error // why the supervisor gives up; nil when it was told to stop
+	hurry      context.CancelFunc // ends the time that the engine has; nil before it has begun
+	failure    error              // why the supervisor gives up; nil when it was told to stop
 	engineGone bool
 	handedBack bool
 	err        error // what of the stop failed
 }
 
-// stop ends the instance, in answer to a stop.
-func (l *loop) stop(o StopOptions) { l.shutDown(&stopRun{StopOptions: o}) }
+// stop ends the instance, in answer to a stop. One that is under way can only become one
+// by force.
+func (l *loop) stop(o StopOptions) {
+	s := l.stopping
+	if s == nil {
+		l.shutDown(&stopRun{StopOptions: o})
+		return
+	}
+	s.Force = s.Force || o.Force
+	if s.Force && s.hurry != nil {
+		s.hurry()
+	}
+}
 
 // abandon ends the instance because its engine could not be started. The condition
-// EngineReady says why and stays.
-func (l *loop) abandon() { l.shutDown(&stopRun{failure: errEngine}) }
+// EngineReady says why, too, and stays.
+func (l *loop) abandon(why error) { l.shutDown(&stopRun{failure: why}) }
 
 func (l *loop) shutDown(s *stopRun) {
 	if l.stopping != nil {
@@ -61,8 +73,9 @@ func (l *loop) stopEngine() {
 	if l.stopping.Force {
 		grace = 0
 	}
+	graceful, cancel := context.WithTimeout(l.ctx, grace)
+	l.stopping.hurry = cancel
 	l.beside(l.ctx, func(ctx context.Context) func() {
-		graceful, cancel := context.WithTimeout(ctx, grace)
 		defer cancel()
 		var err error
 		if running != nil {
@@ -82,7 +95,7 @@ func (l *loop) stopEngine() {
 // not current any more and its engine is gone, then the objects, then the supervisor.
 func (l *loop) stopped() {
 	s := l.stopping
-	if !s.engineGone || !s.handedBack {
+	if !s.engineGone || !s.handedBack || l.context.making {
 		return
 	}
 	owner := Owner(l.inst)
@@ -93,7 +106,7 @@ func (l *loop) stopped() {
 	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
 		defer cancel()
-		out := l.docker.Remove(ctx, owner)
+		out := l.removeContext(ctx, owner)
 		return func() {
 			if out.Err != nil {
 				l.log.Error("context not removed", "part", "context", "error", out.Err)
@@ -106,6 +119,21 @@ func (l *loop) stopped() {
 			l.last()
 		}
 	})
+}
+
+// removeContext removes the context, which stays if the user has made it current.
+func (l *loop) removeContext(ctx context.Context, owner dockercontext.Owner) dockercontext.Outcome {
+	for {
+		out := l.docker.Remove(ctx, owner)
+		if out.Reason != dockercontext.ReasonAlreadyCurrent {
+			return out
+		}
+		// Another instance that stopped at the same time may have handed over to this one,
+		// which seemed to run.
+		if !l.docker.Demote(ctx, owner, Candidates(l.inst)).Changed {
+			return out
+		}
+	}
 }
 
 // last writes the last state and ends the loop.
@@ -129,17 +157,17 @@ func (l *loop) last() {
 
 // stopHere stops an instance whose supervisor is gone: this process, which holds the
 // supervisor lock, takes its place for that.
-func stopHere(ctx context.Context, i *engine.Instance, o StopOptions) error {
+func stopHere(i *engine.Instance, o StopOptions) error {
 	file, err := openLog(i)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	l, err := newLoop(i, newLog(file, i))
+	l, err := newLoopFor(i, newLog(file, i))
 	if err != nil {
 		return err
 	}
-	return l.run(context.WithoutCancel(ctx), func() { l.adoptToStop(o) })
+	return l.run(nil, func() { l.adoptToStop(o) })
 }
 
 // adoptToStop takes over an engine without a supervisor, only to stop it.

@@ -30,16 +30,18 @@ const (
 
 // engineRun is the engine as the loop sees it.
 type engineRun struct {
-	running   engine.Running // nil while there is none
-	exited    <-chan struct{}
-	launching bool            // the driver is at it
-	session   context.Context // ends with the engine's process, or when told to stop
-	end       context.CancelFunc
-	failures  int       // in a row
-	since     time.Time // when it last began to answer; zero while it does not
-	proven    bool      // it answered once, or was there before this supervisor
-	lost      time.Time // since when the mirror is not connected; zero while it is
-	checking  bool      // what is wrong then
+	running    engine.Running // nil while there is none
+	exited     <-chan struct{}
+	launching  bool            // the driver is at it
+	session    context.Context // ends with the engine's process, or when told to stop
+	end        context.CancelFunc
+	failures   int // in a row
+	firstDelay time.Duration
+	since      time.Time // when it last began to answer; zero while it does not
+	adopted    bool      // it was there before this supervisor
+	proven     bool      // it answered once, or is adopted
+	lost       time.Time // since when the mirror is not connected; zero while it is
+	checking   bool      // what is wrong then
 }
 
 // begin starts what a supervisor is there for. The current context is judged while
@@ -55,13 +57,24 @@ func (l *loop) launch() {
 	l.set(state.EngineReady, state.False, state.ReasonStarting, "the engine is starting")
 	l.engine.launching = true
 	l.beside(l.ctx, func(ctx context.Context) func() {
-		running, err := l.driver.Adopt(ctx)
-		adopted := running != nil
-		if !adopted && err == nil {
-			running, err = l.driver.Start(ctx)
-		}
+		running, adopted, err := startOrAdopt(ctx, l.driver)
 		return func() { l.launched(running, adopted, err) }
 	})
+}
+
+// startOrAdopt makes the engine run. Start looks for what is left of a former engine
+// anyway, which takes time: it is asked first, unless it is known that one runs.
+func startOrAdopt(ctx context.Context, d engine.Driver) (running engine.Running, adopted bool, err error) {
+	if !d.Alive() {
+		if running, err = d.Start(ctx); !errors.Is(err, engine.ErrRunning) {
+			return running, false, err
+		}
+	}
+	if running, err = d.Adopt(ctx); running != nil || err != nil {
+		return running, true, err
+	}
+	running, err = d.Start(ctx) // it has ended in this very moment
+	return running, false, err
 }
 
 func (l *loop) launched(running engine.Running, adopted bool, err error) {
@@ -71,6 +84,7 @@ func (l *loop) launched(running engine.Running, adopted bool, err error) {
 		e.running, e.exited = running, running.Exited()
 		e.lost, e.checking = time.Time{}, false
 		e.session, e.end = context.WithCancel(l.ctx)
+		e.adopted = adopted
 		e.proven = e.proven || adopted
 		l.store.SetEngineProcess(running.PID(), running.StartedAt())
 	}
@@ -181,7 +195,7 @@ func (l *loop) engineFailed(words string) {
 	if !e.proven {
 		// A start waits for an engine that never was: let it know, and leave nothing.
 		l.set(state.EngineReady, state.False, reason, words)
-		l.abandon()
+		l.abandon(errors.New(words))
 		return
 	}
 	if e.failures > maxFailures && reason == state.ReasonExited {
@@ -192,7 +206,7 @@ func (l *loop) engineFailed(words string) {
 		return
 	}
 	l.set(state.EngineReady, state.False, reason, words)
-	delay := firstDelay << min(e.failures-1, maxFailures)
+	delay := e.firstDelay << min(e.failures-1, maxFailures)
 	l.log.Warn("engine is started again", "part", "engine", "in", delay, "failures", e.failures)
 	l.after(l.ctx, delay, func() {
 		if l.stopping == nil {

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/version"
+	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -38,6 +41,9 @@ type loop struct {
 	context contextRun
 	mirror  mirrorRun
 
+	announced      bool      // that the instance is ready has reached the file
+	unwrittenSince time.Time // zero while the state can be written
+
 	stopping *stopRun // nil until told to stop
 	done     bool
 	err      error // why it failed, when done
@@ -53,11 +59,7 @@ type message struct {
 	then  func()
 }
 
-func newLoop(inst *engine.Instance, log *slog.Logger) (*loop, error) {
-	driver, err := engine.DriverFor(inst, log.With("part", "engine"))
-	if err != nil {
-		return nil, err
-	}
+func newLoop(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*loop, error) {
 	self, err := process.Self()
 	if err != nil {
 		return nil, err
@@ -78,9 +80,19 @@ func newLoop(inst *engine.Instance, log *slog.Logger) (*loop, error) {
 		log:    log,
 		self:   self,
 		inbox:  make(chan message),
+		engine: engineRun{firstDelay: firstDelay},
 	}
 	l.ctx, l.end = context.WithCancel(context.Background())
 	return l, nil
+}
+
+// newLoopFor is newLoop with the driver for the instance's settings.
+func newLoopFor(inst *engine.Instance, log *slog.Logger) (*loop, error) {
+	driver, err := engine.DriverFor(inst, log.With("part", "engine"))
+	if err != nil {
+		return nil, err
+	}
+	return newLoop(inst, driver, log)
 }
 
 // openStore opens the instance's state for writing. The caller holds the supervisor
@@ -106,20 +118,22 @@ func openStore(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*
 	return store, nil
 }
 
-// run runs the loop from begin on, until told ends, which makes it stop the engine, or
-// until it fails. It returns when everything that it started is gone.
-func (l *loop) run(told context.Context, begin func()) error {
+// run runs the loop from begin on, until told tells it to stop the engine, or until it
+// fails. Told a second time, it stops by force if that is asked for now. It returns when
+// everything that it started is gone.
+func (l *loop) run(told <-chan os.Signal, begin func()) error {
 	l.store.SetSupervisor(&state.Supervisor{
 		PID: l.self.PID, StartTicks: l.self.StartTime, BootID: l.self.BootID,
 		StartedAt: l.self.StartedAt(), Version: version.Version(),
 	})
+	// What the one before has written of the mirror says nothing of now.
+	l.store.Disconnect("the engine is not connected yet")
 	begin()
-	untold := told.Done()
+	l.watchState()
 	flush := time.NewTimer(0)
 	for !l.done {
 		select {
-		case <-untold:
-			untold = nil
+		case <-told:
 			l.stop(readStopRequest(l.inst, l.self))
 		case m := <-l.inbox:
 			if m.cause.Err() == nil {
@@ -136,15 +150,40 @@ func (l *loop) run(told context.Context, begin func()) error {
 		case <-flush.C:
 		}
 		l.judgeReady()
-		if wait, dirty := l.store.NextFlush(); dirty && wait > 0 {
-			flush.Reset(wait)
-		} else if dirty {
+		if wait, dirty := l.store.NextFlush(); dirty && wait <= 0 {
 			l.flush()
+		}
+		if wait, dirty := l.store.NextFlush(); dirty { // not yet, or not written
+			flush.Reset(wait)
 		}
 	}
 	l.end()
 	l.workers.Wait()
 	return l.err
+}
+
+// watchState sees to it that the state is in its file also when somebody removes or
+// damages that: followers wait for the next state, which may be a long time off.
+func (l *loop) watchState() {
+	watch, err := dirwatch.New(l.inst.Paths.State)
+	if err != nil {
+		l.log.Warn("state is not watched", "error", err)
+		return
+	}
+	context.AfterFunc(l.ctx, watch.Close)
+	l.awaitState(watch)
+}
+
+func (l *loop) awaitState(watch *dirwatch.Watcher) {
+	l.beside(l.ctx, func(ctx context.Context) func() {
+		if watch.Wait(ctx) != nil {
+			return func() {}
+		}
+		return func() {
+			l.store.Check()
+			l.awaitState(watch)
+		}
+	})
 }
 
 // beside does work beside the loop, and then in the loop what it returned, unless
@@ -213,10 +252,36 @@ func (l *loop) flush() {
 	defer cancel()
 	if err := l.store.Flush(ctx); err != nil {
 		l.log.Error("state not written", "error", err) // it is tried again
+		l.unwritten(err)
 		return
+	}
+	l.unwrittenSince = time.Time{}
+	if c, _ := l.store.Condition(state.Ready); c.Status == state.True {
+		l.announced = true
 	}
 	if l.mirror.executor != nil && l.stopping == nil {
 		l.mirror.executor.Settle()
+	}
+}
+
+// unwrittenPatience is how long the state of a start may remain unwritten.
+const unwrittenPatience = time.Second
+
+// unwritten gives up a start of which nobody can learn: its state can't be written.
+// An engine that was there before goes on without a supervisor.
+func (l *loop) unwritten(err error) {
+	if l.announced || l.stopping != nil || errors.Is(err, lock.ErrHeld) {
+		return
+	}
+	if l.unwrittenSince.IsZero() {
+		l.unwrittenSince = time.Now()
+	}
+	switch {
+	case time.Since(l.unwrittenSince) < unwrittenPatience:
+	case l.engine.adopted:
+		l.done, l.err = true, err
+	default:
+		l.abandon(err)
 	}
 }
 
@@ -226,6 +291,3 @@ func (l *loop) finish(err error) {
 	l.done, l.err = true, err
 	l.flush()
 }
-
-// errEngine ends a supervisor whose engine could not be started. The state says why.
-var errEngine = errors.New("the engine could not be started")

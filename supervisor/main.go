@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -48,9 +47,9 @@ func supervise(dir string) int {
 	defer release()
 
 	log := newLog(os.Stderr, inst)
-	told, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	l, err := newLoop(inst, log)
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, os.Interrupt, syscall.SIGTERM)
+	l, err := newLoopFor(inst, log)
 	if err == nil {
 		err = l.run(told, l.begin)
 	}

@@ -28,6 +28,12 @@ type Child struct {
 // Done.
 func (c *Child) Err() error { return c.err }
 
+// Killed tells whether a signal ended it. To be called after Done.
+func (c *Child) Killed() bool {
+	exit, ok := errors.AsType[*exec.ExitError](c.err)
+	return ok && exit.ExitCode() == -1
+}
+
 // Ended tells whether it has ended.
 func (c *Child) Ended() bool {
 	select {

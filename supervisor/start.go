@@ -6,12 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -70,6 +74,9 @@ func (s *starter) run(ctx context.Context) (Observation, error) {
 	var last Observation
 	for range attempts {
 		o := Observe(s.inst)
+		if newer, ok := errors.AsType[*state.NewerSchemaError](o.StateErr); ok {
+			return o, failure.WithHint(failure.Refuse("instance %q: %w", s.inst.Name, newer), "use the newer docker-rd")
+		}
 		if o.Live && o.Condition(state.EngineReady).Reason == state.ReasonCrashLoop {
 			if _, err := Stop(ctx, s.inst, StopOptions{Keep: true}); err != nil {
 				return o, err
@@ -109,13 +116,26 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 			}
 		}()
 	}
+	// Whoever holds the lock and writes no state, as one does that is just dying, is
+	// noticed by nothing else when it is gone.
+	unheld := sync.OnceFunc(func() {
+		go func() {
+			if release, err := lock.Acquire(round, s.inst.Paths.SupervisorLock()); err == nil {
+				release()
+				cancel()
+			}
+		}()
+	})
 	var seen *state.Supervisor // the one that is waited for
 	err = Follow(round, s.inst, func(o Observation) (bool, error) {
 		last = o
-		if o.StateErr != nil {
+		if o.StateErr != nil && !errors.Is(o.StateErr, state.ErrCorrupt) {
 			return false, o.StateErr
 		}
-		if !o.Live {
+		if !o.Live { // also where the supervisor has yet to make the state anew
+			if child == nil {
+				unheld()
+			}
 			return seen == nil, s.held(o)
 		}
 		if seen == nil {
@@ -138,13 +158,31 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 	// The supervisor that was waited for is gone, or the child never was one.
 	if child != nil {
 		<-child.Done
-		if child.Err() != nil {
+		if child.Err() != nil && !child.Killed() {
 			return last, false, s.failed(child)
 		}
-		last = Observe(s.inst)
+	}
+	last = Observe(s.inst)
+	if seen == nil {
 		return last, true, nil
 	}
-	return last, seen == nil, failedWhileWaiting(s.inst, last)
+	again, err = s.gone(last.State, supervisorID(&state.State{Supervisor: seen}))
+	return last, again, err
+}
+
+// gone returns why the supervisor that was waited for is gone. Where it was killed,
+// another one goes on with what it has launched.
+func (s *starter) gone(st *state.State, was process.ID) (again bool, err error) {
+	switch {
+	case st == nil:
+		return true, nil
+	case st.Supervisor == nil:
+		return false, fmt.Errorf("instance %q was stopped while it started", s.inst.Name)
+	case supervisorID(st) == was:
+		err := failedState(s.inst, st)
+		return err == nil, err
+	}
+	return true, nil // there is another one already
 }
 
 // held refuses to wait for a supervisor lock that is no supervisor's: whoever takes it
@@ -176,21 +214,11 @@ func (s *starter) failed(child *Child) error {
 		}
 	}
 	// It did not come so far as to write a state.
-	words := lastLine(i.Paths.SupervisorLog())
+	words := lastError(i.Paths.SupervisorLog())
 	if words == "" {
-		words = child.Err().Error()
+		words = fmt.Sprintf("its supervisor ended: %v", child.Err())
 	}
-	return failure.WithHint(fmt.Errorf("instance %q: supervisor: %s", i.Name, words), "its log is %s", i.Paths.SupervisorLog())
-}
-
-func failedWhileWaiting(i *engine.Instance, o Observation) error {
-	if o.State == nil {
-		return nil
-	}
-	if err := failedState(i, o.State); err != nil {
-		return err
-	}
-	return fmt.Errorf("instance %q was stopped while it started", i.Name)
+	return failure.WithHint(fmt.Errorf("instance %q: %s", i.Name, words), "the supervisor's log is %s", i.Paths.SupervisorLog())
 }
 
 // failedState returns the failure that a supervisor's last state tells of, if any.
@@ -245,6 +273,26 @@ func pending(o Observation) string {
 		}
 	}
 	return "it is not ready"
+}
+
+// errorField is the error in a line of the supervisor's log.
+var errorField = regexp.MustCompile(`^time=.* error=("(?:[^"\\]|\\.)*"|\S+)$`)
+
+// lastError returns what the last line of a supervisor's log tells, without the form of
+// the log; "" if there is none.
+func lastError(path string) string {
+	line := lastLine(path)
+	m := errorField.FindStringSubmatch(line)
+	switch {
+	case m == nil && strings.HasPrefix(line, "time="):
+		return "" // the disk was full
+	case m == nil:
+		return line // written before there was a logger
+	}
+	if words, err := strconv.Unquote(m[1]); err == nil {
+		return words
+	}
+	return m[1]
 }
 
 // lastLine returns the last line of a file that is not empty, "" if there is none.

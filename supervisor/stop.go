@@ -61,7 +61,7 @@ func Stop(ctx context.Context, i *engine.Instance, o StopOptions) (stopped bool,
 			if isStopped(i) {
 				return len(asked) > 0, nil
 			}
-			return true, stopHere(ctx, i, o)
+			return true, stopHere(i, o)
 		}
 		held, ok := errors.AsType[*lock.HeldError](err)
 		if !ok {

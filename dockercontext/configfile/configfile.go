@@ -116,7 +116,7 @@ func apply(v version, decide func(string) (string, bool)) ([]byte, error) {
 func replace(ctx context.Context, target string, leases, insist bool, before version, after []byte, decide func(string) (string, bool)) (changed, again bool, err error) {
 	const what = "can't be replaced"
 	if !before.exists {
-		if err := makeDir(filepath.Dir(target)); err != nil {
+		if err := MakeDir(filepath.Dir(target)); err != nil {
 			return false, false, cannotWrite(target, "its directory can't be made", err)
 		}
 	}

@@ -102,13 +102,14 @@ func giveToParentOwner(path string, chown func(uid, gid int) error) error {
 	return chown(int(owner.Uid), int(owner.Gid))
 }
 
-// makeDir makes dir and what is missing above it, as docker does.
-func makeDir(dir string) error {
+// MakeDir makes dir and what is missing above it, with the mode that docker gives its
+// configuration directory. What root makes goes to the owner of where it is made.
+func MakeDir(dir string) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
 	}
 	if parent := filepath.Dir(dir); parent != dir {
-		if err := makeDir(parent); err != nil {
+		if err := MakeDir(parent); err != nil {
 			return err
 		}
 	}

@@ -107,7 +107,8 @@ func sameMeta(a, b fs.FileInfo) bool { return a.Mode() == b.Mode() }
 // copyMeta has nothing to do: ReplaceFile keeps attributes and access rights.
 func copyMeta(*os.File, string, version) error { return nil }
 
-func makeDir(dir string) error { return os.MkdirAll(dir, 0o700) }
+// MakeDir makes dir and what is missing above it.
+func MakeDir(dir string) error { return os.MkdirAll(dir, 0o700) }
 
 // openLocked opens or makes the file at path so that nobody else can open it
 // meanwhile; errHeld where somebody has it. It can be deleted while it is open.

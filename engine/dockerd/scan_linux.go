@@ -2,6 +2,7 @@ package dockerd
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -72,6 +73,17 @@ func hasEnv(env, want []byte) bool {
 	return false
 }
 
+// neverRan tells whether there was never an engine: it would have left its state and its
+// data. That saves the first start a look at every process of the machine.
+func (c *Config) neverRan() bool {
+	_, err := os.Lstat(c.StateDir)
+	if !errors.Is(err, os.ErrNotExist) {
+		return false
+	}
+	data, err := os.ReadDir(c.DataRoot)
+	return len(data) == 0 && (err == nil || errors.Is(err, os.ErrNotExist))
+}
+
 // found is what runs of an engine.
 type found struct {
 	procs  []proc   // everything: its own processes first, then those of its containers
@@ -90,6 +102,9 @@ const (
 // scan finds every process of the engine: those with its marker, those in their mount
 // namespace, all descendants of those, and whatever is in its cgroups.
 func (c *Config) scan(h hierarchies) (*found, error) {
+	if c.neverRan() {
+		return &found{}, nil
+	}
 	all, err := processes(c.UID)
 	if err != nil {
 		return nil, fmt.Errorf("look for processes: %w", err)

@@ -37,6 +37,7 @@ var sections = []struct {
 	run  func(*bench, context.Context) error
 }{
 	{"start", (*bench).start},
+	{"contexts", (*bench).contexts},
 	{"mirror", (*bench).mirror},
 }
 

@@ -110,10 +110,13 @@ func parseHead(r io.Reader) (*State, error) {
 		"conditions":    &s.Conditions,
 		"mirror":        &s.Mirror,
 	}
-	for d.More() {
-		t, err := d.Token()
+	for {
+		t, err := d.Token() // at the end of a torn file, an error: More would only say no
 		if err != nil {
 			return nil, err
+		}
+		if t == json.Delim('}') {
+			break
 		}
 		key, _ := t.(string)
 		if key == string(Containers) || s.SchemaVersion > SchemaVersion {

@@ -59,6 +59,12 @@ func TestRead(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for n := range strings.Index(whole, `"containers"`) {
+		put(t, path, whole[:n])
+		if _, err := state.ReadHead(path); !errors.Is(err, state.ErrCorrupt) {
+			t.Errorf("head torn after %q: %v", whole[:n], err)
+		}
+	}
 	put(t, path, `{"schemaVersion":2,"revision":"of another type","containers":[]}`)
 	for _, read := range []func(string) (*state.State, error){state.Read, state.ReadHead} {
 		_, err := read(path)

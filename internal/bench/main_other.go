@@ -5,6 +5,6 @@ package main
 import "os"
 
 func main() {
-	_, _ = os.Stderr.WriteString("startbench runs on Linux only\n")
+	_, _ = os.Stderr.WriteString("bench runs on Linux only\n")
 	os.Exit(1)
 }

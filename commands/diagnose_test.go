@@ -1,0 +1,51 @@
+package commands
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestHideSecrets(t *testing.T) {
+	for name, tc := range map[string]struct{ line, want string }{
+		"nothing":            {"https://example.test/a:b@c", "https://example.test/a:b@c"},
+		"a proxy":            {`"HttpProxy": "http://user:pass@proxy:3128/",`, `"HttpProxy": "http://user:****@proxy:3128/",`},
+		"no user":            {"tcp://:pass@host:1", "tcp://:****@host:1"},
+		"two":                {"a://b:cc@d e://f:g@h", "a://b:**@d e://f:*@h"},
+		"only a user":        {"ssh://user@host:22", "ssh://user@host:22"},
+		"a port and an at":   {"http://host:80/x@y", "http://host:80/x@y"},
+		"an environment":     {`{"Env":["A=b"],"Cmd":["c"]}`, `{"Env":[*****],"Cmd":["c"]}`},
+		"one that is quoted": {`msg="form data: {\"Env\":[\"A=b\"],\"Image\":\"c\"}"`, `msg="form data: {\"Env\":[*******],\"Image\":\"c\"}"`},
+	} {
+		line := []byte(tc.line)
+		hideSecrets(line)
+		if string(line) != tc.want {
+			t.Errorf("%s: %s, want %s", name, line, tc.want)
+		}
+	}
+}
+
+func FuzzHideSecrets(f *testing.F) {
+	f.Add("http://u:", "pass", "@host")
+	f.Add(`{"Env":[`, `"A=b"`, `]}`)
+	f.Fuzz(func(t *testing.T, before, middle, after string) {
+		line := []byte(before + middle + after)
+		hideSecrets(line)
+		if len(line) != len(before+middle+after) {
+			t.Errorf("%q has another length", line)
+		}
+		for i, c := range []byte(before + middle + after) {
+			if line[i] != c && line[i] != '*' {
+				t.Fatalf("%q becomes %q", before+middle+after, line)
+			}
+		}
+	})
+}
+
+func TestRelevantEnvironment(t *testing.T) {
+	got := relevantEnvironment([]string{
+		"AWS_SECRET=x", "DOCKER_HOST=unix:///x", "DOCKER_AUTH_CONFIG={}", "XDG_STATE_HOME=/s", "HOME=/h", "HTTP_PROXY=http://a:b@c", "HOMEX=1",
+	})
+	if want := []string{"DOCKER_HOST=unix:///x", "HOME=/h", "XDG_STATE_HOME=/s"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

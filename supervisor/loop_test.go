@@ -1,0 +1,596 @@
+//go:build !windows
+
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/fakeengine"
+	"github.com/docker-rd/docker-rd/lock"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// fakeDriver runs engines that are fake servers in this process.
+type fakeDriver struct {
+	socket string
+	// launch is what Start does before it has an engine; nil: nothing.
+	launch func() error
+	// run tells whether the nth engine answers; one that does not ends at once.
+	run func(n int) bool
+	// stopping is called when an engine is told to stop; nil: nothing.
+	stopping func(graceful context.Context)
+
+	started chan struct{} // gets one for each engine
+
+	mu       sync.Mutex
+	starts   int
+	cleanups int
+	adopt    *fakeRunning // by Adopt, once
+	running  *fakeRunning
+}
+
+func (d *fakeDriver) Check(context.Context) error { return nil }
+
+func (d *fakeDriver) Adopt(context.Context) (engine.Running, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.adopt == nil {
+		return nil, nil
+	}
+	r := d.adopt
+	d.adopt, d.running = nil, r
+	return r, nil
+}
+
+func (d *fakeDriver) Start(context.Context) (engine.Running, error) {
+	if d.launch != nil {
+		if err := d.launch(); err != nil {
+			return nil, err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.starts++
+	r, err := d.serve()
+	if err != nil {
+		return nil, err
+	}
+	d.running = r
+	d.started <- struct{}{}
+	if d.run != nil && !d.run(d.starts) {
+		r.die()
+	}
+	return r, nil
+}
+
+// serve returns an engine that answers.
+func (d *fakeDriver) serve() (*fakeRunning, error) {
+	e, err := fakeengine.Start(d.socket)
+	if err != nil {
+		return nil, err
+	}
+	return &fakeRunning{driver: d, engine: e, exited: make(chan struct{})}, nil
+}
+
+func (d *fakeDriver) Alive() bool { return false }
+
+func (d *fakeDriver) Endpoint() (endpoint.Endpoint, error) {
+	return endpoint.Endpoint{Host: "unix://" + d.socket}, nil
+}
+
+func (d *fakeDriver) Cleanup(context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cleanups++
+	if d.running != nil {
+		d.running.die()
+	}
+	return nil
+}
+
+// kill ends the engine that runs, as a crash does.
+func (d *fakeDriver) kill() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.running.die()
+}
+
+func (d *fakeDriver) counts() (starts, cleanups int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.starts, d.cleanups
+}
+
+type fakeRunning struct {
+	driver *fakeDriver
+	engine *fakeengine.Engine
+	exited chan struct{}
+	once   sync.Once
+}
+
+func (r *fakeRunning) die() {
+	r.once.Do(func() {
+		_ = r.engine.Close()
+		close(r.exited)
+	})
+}
+
+func (r *fakeRunning) PID() int                { return os.Getpid() }
+func (r *fakeRunning) StartedAt() time.Time    { return time.Unix(1, 0) }
+func (r *fakeRunning) Exited() <-chan struct{} { return r.exited }
+func (r *fakeRunning) LastError() string       { return "the engine's own words" }
+func (r *fakeRunning) Release()                {}
+func (r *fakeRunning) Stop(ctx context.Context) error {
+	if r.driver.stopping != nil {
+		r.driver.stopping(ctx)
+	}
+	r.die()
+	return nil
+}
+
+// fixture is an instance whose supervisor is a loop in this process.
+type fixture struct {
+	t      *testing.T
+	inst   *engine.Instance
+	driver *fakeDriver
+	docker *dockercontext.Config
+	loop   *loop
+	told   chan os.Signal
+	done   chan error
+}
+
+// setup makes an instance beside a current context that does not exist.
+func setup(t *testing.T) *fixture {
+	t.Helper()
+	home, err := os.MkdirTemp("/tmp", "rd") // sockets' paths are short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(home) })
+	t.Setenv(engine.HomeEnv, home)
+	config := filepath.Join(home, "docker")
+	if err := os.Mkdir(config, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(config, "config.json"), []byte(`{"currentContext":"gone"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return add(t, "default", config)
+}
+
+// add makes an instance under a Docker configuration.
+func add(t *testing.T, name, config string) *fixture {
+	t.Helper()
+	roots, err := engine.DefaultRoots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := engine.DefaultSettings()
+	s.Driver = engine.DriverDockerd
+	inst, _, err := engine.Create(t.Context(), engine.New(roots, name, config, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	docker, err := DockerConfig(inst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(inst.Paths.Runtime, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return &fixture{t: t, inst: inst, driver: &fakeDriver{socket: inst.Paths.Socket(), started: make(chan struct{}, 100)}, docker: docker}
+}
+
+// start runs the loop until the test ends.
+func (f *fixture) start() {
+	f.t.Helper()
+	release, err := lock.TryAcquire(f.inst.Paths.SupervisorLock())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.loop, err = newLoop(f.inst, f.driver, slog.New(slog.NewTextHandler(f.t.Output(), nil)))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.loop.engine.firstDelay = time.Millisecond
+	f.told, f.done = make(chan os.Signal, 1), make(chan error, 1)
+	go func() {
+		err := f.loop.run(f.told, f.loop.begin)
+		release()
+		f.done <- err
+	}()
+	f.t.Cleanup(func() { f.stop(); <-f.loop.ctx.Done(); f.loop.workers.Wait() })
+}
+
+// stop tells the loop to stop.
+func (f *fixture) stop() {
+	select {
+	case f.told <- syscall.SIGTERM:
+	case <-f.loop.ctx.Done():
+	}
+}
+
+// wait returns when a condition is as wanted.
+func (f *fixture) wait(typ string, status state.Status, reason string) state.Condition {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	defer cancel()
+	var c state.Condition
+	err := Follow(ctx, f.inst, func(o Observation) (bool, error) {
+		c = o.Condition(typ)
+		return c.Status != status || reason != "" && c.Reason != reason, nil
+	})
+	if err != nil {
+		f.t.Fatalf("%s is not %s %s, but %+v: %v", typ, status, reason, c, err)
+	}
+	return c
+}
+
+// stopped tells the loop to stop, unless it ends by itself, and returns the last state and
+// its error.
+func (f *fixture) stopped(tell bool) (*state.State, error) {
+	f.t.Helper()
+	if tell {
+		f.stop()
+	}
+	err := <-f.done
+	s, readErr := state.Read(f.inst.Paths.StateFile())
+	if readErr != nil {
+		f.t.Fatal(readErr)
+	}
+	return s, err
+}
+
+// current checks the current context, and whether the instance's exists.
+func (f *fixture) current(want string, exists bool) {
+	f.t.Helper()
+	if got, err := f.docker.Current(); err != nil || got != want {
+		f.t.Errorf("the current context is %q, %v, want %q", got, err, want)
+	}
+	if got, err := f.docker.Exists(Owner(f.inst)); err != nil || got != exists {
+		f.t.Errorf("context %q exists: %v, %v, want %v", f.inst.Context(), got, err, exists)
+	}
+}
+
+func condition(t *testing.T, s *state.State, typ string) state.Condition {
+	t.Helper()
+	c, ok := s.Condition(typ)
+	if !ok {
+		t.Fatalf("there is no condition %s", typ)
+	}
+	return c
+}
+
+func TestStartAndStop(t *testing.T) {
+	f := setup(t)
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	f.wait(state.ContextPromoted, state.True, state.ReasonPromoted)
+	f.current("rd", true)
+	s, err := f.stopped(true)
+	if err != nil {
+		t.Error(err)
+	}
+	f.current("", false) // the one before does not exist
+	if s.Supervisor != nil || s.Engine.PID != 0 || len(s.Networks) > 0 || len(s.Namespaces) > 0 {
+		t.Errorf("the last state is %+v", s)
+	}
+	for typ, reason := range map[string]string{
+		state.EngineReady: state.ReasonStopped, state.Ready: state.ReasonStopped, state.ContextReady: state.ReasonRemoved,
+		state.ContextPromoted: state.ReasonDemoted, state.MirrorSynced: state.ReasonDisconnected,
+	} {
+		if c := condition(t, s, typ); c.Status != state.False || c.Reason != reason {
+			t.Errorf("%s is %s %s, want False %s", typ, c.Status, c.Reason, reason)
+		}
+	}
+	if starts, cleanups := f.driver.counts(); starts != 1 || cleanups != 1 {
+		t.Errorf("%d starts and %d cleanups, want one each", starts, cleanups)
+	}
+}
+
+// What is kept for a restart is neither handed back nor removed.
+func TestStopKeeps(t *testing.T) {
+	f := setup(t)
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	f.loop.inbox <- message{f.loop.ctx, func() { f.loop.stop(StopOptions{Keep: true}) }}
+	if _, err := f.stopped(false); err != nil {
+		t.Error(err)
+	}
+	f.current("rd", true)
+}
+
+// A start that cannot work leaves no context and no promotion, and says why.
+func TestLaunchFails(t *testing.T) {
+	f := setup(t)
+	f.driver.launch = func() error { return errors.New("no such thing") }
+	f.start()
+	s, err := f.stopped(false)
+	if err == nil || err.Error() != "no such thing" {
+		t.Errorf("the loop ends with %v", err)
+	}
+	if c := condition(t, s, state.EngineReady); c.Reason != state.ReasonExited || c.Message != "no such thing" {
+		t.Errorf("EngineReady is %+v", c)
+	}
+	if s.Supervisor == nil {
+		t.Error("nobody can tell whose failure it was")
+	}
+	f.current("gone", false)
+}
+
+// So does one whose engine ends before it ever answered.
+func TestEngineEndsAtOnce(t *testing.T) {
+	f := setup(t)
+	f.driver.run = func(int) bool { return false }
+	f.start()
+	s, err := f.stopped(false)
+	if err == nil || condition(t, s, state.EngineReady).Message != "the engine's own words" {
+		t.Errorf("the loop ends with %v and %+v", err, condition(t, s, state.EngineReady))
+	}
+	if starts, _ := f.driver.counts(); starts != 1 {
+		t.Errorf("%d starts, want one: nobody waits for a second", starts)
+	}
+	f.current("gone", false)
+}
+
+// An engine that crashes is back soon; context and promotion stay as they are.
+func TestEngineCrashes(t *testing.T) {
+	f := setup(t)
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	for range 3 {
+		<-f.driver.started
+		f.driver.kill()
+	}
+	<-f.driver.started
+	f.wait(state.Ready, state.True, "")
+	f.current("rd", true)
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+}
+
+// One that crashes again and again stays down, and the current context is handed back.
+func TestCrashLoop(t *testing.T) {
+	f := setup(t)
+	f.driver.run = func(n int) bool { return n == 1 }
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	f.current("rd", true)
+	f.driver.kill()
+	c := f.wait(state.EngineReady, state.False, state.ReasonCrashLoop)
+	if want := "it ended 6 times in a row and stays down: the engine's own words"; c.Message != want {
+		t.Errorf("EngineReady: %q, want %q", c.Message, want)
+	}
+	f.wait(state.ContextPromoted, state.False, state.ReasonDemoted)
+	f.current("", true)
+	if starts, _ := f.driver.counts(); starts != maxFailures+1 {
+		t.Errorf("%d starts, want %d", starts, maxFailures+1)
+	}
+	if s, err := f.stopped(true); err != nil || s.Supervisor != nil {
+		t.Errorf("stopped: %v, %+v", err, s.Supervisor)
+	}
+	f.current("", false)
+}
+
+// An engine that was there before is adopted, and started again when it ends, however
+// soon that is.
+func TestAdoption(t *testing.T) {
+	f := setup(t)
+	var err error
+	if f.driver.adopt, err = f.driver.serve(); err != nil {
+		t.Fatal(err)
+	}
+	f.driver.adopt.die()
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	if starts, _ := f.driver.counts(); starts != 1 {
+		t.Errorf("%d starts, want one", starts)
+	}
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a supervisor that was killed has left in the state is not believed.
+func TestFormerStateIsNotBelieved(t *testing.T) {
+	f := setup(t)
+	former, err := openStore(f.inst, f.driver, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range []string{state.Ready, state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced} {
+		former.SetCondition(typ, state.True, "", "")
+	}
+	if err := former.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	launch := make(chan struct{})
+	f.driver.launch = func() error { <-launch; return nil }
+	f.start()
+	f.wait(state.EngineReady, state.False, state.ReasonStarting)
+	o := Observe(f.inst)
+	for typ, want := range map[string]state.Status{
+		state.Ready: state.False, state.ContextReady: state.Unknown, state.MirrorSynced: state.False,
+	} {
+		if got := o.Condition(typ); got.Status != want {
+			t.Errorf("%s is %s before there is an engine", typ, got.Status)
+		}
+	}
+	close(launch)
+	f.wait(state.Ready, state.True, "")
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+}
+
+// A stop that comes while the engine is launched waits for it, and ends it.
+func TestStopDuringLaunch(t *testing.T) {
+	f := setup(t)
+	launching, launch := make(chan struct{}), make(chan struct{})
+	f.driver.launch = func() error { close(launching); <-launch; return nil }
+	var asked atomic.Bool
+	f.driver.stopping = func(context.Context) { asked.Store(true) }
+	f.start()
+	<-launching
+	f.stop()
+	f.wait(state.EngineReady, state.False, state.ReasonStopped)
+	close(launch)
+	if s, err := f.stopped(false); err != nil || s.Supervisor != nil {
+		t.Errorf("stopped: %v, %+v", err, s.Supervisor)
+	}
+	if !asked.Load() {
+		t.Error("the engine was not stopped")
+	}
+	f.current("gone", false)
+}
+
+// A second stop, by force, takes the time from the first.
+func TestStopByForceAfterAll(t *testing.T) {
+	f := setup(t)
+	stopping := make(chan struct{})
+	f.driver.stopping = func(graceful context.Context) { close(stopping); <-graceful.Done() }
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	f.stop()
+	<-stopping
+	request, err := json.Marshal(stopRequest{f.loop.self, StopOptions{Force: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(stopRequestPath(f.inst), request, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.stop()
+	if s, err := f.stopped(false); err != nil || s.Supervisor != nil {
+		t.Errorf("stopped: %v, %+v", err, s.Supervisor)
+	}
+}
+
+// A stop while the engine begins to answer: whatever comes late changes nothing.
+func TestStopAtAnyMoment(t *testing.T) {
+	for range 30 {
+		f := setup(t)
+		f.start()
+		var o Observation
+		for o.State == nil || o.Condition(state.EngineReady).Status != state.True {
+			o = Observe(f.inst)
+		}
+		if s, err := f.stopped(true); err != nil || s.Supervisor != nil {
+			t.Errorf("stopped: %v, %+v", err, s.Supervisor)
+		}
+		if got, err := f.docker.Current(); err != nil || got == "rd" {
+			t.Fatalf("the current context is %q, %v", got, err)
+		}
+		if got, err := f.docker.Exists(Owner(f.inst)); err != nil || got {
+			t.Fatalf("the context exists: %v, %v", got, err)
+		}
+	}
+}
+
+// What is done for a cause that has ended is dropped.
+func TestLateResultIsDropped(t *testing.T) {
+	f := setup(t)
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	cause, end := context.WithCancel(f.loop.ctx)
+	release := make(chan struct{})
+	var taken atomic.Bool
+	f.loop.beside(cause, func(context.Context) func() {
+		<-release
+		return func() { taken.Store(true) }
+	})
+	end()
+	close(release)
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+	if taken.Load() {
+		t.Error("a late result was taken")
+	}
+}
+
+// Two that stop at once: the one that is handed over to must not keep its context.
+func TestHandedOverWhileStopping(t *testing.T) {
+	first := setup(t)
+	second := add(t, "second", first.inst.DockerConfig)
+	first.start()
+	first.wait(state.Ready, state.True, "")
+	second.start()
+	second.wait(state.Ready, state.True, "")
+	first.current("rd", true)
+	second.current("rd", true)
+	second.driver.stopping = func(context.Context) {
+		// The first one believes that the second runs: it has looked before this.
+		first.docker.Demote(context.Background(), Owner(first.inst),
+			func() []dockercontext.Owner { return []dockercontext.Owner{Owner(second.inst)} })
+		second.current("rd-second", true)
+	}
+	if _, err := second.stopped(true); err != nil {
+		t.Error(err)
+	}
+	if got, err := second.docker.Current(); err != nil || got == "rd-second" {
+		t.Errorf("the current context is %q, %v", got, err)
+	}
+	if got, err := second.docker.Exists(Owner(second.inst)); err != nil || got {
+		t.Errorf("the context exists: %v, %v", got, err)
+	}
+	if _, err := first.stopped(true); err != nil {
+		t.Error(err)
+	}
+}
+
+// A context that the user has chosen stays when its engine stops.
+func TestUsersChoiceStays(t *testing.T) {
+	f := setup(t)
+	config := filepath.Join(f.inst.DockerConfig, "config.json")
+	f.inst.Settings.Promote = engine.PromoteNever
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	if err := os.WriteFile(config, []byte(`{"currentContext":"rd"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.wait(state.ContextPromoted, state.True, state.ReasonAlreadyCurrent)
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+	f.current("rd", true)
+}
+
+// A state that can't be written is tried again; a start of which nobody can learn ends.
+func TestStateCannotBeWritten(t *testing.T) {
+	for _, passing := range []bool{true, false} {
+		f := setup(t)
+		inTheWay := filepath.Join(f.inst.Paths.State, ".state.json.tmp")
+		if err := os.MkdirAll(filepath.Join(inTheWay, "x"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if passing {
+			f.driver.launch = func() error { return os.RemoveAll(inTheWay) }
+			f.start()
+			f.wait(state.Ready, state.True, "")
+			if _, err := f.stopped(true); err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		f.start()
+		if err := <-f.done; err == nil {
+			t.Error("the loop ends without an error")
+		}
+		f.current("", false)
+	}
+}

@@ -1,0 +1,57 @@
+//go:build !windows
+
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/docker-rd/docker-rd/lock"
+)
+
+// A start notices when a lock is released by somebody who wrote no state: one who was
+// dying when it looked, or who removes something.
+func TestWaitForLockOnly(t *testing.T) {
+	f := setup(t)
+	release, err := lock.TryAcquire(f.inst.Paths.SupervisorLock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &starter{inst: f.inst}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	looked := make(chan struct{})
+	go func() {
+		<-looked
+		release()
+	}()
+	if o := Observe(f.inst); !o.Supervised {
+		t.Fatal("the lock does not count")
+	}
+	close(looked)
+	_, again, err := s.wait(ctx, nil)
+	if !again || err != nil {
+		t.Errorf("wait = %v, %v, want another attempt", again, err)
+	}
+}
+
+// One who holds the lock without a word is no reason to wait.
+func TestWaitForNobody(t *testing.T) {
+	f := setup(t)
+	file, err := os.Create(f.inst.Paths.SupervisorLock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+	s := &starter{inst: f.inst}
+	if _, _, err := s.wait(t.Context(), nil); !errors.Is(err, lock.ErrHeld) {
+		t.Errorf("wait = %v, want that the lock is held", err)
+	}
+}
