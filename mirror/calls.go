@@ -38,7 +38,11 @@ func (s *Source) list(ctx context.Context, cli *client.Client, kind state.Kind) 
 		}
 	case state.Networks:
 		var l client.NetworkListResult
-		l, r.err = cli.NetworkList(ctx, client.NetworkListOptions{})
+		if l, r.err = cli.NetworkList(ctx, client.NetworkListOptions{}); r.err != nil && ctx.Err() == nil {
+			if items, err := listNetworks(ctx, cli); err == nil {
+				l.Items, r.err = items, nil
+			}
+		}
 		for _, n := range l.Items {
 			r.objects = append(r.objects, convertNetwork(n.Network, ns))
 		}

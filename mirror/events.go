@@ -96,7 +96,9 @@ func (m *marks) ofContainer(e events.Message, action events.Action) {
 }
 
 func (m *marks) object(kind state.Kind, id, action string) {
-	if id == "" {
+	// Podman's default network has another name when it is inspected than docker's
+	// clients see in the list.
+	if id == "" || kind == state.Networks && m.podman {
 		m.kinds[kind] = true
 		return
 	}

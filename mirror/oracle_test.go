@@ -86,6 +86,13 @@ func TestOracle(t *testing.T) {
 		}
 		drivers = append(drivers, d)
 	}
+	version, err := drivers[0].Version(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range drivers {
+		d.Podman = strings.Contains(version, "Podman")
+	}
 	if err := drivers[0].Prepare(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -25,16 +25,19 @@ const (
 	// have jumped.
 	clockJump = 30 * time.Second
 	// listShare is the part of the time that listing a kind again and again may
-	// take: one in so many, or if a list would then wait for longer than maxListWait,
-	// one in maxListShare.
-	listShare    = 10
-	maxListShare = 5
-	maxListWait  = time.Second
+	// take: one in so many. No list waits for longer than maxListWait for that: what
+	// took long may have been the connection.
+	listShare   = 10
+	maxListWait = time.Second
 	// retryWait and maxRetryWait are the first and the longest wait before an object
 	// is looked up again that could not be inspected, or that won't stay as it is.
 	retryWait    = 200 * time.Millisecond
 	maxRetryWait = time.Minute
 )
+
+// podmanDefault is podman's default network, as its list calls it. When it was made,
+// podman makes up at each call.
+const podmanDefault = "bridge"
 
 // listedKinds are the kinds that the engine lists.
 var listedKinds = []state.Kind{state.Containers, state.Images, state.Volumes, state.Networks}
@@ -45,6 +48,7 @@ type pass struct {
 	src     *Source
 	cli     *client.Client
 	intake  *intake
+	podman  bool            // the engine is podman
 	waiting []chan struct{} // for this pass to be synced
 	synced  bool
 
@@ -171,7 +175,8 @@ func (p *pass) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.intake.marks.podman = engine.ID == ""
+	p.podman = engine.ID == ""
+	p.intake.marks.podman = p.podman
 	ended, err := p.open(ctx, clock, offset, margin)
 	if err != nil {
 		return err
@@ -480,7 +485,7 @@ func (p *pass) listed(r listResult) error {
 	delete(p.listing, r.kind)
 	p.listedAt[r.kind] = time.Now()
 	took := time.Since(l.begin)
-	p.notYet[r.kind] = time.Now().Add(min((listShare-1)*took, max((maxListShare-1)*took, maxListWait)))
+	p.notYet[r.kind] = time.Now().Add(min((listShare-1)*took, maxListWait))
 
 	c := Change{Kind: r.kind, Objects: r.objects, Replace: true, Except: l.touched, Listed: true}
 	var details []key
@@ -488,6 +493,13 @@ func (p *pass) listed(r listResult) error {
 	case state.Containers:
 		for _, o := range r.objects {
 			details = append(details, key{r.kind, o.(state.Container).ID})
+		}
+	case state.Networks:
+		for i, o := range r.objects {
+			if n := o.(state.Network); p.podman && n.Name == podmanDefault {
+				n.CreatedAt = time.Time{}
+				r.objects[i] = n
+			}
 		}
 	case state.Images:
 		// Lookups bring nothing of an image that the list could contradict.

@@ -410,3 +410,14 @@ func TestRestartGivenUp(t *testing.T) {
 	r.await("its end", func(s *state.State) bool { return s.Containers[id].State == state.StateExited })
 	r.awaitEqual()
 }
+
+// Podman answers "<nil>" for the gateway that an internal network lacks.
+func TestNilGateway(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(1, 1, 1, 2)
+	r.engine.SetFacts(func(f *facts) { f.Podman = true })
+	r.engine.SetFaults(func(f *faults) { f.NilGateway = true })
+	r.start()
+	r.await("MirrorSynced", synced)
+	r.awaitEqual()
+}

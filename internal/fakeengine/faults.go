@@ -21,6 +21,8 @@ type Faults struct {
 	// The kind is that of the route: containers, images, volumes, networks.
 	ListStatus    func(kind string) int
 	InspectStatus func(kind, id string) int
+	// NilGateway has networks say "<nil>" for their gateway, as podman's do.
+	NilGateway bool
 	// StartFails is why containers can't be started. The engine leaves it in the
 	// container, and tells nobody.
 	StartFails string

@@ -1,6 +1,7 @@
 package fakeengine
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -186,6 +187,9 @@ func (e *Engine) serveList(w http.ResponseWriter, r *http.Request, kind, route s
 		body = mustEncode(map[string]any{"Volumes": json.RawMessage(e.world.volumes.listing()), "Warnings": []string{}})
 	case "networks":
 		body = e.world.networks.listing()
+		if f.NilGateway {
+			body = bytes.ReplaceAll(body, []byte(`"Subnet":`), []byte(`"Gateway":"\u003cnil\u003e","Subnet":`))
+		}
 	}
 	e.mu.Unlock()
 	if !e.wait(r.Context(), f.ListDelay) {

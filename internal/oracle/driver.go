@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +30,8 @@ type Driver struct {
 	// Quiet leaves out what engines send no event for, as far as that is known before.
 	// Silent notes that such a thing was done.
 	Quiet, Silent bool
+	// Podman: the engine is podman, which tells of no networks.
+	Podman bool
 	// Done and Failed count the operations: many fail, as they would by hand.
 	Done, Failed map[string]int
 	Log          func(format string, args ...any)
@@ -43,6 +46,15 @@ func NewDriver(cli *client.Client, seed, stream uint64, rootfs []byte) *Driver {
 		cli: cli, rng: rand.New(rand.NewPCG(seed, stream)), rootfs: rootfs,
 		Done: map[string]int{}, Failed: map[string]int{}, Log: func(string, ...any) {},
 	}
+}
+
+// Version returns what the engine calls itself.
+func (d *Driver) Version(ctx context.Context) (string, error) {
+	v, err := d.cli.ServerVersion(ctx, client.ServerVersionOptions{})
+	if err != nil || len(v.Components) == 0 {
+		return v.Version, err
+	}
+	return v.Components[0].Name + " " + v.Version, nil
 }
 
 // Prepare imports the base image.
@@ -203,6 +215,9 @@ func (d *Driver) Step(ctx context.Context) {
 		err := o.run(ctx)
 		cancel()
 		d.Done[o.name]++
+		if d.Podman && (strings.HasPrefix(o.name, "network") || o.name == "connect" || o.name == "disconnect") {
+			d.Silent = true
+		}
 		if err != nil {
 			d.Failed[o.name]++
 			if o.name == "start" || o.name == "restart" {

@@ -280,6 +280,10 @@ func (o *Oracle) networks(ctx context.Context) (map[string]object, error) {
 	if err := o.get(ctx, "/networks", &list); err != nil {
 		return nil, err
 	}
+	names := map[string]string{}
+	for _, n := range list {
+		names[str(n, "Id")] = str(n, "Name") // podman's default network has another name below
+	}
 	return o.each(ctx, keys(list, "Id"), func(ctx context.Context, id string) (object, error) {
 		var n object
 		if err := o.get(ctx, "/networks/"+id, &n); err != nil {
@@ -292,10 +296,14 @@ func (o *Oracle) networks(ctx context.Context) (map[string]object, error) {
 			}
 		}
 		out := object{
-			"id": id, "name": str(n, "Name"), "namespace": "moby", "driver": str(n, "Driver"), "scope": str(n, "Scope"),
+			"id": id, "name": names[id], "namespace": "moby", "driver": str(n, "Driver"), "scope": str(n, "Scope"),
 			"internal": n["Internal"] == true, "ipv6": n["EnableIPv6"] == true, "subnets": subnets, "labels": map0(n["Labels"]),
 		}
-		setTime(out, "createdAt", str(n, "Created"))
+		// Podman inspects its default network by another name, and says at each call
+		// that it was made just now.
+		if names[id] == str(n, "Name") || names[id] != "bridge" {
+			setTime(out, "createdAt", str(n, "Created"))
+		}
 		return out, nil
 	})
 }
