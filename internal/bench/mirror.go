@@ -32,7 +32,7 @@ func (b *bench) mirror(ctx context.Context) error {
 		{"storms", b.storms},
 		{"idle", b.idle},
 	} {
-		if b.only != nil && !slices.Contains(b.only, part.name) {
+		if len(b.only) > 0 && !slices.Contains(b.only, part.name) {
 			continue
 		}
 		if err := part.run(ctx); err != nil {
