@@ -739,6 +739,14 @@ func TestEscapees(t *testing.T) {
 	in.docker("run", "-d", "--name", "bb", "app", "sigterm-proof")
 	in.docker("pause", "bb") // the kernel ends no frozen process
 	in.docker("run", "-d", "--name", "cc", "--cgroupns", "host", "--cgroup-parent", other, "app", "daemon")
+	for _, name := range []string{"aa", "cc"} {
+		in.eventually("the process of another session runs", func() error {
+			if out, err := in.try("logs", name); err != nil || !strings.Contains(out, "up") {
+				return fmt.Errorf("container %s says %q: %v", name, out, err)
+			}
+			return nil
+		})
+	}
 	procs := in.scan().procs
 	if apps := slices.DeleteFunc(slices.Clone(procs), func(p proc) bool { return p.comm != "app" && p.comm != "exe" }); len(apps) != 5 {
 		t.Errorf("the scan finds %d of 5 container processes: %s", len(apps), describe(procs))
