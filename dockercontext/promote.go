@@ -6,8 +6,6 @@ import (
 	"fmt"
 
 	"github.com/containerd/errdefs"
-
-	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 // A Policy says when a context is made current.
@@ -20,16 +18,6 @@ const (
 	PromoteNever    Policy = "never"
 	PromoteForce    Policy = "force" // as always, asked for by hand
 )
-
-// ParsePolicy returns the policy that a user may ask for by name.
-func ParsePolicy(s string) (Policy, error) {
-	switch p := Policy(s); p {
-	case PromoteIfBroken, PromoteAlways, PromoteNever:
-		return p, nil
-	}
-	return "", failure.WithHint(failure.Refuse("promotion policy %q is unknown", s),
-		"use if-broken, always or never")
-}
 
 // A Judgement is what was current at some moment, and what a probe thought of it.
 type Judgement struct {

@@ -765,19 +765,6 @@ func (f *fixture) tree() string {
 	return b.String()
 }
 
-func TestParsePolicy(t *testing.T) {
-	for _, s := range []string{"if-broken", "always", "never"} {
-		if p, err := ParsePolicy(s); err != nil || string(p) != s {
-			t.Errorf("ParsePolicy(%q) = %q, %v", s, p, err)
-		}
-	}
-	for _, s := range []string{"", "force", "IF-BROKEN"} {
-		if _, err := ParsePolicy(s); err == nil {
-			t.Errorf("ParsePolicy(%q) is no error", s)
-		}
-	}
-}
-
 // BenchmarkPromoteNothing is what docker-rd context promote does where our context is
 // the current one.
 func BenchmarkPromoteNothing(b *testing.B) {

@@ -66,6 +66,8 @@ func TestSettingsRefused(t *testing.T) {
 		{[]string{"driver=podman"}, `driver "podman"`},
 		{[]string{"engine=containerd"}, `engine "containerd"`},
 		{[]string{"promote=maybe"}, `promote "maybe"`},
+		{[]string{"promote=force"}, `promote "force"`}, // for context promote alone
+		{[]string{"promote=IF-BROKEN"}, `promote "IF-BROKEN"`},
 		{[]string{"resync=soon"}, `setting resync="soon": not a time such as 30s or 5m`},
 		{[]string{"host=unix:///x", "resync=1ms"}, "resync 1ms"},
 		{[]string{"tlsverify=perhaps"}, `setting tlsverify="perhaps": it can be true or false`},
