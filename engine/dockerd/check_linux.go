@@ -47,7 +47,7 @@ func Check(_ context.Context, cfg Config) error {
 func checkRoot(*Config) error {
 	if os.Geteuid() != 0 {
 		return failure.WithHint(failure.Refuse("the dockerd driver needs root"),
-			"run it with sudo, or use --driver rootless")
+			"run it with sudo, or adopt an engine that is there: --from-context NAME, or --host URL")
 	}
 	// In a container root may lack what it takes.
 	status, err := os.ReadFile("/proc/self/status")
