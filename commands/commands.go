@@ -104,11 +104,34 @@ func (a *app) load(args []string) (*engine.Instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	return loadNamed(name)
+}
+
+func loadNamed(name string) (*engine.Instance, error) {
 	roots, err := engine.DefaultRoots()
 	if err != nil {
 		return nil, err
 	}
 	return engine.Load(roots, name)
+}
+
+// loadAnyway is load for commands that an instance whose settings are damaged must not
+// be in the way of: it can be looked at, stopped and removed by a copy.
+func (a *app) loadAnyway(args []string) (*engine.Instance, error) {
+	name, err := a.name(args)
+	if err != nil {
+		return nil, err
+	}
+	return a.salvage(loadNamed(name))
+}
+
+// salvage is [engine.Salvage] that says so.
+func (a *app) salvage(i *engine.Instance, err error) (*engine.Instance, error) {
+	salvaged, still := engine.Salvage(i, err)
+	if err != nil && still == nil {
+		_, _ = fmt.Fprintf(a.err(), "warning: %v\n", err)
+	}
+	return salvaged, still
 }
 
 // loadRunning returns the instance, which must have a supervisor to ask.

@@ -44,7 +44,7 @@ variables are not in it.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeInstance,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			i, err := a.load(args)
+			i, err := a.loadAnyway(args)
 			if err != nil {
 				return err
 			}

@@ -28,7 +28,7 @@ func (a *app) newLogs() *cobra.Command {
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeInstance,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			i, err := a.load(args)
+			i, err := a.loadAnyway(args)
 			if err != nil {
 				return err
 			}

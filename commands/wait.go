@@ -57,15 +57,20 @@ func (a *app) runWait(ctx context.Context, target string, args []string) error {
 	if err != nil {
 		return err
 	}
-	i, err := a.load(args)
+	i, err := a.loadAnyway(args)
 	if err != nil {
 		return err
 	}
 	var last supervisor.Observation
-	err = supervisor.Follow(ctx, i, func(o supervisor.Observation) (bool, error) {
-		last = o
-		return !reached(i, o), nil
-	})
+	if target == waitStopped {
+		err = supervisor.AwaitStopped(ctx, i)
+		last = supervisor.Observe(i)
+	} else {
+		err = supervisor.Follow(ctx, i, func(o supervisor.Observation) (bool, error) {
+			last = o
+			return !reached(o), nil
+		})
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return failure.WithHint(failure.Timeout("instance %q: not %s in time, but %s", i.Name, target, howItIs(i, last, target)),
 			"docker-rd status %s", i.Name)
@@ -91,7 +96,7 @@ func (a *app) runWaitContainer(ctx context.Context, target string, args []string
 	if word == "" || !slices.Contains([]string{isRunning, isHealthy, isExited, isGone}, want) {
 		return failure.Refuse("target %q: it can be %sNAME=running, healthy, exited or gone", target, containerPrefix)
 	}
-	i, err := a.load(args)
+	i, err := a.loadAnyway(args)
 	if err != nil {
 		return err
 	}
@@ -136,10 +141,11 @@ func (a *app) runWaitContainer(ctx context.Context, target string, args []string
 	return err
 }
 
-// parseTarget returns what tells whether the target is reached.
-func parseTarget(target string) (func(*engine.Instance, supervisor.Observation) bool, error) {
+// parseTarget returns what tells whether the target, a condition, is reached; nil for
+// waitStopped.
+func parseTarget(target string) (func(supervisor.Observation) bool, error) {
 	if target == waitStopped {
-		return func(i *engine.Instance, _ supervisor.Observation) bool { return supervisor.Stopped(i) }, nil
+		return nil, nil
 	}
 	typ, status, ok := strings.Cut(target, "=")
 	if !ok {
@@ -153,7 +159,7 @@ func parseTarget(target string) (func(*engine.Instance, supervisor.Observation) 
 	if want != state.True && want != state.False && want != state.Unknown {
 		return nil, failure.Refuse("status %q of condition %s: it can be True, False or Unknown", status, typ)
 	}
-	return func(_ *engine.Instance, o supervisor.Observation) bool { return o.Condition(typ).Status == want }, nil
+	return func(o supervisor.Observation) bool { return o.Condition(typ).Status == want }, nil
 }
 
 // howItIs describes what was found instead of the target.

@@ -159,7 +159,7 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 	if child != nil {
 		<-child.Done
 		if child.Err() != nil && !child.Killed() {
-			return last, false, s.failed(child)
+			return last, false, childError(s.inst, child)
 		}
 	}
 	last = Observe(s.inst)
@@ -205,9 +205,8 @@ func (s *starter) held(o Observation) error {
 	return failure.WithCode(fmt.Errorf("start instance %q: %w", s.inst.Name, err), failure.CodeFailed)
 }
 
-// failed returns why the supervisor that this call has started gave up.
-func (s *starter) failed(child *Child) error {
-	i := s.inst
+// childError returns why a supervisor that this process has started gave up.
+func childError(i *engine.Instance, child *Child) error {
 	if st, err := state.ReadHead(i.Paths.StateFile()); err == nil && st.Supervisor != nil && supervisorID(st) == child.ID {
 		if err := failedState(i, st); err != nil {
 			return err
