@@ -127,6 +127,7 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 		}()
 	})
 	var seen *state.Supervisor // the one that is waited for
+	stopping := false          // it was being stopped before this start
 	err = Follow(round, s.inst, func(o Observation) (bool, error) {
 		last = o
 		if o.StateErr != nil && !errors.Is(o.StateErr, state.ErrCorrupt) {
@@ -140,6 +141,7 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 		}
 		if seen == nil {
 			seen = o.State.Supervisor
+			stopping = o.Condition(state.EngineReady).Reason == state.ReasonStopped
 		}
 		if s.Progress != nil {
 			s.Progress(o)
@@ -163,7 +165,7 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 		}
 	}
 	last = Observe(s.inst)
-	if seen == nil {
+	if seen == nil || stopping {
 		return last, true, nil
 	}
 	again, err = s.gone(last.State, supervisorID(&state.State{Supervisor: seen}))
