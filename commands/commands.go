@@ -87,7 +87,7 @@ func (a *app) name(args []string) (string, error) {
 		if name != "" && name != args[0] {
 			return "", failure.Usage("two instances are named: %q and --instance %q", args[0], name)
 		}
-		name = args[0]
+		return args[0], engine.CheckName(args[0]) // an empty one, a script's mistake, is not the default
 	}
 	if name == "" {
 		name = os.Getenv(instanceEnv)

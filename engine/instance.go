@@ -229,8 +229,9 @@ func read(p Paths) (*Instance, error) {
 		return i, checkSchema(p.InstanceFile(), i)
 	}
 	backup, backupErr := readFile(p.InstanceBackup())
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) && errors.Is(backupErr, fs.ErrNotExist) {
-		return nil, err
+	pathErr, unread := errors.AsType[*fs.PathError](err)
+	if missing := errors.Is(err, fs.ErrNotExist); unread && (!missing || errors.Is(backupErr, fs.ErrNotExist)) {
+		return nil, pathErr
 	}
 	damaged := &DamagedError{Path: p.InstanceFile(), Err: err}
 	if backupErr != nil || checkSchema(p.InstanceBackup(), backup) != nil {

@@ -119,11 +119,19 @@ func checkCgroups(*Config) error {
 	return nil
 }
 
+// unusable are characters that make dockerd fail, or make directories elsewhere: it takes
+// a path for a list, for a format, for a URL.
+const unusable = `,%\`
+
 func checkPaths(cfg *Config) error {
 	for name, path := range map[string]string{"data directory": cfg.DataRoot, "runtime directory": cfg.ExecRoot,
 		"state directory": cfg.StateDir, "socket": cfg.Socket, "log": cfg.LogPath, "port proxy": cfg.Proxy} {
 		if !filepath.IsAbs(path) || filepath.Clean(path) != path {
 			return failure.Refuse("%s %q: an absolute, clean path is needed", name, path)
+		}
+		if i := strings.IndexAny(path, unusable); i >= 0 {
+			return failure.WithHint(failure.Refuse("%s %q: dockerd can't have %q in a path", name, path, path[i]),
+				"set DOCKER_RD_HOME to a directory without it")
 		}
 	}
 	for _, limit := range []struct {
