@@ -86,6 +86,9 @@ func supervise(dir string, toStop *StopOptions) int {
 	}
 	if err != nil {
 		log.Error("supervisor ends", "error", err)
+		if errors.Is(err, syscall.ENOSPC) {
+			return exitNoSpace // what it says may have no place either
+		}
 		return 1
 	}
 	return 0

@@ -18,9 +18,11 @@ import (
 // It is no command: nobody types it.
 const verb = "supervise"
 
-// exitHeld is the exit status of a supervisor that was started to stop an instance which
-// somebody else holds.
-const exitHeld = 75 // EX_TEMPFAIL of sysexits.h
+// Exit statuses of a supervisor that have a meaning, of sysexits.h's.
+const (
+	exitNoSpace = 74 // EX_IOERR: the disk is full
+	exitHeld    = 75 // EX_TEMPFAIL: it was to stop an instance that somebody else holds
+)
 
 // A Child is a supervisor that this process has started.
 type Child struct {

@@ -216,7 +216,10 @@ func childError(i *engine.Instance, child *Child) error {
 	}
 	// It did not come so far as to write a state.
 	words := lastError(i.Paths.SupervisorLog())
-	if words == "" {
+	switch {
+	case child.exitedWith(exitNoSpace):
+		words = fmt.Sprintf("no space is left for its state: %q", i.Paths.StateFile())
+	case words == "":
 		words = fmt.Sprintf("its supervisor ended: %v", child.Err())
 	}
 	return failure.WithHint(fmt.Errorf("instance %q: %s", i.Name, words), "the supervisor's log is %s", i.Paths.SupervisorLog())
