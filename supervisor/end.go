@@ -76,11 +76,12 @@ func (l *loop) stopEngine() {
 	l.stopping.hurry = cancel
 	l.beside(l.ctx, func(ctx context.Context) func() {
 		defer cancel()
-		var err error
 		if running != nil {
-			err = running.Stop(graceful)
+			if err := running.Stop(graceful); err != nil {
+				l.log.WarnContext(ctx, "engine not stopped", "part", "engine", "error", err)
+			}
 		}
-		err = errors.Join(err, l.driver.Cleanup(ctx))
+		err := l.driver.Cleanup(ctx) // what is left after it is what failed
 		return func() {
 			l.stopping.engineGone = true
 			l.stopping.err = errors.Join(l.stopping.err, err)
@@ -151,7 +152,11 @@ func (l *loop) last() {
 	case s.failure == nil:
 		l.set(state.EngineReady, state.False, state.ReasonStopped, "")
 	}
-	l.finish(errors.Join(s.failure, s.err))
+	err := s.failure
+	if s.err != nil && (err == nil || err.Error() != s.err.Error()) { // what is in the way of a start often is in that of its end
+		err = errors.Join(err, s.err)
+	}
+	l.finish(err)
 }
 
 // adoptToStop takes over an engine without a supervisor, only to stop it.
