@@ -53,7 +53,9 @@ func (l *loop) shutDown(s *stopRun) {
 	}
 	l.endMirror()
 	l.store.Disconnect("the engine is being stopped")
-	if !l.engine.launching {
+	if l.engine.launching {
+		l.engine.giveUp()
+	} else {
 		l.stopEngine()
 	}
 	if s.Keep {
@@ -161,7 +163,7 @@ func (l *loop) last() {
 
 // adoptToStop takes over an engine without a supervisor, only to stop it.
 func (l *loop) adoptToStop(o StopOptions) {
-	l.engine.launching = true
+	l.engine.launching, l.engine.giveUp = true, func() {} // that is not given up: it must end
 	l.beside(l.ctx, func(ctx context.Context) func() {
 		running, err := l.driver.Adopt(ctx)
 		return func() {
