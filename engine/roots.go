@@ -63,13 +63,14 @@ func DefaultRoots() (Roots, error) {
 func stateBase(home string) string { return filepath.Join(home, ".local", "state") }
 
 // homeDir returns the user's home directory: $HOME or, as docker has it, that in the
-// system's list of users. A service may have no HOME.
+// system's list of users. A service may have no HOME, and root may have a user's (sudo
+// -E), who could use nothing there afterwards.
 func homeDir() (string, error) {
 	home := os.Getenv("HOME")
-	if home == "" {
+	if home == "" || foreign(home) {
 		u, err := user.Current()
 		if err != nil {
-			return "", fmt.Errorf("HOME is not set: %w", err)
+			return "", fmt.Errorf("no home directory is known: %w", err)
 		}
 		home = u.HomeDir
 	}
@@ -80,10 +81,10 @@ func homeDir() (string, error) {
 }
 
 // xdg returns our directory under a base directory. Relative values are to be
-// ignored, says the specification.
+// ignored, says the specification; and so are those of a user where this is root.
 func xdg(env, fallback string) string {
 	base := os.Getenv(env)
-	if !filepath.IsAbs(base) {
+	if !filepath.IsAbs(base) || foreign(base) {
 		base = fallback
 	}
 	return filepath.Join(base, "docker-rd")
@@ -100,14 +101,14 @@ func runtimeRoot(state string) string {
 	uid := os.Geteuid()
 	root := uid == 0 && runtime.GOOS == "linux"
 	base := os.Getenv("XDG_RUNTIME_DIR")
-	if filepath.IsAbs(base) && !(root && strings.HasPrefix(filepath.Clean(base)+"/", sessionDirs)) {
+	if filepath.IsAbs(base) && !foreign(base) && !(root && strings.HasPrefix(filepath.Clean(base)+"/", sessionDirs)) {
 		return filepath.Join(base, "docker-rd")
 	}
 	dir := filepath.Join(os.TempDir(), "docker-rd-"+strconv.Itoa(uid), "docker-rd")
 	if root {
 		dir = "/run/docker-rd"
 	}
-	// With another home (sudo -E) the instances are others, with the same names.
+	// With another home the instances are others, with the same names.
 	if u, err := user.Current(); err == nil && state != filepath.Join(stateBase(u.HomeDir), "docker-rd") {
 		sum := sha256.Sum256([]byte(state))
 		dir += "-" + hex.EncodeToString(sum[:4])

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"os"
 	"os/user"
 	"path/filepath"
 	"strings"
@@ -78,5 +79,29 @@ func TestRuntimeOutlivesSession(t *testing.T) {
 	t.Setenv("HOME", "/home/you")
 	if yours, err := DefaultRoots(); err != nil || yours.Runtime == mine.Runtime {
 		t.Errorf("two homes share %q, %v", yours.Runtime, err)
+	}
+}
+
+// Root makes nothing in the home of a user whose environment sudo has kept.
+func TestRootsOfRoot(t *testing.T) {
+	if !isRoot() {
+		t.Skip("for root")
+	}
+	dir := t.TempDir()
+	if err := os.Chown(dir, 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	u, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(HomeEnv, "")
+	t.Setenv("HOME", dir)
+	t.Setenv("XDG_STATE_HOME", filepath.Join(dir, "not", "there"))
+	t.Setenv("XDG_DATA_HOME", "")
+	t.Setenv("XDG_RUNTIME_DIR", dir)
+	want := Roots{filepath.Join(u.HomeDir, ".local/state/docker-rd"), filepath.Join(u.HomeDir, ".local/share/docker-rd"), "/run/docker-rd"}
+	if got, err := DefaultRoots(); err != nil || got != want {
+		t.Errorf("DefaultRoots = %+v, %v, want %+v", got, err, want)
 	}
 }
