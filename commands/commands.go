@@ -111,6 +111,21 @@ func (a *app) load(args []string) (*engine.Instance, error) {
 	return engine.Load(roots, name)
 }
 
+// onInstance makes cmd a command that is about one instance, which must exist: it is the
+// only argument, if one is given.
+func (a *app) onInstance(cmd *cobra.Command, run func(cmd *cobra.Command, i *engine.Instance) error) *cobra.Command {
+	cmd.Args = cobra.MaximumNArgs(1)
+	cmd.ValidArgsFunction = a.completeInstance
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		i, err := a.load(args)
+		if err != nil {
+			return err
+		}
+		return run(cmd, i)
+	}
+	return cmd
+}
+
 // loadRunning returns the instance, which must have a supervisor to ask.
 func (a *app) loadRunning() (*engine.Instance, error) {
 	i, err := a.load(nil)
