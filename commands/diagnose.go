@@ -41,7 +41,7 @@ func (a *app) newDiagnose() *cobra.Command {
 file, logs, the engine's own report, Docker's contexts and what status tells. Keys,
 certificates, registry credentials, passwords in URLs and containers' environment
 variables are not in it.`,
-	}, func(cmd *cobra.Command, i *engine.Instance) error { return a.runDiagnose(cmd, i, output) })
+	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error { return a.runDiagnose(cmd, i, output) })
 	cmd.Flags().StringVarP(&output, "output", "o", "", `File to write, "-" for standard output (default docker-rd-INSTANCE-TIME.tar.gz)`)
 	return cmd
 }

@@ -26,7 +26,7 @@ func (a *app) newLogs() *cobra.Command {
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "logs [OPTIONS] [INSTANCE]",
 		Short: "Show the engine's log, or the supervisor's",
-	}, func(cmd *cobra.Command, i *engine.Instance) error { return a.runLogs(cmd.Context(), o, i) })
+	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error { return a.runLogs(cmd.Context(), o, i) })
 	flags := cmd.Flags()
 	flags.BoolVarP(&o.follow, "follow", "f", false, "Go on with what is logged")
 	flags.IntVarP(&o.lines, "tail", "n", -1, "Number of lines from the end (-1: all)")

@@ -271,7 +271,7 @@ func Gone(roots engine.Roots, owner dockercontext.Owner) bool {
 		if engine.ContextName(name) != owner.Context {
 			continue
 		}
-		i, err := engine.Load(roots, name)
+		i, err := engine.Salvage(engine.Load(roots, name))
 		if err != nil || i.UID != owner.UID {
 			// Damaged, of another machine: it can't be told. Of another uid: made
 			// anew, so the owner is no more.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
-	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -153,21 +152,6 @@ func (l *loop) last() {
 		l.set(state.EngineReady, state.False, state.ReasonStopped, "")
 	}
 	l.finish(errors.Join(s.failure, s.err))
-}
-
-// stopHere stops an instance whose supervisor is gone: this process, which holds the
-// supervisor lock, takes its place for that.
-func stopHere(i *engine.Instance, o StopOptions) error {
-	file, err := openLog(i)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	l, err := newLoopFor(i, newLog(file, i))
-	if err != nil {
-		return err
-	}
-	return l.run(nil, func() { l.adoptToStop(o) })
 }
 
 // adoptToStop takes over an engine without a supervisor, only to stop it.

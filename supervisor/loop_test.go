@@ -85,7 +85,8 @@ func (d *fakeDriver) serve() (*fakeRunning, error) {
 	return &fakeRunning{driver: d, engine: e, exited: make(chan struct{})}, nil
 }
 
-func (d *fakeDriver) Alive() bool { return false }
+func (d *fakeDriver) Alive() bool   { return false }
+func (d *fakeDriver) Remains() bool { return false }
 
 func (d *fakeDriver) Endpoint() (endpoint.Endpoint, error) {
 	return endpoint.Endpoint{Host: "unix://" + d.socket}, nil
@@ -298,6 +299,40 @@ func TestStartAndStop(t *testing.T) {
 	}
 	if starts, cleanups := f.driver.counts(); starts != 1 || cleanups != 1 {
 		t.Errorf("%d starts and %d cleanups, want one each", starts, cleanups)
+	}
+}
+
+// An instance whose files somebody removes can't be reached any more: its engine ends, and
+// with nothing left of its data at once. The directory is not made anew for a last state.
+func TestFilesAreRemoved(t *testing.T) {
+	for name, tc := range map[string]struct {
+		remove func(i *engine.Instance) string
+		force  bool
+	}{
+		"state":      {func(i *engine.Instance) string { return i.Paths.State }, false},
+		"everything": {func(i *engine.Instance) string { return os.Getenv(engine.HomeEnv) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := setup(t)
+			forced := make(chan bool, 1)
+			f.driver.stopping = func(graceful context.Context) {
+				forced <- graceful.Err() != nil
+			}
+			f.start()
+			f.wait(state.Ready, state.True, "")
+			for os.RemoveAll(tc.remove(f.inst)) != nil {
+				// The state file, gone before the rest, was written anew.
+			}
+			if err := <-f.done; err != nil {
+				t.Error(err)
+			}
+			if got := <-forced; got != tc.force {
+				t.Errorf("by force: %v, want %v", got, tc.force)
+			}
+			if _, err := os.Stat(f.inst.Paths.State); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the state directory: %v, want it gone", err)
+			}
+		})
 	}
 }
 

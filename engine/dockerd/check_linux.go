@@ -47,7 +47,7 @@ func Check(_ context.Context, cfg Config) error {
 func checkRoot(*Config) error {
 	if os.Geteuid() != 0 {
 		return failure.WithHint(failure.Refuse("the dockerd driver needs root"),
-			"run it with sudo, or use --driver rootless")
+			"run it with sudo, or adopt an engine that is there: --from-context NAME, or --host URL")
 	}
 	// In a container root may lack what it takes.
 	status, err := os.ReadFile("/proc/self/status")
@@ -119,11 +119,19 @@ func checkCgroups(*Config) error {
 	return nil
 }
 
+// unusable are characters that make dockerd fail, or make directories elsewhere: it takes
+// a path for a list, for a format, for a URL.
+const unusable = `,%\`
+
 func checkPaths(cfg *Config) error {
 	for name, path := range map[string]string{"data directory": cfg.DataRoot, "runtime directory": cfg.ExecRoot,
 		"state directory": cfg.StateDir, "socket": cfg.Socket, "log": cfg.LogPath, "port proxy": cfg.Proxy} {
 		if !filepath.IsAbs(path) || filepath.Clean(path) != path {
 			return failure.Refuse("%s %q: an absolute, clean path is needed", name, path)
+		}
+		if i := strings.IndexAny(path, unusable); i >= 0 {
+			return failure.WithHint(failure.Refuse("%s %q: dockerd can't have %q in a path", name, path, path[i]),
+				"set DOCKER_RD_HOME to a directory without it")
 		}
 	}
 	for _, limit := range []struct {

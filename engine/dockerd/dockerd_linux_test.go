@@ -22,6 +22,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
@@ -710,6 +711,60 @@ func (in *instance) connected(old process.ID) error {
 		return fmt.Errorf("tap0: %w: %s", err, links)
 	}
 	return nil
+}
+
+// An instance that is made anew at the place of one whose files were removed by hand
+// leaves that one's engine, which still runs, alone, and so does who cleans up after it.
+func TestSquatter(t *testing.T) {
+	old := newInstance(t)
+	old.start()
+	anew := *old
+	anew.cfg.UID += "-2"
+	_, err := Start(t.Context(), anew.cfg)
+	if failure.Code(err) != failure.CodeRefused || !strings.Contains(err.Error(), old.engine.ID().String()) {
+		t.Errorf("Start = %v, want it refused with the engine named", err)
+	}
+	if err := Cleanup(t.Context(), anew.cfg); err != nil {
+		t.Error(err)
+	}
+	if err := ping(old.cfg.Socket); err != nil {
+		t.Errorf("the engine: %v", err)
+	}
+	if !exists(old.cfg.ExecRoot) {
+		t.Error("the engine's runtime directory is gone")
+	}
+}
+
+// Engines beside each other have random ports of their own, many at once too: each would
+// try the first few that another has, and give up.
+func TestRandomPortsOfTwo(t *testing.T) {
+	a, b := newInstance(t), newInstance(t)
+	a.cfg.UID, b.cfg.UID = "test-ports-1", "test-ports-2" // which begin at different ports
+	for _, in := range []*instance{a, b} {
+		in.start()
+		in.importImage()
+		in.docker("run", "-d", "--name", "many", "--expose", "1-20", "-P", "app", "sleep")
+	}
+}
+
+// What is written for the moment is not left in the host's directory for it.
+func TestTempDir(t *testing.T) {
+	in := newInstance(t)
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	in.start()
+	containerd := in.find("containerd")
+	dump := fmt.Sprintf("containerd.%d.stacks.log", containerd.PID)
+	if err := containerd.Signal(syscall.SIGUSR1); err != nil { // dockerd does that to one that does not answer
+		t.Fatal(err)
+	}
+	in.eventually("containerd dumps its stacks", func() error {
+		_, err := os.Stat(filepath.Join(in.cfg.ExecRoot, "tmp", dump))
+		if exists(filepath.Join(temp, dump)) {
+			t.Fatal("it does so in the host's directory")
+		}
+		return err
+	})
 }
 
 // What containers can do to outlive their engine.
