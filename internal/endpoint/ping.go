@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -68,7 +69,7 @@ func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		pong, err := e.ping(ctx, &http.Client{Transport: t, CheckRedirect: noRedirect}, base.String())
+		pong, err := e.ping(ctx, &http.Client{Transport: t, CheckRedirect: noRedirect}, base)
 		done <- result{pong, err}
 	}()
 	var r result
@@ -95,15 +96,16 @@ func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-func (e Endpoint) ping(ctx context.Context, c *http.Client, base string) (Pong, error) {
-	resp, body, err := e.get(ctx, c, base+"/_ping")
+func (e Endpoint) ping(ctx context.Context, c *http.Client, base *url.URL) (Pong, error) {
+	resp, body, err := e.get(ctx, c, base.JoinPath("_ping"))
 	if err != nil {
 		return Pong{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
 		line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
 		const enough = 200
-		return Pong{}, &StatusError{resp.StatusCode, line[:min(len(line), enough)]}
+		line = strings.ToValidUTF8(line[:min(len(line), enough)], "")
+		return Pong{}, &StatusError{resp.StatusCode, line}
 	}
 	pong := Pong{APIVersion: resp.Header.Get("Api-Version")}
 	if !isAPIVersion(pong.APIVersion) {
@@ -114,7 +116,7 @@ func (e Endpoint) ping(ctx context.Context, c *http.Client, base string) (Pong, 
 	if _, pong.ServerVersion, _ = strings.Cut(product, "/"); pong.ServerVersion != "" {
 		return pong, nil
 	}
-	if resp, body, err := e.get(ctx, c, base+"/version"); err == nil && resp.StatusCode == http.StatusOK {
+	if resp, body, err := e.get(ctx, c, base.JoinPath("version")); err == nil && resp.StatusCode == http.StatusOK {
 		var v struct{ Version string }
 		_ = json.Unmarshal(body, &v)
 		pong.ServerVersion = v.Version
@@ -129,8 +131,8 @@ func isAPIVersion(v string) bool {
 	return ok && digits(major) && digits(minor)
 }
 
-func (e Endpoint) get(ctx context.Context, c *http.Client, url string) (*http.Response, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func (e Endpoint) get(ctx context.Context, c *http.Client, to *url.URL) (*http.Response, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrAddress, err)
 	}
