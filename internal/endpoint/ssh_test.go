@@ -270,6 +270,25 @@ func TestSSHDeadline(t *testing.T) {
 	}
 }
 
+// A deadline that comes while ssh is being started: it must not outlive the command that
+// ends then.
+func TestSSHDeadlineDuringStart(t *testing.T) {
+	s := enginetest.StartSSHD(t, "", "")
+	prepend(t, s.Config, "Host *\nProxyCommand "+s.Client+"/sleep 600\n")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		cmd := exec.Command(self, s.URL)
+		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%dus", pingVar, 100*i), "GORACE=atexit_sleep_ms=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	enginetest.NoProcess(t, s.Client)
+}
+
 // A ProxyCommand that outlives ssh must not delay the answer, nor survive.
 func TestSSHProxyCommandOutlivesSSH(t *testing.T) {
 	s := enginetest.StartSSHD(t, enginetest.Unix(t, enginetest.Handler()), "")
