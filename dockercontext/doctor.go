@@ -242,7 +242,7 @@ func (c *Config) damagedContexts(ctx context.Context, instances []Instance) []Fi
 			found = append(found, f)
 			continue
 		}
-		owner, ours := c.Owner(e.Name)
+		owner, ours := c.marked(e.Name)
 		if e.Err != nil || !ours {
 			continue
 		}
