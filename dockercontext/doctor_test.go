@@ -3,11 +3,14 @@
 package dockercontext
 
 import (
+	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/cli/cli/command"
 	"github.com/docker/cli/cli/context/docker"
@@ -179,15 +182,18 @@ func TestDoctor(t *testing.T) {
 			}
 			for _, x := range found {
 				was, _ := os.ReadFile(x.path)
+				if x.Code == FindingContextWithoutInstance {
+					was = nil // see TestFixOrphan
+				}
 				fixed, err := f.Fix(t.Context(), x, nil)
 				if (err == nil) != tc.fixable {
 					t.Errorf("Fix(%s): %+v, %v", x.Code, fixed, err)
 				}
-				if fixed.Backup != "" {
+				if fixed.Backup != "" && was != nil {
 					if copied, err := os.ReadFile(fixed.Backup); err != nil || string(copied) != string(was) {
 						t.Errorf("the copy holds %q (%v), want %q", copied, err, was)
 					}
-				} else if tc.fixable && x.path != "" {
+				} else if tc.fixable && x.path != "" && fixed.Backup == "" {
 					t.Errorf("%s: no copy", x.Code)
 				}
 			}
@@ -204,6 +210,60 @@ func TestDoctor(t *testing.T) {
 				tc.after(f)
 			}
 		})
+	}
+}
+
+// What is removed can be brought back, with its keys.
+func TestFixOrphan(t *testing.T) {
+	f := setup(t)
+	ca := enginetest.NewAuthority(t)
+	pair := ca.Issue(t, time.Now().Add(time.Hour))
+	e := endpoint.Endpoint{
+		Host: "tcp://" + enginetest.ClosedPort(t, "127.0.0.1"),
+		TLS:  &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key},
+	}
+	f.wantOutcome(f.Create(t.Context(), rd, e, "keys"), ReasonCreated, true)
+	found := f.Doctor(t.Context(), nil)
+	if len(found) != 1 {
+		t.Fatalf("Doctor = %+v", found)
+	}
+	fixed, err := f.Fix(t.Context(), found[0], nil)
+	if err != nil || f.exists("rd") {
+		t.Fatalf("Fix = %+v, %v", fixed, err)
+	}
+	if info, err := os.Stat(fixed.Backup); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the copy is %v (%v), and holds a key", info.Mode(), err)
+	}
+	if entries, err := f.List(); err != nil || len(entries) != 0 {
+		t.Errorf("List = %+v, %v", entries, err)
+	}
+	f.docker("context", "import", "back", fixed.Backup)
+	if got, err := f.Endpoint("back"); err != nil || got.Host != e.Host || !bytes.Equal(got.TLS.Key, pair.Key) {
+		t.Errorf("brought back is %q (%v)", got.Host, err)
+	}
+}
+
+// A name that is none could lead out of the directory.
+func TestFixOrphanWithOddName(t *testing.T) {
+	f := setup(t)
+	for _, name := range []string{"../../x", "/x", "a b", "default", ""} {
+		data, err := json.Marshal(map[string]any{
+			"Name": name, "Metadata": map[string]any{markKey: map[string]string{"uid": "u", "context": name}},
+			"Endpoints": map[string]any{"docker": map[string]string{"Host": "unix:///nonexistent/s"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.putRaw(name, string(data))
+	}
+	before := f.tree()
+	for _, x := range f.Doctor(t.Context(), nil) {
+		if x.Fixable {
+			t.Errorf("%s %q can be fixed", x.Code, x.Subject)
+		}
+	}
+	if after := f.tree(); after != before {
+		t.Errorf("before:\n%safter:\n%s", before, after)
 	}
 }
 
