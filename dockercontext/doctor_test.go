@@ -213,6 +213,44 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
+// What this user can't read is told as such, once, and nothing is concluded from it.
+func TestDoctorUnreadable(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		path func(f *fixture) string
+		want string // the finding's subject
+	}{
+		{"config.json", func(f *fixture) string { return f.file() }, "config.json"},
+		{"metadata", func(f *fixture) string { return f.store.GetStorageInfo("good").MetadataPath + "/meta.json" }, "meta.json"},
+		{"a context", func(f *fixture) string { return f.store.GetStorageInfo("good").MetadataPath }, "meta.json"},
+		{"all contexts", func(f *fixture) string { return f.o.Dir + "/contexts/meta" }, "contexts"},
+		{"record", func(f *fixture) string { return f.o.RecordFile }, "record.json"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := setup(t)
+			f.healthyContext("good")
+			f.use("good")
+			f.write(f.o.RecordFile, `{"schemaVersion":1}`)
+			f.mode(filepath.Dir(f.o.Dir), 0o755)
+			f.mode(f.o.Dir, 0o755)
+			f.mode(f.file(), 0o644)
+			f.mode(f.o.RecordFile, 0o644)
+			f.mode(f.store.GetStorageInfo("good").MetadataPath+"/meta.json", 0o644)
+			f.mode(tc.path(f), 0)
+			for _, path := range []string{f.o.Dir, f.file()} {
+				if err := os.Chown(path, ordinary(), -1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var found []Finding
+			f.runOrdinary(&found, job{Do: "doctor"})
+			if len(found) != 1 || found[0].Code != FindingUnreadable || filepath.Base(found[0].Subject) != tc.want || found[0].Fixable {
+				t.Errorf("Doctor = %+v, want %s %s", found, FindingUnreadable, tc.want)
+			}
+		})
+	}
+}
+
 // What is removed can be brought back, with its keys.
 func TestFixOrphan(t *testing.T) {
 	f := setup(t)
