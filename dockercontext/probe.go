@@ -284,9 +284,9 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 	case errors.As(err, &sshErr):
 		const itself = 255 // ssh(1): the status of ssh's own errors
 		if sshErr.Status == itself || sshErr.Status < 0 {
-			return unknown(ProbeSSHFailed, "The ssh connection failed: %s", line(sshErr.Message))
+			return unknown(ProbeSSHFailed, "The ssh connection failed: %s", line(lastLines(sshErr.Message)))
 		}
-		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", sshErr.Status, line(sshErr.Message))
+		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", sshErr.Status, line(lastLines(sshErr.Message)))
 	case tlsFailure(err):
 		return unknown(ProbeTLSFailed, "%s", sentence(cause(err)))
 	}
@@ -391,6 +391,13 @@ func line(text string) string {
 		text += "."
 	}
 	return text
+}
+
+// lastLines returns where ssh says why it ends; before that may be a banner.
+func lastLines(text string) string {
+	const enough = 2
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-enough):], "\n")
 }
 
 // printable keeps what others say from controlling the terminal.

@@ -376,6 +376,7 @@ func TestProbeSSH(t *testing.T) {
 		timeout     time.Duration
 		health      Health
 		reason      string
+		message     string // a part of it
 	}{
 		{name: "healthy", timeout: long, health: Healthy, reason: ProbeHealthy},
 		{
@@ -389,6 +390,16 @@ func TestProbeSSH(t *testing.T) {
 		}, {
 			name: "no-docker", timeout: long, health: HealthUnknown, reason: ProbeRemoteFailed,
 			change: func(s *enginetest.SSHD) error { return os.Remove(s.Remote + "/docker") },
+		}, {
+			name: "long-banner", timeout: long, health: HealthUnknown, reason: ProbeRemoteFailed, message: "failed (exit status 7): Line 49. The cause.",
+			change: func(s *enginetest.SSHD) error {
+				return os.WriteFile(s.Remote+"/docker", []byte("#!/bin/sh\ni=0\nwhile [ $i -lt 50 ]; do echo \"Line $i.\"; i=$((i+1)); done >&2\necho The cause. >&2\nexit 7\n"), 0o755)
+			},
+		}, {
+			name: "login-shell-talks", timeout: long, health: HealthUnknown, reason: ProbeConnectFailed, message: "Welcome",
+			change: func(s *enginetest.SSHD) error {
+				return os.WriteFile(s.Remote+"/docker", []byte("#!/bin/sh\necho Welcome\nexec cat\n"), 0o755)
+			},
 		}, {
 			name: "ssh-missing", timeout: long, health: HealthUnknown, reason: ProbeSSHMissing,
 			change: func(s *enginetest.SSHD) error { return os.Setenv("PATH", s.Remote) }, // restored by the server's cleanup
@@ -411,6 +422,9 @@ func TestProbeSSH(t *testing.T) {
 			r := f.wantProbe("remote", tc.timeout, tc.health, tc.reason)
 			if _, end, _ := strings.Cut(r.Message, "failed: "); strings.HasPrefix(end, "Ssh:") {
 				t.Errorf("ssh's own words are changed: %s", r.Message)
+			}
+			if !strings.Contains(r.Message, tc.message) {
+				t.Errorf("%q lacks %q", r.Message, tc.message)
 			}
 		})
 	}
