@@ -454,6 +454,16 @@ func TestTwoEngines(t *testing.T) {
 	if x, y := a.docker("info", "-f", "{{.ID}}"), b.docker("info", "-f", "{{.ID}}"); x == y {
 		t.Errorf("both engines have the identity %q", x)
 	}
+	for _, in := range []*instance{a, b} {
+		// dockerd 28 and later does not go on to another where this one is taken.
+		_, chosen, err := net.SplitHostPort(in.published("same", "80/tcp"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first, _, _ := strings.Cut(portRange(readHostPorts(), in.cfg.UID), " "); chosen != first {
+			t.Errorf("the first port that the engine chooses is %s, want %s, which is its own", chosen, first)
+		}
+	}
 	port := b.published("same", "80/tcp")
 	if err := a.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
