@@ -1,11 +1,15 @@
 package mirror
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -13,18 +17,178 @@ import (
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/volume"
 
+	"github.com/docker-rd/docker-rd/internal/jsonscan"
+	"github.com/docker-rd/docker-rd/internal/jsonscan/jsontest"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Here the engine's objects become ours. What the engine gives in no order is
-// sorted, so that the same object always has the same encoding.
+// What the engine's answers are read as is what docker's own types make of them.
+
+// sampleAnswers are of every shape that is read: with all there is, with nothing, with null for
+// everything, with odd strings, and with what nobody asked for.
+var sampleAnswers = []string{
+	`{}`,
+	`{"Id":"c","Names":["/web/db","/db"],"Image":"app:1","ImageID":"sha256:1","Command":"sh","Created":1700000000,
+	  "Ports":[{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"PrivatePort":53,"Type":"udp"}],"SizeRw":12345678901234567890,
+	  "Labels":{"a":"b","\u00fc":"<\"&>"},"State":"running","Status":"Up 5 minutes (healthy)","HostConfig":{"NetworkMode":"default"},
+	  "NetworkSettings":{"Networks":{"b":{"NetworkID":"n","IPAddress":"172.17.0.2","GlobalIPv6Address":"fd00::2","DNSNames":["x"]},"a":null}},
+	  "Mounts":[{"Type":"volume","Name":"v","Source":"/s","Destination":"/d","RW":true},{"Type":"bind","Source":"/","Destination":"/b","RW":false}]}`,
+	`{"Id":"c","Status":"Up (unhealthy)","Health":{"Status":"starting","FailingStreak":1},"Labels":null,"Ports":null,"Mounts":null,"NetworkSettings":null,"Names":null}`,
+	`{"Id":"c","Names":[],"NetworkSettings":{"Networks":null},"Status":"Up 1 second (health: starting)","Created":-62135596800}`,
+	`{"Id":"c","Created":9223372036854775807,"Name":"c"}`,
+	`{"Id":"c","Name":"c","CreatedAt":"9999-12-31T23:59:59-10:00","Created":"9999-12-31T23:59:59-10:00"}`,
+	`{"Id":"c","Created":"2026-01-02T03:04:05.678901234+02:00","Path":"sh","Args":["-c","echo \"\u2028 ü\" > /x"],
+	  "State":{"Status":"exited","Running":false,"Pid":0,"ExitCode":-1,"Error":"no\nway","OOMKilled":true,"StartedAt":"2026-01-02T03:04:05Z","FinishedAt":"0001-01-01T00:00:00Z",
+	           "Health":{"Status":"unhealthy","Log":[{"Output":"{\"State\":1}"}]}},
+	  "Image":"sha256:1","Name":"/n","RestartCount":3,"HostConfig":{"Memory":9223372036854775807,"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":5},"Binds":null},
+	  "Config":{"Env":["SECRET=1"],"Image":"app","Labels":{"k":"v"},"ExposedPorts":{"80/tcp":{}},"Healthcheck":{"Interval":1e3}},
+	  "NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"","HostPort":"8080"},{"HostIp":"::","HostPort":"x"}],"53/UDP":null,"9/sctp":[]},"Networks":{"x":{}}},
+	  "Mounts":[{"Type":"tmpfs","Source":"","Destination":"/b","RW":true},{"Destination":"/a"}],"GraphDriver":{"Data":{"a":null}}}`,
+	`{"Id":"c","State":null,"HostConfig":null,"Config":null,"NetworkSettings":null,"Mounts":null,"Args":null,"Created":"","Name":null}`,
+	`{"Id":"c","State":{"Health":null,"Status":"stopped"},"HostConfig":{"RestartPolicy":{"Name":""}},"Config":{"Labels":null}}`,
+	`{"Id":"sha256:1","ParentId":"sha256:0","RepoTags":["<none>:<none>"],"RepoDigests":["b@sha256:1","a@sha256:1","<none>@<none>"],"Created":1700000000,"Size":99,
+	  "VirtualSize":99,"SharedSize":-1,"Labels":{"a":""},"Containers":-1,"Architecture":"arm64","Os":"linux"}`,
+	`{"Id":"sha256:1","RepoTags":["b:1","a:1"],"RepoDigests":null,"Labels":null,"Architecture":"","Created":"2026-01-02T03:04:05Z"}`,
+	`{"Name":"v","Driver":"local","Mountpoint":"/m","Scope":"local","CreatedAt":"2026-01-02T03:04:05+01:00","Labels":{"a":"b"},"Options":{"o":"bind"},"UsageData":{"Size":-1}}`,
+	`{"Name":"v","CreatedAt":"yesterday","Labels":null,"Options":null,"Status":{"x":[[[{}]]]}}`,
+	`{"Name":"n","Id":"n","Created":"2026-01-02T03:04:05.6Z","Scope":"local","Driver":"bridge","EnableIPv6":true,"Internal":true,"Labels":{"a":"b"},
+	  "IPAM":{"Driver":"default","Options":null,"Config":[{"Subnet":"10.0.0.0/8","Gateway":"10.0.0.1"},{"Subnet":""},{},{"Subnet":"fd00::/64"}]},"Containers":{}}`,
+	`{"Name":"n","Id":"n","IPAM":{"Config":null},"Labels":null}`,
+	`{"Name":"n","Id":"n","IPAM":null}`,
+	`null`,
+	`[]`,
+	"{\"Id\":\"\xff\xfe\",\"Name\":\"a\\ud800b\\u0000\"}",
+}
+
+// readers read one object each, by hand and with docker's type.
+var readers = map[string]struct {
+	docker reflect.Type
+	read   func(*scanner) any
+	want   func(docker any) any
+}{
+	"listed container": {
+		reflect.TypeFor[container.Summary](),
+		func(s *scanner) any { return readListedContainer(s) },
+		func(d any) any { return listedContainer(*d.(*container.Summary)) },
+	},
+	"container": {
+		reflect.TypeFor[container.InspectResponse](),
+		func(s *scanner) any { return readContainer(s) },
+		func(d any) any { return inspectedContainer(*d.(*container.InspectResponse)) },
+	},
+	"listed image": {
+		reflect.TypeFor[image.Summary](),
+		func(s *scanner) any { return readListedImage(s) },
+		func(d any) any { return listedImage(*d.(*image.Summary)) },
+	},
+	"image": {
+		reflect.TypeFor[image.InspectResponse](),
+		func(s *scanner) any { return applied(readImageDetails(s)) },
+		func(d any) any { return applied(inspectedImage(*d.(*image.InspectResponse))) },
+	},
+	"volume": {
+		reflect.TypeFor[volume.Volume](),
+		func(s *scanner) any { return readVolume(s) },
+		func(d any) any { return convertVolume(*d.(*volume.Volume)) },
+	},
+	"network": {
+		reflect.TypeFor[network.Network](),
+		func(s *scanner) any { return readNetwork(s) },
+		func(d any) any { return convertNetwork(*d.(*network.Network)) },
+	},
+}
+
+func applied(d *imageDetails) (i state.Image) {
+	d.apply(&i)
+	return i
+}
+
+func FuzzAnswers(f *testing.F) {
+	for _, text := range sampleAnswers {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for name, r := range readers {
+			s := jsonscan.New([]byte(text))
+			got := r.read(s)
+			docker := reflect.New(r.docker)
+			if err := json.Unmarshal([]byte(text), docker.Interface()); err != nil {
+				if s.End() == nil && !json.Valid([]byte(text)) {
+					t.Errorf("%s: what is no JSON was taken: %v", name, err)
+				}
+				continue
+			}
+			if !jsontest.Plain(text, r.docker) {
+				continue
+			}
+			if err := s.End(); err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			want, _ := json.Marshal(r.want(docker.Interface()))
+			have, _ := json.Marshal(canonical(got))
+			if !bytes.Equal(have, want) {
+				t.Errorf("%s is\n%s\nwant\n%s", name, have, want)
+			}
+		}
+	})
+}
+
+// canonical writes addresses as docker's types do. Engines do so already.
+func canonical(object any) any {
+	ip := func(s *string) {
+		if a, err := netip.ParseAddr(*s); err == nil {
+			*s = a.String()
+		}
+	}
+	switch o := object.(type) {
+	case state.Container:
+		for i := range o.Ports {
+			ip(&o.Ports[i].HostIP)
+		}
+		for i := range o.Networks {
+			ip(&o.Networks[i].IPAddress)
+			ip(&o.Networks[i].IPv6Address)
+		}
+		sortPorts(o.Ports)
+	case state.Network:
+		for i, s := range o.Subnets {
+			if p, err := netip.ParsePrefix(s); err == nil {
+				o.Subnets[i] = p.String()
+			}
+		}
+	}
+	return object
+}
+
+// Wrong values matter only where they are read.
+func TestAnswersWithOddities(t *testing.T) {
+	read := func(text string) (state.Container, error) {
+		s := jsonscan.New([]byte(text))
+		c := readContainer(s)
+		return c, s.End()
+	}
+	for _, odd := range []string{`1e999`, `"x"`, `[{"a":[]}]`, `{"State":{"Pid":"no"}}`, `null`, `-0.5E-7`, `"\ud800"`} {
+		c, err := read(`{"Unknown":` + odd + `,"HostConfig":{"Memory":` + odd + `},"Id":"c","Config":{"Env":` + odd + `}}`)
+		if err != nil || c.ID != "c" {
+			t.Errorf("with %s: %+v, %v", odd, c, err)
+		}
+	}
+	for _, wrong := range []string{
+		`{"Id":1}`, `{"Id":"c","State":{"Pid":"1"}}`, `{"Id":"c","RestartCount":1.5}`, `{"Id":"c","RestartCount":99999999999999999999}`,
+		`{"Id":"c","Mounts":{}}`, `{"Id":"c","NetworkSettings":{"Ports":{"x":null}}}`, `{"Id":"c"`, `{"Id":"c",}`, `{"Id":"c"}}`, ``, `<html>`,
+	} {
+		if c, err := read(wrong); err == nil {
+			t.Errorf("%s was taken: %+v", wrong, c)
+		}
+	}
+}
 
 // listedContainer converts what the list call knows: no details of the run.
-func listedContainer(c container.Summary, namespace string) state.Container {
+func listedContainer(c container.Summary) state.Container {
 	out := state.Container{
 		ID:        c.ID,
 		Name:      ownName(c.Names),
-		Namespace: namespace,
 		Image:     c.ImageID,
 		ImageRef:  c.Image,
 		Labels:    c.Labels,
@@ -49,11 +213,10 @@ func listedContainer(c container.Summary, namespace string) state.Container {
 }
 
 // inspectedContainer converts what the inspection knows: everything.
-func inspectedContainer(c container.InspectResponse, namespace string) state.Container {
+func inspectedContainer(c container.InspectResponse) state.Container {
 	out := state.Container{
 		ID:           c.ID,
 		Name:         strings.TrimPrefix(c.Name, "/"),
-		Namespace:    namespace,
 		Image:        c.Image,
 		Path:         c.Path,
 		Args:         c.Args,
@@ -74,6 +237,7 @@ func inspectedContainer(c container.InspectResponse, namespace string) state.Con
 			out.Health = string(s.Health.Status)
 		}
 	}
+	out.RestartPolicy.Name = "no"
 	if h := c.HostConfig; h != nil {
 		out.RestartPolicy.Name = cmp.Or(string(h.RestartPolicy.Name), "no")
 		out.RestartPolicy.MaximumRetryCount = h.RestartPolicy.MaximumRetryCount
@@ -94,34 +258,6 @@ func inspectedContainer(c container.InspectResponse, namespace string) state.Con
 		sortPorts(out.Ports)
 	}
 	return out
-}
-
-// ownName returns a container's own name among those it has. Legacy links give it
-// others, below the name of the container that links to it.
-func ownName(names []string) string {
-	for _, name := range names {
-		if name = strings.TrimPrefix(name, "/"); !strings.Contains(name, "/") {
-			return name
-		}
-	}
-	return ""
-}
-
-// containerState maps podman's states, which its Docker API does not always
-// translate, to docker's.
-func containerState(s string) string {
-	switch s {
-	case state.StateCreated, state.StateRunning, state.StatePaused, state.StateRestarting,
-		state.StateRemoving, state.StateExited, state.StateDead:
-		return s
-	case "configured", "initialized":
-		return state.StateCreated
-	case "stopping":
-		return state.StateRunning
-	case "stopped":
-		return state.StateExited
-	}
-	return state.StateUnknown
 }
 
 // listedHealth is empty where the list call says nothing about it: engines before
@@ -169,28 +305,9 @@ func attachments(in map[string]*network.EndpointSettings) []state.Attachment {
 	return out
 }
 
-func sortPorts(ports []state.Port) {
-	slices.SortFunc(ports, func(a, b state.Port) int {
-		return cmp.Or(
-			cmp.Compare(a.ContainerPort, b.ContainerPort),
-			cmp.Compare(a.Protocol, b.Protocol),
-			cmp.Compare(a.HostIP, b.HostIP),
-			cmp.Compare(a.HostPort, b.HostPort),
-		)
-	})
-}
-
-// imageDetails is what an image's inspection knows beyond the list. It never
-// changes while the list says the same of the image.
-type imageDetails struct {
-	arch, os  string
-	createdAt time.Time
-}
-
-func listedImage(i image.Summary, namespace string) state.Image {
+func listedImage(i image.Summary) state.Image {
 	return state.Image{
 		ID:          i.ID,
-		Namespace:   namespace,
 		Parent:      i.ParentID,
 		RepoTags:    references(i.RepoTags),
 		RepoDigests: references(i.RepoDigests),
@@ -204,31 +321,9 @@ func inspectedImage(i image.InspectResponse) *imageDetails {
 	return &imageDetails{arch: i.Architecture, os: i.Os, createdAt: parseTime(i.Created)}
 }
 
-// apply adds the details to what the list knows.
-func (d *imageDetails) apply(i *state.Image) {
-	i.Architecture, i.OS = d.arch, d.os
-	if !d.createdAt.IsZero() {
-		i.CreatedAt = d.createdAt
-	}
-}
-
-// references leaves out "<none>:<none>" and "<none>@<none>", with which engines
-// before API 1.43 say that there are none.
-func references(in []string) []string {
-	var out []string
-	for _, r := range in {
-		if !strings.HasPrefix(r, "<none>") {
-			out = append(out, r)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-func convertVolume(v volume.Volume, namespace string) state.Volume {
+func convertVolume(v volume.Volume) state.Volume {
 	return state.Volume{
 		Name:       v.Name,
-		Namespace:  namespace,
 		Driver:     v.Driver,
 		Mountpoint: v.Mountpoint,
 		Scope:      v.Scope,
@@ -238,17 +333,16 @@ func convertVolume(v volume.Volume, namespace string) state.Volume {
 	}
 }
 
-func convertNetwork(n network.Network, namespace string) state.Network {
+func convertNetwork(n network.Network) state.Network {
 	out := state.Network{
 		ID:        n.ID,
 		Name:      n.Name,
-		Namespace: namespace,
 		Driver:    n.Driver,
 		Scope:     n.Scope,
 		Internal:  n.Internal,
 		IPv6:      n.EnableIPv6,
 		Labels:    n.Labels,
-		CreatedAt: utc(n.Created),
+		CreatedAt: parseTime(n.Created.Format(time.RFC3339Nano)),
 	}
 	for _, c := range n.IPAM.Config {
 		if c.Subnet.IsValid() {
@@ -264,21 +358,4 @@ func addr(a netip.Addr) string {
 		return ""
 	}
 	return a.String()
-}
-
-func unixTime(seconds int64) time.Time {
-	if seconds <= 0 {
-		return time.Time{}
-	}
-	return time.Unix(seconds, 0).UTC()
-}
-
-// parseTime returns the zero time for the engine's: the year 1, an empty string, and
-// anything else that is no time.
-func parseTime(s string) time.Time {
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil || t.Year() <= 1 {
-		return time.Time{}
-	}
-	return t.UTC()
 }

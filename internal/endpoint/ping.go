@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/containerd/errdefs"
 )
 
 // A Pong is an engine's answer to [Endpoint.Ping].
@@ -19,7 +21,8 @@ type Pong struct {
 	ServerVersion string // "" if the engine did not tell
 }
 
-// A StatusError says that something answered with another HTTP status than 200.
+// A StatusError says that something answered with another HTTP status than 200. With
+// 404 it is an error of containerd/errdefs's kind NotFound.
 type StatusError struct {
 	Status  int
 	Message string // the first line of its answer, shortened
@@ -31,6 +34,18 @@ func (e *StatusError) Error() string {
 		text += ": " + e.Message
 	}
 	return text
+}
+
+// Is tells errdefs what kind of error it is.
+func (e *StatusError) Is(target error) bool {
+	return target == errdefs.ErrNotFound && e.Status == http.StatusNotFound
+}
+
+// newStatusError takes the first line of the message.
+func newStatusError(status int, message string) *StatusError {
+	line, _, _ := strings.Cut(strings.TrimSpace(message), "\n")
+	const enough = 200
+	return &StatusError{status, line[:min(len(line), enough)]}
 }
 
 // ErrNotDocker says that what answered is no Docker engine: it has no API version.
@@ -101,9 +116,7 @@ func (e Endpoint) ping(ctx context.Context, c *http.Client, base string) (Pong, 
 		return Pong{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
-		const enough = 200
-		return Pong{}, &StatusError{resp.StatusCode, line[:min(len(line), enough)]}
+		return Pong{}, newStatusError(resp.StatusCode, string(body))
 	}
 	pong := Pong{APIVersion: resp.Header.Get("Api-Version")}
 	if !isAPIVersion(pong.APIVersion) {
