@@ -527,26 +527,58 @@ func (s *Store) write() error {
 		return err
 	}
 	defer root.Close()
-	temp := "." + s.name + ".tmp"
-	file, err := root.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	temp := s.temp()
+	file, err := openSpare(root, temp)
 	if err != nil {
-		return err
+		_ = root.Remove(temp) // somebody has it open: what they see stays
+		if file, err = root.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600); err != nil {
+			return err
+		}
 	}
 	err = s.encode(file, h)
 	if err == nil {
-		// On all systems the descriptor, not the path: the times of a path that is
-		// replaced later are another file's.
-		s.written, err = file.Stat()
+		err = s.stamp(root, file)
 	}
 	if err := errors.Join(err, file.Close()); err != nil {
 		_ = root.Remove(temp)
 		return err
 	}
-	if err := root.Rename(temp, s.name); err != nil {
-		_ = root.Remove(temp)
-		return err
+	if exchange(filepath.Join(s.dir, temp), filepath.Join(s.dir, s.name)) != nil {
+		if err := root.Rename(temp, s.name); err != nil {
+			_ = root.Remove(temp)
+			return err
+		}
 	}
 	s.head = h
+	return nil
+}
+
+// temp is the name of the next version of the file until it is whole.
+func (s *Store) temp() string { return "." + s.name + ".tmp" }
+
+// stamp gives the next version a time of its own, by which it can be told from the one
+// that had its inode, and remembers what it looks like.
+func (s *Store) stamp(root *os.Root, file *os.File) (err error) {
+	now := s.now()
+	if s.written != nil && !now.After(s.written.ModTime()) {
+		now = s.written.ModTime().Add(1)
+	}
+	if err := root.Chtimes(s.temp(), now, now); err != nil {
+		return err
+	}
+	// On all systems the descriptor, not the path: the times of a path that is
+	// replaced later are another file's.
+	s.written, err = file.Stat()
+	return err
+}
+
+// Close removes what is beside the file to write it faster. What is in memory is not
+// written.
+func (s *Store) Close() error {
+	err := os.Remove(filepath.Join(s.dir, s.temp()))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the spare state file: %w", err)
+	}
 	return nil
 }
 
@@ -567,7 +599,7 @@ func (s *Store) catchUp() {
 func (s *Store) stat() (os.FileInfo, error) { return os.Lstat(filepath.Join(s.dir, s.name)) }
 
 // encode writes the whole state. Objects are written from their encodings.
-func (s *Store) encode(file io.Writer, h head) error {
+func (s *Store) encode(file *os.File, h head) error {
 	w := bufio.NewWriterSize(file, writeChunk)
 	start, err := json.Marshal(h)
 	if err != nil {
@@ -587,7 +619,14 @@ func (s *Store) encode(file io.Writer, h head) error {
 		return err
 	}
 	fmt.Fprintf(w, ",\n\"deleted\":%s,\n\"deletedSince\":%d}\n", end, s.since)
-	return w.Flush() // the first error of all the writes
+	if err := w.Flush(); err != nil { // the first error of all the writes
+		return err
+	}
+	size, err := file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	return file.Truncate(size) // it may have been longer
 }
 
 // utc is t as it is written: a zero time stays zero.

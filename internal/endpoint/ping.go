@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/containerd/errdefs"
 )
 
 // A Pong is an engine's answer to [Endpoint.Ping].
@@ -20,7 +22,8 @@ type Pong struct {
 	ServerVersion string // "" if the engine did not tell
 }
 
-// A StatusError says that something answered with another HTTP status than 200.
+// A StatusError says that something answered with another HTTP status than 200. With
+// 404 it is an error of containerd/errdefs's kind NotFound.
 type StatusError struct {
 	Status  int
 	Message string // the first line of its answer, shortened
@@ -32,6 +35,18 @@ func (e *StatusError) Error() string {
 		text += ": " + e.Message
 	}
 	return text
+}
+
+// Is tells errdefs what kind of error it is.
+func (e *StatusError) Is(target error) bool {
+	return target == errdefs.ErrNotFound && e.Status == http.StatusNotFound
+}
+
+// newStatusError takes the first line of the message.
+func newStatusError(status int, message string) *StatusError {
+	line, _, _ := strings.Cut(strings.TrimSpace(message), "\n")
+	const enough = 200
+	return &StatusError{status, strings.ToValidUTF8(line[:min(len(line), enough)], "")}
 }
 
 // ErrNotDocker says that what answered is no Docker engine: it has no API version.
@@ -103,10 +118,7 @@ func (e Endpoint) ping(ctx context.Context, c *http.Client, base *url.URL) (Pong
 		return Pong{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
-		const enough = 200
-		line = strings.ToValidUTF8(line[:min(len(line), enough)], "")
-		return Pong{}, &StatusError{resp.StatusCode, line}
+		return Pong{}, newStatusError(resp.StatusCode, string(body))
 	}
 	pong := Pong{APIVersion: resp.Header.Get("Api-Version")}
 	if !isAPIVersion(pong.APIVersion) {
