@@ -246,7 +246,7 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 
 	// What is wrong with the context itself.
 	switch {
-	case errdefs.IsNotFound(err):
+	case errdefs.IsNotFound(err) && !errors.As(err, new(*endpoint.StatusError)): // which is 404 there
 		return broken(ProbeContextNotFound, "There is no such context.")
 	case errors.Is(err, endpoint.ErrCorrupt):
 		return unknown(ProbeMetadataUnreadable, "%s", sentence(err))
