@@ -218,8 +218,9 @@ func Held(path string) (bool, error) {
 	} else if err != nil {
 		return false, fmt.Errorf("lock: %w", err)
 	}
-	// A shared lock, so that two who ask do not see each other.
-	f := flock.New(path, flock.SetFlag(os.O_RDWR))
+	// A shared lock, so that two who ask do not see each other, which can also be had where
+	// nothing can be written.
+	f := flock.New(path, flock.SetFlag(os.O_RDONLY))
 	ok, err := f.TryRLock()
 	_ = f.Close()
 	if err != nil {

@@ -27,7 +27,7 @@ import (
 type fakeDriver struct {
 	socket string
 	// launch is what Start does before it has an engine; nil: nothing.
-	launch func() error
+	launch func(ctx context.Context) error
 	// run tells whether the nth engine answers; one that does not ends at once.
 	run func(n int) bool
 	// stopping is called when an engine is told to stop; nil: nothing.
@@ -55,9 +55,9 @@ func (d *fakeDriver) Adopt(context.Context) (engine.Running, error) {
 	return r, nil
 }
 
-func (d *fakeDriver) Start(context.Context) (engine.Running, error) {
+func (d *fakeDriver) Start(ctx context.Context) (engine.Running, error) {
 	if d.launch != nil {
-		if err := d.launch(); err != nil {
+		if err := d.launch(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -351,7 +351,7 @@ func TestStopKeeps(t *testing.T) {
 // A start that cannot work leaves no context and no promotion, and says why.
 func TestLaunchFails(t *testing.T) {
 	f := setup(t)
-	f.driver.launch = func() error { return errors.New("no such thing") }
+	f.driver.launch = func(context.Context) error { return errors.New("no such thing") }
 	f.start()
 	s, err := f.stopped(false)
 	if err == nil || err.Error() != "no such thing" {
@@ -454,7 +454,7 @@ func TestFormerStateIsNotBelieved(t *testing.T) {
 		t.Fatal(err)
 	}
 	launch := make(chan struct{})
-	f.driver.launch = func() error { <-launch; return nil }
+	f.driver.launch = func(context.Context) error { <-launch; return nil }
 	f.start()
 	f.wait(state.EngineReady, state.False, state.ReasonStarting)
 	o := Observe(f.inst)
@@ -472,11 +472,28 @@ func TestFormerStateIsNotBelieved(t *testing.T) {
 	}
 }
 
+// A launch that hangs is given up by a stop.
+func TestLaunchIsGivenUp(t *testing.T) {
+	f := setup(t)
+	launching := make(chan struct{})
+	f.driver.launch = func(ctx context.Context) error {
+		close(launching)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	f.start()
+	<-launching
+	if s, err := f.stopped(true); err != nil || s.Supervisor != nil {
+		t.Errorf("stopped: %v, %+v", err, s.Supervisor)
+	}
+	f.current("gone", false)
+}
+
 // A stop that comes while the engine is launched waits for it, and ends it.
 func TestStopDuringLaunch(t *testing.T) {
 	f := setup(t)
 	launching, launch := make(chan struct{}), make(chan struct{})
-	f.driver.launch = func() error { close(launching); <-launch; return nil }
+	f.driver.launch = func(context.Context) error { close(launching); <-launch; return nil }
 	var asked atomic.Bool
 	f.driver.stopping = func(context.Context) { asked.Store(true) }
 	f.start()
@@ -709,7 +726,7 @@ func TestStateCannotBeWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		if passing {
-			f.driver.launch = func() error { return os.RemoveAll(inTheWay) }
+			f.driver.launch = func(context.Context) error { return os.RemoveAll(inTheWay) }
 			f.start()
 			f.wait(state.Ready, state.True, "")
 			if _, err := f.stopped(true); err != nil {

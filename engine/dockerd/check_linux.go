@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 var tools = []struct{ name, pkg string }{
 	{"dockerd", "docker.io"},
 	{"containerd", "containerd"},
+	{"containerd-shim-runc-v2", "containerd"},
 	{"runc", "runc"},
 	{"iptables", "iptables"},
 	{"slirp4netns", "slirp4netns"},
@@ -83,7 +85,9 @@ func checkTools(cfg *Config) error {
 		}
 		if _, err := lookPath(tool.name); err != nil {
 			missing = append(missing, tool.name)
-			packages = append(packages, tool.pkg)
+			if !slices.Contains(packages, tool.pkg) {
+				packages = append(packages, tool.pkg)
+			}
 		}
 	}
 	if len(missing) > 0 {

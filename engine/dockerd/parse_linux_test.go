@@ -3,6 +3,8 @@ package dockerd
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +62,22 @@ func TestEnvValue(t *testing.T) {
 	for name, want := range map[string]string{"DOCKER_RD_ENGINE": "a=b", "ENGINE": "", "A": "1", "B": "", "nonsense": "", "": ""} {
 		if got := envValue(env, name); got != want {
 			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestSlirpsLastWords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	for log, want := range map[string]string{
+		"": "it ended without a word",
+		"sent tapfd=5 for tap0\nopen /dev/net/tun: No such device\nchild failed(1)\n": "open /dev/net/tun: No such device",
+		"slirp4netns: unrecognized option '--netns-type=path'\n":                      "unrecognized option '--netns-type=path'",
+	} {
+		if err := os.WriteFile(path, []byte(log), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := lastWords(path); got != want {
+			t.Errorf("%q: %q, want %q", log, got, want)
 		}
 	}
 }
