@@ -511,6 +511,49 @@ func TestWithoutExchange(t *testing.T) {
 	onlyFile(t, "renamed", path)
 }
 
+// TestSnares: what somebody puts where our own files go is neither written to, nor
+// given away, nor waited for.
+func TestSnares(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		lay  func(elsewhere, at string) error
+	}{
+		{"symbolic link", os.Symlink},
+		{"hard link", os.Link},
+		{"pipe", func(_, at string) error { return unix.Mkfifo(at, 0o600) }},
+		{"directory", func(_, at string) error { return os.MkdirAll(filepath.Join(at, "full"), 0o700) }},
+	} {
+		for _, ours := range []func(string) string{journalName, func(target string) string { return tempName(target, 1) }} {
+			path := filepath.Join(t.TempDir(), "config.json")
+			elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+			write(t, path, `{}`)
+			write(t, elsewhere, "theirs")
+			before, err := os.Stat(elsewhere)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tc.lay(elsewhere, ours(path)); err != nil {
+				t.Fatal(err)
+			}
+			if os.Geteuid() == 0 {
+				if err := os.Chown(filepath.Dir(path), 12345, 12345); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if changed, err := Update(t.Context(), path, to("rd")); changed != (err == nil) {
+				t.Errorf("%s at %s: Update = %t, %v", tc.name, ours("x"), changed, err)
+			}
+			after, err := os.Stat(elsewhere)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if read(t, elsewhere) != "theirs" || after.Sys().(*syscall.Stat_t).Uid != before.Sys().(*syscall.Stat_t).Uid || after.Mode() != before.Mode() {
+				t.Errorf("%s at %s: what it leads to was changed", tc.name, ours("x"))
+			}
+		}
+	}
+}
+
 // TestSteadyStateIsSilent: with nothing to change, the file is opened for reading only
 // and nothing is made, renamed or removed.
 func TestSteadyStateIsSilent(t *testing.T) {
