@@ -4,6 +4,8 @@ package dockercontext
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
@@ -239,6 +241,13 @@ func TestProbeTLS(t *testing.T) {
 	oneWay := "tcp://" + enginetest.TLS(t, pair, nil, h)
 	expired := "tcp://" + enginetest.TLS(t, ca.Issue(t, time.Now().Add(-time.Hour)), nil, h)
 	foreign := other.Issue(t, hour)
+	elsewhere := enginetest.Listen(t, ownAddress(t)) // which the certificate does not name
+	serverPair, err := tls.X509KeyPair(pair.Cert, pair.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enginetest.Serve(t, tls.NewListener(elsewhere, &tls.Config{Certificates: []tls.Certificate{serverPair}}), h)
+	encrypted := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("who knows")})
 	for _, tc := range []struct {
 		name   string
 		e      endpoint.Endpoint
@@ -252,6 +261,9 @@ func TestProbeTLS(t *testing.T) {
 		{"no-client-cert", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM}}, HealthUnknown, ProbeTLSFailed},
 		{"wrong-client-cert", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: foreign.Cert, Key: foreign.Key}}, HealthUnknown, ProbeTLSFailed},
 		{"expired", endpoint.Endpoint{Host: expired, TLS: &endpoint.TLS{CA: ca.PEM}}, HealthUnknown, ProbeTLSFailed},
+		{"wrong-name", endpoint.Endpoint{Host: "tcp://" + elsewhere.Addr().String(), TLS: &endpoint.TLS{CA: ca.PEM}}, HealthUnknown, ProbeTLSFailed},
+		{"encrypted-key", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: encrypted}}, HealthUnknown, ProbeInvalidTLSMaterial},
+		{"cert-without-key", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert}}, HealthUnknown, ProbeTLSFailed},
 		{"plain-to-tls", endpoint.Endpoint{Host: oneWay}, HealthUnknown, ProbeTLSRequired},
 		{"tls-to-plain", endpoint.Endpoint{Host: "tcp://" + enginetest.TCP(t, "127.0.0.1", h), SkipTLSVerify: true}, HealthUnknown, ProbeTLSFailed},
 		{"bad-ca", endpoint.Endpoint{Host: oneWay, TLS: &endpoint.TLS{CA: []byte("nothing")}}, HealthUnknown, ProbeInvalidTLSMaterial},

@@ -46,7 +46,11 @@ func TestFromURL(t *testing.T) {
 		{host: "https://h:1", want: "https://h:1"},
 		{host: "ssh://u@h:22/run/docker.sock", want: "ssh://u@h:22/run/docker.sock"},
 
+		{host: "TCP://h", want: "tcp://h:2375"},
+		{host: "SSH://h", want: "SSH://h"},
+
 		{host: "", err: ErrScheme},
+		{host: "UNIX:///s", err: ErrScheme},
 		{host: "h:2375", err: ErrScheme},
 		{host: "ftp://h", err: ErrScheme},
 		{host: "fd://3", err: ErrScheme},
@@ -194,6 +198,7 @@ func TestClient(t *testing.T) {
 		{"unix", Endpoint{Host: "unix://" + enginetest.Unix(t, h)}},
 		{"tcp", Endpoint{Host: "tcp://" + plain}},
 		{"http", Endpoint{Host: "http://" + plain}},
+		{"upper case", Endpoint{Host: "TCP://" + plain}},
 		{"IPv6", Endpoint{Host: "tcp://" + enginetest.TCP(t, "::1", h)}},
 		{"TLS", Endpoint{Host: "tcp://" + enginetest.TLS(t, pair, ca, h), TLS: mutual}},
 		{"https", Endpoint{Host: "https://" + enginetest.TLS(t, pair, ca, h), TLS: mutual}},
