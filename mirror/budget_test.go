@@ -61,7 +61,8 @@ func TestWriteBudget(t *testing.T) {
 	now := time.Now()
 	s.now = func() time.Time { return now }
 	for _, tt := range []struct{ cost, want time.Duration }{
-		{0, 0},
+		{0, minPause},
+		{time.Millisecond, minPause},
 		{10 * time.Millisecond, 90 * time.Millisecond},
 		{90 * time.Millisecond, 810 * time.Millisecond},
 		{300 * time.Millisecond, 700 * time.Millisecond}, // a second is the stronger promise
