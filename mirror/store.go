@@ -25,7 +25,7 @@ const (
 	// starts over.
 	maxDeleted = 1024
 	// writeShare is the part of the time that writing may take: one in so many.
-	writeShare = 10
+	writeShare = 20
 	// minPause is how long after a write the next may come: every follower reads the
 	// whole file after each.
 	minPause = 10 * time.Millisecond
@@ -470,7 +470,7 @@ func (s *Store) Snapshot() *state.State {
 }
 
 // NextFlush returns whether there is something to write, and how long the loop
-// should wait with it: so long that writing takes at most a tenth of the time, and
+// should wait with it: so long that writing takes at most a twentieth of the time, and
 // never so long that the file is older than a second. What a condition comes to is
 // written at once.
 func (s *Store) NextFlush() (wait time.Duration, dirty bool) {
