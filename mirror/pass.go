@@ -220,8 +220,11 @@ func (p *pass) open(ctx context.Context, clock time.Time, offset, margin time.Du
 	p.calls.Go(func() {
 		defer cancel(nil)
 		defer stream.Body.Close()
-		for d := json.NewDecoder(stream.Body); ; {
-			e, err := nextEvent(d)
+		// The decoder finds where each event ends: nothing says that an engine puts it on
+		// a line of its own.
+		d := json.NewDecoder(stream.Body)
+		for text := (json.RawMessage)(nil); ; {
+			e, err := nextEvent(d, &text)
 			if err != nil {
 				if errors.Is(err, io.EOF) {
 					err = errors.New("the engine ended it")
@@ -245,14 +248,12 @@ func (p *pass) open(ctx context.Context, clock time.Time, offset, margin time.Du
 
 var errNoAnswer = errors.New("the engine does not answer")
 
-// nextEvent reads an event. The decoder finds where it ends: nothing says that an engine
-// puts each on a line of its own.
-func nextEvent(d *json.Decoder) (e events.Message, err error) {
-	var text json.RawMessage
-	if err := d.Decode(&text); err != nil {
+// nextEvent reads an event, into the text first, which is for use again.
+func nextEvent(d *json.Decoder, text *json.RawMessage) (e events.Message, err error) {
+	if err := d.Decode(text); err != nil {
 		return e, err
 	}
-	s := jsonscan.New(text)
+	s := jsonscan.New(*text)
 	e = readEvent(s)
 	return e, s.Err()
 }
