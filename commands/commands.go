@@ -115,6 +115,25 @@ func loadNamed(name string) (*engine.Instance, error) {
 	return engine.Load(roots, name)
 }
 
+// A loader finds the instance that a command's arguments name: [app.load] or
+// [app.loadAnyway].
+type loader func(args []string) (*engine.Instance, error)
+
+// onInstance makes cmd a command that is about one instance, which must exist: it is the
+// only argument, if one is given.
+func (a *app) onInstance(cmd *cobra.Command, load loader, run func(cmd *cobra.Command, i *engine.Instance) error) *cobra.Command {
+	cmd.Args = cobra.MaximumNArgs(1)
+	cmd.ValidArgsFunction = a.completeInstance
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		i, err := load(args)
+		if err != nil {
+			return err
+		}
+		return run(cmd, i)
+	}
+	return cmd
+}
+
 // loadAnyway is load for commands that an instance whose settings are damaged must not
 // be in the way of: it can be looked at, stopped and removed by a copy.
 func (a *app) loadAnyway(args []string) (*engine.Instance, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/supervisor"
@@ -72,23 +73,16 @@ type mirrorFact struct {
 }
 
 func (a *app) newStatus() *cobra.Command {
-	var o listOptions
-	cmd := &cobra.Command{
-		Use:               "status [OPTIONS] [INSTANCE]",
-		Short:             "Show how an instance is",
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeInstance,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			i, err := a.loadAnyway(args)
-			if err != nil {
-				return err
-			}
-			_ = a.mend(cmd.Context(), i.DockerConfig)
-			s := statusOf(cmd.Context(), i)
-			return writeObject(a.out(), o.format, s, s.write)
-		},
-	}
-	o.addFormat(cmd)
+	var o output.Options
+	cmd := a.onInstance(&cobra.Command{
+		Use:   "status [OPTIONS] [INSTANCE]",
+		Short: "Show how an instance is",
+	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error {
+		_ = a.mend(cmd.Context(), i.DockerConfig)
+		s := statusOf(cmd.Context(), i)
+		return output.WriteObject(a.out(), o, s, s.write)
+	})
+	o.AddFormat(cmd)
 	return cmd
 }
 

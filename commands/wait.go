@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -25,7 +26,7 @@ const waitStopped = "stopped"
 func (a *app) newWait() *cobra.Command {
 	var target string
 	var timeout flagDuration
-	cmd := &cobra.Command{
+	cmd := a.onInstance(&cobra.Command{
 		Use:   "wait [OPTIONS] [INSTANCE] --for CONDITION[=STATUS]|stopped|container/NAME=running|healthy|exited|gone",
 		Short: "Wait for a condition of an instance or of a container",
 		Long: `Wait for a condition of an instance: ` + strings.Join(conditionTypes, ", ") + `.
@@ -35,29 +36,22 @@ while a supervisor keeps it. "stopped" waits until engine and supervisor are gon
 
 "container/NAME=running" and so on wait for a container of that name or id, which need
 not exist yet.`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeInstance,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := withTimeout(cmd.Context(), timeout)
-			defer cancel()
-			return a.runWait(ctx, target, args)
-		},
-	}
+	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error {
+		ctx, cancel := withTimeout(cmd.Context(), timeout)
+		defer cancel()
+		return runWait(ctx, i, target)
+	})
 	cmd.Flags().StringVar(&target, "for", state.Ready, "What to wait for")
 	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions(append(slices.Clone(conditionTypes), waitStopped), cobra.ShellCompDirectiveNoFileComp))
 	addTimeout(cmd.Flags(), &timeout, 30*time.Second)
 	return cmd
 }
 
-func (a *app) runWait(ctx context.Context, target string, args []string) error {
+func runWait(ctx context.Context, i *engine.Instance, target string) error {
 	if strings.HasPrefix(target, containerPrefix) {
-		return a.runWaitContainer(ctx, target, args)
+		return runWaitContainer(ctx, i, target)
 	}
 	reached, err := parseTarget(target)
-	if err != nil {
-		return err
-	}
-	i, err := a.loadAnyway(args)
 	if err != nil {
 		return err
 	}
@@ -91,18 +85,14 @@ const (
 
 // runWaitContainer waits until a container is as the target says. Only a mirror that
 // is kept up to date counts.
-func (a *app) runWaitContainer(ctx context.Context, target string, args []string) error {
+func runWaitContainer(ctx context.Context, i *engine.Instance, target string) error {
 	word, want, _ := strings.Cut(strings.TrimPrefix(target, containerPrefix), "=")
 	if word == "" || !slices.Contains([]string{isRunning, isHealthy, isExited, isGone}, want) {
 		return failure.Refuse("target %q: it can be %sNAME=running, healthy, exited or gone", target, containerPrefix)
 	}
-	i, err := a.loadAnyway(args)
-	if err != nil {
-		return err
-	}
-	k := containerKind()
+	k := objects.Containers()
 	found := "no supervisor runs"
-	err = supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
+	err := supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
 		if _, newer := errors.AsType[*state.NewerSchemaError](o.StateErr); newer {
 			return false, readError(i, o.StateErr)
 		}
@@ -112,12 +102,12 @@ func (a *app) runWaitContainer(ctx context.Context, target string, args []string
 		if found = staleness(o.State, o.Live, time.Now()); found != "" {
 			return true, nil
 		}
-		keys := k.find(o.State, word)
+		keys := k.Find(o.State, word)
 		if len(keys) == 0 {
 			found = "there is none"
 			return want != isGone, nil
 		}
-		key, err := k.one(o.State, word)
+		key, err := k.One(o.State, word)
 		if err != nil {
 			return false, err
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -140,7 +141,7 @@ func (l *loop) awaitAPI(ctx context.Context, ours bool) error {
 var errNoDocker = errors.New("what answers is not a Docker engine")
 
 // ping asks for the API's version: any web server may answer a ping.
-func ping(ctx context.Context, api *client.Client) error {
+func ping(ctx context.Context, api *endpoint.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	pong, err := api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})

@@ -165,6 +165,9 @@ func (l *loop) run(told <-chan os.Signal, begin func()) error {
 	}
 	l.end()
 	l.workers.Wait()
+	if err := l.store.Close(); err != nil {
+		l.log.Warn("state is left with its spare", "error", err)
+	}
 	return l.err
 }
 

@@ -675,6 +675,101 @@ func TestHandedOverWhileStopping(t *testing.T) {
 	}
 }
 
+// An instance that is never to be current does not become so by a hand-over either.
+func TestHandOver(t *testing.T) {
+	for policy, want := range map[string]string{
+		engine.PromoteIfBroken: "rd-second", engine.PromoteAlways: "rd-second", engine.PromoteNever: "",
+	} {
+		first := setup(t)
+		if policy == engine.PromoteAlways {
+			// The same Docker configuration, by another name.
+			link := first.inst.DockerConfig + "-link"
+			if err := os.Symlink(first.inst.DockerConfig, link); err != nil {
+				t.Fatal(err)
+			}
+			first.inst.DockerConfig = link
+		}
+		first.start()
+		first.wait(state.ContextPromoted, state.True, state.ReasonPromoted)
+		second := add(t, "second", filepath.Join(filepath.Dir(first.inst.DockerConfig), "docker"))
+		setPolicy(t, second, engine.PromoteNever)
+		second.start()
+		second.wait(state.Ready, state.True, "")
+		first.current("rd", true)
+		setPolicy(t, second, policy)
+		if _, err := first.stopped(true); err != nil {
+			t.Error(err)
+		}
+		second.current(want, true)
+		if _, err := second.stopped(true); err != nil {
+			t.Error(err)
+		}
+		second.current("", false)
+	}
+}
+
+func setPolicy(t *testing.T, f *fixture, policy string) {
+	t.Helper()
+	err := f.inst.Update(t.Context(), func(s *engine.Settings) error { s.Promote = policy; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A context is ours if it has the uid of an instance, not because it looks like it.
+func TestOwnerIsAnInstance(t *testing.T) {
+	f := setup(t)
+	owns := func(o dockercontext.Owner) bool {
+		roots, err := engine.DefaultRoots()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ConfigOptions(roots, f.inst.DockerConfig).Owns(o)
+	}
+	own := Owner(f.inst)
+	for _, tc := range []struct {
+		owner dockercontext.Owner
+		want  bool
+	}{
+		{own, true},
+		{dockercontext.Owner{UID: "imported", Context: own.Context}, false},
+		{dockercontext.Owner{UID: own.UID, Context: "rd-other"}, false},
+	} {
+		if got := owns(tc.owner); got != tc.want {
+			t.Errorf("owns(%+v) = %v", tc.owner, got)
+		}
+	}
+	// Of one that can't be read, nobody knows.
+	if err := os.WriteFile(f.inst.Paths.InstanceFile(), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !owns(own) {
+		t.Error("the context of a damaged instance is not its own")
+	}
+}
+
+// One Docker configuration has one promotion record, whatever it is called.
+func TestConfigOptions(t *testing.T) {
+	f := setup(t)
+	roots, err := engine.DefaultRoots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := filepath.Dir(f.inst.DockerConfig)
+	if err := os.Symlink(home, filepath.Join(home, "link")); err != nil {
+		t.Fatal(err)
+	}
+	record := func(dir string) string { return ConfigOptions(roots, dir).RecordFile }
+	for _, dir := range []string{home + "/link/docker", home + "/docker/", home + "/link/link/./docker"} {
+		if record(dir) != record(f.inst.DockerConfig) {
+			t.Errorf("%s has a record of its own", dir)
+		}
+	}
+	if a, b := record(home+"/none/such"), record(home+"/link/none/such"); a != b || a == record(home+"/none") {
+		t.Errorf("records of a directory that is missing: %s, %s", a, b)
+	}
+}
+
 // A context that the user has chosen stays when its engine stops.
 func TestUsersChoiceStays(t *testing.T) {
 	f := setup(t)

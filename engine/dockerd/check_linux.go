@@ -42,8 +42,7 @@ func Check(_ context.Context, cfg Config) error {
 			return err
 		}
 	}
-	_, err := readSettings(cfg.Args, cfg.ConfigFile)
-	return err
+	return nil
 }
 
 func checkRoot(*Config) error {
@@ -75,8 +74,15 @@ func checkRoot(*Config) error {
 }
 
 func checkTools(cfg *Config) error {
+	user, err := readSettings(cfg.Args, cfg.ConfigFile)
+	if err != nil {
+		return err
+	}
 	var missing, packages []string
 	for _, tool := range tools {
+		if tool.name == "iptables" && user.nftables() {
+			continue // dockerd may have a library instead of the program nft
+		}
 		if _, err := lookPath(tool.name); err != nil {
 			missing = append(missing, tool.name)
 			if !slices.Contains(packages, tool.pkg) {

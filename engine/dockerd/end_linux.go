@@ -178,14 +178,16 @@ func makeHostDir(dir string) error {
 	return nil
 }
 
+// made tells whether docker rd has made a directory of the host.
+func made(dir string) bool {
+	_, err := unix.Getxattr(dir, madeXattr, nil)
+	return err == nil
+}
+
 // removeHostDirs removes those that docker rd has made, when no engine runs and nobody
 // else uses them: only empty directories can be removed this way.
 func removeHostDirs() error {
-	made := slices.DeleteFunc(slices.Clone(hostDirs), func(dir string) bool {
-		_, err := unix.Getxattr(dir, madeXattr, nil)
-		return err != nil
-	})
-	if len(made) == 0 {
+	if !slices.ContainsFunc(hostDirs, made) {
 		return nil
 	}
 	unlock, err := lockHostDirs()
@@ -196,7 +198,10 @@ func removeHostDirs() error {
 	if others, err := othersRun(); err != nil || others {
 		return err
 	}
-	for _, dir := range made {
+	for _, dir := range hostDirs {
+		if !made(dir) {
+			continue
+		}
 		if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EBUSY) {
 			return &os.PathError{Op: "rmdir", Path: dir, Err: err}
 		}

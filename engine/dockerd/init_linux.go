@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"os"
 	"runtime"
@@ -35,7 +34,7 @@ type plan struct {
 	Cgroups []string // directories of the groups to join
 	Binds   []bind
 	Netns   string   // where to bind the host's network namespace
-	Seed    string   // what tells engines' random ports apart
+	Ports   string   // the range that ports are chosen from, as in ip_local_port_range
 	Exec    []string // what to become; empty: end
 	Env     []string
 }
@@ -73,7 +72,7 @@ func initMain() error {
 		if err := enter(); err != nil {
 			return err
 		}
-	} else if err := setUp(p.Seed); err != nil {
+	} else if err := setUp(p.Ports); err != nil {
 		return err
 	}
 	for _, dir := range p.Cgroups {
@@ -110,8 +109,8 @@ func enter() error {
 	return nil
 }
 
-// setUp makes the new namespaces fit for an engine.
-func setUp(seed string) error {
+// setUp makes the new namespaces fit for an engine that chooses ports from a range.
+func setUp(ports string) error {
 	// Slave first: the host's mounts go on to appear here, and none of ours there. Then
 	// shared, among ourselves: containers may ask for it (-v …:rshared).
 	for _, flag := range []uintptr{unix.MS_SLAVE, unix.MS_SHARED} {
@@ -130,38 +129,10 @@ func setUp(seed string) error {
 			return err
 		}
 	}
-	return spreadPorts(seed)
-}
-
-// spreadPorts makes the ports that dockerd publishes at random begin where those of another
-// engine hardly do. It takes one after the other from the beginning of this range, and
-// gives up when the host's other engines have ten in a row.
-func spreadPorts(seed string) error {
-	const path = "/proc/sys/net/ipv4/ip_local_port_range"
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
+	if ports == "" {
+		return nil
 	}
-	var first, last uint32
-	if _, err := fmt.Sscan(string(data), &first, &last); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return os.WriteFile(path, fmt.Appendf(nil, "%d %d", firstPort(seed, first, last), last), 0)
-}
-
-// portSlots is how many different beginnings there are, beside the host engine's.
-const portSlots = 31
-
-// firstPort returns where an engine's random ports begin. The kernel likes the first and
-// the last to be of different parity, as they are by default.
-func firstPort(seed string, first, last uint32) uint32 {
-	if last < first || last-first < 100*portSlots {
-		return first
-	}
-	h := fnv.New32a()
-	_, _ = io.WriteString(h, seed)
-	slot := (last - first) / (portSlots + 1) &^ 1
-	return first + slot*(1+h.Sum32()%portSlots)
+	return os.WriteFile(localPortRange, []byte(ports), 0)
 }
 
 func loopbackUp() error {

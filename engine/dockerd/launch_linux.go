@@ -230,7 +230,7 @@ func (c *Config) engineEnv() []string {
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		switch name {
-		case "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_API_VERSION", "PATH", "TMPDIR",
+		case "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_API_VERSION", "DOCKER_CONTAINERD_ROOT", "PATH", "TMPDIR",
 			"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "DBUS_SESSION_BUS_ADDRESS", "OTEL_RESOURCE_ATTRIBUTES":
 			return true
 		}
@@ -267,7 +267,7 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	files := []*os.File{exitW}
 	attr := &syscall.SysProcAttr{Setsid: true}
 	if l.into == nil {
-		p.Binds, p.Netns, p.Seed = c.binds(), c.private(hostNetns), c.UID
+		p.Binds, p.Netns, p.Ports = c.binds(), c.private(hostNetns), portRange(readHostPorts(), c.UID)
 		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
 		netns, err := os.Open("/proc/self/ns/net")
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,23 +66,6 @@ func TestEnvValue(t *testing.T) {
 	}
 }
 
-func TestFirstPort(t *testing.T) {
-	seen := map[uint32]bool{}
-	for n := range 1000 {
-		port := firstPort(fmt.Sprint("seed", n), 32768, 60999)
-		if port <= 32768+10 || port > 60999-10 || port%2 != 0 {
-			t.Fatalf("port %d", port)
-		}
-		seen[port] = true
-	}
-	if len(seen) != portSlots {
-		t.Errorf("%d different ones, want %d", len(seen), portSlots)
-	}
-	if port := firstPort("x", 40000, 40100); port != 40000 {
-		t.Errorf("of a short range: %d", port)
-	}
-}
-
 func TestSlirpsLastWords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	for log, want := range map[string]string{
@@ -103,6 +87,50 @@ func TestPrivateResolvConf(t *testing.T) {
 	want := "nameserver 10.0.2.3\nsearch a.example b.example\noptions edns0 trust-ad\n"
 	if got := string(privateResolvConf(host, netip.MustParseAddr("10.0.2.3"))); got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestPortRange(t *testing.T) {
+	for _, host := range []string{"", "x y", "1", "2 1", "1024 70000", "-1 5"} {
+		if got := portRange(host, "a"); got != "" {
+			t.Errorf("%q: %q", host, got)
+		}
+	}
+	if got := portRange("40000\t40001\n", "a"); got != "40000 40001" {
+		t.Errorf("two ports: %q", got)
+	}
+	var begins []int
+	for _, uid := range []string{"a", "b", "c", "d"} {
+		var first, last int
+		if _, err := fmt.Sscan(portRange("32768\t60999\n", uid), &first, &last); err != nil {
+			t.Fatal(err)
+		}
+		if first < 32768 || first > 46883 || first%2 != 0 || last != 60999 {
+			t.Errorf("%s: %d to %d", uid, first, last)
+		}
+		begins = append(begins, first)
+	}
+	slices.Sort(begins)
+	if n := len(slices.Compact(slices.Clone(begins))); n != len(begins) {
+		t.Errorf("engines begin at the same port: %v", begins)
+	}
+}
+
+func TestEngineEnv(t *testing.T) {
+	for _, name := range []string{"DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CONTAINERD_ROOT", "DOCKER_RD_HOME"} {
+		t.Setenv(name, "/theirs")
+	}
+	t.Setenv("HTTPS_PROXY", "http://proxy.example")
+	env := (&Config{UID: "u", StateDir: "/state"}).engineEnv()
+	for _, entry := range env {
+		if strings.HasSuffix(entry, "=/theirs") {
+			t.Errorf("the engine gets %s", entry)
+		}
+	}
+	for _, want := range []string{"HTTPS_PROXY=http://proxy.example", markerEnv + "=u"} {
+		if !slices.Contains(env, want) {
+			t.Errorf("the engine does not get %s", want)
+		}
 	}
 }
 
