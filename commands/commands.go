@@ -38,7 +38,7 @@ type app struct {
 // Add adds all commands and the options that they share to root.
 func Add(root *cobra.Command, docker command.Cli) {
 	a := &app{docker: docker}
-	root.PersistentFlags().StringVarP(&a.instance, "instance", "i", "", "Instance to work on (default: $"+instanceEnv+" or \"default\")")
+	root.PersistentFlags().StringVarP(&a.instance, "instance", "i", "", "Instance to work on (default $"+instanceEnv+", or \"default\")")
 	_ = root.RegisterFlagCompletionFunc("instance", a.completeInstances)
 	root.AddCommand(
 		a.newStart(),
@@ -114,7 +114,7 @@ func (a *app) load(args []string) (*engine.Instance, error) {
 // onInstance makes cmd a command that is about one instance, which must exist: it is the
 // only argument, if one is given.
 func (a *app) onInstance(cmd *cobra.Command, run func(cmd *cobra.Command, i *engine.Instance) error) *cobra.Command {
-	cmd.Args = cobra.MaximumNArgs(1)
+	cmd.Args = takes(0, 1)
 	cmd.ValidArgsFunction = a.completeInstance
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		i, err := a.load(args)

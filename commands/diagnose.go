@@ -36,12 +36,13 @@ func (a *app) newDiagnose() *cobra.Command {
 	var output string
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "diagnose [OPTIONS] [INSTANCE]",
-		Short: "Write an archive with all that a bug report needs",
+		Short: "Write an archive for a bug report",
 		Long: `Write an archive with all that a bug report needs: versions, settings, the state
 file, logs, the engine's own report, Docker's contexts and what status tells. Keys,
 certificates, registry credentials, passwords in URLs and containers' environment
 variables are not in it.`,
 	}, func(cmd *cobra.Command, i *engine.Instance) error { return a.runDiagnose(cmd, i, output) })
+	defer completeFile(cmd, "output")
 	cmd.Flags().StringVarP(&output, "output", "o", "", `File to write, "-" for standard output (default docker-rd-INSTANCE-TIME.tar.gz)`)
 	return cmd
 }

@@ -26,18 +26,18 @@ func (a *app) newEnv() *cobra.Command {
 	var o envOptions
 	cmd := &cobra.Command{
 		Use:   "env [OPTIONS] [INSTANCE]",
-		Short: "Print what a shell must set to use an instance",
-		Long: `Print what a shell must set to use an instance.
-
-For programs that ignore Docker contexts. Evaluate the output:
-
-    eval "$(docker rd env)"`,
-		Args:              cobra.MaximumNArgs(1),
+		Short: "Print the environment variables for an instance",
+		Long: `Print the environment variables for an instance, for a shell to evaluate: for programs
+that ignore Docker contexts.`,
+		Example: `  eval "$(docker rd env)"
+  docker rd env dev --shell fish | source
+  eval "$(docker rd env --unset)"`,
+		Args:              takes(0, 1),
 		ValidArgsFunction: a.completeInstance,
 		RunE:              func(_ *cobra.Command, args []string) error { return a.runEnv(o, args) },
 	}
-	addChoice(cmd, &o.shell, "shell", guessShell(), "Shell to print for", "sh", "fish", "powershell")
-	cmd.Flags().BoolVar(&o.unset, "unset", false, "Print what takes it back")
+	addChoice(cmd, &o.shell, "shell", guessShell(), "Shell that is to evaluate them", "sh", "fish", "powershell")
+	cmd.Flags().BoolVar(&o.unset, "unset", false, "Print what removes the variables")
 	return cmd
 }
 

@@ -42,7 +42,7 @@ func (a *app) newLs() *cobra.Command {
 		Use:               "ls [OPTIONS]",
 		Aliases:           []string{"list"},
 		Short:             "List instances",
-		Args:              cobra.NoArgs,
+		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := dockerConfig()
@@ -57,7 +57,7 @@ func (a *app) newLs() *cobra.Command {
 			return output.WriteRows(a.out(), o, instanceLayout, rows)
 		},
 	}
-	o.AddFlags(cmd)
+	o.AddFlags(cmd, "names")
 	return cmd
 }
 

@@ -125,13 +125,13 @@ func (a *app) completeObjects(_ *cobra.Command, args []string, _ string) ([]stri
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return a.objectWords(k, args[1:]), cobra.ShellCompDirectiveNoFileComp
+	return a.objectWords(k, nil, args[1:]), cobra.ShellCompDirectiveNoFileComp
 }
 
-// objectWords returns what completes an object of the kind, other than those that were
-// given already.
-func (a *app) objectWords(k *objects.Kind, given []string) []string {
-	i, err := a.load(nil)
+// objectWords returns what completes an object of the kind in the instance that the
+// arguments may name, other than those objects that were given already.
+func (a *app) objectWords(k *objects.Kind, instance, given []string) []string {
+	i, err := a.load(instance)
 	if err != nil {
 		return nil
 	}

@@ -75,7 +75,7 @@ func (a *app) newStatus() *cobra.Command {
 	var o output.Options
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "status [OPTIONS] [INSTANCE]",
-		Short: "Show how an instance is",
+		Short: "Show the status of an instance",
 	}, func(cmd *cobra.Command, i *engine.Instance) error {
 		_ = a.mend(cmd.Context(), i.DockerConfig)
 		s := statusOf(cmd.Context(), i)

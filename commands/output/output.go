@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/docker/cli/cli/command/formatter"
+	"github.com/docker/cli/cli/flags"
 	"github.com/docker/cli/templates"
 	"github.com/spf13/cobra"
 
@@ -21,18 +22,20 @@ type Options struct {
 	Quiet  bool
 }
 
-// AddFlags adds --format and --quiet.
-func (o *Options) AddFlags(cmd *cobra.Command) {
-	o.AddFormat(cmd)
-	cmd.Flags().BoolVarP(&o.Quiet, "quiet", "q", false, "Print the keys only")
+// AddFlags adds the flags of a list; keys are what --quiet shows.
+func (o *Options) AddFlags(cmd *cobra.Command, keys string) {
+	o.addFormat(cmd, flags.FormatHelp, formatter.TableFormatKey, formatter.JSONFormatKey)
+	cmd.Flags().BoolVarP(&o.Quiet, "quiet", "q", false, "Only display "+keys)
 }
 
-// AddFormat adds --format alone, for what has no keys.
+// AddFormat adds the flag of what prints one object.
 func (o *Options) AddFormat(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.Format, "format", formatter.TableFormatKey,
-		`Format of the output: "table", "table TEMPLATE", "json" or a Go template`)
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(
-		[]string{formatter.TableFormatKey, formatter.JSONFormatKey}, cobra.ShellCompDirectiveNoFileComp))
+	o.addFormat(cmd, flags.InspectFormatHelp, formatter.JSONFormatKey)
+}
+
+func (o *Options) addFormat(cmd *cobra.Command, help string, words ...string) {
+	cmd.Flags().StringVar(&o.Format, "format", "", help)
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // IsTable tells whether the output is the one for people.
