@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/go-units"
 	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
@@ -158,7 +157,7 @@ func (s instanceStatus) write(w io.Writer) error {
 		if t.IsZero() {
 			return "never"
 		}
-		return units.HumanDuration(time.Since(t)) + " ago"
+		return humanDuration(time.Since(t)) + " ago"
 	}
 	lines := [][2]string{
 		{"Instance", s.Name + " (" + s.Status + ")"},

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -38,6 +39,9 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 			// on a terminal, and standalone, the signal comes to us.
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			context.AfterFunc(ctx, stop) // a second one ends us at once
+			// Writing where nobody reads is an error then, with a status of ours: when a
+			// signal ends a plugin, docker exits with 255.
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			cmd.SetContext(commands.Context(ctx, dockerCLI))
 			return nil
 		},
@@ -138,6 +142,9 @@ func status(err error) error {
 	if errors.As(err, &silent) {
 		// The plugin code would print an empty line for a status without a text.
 		os.Exit(int(silent))
+	}
+	if p, ok := errors.AsType[*fs.PathError](err); ok && p.Path == os.Stdout.Name() && errors.Is(err, syscall.EPIPE) {
+		os.Exit(failure.CodeClosed)
 	}
 	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 	if errors.Is(err, context.Canceled) && failure.Code(err) == failure.CodeInterrupted {

@@ -4,6 +4,7 @@ package output
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -72,11 +73,13 @@ func WriteRowsLike[T formatter.SubContext](w io.Writer, o Options, l Layout, emp
 	if o.IsJSON() {
 		return WriteJSONLines(w, rows)
 	}
-	ctx := formatter.Context{Output: io.Discard, Format: o.format(l)}
+	// Docker's formatter does not tell whether it could write.
+	var text bytes.Buffer
+	ctx := formatter.Context{Output: &text, Format: o.format(l)}
 	// A template must be right also where there is no row to show it.
 	err := ctx.Write(empty, func(write func(formatter.SubContext) error) error { return write(empty) })
 	if err == nil {
-		ctx.Output = w
+		text.Reset()
 		err = ctx.Write(empty, func(write func(formatter.SubContext) error) error {
 			for _, row := range rows {
 				if err := write(row); err != nil {
@@ -89,7 +92,8 @@ func WriteRowsLike[T formatter.SubContext](w io.Writer, o Options, l Layout, emp
 	if err != nil {
 		return badFormat(o.Format, err)
 	}
-	return nil
+	_, err = text.WriteTo(w)
+	return err
 }
 
 // WriteJSONLines prints one JSON line for each row: what docker does for "json", but
@@ -127,10 +131,11 @@ func WriteObject(w io.Writer, o Options, object any, people func(io.Writer) erro
 	if err != nil {
 		return badFormat(o.Format, err)
 	}
-	if err := tmpl.Execute(w, object); err != nil {
+	var text bytes.Buffer
+	if err := tmpl.Execute(&text, object); err != nil {
 		return badFormat(o.Format, err)
 	}
-	_, err = fmt.Fprintln(w)
+	_, err = fmt.Fprintln(w, text.String())
 	return err
 }
 
