@@ -121,7 +121,7 @@ func shellLine(shell, name, value string) string {
 	case shell == "powershell" && value == "":
 		return "Remove-Item Env:" + name + " -ErrorAction SilentlyContinue"
 	case shell == "powershell":
-		return "$Env:" + name + " = '" + strings.ReplaceAll(value, "'", "''") + "'"
+		return "$Env:" + name + " = " + powershellQuote(value)
 	case value == "":
 		return "unset " + name
 	}
@@ -140,6 +140,11 @@ func shellQuote(s string) string {
 
 func fishQuote(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
+}
+
+// powershellQuote doubles all that PowerShell takes for the end of a quotation.
+func powershellQuote(s string) string {
+	return "'" + strings.NewReplacer("'", "''", "\u2018", "\u2018\u2018", "\u2019", "\u2019\u2019", "\u201a", "\u201a\u201a", "\u201b", "\u201b\u201b").Replace(s) + "'"
 }
 
 // guessShell returns the shell that the user seems to use.
