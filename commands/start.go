@@ -332,7 +332,7 @@ func describe(c state.Condition, i *engine.Instance) string {
 		}
 	case state.ContextReady:
 		if c.Reason == state.ReasonCreated {
-			return "Context " + i.Context() + " is there"
+			return fmt.Sprintf("Context %q is there", i.Context())
 		}
 	case state.ContextPromoted:
 		if c.Status != state.Unknown && c.Reason != state.ReasonNotApplicable {
