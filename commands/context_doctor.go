@@ -108,7 +108,7 @@ func (a *app) treat(cmd *cobra.Command, c *dockercontext.Config, fix, people boo
 	if !fix || !f.Fixable {
 		return row
 	}
-	fixed, err := c.Fix(cmd.Context(), f, func() []dockercontext.Owner { return supervisor.Running(c.Dir()) })
+	fixed, err := c.Fix(cmd.Context(), f, func() []dockercontext.Owner { return supervisor.Successors(c.Dir()) })
 	row.Fixed, row.Result, row.Backup = err == nil, fixed.Message, fixed.Backup
 	if err != nil {
 		row.Error = err.Error()

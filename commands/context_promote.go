@@ -31,7 +31,7 @@ or with --force whatever it is.
 
 What was current before is remembered and put back when the engine stops, or by
 "context demote".`,
-	}, func(cmd *cobra.Command, i *engine.Instance) error { return a.runPromote(cmd, i, o) })
+	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error { return a.runPromote(cmd, i, o) })
 	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Promote even if the current context works")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "Only print what would be done")
 	addProbeTimeout(cmd.Flags(), &o.timeout)
@@ -80,7 +80,7 @@ func (a *app) newContextDemote() *cobra.Command {
 no other, else the context of another instance that runs.
 
 Only what docker rd made current is replaced, and not what was chosen by hand.`,
-	}, func(cmd *cobra.Command, i *engine.Instance) error {
+	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error {
 		c, err := ownContext(cmd, i)
 		if err != nil {
 			return err

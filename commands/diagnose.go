@@ -39,7 +39,7 @@ func (a *app) newDiagnose() *cobra.Command {
 file, logs, the engine's own report, Docker's contexts and what status tells. Keys,
 certificates, registry credentials, containers' environment variables, and what looks
 like a password or a token are not in it; names, labels and commands are.`,
-	}, func(cmd *cobra.Command, i *engine.Instance) error { return a.runDiagnose(cmd, i, output) })
+	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error { return a.runDiagnose(cmd, i, output) })
 	defer completeFile(cmd, "output")
 	cmd.Flags().StringVarP(&output, "output", "o", "", `File to write, "-" for standard output (default docker-rd-INSTANCE-TIME.tar.gz)`)
 	return cmd

@@ -26,7 +26,7 @@ func (a *app) newLogs() *cobra.Command {
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "logs [OPTIONS] [INSTANCE]",
 		Short: "Show the log of an engine, or of its supervisor",
-	}, func(cmd *cobra.Command, i *engine.Instance) error { return a.runLogs(cmd.Context(), o, i) })
+	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error { return a.runLogs(cmd.Context(), o, i) })
 	flags := cmd.Flags()
 	o.tail.lines = -1
 	flags.BoolVarP(&o.follow, "follow", "f", false, "Follow log output")

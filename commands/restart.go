@@ -19,7 +19,7 @@ func (a *app) newRestart() *cobra.Command {
 		Long: `Stop an engine and start it again with the remembered settings.
 
 Its context, and whether that is the current one, stay as they are.`,
-	}, func(cmd *cobra.Command, i *engine.Instance) error {
+	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error {
 		ctx, cancel := withTimeout(cmd.Context(), timeout)
 		defer cancel()
 		_ = a.mend(ctx, i.DockerConfig)

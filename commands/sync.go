@@ -19,7 +19,7 @@ func (a *app) newSync() *cobra.Command {
 
 The supervisor does it where one runs, otherwise this command itself. This finds
 changes that engines send no event for.`,
-	}, func(cmd *cobra.Command, i *engine.Instance) error {
+	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error {
 		ctx, cancel := withTimeout(cmd.Context(), timeout)
 		defer cancel()
 		if err := supervisor.Sync(ctx, i); err != nil {

@@ -39,7 +39,7 @@ func (a *app) newWait() *cobra.Command {
 A condition counts only while a supervisor keeps it. A container need not exist yet.`,
 		Example: `  docker rd wait --for stopped --timeout 1m
   docker rd wait dev --for container/db=healthy`,
-	}, func(cmd *cobra.Command, i *engine.Instance) error {
+	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error {
 		ctx, cancel := withTimeout(cmd.Context(), timeout)
 		defer cancel()
 		return runWait(ctx, i, target)
@@ -74,10 +74,15 @@ func runWait(ctx context.Context, i *engine.Instance, target string) error {
 		return err
 	}
 	var last supervisor.Observation
-	err = supervisor.Follow(ctx, i, func(o supervisor.Observation) (bool, error) {
-		last = o
-		return !reached(i, o), nil
-	})
+	if target == waitStopped {
+		err = supervisor.AwaitStopped(ctx, i)
+		last = supervisor.Observe(i)
+	} else {
+		err = supervisor.Follow(ctx, i, func(o supervisor.Observation) (bool, error) {
+			last = o
+			return !reached(o), nil
+		})
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return failure.WithHint(failure.Timeout("instance %q: not %s in time, but %s", i.Name, target, howItIs(i, last, target)),
 			"docker-rd status %s", i.Name)
@@ -146,10 +151,11 @@ func runWaitContainer(ctx context.Context, i *engine.Instance, target string) er
 	return err
 }
 
-// parseTarget returns what tells whether the target is reached.
-func parseTarget(target string) (func(*engine.Instance, supervisor.Observation) bool, error) {
+// parseTarget returns what tells whether the target, a condition, is reached; nil for
+// waitStopped.
+func parseTarget(target string) (func(supervisor.Observation) bool, error) {
 	if target == waitStopped {
-		return func(i *engine.Instance, _ supervisor.Observation) bool { return supervisor.Stopped(i) }, nil
+		return nil, nil
 	}
 	typ, status, ok := strings.Cut(target, "=")
 	if !ok {
@@ -163,7 +169,7 @@ func parseTarget(target string) (func(*engine.Instance, supervisor.Observation) 
 	if want != state.True && want != state.False && want != state.Unknown {
 		return nil, failure.Refuse("status %q of condition %s: it can be True, False or Unknown", status, typ)
 	}
-	return func(_ *engine.Instance, o supervisor.Observation) bool { return o.Condition(typ).Status == want }, nil
+	return func(o supervisor.Observation) bool { return o.Condition(typ).Status == want }, nil
 }
 
 // howItIs describes what was found instead of the target.

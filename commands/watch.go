@@ -23,7 +23,7 @@ The type is ADDED, MODIFIED or DELETED; all objects that there are come first, a
 ADDED. With --since, only what changed after that revision comes. Where that is not
 known any more, a line of type RESYNC says so and all objects follow: what was known
 before and is not among them is gone.`,
-	}, func(cmd *cobra.Command, i *engine.Instance) error { return a.runWatch(cmd.Context(), i, since) })
+	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error { return a.runWatch(cmd.Context(), i, since) })
 	cmd.Flags().Uint64Var(&since, "since", 0, "Revision after which to begin (0: all objects)")
 	return cmd
 }

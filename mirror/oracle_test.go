@@ -25,6 +25,7 @@ var (
 	oracleOps    = flag.Int("oracle.ops", 150, "operations of the oracle test")
 	oracleSeed   = flag.Uint64("oracle.seed", 0, "seed of the oracle test, or 0 for a random one")
 	oracleSocket = flag.String("oracle.socket", "", "socket of an engine of yours to use instead of a private dockerd; everything in it is fair game")
+	oracleArgs   = flag.String("oracle.dockerd", "", "more arguments for the private dockerd, which is the one on the PATH")
 	oracleLog    = flag.Bool("oracle.log", false, "log every operation")
 )
 
@@ -48,7 +49,7 @@ func TestOracle(t *testing.T) {
 	var engine *realengine.Dockerd
 	if socket == "" {
 		var err error
-		engine, err = realengine.StartDockerd(ctx, filepath.Join(dir, "d"))
+		engine, err = realengine.StartDockerd(ctx, filepath.Join(dir, "d"), strings.Fields(*oracleArgs)...)
 		if errors.Is(err, realengine.ErrUnavailable) {
 			t.Skip(err)
 		}
@@ -80,7 +81,7 @@ func TestOracle(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer cli.Close()
-		d := oracle.NewDriver(cli, seed, uint64(i+1), rootfs)
+		d := oracle.NewDriver(cli.Client, seed, uint64(i+1), rootfs)
 		if *oracleLog {
 			d.Log = func(format string, args ...any) { t.Logf("%d "+format, append([]any{i}, args...)...) }
 		}

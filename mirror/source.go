@@ -11,8 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/platforms"
 	"github.com/moby/moby/client"
 
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -21,7 +23,7 @@ type SourceOptions struct {
 	// Connect returns a client for the engine. It is called for each pass; the
 	// client is closed at its end. Its transport should keep Parallel idle
 	// connections, or a sync spends its time on connecting.
-	Connect func(ctx context.Context) (*client.Client, error)
+	Connect func(ctx context.Context) (*endpoint.Client, error)
 	// Namespace is that of all objects, or "" for "moby".
 	Namespace string
 	// Resync is how often to sync in full though nothing calls for it, give or take a
@@ -212,36 +214,35 @@ func (s *Source) deliver(ctx context.Context) error {
 // facts asks the engine what it is, and what its clock showed at the given moment, or
 // a little less. The offset is what its clock is ahead of ours, precise to the returned
 // margin.
-func (s *Source) facts(ctx context.Context, cli *client.Client, moment time.Time) (e state.Engine, clock time.Time, offset, margin time.Duration, err error) {
+func (s *Source) facts(ctx context.Context, cli *endpoint.Client, moment time.Time) (e state.Engine, clock time.Time, offset, margin time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.InspectTimeout)
 	defer cancel()
-	var version client.ServerVersionResult
-	var versionErr error
+	// Not /version: it says little more, and dockerd runs two programs for each of them.
+	var about endpoint.Pong
+	var aboutErr error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		version, versionErr = cli.ServerVersion(ctx, client.ServerVersionOptions{})
+		about, aboutErr = cli.About(ctx)
 	}()
 	begin := time.Now()
 	result, err := cli.Info(ctx, client.InfoOptions{})
 	margin = time.Since(begin)
 	<-done
-	if err := errors.Join(err, versionErr); err != nil {
+	if err := errors.Join(err, aboutErr); err != nil {
 		return e, clock, 0, 0, fmt.Errorf("ask the engine what it is: %w", err)
 	}
 	info := result.Info
 	e = state.Engine{
 		ID:         info.ID,
-		Version:    version.Version,
-		APIVersion: version.APIVersion,
-		OS:         version.Os,
-		Arch:       version.Arch,
+		Version:    info.ServerVersion,
+		APIVersion: about.APIVersion,
+		OS:         info.OSType,
+		Arch:       goarch(info.Architecture),
 		Rootless:   slices.Contains(info.SecurityOptions, "name=rootless"),
 	}
-	for _, c := range version.Components {
-		if c.Name == "Podman Engine" {
-			e.ID = "" // it makes up another at each call
-		}
+	if about.Podman {
+		e.ID = "" // it makes up another at each call
 	}
 	clock = parseTime(info.SystemTime)
 	if clock.IsZero() {
@@ -249,6 +250,18 @@ func (s *Source) facts(ctx context.Context, cli *client.Client, moment time.Time
 		return e, moment.Add(-time.Minute), 0, time.Hour, nil
 	}
 	return e, clock.Add(-begin.Add(margin).Sub(moment)), clock.Sub(begin), margin, nil
+}
+
+// goarch returns Go's name for an architecture as uname(2) names it, which is how engines
+// describe their hosts; everything else, images too, is described with Go's.
+func goarch(machine string) string {
+	switch machine {
+	case "i486", "i586", "i686":
+		machine = "i386"
+	case "armv6l", "armv7l", "armv8l":
+		machine = "armhf"
+	}
+	return platforms.Normalize(platforms.Platform{Architecture: machine}).Architecture
 }
 
 // backoff counts the growing waits between attempts.
