@@ -24,6 +24,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/internal/realengine"
 )
 
 // inherited is a file as this process might have been started with, a shell's pipe.
@@ -90,9 +91,7 @@ type instance struct {
 // it is left when the test ends.
 func newInstance(t *testing.T) *instance {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("a root engine needs root")
-	}
+	realengine.Need(t)
 	programs, err := programs()
 	if err != nil {
 		t.Fatal(err)
@@ -889,9 +888,7 @@ const hostEnv = "DOCKERD_TEST_HOST"
 // A host with an engine and a containerd of its own at their usual places, with a
 // daemon.json that no second engine could use.
 func TestBesideHostEngine(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("a root engine needs root")
-	}
+	realengine.Need(t)
 	if os.Getenv(hostEnv) == "" {
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestBesideHostEngine$", "-test.v")
 		cmd.Env = append(os.Environ(), hostEnv+"=1")

@@ -63,13 +63,8 @@ func TestSSHRealDocker(t *testing.T) {
 
 // And with a real engine behind it.
 func TestSSHRealEngine(t *testing.T) {
-	if testing.Short() {
-		t.Skip("real engines are left out of a short run")
-	}
+	realengine.Need(t)
 	engine, err := realengine.StartDockerd(t.Context(), enginetest.Dir(t))
-	if errors.Is(err, realengine.ErrUnavailable) {
-		t.Skip(err)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
