@@ -62,17 +62,13 @@ func (a *app) newLs() *cobra.Command {
 }
 
 func instanceRows() ([]instanceRow, error) {
-	roots, err := engine.DefaultRoots()
-	if err != nil {
-		return nil, err
-	}
-	names, err := engine.Names(roots)
+	names, err := instanceNames()
 	if err != nil {
 		return nil, err
 	}
 	var rows []instanceRow
 	for _, name := range names {
-		i, err := engine.Load(roots, name)
+		i, err := loadNamed(name)
 		if err != nil {
 			// One that cannot be used must not hide the others.
 			rows = append(rows, instanceRow{Name: name, Status: "unusable", Error: err.Error()})

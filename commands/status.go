@@ -2,8 +2,10 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -142,6 +144,9 @@ func askAPI(ctx context.Context, driver engine.Driver) apiFact {
 	}
 	if err != nil {
 		fact.Error = err.Error()
+		if op, ok := errors.AsType[*net.OpError](err); ok {
+			fact.Error = op.Error() // the client's advice around it is no fact
+		}
 	}
 	fact.Answers = err == nil
 	return fact

@@ -52,18 +52,14 @@ func (a *app) runStop(ctx context.Context, o stopOptions, args []string) error {
 		}
 		return a.stop(ctx, i, o)
 	}
-	if len(args) > 0 || a.instance != "" {
+	if len(args) > 0 || a.instance.given {
 		return failure.Usage("--all and an instance exclude each other")
 	}
 	return a.stopAll(ctx, o)
 }
 
 func (a *app) stopAll(ctx context.Context, o stopOptions) error {
-	roots, err := engine.DefaultRoots()
-	if err != nil {
-		return err
-	}
-	names, err := engine.Names(roots)
+	names, err := instanceNames()
 	if err != nil {
 		return err
 	}
@@ -71,7 +67,7 @@ func (a *app) stopAll(ctx context.Context, o stopOptions) error {
 	var group errgroup.Group
 	for n, name := range names {
 		group.Go(func() error {
-			i, err := a.salvage(engine.Load(roots, name))
+			i, err := a.salvage(loadNamed(name))
 			if err == nil {
 				err = a.stop(ctx, i, o)
 			}
