@@ -293,6 +293,22 @@ func TestPingPath(t *testing.T) {
 	}
 }
 
+// The engine's version is not that of a web server in front of it.
+func TestPingServerVersion(t *testing.T) {
+	for server, want := range map[string]string{
+		"Docker/28.2.2 (linux)": "28.2.2", "Libpod/4.3.1 (linux)": "4.3.1",
+		"nginx/1.18.0": enginetest.ServerVersion, "Docker": enginetest.ServerVersion, "": enginetest.ServerVersion,
+	} {
+		e := Endpoint{Host: "unix://" + enginetest.Unix(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Server", server)
+			enginetest.Handler().ServeHTTP(w, r)
+		}))}
+		if pong, err := e.Ping(t.Context()); err != nil || pong.ServerVersion != want {
+			t.Errorf("behind %q: %+v, %v, want %s", server, pong, err, want)
+		}
+	}
+}
+
 // A server that goes on for ever, or too slowly, ends with the deadline, and one that
 // sends too much is not read to its end.
 func TestPingOddServers(t *testing.T) {
