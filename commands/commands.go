@@ -87,7 +87,7 @@ func (a *app) name(args []string) (string, error) {
 		if name != "" && name != args[0] {
 			return "", failure.Usage("two instances are named: %q and --instance %q", args[0], name)
 		}
-		name = args[0]
+		return args[0], engine.CheckName(args[0]) // an empty one, a script's mistake, is not the default
 	}
 	if name == "" {
 		name = os.Getenv(instanceEnv)
@@ -104,11 +104,53 @@ func (a *app) load(args []string) (*engine.Instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	return loadNamed(name)
+}
+
+func loadNamed(name string) (*engine.Instance, error) {
 	roots, err := engine.DefaultRoots()
 	if err != nil {
 		return nil, err
 	}
 	return engine.Load(roots, name)
+}
+
+// A loader finds the instance that a command's arguments name: [app.load] or
+// [app.loadAnyway].
+type loader func(args []string) (*engine.Instance, error)
+
+// onInstance makes cmd a command that is about one instance, which must exist: it is the
+// only argument, if one is given.
+func (a *app) onInstance(cmd *cobra.Command, load loader, run func(cmd *cobra.Command, i *engine.Instance) error) *cobra.Command {
+	cmd.Args = cobra.MaximumNArgs(1)
+	cmd.ValidArgsFunction = a.completeInstance
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		i, err := load(args)
+		if err != nil {
+			return err
+		}
+		return run(cmd, i)
+	}
+	return cmd
+}
+
+// loadAnyway is load for commands that an instance whose settings are damaged must not
+// be in the way of: it can be looked at, stopped and removed by a copy.
+func (a *app) loadAnyway(args []string) (*engine.Instance, error) {
+	name, err := a.name(args)
+	if err != nil {
+		return nil, err
+	}
+	return a.salvage(loadNamed(name))
+}
+
+// salvage is [engine.Salvage] that says so.
+func (a *app) salvage(i *engine.Instance, err error) (*engine.Instance, error) {
+	salvaged, still := engine.Salvage(i, err)
+	if err != nil && still == nil {
+		_, _ = fmt.Fprintf(a.err(), "warning: %v\n", err)
+	}
+	return salvaged, still
 }
 
 // loadRunning returns the instance, which must have a supervisor to ask.

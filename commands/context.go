@@ -2,7 +2,6 @@ package commands
 
 import (
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -112,7 +111,7 @@ func instancesUnder(dir string) ([]dockercontext.Instance, error) {
 			instances = append(instances, dockercontext.Instance{Owner: dockercontext.Owner{Context: engine.ContextName(name)}})
 			continue
 		}
-		if filepath.Clean(i.DockerConfig) != filepath.Clean(dir) || !i.OwnsContext() {
+		if !supervisor.UsesConfig(i, dir) || !i.OwnsContext() {
 			continue
 		}
 		instances = append(instances, describeInstance(roots, i))

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -23,15 +24,18 @@ func (reportRow) FullHeader() any {
 	}
 }
 
-const reportTable = "{{.Name}}{{if .Current}} *{{end}}\t{{.Health}}\t{{.Host}}\t{{.ServerVersion}}\t{{.Message}}"
+var reportLayout = output.Layout{
+	Table: "{{.Name}}{{if .Current}} *{{end}}\t{{.Health}}\t{{.Host}}\t{{.ServerVersion}}\t{{.Message}}",
+	Key:   "{{.Name}}",
+}
 
 type probeOptions struct {
-	listOptions
+	output.Options
 	timeout flagDuration
 }
 
 func (o *probeOptions) addTo(cmd *cobra.Command) {
-	o.listOptions.addTo(cmd)
+	o.AddFlags(cmd)
 	addProbeTimeout(cmd.Flags(), &o.timeout)
 }
 
@@ -63,7 +67,7 @@ proven that none can) or unknown. "*" marks the one that docker uses here.`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.quiet && o.format == "table" {
+			if o.Quiet && o.IsTable() {
 				return a.contextNames(cmd)
 			}
 			_, err := a.probe(cmd, o, nil)
@@ -131,5 +135,5 @@ func (a *app) probe(cmd *cobra.Command, o probeOptions, names []string) (healthy
 	if err := cmd.Context().Err(); err != nil {
 		return false, err
 	}
-	return healthy, writeRows(a.out(), o.listOptions, reportTable, "{{.Name}}", rows)
+	return healthy, output.WriteRows(a.out(), o.Options, reportLayout, rows)
 }

@@ -34,23 +34,14 @@ import (
 
 func (a *app) newDiagnose() *cobra.Command {
 	var output string
-	cmd := &cobra.Command{
+	cmd := a.onInstance(&cobra.Command{
 		Use:   "diagnose [OPTIONS] [INSTANCE]",
 		Short: "Write an archive with all that a bug report needs",
 		Long: `Write an archive with all that a bug report needs: versions, settings, the state
 file, logs, the engine's own report, Docker's contexts and what status tells. Keys,
 certificates, registry credentials, passwords in URLs and containers' environment
 variables are not in it.`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeInstance,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			i, err := a.load(args)
-			if err != nil {
-				return err
-			}
-			return a.runDiagnose(cmd, i, output)
-		},
-	}
+	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error { return a.runDiagnose(cmd, i, output) })
 	cmd.Flags().StringVarP(&output, "output", "o", "", `File to write, "-" for standard output (default docker-rd-INSTANCE-TIME.tar.gz)`)
 	return cmd
 }

@@ -3,6 +3,7 @@ package commands
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/supervisor"
@@ -30,8 +31,13 @@ func (instanceRow) FullHeader() any {
 	}
 }
 
+var instanceLayout = output.Layout{
+	Table: "{{.Name}}\t{{.Status}}\t{{.Driver}}\t{{.Context}}{{if .Current}} *{{end}}\t{{.Host}}\t{{.Version}}",
+	Key:   "{{.Name}}",
+}
+
 func (a *app) newLs() *cobra.Command {
-	var o listOptions
+	var o output.Options
 	cmd := &cobra.Command{
 		Use:               "ls [OPTIONS]",
 		Aliases:           []string{"list"},
@@ -48,11 +54,10 @@ func (a *app) newLs() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			table := "{{.Name}}\t{{.Status}}\t{{.Driver}}\t{{.Context}}{{if .Current}} *{{end}}\t{{.Host}}\t{{.Version}}"
-			return writeRows(a.out(), o, table, "{{.Name}}", rows)
+			return output.WriteRows(a.out(), o, instanceLayout, rows)
 		},
 	}
-	o.addTo(cmd)
+	o.AddFlags(cmd)
 	return cmd
 }
 

@@ -1,13 +1,13 @@
 package commands
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -110,10 +110,7 @@ func (a *app) runPaths(format string, args []string) error {
 		for _, r := range rows {
 			object[r.Key] = r.Path
 		}
-		enc := json.NewEncoder(a.out())
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(object)
+		return output.WriteJSON(a.out(), object)
 	case "shell":
 		for _, r := range rows {
 			name := "DOCKER_RD_PATH_" + strings.ToUpper(strings.ReplaceAll(r.Key, "-", "_"))
@@ -123,7 +120,7 @@ func (a *app) runPaths(format string, args []string) error {
 		}
 		return nil
 	}
-	return writeRows(a.out(), listOptions{format: "table"}, "{{.Key}}\t{{.Path}}", "{{.Path}}", rows)
+	return output.WriteRows(a.out(), output.Options{}, output.Layout{Table: "{{.Key}}\t{{.Path}}"}, rows)
 }
 
 func isPathKey(word string) bool { return slices.Contains(pathKeys(), word) }

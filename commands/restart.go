@@ -13,25 +13,18 @@ import (
 func (a *app) newRestart() *cobra.Command {
 	var timeout flagDuration
 	var progress flagChoice
-	cmd := &cobra.Command{
+	cmd := a.onInstance(&cobra.Command{
 		Use:   "restart [OPTIONS] [INSTANCE]",
 		Short: "Stop an engine and start it again",
 		Long: `Stop an engine and start it again with the remembered settings.
 
 Its context, and whether that is the current one, stay as they are.`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeInstance,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := withTimeout(cmd.Context(), timeout)
-			defer cancel()
-			i, err := a.load(args)
-			if err != nil {
-				return err
-			}
-			_ = a.mend(ctx, i.DockerConfig)
-			return a.restart(ctx, i, a.newProgress(progress.value))
-		},
-	}
+	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error {
+		ctx, cancel := withTimeout(cmd.Context(), timeout)
+		defer cancel()
+		_ = a.mend(ctx, i.DockerConfig)
+		return a.restart(ctx, i, a.newProgress(progress.value))
+	})
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
 	addProgress(cmd, &progress)
 	return cmd

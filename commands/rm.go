@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
@@ -57,11 +56,7 @@ An engine that was there already (driver existing) keeps its data.`,
 }
 
 func (a *app) remove(ctx context.Context, name string, force bool) error {
-	roots, err := engine.DefaultRoots()
-	if err != nil {
-		return err
-	}
-	i, err := engine.Load(roots, name)
+	i, err := a.salvage(loadNamed(name))
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (a *app) runStop(ctx context.Context, o stopOptions, args []string) error {
 	ctx, cancel := withTimeout(ctx, o.timeout)
 	defer cancel()
 	if !o.all {
-		i, err := a.load(args)
+		i, err := a.loadAnyway(args)
 		if err != nil {
 			return err
 		}
@@ -68,7 +68,7 @@ func (a *app) stopAll(ctx context.Context, force bool) error {
 	var group errgroup.Group
 	for n, name := range names {
 		group.Go(func() error {
-			i, err := engine.Load(roots, name)
+			i, err := a.salvage(engine.Load(roots, name))
 			if err == nil {
 				err = a.stop(ctx, i, force)
 			}

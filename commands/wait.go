@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -25,7 +26,7 @@ const waitStopped = "stopped"
 func (a *app) newWait() *cobra.Command {
 	var target string
 	var timeout flagDuration
-	cmd := &cobra.Command{
+	cmd := a.onInstance(&cobra.Command{
 		Use:   "wait [OPTIONS] [INSTANCE] --for CONDITION[=STATUS]|stopped|container/NAME=running|healthy|exited|gone",
 		Short: "Wait for a condition of an instance or of a container",
 		Long: `Wait for a condition of an instance: ` + strings.Join(conditionTypes, ", ") + `.
@@ -35,37 +36,35 @@ while a supervisor keeps it. "stopped" waits until engine and supervisor are gon
 
 "container/NAME=running" and so on wait for a container of that name or id, which need
 not exist yet.`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeInstance,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := withTimeout(cmd.Context(), timeout)
-			defer cancel()
-			return a.runWait(ctx, target, args)
-		},
-	}
+	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error {
+		ctx, cancel := withTimeout(cmd.Context(), timeout)
+		defer cancel()
+		return runWait(ctx, i, target)
+	})
 	cmd.Flags().StringVar(&target, "for", state.Ready, "What to wait for")
 	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions(append(slices.Clone(conditionTypes), waitStopped), cobra.ShellCompDirectiveNoFileComp))
 	addTimeout(cmd.Flags(), &timeout, 30*time.Second)
 	return cmd
 }
 
-func (a *app) runWait(ctx context.Context, target string, args []string) error {
+func runWait(ctx context.Context, i *engine.Instance, target string) error {
 	if strings.HasPrefix(target, containerPrefix) {
-		return a.runWaitContainer(ctx, target, args)
+		return runWaitContainer(ctx, i, target)
 	}
 	reached, err := parseTarget(target)
 	if err != nil {
 		return err
 	}
-	i, err := a.load(args)
-	if err != nil {
-		return err
-	}
 	var last supervisor.Observation
-	err = supervisor.Follow(ctx, i, func(o supervisor.Observation) (bool, error) {
-		last = o
-		return !reached(i, o), nil
-	})
+	if target == waitStopped {
+		err = supervisor.AwaitStopped(ctx, i)
+		last = supervisor.Observe(i)
+	} else {
+		err = supervisor.Follow(ctx, i, func(o supervisor.Observation) (bool, error) {
+			last = o
+			return !reached(o), nil
+		})
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return failure.WithHint(failure.Timeout("instance %q: not %s in time, but %s", i.Name, target, howItIs(i, last, target)),
 			"docker-rd status %s", i.Name)
@@ -86,18 +85,14 @@ const (
 
 // runWaitContainer waits until a container is as the target says. Only a mirror that
 // is kept up to date counts.
-func (a *app) runWaitContainer(ctx context.Context, target string, args []string) error {
+func runWaitContainer(ctx context.Context, i *engine.Instance, target string) error {
 	word, want, _ := strings.Cut(strings.TrimPrefix(target, containerPrefix), "=")
 	if word == "" || !slices.Contains([]string{isRunning, isHealthy, isExited, isGone}, want) {
 		return failure.Refuse("target %q: it can be %sNAME=running, healthy, exited or gone", target, containerPrefix)
 	}
-	i, err := a.load(args)
-	if err != nil {
-		return err
-	}
-	k := containerKind()
+	k := objects.Containers()
 	found := "no supervisor runs"
-	err = supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
+	err := supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
 		if _, newer := errors.AsType[*state.NewerSchemaError](o.StateErr); newer {
 			return false, readError(i, o.StateErr)
 		}
@@ -107,12 +102,12 @@ func (a *app) runWaitContainer(ctx context.Context, target string, args []string
 		if found = staleness(o.State, o.Live, time.Now()); found != "" {
 			return true, nil
 		}
-		keys := k.find(o.State, word)
+		keys := k.Find(o.State, word)
 		if len(keys) == 0 {
 			found = "there is none"
 			return want != isGone, nil
 		}
-		key, err := k.one(o.State, word)
+		key, err := k.One(o.State, word)
 		if err != nil {
 			return false, err
 		}
@@ -136,10 +131,11 @@ func (a *app) runWaitContainer(ctx context.Context, target string, args []string
 	return err
 }
 
-// parseTarget returns what tells whether the target is reached.
-func parseTarget(target string) (func(*engine.Instance, supervisor.Observation) bool, error) {
+// parseTarget returns what tells whether the target, a condition, is reached; nil for
+// waitStopped.
+func parseTarget(target string) (func(supervisor.Observation) bool, error) {
 	if target == waitStopped {
-		return func(i *engine.Instance, _ supervisor.Observation) bool { return supervisor.Stopped(i) }, nil
+		return nil, nil
 	}
 	typ, status, ok := strings.Cut(target, "=")
 	if !ok {
@@ -153,7 +149,7 @@ func parseTarget(target string) (func(*engine.Instance, supervisor.Observation) 
 	if want != state.True && want != state.False && want != state.Unknown {
 		return nil, failure.Refuse("status %q of condition %s: it can be True, False or Unknown", status, typ)
 	}
-	return func(_ *engine.Instance, o supervisor.Observation) bool { return o.Condition(typ).Status == want }, nil
+	return func(o supervisor.Observation) bool { return o.Condition(typ).Status == want }, nil
 }
 
 // howItIs describes what was found instead of the target.

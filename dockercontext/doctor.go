@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/docker/cli/cli/context/store"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -242,7 +245,7 @@ func (c *Config) damagedContexts(ctx context.Context, instances []Instance) []Fi
 			found = append(found, f)
 			continue
 		}
-		owner, ours := c.Owner(e.Name)
+		owner, ours := c.marked(e.Name)
 		if e.Err != nil || !ours {
 			continue
 		}
@@ -262,10 +265,13 @@ func (c *Config) orphan(ctx context.Context, e Entry, owner Owner) Finding {
 		Message: fmt.Sprintf("Context %q belongs to an instance of docker rd that does not exist here.", e.Name),
 		Remedy:  fmt.Sprintf("If nobody needs it: docker context rm %s.", e.Name),
 	}
+	if store.ValidateContextName(e.Name) != nil {
+		return f // none that we have made, whatever it says
+	}
 	if r := c.Probe(ctx, e.Name)[0]; r.Health == Broken {
 		f.Fixable = true
 		f.Message += " " + r.Message
-		f.Remedy = "The context is removed, after its metadata has been copied."
+		f.Remedy = "The context is removed, after it has been exported: docker context import brings it back."
 	}
 	return f
 }
@@ -389,23 +395,30 @@ func (c *Config) moveAside(ctx context.Context, f Finding) (Fixed, error) {
 	if err == nil || errors.Is(err, os.ErrNotExist) {
 		return Fixed{Message: fmt.Sprintf("%s is in order again.", f.path)}, nil
 	}
-	to, err := backup(f.path)
+	// Renamed, not copied: root would read through a user's link.
+	to, err := writeNew(f.path, nil, 0o600, nil)
 	if err != nil {
 		return Fixed{}, err
 	}
-	if err := os.Remove(f.path); err != nil {
-		return Fixed{Backup: to}, err
+	if err := os.Rename(f.path, to); err != nil {
+		return Fixed{}, errors.Join(err, os.Remove(to))
 	}
 	return Fixed{fmt.Sprintf("%s is moved aside.", f.path), to}, nil
 }
 
 func (c *Config) removeOrphan(ctx context.Context, f Finding, candidates func() []Owner) (Fixed, error) {
-	data, err := os.ReadFile(f.path)
+	archive := store.Export(f.Subject, c.store)
+	defer archive.Close()
+	data, err := io.ReadAll(archive)
 	if err != nil {
 		return Fixed{}, err
 	}
-	// Beside the store, which lists whatever lies within.
-	saved, err := writeNew(filepath.Join(c.o.Dir, "contexts", f.Subject+".meta.json"), data, 0o600)
+	info, err := os.Lstat(f.path)
+	if err != nil {
+		return Fixed{}, err
+	}
+	// Beside the store, which lists whatever lies within, and named as docker does it.
+	saved, err := writeNew(filepath.Join(c.o.Dir, "contexts", f.Subject+".dockercontext"), data, 0o600, info)
 	if err != nil {
 		return Fixed{}, err
 	}
@@ -422,19 +435,25 @@ func (c *Config) removeOrphan(ctx context.Context, f Finding, candidates func() 
 
 // backup copies a file beside itself and returns the copy's path.
 func backup(path string) (string, error) {
-	info, err := os.Stat(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("backup: %w", err)
 	}
-	data, err := os.ReadFile(path)
+	defer f.Close()
+	info, err := f.Stat()
 	if err != nil {
 		return "", fmt.Errorf("backup: %w", err)
 	}
-	return writeNew(path, data, info.Mode().Perm())
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return "", fmt.Errorf("backup: %w", err)
+	}
+	return writeNew(path, data, info.Mode().Perm(), info)
 }
 
-// writeNew writes data into a new file that is named after path and the time.
-func writeNew(path string, data []byte, mode os.FileMode) (string, error) {
+// writeNew writes data into a new file that is named after path and the time. Of root's,
+// it goes to the owner of the file that like describes, if that is not nil.
+func writeNew(path string, data []byte, mode os.FileMode, like os.FileInfo) (string, error) {
 	base := path + ".bak-" + time.Now().UTC().Format("20060102T150405Z")
 	for i := 0; ; i++ {
 		name := base
@@ -449,6 +468,9 @@ func writeNew(path string, data []byte, mode os.FileMode) (string, error) {
 			return "", fmt.Errorf("backup: %w", err)
 		}
 		_, err = f.Write(data)
+		if err == nil && like != nil {
+			err = giveLike(f, like)
+		}
 		if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 			_ = os.Remove(name)
 			return "", fmt.Errorf("backup: %w", err)

@@ -3,9 +3,11 @@ package engine
 import (
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -43,15 +45,32 @@ func DefaultRoots() (Roots, error) {
 		base := filepath.Join(local, "docker-rd")
 		return Roots{filepath.Join(base, "state"), filepath.Join(base, "data"), filepath.Join(base, "run")}, nil
 	}
-	home, err := os.UserHomeDir()
+	home, err := homeDir()
 	if err != nil {
 		return Roots{}, failure.WithHint(fmt.Errorf("no place for the state: %w", err), "set HOME or %s", HomeEnv)
 	}
 	return Roots{
 		State:   xdg("XDG_STATE_HOME", filepath.Join(home, ".local", "state")),
 		Data:    xdg("XDG_DATA_HOME", filepath.Join(home, ".local", "share")),
-		Runtime: xdg("XDG_RUNTIME_DIR", runtimeFallback()),
+		Runtime: runtimeRoot(),
 	}, nil
+}
+
+// homeDir returns the user's home directory: $HOME or, as docker has it, that in the
+// system's list of users. A service may have no HOME.
+func homeDir() (string, error) {
+	home := os.Getenv("HOME")
+	if home == "" {
+		u, err := user.Current()
+		if err != nil {
+			return "", fmt.Errorf("HOME is not set: %w", err)
+		}
+		home = u.HomeDir
+	}
+	if !filepath.IsAbs(home) {
+		return "", failure.Refuse("the home directory %q is not an absolute path", home)
+	}
+	return home, nil
 }
 
 // xdg returns our directory under a base directory. Relative values are to be
@@ -64,13 +83,22 @@ func xdg(env, fallback string) string {
 	return filepath.Join(base, "docker-rd")
 }
 
-// runtimeFallback is where sockets go without XDG_RUNTIME_DIR (no login session).
-func runtimeFallback() string {
-	uid := os.Geteuid()
-	if uid == 0 && runtime.GOOS == "linux" {
-		return "/run"
+// sessionDirs is where systemd keeps the runtime directories of users. They are removed
+// when the user's last session ends.
+const sessionDirs = "/run/user/"
+
+// runtimeRoot returns where sockets go: below XDG_RUNTIME_DIR or, without one (no login
+// session), a fallback. Root's engines outlive its sessions, so their sockets must too.
+func runtimeRoot() string {
+	root := os.Geteuid() == 0 && runtime.GOOS == "linux"
+	fallback := filepath.Join(os.TempDir(), "docker-rd-"+strconv.Itoa(os.Geteuid()))
+	if root {
+		fallback = "/run"
+		if strings.HasPrefix(filepath.Clean(os.Getenv("XDG_RUNTIME_DIR"))+"/", sessionDirs) {
+			return filepath.Join(fallback, "docker-rd")
+		}
 	}
-	return filepath.Join(os.TempDir(), "docker-rd-"+strconv.Itoa(uid))
+	return xdg("XDG_RUNTIME_DIR", fallback)
 }
 
 func (r Roots) instanceDir(name string) string { return filepath.Join(r.State, "instances", name) }

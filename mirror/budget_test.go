@@ -50,7 +50,7 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// Under a storm writing takes at most a tenth of the time, and the file is never
+// Under a storm writing takes at most a twentieth of the time, and the file is never
 // older than a second.
 func TestWriteBudget(t *testing.T) {
 	dir := t.TempDir()
@@ -61,9 +61,10 @@ func TestWriteBudget(t *testing.T) {
 	now := time.Now()
 	s.now = func() time.Time { return now }
 	for _, tt := range []struct{ cost, want time.Duration }{
-		{0, 0},
-		{10 * time.Millisecond, 90 * time.Millisecond},
-		{90 * time.Millisecond, 810 * time.Millisecond},
+		{0, minPause},
+		{time.Millisecond / 2, minPause},
+		{10 * time.Millisecond, 190 * time.Millisecond},
+		{40 * time.Millisecond, 760 * time.Millisecond},
 		{300 * time.Millisecond, 700 * time.Millisecond}, // a second is the stronger promise
 		{3 * time.Second, 0},
 	} {

@@ -1,86 +1,106 @@
 package mirror
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
 	"reflect"
+	"sync"
 
 	cerrdefs "github.com/containerd/errdefs"
-	"github.com/moby/moby/api/types/image"
-	"github.com/moby/moby/client"
 
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/jsonscan"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // list lists a kind.
-func (s *Source) list(ctx context.Context, cli *client.Client, kind state.Kind) listResult {
+func (s *Source) list(ctx context.Context, cli *endpoint.Client, kind state.Kind) listResult {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.ListTimeout)
 	defer cancel()
 	r := listResult{kind: kind}
-	ns := s.opts.Namespace
+	all := url.Values{"all": {"1"}}
 	switch kind {
 	case state.Containers:
-		var l client.ContainerListResult
-		l, r.err = cli.ContainerList(ctx, client.ContainerListOptions{All: true})
-		for _, c := range l.Items {
-			r.objects = append(r.objects, listedContainer(c, ns))
-		}
+		r.err = get(ctx, cli, "/containers/json", all, func(sc *scanner) {
+			sc.Array(func() { r.add(s.object(readListedContainer(sc))) })
+		})
 	case state.Images:
 		// All: an untagged image with children is there too, and events speak of it.
-		var l client.ImageListResult
-		l, r.err = cli.ImageList(ctx, client.ImageListOptions{All: true})
-		r.images = l.Items
+		r.err = get(ctx, cli, "/images/json", all, func(sc *scanner) {
+			sc.Array(func() { r.add(s.object(readListedImage(sc))) })
+		})
 	case state.Volumes:
-		var l client.VolumeListResult
-		l, r.err = cli.VolumeList(ctx, client.VolumeListOptions{})
-		for _, v := range l.Items {
-			r.objects = append(r.objects, convertVolume(v, ns))
-		}
+		r.err = get(ctx, cli, "/volumes", nil, func(sc *scanner) {
+			sc.Object(func(name string) {
+				if name == "Volumes" {
+					sc.Array(func() { r.add(s.object(readVolume(sc))) })
+				} else {
+					sc.Skip()
+				}
+			})
+		})
 	case state.Networks:
-		var l client.NetworkListResult
-		if l, r.err = cli.NetworkList(ctx, client.NetworkListOptions{}); r.err != nil && ctx.Err() == nil {
-			if items, err := listNetworks(ctx, cli); err == nil {
-				l.Items, r.err = items, nil
-			}
-		}
-		for _, n := range l.Items {
-			r.objects = append(r.objects, convertNetwork(n.Network, ns))
-		}
+		r.err = get(ctx, cli, "/networks", nil, func(sc *scanner) {
+			sc.Array(func() { r.add(s.object(readNetwork(sc))) })
+		})
 	default:
 		r.err = fmt.Errorf("the engine does not list %q", kind)
 	}
 	return r
 }
 
+// add adds an object. One without an identity is none.
+func (r *listResult) add(key string, object any) {
+	if key != "" {
+		r.objects = append(r.objects, object)
+	}
+}
+
+// object completes what was read of an object, and returns its key.
+func (s *Source) object(o any) (key string, object any) {
+	switch o := o.(type) {
+	case state.Container:
+		o.Namespace = s.opts.Namespace
+		return o.ID, o
+	case state.Image:
+		o.Namespace = s.opts.Namespace
+		return o.ID, o
+	case state.Volume:
+		o.Namespace = s.opts.Namespace
+		return o.Name, o
+	case state.Network:
+		o.Namespace = s.opts.Namespace
+		return o.ID, o
+	}
+	return "", o
+}
+
 // lookup inspects an object. One that is not there is a result, not an error.
-func (s *Source) lookup(ctx context.Context, cli *client.Client, k key) lookupResult {
+func (s *Source) lookup(ctx context.Context, cli *endpoint.Client, k key) lookupResult {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.InspectTimeout)
 	defer cancel()
 	r := lookupResult{key: k}
-	ns := s.opts.Namespace
+	key := "?"
 	switch k.kind {
 	case state.Containers:
-		var c client.ContainerInspectResult
-		if c, r.err = cli.ContainerInspect(ctx, k.id, client.ContainerInspectOptions{}); r.err == nil {
-			r.object = inspectedContainer(c.Container, ns)
-		}
+		r.err = get(ctx, cli, "/containers/"+k.id+"/json", nil, func(sc *scanner) { key, r.object = s.object(readContainer(sc)) })
 	case state.Images:
-		var i client.ImageInspectResult
-		if i, r.err = cli.ImageInspect(ctx, k.id); r.err == nil {
-			r.image = inspectedImage(i.InspectResponse)
-		}
+		r.err = get(ctx, cli, "/images/"+k.id+"/json", nil, func(sc *scanner) { r.image = readImageDetails(sc) })
 	case state.Volumes:
-		var v client.VolumeInspectResult
-		if v, r.err = cli.VolumeInspect(ctx, k.id, client.VolumeInspectOptions{}); r.err == nil {
-			r.object = convertVolume(v.Volume, ns)
-		}
+		r.err = get(ctx, cli, "/volumes/"+k.id, nil, func(sc *scanner) { key, r.object = s.object(readVolume(sc)) })
 	case state.Networks:
-		var n client.NetworkInspectResult
-		if n, r.err = cli.NetworkInspect(ctx, k.id, client.NetworkInspectOptions{}); r.err == nil {
-			r.object = convertNetwork(n.Network.Network, ns)
-		}
+		r.err = get(ctx, cli, "/networks/"+k.id, nil, func(sc *scanner) { key, r.object = s.object(readNetwork(sc)) })
 	default:
 		r.err = fmt.Errorf("the engine does not inspect %q", k.kind)
+	}
+	if r.err == nil && key == "" {
+		r.err = errors.New("the engine answers with an object that has no identity")
+	}
+	if r.err != nil {
+		r.object, r.image = nil, nil
 	}
 	if cerrdefs.IsNotFound(r.err) {
 		r.err = nil
@@ -88,12 +108,37 @@ func (s *Source) lookup(ctx context.Context, cli *client.Client, k key) lookupRe
 	return r
 }
 
-// knowImages turns a list of images into objects, with the details of those that
-// are known and have not changed, and returns the others.
-func (s *Source) knowImages(list []image.Summary) (objects []any, unknown []key) {
+// answers are buffers for whole answers. Nothing that was read shares their memory.
+var answers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// get asks the engine for a resource and has the answer read.
+func get(ctx context.Context, cli *endpoint.Client, path string, query url.Values, read func(*scanner)) error {
+	resp, err := cli.Get(ctx, path, query)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	buffer := answers.Get().(*bytes.Buffer)
+	defer answers.Put(buffer)
+	buffer.Reset()
+	if _, err := buffer.ReadFrom(resp.Body); err != nil {
+		return fmt.Errorf("read the answer for %s: %w", path, err)
+	}
+	s := jsonscan.New(buffer.Bytes())
+	read(s)
+	if err := s.Err(); err != nil {
+		return fmt.Errorf("read the answer for %s: %w", path, err)
+	}
+	return nil
+}
+
+// knowImages adds to a list of images the details of those that are known and have not
+// changed, and returns the others.
+func (s *Source) knowImages(list []any) (objects []any, unknown []key) {
 	known := make(map[string]*knownImage, len(list))
-	for _, i := range list {
-		k := &knownImage{listed: listedImage(i, s.opts.Namespace)}
+	for _, o := range list {
+		i := o.(state.Image)
+		k := &knownImage{listed: i}
 		if old := s.images[i.ID]; old != nil && old.details != nil && sameContent(old.listed, k.listed) {
 			k.details = old.details
 		} else {

@@ -30,6 +30,9 @@ type mark struct {
 	gone bool
 }
 
+// containerAttribute names the container that a network's event tells of.
+const containerAttribute = "container"
+
 // of adds what an event says. An event carries no state that could be relied on, and
 // an unknown one is taken for a change.
 func (m *marks) of(e events.Message) {
@@ -56,7 +59,7 @@ func (m *marks) of(e events.Message) {
 	case events.NetworkEventType:
 		switch events.Action(action) {
 		case events.ActionConnect, events.ActionDisconnect:
-			m.object(state.Containers, e.Actor.Attributes["container"], action)
+			m.object(state.Containers, e.Actor.Attributes[containerAttribute], action)
 		case events.ActionPrune:
 			m.kinds[state.Networks] = true
 		default:

@@ -14,6 +14,7 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -46,7 +47,7 @@ const (
 type Executor struct {
 	dir     string
 	store   *Store
-	connect func(context.Context) (*client.Client, error)
+	connect func(context.Context) (*endpoint.Client, error)
 	source  Syncer
 	log     *slog.Logger
 	results chan Result
@@ -98,7 +99,7 @@ type decision struct {
 
 // NewExecutor returns an executor for the requests of the directory. Connect returns
 // a client for the engine, which the executor closes. Close the executor.
-func NewExecutor(dir string, store *Store, connect func(context.Context) (*client.Client, error), source Syncer, log *slog.Logger) *Executor {
+func NewExecutor(dir string, store *Store, connect func(context.Context) (*endpoint.Client, error), source Syncer, log *slog.Logger) *Executor {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Executor{
 		dir: dir, store: store, connect: connect, source: source, log: log,
@@ -247,7 +248,7 @@ func (e *Executor) watch(now bool) {
 }
 
 // reach returns a client of an engine that answers, waiting for it until ctx ends.
-func (e *Executor) reach(ctx context.Context) (*client.Client, error) {
+func (e *Executor) reach(ctx context.Context) (*endpoint.Client, error) {
 	for {
 		cli, err := e.connect(ctx)
 		if err == nil {
@@ -354,7 +355,7 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 }
 
 // order sends an action to the engine.
-func order(ctx context.Context, cli *client.Client, id, action string) (err error) {
+func order(ctx context.Context, cli *endpoint.Client, id, action string) (err error) {
 	switch action {
 	case ActionStart:
 		_, err = cli.ContainerStart(ctx, id, client.ContainerStartOptions{})
@@ -386,7 +387,7 @@ type seen struct {
 
 // find looks at a container, waiting for the engine until ctx ends. The caller closes
 // the client.
-func (e *Executor) find(ctx context.Context, id string) (*client.Client, seen, error) {
+func (e *Executor) find(ctx context.Context, id string) (*endpoint.Client, seen, error) {
 	for {
 		cli, err := e.reach(ctx)
 		if err != nil {
@@ -403,7 +404,7 @@ func (e *Executor) find(ctx context.Context, id string) (*client.Client, seen, e
 	}
 }
 
-func (e *Executor) look(ctx context.Context, cli *client.Client, id string) (seen, error) {
+func (e *Executor) look(ctx context.Context, cli *endpoint.Client, id string) (seen, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	c, err := cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})

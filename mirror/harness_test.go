@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,8 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/moby/moby/client"
-
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/fakeengine"
 	"github.com/docker-rd/docker-rd/internal/oracle"
 	"github.com/docker-rd/docker-rd/internal/stateschema"
@@ -50,11 +48,8 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-func connectTo(host string) func(context.Context) (*client.Client, error) {
-	return func(context.Context) (*client.Client, error) {
-		transport := &http.Transport{MaxIdleConnsPerHost: 32}
-		return client.New(client.WithHTTPClient(&http.Client{Transport: transport}), client.WithHost(host), client.WithScheme("http"))
-	}
+func connectTo(host string) func(context.Context) (*endpoint.Client, error) {
+	return func(context.Context) (*endpoint.Client, error) { return endpoint.Endpoint{Host: host}.Client() }
 }
 
 // testInstance is what the tests' files are of.

@@ -81,7 +81,7 @@ func TestOracle(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer cli.Close()
-		d := oracle.NewDriver(cli, seed, uint64(i+1), rootfs)
+		d := oracle.NewDriver(cli.Client, seed, uint64(i+1), rootfs)
 		if *oracleLog {
 			d.Log = func(format string, args ...any) { t.Logf("%d "+format, append([]any{i}, args...)...) }
 		}

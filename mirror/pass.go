@@ -2,15 +2,18 @@ package mirror
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"sync"
 	"time"
 
-	"github.com/moby/moby/api/types/image"
-	"github.com/moby/moby/client"
+	"github.com/moby/moby/api/types/events"
 
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/jsonscan"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -46,7 +49,7 @@ var listedKinds = []state.Kind{state.Containers, state.Images, state.Volumes, st
 // run; calls to the engine run beside it and send their results to it.
 type pass struct {
 	src     *Source
-	cli     *client.Client
+	cli     *endpoint.Client
 	intake  *intake
 	podman  bool            // the engine is podman
 	waiting []chan struct{} // for this pass to be synced
@@ -108,7 +111,6 @@ type retry struct {
 type listResult struct {
 	kind    state.Kind
 	objects []any
-	images  []image.Summary
 	err     error
 }
 
@@ -200,44 +202,60 @@ func (p *pass) run(ctx context.Context) error {
 // was asked for from a time before them.
 func (p *pass) open(ctx context.Context, clock time.Time, offset, margin time.Duration) (<-chan error, error) {
 	since := fmt.Sprintf("%d.%09d", clock.Unix(), clock.Nanosecond())
-	opened := make(chan client.EventsResult, 1)
-	p.calls.Go(func() { opened <- p.cli.Events(ctx, client.EventsListOptions{Since: since}) })
-	var stream client.EventsResult
-	timeout := time.NewTimer(p.src.opts.InspectTimeout)
-	defer timeout.Stop()
-	select {
-	case stream = <-opened:
-	case <-timeout.C:
-		return nil, errors.New("open the event stream: the engine does not answer")
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	// The context of the stream lasts: only the wait for its beginning is bounded.
+	ctx, cancel := context.WithCancelCause(ctx)
+	timeout := time.AfterFunc(p.src.opts.InspectTimeout, func() { cancel(errNoAnswer) })
+	stream, err := p.cli.Get(ctx, "/events", url.Values{"since": {since}})
+	if !timeout.Stop() && err == nil {
+		_ = stream.Body.Close()
 	}
-	// An engine that refused has said so by now; a stream that ended already shows
-	// in the reader.
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if err != nil {
+		cancel(nil)
+		return nil, fmt.Errorf("open the event stream: %w", err)
+	}
 	ended := make(chan error, 1)
 	p.calls.Go(func() {
-		for {
-			select {
-			case e := <-stream.Messages:
-				late, jumped := false, false
-				if e.TimeNano != 0 {
-					lag := time.Since(time.Unix(0, e.TimeNano)) + offset
-					if jumped = margin < clockJump && lag.Abs() > clockJump; jumped {
-						offset -= lag
-					}
-					late = lag > lateBy+margin
-				}
-				p.intake.add(e, late, jumped)
-			case err := <-stream.Err:
-				if err == nil || errors.Is(err, io.EOF) {
+		defer cancel(nil)
+		defer stream.Body.Close()
+		// The decoder finds where each event ends: nothing says that an engine puts it on
+		// a line of its own.
+		d := json.NewDecoder(stream.Body)
+		for text := (json.RawMessage)(nil); ; {
+			e, err := nextEvent(d, &text)
+			if err != nil {
+				if errors.Is(err, io.EOF) {
 					err = errors.New("the engine ended it")
 				}
 				ended <- fmt.Errorf("event stream: %w", err)
 				return
 			}
+			late, jumped := false, false
+			if e.TimeNano != 0 {
+				lag := time.Since(time.Unix(0, e.TimeNano)) + offset
+				if jumped = margin < clockJump && lag.Abs() > clockJump; jumped {
+					offset -= lag
+				}
+				late = lag > lateBy+margin
+			}
+			p.intake.add(e, late, jumped)
 		}
 	})
 	return ended, nil
+}
+
+var errNoAnswer = errors.New("the engine does not answer")
+
+// nextEvent reads an event, into the text first, which is for use again.
+func nextEvent(d *json.Decoder, text *json.RawMessage) (e events.Message, err error) {
+	if err := d.Decode(text); err != nil {
+		return e, err
+	}
+	s := jsonscan.New(*text)
+	e = readEvent(s)
+	return e, s.Err()
 }
 
 // startFull begins a full sync.
@@ -375,20 +393,26 @@ func (p *pass) enqueue(k key, m mark, urgent bool) {
 
 // dequeue returns the next object to look up.
 func (p *pass) dequeue() (k key, m mark, ok bool) {
-	for len(p.urgent)+len(p.bulk) > 0 {
-		if len(p.urgent) > 0 {
+	for {
+		switch {
+		case len(p.urgent) > 0:
 			k, p.urgent = p.urgent[0], p.urgent[1:]
 			delete(p.inUrgent, k)
-		} else {
+		case len(p.bulk) > 0 && (p.full == nil || len(p.full.lists) == 0):
+			// Not while lists are under way: that all is listed is the first thing
+			// that others wait for.
 			k, p.bulk = p.bulk[0], p.bulk[1:]
+		case len(p.urgent)+len(p.bulk) == 0:
+			p.urgent, p.bulk = nil, nil // and the arrays behind them
+			fallthrough
+		default:
+			return k, m, false
 		}
 		if m, ok = p.queued[k]; ok { // else it was in both queues
 			delete(p.queued, k)
 			return k, m, true
 		}
 	}
-	p.urgent, p.bulk = nil, nil // and the arrays behind them
-	return k, m, false
 }
 
 // dispatch starts the calls that are due and for which there is room.
@@ -504,7 +528,7 @@ func (p *pass) listed(r listResult) error {
 	case state.Images:
 		// Lookups bring nothing of an image that the list could contradict.
 		c.Except = nil
-		c.Objects, details = s.knowImages(r.images)
+		c.Objects, details = s.knowImages(r.objects)
 	}
 	s.out.add(c)
 	for _, k := range details {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/moby/moby/client"
 
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -21,7 +22,7 @@ type SourceOptions struct {
 	// Connect returns a client for the engine. It is called for each pass; the
 	// client is closed at its end. Its transport should keep Parallel idle
 	// connections, or a sync spends its time on connecting.
-	Connect func(ctx context.Context) (*client.Client, error)
+	Connect func(ctx context.Context) (*endpoint.Client, error)
 	// Namespace is that of all objects, or "" for "moby".
 	Namespace string
 	// Resync is how often to sync in full though nothing calls for it, give or take a
@@ -212,7 +213,7 @@ func (s *Source) deliver(ctx context.Context) error {
 // facts asks the engine what it is, and what its clock showed at the given moment, or
 // a little less. The offset is what its clock is ahead of ours, precise to the returned
 // margin.
-func (s *Source) facts(ctx context.Context, cli *client.Client, moment time.Time) (e state.Engine, clock time.Time, offset, margin time.Duration, err error) {
+func (s *Source) facts(ctx context.Context, cli *endpoint.Client, moment time.Time) (e state.Engine, clock time.Time, offset, margin time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.InspectTimeout)
 	defer cancel()
 	var version client.ServerVersionResult

@@ -1,10 +1,8 @@
 package mirror
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +25,10 @@ const (
 	// starts over.
 	maxDeleted = 1024
 	// writeShare is the part of the time that writing may take: one in so many.
-	writeShare = 10
+	writeShare = 20
+	// minPause is how long after a write the next may come: every follower reads the
+	// whole file after each.
+	minPause = 10 * time.Millisecond
 	// maxAge is how long a change may wait for its write, also under a storm.
 	maxAge = time.Second
 	// retryDelay is how soon a failed write is tried again.
@@ -48,6 +49,7 @@ type Store struct {
 	head    head
 	deleted []state.Deleted
 	since   uint64 // DeletedSince
+	buried  uint64 // the revision in which these changed
 
 	containers table[state.Container]
 	images     table[state.Image]
@@ -62,7 +64,10 @@ type Store struct {
 	lastWrite  time.Time     // when the last write ended
 	lastCost   time.Duration // how long it took
 	failed     bool          // the last write failed
-	written    os.FileInfo   // the file as we wrote it last
+	// written is the file as we wrote it last, spare the displaced one, where there is
+	// one. Layout is the one that sections have now.
+	written, spare *version
+	layout         *layout
 }
 
 // head is the state file without its objects, in the order of state.State.
@@ -209,7 +214,9 @@ func (s *Store) load(old *state.State) error {
 	if inst != old.Instance {
 		s.touch()
 	}
-	s.written, _ = s.stat()
+	if info, err := s.stat(); err == nil {
+		s.written = &version{info: info}
+	}
 	return errors.Join(
 		s.containers.load(old.Containers),
 		s.images.load(old.Images),
@@ -358,6 +365,7 @@ func (s *Store) next() uint64 { return s.head.Revision + 1 }
 func (s *Store) bury(kind state.Kind, keys []string) {
 	for _, key := range keys {
 		s.deleted = append(s.deleted, state.Deleted{Kind: kind, ID: key, Revision: s.next()})
+		s.buried = s.next()
 	}
 	if over := len(s.deleted) - maxDeleted; over > 0 {
 		s.since = s.deleted[over-1].Revision
@@ -462,7 +470,7 @@ func (s *Store) Snapshot() *state.State {
 }
 
 // NextFlush returns whether there is something to write, and how long the loop
-// should wait with it: so long that writing takes at most a tenth of the time, and
+// should wait with it: so long that writing takes at most a twentieth of the time, and
 // never so long that the file is older than a second. What a condition comes to is
 // written at once.
 func (s *Store) NextFlush() (wait time.Duration, dirty bool) {
@@ -476,7 +484,7 @@ func (s *Store) NextFlush() (wait time.Duration, dirty bool) {
 	if s.urgent {
 		return 0, true
 	}
-	pause := s.lastWrite.Add((writeShare - 1) * s.lastCost).Sub(now)
+	pause := s.lastWrite.Add(max((writeShare-1)*s.lastCost, minPause)).Sub(now)
 	oldest := s.dirtySince.Add(maxAge - s.lastCost).Sub(now)
 	return max(0, min(pause, oldest)), true
 }
@@ -508,8 +516,7 @@ func (s *Store) Flush(ctx context.Context) error {
 // or changed it, it is written anew by the next Flush.
 func (s *Store) Check() {
 	info, err := s.stat()
-	if s.written == nil || err == nil && os.SameFile(info, s.written) &&
-		info.Size() == s.written.Size() && info.ModTime().Equal(s.written.ModTime()) {
+	if s.written == nil || err == nil && s.written.is(info) {
 		return
 	}
 	s.log.Warn("state file is written anew: somebody has changed it", "path", filepath.Join(s.dir, s.name))
@@ -527,26 +534,64 @@ func (s *Store) write() error {
 		return err
 	}
 	defer root.Close()
-	temp := "." + s.name + ".tmp"
-	file, err := root.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	temp := s.temp()
+	old := s.spare
+	s.spare = nil // until it is whole again
+	file, err := openSpare(root, temp)
 	if err != nil {
-		return err
+		_ = root.Remove(temp) // somebody has it open: what they see stays
+		if file, err = root.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600); err != nil {
+			return err
+		}
+		old = nil
+	} else if info, err := file.Stat(); err != nil || !old.is(info) {
+		old = nil
 	}
-	err = s.encode(file, h)
-	if err == nil {
-		// On all systems the descriptor, not the path: the times of a path that is
-		// replaced later are another file's.
-		s.written, err = file.Stat()
-	}
+	next, err := s.writeVersion(root, file, h, old)
 	if err := errors.Join(err, file.Close()); err != nil {
 		_ = root.Remove(temp)
 		return err
 	}
-	if err := root.Rename(temp, s.name); err != nil {
+	if exchange(filepath.Join(s.dir, temp), filepath.Join(s.dir, s.name)) == nil {
+		s.spare = s.written
+	} else if err := root.Rename(temp, s.name); err != nil {
 		_ = root.Remove(temp)
 		return err
 	}
+	s.written = next
 	s.head = h
+	return nil
+}
+
+// writeVersion makes file the next version; old is what it is, nil for anything.
+func (s *Store) writeVersion(root *os.Root, file *os.File, h head, old *version) (*version, error) {
+	if err := s.encode(file, h, old); err != nil {
+		return nil, err
+	}
+	// A time of its own: by that it can be told from the version that had its inode.
+	now := s.now()
+	if s.written != nil && !now.After(s.written.info.ModTime()) {
+		now = s.written.info.ModTime().Add(1)
+	}
+	if err := root.Chtimes(s.temp(), now, now); err != nil {
+		return nil, err
+	}
+	// On all systems the descriptor, not the path: the times of a path that is
+	// replaced later are another file's.
+	info, err := file.Stat()
+	return &version{info: info, layout: s.layout, revision: h.Revision}, err
+}
+
+// temp is the name of the next version of the file until it is whole.
+func (s *Store) temp() string { return "." + s.name + ".tmp" }
+
+// Close removes what is beside the file to write it faster. What is in memory is not
+// written.
+func (s *Store) Close() error {
+	err := os.Remove(filepath.Join(s.dir, s.temp()))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the spare state file: %w", err)
+	}
 	return nil
 }
 
@@ -555,40 +600,16 @@ func (s *Store) write() error {
 // whoever follows by revision starts over.
 func (s *Store) catchUp() {
 	info, err := s.stat()
-	if err != nil || s.written != nil && os.SameFile(info, s.written) && info.Size() == s.written.Size() {
+	if err != nil || s.written != nil && os.SameFile(info, s.written.info) && info.Size() == s.written.info.Size() {
 		return
 	}
 	if there, err := state.ReadHead(filepath.Join(s.dir, s.name)); err == nil && there.Revision > s.head.Revision {
 		s.head.Revision = there.Revision
-		s.deleted, s.since = nil, s.next()
+		s.deleted, s.since, s.buried = nil, s.next(), s.next()
 	}
 }
 
 func (s *Store) stat() (os.FileInfo, error) { return os.Lstat(filepath.Join(s.dir, s.name)) }
-
-// encode writes the whole state. Objects are written from their encodings.
-func (s *Store) encode(file io.Writer, h head) error {
-	w := bufio.NewWriterSize(file, writeChunk)
-	start, err := json.Marshal(h)
-	if err != nil {
-		return err
-	}
-	w.Write(start[:len(start)-1])
-	for _, kind := range state.Kinds() {
-		fmt.Fprintf(w, ",\n%q:", string(kind))
-		s.tables[kind].write(w)
-	}
-	deleted := s.deleted
-	if deleted == nil {
-		deleted = []state.Deleted{}
-	}
-	end, err := json.Marshal(deleted)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(w, ",\n\"deleted\":%s,\n\"deletedSince\":%d}\n", end, s.since)
-	return w.Flush() // the first error of all the writes
-}
 
 // utc is t as it is written: a zero time stays zero.
 func utc(t time.Time) time.Time {

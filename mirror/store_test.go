@@ -1,13 +1,17 @@
 package mirror_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -441,4 +445,119 @@ func TestReadersSeeWholeStates(t *testing.T) {
 	}
 	close(done)
 	readers.Wait()
+}
+
+// Whatever changes, and whoever reads meanwhile: each version is what the store holds, and
+// stays so for who has it open or has kept it under another name.
+func TestVersions(t *testing.T) {
+	for seed := range uint64(5) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "state.json")
+		s := openStore(t, dir)
+		rng := rand.New(rand.NewPCG(seed, 0))
+		type kept struct {
+			file    *os.File
+			content []byte
+		}
+		var open, linked []kept
+		times := map[time.Time]bool{}
+		for i := range 300 {
+			for range rng.IntN(4) {
+				randomChange(s, rng)
+			}
+			s.SetEngineProcess(i+1, time.Time{}) // so that there is a write
+			flush(t, s)
+			content, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := state.Parse(path, content)
+			if err != nil {
+				t.Fatalf("seed %d, write %d: %v", seed, i, err)
+			}
+			if i%50 == 0 { // it takes long
+				if err := stateschema.Validate(content); err != nil {
+					t.Fatalf("seed %d, write %d: %v", seed, i, err)
+				}
+			}
+			if want := s.Snapshot(); marshal(t, want) != marshal(t, got) {
+				t.Fatalf("seed %d, write %d: the file is not what the store holds", seed, i)
+			}
+			info, err := os.Stat(path)
+			if err != nil || times[info.ModTime()] {
+				t.Fatalf("seed %d, write %d: it has the time of another version (%v)", seed, i, err)
+			}
+			times[info.ModTime()] = true
+			switch rng.IntN(10) {
+			case 0, 1:
+				file, err := os.Open(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				open = append(open, kept{file, content})
+			case 2:
+				link := filepath.Join(dir, fmt.Sprint("link", i))
+				if err := os.Link(path, link); err != nil {
+					t.Fatal(err)
+				}
+				linked = append(linked, kept{nil, content})
+				defer func() {
+					if now, err := os.ReadFile(link); err != nil || !bytes.Equal(now, content) {
+						t.Errorf("seed %d: what was kept of write %d is another now (%v)", seed, i, err)
+					}
+				}()
+			case 3, 4:
+				if len(open) == 0 {
+					break
+				}
+				k := open[0]
+				open = open[1:]
+				now, err := io.ReadAll(k.file)
+				if err != nil || !bytes.Equal(now, k.content) {
+					t.Fatalf("seed %d, write %d: a version that was open is another now (%v)", seed, i, err)
+				}
+				_ = k.file.Close()
+			case 5:
+				s = openStore(t, dir) // another supervisor
+			}
+		}
+		for _, k := range open {
+			_ = k.file.Close()
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := 2 + len(linked); len(entries) != want { // the state and its lock
+			t.Errorf("seed %d: after Close there are %v", seed, entries)
+		}
+	}
+}
+
+func randomChange(s *mirror.Store, rng *rand.Rand) {
+	name := func() string { return fmt.Sprintf("%03d", rng.IntN(300)) }
+	text := strings.Repeat("x", rng.IntN(400))
+	switch rng.IntN(8) {
+	case 0, 1, 2:
+		apply(s, mirror.Change{Kind: state.Containers, Objects: []any{state.Container{ID: name(), Name: text, State: state.StateRunning, Health: state.HealthNone}}})
+	case 3:
+		apply(s, mirror.Change{Kind: state.Containers, Gone: []string{name(), name()}})
+	case 4:
+		apply(s, mirror.Change{Kind: state.Volumes, Objects: []any{state.Volume{Name: name(), Driver: text}}})
+	case 5:
+		var all []any
+		for range rng.IntN(200) {
+			all = append(all, state.Volume{Name: name(), Mountpoint: text})
+		}
+		apply(s, mirror.Change{Kind: state.Volumes, Objects: all, Replace: rng.IntN(2) == 0})
+	case 6:
+		s.SetCondition(state.Ready, state.Unknown, "R", text+text)
+	case 7:
+		if rng.IntN(10) == 0 {
+			s.Clear()
+		}
+	}
 }

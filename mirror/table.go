@@ -1,12 +1,11 @@
 package mirror
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -19,6 +18,7 @@ type table[T any] struct {
 	kind    state.Kind
 	entries map[string]*entry[T]
 	sorted  []*entry[T] // by key
+	parts   sections
 	// key returns the key of an object, meta a pointer to its revisions.
 	key  func(*T) string
 	meta func(*T) *state.Meta
@@ -55,13 +55,22 @@ func newEntry[T any](key string, object T, meta state.Meta, body []byte) *entry[
 // objects is a table of any kind.
 type objects interface {
 	// apply makes the change with the given revision. It returns whether anything
-	// changed, and the keys that are gone or were made anew.
+	// changed, and the keys that are gone or were made anew. An object that can't be
+	// written keeps none of the others back.
 	apply(c Change, revision uint64) (changed bool, gone []string, err error)
-	// write writes the table as a JSON object.
-	write(w *bufio.Writer)
+	// divide divides the table anew into sections, whose places are not known yet.
+	divide()
+	// sections returns the sections there are.
+	sections() sections
+	// length returns how long the text of a section is.
+	length(n int) int
+	// section appends the text of a section. Without padding, the texts of all make
+	// the fields of a JSON object.
+	section(text []byte, n int) []byte
 	// all returns the keys, sorted.
 	all() []string
 	has(key string) bool
+	size() int
 }
 
 func (t *table[T]) all() []string {
@@ -71,6 +80,8 @@ func (t *table[T]) all() []string {
 	}
 	return keys
 }
+
+func (t *table[T]) size() int { return len(t.sorted) }
 
 func (t *table[T]) has(key string) bool { return t.entries[key] != nil }
 
@@ -102,73 +113,110 @@ func (t *table[T]) load(from map[string]T) error {
 		if err != nil {
 			return err
 		}
-		t.entries[key] = newEntry(key, object, meta, body)
+		e := newEntry(key, object, meta, body)
+		t.entries[key] = e
+		t.sorted = append(t.sorted, e)
 	}
 	t.sort()
 	return nil
 }
 
 func (t *table[T]) apply(c Change, revision uint64) (changed bool, gone []string, err error) {
-	remove := map[string]bool{}
 	for _, key := range c.Gone {
 		if t.entries[key] != nil {
-			delete(t.entries, key)
-			remove[key] = true
+			gone = append(gone, key)
 		}
 	}
-	seen := map[string]bool{}
+	t.remove(gone, revision)
+	var added []*entry[T]
+	var failed []error
+	var seen map[string]bool
+	if c.Replace {
+		seen = make(map[string]bool, len(c.Objects))
+	}
 	for _, o := range c.Objects {
 		object, ok := o.(T)
 		if !ok {
-			return changed, gone, fmt.Errorf("a %T is none of the %s", o, t.kind)
+			failed = append(failed, fmt.Errorf("a %T is none of the %s", o, t.kind))
+			continue
 		}
 		key := t.key(&object)
 		if c.Except[key] {
 			continue
 		}
-		seen[key] = true
-		ch, err := t.put(key, object, c.Listed, revision)
+		if c.Replace {
+			seen[key] = true
+		}
+		made, ch, err := t.put(key, object, c.Listed, revision)
 		if err != nil {
-			return changed, gone, err
+			failed = append(failed, err)
+			continue
+		}
+		if made != nil {
+			added = append(added, made)
 		}
 		changed = changed || ch
 	}
+	t.insert(added)
 	if c.Replace {
+		var other []string
 		for key := range t.entries {
 			if !seen[key] && !c.Except[key] {
-				delete(t.entries, key)
-				remove[key] = true
+				other = append(other, key)
 			}
 		}
+		t.remove(other, revision)
+		gone = append(gone, other...)
 	}
-	if len(remove) > 0 || len(t.sorted) != len(t.entries) {
-		t.sort()
-	}
-	gone = slices.Sorted(maps.Keys(remove))
-	return changed || len(gone) > 0, gone, nil
+	slices.Sort(gone)
+	return changed || len(gone) > 0, gone, errors.Join(failed...)
 }
 
-// sort brings sorted up to date where entries came or went.
-func (t *table[T]) sort() {
-	t.sorted = slices.DeleteFunc(t.sorted, func(e *entry[T]) bool { return t.entries[e.key] != e })
-	if len(t.sorted) == len(t.entries) {
-		return
-	}
-	present := make(map[string]bool, len(t.sorted))
-	for _, e := range t.sorted {
-		present[e.key] = true
-	}
-	for key, e := range t.entries {
-		if !present[key] {
-			t.sorted = append(t.sorted, e)
+// several is how many entries come and go one by one: each moves all behind it.
+const several = 32
+
+// insert puts new entries in their places.
+func (t *table[T]) insert(added []*entry[T]) {
+	for _, e := range added {
+		t.parts.mark(e.key, e.meta.Revision)
+		if len(added) <= several {
+			t.sorted = slices.Insert(t.sorted, t.search(e.key), e)
 		}
 	}
-	// Most of it is in order already.
+	if len(added) > several {
+		t.sorted = append(t.sorted, added...)
+		t.sort()
+	}
+}
+
+// remove removes entries, which are there.
+func (t *table[T]) remove(keys []string, revision uint64) {
+	for _, key := range keys {
+		delete(t.entries, key)
+		t.parts.mark(key, revision)
+		if len(keys) <= several {
+			i := t.search(key)
+			t.sorted = slices.Delete(t.sorted, i, i+1)
+		}
+	}
+	if len(keys) > several {
+		t.sorted = slices.DeleteFunc(t.sorted, func(e *entry[T]) bool { return t.entries[e.key] != e })
+	}
+}
+
+// search returns the place of the first entry whose key is not less.
+func (t *table[T]) search(key string) int {
+	i, _ := slices.BinarySearchFunc(t.sorted, key, func(e *entry[T], key string) int { return cmp.Compare(e.key, key) })
+	return i
+}
+
+func (t *table[T]) sort() {
 	slices.SortFunc(t.sorted, func(a, b *entry[T]) int { return cmp.Compare(a.key, b.key) })
 }
 
-// put stores an object and returns whether it is new or differs.
-func (t *table[T]) put(key string, object T, listed bool, revision uint64) (bool, error) {
+// put stores an object and returns its entry if it is new, which is to be inserted, and
+// whether anything changed.
+func (t *table[T]) put(key string, object T, listed bool, revision uint64) (made *entry[T], changed bool, err error) {
 	*t.meta(&object) = state.Meta{}
 	old := t.entries[key]
 	if old != nil {
@@ -176,18 +224,19 @@ func (t *table[T]) put(key string, object T, listed bool, revision uint64) (bool
 		// Most of what a list brings is as it was, and comparing costs a fifth of
 		// encoding. What seems to differ may still have the same encoding.
 		if reflect.DeepEqual(old.object, object) {
-			return false, nil
+			return nil, false, nil
 		}
 	}
 	body, err := encode(object)
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
 	if old == nil {
-		t.entries[key] = newEntry(key, object, state.Meta{AddedRevision: revision, Revision: revision}, body)
-		return true, nil
+		made = newEntry(key, object, state.Meta{AddedRevision: revision, Revision: revision}, body)
+		t.entries[key] = made
+		return made, true, nil
 	}
-	return t.replace(old, object, body, revision), nil
+	return nil, t.replace(old, object, body, revision), nil
 }
 
 // edit changes an object and returns whether that made a difference.
@@ -214,6 +263,7 @@ func (t *table[T]) replace(e *entry[T], object T, body []byte, revision uint64) 
 	meta := e.meta
 	meta.Revision = revision
 	*e = *newEntry(e.key, object, meta, body)
+	t.parts.mark(e.key, revision)
 	return true
 }
 
@@ -231,16 +281,51 @@ func encode(object any) (body []byte, err error) {
 	return body[:len(body)-1], nil
 }
 
-// write puts one object on a line, so that text tools can work with the file too.
-func (t *table[T]) write(w *bufio.Writer) {
-	sep := "\n"
-	w.WriteByte('{')
+func (t *table[T]) sections() sections { return t.parts }
+
+func (t *table[T]) divide() {
+	t.parts = nil
+	size := sectionSize // begin with one
 	for _, e := range t.sorted {
-		w.WriteString(sep)
-		sep = ",\n"
-		w.Write(e.line)
+		if size >= sectionSize {
+			t.parts = append(t.parts, section{first: e.key})
+			size = 0
+		}
+		size += len(e.line)
 	}
-	w.WriteByte('}')
+}
+
+// bounds returns which entries a section has.
+func (t *table[T]) bounds(n int) (from, to int) {
+	to = len(t.sorted)
+	if n > 0 {
+		from = t.search(t.parts[n].first)
+	}
+	if n+1 < len(t.parts) {
+		to = t.search(t.parts[n+1].first)
+	}
+	return from, to
+}
+
+func (t *table[T]) length(n int) (size int) {
+	from, to := t.bounds(n)
+	for _, e := range t.sorted[from:to] {
+		size += len(",\n") + len(e.line)
+	}
+	return size
+}
+
+// section puts one object on a line, so that text tools can work with the file too.
+func (t *table[T]) section(text []byte, n int) []byte {
+	from, to := t.bounds(n)
+	for i, e := range t.sorted[from:to] {
+		if from+i > 0 {
+			text = append(text, ',')
+		}
+		text = append(text, '\n')
+		text = append(text, e.line...)
+	}
+	return text
 }
 
 // appendString appends s as a JSON string. Most keys are ids and need no escapes.

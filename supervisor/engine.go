@@ -9,6 +9,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -32,8 +33,9 @@ const (
 type engineRun struct {
 	running    engine.Running // nil while there is none
 	exited     <-chan struct{}
-	launching  bool            // the driver is at it
-	session    context.Context // ends with the engine's process, or when told to stop
+	launching  bool               // the driver is at it
+	giveUp     context.CancelFunc // ends that; the driver leaves nothing then
+	session    context.Context    // ends with the engine's process, or when told to stop
 	end        context.CancelFunc
 	failures   int // in a row
 	firstDelay time.Duration
@@ -51,13 +53,16 @@ func (l *loop) begin() {
 	l.launch()
 }
 
-// launch starts the engine, or adopts it. That is never cancelled: a stop waits for
+// launch starts the engine, or adopts it. A stop makes the driver give up, and waits for
 // it, since it must know what to stop.
 func (l *loop) launch() {
 	l.set(state.EngineReady, state.False, state.ReasonStarting, "the engine is starting")
 	l.engine.launching = true
-	l.beside(l.ctx, func(ctx context.Context) func() {
-		running, adopted, err := startOrAdopt(ctx, l.driver)
+	launch, cancel := context.WithCancel(l.ctx)
+	l.engine.giveUp = cancel
+	l.beside(l.ctx, func(context.Context) func() {
+		defer cancel()
+		running, adopted, err := startOrAdopt(launch, l.driver)
 		return func() { l.launched(running, adopted, err) }
 	})
 }
@@ -131,7 +136,7 @@ func (l *loop) awaitAPI(ctx context.Context, ours bool) error {
 var errNoDocker = errors.New("what answers is not a Docker engine")
 
 // ping asks for the API's version: any web server may answer a ping.
-func ping(ctx context.Context, api *client.Client) error {
+func ping(ctx context.Context, api *endpoint.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	pong, err := api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})

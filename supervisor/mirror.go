@@ -4,8 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/moby/moby/client"
-
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -53,7 +52,7 @@ func (l *loop) watch() {
 	l.workers.Go(func() { _ = inbox.Run(ctx) })
 }
 
-func (l *loop) dial(context.Context) (*client.Client, error) {
+func (l *loop) dial(context.Context) (*endpoint.Client, error) {
 	ep, err := l.driver.Endpoint()
 	if err != nil {
 		return nil, err

@@ -127,6 +127,7 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 		}()
 	})
 	var seen *state.Supervisor // the one that is waited for
+	stopping := false          // it was being stopped before this start
 	err = Follow(round, s.inst, func(o Observation) (bool, error) {
 		last = o
 		if o.StateErr != nil && !errors.Is(o.StateErr, state.ErrCorrupt) {
@@ -140,6 +141,7 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 		}
 		if seen == nil {
 			seen = o.State.Supervisor
+			stopping = o.Condition(state.EngineReady).Reason == state.ReasonStopped
 		}
 		if s.Progress != nil {
 			s.Progress(o)
@@ -159,11 +161,11 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 	if child != nil {
 		<-child.Done
 		if child.Err() != nil && !child.Killed() {
-			return last, false, s.failed(child)
+			return last, false, childError(s.inst, child)
 		}
 	}
 	last = Observe(s.inst)
-	if seen == nil {
+	if seen == nil || stopping {
 		return last, true, nil
 	}
 	again, err = s.gone(last.State, supervisorID(&state.State{Supervisor: seen}))
@@ -205,9 +207,8 @@ func (s *starter) held(o Observation) error {
 	return failure.WithCode(fmt.Errorf("start instance %q: %w", s.inst.Name, err), failure.CodeFailed)
 }
 
-// failed returns why the supervisor that this call has started gave up.
-func (s *starter) failed(child *Child) error {
-	i := s.inst
+// childError returns why a supervisor that this process has started gave up.
+func childError(i *engine.Instance, child *Child) error {
 	if st, err := state.ReadHead(i.Paths.StateFile()); err == nil && st.Supervisor != nil && supervisorID(st) == child.ID {
 		if err := failedState(i, st); err != nil {
 			return err
@@ -215,7 +216,10 @@ func (s *starter) failed(child *Child) error {
 	}
 	// It did not come so far as to write a state.
 	words := lastError(i.Paths.SupervisorLog())
-	if words == "" {
+	switch {
+	case child.exitedWith(exitNoSpace):
+		words = fmt.Sprintf("no space is left for its state: %q", i.Paths.StateFile())
+	case words == "":
 		words = fmt.Sprintf("its supervisor ended: %v", child.Err())
 	}
 	return failure.WithHint(fmt.Errorf("instance %q: %s", i.Name, words), "the supervisor's log is %s", i.Paths.SupervisorLog())

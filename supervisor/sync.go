@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/moby/moby/client"
-
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror"
@@ -94,7 +93,7 @@ func syncOnce(ctx context.Context, i *engine.Instance, driver engine.Driver, log
 		return err
 	}
 	source := mirror.NewSource(mirror.SourceOptions{
-		Connect: func(context.Context) (*client.Client, error) { return ep.Client() },
+		Connect: func(context.Context) (*endpoint.Client, error) { return ep.Client() },
 		Log:     log,
 	})
 	ctx, cancel := context.WithCancel(ctx)
@@ -121,7 +120,7 @@ func syncOnce(ctx context.Context, i *engine.Instance, driver engine.Driver, log
 				return err
 			}
 			store.Disconnect("synced once, without a supervisor")
-			return store.Flush(ctx)
+			return errors.Join(store.Flush(ctx), store.Close())
 		}
 	}
 }

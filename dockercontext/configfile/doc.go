@@ -8,8 +8,9 @@
 // owner, extended attributes and symbolic links stay. What counts as the key is what
 // encoding/json, and with it docker, decodes as such: case does not matter, and of
 // several the last one wins. Where the key was not there, setting and unsetting it gives
-// the very same bytes again. A file that docker itself can't load is not edited, nor is
-// one that could not be replaced as it is: see [RefusedError].
+// the very same bytes again, but for a file without an object, which keeps an empty
+// one. A file that docker itself can't load is not edited, nor is one that could not be
+// replaced as it is: see [RefusedError].
 //
 // # Other writers
 //

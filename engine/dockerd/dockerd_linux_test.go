@@ -22,6 +22,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
@@ -325,6 +326,9 @@ func hostState(t *testing.T) map[string]string {
 	state["mounts"] = string(mounts)
 	for _, dir := range append([]string{"/run/docker.sock", "/run/docker.pid", "/run/runc"}, hostDirs...) {
 		state[dir] = tree(dir)
+		if made(dir) && state[dir] == emptyTree(dir) {
+			state[dir] = missing // as it is without engines, of which other tests may have some
+		}
 	}
 	for _, dir := range []string{"/proc/sys/net/ipv4", "/proc/sys/net/ipv6/conf/all", "/proc/sys/net/ipv6/conf/default",
 		"/proc/sys/net/bridge", "/proc/sys/kernel/keys", "/proc/sys/fs/inotify", "/proc/sys/vm"} {
@@ -333,11 +337,16 @@ func hostState(t *testing.T) map[string]string {
 	return state
 }
 
+// missing is the tree of what is not there.
+const missing = "missing\n"
+
+func emptyTree(dir string) string { return dir + " d---------\n" }
+
 func tree(dir string) string {
 	var b strings.Builder
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
-			fmt.Fprintln(&b, "missing")
+			b.WriteString(missing)
 			return nil
 		}
 		fmt.Fprintln(&b, path, d.Type())
@@ -365,20 +374,11 @@ func TestStartStop(t *testing.T) {
 	in.start()
 	during := hostState(t)
 	for _, dir := range hostDirs {
-		if before[dir] == "missing\n" {
-			if want := dir + " d---------\n"; during[dir] != want {
-				t.Errorf("%q during: %q, want an empty directory", dir, during[dir])
-			}
-			delete(during, dir)
-		} else if before[dir] == during[dir] {
-			delete(during, dir)
+		if got, want := tree(dir), emptyTree(dir); before[dir] == missing && got != want {
+			t.Errorf("%q during: %q, want an empty directory", dir, got)
 		}
 	}
-	reference := map[string]string{}
-	for key := range during {
-		reference[key] = before[key]
-	}
-	if diff := cmp.Diff(reference, during); diff != "" {
+	if diff := cmp.Diff(before, during); diff != "" {
 		t.Errorf("the host while the engine runs (-before +during):\n%s", diff)
 	}
 
@@ -423,19 +423,18 @@ func TestStartStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	in.checkGone()
-	after := hostState(t)
-	if others, err := othersRun(); err != nil {
-		t.Fatal(err)
-	} else if others {
-		// Another engine, of another test, has the empty directories in use.
-		for _, dir := range hostDirs {
-			delete(before, dir)
-			delete(after, dir)
-		}
-	}
-	if diff := cmp.Diff(before, after); diff != "" {
+	if diff := cmp.Diff(before, hostState(t)); diff != "" {
 		t.Errorf("the host (-before +after):\n%s", diff)
 	}
+	in.eventually("the directories that were made are gone, or in use by other tests' engines", func() error {
+		if others, err := othersRun(); err != nil || others {
+			return err
+		}
+		if i := slices.IndexFunc(hostDirs, made); i >= 0 {
+			return fmt.Errorf("%q is left", hostDirs[i])
+		}
+		return nil
+	})
 	if _, err := Adopt(t.Context(), in.cfg); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("Adopt of a stopped engine: %v, want ErrNotRunning", err)
 	}
@@ -729,6 +728,60 @@ func (in *instance) connected(old process.ID) error {
 		return fmt.Errorf("tap0: %w: %s", err, links)
 	}
 	return nil
+}
+
+// An instance that is made anew at the place of one whose files were removed by hand
+// leaves that one's engine, which still runs, alone, and so does who cleans up after it.
+func TestSquatter(t *testing.T) {
+	old := newInstance(t)
+	old.start()
+	anew := *old
+	anew.cfg.UID += "-2"
+	_, err := Start(t.Context(), anew.cfg)
+	if failure.Code(err) != failure.CodeRefused || !strings.Contains(err.Error(), old.engine.ID().String()) {
+		t.Errorf("Start = %v, want it refused with the engine named", err)
+	}
+	if err := Cleanup(t.Context(), anew.cfg); err != nil {
+		t.Error(err)
+	}
+	if err := ping(old.cfg.Socket); err != nil {
+		t.Errorf("the engine: %v", err)
+	}
+	if !exists(old.cfg.ExecRoot) {
+		t.Error("the engine's runtime directory is gone")
+	}
+}
+
+// Engines beside each other have random ports of their own, many at once too: each would
+// try the first few that another has, and give up.
+func TestRandomPortsOfTwo(t *testing.T) {
+	a, b := newInstance(t), newInstance(t)
+	a.cfg.UID, b.cfg.UID = "test-ports-1", "test-ports-2" // which begin at different ports
+	for _, in := range []*instance{a, b} {
+		in.start()
+		in.importImage()
+		in.docker("run", "-d", "--name", "many", "--expose", "1-20", "-P", "app", "sleep")
+	}
+}
+
+// What is written for the moment is not left in the host's directory for it.
+func TestTempDir(t *testing.T) {
+	in := newInstance(t)
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	in.start()
+	containerd := in.find("containerd")
+	dump := fmt.Sprintf("containerd.%d.stacks.log", containerd.PID)
+	if err := containerd.Signal(syscall.SIGUSR1); err != nil { // dockerd does that to one that does not answer
+		t.Fatal(err)
+	}
+	in.eventually("containerd dumps its stacks", func() error {
+		_, err := os.Stat(filepath.Join(in.cfg.ExecRoot, "tmp", dump))
+		if exists(filepath.Join(temp, dump)) {
+			t.Fatal("it does so in the host's directory")
+		}
+		return err
+	})
 }
 
 // What containers can do to outlive their engine.

@@ -58,6 +58,11 @@ func parseLastError(log string) string {
 			continue
 		}
 		fields, ok := logFields(line)
+		if ok && fields["msg"] == "" && strings.HasSuffix(line, noSpace) {
+			// Of the line before, only the beginning had a place in the log.
+			plain = noSpace
+			continue
+		}
 		if !ok {
 			if strings.HasPrefix(line, "Usage:") {
 				// dockerd 28 has no other word for an argument that is no option.
@@ -89,6 +94,9 @@ func parseLastError(log string) string {
 	}
 	return ""
 }
+
+// noSpace is how a write to a full disk fails.
+const noSpace = "no space left on device"
 
 // statusCode is what follows an error that docker's command line code prints with its
 // exit status: "Status: unknown flag: --x, Code: 125", on one line or on several.

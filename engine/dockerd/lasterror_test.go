@@ -38,6 +38,8 @@ func TestParseLastError(t *testing.T) {
 		{"a help before the error", "Usage:  dockerd [OPTIONS]\n\nA runtime.\n" + lineInfo + linePlain, strings.TrimSpace(linePlain)},
 		{"a panic", "panic: oops\n\ngoroutine 1 [running]:\nmain.main()\n\t/src/x.go:1 +0x1\n", "panic: oops"},
 		{"json", `{"time":"x","level":"error","msg":"no","error":"way"}` + "\n", "no: way"},
+		{"a full disk", lineInfo + `time="2026" level=info msg="Starfailed to open /x: write /x: no space left on device` + "\n", "no space left on device"},
+		{"a full disk, said aloud", "failed to open /x: no space left on device\n", "failed to open /x: no space left on device"},
 		{"cut short", `time="2026" level=error msg="half a li`, ""},
 	} {
 		if got := parseLastError(tc.log); got != tc.want {

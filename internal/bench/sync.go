@@ -16,8 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/moby/moby/client"
-
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -95,7 +93,7 @@ func syncMain(args []string) error {
 		return err
 	}
 	source := mirror.NewSource(mirror.SourceOptions{
-		Connect: func(context.Context) (*client.Client, error) {
+		Connect: func(context.Context) (*endpoint.Client, error) {
 			return endpoint.Endpoint{Host: "unix://" + socket}.Client()
 		},
 		Log: log,

@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"syscall"
 	"time"
 
@@ -121,12 +124,27 @@ func (e Endpoint) tlsConfig() (*tls.Config, error) {
 	return config, nil
 }
 
+// A Client is docker's API client for an endpoint, and a way to answers as they are.
+type Client struct {
+	*client.Client
+	http    *http.Client
+	base    *url.URL
+	headers map[string]string
+
+	mu      sync.Mutex
+	version string // of the API, once it is negotiated
+}
+
 // Client returns an API client for e. It connects with the first request, negotiates
 // the API version and ignores DOCKER_API_VERSION. Requests end with their context.
 // The caller closes the client after its streams have ended: that ends every idle
 // connection and, over ssh, its processes.
-func (e Endpoint) Client() (*client.Client, error) {
+func (e Endpoint) Client() (*Client, error) {
 	t, host, err := e.transport()
+	if err != nil {
+		return nil, err
+	}
+	base, err := baseURL(host, t.TLSClientConfig != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +157,66 @@ func (e Endpoint) Client() (*client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("host %q: %w", e.Host, err)
 	}
-	return c, nil
+	return &Client{
+		Client: c, base: base, headers: e.Headers,
+		http: &http.Client{Transport: t, CheckRedirect: client.CheckRedirect},
+	}, nil
+}
+
+// Get asks for a resource by its path below the API's version and returns the answer,
+// whose body the caller closes. The error is docker's client's where the engine can't be
+// reached, and a [*StatusError] where its answer is no success.
+func (c *Client) Get(ctx context.Context, path string, query url.Values) (*http.Response, error) {
+	version, err := c.negotiate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	u := *c.base
+	u.Path, u.RawQuery = u.Path+"/v"+version+path, query.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range c.headers {
+		req.Header.Set(k, v)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var where *url.Error // it is of no use to people
+		if errors.As(err, &where) {
+			err = where.Err
+		}
+		return nil, fmt.Errorf("get %s: %w", path, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		return nil, statusError(resp)
+	}
+	return resp, nil
+}
+
+// negotiate returns the API version to use.
+func (c *Client) negotiate(ctx context.Context) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.version == "" {
+		if _, err := c.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {
+			return "", err
+		}
+		c.version = c.ClientVersion()
+	}
+	return c.version, nil
+}
+
+// statusError reads why the engine refused.
+func statusError(resp *http.Response) error {
+	const limit = 64 << 10
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, limit))
+	var answer struct{ Message string }
+	if json.Unmarshal(body, &answer) != nil || answer.Message == "" {
+		answer.Message = string(body)
+	}
+	return newStatusError(resp.StatusCode, answer.Message)
 }
 
 // baseURL is where requests go, as docker's client computes it.

@@ -13,12 +13,16 @@ import (
 //go:embed guard.sh
 var guardScript string
 
+// goAhead is what guarded's command waits for on its standard input. It ends where that
+// ends first: this process may end while it is still starting the command.
+const goAhead = "\n"
+
 // guarded returns the command that runs ssh, the program, with sshFlags and args. It
 // is that very process in the end, replaced in place.
 func guarded(program string, args []string) *exec.Cmd {
-	cmd := exec.Command("/bin/sh", append([]string{"-c", guardScript, "ssh"}, args...)...)
+	script := "read -r go || exit\n" + guardScript
+	cmd := exec.Command("/bin/sh", append([]string{"-c", script, program}, args...)...)
 	cmd.Env = append(cmd.Environ(),
-		"DOCKER_RD_SSH="+program,
 		"DOCKER_RD_SSH_FLAGS="+strings.Join(sshFlags, " "),
 		"DOCKER_RD_SSH_GUARD="+guardScript)
 	return cmd

@@ -8,9 +8,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/containerd/errdefs"
 )
 
 // A Pong is an engine's answer to [Endpoint.Ping].
@@ -19,7 +22,8 @@ type Pong struct {
 	ServerVersion string // "" if the engine did not tell
 }
 
-// A StatusError says that something answered with another HTTP status than 200.
+// A StatusError says that something answered with another HTTP status than 200. With
+// 404 it is an error of containerd/errdefs's kind NotFound.
 type StatusError struct {
 	Status  int
 	Message string // the first line of its answer, shortened
@@ -31,6 +35,18 @@ func (e *StatusError) Error() string {
 		text += ": " + e.Message
 	}
 	return text
+}
+
+// Is tells errdefs what kind of error it is.
+func (e *StatusError) Is(target error) bool {
+	return target == errdefs.ErrNotFound && e.Status == http.StatusNotFound
+}
+
+// newStatusError takes the first line of the message.
+func newStatusError(status int, message string) *StatusError {
+	line, _, _ := strings.Cut(strings.TrimSpace(message), "\n")
+	const enough = 200
+	return &StatusError{status, strings.ToValidUTF8(line[:min(len(line), enough)], "")}
 }
 
 // ErrNotDocker says that what answered is no Docker engine: it has no API version.
@@ -56,11 +72,7 @@ func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 	dial := t.DialContext
 	// net/http detaches its dials from the request; these shall end with it.
 	t.DialContext = func(_ context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return conns.add(conn)
+		return conns.dial(func() (net.Conn, error) { return dial(ctx, network, address) })
 	}
 	type result struct {
 		pong Pong
@@ -68,23 +80,28 @@ func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		pong, err := e.ping(ctx, &http.Client{Transport: t, CheckRedirect: noRedirect}, base.String())
+		pong, err := e.ping(ctx, &http.Client{Transport: t, CheckRedirect: noRedirect}, base)
 		done <- result{pong, err}
 	}()
 	var r result
+	late := done
 	select {
 	case r = <-done:
-		conns.close()
+		late = nil
 	case <-ctx.Done():
-		conns.close()
 		r.err = ctx.Err()
-		// The answer may have come in the same instant.
+	}
+	// What can't be interrupted is a system call, such as the one that starts ssh.
+	grace, cancel := context.WithTimeout(context.Background(), pingGrace)
+	defer cancel()
+	conns.close(grace)
+	if late != nil {
 		select {
-		case late := <-done:
-			if late.err == nil {
-				r = late
+		case l := <-late:
+			if l.err == nil { // the answer has come in the same instant
+				r = l
 			}
-		case <-time.After(pingGrace): // a system call that can't be interrupted
+		case <-grace.Done():
 		}
 	}
 	if r.err != nil && ctx.Err() != nil {
@@ -95,15 +112,13 @@ func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-func (e Endpoint) ping(ctx context.Context, c *http.Client, base string) (Pong, error) {
-	resp, body, err := e.get(ctx, c, base+"/_ping")
+func (e Endpoint) ping(ctx context.Context, c *http.Client, base *url.URL) (Pong, error) {
+	resp, body, err := e.get(ctx, c, base.JoinPath("_ping"))
 	if err != nil {
 		return Pong{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
-		const enough = 200
-		return Pong{}, &StatusError{resp.StatusCode, line[:min(len(line), enough)]}
+		return Pong{}, newStatusError(resp.StatusCode, string(body))
 	}
 	pong := Pong{APIVersion: resp.Header.Get("Api-Version")}
 	if !isAPIVersion(pong.APIVersion) {
@@ -114,7 +129,7 @@ func (e Endpoint) ping(ctx context.Context, c *http.Client, base string) (Pong, 
 	if _, pong.ServerVersion, _ = strings.Cut(product, "/"); pong.ServerVersion != "" {
 		return pong, nil
 	}
-	if resp, body, err := e.get(ctx, c, base+"/version"); err == nil && resp.StatusCode == http.StatusOK {
+	if resp, body, err := e.get(ctx, c, base.JoinPath("version")); err == nil && resp.StatusCode == http.StatusOK {
 		var v struct{ Version string }
 		_ = json.Unmarshal(body, &v)
 		pong.ServerVersion = v.Version
@@ -129,8 +144,8 @@ func isAPIVersion(v string) bool {
 	return ok && digits(major) && digits(minor)
 }
 
-func (e Endpoint) get(ctx context.Context, c *http.Client, url string) (*http.Response, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func (e Endpoint) get(ctx context.Context, c *http.Client, to *url.URL) (*http.Response, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrAddress, err)
 	}
@@ -150,29 +165,62 @@ func (e Endpoint) get(ctx context.Context, c *http.Client, url string) (*http.Re
 	return resp, body, nil
 }
 
-// A tracker can close all connections that were made.
+// A tracker can close all connections that were made, and those that are being made.
 type tracker struct {
-	mu     sync.Mutex
-	closed bool
-	conns  []net.Conn
+	mu      sync.Mutex
+	closed  bool
+	conns   []net.Conn
+	dialing sync.WaitGroup
 }
 
-func (t *tracker) add(c net.Conn) (net.Conn, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		_ = c.Close()
+// dial makes a connection, unless the tracker is closed before there is one.
+func (t *tracker) dial(f func() (net.Conn, error)) (net.Conn, error) {
+	if !t.begin() {
 		return nil, net.ErrClosed
 	}
-	t.conns = append(t.conns, c)
-	return c, nil
+	defer t.dialing.Done()
+	conn, err := f()
+	if err == nil && !t.add(conn) {
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	}
+	return conn, err
 }
 
-func (t *tracker) close() {
+func (t *tracker) begin() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !t.closed {
+		t.dialing.Add(1)
+	}
+	return !t.closed
+}
+
+func (t *tracker) add(c net.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.conns = append(t.conns, c)
+	}
+	return !t.closed
+}
+
+// close closes the connections, and waits until none is being made any more or ctx ends.
+func (t *tracker) close(ctx context.Context) {
+	t.mu.Lock()
 	t.closed = true
-	for _, c := range t.conns {
+	conns := t.conns
+	t.mu.Unlock()
+	for _, c := range conns {
 		_ = c.Close()
+	}
+	settled := make(chan struct{})
+	go func() {
+		t.dialing.Wait()
+		close(settled)
+	}()
+	select {
+	case <-settled:
+	case <-ctx.Done():
 	}
 }

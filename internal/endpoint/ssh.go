@@ -15,8 +15,8 @@ import (
 	"github.com/docker/cli/cli/connhelper/ssh"
 )
 
-// sshFlags make ssh, and every ssh that it starts (see guarded), safe to run unattended, beside the user's own configuration,
-// which stays in force for the rest. See ssh_config(5).
+// sshFlags make ssh, and every ssh that it starts (see guarded), safe to run unattended.
+// For the rest the user's own configuration stays in force. See ssh_config(5).
 var sshFlags = []string{
 	"-T",                  // no terminal
 	"-o", "BatchMode=yes", // ask nothing
@@ -26,6 +26,7 @@ var sshFlags = []string{
 	"-o", "CheckHostIP=no",
 	"-o", "ClearAllForwardings=yes", // the user's forwarded ports belong to his sessions
 	"-o", "PermitLocalCommand=no",
+	"-o", "AddKeysToAgent=no", // nor does the agent learn anything
 	"-o", "ConnectTimeout=30",
 	"-o", "ServerAliveInterval=15", // a connection that is half open ends within a minute
 	"-o", "ServerAliveCountMax=3",
@@ -80,9 +81,10 @@ func (e *SSHError) Error() string {
 	return fmt.Sprintf("ssh exited with status %d: %s", e.Status, e.Message)
 }
 
-// dialSSH starts ssh and returns its standard streams as a connection. The process
-// lives as long as the connection, not as long as a context: net/http keeps the
-// connection for later requests.
+// dialSSH returns the standard streams of an ssh process as a connection. ssh begins with
+// the first write: whoever writes has the connection to close. The process lives as long
+// as the connection, not as long as a context: net/http keeps the connection for later
+// requests.
 func dialSSH(args []string) (net.Conn, error) {
 	program, err := exec.LookPath("ssh")
 	if err != nil {
@@ -141,6 +143,7 @@ type sshConn struct {
 	errs    *os.File // from its standard error
 	exited  chan struct{}
 	drained chan struct{}
+	begin   sync.Once
 
 	mu      sync.Mutex
 	stderr  []byte // its last bytes
@@ -177,6 +180,7 @@ func (c *sshConn) Read(p []byte) (int, error) {
 }
 
 func (c *sshConn) Write(p []byte) (int, error) {
+	c.begin.Do(func() { _, _ = c.in.WriteString(goAhead) }) // an error comes again
 	n, err := c.in.Write(p)
 	if err != nil {
 		err = c.cause(err)

@@ -2,29 +2,38 @@ package state
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/docker-rd/docker-rd/internal/jsonscan"
 )
 
-// decode reads a state as encoding/json does, but faster, or fails with errScan. The
-// tests hold the two against each other.
+// A scanner's strings share the memory of the file's text.
+type scanner = jsonscan.Scanner
+
+// decode reads a state as encoding/json does, but faster, or fails. The tests hold the
+// two against each other.
 func decode(text string) (*State, error) {
 	if procs := runtime.GOMAXPROCS(0); procs > 1 && len(text) >= 2*partSize {
 		if s, err := decodeParts(text, max(partSize, len(text)/procs/2)); err == nil {
 			return s, nil
 		}
 	}
-	s := &scanner{text: text}
+	s := jsonscan.NewSharing(text)
 	var state State
-	s.object(func(name string) { s.field(&state, name) })
-	if s.next() != 0 || s.err != nil {
-		return nil, errScan
+	s.Object(func(name string) { readField(s, &state, name) })
+	if err := s.End(); err != nil {
+		return nil, err
 	}
 	return &state, nil
 }
+
+// errLayout says that a state is not laid out as it is written.
+var errLayout = errors.New("not as the state file is written")
 
 // partSize is how much text is worth a goroutine.
 const partSize = 256 << 10
@@ -40,32 +49,32 @@ func decodeParts(text string, size int) (*State, error) {
 	networks, rest, ok4 := strings.Cut(rest, "},\n\"namespaces\":{")
 	namespaces, tail, ok5 := strings.Cut(rest, "},\n\"deleted\":")
 	if !ok || !ok1 || !ok2 || !ok3 || !ok4 || !ok5 {
-		return nil, errScan
+		return nil, errLayout
 	}
 	p := &parts{size: size}
-	allContainers := inParts(p, containers, (*scanner).container)
-	allImages := inParts(p, images, (*scanner).image)
-	allVolumes := inParts(p, volumes, (*scanner).volume)
-	allNetworks := inParts(p, networks, (*scanner).network)
-	allNamespaces := inParts(p, namespaces, (*scanner).namespace)
+	allContainers := inParts(p, containers, readContainer)
+	allImages := inParts(p, images, readImage)
+	allVolumes := inParts(p, volumes, readVolume)
+	allNetworks := inParts(p, networks, readNetwork)
+	allNamespaces := inParts(p, namespaces, readNamespace)
 
 	var state State
-	s := &scanner{text: head}
-	s.expect('{')
-	s.pairs(func(name string) { s.field(&state, name) })
-	end := &scanner{text: tail}
-	end.field(&state, "deleted")
-	end.expect(',')
-	if end.string() != "deletedSince" {
-		end.fail()
+	s := jsonscan.NewSharing(head)
+	s.Expect('{')
+	s.Fields(func(name string) { readField(s, &state, name) })
+	end := jsonscan.NewSharing(tail)
+	readField(end, &state, "deleted")
+	end.Expect(',')
+	if end.String() != "deletedSince" {
+		end.Fail("deletedSince")
 	}
-	end.expect(':')
-	end.field(&state, "deletedSince")
-	end.expect('}')
+	end.Expect(':')
+	readField(end, &state, "deletedSince")
+	end.Expect('}')
 
 	p.group.Wait()
-	if p.failed.Load() || s.err != nil || end.err != nil || end.next() != 0 {
-		return nil, errScan
+	if p.failed.Load() || s.End() != nil || end.End() != nil {
+		return nil, errLayout
 	}
 	state.Containers, state.Images, state.Volumes = allContainers(), allImages(), allVolumes()
 	state.Networks, state.Namespaces = allNetworks(), allNamespaces()
@@ -93,9 +102,9 @@ func inParts[T any](p *parts, text string, one func(*scanner) T) func() map[stri
 		m := map[string]T{}
 		found = append(found, m)
 		p.group.Go(func() {
-			s := &scanner{text: part}
-			s.pairs(func(key string) { m[key] = one(s) })
-			if s.err != nil {
+			s := jsonscan.NewSharing(part)
+			s.Fields(func(key string) { m[key] = one(s) })
+			if s.End() != nil {
 				p.failed.Store(true)
 			}
 		})
@@ -108,22 +117,22 @@ func inParts[T any](p *parts, text string, one func(*scanner) T) func() map[stri
 	}
 }
 
-// field reads a field of the state.
-func (s *scanner) field(state *State, name string) {
+// readField reads a field of the state.
+func readField(s *scanner, state *State, name string) {
 	// What is small is left to encoding/json.
 	small := func(field any) {
-		text := s.value()
-		if s.err == nil && json.Unmarshal([]byte(text), field) != nil {
-			s.fail()
+		text := s.Value()
+		if s.Err() == nil && json.Unmarshal([]byte(text), field) != nil {
+			s.Fail("another value")
 		}
 	}
 	switch name {
 	case "schemaVersion":
-		state.SchemaVersion = int(s.int(0))
+		state.SchemaVersion = int(s.Int(0))
 	case "revision":
-		state.Revision = s.uint(64)
+		state.Revision = s.Uint(64)
 	case "writtenAt":
-		state.WrittenAt = s.time()
+		state.WrittenAt = s.Time()
 	case "supervisor":
 		small(&state.Supervisor)
 	case "instance":
@@ -135,341 +144,336 @@ func (s *scanner) field(state *State, name string) {
 	case "mirror":
 		small(&state.Mirror)
 	case "containers":
-		state.Containers = decodeMap(s, s.container)
+		state.Containers = jsonscan.Map(s, readContainer)
 	case "images":
-		state.Images = decodeMap(s, s.image)
+		state.Images = jsonscan.Map(s, readImage)
 	case "volumes":
-		state.Volumes = decodeMap(s, s.volume)
+		state.Volumes = jsonscan.Map(s, readVolume)
 	case "networks":
-		state.Networks = decodeMap(s, s.network)
+		state.Networks = jsonscan.Map(s, readNetwork)
 	case "namespaces":
-		state.Namespaces = decodeMap(s, s.namespace)
+		state.Namespaces = jsonscan.Map(s, readNamespace)
 	case "deleted":
-		state.Deleted = []Deleted{}
-		s.array(func() { state.Deleted = append(state.Deleted, s.deleted()) })
+		state.Deleted = jsonscan.List(s, readDeleted)
 	case "deletedSince":
-		state.DeletedSince = s.uint(64)
+		state.DeletedSince = s.Uint(64)
 	default:
-		s.skip(0)
+		s.Skip()
 	}
 }
 
-func decodeMap[T any](s *scanner, one func() T) map[string]T {
-	m := map[string]T{}
-	s.object(func(key string) { m[key] = one() })
-	return m
+func pointer[T any](s *scanner, one func(*scanner) T) *T {
+	if s.Null() {
+		return nil
+	}
+	v := one(s)
+	return &v
 }
 
-func (s *scanner) container() Container {
+func readContainer(s *scanner) Container {
 	var c Container
-	s.object(func(name string) {
+	s.Object(func(name string) {
 		switch name {
 		case "id":
-			c.ID = s.string()
+			c.ID = s.String()
 		case "name":
-			c.Name = s.string()
+			c.Name = s.String()
 		case "namespace":
-			c.Namespace = s.string()
+			c.Namespace = s.String()
 		case "image":
-			c.Image = s.string()
+			c.Image = s.String()
 		case "imageRef":
-			c.ImageRef = s.string()
+			c.ImageRef = s.String()
 		case "path":
-			c.Path = s.string()
+			c.Path = s.String()
 		case "args":
-			c.Args = s.strings()
+			c.Args = jsonscan.List(s, (*scanner).String)
 		case "labels":
-			c.Labels = s.stringMap()
+			c.Labels = jsonscan.Map(s, (*scanner).String)
 		case "state":
-			c.State = s.string()
+			c.State = s.String()
 		case "health":
-			c.Health = s.string()
+			c.Health = s.String()
 		case "pid":
-			c.PID = int(s.int(0))
+			c.PID = int(s.Int(0))
 		case "exitCode":
-			c.ExitCode = int(s.int(0))
+			c.ExitCode = int(s.Int(0))
 		case "error":
-			c.Error = s.string()
+			c.Error = s.String()
 		case "oomKilled":
-			c.OOMKilled = s.bool()
+			c.OOMKilled = s.Bool()
 		case "restartCount":
-			c.RestartCount = int(s.int(0))
+			c.RestartCount = int(s.Int(0))
 		case "restartPolicy":
-			c.RestartPolicy = s.restartPolicy()
+			c.RestartPolicy = readRestartPolicy(s)
 		case "createdAt":
-			c.CreatedAt = s.time()
+			c.CreatedAt = s.Time()
 		case "startedAt":
-			c.StartedAt = s.time()
+			c.StartedAt = s.Time()
 		case "finishedAt":
-			c.FinishedAt = s.time()
+			c.FinishedAt = s.Time()
 		case "ports":
-			c.Ports = []Port{}
-			s.array(func() { c.Ports = append(c.Ports, s.port()) })
+			c.Ports = jsonscan.List(s, readPort)
 		case "mounts":
-			c.Mounts = []Mount{}
-			s.array(func() { c.Mounts = append(c.Mounts, s.mount()) })
+			c.Mounts = jsonscan.List(s, readMount)
 		case "networks":
-			c.Networks = []Attachment{}
-			s.array(func() { c.Networks = append(c.Networks, s.attachment()) })
+			c.Networks = jsonscan.List(s, readAttachment)
 		case "lastAction":
-			c.LastAction = s.lastAction()
+			c.LastAction = pointer(s, readLastAction)
 		case "deletion":
-			d := s.deletion()
-			c.Deletion = &d
+			c.Deletion = pointer(s, readDeletion)
 		default:
-			s.meta(&c.Meta, name)
+			readMeta(s, &c.Meta, name)
 		}
 	})
 	return c
 }
 
-// meta reads a field that every object has, or one that is not known.
-func (s *scanner) meta(m *Meta, name string) {
+// readMeta reads a field that every object has, or one that is not known.
+func readMeta(s *scanner, m *Meta, name string) {
 	switch name {
 	case "addedRevision":
-		m.AddedRevision = s.uint(64)
+		m.AddedRevision = s.Uint(64)
 	case "revision":
-		m.Revision = s.uint(64)
+		m.Revision = s.Uint(64)
 	default:
-		s.skip(0)
+		s.Skip()
 	}
 }
 
-func (s *scanner) restartPolicy() RestartPolicy {
+func readRestartPolicy(s *scanner) RestartPolicy {
 	var p RestartPolicy
-	s.object(func(name string) {
+	s.Object(func(name string) {
 		switch name {
 		case "name":
-			p.Name = s.string()
+			p.Name = s.String()
 		case "maximumRetryCount":
-			p.MaximumRetryCount = int(s.int(0))
+			p.MaximumRetryCount = int(s.Int(0))
 		default:
-			s.skip(0)
+			s.Skip()
 		}
 	})
 	return p
 }
 
-func (s *scanner) port() Port {
+func readPort(s *scanner) Port {
 	var p Port
-	s.object(func(name string) {
+	s.Object(func(name string) {
 		switch name {
 		case "containerPort":
-			p.ContainerPort = uint16(s.uint(16))
+			p.ContainerPort = uint16(s.Uint(16))
 		case "protocol":
-			p.Protocol = s.string()
+			p.Protocol = s.String()
 		case "hostIP":
-			p.HostIP = s.string()
+			p.HostIP = s.String()
 		case "hostPort":
-			p.HostPort = uint16(s.uint(16))
+			p.HostPort = uint16(s.Uint(16))
 		default:
-			s.skip(0)
+			s.Skip()
 		}
 	})
 	return p
 }
 
-func (s *scanner) mount() Mount {
+func readMount(s *scanner) Mount {
 	var m Mount
-	s.object(func(name string) {
+	s.Object(func(name string) {
 		switch name {
 		case "type":
-			m.Type = s.string()
+			m.Type = s.String()
 		case "name":
-			m.Name = s.string()
+			m.Name = s.String()
 		case "source":
-			m.Source = s.string()
+			m.Source = s.String()
 		case "destination":
-			m.Destination = s.string()
+			m.Destination = s.String()
 		case "readOnly":
-			m.ReadOnly = s.bool()
+			m.ReadOnly = s.Bool()
 		default:
-			s.skip(0)
+			s.Skip()
 		}
 	})
 	return m
 }
 
-func (s *scanner) attachment() Attachment {
+func readAttachment(s *scanner) Attachment {
 	var a Attachment
-	s.object(func(name string) {
+	s.Object(func(name string) {
 		switch name {
 		case "name":
-			a.Name = s.string()
+			a.Name = s.String()
 		case "id":
-			a.ID = s.string()
+			a.ID = s.String()
 		case "ipAddress":
-			a.IPAddress = s.string()
+			a.IPAddress = s.String()
 		case "ipv6Address":
-			a.IPv6Address = s.string()
+			a.IPv6Address = s.String()
 		default:
-			s.skip(0)
+			s.Skip()
 		}
 	})
 	return a
 }
 
-func (s *scanner) lastAction() *LastAction {
+func readLastAction(s *scanner) LastAction {
 	var a LastAction
-	s.object(func(name string) {
+	s.Object(func(name string) {
 		switch name {
 		case "request":
-			a.Request = s.string()
+			a.Request = s.String()
 		case "action":
-			a.Action = s.string()
+			a.Action = s.String()
 		case "state":
-			a.State = s.string()
+			a.State = s.String()
 		case "error":
-			a.Error = s.string()
+			a.Error = s.String()
 		case "requestedAt":
-			a.RequestedAt = s.time()
+			a.RequestedAt = s.Time()
 		case "completedAt":
-			a.CompletedAt = s.time()
+			a.CompletedAt = s.Time()
 		default:
-			s.skip(0)
+			s.Skip()
 		}
 	})
-	return &a
+	return a
 }
 
-func (s *scanner) deletion() Deletion {
+func readDeletion(s *scanner) Deletion {
 	var d Deletion
-	s.object(func(name string) {
+	s.Object(func(name string) {
 		switch name {
 		case "request":
-			d.Request = s.string()
+			d.Request = s.String()
 		case "requestedAt":
-			d.RequestedAt = s.time()
+			d.RequestedAt = s.Time()
 		case "error":
-			d.Error = s.string()
+			d.Error = s.String()
 		default:
-			s.skip(0)
+			s.Skip()
 		}
 	})
 	return d
 }
 
-func (s *scanner) image() Image {
+func readImage(s *scanner) Image {
 	var i Image
-	s.object(func(name string) {
+	s.Object(func(name string) {
 		switch name {
 		case "id":
-			i.ID = s.string()
+			i.ID = s.String()
 		case "namespace":
-			i.Namespace = s.string()
+			i.Namespace = s.String()
 		case "parent":
-			i.Parent = s.string()
+			i.Parent = s.String()
 		case "repoTags":
-			i.RepoTags = s.strings()
+			i.RepoTags = jsonscan.List(s, (*scanner).String)
 		case "repoDigests":
-			i.RepoDigests = s.strings()
+			i.RepoDigests = jsonscan.List(s, (*scanner).String)
 		case "createdAt":
-			i.CreatedAt = s.time()
+			i.CreatedAt = s.Time()
 		case "size":
-			i.Size = s.int(64)
+			i.Size = s.Int(64)
 		case "architecture":
-			i.Architecture = s.string()
+			i.Architecture = s.String()
 		case "os":
-			i.OS = s.string()
+			i.OS = s.String()
 		case "labels":
-			i.Labels = s.stringMap()
+			i.Labels = jsonscan.Map(s, (*scanner).String)
 		case "deletions":
-			i.Deletions = decodeMap(s, s.deletion)
+			i.Deletions = jsonscan.Map(s, readDeletion)
 		default:
-			s.meta(&i.Meta, name)
+			readMeta(s, &i.Meta, name)
 		}
 	})
 	return i
 }
 
-func (s *scanner) volume() Volume {
+func readVolume(s *scanner) Volume {
 	var v Volume
-	s.object(func(name string) {
+	s.Object(func(name string) {
 		switch name {
 		case "name":
-			v.Name = s.string()
+			v.Name = s.String()
 		case "namespace":
-			v.Namespace = s.string()
+			v.Namespace = s.String()
 		case "driver":
-			v.Driver = s.string()
+			v.Driver = s.String()
 		case "mountpoint":
-			v.Mountpoint = s.string()
+			v.Mountpoint = s.String()
 		case "scope":
-			v.Scope = s.string()
+			v.Scope = s.String()
 		case "createdAt":
-			v.CreatedAt = s.time()
+			v.CreatedAt = s.Time()
 		case "labels":
-			v.Labels = s.stringMap()
+			v.Labels = jsonscan.Map(s, (*scanner).String)
 		case "options":
-			v.Options = s.stringMap()
+			v.Options = jsonscan.Map(s, (*scanner).String)
 		case "deletion":
-			d := s.deletion()
-			v.Deletion = &d
+			v.Deletion = pointer(s, readDeletion)
 		default:
-			s.meta(&v.Meta, name)
+			readMeta(s, &v.Meta, name)
 		}
 	})
 	return v
 }
 
-func (s *scanner) network() Network {
+func readNetwork(s *scanner) Network {
 	var n Network
-	s.object(func(name string) {
+	s.Object(func(name string) {
 		switch name {
 		case "id":
-			n.ID = s.string()
+			n.ID = s.String()
 		case "name":
-			n.Name = s.string()
+			n.Name = s.String()
 		case "namespace":
-			n.Namespace = s.string()
+			n.Namespace = s.String()
 		case "driver":
-			n.Driver = s.string()
+			n.Driver = s.String()
 		case "scope":
-			n.Scope = s.string()
+			n.Scope = s.String()
 		case "internal":
-			n.Internal = s.bool()
+			n.Internal = s.Bool()
 		case "ipv6":
-			n.IPv6 = s.bool()
+			n.IPv6 = s.Bool()
 		case "subnets":
-			n.Subnets = s.strings()
+			n.Subnets = jsonscan.List(s, (*scanner).String)
 		case "labels":
-			n.Labels = s.stringMap()
+			n.Labels = jsonscan.Map(s, (*scanner).String)
 		case "createdAt":
-			n.CreatedAt = s.time()
+			n.CreatedAt = s.Time()
 		case "deletion":
-			d := s.deletion()
-			n.Deletion = &d
+			n.Deletion = pointer(s, readDeletion)
 		default:
-			s.meta(&n.Meta, name)
+			readMeta(s, &n.Meta, name)
 		}
 	})
 	return n
 }
 
-func (s *scanner) namespace() Namespace {
+func readNamespace(s *scanner) Namespace {
 	var n Namespace
-	s.object(func(name string) {
+	s.Object(func(name string) {
 		if name == "name" {
-			n.Name = s.string()
+			n.Name = s.String()
 			return
 		}
-		s.meta(&n.Meta, name)
+		readMeta(s, &n.Meta, name)
 	})
 	return n
 }
 
-func (s *scanner) deleted() Deleted {
+func readDeleted(s *scanner) Deleted {
 	var d Deleted
-	s.object(func(name string) {
+	s.Object(func(name string) {
 		switch name {
 		case "kind":
-			d.Kind = Kind(s.string())
+			d.Kind = Kind(s.String())
 		case "id":
-			d.ID = s.string()
+			d.ID = s.String()
 		case "revision":
-			d.Revision = s.uint(64)
+			d.Revision = s.Uint(64)
 		default:
-			s.skip(0)
+			s.Skip()
 		}
 	})
 	return d

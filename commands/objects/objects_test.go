@@ -1,4 +1,4 @@
-package commands
+package objects
 
 import (
 	"bytes"
@@ -16,24 +16,23 @@ import (
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/volume"
 
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-func testOptions(format string) *getOptions {
-	o := &getOptions{filter: opts.NewFilterOpt()}
-	o.format = format
-	return o
+func testOptions(format string) Options {
+	return Options{Options: output.Options{Format: format}, Filter: opts.NewFilterOpt()}
 }
 
 // rendered is what get prints of the keys.
-func rendered(t *testing.T, k *kind, v *view, o *getOptions, keys []string) string {
+func rendered(t *testing.T, k *Kind, v *view, o Options, keys []string) string {
 	t.Helper()
 	var rows []row
 	for _, key := range keys {
 		rows = append(rows, k.rows(v, key)...)
 	}
 	var b bytes.Buffer
-	if err := writeRowsLike(&b, o.listOptions, k.table, k.key, k.empty, rows); err != nil {
+	if err := output.WriteRowsLike(&b, o.Options, k.layout, k.empty, rows); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -111,11 +110,11 @@ func TestContainersAsDocker(t *testing.T) {
 			s.Containers[key] = c
 		}
 	}
-	k := containerKind()
+	k := Containers()
 	for _, trunc := range []bool{true, false} {
 		for _, format := range []string{"table", "json", `{{.ID}} {{.Names}} {{.Label "a"}} {{.Labels}} {{.Image}} {{.Platform}}`} {
 			o := testOptions(format)
-			o.noTrunc = !trunc
+			o.NoTrunc = !trunc
 			v := newView(s, o)
 			keys := k.keys(v, false)
 			got := rendered(t, k, v, o, keys)
@@ -180,11 +179,11 @@ func TestImagesAsDocker(t *testing.T) {
 			ID: id, RepoTags: refs.tags, RepoDigests: refs.digests, Created: created.Unix(), Size: 123456789 * int64(n), SharedSize: -1,
 		})
 	}
-	k := imageKind()
+	k := Images()
 	for _, trunc := range []bool{true, false} {
 		for _, format := range []string{"table", "json", "{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}", "{{.CreatedAt}} {{.Size}} {{.Containers}}"} {
 			o := testOptions(format)
-			o.noTrunc = !trunc
+			o.NoTrunc = !trunc
 			got := rendered(t, k, newView(s, o), o, keys)
 			var want bytes.Buffer
 			ctx := formatter.ImageContext{Context: formatter.Context{Output: &want, Format: formatter.NewImageFormat(format, false, false), Trunc: trunc}}
@@ -201,7 +200,7 @@ func TestVolumesAsDocker(t *testing.T) {
 	s := &state.State{Volumes: map[string]state.Volume{"data": v}}
 	for _, format := range []string{"table", "json", `{{.Name}} {{.Label "b"}}`} {
 		o := testOptions(format)
-		got := rendered(t, volumeKind(), newView(s, o), o, []string{"data"})
+		got := rendered(t, Volumes(), newView(s, o), o, []string{"data"})
 		var want bytes.Buffer
 		ctx := formatter.Context{Output: &want, Format: formatter.NewVolumeFormat(format, false)}
 		err := formatter.VolumeWrite(ctx, []volume.Volume{{Name: v.Name, Driver: v.Driver, Scope: v.Scope, Mountpoint: v.Mountpoint, Labels: v.Labels}})
@@ -247,7 +246,7 @@ func TestIntermediateImages(t *testing.T) {
 		"sha256:b": {ID: "sha256:b", Parent: "sha256:a", RepoTags: []string{"app:1"}},
 		"sha256:c": {ID: "sha256:c", Parent: "sha256:b"},
 	}}
-	k := imageKind()
+	k := Images()
 	v := newView(s, testOptions("table"))
 	if diff := cmp.Diff([]string{"sha256:b", "sha256:c"}, k.keys(v, false)); diff != "" {
 		t.Error(diff)

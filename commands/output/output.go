@@ -1,0 +1,136 @@
+// Package output prints what commands show, in the formats that docker's --format has:
+// a table, JSON or a Go template.
+package output
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/docker/cli/cli/command/formatter"
+	"github.com/docker/cli/templates"
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// Options are the flags of whatever prints rows, as docker's lists have them.
+type Options struct {
+	Format string
+	Quiet  bool
+}
+
+// AddFlags adds --format and --quiet.
+func (o *Options) AddFlags(cmd *cobra.Command) {
+	o.AddFormat(cmd)
+	cmd.Flags().BoolVarP(&o.Quiet, "quiet", "q", false, "Print the keys only")
+}
+
+// AddFormat adds --format alone, for what has no keys.
+func (o *Options) AddFormat(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.Format, "format", formatter.TableFormatKey,
+		`Format of the output: "table", "table TEMPLATE", "json" or a Go template`)
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(
+		[]string{formatter.TableFormatKey, formatter.JSONFormatKey}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// IsTable tells whether the output is the one for people.
+func (o Options) IsTable() bool { return o.Format == formatter.TableFormatKey || o.Format == "" }
+
+// IsJSON tells whether the output is JSON, which --quiet does not change.
+func (o Options) IsJSON() bool { return o.Format == formatter.JSONFormatKey }
+
+// A Layout is what a list shows where no template says so.
+type Layout struct {
+	Table string // template of a table's columns
+	Key   string // template of what --quiet shows
+}
+
+// format returns the format in docker's form.
+func (o Options) format(l Layout) formatter.Format {
+	switch {
+	case o.Quiet && !o.IsJSON():
+		return formatter.Format(l.Key)
+	case o.IsTable():
+		return formatter.Format("table " + l.Table)
+	}
+	return formatter.Format(o.Format)
+}
+
+// WriteRows prints rows as docker prints lists. A zero T must do as a row.
+func WriteRows[T formatter.SubContext](w io.Writer, o Options, l Layout, rows []T) error {
+	var empty T
+	return WriteRowsLike(w, o, l, empty, rows)
+}
+
+// WriteRowsLike is [WriteRows] for rows of an interface type, all of the type of empty.
+func WriteRowsLike[T formatter.SubContext](w io.Writer, o Options, l Layout, empty formatter.SubContext, rows []T) error {
+	if o.IsJSON() {
+		return WriteJSONLines(w, rows)
+	}
+	ctx := formatter.Context{Output: io.Discard, Format: o.format(l)}
+	// A template must be right also where there is no row to show it.
+	err := ctx.Write(empty, func(write func(formatter.SubContext) error) error { return write(empty) })
+	if err == nil {
+		ctx.Output = w
+		err = ctx.Write(empty, func(write func(formatter.SubContext) error) error {
+			for _, row := range rows {
+				if err := write(row); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return badFormat(o.Format, err)
+	}
+	return nil
+}
+
+// WriteJSONLines prints one JSON line for each row: what docker does for "json", but
+// without a template.
+func WriteJSONLines[T any](w io.Writer, rows []T) error {
+	buffer := bufio.NewWriterSize(w, 64<<10)
+	enc := json.NewEncoder(buffer)
+	enc.SetEscapeHTML(false)
+	for _, row := range rows {
+		if err := enc.Encode(row); err != nil {
+			return err
+		}
+	}
+	return buffer.Flush()
+}
+
+// WriteJSON prints a value as indented JSON.
+func WriteJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// WriteObject prints one object: as indented JSON, through a template, or, for a table,
+// as people prints it.
+func WriteObject(w io.Writer, o Options, object any, people func(io.Writer) error) error {
+	switch {
+	case o.IsTable():
+		return people(w)
+	case o.IsJSON():
+		return WriteJSON(w, object)
+	}
+	tmpl, err := templates.Parse(o.Format)
+	if err != nil {
+		return badFormat(o.Format, err)
+	}
+	if err := tmpl.Execute(w, object); err != nil {
+		return badFormat(o.Format, err)
+	}
+	_, err = fmt.Fprintln(w)
+	return err
+}
+
+func badFormat(format string, err error) error {
+	return failure.Refuse("format %q: %w", format, err)
+}

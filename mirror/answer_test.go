@@ -1,0 +1,361 @@
+package mirror
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/volume"
+
+	"github.com/docker-rd/docker-rd/internal/jsonscan"
+	"github.com/docker-rd/docker-rd/internal/jsonscan/jsontest"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// What the engine's answers are read as is what docker's own types make of them.
+
+// sampleAnswers are of every shape that is read: with all there is, with nothing, with null for
+// everything, with odd strings, and with what nobody asked for.
+var sampleAnswers = []string{
+	`{}`,
+	`{"Id":"c","Names":["/web/db","/db"],"Image":"app:1","ImageID":"sha256:1","Command":"sh","Created":1700000000,
+	  "Ports":[{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"PrivatePort":53,"Type":"udp"}],"SizeRw":12345678901234567890,
+	  "Labels":{"a":"b","\u00fc":"<\"&>"},"State":"running","Status":"Up 5 minutes (healthy)","HostConfig":{"NetworkMode":"default"},
+	  "NetworkSettings":{"Networks":{"b":{"NetworkID":"n","IPAddress":"172.17.0.2","GlobalIPv6Address":"fd00::2","DNSNames":["x"]},"a":null}},
+	  "Mounts":[{"Type":"volume","Name":"v","Source":"/s","Destination":"/d","RW":true},{"Type":"bind","Source":"/","Destination":"/b","RW":false}]}`,
+	`{"Id":"c","Status":"Up (unhealthy)","Health":{"Status":"starting","FailingStreak":1},"Labels":null,"Ports":null,"Mounts":null,"NetworkSettings":null,"Names":null}`,
+	`{"Id":"c","Names":[],"NetworkSettings":{"Networks":null},"Status":"Up 1 second (health: starting)","Created":-62135596800}`,
+	`{"Id":"c","Created":9223372036854775807,"Name":"c"}`,
+	`{"Id":"c","Name":"c","CreatedAt":"9999-12-31T23:59:59-10:00","Created":"9999-12-31T23:59:59-10:00"}`,
+	`{"Id":"c","Created":"2026-01-02T03:04:05.678901234+02:00","Path":"sh","Args":["-c","echo \"\u2028 ü\" > /x"],
+	  "State":{"Status":"exited","Running":false,"Pid":0,"ExitCode":-1,"Error":"no\nway","OOMKilled":true,"StartedAt":"2026-01-02T03:04:05Z","FinishedAt":"0001-01-01T00:00:00Z",
+	           "Health":{"Status":"unhealthy","Log":[{"Output":"{\"State\":1}"}]}},
+	  "Image":"sha256:1","Name":"/n","RestartCount":3,"HostConfig":{"Memory":9223372036854775807,"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":5},"Binds":null},
+	  "Config":{"Env":["SECRET=1"],"Image":"app","Labels":{"k":"v"},"ExposedPorts":{"80/tcp":{}},"Healthcheck":{"Interval":1e3}},
+	  "NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"","HostPort":"8080"},{"HostIp":"::","HostPort":"x"}],"53/UDP":null,"9/sctp":[]},"Networks":{"x":{}}},
+	  "Mounts":[{"Type":"tmpfs","Source":"","Destination":"/b","RW":true},{"Destination":"/a"}],"GraphDriver":{"Data":{"a":null}}}`,
+	`{"Id":"c","State":null,"HostConfig":null,"Config":null,"NetworkSettings":null,"Mounts":null,"Args":null,"Created":"","Name":null}`,
+	`{"Id":"c","State":{"Health":null,"Status":"stopped"},"HostConfig":{"RestartPolicy":{"Name":""}},"Config":{"Labels":null}}`,
+	`{"Id":"sha256:1","ParentId":"sha256:0","RepoTags":["<none>:<none>"],"RepoDigests":["b@sha256:1","a@sha256:1","<none>@<none>"],"Created":1700000000,"Size":99,
+	  "VirtualSize":99,"SharedSize":-1,"Labels":{"a":""},"Containers":-1,"Architecture":"arm64","Os":"linux"}`,
+	`{"Id":"sha256:1","RepoTags":["b:1","a:1"],"RepoDigests":null,"Labels":null,"Architecture":"","Created":"2026-01-02T03:04:05Z"}`,
+	`{"Name":"v","Driver":"local","Mountpoint":"/m","Scope":"local","CreatedAt":"2026-01-02T03:04:05+01:00","Labels":{"a":"b"},"Options":{"o":"bind"},"UsageData":{"Size":-1}}`,
+	`{"Name":"v","CreatedAt":"yesterday","Labels":null,"Options":null,"Status":{"x":[[[{}]]]}}`,
+	`{"Name":"n","Id":"n","Created":"2026-01-02T03:04:05.6Z","Scope":"local","Driver":"bridge","EnableIPv6":true,"Internal":true,"Labels":{"a":"b"},
+	  "IPAM":{"Driver":"default","Options":null,"Config":[{"Subnet":"10.0.0.0/8","Gateway":"10.0.0.1"},{"Subnet":""},{},{"Subnet":"fd00::/64"}]},"Containers":{}}`,
+	`{"Name":"n","Id":"n","IPAM":{"Config":null},"Labels":null}`,
+	`{"Name":"n","Id":"n","IPAM":null}`,
+	`null`,
+	`[]`,
+	"{\"Id\":\"\xff\xfe\",\"Name\":\"a\\ud800b\\u0000\"}",
+}
+
+// readers read one object each, by hand and with docker's type.
+var readers = map[string]struct {
+	docker reflect.Type
+	read   func(*scanner) any
+	want   func(docker any) any
+}{
+	"listed container": {
+		reflect.TypeFor[container.Summary](),
+		func(s *scanner) any { return readListedContainer(s) },
+		func(d any) any { return listedContainer(*d.(*container.Summary)) },
+	},
+	"container": {
+		reflect.TypeFor[container.InspectResponse](),
+		func(s *scanner) any { return readContainer(s) },
+		func(d any) any { return inspectedContainer(*d.(*container.InspectResponse)) },
+	},
+	"listed image": {
+		reflect.TypeFor[image.Summary](),
+		func(s *scanner) any { return readListedImage(s) },
+		func(d any) any { return listedImage(*d.(*image.Summary)) },
+	},
+	"image": {
+		reflect.TypeFor[image.InspectResponse](),
+		func(s *scanner) any { return applied(readImageDetails(s)) },
+		func(d any) any { return applied(inspectedImage(*d.(*image.InspectResponse))) },
+	},
+	"volume": {
+		reflect.TypeFor[volume.Volume](),
+		func(s *scanner) any { return readVolume(s) },
+		func(d any) any { return convertVolume(*d.(*volume.Volume)) },
+	},
+	"network": {
+		reflect.TypeFor[network.Network](),
+		func(s *scanner) any { return readNetwork(s) },
+		func(d any) any { return convertNetwork(*d.(*network.Network)) },
+	},
+}
+
+func applied(d *imageDetails) (i state.Image) {
+	d.apply(&i)
+	return i
+}
+
+func FuzzAnswers(f *testing.F) {
+	for _, text := range sampleAnswers {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for name, r := range readers {
+			s := jsonscan.New([]byte(text))
+			got := r.read(s)
+			docker := reflect.New(r.docker)
+			if err := json.Unmarshal([]byte(text), docker.Interface()); err != nil {
+				if s.End() == nil && !json.Valid([]byte(text)) {
+					t.Errorf("%s: what is no JSON was taken: %v", name, err)
+				}
+				continue
+			}
+			if !jsontest.Plain(text, r.docker) {
+				continue
+			}
+			if err := s.End(); err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			want, _ := json.Marshal(r.want(docker.Interface()))
+			have, _ := json.Marshal(canonical(got))
+			if !bytes.Equal(have, want) {
+				t.Errorf("%s is\n%s\nwant\n%s", name, have, want)
+			}
+		}
+	})
+}
+
+// canonical writes addresses as docker's types do. Engines do so already.
+func canonical(object any) any {
+	ip := func(s *string) {
+		if a, err := netip.ParseAddr(*s); err == nil {
+			*s = a.String()
+		}
+	}
+	switch o := object.(type) {
+	case state.Container:
+		for i := range o.Ports {
+			ip(&o.Ports[i].HostIP)
+		}
+		for i := range o.Networks {
+			ip(&o.Networks[i].IPAddress)
+			ip(&o.Networks[i].IPv6Address)
+		}
+		sortPorts(o.Ports)
+	case state.Network:
+		for i, s := range o.Subnets {
+			if p, err := netip.ParsePrefix(s); err == nil {
+				o.Subnets[i] = p.String()
+			}
+		}
+	}
+	return object
+}
+
+// Wrong values matter only where they are read.
+func TestAnswersWithOddities(t *testing.T) {
+	read := func(text string) (state.Container, error) {
+		s := jsonscan.New([]byte(text))
+		c := readContainer(s)
+		return c, s.End()
+	}
+	for _, odd := range []string{`1e999`, `"x"`, `[{"a":[]}]`, `{"State":{"Pid":"no"}}`, `null`, `-0.5E-7`, `"\ud800"`} {
+		c, err := read(`{"Unknown":` + odd + `,"HostConfig":{"Memory":` + odd + `},"Id":"c","Config":{"Env":` + odd + `}}`)
+		if err != nil || c.ID != "c" {
+			t.Errorf("with %s: %+v, %v", odd, c, err)
+		}
+	}
+	for _, wrong := range []string{
+		`{"Id":1}`, `{"Id":"c","State":{"Pid":"1"}}`, `{"Id":"c","RestartCount":1.5}`, `{"Id":"c","RestartCount":99999999999999999999}`,
+		`{"Id":"c","Mounts":{}}`, `{"Id":"c","NetworkSettings":{"Ports":{"x":null}}}`, `{"Id":"c"`, `{"Id":"c",}`, `{"Id":"c"}}`, ``, `<html>`,
+	} {
+		if c, err := read(wrong); err == nil {
+			t.Errorf("%s was taken: %+v", wrong, c)
+		}
+	}
+}
+
+// listedContainer converts what the list call knows: no details of the run.
+func listedContainer(c container.Summary) state.Container {
+	out := state.Container{
+		ID:        c.ID,
+		Name:      ownName(c.Names),
+		Image:     c.ImageID,
+		ImageRef:  c.Image,
+		Labels:    c.Labels,
+		State:     containerState(string(c.State)),
+		Health:    listedHealth(c),
+		CreatedAt: unixTime(c.Created),
+		Mounts:    mounts(c.Mounts),
+	}
+	for _, p := range c.Ports {
+		out.Ports = append(out.Ports, state.Port{
+			ContainerPort: p.PrivatePort,
+			Protocol:      p.Type,
+			HostIP:        addr(p.IP),
+			HostPort:      p.PublicPort,
+		})
+	}
+	sortPorts(out.Ports)
+	if c.NetworkSettings != nil {
+		out.Networks = attachments(c.NetworkSettings.Networks)
+	}
+	return out
+}
+
+// inspectedContainer converts what the inspection knows: everything.
+func inspectedContainer(c container.InspectResponse) state.Container {
+	out := state.Container{
+		ID:           c.ID,
+		Name:         strings.TrimPrefix(c.Name, "/"),
+		Image:        c.Image,
+		Path:         c.Path,
+		Args:         c.Args,
+		State:        state.StateUnknown,
+		Health:       state.HealthNone,
+		RestartCount: c.RestartCount,
+		CreatedAt:    parseTime(c.Created),
+		Mounts:       mounts(c.Mounts),
+	}
+	if c.Config != nil {
+		out.ImageRef, out.Labels = c.Config.Image, c.Config.Labels
+	}
+	if s := c.State; s != nil {
+		out.State = containerState(string(s.Status))
+		out.PID, out.ExitCode, out.Error, out.OOMKilled = s.Pid, s.ExitCode, s.Error, s.OOMKilled
+		out.StartedAt, out.FinishedAt = parseTime(s.StartedAt), parseTime(s.FinishedAt)
+		if s.Health != nil && s.Health.Status != "" {
+			out.Health = string(s.Health.Status)
+		}
+	}
+	out.RestartPolicy.Name = "no"
+	if h := c.HostConfig; h != nil {
+		out.RestartPolicy.Name = cmp.Or(string(h.RestartPolicy.Name), "no")
+		out.RestartPolicy.MaximumRetryCount = h.RestartPolicy.MaximumRetryCount
+	}
+	if n := c.NetworkSettings; n != nil {
+		out.Networks = attachments(n.Networks)
+		for port, bindings := range n.Ports {
+			p := state.Port{ContainerPort: port.Num(), Protocol: string(port.Proto())}
+			if len(bindings) == 0 {
+				out.Ports = append(out.Ports, p)
+			}
+			for _, b := range bindings {
+				hostPort, _ := strconv.ParseUint(b.HostPort, 10, 16)
+				p.HostIP, p.HostPort = addr(b.HostIP), uint16(hostPort)
+				out.Ports = append(out.Ports, p)
+			}
+		}
+		sortPorts(out.Ports)
+	}
+	return out
+}
+
+// listedHealth is empty where the list call says nothing about it: engines before
+// API 1.52 only do in the text for people.
+func listedHealth(c container.Summary) string {
+	if c.Health != nil {
+		return string(c.Health.Status)
+	}
+	switch {
+	case strings.HasSuffix(c.Status, "(healthy)"):
+		return state.HealthHealthy
+	case strings.HasSuffix(c.Status, "(unhealthy)"):
+		return state.HealthUnhealthy
+	case strings.HasSuffix(c.Status, "(health: starting)"):
+		return state.HealthStarting
+	}
+	return ""
+}
+
+func mounts(in []container.MountPoint) []state.Mount {
+	var out []state.Mount
+	for _, m := range in {
+		out = append(out, state.Mount{
+			Type:        string(m.Type),
+			Name:        m.Name,
+			Source:      m.Source,
+			Destination: m.Destination,
+			ReadOnly:    !m.RW,
+		})
+	}
+	slices.SortStableFunc(out, func(a, b state.Mount) int { return cmp.Compare(a.Destination, b.Destination) })
+	return out
+}
+
+func attachments(in map[string]*network.EndpointSettings) []state.Attachment {
+	var out []state.Attachment
+	for name, e := range in {
+		a := state.Attachment{Name: name}
+		if e != nil {
+			a.ID, a.IPAddress, a.IPv6Address = e.NetworkID, addr(e.IPAddress), addr(e.GlobalIPv6Address)
+		}
+		out = append(out, a)
+	}
+	slices.SortFunc(out, func(a, b state.Attachment) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+func listedImage(i image.Summary) state.Image {
+	return state.Image{
+		ID:          i.ID,
+		Parent:      i.ParentID,
+		RepoTags:    references(i.RepoTags),
+		RepoDigests: references(i.RepoDigests),
+		CreatedAt:   unixTime(i.Created),
+		Size:        i.Size,
+		Labels:      i.Labels,
+	}
+}
+
+func inspectedImage(i image.InspectResponse) *imageDetails {
+	return &imageDetails{arch: i.Architecture, os: i.Os, createdAt: parseTime(i.Created)}
+}
+
+func convertVolume(v volume.Volume) state.Volume {
+	return state.Volume{
+		Name:       v.Name,
+		Driver:     v.Driver,
+		Mountpoint: v.Mountpoint,
+		Scope:      v.Scope,
+		CreatedAt:  parseTime(v.CreatedAt),
+		Labels:     v.Labels,
+		Options:    v.Options,
+	}
+}
+
+func convertNetwork(n network.Network) state.Network {
+	out := state.Network{
+		ID:        n.ID,
+		Name:      n.Name,
+		Driver:    n.Driver,
+		Scope:     n.Scope,
+		Internal:  n.Internal,
+		IPv6:      n.EnableIPv6,
+		Labels:    n.Labels,
+		CreatedAt: parseTime(n.Created.Format(time.RFC3339Nano)),
+	}
+	for _, c := range n.IPAM.Config {
+		if c.Subnet.IsValid() {
+			out.Subnets = append(out.Subnets, c.Subnet.String())
+		}
+	}
+	return out
+}
+
+// addr is the address as text, empty for none.
+func addr(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
