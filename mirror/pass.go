@@ -178,7 +178,7 @@ func (p *pass) run(ctx context.Context) error {
 		return err
 	}
 	p.podman = engine.ID == ""
-	p.intake.marks.podman = p.podman
+	p.intake.marks.podman, p.intake.marks.unpacks = p.podman, s.unpacks
 	ended, err := p.open(ctx, clock, offset, margin)
 	if err != nil {
 		return err
