@@ -20,6 +20,7 @@ import (
 type Pong struct {
 	APIVersion    string // never empty
 	ServerVersion string // "" if the engine did not tell
+	Podman        bool   // it is podman, which has a Docker API
 }
 
 // A StatusError says that something answered with another HTTP status than 200. With
@@ -80,7 +81,7 @@ func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		pong, err := e.ping(ctx, &http.Client{Transport: t, CheckRedirect: noRedirect}, base)
+		pong, err := about(ctx, &http.Client{Transport: t, CheckRedirect: noRedirect}, base, e.Headers)
 		done <- result{pong, err}
 	}()
 	var r result
@@ -112,15 +113,19 @@ func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-func (e Endpoint) ping(ctx context.Context, c *http.Client, base *url.URL) (Pong, error) {
-	resp, body, err := e.get(ctx, c, base.JoinPath("_ping"))
+func about(ctx context.Context, c *http.Client, base *url.URL, headers map[string]string) (Pong, error) {
+	resp, body, err := get(ctx, c, base.JoinPath("_ping"), headers)
 	if err != nil {
 		return Pong{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
 		return Pong{}, newStatusError(resp.StatusCode, string(body))
 	}
-	pong := Pong{APIVersion: resp.Header.Get("Api-Version")}
+	pong := Pong{
+		APIVersion: resp.Header.Get("Api-Version"),
+		// https://docs.podman.io/en/latest/_static/api.html, SystemPing: to tell it by.
+		Podman: resp.Header.Get("Libpod-Api-Version") != "",
+	}
 	if !isAPIVersion(pong.APIVersion) {
 		return Pong{}, ErrNotDocker
 	}
@@ -129,7 +134,7 @@ func (e Endpoint) ping(ctx context.Context, c *http.Client, base *url.URL) (Pong
 	if _, pong.ServerVersion, _ = strings.Cut(product, "/"); pong.ServerVersion != "" {
 		return pong, nil
 	}
-	if resp, body, err := e.get(ctx, c, base.JoinPath("version")); err == nil && resp.StatusCode == http.StatusOK {
+	if resp, body, err := get(ctx, c, base.JoinPath("version"), headers); err == nil && resp.StatusCode == http.StatusOK {
 		var v struct{ Version string }
 		_ = json.Unmarshal(body, &v)
 		pong.ServerVersion = v.Version
@@ -144,12 +149,12 @@ func isAPIVersion(v string) bool {
 	return ok && digits(major) && digits(minor)
 }
 
-func (e Endpoint) get(ctx context.Context, c *http.Client, to *url.URL) (*http.Response, []byte, error) {
+func get(ctx context.Context, c *http.Client, to *url.URL, headers map[string]string) (*http.Response, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrAddress, err)
 	}
-	for k, v := range e.Headers {
+	for k, v := range headers {
 		req.Header.Set(k, v)
 	}
 	resp, err := c.Do(req)

@@ -43,7 +43,7 @@ func TestSSHPing(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Ping: %v\n%s", err, s.Log)
 	}
-	if want := (Pong{enginetest.APIVersion, enginetest.ServerVersion}); pong != want {
+	if want := (Pong{APIVersion: enginetest.APIVersion, ServerVersion: enginetest.ServerVersion}); pong != want {
 		t.Errorf("Ping = %+v, want %+v", pong, want)
 	}
 	if left := enginetest.Processes(t, s.Client); len(left) > 0 {
