@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -76,6 +77,8 @@ func (a *app) runGet(ctx context.Context, o *getOptions, args []string) error {
 	if o.watch {
 		return a.getWatch(ctx, i, q)
 	}
+	// It is over before collecting what it leaves behind would pay.
+	debug.SetGCPercent(800)
 	s, err := readState(i)
 	if err != nil {
 		return err
