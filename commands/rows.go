@@ -126,6 +126,9 @@ func (v *view) id(id string) string {
 
 func (v *view) ago(t time.Time) string { return units.HumanDuration(v.now.Sub(t)) + " ago" }
 
+// createdSince is ago for a time that docker has from the list call, to the second.
+func (v *view) createdSince(t time.Time) string { return v.ago(t.Truncate(time.Second)) }
+
 // second is a time as docker prints it, which has the list call's precision.
 func second(t time.Time) string { return time.Unix(t.Unix(), 0).String() }
 
@@ -230,7 +233,7 @@ func (v *view) containerRow(c *state.Container) *containerRow {
 		Mounts:       v.mounts(c),
 		Names:        c.Name,
 		Ports:        portsText(c.Ports),
-		RunningFor:   v.ago(c.CreatedAt),
+		RunningFor:   v.createdSince(c.CreatedAt),
 		Size:         notAvailable,
 		State:        c.State,
 		Status:       v.status(c),
@@ -396,12 +399,15 @@ type imageRow struct {
 	UniqueSize   string
 }
 
+// VirtualSize is the size: docker before 29 has this placeholder too.
+func (r *imageRow) VirtualSize() string { return r.Size }
+
 // FullHeader implements docker's formatter.SubContext.
 func (*imageRow) FullHeader() any {
 	return formatter.SubHeaderContext{
 		"Containers": "CONTAINERS", "CreatedAt": "CREATED AT", "CreatedSince": "CREATED", "Deletion": "DELETION",
 		"Digest": "DIGEST", "Event": "EVENT", "ID": "IMAGE ID", "Repository": "REPOSITORY", "SharedSize": "SHARED SIZE",
-		"Size": "SIZE", "Tag": "TAG", "UniqueSize": "UNIQUE SIZE",
+		"Size": "SIZE", "Tag": "TAG", "UniqueSize": "UNIQUE SIZE", "VirtualSize": "SIZE",
 	}
 }
 
@@ -483,7 +489,7 @@ func (v *view) imageRows(i *state.Image) []row {
 			UniqueSize:   notAvailable,
 		}
 		if !i.CreatedAt.IsZero() {
-			r.CreatedSince = v.ago(i.CreatedAt)
+			r.CreatedSince = v.createdSince(i.CreatedAt)
 		}
 		for _, key := range []string{ref, i.ID} {
 			if d, ok := i.Deletions[key]; ok {
