@@ -31,12 +31,15 @@ type imageRow struct {
 	UniqueSize   string
 }
 
+// VirtualSize is the size: docker before 29 has this placeholder too.
+func (r *imageRow) VirtualSize() string { return r.Size }
+
 // FullHeader implements docker's formatter.SubContext.
 func (*imageRow) FullHeader() any {
 	return formatter.SubHeaderContext{
 		"Containers": "CONTAINERS", "CreatedAt": "CREATED AT", "CreatedSince": "CREATED", "Deletion": "DELETION",
 		"Digest": "DIGEST", "Event": "EVENT", "ID": "IMAGE ID", "Repository": "REPOSITORY", "SharedSize": "SHARED SIZE",
-		"Size": "SIZE", "Tag": "TAG", "UniqueSize": "UNIQUE SIZE",
+		"Size": "SIZE", "Tag": "TAG", "UniqueSize": "UNIQUE SIZE", "VirtualSize": "SIZE",
 	}
 }
 

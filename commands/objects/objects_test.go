@@ -199,6 +199,24 @@ func TestImagesAsDocker(t *testing.T) {
 	}
 }
 
+// Docker knows when something was created to the second, and shows its age by that.
+func TestCreatedSince(t *testing.T) {
+	now := time.Date(2026, 1, 1, 12, 0, 30, 2e8, time.UTC)
+	v := &view{now: now}
+	if got := v.ago(listed(now.Add(-29300 * time.Millisecond))); got != "30 seconds ago" {
+		t.Errorf("created %s, docker says 30 seconds ago", got)
+	}
+}
+
+// Docker before 29 has a placeholder more.
+func TestVirtualSize(t *testing.T) {
+	s := &state.State{Images: map[string]state.Image{"sha256:1": {ID: "sha256:1", Size: 5_780_000}}}
+	o := testOptions("table {{.VirtualSize}}")
+	if got := rendered(t, Images(), newView(s, o), o, []string{"sha256:1"}); got != "SIZE\n5.78MB\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestVolumesAsDocker(t *testing.T) {
 	v := state.Volume{Name: "data", Driver: "local", Scope: "local", Mountpoint: "/m", Labels: map[string]string{"b": "2", "a": "1"}}
 	s := &state.State{Volumes: map[string]state.Volume{"data": v}}
