@@ -29,15 +29,16 @@ func (a *app) newAction() *cobra.Command {
 	var timeout flagDuration
 	cmd := &cobra.Command{
 		Use:   "action [OPTIONS] CONTAINER " + strings.Join(mirror.Actions(), "|"),
-		Short: "Have the supervisor do something to a container",
+		Short: "Start, stop, pause, unpause or restart a container",
 		Long: `Have the supervisor do something to a container and wait for the outcome, which is
 also recorded on the container in the mirror (lastAction). What is so already
 succeeds. When the time is up, a request that was not begun is taken back.`,
-		Args: cobra.ExactArgs(2),
+		Example: `  docker rd action web restart`,
+		Args:    takes(2, 2),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			switch len(args) {
 			case 0:
-				return a.objectWords(objects.Containers(), nil), cobra.ShellCompDirectiveNoFileComp
+				return a.objectWords(objects.Containers(), nil, nil), cobra.ShellCompDirectiveNoFileComp
 			case 1:
 				return mirror.Actions(), cobra.ShellCompDirectiveNoFileComp
 			}

@@ -9,23 +9,13 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 func (a *app) newContext() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "context COMMAND",
-		Short: "Look after Docker's contexts",
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return failure.WithHint(failure.Usage("unknown command %q", "context "+args[0]),
-				"docker-rd context --help lists the commands")
-		},
-		ValidArgsFunction: cobra.NoFileCompletions,
+		Short: "Manage Docker contexts and their health",
 	}
 	cmd.AddCommand(
 		a.newContextLs(),

@@ -37,13 +37,13 @@ func (a *app) newContextDoctor() *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:   "doctor [OPTIONS]",
-		Short: "Find what is wrong with the Docker configuration, and mend it",
+		Short: "Find and mend what is wrong with the Docker configuration",
 		Long: `Find what is wrong with the Docker configuration: a current context that does not
 exist, damaged contexts, an invalid config.json, and more.
 
 With --fix, what is docker rd's or provably broken is mended. What is changed is
 copied beside it first. The exit status is 1 while something is wrong.`,
-		Args:              cobra.NoArgs,
+		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return a.runDoctor(cmd, o) },
 	}

@@ -35,7 +35,7 @@ type probeOptions struct {
 }
 
 func (o *probeOptions) addTo(cmd *cobra.Command) {
-	o.AddFlags(cmd)
+	o.AddFlags(cmd, "names")
 	addProbeTimeout(cmd.Flags(), &o.timeout)
 }
 
@@ -59,12 +59,12 @@ func (a *app) newContextLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "ls [OPTIONS]",
 		Aliases: []string{"list"},
-		Short:   "List Docker's contexts with their health",
-		Long: `List Docker's contexts with their health.
+		Short:   "List contexts with their health",
+		Long: `List contexts with their health.
 
 Every context is probed, and is healthy (a Docker engine answers), broken (it is
 proven that none can) or unknown. "*" marks the one that docker uses here.`,
-		Args:              cobra.NoArgs,
+		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Quiet && o.IsTable() {
@@ -86,6 +86,7 @@ func (a *app) newContextProbe() *cobra.Command {
 		Long: `Find out whether contexts work: those that are named, or all.
 
 The exit status is 1 where one is not healthy.`,
+		Example:           `  docker rd context probe rd && docker --context rd ps`,
 		ValidArgsFunction: completeContexts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			healthy, err := a.probe(cmd, o, args)

@@ -32,8 +32,8 @@ or with --force whatever it is.
 What was current before is remembered and put back when the engine stops, or by
 "context demote".`,
 	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error { return a.runPromote(cmd, i, o) })
-	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Do so whatever is current")
-	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "Only tell what would be done")
+	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Promote even if the current context works")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "Only print what would be done")
 	addProbeTimeout(cmd.Flags(), &o.timeout)
 	o.AddFormat(cmd)
 	return cmd
@@ -75,7 +75,7 @@ func (a *app) newContextDemote() *cobra.Command {
 	var o output.Options
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "demote [OPTIONS] [INSTANCE]",
-		Short: "Put the context back that was current before an instance's",
+		Short: "Put back the context that was current before",
 		Long: `Put the context back that was current before an instance's: if it works or there is
 no other, else the context of another instance that runs.
 

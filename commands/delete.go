@@ -27,14 +27,16 @@ func (a *app) newDelete() *cobra.Command {
 	var o deleteOptions
 	cmd := &cobra.Command{
 		Use:   "delete [OPTIONS] KIND NAME|ID [NAME|ID...]",
-		Short: "Have the supervisor delete objects",
+		Short: "Delete containers, images, volumes or networks",
 		Long: `Have the supervisor delete objects: containers, images, volumes or networks.
 
 What the engine refuses, such as an image that a container uses, stays requested and
 is tried again until it succeeds; why it was refused is recorded on the object in the
 mirror. --cancel takes the request back. Of an image that is named by one of its
 references, only that is deleted.`,
-		Args:              cobra.MinimumNArgs(2),
+		Example: `  docker rd delete volumes data --wait
+  docker rd delete images app:1 --cancel`,
+		Args:              takes(2, many),
 		ValidArgsFunction: a.completeObjects,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runDelete(cmd.Context(), o, args[0], args[1:])

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"runtime/debug"
 
 	"github.com/docker/cli/opts"
 	"github.com/spf13/cobra"
@@ -27,16 +28,20 @@ Nothing but the mirror is read, so this also works while the engine hangs or is 
 a note then says how old the mirror is. Tables, filters and the placeholders of
 templates are docker's. Besides, there are .Deletion and .LastAction, which tell of
 requests, and .Event with --watch.`,
-		Args:              cobra.MinimumNArgs(1),
+		Example: `  docker rd get containers --filter status=running
+  docker rd get ps web --format '{{.Names}}: {{.Status}}'
+  docker rd get images --watch`,
+		Args:              takes(1, many),
 		ValidArgsFunction: a.completeObjects,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runGet(cmd.Context(), o, args) },
 	}
-	o.AddFlags(cmd)
+	o.AddFlags(cmd, "IDs, or names where there is no ID")
 	flags := cmd.Flags()
-	flags.BoolVarP(&o.All, "all", "a", false, "List intermediate images too (containers are all listed)")
-	flags.BoolVar(&o.NoTrunc, "no-trunc", false, "Do not shorten the output")
-	flags.BoolVarP(&o.watch, "watch", "w", false, "Go on with a row for each change")
-	flags.VarP(&o.Filter, "filter", "f", `Filter as docker does (e.g. "status=running")`)
+	flags.BoolVarP(&o.All, "all", "a", false, "Show all images (default hides intermediate images)")
+	flags.BoolVar(&o.NoTrunc, "no-trunc", false, "Don't truncate output")
+	flags.BoolVarP(&o.watch, "watch", "w", false, "Go on with a row for each change, until interrupted")
+	flags.VarP(&o.Filter, "filter", "f", "Filter output based on conditions provided")
+	_ = cmd.RegisterFlagCompletionFunc("filter", completeFilter)
 	return cmd
 }
 
@@ -57,6 +62,8 @@ func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 		changes := q.Changes(a.out())
 		return a.followMirror(ctx, i, changes.Show)
 	}
+	// It is over before collecting what it leaves behind would pay.
+	debug.SetGCPercent(800)
 	s, err := readState(i)
 	if err != nil {
 		return err
@@ -64,4 +71,17 @@ func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 	note := ""
 	a.noteAge(&note, s, supervisor.Live(s))
 	return q.Write(a.out(), s)
+}
+
+// completeFilter completes the name of a filter.
+func completeFilter(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var words []string
+	if len(args) > 0 {
+		if k, err := objects.ParseKind(args[0]); err == nil {
+			for _, name := range k.Filters() {
+				words = append(words, name+"=")
+			}
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }

@@ -42,7 +42,7 @@ func (a *app) newLs() *cobra.Command {
 		Use:               "ls [OPTIONS]",
 		Aliases:           []string{"list"},
 		Short:             "List instances",
-		Args:              cobra.NoArgs,
+		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := dockerConfig()
@@ -57,22 +57,18 @@ func (a *app) newLs() *cobra.Command {
 			return output.WriteRows(a.out(), o, instanceLayout, rows)
 		},
 	}
-	o.AddFlags(cmd)
+	o.AddFlags(cmd, "names")
 	return cmd
 }
 
 func instanceRows() ([]instanceRow, error) {
-	roots, err := engine.DefaultRoots()
-	if err != nil {
-		return nil, err
-	}
-	names, err := engine.Names(roots)
+	names, err := instanceNames()
 	if err != nil {
 		return nil, err
 	}
 	var rows []instanceRow
 	for _, name := range names {
-		i, err := engine.Load(roots, name)
+		i, err := loadNamed(name)
 		if err != nil {
 			// One that cannot be used must not hide the others.
 			rows = append(rows, instanceRow{Name: name, Status: "unusable", Error: err.Error()})

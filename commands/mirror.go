@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/docker/go-units"
@@ -80,8 +81,11 @@ func staleness(s *state.State, live bool, now time.Time) string {
 	if at.IsZero() {
 		return why + ", and the mirror was never synced"
 	}
-	return fmt.Sprintf("%s: the mirror is %s old", why, units.HumanDuration(max(0, now.Sub(at))))
+	return fmt.Sprintf("%s: the mirror is %s old", why, humanDuration(max(0, now.Sub(at))))
 }
+
+// humanDuration is a duration in the middle of a sentence.
+func humanDuration(d time.Duration) string { return strings.ToLower(units.HumanDuration(d)) }
 
 // asOf returns the last moment at which the mirror is known to have followed the
 // engine; zero if it never did.
@@ -125,13 +129,13 @@ func (a *app) completeObjects(_ *cobra.Command, args []string, _ string) ([]stri
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return a.objectWords(k, args[1:]), cobra.ShellCompDirectiveNoFileComp
+	return a.objectWords(k, nil, args[1:]), cobra.ShellCompDirectiveNoFileComp
 }
 
-// objectWords returns what completes an object of the kind, other than those that were
-// given already.
-func (a *app) objectWords(k *objects.Kind, given []string) []string {
-	i, err := a.load(nil)
+// objectWords returns what completes an object of the kind in the instance that the
+// arguments may name, other than those objects that were given already.
+func (a *app) objectWords(k *objects.Kind, instance, given []string) []string {
+	i, err := a.load(instance)
 	if err != nil {
 		return nil
 	}

@@ -15,7 +15,7 @@ func (a *app) newRestart() *cobra.Command {
 	var progress flagChoice
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "restart [OPTIONS] [INSTANCE]",
-		Short: "Stop an engine and start it again",
+		Short: "Restart an engine with the remembered settings",
 		Long: `Stop an engine and start it again with the remembered settings.
 
 Its context, and whether that is the current one, stay as they are.`,
@@ -26,7 +26,7 @@ Its context, and whether that is the current one, stay as they are.`,
 		return a.restart(ctx, i, a.newProgress(progress.value))
 	})
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
-	addProgress(cmd, &progress)
+	addProgress(cmd, &progress, "auto")
 	return cmd
 }
 
@@ -35,8 +35,10 @@ func (a *app) restart(ctx context.Context, i *engine.Instance, p *progress) erro
 	if err := check(ctx, i); err != nil {
 		return err
 	}
+	p.doing("Engine is stopping")
 	if _, err := supervisor.Stop(ctx, i, supervisor.StopOptions{Keep: true}); err != nil {
 		return err
 	}
+	p.step("Engine has stopped")
 	return a.start(ctx, i, false, p)
 }

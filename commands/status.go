@@ -2,12 +2,13 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/go-units"
 	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
@@ -76,7 +77,7 @@ func (a *app) newStatus() *cobra.Command {
 	var o output.Options
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "status [OPTIONS] [INSTANCE]",
-		Short: "Show how an instance is",
+		Short: "Show the status of an instance",
 	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error {
 		_ = a.mend(cmd.Context(), i.DockerConfig)
 		s := statusOf(cmd.Context(), i)
@@ -143,6 +144,9 @@ func askAPI(ctx context.Context, driver engine.Driver) apiFact {
 	}
 	if err != nil {
 		fact.Error = err.Error()
+		if op, ok := errors.AsType[*net.OpError](err); ok {
+			fact.Error = op.Error() // the client's advice around it is no fact
+		}
 	}
 	fact.Answers = err == nil
 	return fact
@@ -159,7 +163,7 @@ func (s instanceStatus) write(w io.Writer) error {
 		if t.IsZero() {
 			return "never"
 		}
-		return units.HumanDuration(time.Since(t)) + " ago"
+		return humanDuration(time.Since(t)) + " ago"
 	}
 	lines := [][2]string{
 		{"Instance", s.Name + " (" + s.Status + ")"},

@@ -14,8 +14,8 @@ func (a *app) newSync() *cobra.Command {
 	var timeout flagDuration
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "sync [OPTIONS] [INSTANCE]",
-		Short: "Bring an instance's mirror up to date with its engine",
-		Long: `Bring an instance's mirror up to date with its engine: a full sync now.
+		Short: "Bring the mirror of an engine up to date",
+		Long: `Bring the mirror of an engine up to date: a full sync now.
 
 The supervisor does it where one runs, otherwise this command itself. This finds
 changes that engines send no event for.`,

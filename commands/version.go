@@ -16,7 +16,7 @@ func (a *app) newVersion() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "version [OPTIONS]",
 		Short:             "Show the version of docker-rd",
-		Args:              cobra.NoArgs,
+		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
 			v := struct {

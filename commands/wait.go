@@ -27,24 +27,42 @@ func (a *app) newWait() *cobra.Command {
 	var target string
 	var timeout flagDuration
 	cmd := a.onInstance(&cobra.Command{
-		Use:   "wait [OPTIONS] [INSTANCE] --for CONDITION[=STATUS]|stopped|container/NAME=running|healthy|exited|gone",
-		Short: "Wait for a condition of an instance or of a container",
-		Long: `Wait for a condition of an instance: ` + strings.Join(conditionTypes, ", ") + `.
+		Use:   "wait [OPTIONS] [INSTANCE]",
+		Short: "Wait for a condition of an instance or a container",
+		Long: `Wait for a condition of an instance or a container. What to wait for can be
 
-The STATUS is True if none is given, or False or Unknown. A condition counts only
-while a supervisor keeps it. "stopped" waits until engine and supervisor are gone.
+  CONDITION[=STATUS]    ` + strings.Join(conditionTypes, ", ") + `:
+                        True unless the status is given as False or Unknown
+  stopped               engine and supervisor are gone
+  container/NAME=STATE  the container is running, healthy, exited or gone
 
-"container/NAME=running" and so on wait for a container of that name or id, which need
-not exist yet.`,
+A condition counts only while a supervisor keeps it. A container need not exist yet.`,
+		Example: `  docker rd wait --for stopped --timeout 1m
+  docker rd wait dev --for container/db=healthy`,
 	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error {
 		ctx, cancel := withTimeout(cmd.Context(), timeout)
 		defer cancel()
 		return runWait(ctx, i, target)
 	})
 	cmd.Flags().StringVar(&target, "for", state.Ready, "What to wait for")
-	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions(append(slices.Clone(conditionTypes), waitStopped), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("for", a.completeTarget)
 	addTimeout(cmd.Flags(), &timeout, 30*time.Second)
 	return cmd
+}
+
+// completeTarget completes what can be waited for.
+func (a *app) completeTarget(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if !strings.HasPrefix(word, containerPrefix) {
+		return append(slices.Clone(conditionTypes), waitStopped, containerPrefix),
+			cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
+	var words []string
+	for _, name := range a.objectWords(objects.Containers(), args, nil) {
+		for _, want := range containerStates {
+			words = append(words, containerPrefix+name+"="+want)
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
 func runWait(ctx context.Context, i *engine.Instance, target string) error {
@@ -83,11 +101,13 @@ const (
 	isGone    = "gone"
 )
 
+var containerStates = []string{isRunning, isHealthy, isExited, isGone}
+
 // runWaitContainer waits until a container is as the target says. Only a mirror that
 // is kept up to date counts.
 func runWaitContainer(ctx context.Context, i *engine.Instance, target string) error {
 	word, want, _ := strings.Cut(strings.TrimPrefix(target, containerPrefix), "=")
-	if word == "" || !slices.Contains([]string{isRunning, isHealthy, isExited, isGone}, want) {
+	if word == "" || !slices.Contains(containerStates, want) {
 		return failure.Refuse("target %q: it can be %sNAME=running, healthy, exited or gone", target, containerPrefix)
 	}
 	k := objects.Containers()

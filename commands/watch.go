@@ -14,7 +14,7 @@ func (a *app) newWatch() *cobra.Command {
 	var since uint64
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "watch [OPTIONS] [INSTANCE]",
-		Short: "Print each change of an engine's objects",
+		Short: "Print each change of an engine's objects as JSON",
 		Long: `Print each change of an engine's objects, one JSON object a line, until interrupted:
 
   {"revision":42,"type":"MODIFIED","kind":"containers","id":"…","object":{…}}

@@ -530,6 +530,7 @@ func TestFormerStateIsNotBelieved(t *testing.T) {
 	o := Observe(f.inst)
 	for typ, want := range map[string]state.Status{
 		state.Ready: state.False, state.ContextReady: state.Unknown, state.MirrorSynced: state.False,
+		state.ContextPromoted: state.Unknown,
 	} {
 		if got := o.Condition(typ); got.Status != want {
 			t.Errorf("%s is %s before there is an engine", typ, got.Status)

@@ -76,6 +76,9 @@ func (k *Kind) One(s *state.State, word string) (string, error) {
 // Text is how an object that a word means is called in messages.
 func (k *Kind) Text(word string) string { return fmt.Sprintf("%s %q", k.singular, word) }
 
+// Filters returns the names of the filters that a query for the kind can have.
+func (k *Kind) Filters() []string { return k.filters }
+
 // Words returns what completes the name of an object, other than those that were given
 // already.
 func (k *Kind) Words(s *state.State, given []string) []string {

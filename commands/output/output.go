@@ -4,11 +4,13 @@ package output
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 
 	"github.com/docker/cli/cli/command/formatter"
+	"github.com/docker/cli/cli/flags"
 	"github.com/docker/cli/templates"
 	"github.com/spf13/cobra"
 
@@ -21,18 +23,20 @@ type Options struct {
 	Quiet  bool
 }
 
-// AddFlags adds --format and --quiet.
-func (o *Options) AddFlags(cmd *cobra.Command) {
-	o.AddFormat(cmd)
-	cmd.Flags().BoolVarP(&o.Quiet, "quiet", "q", false, "Print the keys only")
+// AddFlags adds the flags of a list; keys are what --quiet shows.
+func (o *Options) AddFlags(cmd *cobra.Command, keys string) {
+	o.addFormat(cmd, flags.FormatHelp, formatter.TableFormatKey, formatter.JSONFormatKey)
+	cmd.Flags().BoolVarP(&o.Quiet, "quiet", "q", false, "Only display "+keys)
 }
 
-// AddFormat adds --format alone, for what has no keys.
+// AddFormat adds the flag of what prints one object.
 func (o *Options) AddFormat(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.Format, "format", formatter.TableFormatKey,
-		`Format of the output: "table", "table TEMPLATE", "json" or a Go template`)
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(
-		[]string{formatter.TableFormatKey, formatter.JSONFormatKey}, cobra.ShellCompDirectiveNoFileComp))
+	o.addFormat(cmd, flags.InspectFormatHelp, formatter.JSONFormatKey)
+}
+
+func (o *Options) addFormat(cmd *cobra.Command, help string, words ...string) {
+	cmd.Flags().StringVar(&o.Format, "format", "", help)
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // IsTable tells whether the output is the one for people.
@@ -69,11 +73,13 @@ func WriteRowsLike[T formatter.SubContext](w io.Writer, o Options, l Layout, emp
 	if o.IsJSON() {
 		return WriteJSONLines(w, rows)
 	}
-	ctx := formatter.Context{Output: io.Discard, Format: o.format(l)}
+	// Docker's formatter does not tell whether it could write.
+	var text bytes.Buffer
+	ctx := formatter.Context{Output: &text, Format: o.format(l)}
 	// A template must be right also where there is no row to show it.
 	err := ctx.Write(empty, func(write func(formatter.SubContext) error) error { return write(empty) })
 	if err == nil {
-		ctx.Output = w
+		text.Reset()
 		err = ctx.Write(empty, func(write func(formatter.SubContext) error) error {
 			for _, row := range rows {
 				if err := write(row); err != nil {
@@ -86,7 +92,8 @@ func WriteRowsLike[T formatter.SubContext](w io.Writer, o Options, l Layout, emp
 	if err != nil {
 		return badFormat(o.Format, err)
 	}
-	return nil
+	_, err = text.WriteTo(w)
+	return err
 }
 
 // WriteJSONLines prints one JSON line for each row: what docker does for "json", but
@@ -124,10 +131,11 @@ func WriteObject(w io.Writer, o Options, object any, people func(io.Writer) erro
 	if err != nil {
 		return badFormat(o.Format, err)
 	}
-	if err := tmpl.Execute(w, object); err != nil {
+	var text bytes.Buffer
+	if err := tmpl.Execute(&text, object); err != nil {
 		return badFormat(o.Format, err)
 	}
-	_, err = fmt.Fprintln(w)
+	_, err = fmt.Fprintln(w, text.String())
 	return err
 }
 

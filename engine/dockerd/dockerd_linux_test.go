@@ -24,6 +24,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/internal/realengine"
 )
 
 // inherited is a file as this process might have been started with, a shell's pipe.
@@ -90,9 +91,7 @@ type instance struct {
 // it is left when the test ends.
 func newInstance(t *testing.T) *instance {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("a root engine needs root")
-	}
+	realengine.Need(t)
 	programs, err := programs()
 	if err != nil {
 		t.Fatal(err)
@@ -495,18 +494,24 @@ func (in *instance) published(container, port string) string {
 	return net.JoinHostPort("127.0.0.1", number)
 }
 
+// greeting returns what the container says that is published at addr. The port answers
+// before the container does.
 func greeting(t *testing.T, addr string) string {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", addr, 10*time.Second)
-	if err != nil {
-		t.Fatal(err)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		c, err := net.DialTimeout("tcp", addr, 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(c)
+		_ = c.Close()
+		if len(data) > 0 && err == nil {
+			return string(data)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing comes from %s: %v", addr, err)
+		}
 	}
-	defer c.Close()
-	data, err := io.ReadAll(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
 }
 
 func TestPublishedPorts(t *testing.T) {
@@ -891,9 +896,7 @@ const hostEnv = "DOCKERD_TEST_HOST"
 // A host with an engine and a containerd of its own at their usual places, with a
 // daemon.json that no second engine could use.
 func TestBesideHostEngine(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("a root engine needs root")
-	}
+	realengine.Need(t)
 	if os.Getenv(hostEnv) == "" {
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestBesideHostEngine$", "-test.v")
 		cmd.Env = append(os.Environ(), hostEnv+"=1")

@@ -63,13 +63,8 @@ func TestSSHRealDocker(t *testing.T) {
 
 // And with a real engine behind it.
 func TestSSHRealEngine(t *testing.T) {
-	if testing.Short() {
-		t.Skip("real engines are left out of a short run")
-	}
+	realengine.Need(t)
 	engine, err := realengine.StartDockerd(t.Context(), enginetest.Dir(t))
-	if errors.Is(err, realengine.ErrUnavailable) {
-		t.Skip(err)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,6 +282,45 @@ func TestSSHDeadlineDuringStart(t *testing.T) {
 		}
 	}
 	enginetest.NoProcess(t, s.Client)
+}
+
+// Whoever pings may be killed, and then ssh ends too.
+func TestSSHKilled(t *testing.T) {
+	for name, change := range map[string]func(s *enginetest.SSHD){
+		"connecting": func(s *enginetest.SSHD) {
+			prepend(t, s.Config, "Host *\nProxyCommand "+s.Client+"/sleep 600\n")
+		},
+		"connected": func(s *enginetest.SSHD) {
+			enginetest.Script(t, s.Remote+"/docker", "echo >"+s.Client+"/there; exec "+s.Client+"/sleep 600")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := enginetest.StartSSHD(t, "", "")
+			change(s)
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(self, s.URL)
+			cmd.Env = append(os.Environ(), pingVar+"=10m")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			started := func() bool {
+				_, err := os.Stat(s.Client + "/there")
+				return err == nil || len(enginetest.Processes(t, s.Client+"/sleep")) > 0
+			}
+			if !enginetest.Eventually(started) {
+				t.Errorf("ssh does not start:\n%s", s.Log)
+			}
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			enginetest.NoProcess(t, s.Config) // the other side's has no say in it
+			if name == "connecting" {
+				enginetest.NoProcess(t, s.Client)
+			}
+		})
+	}
 }
 
 // A ProxyCommand that outlives ssh must not delay the answer, nor survive.
