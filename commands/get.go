@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"runtime/debug"
 
 	"github.com/docker/cli/opts"
 	"github.com/spf13/cobra"
@@ -61,6 +62,8 @@ func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 		changes := q.Changes(a.out())
 		return a.followMirror(ctx, i, changes.Show)
 	}
+	// It is over before collecting what it leaves behind would pay.
+	debug.SetGCPercent(800)
 	s, err := readState(i)
 	if err != nil {
 		return err

@@ -51,8 +51,9 @@ type Finding struct {
 	// Fixable tells that Fix can mend it.
 	Fixable bool `json:"fixable"`
 
-	path string   // the file to mend
-	inst Instance // the instance concerned
+	path  string   // the file to mend
+	inst  Instance // the instance concerned
+	unset bool     // nobody knows what was current before
 }
 
 // An Instance is what the doctor has to know of an instance of ours. One that can't be
@@ -77,7 +78,7 @@ func (c *Config) Doctor(ctx context.Context, instances []Instance) []Finding {
 	stored, err := c.Current()
 	if err == nil {
 		add(c.currentMissing(stored)...)
-		add(c.engineGone(stored, instances)...)
+		add(c.engineGone(ctx, stored, instances)...)
 		add(c.overridden(stored, instances)...)
 	}
 	add(c.credentialHelpers()...)
@@ -143,25 +144,42 @@ func (c *Config) currentMissing(stored string) []Finding {
 	return []Finding{f}
 }
 
-// engineGone finds a promotion that nobody has taken back: the supervisor was killed.
-func (c *Config) engineGone(stored string, instances []Instance) []Finding {
+// engineGone finds a current context of ours that leads nowhere: a promotion that nobody
+// has taken back since the supervisor was killed, what an uninstallation has left, or
+// what the user has chosen and stopped.
+func (c *Config) engineGone(ctx context.Context, stored string, instances []Instance) []Finding {
 	r, err := c.readRecord()
-	if err != nil || !c.exists(stored) {
+	if err != nil || named(stored) == DefaultName || !c.exists(stored) {
 		return nil
 	}
-	owner, ok := byContext(r.Promoted, stored)
-	if !ok {
-		return nil
+	owner, promoted := byContext(r.Promoted, stored)
+	if !promoted {
+		var ours bool
+		if owner, ours = c.marked(stored); !ours {
+			return nil
+		}
 	}
 	i := slices.IndexFunc(instances, func(i Instance) bool { return i.owns(owner) })
 	if i >= 0 && !instances[i].Gone {
 		return nil
 	}
-	return []Finding{{
-		Code: FindingEngineGone, Subject: stored, Fixable: true, path: c.file(), inst: Instance{Owner: owner},
-		Message: fmt.Sprintf("The current context %q was made current by docker rd, and its engine is gone.", stored),
-		Remedy:  fmt.Sprintf("What was current before is put back: %q if it works.", named(r.Previous)),
-	}}
+	f := Finding{Code: FindingEngineGone, Subject: stored, Fixable: true, path: c.file(), inst: Instance{Owner: owner}}
+	switch {
+	case promoted:
+		f.Message = fmt.Sprintf("The current context %q was made current by docker rd, and its engine is gone.", stored)
+		f.Remedy = fmt.Sprintf("What was current before is put back: %q if it works.", named(r.Previous))
+	case i >= 0:
+		f.Fixable = false
+		f.Message = fmt.Sprintf("The current context %q was chosen by somebody, and its engine does not run.", stored)
+		f.Remedy = "Start the instance, or choose another context: docker context use default."
+	case c.withoutEnvironment().Probe(ctx, stored)[0].Health == Broken:
+		f.Message = fmt.Sprintf("The current context %q is docker rd's, and its engine is gone together with its instance.", stored)
+		f.Remedy = "No context is made the current one, which means \"default\"."
+		f.unset = true
+	default:
+		return nil // see orphan
+	}
+	return []Finding{f}
 }
 
 func (i Instance) owns(o Owner) bool {
@@ -348,12 +366,18 @@ func (c *Config) fixCurrent(ctx context.Context, f Finding, candidates func() []
 	} else if out.Err != nil {
 		return Fixed{Backup: saved}, out.Err
 	}
+	return c.unsetCurrent(ctx, f.Subject, saved)
+}
+
+// unsetCurrent makes no context the current one if name still is. saved is the copy of
+// config.json, which is not needed otherwise.
+func (c *Config) unsetCurrent(ctx context.Context, name, saved string) (Fixed, error) {
 	unlock, err := c.lock(ctx)
 	if err != nil {
 		return Fixed{Backup: saved}, err
 	}
 	defer unlock()
-	changed, err := c.update(ctx, f.Subject, "")
+	changed, err := c.update(ctx, name, "")
 	if err != nil {
 		return Fixed{Backup: saved}, err
 	}
@@ -368,6 +392,9 @@ func (c *Config) fixEngineGone(ctx context.Context, f Finding, candidates func()
 	saved, err := backup(f.path)
 	if err != nil {
 		return Fixed{}, err
+	}
+	if f.unset {
+		return c.unsetCurrent(ctx, f.Subject, saved)
 	}
 	out := c.Mend(ctx, func(o Owner) bool { return o == f.inst.Owner }, candidates)
 	if !out.Changed {

@@ -69,6 +69,31 @@ func TestDoctor(t *testing.T) {
 			want:      []string{"EngineGone rd"}, fixable: true,
 			after: func(f *fixture) { f.wantCurrent("good") },
 		}, {
+			name: "engine and instance gone, and no record of it",
+			prepare: func(f *fixture) {
+				f.Create(f.t.Context(), rd, endpoint.Endpoint{Host: "unix:///nonexistent/s"}, "")
+				f.use("rd")
+			},
+			want: []string{"EngineGone rd", "ContextWithoutInstance rd"}, fixable: true,
+			after: func(f *fixture) {
+				f.wantCurrent("")
+				if f.exists("rd") {
+					f.t.Error("the context is still there")
+				}
+			},
+		}, {
+			name: "engine gone, chosen by the user",
+			prepare: func(f *fixture) {
+				f.Create(f.t.Context(), rd, endpoint.Endpoint{Host: "unix:///nonexistent/s"}, "")
+				f.use("rd")
+			},
+			instances: []Instance{{Owner: rd, Gone: true}},
+			want:      []string{"EngineGone rd"},
+		}, {
+			name:    "instance gone, but an engine answers",
+			prepare: func(f *fixture) { f.own(rd); f.use("rd") },
+			want:    []string{"ContextWithoutInstance rd"},
+		}, {
 			name:      "instance can't be read",
 			prepare:   func(f *fixture) { f.own(rd); f.promoted(rd) },
 			instances: []Instance{{Owner: Owner{Context: "rd"}}},

@@ -221,7 +221,7 @@ func (c *Config) look(ctx context.Context, name string) Report {
 		start := time.Now()
 		pong, err = e.Ping(ctx)
 		r.LatencyMs = time.Since(start).Milliseconds()
-		r.APIVersion, r.ServerVersion = pong.APIVersion, pong.ServerVersion
+		r.APIVersion, r.ServerVersion = pong.APIVersion, printable(pong.ServerVersion)
 	}
 	r.Health, r.Reason, r.Message = classify(ctx, e, err)
 	r.Message = printable(r.Message)

@@ -348,6 +348,14 @@ func TestProbeMessageIsPrintable(t *testing.T) {
 			t.Errorf("%q has the character %U", r.Message, c)
 		}
 	}
+	version := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Api-Version", "1.41")
+		_, _ = w.Write([]byte(`{"Version":"\u001b[31m1.0"}`))
+	})
+	f.put("version", endpoint.Endpoint{Host: "unix://" + enginetest.Unix(t, version)})
+	if r := f.probe("version", long); r.ServerVersion != " [31m1.0" {
+		t.Errorf("the server's version is %q", r.ServerVersion)
+	}
 	if !strings.Contains(r.Message, "red") || !strings.Contains(r.Message, "ünd") {
 		t.Errorf("%q lacks words", r.Message)
 	}

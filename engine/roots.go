@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"os/user"
@@ -49,21 +51,26 @@ func DefaultRoots() (Roots, error) {
 	if err != nil {
 		return Roots{}, failure.WithHint(fmt.Errorf("no place for the state: %w", err), "set HOME or %s", HomeEnv)
 	}
+	state := xdg("XDG_STATE_HOME", stateBase(home))
 	return Roots{
-		State:   xdg("XDG_STATE_HOME", filepath.Join(home, ".local", "state")),
+		State:   state,
 		Data:    xdg("XDG_DATA_HOME", filepath.Join(home, ".local", "share")),
-		Runtime: runtimeRoot(),
+		Runtime: runtimeRoot(state),
 	}, nil
 }
 
+// stateBase is XDG_STATE_HOME's default.
+func stateBase(home string) string { return filepath.Join(home, ".local", "state") }
+
 // homeDir returns the user's home directory: $HOME or, as docker has it, that in the
-// system's list of users. A service may have no HOME.
+// system's list of users. A service may have no HOME, and root may have a user's (sudo
+// -E), who could use nothing there afterwards.
 func homeDir() (string, error) {
 	home := os.Getenv("HOME")
-	if home == "" {
+	if home == "" || foreign(home) {
 		u, err := user.Current()
 		if err != nil {
-			return "", fmt.Errorf("HOME is not set: %w", err)
+			return "", fmt.Errorf("no home directory is known: %w", err)
 		}
 		home = u.HomeDir
 	}
@@ -74,10 +81,10 @@ func homeDir() (string, error) {
 }
 
 // xdg returns our directory under a base directory. Relative values are to be
-// ignored, says the specification.
+// ignored, says the specification; and so are those of a user where this is root.
 func xdg(env, fallback string) string {
 	base := os.Getenv(env)
-	if !filepath.IsAbs(base) {
+	if !filepath.IsAbs(base) || foreign(base) {
 		base = fallback
 	}
 	return filepath.Join(base, "docker-rd")
@@ -87,18 +94,26 @@ func xdg(env, fallback string) string {
 // when the user's last session ends.
 const sessionDirs = "/run/user/"
 
-// runtimeRoot returns where sockets go: below XDG_RUNTIME_DIR or, without one (no login
-// session), a fallback. Root's engines outlive its sessions, so their sockets must too.
-func runtimeRoot() string {
-	root := os.Geteuid() == 0 && runtime.GOOS == "linux"
-	fallback := filepath.Join(os.TempDir(), "docker-rd-"+strconv.Itoa(os.Geteuid()))
-	if root {
-		fallback = "/run"
-		if strings.HasPrefix(filepath.Clean(os.Getenv("XDG_RUNTIME_DIR"))+"/", sessionDirs) {
-			return filepath.Join(fallback, "docker-rd")
-		}
+// runtimeRoot returns where the sockets go of the instances whose state is there: below
+// XDG_RUNTIME_DIR or, without one (no login session), a fallback. Root's engines outlive
+// its sessions, so their sockets must too.
+func runtimeRoot(state string) string {
+	uid := os.Geteuid()
+	root := uid == 0 && runtime.GOOS == "linux"
+	base := os.Getenv("XDG_RUNTIME_DIR")
+	if filepath.IsAbs(base) && !foreign(base) && !(root && strings.HasPrefix(filepath.Clean(base)+"/", sessionDirs)) {
+		return filepath.Join(base, "docker-rd")
 	}
-	return xdg("XDG_RUNTIME_DIR", fallback)
+	dir := filepath.Join(os.TempDir(), "docker-rd-"+strconv.Itoa(uid), "docker-rd")
+	if root {
+		dir = "/run/docker-rd"
+	}
+	// With another home the instances are others, with the same names.
+	if u, err := user.Current(); err == nil && state != filepath.Join(stateBase(u.HomeDir), "docker-rd") {
+		sum := sha256.Sum256([]byte(state))
+		dir += "-" + hex.EncodeToString(sum[:4])
+	}
+	return dir
 }
 
 func (r Roots) instanceDir(name string) string { return filepath.Join(r.State, "instances", name) }

@@ -3,6 +3,8 @@
 package engine
 
 import (
+	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -55,11 +57,51 @@ func TestRuntimeOutlivesSession(t *testing.T) {
 	if !isRoot() {
 		t.Skip("an ordinary user's sockets are in the session's directory")
 	}
+	u, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv(HomeEnv, "")
-	for _, session := range []string{"/run/user/0", "/run/user/1000/", ""} {
+	t.Setenv("XDG_STATE_HOME", "")
+	t.Setenv("HOME", u.HomeDir)
+	for _, session := range []string{"/run/user/0", "/run/user/1000/", "relative", ""} {
 		t.Setenv("XDG_RUNTIME_DIR", session)
 		if got, err := DefaultRoots(); err != nil || got.Runtime != "/run/docker-rd" {
 			t.Errorf("XDG_RUNTIME_DIR=%q: %q, %v, want /run/docker-rd", session, got.Runtime, err)
 		}
+	}
+	// Under another home the instances are others.
+	t.Setenv("HOME", "/home/me")
+	mine, err := DefaultRoots()
+	if err != nil || !strings.HasPrefix(mine.Runtime, "/run/docker-rd-") {
+		t.Errorf("another home: %q, %v, want a directory of its own", mine.Runtime, err)
+	}
+	t.Setenv("HOME", "/home/you")
+	if yours, err := DefaultRoots(); err != nil || yours.Runtime == mine.Runtime {
+		t.Errorf("two homes share %q, %v", yours.Runtime, err)
+	}
+}
+
+// Root makes nothing in the home of a user whose environment sudo has kept.
+func TestRootsOfRoot(t *testing.T) {
+	if !isRoot() {
+		t.Skip("for root")
+	}
+	dir := t.TempDir()
+	if err := os.Chown(dir, 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	u, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(HomeEnv, "")
+	t.Setenv("HOME", dir)
+	t.Setenv("XDG_STATE_HOME", filepath.Join(dir, "not", "there"))
+	t.Setenv("XDG_DATA_HOME", "")
+	t.Setenv("XDG_RUNTIME_DIR", dir)
+	want := Roots{filepath.Join(u.HomeDir, ".local/state/docker-rd"), filepath.Join(u.HomeDir, ".local/share/docker-rd"), "/run/docker-rd"}
+	if got, err := DefaultRoots(); err != nil || got != want {
+		t.Errorf("DefaultRoots = %+v, %v, want %+v", got, err, want)
 	}
 }

@@ -34,6 +34,7 @@ var sampleAnswers = []string{
 	  "NetworkSettings":{"Networks":{"b":{"NetworkID":"n","IPAddress":"172.17.0.2","GlobalIPv6Address":"fd00::2","DNSNames":["x"]},"a":null}},
 	  "Mounts":[{"Type":"volume","Name":"v","Source":"/s","Destination":"/d","RW":true},{"Type":"bind","Source":"/","Destination":"/b","RW":false}]}`,
 	`{"Id":"c","Status":"Up (unhealthy)","Health":{"Status":"starting","FailingStreak":1},"Labels":null,"Ports":null,"Mounts":null,"NetworkSettings":null,"Names":null}`,
+	`{"Id":"c","Status":"Up (unhealthy)","Health":{}}`,
 	`{"Id":"c","Names":[],"NetworkSettings":{"Networks":null},"Status":"Up 1 second (health: starting)","Created":-62135596800}`,
 	`{"Id":"c","Created":9223372036854775807,"Name":"c"}`,
 	`{"Id":"c","Name":"c","CreatedAt":"9999-12-31T23:59:59-10:00","Created":"9999-12-31T23:59:59-10:00"}`,
@@ -263,7 +264,7 @@ func inspectedContainer(c container.InspectResponse) state.Container {
 // listedHealth is empty where the list call says nothing about it: engines before
 // API 1.52 only do in the text for people.
 func listedHealth(c container.Summary) string {
-	if c.Health != nil {
+	if c.Health != nil && c.Health.Status != "" {
 		return string(c.Health.Status)
 	}
 	switch {

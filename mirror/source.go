@@ -56,6 +56,8 @@ type Source struct {
 
 	// images remembers between passes what can't change.
 	images map[string]*knownImage
+	// unpacks tells of the engine what it tells of marks.
+	unpacks bool
 	// sync and events are what is told of the mirror, out is what has not been
 	// received yet.
 	sync   Sync
@@ -241,6 +243,7 @@ func (s *Source) facts(ctx context.Context, cli *endpoint.Client, moment time.Ti
 		Arch:       goarch(info.Architecture),
 		Rootless:   slices.Contains(info.SecurityOptions, "name=rootless"),
 	}
+	s.unpacks = slices.Contains(info.DriverStatus, [2]string{"driver-type", "io.containerd.snapshotter.v1"})
 	if about.Podman {
 		e.ID = "" // it makes up another at each call
 	}

@@ -24,7 +24,15 @@ type stopRun struct {
 // by force.
 func (l *loop) stop(o StopOptions) {
 	s := l.stopping
-	if s == nil {
+	switch e := &l.engine; {
+	case s == nil && o.Undo && e.launching: // whether there is an engine that goes on is not known yet
+		e.undo = true
+		e.giveUp()
+		return
+	case s == nil && o.Undo && e.adopted:
+		l.letGo()
+		return
+	case s == nil:
 		l.shutDown(&stopRun{StopOptions: o})
 		return
 	}
@@ -32,6 +40,13 @@ func (l *loop) stop(o StopOptions) {
 	if s.Force && s.hurry != nil {
 		s.hurry()
 	}
+}
+
+// letGo ends the supervisor of an engine that was there before it, which goes on.
+func (l *loop) letGo() {
+	l.store.SetSupervisor(nil)
+	l.store.Disconnect("the start that found the engine running was given up")
+	l.finish(nil)
 }
 
 // abandon ends the instance because its engine could not be started. The condition

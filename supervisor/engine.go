@@ -40,6 +40,7 @@ type engineRun struct {
 	failures   int // in a row
 	firstDelay time.Duration
 	since      time.Time // when it last began to answer; zero while it does not
+	undo       bool      // the start is to be taken back, once that has ended
 	adopted    bool      // it was there before this supervisor
 	proven     bool      // it answered once, or is adopted
 	lost       time.Time // since when the mirror is not connected; zero while it is
@@ -96,6 +97,10 @@ func (l *loop) launched(running engine.Running, adopted bool, err error) {
 	switch {
 	case l.stopping != nil:
 		l.stopEngine()
+	case e.undo && adopted && err == nil:
+		l.letGo()
+	case e.undo:
+		l.shutDown(&stopRun{})
 	case err != nil:
 		l.engineFailed(err.Error())
 	default:

@@ -440,6 +440,76 @@ func TestAdoption(t *testing.T) {
 	}
 }
 
+// A start that is taken back takes back what it has launched, and lets an engine go on that
+// was there before: with its context and its promotion.
+func TestUndo(t *testing.T) {
+	undo := func(f *fixture) {
+		f.loop.inbox <- message{f.loop.ctx, func() { f.loop.stop(StopOptions{Undo: true}) }}
+	}
+	t.Run("launched", func(t *testing.T) {
+		f := setup(t)
+		f.start()
+		f.wait(state.Ready, state.True, "")
+		undo(f)
+		if s, err := f.stopped(false); err != nil || s.Supervisor != nil {
+			t.Errorf("stopped: %v, %+v", err, s.Supervisor)
+		}
+		if _, cleanups := f.driver.counts(); cleanups == 0 {
+			t.Error("the engine goes on")
+		}
+		f.current("", false)
+	})
+	t.Run("adopted", func(t *testing.T) {
+		f := setup(t)
+		running, err := f.driver.serve()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.driver.adopt = running
+		f.driver.launch = func(context.Context) error { return engine.ErrRunning }
+		f.start()
+		f.wait(state.Ready, state.True, "")
+		undo(f)
+		if s, err := f.stopped(false); err != nil || s.Supervisor != nil {
+			t.Errorf("stopped: %v, %+v", err, s.Supervisor)
+		}
+		select {
+		case <-running.exited:
+			t.Error("the engine was stopped")
+		default:
+			running.die()
+		}
+		f.current("rd", true)
+	})
+	t.Run("while it is launched", func(t *testing.T) {
+		f := setup(t)
+		launching := make(chan struct{})
+		f.driver.launch = func(ctx context.Context) error {
+			close(launching)
+			<-ctx.Done()
+			return engine.ErrRunning // to be adopted
+		}
+		running, err := f.driver.serve()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.driver.adopt = running
+		f.start()
+		<-launching
+		undo(f)
+		if _, err := f.stopped(false); err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-running.exited:
+			t.Error("the engine was stopped")
+		default:
+			running.die()
+		}
+		f.current("gone", false)
+	})
+}
+
 // What a supervisor that was killed has left in the state is not believed.
 func TestFormerStateIsNotBelieved(t *testing.T) {
 	f := setup(t)
@@ -460,6 +530,7 @@ func TestFormerStateIsNotBelieved(t *testing.T) {
 	o := Observe(f.inst)
 	for typ, want := range map[string]state.Status{
 		state.Ready: state.False, state.ContextReady: state.Unknown, state.MirrorSynced: state.False,
+		state.ContextPromoted: state.Unknown,
 	} {
 		if got := o.Condition(typ); got.Status != want {
 			t.Errorf("%s is %s before there is an engine", typ, got.Status)

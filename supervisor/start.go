@@ -42,7 +42,12 @@ func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation
 	if err != nil {
 		return Observation{}, err
 	}
-	s := starter{inst: i, StartOptions: o}
+	driver, err := engine.DriverFor(i, nil)
+	if err != nil {
+		share()
+		return Observation{}, err
+	}
+	s := starter{inst: i, StartOptions: o, alive: driver.Alive()}
 	last, err := s.run(ctx)
 	share()
 	if ctx.Err() == nil || err == nil {
@@ -61,6 +66,7 @@ type starter struct {
 	inst *engine.Instance
 	StartOptions
 	child *Child // the supervisor that this call has started last; nil if none
+	alive bool   // the engine ran before this call
 }
 
 // heldPatience is how long a lock may be held by somebody who does not say who it is.
@@ -250,16 +256,22 @@ func (s *starter) undo() {
 	}
 	defer release()
 	// It may not have come to being a supervisor, or never become one: it is told to end
-	// all the same, and what there is of an engine ends with it.
-	_ = s.child.ID.Signal(syscall.SIGTERM)
+	// all the same, and what it has launched of an engine ends with it.
+	polite, cancel := context.WithTimeout(context.Background(), undoTimeout)
+	defer cancel()
+	_ = askToStop(polite, s.inst, s.child.ID, StopOptions{Undo: true})
 	select {
 	case <-s.child.Done:
 		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || supervisorID(st) != s.child.ID {
 			return
 		}
 		// It could not say goodbye.
-	case <-time.After(undoTimeout):
+	case <-polite.Done():
 		// One that never came up need not be asked any longer.
+	}
+	if s.alive {
+		_ = s.child.ID.Signal(syscall.SIGKILL) // but the engine is not this start's
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()

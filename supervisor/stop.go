@@ -37,6 +37,8 @@ type StopOptions struct {
 	// Force ends the engine without waiting for its containers, and a supervisor
 	// that does not react.
 	Force bool
+	// Undo takes back a start: an engine that was there before goes on.
+	Undo bool
 }
 
 // stopRequest is what a supervisor finds when it is told to end. It is optional: the

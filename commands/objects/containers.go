@@ -99,7 +99,7 @@ func (v *view) containerRow(c *state.Container) *containerRow {
 		Mounts:       v.mounts(c),
 		Names:        c.Name,
 		Ports:        portsText(c.Ports),
-		RunningFor:   v.ago(c.CreatedAt),
+		RunningFor:   v.ago(listed(c.CreatedAt)),
 		Size:         notAvailable,
 		State:        c.State,
 		Status:       v.status(c),

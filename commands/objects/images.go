@@ -31,12 +31,15 @@ type imageRow struct {
 	UniqueSize   string
 }
 
+// VirtualSize is the size: docker before 29 has this placeholder too.
+func (r *imageRow) VirtualSize() string { return r.Size }
+
 // FullHeader implements docker's formatter.SubContext.
 func (*imageRow) FullHeader() any {
 	return formatter.SubHeaderContext{
 		"Containers": "CONTAINERS", "CreatedAt": "CREATED AT", "CreatedSince": "CREATED", "Deletion": "DELETION",
 		"Digest": "DIGEST", "Event": "EVENT", "ID": "IMAGE ID", "Repository": "REPOSITORY", "SharedSize": "SHARED SIZE",
-		"Size": "SIZE", "Tag": "TAG", "UniqueSize": "UNIQUE SIZE",
+		"Size": "SIZE", "Tag": "TAG", "UniqueSize": "UNIQUE SIZE", "VirtualSize": "SIZE",
 	}
 }
 
@@ -108,7 +111,7 @@ func (v *view) imageRows(i *state.Image) []row {
 		r := &imageRow{
 			Containers:   strconv.FormatInt(v.users()[i.ID], 10),
 			CreatedAt:    second(i.CreatedAt),
-			CreatedSince: notAvailable,
+			CreatedSince: v.ago(listed(i.CreatedAt)),
 			Digest:       digest,
 			ID:           v.id(i.ID),
 			Repository:   repo,
@@ -116,9 +119,6 @@ func (v *view) imageRows(i *state.Image) []row {
 			Size:         units.HumanSizeWithPrecision(float64(i.Size), 3),
 			Tag:          tag,
 			UniqueSize:   notAvailable,
-		}
-		if !i.CreatedAt.IsZero() {
-			r.CreatedSince = v.ago(i.CreatedAt)
 		}
 		for _, key := range []string{ref, i.ID} {
 			if d, ok := i.Deletions[key]; ok {
@@ -290,7 +290,29 @@ func findImages(s *state.State, names map[string]string, ref string) []string {
 			return []string{id}
 		}
 	}
+	if id := imageByDigest(s, ref); id != "" {
+		return []string{id}
+	}
 	return byID(s.Images, ref)
+}
+
+// imageByDigest returns the image in containerd, where its id is its digest, that has a
+// name in the reference's repository; "" if there is none. The engine finds it so, and
+// lists it by a digest in one of its repositories alone.
+func imageByDigest(s *state.State, ref string) string {
+	_, id, ok := strings.Cut(ref, "@")
+	i := s.Images[id]
+	if !ok || !slices.ContainsFunc(i.RepoDigests, func(d string) bool { return strings.HasSuffix(d, "@"+id) }) {
+		return ""
+	}
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil || !slices.ContainsFunc(i.RepoTags, func(tag string) bool {
+		other, err := reference.ParseNormalizedNamed(tag)
+		return err == nil && other.Name() == named.Name()
+	}) {
+		return ""
+	}
+	return id
 }
 
 // referenceForms returns how engines may write a reference: docker leaves out its own
@@ -312,6 +334,9 @@ func ImageReference(s *state.State, word string) (id, ref string) {
 		if id, ok := names[form]; ok {
 			return id, form
 		}
+	}
+	if id := imageByDigest(s, word); id != "" {
+		return id, word
 	}
 	if found := byID(s.Images, word); len(found) == 1 {
 		return found[0], ""

@@ -72,7 +72,15 @@ func (v *view) id(id string) string {
 func (v *view) ago(t time.Time) string { return units.HumanDuration(v.now.Sub(t)) + " ago" }
 
 // second is a time as docker prints it, which has the list call's precision.
-func second(t time.Time) string { return time.Unix(t.Unix(), 0).String() }
+func second(t time.Time) string { return listed(t).String() }
+
+// listed is a time as the list call has it: in seconds, and none is that of 1970.
+func listed(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Unix(0, 0)
+	}
+	return time.Unix(t.Unix(), 0)
+}
 
 func joinLabels(labels map[string]string) string {
 	joined := make([]string, 0, len(labels))

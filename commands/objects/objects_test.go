@@ -173,10 +173,14 @@ func TestImagesAsDocker(t *testing.T) {
 		{},
 	} {
 		id := "sha256:" + fmt.Sprintf("%064x", n+0xabcdef0123)
+		created, listed := created, created.Unix()
+		if len(refs.tags)+len(refs.digests) == 0 { // an image that does not say when it was made
+			created, listed = time.Time{}, 0
+		}
 		s.Images[id] = state.Image{ID: id, RepoTags: refs.tags, RepoDigests: refs.digests, CreatedAt: created, Size: 123456789 * int64(n)}
 		keys = append(keys, id)
 		summaries = append(summaries, image.Summary{
-			ID: id, RepoTags: refs.tags, RepoDigests: refs.digests, Created: created.Unix(), Size: 123456789 * int64(n), SharedSize: -1,
+			ID: id, RepoTags: refs.tags, RepoDigests: refs.digests, Created: listed, Size: 123456789 * int64(n), SharedSize: -1,
 		})
 	}
 	k := Images()
@@ -192,6 +196,24 @@ func TestImagesAsDocker(t *testing.T) {
 			}
 			sameOutput(t, format, got, want.String())
 		}
+	}
+}
+
+// Docker knows when something was created to the second, and shows its age by that.
+func TestCreatedSince(t *testing.T) {
+	now := time.Date(2026, 1, 1, 12, 0, 30, 2e8, time.UTC)
+	v := &view{now: now}
+	if got := v.ago(listed(now.Add(-29300 * time.Millisecond))); got != "30 seconds ago" {
+		t.Errorf("created %s, docker says 30 seconds ago", got)
+	}
+}
+
+// Docker before 29 has a placeholder more.
+func TestVirtualSize(t *testing.T) {
+	s := &state.State{Images: map[string]state.Image{"sha256:1": {ID: "sha256:1", Size: 5_780_000}}}
+	o := testOptions("table {{.VirtualSize}}")
+	if got := rendered(t, Images(), newView(s, o), o, []string{"sha256:1"}); got != "SIZE\n5.78MB\n" {
+		t.Errorf("got %q", got)
 	}
 }
 
@@ -236,6 +258,27 @@ func TestStatus(t *testing.T) {
 		if got := v.status(&test.c); got != test.want {
 			t.Errorf("status of %s: %q, want %q", test.c.State, got, test.want)
 		}
+	}
+}
+
+// In containerd an image's id is its digest. The engine lists it in one repository and
+// finds it in each that it has a tag in.
+func TestImageByDigest(t *testing.T) {
+	s := &state.State{Images: map[string]state.Image{
+		digest:     {ID: digest, RepoTags: []string{"app:1", "example.org/app:2"}, RepoDigests: []string{"example.org/app@" + digest}},
+		"sha256:b": {ID: "sha256:b", RepoTags: []string{"graph:1"}, RepoDigests: []string{"graph@sha256:c"}},
+	}}
+	v := newView(s, testOptions("table"))
+	for ref, want := range map[string]string{
+		"app@" + digest: digest, "docker.io/library/app@" + digest: digest, "app:1@" + digest: digest, "example.org/app@" + digest: digest,
+		"other@" + digest: "", "@" + digest: "", "graph@sha256:b": "", "graph@sha256:c": "sha256:b",
+	} {
+		if got := v.resolve(ref); got != want {
+			t.Errorf("%s: %q, want %q", ref, got, want)
+		}
+	}
+	if id, ref := ImageReference(s, "app@"+digest); id != digest || ref != "app@"+digest {
+		t.Errorf("ImageReference: %q, %q", id, ref)
 	}
 }
 

@@ -492,18 +492,24 @@ func (in *instance) published(container, port string) string {
 	return net.JoinHostPort("127.0.0.1", number)
 }
 
+// greeting returns what the container says that is published at addr. The port answers
+// before the container does.
 func greeting(t *testing.T, addr string) string {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", addr, 10*time.Second)
-	if err != nil {
-		t.Fatal(err)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		c, err := net.DialTimeout("tcp", addr, 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(c)
+		_ = c.Close()
+		if len(data) > 0 && err == nil {
+			return string(data)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing comes from %s: %v", addr, err)
+		}
 	}
-	defer c.Close()
-	data, err := io.ReadAll(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
 }
 
 func TestPublishedPorts(t *testing.T) {

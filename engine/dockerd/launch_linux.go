@@ -73,8 +73,8 @@ func (l *launch) clear(ctx context.Context) error {
 	}
 	switch {
 	case f.squatter != nil:
-		return failure.WithHint(failure.Refuse("data directory %q is used by another engine, whose instance was removed by hand: %s", l.cfg.DataRoot, f.squatter.id),
-			"end it first: kill %d", f.squatter.id.PID)
+		return failure.WithHint(failure.Refuse("%q and %q are used by the engine of another instance: %s", l.cfg.DataRoot, l.cfg.ExecRoot, f.squatter.id),
+			"end it first, if its instance is gone: kill %d", f.squatter.id.PID)
 	case f.daemon != nil:
 		return ErrRunning
 	case len(f.shims) > 0 && l.user.liveRestore():

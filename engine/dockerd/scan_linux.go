@@ -73,12 +73,11 @@ func envValue(env []byte, name string) string {
 	return ""
 }
 
-// neverRan tells whether there was never an engine: it would have left its state and its
-// data, unless somebody removed them. That saves the first start a look at every process
+// neverRan tells whether there was never an engine: it would have left its state, its data
+// or its runtime directory, unless somebody removed them. That saves the first start a look at every process
 // of the machine.
 func (c *Config) neverRan() bool {
-	_, err := os.Lstat(c.StateDir)
-	if !errors.Is(err, os.ErrNotExist) {
+	if exists(c.StateDir) || exists(c.ExecRoot) {
 		return false
 	}
 	data, err := os.ReadDir(c.DataRoot)
@@ -92,8 +91,9 @@ type found struct {
 	daemon *proc    // dockerd, or the helper that becomes it
 	groups []string // containers' cgroup directories that are not below the engine's own
 
-	// squatter is a dockerd that has the engine's data although it is another engine's:
-	// of an instance whose files were removed by hand.
+	// squatter is a dockerd that has the engine's data or runtime directory although it is
+	// another engine's: of an instance whose files were removed by hand, or one under
+	// another home.
 	squatter *proc
 }
 
@@ -142,7 +142,8 @@ func (c *Config) scan(h hierarchies) (*found, error) {
 	}
 	for i := range all {
 		p := &all[i]
-		if p.comm == commDockerd && p.engine != "" && !p.marked && argument(p.id.PID, "--data-root") == c.DataRoot {
+		if p.comm == commDockerd && p.engine != "" && !p.marked &&
+			(argument(p.id.PID, "--data-root") == c.DataRoot || argument(p.id.PID, "--exec-root") == c.ExecRoot) {
 			f.squatter = p
 		}
 		if p.marked || private[p.mntns] {

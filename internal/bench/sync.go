@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -26,8 +25,9 @@ import (
 const syncCommand = "sync-once"
 
 // syncTimes are how long a full sync took from the start of its process until the file
-// said so, and what writing the file costs once everything is in it.
-type syncTimes struct{ listed, synced, write time.Duration }
+// said so, and what writing the file costs once everything is in it: one change, and all
+// of it, as when the displaced file is not free.
+type syncTimes struct{ listed, synced, change, whole time.Duration }
 
 // syncOnce syncs the engine at socket into a new file.
 func (b *bench) syncOnce(ctx context.Context, socket string, writes int) (t syncTimes, err error) {
@@ -56,10 +56,13 @@ func (b *bench) syncOnce(ctx context.Context, socket string, writes int) (t sync
 			t.listed = time.Since(begin)
 		case state.ReasonSynced:
 			t.synced = time.Since(begin)
-		case "write":
-			if t.write, err = time.ParseDuration(value); err != nil {
-				return t, err
-			}
+		case "change":
+			t.change, err = time.ParseDuration(value)
+		case "whole":
+			t.whole, err = time.ParseDuration(value)
+		}
+		if err != nil {
+			return t, err
 		}
 	}
 	if err := cmd.Wait(); err != nil {
@@ -75,7 +78,7 @@ func (b *bench) syncOnce(ctx context.Context, socket string, writes int) (t sync
 }
 
 // syncMain is the process. It prints a line when the file says Listed, one when it says
-// Synced, and one with the median cost of so many writes with one change each.
+// Synced, and the median costs of so many writes.
 func syncMain(args []string) error {
 	if len(args) != 3 {
 		return errors.New("usage: " + syncCommand + " SOCKET DIR WRITES")
@@ -118,22 +121,39 @@ func syncMain(args []string) error {
 			}
 		}
 	}
-	return timeWrites(ctx, os.Stdout, store, writes)
+	change, err := timeWrites(ctx, store, writes)
+	if err != nil {
+		return err
+	}
+	// Who has every version open makes the next a new file.
+	path := filepath.Join(dir, "state.json")
+	whole, err := timeWrites(ctx, store, writes, func() error { _, err := os.Open(path); return err })
+	fmt.Printf("change %v\nwhole %v\n", change, whole)
+	return err
 }
 
-func timeWrites(ctx context.Context, w io.Writer, store *mirror.Store, n int) error {
-	if n == 0 {
-		return nil
+// timeWrites returns what a write with one changed object costs, after preparations that
+// do not count.
+func timeWrites(ctx context.Context, store *mirror.Store, n int, prepare ...func() error) (time.Duration, error) {
+	var objects []state.Container
+	for _, c := range store.Snapshot().Containers {
+		objects = append(objects, c)
 	}
 	var all samples
 	for i := range n {
-		store.SetEngineProcess(i+1, time.Time{})
+		for _, p := range prepare {
+			if err := p(); err != nil {
+				return 0, err
+			}
+		}
+		c := objects[i%len(objects)]
+		c.Name = fmt.Sprintf("another%d", time.Now().UnixNano())
+		store.Apply(mirror.Update{Changes: []mirror.Change{{Kind: state.Containers, Objects: []any{c}}}})
 		begin := time.Now()
 		if err := store.Flush(ctx); err != nil {
-			return err
+			return 0, err
 		}
 		all = append(all, time.Since(begin))
 	}
-	_, err := fmt.Fprintln(w, "write", all.median())
-	return err
+	return all.median(), nil
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -217,7 +218,64 @@ func TestClient(t *testing.T) {
 			if pong, err := tc.e.Ping(t.Context()); err != nil || pong.APIVersion != enginetest.APIVersion {
 				t.Errorf("Ping = %+v, %v", pong, err)
 			}
+			resp, err := c.Get(t.Context(), "/version", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if body, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(body), enginetest.ServerVersion) {
+				t.Errorf("Get = %q, %v", body, err)
+			}
 		})
+	}
+}
+
+// Get asks as docker's client does, and tells what kind of error an answer is.
+func TestGet(t *testing.T) {
+	asked := make(chan *http.Request, 1)
+	e := Endpoint{Headers: map[string]string{"X-Key": "value"}, Host: "tcp://" + enginetest.TCP(t, "127.0.0.1", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Api-Version", enginetest.APIVersion)
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/_ping"):
+		case strings.HasSuffix(r.URL.Path, "/gone"):
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"message":"No such thing"}`)
+		case strings.HasSuffix(r.URL.Path, "/broken"):
+			w.WriteHeader(http.StatusBadGateway)
+			_, _ = io.WriteString(w, "<html>\n<body>")
+		case strings.HasSuffix(r.URL.Path, "/moved"):
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		default:
+			asked <- r
+		}
+	})) + "/base"}
+	c, err := e.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	resp, err := c.Get(t.Context(), "/volumes/a b?c%", url.Values{"all": {"1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	r := <-asked
+	if want := "/base/v" + enginetest.APIVersion + "/volumes/a b?c%"; r.URL.Path != want || r.URL.RawQuery != "all=1" || r.Header.Get("X-Key") != "value" {
+		t.Errorf("asked for %s with %v", r.URL, r.Header)
+	}
+	for path, want := range map[string]StatusError{
+		"/gone": {404, "No such thing"}, "/broken": {502, "<html>"}, "/moved": {302, `<a href="/elsewhere">Found</a>.`},
+	} {
+		_, err := c.Get(t.Context(), path, nil)
+		got, ok := errors.AsType[*StatusError](err)
+		if !ok || *got != want || errdefs.IsNotFound(err) != (want.Status == 404) {
+			t.Errorf("Get(%q): %v, not found: %v", path, err, errdefs.IsNotFound(err))
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Get(ctx, "/version", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }
 
@@ -290,6 +348,22 @@ func TestPingPath(t *testing.T) {
 			t.Errorf("ServerVersion(%s): %v", e.Host, err)
 		}
 		_ = c.Close()
+	}
+}
+
+// The engine's version is not that of a web server in front of it.
+func TestPingServerVersion(t *testing.T) {
+	for server, want := range map[string]string{
+		"Docker/28.2.2 (linux)": "28.2.2", "Libpod/4.3.1 (linux)": "4.3.1",
+		"nginx/1.18.0": enginetest.ServerVersion, "Docker": enginetest.ServerVersion, "": enginetest.ServerVersion,
+	} {
+		e := Endpoint{Host: "unix://" + enginetest.Unix(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Server", server)
+			enginetest.Handler().ServeHTTP(w, r)
+		}))}
+		if pong, err := e.Ping(t.Context()); err != nil || pong.ServerVersion != want {
+			t.Errorf("behind %q: %+v, %v, want %s", server, pong, err, want)
+		}
 	}
 }
 

@@ -5,9 +5,6 @@ import (
 	"slices"
 )
 
-// goAhead is what guarded's command waits for: nothing.
-const goAhead = ""
-
 // guarded returns the command that runs ssh, the program, with sshFlags and args. What
 // ssh starts for a ProxyJump has the user's own options: ssh on Windows knows no master
 // connections, but may add a jump host's key where the user's configuration says so.

@@ -130,8 +130,10 @@ func about(ctx context.Context, c *http.Client, base *url.URL, headers map[strin
 		return Pong{}, ErrNotDocker
 	}
 	// dockerd and podman tell their version in passing: "Docker/28.2.2 (linux)".
-	product, _, _ := strings.Cut(resp.Header.Get("Server"), " ")
-	if _, pong.ServerVersion, _ = strings.Cut(product, "/"); pong.ServerVersion != "" {
+	server, _, _ := strings.Cut(resp.Header.Get("Server"), " ")
+	product, version, _ := strings.Cut(server, "/")
+	if (product == "Docker" || product == "Libpod") && version != "" {
+		pong.ServerVersion = version
 		return pong, nil
 	}
 	if resp, body, err := get(ctx, c, base.JoinPath("version"), headers); err == nil && resp.StatusCode == http.StatusOK {

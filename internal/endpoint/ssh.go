@@ -81,10 +81,9 @@ func (e *SSHError) Error() string {
 	return fmt.Sprintf("ssh exited with status %d: %s", e.Status, e.Message)
 }
 
-// dialSSH returns the standard streams of an ssh process as a connection. ssh begins with
-// the first write: whoever writes has the connection to close. The process lives as long
-// as the connection, not as long as a context: net/http keeps the connection for later
-// requests.
+// dialSSH starts ssh and returns its standard streams as a connection. The process
+// lives as long as the connection, not as long as a context: net/http keeps the
+// connection for later requests.
 func dialSSH(args []string) (net.Conn, error) {
 	program, err := exec.LookPath("ssh")
 	if err != nil {
@@ -143,7 +142,6 @@ type sshConn struct {
 	errs    *os.File // from its standard error
 	exited  chan struct{}
 	drained chan struct{}
-	begin   sync.Once
 
 	mu      sync.Mutex
 	stderr  []byte // its last bytes
@@ -180,7 +178,6 @@ func (c *sshConn) Read(p []byte) (int, error) {
 }
 
 func (c *sshConn) Write(p []byte) (int, error) {
-	c.begin.Do(func() { _, _ = c.in.WriteString(goAhead) }) // an error comes again
 	n, err := c.in.Write(p)
 	if err != nil {
 		err = c.cause(err)

@@ -284,6 +284,45 @@ func TestSSHDeadlineDuringStart(t *testing.T) {
 	enginetest.NoProcess(t, s.Client)
 }
 
+// Whoever pings may be killed, and then ssh ends too.
+func TestSSHKilled(t *testing.T) {
+	for name, change := range map[string]func(s *enginetest.SSHD){
+		"connecting": func(s *enginetest.SSHD) {
+			prepend(t, s.Config, "Host *\nProxyCommand "+s.Client+"/sleep 600\n")
+		},
+		"connected": func(s *enginetest.SSHD) {
+			enginetest.Script(t, s.Remote+"/docker", "echo >"+s.Client+"/there; exec "+s.Client+"/sleep 600")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := enginetest.StartSSHD(t, "", "")
+			change(s)
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(self, s.URL)
+			cmd.Env = append(os.Environ(), pingVar+"=10m")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			started := func() bool {
+				_, err := os.Stat(s.Client + "/there")
+				return err == nil || len(enginetest.Processes(t, s.Client+"/sleep")) > 0
+			}
+			if !enginetest.Eventually(started) {
+				t.Errorf("ssh does not start:\n%s", s.Log)
+			}
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			enginetest.NoProcess(t, s.Config) // the other side's has no say in it
+			if name == "connecting" {
+				enginetest.NoProcess(t, s.Client)
+			}
+		})
+	}
+}
+
 // A ProxyCommand that outlives ssh must not delay the answer, nor survive.
 func TestSSHProxyCommandOutlivesSSH(t *testing.T) {
 	s := enginetest.StartSSHD(t, enginetest.Unix(t, enginetest.Handler()), "")

@@ -45,6 +45,8 @@ type Facts struct {
 	Rootless   bool
 	// Podman makes the engine say that it is podman, with another ID at each call.
 	Podman bool
+	// Snapshotter makes the engine say that it keeps images in containerd.
+	Snapshotter bool
 	// ClockOffset is what its clock is ahead of the real one.
 	ClockOffset time.Duration
 }

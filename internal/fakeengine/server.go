@@ -161,6 +161,9 @@ func (e *Engine) info() system.Info {
 	if e.facts.Podman {
 		i.ID = fmt.Sprintf("%x", rand.Uint64())
 	}
+	if e.facts.Snapshotter {
+		i.Driver, i.DriverStatus = "overlayfs", [][2]string{{"driver-type", "io.containerd.snapshotter.v1"}}
+	}
 	if e.facts.Rootless {
 		i.SecurityOptions = []string{"name=seccomp,profile=default", "name=rootless"}
 	}

@@ -128,8 +128,10 @@ func (d *Dockerd) Start(ctx context.Context) error {
 			return fmt.Errorf("dockerd ended: %s", d.lastLog())
 		case <-ctx.Done():
 			return fmt.Errorf("dockerd does not answer: %w: %s", err, d.lastLog())
-		case <-again.C: // 20.10 sometimes panics over what a killed one left
-			d.do(`kill -0 "$engine" || { dockerd "${args[@]}" & engine=$!; }`)
+		case <-again.C:
+			// 20.10 panics over a network that was being made when it was killed, each
+			// time it starts.
+			d.do(fmt.Sprintf(`kill -0 "$engine" || { rm -f %s; dockerd "${args[@]}" & engine=$!; }`, d.path("data/network/files/local-kv.db")))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

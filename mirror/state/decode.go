@@ -3,7 +3,6 @@ package state
 import (
 	"encoding/json"
 	"errors"
-	"maps"
 	"runtime"
 	"strings"
 	"sync"
@@ -90,7 +89,11 @@ type parts struct {
 // inParts reads the objects of a kind. What they are is to be asked for after the group
 // is done.
 func inParts[T any](p *parts, text string, one func(*scanner) T) func() map[string]T {
-	var found []map[string]T
+	type pair struct {
+		key   string
+		value T
+	}
+	var found []*[]pair // of each part
 	for more := true; more; {
 		part := text
 		more = false
@@ -99,21 +102,29 @@ func inParts[T any](p *parts, text string, one func(*scanner) T) func() map[stri
 				part, text, more = text[:p.size+i], text[p.size+i+1:], true
 			}
 		}
-		m := map[string]T{}
-		found = append(found, m)
+		pairs := new([]pair)
+		found = append(found, pairs)
 		p.group.Go(func() {
+			*pairs = make([]pair, 0, strings.Count(part, "\n"))
 			s := jsonscan.NewSharing(part)
-			s.Fields(func(key string) { m[key] = one(s) })
+			s.Fields(func(key string) { *pairs = append(*pairs, pair{key, one(s)}) })
 			if s.End() != nil {
 				p.failed.Store(true)
 			}
 		})
 	}
 	return func() map[string]T {
-		for _, m := range found[1:] {
-			maps.Copy(found[0], m)
+		size := 0
+		for _, pairs := range found {
+			size += len(*pairs)
 		}
-		return found[0]
+		all := make(map[string]T, size)
+		for _, pairs := range found {
+			for _, p := range *pairs {
+				all[p.key] = p.value
+			}
+		}
+		return all
 	}
 }
 

@@ -35,9 +35,6 @@ func main() {
 		stop := make(chan os.Signal, 1)
 		signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 		<-stop
-	case "stubborn": // ignores what asks it to stop
-		signal.Ignore(syscall.SIGTERM)
-		select {}
 	case "check": // healthy while /healthy is there
 		if _, err := os.Stat("/healthy"); err != nil {
 			fmt.Println(err)
