@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
@@ -139,7 +140,7 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.OpenFile(c.LogPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := logfile.Open(c.LogPath)
 	if err != nil {
 		return nil, fmt.Errorf("engine log: %w", err)
 	}
