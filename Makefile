@@ -37,6 +37,7 @@ install: build ## Install for docker and on the PATH
 	install -m 0755 bin/docker-rd$(EXE) bin/docker-rd-proxy$(EXE) "$(LIBDIR)/"
 	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(PREFIX)/bin/docker-rd$(EXE)"
 	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(PLUGINS)/docker-rd$(EXE)"
+	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) ;; *) echo "note: $(PREFIX)/bin is not on your PATH" ;; esac
 
 .PHONY: uninstall
 uninstall: ## Remove what install made; instances stay
@@ -46,6 +47,7 @@ uninstall: ## Remove what install made; instances stay
 .PHONY: check
 check: ## Pass all checks and tests, real engine included
 	@begin=$$(date +%s); \
+	[ "$$(id -u)" -eq 0 ] || echo "not root: tests that run real engines are left out"; \
 	scripts/install-deps test && $(MAKE) --no-print-directory fmt lint cross test && \
 	echo "make check: passed in $$(( $$(date +%s) - begin )) s"
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -28,15 +29,16 @@ func (a *app) newAction() *cobra.Command {
 	var timeout flagDuration
 	cmd := &cobra.Command{
 		Use:   "action [OPTIONS] CONTAINER " + strings.Join(mirror.Actions(), "|"),
-		Short: "Have the supervisor do something to a container",
+		Short: "Start, stop, pause, unpause or restart a container",
 		Long: `Have the supervisor do something to a container and wait for the outcome, which is
 also recorded on the container in the mirror (lastAction). What is so already
 succeeds. When the time is up, a request that was not begun is taken back.`,
-		Args: cobra.ExactArgs(2),
+		Example: `  docker rd action web restart`,
+		Args:    takes(2, 2),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			switch len(args) {
 			case 0:
-				return a.objectWords(containerKind(), nil), cobra.ShellCompDirectiveNoFileComp
+				return a.objectWords(objects.Containers(), nil, nil), cobra.ShellCompDirectiveNoFileComp
 			case 1:
 				return mirror.Actions(), cobra.ShellCompDirectiveNoFileComp
 			}
@@ -64,8 +66,8 @@ func (a *app) runAction(ctx context.Context, word, action string) error {
 	if err != nil {
 		return err
 	}
-	k := containerKind()
-	key, err := k.one(s, word)
+	k := objects.Containers()
+	key, err := k.One(s, word)
 	if err != nil {
 		return err
 	}
@@ -73,10 +75,10 @@ func (a *app) runAction(ctx context.Context, word, action string) error {
 		Type: mirror.RequestAction, Kind: state.Containers, Key: key, Name: word, Action: action,
 	})
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", action, k.text(word), err)
+		return fmt.Errorf("%s %s: %w", action, k.Text(word), err)
 	}
 	if o.State != state.ActionSucceeded {
-		return fmt.Errorf("%s %s: %s", action, k.text(word), o.Error)
+		return fmt.Errorf("%s %s: %s", action, k.Text(word), o.Error)
 	}
 	_, err = fmt.Fprintf(a.out(), "Container %q is %s\n", word, actionDone[action])
 	return err

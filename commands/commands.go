@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -14,10 +13,7 @@ import (
 	"github.com/docker/cli/cli/config"
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/engine"
-	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/lock"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 // instanceEnv names the environment variable that sets the default instance.
@@ -32,13 +28,13 @@ func (s ExitStatus) Error() string { return "exit status " + strconv.Itoa(int(s)
 // app is what every command has: docker's side, and the instance that is meant.
 type app struct {
 	docker   command.Cli
-	instance string // --instance
+	instance flagInstance
 }
 
 // Add adds all commands and the options that they share to root.
 func Add(root *cobra.Command, docker command.Cli) {
 	a := &app{docker: docker}
-	root.PersistentFlags().StringVarP(&a.instance, "instance", "i", "", "Instance to work on (default: $"+instanceEnv+" or \"default\")")
+	root.PersistentFlags().VarP(&a.instance, "instance", "i", "Instance to work on (default $"+instanceEnv+", or \"default\")")
 	_ = root.RegisterFlagCompletionFunc("instance", a.completeInstances)
 	root.AddCommand(
 		a.newStart(),
@@ -79,47 +75,6 @@ func (a *app) note(format string, args ...any) {
 	_, _ = fmt.Fprintf(a.err(), "note: "+format+"\n", args...)
 }
 
-// name returns the instance that a command is about: its argument, --instance,
-// $DOCKER_RD_INSTANCE, or the default.
-func (a *app) name(args []string) (string, error) {
-	name := a.instance
-	if len(args) > 0 {
-		if name != "" && name != args[0] {
-			return "", failure.Usage("two instances are named: %q and --instance %q", args[0], name)
-		}
-		name = args[0]
-	}
-	if name == "" {
-		name = os.Getenv(instanceEnv)
-	}
-	if name == "" {
-		name = engine.DefaultName
-	}
-	return name, engine.CheckName(name)
-}
-
-// load returns the instance that a command is about; it must exist.
-func (a *app) load(args []string) (*engine.Instance, error) {
-	name, err := a.name(args)
-	if err != nil {
-		return nil, err
-	}
-	roots, err := engine.DefaultRoots()
-	if err != nil {
-		return nil, err
-	}
-	return engine.Load(roots, name)
-}
-
-// loadRunning returns the instance, which must have a supervisor to ask.
-func (a *app) loadRunning() (*engine.Instance, error) {
-	i, err := a.load(nil)
-	if err != nil {
-		return nil, err
-	}
-	return i, supervisor.TakesRequests(i)
-}
-
 // dockerConfig returns the Docker configuration directory in force: --config,
 // DOCKER_CONFIG or ~/.docker. It is absolute, since it is remembered.
 func dockerConfig() (string, error) {
@@ -128,24 +83,6 @@ func dockerConfig() (string, error) {
 		return "", fmt.Errorf("docker configuration directory: %w", err)
 	}
 	return dir, nil
-}
-
-// completeInstances completes the name of an instance.
-func (a *app) completeInstances(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	roots, err := engine.DefaultRoots()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	names, _ := engine.Names(roots)
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-// completeInstance completes the one instance that a command takes.
-func (a *app) completeInstance(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return a.completeInstances(cmd, args, word)
 }
 
 // withTimeout is context.WithTimeout, where 0 is no limit.

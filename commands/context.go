@@ -2,7 +2,6 @@ package commands
 
 import (
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -10,23 +9,13 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 func (a *app) newContext() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "context COMMAND",
-		Short: "Look after Docker's contexts",
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return failure.WithHint(failure.Usage("unknown command %q", "context "+args[0]),
-				"docker-rd context --help lists the commands")
-		},
-		ValidArgsFunction: cobra.NoFileCompletions,
+		Short: "Manage Docker contexts and their health",
 	}
 	cmd.AddCommand(
 		a.newContextLs(),
@@ -112,7 +101,7 @@ func instancesUnder(dir string) ([]dockercontext.Instance, error) {
 			instances = append(instances, dockercontext.Instance{Owner: dockercontext.Owner{Context: engine.ContextName(name)}})
 			continue
 		}
-		if filepath.Clean(i.DockerConfig) != filepath.Clean(dir) || !i.OwnsContext() {
+		if !supervisor.UsesConfig(i, dir) || !i.OwnsContext() {
 			continue
 		}
 		instances = append(instances, describeInstance(roots, i))

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/supervisor"
@@ -28,7 +29,7 @@ func (findingRow) FullHeader() any {
 }
 
 type doctorOptions struct {
-	listOptions
+	output.Options
 	fix bool
 }
 
@@ -36,18 +37,18 @@ func (a *app) newContextDoctor() *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:   "doctor [OPTIONS]",
-		Short: "Find what is wrong with the Docker configuration, and mend it",
+		Short: "Find and mend what is wrong with the Docker configuration",
 		Long: `Find what is wrong with the Docker configuration: a current context that does not
 exist, damaged contexts, an invalid config.json, and more.
 
 With --fix, what is docker rd's or provably broken is mended. What is changed is
 copied beside it first. The exit status is 1 while something is wrong.`,
-		Args:              cobra.NoArgs,
+		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return a.runDoctor(cmd, o) },
 	}
 	cmd.Flags().BoolVar(&o.fix, "fix", false, "Mend what can be mended")
-	o.addFormat(cmd)
+	o.AddFormat(cmd)
 	return cmd
 }
 
@@ -61,7 +62,7 @@ func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
 	if err != nil {
 		return err
 	}
-	people := o.format == "table"
+	people := o.IsTable()
 	var rows []findingRow
 	type finding struct{ code, subject string }
 	known := map[finding]bool{}
@@ -87,7 +88,7 @@ func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
 		return err
 	}
 	if !people {
-		if err := writeRows(a.out(), o.listOptions, "", "", rows); err != nil {
+		if err := output.WriteRows(a.out(), o.Options, output.Layout{}, rows); err != nil {
 			return err
 		}
 	}
@@ -107,7 +108,7 @@ func (a *app) treat(cmd *cobra.Command, c *dockercontext.Config, fix, people boo
 	if !fix || !f.Fixable {
 		return row
 	}
-	fixed, err := c.Fix(cmd.Context(), f, func() []dockercontext.Owner { return supervisor.Running(c.Dir()) })
+	fixed, err := c.Fix(cmd.Context(), f, func() []dockercontext.Owner { return supervisor.Successors(c.Dir()) })
 	row.Fixed, row.Result, row.Backup = err == nil, fixed.Message, fixed.Backup
 	if err != nil {
 		row.Error = err.Error()

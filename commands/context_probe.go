@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -23,15 +24,18 @@ func (reportRow) FullHeader() any {
 	}
 }
 
-const reportTable = "{{.Name}}{{if .Current}} *{{end}}\t{{.Health}}\t{{.Host}}\t{{.ServerVersion}}\t{{.Message}}"
+var reportLayout = output.Layout{
+	Table: "{{.Name}}{{if .Current}} *{{end}}\t{{.Health}}\t{{.Host}}\t{{.ServerVersion}}\t{{.Message}}",
+	Key:   "{{.Name}}",
+}
 
 type probeOptions struct {
-	listOptions
+	output.Options
 	timeout flagDuration
 }
 
 func (o *probeOptions) addTo(cmd *cobra.Command) {
-	o.listOptions.addTo(cmd)
+	o.AddFlags(cmd, "names")
 	addProbeTimeout(cmd.Flags(), &o.timeout)
 }
 
@@ -55,15 +59,15 @@ func (a *app) newContextLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "ls [OPTIONS]",
 		Aliases: []string{"list"},
-		Short:   "List Docker's contexts with their health",
-		Long: `List Docker's contexts with their health.
+		Short:   "List contexts with their health",
+		Long: `List contexts with their health.
 
 Every context is probed, and is healthy (a Docker engine answers), broken (it is
 proven that none can) or unknown. "*" marks the one that docker uses here.`,
-		Args:              cobra.NoArgs,
+		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.quiet && o.format == "table" {
+			if o.Quiet && o.IsTable() {
 				return a.contextNames(cmd)
 			}
 			_, err := a.probe(cmd, o, nil)
@@ -82,6 +86,7 @@ func (a *app) newContextProbe() *cobra.Command {
 		Long: `Find out whether contexts work: those that are named, or all.
 
 The exit status is 1 where one is not healthy.`,
+		Example:           `  docker rd context probe rd && docker --context rd ps`,
 		ValidArgsFunction: completeContexts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			healthy, err := a.probe(cmd, o, args)
@@ -131,5 +136,5 @@ func (a *app) probe(cmd *cobra.Command, o probeOptions, names []string) (healthy
 	if err := cmd.Context().Err(); err != nil {
 		return false, err
 	}
-	return healthy, writeRows(a.out(), o.listOptions, reportTable, "{{.Name}}", rows)
+	return healthy, output.WriteRows(a.out(), o.Options, reportLayout, rows)
 }

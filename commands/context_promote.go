@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
@@ -14,7 +15,7 @@ import (
 )
 
 type promoteOptions struct {
-	listOptions
+	output.Options
 	force   bool
 	dryRun  bool
 	timeout flagDuration
@@ -22,7 +23,7 @@ type promoteOptions struct {
 
 func (a *app) newContextPromote() *cobra.Command {
 	var o promoteOptions
-	cmd := &cobra.Command{
+	cmd := a.onInstance(&cobra.Command{
 		Use:   "promote [OPTIONS] [INSTANCE]",
 		Short: "Make an instance's context the current one",
 		Long: `Make an instance's context the current one, if the one that is current is broken,
@@ -30,19 +31,16 @@ or with --force whatever it is.
 
 What was current before is remembered and put back when the engine stops, or by
 "context demote".`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeInstance,
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.runPromote(cmd, o, args) },
-	}
-	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Do so whatever is current")
-	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "Only tell what would be done")
+	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error { return a.runPromote(cmd, i, o) })
+	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Promote even if the current context works")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "Only print what would be done")
 	addProbeTimeout(cmd.Flags(), &o.timeout)
-	o.addFormat(cmd)
+	o.AddFormat(cmd)
 	return cmd
 }
 
-func (a *app) runPromote(cmd *cobra.Command, o promoteOptions, args []string) error {
-	i, c, err := a.ownContext(cmd, args)
+func (a *app) runPromote(cmd *cobra.Command, i *engine.Instance, o promoteOptions) error {
+	c, err := ownContext(cmd, i)
 	if err != nil {
 		return err
 	}
@@ -70,45 +68,37 @@ func (a *app) runPromote(cmd *cobra.Command, o promoteOptions, args []string) er
 		Policy: policy, DryRun: o.dryRun,
 		StillUp: func() bool { return usable(i) },
 	})
-	return a.writeOutcome(o.format, out)
+	return a.writeOutcome(o.Options, out)
 }
 
 func (a *app) newContextDemote() *cobra.Command {
-	var o listOptions
-	cmd := &cobra.Command{
+	var o output.Options
+	cmd := a.onInstance(&cobra.Command{
 		Use:   "demote [OPTIONS] [INSTANCE]",
-		Short: "Put the context back that was current before an instance's",
+		Short: "Put back the context that was current before",
 		Long: `Put the context back that was current before an instance's: if it works or there is
 no other, else the context of another instance that runs.
 
 Only what docker rd made current is replaced, and not what was chosen by hand.`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeInstance,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			i, c, err := a.ownContext(cmd, args)
-			if err != nil {
-				return err
-			}
-			_ = a.mend(cmd.Context(), i.DockerConfig)
-			return a.writeOutcome(o.format, c.Demote(cmd.Context(), supervisor.Owner(i), supervisor.Candidates(i)))
-		},
-	}
-	o.addFormat(cmd)
+	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error {
+		c, err := ownContext(cmd, i)
+		if err != nil {
+			return err
+		}
+		_ = a.mend(cmd.Context(), i.DockerConfig)
+		return a.writeOutcome(o, c.Demote(cmd.Context(), supervisor.Owner(i), supervisor.Candidates(i)))
+	})
+	o.AddFormat(cmd)
 	return cmd
 }
 
-// ownContext returns an instance that has a context of its own, and the Docker
-// configuration where that is.
-func (a *app) ownContext(cmd *cobra.Command, args []string) (*engine.Instance, *dockercontext.Config, error) {
-	i, err := a.load(args)
-	if err != nil {
-		return nil, nil, err
-	}
+// ownContext returns the Docker configuration in which an instance has a context of its
+// own.
+func ownContext(cmd *cobra.Command, i *engine.Instance) (*dockercontext.Config, error) {
 	if !i.OwnsContext() {
-		return nil, nil, failure.Refuse("instance %q uses the context %q, which is yours: docker rd leaves it as it is", i.Name, i.Settings.FromContext)
+		return nil, failure.Refuse("instance %q uses the context %q, which is yours: docker rd leaves it as it is", i.Name, i.Settings.FromContext)
 	}
-	c, err := contexts(cmd, i.DockerConfig)
-	return i, c, err
+	return contexts(cmd, i.DockerConfig)
 }
 
 // usable tells whether an instance's engine answers, as its supervisor sees it.
@@ -117,11 +107,11 @@ func usable(i *engine.Instance) bool {
 }
 
 // writeOutcome prints what was done, or returns why it could not be.
-func (a *app) writeOutcome(format string, out dockercontext.Outcome) error {
+func (a *app) writeOutcome(o output.Options, out dockercontext.Outcome) error {
 	if out.Err != nil {
 		return out.Err
 	}
-	return writeObject(a.out(), format, out, func(w io.Writer) error {
+	return output.WriteObject(a.out(), o, out, func(w io.Writer) error {
 		_, err := fmt.Fprintln(w, out.Message)
 		return err
 	})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror"
@@ -26,14 +27,16 @@ func (a *app) newDelete() *cobra.Command {
 	var o deleteOptions
 	cmd := &cobra.Command{
 		Use:   "delete [OPTIONS] KIND NAME|ID [NAME|ID...]",
-		Short: "Have the supervisor delete objects",
+		Short: "Delete containers, images, volumes or networks",
 		Long: `Have the supervisor delete objects: containers, images, volumes or networks.
 
 What the engine refuses, such as an image that a container uses, stays requested and
 is tried again until it succeeds; why it was refused is recorded on the object in the
 mirror. --cancel takes the request back. Of an image that is named by one of its
 references, only that is deleted.`,
-		Args:              cobra.MinimumNArgs(2),
+		Example: `  docker rd delete volumes data --wait
+  docker rd delete images app:1 --cancel`,
+		Args:              takes(2, many),
 		ValidArgsFunction: a.completeObjects,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runDelete(cmd.Context(), o, args[0], args[1:])
@@ -50,12 +53,12 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 	if o.wait && o.cancel {
 		return failure.Usage("--wait and --cancel exclude each other")
 	}
-	k, err := parseKind(word)
+	k, err := objects.ParseKind(word)
 	if err != nil {
 		return err
 	}
 	if k.Kind == state.Namespaces {
-		return failure.Refuse("%s can't be deleted", k.text(words[0]))
+		return failure.Refuse("%s can't be deleted", k.Text(words[0]))
 	}
 	i, err := a.loadRunning()
 	if err != nil {
@@ -86,7 +89,7 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 	for n, r := range requests {
 		err := <-ends[n]
 		if err != nil {
-			errs = append(errs, fmt.Errorf("delete %s: %w", k.text(r.Name), err))
+			errs = append(errs, fmt.Errorf("delete %s: %w", k.Text(r.Name), err))
 			continue
 		}
 		text := "Deletion of %s is requested\n"
@@ -96,7 +99,7 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 		case o.cancel:
 			text = "Deletion of %s is cancelled\n"
 		}
-		if _, err := fmt.Fprintf(a.out(), text, k.text(r.Name)); err != nil {
+		if _, err := fmt.Fprintf(a.out(), text, k.Text(r.Name)); err != nil {
 			return err
 		}
 	}
@@ -104,20 +107,20 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 }
 
 // deletion returns the request to delete what a word means.
-func deletion(s *state.State, k *kind, word string) (mirror.Request, error) {
+func deletion(s *state.State, k *objects.Kind, word string) (mirror.Request, error) {
 	r := mirror.Request{Type: mirror.RequestDelete, Kind: k.Kind, Name: word}
 	var err error
-	if r.Key, err = k.one(s, word); err != nil {
+	if r.Key, err = k.One(s, word); err != nil {
 		return r, err
 	}
 	switch k.Kind {
 	case state.Images:
-		_, r.Reference = imageReference(s, word)
+		_, r.Reference = objects.ImageReference(s, word)
 	case state.Volumes:
 		r.CreatedAt = s.Volumes[r.Key].CreatedAt
 	case state.Networks:
 		if mirror.OwnNetwork(s.Networks[r.Key].Name) {
-			return r, failure.Refuse("%s is the engine's own", k.text(word))
+			return r, failure.Refuse("%s is the engine's own", k.Text(word))
 		}
 	}
 	return r, nil

@@ -15,9 +15,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,23 +32,15 @@ import (
 
 func (a *app) newDiagnose() *cobra.Command {
 	var output string
-	cmd := &cobra.Command{
+	cmd := a.onInstance(&cobra.Command{
 		Use:   "diagnose [OPTIONS] [INSTANCE]",
-		Short: "Write an archive with all that a bug report needs",
+		Short: "Write an archive for a bug report",
 		Long: `Write an archive with all that a bug report needs: versions, settings, the state
 file, logs, the engine's own report, Docker's contexts and what status tells. Keys,
-certificates, registry credentials, passwords in URLs and containers' environment
-variables are not in it.`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeInstance,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			i, err := a.load(args)
-			if err != nil {
-				return err
-			}
-			return a.runDiagnose(cmd, i, output)
-		},
-	}
+certificates, registry credentials, containers' environment variables, and what looks
+like a password or a token are not in it; names, labels and commands are.`,
+	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error { return a.runDiagnose(cmd, i, output) })
+	defer completeFile(cmd, "output")
 	cmd.Flags().StringVarP(&output, "output", "o", "", `File to write, "-" for standard output (default docker-rd-INSTANCE-TIME.tar.gz)`)
 	return cmd
 }
@@ -186,27 +176,6 @@ func (d *diagnosis) contexts(cmd *cobra.Command, i *engine.Instance) {
 	}
 }
 
-// configKeys returns the keys of a config.json, with the values of those that lead
-// docker to an engine or a plugin. All others may be secrets.
-func configKeys(path string) map[string]any {
-	data, err := os.ReadFile(path)
-	var values map[string]any
-	if err == nil {
-		err = json.Unmarshal(data, &values)
-	}
-	if err != nil {
-		return map[string]any{"error": err.Error()}
-	}
-	for key := range values {
-		switch key {
-		case "currentContext", "cliPluginsExtraDirs", "credsStore":
-		default:
-			values[key] = "(left out)"
-		}
-	}
-	return values
-}
-
 // programVersions are the programs that an engine runs and how they tell their version.
 var programVersions = []string{"docker", "dockerd", "containerd", "runc", "slirp4netns", "iptables", "podman"}
 
@@ -241,20 +210,6 @@ func programs(ctx context.Context) map[string]string {
 	}
 	_ = group.Wait()
 	return found
-}
-
-// relevantEnvironment returns the variables that change what docker and docker rd do.
-func relevantEnvironment(env []string) []string {
-	var kept []string
-	for _, kv := range env {
-		name, _, _ := strings.Cut(kv, "=")
-		if strings.HasPrefix(name, "DOCKER_") && !strings.HasPrefix(name, "DOCKER_AUTH") ||
-			strings.HasPrefix(name, "XDG_") || slices.Contains([]string{"HOME", "PATH", "SUDO_USER", "WSL_DISTRO_NAME"}, name) {
-			kept = append(kept, kv)
-		}
-	}
-	slices.Sort(kept)
-	return kept
 }
 
 // note remembers what could not be had: the rest of the archive is worth having.
@@ -332,23 +287,5 @@ func (d *diagnosis) add(name string, size int64, content io.Reader) {
 	}
 	if d.err != nil {
 		d.err = fmt.Errorf("diagnose: %s: %w", name, d.err)
-	}
-}
-
-// secrets are what may stand in any file: passwords in URLs, such as a proxy's, and
-// containers' environments, which dockerd logs when it debugs.
-var secrets = []*regexp.Regexp{
-	regexp.MustCompile(`://[^/\s:@"']*:([^/\s@"']+)@`),
-	regexp.MustCompile(`Env\\*":\[([^\]]*)\]`),
-}
-
-// hideSecrets makes secrets unreadable, and keeps the length.
-func hideSecrets(line []byte) {
-	for _, secret := range secrets {
-		for _, m := range secret.FindAllSubmatchIndex(line, -1) {
-			for k := m[2]; k < m[3]; k++ {
-				line[k] = '*'
-			}
-		}
 	}
 }

@@ -15,6 +15,12 @@ func TestHideSecrets(t *testing.T) {
 		"a port and an at":   {"http://host:80/x@y", "http://host:80/x@y"},
 		"an environment":     {`{"Env":["A=b"],"Cmd":["c"]}`, `{"Env":[*****],"Cmd":["c"]}`},
 		"one that is quoted": {`msg="form data: {\"Env\":[\"A=b\"],\"Image\":\"c\"}"`, `msg="form data: {\"Env\":[*******],\"Image\":\"c\"}"`},
+		"a token as a user":  {"https://ghp_1@example.test/", "https://*****@example.test/"},
+		"a build's argument": {`Calling POST /build?buildargs=%7B%22A%22&t=x"`, `Calling POST /build?buildargs=**********&t=x"`},
+		"a log option":       {`{"splunk-token": "abc", "max-size": "1m"}`, `{"splunk-token": "***", "max-size": "1m"}`},
+		"an argument":        {`["--password=abc","-v"]`, `["--password=***","-v"]`},
+		"a header":           {`X-Auth: Bearer abcdefgh1234`, `X-Auth: Bearer ************`},
+		"a word":             {"the token is not a secret", "the token is not a secret"},
 	} {
 		line := []byte(tc.line)
 		hideSecrets(line)
@@ -43,9 +49,11 @@ func FuzzHideSecrets(f *testing.F) {
 
 func TestRelevantEnvironment(t *testing.T) {
 	got := relevantEnvironment([]string{
-		"AWS_SECRET=x", "DOCKER_HOST=unix:///x", "DOCKER_AUTH_CONFIG={}", "XDG_STATE_HOME=/s", "HOME=/h", "HTTP_PROXY=http://a:b@c", "HOMEX=1",
+		"AWS_SECRET=x", "DOCKER_HOST=unix:///x", "DOCKER_AUTH_CONFIG={}", "DOCKER_TOKEN=t", "XDG_STATE_HOME=/s", "HOME=/h", "HTTP_PROXY=http://a:b@c", "HOMEX=1",
 	})
-	if want := []string{"DOCKER_HOST=unix:///x", "HOME=/h", "XDG_STATE_HOME=/s"}; !slices.Equal(got, want) {
+	if want := []string{
+		"DOCKER_AUTH_CONFIG=(left out)", "DOCKER_HOST=unix:///x", "DOCKER_TOKEN=(left out)", "HOME=/h", "HTTP_PROXY=http://a:b@c", "XDG_STATE_HOME=/s",
+	}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

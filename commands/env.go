@@ -26,18 +26,18 @@ func (a *app) newEnv() *cobra.Command {
 	var o envOptions
 	cmd := &cobra.Command{
 		Use:   "env [OPTIONS] [INSTANCE]",
-		Short: "Print what a shell must set to use an instance",
-		Long: `Print what a shell must set to use an instance.
-
-For programs that ignore Docker contexts. Evaluate the output:
-
-    eval "$(docker rd env)"`,
-		Args:              cobra.MaximumNArgs(1),
+		Short: "Print the environment variables for an instance",
+		Long: `Print the environment variables for an instance, for a shell to evaluate: for programs
+that ignore Docker contexts.`,
+		Example: `  eval "$(docker rd env)"
+  docker rd env dev --shell fish | source
+  eval "$(docker rd env --unset)"`,
+		Args:              takes(0, 1),
 		ValidArgsFunction: a.completeInstance,
 		RunE:              func(_ *cobra.Command, args []string) error { return a.runEnv(o, args) },
 	}
-	addChoice(cmd, &o.shell, "shell", guessShell(), "Shell to print for", "sh", "fish", "powershell")
-	cmd.Flags().BoolVar(&o.unset, "unset", false, "Print what takes it back")
+	addChoice(cmd, &o.shell, "shell", guessShell(), "Shell that is to evaluate them", "sh", "fish", "powershell")
+	cmd.Flags().BoolVar(&o.unset, "unset", false, "Print what removes the variables")
 	return cmd
 }
 
@@ -121,7 +121,7 @@ func shellLine(shell, name, value string) string {
 	case shell == "powershell" && value == "":
 		return "Remove-Item Env:" + name + " -ErrorAction SilentlyContinue"
 	case shell == "powershell":
-		return "$Env:" + name + " = '" + strings.ReplaceAll(value, "'", "''") + "'"
+		return "$Env:" + name + " = " + powershellQuote(value)
 	case value == "":
 		return "unset " + name
 	}
@@ -140,6 +140,11 @@ func shellQuote(s string) string {
 
 func fishQuote(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
+}
+
+// powershellQuote doubles all that PowerShell takes for the end of a quotation.
+func powershellQuote(s string) string {
+	return "'" + strings.NewReplacer("'", "''", "\u2018", "\u2018\u2018", "\u2019", "\u2019\u2019", "\u201a", "\u201a\u201a", "\u201b", "\u201b\u201b").Replace(s) + "'"
 }
 
 // guessShell returns the shell that the user seems to use.

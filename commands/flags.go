@@ -3,12 +3,45 @@ package commands
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
 )
+
+// many is no limit for [takes].
+const many = -1
+
+// takes checks how many arguments there are.
+func takes(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		n := len(args)
+		if n >= least && (most == many || n <= most) {
+			return nil
+		}
+		_, name, _ := strings.Cut(cmd.CommandPath(), " rd ")
+		if most == 0 {
+			return failure.Usage("%s takes no argument, but got %q", name, args[0])
+		}
+		limit, bound := "", least
+		switch {
+		case least == most:
+		case n < least:
+			limit = "at least "
+		default:
+			limit, bound = "at most ", most
+		}
+		plural := "s"
+		if bound == 1 {
+			plural = ""
+		}
+		return failure.Usage("%s takes %s%d argument%s, but got %d", name, limit, bound, plural, n)
+	}
+}
 
 // flagDuration is the value of a time limit: not negative.
 type flagDuration struct{ d time.Duration }
@@ -37,7 +70,7 @@ type flagChoice struct {
 }
 
 func (f *flagChoice) String() string { return f.value }
-func (f *flagChoice) Type() string   { return strings.Join(f.choices, "|") }
+func (f *flagChoice) Type() string   { return "string" }
 func (f *flagChoice) Set(s string) error {
 	if !slices.Contains(f.choices, s) {
 		return fmt.Errorf("it can be %s", strings.Join(f.choices, ", "))
@@ -49,6 +82,50 @@ func (f *flagChoice) Set(s string) error {
 // addChoice adds a flag that takes one of a few words and completes them.
 func addChoice(cmd *cobra.Command, value *flagChoice, name, fallback, usage string, choices ...string) {
 	*value = flagChoice{value: fallback, choices: choices}
-	cmd.Flags().Var(value, name, usage)
-	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().Var(value, name, usage+" ("+quoted(choices)+")")
+	completeFlag(cmd, name, choices...)
+}
+
+// quoted lists the values that something can have, as docker's help does.
+func quoted(choices []string) string {
+	words := make([]string, len(choices))
+	for i, c := range choices {
+		words[i] = strconv.Quote(c)
+	}
+	return strings.Join(words, ", ")
+}
+
+// flagTail is the value of --tail as docker has it: a number of lines, or "all".
+type flagTail struct{ lines int } // negative: all
+
+func (f *flagTail) Type() string { return "string" }
+func (f *flagTail) String() string {
+	if f.lines < 0 {
+		return "all"
+	}
+	return strconv.Itoa(f.lines)
+}
+
+func (f *flagTail) Set(s string) error {
+	if s == "all" {
+		f.lines = -1
+		return nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return fmt.Errorf(`not a number of lines or "all"`)
+	}
+	f.lines = n
+	return nil
+}
+
+// completeFlag completes a flag's value with words.
+func completeFlag(cmd *cobra.Command, name string, words ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// completeFile completes a flag's value with the names of files, which docker's root
+// command turns off.
+func completeFile(cmd *cobra.Command, name string) {
+	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault))
 }

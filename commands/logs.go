@@ -11,47 +11,44 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 type logsOptions struct {
 	follow     bool
-	lines      int
+	tail       flagTail
 	supervisor bool
 }
 
 func (a *app) newLogs() *cobra.Command {
 	var o logsOptions
-	cmd := &cobra.Command{
-		Use:               "logs [OPTIONS] [INSTANCE]",
-		Short:             "Show the engine's log, or the supervisor's",
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeInstance,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			i, err := a.load(args)
-			if err != nil {
-				return err
-			}
-			path := i.Paths.EngineLog()
-			if o.supervisor {
-				path = i.Paths.SupervisorLog()
-			}
-			err = showLog(cmd.Context(), a.out(), path, o.lines, o.follow)
-			if errors.Is(err, fs.ErrNotExist) {
-				return failure.WithHint(failure.Refuse("instance %q has no such log: %w", i.Name, err),
-					"an engine that was there already logs elsewhere; docker-rd logs --supervisor %s", i.Name)
-			}
-			if o.follow {
-				return interrupted(cmd.Context(), err)
-			}
-			return err
-		},
-	}
+	cmd := a.onInstance(&cobra.Command{
+		Use:   "logs [OPTIONS] [INSTANCE]",
+		Short: "Show the log of an engine, or of its supervisor",
+	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error { return a.runLogs(cmd.Context(), o, i) })
 	flags := cmd.Flags()
-	flags.BoolVarP(&o.follow, "follow", "f", false, "Go on with what is logged")
-	flags.IntVarP(&o.lines, "tail", "n", -1, "Number of lines from the end (-1: all)")
+	o.tail.lines = -1
+	flags.BoolVarP(&o.follow, "follow", "f", false, "Follow log output")
+	flags.VarP(&o.tail, "tail", "n", "Number of lines to show from the end of the log")
 	flags.BoolVar(&o.supervisor, "supervisor", false, "Show the supervisor's log")
 	return cmd
+}
+
+func (a *app) runLogs(ctx context.Context, o logsOptions, i *engine.Instance) error {
+	path := i.Paths.EngineLog()
+	if o.supervisor {
+		path = i.Paths.SupervisorLog()
+	}
+	err := showLog(ctx, a.out(), path, o.tail.lines, o.follow)
+	if errors.Is(err, fs.ErrNotExist) {
+		return failure.WithHint(failure.Refuse("instance %q has no such log: %w", i.Name, err),
+			"an engine that was there already logs elsewhere; docker-rd logs --supervisor %s", i.Name)
+	}
+	if o.follow {
+		return interrupted(ctx, err)
+	}
+	return err
 }
 
 // showLog copies the last lines of a file to w (all if lines is negative) and, if it

@@ -3,6 +3,7 @@ package commands
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/supervisor"
@@ -30,13 +31,18 @@ func (instanceRow) FullHeader() any {
 	}
 }
 
+var instanceLayout = output.Layout{
+	Table: "{{.Name}}\t{{.Status}}\t{{.Driver}}\t{{.Context}}{{if .Current}} *{{end}}\t{{.Host}}\t{{.Version}}",
+	Key:   "{{.Name}}",
+}
+
 func (a *app) newLs() *cobra.Command {
-	var o listOptions
+	var o output.Options
 	cmd := &cobra.Command{
 		Use:               "ls [OPTIONS]",
 		Aliases:           []string{"list"},
 		Short:             "List instances",
-		Args:              cobra.NoArgs,
+		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := dockerConfig()
@@ -48,26 +54,21 @@ func (a *app) newLs() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			table := "{{.Name}}\t{{.Status}}\t{{.Driver}}\t{{.Context}}{{if .Current}} *{{end}}\t{{.Host}}\t{{.Version}}"
-			return writeRows(a.out(), o, table, "{{.Name}}", rows)
+			return output.WriteRows(a.out(), o, instanceLayout, rows)
 		},
 	}
-	o.addTo(cmd)
+	o.AddFlags(cmd, "names")
 	return cmd
 }
 
 func instanceRows() ([]instanceRow, error) {
-	roots, err := engine.DefaultRoots()
-	if err != nil {
-		return nil, err
-	}
-	names, err := engine.Names(roots)
+	names, err := instanceNames()
 	if err != nil {
 		return nil, err
 	}
 	var rows []instanceRow
 	for _, name := range names {
-		i, err := engine.Load(roots, name)
+		i, err := loadNamed(name)
 		if err != nil {
 			// One that cannot be used must not hide the others.
 			rows = append(rows, instanceRow{Name: name, Status: "unusable", Error: err.Error()})

@@ -18,7 +18,7 @@ func (a *app) mend(ctx context.Context, dir string) error {
 	}
 	out := dockercontext.Open(supervisor.ConfigOptions(roots, dir)).Mend(ctx,
 		func(o dockercontext.Owner) bool { return supervisor.Gone(roots, o) },
-		func() []dockercontext.Owner { return supervisor.Running(dir) })
+		func() []dockercontext.Owner { return supervisor.Successors(dir) })
 	if out.Changed {
 		a.note("%s", out.Message)
 	}

@@ -1,13 +1,13 @@
 package commands
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -52,12 +52,14 @@ func (a *app) newPaths() *cobra.Command {
 	var format flagChoice
 	cmd := &cobra.Command{
 		Use:   "paths [OPTIONS] [INSTANCE] [KEY]",
-		Short: "Show where everything of an instance is",
-		Long: `Show where everything of an instance is.
+		Short: "Print where the files of an instance are",
+		Long: `Print where the files of an instance are.
 
 With a KEY, only that path is printed. One argument is the KEY if there is one of
 that name, otherwise the INSTANCE.`,
-		Args: cobra.MaximumNArgs(2),
+		Example: `  docker rd paths dev
+  curl --unix-socket "$(docker rd paths socket)" http://localhost/_ping`,
+		Args: takes(0, 2),
 		RunE: func(_ *cobra.Command, args []string) error { return a.runPaths(format.value, args) },
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 1 {
@@ -70,7 +72,7 @@ that name, otherwise the INSTANCE.`,
 			return append(words, pathKeys()...), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-	addChoice(cmd, &format, "format", "table", "Format of the output", "table", "json", "shell")
+	addChoice(cmd, &format, "format", "table", "Format output", "table", "json", "shell")
 	return cmd
 }
 
@@ -110,10 +112,7 @@ func (a *app) runPaths(format string, args []string) error {
 		for _, r := range rows {
 			object[r.Key] = r.Path
 		}
-		enc := json.NewEncoder(a.out())
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(object)
+		return output.WriteJSON(a.out(), object)
 	case "shell":
 		for _, r := range rows {
 			name := "DOCKER_RD_PATH_" + strings.ToUpper(strings.ReplaceAll(r.Key, "-", "_"))
@@ -123,7 +122,7 @@ func (a *app) runPaths(format string, args []string) error {
 		}
 		return nil
 	}
-	return writeRows(a.out(), listOptions{format: "table"}, "{{.Key}}\t{{.Path}}", "{{.Path}}", rows)
+	return output.WriteRows(a.out(), output.Options{}, output.Layout{Table: "{{.Key}}\t{{.Path}}"}, rows)
 }
 
 func isPathKey(word string) bool { return slices.Contains(pathKeys(), word) }

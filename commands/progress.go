@@ -4,47 +4,58 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 )
 
 // addProgress adds --progress, for whatever takes long.
-func addProgress(cmd *cobra.Command, value *flagChoice) {
-	addChoice(cmd, value, "progress", "auto", "How progress is shown", "auto", "tty", "plain", "quiet", "json")
+func addProgress(cmd *cobra.Command, value *flagChoice, fallback string) {
+	addChoice(cmd, value, "progress", fallback, "How progress is shown", "auto", "tty", "plain", "quiet", "json")
 }
 
 // progress tells people, or programs, how far a command is: on standard output, so that
 // a failure is all there is on standard error.
 type progress struct {
-	mode string
-	out  io.Writer
+	mode  string
+	color bool
+	out   io.Writer
 }
 
 func (a *app) newProgress(mode string) *progress {
-	return &progress{mode: resolveMode(mode, a.docker.Out().IsTerminal()), out: a.out()}
+	return newProgress(mode, a.docker.Out().IsTerminal(), a.out())
 }
 
 // newProgressAside is newProgress for a command whose output is another's: it uses
 // standard error.
 func (a *app) newProgressAside(mode string) *progress {
-	return &progress{mode: resolveMode(mode, a.docker.Err().IsTerminal()), out: a.err()}
+	return newProgress(mode, a.docker.Err().IsTerminal(), a.err())
 }
 
-func resolveMode(mode string, terminal bool) string {
+func newProgress(mode string, terminal bool, out io.Writer) *progress {
 	switch {
 	case mode != "auto":
-		return mode
 	case terminal:
-		return "tty"
+		mode = "tty"
+	default:
+		mode = "plain"
 	}
-	return "plain"
+	return &progress{mode: mode, out: out, color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
 }
 
-// step tells what has happened on the way.
-func (p *progress) step(line string) {
+// doing tells what has begun.
+func (p *progress) doing(line string) { p.line("\033[33m", "…", line) }
+
+// step tells what has been reached on the way.
+func (p *progress) step(line string) { p.line("\033[32m", "✔", line) }
+
+func (p *progress) line(color, mark, line string) {
 	switch p.mode {
 	case "tty":
-		_, _ = fmt.Fprintf(p.out, " \033[32m✔\033[0m %s\n", line)
+		if p.color {
+			mark = color + mark + "\033[0m"
+		}
+		_, _ = fmt.Fprintf(p.out, " %s %s\n", mark, line)
 	case "plain":
 		_, _ = fmt.Fprintf(p.out, "%s\n", line)
 	case "json":

@@ -13,27 +13,20 @@ import (
 func (a *app) newRestart() *cobra.Command {
 	var timeout flagDuration
 	var progress flagChoice
-	cmd := &cobra.Command{
+	cmd := a.onInstance(&cobra.Command{
 		Use:   "restart [OPTIONS] [INSTANCE]",
-		Short: "Stop an engine and start it again",
+		Short: "Restart an engine with the remembered settings",
 		Long: `Stop an engine and start it again with the remembered settings.
 
 Its context, and whether that is the current one, stay as they are.`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeInstance,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := withTimeout(cmd.Context(), timeout)
-			defer cancel()
-			i, err := a.load(args)
-			if err != nil {
-				return err
-			}
-			_ = a.mend(ctx, i.DockerConfig)
-			return a.restart(ctx, i, a.newProgress(progress.value))
-		},
-	}
+	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error {
+		ctx, cancel := withTimeout(cmd.Context(), timeout)
+		defer cancel()
+		_ = a.mend(ctx, i.DockerConfig)
+		return a.restart(ctx, i, a.newProgress(progress.value))
+	})
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
-	addProgress(cmd, &progress)
+	addProgress(cmd, &progress, "auto")
 	return cmd
 }
 
@@ -42,8 +35,10 @@ func (a *app) restart(ctx context.Context, i *engine.Instance, p *progress) erro
 	if err := check(ctx, i); err != nil {
 		return err
 	}
+	p.doing("Engine is stopping")
 	if _, err := supervisor.Stop(ctx, i, supervisor.StopOptions{Keep: true}); err != nil {
 		return err
 	}
+	p.step("Engine has stopped")
 	return a.start(ctx, i, false, p)
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
@@ -24,16 +23,16 @@ func (a *app) newRm() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "rm [OPTIONS] INSTANCE [INSTANCE...]",
 		Aliases: []string{"remove"},
-		Short:   "Remove stopped instances with all their data",
-		Long: `Remove stopped instances with their context, images, volumes, logs and state.
+		Short:   "Remove instances with all their data",
+		Long: `Remove stopped instances with all their data: context, images, volumes, logs, state.
 
 An engine that was there already (driver existing) keeps its data.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
-			case a.instance == "":
-				return cobra.MinimumNArgs(1)(cmd, args)
+			case !a.instance.given:
+				return takes(1, many)(cmd, args)
 			case len(args) > 0:
-				return failure.Usage("instances are named twice: %q and --instance %q", strings.Join(args, " "), a.instance)
+				return failure.Usage("instances are named twice: %q and --instance %q", strings.Join(args, " "), a.instance.value)
 			}
 			return nil
 		},
@@ -41,8 +40,8 @@ An engine that was there already (driver existing) keeps its data.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := withTimeout(cmd.Context(), o.timeout)
 			defer cancel()
-			if a.instance != "" { // but not $DOCKER_RD_INSTANCE: whoever removes something names it
-				args = []string{a.instance}
+			if a.instance.given { // but not $DOCKER_RD_INSTANCE: whoever removes something names it
+				args = []string{a.instance.value}
 			}
 			var errs []error
 			for _, name := range args {
@@ -57,11 +56,7 @@ An engine that was there already (driver existing) keeps its data.`,
 }
 
 func (a *app) remove(ctx context.Context, name string, force bool) error {
-	roots, err := engine.DefaultRoots()
-	if err != nil {
-		return err
-	}
-	i, err := engine.Load(roots, name)
+	i, err := a.salvage(loadNamed(name))
 	if err != nil {
 		return err
 	}

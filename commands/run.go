@@ -31,7 +31,12 @@ func (a *app) newRun() *cobra.Command {
 The instance is started if need be. The exit status is the command's, 128+n if a
 signal n ended it; 125 if docker-rd failed, 126 if the command can't be executed, 127
 if there is none.`,
-		Args: cobra.MinimumNArgs(1),
+		Example: `  docker rd run -- docker ps
+  docker rd run -i dev -- make test`,
+		Args: takes(1, many),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveDefault
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i, err := a.forRun(cmd.Context(), noStart, timeout, progress.value)
 			if err != nil {
@@ -47,8 +52,7 @@ if there is none.`,
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().BoolVar(&noStart, "no-start", false, "Fail if the instance is not running")
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
-	addProgress(cmd, &progress)
-	progress.value = "quiet" // the command's output is what counts
+	addProgress(cmd, &progress, "quiet") // the command's output is what counts
 	return cmd
 }
 

@@ -23,13 +23,15 @@ func (a *app) newSet() *cobra.Command {
 	var o setOptions
 	cmd := &cobra.Command{
 		Use:   "set [OPTIONS] [INSTANCE] KEY=VALUE [KEY=VALUE...]",
-		Short: "Change what an instance remembers of how it is run",
-		Long: `Change what an instance remembers of how it is run.
+		Short: "Change the settings of an instance",
+		Long: `Change the settings of an instance. They are:
 
-The settings are ` + strings.Join(engine.Keys(), ", ") + `.
+` + settingsHelp() + `
 An empty value brings the default back. A running instance takes them up when it is
 started the next time, or at once with --restart.`,
-		Args: cobra.MinimumNArgs(1),
+		Example: `  docker rd set promote=never
+  docker rd set dev engine-args="--log-level debug" --restart`,
+		Args: takes(1, many),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runSet(cmd, o, args) },
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 			key, _, ok := strings.Cut(word, "=")
@@ -51,11 +53,20 @@ started the next time, or at once with --restart.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&o.dryRun, "dry-run", false, "Only tell what would change")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "Only print what would change")
 	flags.BoolVar(&o.restart, "restart", false, "Restart the instance if it runs and something changed")
 	addTimeout(flags, &o.timeout, 2*time.Minute)
-	addProgress(cmd, &o.progress)
+	addProgress(cmd, &o.progress, "auto")
 	return cmd
+}
+
+// settingsHelp lists the settings with what they mean.
+func settingsHelp() string {
+	var b strings.Builder
+	for _, s := range settings {
+		fmt.Fprintf(&b, "  %-15s%s\n", s.key, s.usage)
+	}
+	return b.String()
 }
 
 func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {

@@ -18,19 +18,54 @@ import (
 	"github.com/docker-rd/docker-rd/supervisor"
 )
 
-// settingFlags are the flags of start that are settings: the flag's name is the
-// setting's, and its value is remembered.
-var settingFlags = []struct{ name, usage string }{
-	{"driver", "How the engine is run: " + strings.Join(engine.DriverNames(), ", ")},
-	{"engine", "Kind of engine: " + strings.Join(engine.KindNames(), ", ")},
-	{"host", "URL of an engine that is there already (driver existing)"},
-	{"from-context", "Docker context of an engine that is there already (driver existing)"},
-	{"tlscacert", "CA certificate for --host"},
-	{"tlscert", "Client certificate for --host"},
-	{"tlskey", "Client key for --host"},
-	{"tlsverify", "Use TLS for --host and verify it (true), or only use it (false)"},
-	{"promote", "When to make the instance's context current: " + strings.Join(engine.PolicyNames(), ", ")},
-	{"daemon-config", "Configuration file for dockerd (driver dockerd)"},
+// settings are what there is to set, as start and set tell of it.
+var settings = []struct{ key, usage string }{
+	{"driver", "How the engine is run (" + quoted(engine.DriverNames()) + ")"},
+	{"engine", "Kind of engine (" + quoted(engine.KindNames()) + ")"},
+	{"promote", "When to make the context current (" + quoted(engine.PolicyNames()) + ")"},
+	{"host", "URL of an engine that is there already"},
+	{"from-context", "Docker context of an engine that is there already"},
+	{"tlscacert", "CA certificate for the host"},
+	{"tlscert", "Client certificate for the host"},
+	{"tlskey", "Client key for the host"},
+	{"tlsverify", "Use TLS for the host and verify it (false: only use it)"},
+	{"daemon-config", "Configuration file for dockerd"},
+	{"engine-args", "More arguments for dockerd, quoted as for a shell"},
+	{"resync", "How often the mirror is compared with the engine"},
+}
+
+// settingFlag is the value of a flag of start that is a setting of the same name. What
+// it can be is for the setting to say, whose value is remembered.
+type settingFlag struct{ key, value string }
+
+func (f *settingFlag) String() string     { return f.value }
+func (f *settingFlag) Set(s string) error { f.value = s; return nil }
+func (f *settingFlag) Type() string {
+	if f.key == "tlsverify" {
+		return "bool"
+	}
+	return "string"
+}
+
+// addSettings adds the flags for settings, but for those that start takes otherwise or
+// has no need of.
+func addSettings(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	for _, s := range settings {
+		switch s.key {
+		case "engine-args", "resync":
+			continue
+		}
+		flags.Var(&settingFlag{key: s.key}, s.key, s.usage)
+		if values := engine.KeyValues(s.key); values != nil {
+			completeFlag(cmd, s.key, values...)
+		}
+	}
+	flags.Lookup("tlsverify").NoOptDefVal = "true"
+	_ = cmd.RegisterFlagCompletionFunc("from-context", completeContexts)
+	for _, name := range []string{"tlscacert", "tlscert", "tlskey", "daemon-config"} {
+		completeFile(cmd, name)
+	}
 }
 
 type startOptions struct {
@@ -48,23 +83,20 @@ func (a *app) newStart() *cobra.Command {
 
 An instance that does not exist yet is created. Its settings are remembered; "set"
 changes them. Arguments after "--" are passed to the engine.`,
+		Example: `  docker rd start
+  docker rd start dev --promote never -- --log-level debug
+  docker rd start vm --from-context colima`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			return cobra.MaximumNArgs(1)(cmd, instanceArgs(cmd, args))
+			return takes(0, 1)(cmd, instanceArgs(cmd, args))
 		},
 		ValidArgsFunction: a.completeInstance,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runStart(cmd, o, args) },
 	}
 	flags := cmd.Flags()
-	for _, s := range settingFlags {
-		flags.String(s.name, "", s.usage)
-		if values := engine.KeyValues(s.name); values != nil {
-			_ = cmd.RegisterFlagCompletionFunc(s.name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-		}
-	}
-	flags.Lookup("tlsverify").NoOptDefVal = "true"
+	addSettings(cmd)
 	addTimeout(flags, &o.timeout, 2*time.Minute)
 	flags.BoolVarP(&o.detach, "detach", "d", false, "Only wait until the supervisor runs")
-	addProgress(cmd, &o.progress)
+	addProgress(cmd, &o.progress, "auto")
 	return cmd
 }
 
@@ -216,7 +248,11 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 			for _, typ := range conditionTypes { // in the order in which they come about
 				if line := describe(o.Condition(typ), i); line != "" && seen[typ] != line {
 					seen[typ] = line
-					p.step(line)
+					tell := p.step
+					if o.Condition(typ).Reason == state.ReasonStarting {
+						tell = p.doing
+					}
+					tell(line)
 				}
 			}
 		},
@@ -296,7 +332,7 @@ func describe(c state.Condition, i *engine.Instance) string {
 		}
 	case state.ContextReady:
 		if c.Reason == state.ReasonCreated {
-			return "Context " + i.Context() + " is there"
+			return fmt.Sprintf("Context %q is there", i.Context())
 		}
 	case state.ContextPromoted:
 		if c.Status != state.Unknown && c.Reason != state.ReasonNotApplicable {

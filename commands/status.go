@@ -2,15 +2,17 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/go-units"
 	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/supervisor"
@@ -44,6 +46,7 @@ type supervisorFact struct {
 
 type engineFact struct {
 	Running   bool      `json:"running"` // whether its process lives; false where it is not ours
+	Remains   bool      `json:"remains"` // whether anything of it runs, be it only what a crash has left
 	PID       int       `json:"pid,omitempty"`
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	Version   string    `json:"version,omitempty"`
@@ -71,23 +74,16 @@ type mirrorFact struct {
 }
 
 func (a *app) newStatus() *cobra.Command {
-	var o listOptions
-	cmd := &cobra.Command{
-		Use:               "status [OPTIONS] [INSTANCE]",
-		Short:             "Show how an instance is",
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeInstance,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			i, err := a.load(args)
-			if err != nil {
-				return err
-			}
-			_ = a.mend(cmd.Context(), i.DockerConfig)
-			s := statusOf(cmd.Context(), i)
-			return writeObject(a.out(), o.format, s, s.write)
-		},
-	}
-	o.addFormat(cmd)
+	var o output.Options
+	cmd := a.onInstance(&cobra.Command{
+		Use:   "status [OPTIONS] [INSTANCE]",
+		Short: "Show the status of an instance",
+	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error {
+		_ = a.mend(cmd.Context(), i.DockerConfig)
+		s := statusOf(cmd.Context(), i)
+		return output.WriteObject(a.out(), o, s, s.write)
+	})
+	o.AddFormat(cmd)
 	return cmd
 }
 
@@ -120,7 +116,7 @@ func statusOf(ctx context.Context, i *engine.Instance) instanceStatus {
 	if driver, err := engine.DriverFor(i, nil); err != nil {
 		s.API.Error = err.Error()
 	} else {
-		s.Engine.Running = driver.Alive()
+		s.Engine.Running, s.Engine.Remains = driver.Alive(), driver.Remains()
 		s.API = askAPI(ctx, driver)
 	}
 	if docker, err := supervisor.DockerConfig(i); err == nil {
@@ -148,6 +144,9 @@ func askAPI(ctx context.Context, driver engine.Driver) apiFact {
 	}
 	if err != nil {
 		fact.Error = err.Error()
+		if op, ok := errors.AsType[*net.OpError](err); ok {
+			fact.Error = op.Error() // the client's advice around it is no fact
+		}
 	}
 	fact.Answers = err == nil
 	return fact
@@ -164,7 +163,7 @@ func (s instanceStatus) write(w io.Writer) error {
 		if t.IsZero() {
 			return "never"
 		}
-		return units.HumanDuration(time.Since(t)) + " ago"
+		return humanDuration(time.Since(t)) + " ago"
 	}
 	lines := [][2]string{
 		{"Instance", s.Name + " (" + s.Status + ")"},
@@ -183,8 +182,10 @@ func (s instanceStatus) write(w io.Writer) error {
 		add("Engine", "somebody else's%s", yes(s.Engine.Version != "", ", version "+s.Engine.Version, ""))
 	case s.Engine.Running && s.Engine.PID != 0:
 		add("Engine", "running, pid %d, version %s", s.Engine.PID, s.Engine.Version)
+	case s.Engine.Running:
+		add("Engine", "running")
 	default:
-		add("Engine", "%s", yes(s.Engine.Running, "running", "not running"))
+		add("Engine", "not running%s", yes(s.Engine.Remains, ", but processes of it are left", ""))
 	}
 	add("API", "%s %s", s.API.Host, yes(s.API.Answers, "answers", "does not answer: "+s.API.Error))
 	add("Context", "%s %s%s", s.Context.Name, yes(s.Context.Exists, "exists", "does not exist"), yes(s.Context.Current, ", is the current one", ""))

@@ -18,6 +18,8 @@ type stopOptions struct {
 	timeout flagDuration
 	force   bool
 	all     bool
+
+	progress flagChoice
 }
 
 func (a *app) newStop() *cobra.Command {
@@ -28,7 +30,7 @@ func (a *app) newStop() *cobra.Command {
 		Long: `Stop an engine and wait until it is gone.
 
 An engine that was there already (driver existing) goes on; it is only let go.`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              takes(0, 1),
 		ValidArgsFunction: a.completeInstance,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runStop(cmd.Context(), o, args) },
 	}
@@ -36,6 +38,7 @@ An engine that was there already (driver existing) goes on; it is only let go.`,
 	addTimeout(flags, &o.timeout, time.Minute)
 	flags.BoolVarP(&o.force, "force", "f", false, "Do not wait for containers to stop")
 	flags.BoolVarP(&o.all, "all", "a", false, "Stop all instances")
+	addProgress(cmd, &o.progress, "auto")
 	return cmd
 }
 
@@ -43,24 +46,20 @@ func (a *app) runStop(ctx context.Context, o stopOptions, args []string) error {
 	ctx, cancel := withTimeout(ctx, o.timeout)
 	defer cancel()
 	if !o.all {
-		i, err := a.load(args)
+		i, err := a.loadAnyway(args)
 		if err != nil {
 			return err
 		}
-		return a.stop(ctx, i, o.force)
+		return a.stop(ctx, i, o)
 	}
-	if len(args) > 0 || a.instance != "" {
+	if len(args) > 0 || a.instance.given {
 		return failure.Usage("--all and an instance exclude each other")
 	}
-	return a.stopAll(ctx, o.force)
+	return a.stopAll(ctx, o)
 }
 
-func (a *app) stopAll(ctx context.Context, force bool) error {
-	roots, err := engine.DefaultRoots()
-	if err != nil {
-		return err
-	}
-	names, err := engine.Names(roots)
+func (a *app) stopAll(ctx context.Context, o stopOptions) error {
+	names, err := instanceNames()
 	if err != nil {
 		return err
 	}
@@ -68,9 +67,9 @@ func (a *app) stopAll(ctx context.Context, force bool) error {
 	var group errgroup.Group
 	for n, name := range names {
 		group.Go(func() error {
-			i, err := engine.Load(roots, name)
+			i, err := a.salvage(loadNamed(name))
 			if err == nil {
-				err = a.stop(ctx, i, force)
+				err = a.stop(ctx, i, o)
 			}
 			errs[n] = err
 			return nil
@@ -80,8 +79,12 @@ func (a *app) stopAll(ctx context.Context, force bool) error {
 	return errors.Join(errs...)
 }
 
-func (a *app) stop(ctx context.Context, i *engine.Instance, force bool) error {
-	stopped, err := supervisor.Stop(ctx, i, supervisor.StopOptions{Force: force})
+func (a *app) stop(ctx context.Context, i *engine.Instance, o stopOptions) error {
+	p := a.newProgress(o.progress.value)
+	if !supervisor.Stopped(i) {
+		p.doing(fmt.Sprintf("Instance %q is stopping", i.Name))
+	}
+	stopped, err := supervisor.Stop(ctx, i, supervisor.StopOptions{Force: o.force})
 	if err != nil {
 		return err
 	}
@@ -92,6 +95,6 @@ func (a *app) stop(ctx context.Context, i *engine.Instance, force bool) error {
 	if !stopped {
 		what = "is not running"
 	}
-	_, err = fmt.Fprintf(a.out(), "Instance %q %s\n", i.Name, what)
-	return err
+	p.done(fmt.Sprintf("Instance %q %s", i.Name, what))
+	return nil
 }

@@ -6,34 +6,28 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 func (a *app) newSync() *cobra.Command {
 	var timeout flagDuration
-	cmd := &cobra.Command{
+	cmd := a.onInstance(&cobra.Command{
 		Use:   "sync [OPTIONS] [INSTANCE]",
-		Short: "Bring an instance's mirror up to date with its engine",
-		Long: `Bring an instance's mirror up to date with its engine: a full sync now.
+		Short: "Bring the mirror of an engine up to date",
+		Long: `Bring the mirror of an engine up to date: a full sync now.
 
 The supervisor does it where one runs, otherwise this command itself. This finds
 changes that engines send no event for.`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeInstance,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			i, err := a.load(args)
-			if err != nil {
-				return err
-			}
-			ctx, cancel := withTimeout(cmd.Context(), timeout)
-			defer cancel()
-			if err := supervisor.Sync(ctx, i); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(a.out(), "Mirror of instance %q is synced\n", i.Name)
+	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error {
+		ctx, cancel := withTimeout(cmd.Context(), timeout)
+		defer cancel()
+		if err := supervisor.Sync(ctx, i); err != nil {
 			return err
-		},
-	}
+		}
+		_, err := fmt.Fprintf(a.out(), "Mirror of instance %q is synced\n", i.Name)
+		return err
+	})
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
 	return cmd
 }

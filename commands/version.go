@@ -7,15 +7,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/internal/version"
 )
 
 func (a *app) newVersion() *cobra.Command {
-	var o listOptions
+	var o output.Options
 	cmd := &cobra.Command{
 		Use:               "version [OPTIONS]",
 		Short:             "Show the version of docker-rd",
-		Args:              cobra.NoArgs,
+		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
 			v := struct {
@@ -24,12 +25,12 @@ func (a *app) newVersion() *cobra.Command {
 				OS        string `json:"os"`
 				Arch      string `json:"arch"`
 			}{version.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
-			return writeObject(a.out(), o.format, v, func(w io.Writer) error {
+			return output.WriteObject(a.out(), o, v, func(w io.Writer) error {
 				_, err := fmt.Fprintf(w, "docker-rd version %s (%s, %s/%s)\n", v.Version, v.GoVersion, v.OS, v.Arch)
 				return err
 			})
 		},
 	}
-	o.addFormat(cmd)
+	o.AddFormat(cmd)
 	return cmd
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -25,47 +26,63 @@ const waitStopped = "stopped"
 func (a *app) newWait() *cobra.Command {
 	var target string
 	var timeout flagDuration
-	cmd := &cobra.Command{
-		Use:   "wait [OPTIONS] [INSTANCE] --for CONDITION[=STATUS]|stopped|container/NAME=running|healthy|exited|gone",
-		Short: "Wait for a condition of an instance or of a container",
-		Long: `Wait for a condition of an instance: ` + strings.Join(conditionTypes, ", ") + `.
+	cmd := a.onInstance(&cobra.Command{
+		Use:   "wait [OPTIONS] [INSTANCE]",
+		Short: "Wait for a condition of an instance or a container",
+		Long: `Wait for a condition of an instance or a container. What to wait for can be
 
-The STATUS is True if none is given, or False or Unknown. A condition counts only
-while a supervisor keeps it. "stopped" waits until engine and supervisor are gone.
+  CONDITION[=STATUS]    ` + strings.Join(conditionTypes, ", ") + `:
+                        True unless the status is given as False or Unknown
+  stopped               engine and supervisor are gone
+  container/NAME=STATE  the container is running, healthy, exited or gone
 
-"container/NAME=running" and so on wait for a container of that name or id, which need
-not exist yet.`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeInstance,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := withTimeout(cmd.Context(), timeout)
-			defer cancel()
-			return a.runWait(ctx, target, args)
-		},
-	}
+A condition counts only while a supervisor keeps it. A container need not exist yet.`,
+		Example: `  docker rd wait --for stopped --timeout 1m
+  docker rd wait dev --for container/db=healthy`,
+	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error {
+		ctx, cancel := withTimeout(cmd.Context(), timeout)
+		defer cancel()
+		return runWait(ctx, i, target)
+	})
 	cmd.Flags().StringVar(&target, "for", state.Ready, "What to wait for")
-	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions(append(slices.Clone(conditionTypes), waitStopped), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("for", a.completeTarget)
 	addTimeout(cmd.Flags(), &timeout, 30*time.Second)
 	return cmd
 }
 
-func (a *app) runWait(ctx context.Context, target string, args []string) error {
+// completeTarget completes what can be waited for.
+func (a *app) completeTarget(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if !strings.HasPrefix(word, containerPrefix) {
+		return append(slices.Clone(conditionTypes), waitStopped, containerPrefix),
+			cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
+	var words []string
+	for _, name := range a.objectWords(objects.Containers(), args, nil) {
+		for _, want := range containerStates {
+			words = append(words, containerPrefix+name+"="+want)
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+func runWait(ctx context.Context, i *engine.Instance, target string) error {
 	if strings.HasPrefix(target, containerPrefix) {
-		return a.runWaitContainer(ctx, target, args)
+		return runWaitContainer(ctx, i, target)
 	}
 	reached, err := parseTarget(target)
 	if err != nil {
 		return err
 	}
-	i, err := a.load(args)
-	if err != nil {
-		return err
-	}
 	var last supervisor.Observation
-	err = supervisor.Follow(ctx, i, func(o supervisor.Observation) (bool, error) {
-		last = o
-		return !reached(i, o), nil
-	})
+	if target == waitStopped {
+		err = supervisor.AwaitStopped(ctx, i)
+		last = supervisor.Observe(i)
+	} else {
+		err = supervisor.Follow(ctx, i, func(o supervisor.Observation) (bool, error) {
+			last = o
+			return !reached(o), nil
+		})
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return failure.WithHint(failure.Timeout("instance %q: not %s in time, but %s", i.Name, target, howItIs(i, last, target)),
 			"docker-rd status %s", i.Name)
@@ -84,20 +101,18 @@ const (
 	isGone    = "gone"
 )
 
+var containerStates = []string{isRunning, isHealthy, isExited, isGone}
+
 // runWaitContainer waits until a container is as the target says. Only a mirror that
 // is kept up to date counts.
-func (a *app) runWaitContainer(ctx context.Context, target string, args []string) error {
+func runWaitContainer(ctx context.Context, i *engine.Instance, target string) error {
 	word, want, _ := strings.Cut(strings.TrimPrefix(target, containerPrefix), "=")
-	if word == "" || !slices.Contains([]string{isRunning, isHealthy, isExited, isGone}, want) {
+	if word == "" || !slices.Contains(containerStates, want) {
 		return failure.Refuse("target %q: it can be %sNAME=running, healthy, exited or gone", target, containerPrefix)
 	}
-	i, err := a.load(args)
-	if err != nil {
-		return err
-	}
-	k := containerKind()
+	k := objects.Containers()
 	found := "no supervisor runs"
-	err = supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
+	err := supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
 		if _, newer := errors.AsType[*state.NewerSchemaError](o.StateErr); newer {
 			return false, readError(i, o.StateErr)
 		}
@@ -107,12 +122,12 @@ func (a *app) runWaitContainer(ctx context.Context, target string, args []string
 		if found = staleness(o.State, o.Live, time.Now()); found != "" {
 			return true, nil
 		}
-		keys := k.find(o.State, word)
+		keys := k.Find(o.State, word)
 		if len(keys) == 0 {
 			found = "there is none"
 			return want != isGone, nil
 		}
-		key, err := k.one(o.State, word)
+		key, err := k.One(o.State, word)
 		if err != nil {
 			return false, err
 		}
@@ -136,10 +151,11 @@ func (a *app) runWaitContainer(ctx context.Context, target string, args []string
 	return err
 }
 
-// parseTarget returns what tells whether the target is reached.
-func parseTarget(target string) (func(*engine.Instance, supervisor.Observation) bool, error) {
+// parseTarget returns what tells whether the target, a condition, is reached; nil for
+// waitStopped.
+func parseTarget(target string) (func(supervisor.Observation) bool, error) {
 	if target == waitStopped {
-		return func(i *engine.Instance, _ supervisor.Observation) bool { return supervisor.Stopped(i) }, nil
+		return nil, nil
 	}
 	typ, status, ok := strings.Cut(target, "=")
 	if !ok {
@@ -153,7 +169,7 @@ func parseTarget(target string) (func(*engine.Instance, supervisor.Observation) 
 	if want != state.True && want != state.False && want != state.Unknown {
 		return nil, failure.Refuse("status %q of condition %s: it can be True, False or Unknown", status, typ)
 	}
-	return func(_ *engine.Instance, o supervisor.Observation) bool { return o.Condition(typ).Status == want }, nil
+	return func(o supervisor.Observation) bool { return o.Condition(typ).Status == want }, nil
 }
 
 // howItIs describes what was found instead of the target.

@@ -1,20 +1,20 @@
 package commands
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 func (a *app) newWatch() *cobra.Command {
 	var since uint64
-	cmd := &cobra.Command{
+	cmd := a.onInstance(&cobra.Command{
 		Use:   "watch [OPTIONS] [INSTANCE]",
-		Short: "Print each change of an engine's objects",
+		Short: "Print each change of an engine's objects as JSON",
 		Long: `Print each change of an engine's objects, one JSON object a line, until interrupted:
 
   {"revision":42,"type":"MODIFIED","kind":"containers","id":"…","object":{…}}
@@ -23,40 +23,26 @@ The type is ADDED, MODIFIED or DELETED; all objects that there are come first, a
 ADDED. With --since, only what changed after that revision comes. Where that is not
 known any more, a line of type RESYNC says so and all objects follow: what was known
 before and is not among them is gone.`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeInstance,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			i, err := a.load(args)
-			if err != nil {
-				return err
-			}
-			enc := json.NewEncoder(a.out())
-			enc.SetEscapeHTML(false)
-			var last *state.State
-			note := ""
-			err = supervisor.FollowObjects(cmd.Context(), i, func(o supervisor.Observation) (bool, error) {
-				if _, corrupt := errors.AsType[*state.CorruptError](o.StateErr); corrupt && last != nil {
-					return true, nil // it is being made anew
-				}
-				if o.StateErr != nil {
-					return false, readError(i, o.StateErr)
-				}
-				a.noteChange(&note, o.State, o.Live)
-				changes := state.Changes(last, o.State)
-				if last == nil {
-					changes = o.State.Since(since)
-				}
-				last = o.State
-				for _, c := range changes {
-					if err := enc.Encode(c); err != nil {
-						return false, err
-					}
-				}
-				return true, nil
-			})
-			return interrupted(cmd.Context(), err)
-		},
-	}
+	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error { return a.runWatch(cmd.Context(), i, since) })
 	cmd.Flags().Uint64Var(&since, "since", 0, "Revision after which to begin (0: all objects)")
 	return cmd
+}
+
+func (a *app) runWatch(ctx context.Context, i *engine.Instance, since uint64) error {
+	enc := json.NewEncoder(a.out())
+	enc.SetEscapeHTML(false)
+	var last *state.State
+	return a.followMirror(ctx, i, func(s *state.State) error {
+		changes := state.Changes(last, s)
+		if last == nil {
+			changes = s.Since(since)
+		}
+		last = s
+		for _, c := range changes {
+			if err := enc.Encode(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

@@ -2,11 +2,14 @@ package dockercontext
 
 import (
 	"context"
+	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/docker/cli/cli/context/store"
 
@@ -123,7 +126,7 @@ func (c *Config) EnvOverride() string {
 }
 
 // Endpoint returns the endpoint of a context, "default" included, with the headers
-// that config.json adds to each request. A missing context is an error of
+// that config.json or the environment adds to each request. A missing context is an error of
 // containerd/errdefs's kind NotFound; the others are listed in internal/endpoint.
 func (c *Config) Endpoint(name string) (endpoint.Endpoint, error) {
 	var e endpoint.Endpoint
@@ -133,7 +136,9 @@ func (c *Config) Endpoint(name string) (endpoint.Endpoint, error) {
 	} else {
 		e, err = endpoint.FromContext(c.store, name)
 	}
-	e.Headers = c.headers()
+	if err == nil {
+		e.Headers, err = c.headers()
+	}
 	return e, err
 }
 
@@ -148,18 +153,44 @@ func (c *Config) defaults() endpoint.Default {
 	return d
 }
 
-// headers returns HttpHeaders of config.json. A file that can't be read has none:
-// that is for others to report.
-func (c *Config) headers() map[string]string {
+// headersEnv is where docker takes headers from in place of the configured ones.
+const headersEnv = "DOCKER_CUSTOM_HEADERS"
+
+// errHeaders says that docker can't make headers of headersEnv.
+var errHeaders = errors.New("not comma-separated key=value pairs")
+
+// headers returns the headers that docker adds to each request. A file that can't be
+// read has none: that is for others to report.
+func (c *Config) headers() (map[string]string, error) {
+	if env := c.o.Getenv(headersEnv); env != "" {
+		return parseHeaders(env)
+	}
 	data, err := os.ReadFile(c.file())
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	var f struct{ HTTPHeaders map[string]string }
 	if json.Unmarshal(data, &f) != nil {
-		return nil
+		return nil, nil
 	}
-	return f.HTTPHeaders
+	return f.HTTPHeaders, nil
+}
+
+// parseHeaders understands headersEnv as docker does: one CSV record of key=value pairs.
+func parseHeaders(env string) (map[string]string, error) {
+	pairs, err := csv.NewReader(strings.NewReader(env)).Read()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", headersEnv, errHeaders)
+	}
+	headers := map[string]string{}
+	for _, pair := range pairs {
+		key, value, ok := strings.Cut(pair, "=")
+		if key = strings.TrimSpace(key); key == "" || !ok {
+			return nil, fmt.Errorf("%s: %w", headersEnv, errHeaders)
+		}
+		headers[http.CanonicalHeaderKey(key)] = value
+	}
+	return headers, nil
 }
 
 // withoutEnvironment returns c as a shell without Docker's variables sees it: what is

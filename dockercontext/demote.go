@@ -184,7 +184,7 @@ func among(candidates func() []Owner) []Owner {
 
 // void gives up what the record claims for others than stored, which is current.
 func (c *Config) void(r record, stored string) (Outcome, error) {
-	next := r.voided()
+	next := r.voided(c.notOurs(r, stored))
 	out := Outcome{
 		Reason: ReasonChangedByUser, Current: named(stored),
 		Message: fmt.Sprintf("The current context was changed to %q meanwhile and stays.", named(stored)),

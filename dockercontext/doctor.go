@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/docker/cli/cli/context/store"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -48,8 +51,9 @@ type Finding struct {
 	// Fixable tells that Fix can mend it.
 	Fixable bool `json:"fixable"`
 
-	path string   // the file to mend
-	inst Instance // the instance concerned
+	path  string   // the file to mend
+	inst  Instance // the instance concerned
+	unset bool     // nobody knows what was current before
 }
 
 // An Instance is what the doctor has to know of an instance of ours. One that can't be
@@ -74,7 +78,7 @@ func (c *Config) Doctor(ctx context.Context, instances []Instance) []Finding {
 	stored, err := c.Current()
 	if err == nil {
 		add(c.currentMissing(stored)...)
-		add(c.engineGone(stored, instances)...)
+		add(c.engineGone(ctx, stored, instances)...)
 		add(c.overridden(stored, instances)...)
 	}
 	add(c.credentialHelpers()...)
@@ -140,25 +144,42 @@ func (c *Config) currentMissing(stored string) []Finding {
 	return []Finding{f}
 }
 
-// engineGone finds a promotion that nobody has taken back: the supervisor was killed.
-func (c *Config) engineGone(stored string, instances []Instance) []Finding {
+// engineGone finds a current context of ours that leads nowhere: a promotion that nobody
+// has taken back since the supervisor was killed, what an uninstallation has left, or
+// what the user has chosen and stopped.
+func (c *Config) engineGone(ctx context.Context, stored string, instances []Instance) []Finding {
 	r, err := c.readRecord()
-	if err != nil || !c.exists(stored) {
+	if err != nil || named(stored) == DefaultName || !c.exists(stored) {
 		return nil
 	}
-	owner, ok := byContext(r.Promoted, stored)
-	if !ok {
-		return nil
+	owner, promoted := byContext(r.Promoted, stored)
+	if !promoted {
+		var ours bool
+		if owner, ours = c.marked(stored); !ours {
+			return nil
+		}
 	}
 	i := slices.IndexFunc(instances, func(i Instance) bool { return i.owns(owner) })
 	if i >= 0 && !instances[i].Gone {
 		return nil
 	}
-	return []Finding{{
-		Code: FindingEngineGone, Subject: stored, Fixable: true, path: c.file(), inst: Instance{Owner: owner},
-		Message: fmt.Sprintf("The current context %q was made current by docker rd, and its engine is gone.", stored),
-		Remedy:  fmt.Sprintf("What was current before is put back: %q if it works.", named(r.Previous)),
-	}}
+	f := Finding{Code: FindingEngineGone, Subject: stored, Fixable: true, path: c.file(), inst: Instance{Owner: owner}}
+	switch {
+	case promoted:
+		f.Message = fmt.Sprintf("The current context %q was made current by docker rd, and its engine is gone.", stored)
+		f.Remedy = fmt.Sprintf("What was current before is put back: %q if it works.", named(r.Previous))
+	case i >= 0:
+		f.Fixable = false
+		f.Message = fmt.Sprintf("The current context %q was chosen by somebody, and its engine does not run.", stored)
+		f.Remedy = "Start the instance, or choose another context: docker context use default."
+	case c.withoutEnvironment().Probe(ctx, stored)[0].Health == Broken:
+		f.Message = fmt.Sprintf("The current context %q is docker rd's, and its engine is gone together with its instance.", stored)
+		f.Remedy = "No context is made the current one, which means \"default\"."
+		f.unset = true
+	default:
+		return nil // see orphan
+	}
+	return []Finding{f}
 }
 
 func (i Instance) owns(o Owner) bool {
@@ -242,7 +263,7 @@ func (c *Config) damagedContexts(ctx context.Context, instances []Instance) []Fi
 			found = append(found, f)
 			continue
 		}
-		owner, ours := c.Owner(e.Name)
+		owner, ours := c.marked(e.Name)
 		if e.Err != nil || !ours {
 			continue
 		}
@@ -262,10 +283,13 @@ func (c *Config) orphan(ctx context.Context, e Entry, owner Owner) Finding {
 		Message: fmt.Sprintf("Context %q belongs to an instance of docker rd that does not exist here.", e.Name),
 		Remedy:  fmt.Sprintf("If nobody needs it: docker context rm %s.", e.Name),
 	}
+	if store.ValidateContextName(e.Name) != nil {
+		return f // none that we have made, whatever it says
+	}
 	if r := c.Probe(ctx, e.Name)[0]; r.Health == Broken {
 		f.Fixable = true
 		f.Message += " " + r.Message
-		f.Remedy = "The context is removed, after its metadata has been copied."
+		f.Remedy = "The context is removed, after it has been exported: docker context import brings it back."
 	}
 	return f
 }
@@ -342,12 +366,18 @@ func (c *Config) fixCurrent(ctx context.Context, f Finding, candidates func() []
 	} else if out.Err != nil {
 		return Fixed{Backup: saved}, out.Err
 	}
+	return c.unsetCurrent(ctx, f.Subject, saved)
+}
+
+// unsetCurrent makes no context the current one if name still is. saved is the copy of
+// config.json, which is not needed otherwise.
+func (c *Config) unsetCurrent(ctx context.Context, name, saved string) (Fixed, error) {
 	unlock, err := c.lock(ctx)
 	if err != nil {
 		return Fixed{Backup: saved}, err
 	}
 	defer unlock()
-	changed, err := c.update(ctx, f.Subject, "")
+	changed, err := c.update(ctx, name, "")
 	if err != nil {
 		return Fixed{Backup: saved}, err
 	}
@@ -362,6 +392,9 @@ func (c *Config) fixEngineGone(ctx context.Context, f Finding, candidates func()
 	saved, err := backup(f.path)
 	if err != nil {
 		return Fixed{}, err
+	}
+	if f.unset {
+		return c.unsetCurrent(ctx, f.Subject, saved)
 	}
 	out := c.Mend(ctx, func(o Owner) bool { return o == f.inst.Owner }, candidates)
 	if !out.Changed {
@@ -389,23 +422,30 @@ func (c *Config) moveAside(ctx context.Context, f Finding) (Fixed, error) {
 	if err == nil || errors.Is(err, os.ErrNotExist) {
 		return Fixed{Message: fmt.Sprintf("%s is in order again.", f.path)}, nil
 	}
-	to, err := backup(f.path)
+	// Renamed, not copied: root would read through a user's link.
+	to, err := writeNew(f.path, nil, 0o600, nil)
 	if err != nil {
 		return Fixed{}, err
 	}
-	if err := os.Remove(f.path); err != nil {
-		return Fixed{Backup: to}, err
+	if err := os.Rename(f.path, to); err != nil {
+		return Fixed{}, errors.Join(err, os.Remove(to))
 	}
 	return Fixed{fmt.Sprintf("%s is moved aside.", f.path), to}, nil
 }
 
 func (c *Config) removeOrphan(ctx context.Context, f Finding, candidates func() []Owner) (Fixed, error) {
-	data, err := os.ReadFile(f.path)
+	archive := store.Export(f.Subject, c.store)
+	defer archive.Close()
+	data, err := io.ReadAll(archive)
 	if err != nil {
 		return Fixed{}, err
 	}
-	// Beside the store, which lists whatever lies within.
-	saved, err := writeNew(filepath.Join(c.o.Dir, "contexts", f.Subject+".meta.json"), data, 0o600)
+	info, err := os.Lstat(f.path)
+	if err != nil {
+		return Fixed{}, err
+	}
+	// Beside the store, which lists whatever lies within, and named as docker does it.
+	saved, err := writeNew(filepath.Join(c.o.Dir, "contexts", f.Subject+".dockercontext"), data, 0o600, info)
 	if err != nil {
 		return Fixed{}, err
 	}
@@ -422,19 +462,25 @@ func (c *Config) removeOrphan(ctx context.Context, f Finding, candidates func() 
 
 // backup copies a file beside itself and returns the copy's path.
 func backup(path string) (string, error) {
-	info, err := os.Stat(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("backup: %w", err)
 	}
-	data, err := os.ReadFile(path)
+	defer f.Close()
+	info, err := f.Stat()
 	if err != nil {
 		return "", fmt.Errorf("backup: %w", err)
 	}
-	return writeNew(path, data, info.Mode().Perm())
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return "", fmt.Errorf("backup: %w", err)
+	}
+	return writeNew(path, data, info.Mode().Perm(), info)
 }
 
-// writeNew writes data into a new file that is named after path and the time.
-func writeNew(path string, data []byte, mode os.FileMode) (string, error) {
+// writeNew writes data into a new file that is named after path and the time. Of root's,
+// it goes to the owner of the file that like describes, if that is not nil.
+func writeNew(path string, data []byte, mode os.FileMode, like os.FileInfo) (string, error) {
 	base := path + ".bak-" + time.Now().UTC().Format("20060102T150405Z")
 	for i := 0; ; i++ {
 		name := base
@@ -449,6 +495,9 @@ func writeNew(path string, data []byte, mode os.FileMode) (string, error) {
 			return "", fmt.Errorf("backup: %w", err)
 		}
 		_, err = f.Write(data)
+		if err == nil && like != nil {
+			err = giveLike(f, like)
+		}
 		if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 			_ = os.Remove(name)
 			return "", fmt.Errorf("backup: %w", err)

@@ -3,11 +3,14 @@
 package dockercontext
 
 import (
+	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/cli/cli/command"
 	"github.com/docker/cli/cli/context/docker"
@@ -65,6 +68,31 @@ func TestDoctor(t *testing.T) {
 			instances: []Instance{{Owner: rd, Gone: true}},
 			want:      []string{"EngineGone rd"}, fixable: true,
 			after: func(f *fixture) { f.wantCurrent("good") },
+		}, {
+			name: "engine and instance gone, and no record of it",
+			prepare: func(f *fixture) {
+				f.Create(f.t.Context(), rd, endpoint.Endpoint{Host: "unix:///nonexistent/s"}, "")
+				f.use("rd")
+			},
+			want: []string{"EngineGone rd", "ContextWithoutInstance rd"}, fixable: true,
+			after: func(f *fixture) {
+				f.wantCurrent("")
+				if f.exists("rd") {
+					f.t.Error("the context is still there")
+				}
+			},
+		}, {
+			name: "engine gone, chosen by the user",
+			prepare: func(f *fixture) {
+				f.Create(f.t.Context(), rd, endpoint.Endpoint{Host: "unix:///nonexistent/s"}, "")
+				f.use("rd")
+			},
+			instances: []Instance{{Owner: rd, Gone: true}},
+			want:      []string{"EngineGone rd"},
+		}, {
+			name:    "instance gone, but an engine answers",
+			prepare: func(f *fixture) { f.own(rd); f.use("rd") },
+			want:    []string{"ContextWithoutInstance rd"},
 		}, {
 			name:      "instance can't be read",
 			prepare:   func(f *fixture) { f.own(rd); f.promoted(rd) },
@@ -179,15 +207,18 @@ func TestDoctor(t *testing.T) {
 			}
 			for _, x := range found {
 				was, _ := os.ReadFile(x.path)
+				if x.Code == FindingContextWithoutInstance {
+					was = nil // see TestFixOrphan
+				}
 				fixed, err := f.Fix(t.Context(), x, nil)
 				if (err == nil) != tc.fixable {
 					t.Errorf("Fix(%s): %+v, %v", x.Code, fixed, err)
 				}
-				if fixed.Backup != "" {
+				if fixed.Backup != "" && was != nil {
 					if copied, err := os.ReadFile(fixed.Backup); err != nil || string(copied) != string(was) {
 						t.Errorf("the copy holds %q (%v), want %q", copied, err, was)
 					}
-				} else if tc.fixable && x.path != "" {
+				} else if tc.fixable && x.path != "" && fixed.Backup == "" {
 					t.Errorf("%s: no copy", x.Code)
 				}
 			}
@@ -204,6 +235,98 @@ func TestDoctor(t *testing.T) {
 				tc.after(f)
 			}
 		})
+	}
+}
+
+// What this user can't read is told as such, once, and nothing is concluded from it.
+func TestDoctorUnreadable(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		path func(f *fixture) string
+		want string // the finding's subject
+	}{
+		{"config.json", func(f *fixture) string { return f.file() }, "config.json"},
+		{"metadata", func(f *fixture) string { return f.store.GetStorageInfo("good").MetadataPath + "/meta.json" }, "meta.json"},
+		{"a context", func(f *fixture) string { return f.store.GetStorageInfo("good").MetadataPath }, "meta.json"},
+		{"all contexts", func(f *fixture) string { return f.o.Dir + "/contexts/meta" }, "contexts"},
+		{"record", func(f *fixture) string { return f.o.RecordFile }, "record.json"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := setup(t)
+			f.healthyContext("good")
+			f.use("good")
+			f.write(f.o.RecordFile, `{"schemaVersion":1}`)
+			f.mode(filepath.Dir(f.o.Dir), 0o755)
+			f.mode(f.o.Dir, 0o755)
+			f.mode(f.file(), 0o644)
+			f.mode(f.o.RecordFile, 0o644)
+			f.mode(f.store.GetStorageInfo("good").MetadataPath+"/meta.json", 0o644)
+			f.mode(tc.path(f), 0)
+			for _, path := range []string{f.o.Dir, f.file()} {
+				if err := os.Chown(path, ordinary(), -1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var found []Finding
+			f.runOrdinary(&found, job{Do: "doctor"})
+			if len(found) != 1 || found[0].Code != FindingUnreadable || filepath.Base(found[0].Subject) != tc.want || found[0].Fixable {
+				t.Errorf("Doctor = %+v, want %s %s", found, FindingUnreadable, tc.want)
+			}
+		})
+	}
+}
+
+// What is removed can be brought back, with its keys.
+func TestFixOrphan(t *testing.T) {
+	f := setup(t)
+	ca := enginetest.NewAuthority(t)
+	pair := ca.Issue(t, time.Now().Add(time.Hour))
+	e := endpoint.Endpoint{
+		Host: "tcp://" + enginetest.ClosedPort(t, "127.0.0.1"),
+		TLS:  &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key},
+	}
+	f.wantOutcome(f.Create(t.Context(), rd, e, "keys"), ReasonCreated, true)
+	found := f.Doctor(t.Context(), nil)
+	if len(found) != 1 {
+		t.Fatalf("Doctor = %+v", found)
+	}
+	fixed, err := f.Fix(t.Context(), found[0], nil)
+	if err != nil || f.exists("rd") {
+		t.Fatalf("Fix = %+v, %v", fixed, err)
+	}
+	if info, err := os.Stat(fixed.Backup); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the copy is %v (%v), and holds a key", info.Mode(), err)
+	}
+	if entries, err := f.List(); err != nil || len(entries) != 0 {
+		t.Errorf("List = %+v, %v", entries, err)
+	}
+	f.docker("context", "import", "back", fixed.Backup)
+	if got, err := f.Endpoint("back"); err != nil || got.Host != e.Host || !bytes.Equal(got.TLS.Key, pair.Key) {
+		t.Errorf("brought back is %q (%v)", got.Host, err)
+	}
+}
+
+// A name that is none could lead out of the directory.
+func TestFixOrphanWithOddName(t *testing.T) {
+	f := setup(t)
+	for _, name := range []string{"../../x", "/x", "a b", "default", ""} {
+		data, err := json.Marshal(map[string]any{
+			"Name": name, "Metadata": map[string]any{markKey: map[string]string{"uid": "u", "context": name}},
+			"Endpoints": map[string]any{"docker": map[string]string{"Host": "unix:///nonexistent/s"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.putRaw(name, string(data))
+	}
+	before := f.tree()
+	for _, x := range f.Doctor(t.Context(), nil) {
+		if x.Fixable {
+			t.Errorf("%s %q can be fixed", x.Code, x.Subject)
+		}
+	}
+	if after := f.tree(); after != before {
+		t.Errorf("before:\n%safter:\n%s", before, after)
 	}
 }
 

@@ -191,6 +191,8 @@ func child() int {
 	switch j.Do {
 	case "probe":
 		result = c.Probe(ctx, j.Owner.Context)[0]
+	case "doctor":
+		result = c.Doctor(ctx, nil)
 	case "create":
 		result = c.Create(ctx, j.Owner, endpoint.Endpoint{Host: "unix:///s"}, "")
 	case "promote":
@@ -241,8 +243,8 @@ func (f *fixture) runOrdinary(result any, j job) {
 	f.t.Helper()
 	cmd := f.command(j)
 	if os.Getuid() == 0 {
-		const nobody = 65534
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		id := uint32(ordinary())
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id, Gid: id}}
 		cmd.Path = "/proc/self/exe" // the binary's directory is root's
 	}
 	out, err := cmd.Output()
@@ -252,6 +254,14 @@ func (f *fixture) runOrdinary(result any, j job) {
 	if err != nil {
 		f.t.Fatalf("%s: %v: %s", j.Do, err, out)
 	}
+}
+
+// ordinary is the user as whom runOrdinary runs.
+func ordinary() int {
+	if uid := os.Getuid(); uid != 0 {
+		return uid
+	}
+	return 65534 // nobody
 }
 
 // mode changes a file's mode until the test ends.

@@ -33,13 +33,18 @@ func ownerIn(m store.Metadata, name string) (Owner, bool) {
 	return Owner{UID: uid, Context: name}, true
 }
 
-// Owner returns which instance of ours a stored context belongs to, if any.
-func (c *Config) Owner(name string) (Owner, bool) {
+// marked returns whose mark a stored context carries, whether the instance exists or not.
+func (c *Config) marked(name string) (Owner, bool) {
 	m, err := c.metadata(name)
 	if err != nil {
 		return Owner{}, false
 	}
-	owner, ok := ownerIn(m, name)
+	return ownerIn(m, name)
+}
+
+// Owner returns which instance of ours a stored context belongs to, if any.
+func (c *Config) Owner(name string) (Owner, bool) {
+	owner, ok := c.marked(name)
 	if ok && c.o.Owns != nil && !c.o.Owns(owner) {
 		return Owner{}, false
 	}

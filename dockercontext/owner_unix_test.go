@@ -76,3 +76,49 @@ func wantOwner(t *testing.T, path string, uid uint32) {
 		t.Errorf("%s belongs to %d, want %d", path, have, uid)
 	}
 }
+
+// What root copies for a user is the user's, with the rights that it had; what he could
+// not read before, he can't read afterwards either.
+func TestFixAsRootForUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	const nobody = 65534
+	f := setup(t)
+	f.use("gone")
+	corrupt := f.putRaw("corrupt", "{")
+	secret := filepath.Join(enginetest.Dir(t), "secret")
+	f.write(secret, "secret{")
+	snare := f.store.GetStorageInfo("snare").MetadataPath
+	if err := os.MkdirAll(snare, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(secret, filepath.Join(snare, "meta.json")); err != nil {
+		t.Fatal(err)
+	}
+	f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix:///nonexistent/s"}, "")
+	for _, path := range []string{f.o.Dir, f.file(), corrupt, filepath.Join(f.store.GetStorageInfo("rd").MetadataPath, "meta.json")} {
+		if err := os.Chown(path, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fixes := 0
+	for _, x := range f.Doctor(t.Context(), nil) {
+		fixed, err := f.Fix(t.Context(), x, nil)
+		if err != nil || fixed.Backup == "" {
+			t.Errorf("Fix(%s): %+v, %v", x.Code, fixed, err)
+			continue
+		}
+		fixes++
+		if filepath.Dir(fixed.Backup) == snare {
+			if info, err := os.Lstat(fixed.Backup); err != nil || info.Mode().Type() != fs.ModeSymlink {
+				t.Errorf("what a link leads to was copied (%v)", err)
+			}
+			continue
+		}
+		wantOwner(t, fixed.Backup, nobody)
+	}
+	if fixes != 4 {
+		t.Errorf("%d fixes", fixes)
+	}
+}

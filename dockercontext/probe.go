@@ -10,10 +10,12 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/containerd/errdefs"
 
@@ -53,7 +55,7 @@ const (
 
 	// Everything else.
 	ProbeTimeout            = "Timeout"
-	ProbeUnproven           = "Unproven" // broken once, no time to look twice
+	ProbeUnproven           = "Unproven" // broken, but not for certain or for everybody
 	ProbePermissionDenied   = "PermissionDenied"
 	ProbeRefusedElsewhere   = "RefusedElsewhere"
 	ProbeUnreachable        = "Unreachable"
@@ -71,6 +73,7 @@ const (
 	ProbeInvalidAddress     = "InvalidAddress"
 	ProbeSocketPathTooLong  = "SocketPathTooLong"
 	ProbeUnsupportedScheme  = "UnsupportedScheme"
+	ProbeInvalidHeaders     = "InvalidHeaders"
 	ProbeMetadataUnreadable = "MetadataUnreadable"
 	ProbeConnectFailed      = "ConnectFailed"
 )
@@ -202,6 +205,13 @@ func (c *Config) probe(ctx context.Context, name string) Report {
 	return r
 }
 
+// glance is one look, for no longer than a probe takes.
+func (c *Config) glance(ctx context.Context, name string) Report {
+	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	defer cancel()
+	return c.look(ctx, name)
+}
+
 func (c *Config) look(ctx context.Context, name string) Report {
 	r := Report{Name: name}
 	e, err := c.Endpoint(name)
@@ -211,9 +221,10 @@ func (c *Config) look(ctx context.Context, name string) Report {
 		start := time.Now()
 		pong, err = e.Ping(ctx)
 		r.LatencyMs = time.Since(start).Milliseconds()
-		r.APIVersion, r.ServerVersion = pong.APIVersion, pong.ServerVersion
+		r.APIVersion, r.ServerVersion = pong.APIVersion, printable(pong.ServerVersion)
 	}
 	r.Health, r.Reason, r.Message = classify(ctx, e, err)
+	r.Message = printable(r.Message)
 	return r
 }
 
@@ -235,7 +246,7 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 
 	// What is wrong with the context itself.
 	switch {
-	case errdefs.IsNotFound(err):
+	case errdefs.IsNotFound(err) && !errors.As(err, new(*endpoint.StatusError)): // which is 404 there
 		return broken(ProbeContextNotFound, "There is no such context.")
 	case errors.Is(err, endpoint.ErrCorrupt):
 		return unknown(ProbeMetadataUnreadable, "%s", sentence(err))
@@ -249,6 +260,8 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 		return unknown(ProbeUnsupportedScheme, "%s", sentence(err))
 	case errors.Is(err, endpoint.ErrPathTooLong):
 		return unknown(ProbeSocketPathTooLong, "%s", sentence(err))
+	case errors.Is(err, errHeaders):
+		return unknown(ProbeInvalidHeaders, "%s", sentence(err))
 	case errors.Is(err, endpoint.ErrAddress):
 		return unknown(ProbeInvalidAddress, "%s", sentence(err))
 	case e.Host == "":
@@ -271,9 +284,9 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 	case errors.As(err, &sshErr):
 		const itself = 255 // ssh(1): the status of ssh's own errors
 		if sshErr.Status == itself || sshErr.Status < 0 {
-			return unknown(ProbeSSHFailed, "The ssh connection failed: %s", line(sshErr.Message))
+			return unknown(ProbeSSHFailed, "The ssh connection failed: %s", line(lastLines(sshErr.Message)))
 		}
-		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", sshErr.Status, line(sshErr.Message))
+		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", sshErr.Status, line(lastLines(sshErr.Message)))
 	case tlsFailure(err):
 		return unknown(ProbeTLSFailed, "%s", sentence(cause(err)))
 	}
@@ -283,7 +296,9 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 	switch {
 	case errors.As(err, &dns):
 		return unknown(ProbeHostNotFound, "%s", sentence(dns))
-	case e.Scheme() == "unix" && (errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)):
+	case e.Scheme() == "unix" && isRelative(address) && (isMissing(err) || isRefused(err)):
+		return unknown(ProbeUnproven, "Nobody listens on the socket %s, whose path is relative: elsewhere it means another one.", address)
+	case e.Scheme() == "unix" && isMissing(err):
 		return broken(ProbeSocketMissing, "The socket %s does not exist.", address)
 	case e.Scheme() == "unix" && isRefused(err):
 		return broken(ProbeSocketRefused, "Nobody listens on the socket %s.", address)
@@ -302,6 +317,16 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 		return unknown(ProbeTimeout, "It did not answer in time.")
 	}
 	return unknown(ProbeConnectFailed, "%s", sentence(cause(err)))
+}
+
+func isMissing(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// isRelative tells whether the meaning of a socket's path depends on where docker runs.
+// Abstract sockets, with their "@", are in no directory.
+func isRelative(path string) bool {
+	return !filepath.IsAbs(path) && !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "@")
 }
 
 func isTimeout(err error) bool {
@@ -358,7 +383,7 @@ func sentence(err error) string {
 
 // line makes the end of a sentence of what a program has printed.
 func line(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
+	text = strings.Join(strings.Fields(printable(text)), " ")
 	if text == "" {
 		text = "no reason was given"
 	}
@@ -366,6 +391,23 @@ func line(text string) string {
 		text += "."
 	}
 	return text
+}
+
+// lastLines returns where ssh says why it ends; before that may be a banner.
+func lastLines(text string) string {
+	const enough = 2
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-enough):], "\n")
+}
+
+// printable keeps what others say from controlling the terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text)
 }
 
 func lowerFirst(s string) string {

@@ -4,14 +4,18 @@ package dockercontext
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/enginetest"
@@ -237,6 +241,13 @@ func TestProbeTLS(t *testing.T) {
 	oneWay := "tcp://" + enginetest.TLS(t, pair, nil, h)
 	expired := "tcp://" + enginetest.TLS(t, ca.Issue(t, time.Now().Add(-time.Hour)), nil, h)
 	foreign := other.Issue(t, hour)
+	elsewhere := enginetest.Listen(t, ownAddress(t)) // which the certificate does not name
+	serverPair, err := tls.X509KeyPair(pair.Cert, pair.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enginetest.Serve(t, tls.NewListener(elsewhere, &tls.Config{Certificates: []tls.Certificate{serverPair}}), h)
+	encrypted := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("who knows")})
 	for _, tc := range []struct {
 		name   string
 		e      endpoint.Endpoint
@@ -250,6 +261,9 @@ func TestProbeTLS(t *testing.T) {
 		{"no-client-cert", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM}}, HealthUnknown, ProbeTLSFailed},
 		{"wrong-client-cert", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: foreign.Cert, Key: foreign.Key}}, HealthUnknown, ProbeTLSFailed},
 		{"expired", endpoint.Endpoint{Host: expired, TLS: &endpoint.TLS{CA: ca.PEM}}, HealthUnknown, ProbeTLSFailed},
+		{"wrong-name", endpoint.Endpoint{Host: "tcp://" + elsewhere.Addr().String(), TLS: &endpoint.TLS{CA: ca.PEM}}, HealthUnknown, ProbeTLSFailed},
+		{"encrypted-key", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: encrypted}}, HealthUnknown, ProbeInvalidTLSMaterial},
+		{"cert-without-key", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert}}, HealthUnknown, ProbeTLSFailed},
 		{"plain-to-tls", endpoint.Endpoint{Host: oneWay}, HealthUnknown, ProbeTLSRequired},
 		{"tls-to-plain", endpoint.Endpoint{Host: "tcp://" + enginetest.TCP(t, "127.0.0.1", h), SkipTLSVerify: true}, HealthUnknown, ProbeTLSFailed},
 		{"bad-ca", endpoint.Endpoint{Host: oneWay, TLS: &endpoint.TLS{CA: []byte("nothing")}}, HealthUnknown, ProbeInvalidTLSMaterial},
@@ -286,6 +300,94 @@ func TestProbeHeaders(t *testing.T) {
 	f.wantProbe("guarded", long, Healthy, ProbeHealthy)
 }
 
+// Headers of the environment take the place of the configured ones, as docker does it.
+func TestProbeHeadersOfEnvironment(t *testing.T) {
+	f := setup(t)
+	var got http.Header
+	seen := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header
+		enginetest.Handler().ServeHTTP(w, r)
+	})
+	f.put("seen", endpoint.Endpoint{Host: "unix://" + enginetest.Unix(t, seen)})
+	f.write(f.file(), `{"HttpHeaders":{"X-Token":"configured","X-Other":"configured"}}`)
+	for env, want := range map[string]string{
+		"":                           "configured",
+		"x-token=given":              "given",
+		`"X-Token=a,b",X-Empty=`:     "a,b",
+		"X-Token=first,X-Token=last": "last",
+		" X-Token = v ":              " v ",
+	} {
+		f.with(map[string]string{"DOCKER_CUSTOM_HEADERS": env}).wantProbe("seen", long, Healthy, ProbeHealthy)
+		if have := got.Get("X-Token"); strings.TrimSpace(have) != strings.TrimSpace(want) {
+			t.Errorf("DOCKER_CUSTOM_HEADERS=%s: X-Token is %q, want %q", env, have, want)
+		}
+		if have := got.Get("X-Other"); (have != "") != (env == "") {
+			t.Errorf("DOCKER_CUSTOM_HEADERS=%s: X-Other is %q", env, have)
+		}
+	}
+	for _, env := range []string{"X-Token", "=x", `"`} {
+		r := f.with(map[string]string{"DOCKER_CUSTOM_HEADERS": env}).wantProbe("seen", long, HealthUnknown, ProbeInvalidHeaders)
+		if !strings.Contains(r.Message, "DOCKER_CUSTOM_HEADERS") {
+			t.Errorf("%q does not tell which", r.Message)
+		}
+	}
+	// What one shell sends is not what the choice for all of them is judged by.
+	j := f.with(map[string]string{"DOCKER_CUSTOM_HEADERS": "X-Token=given"}).withoutEnvironment().Probe(t.Context(), "seen")[0]
+	if j.Health != Healthy || got.Get("X-Token") != "configured" {
+		t.Errorf("judged with the header %q: %+v", got.Get("X-Token"), j)
+	}
+}
+
+// What others say is shown, but it does not control the terminal.
+func TestProbeMessageIsPrintable(t *testing.T) {
+	f := setup(t)
+	f.put("rude", endpoint.Endpoint{Host: "unix://" + enginetest.Unix(t, status(500, "\x1b]0;owned\a\x1b[31mred\u202e\x00\xff ünd"))})
+	r := f.wantProbe("rude", long, HealthUnknown, ProbeHTTPError)
+	for _, c := range r.Message {
+		if !unicode.IsPrint(c) {
+			t.Errorf("%q has the character %U", r.Message, c)
+		}
+	}
+	version := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Api-Version", "1.41")
+		_, _ = w.Write([]byte(`{"Version":"\u001b[31m1.0"}`))
+	})
+	f.put("version", endpoint.Endpoint{Host: "unix://" + enginetest.Unix(t, version)})
+	if r := f.probe("version", long); r.ServerVersion != " [31m1.0" {
+		t.Errorf("the server's version is %q", r.ServerVersion)
+	}
+	if !strings.Contains(r.Message, "red") || !strings.Contains(r.Message, "ünd") {
+		t.Errorf("%q lacks words", r.Message)
+	}
+}
+
+// A relative path means another socket for whoever runs elsewhere, such as a supervisor.
+func TestProbeRelativeSocket(t *testing.T) {
+	f := setup(t)
+	dir := enginetest.Dir(t)
+	t.Chdir(dir)
+	f.put("missing", endpoint.Endpoint{Host: "unix://s"})
+	f.wantProbe("missing", long, HealthUnknown, ProbeUnproven)
+	f.write(filepath.Join(dir, "file"), "")
+	f.put("refused", endpoint.Endpoint{Host: "unix://./file"})
+	f.wantProbe("refused", long, HealthUnknown, ProbeUnproven)
+	enginetest.UnixAt(t, filepath.Join(dir, "s"), enginetest.Handler())
+	f.wantProbe("missing", long, Healthy, ProbeHealthy)
+}
+
+// Linux's abstract sockets belong to no directory.
+func TestProbeAbstractSocket(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has abstract sockets")
+	}
+	f := setup(t)
+	name := fmt.Sprintf("@docker-rd-test-%d", os.Getpid())
+	f.put("abstract", endpoint.Endpoint{Host: "unix://" + name})
+	f.wantProbe("abstract", long, Broken, ProbeSocketRefused)
+	enginetest.UnixAt(t, name, enginetest.Handler())
+	f.wantProbe("abstract", long, Healthy, ProbeHealthy)
+}
+
 func TestProbeSSH(t *testing.T) {
 	socket := enginetest.Unix(t, enginetest.Handler())
 	for _, tc := range []struct {
@@ -294,6 +396,7 @@ func TestProbeSSH(t *testing.T) {
 		timeout     time.Duration
 		health      Health
 		reason      string
+		message     string // a part of it
 	}{
 		{name: "healthy", timeout: long, health: Healthy, reason: ProbeHealthy},
 		{
@@ -307,6 +410,16 @@ func TestProbeSSH(t *testing.T) {
 		}, {
 			name: "no-docker", timeout: long, health: HealthUnknown, reason: ProbeRemoteFailed,
 			change: func(s *enginetest.SSHD) error { return os.Remove(s.Remote + "/docker") },
+		}, {
+			name: "long-banner", timeout: long, health: HealthUnknown, reason: ProbeRemoteFailed, message: "failed (exit status 7): Line 49. The cause.",
+			change: func(s *enginetest.SSHD) error {
+				return os.WriteFile(s.Remote+"/docker", []byte("#!/bin/sh\ni=0\nwhile [ $i -lt 50 ]; do echo \"Line $i.\"; i=$((i+1)); done >&2\necho The cause. >&2\nexit 7\n"), 0o755)
+			},
+		}, {
+			name: "login-shell-talks", timeout: long, health: HealthUnknown, reason: ProbeConnectFailed, message: "Welcome",
+			change: func(s *enginetest.SSHD) error {
+				return os.WriteFile(s.Remote+"/docker", []byte("#!/bin/sh\necho Welcome\nexec cat\n"), 0o755)
+			},
 		}, {
 			name: "ssh-missing", timeout: long, health: HealthUnknown, reason: ProbeSSHMissing,
 			change: func(s *enginetest.SSHD) error { return os.Setenv("PATH", s.Remote) }, // restored by the server's cleanup
@@ -329,6 +442,9 @@ func TestProbeSSH(t *testing.T) {
 			r := f.wantProbe("remote", tc.timeout, tc.health, tc.reason)
 			if _, end, _ := strings.Cut(r.Message, "failed: "); strings.HasPrefix(end, "Ssh:") {
 				t.Errorf("ssh's own words are changed: %s", r.Message)
+			}
+			if !strings.Contains(r.Message, tc.message) {
+				t.Errorf("%q lacks %q", r.Message, tc.message)
 			}
 		})
 	}

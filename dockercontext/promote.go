@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/containerd/errdefs"
 )
 
 // A Policy says when a context is made current.
@@ -56,9 +54,9 @@ type PromoteOptions struct {
 }
 
 // Promote makes owner's context the current one, if the policy and the judgement say
-// so, and if the current context is still the one that was judged and the engine is
-// still up. What was current before is recorded first. The outcome's reason is that of
-// the condition ContextPromoted.
+// so, and if the current context is still the one that was judged, is still broken if
+// it was, and the engine is still up. What was current before is recorded first. The
+// outcome's reason is that of the condition ContextPromoted.
 func (c *Config) Promote(ctx context.Context, j Judgement, owner Owner, o PromoteOptions) Outcome {
 	out := c.promote(ctx, j, owner, o)
 	out.DryRun = o.DryRun
@@ -84,6 +82,11 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 		return Outcome{Reason: reason, Previous: current, Current: current, Message: fmt.Sprintf(format, args...)}
 	}
 	byHand := fmt.Sprintf(" To use %q: docker-rd context promote --force, or docker --context %s.", owner.Context, owner.Context)
+	report := j.Report
+	if o.Policy == PromoteIfBroken && report.Health == Broken {
+		// It may be long ago: an engine takes its time to start, and so does another.
+		report = c.withoutEnvironment().glance(ctx, current)
+	}
 	ours, err := c.Exists(owner)
 	switch {
 	case err == nil && !ours:
@@ -93,10 +96,10 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 	case o.Policy == PromoteNever:
 		return stay(ReasonNotRequested, "The current context %q is left as it is, as asked.%s", current, byHand)
 	case o.Policy == PromoteAlways || o.Policy == PromoteForce:
-	case j.Report.Health == Healthy:
+	case report.Health == Healthy:
 		return stay(ReasonCurrentHealthy, "The current context %q works and stays.%s", current, byHand)
-	case j.Report.Health != Broken:
-		return stay(ReasonCurrentUnknown, "The current context %q may still work and stays: %s%s", current, lowerFirst(j.Report.Message), byHand)
+	case report.Health != Broken:
+		return stay(ReasonCurrentUnknown, "The current context %q may still work and stays: %s%s", current, lowerFirst(report.Message), byHand)
 	}
 	done := Outcome{
 		Reason: ReasonPromoted, Changed: true, Previous: current, Current: owner.Context,
@@ -106,8 +109,8 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 		done.Current = current
 		done.Message = fmt.Sprintf("Context %q would be made the current one", owner.Context)
 	}
-	if j.Report.Health == Broken {
-		done.Message += fmt.Sprintf(", since %q is broken: %s", current, lowerFirst(j.Report.Message))
+	if report.Health == Broken {
+		done.Message += fmt.Sprintf(", since %q is broken: %s", current, lowerFirst(report.Message))
 	} else {
 		done.Message += fmt.Sprintf(", in place of %q.", current)
 	}
@@ -194,13 +197,11 @@ func (c *Config) promoteLocked(ctx context.Context, j Judgement, owner Owner, o 
 	if err != nil && !errors.Is(err, errRecord) {
 		return nil, err
 	}
-	next := record{Previous: stored, Promoted: []Owner{owner}, Demoted: before.Demoted}
+	next := record{Previous: c.notOurs(before, stored), Promoted: []Owner{owner}, Demoted: before.Demoted}
 	if last, ok := byContext(before.Promoted, stored); ok {
 		// We follow one of our own: what was before it is what was before us.
 		next.Previous = before.Previous
 		next.Promoted = []Owner{last, owner}
-	} else if _, ours := c.Owner(stored); ours || c.wasOurs(before, stored) {
-		next.Previous = "" // somebody chose one of ours; nobody knows what was before
 	}
 	if err := c.writeRecord(next); err != nil {
 		return nil, err
@@ -227,11 +228,14 @@ func (c *Config) promoteLocked(ctx context.Context, j Judgement, owner Owner, o 
 	return nil, c.writeRecord(next)
 }
 
-// wasOurs tells whether a context that does not exist any more was one of ours.
-func (c *Config) wasOurs(r record, name string) bool {
-	if _, err := c.metadata(name); !errdefs.IsNotFound(err) {
-		return false
+// notOurs returns a context that can be put back later: "" for one of ours, since nobody
+// knows what was before it.
+func (c *Config) notOurs(r record, stored string) string {
+	if _, ours := c.Owner(stored); ours {
+		return ""
 	}
-	_, ok := byContext(r.Demoted, name)
-	return ok
+	if _, ours := byContext(r.Demoted, stored); ours && !c.exists(stored) {
+		return ""
+	}
+	return stored
 }

@@ -5,6 +5,7 @@ package dockercontext
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/enginetest"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
@@ -229,6 +231,33 @@ func TestUserChoosesDuringProbe(t *testing.T) {
 	f.wantPromoted()
 }
 
+// The current context is judged when the engine is started, which may take long: what
+// works by the time it could be replaced stays.
+func TestPromoteLooksAgain(t *testing.T) {
+	f := setup(t)
+	f.own(rd)
+	f.brokenContext("late")
+	f.use("late")
+	j := f.Judge(t.Context(), rd, PromoteIfBroken)
+	if j.Report.Health != Broken {
+		t.Fatalf("Judge = %+v", j)
+	}
+	for _, tc := range []struct {
+		reason string
+		serve  http.Handler
+	}{
+		{ReasonCurrentUnknown, status(500, "starting")},
+		{ReasonCurrentHealthy, enginetest.Handler()},
+	} {
+		path := filepath.Join(f.o.Dir, "gone.sock")
+		_ = os.Remove(path)
+		enginetest.UnixAt(t, path, tc.serve)
+		f.wantOutcome(f.Promote(t.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}), tc.reason, false)
+		f.wantCurrent("late")
+		f.wantPromoted()
+	}
+}
+
 func TestDemote(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -403,6 +432,24 @@ func TestLateWriter(t *testing.T) {
 	f.use("rd")
 	f.wantOutcome(f.Mend(t.Context(), alive, nil), ReasonNotApplicable, false)
 	f.wantCurrent("rd")
+}
+
+// After a choice of the user's, it is that which a late writer undoes.
+func TestLateWriterAfterChoice(t *testing.T) {
+	for _, choice := range []string{"other", ""} {
+		f := setup(t)
+		f.healthyContext("good")
+		f.healthyContext("other")
+		f.own(rd)
+		f.use("good")
+		f.promoted(rd)
+		f.use(choice)
+		f.wantOutcome(f.Demote(t.Context(), rd, nil), ReasonChangedByUser, false)
+		f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+		f.use("rd")
+		f.wantOutcome(f.Mend(t.Context(), func(Owner) bool { return true }, nil), ReasonDemoted, true)
+		f.wantCurrent(choice)
+	}
 }
 
 func TestMend(t *testing.T) {

@@ -21,8 +21,8 @@ const recordVersion = 1
 // us is current by our doing. It is written before the change that it describes.
 type record struct {
 	SchemaVersion int `json:"schemaVersion"`
-	// Previous is the stored current context before the first of us, never one of our
-	// own: "" where none was set.
+	// Previous is the stored current context before the first of us, or what somebody
+	// chose in our place: never one of our own, "" where none was set.
 	Previous string `json:"previous"`
 	// Promoted is who of us was made current. While one hands over to another, it is
 	// both, so that a kill in between loses neither.
@@ -49,8 +49,8 @@ func byContext(list []Owner, name string) (Owner, bool) {
 }
 
 // voided returns what stays of r after somebody else has chosen a context.
-func (r record) voided() record {
-	return record{Demoted: remember(r.Demoted, r.Promoted...), Voided: true}
+func (r record) voided(chosen string) record {
+	return record{Previous: chosen, Demoted: remember(r.Demoted, r.Promoted...), Voided: true}
 }
 
 // remember appends owners to those demoted before, the latest last, each once.

@@ -84,6 +84,9 @@ func (d ownDockerd) Start(ctx context.Context) (Running, error) {
 // Alive implements [Driver].
 func (d ownDockerd) Alive() bool { return dockerd.Alive(d.config) }
 
+// Remains implements [Driver].
+func (d ownDockerd) Remains() bool { return dockerd.Remains(d.config) }
+
 // Endpoint implements [Driver].
 func (d ownDockerd) Endpoint() (endpoint.Endpoint, error) {
 	return endpoint.Endpoint{Host: "unix://" + d.config.Socket}, nil

@@ -28,6 +28,10 @@ type Driver interface {
 	// cheap. An engine that is not ours never is.
 	Alive() bool
 
+	// Remains tells whether anything of the engine runs, be it only what a crash has left
+	// of it. It is cheap. What is not ours never does.
+	Remains() bool
+
 	// Endpoint returns how the engine's API is reached.
 	Endpoint() (endpoint.Endpoint, error)
 

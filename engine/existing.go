@@ -33,6 +33,9 @@ func (d existing) Start(context.Context) (Running, error) { return connected{}, 
 // Alive implements [Driver].
 func (d existing) Alive() bool { return false }
 
+// Remains implements [Driver].
+func (d existing) Remains() bool { return false }
+
 // Cleanup implements [Driver].
 func (d existing) Cleanup(context.Context) error { return nil }
 

@@ -33,6 +33,17 @@ var ErrNotExist = errors.New("no such instance")
 // belongs to another machine.
 var ErrOtherMachine = errors.New("instance belongs to another machine")
 
+// A DamagedError says that an instance's settings cannot be read, or are lost.
+type DamagedError struct {
+	Path   string
+	Err    error     // not wrapped: a file that is missing is no instance that does not exist
+	Backup *Instance // as docker rd wrote it last: enough to stop and remove it; nil if that is lost too
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("instance file %q is damaged: %v", e.Path, e.Err)
+}
+
 // CheckName refuses what cannot be an instance's name. It is called before any path
 // is made from a name.
 func CheckName(name string) error {
@@ -99,7 +110,7 @@ func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err
 		return nil, false, fmt.Errorf("create instance %q: %w", i.Name, err)
 	}
 	defer release()
-	if there, err := read(i.Paths.InstanceFile()); !errors.Is(err, fs.ErrNotExist) {
+	if there, err := read(i.Paths); !errors.Is(err, fs.ErrNotExist) {
 		return there, false, err
 	}
 	return i, true, i.write()
@@ -114,7 +125,7 @@ func (i *Instance) Update(ctx context.Context, change func(*Settings) error) err
 		return fmt.Errorf("change instance %q: %w", i.Name, err)
 	}
 	defer release()
-	now, err := read(i.Paths.InstanceFile())
+	now, err := read(i.Paths)
 	if err != nil {
 		return err
 	}
@@ -140,14 +151,21 @@ func (i *Instance) write() error {
 	if err != nil {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
-	if err := atomicwriter.WriteFile(i.Paths.InstanceFile(), append(data, '\n'), 0o600); err != nil {
+	data = append(data, '\n')
+	if err := atomicwriter.WriteFile(i.Paths.InstanceFile(), data, 0o600); err != nil {
+		return fmt.Errorf("instance %q: %w", i.Name, err)
+	}
+	// Without an fsync, which would cost each first start milliseconds: it is for a file that
+	// somebody damages, not for a crash.
+	if err := os.WriteFile(i.Paths.InstanceBackup(), data, 0o600); err != nil {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
 	return nil
 }
 
 // Load returns the instance of that name. An error matches [ErrNotExist] if there is
-// none and [ErrOtherMachine] if it may not be used here.
+// none and [ErrOtherMachine] if it may not be used here, and is a [*DamagedError] if its
+// settings are lost.
 func Load(roots Roots, name string) (*Instance, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
@@ -160,37 +178,95 @@ func Load(roots Roots, name string) (*Instance, error) {
 	return i, err
 }
 
-// LoadDir returns the instance whose state directory is dir.
+// LoadDir returns the instance whose state directory is dir. Its errors are those of
+// [Load].
 func LoadDir(dir string) (*Instance, error) {
-	i, err := read(Paths{State: dir}.InstanceFile())
+	i, err := read(Paths{State: dir})
+	if damaged, ok := errors.AsType[*DamagedError](err); ok && damaged.Backup != nil {
+		if err := damaged.Backup.checkMachine(); err != nil {
+			return nil, err
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	if here := machine.Current(); i.Machine.ID != here.ID {
-		return nil, failure.WithHint(
-			failure.Refuse("instance %q: %w: %q", i.Name, ErrOtherMachine, i.Machine.Host),
-			"use it there, or set %s to a directory of this machine", HomeEnv)
-	}
-	return i, nil
+	return i, i.checkMachine()
 }
 
-// read returns the instance as it is in the file.
-func read(path string) (*Instance, error) {
+// Salvage takes what [Load] or [LoadDir] returned and makes the copy of damaged settings,
+// if there is one, the instance: for who only stops, removes or looks at it.
+func Salvage(i *Instance, err error) (*Instance, error) {
+	if damaged, ok := errors.AsType[*DamagedError](err); ok && damaged.Backup != nil {
+		return damaged.Backup, nil
+	}
+	return i, err
+}
+
+// checkMachine refuses an instance of another machine.
+func (i *Instance) checkMachine() error {
+	here := machine.Current()
+	if i.Machine.ID == here.ID || i.runsHere() {
+		return nil
+	}
+	return failure.WithHint(
+		failure.Refuse("instance %q: %w: %q", i.Name, ErrOtherMachine, i.Machine.Host),
+		"use it there, or set %s to a directory of this machine; if this is that machine, with a new id: make machine.id %q in %s and its copy",
+		HomeEnv, here.ID, i.Paths.InstanceFile())
+}
+
+// runsHere tells whether the instance's engine runs in this very boot: then it is this
+// machine's, whose id has changed, and must at least be stopped.
+func (i *Instance) runsHere() bool {
+	driver, err := DriverFor(i, nil)
+	return err == nil && driver.Alive()
+}
+
+// read returns the instance as it is in its file. The error matches [fs.ErrNotExist]
+// where there is neither that nor its copy.
+func read(p Paths) (*Instance, error) {
+	i, err := readFile(p.InstanceFile())
+	if err == nil {
+		return i, checkSchema(p.InstanceFile(), i)
+	}
+	backup, backupErr := readFile(p.InstanceBackup())
+	pathErr, unread := errors.AsType[*fs.PathError](err)
+	if missing := errors.Is(err, fs.ErrNotExist); unread && (!missing || errors.Is(backupErr, fs.ErrNotExist)) {
+		return nil, pathErr
+	}
+	damaged := &DamagedError{Path: p.InstanceFile(), Err: err}
+	if backupErr != nil || checkSchema(p.InstanceBackup(), backup) != nil {
+		return nil, failure.WithHint(damaged, "bring it back from a backup, or mend it by hand: the uid must be that in state.json")
+	}
+	damaged.Backup = backup
+	return nil, failure.WithHint(damaged, "stop and rm work all the same; cp %s %s brings back what docker-rd wrote last",
+		p.InstanceBackup(), p.InstanceFile())
+}
+
+func readFile(path string) (*Instance, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	i := &Instance{}
 	if err := json.Unmarshal(data, i); err != nil {
-		return nil, failure.WithHint(fmt.Errorf("instance file %q is damaged: %w", path, err),
-			"bring it back from a backup, or mend it by hand: the uid must be that in state.json")
+		return nil, err
 	}
-	if i.SchemaVersion > instanceSchema {
-		return nil, failure.WithHint(
-			failure.Refuse("instance file %q has schema version %d, this docker-rd knows %d", path, i.SchemaVersion, instanceSchema),
-			"use the newer docker-rd")
+	if i.UID == "" || i.Paths.State == "" || i.Paths.Data == "" || i.Paths.Runtime == "" {
+		return nil, errors.New("the uid or a path is missing in it")
+	}
+	if name := filepath.Base(filepath.Dir(path)); i.Name != name {
+		return nil, fmt.Errorf("it is that of instance %q", i.Name)
 	}
 	return i, nil
+}
+
+func checkSchema(path string, i *Instance) error {
+	if i.SchemaVersion <= instanceSchema {
+		return nil
+	}
+	return failure.WithHint(
+		failure.Refuse("instance file %q has schema version %d, this docker-rd knows %d", path, i.SchemaVersion, instanceSchema),
+		"use the newer docker-rd")
 }
 
 // Names returns the names of all instances, sorted. They need not be loadable.
@@ -204,8 +280,12 @@ func Names(roots Roots) ([]string, error) {
 		if !e.IsDir() || CheckName(e.Name()) != nil {
 			continue
 		}
-		if _, err := os.Lstat(Paths{State: roots.instanceDir(e.Name())}.InstanceFile()); err == nil {
-			names = append(names, e.Name())
+		p := Paths{State: roots.instanceDir(e.Name())}
+		for _, path := range []string{p.InstanceFile(), p.InstanceBackup()} {
+			if _, err := os.Lstat(path); err == nil {
+				names = append(names, e.Name())
+				break
+			}
 		}
 	}
 	return names, nil

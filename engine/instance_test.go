@@ -1,13 +1,17 @@
 package engine
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/machine"
+	"github.com/docker-rd/docker-rd/internal/process"
 )
 
 func testRoots(t *testing.T) Roots {
@@ -88,6 +92,8 @@ func TestLoadRefuses(t *testing.T) {
 	}{
 		"damaged":         {func(s string) string { return s[:len(s)/2] }, nil, "is damaged"},
 		"empty":           {func(string) string { return "" }, nil, "is damaged"},
+		"not one":         {func(string) string { return "{}" }, nil, "is damaged"},
+		"a copy":          {func(s string) string { return strings.Replace(s, `"name": "a"`, `"name": "b"`, 1) }, nil, `is that of instance "b"`},
 		"newer":           {func(s string) string { return strings.Replace(s, `"schemaVersion": 1`, `"schemaVersion": 2`, 1) }, nil, "schema version 2"},
 		"another machine": {func(s string) string { return strings.Replace(s, `"id": "`, `"id": "other-`, 1) }, ErrOtherMachine, "another machine"},
 	} {
@@ -116,6 +122,81 @@ func TestLoadRefuses(t *testing.T) {
 	}
 	if _, err := Load(testRoots(t), "a"); !errors.Is(err, ErrNotExist) {
 		t.Errorf("Load of none = %v", err)
+	}
+}
+
+// What was written last is enough to stop and remove an instance whose file is damaged or
+// lost, and to bring it back. It must not be made anew: an engine may run.
+func TestDamaged(t *testing.T) {
+	for name, damage := range map[string]func(string) error{
+		"empty":   func(path string) error { return os.Truncate(path, 0) },
+		"missing": os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			roots := testRoots(t)
+			i := create(t, roots, "a")
+			if err := i.Update(t.Context(), func(s *Settings) error { s.Promote = PromoteNever; return nil }); err != nil {
+				t.Fatal(err)
+			}
+			if err := damage(i.Paths.InstanceFile()); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Load(roots, "a")
+			damaged, ok := errors.AsType[*DamagedError](err)
+			if !ok || errors.Is(err, ErrNotExist) || !strings.Contains(failure.Hint(err), "cp "+i.Paths.InstanceBackup()) {
+				t.Fatalf("Load = %v (hint: %s)", err, failure.Hint(err))
+			}
+			if b := damaged.Backup; b.UID != i.UID || b.Paths != i.Paths || b.Settings.Promote != PromoteNever {
+				t.Errorf("the copy is %+v, want %+v", b, i)
+			}
+			if names, err := Names(roots); err != nil || len(names) != 1 {
+				t.Errorf("Names = %q, %v", names, err)
+			}
+			if _, _, err := Create(t.Context(), New(roots, "a", i.DockerConfig, i.Settings)); !errors.As(err, &damaged) {
+				t.Errorf("Create = %v, want that it is damaged", err)
+			}
+			if err := damaged.Backup.Remove(); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Stat(i.Paths.State); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("after Remove: %v", err)
+			}
+		})
+	}
+}
+
+// An engine that runs in this boot runs on this machine, whatever its id is by now.
+func TestMachineIDChanges(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only on Linux are there engines of ours")
+	}
+	roots := testRoots(t)
+	i := create(t, roots, "a")
+	i.Settings = DefaultSettings()
+	i.Settings.Driver = DriverDockerd
+	i.Machine.ID = "another"
+	if err := i.write(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(roots, "a"); !errors.Is(err, ErrOtherMachine) || !strings.Contains(failure.Hint(err), machine.Current().ID) {
+		t.Errorf("Load = %v (hint: %s), want that it is of another machine", err, failure.Hint(err))
+	}
+	self, err := process.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := json.Marshal(map[string]any{"uid": i.UID, "engine": self})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(i.Paths.EngineState(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(i.Paths.EngineState(), "engine.json"), record, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(roots, "a"); err != nil {
+		t.Errorf("while the engine runs here: %v", err)
 	}
 }
 

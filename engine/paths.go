@@ -21,6 +21,10 @@ func newPaths(r Roots, name string) Paths {
 // InstanceFile returns the path of instance.json.
 func (p Paths) InstanceFile() string { return filepath.Join(p.State, "instance.json") }
 
+// InstanceBackup returns the path of the copy of instance.json by which an instance can
+// still be stopped and removed when that file is damaged.
+func (p Paths) InstanceBackup() string { return filepath.Join(p.State, "instance.json.bak") }
+
 // StateFile returns the path of state.json, the mirror.
 func (p Paths) StateFile() string { return filepath.Join(p.State, "state.json") }
 

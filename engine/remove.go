@@ -5,27 +5,36 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/mounts"
 )
 
-// Remove deletes all files of the instance, the settings last, so that an
-// interrupted removal can be repeated. It refuses, before anything is deleted, where
-// something is mounted below one of the directories. The instance must be stopped
-// and the caller must hold its supervisor lock.
-func (i *Instance) Remove() error {
-	dirs := []string{i.Paths.Runtime, i.Paths.Data, i.Paths.State}
-	for _, dir := range dirs {
-		mounts, err := mountsBelow(dir)
+// CheckRemove refuses where something is mounted among the instance's files: it is not
+// the instance's, and must not be lost with it.
+func (i *Instance) CheckRemove() error {
+	for _, dir := range []string{i.Paths.Runtime, i.Paths.Data, i.Paths.State} {
+		points, err := mounts.Below(dir)
 		if err != nil {
 			return fmt.Errorf("remove instance %q: %w", i.Name, err)
 		}
-		if len(mounts) > 0 {
-			return failure.WithHint(failure.Refuse("remove instance %q: %q is a mount point", i.Name, mounts[0]),
-				"unmount it first: what is mounted there is not the instance's")
+		if len(points) > 0 {
+			return failure.WithHint(failure.Refuse("remove instance %q: something is mounted at %q", i.Name, points[0]),
+				"unmount it first, it is not the instance's: umount %s", points[0])
 		}
 	}
-	for _, dir := range dirs[:2] {
+	return nil
+}
+
+// Remove deletes all files of the instance, the settings last, so that an
+// interrupted removal can be repeated. Where [Instance.CheckRemove] refuses, nothing is
+// deleted. The instance must be stopped and the caller must hold its supervisor lock.
+func (i *Instance) Remove() error {
+	if err := i.CheckRemove(); err != nil {
+		return err
+	}
+	for _, dir := range []string{i.Paths.Runtime, i.Paths.Data} {
 		if err := os.RemoveAll(dir); err != nil {
 			return fmt.Errorf("remove instance %q: %w", i.Name, err)
 		}
@@ -36,17 +45,20 @@ func (i *Instance) Remove() error {
 	if err != nil {
 		return fmt.Errorf("remove instance %q: %w", i.Name, err)
 	}
+	files := []string{i.Paths.InstanceFile(), i.Paths.InstanceBackup()}
 	var errs []error
 	for _, e := range entries {
-		if path := filepath.Join(i.Paths.State, e.Name()); path != i.Paths.InstanceFile() {
+		if path := filepath.Join(i.Paths.State, e.Name()); !slices.Contains(files, path) {
 			errs = append(errs, os.RemoveAll(path))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove instance %q: %w", i.Name, err)
 	}
-	if err := os.RemoveAll(i.Paths.State); err != nil {
-		return fmt.Errorf("remove instance %q: %w", i.Name, err)
+	for _, path := range append(files, i.Paths.State) {
+		if err := os.RemoveAll(path); err != nil {
+			return fmt.Errorf("remove instance %q: %w", i.Name, err)
+		}
 	}
 	return nil
 }

@@ -2,3 +2,6 @@ package engine
 
 // isRoot is about drivers that Windows does not have.
 func isRoot() bool { return false }
+
+// foreign is about users whom Windows does not have.
+func foreign(string) bool { return false }

@@ -1,11 +1,15 @@
 package engine
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -43,34 +47,73 @@ func DefaultRoots() (Roots, error) {
 		base := filepath.Join(local, "docker-rd")
 		return Roots{filepath.Join(base, "state"), filepath.Join(base, "data"), filepath.Join(base, "run")}, nil
 	}
-	home, err := os.UserHomeDir()
+	home, err := homeDir()
 	if err != nil {
 		return Roots{}, failure.WithHint(fmt.Errorf("no place for the state: %w", err), "set HOME or %s", HomeEnv)
 	}
+	state := xdg("XDG_STATE_HOME", stateBase(home))
 	return Roots{
-		State:   xdg("XDG_STATE_HOME", filepath.Join(home, ".local", "state")),
+		State:   state,
 		Data:    xdg("XDG_DATA_HOME", filepath.Join(home, ".local", "share")),
-		Runtime: xdg("XDG_RUNTIME_DIR", runtimeFallback()),
+		Runtime: runtimeRoot(state),
 	}, nil
 }
 
+// stateBase is XDG_STATE_HOME's default.
+func stateBase(home string) string { return filepath.Join(home, ".local", "state") }
+
+// homeDir returns the user's home directory: $HOME or, as docker has it, that in the
+// system's list of users. A service may have no HOME, and root may have a user's (sudo
+// -E), who could use nothing there afterwards.
+func homeDir() (string, error) {
+	home := os.Getenv("HOME")
+	if home == "" || foreign(home) {
+		u, err := user.Current()
+		if err != nil {
+			return "", fmt.Errorf("no home directory is known: %w", err)
+		}
+		home = u.HomeDir
+	}
+	if !filepath.IsAbs(home) {
+		return "", failure.Refuse("the home directory %q is not an absolute path", home)
+	}
+	return home, nil
+}
+
 // xdg returns our directory under a base directory. Relative values are to be
-// ignored, says the specification.
+// ignored, says the specification; and so are those of a user where this is root.
 func xdg(env, fallback string) string {
 	base := os.Getenv(env)
-	if !filepath.IsAbs(base) {
+	if !filepath.IsAbs(base) || foreign(base) {
 		base = fallback
 	}
 	return filepath.Join(base, "docker-rd")
 }
 
-// runtimeFallback is where sockets go without XDG_RUNTIME_DIR (no login session).
-func runtimeFallback() string {
+// sessionDirs is where systemd keeps the runtime directories of users. They are removed
+// when the user's last session ends.
+const sessionDirs = "/run/user/"
+
+// runtimeRoot returns where the sockets go of the instances whose state is there: below
+// XDG_RUNTIME_DIR or, without one (no login session), a fallback. Root's engines outlive
+// its sessions, so their sockets must too.
+func runtimeRoot(state string) string {
 	uid := os.Geteuid()
-	if uid == 0 && runtime.GOOS == "linux" {
-		return "/run"
+	root := uid == 0 && runtime.GOOS == "linux"
+	base := os.Getenv("XDG_RUNTIME_DIR")
+	if filepath.IsAbs(base) && !foreign(base) && !(root && strings.HasPrefix(filepath.Clean(base)+"/", sessionDirs)) {
+		return filepath.Join(base, "docker-rd")
 	}
-	return filepath.Join(os.TempDir(), "docker-rd-"+strconv.Itoa(uid))
+	dir := filepath.Join(os.TempDir(), "docker-rd-"+strconv.Itoa(uid), "docker-rd")
+	if root {
+		dir = "/run/docker-rd"
+	}
+	// With another home the instances are others, with the same names.
+	if u, err := user.Current(); err == nil && state != filepath.Join(stateBase(u.HomeDir), "docker-rd") {
+		sum := sha256.Sum256([]byte(state))
+		dir += "-" + hex.EncodeToString(sum[:4])
+	}
+	return dir
 }
 
 func (r Roots) instanceDir(name string) string { return filepath.Join(r.State, "instances", name) }

@@ -1,8 +1,9 @@
 // Package lock provides locks between processes on files of their own.
 //
-// A lock file is made once and then never deleted or replaced: a rename would give
-// the next process another inode, and both would hold "the" lock. While it is
-// locked, the file tells who holds it. The kernel releases a lock when its process
+// A lock file is made once and not replaced: a rename would give the next process another
+// inode, and both would hold "the" lock. It is deleted only by its holder, with all that
+// it protects; whoever waited for it takes the new one then. While it is locked, the file
+// tells who holds it. The kernel releases a lock when its process
 // ends, however it ends, so there are no stale locks.
 //
 // Locks are not inherited: files are opened close-on-exec. They exclude each other
@@ -82,9 +83,9 @@ func Acquire(ctx context.Context, path string) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	describe(path, &Holder{PID: os.Getpid(), Command: command(), Since: time.Now().UTC().Truncate(time.Second)})
+	describe(f, &Holder{PID: os.Getpid(), Command: command(), Since: time.Now().UTC().Truncate(time.Second)})
 	return func() {
-		describe(path, nil)
+		describe(f, nil)
 		_ = f.Close()
 	}, nil
 }
@@ -100,25 +101,40 @@ func AcquireShared(ctx context.Context, path string) (release func(), err error)
 }
 
 func take(ctx context.Context, path string, try func(*flock.Flock, context.Context, time.Duration) (bool, error)) (*flock.Flock, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("lock: %w", err)
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("lock %q: %w", path, err) // nobody knows whether it is held
-	}
-	// A fresh value each time: one shared flock.Flock may be locked twice.
-	f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
 	defer notify(ctx, path)()
-	ok, err := try(f, ctx, retryDelay)
-	if ok {
-		return f, nil
+	for {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, fmt.Errorf("lock: %w", err)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("lock %q: %w", path, err) // nobody knows whether it is held
+		}
+		// A fresh value each time: one shared flock.Flock may be locked twice.
+		f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
+		ok, err := try(f, ctx, retryDelay)
+		if ok && inPlace(f) {
+			return f, nil
+		}
+		_ = f.Close()
+		switch {
+		case ok: // whoever held it has removed it, with all that it protected
+		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+			holder, _ := ReadHolder(path)
+			return nil, &HeldError{Path: path, Holder: holder, Err: err}
+		default:
+			return nil, fmt.Errorf("lock %q: %w", path, err)
+		}
 	}
-	_ = f.Close()
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		holder, _ := ReadHolder(path)
-		return nil, &HeldError{Path: path, Holder: holder, Err: err}
+}
+
+// inPlace tells whether the locked file is still the one at its path.
+func inPlace(f *flock.Flock) bool {
+	locked, err := f.Stat()
+	if err != nil {
+		return false
 	}
-	return nil, fmt.Errorf("lock %q: %w", path, err)
+	now, err := os.Stat(f.Path())
+	return err == nil && os.SameFile(locked, now)
 }
 
 // patience is how long a lock is waited for before somebody is told of it.
@@ -146,10 +162,13 @@ func notify(ctx context.Context, path string) (stop func()) {
 	return func() { timer.Stop() }
 }
 
-// describe writes the holder into the lock file, or removes it. Failing to (a full
+// describe writes the holder into the locked file, or removes it. Failing to (a full
 // disk) does not weaken the lock, only the message of who waits for it.
-func describe(path string, h *Holder) {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
+func describe(f *flock.Flock, h *Holder) {
+	if !inPlace(f) {
+		return // another lock by now
+	}
+	file, err := os.OpenFile(f.Path(), os.O_RDWR, 0)
 	if err != nil {
 		return
 	}
@@ -199,8 +218,9 @@ func Held(path string) (bool, error) {
 	} else if err != nil {
 		return false, fmt.Errorf("lock: %w", err)
 	}
-	// A shared lock, so that two who ask do not see each other.
-	f := flock.New(path, flock.SetFlag(os.O_RDWR))
+	// A shared lock, so that two who ask do not see each other, which can also be had where
+	// nothing can be written.
+	f := flock.New(path, flock.SetFlag(os.O_RDONLY))
 	ok, err := f.TryRLock()
 	_ = f.Close()
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // holdEnv makes the test binary a process that holds a lock until its standard input
@@ -274,5 +276,49 @@ func TestHeldMakesNoFile(t *testing.T) {
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the file was made: %v", err)
+	}
+}
+
+// Who waited for a lock that its holder has removed takes the new one: the old one is
+// seen by nobody else.
+func TestRemovedWhileWaiting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dir", "lock")
+	tries := 0
+	f, err := take(t.Context(), path, func(f *flock.Flock, ctx context.Context, delay time.Duration) (bool, error) {
+		ok, err := f.TryLockContext(ctx, delay)
+		if tries++; tries == 1 {
+			if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return ok, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if held, err := Held(path); err != nil || !held || tries != 2 {
+		t.Errorf("after %d tries the lock is held: %v, %v", tries, held, err)
+	}
+}
+
+// A holder whose file was removed does not spoil what the next one says of itself.
+func TestRemovedWhileHeld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dir", "lock")
+	old, err := TryAcquire(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+		t.Fatal(err)
+	}
+	release, err := TryAcquire(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	old()
+	if holder, err := ReadHolder(path); err != nil || holder.PID != os.Getpid() {
+		t.Errorf("the holder is %+v, %v", holder, err)
 	}
 }

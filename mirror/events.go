@@ -22,6 +22,9 @@ type marks struct {
 	kinds map[state.Kind]bool
 	// podman: the engine is podman.
 	podman bool
+	// unpacks: the engine keeps images in containerd. The first container of an image,
+	// or of one of its platforms, unpacks it: it grows, and no event says so.
+	unpacks bool
 }
 
 // mark tells more about a marked object.
@@ -84,18 +87,27 @@ func (m *marks) ofContainer(e events.Message, action events.Action) {
 		// An untagged commit has no event of its image.
 		m.kinds[state.Images] = true
 		return
+	case events.ActionCreate:
+		if m.unpacks {
+			m.later(state.Images)
+		}
 	case events.ActionDestroy, events.ActionRemove:
 		// A legacy build without a tag shows only by the containers of its steps. Few
 		// containers are such, so that is not urgent. Podman tells nothing of volumes
 		// that go with their container.
-		if _, marked := m.kinds[state.Images]; !marked {
-			m.kinds[state.Images] = false
-		}
+		m.later(state.Images)
 		if m.podman {
 			m.kinds[state.Volumes] = true
 		}
 	}
 	m.object(state.Containers, e.Actor.ID, string(action))
+}
+
+// later marks a kind to be listed when there is time.
+func (m *marks) later(kind state.Kind) {
+	if _, marked := m.kinds[kind]; !marked {
+		m.kinds[kind] = false
+	}
 }
 
 func (m *marks) object(kind state.Kind, id, action string) {
@@ -124,11 +136,11 @@ type intake struct {
 }
 
 func newIntake() *intake {
-	return &intake{ready: make(chan struct{}, 1), marks: newMarks(false)}
+	return &intake{ready: make(chan struct{}, 1), marks: newMarks()}
 }
 
-func newMarks(podman bool) marks {
-	return marks{keys: map[key]mark{}, kinds: map[state.Kind]bool{}, podman: podman}
+func newMarks() marks {
+	return marks{keys: map[key]mark{}, kinds: map[state.Kind]bool{}}
 }
 
 // add adds an event. It came late, or tells that the engine's clock has jumped.
@@ -168,7 +180,8 @@ func (in *intake) wake() {
 func (in *intake) take() (m marks, events uint64, late int, jumped bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	m, in.marks = in.marks, newMarks(in.marks.podman)
+	m, in.marks = in.marks, newMarks()
+	in.marks.podman, in.marks.unpacks = m.podman, m.unpacks
 	events, in.events = in.events, 0
 	late, in.late = in.late, 0
 	jumped, in.jumped = in.jumped, false

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -351,12 +352,15 @@ func TestDeletionIsPinned(t *testing.T) {
 			})
 			if down {
 				stop()
+				// Nor does anybody hear of it later: that it was removed would be a proof.
+				r.engine.SetFaults(func(f *faults) { f.Drop = func(events.Message) bool { return true } })
 			}
 			r.engine.SetFacts(func(f *facts) { f.ClockOffset = time.Hour }) // made later, to the second
 			r.engine.RemoveVolume("v")
 			r.engine.CreateVolume("v")
 			r.engine.RemoveContainer(user)
 			if down {
+				r.engine.SetFaults(func(f *faults) { f.Drop = nil })
 				next := r.again()
 				next.start()
 				r = next

@@ -2,7 +2,6 @@ package mirror_test
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -25,6 +24,7 @@ var (
 	oracleOps    = flag.Int("oracle.ops", 150, "operations of the oracle test")
 	oracleSeed   = flag.Uint64("oracle.seed", 0, "seed of the oracle test, or 0 for a random one")
 	oracleSocket = flag.String("oracle.socket", "", "socket of an engine of yours to use instead of a private dockerd; everything in it is fair game")
+	oracleArgs   = flag.String("oracle.dockerd", "", "more arguments for the private dockerd, which is the one on the PATH")
 	oracleLog    = flag.Bool("oracle.log", false, "log every operation")
 )
 
@@ -47,11 +47,9 @@ func TestOracle(t *testing.T) {
 	socket := *oracleSocket
 	var engine *realengine.Dockerd
 	if socket == "" {
+		realengine.Need(t)
 		var err error
-		engine, err = realengine.StartDockerd(ctx, filepath.Join(dir, "d"))
-		if errors.Is(err, realengine.ErrUnavailable) {
-			t.Skip(err)
-		}
+		engine, err = realengine.StartDockerd(ctx, filepath.Join(dir, "d"), strings.Fields(*oracleArgs)...)
 		if err != nil {
 			t.Fatal(err)
 		}

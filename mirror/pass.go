@@ -32,6 +32,12 @@ const (
 	// took long may have been the connection.
 	listShare   = 10
 	maxListWait = time.Second
+	// idleShare, minIdleWait and maxIdleWait are the same for what is not urgent, as
+	// images are when containers come and go: an engine that keeps images in containerd
+	// spends a millisecond on each that it lists.
+	idleShare   = 50
+	minIdleWait = time.Second
+	maxIdleWait = 30 * time.Second
 	// retryWait and maxRetryWait are the first and the longest wait before an object
 	// is looked up again that could not be inspected, or that won't stay as it is.
 	retryWait    = 200 * time.Millisecond
@@ -71,7 +77,7 @@ type pass struct {
 	listing  map[state.Kind]*listing
 	relist   map[state.Kind]bool      // to be listed (again), and whether that is urgent
 	notYet   map[state.Kind]time.Time // not to be listed before
-	listedAt map[state.Kind]time.Time
+	idle     map[state.Kind]time.Time // nor, where that is not urgent, before
 
 	// full is the full sync under way, nil for none. Outside of it the budget counts.
 	full   *fullSync
@@ -146,7 +152,7 @@ func newPass(s *Source) *pass {
 		listing:  map[state.Kind]*listing{},
 		relist:   map[state.Kind]bool{},
 		notYet:   map[state.Kind]time.Time{},
-		listedAt: map[state.Kind]time.Time{},
+		idle:     map[state.Kind]time.Time{},
 	}
 }
 
@@ -180,7 +186,7 @@ func (p *pass) run(ctx context.Context) error {
 		return err
 	}
 	p.podman = engine.ID == ""
-	p.intake.marks.podman = p.podman
+	p.intake.marks.podman, p.intake.marks.unpacks = p.podman, s.unpacks
 	ended, err := p.open(ctx, clock, offset, margin)
 	if err != nil {
 		return err
@@ -470,10 +476,16 @@ func (p *pass) dispatch(ctx context.Context) {
 	}
 }
 
+// paceLists decides when a kind may be listed again that has just been listed.
+func (p *pass) paceLists(kind state.Kind, now time.Time, took time.Duration) {
+	p.notYet[kind] = now.Add(min((listShare-1)*took, maxListWait))
+	p.idle[kind] = now.Add(max(minIdleWait, min((idleShare-1)*took, maxIdleWait)))
+}
+
 // listDue returns when a kind may be listed again.
 func (p *pass) listDue(kind state.Kind) time.Time {
 	if !p.relist[kind] {
-		return later(p.notYet[kind], p.listedAt[kind].Add(maxListWait))
+		return p.idle[kind]
 	}
 	return p.notYet[kind]
 }
@@ -509,9 +521,8 @@ func (p *pass) listed(r listResult) error {
 	}
 	s, l := p.src, p.listing[r.kind]
 	delete(p.listing, r.kind)
-	p.listedAt[r.kind] = time.Now()
 	took := time.Since(l.begin)
-	p.notYet[r.kind] = time.Now().Add(min((listShare-1)*took, maxListWait))
+	p.paceLists(r.kind, time.Now(), took)
 
 	c := Change{Kind: r.kind, Objects: r.objects, Replace: true, Except: l.touched, Listed: true}
 	var details []key

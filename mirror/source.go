@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/platforms"
 	"github.com/moby/moby/client"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -55,6 +56,8 @@ type Source struct {
 
 	// images remembers between passes what can't change.
 	images map[string]*knownImage
+	// unpacks tells of the engine what it tells of marks.
+	unpacks bool
 	// sync and events are what is told of the mirror, out is what has not been
 	// received yet.
 	sync   Sync
@@ -216,33 +219,33 @@ func (s *Source) deliver(ctx context.Context) error {
 func (s *Source) facts(ctx context.Context, cli *endpoint.Client, moment time.Time) (e state.Engine, clock time.Time, offset, margin time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.InspectTimeout)
 	defer cancel()
-	var version client.ServerVersionResult
-	var versionErr error
+	// Not /version: it says little more, and dockerd runs two programs for each of them.
+	var about endpoint.Pong
+	var aboutErr error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		version, versionErr = cli.ServerVersion(ctx, client.ServerVersionOptions{})
+		about, aboutErr = cli.About(ctx)
 	}()
 	begin := time.Now()
 	result, err := cli.Info(ctx, client.InfoOptions{})
 	margin = time.Since(begin)
 	<-done
-	if err := errors.Join(err, versionErr); err != nil {
+	if err := errors.Join(err, aboutErr); err != nil {
 		return e, clock, 0, 0, fmt.Errorf("ask the engine what it is: %w", err)
 	}
 	info := result.Info
 	e = state.Engine{
 		ID:         info.ID,
-		Version:    version.Version,
-		APIVersion: version.APIVersion,
-		OS:         version.Os,
-		Arch:       version.Arch,
+		Version:    info.ServerVersion,
+		APIVersion: about.APIVersion,
+		OS:         info.OSType,
+		Arch:       goarch(info.Architecture),
 		Rootless:   slices.Contains(info.SecurityOptions, "name=rootless"),
 	}
-	for _, c := range version.Components {
-		if c.Name == "Podman Engine" {
-			e.ID = "" // it makes up another at each call
-		}
+	s.unpacks = slices.Contains(info.DriverStatus, [2]string{"driver-type", "io.containerd.snapshotter.v1"})
+	if about.Podman {
+		e.ID = "" // it makes up another at each call
 	}
 	clock = parseTime(info.SystemTime)
 	if clock.IsZero() {
@@ -250,6 +253,18 @@ func (s *Source) facts(ctx context.Context, cli *endpoint.Client, moment time.Ti
 		return e, moment.Add(-time.Minute), 0, time.Hour, nil
 	}
 	return e, clock.Add(-begin.Add(margin).Sub(moment)), clock.Sub(begin), margin, nil
+}
+
+// goarch returns Go's name for an architecture as uname(2) names it, which is how engines
+// describe their hosts; everything else, images too, is described with Go's.
+func goarch(machine string) string {
+	switch machine {
+	case "i486", "i586", "i686":
+		machine = "i386"
+	case "armv6l", "armv7l", "armv8l":
+		machine = "armhf"
+	}
+	return platforms.Normalize(platforms.Platform{Architecture: machine}).Architecture
 }
 
 // backoff counts the growing waits between attempts.

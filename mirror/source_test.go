@@ -67,6 +67,19 @@ func TestEvents(t *testing.T) {
 	r.awaitEqual()
 }
 
+// The first container of an image in containerd makes it grow, without an event.
+func TestUnpacked(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.SetFacts(func(f *facts) { f.Snapshotter = true })
+	r.engine.Populate(0, 1, 0, 0)
+	r.start()
+	r.await("MirrorSynced", synced)
+	img := r.engine.IDs("images")[0]
+	r.engine.UnpackImage(img)
+	r.engine.CreateContainer("first", "image0:latest")
+	r.awaitEqual()
+}
+
 // Whatever the engine does to its events and answers, nothing stays wrong for longer
 // than one sync.
 func TestMisbehaviour(t *testing.T) {

@@ -19,7 +19,7 @@ func newCompletion() *cobra.Command {
 	}
 	return &cobra.Command{
 		Use:       "completion bash|fish|powershell|zsh",
-		Short:     "Print the shell completion for docker-rd",
+		Short:     "Print the completion script of docker-rd",
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"bash", "fish", "powershell", "zsh"},
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	cliplugin "github.com/docker/cli/cli-plugins/plugin"
 	"github.com/docker/cli/cli/command"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/docker-rd/docker-rd/commands"
 	"github.com/docker-rd/docker-rd/internal/failure"
@@ -23,13 +25,9 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 	root := &cobra.Command{
 		Use:   Name,
 		Short: "Your own Docker engines, by name",
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return unknownCommand(cmd, args[0])
-		},
+		Example: `  docker rd start
+  docker rd run -- docker ps
+  docker rd stop`,
 		TraverseChildren:  true,
 		Version:           version.Version(),
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -41,6 +39,9 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 			// on a terminal, and standalone, the signal comes to us.
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			context.AfterFunc(ctx, stop) // a second one ends us at once
+			// Writing where nobody reads is an error then, with a status of ours: when a
+			// signal ends a plugin, docker exits with 255.
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			cmd.SetContext(commands.Context(ctx, dockerCLI))
 			return nil
 		},
@@ -50,16 +51,42 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 		return status(usage(cmd, err))
 	})
 	commands.Add(root, dockerCLI)
-	root.AddCommand(newCompletion())
+	root.AddCommand(newCompletion(), newHelp(root))
+	root.Flags().BoolP("version", "v", false, "Print the version and quit")
 	wrap(root)
 	return root
 }
 
+// newHelp returns the command that people try first.
+func newHelp(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:    "help [COMMAND]",
+		Hidden: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || cmd.HasSubCommands() && len(rest) > 0 {
+				return unknownCommand(cmd, rest)
+			}
+			return cmd.Help()
+		},
+	}
+}
+
 // wrap makes every command's errors into what docker's plugin code prints and exits
-// with.
+// with, and what has only commands below it into a command.
 func wrap(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		wrap(sub)
+	}
+	if cmd.HasSubCommands() {
+		cmd.SuggestionsMinimumDistance = 1 // with more, short names all look alike
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return unknownCommand(cmd, args)
+		}
 	}
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -74,17 +101,25 @@ func wrap(cmd *cobra.Command) {
 	}
 }
 
-func unknownCommand(cmd *cobra.Command, name string) error {
-	hint := "docker-rd --help lists the commands"
-	if similar := cmd.SuggestionsFor(name); len(similar) > 0 {
+// unknownCommand is the error for arguments that name no command below cmd.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	name := standaloneName(cmd)
+	hint := name + " --help lists the commands"
+	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
 		hint = "did you mean " + strings.Join(similar, " or ") + "?"
 	}
-	return failure.WithHint(failure.Usage("unknown command %q", name), "%s", hint)
+	_, group, _ := strings.Cut(name, " ")
+	return failure.WithHint(failure.Usage("unknown command %q", strings.TrimSpace(group+" "+args[0])), "%s", hint)
 }
 
-// usage makes an error of the command line one of ours.
+// usage makes an error of the command line one of ours. A value that a flag can't have
+// is refused, like one of a setting.
 func usage(cmd *cobra.Command, err error) error {
-	return failure.WithHint(failure.WithCode(err, failure.CodeUsage), "%s --help", standaloneName(cmd))
+	code := failure.CodeUsage
+	if _, invalid := errors.AsType[*pflag.InvalidValueError](err); invalid {
+		code = failure.CodeRefused
+	}
+	return failure.WithHint(failure.WithCode(err, code), "%s --help", standaloneName(cmd))
 }
 
 // standaloneName is the command as it can be typed even where docker does not reach
@@ -107,6 +142,9 @@ func status(err error) error {
 	if errors.As(err, &silent) {
 		// The plugin code would print an empty line for a status without a text.
 		os.Exit(int(silent))
+	}
+	if p, ok := errors.AsType[*fs.PathError](err); ok && p.Path == os.Stdout.Name() && errors.Is(err, syscall.EPIPE) {
+		os.Exit(failure.CodeClosed)
 	}
 	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 	if errors.Is(err, context.Canceled) && failure.Code(err) == failure.CodeInterrupted {

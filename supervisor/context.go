@@ -51,13 +51,46 @@ func DockerConfig(i *engine.Instance) (*dockercontext.Config, error) {
 // ConfigOptions returns the options for a Docker configuration directory, with the
 // places where docker rd keeps what it remembers of it.
 func ConfigOptions(roots engine.Roots, dir string) dockercontext.Options {
-	sum := sha256.Sum256([]byte(filepath.Clean(dir)))
+	sum := sha256.Sum256([]byte(realDir(dir)))
 	base := filepath.Join(roots.PromotionDir(), hex.EncodeToString(sum[:8]))
 	return dockercontext.Options{
 		Dir:        dir,
 		LockFile:   base + ".lock",
 		RecordFile: base + ".json",
+		Owns:       func(o dockercontext.Owner) bool { return owns(roots, o) },
 	}
+}
+
+// realDir returns what a directory is called without symbolic links, as far as it
+// exists: what one is told of a Docker configuration counts under all of its names.
+func realDir(dir string) string {
+	real, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		return real
+	}
+	parent := filepath.Dir(dir)
+	if parent == dir {
+		return dir
+	}
+	return filepath.Join(realDir(parent), filepath.Base(dir))
+}
+
+// UsesConfig tells whether an instance was created under a Docker configuration.
+func UsesConfig(i *engine.Instance, dir string) bool { return realDir(i.DockerConfig) == realDir(dir) }
+
+// owns tells whether the owner is an instance, as far as it can be told.
+func owns(roots engine.Roots, owner dockercontext.Owner) bool {
+	names, err := engine.Names(roots)
+	if err != nil {
+		return true
+	}
+	for _, name := range names {
+		if engine.ContextName(name) == owner.Context {
+			i, err := engine.Load(roots, name)
+			return err != nil || Owner(i) == owner
+		}
+	}
+	return false
 }
 
 // judgeCurrent probes the current context, unless nothing depends on it.
@@ -232,17 +265,17 @@ func (l *loop) handBack(then func()) {
 	})
 }
 
-// Candidates returns a function that finds the other running instances under the same
-// Docker configuration, one of which can take over the current context.
+// Candidates returns a function that finds the other instances that can take over the
+// current context of the same Docker configuration.
 func Candidates(i *engine.Instance) func() []dockercontext.Owner {
 	return func() []dockercontext.Owner {
-		return slices.DeleteFunc(Running(i.DockerConfig), func(o dockercontext.Owner) bool { return o == Owner(i) })
+		return slices.DeleteFunc(Successors(i.DockerConfig), func(o dockercontext.Owner) bool { return o == Owner(i) })
 	}
 }
 
-// Running returns the owners of contexts whose engines answer, under a Docker
-// configuration.
-func Running(dockerConfig string) []dockercontext.Owner {
+// Successors returns the owners of contexts that can take over the current context of a
+// Docker configuration: their engines answer, and they are not never to be current.
+func Successors(dockerConfig string) []dockercontext.Owner {
 	roots, err := engine.DefaultRoots()
 	if err != nil {
 		return nil
@@ -251,7 +284,7 @@ func Running(dockerConfig string) []dockercontext.Owner {
 	names, _ := engine.Names(roots)
 	for _, name := range names {
 		i, err := engine.Load(roots, name)
-		if err != nil || i.DockerConfig != dockerConfig || !i.OwnsContext() {
+		if err != nil || !UsesConfig(i, dockerConfig) || !i.OwnsContext() || i.Settings.Promote == engine.PromoteNever {
 			continue
 		}
 		if Observe(i).Condition(state.EngineReady).Status == state.True {
@@ -271,7 +304,7 @@ func Gone(roots engine.Roots, owner dockercontext.Owner) bool {
 		if engine.ContextName(name) != owner.Context {
 			continue
 		}
-		i, err := engine.Load(roots, name)
+		i, err := engine.Salvage(engine.Load(roots, name))
 		if err != nil || i.UID != owner.UID {
 			// Damaged, of another machine: it can't be told. Of another uid: made
 			// anew, so the owner is no more.

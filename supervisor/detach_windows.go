@@ -13,3 +13,6 @@ func detach(cmd *exec.Cmd) {
 		CreationFlags: windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP,
 	}
 }
+
+// closeInherited has nothing to do: handles are passed on one by one.
+func closeInherited() {}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
-	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -25,7 +24,15 @@ type stopRun struct {
 // by force.
 func (l *loop) stop(o StopOptions) {
 	s := l.stopping
-	if s == nil {
+	switch e := &l.engine; {
+	case s == nil && o.Undo && e.launching: // whether there is an engine that goes on is not known yet
+		e.undo = true
+		e.giveUp()
+		return
+	case s == nil && o.Undo && e.adopted:
+		l.letGo()
+		return
+	case s == nil:
 		l.shutDown(&stopRun{StopOptions: o})
 		return
 	}
@@ -33,6 +40,13 @@ func (l *loop) stop(o StopOptions) {
 	if s.Force && s.hurry != nil {
 		s.hurry()
 	}
+}
+
+// letGo ends the supervisor of an engine that was there before it, which goes on.
+func (l *loop) letGo() {
+	l.store.SetSupervisor(nil)
+	l.store.Disconnect("the start that found the engine running was given up")
+	l.finish(nil)
 }
 
 // abandon ends the instance because its engine could not be started. The condition
@@ -54,7 +68,9 @@ func (l *loop) shutDown(s *stopRun) {
 	}
 	l.endMirror()
 	l.store.Disconnect("the engine is being stopped")
-	if !l.engine.launching {
+	if l.engine.launching {
+		l.engine.giveUp()
+	} else {
 		l.stopEngine()
 	}
 	if s.Keep {
@@ -77,11 +93,12 @@ func (l *loop) stopEngine() {
 	l.stopping.hurry = cancel
 	l.beside(l.ctx, func(ctx context.Context) func() {
 		defer cancel()
-		var err error
 		if running != nil {
-			err = running.Stop(graceful)
+			if err := running.Stop(graceful); err != nil {
+				l.log.WarnContext(ctx, "engine not stopped", "part", "engine", "error", err)
+			}
 		}
-		err = errors.Join(err, l.driver.Cleanup(ctx))
+		err := l.driver.Cleanup(ctx) // what is left after it is what failed
 		return func() {
 			l.stopping.engineGone = true
 			l.stopping.err = errors.Join(l.stopping.err, err)
@@ -152,27 +169,16 @@ func (l *loop) last() {
 	case s.failure == nil:
 		l.set(state.EngineReady, state.False, state.ReasonStopped, "")
 	}
-	l.finish(errors.Join(s.failure, s.err))
-}
-
-// stopHere stops an instance whose supervisor is gone: this process, which holds the
-// supervisor lock, takes its place for that.
-func stopHere(i *engine.Instance, o StopOptions) error {
-	file, err := openLog(i)
-	if err != nil {
-		return err
+	err := s.failure
+	if s.err != nil && (err == nil || err.Error() != s.err.Error()) { // what is in the way of a start often is in that of its end
+		err = errors.Join(err, s.err)
 	}
-	defer file.Close()
-	l, err := newLoopFor(i, newLog(file, i))
-	if err != nil {
-		return err
-	}
-	return l.run(nil, func() { l.adoptToStop(o) })
+	l.finish(err)
 }
 
 // adoptToStop takes over an engine without a supervisor, only to stop it.
 func (l *loop) adoptToStop(o StopOptions) {
-	l.engine.launching = true
+	l.engine.launching, l.engine.giveUp = true, func() {} // that is not given up: it must end
 	l.beside(l.ctx, func(ctx context.Context) func() {
 		running, err := l.driver.Adopt(ctx)
 		return func() {

@@ -33,12 +33,14 @@ const (
 type engineRun struct {
 	running    engine.Running // nil while there is none
 	exited     <-chan struct{}
-	launching  bool            // the driver is at it
-	session    context.Context // ends with the engine's process, or when told to stop
+	launching  bool               // the driver is at it
+	giveUp     context.CancelFunc // ends that; the driver leaves nothing then
+	session    context.Context    // ends with the engine's process, or when told to stop
 	end        context.CancelFunc
 	failures   int // in a row
 	firstDelay time.Duration
 	since      time.Time // when it last began to answer; zero while it does not
+	undo       bool      // the start is to be taken back, once that has ended
 	adopted    bool      // it was there before this supervisor
 	proven     bool      // it answered once, or is adopted
 	lost       time.Time // since when the mirror is not connected; zero while it is
@@ -52,13 +54,16 @@ func (l *loop) begin() {
 	l.launch()
 }
 
-// launch starts the engine, or adopts it. That is never cancelled: a stop waits for
+// launch starts the engine, or adopts it. A stop makes the driver give up, and waits for
 // it, since it must know what to stop.
 func (l *loop) launch() {
 	l.set(state.EngineReady, state.False, state.ReasonStarting, "the engine is starting")
 	l.engine.launching = true
-	l.beside(l.ctx, func(ctx context.Context) func() {
-		running, adopted, err := startOrAdopt(ctx, l.driver)
+	launch, cancel := context.WithCancel(l.ctx)
+	l.engine.giveUp = cancel
+	l.beside(l.ctx, func(context.Context) func() {
+		defer cancel()
+		running, adopted, err := startOrAdopt(launch, l.driver)
 		return func() { l.launched(running, adopted, err) }
 	})
 }
@@ -92,6 +97,10 @@ func (l *loop) launched(running engine.Running, adopted bool, err error) {
 	switch {
 	case l.stopping != nil:
 		l.stopEngine()
+	case e.undo && adopted && err == nil:
+		l.letGo()
+	case e.undo:
+		l.shutDown(&stopRun{})
 	case err != nil:
 		l.engineFailed(err.Error())
 	default:

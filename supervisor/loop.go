@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -41,8 +42,10 @@ type loop struct {
 	context contextRun
 	mirror  mirrorRun
 
-	announced      bool      // that the instance is ready has reached the file
-	unwrittenSince time.Time // zero while the state can be written
+	lockFile       os.FileInfo // the supervisor lock's; nil where nobody holds it
+	announced      bool        // that the instance is ready has reached the file
+	unwrittenSince time.Time   // zero while the state can be written
+	writeless      bool        // the state has no place any more
 
 	stopping *stopRun // nil until told to stop
 	done     bool
@@ -82,6 +85,7 @@ func newLoop(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*lo
 		inbox:  make(chan message),
 		engine: engineRun{firstDelay: firstDelay},
 	}
+	l.lockFile, _ = os.Stat(inst.Paths.SupervisorLock())
 	l.ctx, l.end = context.WithCancel(context.Background())
 	return l, nil
 }
@@ -150,10 +154,12 @@ func (l *loop) run(told <-chan os.Signal, begin func()) error {
 		case <-flush.C:
 		}
 		l.judgeReady()
-		if wait, dirty := l.store.NextFlush(); dirty && wait <= 0 {
+		wait, dirty := l.store.NextFlush()
+		if dirty && wait <= 0 {
 			l.flush()
+			wait, dirty = l.store.NextFlush()
 		}
-		if wait, dirty := l.store.NextFlush(); dirty { // not yet, or not written
+		if dirty && !l.writeless { // not yet, or not written
 			flush.Reset(wait)
 		}
 	}
@@ -183,11 +189,36 @@ func (l *loop) awaitState(watch *dirwatch.Watcher) {
 			return func() {}
 		}
 		return func() {
+			if l.removed() {
+				l.orphaned()
+				return
+			}
 			l.store.Check()
 			l.awaitState(watch)
 		}
 	})
 }
+
+// removed tells whether somebody has removed the instance's files: whoever makes the
+// instance anew takes another lock.
+func (l *loop) removed() bool {
+	if l.lockFile == nil {
+		return false
+	}
+	now, err := os.Stat(l.inst.Paths.SupervisorLock())
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, l.lockFile)
+}
+
+// orphaned ends an instance that nobody can reach any more. Where the engine's data went
+// too, there is nothing for it to save.
+func (l *loop) orphaned() {
+	l.log.Error("supervisor ends", "error", errRemoved)
+	l.writeless = true
+	_, err := os.Stat(l.inst.Paths.Data)
+	l.stop(StopOptions{Force: errors.Is(err, fs.ErrNotExist)})
+}
+
+var errRemoved = errors.New("the instance's files were removed")
 
 // beside does work beside the loop, and then in the loop what it returned, unless
 // cause has ended by then.
@@ -251,6 +282,9 @@ func (l *loop) judgeReady() {
 const flushTimeout = time.Second
 
 func (l *loop) flush() {
+	if l.writeless {
+		return // the directory would be made anew
+	}
 	ctx, cancel := context.WithTimeout(l.ctx, flushTimeout)
 	defer cancel()
 	if err := l.store.Flush(ctx); err != nil {

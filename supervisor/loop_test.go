@@ -27,7 +27,7 @@ import (
 type fakeDriver struct {
 	socket string
 	// launch is what Start does before it has an engine; nil: nothing.
-	launch func() error
+	launch func(ctx context.Context) error
 	// run tells whether the nth engine answers; one that does not ends at once.
 	run func(n int) bool
 	// stopping is called when an engine is told to stop; nil: nothing.
@@ -55,9 +55,9 @@ func (d *fakeDriver) Adopt(context.Context) (engine.Running, error) {
 	return r, nil
 }
 
-func (d *fakeDriver) Start(context.Context) (engine.Running, error) {
+func (d *fakeDriver) Start(ctx context.Context) (engine.Running, error) {
 	if d.launch != nil {
-		if err := d.launch(); err != nil {
+		if err := d.launch(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -85,7 +85,8 @@ func (d *fakeDriver) serve() (*fakeRunning, error) {
 	return &fakeRunning{driver: d, engine: e, exited: make(chan struct{})}, nil
 }
 
-func (d *fakeDriver) Alive() bool { return false }
+func (d *fakeDriver) Alive() bool   { return false }
+func (d *fakeDriver) Remains() bool { return false }
 
 func (d *fakeDriver) Endpoint() (endpoint.Endpoint, error) {
 	return endpoint.Endpoint{Host: "unix://" + d.socket}, nil
@@ -301,6 +302,40 @@ func TestStartAndStop(t *testing.T) {
 	}
 }
 
+// An instance whose files somebody removes can't be reached any more: its engine ends, and
+// with nothing left of its data at once. The directory is not made anew for a last state.
+func TestFilesAreRemoved(t *testing.T) {
+	for name, tc := range map[string]struct {
+		remove func(i *engine.Instance) string
+		force  bool
+	}{
+		"state":      {func(i *engine.Instance) string { return i.Paths.State }, false},
+		"everything": {func(i *engine.Instance) string { return os.Getenv(engine.HomeEnv) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := setup(t)
+			forced := make(chan bool, 1)
+			f.driver.stopping = func(graceful context.Context) {
+				forced <- graceful.Err() != nil
+			}
+			f.start()
+			f.wait(state.Ready, state.True, "")
+			for os.RemoveAll(tc.remove(f.inst)) != nil {
+				// The state file, gone before the rest, was written anew.
+			}
+			if err := <-f.done; err != nil {
+				t.Error(err)
+			}
+			if got := <-forced; got != tc.force {
+				t.Errorf("by force: %v, want %v", got, tc.force)
+			}
+			if _, err := os.Stat(f.inst.Paths.State); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the state directory: %v, want it gone", err)
+			}
+		})
+	}
+}
+
 // What is kept for a restart is neither handed back nor removed.
 func TestStopKeeps(t *testing.T) {
 	f := setup(t)
@@ -316,7 +351,7 @@ func TestStopKeeps(t *testing.T) {
 // A start that cannot work leaves no context and no promotion, and says why.
 func TestLaunchFails(t *testing.T) {
 	f := setup(t)
-	f.driver.launch = func() error { return errors.New("no such thing") }
+	f.driver.launch = func(context.Context) error { return errors.New("no such thing") }
 	f.start()
 	s, err := f.stopped(false)
 	if err == nil || err.Error() != "no such thing" {
@@ -405,6 +440,76 @@ func TestAdoption(t *testing.T) {
 	}
 }
 
+// A start that is taken back takes back what it has launched, and lets an engine go on that
+// was there before: with its context and its promotion.
+func TestUndo(t *testing.T) {
+	undo := func(f *fixture) {
+		f.loop.inbox <- message{f.loop.ctx, func() { f.loop.stop(StopOptions{Undo: true}) }}
+	}
+	t.Run("launched", func(t *testing.T) {
+		f := setup(t)
+		f.start()
+		f.wait(state.Ready, state.True, "")
+		undo(f)
+		if s, err := f.stopped(false); err != nil || s.Supervisor != nil {
+			t.Errorf("stopped: %v, %+v", err, s.Supervisor)
+		}
+		if _, cleanups := f.driver.counts(); cleanups == 0 {
+			t.Error("the engine goes on")
+		}
+		f.current("", false)
+	})
+	t.Run("adopted", func(t *testing.T) {
+		f := setup(t)
+		running, err := f.driver.serve()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.driver.adopt = running
+		f.driver.launch = func(context.Context) error { return engine.ErrRunning }
+		f.start()
+		f.wait(state.Ready, state.True, "")
+		undo(f)
+		if s, err := f.stopped(false); err != nil || s.Supervisor != nil {
+			t.Errorf("stopped: %v, %+v", err, s.Supervisor)
+		}
+		select {
+		case <-running.exited:
+			t.Error("the engine was stopped")
+		default:
+			running.die()
+		}
+		f.current("rd", true)
+	})
+	t.Run("while it is launched", func(t *testing.T) {
+		f := setup(t)
+		launching := make(chan struct{})
+		f.driver.launch = func(ctx context.Context) error {
+			close(launching)
+			<-ctx.Done()
+			return engine.ErrRunning // to be adopted
+		}
+		running, err := f.driver.serve()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.driver.adopt = running
+		f.start()
+		<-launching
+		undo(f)
+		if _, err := f.stopped(false); err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-running.exited:
+			t.Error("the engine was stopped")
+		default:
+			running.die()
+		}
+		f.current("gone", false)
+	})
+}
+
 // What a supervisor that was killed has left in the state is not believed.
 func TestFormerStateIsNotBelieved(t *testing.T) {
 	f := setup(t)
@@ -419,12 +524,13 @@ func TestFormerStateIsNotBelieved(t *testing.T) {
 		t.Fatal(err)
 	}
 	launch := make(chan struct{})
-	f.driver.launch = func() error { <-launch; return nil }
+	f.driver.launch = func(context.Context) error { <-launch; return nil }
 	f.start()
 	f.wait(state.EngineReady, state.False, state.ReasonStarting)
 	o := Observe(f.inst)
 	for typ, want := range map[string]state.Status{
 		state.Ready: state.False, state.ContextReady: state.Unknown, state.MirrorSynced: state.False,
+		state.ContextPromoted: state.Unknown,
 	} {
 		if got := o.Condition(typ); got.Status != want {
 			t.Errorf("%s is %s before there is an engine", typ, got.Status)
@@ -437,11 +543,28 @@ func TestFormerStateIsNotBelieved(t *testing.T) {
 	}
 }
 
+// A launch that hangs is given up by a stop.
+func TestLaunchIsGivenUp(t *testing.T) {
+	f := setup(t)
+	launching := make(chan struct{})
+	f.driver.launch = func(ctx context.Context) error {
+		close(launching)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	f.start()
+	<-launching
+	if s, err := f.stopped(true); err != nil || s.Supervisor != nil {
+		t.Errorf("stopped: %v, %+v", err, s.Supervisor)
+	}
+	f.current("gone", false)
+}
+
 // A stop that comes while the engine is launched waits for it, and ends it.
 func TestStopDuringLaunch(t *testing.T) {
 	f := setup(t)
 	launching, launch := make(chan struct{}), make(chan struct{})
-	f.driver.launch = func() error { close(launching); <-launch; return nil }
+	f.driver.launch = func(context.Context) error { close(launching); <-launch; return nil }
 	var asked atomic.Bool
 	f.driver.stopping = func(context.Context) { asked.Store(true) }
 	f.start()
@@ -553,6 +676,101 @@ func TestHandedOverWhileStopping(t *testing.T) {
 	}
 }
 
+// An instance that is never to be current does not become so by a hand-over either.
+func TestHandOver(t *testing.T) {
+	for policy, want := range map[string]string{
+		engine.PromoteIfBroken: "rd-second", engine.PromoteAlways: "rd-second", engine.PromoteNever: "",
+	} {
+		first := setup(t)
+		if policy == engine.PromoteAlways {
+			// The same Docker configuration, by another name.
+			link := first.inst.DockerConfig + "-link"
+			if err := os.Symlink(first.inst.DockerConfig, link); err != nil {
+				t.Fatal(err)
+			}
+			first.inst.DockerConfig = link
+		}
+		first.start()
+		first.wait(state.ContextPromoted, state.True, state.ReasonPromoted)
+		second := add(t, "second", filepath.Join(filepath.Dir(first.inst.DockerConfig), "docker"))
+		setPolicy(t, second, engine.PromoteNever)
+		second.start()
+		second.wait(state.Ready, state.True, "")
+		first.current("rd", true)
+		setPolicy(t, second, policy)
+		if _, err := first.stopped(true); err != nil {
+			t.Error(err)
+		}
+		second.current(want, true)
+		if _, err := second.stopped(true); err != nil {
+			t.Error(err)
+		}
+		second.current("", false)
+	}
+}
+
+func setPolicy(t *testing.T, f *fixture, policy string) {
+	t.Helper()
+	err := f.inst.Update(t.Context(), func(s *engine.Settings) error { s.Promote = policy; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A context is ours if it has the uid of an instance, not because it looks like it.
+func TestOwnerIsAnInstance(t *testing.T) {
+	f := setup(t)
+	owns := func(o dockercontext.Owner) bool {
+		roots, err := engine.DefaultRoots()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ConfigOptions(roots, f.inst.DockerConfig).Owns(o)
+	}
+	own := Owner(f.inst)
+	for _, tc := range []struct {
+		owner dockercontext.Owner
+		want  bool
+	}{
+		{own, true},
+		{dockercontext.Owner{UID: "imported", Context: own.Context}, false},
+		{dockercontext.Owner{UID: own.UID, Context: "rd-other"}, false},
+	} {
+		if got := owns(tc.owner); got != tc.want {
+			t.Errorf("owns(%+v) = %v", tc.owner, got)
+		}
+	}
+	// Of one that can't be read, nobody knows.
+	if err := os.WriteFile(f.inst.Paths.InstanceFile(), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !owns(own) {
+		t.Error("the context of a damaged instance is not its own")
+	}
+}
+
+// One Docker configuration has one promotion record, whatever it is called.
+func TestConfigOptions(t *testing.T) {
+	f := setup(t)
+	roots, err := engine.DefaultRoots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := filepath.Dir(f.inst.DockerConfig)
+	if err := os.Symlink(home, filepath.Join(home, "link")); err != nil {
+		t.Fatal(err)
+	}
+	record := func(dir string) string { return ConfigOptions(roots, dir).RecordFile }
+	for _, dir := range []string{home + "/link/docker", home + "/docker/", home + "/link/link/./docker"} {
+		if record(dir) != record(f.inst.DockerConfig) {
+			t.Errorf("%s has a record of its own", dir)
+		}
+	}
+	if a, b := record(home+"/none/such"), record(home+"/link/none/such"); a != b || a == record(home+"/none") {
+		t.Errorf("records of a directory that is missing: %s, %s", a, b)
+	}
+}
+
 // A context that the user has chosen stays when its engine stops.
 func TestUsersChoiceStays(t *testing.T) {
 	f := setup(t)
@@ -579,7 +797,7 @@ func TestStateCannotBeWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		if passing {
-			f.driver.launch = func() error { return os.RemoveAll(inTheWay) }
+			f.driver.launch = func(context.Context) error { return os.RemoveAll(inTheWay) }
 			f.start()
 			f.wait(state.Ready, state.True, "")
 			if _, err := f.stopped(true); err != nil {

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,44 +18,77 @@ import (
 // RunMain turns the process into the supervisor that it was started as and does not
 // return then. In any other process it does nothing.
 func RunMain() {
-	if len(os.Args) == 3 && os.Args[1] == verb {
-		os.Exit(supervise(os.Args[2]))
+	if len(os.Args) < 3 || os.Args[1] != verb {
+		return
 	}
+	var toStop *StopOptions
+	if len(os.Args) > 3 {
+		toStop = &StopOptions{}
+		if err := json.Unmarshal([]byte(os.Args[3]), toStop); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(supervise(os.Args[2], toStop))
 }
 
-// supervise runs the supervisor of the instance in dir until it is told to end, and
-// returns the exit status: 0 also where there is a supervisor already.
-func supervise(dir string) int {
+// supervise runs the supervisor of the instance in dir until it is told to end, or only
+// to stop what the last one has left behind, and returns the exit status: 0 also where
+// there is a supervisor already, unless it should have stopped the instance.
+func supervise(dir string, toStop *StopOptions) int {
+	closeInherited()
 	// The terminal and the pipes of whoever started it are of no concern.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	// A mirror is idle nearly always: memory is dearer to its machine than the time
 	// that a collection takes.
 	debug.SetGCPercent(50)
 
-	inst, err := engine.LoadDir(dir)
+	load := func() (*engine.Instance, error) {
+		inst, err := engine.LoadDir(dir)
+		if toStop != nil {
+			return engine.Salvage(inst, err)
+		}
+		return inst, err
+	}
+	inst, err := load()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	// Before anybody can know whom to tell to end.
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, os.Interrupt, syscall.SIGTERM)
 	release, err := lock.TryAcquire(inst.Paths.SupervisorLock())
-	if errors.Is(err, lock.ErrHeld) {
+	switch {
+	case errors.Is(err, lock.ErrHeld) && toStop != nil:
+		return exitHeld
+	case errors.Is(err, lock.ErrHeld):
 		return 0
-	}
-	if err != nil {
+	case err != nil:
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer release()
+	// Whoever had the lock may have removed the instance.
+	if inst, err = load(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 
 	log := newLog(os.Stderr, inst)
-	told := make(chan os.Signal, 1)
-	signal.Notify(told, os.Interrupt, syscall.SIGTERM)
 	l, err := newLoopFor(inst, log)
 	if err == nil {
-		err = l.run(told, l.begin)
+		begin := l.begin
+		if toStop != nil {
+			begin = func() { l.adoptToStop(*toStop) }
+		}
+		err = l.run(told, begin)
 	}
 	if err != nil {
 		log.Error("supervisor ends", "error", err)
+		if errors.Is(err, syscall.ENOSPC) {
+			return exitNoSpace // what it says may have no place either
+		}
 		return 1
 	}
 	return 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/process"
@@ -41,13 +42,33 @@ func Observe(i *engine.Instance) Observation {
 	return o
 }
 
-// Stopped tells whether the instance has neither a supervisor nor a running engine.
+// Stopped tells whether the instance has neither a supervisor nor anything of an engine
+// that runs.
 func Stopped(i *engine.Instance) bool {
 	if held, err := lock.Held(i.Paths.SupervisorLock()); err != nil || held {
 		return false
 	}
 	driver, err := engine.DriverFor(i, nil)
-	return err == nil && !driver.Alive()
+	return err == nil && !driver.Alive() && !driver.Remains()
+}
+
+// stoppedInterval is how often AwaitStopped looks: nothing tells of the end of what has no
+// supervisor.
+const stoppedInterval = 50 * time.Millisecond
+
+// AwaitStopped returns nil when the instance is [Stopped], and the context's error when it
+// ends first.
+func AwaitStopped(ctx context.Context, i *engine.Instance) error {
+	tick := time.NewTicker(stoppedInterval)
+	defer tick.Stop()
+	for !Stopped(i) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
 }
 
 // Live tells whether the process that wrote the state is alive: only then its

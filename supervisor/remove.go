@@ -13,8 +13,11 @@ import (
 
 // Remove stops the instance by force if it runs and removes it with all its files.
 // Where its context is still current and cannot be handed back or removed, nothing is
-// removed.
+// removed; where something is mounted among its files, it is not stopped either.
 func Remove(ctx context.Context, i *engine.Instance) error {
+	if err := i.CheckRemove(); err != nil {
+		return err
+	}
 	if _, err := Stop(ctx, i, StopOptions{Force: true}); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,9 +14,15 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
-// verb is the argument that makes docker-rd a supervisor. It is no command: nobody
-// types it.
+// verb is the argument that makes docker-rd a supervisor: supervise DIR [STOP-OPTIONS].
+// It is no command: nobody types it.
 const verb = "supervise"
+
+// Exit statuses of a supervisor that have a meaning, of sysexits.h's.
+const (
+	exitNoSpace = 74 // EX_IOERR: the disk is full
+	exitHeld    = 75 // EX_TEMPFAIL: it was to stop an instance that somebody else holds
+)
 
 // A Child is a supervisor that this process has started.
 type Child struct {
@@ -29,9 +36,11 @@ type Child struct {
 func (c *Child) Err() error { return c.err }
 
 // Killed tells whether a signal ended it. To be called after Done.
-func (c *Child) Killed() bool {
+func (c *Child) Killed() bool { return c.exitedWith(-1) }
+
+func (c *Child) exitedWith(code int) bool {
 	exit, ok := errors.AsType[*exec.ExitError](c.err)
-	return ok && exit.ExitCode() == -1
+	return ok && exit.ExitCode() == code
 }
 
 // Ended tells whether it has ended.
@@ -47,7 +56,18 @@ func (c *Child) Ended() bool {
 // Spawn starts a supervisor for the instance, in a session of its own and without
 // this process's pipes. It goes on when this process ends. Where there is a
 // supervisor already, the new one ends at once with exit status 0.
-func Spawn(i *engine.Instance) (*Child, error) {
+func Spawn(i *engine.Instance) (*Child, error) { return spawn(i) }
+
+// spawnToStop starts a supervisor that only stops what the last one has left behind.
+func spawnToStop(i *engine.Instance, o StopOptions) (*Child, error) {
+	options, err := json.Marshal(o)
+	if err != nil {
+		return nil, fmt.Errorf("start supervisor: %w", err)
+	}
+	return spawn(i, string(options))
+}
+
+func spawn(i *engine.Instance, args ...string) (*Child, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
@@ -58,7 +78,7 @@ func Spawn(i *engine.Instance) (*Child, error) {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(exe, verb, i.Paths.State)
+	cmd := exec.Command(exe, append([]string{verb, i.Paths.State}, args...)...)
 	cmd.Dir = filepath.Dir(i.Paths.State) // there as long as the supervisor's files are
 	cmd.Env = environment(os.Environ(), i.DockerConfig)
 	cmd.Stderr = log

@@ -42,7 +42,12 @@ func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation
 	if err != nil {
 		return Observation{}, err
 	}
-	s := starter{inst: i, StartOptions: o}
+	driver, err := engine.DriverFor(i, nil)
+	if err != nil {
+		share()
+		return Observation{}, err
+	}
+	s := starter{inst: i, StartOptions: o, alive: driver.Alive()}
 	last, err := s.run(ctx)
 	share()
 	if ctx.Err() == nil || err == nil {
@@ -61,6 +66,7 @@ type starter struct {
 	inst *engine.Instance
 	StartOptions
 	child *Child // the supervisor that this call has started last; nil if none
+	alive bool   // the engine ran before this call
 }
 
 // heldPatience is how long a lock may be held by somebody who does not say who it is.
@@ -127,6 +133,7 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 		}()
 	})
 	var seen *state.Supervisor // the one that is waited for
+	stopping := false          // it was being stopped before this start
 	err = Follow(round, s.inst, func(o Observation) (bool, error) {
 		last = o
 		if o.StateErr != nil && !errors.Is(o.StateErr, state.ErrCorrupt) {
@@ -140,6 +147,7 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 		}
 		if seen == nil {
 			seen = o.State.Supervisor
+			stopping = o.Condition(state.EngineReady).Reason == state.ReasonStopped
 		}
 		if s.Progress != nil {
 			s.Progress(o)
@@ -159,11 +167,11 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 	if child != nil {
 		<-child.Done
 		if child.Err() != nil && !child.Killed() {
-			return last, false, s.failed(child)
+			return last, false, childError(s.inst, child)
 		}
 	}
 	last = Observe(s.inst)
-	if seen == nil {
+	if seen == nil || stopping {
 		return last, true, nil
 	}
 	again, err = s.gone(last.State, supervisorID(&state.State{Supervisor: seen}))
@@ -205,9 +213,8 @@ func (s *starter) held(o Observation) error {
 	return failure.WithCode(fmt.Errorf("start instance %q: %w", s.inst.Name, err), failure.CodeFailed)
 }
 
-// failed returns why the supervisor that this call has started gave up.
-func (s *starter) failed(child *Child) error {
-	i := s.inst
+// childError returns why a supervisor that this process has started gave up.
+func childError(i *engine.Instance, child *Child) error {
 	if st, err := state.ReadHead(i.Paths.StateFile()); err == nil && st.Supervisor != nil && supervisorID(st) == child.ID {
 		if err := failedState(i, st); err != nil {
 			return err
@@ -215,7 +222,10 @@ func (s *starter) failed(child *Child) error {
 	}
 	// It did not come so far as to write a state.
 	words := lastError(i.Paths.SupervisorLog())
-	if words == "" {
+	switch {
+	case child.exitedWith(exitNoSpace):
+		words = fmt.Sprintf("no space is left for its state: %q", i.Paths.StateFile())
+	case words == "":
 		words = fmt.Sprintf("its supervisor ended: %v", child.Err())
 	}
 	return failure.WithHint(fmt.Errorf("instance %q: %s", i.Name, words), "the supervisor's log is %s", i.Paths.SupervisorLog())
@@ -246,16 +256,22 @@ func (s *starter) undo() {
 	}
 	defer release()
 	// It may not have come to being a supervisor, or never become one: it is told to end
-	// all the same, and what there is of an engine ends with it.
-	_ = s.child.ID.Signal(syscall.SIGTERM)
+	// all the same, and what it has launched of an engine ends with it.
+	polite, cancel := context.WithTimeout(context.Background(), undoTimeout)
+	defer cancel()
+	_ = askToStop(polite, s.inst, s.child.ID, StopOptions{Undo: true})
 	select {
 	case <-s.child.Done:
 		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || supervisorID(st) != s.child.ID {
 			return
 		}
 		// It could not say goodbye.
-	case <-time.After(undoTimeout):
+	case <-polite.Done():
 		// One that never came up need not be asked any longer.
+	}
+	if s.alive {
+		_ = s.child.ID.Signal(syscall.SIGKILL) // but the engine is not this start's
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()

@@ -37,6 +37,8 @@ type StopOptions struct {
 	// Force ends the engine without waiting for its containers, and a supervisor
 	// that does not react.
 	Force bool
+	// Undo takes back a start: an engine that was there before goes on.
+	Undo bool
 }
 
 // stopRequest is what a supervisor finds when it is told to end. It is optional: the
@@ -49,19 +51,35 @@ type stopRequest struct {
 func stopRequestPath(i *engine.Instance) string { return filepath.Join(i.Paths.State, "stop.json") }
 
 // Stop stops the instance and returns when its engine and its supervisor are gone.
-// Where the supervisor died, its work is done here. It reports whether there was
+// Where the supervisor died, another is started for that. It reports whether there was
 // anything to stop. When ctx ends, the stop that was asked for goes on; the error then
 // tells who holds the instance.
 func Stop(ctx context.Context, i *engine.Instance, o StopOptions) (stopped bool, err error) {
 	asked := map[process.ID]bool{}
+	done := false // by a supervisor that was started for it
 	for {
 		release, err := lock.TryAcquire(i.Paths.SupervisorLock())
 		if err == nil {
-			defer release()
-			if isStopped(i) {
+			there := !done && !isStopped(i)
+			release()
+			if !there {
 				return len(asked) > 0, nil
 			}
-			return true, stopHere(i, o)
+			child, err := spawnToStop(i, o)
+			if err != nil {
+				return false, fmt.Errorf("stop instance %q: %w", i.Name, err)
+			}
+			asked[child.ID] = true
+			select {
+			case <-child.Done:
+			case <-ctx.Done():
+				return false, stillStopping(ctx, i, child.ID)
+			}
+			done = child.Err() == nil
+			if !done && !child.exitedWith(exitHeld) && !child.Killed() {
+				return false, childError(i, child)
+			}
+			continue
 		}
 		held, ok := errors.AsType[*lock.HeldError](err)
 		if !ok {
@@ -73,9 +91,7 @@ func Stop(ctx context.Context, i *engine.Instance, o StopOptions) (stopped bool,
 			err = askToStop(ctx, i, id, o)
 		}
 		if ctx.Err() != nil {
-			return false, failure.WithHint(
-				failure.Timeout("instance %q: still stopping: %s holds it", i.Name, held.Holder),
-				"docker-rd stop --force %s", i.Name)
+			return false, stillStopping(ctx, i, held.Holder)
 		}
 		if err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return false, fmt.Errorf("stop instance %q: %w", i.Name, err)
@@ -89,6 +105,16 @@ func Stop(ctx context.Context, i *engine.Instance, o StopOptions) (stopped bool,
 	}
 }
 
+// stillStopping says that a stop is not waited for any longer, but goes on.
+func stillStopping(ctx context.Context, i *engine.Instance, holder fmt.Stringer) error {
+	err := fmt.Errorf("instance %q: still stopping: %s holds it", i.Name, holder)
+	code := failure.CodeTimeout
+	if errors.Is(ctx.Err(), context.Canceled) {
+		err, code = fmt.Errorf("interrupted, but instance %q goes on stopping: %s holds it", i.Name, holder), failure.CodeInterrupted
+	}
+	return failure.WithHint(failure.WithCode(err, code), "docker-rd stop --force %s", i.Name)
+}
+
 // isStopped tells whether nothing is left of an instance without a supervisor: the last
 // one has said so, no engine runs, and no object is mirrored, as after a sync that was
 // made without a supervisor.
@@ -98,7 +124,7 @@ func isStopped(i *engine.Instance) bool {
 		err, s = nil, &state.State{}
 	}
 	driver, driverErr := engine.DriverFor(i, nil)
-	return err == nil && s.Supervisor == nil && driverErr == nil && !driver.Alive() &&
+	return err == nil && s.Supervisor == nil && driverErr == nil && !driver.Alive() && !driver.Remains() &&
 		len(s.Containers)+len(s.Images)+len(s.Volumes)+len(s.Networks)+len(s.Namespaces) == 0
 }
 

@@ -90,12 +90,7 @@ func TestScriptDocker(t *testing.T) {
 
 // Scripts of engines run a real dockerd, which takes root.
 func TestScriptEngine(t *testing.T) {
-	if testing.Short() {
-		t.Skip("real engines are left out of a short run")
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("the dockerd driver takes root")
-	}
+	realengine.Need(t)
 	self, err := exec.LookPath("docker-rd")
 	if err != nil {
 		t.Fatal(err)

@@ -10,9 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copyAttributes copies the extended attributes, with them POSIX ACLs, of the file
-// at path to f.
+// copyAttributes gives f, a new file, the extended attributes, with them the POSIX ACL,
+// of the file at path.
 func copyAttributes(f *os.File, path string) error {
+	if err := dropInherited(f); err != nil {
+		return err
+	}
 	size, err := unix.Llistxattr(path, nil)
 	if err != nil || size == 0 {
 		return ignoreUnsupported(err)

@@ -8,8 +8,9 @@
 // owner, extended attributes and symbolic links stay. What counts as the key is what
 // encoding/json, and with it docker, decodes as such: case does not matter, and of
 // several the last one wins. Where the key was not there, setting and unsetting it gives
-// the very same bytes again. A file that docker itself can't load is not edited, nor is
-// one that could not be replaced as it is: see [RefusedError].
+// the very same bytes again, but for a file without an object, which keeps an empty
+// one. A file that docker itself can't load is not edited, nor is one that could not be
+// replaced as it is: see [RefusedError].
 //
 // # Other writers
 //
@@ -43,7 +44,10 @@
 //     before a rename. A write between these two is lost.
 //   - On Windows the exchange is ReplaceFile and a rename; for the time between the two the
 //     displaced file has a name of its own, from which [Recover] fetches it. A
-//     program that has the file open without sharing it makes the change fail.
+//     program that has the file open without sharing it is waited for, up to a second;
+//     then the change fails. While the file is read here, for microseconds, docker's own
+//     rename fails, as it does beside any docker command.
+//   - On macOS access control lists are not kept.
 //   - A program that opens the file for writing in place, while we wait on another
 //     program's write, writes into a file that has been superseded. In place means without
 //     a new file; docker never does it.

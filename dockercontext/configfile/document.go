@@ -15,12 +15,8 @@ import (
 // key is the one key that is ever changed.
 const key = "currentContext"
 
-// What is written where there is no object yet. Every empty form has its own, so
-// that unset finds the way back to the very same bytes.
-const (
-	newFileOpen, newFileClose     = "{\n\t", "\n}\n" // no file; docker indents by a tab
-	emptyFileOpen, emptyFileClose = "{ ", " }"       // a file without any value
-)
+// What is around the key in a new file; docker indents by a tab.
+const newFileOpen, newFileClose = "{\n\t", "\n}\n"
 
 // A member is one member of the top-level object, as offsets into the file.
 type member struct {
@@ -148,7 +144,7 @@ func (d *document) insert(next string, exists bool) []byte {
 	case d.blank && !exists:
 		return []byte(newFileOpen + quote(key) + ": " + value + newFileClose)
 	case d.blank:
-		return splice(d.data, 0, 0, emptyFileOpen+quote(key)+": "+value+emptyFileClose)
+		return splice(d.data, 0, 0, "{"+quote(key)+": "+value+"}")
 	case len(d.members) == 0:
 		return splice(d.data, d.open, d.open, quote(key)+": "+value)
 	}
@@ -158,7 +154,7 @@ func (d *document) insert(next string, exists bool) []byte {
 	return splice(d.data, last.valueEnd, last.valueEnd, ","+before+quote(key)+colon+value)
 }
 
-// unset is the inverse of insert.
+// unset is the inverse of insert, but for what had no object: an empty one stays.
 func (d *document) unset() []byte {
 	i := d.winner
 	m := d.members[i]
@@ -171,25 +167,21 @@ func (d *document) unset() []byte {
 	case len(d.members) > 1:
 		return splice(d.data, m.keyStart, d.members[1].keyStart, "")
 	}
-	value := string(d.data[m.valueStart:m.valueEnd])
-	made := emptyFileOpen + quote(key) + ": " + value + emptyFileClose
-	if rest, ok := bytes.CutPrefix(d.data, []byte(made)); ok {
-		return bytes.Clone(rest)
-	}
 	return splice(d.data, d.open, m.valueEnd, "")
 }
 
-// duplicates returns a finding for every key that is in one object twice. At the top
+// duplicates returns a finding for every key that is in one object again. At the top
 // docker folds case, below it that depends on the type, so only equal names count.
 func duplicates(data []byte) []*RefusedError {
 	type object struct {
-		seen  map[string]bool
+		seen  map[string]int
 		isKey bool
 	}
 	var found []*RefusedError
 	var stack []*object // nil for an array
 	dec := json.NewDecoder(bytes.NewReader(data))
 	for {
+		start := int(dec.InputOffset())
 		token, err := dec.Token()
 		if err != nil {
 			return found
@@ -203,17 +195,16 @@ func duplicates(data []byte) []*RefusedError {
 			if len(stack) == 1 {
 				folded = strings.ToLower(name)
 			}
-			if top.seen[folded] {
-				start, _ := tokenAt(data, int(dec.InputOffset())-1)
-				found = append(found, finding(data, start, DuplicateKey, fmt.Sprintf("key %q is there more than once", name)))
+			if top.seen[folded] == 1 {
+				found = append(found, finding(data, skipTo(data, start), DuplicateKey, fmt.Sprintf("key %q is there more than once", name)))
 			}
-			top.seen[folded] = true
+			top.seen[folded]++
 			top.isKey = false
 			continue
 		}
 		switch token {
 		case json.Delim('{'):
-			stack = append(stack, &object{seen: map[string]bool{}, isKey: true})
+			stack = append(stack, &object{seen: map[string]int{}, isKey: true})
 			continue
 		case json.Delim('['):
 			stack = append(stack, nil)
@@ -263,8 +254,7 @@ func includes(newer, older any) bool {
 // refusedDecoding tells what docker's decoder could not do with data, and where.
 func refusedDecoding(data []byte, err error) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		start, _ := tokenAt(data, max(int(wrong.Offset)-1, 0))
-		return refusedAt(data, start, WrongType, "docker can't load it: "+strings.TrimPrefix(err.Error(), "json: "))
+		return refusedAt(data, tokenAt(data, max(int(wrong.Offset)-1, 0)), WrongType, "docker can't load it: "+strings.TrimPrefix(err.Error(), "json: "))
 	}
 	_, syntax := errors.AsType[*json.SyntaxError](err)
 	if syntax || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -288,22 +278,26 @@ func refusedSyntax(data []byte, err error) error {
 	return refusedAt(data, offset, InvalidJSON, "is not valid JSON: "+err.Error())
 }
 
-// tokenAt returns where the JSON token that covers offset begins and ends.
-func tokenAt(data []byte, offset int) (start, end int) {
+// tokenAt returns where the JSON token that covers offset begins.
+func tokenAt(data []byte, offset int) int {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	for {
-		start = int(dec.InputOffset())
+		start := int(dec.InputOffset())
 		if _, err := dec.Token(); err != nil {
-			return offset, offset
+			return offset
 		}
-		end = int(dec.InputOffset())
-		for start < end && (isSpace(data[start]) || data[start] == ',' || data[start] == ':') {
-			start++
-		}
-		if end > offset {
-			return start, end
+		if int(dec.InputOffset()) > offset {
+			return skipTo(data, start)
 		}
 	}
+}
+
+// skipTo returns where the next token begins, behind the end of another.
+func skipTo(data []byte, i int) int {
+	for i < len(data) && (isSpace(data[i]) || data[i] == ',' || data[i] == ':') {
+		i++
+	}
+	return i
 }
 
 func refusedAt(data []byte, offset int, reason Reason, detail string) error {

@@ -37,8 +37,8 @@ func TestSet(t *testing.T) {
 		{"insert, one line", `{ "a": 1, "b": 2 }`, "rd", `{ "a": 1, "b": 2, "currentContext": "rd" }`},
 		{"insert, empty object", `{}`, "rd", `{"currentContext": "rd"}`},
 		{"insert, empty object of lines", "{\n}\n", "rd", "{\"currentContext\": \"rd\"\n}\n"},
-		{"insert, empty file", "", "rd", `{ "currentContext": "rd" }`},
-		{"insert, blank file", "\n \n", "rd", "{ \"currentContext\": \"rd\" }\n \n"},
+		{"insert, empty file", "", "rd", `{"currentContext": "rd"}`},
+		{"insert, blank file", "\n \n", "rd", "{\"currentContext\": \"rd\"}\n \n"},
 		{"html stays", `{"psFormat":"a&b<c>\u0026"}`, "a&b<", `{"psFormat":"a&b<c>\u0026","currentContext":"a&b<"}`},
 		{"unknown keys, order, numbers", `{"z":1.50,"unknown":{"y":[1e3,null]},"a":12345678901234567890}`, "rd", `{"z":1.50,"unknown":{"y":[1e3,null]},"a":12345678901234567890,"currentContext":"rd"}`},
 		{"invalid UTF-8 stays", "{\"x\":\"\xff\"}", "rd", "{\"x\":\"\xff\",\"currentContext\":\"rd\"}"},
@@ -46,6 +46,7 @@ func TestSet(t *testing.T) {
 		{"unset the first", "{\n\t\"currentContext\": \"rd\",\n\t\"a\": 1\n}\n", "", "{\n\t\"a\": 1\n}\n"},
 		{"unset in between", `{"a":1, "currentContext":"rd", "b":2}`, "", `{"a":1, "b":2}`},
 		{"unset the only one", "{\n\t\"currentContext\": \"rd\"\n}", "", "{\n}"},
+		{"unset what we could have made", `{ "currentContext": "rd" }`, "", `{ }`},
 		{"unset with duplicates", `{"CurrentContext":"a","currentContext":"b"}`, "", `{"CurrentContext":"a","currentContext":""}`},
 		{"unset what is unset", `{"currentContext":""}`, "", `{"currentContext":""}`},
 	} {
@@ -107,7 +108,7 @@ func TestInvalidName(t *testing.T) {
 }
 
 func TestDuplicates(t *testing.T) {
-	data := "{\"a\":{\"x\":1,\"X\":2,\"x\":3},\n \"b\":[{\"y\":1},{\"y\":1}],\n \"A\":\"a\"}"
+	data := "{\"a\":{\"x\":1,\"X\":2,\"x\":3,\"x\":4},\n \"b\":[{\"y\":1},{\"y\":1}],\n \"A\":\"a\"}"
 	var got []string
 	for _, f := range duplicates([]byte(data)) {
 		line, column := f.Line, f.Column
@@ -187,8 +188,12 @@ func checkEdit(t *testing.T, before, after, next string) {
 		t.Fatalf("other bytes were changed from %q to %q: %s, %s", before, after, x, y)
 	}
 	if was == "" && !hasKey(before) {
+		want := before
+		if isBlank(before) && next != "" {
+			want = "{}" + before
+		}
 		again, err := edit(after, "")
-		if err != nil || again != before {
+		if err != nil || again != want {
 			t.Fatalf("set and unset in %q gives %q (%v)", before, again, err)
 		}
 	}
@@ -206,8 +211,8 @@ func normal(c *configfile.ConfigFile) string {
 // others is what is in the file beside our key: each other member's bytes, and what is
 // before and behind the object.
 func others(t *testing.T, data string) string {
-	if strings.TrimLeft(data, " \t\r\n") == "" {
-		return "|" + data
+	if isBlank(data) {
+		return "|" + data // as of an object before it
 	}
 	dec := json.NewDecoder(strings.NewReader(data))
 	var out bytes.Buffer
@@ -234,6 +239,8 @@ func others(t *testing.T, data string) string {
 	}
 	return out.String() + data[dec.InputOffset():]
 }
+
+func isBlank(data string) bool { return strings.TrimLeft(data, " \t\r\n") == "" }
 
 func hasKey(data string) bool {
 	var m map[string]any

@@ -375,3 +375,78 @@ func TestKillWhileRecovering(t *testing.T) {
 		}
 	}
 }
+
+// TestExchangeOfTwoSteps: where an exchange takes two steps, it can end between them.
+func TestExchangeOfTwoSteps(t *testing.T) {
+	const before, ours, theirs = `{}`, `{"currentContext":"rd"}`, `{"theirs":1}`
+	for _, tc := range []struct {
+		name                    string
+		target, temp, old, want string // contents, "" for a missing file
+		rescued                 string
+	}{
+		{name: "killed in between", target: ours, old: before, want: ours},
+		{name: "killed in between, and somebody had written", target: ours, old: theirs, want: theirs},
+		{name: "only the first half was done", temp: ours, old: before, want: before},
+		{name: "only the first half was done, then somebody has written", target: theirs, temp: ours, old: `{"x":1}`, want: theirs, rescued: `{"x":1}`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "config.json")
+			j, err := openJournal(t.Context(), path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := j.add(record{Ours: sum([]byte(ours)), Expected: sum([]byte(before))}); err != nil {
+				t.Fatal(err)
+			}
+			j.leave()
+			for name, content := range map[string]string{path: tc.target, tempName(path, 1): tc.temp, tempName(path, 1) + backupSuffix: tc.old} {
+				if content != "" {
+					write(t, name, content)
+				}
+			}
+			if err := Recover(t.Context(), path); err != nil {
+				t.Fatal(err)
+			}
+			if got := read(t, path); got != tc.want {
+				t.Errorf("the file is %s, want %s", got, tc.want)
+			}
+			if tc.rescued != "" {
+				if got := read(t, path+rescuedSuffix); got != tc.rescued {
+					t.Errorf("kept is %s, want %s", got, tc.rescued)
+				}
+				return
+			}
+			onlyFile(t, tc.name, path)
+		})
+	}
+
+	// The second step fails: what was displaced is not thrown away.
+	defer func() { faultHook, exchangeFiles = nil, exchange }()
+	busy := errors.New("in use")
+	exchangeFiles = func(a, b string) error {
+		if err := os.Rename(b, a+backupSuffix); err != nil {
+			return err
+		}
+		return errors.Join(os.Rename(a, b), busy)
+	}
+	path := filepath.Join(t.TempDir(), "config.json")
+	write(t, path, before)
+	faultHook = func(point string) {
+		if point == "compared" {
+			if err := writeAsDocker(path, theirs); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if changed, err := UpdateWithoutLeases(t.Context(), path, to("rd")); changed || !errors.Is(err, busy) {
+		t.Fatalf("Update = %t, %v, want %v", changed, err, busy)
+	}
+	faultHook, exchangeFiles = nil, exchange
+	if err := Recover(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, path); got != theirs {
+		t.Errorf("the file is %s, want %s", got, theirs)
+	}
+	onlyFile(t, "recovered", path)
+}

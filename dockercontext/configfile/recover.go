@@ -62,9 +62,8 @@ func (j *journal) restore(leases bool) error {
 		return err
 	}
 	for _, name := range names {
-		// An exchange of two steps that was cut in the middle.
 		if first, ok := strings.CutSuffix(name, backupSuffix); ok {
-			if err := ignore(renameNew(name, first), fs.ErrExist); err != nil {
+			if err := j.endExchange(name, first); err != nil {
 				return err
 			}
 		}
@@ -92,6 +91,20 @@ func (j *journal) restore(leases bool) error {
 		}
 	}
 	return nil
+}
+
+// endExchange deals with what an exchange of two steps has left at backup when it was cut
+// in the middle: then it belongs at name, or where it comes from if nothing has taken its
+// place.
+func (j *journal) endExchange(backup, name string) error {
+	err := renameNew(backup, j.target)
+	if errors.Is(err, fs.ErrExist) {
+		err = renameNew(backup, name)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		err = j.rescue(backup) // somebody else's is in its place
+	}
+	return err
 }
 
 // restoreDisplaced deals with displaced, at name, which r did not expect: somebody

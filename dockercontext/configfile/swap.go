@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // exchangeFiles is a variable for tests to be a file system that can't exchange.
@@ -267,7 +268,7 @@ func (s *swap) release() {
 // needed: then the journal stays for the next one who comes.
 func (s *swap) finish() error {
 	s.release()
-	if s.stuck {
+	if s.stuck || s.halfDone() {
 		s.journal.leave()
 		return nil
 	}
@@ -282,6 +283,14 @@ func (s *swap) finish() error {
 	fault("journal removed")
 	syncDir(filepath.Dir(s.target))
 	return err
+}
+
+// halfDone tells whether an exchange of two steps failed between them.
+func (s *swap) halfDone() bool {
+	return slices.ContainsFunc(s.files, func(own *ownFile) bool {
+		_, err := os.Lstat(own.name + backupSuffix)
+		return err == nil
+	})
 }
 
 // rewrite replaces the content of a leased file. Only readers see it: for whom a

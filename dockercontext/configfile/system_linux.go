@@ -67,11 +67,22 @@ func beingWritten(f *os.File) bool {
 	return errors.Is(err, unix.EAGAIN)
 }
 
+const aclAttribute = "system.posix_acl_access"
+
+// dropInherited takes from a new file what the default ACL of its directory gave it.
+func dropInherited(f *os.File) error {
+	err := unix.Fremovexattr(int(f.Fd()), aclAttribute)
+	if errors.Is(err, unix.ENODATA) {
+		return nil
+	}
+	return ignoreUnsupported(err)
+}
+
 // keptAttribute says whether an extended attribute goes over to the new file, and
 // whether a failure to do so matters.
 func keptAttribute(name string) (keep, must bool) {
 	switch {
-	case name == "system.posix_acl_access", strings.HasPrefix(name, "user."):
+	case name == aclAttribute, strings.HasPrefix(name, "user."):
 		return true, true
 	case name == "security.selinux":
 		return true, false // the policy mostly gives the same one by itself

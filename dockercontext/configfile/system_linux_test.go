@@ -2,6 +2,7 @@ package configfile
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -41,6 +42,60 @@ func TestMetadataStays(t *testing.T) {
 		info, err := os.Stat(path)
 		if err != nil || info.Mode() != mode {
 			t.Errorf("the mode became %v (%v), want %v", info.Mode(), err, mode)
+		}
+	}
+}
+
+// TestACLStays: a POSIX ACL goes over to the new file, and one that the directory would
+// give it does not.
+func TestACLStays(t *testing.T) {
+	const access, standard = "system.posix_acl_access", "system.posix_acl_default"
+	// See linux/posix_acl_xattr.h: a version, then tag, permissions and id of each entry.
+	acl := func(mask uint16) []byte {
+		data := binary.LittleEndian.AppendUint32(nil, 2)
+		for _, e := range []struct {
+			tag, perm uint16
+			id        uint32
+		}{{1, 6, ^uint32(0)}, {2, 4, 12345}, {4, 0, ^uint32(0)}, {16, mask, ^uint32(0)}, {32, 0, ^uint32(0)}} {
+			data = binary.LittleEndian.AppendUint16(data, e.tag)
+			data = binary.LittleEndian.AppendUint16(data, e.perm)
+			data = binary.LittleEndian.AppendUint32(data, e.id)
+		}
+		return data
+	}
+	get := func(path string) []byte {
+		value := make([]byte, 256)
+		n, err := unix.Getxattr(path, access, value)
+		if err != nil && !errors.Is(err, unix.ENODATA) {
+			t.Fatal(err)
+		}
+		return value[:max(n, 0)]
+	}
+	for _, kept := range []bool{true, false} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "config.json")
+		if err := unix.Setxattr(dir, standard, acl(7), 0); errors.Is(err, unix.ENOTSUP) {
+			t.Skip("the file system has no ACLs")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, `{}`)
+		var err error
+		if kept {
+			err = unix.Setxattr(path, access, acl(4), 0)
+		} else if err = unix.Removexattr(path, access); err == nil {
+			err = os.Chmod(path, 0o640)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := get(path)
+		if changed, err := Update(t.Context(), path, to("rd")); !changed || err != nil {
+			t.Fatalf("Update = %t, %v", changed, err)
+		}
+		info, err := os.Stat(path)
+		if err != nil || info.Mode() != 0o640 || !bytes.Equal(get(path), before) {
+			t.Errorf("kept %t: the file has mode %v and the ACL %x (%v), want %x", kept, info.Mode(), get(path), err, before)
 		}
 	}
 }
@@ -509,6 +564,49 @@ func TestWithoutExchange(t *testing.T) {
 		t.Errorf("the file is %s, want %s", got, want)
 	}
 	onlyFile(t, "renamed", path)
+}
+
+// TestSnares: what somebody puts where our own files go is neither written to, nor
+// given away, nor waited for.
+func TestSnares(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		lay  func(elsewhere, at string) error
+	}{
+		{"symbolic link", os.Symlink},
+		{"hard link", os.Link},
+		{"pipe", func(_, at string) error { return unix.Mkfifo(at, 0o600) }},
+		{"directory", func(_, at string) error { return os.MkdirAll(filepath.Join(at, "full"), 0o700) }},
+	} {
+		for _, ours := range []func(string) string{journalName, func(target string) string { return tempName(target, 1) }} {
+			path := filepath.Join(t.TempDir(), "config.json")
+			elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+			write(t, path, `{}`)
+			write(t, elsewhere, "theirs")
+			before, err := os.Stat(elsewhere)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tc.lay(elsewhere, ours(path)); err != nil {
+				t.Fatal(err)
+			}
+			if os.Geteuid() == 0 {
+				if err := os.Chown(filepath.Dir(path), 12345, 12345); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if changed, err := Update(t.Context(), path, to("rd")); changed != (err == nil) {
+				t.Errorf("%s at %s: Update = %t, %v", tc.name, ours("x"), changed, err)
+			}
+			after, err := os.Stat(elsewhere)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if read(t, elsewhere) != "theirs" || after.Sys().(*syscall.Stat_t).Uid != before.Sys().(*syscall.Stat_t).Uid || after.Mode() != before.Mode() {
+				t.Errorf("%s at %s: what it leads to was changed", tc.name, ours("x"))
+			}
+		}
+	}
 }
 
 // TestSteadyStateIsSilent: with nothing to change, the file is opened for reading only

@@ -126,9 +126,18 @@ func MakeDir(dir string) error {
 // errHeld where another process has it. Without locks on the file system it goes on:
 // then only the caller's own lock is left.
 func openLocked(path string) (*os.File, error) {
-	// No link is followed: root must not write where a user's link points.
+	// No link is followed: root must not write where a user's link points, nor give away
+	// what has another name elsewhere.
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, 0o600)
 	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && (!info.Mode().IsRegular() || linkCount(path, info) > 1) {
+		err = &os.PathError{Op: "lock", Path: path, Err: errors.New("not a file of docker-rd's own")}
+	}
+	if err != nil {
+		f.Close()
 		return nil, err
 	}
 	// What root leaves when it is killed, the user must be able to tidy up.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -16,14 +17,23 @@ const noFollow = 0
 
 var procReplaceFile = windows.NewLazySystemDLL("kernel32.dll").NewProc("ReplaceFileW")
 
-// Of ReplaceFileW: the old file has its backup name and the new one was not moved.
-const errorUnableToMoveReplacement2 = windows.Errno(1177)
+// Of ReplaceFileW: nothing was done, since the old file can't be moved; and the old file
+// has its backup name, but the new one was not moved.
+const (
+	errorUnableToRemoveReplaced   = windows.Errno(1175)
+	errorUnableToMoveReplacement2 = windows.Errno(1177)
+)
 
 // exchange puts a in the place of b, keeping b's attributes and access rights, and
 // then gives the old b the name of a. Between the two steps it is called a.old.
 func exchange(a, b string) error {
 	backup := a + backupSuffix
 	err := replaceFile(b, a, backup)
+	// Whoever reads the file without sharing it, as docker does, has it open for a moment.
+	for end := time.Now().Add(patience); inUse(err) && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+		err = replaceFile(b, a, backup)
+	}
 	if errors.Is(err, errorUnableToMoveReplacement2) {
 		return errors.Join(linkError("exchange", a, b, err), renameNew(backup, b))
 	}
@@ -32,6 +42,11 @@ func exchange(a, b string) error {
 	}
 	fault("replaced")
 	return renameNew(backup, a)
+}
+
+// inUse says that another program has one of the files open, and nothing was done.
+func inUse(err error) bool {
+	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, errorUnableToRemoveReplaced)
 }
 
 func replaceFile(replaced, replacement, backup string) error {

@@ -1,10 +1,8 @@
 package dockerd
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,59 +28,35 @@ type hierarchies struct {
 	freezer string   // the one of v1's freezer, "" if there is none
 }
 
-// findHierarchies reads /proc/self/mountinfo.
+// findHierarchies finds the cgroup mounts of the process's mount namespace.
 func findHierarchies() (hierarchies, error) {
-	file, err := os.Open("/proc/self/mountinfo")
+	infos, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup", "cgroup2"))
 	if err != nil {
 		return hierarchies{}, err
 	}
-	defer file.Close()
-	return parseHierarchies(file)
+	return hierarchiesOf(infos), nil
 }
 
-// parseHierarchies finds the cgroup mounts in a proc_pid_mountinfo(5).
-func parseHierarchies(r io.Reader) (hierarchies, error) {
+func hierarchiesOf(infos []*mountinfo.Info) hierarchies {
 	var h hierarchies
-	seen := map[string]bool{} // by device: a hierarchy may be mounted more than once
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		left, right, ok := strings.Cut(lines.Text(), " - ")
-		mount, super := strings.Fields(left), strings.Fields(right)
-		if !ok || len(mount) < 5 || len(super) < 3 || seen[mount[2]] {
+	type device struct{ major, minor int }
+	seen := map[device]bool{} // a hierarchy may be mounted more than once
+	for _, info := range infos {
+		dev := device{info.Major, info.Minor}
+		if seen[dev] {
 			continue
 		}
-		path, options := unescapeMount(mount[4]), strings.Split(super[2], ",")
-		switch super[0] {
-		case "cgroup2":
-			h.v2 = path
-		case "cgroup":
-			h.v1 = append(h.v1, path)
-			if slices.Contains(options, "freezer") {
-				h.freezer = path
-			}
-		default:
+		seen[dev] = true
+		if info.FSType == "cgroup2" {
+			h.v2 = info.Mountpoint
 			continue
 		}
-		seen[mount[2]] = true
-	}
-	return h, lines.Err()
-}
-
-// unescapeMount undoes the octal escapes of blanks and backslashes.
-func unescapeMount(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
+		h.v1 = append(h.v1, info.Mountpoint)
+		if slices.Contains(strings.Split(info.VFSOptions, ","), "freezer") {
+			h.freezer = info.Mountpoint
 		}
-		b.WriteByte(s[i])
 	}
-	return b.String()
+	return h
 }
 
 func (h hierarchies) all() []string {

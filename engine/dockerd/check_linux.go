@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 var tools = []struct{ name, pkg string }{
 	{"dockerd", "docker.io"},
 	{"containerd", "containerd"},
+	{"containerd-shim-runc-v2", "containerd"},
 	{"runc", "runc"},
 	{"iptables", "iptables"},
 	{"slirp4netns", "slirp4netns"},
@@ -40,14 +42,13 @@ func Check(_ context.Context, cfg Config) error {
 			return err
 		}
 	}
-	_, err := readSettings(cfg.Args, cfg.ConfigFile)
-	return err
+	return nil
 }
 
 func checkRoot(*Config) error {
 	if os.Geteuid() != 0 {
 		return failure.WithHint(failure.Refuse("the dockerd driver needs root"),
-			"run it with sudo, or use --driver rootless")
+			"run it with sudo, or adopt an engine that is there: --from-context NAME, or --host URL")
 	}
 	// In a container root may lack what it takes.
 	status, err := os.ReadFile("/proc/self/status")
@@ -73,11 +74,20 @@ func checkRoot(*Config) error {
 }
 
 func checkTools(cfg *Config) error {
+	user, err := readSettings(cfg.Args, cfg.ConfigFile)
+	if err != nil {
+		return err
+	}
 	var missing, packages []string
 	for _, tool := range tools {
+		if tool.name == "iptables" && user.nftables() {
+			continue // dockerd may have a library instead of the program nft
+		}
 		if _, err := lookPath(tool.name); err != nil {
 			missing = append(missing, tool.name)
-			packages = append(packages, tool.pkg)
+			if !slices.Contains(packages, tool.pkg) {
+				packages = append(packages, tool.pkg)
+			}
 		}
 	}
 	if len(missing) > 0 {
@@ -119,11 +129,19 @@ func checkCgroups(*Config) error {
 	return nil
 }
 
+// unusable are characters that make dockerd fail, or make directories elsewhere: it takes
+// a path for a list, for a format, for a URL.
+const unusable = `,%\`
+
 func checkPaths(cfg *Config) error {
 	for name, path := range map[string]string{"data directory": cfg.DataRoot, "runtime directory": cfg.ExecRoot,
 		"state directory": cfg.StateDir, "socket": cfg.Socket, "log": cfg.LogPath, "port proxy": cfg.Proxy} {
 		if !filepath.IsAbs(path) || filepath.Clean(path) != path {
 			return failure.Refuse("%s %q: an absolute, clean path is needed", name, path)
+		}
+		if i := strings.IndexAny(path, unusable); i >= 0 {
+			return failure.WithHint(failure.Refuse("%s %q: dockerd can't have %q in a path", name, path, path[i]),
+				"set DOCKER_RD_HOME to a directory without it")
 		}
 	}
 	for _, limit := range []struct {

@@ -22,7 +22,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/internal/realengine"
 )
 
 // inherited is a file as this process might have been started with, a shell's pipe.
@@ -89,9 +91,7 @@ type instance struct {
 // it is left when the test ends.
 func newInstance(t *testing.T) *instance {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("a root engine needs root")
-	}
+	realengine.Need(t)
 	programs, err := programs()
 	if err != nil {
 		t.Fatal(err)
@@ -453,6 +453,16 @@ func TestTwoEngines(t *testing.T) {
 	if x, y := a.docker("info", "-f", "{{.ID}}"), b.docker("info", "-f", "{{.ID}}"); x == y {
 		t.Errorf("both engines have the identity %q", x)
 	}
+	for _, in := range []*instance{a, b} {
+		// dockerd 28 and later does not go on to another where this one is taken.
+		_, chosen, err := net.SplitHostPort(in.published("same", "80/tcp"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first, _, _ := strings.Cut(portRange(readHostPorts(), in.cfg.UID), " "); chosen != first {
+			t.Errorf("the first port that the engine chooses is %s, want %s, which is its own", chosen, first)
+		}
+	}
 	port := b.published("same", "80/tcp")
 	if err := a.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
@@ -482,18 +492,24 @@ func (in *instance) published(container, port string) string {
 	return net.JoinHostPort("127.0.0.1", number)
 }
 
+// greeting returns what the container says that is published at addr. The port answers
+// before the container does.
 func greeting(t *testing.T, addr string) string {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", addr, 10*time.Second)
-	if err != nil {
-		t.Fatal(err)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		c, err := net.DialTimeout("tcp", addr, 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(c)
+		_ = c.Close()
+		if len(data) > 0 && err == nil {
+			return string(data)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing comes from %s: %v", addr, err)
+		}
 	}
-	defer c.Close()
-	data, err := io.ReadAll(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
 }
 
 func TestPublishedPorts(t *testing.T) {
@@ -541,7 +557,8 @@ func TestPublishedPorts(t *testing.T) {
 		t.Errorf("a port that is taken: %v, %q", err, out)
 	}
 	out, err = in.try("run", "--rm", "-p", "127.0.0.1::80/sctp", "app", "serve", "80")
-	if err == nil || !strings.Contains(out, "sctp port is not supported") {
+	// dockerd 28 and later says so itself where the kernel has none.
+	if err == nil || !strings.Contains(out, "sctp port is not supported") && !strings.Contains(out, "protocol not supported") {
 		t.Errorf("sctp: %v, %q", err, out)
 	}
 
@@ -712,6 +729,60 @@ func (in *instance) connected(old process.ID) error {
 	return nil
 }
 
+// An instance that is made anew at the place of one whose files were removed by hand
+// leaves that one's engine, which still runs, alone, and so does who cleans up after it.
+func TestSquatter(t *testing.T) {
+	old := newInstance(t)
+	old.start()
+	anew := *old
+	anew.cfg.UID += "-2"
+	_, err := Start(t.Context(), anew.cfg)
+	if failure.Code(err) != failure.CodeRefused || !strings.Contains(err.Error(), old.engine.ID().String()) {
+		t.Errorf("Start = %v, want it refused with the engine named", err)
+	}
+	if err := Cleanup(t.Context(), anew.cfg); err != nil {
+		t.Error(err)
+	}
+	if err := ping(old.cfg.Socket); err != nil {
+		t.Errorf("the engine: %v", err)
+	}
+	if !exists(old.cfg.ExecRoot) {
+		t.Error("the engine's runtime directory is gone")
+	}
+}
+
+// Engines beside each other have random ports of their own, many at once too: each would
+// try the first few that another has, and give up.
+func TestRandomPortsOfTwo(t *testing.T) {
+	a, b := newInstance(t), newInstance(t)
+	a.cfg.UID, b.cfg.UID = "test-ports-1", "test-ports-2" // which begin at different ports
+	for _, in := range []*instance{a, b} {
+		in.start()
+		in.importImage()
+		in.docker("run", "-d", "--name", "many", "--expose", "1-20", "-P", "app", "sleep")
+	}
+}
+
+// What is written for the moment is not left in the host's directory for it.
+func TestTempDir(t *testing.T) {
+	in := newInstance(t)
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	in.start()
+	containerd := in.find("containerd")
+	dump := fmt.Sprintf("containerd.%d.stacks.log", containerd.PID)
+	if err := containerd.Signal(syscall.SIGUSR1); err != nil { // dockerd does that to one that does not answer
+		t.Fatal(err)
+	}
+	in.eventually("containerd dumps its stacks", func() error {
+		_, err := os.Stat(filepath.Join(in.cfg.ExecRoot, "tmp", dump))
+		if exists(filepath.Join(temp, dump)) {
+			t.Fatal("it does so in the host's directory")
+		}
+		return err
+	})
+}
+
 // What containers can do to outlive their engine.
 func TestEscapees(t *testing.T) {
 	in := newInstance(t)
@@ -771,7 +842,7 @@ func TestFailedStart(t *testing.T) {
 		{"unknown flag", "", []string{"--no-such-flag"}, "unknown flag: --no-such-flag"},
 		{"unknown key", `{"no-such-key": 1}`, nil, "no-such-key"},
 		{"flag and key", `{"debug": true}`, []string{"--debug"}, "specified both as a flag and in the configuration file: debug"},
-		{"bad value", "", []string{"--storage-driver", "nosuch"}, "driver not supported"},
+		{"bad value", "", []string{"--exec-opt", "native.cgroupdriver=nosuch"}, "native.cgroupdriver"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in := newInstance(t)
@@ -786,7 +857,11 @@ func TestFailedStart(t *testing.T) {
 			if in.engine, err = Start(t.Context(), in.cfg); err != nil {
 				t.Fatal(err)
 			}
-			<-in.engine.Exited()
+			select {
+			case <-in.engine.Exited():
+			case <-time.After(time.Minute):
+				t.Fatal("the engine runs")
+			}
 			got := in.engine.LastError()
 			if !strings.Contains(got, tc.want) || strings.Contains(got, "\n") {
 				t.Errorf("LastError = %q, want one line with %q", got, tc.want)
@@ -819,9 +894,7 @@ const hostEnv = "DOCKERD_TEST_HOST"
 // A host with an engine and a containerd of its own at their usual places, with a
 // daemon.json that no second engine could use.
 func TestBesideHostEngine(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("a root engine needs root")
-	}
+	realengine.Need(t)
 	if os.Getenv(hostEnv) == "" {
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestBesideHostEngine$", "-test.v")
 		cmd.Env = append(os.Environ(), hostEnv+"=1")

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/mounts"
 )
 
 // endTimeout is how long the end of all processes may take once they were killed. It
@@ -27,21 +30,23 @@ func Cleanup(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("cgroups: %w", err)
 	}
-	if err := cfg.endProcesses(ctx, h); err != nil {
+	squatted, err := cfg.endProcesses(ctx, h)
+	if err != nil || squatted { // then the files are that engine's
 		return err
 	}
 	return cfg.removeLeftovers()
 }
 
-// endProcesses kills all processes of the engine, and removes its cgroups.
-func (c *Config) endProcesses(ctx context.Context, h hierarchies) error {
+// endProcesses kills all processes of the engine, and removes its cgroups. It tells
+// whether another engine has the engine's data.
+func (c *Config) endProcesses(ctx context.Context, h hierarchies) (squatted bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
 	groups := c.groups(h)
 	for {
 		f, err := c.scan(h)
 		if err != nil {
-			return err
+			return false, err
 		}
 		// What was seen once stays known, when its shim is dead and its parent another.
 		for _, dir := range append(c.groups(h), f.groups...) {
@@ -49,11 +54,12 @@ func (c *Config) endProcesses(ctx context.Context, h hierarchies) error {
 				groups = append(groups, dir)
 			}
 		}
+		squatted = f.squatter != nil
 		if len(f.procs) == 0 {
 			break
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("processes of the engine do not end: %s", describe(f.procs))
+			return squatted, fmt.Errorf("processes of the engine do not end: %s", describe(f.procs))
 		}
 		kill(h, f, groups)
 	}
@@ -63,7 +69,7 @@ func (c *Config) endProcesses(ctx context.Context, h hierarchies) error {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	return squatted, errors.Join(errs...)
 }
 
 // kill sends SIGKILL to everything found and waits a moment for its end.
@@ -118,18 +124,12 @@ func removeFile(path string) error {
 // removeTree removes a directory with all that is in it. The engine's own mounts ended
 // with its mount namespace; whatever is mounted there now is somebody else's.
 func (c *Config) removeTree(dir string) error {
-	data, err := os.ReadFile("/proc/self/mountinfo")
+	points, err := mounts.Below(dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("remove %q: %w", dir, err)
 	}
-	for line := range strings.Lines(string(data)) {
-		fields := strings.Fields(line)
-		if len(fields) < 5 {
-			continue
-		}
-		if at := unescapeMount(fields[4]); at == dir || strings.HasPrefix(at, dir+"/") {
-			return fmt.Errorf("remove %q: something is mounted at %q", dir, at)
-		}
+	if len(points) > 0 {
+		return failure.WithHint(fmt.Errorf("remove %q: something is mounted at %q", dir, points[0]), "umount %s", points[0])
 	}
 	return os.RemoveAll(dir)
 }

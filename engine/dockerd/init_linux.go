@@ -34,6 +34,7 @@ type plan struct {
 	Cgroups []string // directories of the groups to join
 	Binds   []bind
 	Netns   string   // where to bind the host's network namespace
+	Ports   string   // the range that ports are chosen from, as in ip_local_port_range
 	Exec    []string // what to become; empty: end
 	Env     []string
 }
@@ -71,7 +72,7 @@ func initMain() error {
 		if err := enter(); err != nil {
 			return err
 		}
-	} else if err := setUp(); err != nil {
+	} else if err := setUp(p.Ports); err != nil {
 		return err
 	}
 	for _, dir := range p.Cgroups {
@@ -108,8 +109,8 @@ func enter() error {
 	return nil
 }
 
-// setUp makes the new namespaces fit for an engine.
-func setUp() error {
+// setUp makes the new namespaces fit for an engine that chooses ports from a range.
+func setUp(ports string) error {
 	// Slave first: the host's mounts go on to appear here, and none of ours there. Then
 	// shared, among ourselves: containers may ask for it (-v …:rshared).
 	for _, flag := range []uintptr{unix.MS_SLAVE, unix.MS_SHARED} {
@@ -128,7 +129,10 @@ func setUp() error {
 			return err
 		}
 	}
-	return nil
+	if ports == "" {
+		return nil
+	}
+	return os.WriteFile(localPortRange, []byte(ports), 0)
 }
 
 func loopbackUp() error {

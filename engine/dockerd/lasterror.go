@@ -48,9 +48,9 @@ func lastErrorIn(path string, offset int64) string {
 // parseLastError finds the line of a dockerd's log that says why it ended. That is
 // the last one it wrote outside of its log (dockerd prints the error it ends with
 // plainly: "failed to start daemon: …", "unknown flag: --x"); else the last with
-// level fatal; else the last with level error.
+// level fatal; else the last with level error; else that it printed its help.
 func parseLastError(log string) string {
-	var plain, fatal, level string
+	var plain, fatal, level, usage string
 	help := false // within dockerd's help, which it prints below a wrong argument
 	for line := range strings.Lines(log) {
 		line = strings.TrimSpace(line)
@@ -58,8 +58,16 @@ func parseLastError(log string) string {
 			continue
 		}
 		fields, ok := logFields(line)
+		if ok && fields["msg"] == "" && strings.HasSuffix(line, noSpace) {
+			// Of the line before, only the beginning had a place in the log.
+			plain = noSpace
+			continue
+		}
 		if !ok {
-			help = help || strings.HasPrefix(line, "Usage:")
+			if strings.HasPrefix(line, "Usage:") {
+				// dockerd 28 has no other word for an argument that is no option.
+				help, usage = true, "dockerd prints its help, since it does not take an argument that it was given"
+			}
 			if !help && !isNoise(line) {
 				plain = trimStatus(line)
 			}
@@ -79,13 +87,16 @@ func parseLastError(log string) string {
 			}
 		}
 	}
-	for _, s := range []string{plain, fatal, level} {
+	for _, s := range []string{plain, fatal, level, usage} {
 		if s != "" {
 			return s
 		}
 	}
 	return ""
 }
+
+// noSpace is how a write to a full disk fails.
+const noSpace = "no space left on device"
 
 // statusCode is what follows an error that docker's command line code prints with its
 // exit status: "Status: unknown flag: --x, Code: 125", on one line or on several.

@@ -31,10 +31,15 @@ func TestParseLastError(t *testing.T) {
 		{"a wrong flag, 20.10", "Status: unknown flag: --x\nSee 'dockerd --help'., Code: 125\n", "unknown flag: --x"},
 		{"an argument, 20.10", "Status: \"dockerd\" accepts no arguments.\nSee 'dockerd --help'.\n\nUsage:  dockerd [OPTIONS]\n\nA self-sufficient runtime for containers., Code: 125\n",
 			`"dockerd" accepts no arguments.`},
+		{"an argument, 28", "\nUsage:\tdockerd [OPTIONS]\n\nA self-sufficient runtime for containers.\n\nOptions:\n      --bip string   IPv4 address\n",
+			"dockerd prints its help, since it does not take an argument that it was given"},
+		{"a wrong flag, 28", "Status: unknown flag: --x\nSee 'dockerd --help'.\n\nUsage:\tdockerd [OPTIONS]\n\nA self-sufficient runtime for containers.\n", "unknown flag: --x"},
 		{"a status in one line", "Status: no, Code: 1\n", "no"},
 		{"a help before the error", "Usage:  dockerd [OPTIONS]\n\nA runtime.\n" + lineInfo + linePlain, strings.TrimSpace(linePlain)},
 		{"a panic", "panic: oops\n\ngoroutine 1 [running]:\nmain.main()\n\t/src/x.go:1 +0x1\n", "panic: oops"},
 		{"json", `{"time":"x","level":"error","msg":"no","error":"way"}` + "\n", "no: way"},
+		{"a full disk", lineInfo + `time="2026" level=info msg="Starfailed to open /x: write /x: no space left on device` + "\n", "no space left on device"},
+		{"a full disk, said aloud", "failed to open /x: no space left on device\n", "failed to open /x: no space left on device"},
 		{"cut short", `time="2026" level=error msg="half a li`, ""},
 	} {
 		if got := parseLastError(tc.log); got != tc.want {

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
@@ -63,11 +64,17 @@ type launch struct {
 // clear ends what is left of a former engine, and finds out whether to go back into
 // its namespaces.
 func (l *launch) clear(ctx context.Context) error {
-	f, err := l.cfg.scan(l.hier)
-	if err != nil {
-		return err
+	f := &found{}
+	if !l.cfg.neverRan() {
+		var err error
+		if f, err = l.cfg.scan(l.hier); err != nil {
+			return err
+		}
 	}
 	switch {
+	case f.squatter != nil:
+		return failure.WithHint(failure.Refuse("%q and %q are used by the engine of another instance: %s", l.cfg.DataRoot, l.cfg.ExecRoot, f.squatter.id),
+			"end it first, if its instance is gone: kill %d", f.squatter.id.PID)
 	case f.daemon != nil:
 		return ErrRunning
 	case len(f.shims) > 0 && l.user.liveRestore():
@@ -84,7 +91,7 @@ func (l *launch) clear(ctx context.Context) error {
 			}
 		}
 	case len(f.procs) > 0:
-		if err := l.cfg.endProcesses(ctx, l.hier); err != nil {
+		if _, err := l.cfg.endProcesses(ctx, l.hier); err != nil {
 			return err
 		}
 	}
@@ -106,6 +113,10 @@ func (l *launch) clear(ctx context.Context) error {
 }
 
 func (c *Config) pidFile() string { return filepath.Join(c.ExecRoot, "docker.pid") }
+
+// tempDir is where containerd dumps its stacks when dockerd gives it up; dockerd itself
+// has its temporary files below the data.
+func (c *Config) tempDir() string { return filepath.Join(c.ExecRoot, "tmp") }
 
 func (l *launch) start(ctx context.Context) (*Engine, error) {
 	c := &l.cfg
@@ -148,7 +159,7 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 // prepare makes directories and files, and returns dockerd's command line.
 func (l *launch) prepare(dockerd string) ([]string, error) {
 	c := &l.cfg
-	for _, dir := range []string{c.DataRoot, c.ExecRoot, filepath.Dir(c.Socket), filepath.Dir(c.LogPath),
+	for _, dir := range []string{c.DataRoot, c.tempDir(), filepath.Dir(c.Socket), filepath.Dir(c.LogPath),
 		c.private(runDocker), c.private(runContainerd), c.private(optContainerd), filepath.Join(c.private(etcDocker), "certs.d")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
@@ -219,7 +230,7 @@ func (c *Config) engineEnv() []string {
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		switch name {
-		case "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_API_VERSION", "PATH",
+		case "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_API_VERSION", "DOCKER_CONTAINERD_ROOT", "PATH", "TMPDIR",
 			"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "DBUS_SESSION_BUS_ADDRESS", "OTEL_RESOURCE_ATTRIBUTES":
 			return true
 		}
@@ -228,6 +239,7 @@ func (c *Config) engineEnv() []string {
 	})
 	return append(env,
 		"PATH="+searchPath(),
+		"TMPDIR="+c.tempDir(),
 		markerEnv+"="+c.UID,
 		portproxy.HostNetnsEnv+"="+c.private(hostNetns),
 		// dockerd would talk to the host's firewalld.
@@ -255,7 +267,7 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	files := []*os.File{exitW}
 	attr := &syscall.SysProcAttr{Setsid: true}
 	if l.into == nil {
-		p.Binds, p.Netns = c.binds(), c.private(hostNetns)
+		p.Binds, p.Netns, p.Ports = c.binds(), c.private(hostNetns), portRange(readHostPorts(), c.UID)
 		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
 		netns, err := os.Open("/proc/self/ns/net")
 		if err != nil {

@@ -32,6 +32,9 @@ func Cleanup(context.Context, Config) error { return nil }
 // Alive finds no engine on this system.
 func Alive(Config) bool { return false }
 
+// Remains finds nothing on this system.
+func Remains(Config) bool { return false }
+
 // An Engine does not exist on this system.
 type Engine struct{}
 

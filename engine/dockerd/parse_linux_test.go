@@ -1,19 +1,23 @@
 package dockerd
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/moby/sys/mountinfo"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 const id64 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-func TestParseHierarchies(t *testing.T) {
+func TestHierarchies(t *testing.T) {
 	const hybrid = `21 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 30 21 0:26 / /sys/fs/cgroup ro,nosuid shared:9 - tmpfs tmpfs ro,mode=755
 31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:10 - cgroup2 cgroup2 rw,nsdelegate
@@ -30,21 +34,15 @@ func TestParseHierarchies(t *testing.T) {
 		{"hybrid", hybrid, hierarchies{v2: "/sys/fs/cgroup/unified",
 			v1: []string{"/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/my freezer"}, freezer: "/sys/fs/cgroup/my freezer"}},
 	} {
-		got, err := parseHierarchies(strings.NewReader(tc.in))
-		if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(hierarchies{})); err != nil || diff != "" {
-			t.Errorf("%s: %v (-want +got):\n%s", tc.name, err, diff)
+		infos, err := mountinfo.GetMountsFromReader(strings.NewReader(tc.in), mountinfo.FSTypeFilter("cgroup", "cgroup2"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := hierarchiesOf(infos)
+		if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(hierarchies{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
 		}
 	}
-}
-
-func FuzzParseHierarchies(f *testing.F) {
-	data, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(string(data))
-	f.Add(`1 1 0:1 / /a\04 - cgroup x y`)
-	f.Fuzz(func(t *testing.T, s string) { _, _ = parseHierarchies(strings.NewReader(s)) })
 }
 
 func TestCgroupPaths(t *testing.T) {
@@ -59,12 +57,27 @@ func TestCgroupPaths(t *testing.T) {
 	}
 }
 
-func TestHasEnv(t *testing.T) {
-	env := []byte("A=1\x00DOCKER_RD_ENGINE=ab\x00B=2\x00")
-	for want, has := range map[string]bool{"DOCKER_RD_ENGINE=ab": true, "DOCKER_RD_ENGINE=a": false, "DOCKER_RD_ENGINE=abc": false,
-		"DOCKER_RD_ENGINE=": true, "ENGINE=ab": false, "B=2": true, "C=": false} {
-		if got := hasEnv(env, []byte(want)); got != has {
-			t.Errorf("%q: %v", want, got)
+func TestEnvValue(t *testing.T) {
+	env := []byte("A=1\x00DOCKER_RD_ENGINE=a=b\x00nonsense\x00B=\x00")
+	for name, want := range map[string]string{"DOCKER_RD_ENGINE": "a=b", "ENGINE": "", "A": "1", "B": "", "nonsense": "", "": ""} {
+		if got := envValue(env, name); got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestSlirpsLastWords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	for log, want := range map[string]string{
+		"": "it ended without a word",
+		"sent tapfd=5 for tap0\nopen /dev/net/tun: No such device\nchild failed(1)\n": "open /dev/net/tun: No such device",
+		"slirp4netns: unrecognized option '--netns-type=path'\n":                      "unrecognized option '--netns-type=path'",
+	} {
+		if err := os.WriteFile(path, []byte(log), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := lastWords(path); got != want {
+			t.Errorf("%q: %q, want %q", log, got, want)
 		}
 	}
 }
@@ -74,6 +87,50 @@ func TestPrivateResolvConf(t *testing.T) {
 	want := "nameserver 10.0.2.3\nsearch a.example b.example\noptions edns0 trust-ad\n"
 	if got := string(privateResolvConf(host, netip.MustParseAddr("10.0.2.3"))); got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestPortRange(t *testing.T) {
+	for _, host := range []string{"", "x y", "1", "2 1", "1024 70000", "-1 5"} {
+		if got := portRange(host, "a"); got != "" {
+			t.Errorf("%q: %q", host, got)
+		}
+	}
+	if got := portRange("40000\t40001\n", "a"); got != "40000 40001" {
+		t.Errorf("two ports: %q", got)
+	}
+	var begins []int
+	for _, uid := range []string{"a", "b", "c", "d"} {
+		var first, last int
+		if _, err := fmt.Sscan(portRange("32768\t60999\n", uid), &first, &last); err != nil {
+			t.Fatal(err)
+		}
+		if first < 32768 || first > 46883 || first%2 != 0 || last != 60999 {
+			t.Errorf("%s: %d to %d", uid, first, last)
+		}
+		begins = append(begins, first)
+	}
+	slices.Sort(begins)
+	if n := len(slices.Compact(slices.Clone(begins))); n != len(begins) {
+		t.Errorf("engines begin at the same port: %v", begins)
+	}
+}
+
+func TestEngineEnv(t *testing.T) {
+	for _, name := range []string{"DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CONTAINERD_ROOT", "DOCKER_RD_HOME"} {
+		t.Setenv(name, "/theirs")
+	}
+	t.Setenv("HTTPS_PROXY", "http://proxy.example")
+	env := (&Config{UID: "u", StateDir: "/state"}).engineEnv()
+	for _, entry := range env {
+		if strings.HasSuffix(entry, "=/theirs") {
+			t.Errorf("the engine gets %s", entry)
+		}
+	}
+	for _, want := range []string{"HTTPS_PROXY=http://proxy.example", markerEnv + "=u"} {
+		if !slices.Contains(env, want) {
+			t.Errorf("the engine does not get %s", want)
+		}
 	}
 }
 
@@ -88,6 +145,8 @@ func TestCheckRefuses(t *testing.T) {
 		"data root in /proc":     func(c *Config) { c.DataRoot = "/proc/nowhere" },
 		"data root is a file":    func(c *Config) { c.DataRoot = "/etc/passwd" },
 		"data root below a file": func(c *Config) { c.DataRoot = "/etc/passwd/x" },
+		"data root with a comma": func(c *Config) { c.DataRoot = "/tmp/a,b" },
+		"log with a percent":     func(c *Config) { c.LogPath = "/tmp/%s/log" },
 		"no proxy":               func(c *Config) { c.Proxy = file },
 		"argument":               func(c *Config) { c.Args = []string{"-H", "tcp://:1"} },
 		"daemon configuration":   func(c *Config) { c.ConfigFile = file },

@@ -23,11 +23,13 @@ type proc struct {
 	id     process.ID
 	comm   string
 	ppid   int
-	marked bool   // carries the engine's marker
+	engine string // the uid of the engine that it belongs to by its marker; "" if none
+	marked bool   // that is the engine which is looked for
 	mntns  string // "" where it can't be read
 }
 
-// processes returns all running processes, kernel threads left out.
+// processes returns all running processes, kernel threads left out, and marks those of
+// the engine uid.
 func processes(uid string) ([]proc, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -37,7 +39,6 @@ func processes(uid string) ([]proc, error) {
 	if err != nil {
 		return nil, err
 	}
-	marker := []byte(markerEnv + "=" + uid)
 	var all []proc
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
@@ -54,30 +55,29 @@ func processes(uid string) ([]proc, error) {
 		p.mntns, _ = os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
 		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 		if err == nil {
-			p.marked = hasEnv(env, marker)
+			p.engine = envValue(env, markerEnv)
+			p.marked = p.engine != "" && p.engine == uid
 		}
 		all = append(all, p)
 	}
 	return all, nil
 }
 
-// hasEnv tells whether the environment block env has the entry want. An empty uid,
-// which ends with '=', stands for any.
-func hasEnv(env, want []byte) bool {
-	any := bytes.HasSuffix(want, []byte("="))
+// envValue returns the value of a variable in an environment block, "" if it is not there.
+func envValue(env []byte, name string) string {
 	for entry := range bytes.SplitSeq(env, []byte{0}) {
-		if bytes.Equal(entry, want) || any && bytes.HasPrefix(entry, want) {
-			return true
+		if key, value, ok := bytes.Cut(entry, []byte("=")); ok && string(key) == name {
+			return string(value)
 		}
 	}
-	return false
+	return ""
 }
 
-// neverRan tells whether there was never an engine: it would have left its state and its
-// data. That saves the first start a look at every process of the machine.
+// neverRan tells whether there was never an engine: it would have left its state, its data
+// or its runtime directory, unless somebody removed them. That saves the first start a look at every process
+// of the machine.
 func (c *Config) neverRan() bool {
-	_, err := os.Lstat(c.StateDir)
-	if !errors.Is(err, os.ErrNotExist) {
+	if exists(c.StateDir) || exists(c.ExecRoot) {
 		return false
 	}
 	data, err := os.ReadDir(c.DataRoot)
@@ -90,6 +90,11 @@ type found struct {
 	shims  []proc   // the containers' parents
 	daemon *proc    // dockerd, or the helper that becomes it
 	groups []string // containers' cgroup directories that are not below the engine's own
+
+	// squatter is a dockerd that has the engine's data or runtime directory although it is
+	// another engine's: of an instance whose files were removed by hand, or one under
+	// another home.
+	squatter *proc
 }
 
 const (
@@ -102,9 +107,6 @@ const (
 // scan finds every process of the engine: those with its marker, those in their mount
 // namespace, all descendants of those, and whatever is in its cgroups.
 func (c *Config) scan(h hierarchies) (*found, error) {
-	if c.neverRan() {
-		return &found{}, nil
-	}
 	all, err := processes(c.UID)
 	if err != nil {
 		return nil, fmt.Errorf("look for processes: %w", err)
@@ -139,7 +141,12 @@ func (c *Config) scan(h hierarchies) (*found, error) {
 		}
 	}
 	for i := range all {
-		if p := &all[i]; p.marked || private[p.mntns] {
+		p := &all[i]
+		if p.comm == commDockerd && p.engine != "" && !p.marked &&
+			(argument(p.id.PID, "--data-root") == c.DataRoot || argument(p.id.PID, "--exec-root") == c.ExecRoot) {
+			f.squatter = p
+		}
+		if p.marked || private[p.mntns] {
 			add(p)
 			// Not a child of dockerd that is just becoming another program.
 			if parent := byPID[p.ppid]; p.marked && p.comm == commDockerd && (parent == nil || !parent.marked) {
@@ -195,12 +202,20 @@ func (c *Config) containerGroups(h hierarchies, shim *proc, children map[int][]*
 
 // shimContainer returns the id of the container a shim was started for.
 func shimContainer(pid int) string {
+	if id := argument(pid, "-id"); len(id) == 64 {
+		return id
+	}
+	return ""
+}
+
+// argument returns what follows a name among a process's arguments, "" if it is not there.
+func argument(pid int, name string) string {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil {
 		return ""
 	}
 	args := strings.Split(string(data), "\x00")
-	if i := slices.Index(args, "-id"); i >= 0 && i+1 < len(args) && len(args[i+1]) == 64 {
+	if i := slices.Index(args, name); i >= 0 && i+1 < len(args) {
 		return args[i+1]
 	}
 	return ""
@@ -233,5 +248,5 @@ func othersRun() (bool, error) {
 	if err != nil {
 		return true, err
 	}
-	return slices.ContainsFunc(all, func(p proc) bool { return p.marked }), nil
+	return slices.ContainsFunc(all, func(p proc) bool { return p.engine != "" }), nil
 }

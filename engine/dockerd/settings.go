@@ -165,6 +165,18 @@ func (s *settings) liveRestore() bool {
 	return on
 }
 
+// nftables tells whether the user asked for nftables in the place of iptables, which
+// dockerd can do from 29 on.
+func (s *settings) nftables() bool {
+	backend := ""
+	if values := s.flags["firewall-backend"]; len(values) > 0 {
+		backend = values[len(values)-1]
+	} else if raw, ok := s.file["firewall-backend"]; ok {
+		_ = json.Unmarshal(raw, &backend) // what is no string is left to dockerd
+	}
+	return backend == "nftables"
+}
+
 const cgroupDriver = "native.cgroupdriver="
 
 // execOpts returns the user's exec-opts, and whether they are arguments.

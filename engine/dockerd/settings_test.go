@@ -147,6 +147,29 @@ func TestLiveRestore(t *testing.T) {
 	}
 }
 
+func TestNftables(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "daemon.json")
+	if err := os.WriteFile(path, []byte(`{"firewall-backend": "nftables"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		args []string
+		path string
+		want bool
+	}{
+		{nil, "", false}, {[]string{"--firewall-backend", "nftables"}, "", true}, {[]string{"--firewall-backend=iptables"}, "", false},
+		{nil, path, true},
+	} {
+		s, err := readSettings(tc.args, tc.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.nftables(); got != tc.want {
+			t.Errorf("%q, %q: %v", tc.args, tc.path, got)
+		}
+	}
+}
+
 func FuzzSettings(f *testing.F) {
 	f.Add("--label\x00a=b\x00-DH", `{"dns": ["1.1.1.1"]}`)
 	f.Add("-", `{"exec-opts": null}`)

@@ -1,7 +1,6 @@
 package dockerd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/docker-rd/docker-rd/internal/process"
 )
@@ -18,6 +19,9 @@ import (
 // read end tells when the last of them has ended. A number this high is never used by
 // a shim, which takes 3 and up for its own children.
 const exitFD = 100
+
+// slirpPatience is how long slirp4netns may take to be ready, which takes it 3 to 6 ms.
+const slirpPatience = 5 * time.Second
 
 // slirp is a running slirp4netns, which connects the engine's network namespace to the
 // outside.
@@ -56,15 +60,18 @@ func (c *Config) startSlirp(path string, netns, exit *os.File, net subnets) (s *
 	s = &slirp{id: id, exited: make(chan struct{})}
 	go func() { _ = cmd.Wait(); close(s.exited) }()
 	done := make(chan error, 1)
+	late := time.AfterFunc(slirpPatience, func() { _ = s.id.Signal(syscall.SIGKILL) })
 	go func() {
 		defer r.Close()
 		answer, _ := io.ReadAll(io.LimitReader(r, 1))
-		if string(answer) == "1" {
+		if inTime := late.Stop(); string(answer) == "1" {
 			done <- nil
-			return
+		} else if !inTime {
+			done <- fmt.Errorf("slirp4netns is not ready after %s", slirpPatience)
+		} else {
+			<-s.exited
+			done <- fmt.Errorf("slirp4netns: %s", lastWords(c.slirpLog()))
 		}
-		<-s.exited
-		done <- fmt.Errorf("slirp4netns: %s", lastLine(c.slirpLog()))
 	}()
 	if findErr != nil && !errors.Is(findErr, process.ErrGone) {
 		_ = cmd.Process.Kill()
@@ -75,14 +82,18 @@ func (c *Config) startSlirp(path string, netns, exit *os.File, net subnets) (s *
 
 func (c *Config) slirpLog() string { return c.private("slirp4netns.log") }
 
-// lastLine returns the last line of a short file, or that there is none.
-func lastLine(path string) string {
+// lastWords returns what a slirp4netns that has ended says of it.
+func lastWords(path string) string {
 	data, _ := os.ReadFile(path)
-	data = bytes.TrimSpace(data)
-	if len(data) == 0 {
-		return "it ended without a word"
+	words := "it ended without a word"
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimPrefix(strings.TrimSpace(line), "slirp4netns: ")
+		// The parent's last line only says that the child had failed, with words of its own.
+		if line != "" && !strings.HasPrefix(line, "child failed") {
+			words = line
+		}
 	}
-	return string(data[bytes.LastIndexByte(data, '\n')+1:])
+	return words
 }
 
 // attachSlirp starts slirp4netns for a running engine of which it has ended.

@@ -195,6 +195,11 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values) (*http.
 	return resp, nil
 }
 
+// About asks the engine what it tells in passing. It ends with ctx.
+func (c *Client) About(ctx context.Context) (Pong, error) {
+	return about(ctx, c.http, c.base, c.headers)
+}
+
 // negotiate returns the API version to use.
 func (c *Client) negotiate(ctx context.Context) (string, error) {
 	c.mu.Lock()

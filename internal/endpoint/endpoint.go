@@ -63,13 +63,18 @@ type TLS struct {
 	CA, Cert, Key []byte
 }
 
-// Scheme returns the scheme of the host, or "" where it has none.
+// Scheme returns the scheme of the host in the case that is usual, or "" where it has
+// none.
 func (e Endpoint) Scheme() string { return scheme(e.Host) }
 
 func scheme(host string) string {
 	s, _, ok := strings.Cut(host, "://")
 	if !ok {
 		return ""
+	}
+	switch lower := strings.ToLower(s); lower {
+	case "tcp", "http", "https", "ssh":
+		return lower // docker takes these in any case, and sockets and pipes in lower case only
 	}
 	return s
 }

@@ -3,9 +3,11 @@
 package endpoint
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -13,6 +15,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/cli/cli/command"
@@ -44,7 +47,11 @@ func TestFromURL(t *testing.T) {
 		{host: "https://h:1", want: "https://h:1"},
 		{host: "ssh://u@h:22/run/docker.sock", want: "ssh://u@h:22/run/docker.sock"},
 
+		{host: "TCP://h", want: "tcp://h:2375"},
+		{host: "SSH://h", want: "SSH://h"},
+
 		{host: "", err: ErrScheme},
+		{host: "UNIX:///s", err: ErrScheme},
 		{host: "h:2375", err: ErrScheme},
 		{host: "ftp://h", err: ErrScheme},
 		{host: "fd://3", err: ErrScheme},
@@ -192,6 +199,7 @@ func TestClient(t *testing.T) {
 		{"unix", Endpoint{Host: "unix://" + enginetest.Unix(t, h)}},
 		{"tcp", Endpoint{Host: "tcp://" + plain}},
 		{"http", Endpoint{Host: "http://" + plain}},
+		{"upper case", Endpoint{Host: "TCP://" + plain}},
 		{"IPv6", Endpoint{Host: "tcp://" + enginetest.TCP(t, "::1", h)}},
 		{"TLS", Endpoint{Host: "tcp://" + enginetest.TLS(t, pair, ca, h), TLS: mutual}},
 		{"https", Endpoint{Host: "https://" + enginetest.TLS(t, pair, ca, h), TLS: mutual}},
@@ -318,5 +326,127 @@ func TestPingCancelled(t *testing.T) {
 	e := Endpoint{Host: "unix://" + enginetest.Unix(t, enginetest.Never)}
 	if _, err := e.Ping(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Ping: %v, want canceled", err)
+	}
+}
+
+// What is behind host and port is put before the path of each request, as docker does.
+func TestPingPath(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.Handle("/", enginetest.Handler())
+	mux.Handle("/base/", http.StripPrefix("/base", enginetest.Handler()))
+	address := enginetest.TCP(t, "127.0.0.1", mux)
+	for _, path := range []string{"", "/", "/base", "/base/"} {
+		e := Endpoint{Host: "tcp://" + address + path}
+		if pong, err := e.Ping(t.Context()); err != nil || pong.ServerVersion != enginetest.ServerVersion {
+			t.Errorf("Ping(%s) = %+v, %v", e.Host, pong, err)
+		}
+		c, err := e.Client()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.ServerVersion(t.Context(), client.ServerVersionOptions{}); err != nil {
+			t.Errorf("ServerVersion(%s): %v", e.Host, err)
+		}
+		_ = c.Close()
+	}
+}
+
+// The engine's version is not that of a web server in front of it.
+func TestPingServerVersion(t *testing.T) {
+	for server, want := range map[string]string{
+		"Docker/28.2.2 (linux)": "28.2.2", "Libpod/4.3.1 (linux)": "4.3.1",
+		"nginx/1.18.0": enginetest.ServerVersion, "Docker": enginetest.ServerVersion, "": enginetest.ServerVersion,
+	} {
+		e := Endpoint{Host: "unix://" + enginetest.Unix(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Server", server)
+			enginetest.Handler().ServeHTTP(w, r)
+		}))}
+		if pong, err := e.Ping(t.Context()); err != nil || pong.ServerVersion != want {
+			t.Errorf("behind %q: %+v, %v, want %s", server, pong, err, want)
+		}
+	}
+}
+
+// A server that goes on for ever, or too slowly, ends with the deadline, and one that
+// sends too much is not read to its end.
+func TestPingOddServers(t *testing.T) {
+	serve := func(answer func(conn net.Conn)) string {
+		l := enginetest.Listen(t, "127.0.0.1")
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer conn.Close()
+					if _, err := conn.Read(make([]byte, 4096)); err == nil {
+						answer(conn)
+					}
+				}()
+			}
+		}()
+		return "tcp://" + l.Addr().String()
+	}
+	forEver := func(conn net.Conn, text string) {
+		for {
+			if _, err := io.WriteString(conn, text); err != nil {
+				return
+			}
+		}
+	}
+	for _, tc := range []struct {
+		name   string
+		answer func(conn net.Conn)
+		want   error // nil for any
+	}{
+		{name: "one byte at a time", want: context.DeadlineExceeded, answer: func(conn net.Conn) {
+			for _, b := range []byte("HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\n\r\nOK") {
+				if _, err := conn.Write([]byte{b}); err != nil {
+					return
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+		}},
+		{name: "headers for ever", answer: func(conn net.Conn) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
+			forEver(conn, "X-Header: "+strings.Repeat("x", 1000)+"\r\n")
+		}},
+		{name: "a header line for ever", answer: func(conn net.Conn) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nX-Header: ")
+			forEver(conn, strings.Repeat("x", 1000))
+		}},
+		{name: "informational answers for ever", answer: func(conn net.Conn) {
+			forEver(conn, "HTTP/1.1 103 Early Hints\r\n\r\n")
+		}},
+		{name: "an error's body for ever", answer: func(conn net.Conn) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 500 Error\r\n\r\n")
+			forEver(conn, "sorry ")
+		}},
+		{name: "bytes that mean nothing", answer: func(conn net.Conn) {
+			_, _ = conn.Write(bytes.Repeat([]byte{0xff, 0, '\n'}, 5000))
+		}},
+		{name: "no version and no end", answer: func(conn net.Conn) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+			forEver(conn, "5\r\nhello\r\n")
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			pong, err := ping(t, serve(tc.answer), time.Second)
+			if err == nil || tc.want != nil && !errors.Is(err, tc.want) {
+				t.Errorf("Ping = %+v, %v", pong, err)
+			}
+		})
+	}
+}
+
+// A server's words are cut to what fits, not within a letter.
+func TestStatusErrorIsText(t *testing.T) {
+	e := Endpoint{Host: "unix://" + enginetest.Unix(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "x"+strings.Repeat("ä", 500), http.StatusForbidden)
+	}))}
+	var status *StatusError
+	if _, err := e.Ping(t.Context()); !errors.As(err, &status) || !utf8.ValidString(status.Message) {
+		t.Errorf("Ping: %v", err)
 	}
 }

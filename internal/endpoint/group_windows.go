@@ -18,7 +18,8 @@ type group struct {
 }
 
 // startGroup starts cmd in a job that ends with its handle, and without a console to
-// ask questions on.
+// ask questions on. What cmd starts before it is in the job would escape: ssh first
+// reads its configuration.
 func startGroup(cmd *exec.Cmd) (*group, error) {
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 type Pong struct {
 	APIVersion    string // never empty
 	ServerVersion string // "" if the engine did not tell
+	Podman        bool   // it is podman, which has a Docker API
 }
 
 // A StatusError says that something answered with another HTTP status than 200. With
@@ -45,7 +47,7 @@ func (e *StatusError) Is(target error) bool {
 func newStatusError(status int, message string) *StatusError {
 	line, _, _ := strings.Cut(strings.TrimSpace(message), "\n")
 	const enough = 200
-	return &StatusError{status, line[:min(len(line), enough)]}
+	return &StatusError{status, strings.ToValidUTF8(line[:min(len(line), enough)], "")}
 }
 
 // ErrNotDocker says that what answered is no Docker engine: it has no API version.
@@ -71,11 +73,7 @@ func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 	dial := t.DialContext
 	// net/http detaches its dials from the request; these shall end with it.
 	t.DialContext = func(_ context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return conns.add(conn)
+		return conns.dial(func() (net.Conn, error) { return dial(ctx, network, address) })
 	}
 	type result struct {
 		pong Pong
@@ -83,23 +81,28 @@ func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		pong, err := e.ping(ctx, &http.Client{Transport: t, CheckRedirect: noRedirect}, base.String())
+		pong, err := about(ctx, &http.Client{Transport: t, CheckRedirect: noRedirect}, base, e.Headers)
 		done <- result{pong, err}
 	}()
 	var r result
+	late := done
 	select {
 	case r = <-done:
-		conns.close()
+		late = nil
 	case <-ctx.Done():
-		conns.close()
 		r.err = ctx.Err()
-		// The answer may have come in the same instant.
+	}
+	// What can't be interrupted is a system call, such as the one that starts ssh.
+	grace, cancel := context.WithTimeout(context.Background(), pingGrace)
+	defer cancel()
+	conns.close(grace)
+	if late != nil {
 		select {
-		case late := <-done:
-			if late.err == nil {
-				r = late
+		case l := <-late:
+			if l.err == nil { // the answer has come in the same instant
+				r = l
 			}
-		case <-time.After(pingGrace): // a system call that can't be interrupted
+		case <-grace.Done():
 		}
 	}
 	if r.err != nil && ctx.Err() != nil {
@@ -110,24 +113,30 @@ func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-func (e Endpoint) ping(ctx context.Context, c *http.Client, base string) (Pong, error) {
-	resp, body, err := e.get(ctx, c, base+"/_ping")
+func about(ctx context.Context, c *http.Client, base *url.URL, headers map[string]string) (Pong, error) {
+	resp, body, err := get(ctx, c, base.JoinPath("_ping"), headers)
 	if err != nil {
 		return Pong{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
 		return Pong{}, newStatusError(resp.StatusCode, string(body))
 	}
-	pong := Pong{APIVersion: resp.Header.Get("Api-Version")}
+	pong := Pong{
+		APIVersion: resp.Header.Get("Api-Version"),
+		// https://docs.podman.io/en/latest/_static/api.html, SystemPing: to tell it by.
+		Podman: resp.Header.Get("Libpod-Api-Version") != "",
+	}
 	if !isAPIVersion(pong.APIVersion) {
 		return Pong{}, ErrNotDocker
 	}
 	// dockerd and podman tell their version in passing: "Docker/28.2.2 (linux)".
-	product, _, _ := strings.Cut(resp.Header.Get("Server"), " ")
-	if _, pong.ServerVersion, _ = strings.Cut(product, "/"); pong.ServerVersion != "" {
+	server, _, _ := strings.Cut(resp.Header.Get("Server"), " ")
+	product, version, _ := strings.Cut(server, "/")
+	if (product == "Docker" || product == "Libpod") && version != "" {
+		pong.ServerVersion = version
 		return pong, nil
 	}
-	if resp, body, err := e.get(ctx, c, base+"/version"); err == nil && resp.StatusCode == http.StatusOK {
+	if resp, body, err := get(ctx, c, base.JoinPath("version"), headers); err == nil && resp.StatusCode == http.StatusOK {
 		var v struct{ Version string }
 		_ = json.Unmarshal(body, &v)
 		pong.ServerVersion = v.Version
@@ -142,12 +151,12 @@ func isAPIVersion(v string) bool {
 	return ok && digits(major) && digits(minor)
 }
 
-func (e Endpoint) get(ctx context.Context, c *http.Client, url string) (*http.Response, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func get(ctx context.Context, c *http.Client, to *url.URL, headers map[string]string) (*http.Response, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrAddress, err)
 	}
-	for k, v := range e.Headers {
+	for k, v := range headers {
 		req.Header.Set(k, v)
 	}
 	resp, err := c.Do(req)
@@ -163,29 +172,62 @@ func (e Endpoint) get(ctx context.Context, c *http.Client, url string) (*http.Re
 	return resp, body, nil
 }
 
-// A tracker can close all connections that were made.
+// A tracker can close all connections that were made, and those that are being made.
 type tracker struct {
-	mu     sync.Mutex
-	closed bool
-	conns  []net.Conn
+	mu      sync.Mutex
+	closed  bool
+	conns   []net.Conn
+	dialing sync.WaitGroup
 }
 
-func (t *tracker) add(c net.Conn) (net.Conn, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		_ = c.Close()
+// dial makes a connection, unless the tracker is closed before there is one.
+func (t *tracker) dial(f func() (net.Conn, error)) (net.Conn, error) {
+	if !t.begin() {
 		return nil, net.ErrClosed
 	}
-	t.conns = append(t.conns, c)
-	return c, nil
+	defer t.dialing.Done()
+	conn, err := f()
+	if err == nil && !t.add(conn) {
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	}
+	return conn, err
 }
 
-func (t *tracker) close() {
+func (t *tracker) begin() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !t.closed {
+		t.dialing.Add(1)
+	}
+	return !t.closed
+}
+
+func (t *tracker) add(c net.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.conns = append(t.conns, c)
+	}
+	return !t.closed
+}
+
+// close closes the connections, and waits until none is being made any more or ctx ends.
+func (t *tracker) close(ctx context.Context) {
+	t.mu.Lock()
 	t.closed = true
-	for _, c := range t.conns {
+	conns := t.conns
+	t.mu.Unlock()
+	for _, c := range conns {
 		_ = c.Close()
+	}
+	settled := make(chan struct{})
+	go func() {
+		t.dialing.Wait()
+		close(settled)
+	}()
+	select {
+	case <-settled:
+	case <-ctx.Done():
 	}
 }

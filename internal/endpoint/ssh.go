@@ -15,8 +15,8 @@ import (
 	"github.com/docker/cli/cli/connhelper/ssh"
 )
 
-// sshFlags make ssh, and every ssh that it starts (see guarded), safe to run unattended, beside the user's own configuration,
-// which stays in force for the rest. See ssh_config(5).
+// sshFlags make ssh, and every ssh that it starts (see guarded), safe to run unattended.
+// For the rest the user's own configuration stays in force. See ssh_config(5).
 var sshFlags = []string{
 	"-T",                  // no terminal
 	"-o", "BatchMode=yes", // ask nothing
@@ -26,6 +26,7 @@ var sshFlags = []string{
 	"-o", "CheckHostIP=no",
 	"-o", "ClearAllForwardings=yes", // the user's forwarded ports belong to his sessions
 	"-o", "PermitLocalCommand=no",
+	"-o", "AddKeysToAgent=no", // nor does the agent learn anything
 	"-o", "ConnectTimeout=30",
 	"-o", "ServerAliveInterval=15", // a connection that is half open ends within a minute
 	"-o", "ServerAliveCountMax=3",

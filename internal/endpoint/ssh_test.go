@@ -43,7 +43,7 @@ func TestSSHPing(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Ping: %v\n%s", err, s.Log)
 	}
-	if want := (Pong{enginetest.APIVersion, enginetest.ServerVersion}); pong != want {
+	if want := (Pong{APIVersion: enginetest.APIVersion, ServerVersion: enginetest.ServerVersion}); pong != want {
 		t.Errorf("Ping = %+v, want %+v", pong, want)
 	}
 	if left := enginetest.Processes(t, s.Client); len(left) > 0 {
@@ -63,13 +63,8 @@ func TestSSHRealDocker(t *testing.T) {
 
 // And with a real engine behind it.
 func TestSSHRealEngine(t *testing.T) {
-	if testing.Short() {
-		t.Skip("real engines are left out of a short run")
-	}
+	realengine.Need(t)
 	engine, err := realengine.StartDockerd(t.Context(), enginetest.Dir(t))
-	if errors.Is(err, realengine.ErrUnavailable) {
-		t.Skip(err)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,6 +265,64 @@ func TestSSHDeadline(t *testing.T) {
 	}
 }
 
+// A deadline that comes while ssh is being started: it must not outlive the command that
+// ends then.
+func TestSSHDeadlineDuringStart(t *testing.T) {
+	s := enginetest.StartSSHD(t, "", "")
+	prepend(t, s.Config, "Host *\nProxyCommand "+s.Client+"/sleep 600\n")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		cmd := exec.Command(self, s.URL)
+		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%dus", pingVar, 100*i), "GORACE=atexit_sleep_ms=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	enginetest.NoProcess(t, s.Client)
+}
+
+// Whoever pings may be killed, and then ssh ends too.
+func TestSSHKilled(t *testing.T) {
+	for name, change := range map[string]func(s *enginetest.SSHD){
+		"connecting": func(s *enginetest.SSHD) {
+			prepend(t, s.Config, "Host *\nProxyCommand "+s.Client+"/sleep 600\n")
+		},
+		"connected": func(s *enginetest.SSHD) {
+			enginetest.Script(t, s.Remote+"/docker", "echo >"+s.Client+"/there; exec "+s.Client+"/sleep 600")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := enginetest.StartSSHD(t, "", "")
+			change(s)
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(self, s.URL)
+			cmd.Env = append(os.Environ(), pingVar+"=10m")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			started := func() bool {
+				_, err := os.Stat(s.Client + "/there")
+				return err == nil || len(enginetest.Processes(t, s.Client+"/sleep")) > 0
+			}
+			if !enginetest.Eventually(started) {
+				t.Errorf("ssh does not start:\n%s", s.Log)
+			}
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			enginetest.NoProcess(t, s.Config) // the other side's has no say in it
+			if name == "connecting" {
+				enginetest.NoProcess(t, s.Client)
+			}
+		})
+	}
+}
+
 // A ProxyCommand that outlives ssh must not delay the answer, nor survive.
 func TestSSHProxyCommandOutlivesSSH(t *testing.T) {
 	s := enginetest.StartSSHD(t, enginetest.Unix(t, enginetest.Handler()), "")
@@ -309,26 +362,40 @@ func TestSSHLeavesNothing(t *testing.T) {
 // options down to them.
 func TestSSHJump(t *testing.T) {
 	socket := enginetest.Unix(t, enginetest.Handler())
+	real, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct{ name, way string }{
 		{"ProxyJump", "ProxyJump jump"},
+		{"user and port", "ProxyJump USER@jump:PORT"},
+		{"address", "ProxyJump 127.0.0.9"},
+		{"IPv6 address, user and port", "ProxyJump USER@[::1]:PORT"},
+		{"two addresses", "ProxyJump 127.0.0.9,[::1]"},
+		{"none", "ProxyJump none"},
 		{"two jumps", "ProxyJump jump,jump2"},
 		{"the jump host has one of its own", "ProxyJump jump2\nHost jump2\nProxyJump jump"},
 		{"ProxyCommand", "ProxyCommand ssh -W %h:%p jump"},
+		{"ProxyCommand with a path", "ProxyCommand " + real + " -F CONFIG -W %h:%p jump"},
+		{"ProxyCommand that jumps", "ProxyCommand ssh -J jump -W %h:%p jump2"},
 	} {
 		for _, known := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, known=%t", tc.name, known), func(t *testing.T) {
 				s := enginetest.StartSSHD(t, socket, "")
-				config := strings.Replace(read(t, s.Config), "Host rdtest\n", "Host rdtest jump jump2\n", 1)
-				config = "Host rdtest\n" + tc.way + "\nHost *\nControlMaster auto\nControlPath " + s.Client + "/master-%n\n" +
+				config := strings.Replace(read(t, s.Config), "Host rdtest\n", "Host rdtest jump jump2 127.0.0.9 ::1\n", 1)
+				user, _, _ := strings.Cut(strings.TrimPrefix(s.URL, "ssh://"), "@")
+				way := strings.NewReplacer("USER", user, "PORT", s.Port, "CONFIG", s.Config).Replace(tc.way)
+				config = "Host rdtest\n" + way + "\nHost *\nControlMaster auto\nControlPath " + s.Client + "/master-%n\n" +
 					"ControlPersist 600\nStrictHostKeyChecking accept-new\nUpdateHostKeys yes\n" + config
 				if !known {
-					config = "Host jump\nHostKeyAlias stranger\n" + config
+					config = "Host jump 127.0.0.9 ::1\nHostKeyAlias stranger\n" + config
 				}
 				if err := os.WriteFile(s.Config, []byte(config), 0o600); err != nil {
 					t.Fatal(err)
 				}
 				before := read(t, s.KnownHosts)
 				_, err := ping(t, s.URL, 20*time.Second)
+				known := known || tc.way == "ProxyJump none"
 				if sshErr := new(SSHError); known && err != nil || !known && !errors.As(err, &sshErr) {
 					t.Errorf("Ping: %v\n%s", err, s.Log)
 				}

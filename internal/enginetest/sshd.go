@@ -44,7 +44,8 @@ func Main() {
 // test runs, the program "ssh" on the PATH is the real one reading that configuration
 // in place of the user's.
 type SSHD struct {
-	URL string // ssh://user@rdtest, which the client's configuration resolves
+	URL  string // ssh://user@rdtest, which the client's configuration resolves
+	Port string // where sshd listens, on 127.0.0.1
 	// Client is a directory for the client's side: the command lines of all ssh
 	// processes contain it, and so should those of other programs that ssh starts. It
 	// has a sleep program to wait with.
@@ -96,6 +97,7 @@ func StartSSHD(t *testing.T, socket, extra string) *SSHD {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Port = port
 	write(t, filepath.Join(dir, "sshd_config"), fmt.Sprintf(`
 Port %s
 ListenAddress 127.0.0.1

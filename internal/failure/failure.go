@@ -22,6 +22,7 @@ const (
 	CodeNotRunnable = 126 // run: the command is there and can't be executed
 	CodeNotFound    = 127 // run: there is no such command
 	CodeInterrupted = 130 // Ctrl-C
+	CodeClosed      = 141 // nobody reads the output any more: 128+SIGPIPE, as shells tell it
 )
 
 // codeError adds an exit status, hintError a remedy. Both keep the text of the

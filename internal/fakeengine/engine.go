@@ -41,10 +41,12 @@ type Facts struct {
 	ID         string
 	Version    string
 	APIVersion string
-	OS, Arch   string
+	OS, Arch   string // as /info has them
 	Rootless   bool
 	// Podman makes the engine say that it is podman, with another ID at each call.
 	Podman bool
+	// Snapshotter makes the engine say that it keeps images in containerd.
+	Snapshotter bool
 	// ClockOffset is what its clock is ahead of the real one.
 	ClockOffset time.Duration
 }
@@ -67,7 +69,7 @@ func Serve(listener net.Listener) *Engine {
 	e := &Engine{
 		listener: listener,
 		host:     host,
-		facts:    Facts{ID: "fake-engine", Version: "28.0.0", APIVersion: APIVersion, OS: "linux", Arch: "amd64"},
+		facts:    Facts{ID: "fake-engine", Version: "28.0.0", APIVersion: APIVersion, OS: "linux", Arch: "x86_64"},
 		calls:    map[string]int{},
 		gate:     gate,
 	}

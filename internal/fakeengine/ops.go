@@ -174,6 +174,17 @@ func (e *Engine) tag(img *image.InspectResponse, tag string) {
 	e.emit(events.ImageEventType, events.ActionTag, img.ID, map[string]string{"name": tag})
 }
 
+// UnpackImage makes an image grow, as the first container does of an image in
+// containerd. There is no event of it.
+func (e *Engine) UnpackImage(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if img := e.world.images.get(id); img != nil {
+		img.Size *= 2
+		e.world.images.put(id, img)
+	}
+}
+
 // CreateVolume makes a volume; one of that name that there is stays.
 func (e *Engine) CreateVolume(name string) {
 	e.mu.Lock()

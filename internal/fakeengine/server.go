@@ -48,11 +48,14 @@ func (e *Engine) handler() http.Handler {
 			path = path[len(p)-1:]
 		}
 		e.mu.Lock()
-		version := e.facts.APIVersion
+		f := e.facts
 		e.mu.Unlock()
-		w.Header().Set("Api-Version", version)
-		w.Header().Set("Ostype", "linux")
-		w.Header().Set("Server", "fakeengine")
+		w.Header().Set("Api-Version", f.APIVersion)
+		w.Header().Set("Ostype", f.OS)
+		w.Header().Set("Server", "Docker/"+f.Version+" ("+f.OS+")")
+		if f.Podman {
+			w.Header().Set("Libpod-Api-Version", f.Version)
+		}
 		if !e.wait(r.Context(), 0) {
 			return
 		}
@@ -145,13 +148,7 @@ func reply(w http.ResponseWriter, v any, err error) {
 func (e *Engine) version() system.VersionResponse {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	v := system.VersionResponse{Version: e.facts.Version, APIVersion: e.facts.APIVersion, MinAPIVersion: "1.24", Os: e.facts.OS, Arch: e.facts.Arch}
-	name := "Engine"
-	if e.facts.Podman {
-		name = "Podman Engine"
-	}
-	v.Components = []system.ComponentVersion{{Name: name, Version: e.facts.Version}}
-	return v
+	return system.VersionResponse{Version: e.facts.Version, APIVersion: e.facts.APIVersion, MinAPIVersion: "1.24", Os: e.facts.OS}
 }
 
 func (e *Engine) info() system.Info {
@@ -163,6 +160,9 @@ func (e *Engine) info() system.Info {
 	}
 	if e.facts.Podman {
 		i.ID = fmt.Sprintf("%x", rand.Uint64())
+	}
+	if e.facts.Snapshotter {
+		i.Driver, i.DriverStatus = "overlayfs", [][2]string{{"driver-type", "io.containerd.snapshotter.v1"}}
 	}
 	if e.facts.Rootless {
 		i.SecurityOptions = []string{"name=seccomp,profile=default", "name=rootless"}

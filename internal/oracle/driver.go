@@ -138,6 +138,9 @@ func (d *Driver) operations() []operation {
 			if err != nil {
 				return err
 			}
+			if id == BaseImage {
+				return nil // there would be no containers without it
+			}
 			_, err = d.cli.ImageRemove(ctx, id, client.ImageRemoveOptions{Force: d.rng.IntN(2) == 0, PruneChildren: true})
 			return err
 		}},

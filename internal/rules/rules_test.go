@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	pathpkg "path"
 	"slices"
 	"strings"
 	"testing"
@@ -14,23 +15,29 @@ import (
 
 const module = "github.com/docker-rd/docker-rd"
 
-// rooms are the top-level folders with code, and which others each may import. They
-// go downward only, so that whatever is below can be understood without what is above.
+// rooms are the folders with code, each with those below it that are no rooms of their
+// own, and which folders each may import. They go downward only, so that whatever is
+// below can be understood without what is above.
 var rooms = map[string][]string{
-	"cmd":           {"plugin", "internal", "engine"}, // engine: the script tests' entry is the driver's helper too
-	"plugin":        {"commands", "supervisor", "engine", "internal"},
-	"commands":      {"supervisor", "engine", "dockercontext", "mirror", "lock", "internal"},
-	"supervisor":    {"engine", "dockercontext", "mirror", "lock", "internal"},
-	"engine":        {"lock", "internal"},
-	"dockercontext": {"lock", "internal"},
-	"mirror":        {"lock", "internal"},
-	"lock":          {"internal"},
-	"internal":      {"internal"},
+	"cmd":                      {"plugin", "internal", "engine"}, // engine: the script tests' entry is the driver's helper too
+	"plugin":                   {"commands", "supervisor", "engine", "internal"},
+	"commands":                 {"commands/objects", "commands/output", "supervisor", "engine", "dockercontext", "mirror", "lock", "internal"},
+	"commands/objects":         {"commands/output", "mirror/state", "internal"}, // from the file alone
+	"commands/output":          {"internal"},
+	"supervisor":               {"engine", "dockercontext", "mirror", "lock", "internal"},
+	"engine":                   {"engine/dockerd", "lock", "internal"},
+	"engine/dockerd":           {"internal"},
+	"dockercontext":            {"dockercontext/configfile", "lock", "internal"},
+	"dockercontext/configfile": {"lock", "internal"},
+	"mirror":                   {"mirror/state", "lock", "internal"},
+	"mirror/state":             {"internal"}, // for everybody's use, so it must stay small
+	"lock":                     {"internal"},
+	"internal":                 {},
 }
 
 // tools are programs and helpers for tests: nothing that is shipped imports them, so
 // they may import what they measure or pretend to be.
-var tools = []string{"internal/bench", "internal/oracle", "internal/stressconfig", "internal/fakeengine", "internal/enginetest", "internal/jsonscan/jsontest"}
+var tools = []string{"internal/bench", "internal/oracle", "internal/stressconfig", "internal/fakeengine", "internal/enginetest", "internal/realengine", "internal/jsonscan/jsontest"}
 
 // forbidden are imports that only some rooms may have, with the reason.
 var forbidden = []struct {
@@ -54,27 +61,25 @@ type pkg struct {
 func TestImports(t *testing.T) {
 	for _, p := range packages(t) {
 		path := strings.TrimPrefix(p.ImportPath, module+"/")
-		room, _, _ := strings.Cut(path, "/")
-		allowed, ok := rooms[room]
-		if !ok {
+		room := roomOf(path)
+		if room == "" {
 			t.Errorf("%s is in no room: a new top-level folder needs a place in the rules", path)
 			continue
 		}
-		if isTool(path) {
+		if isIn(path, tools) {
 			continue
 		}
 		for _, imp := range p.Imports {
 			if rest, ours := strings.CutPrefix(imp, module+"/"); ours {
-				to, _, _ := strings.Cut(rest, "/")
-				if to != room && !slices.Contains(allowed, to) {
-					t.Errorf("%s imports %s: imports run downward only, %s may import %v", path, rest, room, allowed)
+				if roomOf(rest) != room && !isIn(rest, rooms[room]) {
+					t.Errorf("%s imports %s: imports run downward only, %s may import %v", path, rest, room, rooms[room])
 				}
-				if isTool(rest) {
+				if isIn(rest, tools) {
 					t.Errorf("%s imports %s, which is for tests", path, rest)
 				}
 			}
 			for _, f := range forbidden {
-				if matches(imp, f.path) && !slices.Contains(f.except, room) {
+				if matches(imp, f.path) && !isIn(path, f.except) {
 					t.Errorf("%s imports %s: %s", path, imp, f.reason)
 				}
 			}
@@ -87,13 +92,19 @@ func matches(imp, pattern string) bool {
 	return imp == root || below && strings.HasPrefix(imp, root+"/")
 }
 
-func isTool(path string) bool {
-	for _, t := range tools {
-		if path == t || strings.HasPrefix(path, t+"/") {
-			return true
+// roomOf returns the room that a package is in, "" if there is none.
+func roomOf(path string) string {
+	for ; path != "."; path = pathpkg.Dir(path) {
+		if _, ok := rooms[path]; ok {
+			return path
 		}
 	}
-	return false
+	return ""
+}
+
+// isIn tells whether a package is in one of the folders, or below it.
+func isIn(path string, folders []string) bool {
+	return slices.ContainsFunc(folders, func(f string) bool { return path == f || strings.HasPrefix(path, f+"/") })
 }
 
 func packages(t *testing.T) []pkg {

@@ -1,4 +1,4 @@
-package commands
+package objects
 
 import (
 	"bytes"
@@ -16,24 +16,23 @@ import (
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/volume"
 
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-func testOptions(format string) *getOptions {
-	o := &getOptions{filter: opts.NewFilterOpt()}
-	o.format = format
-	return o
+func testOptions(format string) Options {
+	return Options{Options: output.Options{Format: format}, Filter: opts.NewFilterOpt()}
 }
 
 // rendered is what get prints of the keys.
-func rendered(t *testing.T, k *kind, v *view, o *getOptions, keys []string) string {
+func rendered(t *testing.T, k *Kind, v *view, o Options, keys []string) string {
 	t.Helper()
 	var rows []row
 	for _, key := range keys {
 		rows = append(rows, k.rows(v, key)...)
 	}
 	var b bytes.Buffer
-	if err := writeRowsLike(&b, o.listOptions, k.table, k.key, k.empty, rows); err != nil {
+	if err := output.WriteRowsLike(&b, o.Options, k.layout, k.empty, rows); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -111,11 +110,11 @@ func TestContainersAsDocker(t *testing.T) {
 			s.Containers[key] = c
 		}
 	}
-	k := containerKind()
+	k := Containers()
 	for _, trunc := range []bool{true, false} {
 		for _, format := range []string{"table", "json", `{{.ID}} {{.Names}} {{.Label "a"}} {{.Labels}} {{.Image}} {{.Platform}}`} {
 			o := testOptions(format)
-			o.noTrunc = !trunc
+			o.NoTrunc = !trunc
 			v := newView(s, o)
 			keys := k.keys(v, false)
 			got := rendered(t, k, v, o, keys)
@@ -174,17 +173,21 @@ func TestImagesAsDocker(t *testing.T) {
 		{},
 	} {
 		id := "sha256:" + fmt.Sprintf("%064x", n+0xabcdef0123)
+		created, listed := created, created.Unix()
+		if len(refs.tags)+len(refs.digests) == 0 { // an image that does not say when it was made
+			created, listed = time.Time{}, 0
+		}
 		s.Images[id] = state.Image{ID: id, RepoTags: refs.tags, RepoDigests: refs.digests, CreatedAt: created, Size: 123456789 * int64(n)}
 		keys = append(keys, id)
 		summaries = append(summaries, image.Summary{
-			ID: id, RepoTags: refs.tags, RepoDigests: refs.digests, Created: created.Unix(), Size: 123456789 * int64(n), SharedSize: -1,
+			ID: id, RepoTags: refs.tags, RepoDigests: refs.digests, Created: listed, Size: 123456789 * int64(n), SharedSize: -1,
 		})
 	}
-	k := imageKind()
+	k := Images()
 	for _, trunc := range []bool{true, false} {
 		for _, format := range []string{"table", "json", "{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}", "{{.CreatedAt}} {{.Size}} {{.Containers}}"} {
 			o := testOptions(format)
-			o.noTrunc = !trunc
+			o.NoTrunc = !trunc
 			got := rendered(t, k, newView(s, o), o, keys)
 			var want bytes.Buffer
 			ctx := formatter.ImageContext{Context: formatter.Context{Output: &want, Format: formatter.NewImageFormat(format, false, false), Trunc: trunc}}
@@ -200,7 +203,7 @@ func TestImagesAsDocker(t *testing.T) {
 func TestCreatedSince(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 30, 2e8, time.UTC)
 	v := &view{now: now}
-	if got := v.createdSince(now.Add(-29300 * time.Millisecond)); got != "30 seconds ago" {
+	if got := v.ago(listed(now.Add(-29300 * time.Millisecond))); got != "30 seconds ago" {
 		t.Errorf("created %s, docker says 30 seconds ago", got)
 	}
 }
@@ -209,7 +212,7 @@ func TestCreatedSince(t *testing.T) {
 func TestVirtualSize(t *testing.T) {
 	s := &state.State{Images: map[string]state.Image{"sha256:1": {ID: "sha256:1", Size: 5_780_000}}}
 	o := testOptions("table {{.VirtualSize}}")
-	if got := rendered(t, imageKind(), newView(s, o), o, []string{"sha256:1"}); got != "SIZE\n5.78MB\n" {
+	if got := rendered(t, Images(), newView(s, o), o, []string{"sha256:1"}); got != "SIZE\n5.78MB\n" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -219,7 +222,7 @@ func TestVolumesAsDocker(t *testing.T) {
 	s := &state.State{Volumes: map[string]state.Volume{"data": v}}
 	for _, format := range []string{"table", "json", `{{.Name}} {{.Label "b"}}`} {
 		o := testOptions(format)
-		got := rendered(t, volumeKind(), newView(s, o), o, []string{"data"})
+		got := rendered(t, Volumes(), newView(s, o), o, []string{"data"})
 		var want bytes.Buffer
 		ctx := formatter.Context{Output: &want, Format: formatter.NewVolumeFormat(format, false)}
 		err := formatter.VolumeWrite(ctx, []volume.Volume{{Name: v.Name, Driver: v.Driver, Scope: v.Scope, Mountpoint: v.Mountpoint, Labels: v.Labels}})
@@ -258,6 +261,27 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// In containerd an image's id is its digest. The engine lists it in one repository and
+// finds it in each that it has a tag in.
+func TestImageByDigest(t *testing.T) {
+	s := &state.State{Images: map[string]state.Image{
+		digest:     {ID: digest, RepoTags: []string{"app:1", "example.org/app:2"}, RepoDigests: []string{"example.org/app@" + digest}},
+		"sha256:b": {ID: "sha256:b", RepoTags: []string{"graph:1"}, RepoDigests: []string{"graph@sha256:c"}},
+	}}
+	v := newView(s, testOptions("table"))
+	for ref, want := range map[string]string{
+		"app@" + digest: digest, "docker.io/library/app@" + digest: digest, "app:1@" + digest: digest, "example.org/app@" + digest: digest,
+		"other@" + digest: "", "@" + digest: "", "graph@sha256:b": "", "graph@sha256:c": "sha256:b",
+	} {
+		if got := v.resolve(ref); got != want {
+			t.Errorf("%s: %q, want %q", ref, got, want)
+		}
+	}
+	if id, ref := ImageReference(s, "app@"+digest); id != digest || ref != "app@"+digest {
+		t.Errorf("ImageReference: %q, %q", id, ref)
+	}
+}
+
 // An image that only others were made from is not listed, but it can be.
 func TestIntermediateImages(t *testing.T) {
 	s := &state.State{Images: map[string]state.Image{
@@ -265,7 +289,7 @@ func TestIntermediateImages(t *testing.T) {
 		"sha256:b": {ID: "sha256:b", Parent: "sha256:a", RepoTags: []string{"app:1"}},
 		"sha256:c": {ID: "sha256:c", Parent: "sha256:b"},
 	}}
-	k := imageKind()
+	k := Images()
 	v := newView(s, testOptions("table"))
 	if diff := cmp.Diff([]string{"sha256:b", "sha256:c"}, k.keys(v, false)); diff != "" {
 		t.Error(diff)

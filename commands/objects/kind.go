@@ -1,4 +1,4 @@
-package commands
+package objects
 
 import (
 	"cmp"
@@ -8,21 +8,19 @@ import (
 	"time"
 
 	"github.com/fvbommel/sortorder"
-	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// A kind is how commands deal with a kind of object.
-type kind struct {
+// A Kind is how commands deal with a kind of object.
+type Kind struct {
 	state.Kind
 	singular string
 	aliases  []string
-	table    string // what a plain "table" shows
-	key      string // what --quiet shows
-	empty    row    // for the header, and to try templates on
+	layout   output.Layout
+	empty    row // for the header, and to try templates on
 
 	// filters are docker's that the mirror can answer, unanswered those it can't.
 	filters, unanswered []string
@@ -33,21 +31,22 @@ type kind struct {
 	match func(v *view, f filterSet) (func(key string) bool, error)
 	// rows returns an object's rows.
 	rows func(v *view, key string) []row
-	// find returns the keys of the objects that a word may mean: all of that name or
-	// id, or else all whose id begins with it.
+	// find is Find.
 	find func(s *state.State, word string) []string
 	// words returns what completes the name of an object.
 	words func(s *state.State) []string
 }
 
-func kinds() []*kind {
-	return []*kind{containerKind(), imageKind(), volumeKind(), networkKind(), namespaceKind()}
+// Kinds returns all kinds, in the order in which they are told.
+func Kinds() []*Kind {
+	return []*Kind{Containers(), Images(), Volumes(), Networks(), Namespaces()}
 }
 
-// parseKind returns the kind that a word names.
-func parseKind(word string) (*kind, error) {
+// ParseKind returns the kind that a word names: as the mirror does, in the singular, or
+// as docker's short command.
+func ParseKind(word string) (*Kind, error) {
 	var names []string
-	for _, k := range kinds() {
+	for _, k := range Kinds() {
 		if word == string(k.Kind) || word == k.singular || slices.Contains(k.aliases, word) {
 			return k, nil
 		}
@@ -56,8 +55,13 @@ func parseKind(word string) (*kind, error) {
 	return nil, failure.WithHint(failure.Refuse("unknown kind %q", word), "kinds are %s", strings.Join(names, ", "))
 }
 
-// one returns the key of the one object that a word means.
-func (k *kind) one(s *state.State, word string) (string, error) {
+// Find returns the keys of the objects that a word may mean: all of that name or id, or
+// else all whose id begins with it.
+func (k *Kind) Find(s *state.State, word string) []string { return k.find(s, word) }
+
+// One returns the key of the one object that a word means; it is an error if there is
+// none, or more than one.
+func (k *Kind) One(s *state.State, word string) (string, error) {
 	found := k.find(s, word)
 	switch len(found) {
 	case 1:
@@ -67,6 +71,20 @@ func (k *kind) one(s *state.State, word string) (string, error) {
 			"docker-rd get %s -i %s lists them; docker-rd sync %[2]s looks for new ones", k.Kind, s.Instance.Name)
 	}
 	return "", failure.WithHint(failure.Refuse("%d %s begin with %q", len(found), k.Kind, word), "give more of the id")
+}
+
+// Text is how an object that a word means is called in messages.
+func (k *Kind) Text(word string) string { return fmt.Sprintf("%s %q", k.singular, word) }
+
+// Filters returns the names of the filters that a query for the kind can have.
+func (k *Kind) Filters() []string { return k.filters }
+
+// Words returns what completes the name of an object, other than those that were given
+// already.
+func (k *Kind) Words(s *state.State, given []string) []string {
+	words := slices.DeleteFunc(k.words(s), func(w string) bool { return w == "" || slices.Contains(given, w) })
+	slices.SortFunc(words, naturally)
+	return words
 }
 
 // byID returns the keys of the objects with the id, or which it abbreviates.
@@ -137,51 +155,3 @@ func sortedKeys[T, K any](objects map[string]T, by func(T) K, compare func(a, b 
 // newestFirst and naturally compare as docker sorts: "a2" comes before "a10".
 func newestFirst(a, b time.Time) int { return b.Compare(a) }
 func naturally(a, b string) int      { return sortorder.NaturalCompare(a, b) }
-
-// completeKind completes a kind.
-func completeKind(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	var names []string
-	for _, k := range kinds() {
-		names = append(names, string(k.Kind))
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-// completeObjects completes a kind and then objects of that kind.
-func (a *app) completeObjects(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	if len(args) == 0 {
-		return completeKind(cmd, args, word)
-	}
-	k, err := parseKind(args[0])
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return a.objectWords(k, args[1:]), cobra.ShellCompDirectiveNoFileComp
-}
-
-// objectWords returns what completes an object of the kind, other than those that were
-// given already.
-func (a *app) objectWords(k *kind, given []string) []string {
-	i, err := a.load(nil)
-	if err != nil {
-		return nil
-	}
-	s, err := readState(i)
-	if err != nil {
-		return nil
-	}
-	words := slices.DeleteFunc(k.words(s), func(w string) bool { return w == "" || slices.Contains(given, w) })
-	slices.SortFunc(words, naturally)
-	return words
-}
-
-// readState reads the instance's mirror.
-func readState(i *engine.Instance) (*state.State, error) {
-	s, err := state.Read(i.Paths.StateFile())
-	return s, readError(i, err)
-}
-
-// text is how an object is called in messages.
-func (k *kind) text(word string) string {
-	return fmt.Sprintf("%s %q", k.singular, word)
-}

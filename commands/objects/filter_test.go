@@ -1,4 +1,4 @@
-package commands
+package objects
 
 import (
 	"slices"
@@ -156,14 +156,14 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-func compile(name, filters string) (*kind, func(string) bool, error) {
+func compile(name, filters string) (*Kind, func(string) bool, error) {
 	flag := opts.NewFilterOpt()
 	for _, f := range strings.Fields(filters) {
 		if err := flag.Set(f); err != nil {
 			return nil, nil, err
 		}
 	}
-	k, err := parseKind(name)
+	k, err := ParseKind(name)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,0 +1,129 @@
+package commands
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+// flagInstance is the value of --instance. An empty one is a script's mistake, and not
+// the default. It is not for Set to refuse: cobra reports the errors of flags before a
+// command in a way of its own.
+type flagInstance struct {
+	value string
+	given bool
+}
+
+func (f *flagInstance) String() string     { return f.value }
+func (f *flagInstance) Type() string       { return "string" }
+func (f *flagInstance) Set(s string) error { *f = flagInstance{s, true}; return nil }
+
+// name returns the instance that a command is about: its argument, --instance,
+// $DOCKER_RD_INSTANCE, or the default.
+func (a *app) name(args []string) (string, error) {
+	name := cmp.Or(os.Getenv(instanceEnv), engine.DefaultName)
+	if a.instance.given {
+		name = a.instance.value
+	}
+	if len(args) > 0 {
+		if a.instance.given && name != args[0] {
+			return "", failure.Usage("two instances are named: %q and --instance %q", args[0], name)
+		}
+		name = args[0]
+	}
+	return name, engine.CheckName(name)
+}
+
+// load returns the instance that a command is about; it must exist.
+func (a *app) load(args []string) (*engine.Instance, error) {
+	name, err := a.name(args)
+	if err != nil {
+		return nil, err
+	}
+	return loadNamed(name)
+}
+
+// loadNamed returns the instance of a name; it must exist.
+func loadNamed(name string) (*engine.Instance, error) {
+	roots, err := engine.DefaultRoots()
+	if err != nil {
+		return nil, err
+	}
+	return engine.Load(roots, name)
+}
+
+// loadAnyway is load for commands that an instance whose settings are damaged must not
+// be in the way of: it can be looked at, stopped and removed by a copy.
+func (a *app) loadAnyway(args []string) (*engine.Instance, error) {
+	name, err := a.name(args)
+	if err != nil {
+		return nil, err
+	}
+	return a.salvage(loadNamed(name))
+}
+
+// salvage is [engine.Salvage] that says so.
+func (a *app) salvage(i *engine.Instance, err error) (*engine.Instance, error) {
+	salvaged, still := engine.Salvage(i, err)
+	if err != nil && still == nil {
+		_, _ = fmt.Fprintf(a.err(), "warning: %v\n", err)
+	}
+	return salvaged, still
+}
+
+// loadRunning returns the instance, which must have a supervisor to ask.
+func (a *app) loadRunning() (*engine.Instance, error) {
+	i, err := a.load(nil)
+	if err != nil {
+		return nil, err
+	}
+	return i, supervisor.TakesRequests(i)
+}
+
+// instanceNames returns the names of all instances.
+func instanceNames() ([]string, error) {
+	roots, err := engine.DefaultRoots()
+	if err != nil {
+		return nil, err
+	}
+	return engine.Names(roots)
+}
+
+// A loader finds the instance that a command's arguments name: [app.load] or
+// [app.loadAnyway].
+type loader func(args []string) (*engine.Instance, error)
+
+// onInstance makes cmd a command that is about one instance, which must exist: it is the
+// only argument, if one is given.
+func (a *app) onInstance(cmd *cobra.Command, load loader, run func(cmd *cobra.Command, i *engine.Instance) error) *cobra.Command {
+	cmd.Args = takes(0, 1)
+	cmd.ValidArgsFunction = a.completeInstance
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		i, err := load(args)
+		if err != nil {
+			return err
+		}
+		return run(cmd, i)
+	}
+	return cmd
+}
+
+// completeInstances completes the name of an instance.
+func (a *app) completeInstances(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	names, _ := instanceNames()
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeInstance completes the one instance that a command takes.
+func (a *app) completeInstance(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.completeInstances(cmd, args, word)
+}

@@ -1,0 +1,147 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/commands/objects"
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/supervisor"
+)
+
+// readState reads the instance's mirror.
+func readState(i *engine.Instance) (*state.State, error) {
+	s, err := state.Read(i.Paths.StateFile())
+	return s, readError(i, err)
+}
+
+// followMirror calls show with the instance's mirror as it is, and again whenever it
+// has changed, until ctx ends: then the error says only that it was interrupted.
+func (a *app) followMirror(ctx context.Context, i *engine.Instance, show func(*state.State) error) error {
+	shown, note := false, ""
+	err := supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
+		if _, corrupt := errors.AsType[*state.CorruptError](o.StateErr); corrupt && shown {
+			return true, nil // it is being made anew
+		}
+		if o.StateErr != nil {
+			return false, readError(i, o.StateErr)
+		}
+		a.noteAge(&note, o.State, o.Live)
+		shown = true
+		return true, show(o.State)
+	})
+	return interrupted(ctx, err)
+}
+
+// interrupted is the end of a command that goes on until it is told to end: as with
+// docker's own, the status says so, and no message.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return ExitStatus(failure.CodeInterrupted)
+	}
+	return err
+}
+
+func readError(i *engine.Instance, err error) error {
+	switch _, newer := errors.AsType[*state.NewerSchemaError](err); {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return failure.WithHint(failure.Refuse("instance %q has no mirror yet", i.Name), "docker-rd start %s", i.Name)
+	case newer:
+		return failure.WithHint(failure.WithCode(err, failure.CodeRefused), "install the newer docker-rd that wrote it")
+	}
+	return failure.WithHint(err, "docker-rd sync %s makes it anew", i.Name)
+}
+
+// staleness says why a mirror may differ from the engine and how old it is, "" if it is
+// kept up to date. Live is whether the supervisor that wrote it lives.
+func staleness(s *state.State, live bool, now time.Time) string {
+	synced, _ := s.Condition(state.MirrorSynced)
+	switch {
+	case live && s.Mirror.Connected && synced.Status == state.True:
+		return ""
+	case live && s.Mirror.Connected:
+		return fmt.Sprintf("the mirror is not complete yet (%s)", synced.Reason)
+	}
+	why := "no supervisor runs"
+	if live {
+		why = "the engine is not connected"
+	}
+	at := asOf(s, synced)
+	if at.IsZero() {
+		return why + ", and the mirror was never synced"
+	}
+	return fmt.Sprintf("%s: the mirror is %s old", why, humanDuration(max(0, now.Sub(at))))
+}
+
+// humanDuration is a duration in the middle of a sentence.
+func humanDuration(d time.Duration) string { return strings.ToLower(units.HumanDuration(d)) }
+
+// asOf returns the last moment at which the mirror is known to have followed the
+// engine; zero if it never did.
+func asOf(s *state.State, synced state.Condition) time.Time {
+	at := s.Mirror.SyncedAt
+	switch {
+	case at.IsZero():
+		return at
+	case s.Mirror.Connected:
+		// The supervisor was killed, some time after it last wrote.
+		return s.WrittenAt
+	case synced.Status == state.False && synced.LastTransitionTime.After(at):
+		return synced.LastTransitionTime // when the connection was lost
+	}
+	return at
+}
+
+// noteAge says how old a mirror is that is not kept up to date, whenever that is not
+// what was said last.
+func (a *app) noteAge(last *string, s *state.State, live bool) {
+	note := staleness(s, live, time.Now())
+	if note == *last {
+		return
+	}
+	if *last = note; note == "" {
+		note = "the mirror is up to date again"
+	}
+	a.note("%s", note)
+}
+
+// completeObjects completes a kind and then objects of that kind.
+func (a *app) completeObjects(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		var names []string
+		for _, k := range objects.Kinds() {
+			names = append(names, string(k.Kind))
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+	k, err := objects.ParseKind(args[0])
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.objectWords(k, nil, args[1:]), cobra.ShellCompDirectiveNoFileComp
+}
+
+// objectWords returns what completes an object of the kind in the instance that the
+// arguments may name, other than those objects that were given already.
+func (a *app) objectWords(k *objects.Kind, instance, given []string) []string {
+	i, err := a.load(instance)
+	if err != nil {
+		return nil
+	}
+	s, err := readState(i)
+	if err != nil {
+		return nil
+	}
+	return k.Words(s, given)
+}

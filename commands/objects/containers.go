@@ -1,0 +1,375 @@
+package objects
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/docker/cli/cli/command/formatter"
+	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+
+	"github.com/docker-rd/docker-rd/commands/output"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+type containerRow struct {
+	follows
+	Command      string
+	CreatedAt    string
+	Deletion     string `json:",omitempty"`
+	HealthStatus string
+	ID           string
+	Image        string
+	Labels       string
+	LastAction   string `json:",omitempty"`
+	LocalVolumes string
+	Mounts       string
+	Names        string
+	Networks     string
+	Platform     *formatter.Platform
+	Ports        string
+	RunningFor   string
+	Size         string
+	State        string
+	Status       string
+
+	labels map[string]string
+}
+
+// Label returns the value of a label.
+func (r *containerRow) Label(name string) string { return r.labels[name] }
+
+// FullHeader implements docker's formatter.SubContext.
+func (*containerRow) FullHeader() any {
+	return formatter.SubHeaderContext{
+		"Command": "COMMAND", "CreatedAt": "CREATED AT", "Deletion": "DELETION", "Event": "EVENT",
+		"HealthStatus": "HEALTH STATUS", "ID": "CONTAINER ID", "Image": "IMAGE", "Labels": "LABELS",
+		"LastAction": "LAST ACTION", "LocalVolumes": "LOCAL VOLUMES", "Mounts": "MOUNTS", "Names": "NAMES",
+		"Networks": "NETWORKS", "Platform": "PLATFORM", "Ports": "PORTS", "RunningFor": "CREATED",
+		"Size": "SIZE", "State": "STATE", "Status": "STATUS",
+	}
+}
+
+// Containers returns the kind of containers.
+func Containers() *Kind {
+	return &Kind{
+		Kind: state.Containers, singular: "container", aliases: []string{"ps"},
+		layout: output.Layout{Table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}", Key: "{{.ID}}"},
+		empty:  &containerRow{},
+		filters: []string{
+			"ancestor", "before", "exited", "expose", "health", "id", "label", "name", "network", "publish", "since", "status", "volume",
+		},
+		unanswered: []string{"isolation", "is-task"},
+		keys: func(v *view, _ bool) []string {
+			return sortedKeys(v.Containers, func(c state.Container) time.Time { return c.CreatedAt }, newestFirst)
+		},
+		match: matchContainers,
+		rows: func(v *view, key string) []row {
+			c := v.Containers[key]
+			return []row{v.containerRow(&c)}
+		},
+		find: func(s *state.State, word string) []string {
+			return byName(s.Containers, strings.TrimPrefix(word, "/"), func(c state.Container) string { return c.Name })
+		},
+		words: func(s *state.State) (words []string) {
+			for _, c := range s.Containers {
+				words = append(words, c.Name)
+			}
+			return words
+		},
+	}
+}
+
+func (v *view) containerRow(c *state.Container) *containerRow {
+	r := &containerRow{
+		Command:      strconv.Quote(v.command(c)),
+		CreatedAt:    second(c.CreatedAt),
+		Deletion:     describeDeletion(c.Deletion),
+		ID:           v.id(c.ID),
+		Image:        v.imageOf(c),
+		Labels:       joinLabels(c.Labels),
+		LocalVolumes: strconv.Itoa(v.localVolumes(c)),
+		Mounts:       v.mounts(c),
+		Names:        c.Name,
+		Ports:        portsText(c.Ports),
+		RunningFor:   v.ago(listed(c.CreatedAt)),
+		Size:         notAvailable,
+		State:        c.State,
+		Status:       v.status(c),
+		labels:       c.Labels,
+	}
+	if c.Health != state.HealthNone {
+		r.HealthStatus = c.Health
+	}
+	if a := c.LastAction; a != nil {
+		r.LastAction = a.Action + " " + a.State
+		if a.Error != "" {
+			r.LastAction += ": " + a.Error
+		}
+	}
+	names := make([]string, len(c.Networks))
+	for i, n := range c.Networks {
+		names[i] = n.Name
+	}
+	r.Networks = strings.Join(names, ",")
+	return r
+}
+
+// command is what the container runs, as the engine puts it together for its list.
+func (v *view) command(c *state.Container) string {
+	words := []string{c.Path}
+	for _, arg := range c.Args {
+		if strings.Contains(arg, " ") {
+			arg = "'" + arg + "'"
+		}
+		words = append(words, arg)
+	}
+	command := strings.Join(words, " ")
+	if v.trunc {
+		command = formatter.Ellipsis(command, 20)
+	}
+	return command
+}
+
+// imageOf is the image as it was asked for, if that still means the same image.
+func (v *view) imageOf(c *state.Container) string {
+	ref := c.ImageRef
+	if ref != c.Image && v.resolve(ref) != c.Image {
+		ref = c.Image
+	}
+	if ref == "" {
+		return "<no image>"
+	}
+	if !v.trunc {
+		return ref
+	}
+	if id := formatter.TruncateID(c.Image); id == formatter.TruncateID(ref) {
+		return id
+	}
+	if !canShorten(ref) {
+		return ref
+	}
+	return shortReference(ref)
+}
+
+// canShorten tells quickly of most references that shortReference leaves them as they
+// are: it costs more than the rest of a row.
+func canShorten(ref string) bool {
+	return strings.Contains(ref, "@") || strings.HasPrefix(ref, "library/") ||
+		strings.HasPrefix(ref, "docker.io/") || strings.HasPrefix(ref, "index.docker.io/")
+}
+
+// shortReference leaves out of a reference docker's own registry and the digest.
+func shortReference(ref string) string {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return ref
+	}
+	if _, ok := named.(reference.Digested); ok {
+		bare := reference.TrimNamed(named)
+		if t, ok := named.(reference.Tagged); ok {
+			if tagged, err := reference.WithTag(bare, t.Tag()); err == nil {
+				bare = tagged
+			}
+		}
+		named = bare
+	}
+	return reference.FamiliarString(named)
+}
+
+func (v *view) localVolumes(c *state.Container) int {
+	n := 0
+	for _, m := range c.Mounts {
+		if m.Name != "" && v.Volumes[m.Name].Driver == "local" {
+			n++
+		}
+	}
+	return n
+}
+
+func (v *view) mounts(c *state.Container) string {
+	names := make([]string, len(c.Mounts))
+	for i, m := range c.Mounts {
+		names[i] = cmp.Or(m.Name, m.Source)
+		if v.trunc {
+			names[i] = formatter.Ellipsis(names[i], 15)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// status is the text that moby has for the state of a container.
+func (v *view) status(c *state.Container) string {
+	switch c.State {
+	case state.StateRunning:
+		text := "Up " + units.HumanDuration(v.now.Sub(c.StartedAt))
+		switch c.Health {
+		case state.HealthNone, "":
+			return text
+		case state.HealthStarting:
+			return text + " (health: starting)"
+		}
+		return text + " (" + c.Health + ")"
+	case state.StatePaused:
+		return "Up " + units.HumanDuration(v.now.Sub(c.StartedAt)) + " (Paused)"
+	case state.StateRestarting:
+		return fmt.Sprintf("Restarting (%d) %s", c.ExitCode, v.ago(c.FinishedAt))
+	case state.StateExited:
+		if c.FinishedAt.IsZero() {
+			return ""
+		}
+		return fmt.Sprintf("Exited (%d) %s", c.ExitCode, v.ago(c.FinishedAt))
+	case state.StateRemoving:
+		return "Removal In Progress"
+	case state.StateDead:
+		return "Dead"
+	case state.StateCreated:
+		return "Created"
+	}
+	return ""
+}
+
+func portsText(ports []state.Port) string {
+	if len(ports) == 0 {
+		return ""
+	}
+	summaries := make([]container.PortSummary, len(ports))
+	for i, p := range ports {
+		ip, _ := netip.ParseAddr(p.HostIP)
+		summaries[i] = container.PortSummary{IP: ip, PrivatePort: p.ContainerPort, PublicPort: p.HostPort, Type: p.Protocol}
+	}
+	return formatter.DisplayablePorts(summaries)
+}
+
+// matchContainers compiles the filters of moby's daemon/list.go.
+func matchContainers(v *view, f filterSet) (func(key string) bool, error) {
+	exited := map[int]bool{}
+	ports := map[string]map[string]bool{"publish": {}, "expose": {}}
+	checks := map[string]func(value string) error{
+		"exited": func(value string) error {
+			code, err := strconv.Atoi(value)
+			exited[code] = true
+			return err
+		},
+		"status": func(value string) error { return container.ValidateContainerState(container.ContainerState(value)) },
+		"health": func(value string) error { return container.ValidateHealthStatus(container.HealthStatus(value)) },
+	}
+	for name, set := range ports {
+		checks[name] = func(value string) error {
+			r, err := network.ParsePortRange(value)
+			if err != nil {
+				return err
+			}
+			for p := range r.All() {
+				set[p.String()] = true
+			}
+			return nil
+		}
+	}
+	before, since := time.Time{}, time.Time{}
+	container := func(value string) (state.Container, error) {
+		found := byName(v.Containers, strings.TrimPrefix(value, "/"), func(c state.Container) string { return c.Name })
+		if len(found) != 1 {
+			return state.Container{}, fmt.Errorf("no such container")
+		}
+		return v.Containers[found[0]], nil
+	}
+	checks["before"] = func(value string) error {
+		c, err := container(value)
+		before = earlier(before, c.CreatedAt)
+		return err
+	}
+	checks["since"] = func(value string) error {
+		c, err := container(value)
+		since = later(since, c.CreatedAt)
+		return err
+	}
+	ids := map[string]bool{}
+	checks["id"] = func(value string) error {
+		if found := byID(v.Containers, value); len(found) == 1 {
+			ids[found[0]] = true
+		}
+		return nil
+	}
+	for name, check := range checks {
+		if err := f.each(name, check); err != nil {
+			return nil, err
+		}
+	}
+	ancestors := map[string]bool{}
+	for ref := range f["ancestor"] {
+		if id := v.resolve(ref); id != "" {
+			ancestors[id] = true
+		}
+	}
+	v.addDescendants(ancestors)
+
+	return func(key string) bool {
+		c := v.Containers[key]
+		alive := isAlive(&c)
+		return (!f.has("id") || ids[key]) &&
+			(f.matches("name", c.Name) || f.matches("name", "/"+c.Name)) &&
+			f.labels(c.Labels) &&
+			f.matches("status", c.State) &&
+			f.is("health", c.Health) &&
+			(!f.has("exited") || exited[c.ExitCode] && !alive && !c.StartedAt.IsZero()) &&
+			(!f.has("ancestor") || ancestors[c.Image]) &&
+			(before.IsZero() || c.CreatedAt.Before(before)) &&
+			(since.IsZero() || c.CreatedAt.After(since)) &&
+			f.anyOf("volume", func(value string) bool { return hasMount(&c, value) }) &&
+			f.anyOf("network", func(value string) bool { return isAttached(&c, value) }) &&
+			(!f.has("publish") && !f.has("expose") || hasPort(&c, ports["publish"], ports["expose"]))
+	}, nil
+}
+
+// isAlive tells whether the container has processes, or will again by itself.
+func isAlive(c *state.Container) bool {
+	return c.State == state.StateRunning || c.State == state.StatePaused || c.State == state.StateRestarting
+}
+
+// addDescendants adds the images that were made from those in the set.
+func (v *view) addDescendants(set map[string]bool) {
+	children := map[string][]string{}
+	for id, i := range v.Images {
+		if i.Parent != "" {
+			children[i.Parent] = append(children[i.Parent], id)
+		}
+	}
+	var add func(id string)
+	add = func(id string) {
+		for _, child := range children[id] {
+			if !set[child] {
+				set[child] = true
+				add(child)
+			}
+		}
+	}
+	for id := range set {
+		add(id)
+	}
+}
+
+func hasMount(c *state.Container, value string) bool {
+	return slices.ContainsFunc(c.Mounts, func(m state.Mount) bool {
+		return m.Destination == value || m.Name == value || m.Name == "" && m.Source == value
+	})
+}
+
+func isAttached(c *state.Container, value string) bool {
+	return slices.ContainsFunc(c.Networks, func(n state.Attachment) bool {
+		return n.Name == value || strings.HasPrefix(n.ID, value)
+	})
+}
+
+func hasPort(c *state.Container, publish, expose map[string]bool) bool {
+	return slices.ContainsFunc(c.Ports, func(p state.Port) bool {
+		return publish[fmt.Sprintf("%d/%s", p.HostPort, p.Protocol)] || expose[fmt.Sprintf("%d/%s", p.ContainerPort, p.Protocol)]
+	})
+}

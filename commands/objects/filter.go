@@ -1,0 +1,150 @@
+package objects
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/cli/opts"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// A filterSet is what docker makes of its --filter flags: the values by name.
+type filterSet map[string]map[string]bool
+
+// parseFilters returns the filters for a kind. One that docker does not have for it, or
+// that the mirror can't answer, is refused.
+func parseFilters(k *Kind, flag opts.FilterOpt) (filterSet, error) {
+	f := filterSet(flag.Value())
+	for name := range f {
+		switch {
+		case slices.Contains(k.filters, name):
+		case slices.Contains(k.unanswered, name):
+			return nil, failure.WithHint(failure.Refuse("filter %q can't be answered from the mirror", name), "docker can")
+		default:
+			return nil, failure.WithHint(failure.Refuse("%s have no filter %q", k.Kind, name), "filters are %s", strings.Join(k.filters, ", "))
+		}
+	}
+	return f, nil
+}
+
+func (f filterSet) has(name string) bool { return len(f[name]) > 0 }
+
+// is tells whether the value is one of the filter's, or there is no such filter.
+func (f filterSet) is(name, value string) bool { return !f.has(name) || f[name][value] }
+
+// matches tells whether the value is one of the filter's or one of them, taken as a
+// regular expression, matches a part of it; also if there is no such filter. One that
+// is no expression matches nothing else, as in moby.
+func (f filterSet) matches(name, value string) bool {
+	if f.is(name, value) {
+		return true
+	}
+	for pattern := range f[name] {
+		if ok, err := regexp.MatchString(pattern, value); err == nil && ok {
+			return true
+		}
+	}
+	return false
+}
+
+// labels tells whether all labels of the filter are there, with the value if one is
+// given.
+func (f filterSet) labels(labels map[string]string) bool {
+	for want := range f["label"] {
+		key, value, hasValue := strings.Cut(want, "=")
+		if got, ok := labels[key]; !ok || hasValue && got != value {
+			return false
+		}
+	}
+	return true
+}
+
+// bool returns the value of a filter that is true or false, and whether it is given.
+func (f filterSet) bool(name string) (value, given bool, err error) {
+	if !f.has(name) {
+		return false, false, nil
+	}
+	yes, no := f[name]["true"] || f[name]["1"], f[name]["false"] || f[name]["0"]
+	if yes == no {
+		return false, false, f.invalid(name, "it can be true or false")
+	}
+	return yes, true, nil
+}
+
+// each calls check with each value of a filter.
+func (f filterSet) each(name string, check func(value string) error) error {
+	for value := range f[name] {
+		if err := check(value); err != nil {
+			return failure.Refuse("filter %s=%s: %w", name, value, err)
+		}
+	}
+	return nil
+}
+
+func (f filterSet) invalid(name, why string) error {
+	var values []string
+	for v := range f[name] {
+		values = append(values, name+"="+v)
+	}
+	slices.Sort(values)
+	return failure.Refuse("filter %s: %s", strings.Join(values, ", "), why)
+}
+
+// anyOf tells whether one of the filter's values satisfies; also if there is none.
+func (f filterSet) anyOf(name string, satisfies func(value string) bool) bool {
+	if !f.has(name) {
+		return true
+	}
+	for value := range f[name] {
+		if satisfies(value) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseMoment reads a time as docker's filters take it: one that has passed since, a
+// time of day, or seconds since 1970. What has no zone is local.
+func parseMoment(value string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(value); err == nil {
+		return now.Add(-d), nil
+	}
+	for _, layout := range []string{
+		time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15", "2006-01-02Z07:00", "2006-01-02",
+	} {
+		if t, err := time.ParseInLocation(layout, value, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	whole, fraction, _ := strings.Cut(value, ".")
+	seconds, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("not a time")
+	}
+	nanos := int64(0)
+	if fraction != "" {
+		if nanos, err = strconv.ParseInt((fraction + "000000000")[:9], 10, 64); err != nil {
+			return time.Time{}, fmt.Errorf("not a time")
+		}
+	}
+	return time.Unix(seconds, nanos), nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,345 @@
+package objects
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/docker/cli/cli/command/formatter"
+	"github.com/docker/go-units"
+
+	"github.com/docker-rd/docker-rd/commands/output"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+type imageRow struct {
+	follows
+	Containers   string
+	CreatedAt    string
+	CreatedSince string
+	Deletion     string `json:",omitempty"`
+	Digest       string
+	ID           string
+	Repository   string
+	SharedSize   string
+	Size         string
+	Tag          string
+	UniqueSize   string
+}
+
+// VirtualSize is the size: docker before 29 has this placeholder too.
+func (r *imageRow) VirtualSize() string { return r.Size }
+
+// FullHeader implements docker's formatter.SubContext.
+func (*imageRow) FullHeader() any {
+	return formatter.SubHeaderContext{
+		"Containers": "CONTAINERS", "CreatedAt": "CREATED AT", "CreatedSince": "CREATED", "Deletion": "DELETION",
+		"Digest": "DIGEST", "Event": "EVENT", "ID": "IMAGE ID", "Repository": "REPOSITORY", "SharedSize": "SHARED SIZE",
+		"Size": "SIZE", "Tag": "TAG", "UniqueSize": "UNIQUE SIZE", "VirtualSize": "SIZE",
+	}
+}
+
+// Images returns the kind of images.
+func Images() *Kind {
+	return &Kind{
+		Kind: state.Images, singular: "image",
+		layout:  output.Layout{Table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}", Key: "{{.ID}}"},
+		empty:   &imageRow{},
+		filters: []string{"before", "dangling", "label", "reference", "since", "until"},
+		keys: func(v *view, all bool) []string {
+			keys := sortedKeys(v.Images, func(i state.Image) time.Time { return i.CreatedAt }, newestFirst)
+			if all {
+				return keys
+			}
+			parents := v.parents()
+			return slices.DeleteFunc(keys, func(key string) bool {
+				i := v.Images[key]
+				return parents[key] && len(i.RepoTags)+len(i.RepoDigests) == 0
+			})
+		},
+		match: matchImages,
+		rows: func(v *view, key string) []row {
+			i := v.Images[key]
+			return v.imageRows(&i)
+		},
+		find: func(s *state.State, word string) []string { return findImages(s, imageNames(s), word) },
+		words: func(s *state.State) (words []string) {
+			for id, i := range s.Images {
+				words = append(words, i.RepoTags...)
+				if len(i.RepoTags) == 0 {
+					words = append(words, formatter.TruncateID(id))
+				}
+			}
+			return words
+		},
+	}
+}
+
+// parents returns the images that others were made from.
+func (v *view) parents() map[string]bool {
+	parents := map[string]bool{}
+	for _, i := range v.Images {
+		if i.Parent != "" {
+			parents[i.Parent] = true
+		}
+	}
+	return parents
+}
+
+func containersByImage(s *state.State) map[string]int64 {
+	users := map[string]int64{}
+	for _, c := range s.Containers {
+		users[c.Image]++
+	}
+	return users
+}
+
+const none = "<none>"
+
+// imageRows returns a row for each tag, or for each tag and digest where digests are
+// shown, and for each repository without a tag.
+func (v *view) imageRows(i *state.Image) []row {
+	var rows []row
+	add := func(repo, tag, digest, ref string) {
+		if v.shows != nil && !v.shows(i.ID, ref) {
+			return
+		}
+		r := &imageRow{
+			Containers:   strconv.FormatInt(v.users()[i.ID], 10),
+			CreatedAt:    second(i.CreatedAt),
+			CreatedSince: v.ago(listed(i.CreatedAt)),
+			Digest:       digest,
+			ID:           v.id(i.ID),
+			Repository:   repo,
+			SharedSize:   notAvailable,
+			Size:         units.HumanSizeWithPrecision(float64(i.Size), 3),
+			Tag:          tag,
+			UniqueSize:   notAvailable,
+		}
+		for _, key := range []string{ref, i.ID} {
+			if d, ok := i.Deletions[key]; ok {
+				r.Deletion = describeDeletion(&d)
+				break
+			}
+		}
+		rows = append(rows, r)
+	}
+	if len(i.RepoTags)+len(i.RepoDigests) == 0 {
+		add(none, none, none, i.ID)
+		return rows
+	}
+	digests := map[string][]string{} // by repository
+	var repos []string
+	for _, ref := range i.RepoDigests {
+		repo, digest, _ := strings.Cut(ref, "@")
+		repo = familiar(repo)
+		if digests[repo] == nil {
+			repos = append(repos, repo)
+		}
+		digests[repo] = append(digests[repo], digest)
+	}
+	tagged := map[string]bool{}
+	for _, ref := range i.RepoTags {
+		colon := strings.LastIndex(ref, ":")
+		if colon < 0 {
+			continue
+		}
+		repo, tag := familiar(ref[:colon]), ref[colon+1:]
+		tagged[repo] = true
+		if !v.digest || len(digests[repo]) == 0 {
+			add(repo, tag, none, ref)
+			continue
+		}
+		for _, d := range digests[repo] {
+			add(repo, tag, d, ref)
+		}
+	}
+	for _, repo := range repos {
+		if !tagged[repo] {
+			add(repo, none, "", repo+"@"+digests[repo][0])
+		}
+	}
+	return rows
+}
+
+// familiar is a repository as docker shows it. Docker's engine writes it so already;
+// only names with a registry can be others.
+func familiar(repo string) string {
+	if !strings.HasPrefix(repo, "docker.io/") && !strings.HasPrefix(repo, "index.docker.io/") {
+		return repo
+	}
+	named, err := reference.ParseNormalizedNamed(repo)
+	if err != nil {
+		return repo
+	}
+	return reference.FamiliarName(named)
+}
+
+// matchImages compiles the filters of moby's daemon/images/image_list.go. Which rows of
+// an image a reference filter leaves, imageRows sees to.
+func matchImages(v *view, f filterSet) (func(key string) bool, error) {
+	dangling, wanted, err := f.bool("dangling")
+	if err != nil {
+		return nil, err
+	}
+	before, since := time.Time{}, time.Time{}
+	created := func(value string) (time.Time, error) {
+		id := v.resolve(value)
+		if id == "" {
+			return time.Time{}, fmt.Errorf("no such image")
+		}
+		return v.Images[id].CreatedAt, nil
+	}
+	for name, check := range map[string]func(value string) error{
+		"before": func(value string) error {
+			t, err := created(value)
+			before = earlier(before, t)
+			return err
+		},
+		"since": func(value string) error {
+			t, err := created(value)
+			since = later(since, t)
+			return err
+		},
+		"until": func(value string) error {
+			t, err := parseMoment(value, v.now)
+			before = earlier(before, t)
+			return err
+		},
+		"reference": func(value string) error {
+			_, err := path.Match(value, "")
+			return err
+		},
+	} {
+		if err := f.each(name, check); err != nil {
+			return nil, err
+		}
+	}
+	parents := v.parents()
+	return func(key string) bool {
+		i := v.Images[key]
+		named := len(i.RepoTags)+len(i.RepoDigests) > 0
+		switch {
+		case !f.labels(i.Labels),
+			!before.IsZero() && !i.CreatedAt.Before(before),
+			!since.IsZero() && !i.CreatedAt.After(since),
+			wanted && dangling && (len(i.RepoTags) > 0 || parents[key]),
+			wanted && !dangling && !named:
+			return false
+		}
+		return !f.has("reference") || slices.ContainsFunc(slices.Concat(i.RepoTags, i.RepoDigests), f.refersTo)
+	}, nil
+}
+
+// refersTo tells whether a reference matches one of the patterns of the filter
+// "reference", in one of the forms in which it can be written.
+func (f filterSet) refersTo(ref string) bool {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return !f.has("reference")
+	}
+	forms := []string{
+		reference.FamiliarString(named), reference.FamiliarName(named), reference.TagNameOnly(named).String(), named.Name(),
+	}
+	return f.anyOf("reference", func(pattern string) bool {
+		return slices.ContainsFunc(forms, func(form string) bool {
+			ok, err := path.Match(pattern, form)
+			return err == nil && ok
+		})
+	})
+}
+
+// resolve returns the image that a reference means, as the engine finds it: by name, by
+// digest or by its id or the beginning of one. It returns "" if there is none.
+func (v *view) resolve(ref string) string {
+	if id, ok := v.names()[ref]; ok {
+		return id
+	}
+	id, ok := v.known[ref]
+	if !ok {
+		if found := findImages(v.State, v.names(), ref); len(found) == 1 {
+			id = found[0]
+		}
+		v.known[ref] = id
+	}
+	return id
+}
+
+// imageNames returns the images by their tags and digests.
+func imageNames(s *state.State) map[string]string {
+	names := make(map[string]string, len(s.Images))
+	for id, i := range s.Images {
+		for _, t := range i.RepoTags {
+			names[t] = id
+		}
+		for _, d := range i.RepoDigests {
+			names[d] = id
+		}
+	}
+	return names
+}
+
+// findImages returns the images that a reference may mean, by their names and ids.
+func findImages(s *state.State, names map[string]string, ref string) []string {
+	for _, form := range referenceForms(ref) {
+		if id, ok := names[form]; ok {
+			return []string{id}
+		}
+	}
+	if id := imageByDigest(s, ref); id != "" {
+		return []string{id}
+	}
+	return byID(s.Images, ref)
+}
+
+// imageByDigest returns the image in containerd, where its id is its digest, that has a
+// name in the reference's repository; "" if there is none. The engine finds it so, and
+// lists it by a digest in one of its repositories alone.
+func imageByDigest(s *state.State, ref string) string {
+	_, id, ok := strings.Cut(ref, "@")
+	i := s.Images[id]
+	if !ok || !slices.ContainsFunc(i.RepoDigests, func(d string) bool { return strings.HasSuffix(d, "@"+id) }) {
+		return ""
+	}
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil || !slices.ContainsFunc(i.RepoTags, func(tag string) bool {
+		other, err := reference.ParseNormalizedNamed(tag)
+		return err == nil && other.Name() == named.Name()
+	}) {
+		return ""
+	}
+	return id
+}
+
+// referenceForms returns how engines may write a reference: docker leaves out its own
+// registry, podman never does.
+func referenceForms(ref string) []string {
+	forms := []string{ref}
+	if named, err := reference.ParseNormalizedNamed(ref); err == nil {
+		named = reference.TagNameOnly(named)
+		forms = append(forms, reference.FamiliarString(named), named.String())
+	}
+	return forms
+}
+
+// ImageReference returns the image that a word means and the reference that it is, ""
+// if it is an id.
+func ImageReference(s *state.State, word string) (id, ref string) {
+	names := imageNames(s)
+	for _, form := range referenceForms(word) {
+		if id, ok := names[form]; ok {
+			return id, form
+		}
+	}
+	if id := imageByDigest(s, word); id != "" {
+		return id, word
+	}
+	if found := byID(s.Images, word); len(found) == 1 {
+		return found[0], ""
+	}
+	return "", ""
+}

@@ -1,0 +1,47 @@
+package objects
+
+import (
+	"github.com/docker/cli/cli/command/formatter"
+
+	"github.com/docker-rd/docker-rd/commands/output"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+type namespaceRow struct {
+	follows
+	Name string
+}
+
+// FullHeader implements docker's formatter.SubContext.
+func (*namespaceRow) FullHeader() any {
+	return formatter.SubHeaderContext{"Event": "EVENT", "Name": "NAME"}
+}
+
+// Namespaces returns the kind of namespaces, which docker does not list.
+func Namespaces() *Kind {
+	return &Kind{
+		Kind: state.Namespaces, singular: "namespace", aliases: []string{"ns"},
+		layout:  output.Layout{Table: "{{.Name}}", Key: "{{.Name}}"},
+		empty:   &namespaceRow{},
+		filters: []string{"name"},
+		keys: func(v *view, _ bool) []string {
+			return sortedKeys(v.Namespaces, func(o state.Namespace) string { return o.Name }, naturally)
+		},
+		match: func(v *view, f filterSet) (func(string) bool, error) {
+			return func(key string) bool { return f.matches("name", key) }, nil
+		},
+		rows: func(_ *view, key string) []row { return []row{&namespaceRow{Name: key}} },
+		find: func(s *state.State, word string) []string {
+			if _, ok := s.Namespaces[word]; ok {
+				return []string{word}
+			}
+			return nil
+		},
+		words: func(s *state.State) (words []string) {
+			for name := range s.Namespaces {
+				words = append(words, name)
+			}
+			return words
+		},
+	}
+}

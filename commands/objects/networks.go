@@ -1,0 +1,112 @@
+package objects
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/docker/cli/cli/command/formatter"
+
+	"github.com/docker-rd/docker-rd/commands/output"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+type networkRow struct {
+	follows
+	CreatedAt string
+	Deletion  string `json:",omitempty"`
+	Driver    string
+	ID        string
+	IPv4      string
+	IPv6      string
+	Internal  string
+	Labels    string
+	Name      string
+	Scope     string
+
+	labels map[string]string
+}
+
+// Label returns the value of a label.
+func (r *networkRow) Label(name string) string { return r.labels[name] }
+
+// FullHeader implements docker's formatter.SubContext.
+func (*networkRow) FullHeader() any {
+	return formatter.SubHeaderContext{
+		"CreatedAt": "CREATED AT", "Deletion": "DELETION", "Driver": "DRIVER", "Event": "EVENT", "ID": "NETWORK ID",
+		"IPv4": "IPV4", "IPv6": "IPV6", "Internal": "INTERNAL", "Labels": "LABELS", "Name": "NAME", "Scope": "SCOPE",
+	}
+}
+
+// Networks returns the kind of networks.
+func Networks() *Kind {
+	return &Kind{
+		Kind: state.Networks, singular: "network",
+		layout:  output.Layout{Table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}", Key: "{{.ID}}"},
+		empty:   &networkRow{},
+		filters: []string{"dangling", "driver", "id", "label", "name", "scope", "type"},
+		keys: func(v *view, _ bool) []string {
+			return sortedKeys(v.Networks, func(o state.Network) string { return o.Name }, naturally)
+		},
+		match: matchNetworks,
+		rows: func(v *view, key string) []row {
+			n := v.Networks[key]
+			return []row{&networkRow{
+				CreatedAt: n.CreatedAt.String(), Deletion: describeDeletion(n.Deletion), Driver: n.Driver, ID: v.id(n.ID),
+				IPv4: strconv.FormatBool(hasIPv4(n.Subnets)), IPv6: strconv.FormatBool(n.IPv6), Internal: strconv.FormatBool(n.Internal),
+				Labels: joinLabels(n.Labels), Name: n.Name, Scope: n.Scope, labels: n.Labels,
+			}}
+		},
+		find: func(s *state.State, word string) []string {
+			return byName(s.Networks, word, func(n state.Network) string { return n.Name })
+		},
+		words: func(s *state.State) (words []string) {
+			for _, n := range s.Networks {
+				words = append(words, n.Name)
+			}
+			return words
+		},
+	}
+}
+
+// hasIPv4 derives from the subnets what only engines since 28 tell: IPv4 is on unless
+// all subnets are others.
+func hasIPv4(subnets []string) bool {
+	return len(subnets) == 0 || slices.ContainsFunc(subnets, func(s string) bool { return strings.Contains(s, ".") })
+}
+
+// predefined are the networks that moby calls so.
+var predefined = []string{"bridge", "host", "none", "default"}
+
+// matchNetworks compiles the filters of moby's daemon/network/filter.go.
+func matchNetworks(v *view, f filterSet) (func(key string) bool, error) {
+	dangling, wanted, err := f.bool("dangling")
+	if err != nil {
+		return nil, err
+	}
+	err = f.each("type", func(value string) error {
+		if value != "builtin" && value != "custom" {
+			return fmt.Errorf("it can be builtin or custom")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	used := map[string]bool{}
+	for _, c := range v.Containers {
+		if c.State == state.StateRunning || c.State == state.StatePaused {
+			for _, n := range c.Networks {
+				used[n.ID] = true
+			}
+		}
+	}
+	return func(key string) bool {
+		n := v.Networks[key]
+		builtin := slices.Contains(predefined, n.Name)
+		return f.matches("name", n.Name) && f.matches("id", n.ID) && f.is("driver", n.Driver) && f.is("scope", n.Scope) && f.labels(n.Labels) &&
+			(!wanted || dangling != (builtin || used[key])) &&
+			f.anyOf("type", func(value string) bool { return (value == "builtin") == builtin })
+	}, nil
+}

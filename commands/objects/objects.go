@@ -1,0 +1,102 @@
+// Package objects lists the objects of a mirror as docker lists an engine's: which kinds
+// there are and how they are named, docker's columns, placeholders, order and filters.
+package objects
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/docker/cli/cli/command/formatter"
+	"github.com/docker/go-units"
+
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// A row is an object as docker lists it: its fields are docker's placeholders, with
+// docker's values. Docker's own formatters are not used, because they find the fields
+// of each row by reflection on methods; a test holds the two against each other.
+type row interface {
+	formatter.SubContext
+	setEvent(state.ChangeType)
+}
+
+// follows is what a row has that tells of a change.
+type follows struct {
+	Event state.ChangeType `json:",omitempty"` // with --watch
+}
+
+func (f *follows) setEvent(e state.ChangeType) { f.Event = e }
+
+// notAvailable is what docker prints where it does not know.
+const notAvailable = "N/A"
+
+// A view is a state to be shown. It belongs to one goroutine; see copy.
+type view struct {
+	*state.State
+	now    time.Time
+	trunc  bool
+	digest bool // the digests of images are shown
+	// shows tells which references of images get a row; nil for all.
+	shows func(id, ref string) bool
+
+	names func() map[string]string // tags and digests to images
+	users func() map[string]int64  // containers by image
+	known map[string]string        // what was asked of resolve
+}
+
+func newView(s *state.State, o Options) *view {
+	return &view{
+		State: s, now: time.Now(), trunc: !o.NoTrunc, digest: strings.Contains(o.Format, "{{.Digest}}"),
+		names: sync.OnceValue(func() map[string]string { return imageNames(s) }),
+		users: sync.OnceValue(func() map[string]int64 { return containersByImage(s) }),
+		known: map[string]string{},
+	}
+}
+
+// copy returns the view for another goroutine.
+func (v *view) copy() *view {
+	c := *v
+	c.known = map[string]string{}
+	return &c
+}
+
+func (v *view) id(id string) string {
+	if v.trunc {
+		return formatter.TruncateID(id)
+	}
+	return id
+}
+
+func (v *view) ago(t time.Time) string { return units.HumanDuration(v.now.Sub(t)) + " ago" }
+
+// second is a time as docker prints it, which has the list call's precision.
+func second(t time.Time) string { return listed(t).String() }
+
+// listed is a time as the list call has it: in seconds, and none is that of 1970.
+func listed(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Unix(0, 0)
+	}
+	return time.Unix(t.Unix(), 0)
+}
+
+func joinLabels(labels map[string]string) string {
+	joined := make([]string, 0, len(labels))
+	for k, v := range labels {
+		joined = append(joined, k+"="+v)
+	}
+	slices.Sort(joined)
+	return strings.Join(joined, ",")
+}
+
+func describeDeletion(d *state.Deletion) string {
+	switch {
+	case d == nil:
+		return ""
+	case d.Error != "":
+		return d.Error
+	}
+	return "requested"
+}

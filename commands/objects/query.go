@@ -1,0 +1,140 @@
+package objects
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/docker/cli/opts"
+
+	"github.com/docker-rd/docker-rd/commands/output"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// Options are how objects are listed.
+type Options struct {
+	output.Options
+	All     bool // images that only others were made from too
+	NoTrunc bool
+	Filter  opts.FilterOpt
+}
+
+// A Query is what is asked of a mirror: some objects of a kind, in some form.
+type Query struct {
+	*Kind
+	o       Options
+	words   []string
+	filters filterSet
+}
+
+// NewQuery returns the query for the objects of a kind that the words name, or for all
+// of them, less what the filters leave out. Filters that can't be answered are refused.
+func NewQuery(k *Kind, words []string, o Options) (*Query, error) {
+	filters, err := parseFilters(k, o.Filter)
+	return &Query{Kind: k, o: o, words: words, filters: filters}, err
+}
+
+// Write prints what the query finds in a mirror. A word that means nothing there is an
+// error.
+func (q *Query) Write(w io.Writer, s *state.State) error {
+	v := newView(s, q.o)
+	keys, err := q.list(v)
+	if err != nil {
+		return err
+	}
+	parts := q.parts(v, keys)
+	if !q.o.IsJSON() {
+		return output.WriteRowsLike(w, q.o.Options, q.layout, q.empty, slices.Concat(parts...))
+	}
+	texts := make([]bytes.Buffer, len(parts))
+	errs := make([]error, len(parts))
+	var group sync.WaitGroup
+	for n, rows := range parts {
+		group.Go(func() { errs[n] = output.WriteJSONLines(&texts[n], rows) })
+	}
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for n := range texts {
+		if _, err := texts[n].WriteTo(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// minPart is how many objects are worth a goroutine.
+const minPart = 200
+
+// parts returns the rows of the objects in their order, made on all processors.
+func (q *Query) parts(v *view, keys []string) [][]row {
+	parts := make([][]row, max(1, min(runtime.GOMAXPROCS(0), len(keys)/minPart)))
+	var group sync.WaitGroup
+	for n := range parts {
+		group.Go(func() {
+			v, keys := v.copy(), keys[len(keys)*n/len(parts):len(keys)*(n+1)/len(parts)]
+			for _, key := range keys {
+				parts[n] = append(parts[n], q.rows(v, key)...)
+			}
+		})
+	}
+	group.Wait()
+	return parts
+}
+
+// list returns the keys of what is asked for, in docker's order or in that of the words.
+func (q *Query) list(v *view) ([]string, error) {
+	match, err := q.match(v, q.filters)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := q.named(v.State)
+	if err != nil {
+		return nil, err
+	}
+	if keys == nil {
+		keys = q.keys(v, q.o.All)
+	}
+	v.shows = q.references(v.State)
+	return slices.DeleteFunc(keys, func(key string) bool { return !match(key) }), nil
+}
+
+// named returns the keys of the objects that the words name, nil if there are no words.
+func (q *Query) named(s *state.State) ([]string, error) {
+	var keys []string
+	for _, word := range q.words {
+		key, err := q.One(s, word)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
+}
+
+// references returns which references of images are asked for: those that a filter
+// leaves, and of an image that was named by one, that one.
+func (q *Query) references(s *state.State) func(id, ref string) bool {
+	if q.Kind.Kind != state.Images || len(q.words) == 0 && !q.filters.has("reference") {
+		return nil
+	}
+	named := map[string][]string{} // by image
+	whole := map[string]bool{}
+	for _, word := range q.words {
+		id, ref := ImageReference(s, word)
+		named[id] = append(named[id], ref)
+		whole[id] = whole[id] || ref == ""
+	}
+	return func(id, ref string) bool {
+		if refs := named[id]; refs != nil && !whole[id] && !slices.Contains(refs, ref) {
+			return false
+		}
+		return !q.filters.has("reference") || q.filters.refersTo(ref)
+	}
+}

@@ -1,0 +1,90 @@
+package objects
+
+import (
+	"github.com/docker/cli/cli/command/formatter"
+
+	"github.com/docker-rd/docker-rd/commands/output"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+type volumeRow struct {
+	follows
+	Availability string
+	Deletion     string `json:",omitempty"`
+	Driver       string
+	Group        string
+	Labels       string
+	Links        string
+	Mountpoint   string
+	Name         string
+	Scope        string
+	Size         string
+	Status       string
+
+	labels map[string]string
+}
+
+// Label returns the value of a label.
+func (r *volumeRow) Label(name string) string { return r.labels[name] }
+
+// FullHeader implements docker's formatter.SubContext.
+func (*volumeRow) FullHeader() any {
+	return formatter.SubHeaderContext{
+		"Availability": "AVAILABILITY", "Deletion": "DELETION", "Driver": "DRIVER", "Event": "EVENT", "Group": "GROUP",
+		"Labels": "LABELS", "Links": "LINKS", "Mountpoint": "MOUNTPOINT", "Name": "VOLUME NAME", "Scope": "SCOPE",
+		"Size": "SIZE", "Status": "STATUS",
+	}
+}
+
+// Volumes returns the kind of volumes.
+func Volumes() *Kind {
+	return &Kind{
+		Kind: state.Volumes, singular: "volume",
+		layout:  output.Layout{Table: "{{.Driver}}\t{{.Name}}", Key: "{{.Name}}"},
+		empty:   &volumeRow{},
+		filters: []string{"dangling", "driver", "label", "name"},
+		keys: func(v *view, _ bool) []string {
+			return sortedKeys(v.Volumes, func(o state.Volume) string { return o.Name }, naturally)
+		},
+		match: matchVolumes,
+		rows: func(v *view, key string) []row {
+			vol := v.Volumes[key]
+			return []row{&volumeRow{
+				// Cluster volumes and sizes are not mirrored.
+				Availability: notAvailable, Group: notAvailable, Links: notAvailable, Size: notAvailable, Status: notAvailable,
+				Deletion: describeDeletion(vol.Deletion), Driver: vol.Driver, Labels: joinLabels(vol.Labels),
+				Mountpoint: vol.Mountpoint, Name: vol.Name, Scope: vol.Scope, labels: vol.Labels,
+			}}
+		},
+		find: func(s *state.State, word string) []string {
+			if _, ok := s.Volumes[word]; ok {
+				return []string{word}
+			}
+			return nil
+		},
+		words: func(s *state.State) (words []string) {
+			for name := range s.Volumes {
+				words = append(words, name)
+			}
+			return words
+		},
+	}
+}
+
+// matchVolumes compiles the filters of moby's daemon/volume/service.
+func matchVolumes(v *view, f filterSet) (func(key string) bool, error) {
+	dangling, wanted, err := f.bool("dangling")
+	if err != nil {
+		return nil, err
+	}
+	used := map[string]bool{}
+	for _, c := range v.Containers {
+		for _, m := range c.Mounts {
+			used[m.Name] = true
+		}
+	}
+	return func(key string) bool {
+		vol := v.Volumes[key]
+		return f.matches("name", key) && f.is("driver", vol.Driver) && f.labels(vol.Labels) && (!wanted || dangling != used[key])
+	}, nil
+}

@@ -1,0 +1,144 @@
+// Package output prints what commands show, in the formats that docker's --format has:
+// a table, JSON or a Go template.
+package output
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/docker/cli/cli/command/formatter"
+	"github.com/docker/cli/cli/flags"
+	"github.com/docker/cli/templates"
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// Options are the flags of whatever prints rows, as docker's lists have them.
+type Options struct {
+	Format string
+	Quiet  bool
+}
+
+// AddFlags adds the flags of a list; keys are what --quiet shows.
+func (o *Options) AddFlags(cmd *cobra.Command, keys string) {
+	o.addFormat(cmd, flags.FormatHelp, formatter.TableFormatKey, formatter.JSONFormatKey)
+	cmd.Flags().BoolVarP(&o.Quiet, "quiet", "q", false, "Only display "+keys)
+}
+
+// AddFormat adds the flag of what prints one object.
+func (o *Options) AddFormat(cmd *cobra.Command) {
+	o.addFormat(cmd, flags.InspectFormatHelp, formatter.JSONFormatKey)
+}
+
+func (o *Options) addFormat(cmd *cobra.Command, help string, words ...string) {
+	cmd.Flags().StringVar(&o.Format, "format", "", help)
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// IsTable tells whether the output is the one for people.
+func (o Options) IsTable() bool { return o.Format == formatter.TableFormatKey || o.Format == "" }
+
+// IsJSON tells whether the output is JSON, which --quiet does not change.
+func (o Options) IsJSON() bool { return o.Format == formatter.JSONFormatKey }
+
+// A Layout is what a list shows where no template says so.
+type Layout struct {
+	Table string // template of a table's columns
+	Key   string // template of what --quiet shows
+}
+
+// format returns the format in docker's form.
+func (o Options) format(l Layout) formatter.Format {
+	switch {
+	case o.Quiet && !o.IsJSON():
+		return formatter.Format(l.Key)
+	case o.IsTable():
+		return formatter.Format("table " + l.Table)
+	}
+	return formatter.Format(o.Format)
+}
+
+// WriteRows prints rows as docker prints lists. A zero T must do as a row.
+func WriteRows[T formatter.SubContext](w io.Writer, o Options, l Layout, rows []T) error {
+	var empty T
+	return WriteRowsLike(w, o, l, empty, rows)
+}
+
+// WriteRowsLike is [WriteRows] for rows of an interface type, all of the type of empty.
+func WriteRowsLike[T formatter.SubContext](w io.Writer, o Options, l Layout, empty formatter.SubContext, rows []T) error {
+	if o.IsJSON() {
+		return WriteJSONLines(w, rows)
+	}
+	// Docker's formatter does not tell whether it could write.
+	var text bytes.Buffer
+	ctx := formatter.Context{Output: &text, Format: o.format(l)}
+	// A template must be right also where there is no row to show it.
+	err := ctx.Write(empty, func(write func(formatter.SubContext) error) error { return write(empty) })
+	if err == nil {
+		text.Reset()
+		err = ctx.Write(empty, func(write func(formatter.SubContext) error) error {
+			for _, row := range rows {
+				if err := write(row); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return badFormat(o.Format, err)
+	}
+	_, err = text.WriteTo(w)
+	return err
+}
+
+// WriteJSONLines prints one JSON line for each row: what docker does for "json", but
+// without a template.
+func WriteJSONLines[T any](w io.Writer, rows []T) error {
+	buffer := bufio.NewWriterSize(w, 64<<10)
+	enc := json.NewEncoder(buffer)
+	enc.SetEscapeHTML(false)
+	for _, row := range rows {
+		if err := enc.Encode(row); err != nil {
+			return err
+		}
+	}
+	return buffer.Flush()
+}
+
+// WriteJSON prints a value as indented JSON.
+func WriteJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// WriteObject prints one object: as indented JSON, through a template, or, for a table,
+// as people prints it.
+func WriteObject(w io.Writer, o Options, object any, people func(io.Writer) error) error {
+	switch {
+	case o.IsTable():
+		return people(w)
+	case o.IsJSON():
+		return WriteJSON(w, object)
+	}
+	tmpl, err := templates.Parse(o.Format)
+	if err != nil {
+		return badFormat(o.Format, err)
+	}
+	var text bytes.Buffer
+	if err := tmpl.Execute(&text, object); err != nil {
+		return badFormat(o.Format, err)
+	}
+	_, err = fmt.Fprintln(w, text.String())
+	return err
+}
+
+func badFormat(format string, err error) error {
+	return failure.Refuse("format %q: %w", format, err)
+}

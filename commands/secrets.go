@@ -1,0 +1,80 @@
+package commands
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// leftOut stands for a value that may be a secret.
+const leftOut = "(left out)"
+
+// secrets are what may stand in any file, such as a password in the URL of a proxy.
+var secrets = []*regexp.Regexp{
+	regexp.MustCompile(`://[^/\s:@"']*:([^/\s@"']+)@`),
+	regexp.MustCompile(`https?://([^/\s:@"']+)@`), // a token, in the place of a user's name
+	// Containers' environments and the arguments of builds, which dockerd logs when it
+	// debugs.
+	regexp.MustCompile(`Env\\*":\[([^\]]*)\]`),
+	regexp.MustCompile(`buildargs=([^&\s"]+)`),
+	// Whatever calls itself a secret: an option of a log driver, an argument, a header.
+	regexp.MustCompile(`(?i)(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*\\*"\s*:\s*\\*"([^"\\]+)`),
+	regexp.MustCompile(`(?i)(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*=([^\s"',&\\]+)`),
+	regexp.MustCompile(`(?i)(?:bearer|authorization: basic) ([\w+/=.~-]{8,})`),
+}
+
+// hideSecrets makes secrets unreadable, and keeps the length.
+func hideSecrets(line []byte) {
+	for _, secret := range secrets {
+		for _, m := range secret.FindAllSubmatchIndex(line, -1) {
+			for k := m[2]; k < m[3]; k++ {
+				line[k] = '*'
+			}
+		}
+	}
+}
+
+// safeVariables are those of docker's variables whose values are no secrets.
+var safeVariables = append([]string{
+	"DOCKER_CONFIG", "DOCKER_DEFAULT_PLATFORM", "DOCKER_CONTENT_TRUST", "DOCKER_BUILDKIT", "DOCKER_RD_HOME", instanceEnv,
+	"HOME", "PATH", "SHELL", "SUDO_USER", "WSL_DISTRO_NAME", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "http_proxy", "https_proxy",
+}, engineVariables...)
+
+// relevantEnvironment returns the variables that change what docker and docker rd do.
+func relevantEnvironment(env []string) []string {
+	var kept []string
+	for _, kv := range env {
+		name, _, _ := strings.Cut(kv, "=")
+		switch {
+		case slices.Contains(safeVariables, name), strings.HasPrefix(name, "XDG_"):
+			kept = append(kept, kv)
+		case strings.HasPrefix(name, "DOCKER_"):
+			kept = append(kept, name+"="+leftOut)
+		}
+	}
+	slices.Sort(kept)
+	return kept
+}
+
+// configKeys returns the keys of a config.json, with the values of those that lead
+// docker to an engine or a plugin. All others may be secrets.
+func configKeys(path string) map[string]any {
+	data, err := os.ReadFile(path)
+	var values map[string]any
+	if err == nil {
+		err = json.Unmarshal(data, &values)
+	}
+	if err != nil {
+		return map[string]any{"error": err.Error()}
+	}
+	for key := range values {
+		switch key {
+		case "currentContext", "cliPluginsExtraDirs", "credsStore":
+		default:
+			values[key] = leftOut
+		}
+	}
+	return values
+}

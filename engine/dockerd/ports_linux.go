@@ -1,0 +1,35 @@
+package dockerd
+
+import (
+	"fmt"
+	"hash/fnv"
+	"os"
+)
+
+// localPortRange is where dockerd finds the ports that it may choose from, one after
+// the other, for a container's port that is published without saying where. It is
+// each network namespace's own, and a new one has the kernel's default.
+const localPortRange = "/proc/sys/net/ipv4/ip_local_port_range"
+
+func readHostPorts() string {
+	data, _ := os.ReadFile(localPortRange)
+	return string(data)
+}
+
+// portRange returns the part of the host's range that an engine chooses from, "" where
+// the host's can't be understood. Each engine begins elsewhere: dockerd before 28 goes
+// on to the next port when its proxy finds one taken on the host, but a later one binds
+// in its own namespace, where it does not see what others have published, and what its
+// proxy finds then fails the container.
+func portRange(host, uid string) string {
+	var first, last uint32
+	if n, _ := fmt.Sscan(host, &first, &last); n != 2 || first >= last || last > 65535 {
+		return ""
+	}
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(uid))
+	// At least half of the range is left. The offset is even: the kernel asks that the
+	// ends be odd and even.
+	offset := hash.Sum32() % ((last-first)/2 + 1) &^ 1
+	return fmt.Sprintf("%d %d", first+offset, last)
+}

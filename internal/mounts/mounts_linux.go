@@ -1,0 +1,32 @@
+// Package mounts tells where file systems are mounted.
+package mounts
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/moby/sys/mountinfo"
+)
+
+// Below returns the mount points at and below dir in the mount namespace of the process;
+// none where dir does not exist.
+func Below(dir string) ([]string, error) {
+	real, err := filepath.EvalSymlinks(dir) // the kernel lists real paths
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	infos, err := mountinfo.GetMounts(mountinfo.PrefixFilter(real))
+	if err != nil {
+		return nil, fmt.Errorf("read mounts: %w", err)
+	}
+	points := make([]string, len(infos))
+	for n, info := range infos {
+		points[n] = info.Mountpoint
+	}
+	return points, nil
+}
