@@ -74,10 +74,10 @@ type pass struct {
 	again        map[key]mark // marked while being looked up
 	retries      map[key]*retry
 
-	listing  map[state.Kind]*listing
-	relist   map[state.Kind]bool      // to be listed (again), and whether that is urgent
-	notYet   map[state.Kind]time.Time // not to be listed before
-	idle     map[state.Kind]time.Time // nor, where that is not urgent, before
+	listing map[state.Kind]*listing
+	relist  map[state.Kind]bool      // to be listed (again), and whether that is urgent
+	notYet  map[state.Kind]time.Time // not to be listed before
+	idle    map[state.Kind]time.Time // nor, where that is not urgent, before
 
 	// full is the full sync under way, nil for none. Outside of it the budget counts.
 	full   *fullSync
@@ -102,8 +102,10 @@ type listing struct {
 
 // A fullSync is what a full sync still waits for.
 type fullSync struct {
-	lists  map[state.Kind]bool
-	keys   map[key]bool
+	lists map[state.Kind]bool
+	// keys are the objects to look up, with how many answers are to come: the first
+	// of two may be older than the list.
+	keys   map[key]int
 	failed int
 	begin  time.Time
 }
@@ -266,7 +268,7 @@ func nextEvent(d *json.Decoder, text *json.RawMessage) (e events.Message, err er
 
 // startFull begins a full sync.
 func (p *pass) startFull() {
-	p.full = &fullSync{lists: map[state.Kind]bool{}, keys: map[key]bool{}, begin: time.Now()}
+	p.full = &fullSync{lists: map[state.Kind]bool{}, keys: map[key]int{}, begin: time.Now()}
 	for _, kind := range listedKinds {
 		p.full.lists[kind] = true
 		p.relist[kind] = true
@@ -543,14 +545,14 @@ func (p *pass) listed(r listResult) error {
 	}
 	s.out.add(c)
 	for _, k := range details {
-		if p.full != nil {
-			p.full.keys[k] = true
-		}
+		p.await(k)
 		p.enqueue(k, mark{}, false)
 	}
 	if r.kind != state.Images {
 		for id := range l.touched {
-			p.enqueue(key{r.kind, id}, mark{}, true)
+			k := key{r.kind, id}
+			p.await(k)
+			p.enqueue(k, mark{}, true)
 		}
 	}
 	if p.full != nil && p.full.lists[r.kind] {
@@ -562,6 +564,17 @@ func (p *pass) listed(r listResult) error {
 		}
 	}
 	return nil
+}
+
+// await has the full sync under way wait for an object that is about to be looked up.
+func (p *pass) await(k key) {
+	if p.full == nil {
+		return
+	}
+	p.full.keys[k] = 1
+	if _, ok := p.flying[k]; ok {
+		p.full.keys[k] = 2
+	}
 }
 
 // lookedUp takes in an inspection.
@@ -582,10 +595,13 @@ func (p *pass) lookedUp(r lookupResult) {
 		delete(p.retries, r.key)
 		p.emitLookup(r, m)
 	}
-	if p.full != nil && p.full.keys[r.key] {
-		delete(p.full.keys, r.key)
+	if p.full != nil && p.full.keys[r.key] > 0 {
+		p.full.keys[r.key]--
 		if r.err != nil {
 			p.full.failed++
+		}
+		if r.err != nil || p.full.keys[r.key] == 0 {
+			delete(p.full.keys, r.key)
 		}
 	}
 	if again, ok := p.again[r.key]; ok && r.err == nil {

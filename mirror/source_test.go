@@ -434,3 +434,23 @@ func TestNilGateway(t *testing.T) {
 	r.await("MirrorSynced", synced)
 	r.awaitEqual()
 }
+
+// Synced means all objects, also those that an event has told of during the sync and that
+// the list was therefore not believed.
+func TestSyncedMeansAll(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	id := r.engine.CreateNetwork("n")
+	r.engine.CreateVolume("v")
+	r.engine.SetFaults(func(f *faults) { f.ListDelay, f.InspectDelay = 300*time.Millisecond, 700*time.Millisecond })
+	r.start()
+	for end := time.Now().Add(patience); r.engine.Streams() == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	r.engine.Emit(events.NetworkEventType, events.ActionCreate, id, nil)
+	r.engine.Emit(events.VolumeEventType, events.ActionMount, "v", nil)
+	s := r.await("MirrorSynced", synced)
+	if s.Networks[id].Name != "n" || s.Volumes["v"].Name != "v" {
+		t.Errorf("synced without what is there: networks %v, volumes %v", s.Networks, s.Volumes)
+	}
+	r.awaitEqual()
+}

@@ -268,7 +268,7 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	files := []*os.File{exitW}
 	attr := &syscall.SysProcAttr{Setsid: true}
 	if l.into == nil {
-		p.Binds, p.Netns, p.Ports = c.binds(), c.private(hostNetns), portRange(readHostPorts(), c.UID)
+		p.Binds, p.Netns, p.Sysctls = c.binds(), c.private(hostNetns), c.sysctls(l.user)
 		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
 		netns, err := os.Open("/proc/self/ns/net")
 		if err != nil {
