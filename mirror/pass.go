@@ -74,10 +74,10 @@ type pass struct {
 	again        map[key]mark // marked while being looked up
 	retries      map[key]*retry
 
-	listing  map[state.Kind]*listing
-	relist   map[state.Kind]bool      // to be listed (again), and whether that is urgent
-	notYet   map[state.Kind]time.Time // not to be listed before
-	idle     map[state.Kind]time.Time // nor, where that is not urgent, before
+	listing map[state.Kind]*listing
+	relist  map[state.Kind]bool      // to be listed (again), and whether that is urgent
+	notYet  map[state.Kind]time.Time // not to be listed before
+	idle    map[state.Kind]time.Time // nor, where that is not urgent, before
 
 	// full is the full sync under way, nil for none. Outside of it the budget counts.
 	full   *fullSync
