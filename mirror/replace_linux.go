@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +34,9 @@ func openSpare(root *os.Root, name string) (*os.File, error) {
 	}
 	return file, nil // closing it ends the lease
 }
+
+// stamp sets the time of the next version.
+func stamp(path string, t time.Time) error { return os.Chtimes(path, t, t) }
 
 // exchange has two files change places.
 func exchange(a, b string) error {

@@ -547,7 +547,7 @@ func (s *Store) write() error {
 	} else if info, err := file.Stat(); err != nil || !old.is(info) {
 		old = nil
 	}
-	next, err := s.writeVersion(root, file, h, old)
+	next, err := s.writeVersion(file, h, old)
 	if err := errors.Join(err, file.Close()); err != nil {
 		_ = root.Remove(temp)
 		return err
@@ -564,7 +564,7 @@ func (s *Store) write() error {
 }
 
 // writeVersion makes file the next version; old is what it is, nil for anything.
-func (s *Store) writeVersion(root *os.Root, file *os.File, h head, old *version) (*version, error) {
+func (s *Store) writeVersion(file *os.File, h head, old *version) (*version, error) {
 	if err := s.encode(file, h, old); err != nil {
 		return nil, err
 	}
@@ -573,7 +573,7 @@ func (s *Store) writeVersion(root *os.Root, file *os.File, h head, old *version)
 	if s.written != nil && !now.After(s.written.info.ModTime()) {
 		now = s.written.info.ModTime().Add(1)
 	}
-	if err := root.Chtimes(s.temp(), now, now); err != nil {
+	if err := stamp(filepath.Join(s.dir, s.temp()), now); err != nil {
 		return nil, err
 	}
 	// On all systems the descriptor, not the path: the times of a path that is
