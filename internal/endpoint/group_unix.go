@@ -21,16 +21,28 @@ type group struct {
 }
 
 // startGroup starts cmd in a session of its own: a group that can be killed as one,
-// and no terminal to ask questions on. It does not outlive this process.
+// and no terminal to ask questions on. It does not outlive this process: cmd reads a
+// line from its descriptor 3 before it does anything else, and ends where there is none.
 func startGroup(cmd *exec.Cmd) (*group, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	defer w.Close()
+	cmd.ExtraFiles = []*os.File{r}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	g := &group{cmd: cmd}
-	if err := g.watch(); err != nil {
+	if err = g.watch(); err == nil {
+		_, err = w.WriteString("\n")
+	}
+	if err != nil {
 		g.kill()
 		_ = cmd.Wait()
+		g.unwatch()
 		return nil, err
 	}
 	return g, nil
@@ -87,8 +99,11 @@ func (g *group) wait() {
 	_ = syscall.Kill(-pid, syscall.SIGKILL)
 }
 
-// unwatch ends the watcher.
+// unwatch ends the watcher, if there is one.
 func (g *group) unwatch() {
+	if g.watcher == nil {
+		return
+	}
 	_ = g.watcher.Process.Kill()
 	_ = g.watcher.Wait()
 	_ = g.life.Close()

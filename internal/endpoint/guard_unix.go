@@ -13,10 +13,13 @@ import (
 //go:embed guard.sh
 var guardScript string
 
+// gate keeps ssh from being started before its end is seen to (see startGroup).
+const gate = "read -r _ <&3 || exit; exec 3<&-\n"
+
 // guarded returns the command that runs ssh, the program, with sshFlags and args. It
 // is that very process in the end, replaced in place.
 func guarded(program string, args []string) *exec.Cmd {
-	cmd := exec.Command("/bin/sh", append([]string{"-c", guardScript, program}, args...)...)
+	cmd := exec.Command("/bin/sh", append([]string{"-c", gate + guardScript, program}, args...)...)
 	cmd.Env = append(cmd.Environ(),
 		"DOCKER_RD_SSH_FLAGS="+strings.Join(sshFlags, " "),
 		"DOCKER_RD_SSH_GUARD="+guardScript)
