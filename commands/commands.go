@@ -51,6 +51,7 @@ func Add(root *cobra.Command, docker command.Cli) {
 		a.newPaths(),
 		a.newDiagnose(),
 		a.newContext(),
+		a.newCompletion(),
 		a.newVersion(),
 		a.newGet(),
 		a.newWatch(),

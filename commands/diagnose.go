@@ -272,7 +272,7 @@ func (d *diagnosis) add(name string, size int64, content io.Reader) {
 		return
 	}
 	d.err = d.archive.WriteHeader(&tar.Header{
-		Name: path.Join(d.root, filepath.ToSlash(name)), Mode: 0o600, Size: size, ModTime: time.Now(),
+		Name: path.Join(d.root, filepath.ToSlash(name)), Mode: 0o600, Size: size, ModTime: time.Now().Truncate(time.Second),
 	})
 	lines := bufio.NewReader(content)
 	for end := false; !end && d.err == nil; {

@@ -52,7 +52,7 @@ func TestRelevantEnvironment(t *testing.T) {
 		"AWS_SECRET=x", "DOCKER_HOST=unix:///x", "DOCKER_AUTH_CONFIG={}", "DOCKER_TOKEN=t", "XDG_STATE_HOME=/s", "HOME=/h", "HTTP_PROXY=http://a:b@c", "HOMEX=1",
 	})
 	if want := []string{
-		"DOCKER_AUTH_CONFIG=(left out)", "DOCKER_HOST=unix:///x", "DOCKER_TOKEN=(left out)", "HOME=/h", "HTTP_PROXY=http://a:b@c", "XDG_STATE_HOME=/s",
+		"DOCKER_AUTH_CONFIG=***", "DOCKER_HOST=unix:///x", "DOCKER_TOKEN=***", "HOME=/h", "HTTP_PROXY=http://a:b@c", "XDG_STATE_HOME=/s",
 	}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}

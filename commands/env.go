@@ -36,7 +36,7 @@ that ignore Docker contexts.`,
 		ValidArgsFunction: a.completeInstance,
 		RunE:              func(_ *cobra.Command, args []string) error { return a.runEnv(o, args) },
 	}
-	addChoice(cmd, &o.shell, "shell", guessShell(), "Shell that is to evaluate them", "sh", "fish", "powershell")
+	addChoice(cmd, &o.shell, "shell", guessShell(), "Shell that is to evaluate them", "sh", "bash", "zsh", "fish", "powershell")
 	cmd.Flags().BoolVar(&o.unset, "unset", false, "Print what removes the variables")
 	return cmd
 }

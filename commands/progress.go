@@ -63,6 +63,15 @@ func (p *progress) line(color, mark, line string) {
 	}
 }
 
+// result tells what was asked for, and is not quiet about it.
+func (p *progress) result(line string) {
+	if p.mode == "json" {
+		p.json("result", line)
+		return
+	}
+	_, _ = fmt.Fprintln(p.out, line)
+}
+
 // done tells the result.
 func (p *progress) done(line string) {
 	switch p.mode {

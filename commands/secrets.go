@@ -51,7 +51,7 @@ func relevantEnvironment(env []string) []string {
 		case slices.Contains(safeVariables, name), strings.HasPrefix(name, "XDG_"):
 			kept = append(kept, kv)
 		case strings.HasPrefix(name, "DOCKER_"):
-			kept = append(kept, name+"="+leftOut)
+			kept = append(kept, name+"=***")
 		}
 	}
 	slices.Sort(kept)

@@ -100,10 +100,9 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 			return err
 		}
 	}
+	p := a.newProgress(o.progress.value)
 	for _, c := range changes {
-		if _, err := fmt.Fprintln(a.out(), c); err != nil {
-			return err
-		}
+		p.result(c)
 	}
 	if o.dryRun || !supervisor.Observe(i).Supervised {
 		return nil
@@ -112,7 +111,7 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 		a.note("instance %q runs with its old settings until docker-rd restart %s", i.Name, i.Name)
 		return nil
 	}
-	return a.restart(ctx, i, a.newProgress(o.progress.value))
+	return a.restart(ctx, i, p)
 }
 
 // assign returns the settings with each KEY=VALUE set, if they are good together.

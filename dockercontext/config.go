@@ -126,8 +126,9 @@ func (c *Config) EnvOverride() string {
 }
 
 // Endpoint returns the endpoint of a context, "default" included, with the headers
-// that config.json or the environment adds to each request. A missing context is an error of
-// containerd/errdefs's kind NotFound; the others are listed in internal/endpoint.
+// that config.json or the environment adds to each request. A missing context is an
+// error of containerd/errdefs's kind NotFound; the others are listed in
+// internal/endpoint, and [ProbeInvalidHeaders] stands for one of its own.
 func (c *Config) Endpoint(name string) (endpoint.Endpoint, error) {
 	var e endpoint.Endpoint
 	var err error

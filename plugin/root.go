@@ -51,7 +51,7 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 		return status(usage(cmd, err))
 	})
 	commands.Add(root, dockerCLI)
-	root.AddCommand(newCompletion(), newHelp(root))
+	root.AddCommand(newHelp(root))
 	root.Flags().BoolP("version", "v", false, "Print the version and quit")
 	wrap(root)
 	return root

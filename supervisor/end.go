@@ -42,9 +42,9 @@ func (l *loop) stop(o StopOptions) {
 	}
 }
 
-// letGo ends the supervisor of an engine that was there before it, which goes on.
+// letGo ends the supervisor of an engine that was there before it, which goes on. The
+// state goes on naming this supervisor: there is something to stop.
 func (l *loop) letGo() {
-	l.store.SetSupervisor(nil)
 	l.store.Disconnect("the start that found the engine running was given up")
 	l.finish(nil)
 }

@@ -470,8 +470,8 @@ func TestUndo(t *testing.T) {
 		f.start()
 		f.wait(state.Ready, state.True, "")
 		undo(f)
-		if s, err := f.stopped(false); err != nil || s.Supervisor != nil {
-			t.Errorf("stopped: %v, %+v", err, s.Supervisor)
+		if s, err := f.stopped(false); err != nil || s.Supervisor == nil {
+			t.Errorf("the supervisor ended with %v, and the state says that nothing is left to stop", err)
 		}
 		select {
 		case <-running.exited:

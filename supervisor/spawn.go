@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
@@ -73,7 +74,7 @@ func spawn(i *engine.Instance, args ...string) (*Child, error) {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	// What the supervisor writes before it has a logger, and a panic, go to its log.
-	log, err := openLog(i)
+	log, err := logfile.Open(i.Paths.SupervisorLog())
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
@@ -112,19 +113,4 @@ func environment(env []string, dockerConfig string) []string {
 		return strings.HasPrefix(name, "DOCKER_CLI_PLUGIN_")
 	})
 	return append(env, "DOCKER_CONFIG="+dockerConfig)
-}
-
-// maxLog is the size from which a log is put aside at the next start, in bytes.
-const maxLog = 10 << 20
-
-// openLog opens the supervisor's log for appending. One that has grown too large is put
-// aside, in the place of the one before.
-func openLog(i *engine.Instance) (*os.File, error) {
-	path := i.Paths.SupervisorLog()
-	if info, err := os.Stat(path); err == nil && info.Size() >= maxLog {
-		if err := os.Rename(path, path+".1"); err != nil {
-			return nil, err
-		}
-	}
-	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 }

@@ -262,6 +262,9 @@ func (s *starter) undo() {
 	_ = askToStop(polite, s.inst, s.child.ID, StopOptions{Undo: true})
 	select {
 	case <-s.child.Done:
+		if s.child.Err() == nil {
+			return
+		}
 		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || supervisorID(st) != s.child.ID {
 			return
 		}

@@ -30,7 +30,7 @@ type Config struct {
 	StateDir string // the engine's record and its private versions of shared paths
 
 	Socket  string // where the API is served, at most MaxSocket bytes long
-	LogPath string // the engine's log, appended to
+	LogPath string // the engine's log, appended to; put aside when it has grown too large
 
 	ConfigFile string   // the user's daemon.json; "" if there is none
 	Args       []string // the user's own arguments for dockerd

@@ -33,8 +33,8 @@ type plan struct {
 	Enter   bool     // enter the namespaces of netnsFD and mntnsFD instead of setting up new ones
 	Cgroups []string // directories of the groups to join
 	Binds   []bind
-	Netns   string   // where to bind the host's network namespace
-	Ports   string   // the range that ports are chosen from, as in ip_local_port_range
+	Netns   string // where to bind the host's network namespace
+	Sysctls []sysctl
 	Exec    []string // what to become; empty: end
 	Env     []string
 }
@@ -72,7 +72,7 @@ func initMain() error {
 		if err := enter(); err != nil {
 			return err
 		}
-	} else if err := setUp(p.Ports); err != nil {
+	} else if err := setUp(p.Sysctls); err != nil {
 		return err
 	}
 	for _, dir := range p.Cgroups {
@@ -109,8 +109,8 @@ func enter() error {
 	return nil
 }
 
-// setUp makes the new namespaces fit for an engine that chooses ports from a range.
-func setUp(ports string) error {
+// setUp makes the new namespaces fit for an engine.
+func setUp(sysctls []sysctl) error {
 	// Slave first: the host's mounts go on to appear here, and none of ours there. Then
 	// shared, among ourselves: containers may ask for it (-v …:rshared).
 	for _, flag := range []uintptr{unix.MS_SLAVE, unix.MS_SHARED} {
@@ -121,18 +121,14 @@ func setUp(ports string) error {
 	if err := loopbackUp(); err != nil {
 		return fmt.Errorf("loopback interface: %w", err)
 	}
-	// dockerd 28 and later binds published addresses itself, and those of the host are
-	// none of this namespace. Without IPv6 there is no such file.
-	for _, family := range []string{"ipv4", "ipv6"} {
-		err := os.WriteFile("/proc/sys/net/"+family+"/ip_nonlocal_bind", []byte("1"), 0)
+	for _, ctl := range sysctls {
+		// Without IPv6 there are none of it.
+		err := os.WriteFile("/proc/sys/"+ctl.Name, []byte(ctl.Value), 0)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
-	if ports == "" {
-		return nil
-	}
-	return os.WriteFile(localPortRange, []byte(ports), 0)
+	return nil
 }
 
 func loopbackUp() error {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
@@ -139,7 +140,7 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.OpenFile(c.LogPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := logfile.Open(c.LogPath)
 	if err != nil {
 		return nil, fmt.Errorf("engine log: %w", err)
 	}
@@ -267,7 +268,7 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	files := []*os.File{exitW}
 	attr := &syscall.SysProcAttr{Setsid: true}
 	if l.into == nil {
-		p.Binds, p.Netns, p.Ports = c.binds(), c.private(hostNetns), portRange(readHostPorts(), c.UID)
+		p.Binds, p.Netns, p.Sysctls = c.binds(), c.private(hostNetns), c.sysctls(l.user)
 		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
 		netns, err := os.Open("/proc/self/ns/net")
 		if err != nil {

@@ -116,6 +116,26 @@ func TestPortRange(t *testing.T) {
 	}
 }
 
+func TestSysctls(t *testing.T) {
+	for backend, forward := range map[string]bool{"iptables": false, "nftables": true} {
+		user, err := readSettings([]string{"--firewall-backend", backend}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := (&Config{UID: "u"}).sysctls(user)
+		for _, ctl := range got {
+			if !exists("/proc/sys/"+ctl.Name) && !strings.HasPrefix(ctl.Name, "net/ipv6/") {
+				t.Errorf("there is no %s", ctl.Name)
+			}
+		}
+		for _, name := range []string{"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv6/conf/default/forwarding"} {
+			if slices.Contains(got, sysctl{name, "1"}) != forward {
+				t.Errorf("%s, %s: %v", backend, name, got)
+			}
+		}
+	}
+}
+
 func TestEngineEnv(t *testing.T) {
 	for _, name := range []string{"DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CONTAINERD_ROOT", "DOCKER_RD_HOME"} {
 		t.Setenv(name, "/theirs")

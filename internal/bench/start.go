@@ -83,9 +83,14 @@ func (b *bench) whole(ctx context.Context, dir string) (func() error, error) {
 	}, err
 }
 
+// dockerBridge is what dockerd makes in its network namespace, and leaves there.
+const dockerBridge = "docker0"
+
 // bare starts dockerd itself, below the command wrap, and waits for its first answer.
 func bare(wrap ...string) startFunc {
 	return func(ctx context.Context, dir string) (func() error, error) {
+		_, err := net.InterfaceByName(dockerBridge)
+		theirs := err == nil // of an engine of the machine
 		socket := filepath.Join(dir, "s")
 		argv := append(slices.Clone(wrap), "dockerd", "-H", "unix://"+socket,
 			"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "x"),
@@ -107,7 +112,14 @@ func bare(wrap ...string) startFunc {
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				return err
 			}
-			return cmd.Wait()
+			if err := cmd.Wait(); err != nil || theirs {
+				return err
+			}
+			// Engines started later would keep out of its way, which takes their time.
+			if _, err := net.InterfaceByName(dockerBridge); err != nil {
+				return nil // it was in a namespace of its own
+			}
+			return exec.Command("ip", "link", "delete", dockerBridge).Run()
 		}, ping(ctx, socket)
 	}
 }

@@ -3,40 +3,56 @@
 package endpoint
 
 import (
-	"errors"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // A group is a process and everything it started that did not leave its session.
 type group struct {
-	cmd  *exec.Cmd
-	life *os.File // ours alone
+	cmd     *exec.Cmd
+	watcher *exec.Cmd
+	life    *os.File // ends with this process, and then the watcher ends the group
 
 	mu   sync.Mutex
 	gone bool // the leader is reaped, its number may be someone else's
 }
 
 // startGroup starts cmd in a session of its own: a group that can be killed as one,
-// and no terminal to ask questions on. Its descriptor 3 is a pipe that ends with this
-// process, however it ends.
+// and no terminal to ask questions on. It does not outlive this process.
 func startGroup(cmd *exec.Cmd) (*group, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	cmd.ExtraFiles = []*os.File{r}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		w.Close()
 		return nil, err
 	}
-	return &group{cmd: cmd, life: w}, nil
+	g := &group{cmd: cmd}
+	if err := g.watch(); err != nil {
+		g.kill()
+		_ = cmd.Wait()
+		return nil, err
+	}
+	return g, nil
+}
+
+// watch starts the watcher: a parent's death signal would come with the end of a thread.
+func (g *group) watch() error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	const script = `read -r _; kill -s KILL -- "-$1"`
+	cmd := exec.Command("/bin/sh", "-c", script, "sh", strconv.Itoa(g.cmd.Process.Pid))
+	cmd.Stdin = r
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // what ends us must not end it
+	if err := cmd.Start(); err != nil {
+		_ = w.Close()
+		return err
+	}
+	g.watcher, g.life = cmd, w
+	return nil
 }
 
 // kill ends the whole group at once. Terminating it politely would only give it time
@@ -51,11 +67,10 @@ func (g *group) kill() {
 
 // wait waits for the leader, ends what it left behind, and reaps it. To be called once.
 func (g *group) wait() {
-	defer g.life.Close()
-	defer g.awaitWatcher()
 	pid := g.cmd.Process.Pid
 	if awaitExit(pid) {
 		g.kill()
+		g.unwatch() // before the number may be someone else's
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.gone = true
@@ -65,21 +80,18 @@ func (g *group) wait() {
 	// The leader can only be reaped first. A group that still has members keeps its
 	// number from being given to others, an empty one has lost it this very instant.
 	_ = g.cmd.Wait()
+	defer g.unwatch()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.gone = true
 	_ = syscall.Kill(-pid, syscall.SIGKILL)
 }
 
-// awaitWatcher waits until nobody has the other end of the lifeline, though not for long:
-// the last to die is who watches it, and init reaps it.
-func (g *group) awaitWatcher() {
-	fds := []unix.PollFd{{Fd: int32(g.life.Fd())}} // errors are always told
-	for {
-		if _, err := unix.Poll(fds, int(reapTimeout.Milliseconds())); !errors.Is(err, unix.EINTR) {
-			return
-		}
-	}
+// unwatch ends the watcher.
+func (g *group) unwatch() {
+	_ = g.watcher.Process.Kill()
+	_ = g.watcher.Wait()
+	_ = g.life.Close()
 }
 
 // status returns the leader's exit status after wait, -1 for a signal.

@@ -13,14 +13,10 @@ import (
 //go:embed guard.sh
 var guardScript string
 
-// lifeline ends the group when descriptor 3, a pipe, ends with the process that holds
-// its other end (see startGroup).
-const lifeline = "(read -r _ <&3; kill -9 0) </dev/null >/dev/null 2>&1 & exec 3<&-\n"
-
 // guarded returns the command that runs ssh, the program, with sshFlags and args. It
 // is that very process in the end, replaced in place.
 func guarded(program string, args []string) *exec.Cmd {
-	cmd := exec.Command("/bin/sh", append([]string{"-c", lifeline + guardScript, program}, args...)...)
+	cmd := exec.Command("/bin/sh", append([]string{"-c", guardScript, program}, args...)...)
 	cmd.Env = append(cmd.Environ(),
 		"DOCKER_RD_SSH_FLAGS="+strings.Join(sshFlags, " "),
 		"DOCKER_RD_SSH_GUARD="+guardScript)

@@ -1,15 +1,18 @@
-package plugin
+package commands
 
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 // newCompletion returns the command that prints the completion of the standalone
 // docker-rd. That of `docker rd` is docker's own.
-func newCompletion() *cobra.Command {
+func (a *app) newCompletion() *cobra.Command {
 	named := &cobra.Command{Use: "docker-rd"} // the scripts depend on the name alone
 	shells := map[string]func(io.Writer) error{
 		"bash":       func(w io.Writer) error { return named.GenBashCompletionV2(w, true) },
@@ -17,13 +20,19 @@ func newCompletion() *cobra.Command {
 		"powershell": named.GenPowerShellCompletionWithDesc,
 		"zsh":        named.GenZshCompletion,
 	}
+	names := []string{"bash", "fish", "powershell", "zsh"}
 	return &cobra.Command{
 		Use:       "completion bash|fish|powershell|zsh",
 		Short:     "Print the completion script of docker-rd",
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"bash", "fish", "powershell", "zsh"},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := shells[args[0]](cmd.OutOrStdout()); err != nil {
+		Example:   `  source <(docker-rd completion bash)`,
+		Args:      takes(1, 1),
+		ValidArgs: names,
+		RunE: func(_ *cobra.Command, args []string) error {
+			generate := shells[args[0]]
+			if generate == nil {
+				return failure.WithHint(failure.Refuse("unknown shell %q", args[0]), "shells are %s", strings.Join(names, ", "))
+			}
+			if err := generate(a.out()); err != nil {
 				return fmt.Errorf("completion: %w", err)
 			}
 			return nil
