@@ -450,7 +450,7 @@ func TestReadersSeeWholeStates(t *testing.T) {
 // Whatever changes, and whoever reads meanwhile: each version is what the store holds, and
 // stays so for who has it open or has kept it under another name.
 func TestVersions(t *testing.T) {
-	for seed := range uint64(5) {
+	for seed := range uint64(3) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "state.json")
 		s := openStore(t, dir)
@@ -461,7 +461,7 @@ func TestVersions(t *testing.T) {
 		}
 		var open, linked []kept
 		times := map[time.Time]bool{}
-		for i := range 300 {
+		for i := range 200 {
 			for range rng.IntN(4) {
 				randomChange(s, rng)
 			}
