@@ -60,7 +60,14 @@ func (b *bench) start(ctx context.Context) error {
 // and how to stop it.
 type startFunc func(ctx context.Context, dir string) (stop func() error, err error)
 
+// settling is how long the kernel may go on taking down the namespaces and control groups
+// of the engine before, which would keep the next one waiting.
+const settling = time.Second
+
 func measureStart(ctx context.Context, start startFunc, dir string) (time.Duration, error) {
+	if err := sleep(ctx, settling); err != nil {
+		return 0, err
+	}
 	began := time.Now()
 	stop, err := start(ctx, dir)
 	took := time.Since(began)
