@@ -254,7 +254,11 @@ var closeInherited = sync.OnceValue(func() error { return closeOnExec(3, ^uint(0
 // spawn starts the helper and slirp4netns and returns when dockerd runs.
 func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log *os.File) (*Engine, error) {
 	c := &l.cfg
-	group2, groups1, err := c.makeCgroups(l.hier)
+	now := l.hier
+	if now.v2 != "" {
+		now.v1 = nil // there is time for these later, see moveLater
+	}
+	group2, groups1, err := c.makeCgroups(now)
 	if err != nil {
 		return nil, err
 	}
