@@ -797,7 +797,8 @@ func TestStateCannotBeWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		if passing {
-			f.driver.launch = func(context.Context) error { return os.RemoveAll(inTheWay) }
+			// At once: what is being removed may already be the next try's.
+			f.driver.launch = func(context.Context) error { return os.Rename(inTheWay, inTheWay+".away") }
 			f.start()
 			f.wait(state.Ready, state.True, "")
 			if _, err := f.stopped(true); err != nil {
