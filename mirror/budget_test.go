@@ -60,7 +60,7 @@ func TestWriteBudget(t *testing.T) {
 	}
 	now := time.Now()
 	s.now = func() time.Time { return now }
-	for _, tt := range []struct{ cost, want time.Duration }{
+	for n, tt := range []struct{ cost, want time.Duration }{
 		{0, minPause},
 		{time.Millisecond / 2, minPause},
 		{10 * time.Millisecond, 190 * time.Millisecond},
@@ -72,7 +72,7 @@ func TestWriteBudget(t *testing.T) {
 		if _, dirty := s.NextFlush(); dirty {
 			t.Error("dirty though nothing changed")
 		}
-		s.SetInstance(state.Instance{Name: tt.cost.String()})
+		s.SetEngineProcess(n+1, time.Time{})
 		if wait, dirty := s.NextFlush(); !dirty || wait != tt.want {
 			t.Errorf("after a write of %v the next waits %v (dirty %v), want %v", tt.cost, wait, dirty, tt.want)
 		}

@@ -281,9 +281,6 @@ func (s *Store) SetSupervisor(sup *state.Supervisor) {
 	s.touch()
 }
 
-// SetInstance sets what the instance is. Its uid must stay the same.
-func (s *Store) SetInstance(inst state.Instance) { set(s, &s.head.Instance, inst) }
-
 // Engine returns what is known of the engine.
 func (s *Store) Engine() state.Engine { return s.head.Engine }
 
@@ -444,28 +441,6 @@ func (s *Store) edited(changed bool, err error) {
 	}
 	if changed {
 		s.touch()
-	}
-}
-
-// Snapshot returns the state as the next Flush would write it. It shares slices
-// and maps with the store: it is for reading, until the next change.
-func (s *Store) Snapshot() *state.State {
-	return &state.State{
-		SchemaVersion: s.head.SchemaVersion,
-		Revision:      s.head.Revision,
-		WrittenAt:     s.head.WrittenAt,
-		Supervisor:    s.head.Supervisor,
-		Instance:      s.head.Instance,
-		Engine:        s.head.Engine,
-		Conditions:    s.head.Conditions,
-		Mirror:        s.head.Mirror,
-		Containers:    s.containers.snapshot(),
-		Images:        s.images.snapshot(),
-		Volumes:       s.volumes.snapshot(),
-		Networks:      s.networks.snapshot(),
-		Namespaces:    s.namespaces.snapshot(),
-		Deleted:       s.deleted,
-		DeletedSince:  s.since,
 	}
 }
 

@@ -93,17 +93,6 @@ func (t *table[T]) get(key string) (object T, ok bool) {
 	return object, false
 }
 
-// snapshot returns all objects with their revisions.
-func (t *table[T]) snapshot() map[string]T {
-	out := make(map[string]T, len(t.entries))
-	for key, e := range t.entries {
-		object := e.object
-		*t.meta(&object) = e.meta
-		out[key] = object
-	}
-	return out
-}
-
 // load takes over the objects of a state file.
 func (t *table[T]) load(from map[string]T) error {
 	for key, object := range from {

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -121,24 +123,25 @@ func syncMain(args []string) error {
 			}
 		}
 	}
-	change, err := timeWrites(ctx, store, writes)
+	path := filepath.Join(dir, "state.json")
+	synced, err := state.Read(path)
+	if err != nil {
+		return err
+	}
+	objects := slices.Collect(maps.Values(synced.Containers))
+	change, err := timeWrites(ctx, store, objects, writes)
 	if err != nil {
 		return err
 	}
 	// Who has every version open makes the next a new file.
-	path := filepath.Join(dir, "state.json")
-	whole, err := timeWrites(ctx, store, writes, func() error { _, err := os.Open(path); return err })
+	whole, err := timeWrites(ctx, store, objects, writes, func() error { _, err := os.Open(path); return err })
 	fmt.Printf("change %v\nwhole %v\n", change, whole)
 	return err
 }
 
 // timeWrites returns what a write with one changed object costs, after preparations that
 // do not count.
-func timeWrites(ctx context.Context, store *mirror.Store, n int, prepare ...func() error) (time.Duration, error) {
-	var objects []state.Container
-	for _, c := range store.Snapshot().Containers {
-		objects = append(objects, c)
-	}
+func timeWrites(ctx context.Context, store *mirror.Store, objects []state.Container, n int, prepare ...func() error) (time.Duration, error) {
 	var all samples
 	for i := range n {
 		for _, p := range prepare {
