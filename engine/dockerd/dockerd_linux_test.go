@@ -229,6 +229,22 @@ func (in *instance) importImage() {
 	in.docker("import", "-c", `ENTRYPOINT ["/app"]`, path, "app")
 }
 
+// awaitOwnSocket returns when the engine's containers that mount docker.sock get its own.
+func (in *instance) awaitOwnSocket() {
+	in.t.Helper()
+	in.eventually("docker.sock is the engine's own inside", func() error {
+		ours, err := os.Stat(in.cfg.Socket)
+		if err != nil {
+			return err
+		}
+		theirs, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", in.engine.ID().PID, dockerSock))
+		if err == nil && !os.SameFile(ours, theirs) {
+			err = errors.New("it is the host's")
+		}
+		return err
+	})
+}
+
 // scan returns what runs of the engine.
 func (in *instance) scan() *found {
 	in.t.Helper()
@@ -323,10 +339,10 @@ func hostState(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	state["mounts"] = string(mounts)
-	for _, dir := range append([]string{"/run/docker.sock", "/run/docker.pid", "/run/runc"}, hostDirs...) {
-		state[dir] = tree(dir)
-		if made(dir) && state[dir] == emptyTree(dir) {
-			state[dir] = missing // as it is without engines, of which other tests may have some
+	for _, path := range append([]string{dockerSock, "/run/docker.pid", "/run/runc"}, hostDirs...) {
+		state[path] = tree(path)
+		if left(path) {
+			state[path] = missing // as it is without engines, of which other tests may have some
 		}
 	}
 	for _, dir := range []string{"/proc/sys/net/ipv4", "/proc/sys/net/ipv6/conf/all", "/proc/sys/net/ipv6/conf/default",
@@ -338,6 +354,11 @@ func hostState(t *testing.T) map[string]string {
 
 // missing is the tree of what is not there.
 const missing = "missing\n"
+
+// left tells whether docker rd has made the path, and nobody has put anything in it since.
+func left(path string) bool {
+	return made(path) && (path == dockerSock || tree(path) == emptyTree(path))
+}
 
 func emptyTree(dir string) string { return dir + " d---------\n" }
 
@@ -371,6 +392,7 @@ func TestStartStop(t *testing.T) {
 	in := newInstance(t)
 	before := hostState(t)
 	in.start()
+	in.awaitOwnSocket() // also where the host has no engine
 	during := hostState(t)
 	for _, dir := range hostDirs {
 		if got, want := tree(dir), emptyTree(dir); before[dir] == missing && got != want {
@@ -425,13 +447,13 @@ func TestStartStop(t *testing.T) {
 	if diff := cmp.Diff(before, hostState(t)); diff != "" {
 		t.Errorf("the host (-before +after):\n%s", diff)
 	}
-	in.eventually("the directories that were made are gone, or in use by other tests' engines", func() error {
+	in.eventually("what was made is gone, or in use by other tests' engines", func() error {
 		if others, err := othersRun(); err != nil || others {
 			return err
 		}
-		for _, dir := range hostDirs { // what a host's engine has put files in since is its
-			if made(dir) && tree(dir) == emptyTree(dir) {
-				return fmt.Errorf("%q is left", dir)
+		for _, path := range append([]string{dockerSock}, hostDirs...) {
+			if left(path) {
+				return fmt.Errorf("%q is left", path)
 			}
 		}
 		return nil
@@ -974,19 +996,8 @@ func TestBesideHostEngine(t *testing.T) {
 	if got := in.docker("network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "bridge"); got == "172.17.0.0/16" {
 		t.Errorf("the subnet %s is the host engine's", got)
 	}
-	root := fmt.Sprintf("/proc/%d/root", in.engine.ID().PID)
-	in.eventually("docker.sock is the engine's own inside", func() error {
-		ours, err := os.Stat(in.cfg.Socket)
-		if err != nil {
-			return err
-		}
-		theirs, err := os.Stat(root + dockerSock)
-		if err == nil && !os.SameFile(ours, theirs) {
-			err = errors.New("it is the host's")
-		}
-		return err
-	})
-	if !exists(root + "/etc/docker/certs.d/registry.example") {
+	in.awaitOwnSocket()
+	if root := fmt.Sprintf("/proc/%d/root", in.engine.ID().PID); !exists(root + "/etc/docker/certs.d/registry.example") {
 		t.Error("the host's registry certificates are missing inside")
 	}
 	if diff := cmp.Diff(before, hostState(t)); diff != "" {

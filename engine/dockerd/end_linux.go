@@ -108,7 +108,7 @@ func (c *Config) removeLeftovers() error {
 		c.removeTree(c.private(runContainerd)),
 		removeFile(c.private(hostNetns)),
 		c.removeRecord(),
-		removeHostDirs(),
+		removeHostPaths(),
 	}
 	return errors.Join(errs...)
 }
@@ -178,16 +178,35 @@ func makeHostDir(dir string) error {
 	return nil
 }
 
-// made tells whether docker rd has made a directory of the host.
-func made(dir string) bool {
-	_, err := unix.Getxattr(dir, madeXattr, nil)
+// makeHostSocket makes a socket of the host at which nobody listens, if there is nothing:
+// dockerd would make a directory there for the first container that mounts it. Whoever
+// connects on the host is refused, as if nothing were there.
+func makeHostSocket(path string) error {
+	err := unix.Mknod(path, unix.S_IFSOCK|0o666, 0)
+	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EROFS) {
+		return nil
+	}
+	if err != nil {
+		return &os.PathError{Op: "mknod", Path: path, Err: err}
+	}
+	// One without the mark would stay, and a socket is no harmless directory.
+	if err := errors.Join(unix.Setxattr(path, madeXattr, []byte("made"), 0), unix.Chmod(path, 0o666)); err != nil {
+		return errors.Join(&os.PathError{Op: "mark", Path: path, Err: err}, unix.Unlink(path))
+	}
+	return nil
+}
+
+// made tells whether docker rd has made a directory or a socket of the host.
+func made(path string) bool {
+	_, err := unix.Getxattr(path, madeXattr, nil)
 	return err == nil
 }
 
-// removeHostDirs removes those that docker rd has made, when no engine runs and nobody
-// else uses them: only empty directories can be removed this way.
-func removeHostDirs() error {
-	if !slices.ContainsFunc(hostDirs, made) {
+// removeHostPaths removes what docker rd has made, when no engine runs and nobody else
+// uses it: of directories only empty ones can be removed this way, and a socket that
+// somebody listens at was put in the place of ours.
+func removeHostPaths() error {
+	if !slices.ContainsFunc(hostDirs, made) && !made(dockerSock) {
 		return nil
 	}
 	unlock, err := lockHostDirs()
@@ -205,6 +224,9 @@ func removeHostDirs() error {
 		if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EBUSY) {
 			return &os.PathError{Op: "rmdir", Path: dir, Err: err}
 		}
+	}
+	if made(dockerSock) {
+		return removeFile(dockerSock)
 	}
 	return nil
 }

@@ -242,20 +242,23 @@ const dockerSock = "/run/docker.sock"
 
 // bindSocket puts the engine's socket where the host has its own engine's, in the
 // engine's mount namespace: docker run -v /var/run/docker.sock:… means the engine that
-// runs the container. Where the host has none there is nothing to mount on.
+// runs the container.
 func (e *Engine) bindSocket(ctx context.Context) error {
-	if !exists(dockerSock) || e.cfg.Socket == dockerSock {
+	if e.cfg.Socket == dockerSock {
 		return nil
 	}
 	if err := e.awaitSocket(ctx); err != nil {
 		return err
 	}
 	var ours, theirs unix.Stat_t
-	inside := fmt.Sprintf("/proc/%d/root%s", e.id.PID, dockerSock)
-	if err := errors.Join(unix.Stat(e.cfg.Socket, &ours), unix.Stat(inside, &theirs)); err != nil {
+	if err := unix.Stat(e.cfg.Socket, &ours); err != nil {
 		return err
 	}
-	if ours.Dev == theirs.Dev && ours.Ino == theirs.Ino {
+	err := unix.Stat(fmt.Sprintf("/proc/%d/root%s", e.id.PID, dockerSock), &theirs)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	if err == nil && ours.Dev == theirs.Dev && ours.Ino == theirs.Ino {
 		return nil
 	}
 	namespaces, err := openNamespaces(e.id)
@@ -274,7 +277,7 @@ func (e *Engine) bindSocket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = h.run(plan{Enter: true, Binds: []bind{{Source: e.cfg.Socket, Target: dockerSock}}})
+	err = h.run(plan{Enter: true, Binds: []bind{{Source: e.cfg.Socket, Target: dockerSock, MakeSocket: true}}})
 	<-h.exited
 	return err
 }

@@ -43,6 +43,7 @@ type plan struct {
 type bind struct {
 	Source, Target string
 	Make           bool // make the target, a directory, where it is missing
+	MakeSocket     bool // make the target, a socket, where it is missing
 	Optional       bool // do nothing where source or target is missing
 }
 
@@ -155,6 +156,11 @@ func mountBinds(binds []bind) error {
 	for _, b := range binds {
 		if b.Make {
 			if err := makeHostDir(b.Target); err != nil {
+				return err
+			}
+		}
+		if b.MakeSocket {
+			if err := makeHostSocket(b.Target); err != nil {
 				return err
 			}
 		}
