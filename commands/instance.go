@@ -61,11 +61,7 @@ func loadNamed(name string) (*engine.Instance, error) {
 // loadAnyway is load for commands that an instance whose settings are damaged must not
 // be in the way of: it can be looked at, stopped and removed by a copy.
 func (a *app) loadAnyway(args []string) (*engine.Instance, error) {
-	name, err := a.name(args)
-	if err != nil {
-		return nil, err
-	}
-	return a.salvage(loadNamed(name))
+	return a.salvage(a.load(args))
 }
 
 // salvage is [engine.Salvage] that says so.
