@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"path/filepath"
 	"slices"
 	"time"
@@ -80,17 +81,26 @@ func UsesConfig(i *engine.Instance, dir string) bool { return realDir(i.DockerCo
 
 // owns tells whether the owner is an instance, as far as it can be told.
 func owns(roots engine.Roots, owner dockercontext.Owner) bool {
+	name, err := instanceOf(roots, owner.Context)
+	if err != nil {
+		return !errors.Is(err, engine.ErrNotExist)
+	}
+	i, err := engine.Load(roots, name)
+	return err != nil || Owner(i) == owner
+}
+
+// instanceOf returns the name of the instance that has a context of that name. The error
+// matches [engine.ErrNotExist] if there is none.
+func instanceOf(roots engine.Roots, context string) (string, error) {
 	names, err := engine.Names(roots)
 	if err != nil {
-		return true
+		return "", err
 	}
-	for _, name := range names {
-		if engine.ContextName(name) == owner.Context {
-			i, err := engine.Load(roots, name)
-			return err != nil || Owner(i) == owner
-		}
+	n := slices.IndexFunc(names, func(name string) bool { return engine.ContextName(name) == context })
+	if n < 0 {
+		return "", engine.ErrNotExist
 	}
-	return false
+	return names[n], nil
 }
 
 // judgeCurrent probes the current context, unless nothing depends on it.
@@ -296,26 +306,20 @@ func Successors(dockerConfig string) []dockercontext.Owner {
 
 // Gone tells whether the owner's engine is down and nobody is going to start it again.
 func Gone(roots engine.Roots, owner dockercontext.Owner) bool {
-	names, err := engine.Names(roots)
+	name, err := instanceOf(roots, owner.Context)
 	if err != nil {
-		return false
+		return errors.Is(err, engine.ErrNotExist)
 	}
-	for _, name := range names {
-		if engine.ContextName(name) != owner.Context {
-			continue
-		}
-		i, err := engine.Salvage(engine.Load(roots, name))
-		if err != nil || i.UID != owner.UID {
-			// Damaged, of another machine: it can't be told. Of another uid: made
-			// anew, so the owner is no more.
-			return err == nil
-		}
-		o := Observe(i)
-		if o.Supervised {
-			return o.Live && o.Condition(state.EngineReady).Reason == state.ReasonCrashLoop
-		}
-		driver, err := engine.DriverFor(i, nil)
-		return err == nil && !driver.Alive()
+	i, err := engine.Salvage(engine.Load(roots, name))
+	if err != nil || i.UID != owner.UID {
+		// Damaged, of another machine: it can't be told. Of another uid: made anew, so the
+		// owner is no more.
+		return err == nil
 	}
-	return true
+	o := Observe(i)
+	if o.Supervised {
+		return o.Live && o.Condition(state.EngineReady).Reason == state.ReasonCrashLoop
+	}
+	driver, err := engine.DriverFor(i, nil)
+	return err == nil && !driver.Alive()
 }
