@@ -244,9 +244,18 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 		return unknown(ProbeTimeout, "It did not answer in time.")
 	}
 
+	// First of all, since a page that is not found is no context that is not found.
+	var status *endpoint.StatusError
+	if errors.As(err, &status) {
+		if status.Status == http.StatusBadRequest && strings.Contains(status.Message, "HTTPS server") {
+			return unknown(ProbeTLSRequired, "The server speaks TLS, the context does not.")
+		}
+		return unknown(ProbeHTTPError, "It answered with %s.", strings.TrimSuffix(status.Error(), "."))
+	}
+
 	// What is wrong with the context itself.
 	switch {
-	case errdefs.IsNotFound(err) && !errors.As(err, new(*endpoint.StatusError)): // which is 404 there
+	case errdefs.IsNotFound(err):
 		return broken(ProbeContextNotFound, "There is no such context.")
 	case errors.Is(err, endpoint.ErrCorrupt):
 		return unknown(ProbeMetadataUnreadable, "%s", sentence(err))
@@ -268,15 +277,9 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 		return unknown(ProbeMetadataUnreadable, "%s", sentence(err))
 	}
 
-	// What was answered.
-	var status *endpoint.StatusError
+	// What else was answered.
 	var sshErr *endpoint.SSHError
 	switch {
-	case errors.As(err, &status):
-		if status.Status == http.StatusBadRequest && strings.Contains(status.Message, "HTTPS server") {
-			return unknown(ProbeTLSRequired, "The server speaks TLS, the context does not.")
-		}
-		return unknown(ProbeHTTPError, "It answered with %s.", strings.TrimSuffix(status.Error(), "."))
 	case errors.Is(err, endpoint.ErrNotDocker):
 		return unknown(ProbeNotDocker, "Something answered that is not a Docker engine.")
 	case errors.Is(err, endpoint.ErrSSHMissing):
