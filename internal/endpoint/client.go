@@ -173,14 +173,7 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values) (*http.
 	}
 	u := *c.base
 	u.Path, u.RawQuery = u.Path+"/v"+version+path, query.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	for k, v := range c.headers {
-		req.Header.Set(k, v)
-	}
-	resp, err := c.http.Do(req)
+	resp, err := request(ctx, c.http, &u, c.headers)
 	if err != nil {
 		var where *url.Error // it is of no use to people
 		if errors.As(err, &where) {

@@ -151,15 +151,20 @@ func isAPIVersion(v string) bool {
 	return ok && digits(major) && digits(minor)
 }
 
-func get(ctx context.Context, c *http.Client, to *url.URL, headers map[string]string) (*http.Response, []byte, error) {
+// request asks for a resource. The caller closes the answer's body.
+func request(ctx context.Context, c *http.Client, to *url.URL, headers map[string]string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrAddress, err)
+		return nil, fmt.Errorf("%w: %w", ErrAddress, err)
 	}
 	for k, v := range headers {
 		req.Header.Set(k, v)
 	}
-	resp, err := c.Do(req)
+	return c.Do(req)
+}
+
+func get(ctx context.Context, c *http.Client, to *url.URL, headers map[string]string) (*http.Response, []byte, error) {
+	resp, err := request(ctx, c, to, headers)
 	if err != nil {
 		return nil, nil, err
 	}
