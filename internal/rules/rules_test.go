@@ -37,7 +37,7 @@ var rooms = map[string][]string{
 
 // tools are programs and helpers for tests: nothing that is shipped imports them, so
 // they may import what they measure or pretend to be.
-var tools = []string{"internal/bench", "internal/oracle", "internal/stressconfig", "internal/fakeengine", "internal/enginetest", "internal/realengine", "internal/jsonscan/jsontest"}
+var tools = []string{"internal/bench", "internal/oracle", "internal/stressconfig", "internal/fakeengine", "internal/endpointtest", "internal/realengine", "internal/jsonscan/jsontest"}
 
 // forbidden are imports that only some rooms may have, with the reason.
 var forbidden = []struct {
