@@ -175,10 +175,6 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values) (*http.
 	u.Path, u.RawQuery = u.Path+"/v"+version+path, query.Encode()
 	resp, err := request(ctx, c.http, &u, c.headers)
 	if err != nil {
-		var where *url.Error // it is of no use to people
-		if errors.As(err, &where) {
-			err = where.Err
-		}
 		return nil, fmt.Errorf("get %s: %w", path, err)
 	}
 	if resp.StatusCode != http.StatusOK {
