@@ -2,14 +2,11 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/output"
@@ -134,22 +131,12 @@ func askAPI(ctx context.Context, driver engine.Driver) apiFact {
 	if err != nil {
 		return apiFact{Error: err.Error()}
 	}
-	fact := apiFact{Host: ep.Host}
-	api, err := ep.Client()
-	if err == nil {
-		defer api.Close()
-		ctx, cancel := context.WithTimeout(ctx, askTimeout)
-		defer cancel()
-		_, err = api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if _, err := ep.Ping(ctx); err != nil {
+		return apiFact{Host: ep.Host, Error: err.Error()}
 	}
-	if err != nil {
-		fact.Error = err.Error()
-		if op, ok := errors.AsType[*net.OpError](err); ok {
-			fact.Error = op.Error() // the client's advice around it is no fact
-		}
-	}
-	fact.Answers = err == nil
-	return fact
+	return apiFact{Host: ep.Host, Answers: true}
 }
 
 func (s instanceStatus) write(w io.Writer) error {
