@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/moby/moby/client"
-
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -116,11 +114,7 @@ func (l *loop) launched(running engine.Running, adopted bool, err error) {
 // awaitAPI returns when the API answers. An engine that is not ours gets one try:
 // nothing says that it will ever be there.
 func (l *loop) awaitAPI(ctx context.Context, ours bool) error {
-	ep, err := l.driver.Endpoint()
-	if err != nil {
-		return err
-	}
-	api, err := ep.Client()
+	api, err := l.dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -138,16 +132,11 @@ func (l *loop) awaitAPI(ctx context.Context, ours bool) error {
 	}
 }
 
-var errNoDocker = errors.New("what answers is not a Docker engine")
-
-// ping asks for the API's version: any web server may answer a ping.
+// ping returns nil when a Docker engine answers, and an error where anything else does.
 func ping(ctx context.Context, api *endpoint.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	pong, err := api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
-	if err == nil && pong.APIVersion == "" {
-		return errNoDocker
-	}
+	_, err := api.About(ctx)
 	return err
 }
 

@@ -184,7 +184,8 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values) (*http.
 	return resp, nil
 }
 
-// About asks the engine what it tells in passing. It ends with ctx.
+// About asks the engine for its versions. Its errors are those of [Endpoint.Ping]; it takes
+// one of the client's connections, and ends with ctx.
 func (c *Client) About(ctx context.Context) (Pong, error) {
 	return about(ctx, c.http, c.base, c.headers)
 }
