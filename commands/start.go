@@ -172,7 +172,7 @@ func (a *app) create(ctx context.Context, roots engine.Roots, name string, chang
 		return nil, err
 	}
 	i := engine.New(roots, name, dir, s)
-	if err := check(ctx, i); err != nil {
+	if err := check(i); err != nil {
 		return nil, err
 	}
 	i, created, err := engine.Create(ctx, i)
@@ -205,7 +205,7 @@ func configure(ctx context.Context, i *engine.Instance, change func(*engine.Sett
 	if err != nil || running {
 		return err
 	}
-	return check(ctx, i)
+	return check(i)
 }
 
 func shellQuoteAll(words []string) string {
@@ -217,12 +217,12 @@ func shellQuoteAll(words []string) string {
 }
 
 // check refuses an instance whose engine cannot be started here.
-func check(ctx context.Context, i *engine.Instance) error {
+func check(i *engine.Instance) error {
 	driver, err := engine.DriverFor(i, nil)
 	if err != nil {
 		return err
 	}
-	return driver.Check(ctx)
+	return driver.Check()
 }
 
 // start starts the instance and tells how that goes.

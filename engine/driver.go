@@ -14,7 +14,7 @@ import (
 type Driver interface {
 	// Check tells whether the engine can be started here, before anything is
 	// changed. Its errors name what is missing and how to get it.
-	Check(ctx context.Context) error
+	Check() error
 
 	// Adopt returns the instance's engine where it runs already, nil otherwise.
 	Adopt(ctx context.Context) (Running, error)

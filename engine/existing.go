@@ -15,7 +15,7 @@ import (
 type existing struct{ inst *Instance }
 
 // Check implements [Driver]. Whether the engine answers is found out by connecting.
-func (d existing) Check(context.Context) error {
+func (d existing) Check() error {
 	_, err := d.Endpoint()
 	if name := d.inst.Settings.FromContext; errdefs.IsNotFound(err) {
 		return failure.WithHint(failure.Refuse("context %q does not exist in %q", name, d.inst.DockerConfig),

@@ -42,7 +42,7 @@ type fakeDriver struct {
 	running  *fakeRunning
 }
 
-func (d *fakeDriver) Check(context.Context) error { return nil }
+func (d *fakeDriver) Check() error { return nil }
 
 func (d *fakeDriver) Adopt(context.Context) (engine.Running, error) {
 	d.mu.Lock()

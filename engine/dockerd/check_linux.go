@@ -1,7 +1,6 @@
 package dockerd
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -33,7 +32,7 @@ var validUID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
 
 // Check tells whether an engine can be started at all. It changes nothing. Everything
 // it finds is an error of exit status 3 with a hint.
-func Check(_ context.Context, cfg Config) error {
+func Check(cfg Config) error {
 	if !validUID.MatchString(cfg.UID) {
 		return failure.Refuse("engine uid %q: letters, digits and '-' are allowed, 64 at most", cfg.UID)
 	}

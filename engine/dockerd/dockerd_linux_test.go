@@ -122,7 +122,7 @@ func newInstance(t *testing.T) *instance {
 			t.Error(err)
 		}
 	})
-	if err := Check(t.Context(), in.cfg); err != nil {
+	if err := Check(in.cfg); err != nil {
 		t.Fatal(err)
 	}
 	return in
