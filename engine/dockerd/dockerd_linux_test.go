@@ -33,7 +33,8 @@ var (
 	inheritedName string
 )
 
-// inherit opens it before anything else happens, with a number that is free in others.
+// inherit opens it before anything else happens, with a number that other processes have
+// no file under.
 func inherit() error {
 	var p [2]int
 	if err := syscall.Pipe(p[:]); err != nil { // not close-on-exec

@@ -107,7 +107,7 @@ func (c *Config) removeLeftovers() error {
 		c.removeTree(c.private(runDocker)),
 		c.removeTree(c.private(runContainerd)),
 		removeFile(c.private(hostNetns)),
-		c.removeRecord(),
+		removeFile(c.recordPath()),
 		removeHostPaths(),
 	}
 	return errors.Join(errs...)

@@ -60,9 +60,6 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != commDockerd {
 		return nil, ErrNotRunning
 	}
-	if err := closeInherited(); err != nil {
-		return nil, err
-	}
 	e := &Engine{cfg: cfg, id: rec.Engine, subnets: rec.Subnets, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
 	if rec.Slirp.Alive() {
 		e.slirp = &slirp{id: rec.Slirp}

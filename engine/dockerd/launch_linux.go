@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +28,8 @@ import (
 // that runs already is ErrRunning.
 //
 // When ctx ends before, or on an error, nothing is left. Afterwards ctx means nothing:
-// the engine ends by [Engine.Stop], and not with the calling process.
+// the engine ends by [Engine.Stop], and not with the calling process. The caller has no
+// file open that is not close-on-exec: the engine's processes would keep it open.
 func Start(ctx context.Context, cfg Config) (*Engine, error) {
 	user, err := readSettings(cfg.Args, cfg.ConfigFile)
 	if err != nil {
@@ -148,9 +148,6 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 	if l.rec.LogOffset, err = log.Seek(0, io.SeekEnd); err != nil {
 		return nil, fmt.Errorf("engine log: %w", err)
 	}
-	if err := closeInherited(); err != nil {
-		return nil, err
-	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -246,10 +243,6 @@ func (c *Config) engineEnv() []string {
 		// dockerd would talk to the host's firewalld.
 		"DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent")
 }
-
-// closeInherited keeps files that this process was started with from its children:
-// the shell's pipes would stay open for as long as a container runs.
-var closeInherited = sync.OnceValue(func() error { return closeOnExec(3, ^uint(0)) })
 
 // spawn starts the helper and slirp4netns and returns when dockerd runs.
 func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log *os.File) (*Engine, error) {

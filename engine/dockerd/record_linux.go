@@ -2,7 +2,6 @@ package dockerd
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -50,13 +49,6 @@ func (c *Config) writeRecord(r record) error {
 	}
 	if err := os.Rename(temp, c.recordPath()); err != nil {
 		return fmt.Errorf("engine record: %w", err)
-	}
-	return nil
-}
-
-func (c *Config) removeRecord() error {
-	if err := os.Remove(c.recordPath()); !errors.Is(err, os.ErrNotExist) {
-		return err
 	}
 	return nil
 }
