@@ -133,8 +133,31 @@ func inPlace(f *flock.Flock) bool {
 	if err != nil {
 		return false
 	}
-	now, err := os.Stat(f.Path())
-	return err == nil && os.SameFile(locked, now)
+	gone, err := isGone(locked, f.Path())
+	return err == nil && !gone
+}
+
+// Gone returns a function that tells whether the lock file at path has been removed since,
+// or another put in its place: then whoever holds the lock excludes nobody any more. Where
+// that can't be found out it says no, and so it does where there is no file to begin with.
+func Gone(path string) func() bool {
+	file, err := os.Stat(path)
+	if err != nil {
+		return func() bool { return false }
+	}
+	return func() bool {
+		gone, err := isGone(file, path)
+		return err == nil && gone
+	}
+}
+
+// isGone tells whether the file is not the one at path.
+func isGone(file os.FileInfo, path string) (bool, error) {
+	now, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	return err == nil && !os.SameFile(file, now), err
 }
 
 // patience is how long a lock is waited for before somebody is told of it.

@@ -42,10 +42,12 @@ type loop struct {
 	context contextRun
 	mirror  mirrorRun
 
-	lockFile       os.FileInfo // the supervisor lock's; nil where nobody holds it
-	announced      bool        // that the instance is ready has reached the file
-	unwrittenSince time.Time   // zero while the state can be written
-	writeless      bool        // the state has no place any more
+	// removed tells whether somebody has removed the instance's files. Whoever makes the
+	// instance anew takes another lock.
+	removed        func() bool
+	announced      bool      // that the instance is ready has reached the file
+	unwrittenSince time.Time // zero while the state can be written
+	writeless      bool      // the state has no place any more
 
 	stopping *stopRun // nil until told to stop
 	done     bool
@@ -84,8 +86,9 @@ func newLoop(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*lo
 		self:   self,
 		inbox:  make(chan message),
 		engine: engineRun{firstDelay: firstDelay},
+
+		removed: lock.Gone(inst.Paths.SupervisorLock()),
 	}
-	l.lockFile, _ = os.Stat(inst.Paths.SupervisorLock())
 	l.ctx, l.end = context.WithCancel(context.Background())
 	return l, nil
 }
@@ -197,16 +200,6 @@ func (l *loop) awaitState(watch *dirwatch.Watcher) {
 			l.awaitState(watch)
 		}
 	})
-}
-
-// removed tells whether somebody has removed the instance's files: whoever makes the
-// instance anew takes another lock.
-func (l *loop) removed() bool {
-	if l.lockFile == nil {
-		return false
-	}
-	now, err := os.Stat(l.inst.Paths.SupervisorLock())
-	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, l.lockFile)
 }
 
 // orphaned ends an instance that nobody can reach any more. Where the engine's data went
