@@ -200,11 +200,8 @@ func (s *starter) held(o Observation) error {
 		return nil
 	}
 	path := s.inst.Paths.SupervisorLock()
-	ctx, cancel := context.WithTimeout(context.Background(), heldPatience)
-	defer cancel()
-	release, err := lock.Acquire(ctx, path)
+	err := awaitFree(context.Background(), path, heldPatience)
 	if err == nil {
-		release()
 		return nil
 	}
 	if h, _ := lock.ReadHolder(path); h.PID != 0 {

@@ -97,12 +97,20 @@ func Stop(ctx context.Context, i *engine.Instance, o StopOptions) (stopped bool,
 			return false, fmt.Errorf("stop instance %q: %w", i.Name, err)
 		}
 		// Gone, or not yet there: look again, but not in a busy loop.
-		wait, cancel := context.WithTimeout(ctx, lookAgain)
-		if release, err := lock.Acquire(wait, i.Paths.SupervisorLock()); err == nil {
-			release()
-		}
-		cancel()
+		_ = awaitFree(ctx, i.Paths.SupervisorLock(), lookAgain)
 	}
+}
+
+// awaitFree returns nil when nobody holds the lock at path, and an error that says who does
+// after the limit or at the end of ctx.
+func awaitFree(ctx context.Context, path string, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	release, err := lock.Acquire(ctx, path)
+	if err == nil {
+		release()
+	}
+	return err
 }
 
 // stillStopping says that a stop is not waited for any longer, but goes on.

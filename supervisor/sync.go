@@ -32,11 +32,7 @@ func Sync(ctx context.Context, i *engine.Instance) error {
 		}
 		// Another process starts, stops or syncs it: look again when that is over.
 		for _, path := range []string{i.Paths.StartLock(), i.Paths.SupervisorLock()} {
-			wait, cancel := context.WithTimeout(ctx, lookAgain)
-			if release, err := lock.Acquire(wait, path); err == nil {
-				release()
-			}
-			cancel()
+			_ = awaitFree(ctx, path, lookAgain)
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("sync instance %q: %w", i.Name, err)
