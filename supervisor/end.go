@@ -159,7 +159,7 @@ func (l *loop) last() {
 	l.store.Clear()
 	l.store.SetEngineProcess(0, time.Time{})
 	if s.failure == nil && s.err == nil {
-		// What says that nothing is left to stop, see stopped.
+		// This is what says that nothing is left to stop, see isStopped.
 		l.store.SetSupervisor(nil)
 	}
 	l.store.Disconnect("the engine is stopped")

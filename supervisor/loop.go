@@ -257,12 +257,16 @@ func settled(c state.Condition) bool {
 	return c.Status == state.True
 }
 
+// readyNeeds are the conditions that Ready is derived from, in the order in which they
+// come about.
+var readyNeeds = []string{state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced}
+
 // judgeReady derives Ready from the other conditions.
 func (l *loop) judgeReady() {
 	if l.stopping != nil {
 		return
 	}
-	for _, typ := range []string{state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced} {
+	for _, typ := range readyNeeds {
 		if c, ok := l.store.Condition(typ); !ok || !settled(c) {
 			l.store.SetCondition(state.Ready, state.False, c.Reason, c.Message)
 			return

@@ -517,7 +517,7 @@ func TestFormerStateIsNotBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, typ := range []string{state.Ready, state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced} {
+	for _, typ := range append([]string{state.Ready}, readyNeeds...) {
 		former.SetCondition(typ, state.True, "", "")
 	}
 	if err := former.Flush(t.Context()); err != nil {

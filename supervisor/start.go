@@ -280,7 +280,7 @@ func (s *starter) undo() {
 
 // pending says what an instance that is not ready waits for.
 func pending(o Observation) string {
-	for _, typ := range []string{state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced} {
+	for _, typ := range readyNeeds {
 		if c := o.Condition(typ); !settled(c) {
 			if c.Message != "" {
 				return c.Message

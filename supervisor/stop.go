@@ -131,8 +131,7 @@ func isStopped(i *engine.Instance) bool {
 	if errors.Is(err, fs.ErrNotExist) {
 		err, s = nil, &state.State{}
 	}
-	driver, driverErr := engine.DriverFor(i, nil)
-	return err == nil && s.Supervisor == nil && driverErr == nil && !driver.Alive() && !driver.Remains() &&
+	return err == nil && s.Supervisor == nil && engineGone(i) &&
 		len(s.Containers)+len(s.Images)+len(s.Volumes)+len(s.Networks)+len(s.Namespaces) == 0
 }
 
