@@ -65,8 +65,8 @@ func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation
 type starter struct {
 	inst *engine.Instance
 	StartOptions
-	child *Child // the supervisor that this call has started last; nil if none
-	alive bool   // the engine ran before this call
+	child *childProcess // the supervisor that this call has started last; nil if none
+	alive bool          // the engine ran before this call
 }
 
 // heldPatience is how long a lock may be held by somebody who does not say who it is.
@@ -89,11 +89,11 @@ func (s *starter) run(ctx context.Context) (Observation, error) {
 			}
 			o = Observe(s.inst)
 		}
-		var child *Child
+		var child *childProcess
 		if !o.Supervised {
 			var err error
-			if child, err = Spawn(s.inst); err != nil {
-				return o, err
+			if child, err = spawn(s.inst); err != nil {
+				return o, fmt.Errorf("start instance %q: %w", s.inst.Name, err)
 			}
 			s.child = child
 		}
@@ -110,13 +110,13 @@ func (s *starter) run(ctx context.Context) (Observation, error) {
 // wait watches the supervisor, be it the child or another's, until the instance is
 // ready or has failed. Again is true if there is no supervisor any more, and no
 // reason for that.
-func (s *starter) wait(ctx context.Context, child *Child) (last Observation, again bool, err error) {
+func (s *starter) wait(ctx context.Context, child *childProcess) (last Observation, again bool, err error) {
 	round, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if child != nil {
 		go func() {
 			select {
-			case <-child.Done:
+			case <-child.done:
 				cancel() // it has failed, or found another supervisor
 			case <-round.Done():
 			}
@@ -165,8 +165,8 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 	}
 	// The supervisor that was waited for is gone, or the child never was one.
 	if child != nil {
-		<-child.Done
-		if child.Err() != nil && !child.Killed() {
+		<-child.done
+		if child.err != nil && !child.killed() {
 			return last, false, childError(s.inst, child)
 		}
 	}
@@ -211,8 +211,8 @@ func (s *starter) held(o Observation) error {
 }
 
 // childError returns why a supervisor that this process has started gave up.
-func childError(i *engine.Instance, child *Child) error {
-	if st, err := state.ReadHead(i.Paths.StateFile()); err == nil && st.Supervisor != nil && supervisorID(st) == child.ID {
+func childError(i *engine.Instance, child *childProcess) error {
+	if st, err := state.ReadHead(i.Paths.StateFile()); err == nil && st.Supervisor != nil && supervisorID(st) == child.id {
 		if err := failedState(i, st); err != nil {
 			return err
 		}
@@ -223,7 +223,7 @@ func childError(i *engine.Instance, child *Child) error {
 	case child.exitedWith(exitNoSpace):
 		words = fmt.Sprintf("no space is left for its state: %q", i.Paths.StateFile())
 	case words == "":
-		words = fmt.Sprintf("its supervisor ended: %v", child.Err())
+		words = fmt.Sprintf("its supervisor ended: %v", child.err)
 	}
 	return failure.WithHint(fmt.Errorf("instance %q: %s", i.Name, words), "the supervisor's log is %s", i.Paths.SupervisorLog())
 }
@@ -244,7 +244,7 @@ func failedState(i *engine.Instance, s *state.State) error {
 
 // undo stops what this call has launched, unless somebody else waits for it.
 func (s *starter) undo() {
-	if s.child == nil || s.child.Ended() {
+	if s.child == nil || s.child.ended() {
 		return // it has found another supervisor, or cleaned up already
 	}
 	release, err := lock.TryAcquire(s.inst.Paths.StartLock())
@@ -256,13 +256,13 @@ func (s *starter) undo() {
 	// all the same, and what it has launched of an engine ends with it.
 	polite, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
-	_ = askToStop(polite, s.inst, s.child.ID, StopOptions{Undo: true})
+	_ = askToStop(polite, s.inst, s.child.id, StopOptions{Undo: true})
 	select {
-	case <-s.child.Done:
-		if s.child.Err() == nil {
+	case <-s.child.done:
+		if s.child.err == nil {
 			return
 		}
-		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || supervisorID(st) != s.child.ID {
+		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || supervisorID(st) != s.child.id {
 			return
 		}
 		// It could not say goodbye.
@@ -270,7 +270,7 @@ func (s *starter) undo() {
 		// One that never came up need not be asked any longer.
 	}
 	if s.alive {
-		_ = s.child.ID.Signal(syscall.SIGKILL) // but the engine is not this start's
+		_ = s.child.id.Signal(syscall.SIGKILL) // but the engine is not this start's
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)

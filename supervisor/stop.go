@@ -69,14 +69,14 @@ func Stop(ctx context.Context, i *engine.Instance, o StopOptions) (stopped bool,
 			if err != nil {
 				return false, fmt.Errorf("stop instance %q: %w", i.Name, err)
 			}
-			asked[child.ID] = true
+			asked[child.id] = true
 			select {
-			case <-child.Done:
+			case <-child.done:
 			case <-ctx.Done():
-				return false, stillStopping(ctx, i, child.ID)
+				return false, stillStopping(ctx, i, child.id)
 			}
-			done = child.Err() == nil
-			if !done && !child.exitedWith(exitHeld) && !child.Killed() {
+			done = child.err == nil
+			if !done && !child.exitedWith(exitHeld) && !child.killed() {
 				return false, childError(i, child)
 			}
 			continue
