@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -92,8 +90,4 @@ func supervise(dir string, toStop *StopOptions) int {
 		return 1
 	}
 	return 0
-}
-
-func newLog(w io.Writer, i *engine.Instance) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, nil)).With("instance", i.Name)
 }
