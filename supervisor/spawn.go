@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
@@ -98,12 +99,8 @@ func spawn(i *engine.Instance, args ...string) (*childProcess, error) {
 func environment(env []string, dockerConfig string) []string {
 	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
-		switch name {
-		case "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_API_VERSION", "DOCKER_CONFIG",
-			"DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "OTEL_RESOURCE_ATTRIBUTES":
-			return true
-		}
-		return strings.HasPrefix(name, "DOCKER_CLI_PLUGIN_")
+		return slices.Contains(endpoint.Variables, name) || name == "DOCKER_CONFIG" ||
+			name == "OTEL_RESOURCE_ATTRIBUTES" || strings.HasPrefix(name, "DOCKER_CLI_PLUGIN_")
 	})
 	return append(env, "DOCKER_CONFIG="+dockerConfig)
 }

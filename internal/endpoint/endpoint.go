@@ -124,6 +124,10 @@ func fromDocker(ep docker.Endpoint) Endpoint {
 	return e
 }
 
+// Variables are the environment variables that lead docker, and the libraries that ignore
+// contexts, to an engine. They are not to be changed.
+var Variables = []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION"}
+
 // Default is what docker resolves the context "default" from. [DefaultFromEnv] fills
 // it as docker does without flags; flags override single fields.
 type Default struct {
