@@ -61,8 +61,8 @@ func Add(root *cobra.Command, docker command.Cli) {
 	)
 }
 
-// Context returns the context that commands are to be run with: under it, whoever has
-// to wait for a lock tells for whom.
+// Context returns the context that commands are to be run with: whoever has to wait for a
+// lock under it prints a note that says who holds it.
 func Context(ctx context.Context, docker command.Cli) context.Context {
 	a := &app{docker: docker}
 	return lock.WithBlocked(ctx, func(e *lock.HeldError) { a.note("waiting: %v", e) })

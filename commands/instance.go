@@ -12,9 +12,9 @@ import (
 	"github.com/docker-rd/docker-rd/supervisor"
 )
 
-// flagInstance is the value of --instance. An empty one is a script's mistake, and not
-// the default. It is not for Set to refuse: cobra reports the errors of flags before a
-// command in a way of its own.
+// flagInstance is the value of --instance. An empty one is a script's mistake and does not
+// mean the default. Set does not refuse it, [engine.CheckName] does: cobra reports the
+// errors of flags that come before a command in a way of its own.
 type flagInstance struct {
 	value string
 	given bool
@@ -58,13 +58,13 @@ func loadNamed(name string) (*engine.Instance, error) {
 	return engine.Load(roots, name)
 }
 
-// loadAnyway is load for commands that an instance whose settings are damaged must not
-// be in the way of: it can be looked at, stopped and removed by a copy.
+// loadAnyway is load for commands that look at an instance, stop or remove it, which must
+// work with damaged settings too: then the copy of them is used, with a warning.
 func (a *app) loadAnyway(args []string) (*engine.Instance, error) {
 	return a.salvage(a.load(args))
 }
 
-// salvage is [engine.Salvage] that says so.
+// salvage is [engine.Salvage], with a warning where the copy is used.
 func (a *app) salvage(i *engine.Instance, err error) (*engine.Instance, error) {
 	salvaged, still := engine.Salvage(i, err)
 	if err != nil && still == nil {
