@@ -93,8 +93,9 @@ func (l *loop) awaitContext(watch *dirwatch.Watcher) {
 		if err := watch.Wait(ctx); err != nil {
 			return func() {}
 		}
-		// A choice of the user's voids the record, so that it is his even when he comes
-		// back to ours; and what he removed while it was current must not dangle.
+		// Where the user has chosen another context, this voids the record: if he comes back
+		// to ours later, that is his choice. Where he has removed ours while it was current,
+		// another becomes current.
 		mended := l.docker.Mend(ctx, func(dockercontext.Owner) bool { return false }, Candidates(l.inst))
 		ready, promoted := l.docker.Ready(Owner(l.inst)), l.docker.Promoted(Owner(l.inst))
 		return func() {
@@ -171,9 +172,9 @@ func (l *loop) setPromoted(out dockercontext.Outcome) {
 	l.set(state.ContextPromoted, state.Status(dockercontext.PromotedStatus(out.Reason)), out.Reason, out.Message)
 }
 
-// handBack gives the current context back, if it is ours by our doing. When told to
-// stop, the context is removed afterwards. Promotions that are under way look at
-// usable under the same lock, so that none comes after it.
+// handBack puts another context in the place of ours, if ours is current by our doing, and
+// then calls then. The caller has made usable false: promotions look at that under the lock
+// under which this is done, so that none can come afterwards.
 func (l *loop) handBack(then func()) {
 	owner := Owner(l.inst)
 	if owner.Context == "" {

@@ -20,8 +20,8 @@ type stopRun struct {
 	err        error // what of the stop failed
 }
 
-// stop ends the instance, in answer to a stop. One that is under way can only become one
-// by force.
+// stop begins to end the instance as the options say. All that they can change of a stop
+// that is under way is to force it.
 func (l *loop) stop(o StopOptions) {
 	s := l.stopping
 	switch e := &l.engine; {
@@ -170,7 +170,7 @@ func (l *loop) last() {
 		l.set(state.EngineReady, state.False, state.ReasonStopped, "")
 	}
 	err := s.failure
-	if s.err != nil && (err == nil || err.Error() != s.err.Error()) { // what is in the way of a start often is in that of its end
+	if s.err != nil && (err == nil || err.Error() != s.err.Error()) { // what a start fails for, its end often does too
 		err = errors.Join(err, s.err)
 	}
 	l.finish(err)

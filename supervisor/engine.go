@@ -31,18 +31,18 @@ const (
 type engineRun struct {
 	running    engine.Running // nil while there is none
 	exited     <-chan struct{}
-	launching  bool               // the driver is at it
-	giveUp     context.CancelFunc // ends that; the driver leaves nothing then
+	launching  bool               // the driver is starting or adopting it
+	giveUp     context.CancelFunc // ends the launching; the driver leaves nothing behind
 	session    context.Context    // ends with the engine's process, or when told to stop
 	end        context.CancelFunc
 	failures   int // in a row
 	firstDelay time.Duration
 	since      time.Time // when it last began to answer; zero while it does not
-	undo       bool      // the start is to be taken back, once that has ended
+	undo       bool      // the start is to be taken back, once the launching has ended
 	adopted    bool      // it was there before this supervisor
 	proven     bool      // it answered once, or is adopted
 	lost       time.Time // since when the mirror is not connected; zero while it is
-	checking   bool      // what is wrong then
+	checking   bool      // a ping is to find out why it is lost
 }
 
 // begin starts what a supervisor is there for. The current context is judged while
@@ -66,8 +66,8 @@ func (l *loop) launch() {
 	})
 }
 
-// startOrAdopt makes the engine run. Start looks for what is left of a former engine
-// anyway, which takes time: it is asked first, unless it is known that one runs.
+// startOrAdopt makes the engine run. To look for what is left of a former engine takes time,
+// and Start must do so anyway: it comes first, unless an engine is known to run.
 func startOrAdopt(ctx context.Context, d engine.Driver) (running engine.Running, adopted bool, err error) {
 	if !d.Alive() {
 		if running, err = d.Start(ctx); !errors.Is(err, engine.ErrRunning) {
@@ -77,7 +77,7 @@ func startOrAdopt(ctx context.Context, d engine.Driver) (running engine.Running,
 	if running, err = d.Adopt(ctx); running != nil || err != nil {
 		return running, true, err
 	}
-	running, err = d.Start(ctx) // it has ended in this very moment
+	running, err = d.Start(ctx) // the one to adopt has ended in this very moment
 	return running, false, err
 }
 

@@ -125,15 +125,15 @@ func openStore(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*
 	return store, nil
 }
 
-// run runs the loop from begin on, until told tells it to stop the engine, or until it
-// fails. Told a second time, it stops by force if that is asked for now. It returns when
-// everything that it started is gone.
+// run calls begin and then runs the loop, until a signal from told has made it stop the
+// engine, or until it fails. A further signal may ask for a stop by force. It returns when
+// every goroutine that it started has ended.
 func (l *loop) run(told <-chan os.Signal, begin func()) error {
 	l.store.SetSupervisor(&state.Supervisor{
 		PID: l.self.PID, StartTicks: l.self.StartTime, BootID: l.self.BootID,
 		StartedAt: l.self.StartedAt(), Version: version.Version(),
 	})
-	// What the one before has written of the mirror says nothing of now.
+	// What an earlier supervisor wrote of the mirror does not hold any more.
 	l.store.Disconnect("the engine is not connected yet")
 	begin()
 	l.watchState()
@@ -174,8 +174,8 @@ func (l *loop) run(told <-chan os.Signal, begin func()) error {
 	return l.err
 }
 
-// watchState sees to it that the state is in its file also when somebody removes or
-// damages that: followers wait for the next state, which may be a long time off.
+// watchState writes the state file anew when somebody has removed or damaged it. Followers
+// would have to wait for the next change otherwise, which may be a long time off.
 func (l *loop) watchState() {
 	watch, err := dirwatch.New(l.inst.Paths.State)
 	if err != nil {
@@ -202,8 +202,8 @@ func (l *loop) awaitState(watch *dirwatch.Watcher) {
 	})
 }
 
-// orphaned ends an instance that nobody can reach any more. Where the engine's data went
-// too, there is nothing for it to save.
+// orphaned ends an instance that nobody can reach any more. Where the engine's data is gone
+// too, there is nothing for the engine to save, so it is ended by force.
 func (l *loop) orphaned() {
 	l.log.Error("supervisor ends", "error", errRemoved)
 	l.writeless = true
@@ -213,8 +213,8 @@ func (l *loop) orphaned() {
 
 var errRemoved = errors.New("the instance's files were removed")
 
-// beside does work beside the loop, and then in the loop what it returned, unless
-// cause has ended by then.
+// beside does work in a goroutine of its own, with cause as its context, and then, in the
+// loop, what work returned, unless cause has ended by then.
 func (l *loop) beside(cause context.Context, work func(ctx context.Context) (then func())) {
 	l.workers.Go(func() {
 		then := work(cause)
@@ -301,8 +301,9 @@ func (l *loop) flush() {
 // unwrittenPatience is how long the state of a start may remain unwritten.
 const unwrittenPatience = time.Second
 
-// unwritten gives up a start of which nobody can learn: its state can't be written.
-// An engine that was there before goes on without a supervisor.
+// unwritten is called when the state could not be written, for err. A start is given up after
+// a while: nobody can learn how it went. An engine that ran before it goes on, without a
+// supervisor.
 func (l *loop) unwritten(err error) {
 	if l.announced || l.stopping != nil || errors.Is(err, lock.ErrHeld) {
 		return

@@ -35,7 +35,7 @@ func RunMain() {
 // there is a supervisor already, unless it should have stopped the instance.
 func supervise(dir string, toStop *StopOptions) int {
 	closeInherited()
-	// The terminal and the pipes of whoever started it are of no concern.
+	// The end of the terminal or of a pipe of whoever started it must not end it.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	// A mirror is idle nearly always: memory is dearer to its machine than the time
 	// that a collection takes.
@@ -53,7 +53,7 @@ func supervise(dir string, toStop *StopOptions) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	// Before anybody can know whom to tell to end.
+	// Before the lock is taken: it tells others whom to send signals to.
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, os.Interrupt, syscall.SIGTERM)
 	release, err := lock.TryAcquire(inst.Paths.SupervisorLock())

@@ -67,7 +67,7 @@ func realDir(dir string) string {
 // UsesConfig tells whether an instance was created under a Docker configuration.
 func UsesConfig(i *engine.Instance, dir string) bool { return realDir(i.DockerConfig) == realDir(dir) }
 
-// owns tells whether the owner is an instance, as far as it can be told.
+// owns tells whether the owner is an instance. One whose settings can't be read counts.
 func owns(roots engine.Roots, owner dockercontext.Owner) bool {
 	name, err := instanceOf(roots, owner.Context)
 	if err != nil {
@@ -99,8 +99,8 @@ func Candidates(i *engine.Instance) func() []dockercontext.Owner {
 	}
 }
 
-// Successors returns the owners of contexts that can take over the current context of a
-// Docker configuration: their engines answer, and they are not never to be current.
+// Successors returns the owners of contexts that can become the current one of a Docker
+// configuration: instances whose engines answer, and whose policy is not to promote never.
 func Successors(dockerConfig string) []dockercontext.Owner {
 	roots, err := engine.DefaultRoots()
 	if err != nil {
@@ -128,8 +128,8 @@ func Gone(roots engine.Roots, owner dockercontext.Owner) bool {
 	}
 	i, err := engine.Salvage(engine.Load(roots, name))
 	if err != nil || i.UID != owner.UID {
-		// Damaged, of another machine: it can't be told. Of another uid: made anew, so the
-		// owner is no more.
+		// Of an instance that is damaged, or another machine's, it can't be told. One with
+		// another uid was made anew: the owner does not exist any more.
 		return err == nil
 	}
 	o := Observe(i)

@@ -67,8 +67,8 @@ type starter struct {
 // heldPatience is how long a lock may be held by somebody who does not say who it is.
 const heldPatience = 500 * time.Millisecond
 
-// attempts is how often a supervisor is started that finds another, which is gone
-// when one looks.
+// attempts is how often a start tries again when the supervisor that it waited for has
+// gone without a reason, or its own found another one, which then was gone.
 const attempts = 10
 
 func (s *starter) run(ctx context.Context) (Observation, error) {
@@ -117,8 +117,8 @@ func (s *starter) wait(ctx context.Context, child *childProcess) (last Observati
 			}
 		}()
 	}
-	// Whoever holds the lock and writes no state, as one does that is just dying, is
-	// noticed by nothing else when it is gone.
+	// The end of a holder of the lock that writes no state, such as a supervisor that is
+	// just dying, shows in nothing but the lock.
 	unheld := sync.OnceFunc(func() {
 		go func() {
 			if release, err := lock.Acquire(round, s.inst.Paths.SupervisorLock()); err == nil {
@@ -247,8 +247,8 @@ func (s *starter) undo() {
 		return
 	}
 	defer release()
-	// It may not have come to being a supervisor, or never become one: it is told to end
-	// all the same, and what it has launched of an engine ends with it.
+	// The child may not be the supervisor yet, or may never become it. It is told to end all
+	// the same, and ends the engine that it has launched.
 	polite, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
 	_ = askToStop(polite, s.inst, s.child.id, StopOptions{Undo: true})
@@ -260,9 +260,9 @@ func (s *starter) undo() {
 		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || supervisorID(st) != s.child.id {
 			return
 		}
-		// It could not say goodbye.
+		// It was killed before it could clean up.
 	case <-polite.Done():
-		// One that never came up need not be asked any longer.
+		// It does not react, perhaps because it never came up.
 	}
 	if s.alive {
 		_ = s.child.id.Signal(syscall.SIGKILL) // but the engine is not this start's
