@@ -234,9 +234,6 @@ func (e *Engine) moveLater(ctx context.Context) error {
 	}
 }
 
-// dockerSock is the socket that programs in containers expect to be mounted.
-const dockerSock = "/run/docker.sock"
-
 // bindSocket puts the engine's socket where the host has its own engine's, in the
 // engine's mount namespace: docker run -v /var/run/docker.sock:… means the engine that
 // runs the container.

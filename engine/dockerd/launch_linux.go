@@ -2,13 +2,10 @@ package dockerd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,7 +16,6 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
-	"github.com/docker-rd/docker-rd/internal/process"
 )
 
 // Start starts the engine and returns when its process runs: that it answers is for
@@ -98,7 +94,7 @@ func (l *launch) clear(ctx context.Context) error {
 	}
 	if l.into == nil {
 		for _, dir := range []string{l.cfg.ExecRoot, l.cfg.private(runDocker), l.cfg.private(runContainerd)} {
-			if err := l.cfg.removeTree(dir); err != nil {
+			if err := removeTree(dir); err != nil {
 				return err
 			}
 		}
@@ -187,39 +183,6 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 		"--userland-proxy-path", c.Proxy,
 	}
 	return append(args, userArgs...), nil
-}
-
-// privateResolvConf is the host's resolv.conf with slirp4netns's name server, which
-// asks the host's: those may listen where only the host's namespace reaches them.
-func privateResolvConf(host string, dns netip.Addr) []byte {
-	var b strings.Builder
-	fmt.Fprintf(&b, "nameserver %s\n", dns)
-	for line := range strings.Lines(host) {
-		switch fields := strings.Fields(line); {
-		case len(fields) > 1 && slices.Contains([]string{"search", "domain", "options"}, fields[0]):
-			b.WriteString(strings.Join(fields, " ") + "\n")
-		}
-	}
-	return []byte(b.String())
-}
-
-// binds are the private versions of what every dockerd of a machine shares.
-func (c *Config) binds() []bind {
-	return []bind{
-		// The host's registries' certificates are for all engines; the rest of /etc/docker,
-		// with the identity (key.json) and the configuration, is not.
-		{Source: "/etc/docker/certs.d", Target: filepath.Join(c.private(etcDocker), "certs.d"), Optional: true},
-		{Source: c.private(etcDocker), Target: "/etc/docker", Make: true, Optional: true},
-		// The sockets of plugins, managed ones too.
-		{Source: c.private(runDocker), Target: "/run/docker", Make: true, Optional: true},
-		// dockerd uses the host's containerd if its socket is here, and shims put theirs
-		// here whatever the exec-root. A directory of the host: with live-restore it must
-		// outlive the engine.
-		{Source: c.private(runContainerd), Target: "/run/containerd", Make: true},
-		// containerd makes directories there that nobody needs.
-		{Source: c.private(optContainerd), Target: "/opt/containerd", Make: true, Optional: true},
-		{Source: c.private(resolvConf), Target: "/etc/resolv.conf", Optional: true},
-	}
 }
 
 // engineEnv is dockerd's environment: ours without what speaks to clients, or would
@@ -363,142 +326,4 @@ func (l *launch) exitPipe() (r, w *os.File, err error) {
 		return nil, nil, err
 	}
 	return r, w, nil
-}
-
-// openNamespaces opens the network and the mount namespace of a process.
-func openNamespaces(id process.ID) ([]*os.File, error) {
-	var files []*os.File
-	for _, name := range []string{"net", "mnt"} {
-		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", id.PID, name))
-		if err != nil {
-			closeAll(files)
-			return nil, err
-		}
-		files = append(files, f)
-	}
-	if !id.Alive() {
-		closeAll(files)
-		return nil, process.ErrGone
-	}
-	return files, nil
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		_ = f.Close()
-	}
-}
-
-func inode(pid int, ns string) uint64 {
-	var st unix.Stat_t
-	if unix.Stat(fmt.Sprintf("/proc/%d/ns/%s", pid, ns), &st) != nil {
-		return 0
-	}
-	return st.Ino
-}
-
-// A helper is a started helper process that waits for its plan.
-type helper struct {
-	id     process.ID
-	cmd    *exec.Cmd
-	plan   *os.File
-	report *os.File
-	exited chan struct{}
-}
-
-// startHelper starts this program as the helper, with files from pipeFD on.
-func startHelper(files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*helper, error) {
-	planR, planW, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer planR.Close()
-	reportR, reportW, err := os.Pipe()
-	if err != nil {
-		_ = planW.Close()
-		return nil, err
-	}
-	defer reportW.Close()
-	cmd := &exec.Cmd{
-		Path:        "/proc/self/exe",
-		Args:        []string{"docker-rd", initArg},
-		Env:         env,
-		ExtraFiles:  append([]*os.File{planR, reportW}, files...),
-		SysProcAttr: attr,
-	}
-	if log != nil {
-		cmd.Stdout, cmd.Stderr = log, log
-	}
-	if err := cmd.Start(); err != nil {
-		_ = planW.Close()
-		_ = reportR.Close()
-		return nil, fmt.Errorf("start the engine's helper: %w", err)
-	}
-	h := &helper{cmd: cmd, plan: planW, report: reportR, exited: make(chan struct{})}
-	h.id, err = process.Find(cmd.Process.Pid)
-	go func() { _ = cmd.Wait(); close(h.exited) }()
-	if err != nil {
-		return nil, errors.Join(err, h.abort())
-	}
-	return h, nil
-}
-
-// abort ends a helper that gets no plan.
-func (h *helper) abort() error {
-	_ = h.plan.Close()
-	_ = h.report.Close()
-	err := h.cmd.Process.Kill()
-	<-h.exited
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil
-	}
-	return err
-}
-
-// run gives the helper its plan and returns when it has become what it is to become,
-// or has ended.
-func (h *helper) run(p plan) error {
-	defer h.report.Close()
-	err := json.NewEncoder(h.plan).Encode(p)
-	_ = h.plan.Close()
-	report, readErr := io.ReadAll(h.report)
-	switch {
-	case len(report) > 0:
-		return errors.New(string(report))
-	case err != nil:
-		return fmt.Errorf("plan: %w", err)
-	}
-	return readErr
-}
-
-// hostRoutes returns the destinations of all IPv4 routes in the network namespace of
-// the process, in all tables.
-func hostRoutes() ([]netip.Prefix, error) {
-	data, err := syscall.NetlinkRIB(syscall.RTM_GETROUTE, syscall.AF_INET)
-	if err != nil {
-		return nil, os.NewSyscallError("netlinkrib", err)
-	}
-	messages, err := syscall.ParseNetlinkMessage(data)
-	if err != nil {
-		return nil, os.NewSyscallError("parsenetlinkmessage", err)
-	}
-	var routes []netip.Prefix
-	for _, m := range messages {
-		if m.Header.Type != syscall.RTM_NEWROUTE || len(m.Data) < syscall.SizeofRtMsg {
-			continue
-		}
-		attrs, err := syscall.ParseNetlinkRouteAttr(&m)
-		if err != nil {
-			continue
-		}
-		// struct rtmsg: family, dst_len, src_len, tos, table, …
-		bits := int(m.Data[1])
-		for _, a := range attrs {
-			if a.Attr.Type != syscall.RTA_DST || len(a.Value) != 4 {
-				continue
-			}
-			routes = append(routes, netip.PrefixFrom(netip.AddrFrom4([4]byte(a.Value)), bits).Masked())
-		}
-	}
-	return routes, nil
 }
