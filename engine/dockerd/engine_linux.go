@@ -48,7 +48,6 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 				rec.Slirp = p.id
 			}
 		}
-		rec.Netns, rec.Mntns = inode(rec.Engine.PID, "net"), inode(rec.Engine.PID, "mnt")
 		if !rec.Subnets.Slirp.IsValid() {
 			rec.Subnets = chooseSubnets(nil, subnets{})
 		}

@@ -210,106 +210,104 @@ func (c *Config) engineEnv() []string {
 // spawn starts the helper and slirp4netns and returns when dockerd runs.
 func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log *os.File) (*Engine, error) {
 	c := &l.cfg
-	now := l.hier
-	if now.v2 != "" {
-		now.v1 = nil // there is time for these later, see moveLater
-	}
-	group2, groups1, err := c.makeCgroups(now)
-	if err != nil {
-		return nil, err
-	}
-	p := plan{Enter: l.into != nil, Exec: args, Env: c.engineEnv()}
 	exitR, exitW, err := l.exitPipe()
 	if err != nil {
 		return nil, err
 	}
 	defer exitR.Close()
 	defer exitW.Close()
-	files := []*os.File{exitW}
-	attr := &syscall.SysProcAttr{Setsid: true}
-	if l.into == nil {
-		p.Binds, p.Netns, p.Sysctls = c.binds(), c.private(hostNetns), c.sysctls(l.user)
-		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
-		netns, err := os.Open("/proc/self/ns/net")
-		if err != nil {
-			return nil, err
-		}
-		defer netns.Close()
-		files = append(files, netns)
-	} else {
-		namespaces, err := openNamespaces(l.into.id)
-		if err != nil {
-			return nil, err
-		}
-		defer closeAll(namespaces)
-		files = append(files, namespaces...)
-	}
-	if group2 != "" {
-		// Born in its group it need not be moved, which takes the kernel 10 ms and more; it
-		// is moved in the other hierarchies when there is time.
-		dir, err := os.Open(group2)
-		if err != nil {
-			return nil, err
-		}
-		defer dir.Close()
-		attr.UseCgroupFD, attr.CgroupFD = true, int(dir.Fd())
-	} else {
-		p.Cgroups = groups1
-	}
-	env := []string{markerEnv + "=" + c.UID}
-	h, err := startHelper(files, attr, env, log)
-	if attr.UseCgroupFD && (errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.E2BIG)) {
-		// Before Linux 5.7 a process can only move.
-		attr.UseCgroupFD = false
-		p.Cgroups = append(p.Cgroups, group2)
-		h, err = startHelper(files, attr, env, log)
-	}
+	h, p, err := l.startInNamespaces(exitW, log)
 	if err != nil {
 		return nil, err
 	}
-	engine := &Engine{cfg: *c, id: h.id, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.exited}
+	p.Exec, p.Env = args, c.engineEnv()
 	l.rec.UID, l.rec.Engine = c.UID, h.id
-
-	// The namespace is that of a child which nobody has waited for: the pid is still its.
-	netns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", l.nsPID()))
+	s, ready, err := l.connect(slirpPath, exitR)
+	if err == nil {
+		l.rec.Slirp = s.id
+		err = c.writeRecord(l.rec)
+	}
 	if err != nil {
-		return nil, errors.Join(err, h.abort())
-	}
-	defer netns.Close()
-	l.rec.Netns, l.rec.Mntns = inode(l.nsPID(), "net"), inode(l.nsPID(), "mnt")
-	var ready <-chan error // nil where slirp4netns runs already
-	if l.into != nil && l.former.Slirp.Alive() {
-		engine.slirp = &slirp{id: l.former.Slirp}
-	} else if engine.slirp, ready, err = c.startSlirp(slirpPath, netns, exitR, l.rec.Subnets); err != nil {
-		return nil, errors.Join(err, h.abort())
-	}
-	l.rec.Slirp = engine.slirp.id
-	if err := c.writeRecord(l.rec); err != nil {
 		return nil, errors.Join(err, h.abort())
 	}
 	if err := h.run(p); err != nil {
 		return nil, err
 	}
-	if ready != nil {
-		select {
-		case err = <-ready:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		if err != nil {
-			return nil, err
-		}
+	select {
+	case err = <-ready:
+	case <-ctx.Done():
+		err = ctx.Err()
 	}
+	if err != nil {
+		return nil, err
+	}
+	engine := &Engine{cfg: *c, id: h.id, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.exited, slirp: s}
 	engine.watch()
 	return engine, nil
 }
 
-// nsPID is a process in the engine's namespaces before dockerd runs.
-func (l *launch) nsPID() int {
-	if l.into != nil {
-		return l.into.id.PID
+// startInNamespaces starts the helper, in new namespaces or to enter those that are there, and
+// returns it with its plan, which does not say yet what to become. exit is the write end
+// of the exit pipe.
+func (l *launch) startInNamespaces(exit, log *os.File) (*helper, plan, error) {
+	c := &l.cfg
+	p := plan{Enter: l.into != nil}
+	attr := &syscall.SysProcAttr{Setsid: true}
+	var namespaces []*os.File
+	var err error
+	if p.Enter {
+		namespaces, err = openNamespaces(l.into.id)
+	} else {
+		p.Binds, p.Netns, p.Sysctls = c.binds(), c.private(hostNetns), c.sysctls(l.user)
+		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
+		namespaces = make([]*os.File, 1)
+		namespaces[0], err = os.Open("/proc/self/ns/net")
 	}
-	return l.rec.Engine.PID
+	if err != nil {
+		return nil, p, err
+	}
+	defer closeAll(namespaces)
+	files := append([]*os.File{exit}, namespaces...)
+	env := []string{markerEnv + "=" + c.UID}
+
+	now := l.hier
+	if now.v2 != "" {
+		now.v1 = nil // there is time for these later, see moveLater
+	}
+	group2, groups1, err := c.makeCgroups(now)
+	if err != nil {
+		return nil, p, err
+	}
+	if group2 != "" {
+		h, err := startHelperIn(group2, files, attr, env, log)
+		if !errors.Is(err, errNotBornIn) {
+			return h, p, err
+		}
+		groups1 = []string{group2}
+	}
+	p.Cgroups = groups1
+	h, err := startHelper(files, attr, env, log)
+	return h, p, err
+}
+
+// connect starts slirp4netns for the engine's network namespace, before dockerd runs. ready
+// reports when it is; at once where it runs already.
+func (l *launch) connect(path string, exit *os.File) (s *slirp, ready <-chan error, err error) {
+	if l.into != nil && l.former.Slirp.Alive() {
+		done := make(chan error)
+		close(done)
+		return &slirp{id: l.former.Slirp}, done, nil
+	}
+	pid := l.rec.Engine.PID // of a child that nobody has waited for: it still is its number
+	if l.into != nil {
+		pid = l.into.id.PID
+	}
+	netns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer netns.Close()
+	return l.cfg.startSlirp(path, netns, exit, l.rec.Subnets)
 }
 
 // exitPipe makes the engine's exit pipe, or opens the one it has.

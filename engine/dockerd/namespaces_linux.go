@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
@@ -31,12 +29,4 @@ func closeAll(files []*os.File) {
 	for _, f := range files {
 		_ = f.Close()
 	}
-}
-
-func inode(pid int, ns string) uint64 {
-	var st unix.Stat_t
-	if unix.Stat(fmt.Sprintf("/proc/%d/ns/%s", pid, ns), &st) != nil {
-		return 0
-	}
-	return st.Ino
 }

@@ -16,8 +16,6 @@ type record struct {
 	UID       string     `json:"uid"`
 	Engine    process.ID `json:"engine"`
 	Slirp     process.ID `json:"slirp"`
-	Netns     uint64     `json:"netns"` // inode numbers
-	Mntns     uint64     `json:"mntns"`
 	Subnets   subnets    `json:"subnets"`
 	LogOffset int64      `json:"logOffset"` // where this engine's part of the log begins
 }
