@@ -14,9 +14,9 @@ import (
 // meanwhile stands, and voids the record.
 //
 // candidates is asked only if it comes to that; nil means none. The previous context is
-// probed for at most [DefaultTimeout]. The end of ctx ends only
-// that: what is not known to be healthy is treated so. The caller has made sure that
-// StillUp of [PromoteOptions] says no before it calls, so that no promotion can follow.
+// probed for at most [DefaultTimeout], and the end of ctx ends that probe, after which the
+// context counts as not healthy; the rest is done all the same. Before the caller calls, it
+// has made StillUp of [PromoteOptions] say no, so that no promotion can follow.
 //
 // The outcome's reason is Demoted, ChangedByUser, AlreadyCurrent (it is current, but
 // not by our doing), NotApplicable (there was nothing to do) or Failed.
@@ -48,8 +48,8 @@ func (c *Config) demote(ctx context.Context, owner Owner, candidates func() []Ow
 	return c.replace(context.WithoutCancel(ctx), owner, candidates, r.Previous, healthy)
 }
 
-// settledRecord reads the record after a promotion that is under way. Later ones will
-// find the engine down.
+// settledRecord returns the record after a promotion that is under way has ended. Later
+// promotions will find the engine down.
 func (c *Config) settledRecord(ctx context.Context) (record, error) {
 	unlock, err := c.lock(context.WithoutCancel(ctx))
 	if err != nil {
@@ -91,7 +91,8 @@ func (c *Config) healthy(ctx context.Context, stored string) bool {
 // record said and a probe found, both before the lock.
 func (c *Config) replace(ctx context.Context, owner Owner, candidates func() []Owner, previous string, healthy bool) (Outcome, error) {
 	return c.locked(ctx, func(r record, stored string) (Outcome, error) {
-		// A late writer may have put a name back that means nothing any more.
+		// A program that had read config.json before may have written the name of a context
+		// back that does not exist any more.
 		_, late := byContext(r.Demoted, owner.Context)
 		switch {
 		case !r.promoted(owner) && (!late || c.exists(owner.Context)):
@@ -165,7 +166,8 @@ func among(candidates func() []Owner) []Owner {
 	return candidates()
 }
 
-// void gives up what the record claims for others than stored, which is current.
+// void gives up what the record claims, since stored is current by somebody else's choice.
+// Where stored is one that the record claims too, that claim stays.
 func (c *Config) void(r record, stored string) (Outcome, error) {
 	next := r.voided(c.notOurs(r, stored))
 	out := Outcome{

@@ -113,7 +113,7 @@ func (c *Config) Probe(ctx context.Context, names ...string) []Report {
 		i int
 		r Report
 	}
-	// Buffered: who comes too late must not wait for anybody.
+	// Buffered: a probe that ends too late must not wait for somebody to take its report.
 	results := make(chan numbered, len(names))
 	for i, name := range names {
 		reports[i] = Report{Name: name, Health: HealthUnknown, Reason: ProbeTimeout, Message: "It did not answer in time."}
@@ -228,7 +228,7 @@ func (c *Config) look(ctx context.Context, name string) Report {
 	return r
 }
 
-// classify says what the end of a ping means. Only what can't be otherwise is broken.
+// classify says what the end of a ping means. Broken is only what is certain to be.
 func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, string, string) {
 	unknown := func(reason, format string, args ...any) (Health, string, string) {
 		return HealthUnknown, reason, fmt.Sprintf(format, args...)

@@ -170,7 +170,7 @@ func (l *loop) last() {
 		l.set(state.EngineReady, state.False, state.ReasonStopped, "")
 	}
 	err := s.failure
-	if s.err != nil && (err == nil || err.Error() != s.err.Error()) { // what a start fails for, its end often does too
+	if s.err != nil && (err == nil || err.Error() != s.err.Error()) { // the two are often the same
 		err = errors.Join(err, s.err)
 	}
 	l.finish(err)

@@ -100,7 +100,7 @@ func Candidates(i *engine.Instance) func() []dockercontext.Owner {
 }
 
 // Successors returns the owners of contexts that can become the current one of a Docker
-// configuration: instances whose engines answer, and whose policy is not to promote never.
+// configuration: those of instances whose engines answer and whose policy is not never.
 func Successors(dockerConfig string) []dockercontext.Owner {
 	roots, err := engine.DefaultRoots()
 	if err != nil {

@@ -40,7 +40,7 @@ func isNotFound(err error) bool { return errdefs.IsNotFound(err) }
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // dialer returns how connections to e are made, and the host that docker's client
-// shall be told. Addresses that can't be are an error.
+// shall be told. An address that is not valid is an error.
 func (e Endpoint) dialer() (dial dialFunc, host string, err error) {
 	switch scheme(e.Host) {
 	case "unix":
@@ -124,7 +124,8 @@ func (e Endpoint) tlsConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-// A Client is docker's API client for an endpoint, and a way to answers as they are.
+// A Client is docker's API client for an endpoint, which also gives answers that are not
+// decoded ([Client.Get]).
 type Client struct {
 	*client.Client
 	http    *http.Client
