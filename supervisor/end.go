@@ -13,7 +13,7 @@ import (
 // beside each other, and when both are done, the rest follows.
 type stopRun struct {
 	StopOptions
-	hurry      context.CancelFunc // ends the time that the engine has; nil before it has begun
+	endGrace   context.CancelFunc // ends the time that the engine has to stop by itself; nil before that has begun
 	failure    error              // why the supervisor gives up; nil when it was told to stop
 	engineGone bool
 	handedBack bool
@@ -37,8 +37,8 @@ func (l *loop) stop(o StopOptions) {
 		return
 	}
 	s.Force = s.Force || o.Force
-	if s.Force && s.hurry != nil {
-		s.hurry()
+	if s.Force && s.endGrace != nil {
+		s.endGrace()
 	}
 }
 
@@ -90,7 +90,7 @@ func (l *loop) stopEngine() {
 		grace = 0
 	}
 	graceful, cancel := context.WithTimeout(l.ctx, grace)
-	l.stopping.hurry = cancel
+	l.stopping.endGrace = cancel
 	l.beside(l.ctx, func(ctx context.Context) func() {
 		defer cancel()
 		if running != nil {

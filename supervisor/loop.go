@@ -125,10 +125,10 @@ func openStore(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*
 	return store, nil
 }
 
-// run calls begin and then runs the loop, until a signal from told has made it stop the
+// run calls begin and then runs the loop, until a signal has made it stop the
 // engine, or until it fails. A further signal may ask for a stop by force. It returns when
 // every goroutine that it started has ended.
-func (l *loop) run(told <-chan os.Signal, begin func()) error {
+func (l *loop) run(signals <-chan os.Signal, begin func()) error {
 	l.store.SetSupervisor(&state.Supervisor{
 		PID: l.self.PID, StartTicks: l.self.StartTime, BootID: l.self.BootID,
 		StartedAt: l.self.StartedAt(), Version: version.Version(),
@@ -140,7 +140,7 @@ func (l *loop) run(told <-chan os.Signal, begin func()) error {
 	flush := time.NewTimer(0)
 	for !l.done {
 		select {
-		case <-told:
+		case <-signals:
 			l.stop(readStopRequest(l.inst, l.self))
 		case m := <-l.inbox:
 			if m.cause.Err() == nil {

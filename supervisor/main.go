@@ -54,8 +54,8 @@ func supervise(dir string, toStop *StopOptions) int {
 		return 1
 	}
 	// Before the lock is taken: it tells others whom to send signals to.
-	told := make(chan os.Signal, 1)
-	signal.Notify(told, os.Interrupt, syscall.SIGTERM)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	release, err := lock.TryAcquire(inst.Paths.SupervisorLock())
 	switch {
 	case errors.Is(err, lock.ErrHeld) && toStop != nil:
@@ -80,7 +80,7 @@ func supervise(dir string, toStop *StopOptions) int {
 		if toStop != nil {
 			begin = func() { l.adoptToStop(*toStop) }
 		}
-		err = l.run(told, begin)
+		err = l.run(signals, begin)
 	}
 	if err != nil {
 		log.Error("supervisor ends", "error", err)
