@@ -76,6 +76,11 @@ func (a *app) note(format string, args ...any) {
 	_, _ = fmt.Fprintf(a.err(), "note: "+format+"\n", args...)
 }
 
+// warn prints a line about something that went wrong without making the command fail.
+func (a *app) warn(format string, args ...any) {
+	_, _ = fmt.Fprintf(a.err(), "warning: "+format+"\n", args...)
+}
+
 // dockerConfig returns the Docker configuration directory in force: --config,
 // DOCKER_CONFIG or ~/.docker. It is absolute, since it is remembered.
 func dockerConfig() (string, error) {

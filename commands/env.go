@@ -59,11 +59,7 @@ func (a *app) runEnv(o envOptions, args []string) error {
 // engineEnv returns the variables that lead to the instance's engine without its
 // context, which need not exist.
 func engineEnv(i *engine.Instance) (map[string]string, error) {
-	driver, err := engine.DriverFor(i, nil)
-	if err != nil {
-		return nil, err
-	}
-	ep, err := driver.Endpoint()
+	ep, err := endpointOf(i)
 	if err != nil {
 		return nil, err
 	}

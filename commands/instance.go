@@ -2,12 +2,12 @@ package commands
 
 import (
 	"cmp"
-	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
@@ -68,7 +68,7 @@ func (a *app) loadAnyway(args []string) (*engine.Instance, error) {
 func (a *app) salvage(i *engine.Instance, err error) (*engine.Instance, error) {
 	salvaged, still := engine.Salvage(i, err)
 	if err != nil && still == nil {
-		_, _ = fmt.Fprintf(a.err(), "warning: %v\n", err)
+		a.warn("%v", err)
 	}
 	return salvaged, still
 }
@@ -80,6 +80,15 @@ func (a *app) loadRunning() (*engine.Instance, error) {
 		return nil, err
 	}
 	return i, supervisor.TakesRequests(i)
+}
+
+// endpointOf returns the endpoint of an instance's engine.
+func endpointOf(i *engine.Instance) (endpoint.Endpoint, error) {
+	driver, err := engine.DriverFor(i, nil)
+	if err != nil {
+		return endpoint.Endpoint{}, err
+	}
+	return driver.Endpoint()
 }
 
 // instanceNames returns the names of all instances.

@@ -70,7 +70,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, pr
 		if err != nil {
 			return nil, err
 		}
-		if supervisor.Observe(i).Condition(state.EngineReady).Status != state.True {
+		if !usable(i) {
 			return nil, failure.WithHint(failure.Refuse("instance %q is not running", name), "docker-rd start %s", name)
 		}
 		return i, nil

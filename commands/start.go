@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -263,9 +264,9 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 	for _, c := range o.State.Conditions {
 		switch {
 		case c.Type == state.ContextReady && c.Status == state.False:
-			_, _ = fmt.Fprintf(a.err(), "warning: no context %q: %s\n", i.Context(), c.Message)
+			a.warn("no context %q: %s", i.Context(), c.Message)
 		case c.Type == state.ContextPromoted && c.Status == state.False && c.Reason == state.ReasonFailed:
-			_, _ = fmt.Fprintf(a.err(), "warning: %s\n", c.Message)
+			a.warn("%s", c.Message)
 		}
 	}
 	a.noteOverride(o)
@@ -286,17 +287,13 @@ const noticed = time.Second
 // answers asks the engine itself: one that hangs has told nobody. It waits a moment for
 // the supervisor of one that has just ended to say so; then there is no error.
 func answers(ctx context.Context, i *engine.Instance) error {
-	driver, err := engine.DriverFor(i, nil)
-	if err != nil {
-		return err
-	}
-	api := askAPI(ctx, driver)
+	api := askAPI(ctx, i)
 	if api.Answers {
 		return nil
 	}
 	wait, cancel := context.WithTimeout(ctx, noticed)
 	defer cancel()
-	err = supervisor.Follow(wait, i, func(o supervisor.Observation) (bool, error) {
+	err := supervisor.Follow(wait, i, func(o supervisor.Observation) (bool, error) {
 		return o.Condition(state.EngineReady).Status == state.True, nil
 	})
 	if err == nil || ctx.Err() != nil {
@@ -311,11 +308,8 @@ func (a *app) noteOverride(o supervisor.Observation) {
 	if o.Condition(state.ContextPromoted).Status != state.True {
 		return
 	}
-	for _, name := range []string{"DOCKER_HOST", "DOCKER_CONTEXT"} {
-		if value := os.Getenv(name); value != "" {
-			a.note("in this shell %s=%s overrides the current context", name, value)
-			return
-		}
+	if name := dockercontext.Open(dockercontext.Options{Getenv: os.Getenv}).EnvOverride(); name != "" {
+		a.note("in this shell %s=%s overrides the current context", name, os.Getenv(name))
 	}
 }
 
