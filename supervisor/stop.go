@@ -65,40 +65,52 @@ func Stop(ctx context.Context, i *engine.Instance, o StopOptions) (stopped bool,
 			if !there {
 				return len(asked) > 0, nil
 			}
-			child, err := spawnToStop(i, o)
-			if err != nil {
-				return false, fmt.Errorf("stop instance %q: %w", i.Name, err)
-			}
-			asked[child.id] = true
-			select {
-			case <-child.done:
-			case <-ctx.Done():
-				return false, stillStopping(ctx, i, child.id)
-			}
-			done = child.err == nil
-			if !done && !child.exitedWith(exitHeld) && !child.killed() {
-				return false, childError(i, child)
-			}
-			continue
+			done, err = stopLeftovers(ctx, i, o, asked)
+		} else if held, ok := errors.AsType[*lock.HeldError](err); ok {
+			err = stopHolder(ctx, i, held.Holder, o, asked)
 		}
-		held, ok := errors.AsType[*lock.HeldError](err)
-		if !ok {
+		if err != nil {
 			return false, err
 		}
-		id, err := process.Find(held.Holder.PID)
-		if err == nil && held.Holder.PID != 0 && !asked[id] {
-			asked[id] = true
-			err = askToStop(ctx, i, id, o)
-		}
-		if ctx.Err() != nil {
-			return false, stillStopping(ctx, i, held.Holder)
-		}
-		if err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return false, fmt.Errorf("stop instance %q: %w", i.Name, err)
-		}
-		// Gone, or not yet there: look again, but not in a busy loop.
-		_ = awaitFree(ctx, i.Paths.SupervisorLock(), lookAgain)
 	}
+}
+
+// stopLeftovers starts a supervisor that stops what the last one has left behind, and waits
+// for it. done is false where it was killed, or found that there is another by now.
+func stopLeftovers(ctx context.Context, i *engine.Instance, o StopOptions, asked map[process.ID]bool) (done bool, err error) {
+	child, err := spawnToStop(i, o)
+	if err != nil {
+		return false, fmt.Errorf("stop instance %q: %w", i.Name, err)
+	}
+	asked[child.id] = true
+	select {
+	case <-child.done:
+	case <-ctx.Done():
+		return false, stillStopping(ctx, i, child.id)
+	}
+	if child.err != nil && !child.exitedWith(exitHeld) && !child.killed() {
+		return false, childError(i, child)
+	}
+	return child.err == nil, nil
+}
+
+// stopHolder tells the holder of the supervisor lock to end, if it was not asked before, and
+// waits, for a while at least, until it has.
+func stopHolder(ctx context.Context, i *engine.Instance, holder lock.Holder, o StopOptions, asked map[process.ID]bool) error {
+	id, err := process.Find(holder.PID)
+	if err == nil && !asked[id] {
+		asked[id] = true
+		err = askToStop(ctx, i, id, o)
+	}
+	if ctx.Err() != nil {
+		return stillStopping(ctx, i, holder)
+	}
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop instance %q: %w", i.Name, err)
+	}
+	// Gone, or not yet there: look again, but not in a busy loop.
+	_ = awaitFree(ctx, i.Paths.SupervisorLock(), lookAgain)
+	return nil
 }
 
 // awaitFree returns nil when nobody holds the lock at path, and an error that says who does
