@@ -239,36 +239,11 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 		already = supervisor.Observe(i)
 	}
 	begin := time.Now()
-	seen := map[string]string{} // told, or no news
-	for _, typ := range conditionTypes {
-		seen[typ] = describe(already.Condition(typ), i)
-	}
-	o, err := supervisor.Start(ctx, i, supervisor.StartOptions{
-		Detach: detach,
-		Progress: func(o supervisor.Observation) {
-			for _, typ := range conditionTypes { // in the order in which they come about
-				if line := describe(o.Condition(typ), i); line != "" && seen[typ] != line {
-					seen[typ] = line
-					tell := p.step
-					if o.Condition(typ).Reason == state.ReasonStarting {
-						tell = p.doing
-					}
-					tell(line)
-				}
-			}
-		},
-	})
+	o, err := supervisor.Start(ctx, i, supervisor.StartOptions{Detach: detach, Progress: tellConditions(i, already, p)})
 	if err != nil {
 		return err
 	}
-	for _, c := range o.State.Conditions {
-		switch {
-		case c.Type == state.ContextReady && c.Status == state.False:
-			a.warn("no context %q: %s", i.Context(), c.Message)
-		case c.Type == state.ContextPromoted && c.Status == state.False && c.Reason == state.ReasonFailed:
-			a.warn("%s", c.Message)
-		}
-	}
+	a.warnOfContext(i, o)
 	a.noteOverride(o)
 	switch {
 	case already.Condition(state.Ready).Status == state.True:
@@ -279,6 +254,41 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 		p.done(fmt.Sprintf("Instance %q is ready (%s)", i.Name, time.Since(begin).Round(time.Millisecond)))
 	}
 	return nil
+}
+
+// tellConditions returns what tells of the conditions as they come about, but for those that
+// were so already.
+func tellConditions(i *engine.Instance, already supervisor.Observation, p *progress) func(supervisor.Observation) {
+	seen := map[string]string{} // told, or no news
+	for _, typ := range conditionTypes {
+		seen[typ] = describe(already.Condition(typ), i)
+	}
+	return func(o supervisor.Observation) {
+		for _, typ := range conditionTypes { // in the order in which they come about
+			line := describe(o.Condition(typ), i)
+			if line == "" || seen[typ] == line {
+				continue
+			}
+			seen[typ] = line
+			if o.Condition(typ).Reason == state.ReasonStarting {
+				p.doing(line)
+			} else {
+				p.step(line)
+			}
+		}
+	}
+}
+
+// warnOfContext warns where an engine has started without its context.
+func (a *app) warnOfContext(i *engine.Instance, o supervisor.Observation) {
+	for _, c := range o.State.Conditions {
+		switch {
+		case c.Type == state.ContextReady && c.Status == state.False:
+			a.warn("no context %q: %s", i.Context(), c.Message)
+		case c.Type == state.ContextPromoted && c.Status == state.False && c.Reason == state.ReasonFailed:
+			a.warn("%s", c.Message)
+		}
+	}
 }
 
 // noticed is how long a supervisor may take to notice that its engine is gone.
