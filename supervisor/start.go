@@ -138,7 +138,7 @@ func (s *starter) wait(ctx context.Context, child *childProcess) (last Observati
 			if child == nil {
 				unheld()
 			}
-			return seen == nil, s.held(o)
+			return seen == nil, s.held(round, o)
 		}
 		if seen == nil {
 			seen = o.State.Supervisor
@@ -190,12 +190,12 @@ func (s *starter) gone(st *state.State, was process.ID) (again bool, err error) 
 
 // held refuses to wait for a supervisor lock that is no supervisor's: whoever takes it
 // among docker-rd's processes says so in it.
-func (s *starter) held(o Observation) error {
+func (s *starter) held(ctx context.Context, o Observation) error {
 	if !o.Supervised || o.Holder.PID != 0 {
 		return nil
 	}
 	path := s.inst.Paths.SupervisorLock()
-	err := awaitFree(context.Background(), path, heldPatience)
+	err := awaitFree(ctx, path, heldPatience)
 	if err == nil {
 		return nil
 	}
