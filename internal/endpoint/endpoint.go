@@ -8,6 +8,7 @@
 package endpoint
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -127,6 +128,21 @@ func fromDocker(ep docker.Endpoint) Endpoint {
 // Variables are the environment variables that lead docker, and the libraries that ignore
 // contexts, to an engine. They are not to be changed.
 var Variables = []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION"}
+
+// ConfiguredHeaders returns the headers that docker adds to each request, as config.json in
+// the Docker configuration directory has them. A file that can't be read has none: that is
+// for others to report.
+func ConfiguredHeaders(configDir string) map[string]string {
+	data, err := os.ReadFile(filepath.Join(configDir, "config.json"))
+	if err != nil {
+		return nil
+	}
+	var f struct{ HTTPHeaders map[string]string }
+	if json.Unmarshal(data, &f) != nil {
+		return nil
+	}
+	return f.HTTPHeaders
+}
 
 // Default is what docker resolves the context "default" from. [DefaultFromEnv] fills
 // it as docker does without flags; flags override single fields.
