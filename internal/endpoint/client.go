@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/docker/go-connections/tlsconfig"
 	"github.com/moby/moby/client"
 )
@@ -34,8 +33,6 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 // handshakeTimeout bounds connecting and the TLS handshake of connections that nobody
 // waits for any more: net/http goes on with them when the request is cancelled.
 const handshakeTimeout = 30 * time.Second
-
-func isNotFound(err error) bool { return errdefs.IsNotFound(err) }
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 

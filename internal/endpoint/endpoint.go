@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	dcontext "github.com/docker/cli/cli/context"
 	"github.com/docker/cli/cli/context/docker"
 	"github.com/docker/cli/cli/context/store"
@@ -111,7 +112,7 @@ func FromContext(s store.Reader, name string) (_ Endpoint, err error) {
 // refused to read. Everything else is damage.
 func contextError(name string, err error) error {
 	var pathErr *os.PathError
-	if isNotFound(err) || errors.As(err, &pathErr) {
+	if errdefs.IsNotFound(err) || errors.As(err, &pathErr) {
 		return err
 	}
 	return fmt.Errorf("context %q: %w: %w", name, ErrCorrupt, err)
