@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/docker-rd/docker-rd/engine"
@@ -39,9 +38,6 @@ func supervise(dir string, toStop *StopOptions) int {
 	closeInherited()
 	// The terminal and the pipes of whoever started it are of no concern.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
-	// A mirror is idle nearly always: memory is dearer to its machine than the time
-	// that a collection takes.
-	debug.SetGCPercent(50)
 
 	load := func() (*engine.Instance, error) {
 		inst, err := engine.LoadDir(dir)
