@@ -36,7 +36,7 @@ func TestBudget(t *testing.T) {
 		{0, 100 * time.Microsecond, 10000, 10000},
 		{0, time.Millisecond, 1900, 2400},
 		{0.1, time.Millisecond, 950, 1400},
-		{0.5, time.Millisecond, 90, 1000},
+		{0.5, time.Millisecond, 90, 1300},
 		{0.5, time.Second, 9, 100},
 	} {
 		b.fill(now)

@@ -63,6 +63,7 @@ type Store struct {
 	dirtySince time.Time     // when the oldest change was made that is not written
 	lastWrite  time.Time     // when the last write ended
 	lastCost   time.Duration // how long it took
+	wholeCost  time.Duration // how long the last write of all took
 	failed     bool          // the last write failed
 	// written is the file as we wrote it last, spare the displaced one, where there is
 	// one. Layout is the one that sections have now.
@@ -472,13 +473,11 @@ func (s *Store) Flush(ctx context.Context) error {
 		return nil
 	}
 	release, err := lock.Acquire(ctx, s.lockPath)
-	begin := s.now()
 	if err == nil {
 		err = s.write()
 		release()
 	}
 	s.lastWrite = s.now()
-	s.lastCost = s.lastWrite.Sub(begin)
 	s.failed = err != nil
 	if err != nil {
 		return fmt.Errorf("write state file: %w", err)
@@ -512,7 +511,10 @@ func (s *Store) write() error {
 	temp := s.temp()
 	old := s.spare
 	s.spare = nil // until it is whole again
-	file, err := openSpare(root, temp)
+	// For a reader that is about to be done it is cheaper to wait than to write all. For
+	// one that is not, that at most doubles the time.
+	file, err := openSpare(root, temp, s.wholeCost)
+	begin := s.now()
 	if err != nil {
 		_ = root.Remove(temp) // somebody has it open: what they see stays
 		if file, err = root.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600); err != nil {
@@ -535,6 +537,10 @@ func (s *Store) write() error {
 	}
 	s.written = next
 	s.head = h
+	s.lastCost = s.now().Sub(begin)
+	if old == nil {
+		s.wholeCost = s.lastCost
+	}
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/docker-rd/docker-rd/engine"
@@ -37,9 +36,6 @@ func supervise(dir string, toStop *StopOptions) int {
 	closeInherited()
 	// The end of the terminal or of a pipe of whoever started it must not end it.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
-	// A mirror is idle nearly always: memory is dearer to its machine than the time
-	// that a collection takes.
-	debug.SetGCPercent(50)
 
 	load := func() (*engine.Instance, error) {
 		inst, err := engine.LoadDir(dir)

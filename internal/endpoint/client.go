@@ -77,6 +77,7 @@ func (e Endpoint) transport() (*http.Transport, string, error) {
 		// connecting for each: all connections are to one host.
 		MaxIdleConnsPerHost: 32,
 		IdleConnTimeout:     30 * time.Second,
+		ReadBufferSize:      32 << 10, // events and lists come in many small chunks
 	}
 	switch scheme(e.Host) {
 	case "ssh":
