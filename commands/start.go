@@ -294,8 +294,9 @@ func (a *app) warnOfContext(i *engine.Instance, o supervisor.Observation) {
 // noticed is how long a supervisor may take to notice that its engine is gone.
 const noticed = time.Second
 
-// answers asks the engine itself: one that hangs has told nobody. It waits a moment for
-// the supervisor of one that has just ended to say so; then there is no error.
+// answers asks the engine itself, since a supervisor does not notice at once that its engine
+// hangs. Where the engine has just ended, it waits a moment for the supervisor to say so;
+// then there is no error.
 func answers(ctx context.Context, i *engine.Instance) error {
 	api := askAPI(ctx, i)
 	if api.Answers {

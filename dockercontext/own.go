@@ -234,7 +234,7 @@ func (c *Config) Remove(ctx context.Context, owner Owner) Outcome {
 	if !belongsTo(owner, m) {
 		return foreign(owner)
 	}
-	// What it takes to put it back.
+	// With this it could be put back.
 	saved, err := endpoint.FromContext(c.store, owner.Context)
 	if errdefs.IsNotFound(err) {
 		return Outcome{Reason: ReasonRemoved, Message: fmt.Sprintf("There is no context %q.", owner.Context)}

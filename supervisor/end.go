@@ -98,7 +98,7 @@ func (l *loop) stopEngine() {
 				l.log.WarnContext(ctx, "engine not stopped", "part", "engine", "error", err)
 			}
 		}
-		err := l.driver.Cleanup(ctx) // what is left after it is what failed
+		err := l.driver.Cleanup(ctx) // it also ends what was not stopped: its error is the one that counts
 		return func() {
 			l.stopping.engineGone = true
 			l.stopping.err = errors.Join(l.stopping.err, err)

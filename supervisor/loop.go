@@ -58,7 +58,7 @@ type loop struct {
 	usable atomic.Bool
 }
 
-// A message is work that was done beside the loop and what is to be made of it.
+// A message says that work beside the loop is done, and what the loop is to do then.
 type message struct {
 	cause context.Context // what it was done for
 	then  func()

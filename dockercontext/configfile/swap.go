@@ -129,7 +129,7 @@ func (s *swap) put(before version, after []byte, insist bool, rebase func(versio
 	err = exchangeFiles(own.name, s.target)
 	switch {
 	case errors.Is(err, errNoExchange):
-		// The least that can be had: what is written since the comparison is lost.
+		// A rename must do: what somebody writes between the comparison and it is lost.
 		err := os.Rename(own.name, s.target)
 		fault("renamed")
 		return false, err

@@ -45,7 +45,8 @@ func (c *Config) endProcesses(ctx context.Context, h hierarchies) (squatted bool
 		if err != nil {
 			return false, err
 		}
-		// What was seen once stays known, when its shim is dead and its parent another.
+		// Groups that were seen once are remembered: by a container whose shim is dead, and
+		// which has another parent then, they are not found again.
 		for _, dir := range append(c.groups(h), f.groups...) {
 			if !slices.Contains(groups, dir) {
 				groups = append(groups, dir)
@@ -71,7 +72,7 @@ func (c *Config) endProcesses(ctx context.Context, h hierarchies) (squatted bool
 
 // kill sends SIGKILL to everything found and waits a moment for its end.
 func kill(h hierarchies, f *found, groups []string) {
-	// The engine first, lest it starts again what ends below it.
+	// The engine first: it would start containers again that end before it.
 	if f.daemon != nil {
 		_ = f.daemon.id.Signal(syscall.SIGKILL)
 	}

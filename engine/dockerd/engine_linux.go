@@ -111,7 +111,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	return Cleanup(context.WithoutCancel(ctx), e.cfg)
 }
 
-// watch starts what is done beside a running engine.
+// watch starts the goroutines that look after a running engine.
 func (e *Engine) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel

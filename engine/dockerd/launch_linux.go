@@ -185,8 +185,8 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 	return append(args, userArgs...), nil
 }
 
-// engineEnv is dockerd's environment: ours without what speaks to clients, or would
-// make it use what is the host's.
+// engineEnv is dockerd's environment: ours without the variables that are for clients, and
+// those that would make it use something of the host's.
 func (c *Config) engineEnv() []string {
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")

@@ -225,8 +225,8 @@ func (o TLSOptions) used() bool { return o != TLSOptions{} }
 
 // FromURL returns the endpoint at a URL given by a user: unix, tcp, http, https, ssh
 // or npipe. It reads the TLS files and checks everything that can be checked without
-// connecting. What can't be is refused with exit status 3 and matches [ErrScheme],
-// [ErrAddress] or [ErrTLSMaterial].
+// connecting. Its errors have exit status 3 and match [ErrScheme], [ErrAddress] or
+// [ErrTLSMaterial].
 func FromURL(host string, o TLSOptions) (Endpoint, error) {
 	e := Endpoint{Host: host, SkipTLSVerify: o.SkipVerify}
 	var err error

@@ -21,7 +21,7 @@ import (
 )
 
 // Need skips a test of a real engine where it is not wanted, in a short run, or cannot
-// be, without root. What else is missing, `make deps` can install: that is a failure.
+// be, without root. Where a program is missing the test fails: `make deps` installs it.
 func Need(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
