@@ -297,7 +297,7 @@ func TestFixOrphan(t *testing.T) {
 	if info, err := os.Stat(fixed.Backup); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the copy is %v (%v), and holds a key", info.Mode(), err)
 	}
-	if entries, err := f.List(); err != nil || len(entries) != 0 {
+	if entries, err := f.list(); err != nil || len(entries) != 0 {
 		t.Errorf("List = %+v, %v", entries, err)
 	}
 	f.docker("context", "import", "back", fixed.Backup)
