@@ -17,7 +17,7 @@ import (
 	"github.com/docker/cli/cli/context/store"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/endpointtest"
 )
 
 // A case of the doctor: what is wrong, what is found, and how it is after the fix.
@@ -150,7 +150,7 @@ func TestDoctor(t *testing.T) {
 			name: "context without instance",
 			prepare: func(f *fixture) {
 				f.Create(f.t.Context(), rd, endpoint.Endpoint{Host: "unix:///nonexistent/s"}, "")
-				f.Create(f.t.Context(), rdB, endpoint.Endpoint{Host: "unix://" + enginetest.Unix(f.t, enginetest.Handler())}, "")
+				f.Create(f.t.Context(), rdB, endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(f.t, endpointtest.Handler())}, "")
 			},
 			instances: []Instance{{Owner: rdB}},
 			want:      []string{"ContextWithoutInstance rd"}, fixable: true,
@@ -279,10 +279,10 @@ func TestDoctorUnreadable(t *testing.T) {
 // What is removed can be brought back, with its keys.
 func TestFixOrphan(t *testing.T) {
 	f := setup(t)
-	ca := enginetest.NewAuthority(t)
+	ca := endpointtest.NewAuthority(t)
 	pair := ca.Issue(t, time.Now().Add(time.Hour))
 	e := endpoint.Endpoint{
-		Host: "tcp://" + enginetest.ClosedPort(t, "127.0.0.1"),
+		Host: "tcp://" + endpointtest.ClosedPort(t, "127.0.0.1"),
 		TLS:  &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key},
 	}
 	f.wantOutcome(f.Create(t.Context(), rd, e, "keys"), ReasonCreated, true)

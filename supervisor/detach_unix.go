@@ -15,8 +15,9 @@ import (
 func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
 
 // closeInherited closes what the shell had open beside the standard files when it ran the
-// start: a pipe whose reader waits for its end, a script's lock. Files that this process
-// has opened itself are close-on-exec.
+// start: a pipe whose reader waits for its end, a script's lock. The supervisor, and the
+// engine's processes, which would inherit them too, must not keep them open. Files that
+// this process has opened itself are close-on-exec.
 func closeInherited() {
 	entries, err := os.ReadDir("/dev/fd")
 	if err != nil {

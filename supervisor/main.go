@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -36,7 +34,7 @@ func RunMain() {
 // there is a supervisor already, unless it should have stopped the instance.
 func supervise(dir string, toStop *StopOptions) int {
 	closeInherited()
-	// The terminal and the pipes of whoever started it are of no concern.
+	// The end of the terminal or of a pipe of whoever started it must not end it.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 
 	load := func() (*engine.Instance, error) {
@@ -51,9 +49,9 @@ func supervise(dir string, toStop *StopOptions) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	// Before anybody can know whom to tell to end.
-	told := make(chan os.Signal, 1)
-	signal.Notify(told, os.Interrupt, syscall.SIGTERM)
+	// Before the lock is taken: it tells others whom to send signals to.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	release, err := lock.TryAcquire(inst.Paths.SupervisorLock())
 	switch {
 	case errors.Is(err, lock.ErrHeld) && toStop != nil:
@@ -78,7 +76,7 @@ func supervise(dir string, toStop *StopOptions) int {
 		if toStop != nil {
 			begin = func() { l.adoptToStop(*toStop) }
 		}
-		err = l.run(told, begin)
+		err = l.run(signals, begin)
 	}
 	if err != nil {
 		log.Error("supervisor ends", "error", err)
@@ -88,8 +86,4 @@ func supervise(dir string, toStop *StopOptions) int {
 		return 1
 	}
 	return 0
-}
-
-func newLog(w io.Writer, i *engine.Instance) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, nil)).With("instance", i.Name)
 }
