@@ -1,6 +1,7 @@
 package dockerd
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -166,11 +167,7 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 			return nil, err
 		}
 	}
-	host, err := os.ReadFile("/etc/resolv.conf")
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	if err := os.WriteFile(c.private(resolvConf), privateResolvConf(string(host), l.rec.Subnets.dns()), 0o644); err != nil {
+	if err := c.writeResolvConf(l.rec.Subnets); err != nil {
 		return nil, err
 	}
 	config, userArgs, err := l.user.merged(l.rec.Subnets)
@@ -190,6 +187,19 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 		"--userland-proxy-path", c.Proxy,
 	}
 	return append(args, userArgs...), nil
+}
+
+// writeResolvConf makes the engine's resolv.conf from the host's.
+func (c *Config) writeResolvConf(net subnets) error {
+	host, err := os.ReadFile(hostResolvConf)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	data := privateResolvConf(string(host), net.dns())
+	if now, err := os.ReadFile(c.private(resolvConf)); err == nil && bytes.Equal(now, data) {
+		return nil
+	}
+	return os.WriteFile(c.private(resolvConf), data, 0o644) // in place: it may be mounted
 }
 
 // privateResolvConf is the host's resolv.conf with slirp4netns's name server, which
@@ -221,7 +231,7 @@ func (c *Config) binds() []bind {
 		{Source: c.private(runContainerd), Target: "/run/containerd", Make: true},
 		// containerd makes directories there that nobody needs.
 		{Source: c.private(optContainerd), Target: "/opt/containerd", Make: true, Optional: true},
-		{Source: c.private(resolvConf), Target: "/etc/resolv.conf", Optional: true},
+		{Source: c.private(resolvConf), Target: hostResolvConf, Optional: true},
 	}
 }
 
