@@ -37,6 +37,7 @@ func RunMain() {
 // there is a supervisor already, unless it should have stopped the instance.
 func supervise(dir string, toStop *StopOptions) int {
 	closeInherited()
+	liftLimits()
 	// The terminal and the pipes of whoever started it are of no concern.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	// A mirror is idle nearly always: memory is dearer to its machine than the time
