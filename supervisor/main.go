@@ -77,6 +77,7 @@ func supervise(dir string, toStop *StopOptions) int {
 	}
 
 	log := newLog(os.Stderr, inst)
+	slog.SetDefault(log) // libraries have none else
 	l, err := newLoopFor(inst, log)
 	if err == nil {
 		begin := l.begin
