@@ -113,7 +113,22 @@ func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err
 	if there, err := read(i.Paths); !errors.Is(err, fs.ErrNotExist) {
 		return there, false, err
 	}
-	return i, true, i.write()
+	if err := i.write(); err != nil {
+		i.unmake()
+		return nil, false, err
+	}
+	return i, true, nil
+}
+
+// unmake removes what [Instance.write] has made of an instance that has not come about: no
+// directory that anything is in. The caller holds the state lock.
+func (i *Instance) unmake() {
+	if _, err := os.Lstat(i.Paths.InstanceFile()); err == nil {
+		return
+	}
+	for _, path := range []string{i.Paths.RequestsDir(), i.Paths.LogDir(), i.Paths.Data, i.Paths.StateLock(), i.Paths.State} {
+		_ = os.Remove(path)
+	}
 }
 
 // Update changes the settings as change says and writes them, if that made a
