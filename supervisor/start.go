@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"regexp"
 	"strconv"
@@ -38,6 +39,9 @@ type StartOptions struct {
 // ends, what this very call has launched is taken back, unless another start waits
 // for it too.
 func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation, error) {
+	if removed(i) {
+		return Observation{}, removedError(i) // before its lock is made again
+	}
 	share, err := lock.AcquireShared(ctx, i.Paths.StartLock())
 	if err != nil {
 		return Observation{}, err
@@ -50,7 +54,10 @@ func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation
 	s := starter{inst: i, StartOptions: o, alive: driver.Alive()}
 	last, err := s.run(ctx)
 	share()
-	if ctx.Err() == nil || err == nil {
+	switch {
+	case err != nil && removed(i):
+		return last, removedError(i)
+	case err == nil || ctx.Err() == nil:
 		return last, err
 	}
 	s.undo()
@@ -59,6 +66,16 @@ func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation
 	}
 	return last, failure.WithHint(failure.Timeout("instance %q is not ready in time: %s", i.Name, pending(last)),
 		"docker-rd status %s; docker-rd logs %s", i.Name, i.Name)
+}
+
+// removed tells whether somebody has removed the instance.
+func removed(i *engine.Instance) bool {
+	_, err := os.Lstat(i.Paths.InstanceFile())
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+func removedError(i *engine.Instance) error {
+	return failure.WithHint(fmt.Errorf("instance %q was removed while it started", i.Name), "docker-rd start %s makes it anew", i.Name)
 }
 
 // starter is one call of Start.
