@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"syscall"
 	"time"
 
 	"github.com/moby/sys/atomicwriter"
@@ -105,6 +106,11 @@ func New(roots Roots, name, dockerConfig string, s Settings) *Instance {
 // Create writes the new instance and makes its directories. Where another process
 // was faster, its instance is returned instead, with created false.
 func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err error) {
+	defer func() {
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+			err = failure.WithHint(err, "set %s to a directory that can be written", HomeEnv)
+		}
+	}()
 	release, err := lock.Acquire(ctx, i.Paths.StateLock())
 	if err != nil {
 		return nil, false, fmt.Errorf("create instance %q: %w", i.Name, err)

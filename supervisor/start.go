@@ -254,8 +254,13 @@ func failedState(i *engine.Instance, s *state.State) error {
 	switch c.Reason {
 	case state.ReasonExited, state.ReasonCrashLoop, state.ReasonConnectFailed:
 		err := fmt.Errorf("instance %q: %s", i.Name, c.Message)
-		if i.Settings.Driver == engine.DriverExisting {
-			return failure.WithHint(err, "docker-rd context probe tells more of an engine that does not answer")
+		switch s := i.Settings; {
+		case s.FromContext != "":
+			return failure.WithHint(err, "docker-rd context probe %s tells more", s.FromContext)
+		case s.Host != "" && !s.HasTLS():
+			return failure.WithHint(err, "docker-rd --host %s context probe default tells more", s.Host)
+		case s.Host != "":
+			return failure.WithHint(err, "the supervisor's log is %s", i.Paths.SupervisorLog())
 		}
 		return failure.WithHint(err, "the engine's log is %s", i.Paths.EngineLog())
 	}
