@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,6 +43,9 @@ const (
 	// is looked up again that could not be inspected, or that won't stay as it is.
 	retryWait    = 200 * time.Millisecond
 	maxRetryWait = time.Minute
+	// maxRefusals is how often in a row the engine may refuse to list a kind before the
+	// pass ends. Podman does so while a container or an image is being removed.
+	maxRefusals = 3
 )
 
 // podmanDefault is podman's default network, as its list calls it. When it was made,
@@ -78,6 +82,7 @@ type pass struct {
 	relist  map[state.Kind]bool      // to be listed (again), and whether that is urgent
 	notYet  map[state.Kind]time.Time // not to be listed before
 	idle    map[state.Kind]time.Time // nor, where that is not urgent, before
+	refused map[state.Kind]int       // how often in a row the engine refused to list it
 
 	// full is the full sync under way, nil for none. Outside of it the budget counts.
 	full   *fullSync
@@ -153,6 +158,7 @@ func newPass(s *Source) *pass {
 		relist:   map[state.Kind]bool{},
 		notYet:   map[state.Kind]time.Time{},
 		idle:     map[state.Kind]time.Time{},
+		refused:  map[state.Kind]int{},
 	}
 }
 
@@ -224,7 +230,7 @@ func (p *pass) open(ctx context.Context, clock time.Time, offset, margin time.Du
 		cancel(nil)
 		return nil, fmt.Errorf("open the event stream: %w", err)
 	}
-	ended := make(chan error, 1)
+	ended, opened := make(chan error, 1), time.Now()
 	p.calls.Go(func() {
 		defer cancel(nil)
 		defer stream.Body.Close()
@@ -246,7 +252,8 @@ func (p *pass) open(ctx context.Context, clock time.Time, offset, margin time.Du
 				if jumped = margin < clockJump && lag.Abs() > clockJump; jumped {
 					offset -= lag
 				}
-				late = lag > lateBy+margin
+				// What happened before the stream was open is replayed, if it was not too much.
+				late = lag > lateBy+margin || margin < clockJump && lag > time.Since(opened)
 			}
 			p.intake.add(e, late, jumped)
 		}
@@ -284,8 +291,13 @@ func (p *pass) watch(ctx context.Context, ended <-chan error) error {
 	defer resync.Stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var failure error // the end of the pass, as soon as the other lists are there
 	for {
-		p.dispatch(ctx)
+		if failure == nil {
+			p.dispatch(ctx)
+		} else if len(p.listing) == 0 {
+			return failure
+		}
 		p.settle()
 		if at, ok := p.nextTimer(); ok {
 			timer.Reset(time.Until(at))
@@ -313,8 +325,10 @@ func (p *pass) watch(ctx context.Context, ended <-chan error) error {
 		case <-p.intake.ready:
 			p.take()
 		case r := <-p.lists:
-			if err := p.listed(r); err != nil {
-				return err
+			if r.err != nil {
+				failure = cmp.Or(failure, p.notListed(r))
+			} else {
+				p.listed(r)
 			}
 		case r := <-p.lookups:
 			p.lookedUp(r)
@@ -514,13 +528,24 @@ func (p *pass) nextTimer() (at time.Time, ok bool) {
 	return at, ok
 }
 
-// listed takes in a list.
-func (p *pass) listed(r listResult) error {
-	if r.err != nil {
+// notListed has a kind listed again after a wait, or returns why the pass must end.
+func (p *pass) notListed(r listResult) error {
+	delete(p.listing, r.kind)
+	var refusal *endpoint.StatusError
+	if !errors.As(r.err, &refusal) || p.refused[r.kind] == maxRefusals {
 		return fmt.Errorf("list the %s: %w", r.kind, r.err)
 	}
+	p.notYet[r.kind] = time.Now().Add(retryWait << p.refused[r.kind])
+	p.refused[r.kind]++
+	p.relist[r.kind] = true
+	return nil
+}
+
+// listed takes in a list.
+func (p *pass) listed(r listResult) {
 	s, l := p.src, p.listing[r.kind]
 	delete(p.listing, r.kind)
+	delete(p.refused, r.kind)
 	took := time.Since(l.begin)
 	p.paceLists(r.kind, time.Now(), took)
 
@@ -563,7 +588,6 @@ func (p *pass) listed(r listResult) error {
 			s.emitSync()
 		}
 	}
-	return nil
 }
 
 // await has the full sync under way wait for an object that is about to be looked up.
