@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"syscall"
 	"time"
 
 	"github.com/moby/sys/atomicwriter"
@@ -105,6 +106,11 @@ func New(roots Roots, name, dockerConfig string, s Settings) *Instance {
 // Create writes the new instance and makes its directories. Where another process
 // was faster, its instance is returned instead, with created false.
 func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err error) {
+	defer func() {
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+			err = failure.WithHint(err, "set %s to a directory that can be written", HomeEnv)
+		}
+	}()
 	release, err := lock.Acquire(ctx, i.Paths.StateLock())
 	if err != nil {
 		return nil, false, fmt.Errorf("create instance %q: %w", i.Name, err)
@@ -113,7 +119,22 @@ func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err
 	if there, err := read(i.Paths); !errors.Is(err, fs.ErrNotExist) {
 		return there, false, err
 	}
-	return i, true, i.write()
+	if err := i.write(); err != nil {
+		i.unmake()
+		return nil, false, err
+	}
+	return i, true, nil
+}
+
+// unmake removes what [Instance.write] has made of an instance that has not come about: no
+// directory that anything is in. The caller holds the state lock.
+func (i *Instance) unmake() {
+	if _, err := os.Lstat(i.Paths.InstanceFile()); err == nil {
+		return
+	}
+	for _, path := range []string{i.Paths.RequestsDir(), i.Paths.LogDir(), i.Paths.Data, i.Paths.StateLock(), i.Paths.State} {
+		_ = os.Remove(path)
+	}
 }
 
 // Update changes the settings as change says and writes them, if that made a

@@ -1,7 +1,9 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -33,6 +35,9 @@ const (
 	// is looked up again that could not be inspected, or that won't stay as it is.
 	retryWait    = 200 * time.Millisecond
 	maxRetryWait = time.Minute
+	// maxRefusals is how often in a row the engine may refuse to list a kind before the
+	// pass ends. Podman does so while a container or an image is being removed.
+	maxRefusals = 3
 )
 
 // podmanDefault is podman's default network, as its list calls it. When it was made,
@@ -70,6 +75,7 @@ type pass struct {
 	relist  map[state.Kind]bool      // to be listed (again), and whether that is urgent
 	notYet  map[state.Kind]time.Time // not to be listed before
 	idle    map[state.Kind]time.Time // nor, where that is not urgent, before
+	refused map[state.Kind]int       // how often in a row the engine refused to list it
 
 	// full is the full sync under way, nil for none.
 	full   *fullSync
@@ -147,6 +153,7 @@ func newPass(s *Source) *pass {
 		relist:   map[state.Kind]bool{},
 		notYet:   map[state.Kind]time.Time{},
 		idle:     map[state.Kind]time.Time{},
+		refused:  map[state.Kind]int{},
 	}
 }
 
@@ -214,8 +221,13 @@ func (p *pass) watch(ctx context.Context, ended <-chan error) error {
 	defer resync.Stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var failure error // the end of the pass, as soon as the other lists are there
 	for {
-		p.dispatch(ctx)
+		if failure == nil {
+			p.dispatch(ctx)
+		} else if len(p.listing) == 0 {
+			return failure
+		}
 		p.settle()
 		if at, ok := p.nextTimer(); ok {
 			timer.Reset(time.Until(at))
@@ -243,8 +255,10 @@ func (p *pass) watch(ctx context.Context, ended <-chan error) error {
 		case <-p.intake.ready:
 			p.take()
 		case r := <-p.lists:
-			if err := p.listed(r); err != nil {
-				return err
+			if r.err != nil {
+				failure = cmp.Or(failure, p.notListed(r))
+			} else {
+				p.listed(r)
 			}
 		case r := <-p.lookups:
 			p.lookedUp(r)
@@ -464,13 +478,24 @@ func (p *pass) nextTimer() (at time.Time, ok bool) {
 	return at, ok
 }
 
-// listed takes in a list.
-func (p *pass) listed(r listResult) error {
-	if r.err != nil {
+// notListed has a kind listed again after a wait, or returns why the pass must end.
+func (p *pass) notListed(r listResult) error {
+	delete(p.listing, r.kind)
+	var refusal *endpoint.StatusError
+	if !errors.As(r.err, &refusal) || p.refused[r.kind] == maxRefusals {
 		return fmt.Errorf("list the %s: %w", r.kind, r.err)
 	}
+	p.notYet[r.kind] = time.Now().Add(retryWait << p.refused[r.kind])
+	p.refused[r.kind]++
+	p.relist[r.kind] = true
+	return nil
+}
+
+// listed takes in a list.
+func (p *pass) listed(r listResult) {
 	s, l := p.src, p.listing[r.kind]
 	delete(p.listing, r.kind)
+	delete(p.refused, r.kind)
 	took := time.Since(l.begin)
 	p.paceLists(r.kind, time.Now(), took)
 
@@ -513,7 +538,6 @@ func (p *pass) listed(r listResult) error {
 			s.emitSync()
 		}
 	}
-	return nil
 }
 
 // await has the full sync under way wait for an object that is about to be looked up.

@@ -75,9 +75,10 @@ func (p *pass) open(ctx context.Context, clock time.Time, offset, margin time.Du
 type stream struct {
 	decoder *json.Decoder
 	text    json.RawMessage // of the last event, for use again
-	// offset is what the engine's clock is ahead of ours, known to the margin; first is
-	// what it showed when the first event came, zero before. What happened earlier was
-	// replayed: the subscription began no later.
+	// offset is what the engine's clock is ahead of ours at most, and less the margin at
+	// least. First is what it showed at most when the first event came, zero before and
+	// where the clock is unknown. What happened earlier was replayed: the subscription
+	// began no later.
 	offset, margin time.Duration
 	first          time.Time
 }
@@ -108,11 +109,12 @@ func (s *stream) next() (e events.Message, late, jumped bool, err error) {
 		return e, false, false, err
 	}
 	at, now := time.Unix(0, e.TimeNano), time.Now().Add(s.offset)
-	if s.first.IsZero() {
-		s.first = now.Add(-s.margin)
+	known := s.margin < clockJump
+	if known && s.first.IsZero() {
+		s.first = now
 	}
 	lag := now.Sub(at)
-	if s.margin < clockJump && lag.Abs() > clockJump {
+	if known && lag.Abs() > clockJump {
 		s.offset -= lag
 		s.first = at
 		return e, false, true, nil

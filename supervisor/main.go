@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -34,6 +35,7 @@ func RunMain() {
 // there is a supervisor already, unless it should have stopped the instance.
 func supervise(dir string, toStop *StopOptions) int {
 	closeInherited()
+	liftLimits()
 	// The end of the terminal or of a pipe of whoever started it must not end it.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 
@@ -70,6 +72,7 @@ func supervise(dir string, toStop *StopOptions) int {
 	}
 
 	log := newLog(os.Stderr, inst)
+	slog.SetDefault(log) // libraries have none else
 	l, err := newLoopFor(inst, log)
 	if err == nil {
 		begin := l.begin

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +35,9 @@ type StartOptions struct {
 // ends, what this very call has launched is taken back, unless another start waits
 // for it too.
 func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation, error) {
+	if removed(i) {
+		return Observation{}, removedError(i) // before its lock is made again
+	}
 	share, err := lock.AcquireShared(ctx, i.Paths.StartLock())
 	if err != nil {
 		return Observation{}, err
@@ -45,7 +50,10 @@ func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation
 	s := starter{inst: i, StartOptions: o, alive: driver.Alive()}
 	last, err := s.run(ctx)
 	share()
-	if ctx.Err() == nil || err == nil {
+	switch {
+	case err != nil && removed(i):
+		return last, removedError(i)
+	case err == nil || ctx.Err() == nil:
 		return last, err
 	}
 	s.undo()
@@ -54,6 +62,16 @@ func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation
 	}
 	return last, failure.WithHint(failure.Timeout("instance %q is not ready in time: %s", i.Name, pending(last)),
 		"docker-rd status %s; docker-rd logs %s", i.Name, i.Name)
+}
+
+// removed tells whether somebody has removed the instance.
+func removed(i *engine.Instance) bool {
+	_, err := os.Lstat(i.Paths.InstanceFile())
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+func removedError(i *engine.Instance) error {
+	return failure.WithHint(fmt.Errorf("instance %q was removed while it started", i.Name), "docker-rd start %s makes it anew", i.Name)
 }
 
 // starter is one call of Start.
@@ -229,8 +247,13 @@ func failedState(i *engine.Instance, s *state.State) error {
 	switch c.Reason {
 	case state.ReasonExited, state.ReasonCrashLoop, state.ReasonConnectFailed:
 		err := fmt.Errorf("instance %q: %s", i.Name, c.Message)
-		if i.Settings.Driver == engine.DriverExisting {
-			return failure.WithHint(err, "docker-rd context probe tells more of an engine that does not answer")
+		switch s := i.Settings; {
+		case s.FromContext != "":
+			return failure.WithHint(err, "docker-rd context probe %s tells more", s.FromContext)
+		case s.Host != "" && !s.HasTLS():
+			return failure.WithHint(err, "docker-rd --host %s context probe default tells more", s.Host)
+		case s.Host != "":
+			return failure.WithHint(err, "the supervisor's log is %s", i.Paths.SupervisorLog())
 		}
 		return failure.WithHint(err, "the engine's log is %s", i.Paths.EngineLog())
 	}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -898,36 +899,44 @@ func TestBesideHostEngine(t *testing.T) {
 	if err := loopbackUp(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll("/etc/docker", 0o755); err != nil { // a real one, as with every docker package
-		t.Fatal(err)
-	}
-	for _, dir := range []string{"/run", "/etc/docker"} {
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile("/etc/docker/daemon.json", []byte(`{"hosts": ["tcp://127.0.0.1:2"]}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll("/etc/docker/certs.d/registry.example", 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(syscall.Mount("tmpfs", "/run", "tmpfs", 0, ""))
+	// An /etc whose files can be replaced.
+	must(os.Mkdir("/run/upper", 0o755))
+	must(os.Mkdir("/run/work", 0o755))
+	must(syscall.Mount("overlay", "/etc", "overlay", 0, "lowerdir=/etc,upperdir=/run/upper,workdir=/run/work"))
+	must(os.RemoveAll("/etc/docker"))
+	must(os.MkdirAll("/etc/docker/certs.d/registry.example", 0o755))
+	must(os.WriteFile("/etc/docker/daemon.json", []byte(`{"hosts": ["tcp://127.0.0.1:2"]}`), 0o600))
+	// As systemd-resolved has it.
+	const resolver = "/run/systemd/resolve/stub-resolv.conf"
+	must(os.MkdirAll(filepath.Dir(resolver), 0o755))
+	must(os.WriteFile(resolver, []byte("nameserver 127.0.0.53\nsearch before.example\n"), 0o644))
+	must(os.RemoveAll("/etc/resolv.conf"))
+	must(os.Symlink(resolver, "/etc/resolv.conf"))
 	dir, err := os.MkdirTemp("/tmp", "rdhost")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	run := func(name string, args ...string) {
+	run := func(name string, args ...string) (stop func()) {
 		cmd := exec.Command(name, args...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() {
+		stop = sync.OnceFunc(func() {
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Error(err)
 			}
 			_ = cmd.Wait()
 		})
+		t.Cleanup(stop)
+		return stop
 	}
 	run("containerd", "--root", filepath.Join(dir, "containerd"))
 	host := &instance{t: t, cfg: Config{Socket: dockerSock, StateDir: filepath.Join(dir, "state")}}
@@ -941,8 +950,12 @@ func TestBesideHostEngine(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "daemon.json"), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run("dockerd", "--data-root", filepath.Join(dir, "data"), "--config-file", filepath.Join(dir, "daemon.json"))
-	host.eventually("the host's engine answers", func() error { return ping(dockerSock) })
+	startHost := func() (stop func()) {
+		stop = run("dockerd", "--data-root", filepath.Join(dir, "data"), "--config-file", filepath.Join(dir, "daemon.json"))
+		host.eventually("the host's engine answers", func() error { return ping(dockerSock) })
+		return stop
+	}
+	stopHost := startHost()
 
 	in := newInstance(t)
 	before := hostState(t)
@@ -968,6 +981,23 @@ func TestBesideHostEngine(t *testing.T) {
 	if diff := cmp.Diff(before, hostState(t)); diff != "" {
 		t.Errorf("the host while the engine runs (-before +during):\n%s", diff)
 	}
+
+	// What the host replaces is replaced inside too, and not by the host's.
+	stopHost()
+	in.awaitOwnSocket()
+	startHost()
+	before = hostState(t)
+	in.awaitOwnSocket()
+	must(os.WriteFile(resolver+".new", []byte("nameserver 127.0.0.53\nsearch after.example\n"), 0o644))
+	must(os.Rename(resolver+".new", resolver))
+	in.eventually("resolv.conf is the engine's own inside", func() error {
+		out, err := exec.Command("nsenter", "--target", strconv.Itoa(in.engine.ID().PID), "--mount", "cat", "/etc/resolv.conf").CombinedOutput()
+		if want := fmt.Sprintf("nameserver %s\nsearch after.example\n", in.engine.subnets.dns()); string(out) != want {
+			err = fmt.Errorf("it is %q, want %q: %w", out, want, err)
+		}
+		return err
+	})
+
 	if err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -8,9 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dockerSock is the socket that programs in containers expect to be mounted.
-const dockerSock = "/run/docker.sock"
-
 // Directories of the host that dockerd needs a private version of. On a host without
 // docker they don't exist, and something has to be there to mount on.
 var hostDirs = []string{"/etc/docker", "/run/docker", "/run/containerd", "/opt/containerd"}

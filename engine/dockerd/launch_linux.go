@@ -159,11 +159,7 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 			return nil, err
 		}
 	}
-	host, err := os.ReadFile("/etc/resolv.conf")
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	if err := os.WriteFile(c.private(resolvConf), privateResolvConf(string(host), l.rec.Subnets.dns()), 0o644); err != nil {
+	if err := c.writeResolvConf(l.rec.Subnets); err != nil {
 		return nil, err
 	}
 	config, userArgs, err := l.user.merged(l.rec.Subnets)

@@ -1,8 +1,11 @@
 package dockerd
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +23,19 @@ const (
 )
 
 func (c *Config) private(name string) string { return filepath.Join(c.StateDir, "private", name) }
+
+// writeResolvConf makes the engine's resolv.conf from the host's.
+func (c *Config) writeResolvConf(net subnets) error {
+	host, err := os.ReadFile(hostResolvConf)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	data := privateResolvConf(string(host), net.dns())
+	if now, err := os.ReadFile(c.private(resolvConf)); err == nil && bytes.Equal(now, data) {
+		return nil
+	}
+	return os.WriteFile(c.private(resolvConf), data, 0o644) // in place: it may be mounted
+}
 
 // privateResolvConf is the host's resolv.conf with slirp4netns's name server, which
 // asks the host's: those may listen where only the host's namespace reaches them.
@@ -50,6 +66,6 @@ func (c *Config) binds() []bind {
 		{Source: c.private(runContainerd), Target: "/run/containerd", Make: true},
 		// containerd makes directories there that nobody needs.
 		{Source: c.private(optContainerd), Target: "/opt/containerd", Make: true, Optional: true},
-		{Source: c.private(resolvConf), Target: "/etc/resolv.conf", Optional: true},
+		{Source: c.private(resolvConf), Target: hostResolvConf, Optional: true},
 	}
 }
