@@ -348,7 +348,6 @@ func TestDoctorTellsThePlace(t *testing.T) {
 	}
 }
 
-// What has been put right meanwhile is left as it is.
 // What the doctor says of a context that has another's name must hold: docker lists it.
 func TestDoctorTellsOfAnothersName(t *testing.T) {
 	f := setup(t)
@@ -363,6 +362,7 @@ func TestDoctorTellsOfAnothersName(t *testing.T) {
 	}
 }
 
+// What has been put right meanwhile is left as it is.
 func TestFixLooksAgain(t *testing.T) {
 	f := setup(t)
 	f.use("gone")
