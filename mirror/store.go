@@ -24,8 +24,10 @@ const (
 	// maxDeleted bounds the list of deleted objects. Who is further behind than this
 	// starts over.
 	maxDeleted = 1024
-	// writeShare is the part of the time that writing may take: one in so many.
-	writeShare = 20
+	// writeShare is the part of the time that writing may take: one in so many. Up to
+	// maxCredit of it can be saved up, for a write that takes longer than most.
+	writeShare = 10
+	maxCredit  = 100 * time.Millisecond
 	// minPause is how long after a write the next may come: every follower reads the
 	// whole file after each.
 	minPause = 10 * time.Millisecond
@@ -64,6 +66,7 @@ type Store struct {
 	lastWrite  time.Time     // when the last write ended
 	lastCost   time.Duration // how long it took
 	wholeCost  time.Duration // how long the last write of all took
+	credit     time.Duration // how long writing might have taken then, negative for too long
 	failed     bool          // the last write failed
 	// written is the file as we wrote it last, spare the displaced one, where there is
 	// one. Layout is the one that sections have now.
@@ -446,9 +449,9 @@ func (s *Store) edited(changed bool, err error) {
 }
 
 // NextFlush returns whether there is something to write, and how long the loop
-// should wait with it: so long that writing takes at most a twentieth of the time, and
-// never so long that the file is older than a second. What a condition comes to is
-// written at once.
+// should wait with it: so long that writing takes at most a tenth of the time, and never
+// so long that the file is older than a second. What a condition comes to is written at
+// once.
 func (s *Store) NextFlush() (wait time.Duration, dirty bool) {
 	if !s.dirty {
 		return 0, false
@@ -460,7 +463,7 @@ func (s *Store) NextFlush() (wait time.Duration, dirty bool) {
 	if s.urgent {
 		return 0, true
 	}
-	pause := s.lastWrite.Add(max((writeShare-1)*s.lastCost, minPause)).Sub(now)
+	pause := s.lastWrite.Add(max(-s.credit*writeShare, minPause)).Sub(now)
 	oldest := s.dirtySince.Add(maxAge - s.lastCost).Sub(now)
 	return max(0, min(pause, oldest)), true
 }
@@ -477,9 +480,9 @@ func (s *Store) Flush(ctx context.Context) error {
 		err = s.write()
 		release()
 	}
-	s.lastWrite = s.now()
 	s.failed = err != nil
 	if err != nil {
+		s.lastWrite = s.now()
 		return fmt.Errorf("write state file: %w", err)
 	}
 	s.dirty, s.urgent = false, false
@@ -537,11 +540,18 @@ func (s *Store) write() error {
 	}
 	s.written = next
 	s.head = h
-	s.lastCost = s.now().Sub(begin)
+	s.spent(begin, s.now())
 	if old == nil {
 		s.wholeCost = s.lastCost
 	}
 	return nil
+}
+
+// spent notes how long a write took.
+func (s *Store) spent(begin, end time.Time) {
+	s.lastCost = end.Sub(begin)
+	s.credit = min(s.credit+end.Sub(s.lastWrite)/writeShare, maxCredit) - s.lastCost
+	s.lastWrite = end
 }
 
 // writeVersion makes file the next version; old is what it is, nil for anything.
