@@ -111,9 +111,15 @@ func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err
 			err = failure.WithHint(err, "set %s to a directory that can be written", HomeEnv)
 		}
 	}()
-	release, err := lock.Acquire(ctx, i.Paths.StateLock())
-	if err != nil {
-		return nil, false, fmt.Errorf("create instance %q: %w", i.Name, err)
+	var release func()
+	for release == nil { // again if a former instance is removed with its files just now
+		if err := os.MkdirAll(i.Paths.State, 0o700); err != nil {
+			return nil, false, fmt.Errorf("create instance %q: %w", i.Name, err)
+		}
+		release, err = lock.Acquire(ctx, i.Paths.StateLock())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, false, fmt.Errorf("create instance %q: %w", i.Name, err)
+		}
 	}
 	defer release()
 	if there, err := read(i.Paths); !errors.Is(err, fs.ErrNotExist) {
