@@ -32,6 +32,10 @@ const (
 	afterChange = 200 * time.Millisecond
 	// reachDelay is how long to wait before the engine is tried again.
 	reachDelay = 500 * time.Millisecond
+	// An action that nobody waits for any more is looked after as often, for as long,
+	// beside the time that the container has to stop.
+	lookDelay   = 200 * time.Millisecond
+	lookTimeout = 10 * time.Second
 )
 
 // An Executor does what requests ask for. It belongs to the goroutine that owns the
@@ -40,17 +44,18 @@ const (
 // What is guaranteed: a request that was submitted is decided, also if the engine or
 // the supervisor was down meanwhile; only stopping the instance drops it. An action
 // is sent to the engine at most once. Where the connection breaks or the supervisor
-// dies while it is under way, the engine is asked afterwards whether it was done, and
-// if that does not tell, the outcome says so: it is never sent again. A deletion may
+// dies while it is under way, the container is looked at until it shows that it was
+// done, and if it does not, the outcome says so: it is never sent again. A deletion may
 // be sent again, but only ever for the object that was meant: by id, or for volumes,
 // which have none, only while no other has had the name since.
 type Executor struct {
-	dir     string
-	store   *Store
-	connect func(context.Context) (*endpoint.Client, error)
-	source  Syncer
-	log     *slog.Logger
-	results chan Result
+	dir      string
+	store    *Store
+	connect  func(context.Context) (*endpoint.Client, error)
+	source   Syncer
+	log      *slog.Logger
+	results  chan Result
+	patience time.Duration // is lookTimeout
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -103,7 +108,7 @@ func NewExecutor(dir string, store *Store, connect func(context.Context) (*endpo
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Executor{
 		dir: dir, store: store, connect: connect, source: source, log: log,
-		results: make(chan Result), ctx: ctx, cancel: cancel,
+		results: make(chan Result), patience: lookTimeout, ctx: ctx, cancel: cancel,
 		actions: map[string][]Request{}, deletions: map[target]*deletion{},
 		accepted: map[string]bool{},
 	}
@@ -322,8 +327,8 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 		return err
 	}
 	defer cli.Close()
-	if r.begun {
-		if achieved(r.Action, r.RequestedAt, before) {
+	if r.Sent {
+		if e.turnsOut(ctx, r) {
 			return nil
 		}
 		return fmt.Errorf("the supervisor ended while it asked the engine to %s it: whether that was done is not known", r.Action)
@@ -332,10 +337,10 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	if err != nil || !todo {
 		return err
 	}
-	// From here on it may have been done, whatever happens.
-	if err := os.Rename(e.file(r.ID, extPending), e.file(r.ID, extBegun)); err != nil {
-		return fmt.Errorf("the request was withdrawn: %w", err)
+	if err := e.begin(&r, before); err != nil {
+		return err
 	}
+	// From here on it may have been done, whatever happens.
 	call, cancel := context.WithTimeout(ctx, actionTimeout+before.stopTimeout)
 	defer cancel()
 	err = order(call, cli, r.Key, r.Action)
@@ -345,13 +350,48 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	if err == nil || !ambiguous(err) {
 		return err
 	}
-	if again, after, findErr := e.find(ctx, r.Key); findErr == nil {
-		defer again.Close()
-		if achieved(r.Action, before.startedAt, after) {
-			return nil
-		}
+	if e.turnsOut(ctx, r) {
+		return nil
 	}
 	return fmt.Errorf("the engine did not say how it ended: %w", err)
+}
+
+// begin takes the request from whoever could withdraw it and notes what tells afterwards
+// whether it was done.
+func (e *Executor) begin(r *Request, before seen) error {
+	if !r.begun {
+		if err := os.Rename(e.file(r.ID, extPending), e.file(r.ID, extBegun)); err != nil {
+			return fmt.Errorf("the request was withdrawn: %w", err)
+		}
+	}
+	r.Sent, r.StartedBefore = true, before.startedAt
+	if err := writeJSON(e.dir, r.ID+extBegun, r); err != nil {
+		return fmt.Errorf("note request %q as begun: %w", r.ID, err)
+	}
+	return nil
+}
+
+// turnsOut tells whether an action that was sent turns out to be done, now or while the
+// engine may still be at it. It waits for the engine until ctx ends.
+func (e *Executor) turnsOut(ctx context.Context, r Request) bool {
+	for began := time.Now(); ; {
+		cli, now, err := e.find(ctx, r.Key)
+		if err != nil {
+			return false
+		}
+		_ = cli.Close()
+		switch {
+		case achieved(r.Action, r.StartedBefore, now):
+			return true
+		case time.Since(began) > e.patience+now.stopTimeout:
+			return false
+		}
+		select {
+		case <-time.After(lookDelay):
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // order sends an action to the engine.
@@ -458,11 +498,11 @@ func plan(action, in string) (todo bool, err error) {
 }
 
 // achieved tells whether a container is as an action leaves it. Where that is no
-// proof, it must have been started after the given time.
-func achieved(action string, after time.Time, now seen) bool {
+// proof, it must have been started since, when it was started before at the given time.
+func achieved(action string, startedBefore time.Time, now seen) bool {
 	switch action {
 	case ActionStart, ActionRestart:
-		return now.startedAt.After(after)
+		return now.startedAt.After(startedBefore)
 	case ActionStop:
 		return now.state == state.StateExited || now.state == state.StateCreated || now.state == state.StateDead
 	case ActionPause:

@@ -1,6 +1,13 @@
 package mirror
 
-import "github.com/docker-rd/docker-rd/mirror/state"
+import (
+	"time"
+
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// SetPatience is how long an action is looked after that was sent and not answered.
+func (e *Executor) SetPatience(d time.Duration) { e.patience = d }
 
 // Snapshot returns the state as the next Flush would write it. It shares slices
 // and maps with the store: it is for reading, until the next change.
