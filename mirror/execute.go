@@ -302,15 +302,19 @@ func (e *Executor) beginAction(r Request) {
 }
 
 func (e *Executor) endAction(r Request, err error) {
-	last := state.LastAction{
-		Request: r.ID, Action: r.Action, State: state.ActionSucceeded,
-		RequestedAt: r.RequestedAt, CompletedAt: utc(time.Now()),
+	if errors.Is(err, errWithdrawn) {
+		delete(e.accepted, r.ID)
+	} else {
+		last := state.LastAction{
+			Request: r.ID, Action: r.Action, State: state.ActionSucceeded,
+			RequestedAt: r.RequestedAt, CompletedAt: utc(time.Now()),
+		}
+		if err != nil {
+			last.State, last.Error = state.ActionFailed, err.Error()
+		}
+		e.store.setLastAction(r.Key, &last)
+		e.decide(r, err)
 	}
-	if err != nil {
-		last.State, last.Error = state.ActionFailed, err.Error()
-	}
-	e.store.setLastAction(r.Key, &last)
-	e.decide(r, err)
 	queue := e.actions[r.Key][1:]
 	if len(queue) == 0 {
 		delete(e.actions, r.Key)
@@ -319,6 +323,9 @@ func (e *Executor) endAction(r Request, err error) {
 	e.actions[r.Key] = queue
 	e.beginAction(queue[0])
 }
+
+// errWithdrawn says that a request was taken back before it was begun.
+var errWithdrawn = errors.New("the request was withdrawn")
 
 // act does an action. It returns when the outcome is known.
 func (e *Executor) act(ctx context.Context, r Request) error {
@@ -333,14 +340,18 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 		}
 		return fmt.Errorf("the supervisor ended while it asked the engine to %s it: whether that was done is not known", r.Action)
 	}
+	if err := e.begin(r); err != nil {
+		return err
+	}
 	todo, err := plan(r.Action, before.state)
 	if err != nil || !todo {
 		return err
 	}
-	if err := e.begin(&r, before); err != nil {
-		return err
+	// What tells afterwards whether it was done is noted before it may be.
+	r.Sent, r.StartedBefore = true, before.startedAt
+	if err := writeJSON(e.dir, r.ID+extBegun, r); err != nil {
+		return fmt.Errorf("request %q can't be sent: %w", r.ID, err)
 	}
-	// From here on it may have been done, whatever happens.
 	call, cancel := context.WithTimeout(ctx, actionTimeout+before.stopTimeout)
 	defer cancel()
 	err = order(call, cli, r.Key, r.Action)
@@ -356,19 +367,16 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	return fmt.Errorf("the engine did not say how it ended: %w", err)
 }
 
-// begin takes the request from whoever could withdraw it and notes what tells afterwards
-// whether it was done.
-func (e *Executor) begin(r *Request, before seen) error {
-	if !r.begun {
-		if err := os.Rename(e.file(r.ID, extPending), e.file(r.ID, extBegun)); err != nil {
-			return fmt.Errorf("the request was withdrawn: %w", err)
-		}
+// begin takes the request from whoever could withdraw it.
+func (e *Executor) begin(r Request) error {
+	if r.begun {
+		return nil
 	}
-	r.Sent, r.StartedBefore = true, before.startedAt
-	if err := writeJSON(e.dir, r.ID+extBegun, r); err != nil {
-		return fmt.Errorf("note request %q as begun: %w", r.ID, err)
+	err := os.Rename(e.file(r.ID, extPending), e.file(r.ID, extBegun))
+	if errors.Is(err, os.ErrNotExist) {
+		return errWithdrawn
 	}
-	return nil
+	return err
 }
 
 // turnsOut tells whether an action that was sent turns out to be done, now or while the

@@ -194,6 +194,53 @@ func TestSlowStop(t *testing.T) {
 	}
 }
 
+// A request that is withdrawn while another is under way leaves no trace.
+func TestWithdrawn(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(2, 1, 0, 0)
+	r.start()
+	r.await("MirrorSynced", synced)
+	id := r.engine.IDs("containers")[1] // does not run
+	r.engine.Hang()
+	start := r.submit(mirror.Request{Type: mirror.RequestAction, Kind: state.Containers, Key: id, Action: "start", Reply: true})
+	queued := func(n int) {
+		for count := make(chan int); ; {
+			r.do <- func() { go func(n int) { count <- n }(r.exec.Queued(id)) }
+			if <-count == n {
+				return
+			}
+		}
+	}
+	for n, what := range []string{"restart", "stop", "unpause"} {
+		req := r.submit(action(id, what))
+		queued(2 + n)
+		if !mirror.Withdraw(r.requests(), req) {
+			t.Errorf("%s can't be withdrawn", what)
+		}
+	}
+	r.engine.Resume()
+	if o := r.outcome(start); o.State != state.ActionSucceeded {
+		t.Errorf("start: %+v", o)
+	}
+	queued(0)
+	for call, n := range r.engine.Calls() {
+		if strings.HasPrefix(call, "POST") && !strings.HasSuffix(call, "/start") {
+			t.Errorf("the engine was asked %s, %d times", call, n)
+		}
+	}
+	if o := r.ask(mirror.Request{Type: mirror.RequestSync}); o.State != state.ActionSucceeded { // all is written
+		t.Errorf("sync: %+v", o)
+	}
+	s, err := state.Read(r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := s.Containers[id].LastAction; last == nil || last.Action != "start" {
+		t.Errorf("last action is %+v", last)
+	}
+	r.noRequests()
+}
+
 // From any number of processes at once, also while the engine is down: none is lost,
 // none is done twice.
 func TestManyRequests(t *testing.T) {
