@@ -124,7 +124,7 @@ func deletion(s *state.State, k *objects.Kind, word string) (mirror.Request, err
 	case state.Volumes:
 		r.CreatedAt = s.Volumes[r.Key].CreatedAt
 	case state.Networks:
-		if mirror.OwnNetwork(s.Networks[r.Key].Name) {
+		if mirror.OwnNetwork(s.Engine, s.Networks[r.Key].Name) {
 			return r, failure.Refuse("%s is the engine's own", k.Text(word))
 		}
 	}

@@ -523,19 +523,26 @@ func achieved(action string, startedBefore time.Time, now seen) bool {
 
 // Deletions.
 
-// ownNetworks are the networks that an engine makes itself and never deletes.
-var ownNetworks = []string{"bridge", "host", "none", "nat", "podman"}
-
-// OwnNetwork tells whether a network of that name is one of the engine's own, which is
-// never deleted.
-func OwnNetwork(name string) bool { return slices.Contains(ownNetworks, name) }
+// OwnNetwork tells whether a network of that name is one that the engine made itself and
+// never deletes. On another engine a user's may be called so.
+func OwnNetwork(e state.Engine, name string) bool {
+	switch name {
+	case "bridge", "host", "none":
+		return true
+	case "nat":
+		return e.OS == "windows"
+	case "podman":
+		return e.ID == ""
+	}
+	return false
+}
 
 func (e *Executor) acceptDeletion(r Request) {
 	t := r.target()
 	switch r.Kind {
 	case state.Containers, state.Images, state.Volumes:
 	case state.Networks:
-		if n, ok := e.store.networks.get(r.Key); ok && OwnNetwork(n.Name) {
+		if n, ok := e.store.networks.get(r.Key); ok && OwnNetwork(e.store.Engine(), n.Name) {
 			e.decide(r, fmt.Errorf("network %q is the engine's own", n.Name))
 			return
 		}

@@ -535,11 +535,40 @@ func TestDeletionCancelled(t *testing.T) {
 
 func TestDeletionOfOwnNetwork(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	id := r.engine.CreateNetwork("bridge")
+	own, other := r.engine.CreateNetwork("bridge"), r.engine.CreateNetwork("nat")
 	r.start()
 	r.await("MirrorSynced", synced)
-	if o := r.ask(deletion(state.Networks, id, "")); o.State != state.ActionFailed {
+	if o := r.ask(deletion(state.Networks, own, "")); o.State != state.ActionFailed {
 		t.Errorf("outcome is %+v", o)
+	}
+	if o := r.ask(deletion(state.Networks, other, "")); o.State != state.ActionSucceeded {
+		t.Errorf("outcome is %+v", o)
+	}
+}
+
+func TestOwnNetwork(t *testing.T) {
+	docker, windows := state.Engine{ID: "x", OS: "linux"}, state.Engine{ID: "x", OS: "windows"}
+	podman := state.Engine{OS: "linux"}
+	for _, test := range []struct {
+		engine state.Engine
+		name   string
+		want   bool
+	}{
+		{docker, "bridge", true},
+		{docker, "host", true},
+		{docker, "none", true},
+		{docker, "nat", false},
+		{docker, "podman", false},
+		{docker, "front", false},
+		{windows, "nat", true},
+		{windows, "none", true},
+		{podman, "bridge", true},
+		{podman, "podman", true},
+		{podman, "front", false},
+	} {
+		if got := mirror.OwnNetwork(test.engine, test.name); got != test.want {
+			t.Errorf("OwnNetwork(%+v, %q) = %v", test.engine, test.name, got)
+		}
 	}
 }
 
