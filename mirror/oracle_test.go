@@ -207,6 +207,7 @@ func (r *rig) settles(excuses []oracle.Excuse, when string) time.Duration {
 func (r *rig) equals(when string, excused func(oracle.Difference) bool) time.Duration {
 	r.t.Helper()
 	var last oracle.Objects
+	var late []oracle.Difference
 	since := time.Now()
 	for begin := since; ; time.Sleep(20 * time.Millisecond) {
 		want := r.expect(when)
@@ -224,8 +225,12 @@ func (r *rig) equals(when string, excused func(oracle.Difference) bool) time.Dur
 			r.t.Fatal(err)
 		}
 		if diffs = slices.DeleteFunc(diffs, excused); len(diffs) == 0 {
+			if quiet > settleTime/2 {
+				r.t.Logf("%s it took %v until the file had\n%s", when, quiet, oracle.Lines(late))
+			}
 			return quiet
 		}
+		late = diffs
 		if quiet > settleTime {
 			r.t.Errorf("%s the file differs from the engine:\n%s", when, oracle.Lines(diffs))
 			return quiet

@@ -294,6 +294,9 @@ func (d *Driver) Step(ctx context.Context) {
 		if err != nil {
 			d.Failed[o.name]++
 		}
+		if client.IsErrConnectionFailed(err) {
+			time.Sleep(100 * time.Millisecond) // or all steps were over before the engine is back
+		}
 		d.Log("%d %s: %v", d.steps, o.name, err)
 		return
 	}
@@ -392,8 +395,11 @@ func (d *Driver) create(ctx context.Context) error {
 	host := &container.HostConfig{RestartPolicy: d.restartPolicy()}
 	host.Memory = 32 << 20
 	if len(cmd) != 2 || cmd[1] != "sleep" {
-		// One that ends by itself would restart for ever.
+		// One that ends by itself would restart for ever; docker waits ever longer.
 		host.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyOnFailure, MaximumRetryCount: d.rng.IntN(3)}
+		if d.Podman { // it never waits
+			host.RestartPolicy.MaximumRetryCount++
+		}
 	}
 	if d.rng.IntN(4) == 0 {
 		config.Healthcheck = &container.HealthConfig{Test: []string{"CMD", "/prog", "check"}, Interval: 200 * time.Millisecond, Timeout: 5 * time.Second, Retries: 1}
