@@ -45,6 +45,9 @@ requests, and .Event with --watch.`,
 	return cmd
 }
 
+// maxGarbage is how much memory reading the mirror may take, in bytes, before any is freed.
+const maxGarbage = 512 << 20
+
 func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 	k, err := objects.ParseKind(args[0])
 	if err != nil {
@@ -62,8 +65,9 @@ func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 		changes := q.Changes(a.out())
 		return a.followMirror(ctx, i, changes.Show)
 	}
-	// It is over before collecting what it leaves behind would pay.
-	debug.SetGCPercent(800)
+	// It is over before collecting what it leaves behind would pay, unless that is a lot.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(maxGarbage)
 	s, err := readState(i)
 	if err != nil {
 		return err

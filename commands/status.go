@@ -2,14 +2,11 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/output"
@@ -113,12 +110,10 @@ func statusOf(ctx context.Context, i *engine.Instance) instanceStatus {
 	} else if o.StateErr != nil {
 		s.Mirror.Error = o.StateErr.Error()
 	}
-	if driver, err := engine.DriverFor(i, nil); err != nil {
-		s.API.Error = err.Error()
-	} else {
+	if driver, err := engine.DriverFor(i, nil); err == nil {
 		s.Engine.Running, s.Engine.Remains = driver.Alive(), driver.Remains()
-		s.API = askAPI(ctx, driver)
 	}
+	s.API = askAPI(ctx, i)
 	if docker, err := supervisor.DockerConfig(i); err == nil {
 		_, err := docker.Endpoint(i.Context())
 		s.Context.Exists = !errdefs.IsNotFound(err)
@@ -129,27 +124,17 @@ func statusOf(ctx context.Context, i *engine.Instance) instanceStatus {
 }
 
 // askAPI asks the engine itself, whatever the supervisor thinks of it.
-func askAPI(ctx context.Context, driver engine.Driver) apiFact {
-	ep, err := driver.Endpoint()
+func askAPI(ctx context.Context, i *engine.Instance) apiFact {
+	ep, err := endpointOf(i)
 	if err != nil {
 		return apiFact{Error: err.Error()}
 	}
-	fact := apiFact{Host: ep.Host}
-	api, err := ep.Client()
-	if err == nil {
-		defer api.Close()
-		ctx, cancel := context.WithTimeout(ctx, askTimeout)
-		defer cancel()
-		_, err = api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if _, err := ep.Ping(ctx); err != nil {
+		return apiFact{Host: ep.Host, Error: err.Error()}
 	}
-	if err != nil {
-		fact.Error = err.Error()
-		if op, ok := errors.AsType[*net.OpError](err); ok {
-			fact.Error = op.Error() // the client's advice around it is no fact
-		}
-	}
-	fact.Answers = err == nil
-	return fact
+	return apiFact{Host: ep.Host, Answers: true}
 }
 
 func (s instanceStatus) write(w io.Writer) error {

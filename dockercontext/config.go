@@ -3,11 +3,9 @@ package dockercontext
 import (
 	"context"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -160,21 +158,12 @@ const headersEnv = "DOCKER_CUSTOM_HEADERS"
 // errHeaders says that docker can't make headers of headersEnv.
 var errHeaders = errors.New("not comma-separated key=value pairs")
 
-// headers returns the headers that docker adds to each request. A file that can't be
-// read has none: that is for others to report.
+// headers returns the headers that docker adds to each request.
 func (c *Config) headers() (map[string]string, error) {
 	if env := c.o.Getenv(headersEnv); env != "" {
 		return parseHeaders(env)
 	}
-	data, err := os.ReadFile(c.file())
-	if err != nil {
-		return nil, nil
-	}
-	var f struct{ HTTPHeaders map[string]string }
-	if json.Unmarshal(data, &f) != nil {
-		return nil, nil
-	}
-	return f.HTTPHeaders, nil
+	return endpoint.ConfiguredHeaders(c.o.Dir), nil
 }
 
 // parseHeaders understands headersEnv as docker does: one CSV record of key=value pairs.

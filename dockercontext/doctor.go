@@ -249,9 +249,13 @@ func (c *Config) damagedContexts(ctx context.Context, instances []Instance) []Fi
 		case errors.Is(e.Err, os.ErrPermission):
 			found = append(found, unreadable(e.Path, e.Err))
 		default:
+			consequence := "docker context ls fails because of it."
+			if errors.Is(e.Err, errMisplaced) {
+				consequence = "docker lists that context, but can't use it."
+			}
 			f := Finding{
 				Code: FindingMetadataCorrupt, Subject: subject, path: e.Path,
-				Message: fmt.Sprintf("%s: %s docker context ls fails because of it.", e.Path, sentence(e.Err)),
+				Message: fmt.Sprintf("%s: %s %s", e.Path, sentence(e.Err), consequence),
 				Remedy:  "Correct the file by hand, or move it out of the contexts directory.",
 			}
 			// Only what holds nothing that could be used is moved without a person.

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/cli/cli/context/docker"
 	"github.com/docker/cli/cli/context/store"
 	"github.com/fvbommel/sortorder"
 )
@@ -56,7 +57,7 @@ func (c *Config) List() ([]Entry, error) {
 			e.Name = c.guessName(dir.Name())
 		}
 		if e.Err == nil && contextID(e.Name) != dir.Name() {
-			e.Err = fmt.Errorf("the metadata names the context %q, but is stored under another name", e.Name)
+			e.Err = fmt.Errorf("%w: %q", errMisplaced, e.Name)
 			e.Name = ""
 		}
 		entries = append(entries, e)
@@ -80,7 +81,7 @@ func checkMetadata(data []byte) (string, error) {
 	var meta struct {
 		Name      string
 		Metadata  map[string]any
-		Endpoints map[string]map[string]any
+		Endpoints map[string]json.RawMessage
 	}
 	if err := json.Unmarshal(data, &meta); err != nil {
 		return meta.Name, fmt.Errorf("invalid metadata: %w", err)
@@ -90,8 +91,20 @@ func checkMetadata(data []byte) (string, error) {
 			return meta.Name, errDescription
 		}
 	}
+	for name, data := range meta.Endpoints {
+		var value any = &map[string]any{}
+		if name == docker.DockerEndpoint {
+			value = &docker.EndpointMeta{}
+		}
+		if err := json.Unmarshal(data, value); err != nil {
+			return meta.Name, fmt.Errorf("invalid metadata: endpoint %q: %w", name, err)
+		}
+	}
 	return meta.Name, nil
 }
+
+// errMisplaced says that docker lists a context by a name under which it can't be found.
+var errMisplaced = errors.New("the metadata is stored under another name than it gives the context")
 
 // errDescription is what makes docker's own decoder panic.
 var errDescription = errors.New("invalid metadata: Description is not a string")

@@ -15,7 +15,7 @@ import (
 	"github.com/docker/cli/cli/context/docker"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/endpointtest"
 )
 
 func TestCreate(t *testing.T) {
@@ -62,10 +62,10 @@ func TestCreate(t *testing.T) {
 
 func TestCreateWithTLS(t *testing.T) {
 	f := setup(t)
-	ca := enginetest.NewAuthority(t)
+	ca := endpointtest.NewAuthority(t)
 	pair := ca.Issue(t, time.Now().Add(time.Hour))
 	e := endpoint.Endpoint{
-		Host: "tcp://" + enginetest.TLS(t, pair, ca, enginetest.Handler()),
+		Host: "tcp://" + endpointtest.TLS(t, pair, ca, endpointtest.Handler()),
 		TLS:  &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key},
 	}
 	f.wantOutcome(f.Create(t.Context(), rd, e, ""), ReasonCreated, true)

@@ -58,7 +58,7 @@ func proxyPath() (string, error) {
 type ownDockerd struct{ config dockerd.Config }
 
 // Check implements [Driver].
-func (d ownDockerd) Check(ctx context.Context) error { return dockerd.Check(ctx, d.config) }
+func (d ownDockerd) Check() error { return dockerd.Check(d.config) }
 
 // Adopt implements [Driver].
 func (d ownDockerd) Adopt(ctx context.Context) (Running, error) {

@@ -56,6 +56,22 @@ func TestCreateTwice(t *testing.T) {
 	}
 }
 
+// Where an instance can't be made, nothing of it is.
+func TestCreateFails(t *testing.T) {
+	roots := testRoots(t)
+	roots.Data = filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(roots.Data, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i := New(roots, "a", t.TempDir(), Settings{})
+	if _, created, err := Create(t.Context(), i); err == nil || created {
+		t.Fatalf("Create = %v, %v", created, err)
+	}
+	if _, err := os.Lstat(i.Paths.State); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%q is left: %v", i.Paths.State, err)
+	}
+}
+
 func TestUpdate(t *testing.T) {
 	roots := testRoots(t)
 	i := create(t, roots, "a")

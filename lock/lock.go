@@ -1,10 +1,10 @@
 // Package lock provides locks between processes on files of their own.
 //
 // A lock file is made once and not replaced: a rename would give the next process another
-// inode, and both would hold "the" lock. It is deleted only by its holder, with all that
-// it protects; whoever waited for it takes the new one then. While it is locked, the file
-// tells who holds it. The kernel releases a lock when its process
-// ends, however it ends, so there are no stale locks.
+// inode, and both would hold "the" lock. Only its holder may delete it, with all that it
+// protects; whoever waited for it takes the lock on the file that is made next. While it is
+// locked, the file tells who holds it. The kernel releases a lock when its process ends,
+// however it ends, so there are no stale locks.
 //
 // Locks are not inherited: files are opened close-on-exec. They exclude each other
 // within one process too. Over NFS they are as good as the server's flock(2).
@@ -62,8 +62,8 @@ func (e *HeldError) Error() string {
 
 func (e *HeldError) Unwrap() []error { return []error{ErrHeld, e.Err} }
 
-// glance is how long TryAcquire tries: whoever asks [Held] has the lock for an
-// instant, which must not look like a holder.
+// glance is how long TryAcquire tries: [Held] takes the lock for an instant, and must not
+// be mistaken for a holder.
 const glance = 50 * time.Millisecond
 
 // TryAcquire takes the lock at path without waiting for a holder and returns the
@@ -133,8 +133,31 @@ func inPlace(f *flock.Flock) bool {
 	if err != nil {
 		return false
 	}
-	now, err := os.Stat(f.Path())
-	return err == nil && os.SameFile(locked, now)
+	gone, err := isGone(locked, f.Path())
+	return err == nil && !gone
+}
+
+// Gone returns a function that tells whether the lock file at path has been removed since,
+// or another put in its place: then whoever holds the lock excludes nobody any more. Where
+// that can't be found out it says no, and so it does where there is no file to begin with.
+func Gone(path string) func() bool {
+	file, err := os.Stat(path)
+	if err != nil {
+		return func() bool { return false }
+	}
+	return func() bool {
+		gone, err := isGone(file, path)
+		return err == nil && gone
+	}
+}
+
+// isGone tells whether the file is not the one at path.
+func isGone(file os.FileInfo, path string) (bool, error) {
+	now, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	return err == nil && !os.SameFile(file, now), err
 }
 
 // patience is how long a lock is waited for before somebody is told of it.
@@ -149,7 +172,8 @@ func WithBlocked(ctx context.Context, f func(*HeldError)) context.Context {
 	return context.WithValue(ctx, blockedKey{}, f)
 }
 
-// notify arranges for who waits for the lock at path to be told, until stop is called.
+// notify calls the function of [WithBlocked], if ctx has one, once the lock at path has been
+// waited for too long, unless stop is called before.
 func notify(ctx context.Context, path string) (stop func()) {
 	f, _ := ctx.Value(blockedKey{}).(func(*HeldError))
 	if f == nil {
@@ -162,8 +186,8 @@ func notify(ctx context.Context, path string) (stop func()) {
 	return func() { timer.Stop() }
 }
 
-// describe writes the holder into the locked file, or removes it. Failing to (a full
-// disk) does not weaken the lock, only the message of who waits for it.
+// describe writes the holder into the locked file, or removes it if h is nil. Where that
+// fails, as on a full disk, the lock is as good, and only messages do not say who holds it.
 func describe(f *flock.Flock, h *Holder) {
 	if !inPlace(f) {
 		return // another lock by now

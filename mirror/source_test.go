@@ -449,6 +449,29 @@ func TestStorm(t *testing.T) {
 	r.awaitEqual()
 }
 
+// A full sync ends also while more events come than can be looked up.
+func TestSyncUnderStorm(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{Parallel: 1})
+	r.engine.Populate(60, 1, 0, 0)
+	r.engine.SetFaults(func(f *faults) { f.InspectDelay = time.Millisecond })
+	busy := r.engine.IDs("containers")[:30]
+	ctx, cancel := context.WithCancel(t.Context())
+	var storm sync.WaitGroup
+	storm.Go(func() {
+		for ctx.Err() == nil {
+			for _, id := range busy {
+				r.engine.Emit(events.ContainerEventType, events.ActionUpdate, id, nil)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+	r.start()
+	r.await("MirrorSynced", synced)
+	cancel()
+	storm.Wait()
+	r.awaitEqual()
+}
+
 // The engine tells nobody when it gives up restarting a container.
 func TestRestartGivenUp(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})

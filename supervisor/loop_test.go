@@ -42,7 +42,7 @@ type fakeDriver struct {
 	running  *fakeRunning
 }
 
-func (d *fakeDriver) Check(context.Context) error { return nil }
+func (d *fakeDriver) Check() error { return nil }
 
 func (d *fakeDriver) Adopt(context.Context) (engine.Running, error) {
 	d.mu.Lock()
@@ -144,13 +144,13 @@ func (r *fakeRunning) Stop(ctx context.Context) error {
 
 // fixture is an instance whose supervisor is a loop in this process.
 type fixture struct {
-	t      *testing.T
-	inst   *engine.Instance
-	driver *fakeDriver
-	docker *dockercontext.Config
-	loop   *loop
-	told   chan os.Signal
-	done   chan error
+	t       *testing.T
+	inst    *engine.Instance
+	driver  *fakeDriver
+	docker  *dockercontext.Config
+	loop    *loop
+	signals chan os.Signal
+	done    chan error
 }
 
 // setup makes an instance beside a current context that does not exist.
@@ -207,9 +207,9 @@ func (f *fixture) start() {
 		f.t.Fatal(err)
 	}
 	f.loop.engine.firstDelay = time.Millisecond
-	f.told, f.done = make(chan os.Signal, 1), make(chan error, 1)
+	f.signals, f.done = make(chan os.Signal, 1), make(chan error, 1)
 	go func() {
-		err := f.loop.run(f.told, f.loop.begin)
+		err := f.loop.run(f.signals, f.loop.begin)
 		release()
 		f.done <- err
 	}()
@@ -219,7 +219,7 @@ func (f *fixture) start() {
 // stop tells the loop to stop.
 func (f *fixture) stop() {
 	select {
-	case f.told <- syscall.SIGTERM:
+	case f.signals <- syscall.SIGTERM:
 	case <-f.loop.ctx.Done():
 	}
 }
@@ -517,7 +517,7 @@ func TestFormerStateIsNotBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, typ := range []string{state.Ready, state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced} {
+	for _, typ := range append([]string{state.Ready}, readyNeeds...) {
 		former.SetCondition(typ, state.True, "", "")
 	}
 	if err := former.Flush(t.Context()); err != nil {

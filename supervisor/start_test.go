@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -53,5 +54,20 @@ func TestWaitForNobody(t *testing.T) {
 	s := &starter{inst: f.inst}
 	if _, _, err := s.wait(t.Context(), nil); !errors.Is(err, lock.ErrHeld) {
 		t.Errorf("wait = %v, want that the lock is held", err)
+	}
+}
+
+// A start that comes right after the instance was removed says so, and makes nothing of it
+// again.
+func TestStartOfRemoved(t *testing.T) {
+	f := setup(t)
+	if err := f.inst.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(t.Context(), f.inst, StartOptions{}); err == nil || !strings.Contains(err.Error(), "was removed") {
+		t.Errorf("Start = %v", err)
+	}
+	if _, err := os.Lstat(f.inst.Paths.State); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%q is there again: %v", f.inst.Paths.State, err)
 	}
 }

@@ -30,7 +30,7 @@ done <<end
 $("$0" $DOCKER_RD_SSH_FLAGS -G "$@" 2>/dev/null)
 end
 if [ -n "$way" ]; then
-	# Of a ProxyCommand: ssh takes no other way beside -J.
+	# -J is left out: ssh takes no ProxyCommand beside it, and this one does the same.
 	for arg; do
 		shift
 		case $skip$arg in
