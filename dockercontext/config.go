@@ -77,45 +77,35 @@ func named(stored string) string {
 	return stored
 }
 
-// Where the effective context comes from.
-const (
-	SourceContextFlag    = "--context"
-	SourceHostFlag       = "--host"
-	SourceHostEnv        = "DOCKER_HOST"
-	SourceContextEnv     = "DOCKER_CONTEXT"
-	SourceCurrentContext = "currentContext"
-	SourceDefault        = "default"
-)
-
-// Effective returns the context that docker would use, and what decided that (one of
-// the Source constants), like resolveContextName of docker/cli/cli/command. A
-// config.json that can't be read is an error beside them: docker goes on with a warning.
-func (c *Config) Effective() (name, source string, err error) {
+// effective returns the context that docker would use, like resolveContextName of
+// docker/cli/cli/command; "" where docker refuses. With a config.json that can't be read
+// docker goes on after a warning, and so does this.
+func (c *Config) effective() string {
 	switch {
 	case c.o.Context != "" && c.o.Host != "":
-		return "", "", errors.New("--host and --context exclude each other")
+		return "" // they exclude each other
 	case c.o.Context != "":
-		return c.o.Context, SourceContextFlag, nil
+		return c.o.Context
 	case c.o.Host != "":
-		return DefaultName, SourceHostFlag, nil
+		return DefaultName
 	}
-	switch source := c.EnvOverride(); source {
-	case SourceHostEnv:
-		return DefaultName, source, nil
-	case SourceContextEnv:
-		return c.o.Getenv(source), source, nil
+	switch name := c.EnvOverride(); name {
+	case hostEnv:
+		return DefaultName
+	case contextEnv:
+		return c.o.Getenv(name)
 	}
-	current, err := c.Current()
-	if current != "" {
-		return current, SourceCurrentContext, err
-	}
-	return DefaultName, SourceDefault, err
+	current, _ := c.Current()
+	return named(current)
 }
+
+// The environment variables that override the stored current context.
+const hostEnv, contextEnv = "DOCKER_HOST", "DOCKER_CONTEXT"
 
 // EnvOverride returns the environment variable that overrides the stored current
 // context, or "".
 func (c *Config) EnvOverride() string {
-	for _, name := range []string{SourceHostEnv, SourceContextEnv} {
+	for _, name := range []string{hostEnv, contextEnv} {
 		if c.o.Getenv(name) != "" {
 			return name
 		}

@@ -305,7 +305,7 @@ func TestFixOrphan(t *testing.T) {
 	if info, err := os.Stat(fixed.Backup); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the copy is %v (%v), and holds a key", info.Mode(), err)
 	}
-	if entries, err := f.List(); err != nil || len(entries) != 0 {
+	if entries, err := f.list(); err != nil || len(entries) != 0 {
 		t.Errorf("List = %+v, %v", entries, err)
 	}
 	f.docker("context", "import", "back", fixed.Backup)
@@ -348,7 +348,6 @@ func TestDoctorTellsThePlace(t *testing.T) {
 	}
 }
 
-// What has been put right meanwhile is left as it is.
 // What the doctor says of a context that has another's name must hold: docker lists it.
 func TestDoctorTellsOfAnothersName(t *testing.T) {
 	f := setup(t)
@@ -363,6 +362,7 @@ func TestDoctorTellsOfAnothersName(t *testing.T) {
 	}
 }
 
+// What has been put right meanwhile is left as it is.
 func TestFixLooksAgain(t *testing.T) {
 	f := setup(t)
 	f.use("gone")

@@ -48,8 +48,8 @@ func (c *Config) marked(name string) (Owner, bool) {
 	return ownerIn(m, name)
 }
 
-// Owner returns which instance of ours a stored context belongs to, if any.
-func (c *Config) Owner(name string) (Owner, bool) {
+// ownerOf returns which instance of ours a stored context belongs to, if any.
+func (c *Config) ownerOf(name string) (Owner, bool) {
 	owner, ok := c.marked(name)
 	if ok && c.o.Owns != nil && !c.o.Owns(owner) {
 		return Owner{}, false

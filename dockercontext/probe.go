@@ -103,7 +103,7 @@ type Report struct {
 func (c *Config) Probe(ctx context.Context, names ...string) []Report {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
-	effective, _, _ := c.Effective() // by which docker would go, even with a warning
+	effective := c.effective()
 	var damaged []Report
 	if len(names) == 0 {
 		names, damaged = c.everyName(effective)
@@ -149,8 +149,7 @@ collect:
 // Names returns what [Config.Probe] probes where nothing is named, as far as it has
 // names.
 func (c *Config) Names() []string {
-	effective, _, _ := c.Effective()
-	names, _ := c.everyName(effective)
+	names, _ := c.everyName(c.effective())
 	return names
 }
 
@@ -164,7 +163,7 @@ func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 // everyName returns the names that can be probed, and reports on what has no name.
 func (c *Config) everyName(effective string) (names []string, damaged []Report) {
 	names = []string{DefaultName}
-	entries, err := c.List()
+	entries, err := c.list()
 	if err != nil {
 		damaged = append(damaged, Report{
 			Health: HealthUnknown, Reason: ProbeMetadataUnreadable, Message: sentence(err),
@@ -188,7 +187,7 @@ func (c *Config) everyName(effective string) (names []string, damaged []Report) 
 
 // probe looks once, and where that proves the context broken, once more.
 func (c *Config) probe(ctx context.Context, name string) Report {
-	_, ours := c.Owner(name)
+	_, ours := c.ownerOf(name)
 	r := c.look(ctx, name)
 	if r.Health == Broken {
 		select {

@@ -491,23 +491,22 @@ func TestEffective(t *testing.T) {
 		env          map[string]string
 		context      string // --context
 		host         string // --host
-		want, source string
+		want         string
 		health       Health // of what is effective
 	}{
-		{name: "nothing", want: "default", source: SourceDefault},
-		{name: "stored", stored: "a", want: "a", source: SourceCurrentContext, health: Broken},
-		{name: "DOCKER_CONTEXT", stored: "a", env: map[string]string{"DOCKER_CONTEXT": "b"}, want: "b", source: SourceContextEnv, health: Broken},
-		{name: "DOCKER_HOST", stored: "a", env: map[string]string{"DOCKER_CONTEXT": "b", "DOCKER_HOST": host}, want: "default", source: SourceHostEnv, health: Healthy},
-		{name: "--host", stored: "a", env: map[string]string{"DOCKER_HOST": "tcp://127.0.0.1:1"}, host: host, want: "default", source: SourceHostFlag, health: Healthy},
-		{name: "--context", stored: "a", env: map[string]string{"DOCKER_HOST": host}, context: "c", want: "c", source: SourceContextFlag, health: Broken},
+		{name: "nothing", want: "default"},
+		{name: "stored", stored: "a", want: "a", health: Broken},
+		{name: "DOCKER_CONTEXT", stored: "a", env: map[string]string{"DOCKER_CONTEXT": "b"}, want: "b", health: Broken},
+		{name: "DOCKER_HOST", stored: "a", env: map[string]string{"DOCKER_CONTEXT": "b", "DOCKER_HOST": host}, want: "default", health: Healthy},
+		{name: "--host", stored: "a", env: map[string]string{"DOCKER_HOST": "tcp://127.0.0.1:1"}, host: host, want: "default", health: Healthy},
+		{name: "--context", stored: "a", env: map[string]string{"DOCKER_HOST": host}, context: "c", want: "c", health: Broken},
 	} {
 		f.use(tc.stored)
 		o := f.with(tc.env).o
 		o.Context, o.Host = tc.context, tc.host
 		c := Open(o)
-		name, source, err := c.Effective()
-		if name != tc.want || source != tc.source || err != nil {
-			t.Errorf("%s: Effective = %q, %q, %v, want %q, %q", tc.name, name, source, err, tc.want, tc.source)
+		if got := c.effective(); got != tc.want {
+			t.Errorf("%s: effective = %q, want %q", tc.name, got, tc.want)
 		}
 		var current []Report
 		for _, r := range c.Probe(t.Context()) {
@@ -521,8 +520,8 @@ func TestEffective(t *testing.T) {
 	}
 	o := f.o
 	o.Context, o.Host = "c", host
-	if _, _, err := Open(o).Effective(); err == nil {
-		t.Error("--context and --host together are no error")
+	if got := Open(o).effective(); got != "" {
+		t.Errorf("with --context and --host together %q is effective", got)
 	}
 }
 

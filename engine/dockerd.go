@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -24,7 +25,7 @@ func RunHelper() { dockerd.Init() }
 func newDockerd(i *Instance, log *slog.Logger) (Driver, error) {
 	proxy, err := proxyPath()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("instance %q: find %s: %w", i.Name, proxyName, err)
 	}
 	return ownDockerd{dockerd.Config{
 		UID:        i.UID,

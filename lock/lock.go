@@ -62,24 +62,48 @@ func (e *HeldError) Error() string {
 
 func (e *HeldError) Unwrap() []error { return []error{ErrHeld, e.Err} }
 
-// glance is how long TryAcquire tries: [Held] takes the lock for an instant, and must not
-// be mistaken for a holder.
-const glance = 50 * time.Millisecond
+// Who waits for a lock to be free holds it for an instant then, and who asks [Held] shares it
+// for one. So TryAcquire tries for a while, for longer where the lock is only shared. What
+// counts is the time between tries: on a busy machine there are no fewer of them.
+const (
+	tryHeld   = 50 * time.Millisecond
+	tryShared = 500 * time.Millisecond
+)
 
 // TryAcquire takes the lock at path without waiting for a holder and returns the
 // function that releases it, to be called once. A lock held by someone else is a
 // *[HeldError]. The file and its directory are made where they are missing (0600,
 // 0700).
 func TryAcquire(path string) (release func(), err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), glance)
-	defer cancel()
-	return Acquire(ctx, path)
+	return acquire(context.Background(), path, tryLock)
+}
+
+func tryLock(f *flock.Flock, _ context.Context, delay time.Duration) (bool, error) {
+	for waited := time.Duration(0); ; waited += delay {
+		ok, err := f.TryLock()
+		if ok || err != nil {
+			return ok, err
+		}
+		limit := tryHeld
+		if shared, _ := f.TryRLock(); shared {
+			limit = tryShared
+			_ = f.Unlock()
+		}
+		if waited >= limit {
+			return false, context.DeadlineExceeded
+		}
+		time.Sleep(delay)
+	}
 }
 
 // Acquire takes the lock at path as [TryAcquire] does, but waits for it until ctx
 // ends; then the error is a *[HeldError] that wraps the context's.
 func Acquire(ctx context.Context, path string) (release func(), err error) {
-	f, err := take(ctx, path, (*flock.Flock).TryLockContext)
+	return acquire(ctx, path, (*flock.Flock).TryLockContext)
+}
+
+func acquire(ctx context.Context, path string, try tryFunc) (release func(), err error) {
+	f, err := take(ctx, path, try)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +124,11 @@ func AcquireShared(ctx context.Context, path string) (release func(), err error)
 	return func() { _ = f.Close() }, nil
 }
 
-func take(ctx context.Context, path string, try func(*flock.Flock, context.Context, time.Duration) (bool, error)) (*flock.Flock, error) {
+// A tryFunc locks the file, trying again after each delay.
+type tryFunc func(f *flock.Flock, ctx context.Context, delay time.Duration) (bool, error)
+
+// take returns the file at path, made if need be, locked by try and still in its place.
+func take(ctx context.Context, path string, try tryFunc) (*flock.Flock, error) {
 	defer notify(ctx, path)()
 	for {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

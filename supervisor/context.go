@@ -121,7 +121,8 @@ func (l *loop) contextSeen(ready, promoted dockercontext.Outcome) {
 	}
 	was, _ = l.store.Condition(state.ContextPromoted)
 	status := state.Status(dockercontext.PromotedStatus(promoted.Reason))
-	if l.context.promoting || was.Status == state.Unknown || status == was.Status || promoted.Err != nil {
+	again := was.Reason == state.ReasonChangedByUser && promoted.Reason == state.ReasonChangedByUser // to another
+	if l.context.promoting || was.Status == state.Unknown || status == was.Status && !again || promoted.Err != nil {
 		return
 	}
 	if was.Reason == state.ReasonAlreadyCurrent {

@@ -41,8 +41,8 @@ func liftLimits() {
 	for _, resource := range []int{unix.RLIMIT_CPU, unix.RLIMIT_FSIZE, unix.RLIMIT_DATA, unix.RLIMIT_AS, unix.RLIMIT_NPROC} {
 		lift(resource, unix.RLIM_INFINITY, unix.RLIM_INFINITY)
 	}
-	// systemd's defaults. Infinity would be dear: there are programs that close every file
-	// that could be open.
+	// systemd's defaults, and not infinity: some programs close every file descriptor up to
+	// the limit when they start, which would take them long.
 	lift(unix.RLIMIT_NOFILE, 1024, 524288)
 }
 

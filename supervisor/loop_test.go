@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -786,6 +787,36 @@ func TestUsersChoiceStays(t *testing.T) {
 		t.Error(err)
 	}
 	f.current("rd", true)
+}
+
+// What the state says of the current context is true of the user's last choice.
+func TestUserChoosesAgain(t *testing.T) {
+	f := setup(t)
+	config := filepath.Join(f.inst.DockerConfig, "config.json")
+	f.start()
+	f.wait(state.ContextPromoted, state.True, state.ReasonPromoted)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, choice := range []string{"first", "second"} {
+		if err := os.WriteFile(config+".new", []byte(`{"currentContext":"`+choice+`"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(config+".new", config); err != nil { // as docker does it
+			t.Fatal(err)
+		}
+		var c state.Condition
+		err := Follow(ctx, f.inst, func(o Observation) (bool, error) {
+			c = o.Condition(state.ContextPromoted)
+			return c.Reason != state.ReasonChangedByUser || !strings.Contains(c.Message, choice), nil
+		})
+		if err != nil {
+			t.Fatalf("after the choice %q the condition is %+v: %v", choice, c, err)
+		}
+	}
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+	f.current("second", false)
 }
 
 // A state that can't be written is tried again; a start of which nobody can learn ends.

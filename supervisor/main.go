@@ -72,7 +72,7 @@ func supervise(dir string, toStop *StopOptions) int {
 	}
 
 	log := newLog(os.Stderr, inst)
-	slog.SetDefault(log) // libraries have none else
+	slog.SetDefault(log) // for what libraries log
 	l, err := newLoopFor(inst, log)
 	if err == nil {
 		begin := l.begin

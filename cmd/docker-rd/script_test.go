@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -238,7 +240,7 @@ func cleanUp(home string) error {
 	}
 	points, err := mounts.Below(home)
 	for _, point := range points {
-		_ = syscall.Unmount(point, syscall.MNT_DETACH)
+		_ = exec.Command("umount", "--lazy", point).Run()
 	}
 	err = errors.Join(err, os.RemoveAll(home))
 	if len(left) > 0 {

@@ -12,7 +12,7 @@ import (
 // docker they don't exist, and something has to be there to mount on.
 var hostDirs = []string{"/etc/docker", "/run/docker", "/run/containerd", "/opt/containerd"}
 
-// madeXattr marks a directory of the host as made by docker rd.
+// madeXattr marks a directory, or the socket, of the host as made by docker rd.
 const madeXattr = "trusted.docker-rd"
 
 // lockHostDirs excludes others who make or remove them: removing a directory that is

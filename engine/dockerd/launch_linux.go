@@ -294,7 +294,7 @@ func (l *launch) connect(path string, exit *os.File) (s *slirp, ready <-chan err
 		close(done)
 		return &slirp{id: l.former.Slirp}, done, nil
 	}
-	pid := l.rec.Engine.PID // of a child that nobody has waited for: it still is its number
+	pid := l.rec.Engine.PID // the helper waits for its plan: the number is still its
 	if l.into != nil {
 		pid = l.into.id.PID
 	}
