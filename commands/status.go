@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"net/url"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/output"
@@ -134,21 +133,19 @@ func askAPI(ctx context.Context, driver engine.Driver) apiFact {
 	if err != nil {
 		return apiFact{Error: err.Error()}
 	}
-	fact := apiFact{Host: ep.Host}
-	api, err := ep.Client()
-	if err == nil {
-		defer api.Close()
-		ctx, cancel := context.WithTimeout(ctx, askTimeout)
-		defer cancel()
-		_, err = api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	_, err = ep.Ping(ctx)
+	if where, ok := errors.AsType[*url.Error](err); ok {
+		err = where.Err // the URL of a request is of no use to people
 	}
-	if err != nil {
+	fact := apiFact{Host: ep.Host, Answers: err == nil}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		fact.Error = fmt.Sprintf("nothing within %s", askTimeout)
+	case err != nil:
 		fact.Error = err.Error()
-		if op, ok := errors.AsType[*net.OpError](err); ok {
-			fact.Error = op.Error() // the client's advice around it is no fact
-		}
 	}
-	fact.Answers = err == nil
 	return fact
 }
 
