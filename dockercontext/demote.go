@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/docker-rd/docker-rd/dockercontext/configfile"
 )
 
 // Demote puts another context back in place of owner's: the one before us if it is
@@ -182,7 +184,8 @@ func among(candidates func() []Owner) []Owner {
 	return candidates()
 }
 
-// void gives up what the record claims for others than stored, which is current.
+// void gives up what the record claims for others than stored, which is current: but only
+// where somebody has chosen that.
 func (c *Config) void(r record, stored string) (Outcome, error) {
 	next := r.voided(c.notOurs(r, stored))
 	out := Outcome{
@@ -196,6 +199,9 @@ func (c *Config) void(r record, stored string) (Outcome, error) {
 		out.Message = fmt.Sprintf("Context %q is the current one, by docker rd's doing, and stays.", stored)
 	}
 	if len(r.Promoted) == 0 {
+		return out, nil
+	}
+	if chosen, ok := configfile.Chosen(c.file()); !ok || chosen != stored {
 		return out, nil
 	}
 	return out, c.writeRecord(next)
