@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -131,11 +132,16 @@ type tryFunc func(f *flock.Flock, ctx context.Context, delay time.Duration) (boo
 func take(ctx context.Context, path string, try tryFunc) (*flock.Flock, error) {
 	defer notify(ctx, path)()
 	for {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return nil, fmt.Errorf("lock: %w", err)
-		}
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("lock %q: %w", path, err) // nobody knows whether it is held
+		}
+		dir := filepath.Dir(path)
+		err := os.MkdirAll(dir, 0o700)
+		if errors.Is(err, fs.ErrExist) && !isLink(dir) {
+			continue // it was there, and was removed
+		}
+		if err != nil {
+			return nil, fmt.Errorf("lock: %w", err)
 		}
 		// A fresh value each time: one shared flock.Flock may be locked twice.
 		f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
@@ -146,6 +152,7 @@ func take(ctx context.Context, path string, try tryFunc) (*flock.Flock, error) {
 		_ = f.Close()
 		switch {
 		case ok: // whoever held it has removed it, with all that it protected
+		case errors.Is(err, fs.ErrNotExist) && !isLink(path): // and with its directory
 		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 			holder, _ := ReadHolder(path)
 			return nil, &HeldError{Path: path, Holder: holder, Err: err}
@@ -153,6 +160,12 @@ func take(ctx context.Context, path string, try tryFunc) (*flock.Flock, error) {
 			return nil, fmt.Errorf("lock %q: %w", path, err)
 		}
 	}
+}
+
+// isLink tells whether there is a symbolic link at path: one that leads nowhere stays so.
+func isLink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
 // inPlace tells whether the locked file is still the one at its path.

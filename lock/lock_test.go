@@ -9,9 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -331,4 +333,29 @@ func TestRemovedWhileHeld(t *testing.T) {
 	if holder, err := ReadHolder(path); err != nil || holder.PID != os.Getpid() {
 		t.Errorf("the holder is %+v, %v", holder, err)
 	}
+}
+
+// Who comes while a holder removes the lock with its directory takes the new one.
+func TestDirectoryRemovedBeside(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("what is open can't be removed there")
+	}
+	path := filepath.Join(t.TempDir(), "dir", "lock")
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for range 200 {
+				release, err := Acquire(t.Context(), path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := os.RemoveAll(filepath.Dir(path)); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
+					t.Error(err) // not empty: the next one has made its lock
+				}
+				release()
+			}
+		})
+	}
+	group.Wait()
 }
