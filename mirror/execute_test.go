@@ -610,3 +610,22 @@ func TestBadRequestFiles(t *testing.T) {
 	}
 	r.noRequests()
 }
+
+// Somebody clears up: requests come through all the same.
+func TestRequestsRemoved(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.start()
+	r.await("MirrorSynced", synced)
+	for _, remove := range []func() error{
+		func() error { return os.RemoveAll(r.requests()) },
+		func() error { return os.Rename(r.requests(), r.requests()+".old") },
+		func() error { return os.RemoveAll(r.requests()) },
+	} {
+		if err := remove(); err != nil {
+			t.Fatal(err)
+		}
+		if o := r.ask(mirror.Request{Type: mirror.RequestSync}); o.State != state.ActionSucceeded {
+			t.Errorf("sync: %+v", o)
+		}
+	}
+}
