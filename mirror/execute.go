@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -663,7 +665,7 @@ func (e *Executor) try(t target, d *deletion) {
 	pin := d.pin
 	d.trying, d.tried = true, time.Now()
 	d.cancel = e.beside(func(ctx context.Context) func() {
-		gone, err := e.remove(ctx, t, pin)
+		gone, whole, err := e.remove(ctx, t, pin)
 		e.source.Mark(t.kind, t.key)
 		if e.ctx.Err() != nil {
 			return nil
@@ -674,7 +676,7 @@ func (e *Executor) try(t target, d *deletion) {
 				return // decided meanwhile
 			}
 			if gone {
-				e.forget(t, d)
+				e.forget(t, d, whole)
 				e.endDeletion(t, Outcome{State: state.ActionSucceeded})
 				return
 			}
@@ -690,41 +692,40 @@ func (e *Executor) try(t target, d *deletion) {
 	})
 }
 
-// forget takes what was deleted out of the store at once: who waited for the deletion
-// must not find it there. The source has the last word.
-func (e *Executor) forget(t target, d *deletion) {
+// forget takes what was deleted out of the store at once, an object as a whole or only a
+// reference of an image: who waited for the deletion must not find it there. The source
+// has the last word.
+func (e *Executor) forget(t target, d *deletion, whole bool) {
 	s := e.store
-	switch {
-	case t.kind == state.Volumes:
-		if v, ok := s.volumes.get(t.key); !ok || !v.CreatedAt.Equal(d.pin) {
-			return // another one already
-		}
-	case t.reference != "":
-		img, ok := s.images.get(t.key)
-		if !ok {
-			return
-		}
-		tags := slices.DeleteFunc(slices.Clone(img.RepoTags), func(tag string) bool { return tag == t.reference })
-		if len(tags) > 0 {
-			s.edited(s.images.edit(t.key, s.next(), func(i *state.Image) { i.RepoTags = tags }))
-			return
-		}
+	if v, ok := s.volumes.get(t.key); t.kind == state.Volumes && (!ok || !v.CreatedAt.Equal(d.pin)) {
+		return // another one already
 	}
-	s.change(Change{Kind: t.kind, Gone: []string{t.key}})
+	if whole {
+		s.change(Change{Kind: t.kind, Gone: []string{t.key}})
+		return
+	}
+	without := func(references []string) []string {
+		return slices.DeleteFunc(slices.Clone(references), func(r string) bool { return r == t.reference })
+	}
+	s.edited(s.images.edit(t.key, s.next(), func(i *state.Image) {
+		i.RepoTags, i.RepoDigests = without(i.RepoTags), without(i.RepoDigests)
+	}))
 }
 
 // errChanged says that the mirror had to catch up first.
 var errChanged = errors.New("it has just changed")
 
-// remove deletes the object. It returns whether it is gone, or why not.
-func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone bool, err error) {
+// remove deletes the object. It returns whether it is gone, and that as a whole or only a
+// reference of an image, or why not.
+func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone, whole bool, err error) {
 	cli, err := e.reach(ctx)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	defer cli.Close()
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
+	whole = t.reference == ""
 	switch t.kind {
 	case state.Containers:
 		_, err = cli.ContainerRemove(ctx, t.key, client.ContainerRemoveOptions{})
@@ -739,7 +740,7 @@ func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone bo
 				// Another one, or of an engine for which use changes it: once the
 				// mirror has caught up, that is known.
 				_ = e.source.Sync(ctx)
-				return false, errChanged
+				return false, false, errChanged
 			}
 			_, err = cli.VolumeRemove(ctx, t.key, client.VolumeRemoveOptions{})
 		}
@@ -749,15 +750,20 @@ func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone bo
 			ref = t.reference
 			var i client.ImageInspectResult
 			if i, err = cli.ImageInspect(ctx, ref); err == nil && i.ID != t.key {
-				return true, nil // the reference is another image's: not what was meant
+				return true, false, nil // the reference is another image's: not what was meant
 			}
 		}
 		if err == nil {
-			_, err = cli.ImageRemove(ctx, ref, client.ImageRemoveOptions{PruneChildren: true})
+			var removed client.ImageRemoveResult
+			removed, err = cli.ImageRemove(ctx, ref, client.ImageRemoveOptions{PruneChildren: true})
+			// The last reference takes the image along, in containerd the digest all.
+			whole = whole || slices.ContainsFunc(removed.Items, func(i image.DeleteResponse) bool {
+				return i.Deleted != "" && strings.TrimPrefix(i.Deleted, "sha256:") == strings.TrimPrefix(t.key, "sha256:") // podman leaves it out
+			})
 		}
 	}
 	if cerrdefs.IsNotFound(err) {
-		return true, nil
+		return true, whole, nil
 	}
-	return err == nil, err
+	return err == nil, whole, err
 }

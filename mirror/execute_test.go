@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
+	"github.com/docker-rd/docker-rd/internal/fakeengine"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -454,6 +456,50 @@ func TestDeletionOfTag(t *testing.T) {
 	r.awaitEqual()
 }
 
+// What was deleted is not in the file any more when the outcome is told, though the
+// mirror has not found out for itself.
+func TestDeletedIsGone(t *testing.T) {
+	for _, test := range []struct {
+		reference string
+		left      string // of the tags
+	}{
+		{"app:1", "[app:2]"}, {"one:1", ""}, {"one@sha256:" + strings.Repeat("a", 64), ""}, {"", ""},
+	} {
+		t.Run(test.reference, func(t *testing.T) {
+			r := newRig(t, mirror.SourceOptions{})
+			r.engine.Add(fakeengine.Objects{Images: []fakeengine.ImageSpec{
+				{Tags: []string{"app:1", "app:2"}}, {Tags: []string{"one:1"}, Digests: []string{"one@sha256:" + strings.Repeat("a", 64)}},
+			}})
+			r.start()
+			s := r.await("MirrorSynced", synced)
+			key := ""
+			for id, i := range s.Images {
+				if strings.HasPrefix(i.RepoTags[0], cmp.Or(test.reference, "one")[:3]) {
+					key = id
+				}
+			}
+			r.engine.SetFaults(func(f *faults) {
+				f.Drop = func(events.Message) bool { return true }
+				f.ListDelay = patience
+			})
+			if o := r.ask(deletion(state.Images, key, test.reference)); o.State != state.ActionSucceeded {
+				t.Fatalf("outcome is %+v", o)
+			}
+			s, err := state.Read(r.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			left := ""
+			if i, ok := s.Images[key]; ok {
+				left = fmt.Sprint(i.RepoTags)
+			}
+			if left != test.left {
+				t.Errorf("left of the image are %q, want %q", left, test.left)
+			}
+		})
+	}
+}
+
 // A volume made anew under the name survives.
 func TestDeletionIsPinned(t *testing.T) {
 	for _, down := range []bool{false, true} {
@@ -609,4 +655,23 @@ func TestBadRequestFiles(t *testing.T) {
 		t.Errorf("sync: %+v", o)
 	}
 	r.noRequests()
+}
+
+// Somebody clears up: requests come through all the same.
+func TestRequestsRemoved(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.start()
+	r.await("MirrorSynced", synced)
+	for _, remove := range []func() error{
+		func() error { return os.RemoveAll(r.requests()) },
+		func() error { return os.Rename(r.requests(), r.requests()+".old") },
+		func() error { return os.RemoveAll(r.requests()) },
+	} {
+		if err := remove(); err != nil {
+			t.Fatal(err)
+		}
+		if o := r.ask(mirror.Request{Type: mirror.RequestSync}); o.State != state.ActionSucceeded {
+			t.Errorf("sync: %+v", o)
+		}
+	}
 }

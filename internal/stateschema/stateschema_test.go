@@ -2,6 +2,7 @@ package stateschema_test
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -61,5 +62,28 @@ func TestValidate(t *testing.T) {
 		if stateschema.Validate([]byte(text)) == nil {
 			t.Errorf("%s is accepted", change[1])
 		}
+	}
+}
+
+// What was written in this format once is valid and can be read as long as it is.
+func TestWritten(t *testing.T) {
+	const path = "../../mirror/state/testdata/state.json"
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stateschema.Validate(data); err != nil {
+		t.Error(err)
+	}
+	s, err := state.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.ReplaceAll(string(data), "\n", ""), string(again); got != want {
+		t.Errorf("%s\nis read as\n%s", got, want)
 	}
 }
