@@ -12,7 +12,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -83,7 +82,7 @@ func TestOracle(t *testing.T) {
 		defer cli.Close()
 		d := oracle.NewDriver(cli.Client, seed, uint64(i+1), rootfs)
 		d.Log = func(format string, args ...any) {
-			journal.add(fmt.Sprintf("%s client %d: %s", time.Now().Format("05.000"), i+1, fmt.Sprintf(format, args...)))
+			fmt.Fprintf(&journal, "%s client %d: %s\n", time.Now().Format("05.000"), i+1, fmt.Sprintf(format, args...))
 		}
 		drivers = append(drivers, d)
 	}
@@ -283,24 +282,4 @@ func (r *rig) read() *state.State {
 		r.t.Fatal(err)
 	}
 	return s
-}
-
-// lines are collected from any goroutine.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) add(line string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	fmt.Fprintln(&l.text, line)
-}
-
-// take returns the lines since it was last called.
-func (l *lines) take() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer l.text.Reset()
-	return l.text.String()
 }

@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/fakeengine"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -241,6 +244,29 @@ func TestEngineRestarts(t *testing.T) {
 	r.awaitEqual()
 }
 
+// An engine that is away for a night does not fill the log.
+func TestAwayIsLoggedOnce(t *testing.T) {
+	var log lines
+	var connects atomic.Int64
+	opts := mirror.SourceOptions{Log: slog.New(slog.NewTextHandler(&log, nil))}
+	dir := shortDir(t)
+	opts.Connect = func(ctx context.Context) (*endpoint.Client, error) {
+		connects.Add(1)
+		return connectTo("unix://" + dir + "/none.sock")(ctx)
+	}
+	r := newRigOf(t, dir, dir+"/none.sock", opts)
+	stop := r.start()
+	for end := time.Now().Add(patience); connects.Load() < 10; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is not tried again")
+		}
+	}
+	stop()
+	if text := log.take(); strings.Count(text, "\n") != 1 {
+		t.Errorf("the log is\n%s", text)
+	}
+}
+
 // One object that can't be inspected does not hide the others.
 func TestUninspectable(t *testing.T) {
 	for _, status := range []int{http.StatusInternalServerError, http.StatusNotFound} {
@@ -288,14 +314,35 @@ func TestPodmanIdentity(t *testing.T) {
 }
 
 func TestClockJump(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{})
+	for _, jump := range []time.Duration{time.Hour, -time.Hour} {
+		t.Run(jump.String(), func(t *testing.T) {
+			r := newRig(t, mirror.SourceOptions{})
+			r.engine.Populate(2, 1, 1, 1)
+			r.start()
+			r.await("MirrorSynced", synced)
+			r.awaitStream()
+			r.engine.SetFacts(func(f *facts) { f.ClockOffset = jump })
+			r.engine.SetFaults(func(f *faults) { f.Drop = func(events.Message) bool { return true } })
+			r.engine.CreateVolume("unseen")
+			r.engine.SetFaults(func(f *faults) { *f = faults{} })
+			r.engine.CreateVolume("v")
+			r.await("another sync", func(s *state.State) bool { return s.Mirror.Resyncs == 2 })
+			r.awaitEqual()
+		})
+	}
+}
+
+// What no event tells of is found by the timer.
+func TestResync(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{Resync: 300 * time.Millisecond})
 	r.engine.Populate(2, 1, 1, 1)
+	r.engine.SetFaults(func(f *faults) { f.Drop = func(events.Message) bool { return true } })
 	r.start()
 	r.await("MirrorSynced", synced)
-	r.engine.SetFacts(func(f *facts) { f.ClockOffset = time.Hour })
-	r.engine.CreateVolume("v")
-	r.await("another sync", func(s *state.State) bool { return s.Mirror.Resyncs == 2 })
-	r.awaitEqual()
+	for range 2 {
+		churn(r.engine, 50)
+		r.awaitEqual()
+	}
 }
 
 // An engine that accepts and never answers is noticed, and so is its recovery.
