@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -138,6 +140,66 @@ func TestMisbehaviour(t *testing.T) {
 			r.awaitEqual()
 		})
 	}
+}
+
+// All of it at random, while the engine changes: one sync after the last fault the file
+// equals the engine.
+func TestAllMisbehaviour(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("the seed is %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	r := newRig(t, mirror.SourceOptions{InspectTimeout: 200 * time.Millisecond, ListTimeout: 500 * time.Millisecond})
+	r.engine.Populate(20, 5, 5, 2)
+	r.start()
+	some := func(most time.Duration) time.Duration { return max(0, time.Duration(rng.Int64N(2*int64(most)))-most) }
+	// sometimes returns what is true one time in n, or never.
+	sometimes := func() func() bool {
+		n, calls := rng.Int64N(6), new(atomic.Int64)
+		return func() bool { return n > 0 && calls.Add(1)%n == 0 }
+	}
+	for range 40 {
+		drop, list, inspect := sometimes(), sometimes(), sometimes()
+		r.engine.SetFaults(func(f *faults) {
+			*f = faults{
+				Repeat: rng.IntN(2) == 0, Reorder: rng.IntN(2) == 0,
+				SubscribeDelay: some(100 * time.Millisecond), InfoDelay: some(100 * time.Millisecond),
+				ListDelay: some(100 * time.Millisecond), InspectDelay: some(20 * time.Millisecond),
+				Drop: func(events.Message) bool { return drop() },
+				Answer: func(w http.ResponseWriter, q *http.Request, path string) bool {
+					isList := slices.Contains([]string{"/containers/json", "/images/json", "/volumes", "/networks"}, path)
+					switch {
+					case isList && list():
+						broken("Content-Length", "999", `[{"Id":"c0"},`)(w, q)
+					case !isList && path != "/events" && inspect():
+						withStatus(http.StatusInternalServerError, `{"message":"not now"}`)(w, q)
+						return true
+					}
+					return false
+				},
+			}
+		})
+		churn(r.engine, rng.IntN(100))
+		switch rng.IntN(6) {
+		case 0:
+			r.engine.EndStreams()
+		case 1:
+			r.engine.EmitText("?")
+		case 2:
+			r.engine.Hang()
+			time.Sleep(some(300 * time.Millisecond))
+			r.engine.Resume()
+		case 3:
+			r.source.Wake()
+		}
+		time.Sleep(some(100 * time.Millisecond))
+	}
+	r.engine.SetFaults(func(f *faults) { *f = faults{} })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := r.source.Sync(ctx); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitEqual()
 }
 
 // churn changes the engine's objects in all ways, so many times.
