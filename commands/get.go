@@ -45,9 +45,6 @@ requests, and .Event with --watch.`,
 	return cmd
 }
 
-// maxGarbage is how much memory reading the mirror may take, in bytes, before any is freed.
-const maxGarbage = 512 << 20
-
 func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 	k, err := objects.ParseKind(args[0])
 	if err != nil {
@@ -65,9 +62,9 @@ func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 		changes := q.Changes(a.out())
 		return a.followMirror(ctx, i, changes.Show)
 	}
-	// It is over before collecting what it leaves behind would pay, unless that is a lot.
-	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(maxGarbage)
+	// It is over before collecting what it leaves behind would pay, unless that is a lot:
+	// some 80 MB at first.
+	debug.SetGCPercent(2000)
 	s, err := readState(i)
 	if err != nil {
 		return err

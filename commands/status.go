@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -131,10 +132,15 @@ func askAPI(ctx context.Context, i *engine.Instance) apiFact {
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	if _, err := ep.Ping(ctx); err != nil {
-		return apiFact{Host: ep.Host, Error: err.Error()}
+	_, err = ep.Ping(ctx)
+	fact := apiFact{Host: ep.Host, Answers: err == nil}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		fact.Error = fmt.Sprintf("nothing within %s", askTimeout)
+	case err != nil:
+		fact.Error = err.Error()
 	}
-	return apiFact{Host: ep.Host, Answers: true}
+	return fact
 }
 
 func (s instanceStatus) write(w io.Writer) error {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/docker-rd/docker-rd/dockercontext/configfile"
 )
 
 // Demote puts another context back in place of owner's: the one before us if it is
@@ -167,7 +169,8 @@ func among(candidates func() []Owner) []Owner {
 }
 
 // void gives up what the record claims, since stored is current by somebody else's choice.
-// Where stored is one that the record claims too, that claim stays.
+// Where stored is one that the record claims too, that claim stays. Nothing is given up
+// where the configuration says nothing, as one that is being written does for a moment.
 func (c *Config) void(r record, stored string) (Outcome, error) {
 	next := r.voided(c.notOurs(r, stored))
 	out := Outcome{
@@ -181,6 +184,9 @@ func (c *Config) void(r record, stored string) (Outcome, error) {
 		out.Message = fmt.Sprintf("Context %q is the current one, by docker rd's doing, and stays.", stored)
 	}
 	if len(r.Promoted) == 0 {
+		return out, nil
+	}
+	if chosen, ok := configfile.Chosen(c.file()); !ok || chosen != stored {
 		return out, nil
 	}
 	return out, c.writeRecord(next)

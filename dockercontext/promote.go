@@ -49,6 +49,8 @@ type PromoteOptions struct {
 	Policy Policy
 	// DryRun tells what would be done.
 	DryRun bool
+	// Instance is the name of the owner's instance, for what is said of promoting it by hand.
+	Instance string
 	// StillUp is asked under the lock whether the engine is still up. Nil means yes.
 	StillUp func() bool
 }
@@ -81,7 +83,7 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 	stay := func(reason, format string, args ...any) Outcome {
 		return Outcome{Reason: reason, Previous: current, Current: current, Message: fmt.Sprintf(format, args...)}
 	}
-	byHand := fmt.Sprintf(" To use %q: docker-rd context promote --force, or docker --context %s.", owner.Context, owner.Context)
+	byHand := fmt.Sprintf(" To use %q: docker-rd context promote --force %s, or docker --context %s.", owner.Context, o.Instance, owner.Context)
 	report := j.Report
 	if o.Policy == PromoteIfBroken && report.Health == Broken {
 		// It may be long ago: an engine takes its time to start, and so does another.

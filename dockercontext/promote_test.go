@@ -478,6 +478,48 @@ func TestLateWriterAfterChoice(t *testing.T) {
 	}
 }
 
+// A file that says nothing is no choice: an editor saves it in steps, a home directory is
+// away for a while. What was promoted is handed back once the file is there again.
+func TestSilenceIsNoChoice(t *testing.T) {
+	gone := func(Owner) bool { return true }
+	up := func(Owner) bool { return false }
+	for name, silence := range map[string]func(f *fixture, path string) error{
+		"missing":   func(_ *fixture, path string) error { return os.Rename(path, path+".away") },
+		"away":      func(f *fixture, _ string) error { return os.Rename(f.o.Dir, f.o.Dir+".away") },
+		"empty":     func(_ *fixture, path string) error { return os.Truncate(path, 0) },
+		"blank":     func(_ *fixture, path string) error { return os.WriteFile(path, []byte(" \n"), 0o600) },
+		"truncated": func(_ *fixture, path string) error { return os.Truncate(path, 20) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := setup(t)
+			f.healthyContext("good")
+			f.own(rd)
+			f.use("good")
+			f.promoted(rd)
+			text, err := os.ReadFile(f.file())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := silence(f, f.file()); err != nil {
+				t.Fatal(err)
+			}
+			f.Mend(t.Context(), up, nil)
+			f.Demote(t.Context(), rd, nil)
+			if name == "away" {
+				if err := os.Rename(f.o.Dir+".away", f.o.Dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f.write(f.file(), string(text))
+			if out := f.Promoted(rd); out.Reason != ReasonPromoted {
+				t.Errorf("Promoted = %+v", out)
+			}
+			f.wantOutcome(f.Mend(t.Context(), gone, nil), ReasonDemoted, true)
+			f.wantCurrent("good")
+		})
+	}
+}
+
 func TestMend(t *testing.T) {
 	t.Parallel()
 	gone := func(Owner) bool { return true }

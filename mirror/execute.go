@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -32,6 +34,10 @@ const (
 	afterChange = 200 * time.Millisecond
 	// reachDelay is how long to wait before the engine is tried again.
 	reachDelay = 500 * time.Millisecond
+	// An action that nobody waits for any more is looked after as often, for as long,
+	// beside the time that the container has to stop.
+	lookDelay   = 200 * time.Millisecond
+	lookTimeout = 10 * time.Second
 )
 
 // An Executor does what requests ask for. It belongs to the goroutine that owns the
@@ -40,17 +46,18 @@ const (
 // What is guaranteed: a request that was submitted is decided, also if the engine or
 // the supervisor was down meanwhile; only stopping the instance drops it. An action
 // is sent to the engine at most once. Where the connection breaks or the supervisor
-// dies while it is under way, the engine is asked afterwards whether it was done, and
-// if that does not tell, the outcome says so: it is never sent again. A deletion may
+// dies while it is under way, the container is looked at until it shows that it was
+// done, and if it does not, the outcome says so: it is never sent again. A deletion may
 // be sent again, but only ever for the object that was meant: by id, or for volumes,
 // which have none, only while no other has had the name since.
 type Executor struct {
-	dir     string
-	store   *Store
-	connect func(context.Context) (*endpoint.Client, error)
-	source  Syncer
-	log     *slog.Logger
-	results chan Result
+	dir      string
+	store    *Store
+	connect  func(context.Context) (*endpoint.Client, error)
+	source   Syncer
+	log      *slog.Logger
+	results  chan Result
+	patience time.Duration // is lookTimeout
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -103,7 +110,7 @@ func NewExecutor(dir string, store *Store, connect func(context.Context) (*endpo
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Executor{
 		dir: dir, store: store, connect: connect, source: source, log: log,
-		results: make(chan Result), ctx: ctx, cancel: cancel,
+		results: make(chan Result), patience: lookTimeout, ctx: ctx, cancel: cancel,
 		actions: map[string][]Request{}, deletions: map[target]*deletion{},
 		accepted: map[string]bool{},
 	}
@@ -297,15 +304,19 @@ func (e *Executor) beginAction(r Request) {
 }
 
 func (e *Executor) endAction(r Request, err error) {
-	last := state.LastAction{
-		Request: r.ID, Action: r.Action, State: state.ActionSucceeded,
-		RequestedAt: r.RequestedAt, CompletedAt: utc(time.Now()),
+	if errors.Is(err, errWithdrawn) {
+		delete(e.accepted, r.ID)
+	} else {
+		last := state.LastAction{
+			Request: r.ID, Action: r.Action, State: state.ActionSucceeded,
+			RequestedAt: r.RequestedAt, CompletedAt: utc(time.Now()),
+		}
+		if err != nil {
+			last.State, last.Error = state.ActionFailed, err.Error()
+		}
+		e.store.setLastAction(r.Key, &last)
+		e.decide(r, err)
 	}
-	if err != nil {
-		last.State, last.Error = state.ActionFailed, err.Error()
-	}
-	e.store.setLastAction(r.Key, &last)
-	e.decide(r, err)
 	queue := e.actions[r.Key][1:]
 	if len(queue) == 0 {
 		delete(e.actions, r.Key)
@@ -315,6 +326,9 @@ func (e *Executor) endAction(r Request, err error) {
 	e.beginAction(queue[0])
 }
 
+// errWithdrawn says that a request was taken back before it was begun.
+var errWithdrawn = errors.New("the request was withdrawn")
+
 // act does an action. It returns when the outcome is known.
 func (e *Executor) act(ctx context.Context, r Request) error {
 	cli, before, err := e.find(ctx, r.Key)
@@ -322,19 +336,23 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 		return err
 	}
 	defer cli.Close()
-	if r.begun {
-		if achieved(r.Action, r.RequestedAt, before) {
+	if r.Sent {
+		if e.turnsOut(ctx, r) {
 			return nil
 		}
 		return fmt.Errorf("the supervisor ended while it asked the engine to %s it: whether that was done is not known", r.Action)
+	}
+	if err := e.begin(r); err != nil {
+		return err
 	}
 	todo, err := plan(r.Action, before.state)
 	if err != nil || !todo {
 		return err
 	}
-	// From here on it may have been done, whatever happens.
-	if err := os.Rename(e.file(r.ID, extPending), e.file(r.ID, extBegun)); err != nil {
-		return fmt.Errorf("the request was withdrawn: %w", err)
+	// What tells afterwards whether it was done is noted before it may be.
+	r.Sent, r.StartedBefore = true, before.startedAt
+	if err := writeJSON(e.dir, r.ID+extBegun, r); err != nil {
+		return fmt.Errorf("request %q can't be sent: %w", r.ID, err)
 	}
 	call, cancel := context.WithTimeout(ctx, actionTimeout+before.stopTimeout)
 	defer cancel()
@@ -345,13 +363,45 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	if err == nil || !ambiguous(err) {
 		return err
 	}
-	if again, after, findErr := e.find(ctx, r.Key); findErr == nil {
-		defer again.Close()
-		if achieved(r.Action, before.startedAt, after) {
-			return nil
-		}
+	if e.turnsOut(ctx, r) {
+		return nil
 	}
 	return fmt.Errorf("the engine did not say how it ended: %w", err)
+}
+
+// begin takes the request from whoever could withdraw it.
+func (e *Executor) begin(r Request) error {
+	if r.begun {
+		return nil
+	}
+	err := os.Rename(e.file(r.ID, extPending), e.file(r.ID, extBegun))
+	if errors.Is(err, os.ErrNotExist) {
+		return errWithdrawn
+	}
+	return err
+}
+
+// turnsOut tells whether an action that was sent turns out to be done, now or while the
+// engine may still be at it. It waits for the engine until ctx ends.
+func (e *Executor) turnsOut(ctx context.Context, r Request) bool {
+	for began := time.Now(); ; {
+		cli, now, err := e.find(ctx, r.Key)
+		if err != nil {
+			return false
+		}
+		_ = cli.Close()
+		switch {
+		case achieved(r.Action, r.StartedBefore, now):
+			return true
+		case time.Since(began) > e.patience+now.stopTimeout:
+			return false
+		}
+		select {
+		case <-time.After(lookDelay):
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // order sends an action to the engine.
@@ -458,11 +508,11 @@ func plan(action, in string) (todo bool, err error) {
 }
 
 // achieved tells whether a container is as an action leaves it. Where that is no
-// proof, it must have been started after the given time.
-func achieved(action string, after time.Time, now seen) bool {
+// proof, it must have been started since, when it was started before at the given time.
+func achieved(action string, startedBefore time.Time, now seen) bool {
 	switch action {
 	case ActionStart, ActionRestart:
-		return now.startedAt.After(after)
+		return now.startedAt.After(startedBefore)
 	case ActionStop:
 		return now.state == state.StateExited || now.state == state.StateCreated || now.state == state.StateDead
 	case ActionPause:
@@ -475,19 +525,26 @@ func achieved(action string, after time.Time, now seen) bool {
 
 // Deletions.
 
-// ownNetworks are the networks that an engine makes itself and never deletes.
-var ownNetworks = []string{"bridge", "host", "none", "nat", "podman"}
-
-// OwnNetwork tells whether a network of that name is one of the engine's own, which is
-// never deleted.
-func OwnNetwork(name string) bool { return slices.Contains(ownNetworks, name) }
+// OwnNetwork tells whether a network of that name is one that the engine made itself and
+// never deletes. On another engine a user's may be called so.
+func OwnNetwork(e state.Engine, name string) bool {
+	switch name {
+	case "bridge", "host", "none":
+		return true
+	case "nat":
+		return e.OS == "windows"
+	case "podman":
+		return e.ID == ""
+	}
+	return false
+}
 
 func (e *Executor) acceptDeletion(r Request) {
 	t := r.target()
 	switch r.Kind {
 	case state.Containers, state.Images, state.Volumes:
 	case state.Networks:
-		if n, ok := e.store.networks.get(r.Key); ok && OwnNetwork(n.Name) {
+		if n, ok := e.store.networks.get(r.Key); ok && OwnNetwork(e.store.Engine(), n.Name) {
 			e.decide(r, fmt.Errorf("network %q is the engine's own", n.Name))
 			return
 		}
@@ -608,7 +665,7 @@ func (e *Executor) try(t target, d *deletion) {
 	pin := d.pin
 	d.trying, d.tried = true, time.Now()
 	d.cancel = e.beside(func(ctx context.Context) func() {
-		gone, err := e.remove(ctx, t, pin)
+		gone, whole, err := e.remove(ctx, t, pin)
 		e.source.Mark(t.kind, t.key)
 		if e.ctx.Err() != nil {
 			return nil
@@ -619,7 +676,7 @@ func (e *Executor) try(t target, d *deletion) {
 				return // decided meanwhile
 			}
 			if gone {
-				e.forget(t, d)
+				e.forget(t, d, whole)
 				e.endDeletion(t, Outcome{State: state.ActionSucceeded})
 				return
 			}
@@ -635,41 +692,40 @@ func (e *Executor) try(t target, d *deletion) {
 	})
 }
 
-// forget takes what was deleted out of the store at once: who waited for the deletion
-// must not find it there. The source has the last word.
-func (e *Executor) forget(t target, d *deletion) {
+// forget takes what was deleted out of the store at once, an object as a whole or only a
+// reference of an image: who waited for the deletion must not find it there. The source
+// has the last word.
+func (e *Executor) forget(t target, d *deletion, whole bool) {
 	s := e.store
-	switch {
-	case t.kind == state.Volumes:
-		if v, ok := s.volumes.get(t.key); !ok || !v.CreatedAt.Equal(d.pin) {
-			return // another one already
-		}
-	case t.reference != "":
-		img, ok := s.images.get(t.key)
-		if !ok {
-			return
-		}
-		tags := slices.DeleteFunc(slices.Clone(img.RepoTags), func(tag string) bool { return tag == t.reference })
-		if len(tags) > 0 {
-			s.edited(s.images.edit(t.key, s.next(), func(i *state.Image) { i.RepoTags = tags }))
-			return
-		}
+	if v, ok := s.volumes.get(t.key); t.kind == state.Volumes && (!ok || !v.CreatedAt.Equal(d.pin)) {
+		return // another one already
 	}
-	s.change(Change{Kind: t.kind, Gone: []string{t.key}})
+	if whole {
+		s.change(Change{Kind: t.kind, Gone: []string{t.key}})
+		return
+	}
+	without := func(references []string) []string {
+		return slices.DeleteFunc(slices.Clone(references), func(r string) bool { return r == t.reference })
+	}
+	s.edited(s.images.edit(t.key, s.next(), func(i *state.Image) {
+		i.RepoTags, i.RepoDigests = without(i.RepoTags), without(i.RepoDigests)
+	}))
 }
 
 // errChanged says that the mirror had to catch up first.
 var errChanged = errors.New("it has just changed")
 
-// remove deletes the object. It returns whether it is gone, or why not.
-func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone bool, err error) {
+// remove deletes the object. It returns whether it is gone, and that as a whole or only a
+// reference of an image, or why not.
+func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone, whole bool, err error) {
 	cli, err := e.reach(ctx)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	defer cli.Close()
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
+	whole = t.reference == ""
 	switch t.kind {
 	case state.Containers:
 		_, err = cli.ContainerRemove(ctx, t.key, client.ContainerRemoveOptions{})
@@ -684,7 +740,7 @@ func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone bo
 				// Another one, or of an engine for which use changes it: once the
 				// mirror has caught up, that is known.
 				_ = e.source.Sync(ctx)
-				return false, errChanged
+				return false, false, errChanged
 			}
 			_, err = cli.VolumeRemove(ctx, t.key, client.VolumeRemoveOptions{})
 		}
@@ -694,15 +750,20 @@ func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone bo
 			ref = t.reference
 			var i client.ImageInspectResult
 			if i, err = cli.ImageInspect(ctx, ref); err == nil && i.ID != t.key {
-				return true, nil // the reference is another image's: not what was meant
+				return true, false, nil // the reference is another image's: not what was meant
 			}
 		}
 		if err == nil {
-			_, err = cli.ImageRemove(ctx, ref, client.ImageRemoveOptions{PruneChildren: true})
+			var removed client.ImageRemoveResult
+			removed, err = cli.ImageRemove(ctx, ref, client.ImageRemoveOptions{PruneChildren: true})
+			// The last reference takes the image along, in containerd the digest all.
+			whole = whole || slices.ContainsFunc(removed.Items, func(i image.DeleteResponse) bool {
+				return i.Deleted != "" && strings.TrimPrefix(i.Deleted, "sha256:") == strings.TrimPrefix(t.key, "sha256:") // podman leaves it out
+			})
 		}
 	}
 	if cerrdefs.IsNotFound(err) {
-		return true, nil
+		return true, whole, nil
 	}
-	return err == nil, err
+	return err == nil, whole, err
 }

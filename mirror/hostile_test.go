@@ -79,10 +79,15 @@ func TestBrokenLists(t *testing.T) {
 		"a conflict":             withStatus(http.StatusConflict, `{"message":"busy"}`),
 		"elsewhere":              withStatus(http.StatusMovedPermanently, ``),
 		"no content":             withStatus(http.StatusNoContent, ``),
+		"stalls": func(w http.ResponseWriter, r *http.Request) {
+			_, _ = w.Write([]byte(`[{"Id":"c0"},`))
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, mirror.SourceOptions{})
+			r := newRig(t, mirror.SourceOptions{ListTimeout: time.Second})
 			r.engine.Populate(5, 5, 5, 5)
 			r.start()
 			r.await("MirrorSynced", synced)
@@ -323,7 +328,7 @@ func TestStreamsThatEndAtOnce(t *testing.T) {
 	r.await("MirrorSynced", synced)
 	begin := streams.Load()
 	time.Sleep(3 * time.Second)
-	if n := streams.Load() - begin; n < 4 || n > 12 {
+	if n := streams.Load() - begin; n > 14 {
 		t.Errorf("%d streams were asked for in three seconds", n)
 	}
 	r.engine.CreateVolume("v")
@@ -443,7 +448,8 @@ func TestCrowdedContainer(t *testing.T) {
 
 // What is listed and can't be inspected, whatever the reason, hides nothing.
 func TestUninspectableKinds(t *testing.T) {
-	for _, status := range []int{http.StatusNotFound, http.StatusConflict, http.StatusInternalServerError, http.StatusMovedPermanently, http.StatusNoContent} {
+	const cut = 0 // in the middle of the answer
+	for _, status := range []int{http.StatusNotFound, http.StatusConflict, http.StatusInternalServerError, http.StatusMovedPermanently, http.StatusNoContent, cut} {
 		for _, kind := range []string{"containers", "images", "volumes", "networks"} {
 			t.Run(fmt.Sprint(status, kind), func(t *testing.T) {
 				t.Parallel()
@@ -452,21 +458,31 @@ func TestUninspectableKinds(t *testing.T) {
 				bad := r.engine.IDs(kind)[2]
 				r.engine.SetFaults(func(f *faults) {
 					f.Answer = func(w http.ResponseWriter, _ *http.Request, path string) bool {
-						if strings.HasPrefix(path, "/"+kind+"/"+bad) {
-							w.WriteHeader(status)
-							return true
+						if !strings.HasPrefix(path, "/"+kind+"/"+bad) {
+							return false
 						}
-						return false
+						if status == cut {
+							broken("Content-Length", "999", `{"Id":"`+bad)(w, nil)
+						}
+						w.WriteHeader(status)
+						return true
 					}
 				})
 				r.start()
 				s := r.await("MirrorSynced", synced)
-				if len(s.Containers) < 3 || len(s.Images) < 3 || len(s.Volumes) < 3 || len(s.Networks) < 3 {
+				all := func(s *state.State) bool {
+					n := 4
+					if status == http.StatusNotFound {
+						n = 3
+					}
+					return len(s.Containers) >= n && len(s.Images) >= n && len(s.Volumes) >= n && len(s.Networks) >= n
+				}
+				if !all(s) {
 					t.Errorf("%d containers, %d images, %d volumes, %d networks", len(s.Containers), len(s.Images), len(s.Volumes), len(s.Networks))
 				}
 				r.engine.Emit(events.Type(strings.TrimSuffix(kind, "s")), events.ActionCreate, bad, nil)
 				r.engine.CreateVolume("behind")
-				r.await("what comes behind", func(s *state.State) bool { _, ok := s.Volumes["behind"]; return ok })
+				r.await("what comes behind", func(s *state.State) bool { _, ok := s.Volumes["behind"]; return ok && all(s) })
 				r.engine.SetFaults(func(f *faults) { *f = faults{} })
 				r.source.Wake()
 				r.awaitEqual()

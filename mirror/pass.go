@@ -37,7 +37,7 @@ const (
 	maxRetryWait = time.Minute
 	// maxRefusals is how often in a row the engine may refuse to list a kind before the
 	// pass ends. Podman does so while a container or an image is being removed.
-	maxRefusals = 3
+	maxRefusals = 5
 )
 
 // podmanDefault is podman's default network, as its list calls it. When it was made,
@@ -485,7 +485,7 @@ func (p *pass) notListed(r listResult) error {
 	if !errors.As(r.err, &refusal) || p.refused[r.kind] == maxRefusals {
 		return fmt.Errorf("list the %s: %w", r.kind, r.err)
 	}
-	p.notYet[r.kind] = time.Now().Add(retryWait << p.refused[r.kind])
+	p.notYet[r.kind] = time.Now().Add(retryWait)
 	p.refused[r.kind]++
 	p.relist[r.kind] = true
 	return nil

@@ -64,6 +64,11 @@ type Request struct {
 	// Reply asks for the outcome to be left for [Await].
 	Reply bool `json:"reply,omitempty"`
 
+	// Sent says of an action that the engine may have been told, and StartedBefore
+	// when the container had been started last: set when it is begun.
+	Sent          bool      `json:"sent,omitempty"`
+	StartedBefore time.Time `json:"startedBefore,omitzero"`
+
 	// begun says that a supervisor that is gone began it.
 	begun bool
 }
@@ -89,7 +94,7 @@ const OutcomeCancelled = "Cancelled"
 // Files in the directory of requests.
 const (
 	extPending = ".json"  // to be done
-	extBegun   = ".begun" // the engine may have been told
+	extBegun   = ".begun" // can't be withdrawn any more
 	extDone    = ".done"  // the outcome, for who waits for it
 )
 
@@ -191,12 +196,17 @@ func (i *Inbox) Run(ctx context.Context) error {
 		return fmt.Errorf("watch requests: %w", err)
 	}
 	w := watchDir(i.dir)
-	defer w.close()
+	defer func() { w.close() }()
 	if w.err != nil {
 		i.log.Warn("requests can't be watched and are looked for instead", "dir", i.dir, "error", w.err)
 	}
 	brought := map[string]bool{}
 	for {
+		if w.lost || errors.Is(w.err, fs.ErrNotExist) {
+			// Whoever submits a request makes the directory anew.
+			w.close()
+			w = watchDir(i.dir)
+		}
 		found, err := i.scan()
 		if err != nil {
 			i.log.Error("requests can't be read", "dir", i.dir, "error", err)
@@ -223,7 +233,7 @@ func (i *Inbox) Run(ctx context.Context) error {
 // scan reads the requests of the directory, and removes outcomes that nobody fetched.
 func (i *Inbox) scan() ([]Request, error) {
 	entries, err := os.ReadDir(i.dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var found []Request
@@ -284,8 +294,10 @@ func dropRequests(dir string) error {
 
 // dirWatch waits for changes in a directory.
 type dirWatch struct {
-	w   *fsnotify.Watcher
-	err error // why there is none; then every wait is a short one
+	dir  string
+	w    *fsnotify.Watcher
+	err  error // why there is none; then every wait is a short one
+	lost bool  // the directory itself is gone: one of that name is another
 }
 
 // pollInterval is how often a directory is looked at that can't be watched.
@@ -300,7 +312,7 @@ func watchDir(dir string) *dirWatch {
 		_ = w.Close()
 		return &dirWatch{err: err}
 	}
-	return &dirWatch{w: w}
+	return &dirWatch{dir: dir, w: w}
 }
 
 func (d *dirWatch) close() {
@@ -320,17 +332,25 @@ func (d *dirWatch) wait(ctx context.Context) error {
 		}
 	}
 	select {
-	case <-d.w.Events:
+	case e := <-d.w.Events:
+		d.see(e)
 	case <-d.w.Errors:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	for { // one look shows it all
 		select {
-		case <-d.w.Events:
+		case e := <-d.w.Events:
+			d.see(e)
 		case <-d.w.Errors:
 		default:
 			return nil
 		}
+	}
+}
+
+func (d *dirWatch) see(e fsnotify.Event) {
+	if e.Has(fsnotify.Remove|fsnotify.Rename) && filepath.Clean(e.Name) == filepath.Clean(d.dir) {
+		d.lost = true
 	}
 }

@@ -176,7 +176,16 @@ func keepContainer(old, new *state.Container, listed bool) {
 	}
 	new.ImageRef, new.Path, new.Args = old.ImageRef, old.Path, old.Args
 	new.RestartPolicy, new.CreatedAt = old.RestartPolicy, old.CreatedAt
+	// What both tell of, the inspection tells better, and it is about to come: moby's list
+	// does not know where anonymous volumes are, podman's not where ports are published.
+	inspected := old.RestartPolicy.Name != "" // no list says that
+	if inspected {
+		new.Mounts = old.Mounts
+	}
 	if new.State == old.State {
+		if inspected {
+			new.Ports, new.Networks = old.Ports, old.Networks
+		}
 		new.PID, new.ExitCode, new.Error = old.PID, old.ExitCode, old.Error
 		new.OOMKilled, new.RestartCount = old.OOMKilled, old.RestartCount
 		new.StartedAt, new.FinishedAt = old.StartedAt, old.FinishedAt

@@ -151,8 +151,9 @@ func (l *loop) promote() {
 		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
 		defer cancel()
 		out := l.docker.Promote(ctx, judgement, Owner(l.inst), dockercontext.PromoteOptions{
-			Policy:  dockercontext.Policy(l.inst.Settings.Promote),
-			StillUp: l.usable.Load,
+			Policy:   dockercontext.Policy(l.inst.Settings.Promote),
+			Instance: l.inst.Name,
+			StillUp:  l.usable.Load,
 		})
 		if out.Reason == dockercontext.ReasonAlreadyCurrent {
 			// By our doing, if that was before a restart.

@@ -59,7 +59,7 @@ func forget(ctx context.Context, i *engine.Instance) error {
 	if ours, err := docker.Exists(owner); err != nil || ours {
 		return errors.Join(err, failure.WithHint(
 			failure.Refuse("context %q is the current one, and not by docker rd's doing", owner.Context),
-			"choose another first: docker context use default"))
+			"choose another first: docker --config %s context use default", i.DockerConfig))
 	}
 	return nil
 }

@@ -111,6 +111,9 @@ func TakesRequests(i *engine.Instance) error {
 // supervisorOf returns the instance's supervisor, which takes requests.
 func supervisorOf(i *engine.Instance) (process.ID, error) {
 	o := Observe(i)
+	if err := RefuseNewer(i, o.StateErr); err != nil {
+		return process.ID{}, err
+	}
 	if !o.Live || o.Condition(state.EngineReady).Reason == state.ReasonStopped {
 		return process.ID{}, failure.WithHint(failure.Refuse("instance %q is not running", i.Name), "docker-rd start %s", i.Name)
 	}

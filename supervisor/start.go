@@ -93,8 +93,8 @@ func (s *starter) run(ctx context.Context) (Observation, error) {
 	var last Observation
 	for range attempts {
 		o := Observe(s.inst)
-		if newer, ok := errors.AsType[*state.NewerSchemaError](o.StateErr); ok {
-			return o, failure.WithHint(failure.Refuse("instance %q: %w", s.inst.Name, newer), "use the newer docker-rd")
+		if err := RefuseNewer(s.inst, o.StateErr); err != nil {
+			return o, err
 		}
 		if o.Live && o.Condition(state.EngineReady).Reason == state.ReasonCrashLoop {
 			if _, err := Stop(ctx, s.inst, StopOptions{Keep: true}); err != nil {

@@ -164,8 +164,8 @@ func askToStop(ctx context.Context, i *engine.Instance, id process.ID, o StopOpt
 	}
 	forced, cancel := context.WithTimeout(ctx, forcedStop)
 	defer cancel()
-	if id.Wait(forced) == nil {
-		return nil
+	if err := id.Wait(forced); err == nil || ctx.Err() != nil {
+		return err
 	}
 	if err := id.Signal(syscall.SIGKILL); err != nil {
 		return err

@@ -19,7 +19,11 @@ import (
 // it was.
 func Sync(ctx context.Context, i *engine.Instance) error {
 	for {
-		if Observe(i).Live {
+		before := Observe(i)
+		if err := RefuseNewer(i, before.StateErr); err != nil {
+			return err // it would be replaced
+		}
+		if before.Live {
 			o, err := Request(ctx, i, mirror.Request{Type: mirror.RequestSync})
 			if err == nil && o.Error != "" {
 				err = fmt.Errorf("instance %q: %s", i.Name, o.Error)

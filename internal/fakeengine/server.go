@@ -278,6 +278,11 @@ func (e *Engine) findImage(ref string) (*image.InspectResponse, string) {
 	if i := e.world.images.get(ref); i != nil {
 		return i, ""
 	}
+	for _, o := range e.world.images.objects {
+		if slices.Contains(o.value.RepoDigests, ref) {
+			return o.value, ""
+		}
+	}
 	if !strings.Contains(ref, ":") {
 		ref += ":latest"
 	}

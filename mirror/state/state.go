@@ -3,7 +3,8 @@
 // The file is one JSON object that holds what the instance is, how it is, and a
 // mirror of everything in its engine. It is replaced whole and atomically, so a
 // reader needs no lock: it sees one whole state or the next. [Read] reads it once,
-// [Follow] again each time it changes, and [Changes] and [Since] tell what changed.
+// [Follow] again each time it changes, and [Changes] and [State.Since] tell what
+// changed.
 //
 // Any program may use this package. Nothing in it talks to the engine, and nothing
 // in it writes the file.
