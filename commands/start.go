@@ -256,12 +256,18 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 	return nil
 }
 
-// tellConditions returns what tells of the conditions as they come about, but for those that
-// were so already.
+// tellConditions tells that the engine is starting, if nobody has begun to start it, and
+// returns what tells of the conditions as they come about, but for those that were so
+// already. How an engine starts may be over before it is seen.
 func tellConditions(i *engine.Instance, already supervisor.Observation, p *progress) func(supervisor.Observation) {
 	seen := map[string]string{} // told, or no news
 	for _, typ := range conditionTypes {
 		seen[typ] = describe(already.Condition(typ), i)
+	}
+	if !already.Live || already.Condition(state.EngineReady).Reason == state.ReasonCrashLoop {
+		line := describe(state.Condition{Type: state.EngineReady, Reason: state.ReasonStarting}, i)
+		seen[state.EngineReady] = line
+		p.doing(line)
 	}
 	return func(o supervisor.Observation) {
 		for _, typ := range conditionTypes { // in the order in which they come about

@@ -111,9 +111,16 @@ func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err
 			err = failure.WithHint(err, "set %s to a directory that can be written", HomeEnv)
 		}
 	}()
-	release, err := lock.Acquire(ctx, i.Paths.StateLock())
-	if err != nil {
-		return nil, false, fmt.Errorf("create instance %q: %w", i.Name, err)
+	var release func()
+	const tries = 100
+	for try := 1; release == nil; try++ { // again if a former instance is removed with its files just now
+		if err := os.MkdirAll(i.Paths.State, 0o700); err != nil {
+			return nil, false, fmt.Errorf("create instance %q: %w", i.Name, err)
+		}
+		release, err = lock.Acquire(ctx, i.Paths.StateLock())
+		if err != nil && (try == tries || !errors.Is(err, fs.ErrNotExist)) {
+			return nil, false, fmt.Errorf("create instance %q: %w", i.Name, err)
+		}
 	}
 	defer release()
 	if there, err := read(i.Paths); !errors.Is(err, fs.ErrNotExist) {

@@ -97,7 +97,7 @@ func (l *loop) awaitContext(watch *dirwatch.Watcher) {
 		// to ours later, that is his choice. Where he has removed ours while it was current,
 		// another becomes current.
 		mended := l.docker.Mend(ctx, func(dockercontext.Owner) bool { return false }, Candidates(l.inst))
-		ready, promoted := l.docker.Ready(Owner(l.inst)), l.docker.Promoted(Owner(l.inst))
+		ready, promoted := l.docker.Ready(Owner(l.inst)), l.docker.Promoted(ctx, Owner(l.inst))
 		return func() {
 			if mended.Err != nil {
 				l.log.Warn("current context not looked after", "part", "context", "error", mended.Err)
@@ -157,7 +157,7 @@ func (l *loop) promote() {
 		})
 		if out.Reason == dockercontext.ReasonAlreadyCurrent {
 			// By our doing, if that was before a restart.
-			if now := l.docker.Promoted(Owner(l.inst)); now.Reason == dockercontext.ReasonPromoted {
+			if now := l.docker.Promoted(ctx, Owner(l.inst)); now.Reason == dockercontext.ReasonPromoted {
 				out = now
 			}
 		}

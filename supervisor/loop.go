@@ -280,7 +280,7 @@ const flushTimeout = time.Second
 
 func (l *loop) flush() {
 	if l.writeless {
-		return // the directory would be made anew
+		return // what there is by now is another instance's
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, flushTimeout)
 	defer cancel()

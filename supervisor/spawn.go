@@ -83,12 +83,12 @@ func spawn(i *engine.Instance, args ...string) (*childProcess, error) {
 	}
 	done := make(chan struct{})
 	c := &childProcess{done: done}
-	c.id, err = process.Find(cmd.Process.Pid)
+	c.id, err = process.FindChild(cmd.Process.Pid) // it may have failed already
 	go func() {
 		defer close(done)
 		c.err = cmd.Wait()
 	}()
-	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	return c, nil

@@ -35,10 +35,10 @@ type StartOptions struct {
 // ends, what this very call has launched is taken back, unless another start waits
 // for it too.
 func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation, error) {
-	if removed(i) {
-		return Observation{}, removedError(i) // before its lock is made again
-	}
 	share, err := lock.AcquireShared(ctx, i.Paths.StartLock())
+	if errors.Is(err, fs.ErrNotExist) {
+		return Observation{}, removedError(i)
+	}
 	if err != nil {
 		return Observation{}, err
 	}
