@@ -302,8 +302,11 @@ func answers(ctx context.Context, i *engine.Instance) error {
 	if err == nil || ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return failure.WithHint(fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error),
-		"docker-rd stop --force %s ends it", i.Name)
+	err = fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error)
+	if api.hangs {
+		return failure.WithHint(err, "docker-rd stop --force %s ends it", i.Name)
+	}
+	return failure.WithHint(err, "docker-rd restart %s", i.Name)
 }
 
 // noteOverride says where the user's shell does not follow the current context.

@@ -55,6 +55,8 @@ type apiFact struct {
 	Host    string `json:"host"`
 	Answers bool   `json:"answers"`
 	Error   string `json:"error,omitempty"`
+
+	hangs bool // it takes connections, and answers none
 }
 
 type contextFact struct {
@@ -142,7 +144,7 @@ func askAPI(ctx context.Context, driver engine.Driver) apiFact {
 	fact := apiFact{Host: ep.Host, Answers: err == nil}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		fact.Error = fmt.Sprintf("nothing within %s", askTimeout)
+		fact.Error, fact.hangs = fmt.Sprintf("nothing within %s", askTimeout), true
 	case err != nil:
 		fact.Error = err.Error()
 	}
