@@ -83,7 +83,7 @@ func newLoop(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*lo
 		log:    log,
 		self:   self,
 		inbox:  make(chan message),
-		engine: engineRun{firstDelay: firstDelay},
+		engine: engineRun{firstDelay: firstDelay, lostAfter: lostAfter},
 	}
 	l.lockFile, _ = os.Stat(inst.Paths.SupervisorLock())
 	l.ctx, l.end = context.WithCancel(context.Background())
