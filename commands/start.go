@@ -231,8 +231,8 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 		a.note("run through sudo by %s: the Docker configuration is %s", user, i.DockerConfig)
 	}
 	already := supervisor.Observe(i)
-	if !detach && already.Condition(state.Ready).Status == state.True {
-		if err := answers(ctx, i); err != nil {
+	if !detach {
+		if err := answers(ctx, i, already); err != nil {
 			return err
 		}
 		already = supervisor.Observe(i)
@@ -283,9 +283,18 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 // noticed is how long a supervisor may take to notice that its engine is gone.
 const noticed = time.Second
 
-// answers asks the engine itself: one that hangs has told nobody. It waits a moment for
-// the supervisor of one that has just ended to say so; then there is no error.
-func answers(ctx context.Context, i *engine.Instance) error {
+// answers asks the engine itself where its supervisor takes it for ready, since one that
+// hangs has told nobody, or has lost it. It waits a moment for the supervisor of one that
+// has just ended to say so; then there is no error.
+func answers(ctx context.Context, i *engine.Instance, o supervisor.Observation) error {
+	lost := func(o supervisor.Observation) bool {
+		reason := o.Condition(state.EngineReady).Reason
+		return reason == state.ReasonConnectFailed || reason == state.ReasonUnresponsive
+	}
+	ready := o.Condition(state.Ready).Status == state.True
+	if !ready && !lost(o) {
+		return nil
+	}
 	driver, err := engine.DriverFor(i, nil)
 	if err != nil {
 		return err
@@ -294,16 +303,25 @@ func answers(ctx context.Context, i *engine.Instance) error {
 	if api.Answers {
 		return nil
 	}
-	wait, cancel := context.WithTimeout(ctx, noticed)
-	defer cancel()
-	err = supervisor.Follow(wait, i, func(o supervisor.Observation) (bool, error) {
-		return o.Condition(state.EngineReady).Status == state.True, nil
-	})
-	if err == nil || ctx.Err() != nil {
+	if ready {
+		wait, cancel := context.WithTimeout(ctx, noticed)
+		defer cancel()
+		err = supervisor.Follow(wait, i, func(now supervisor.Observation) (bool, error) {
+			o = now
+			return o.Condition(state.EngineReady).Status == state.True, nil
+		})
+		if err == nil && !lost(o) {
+			return nil
+		}
+	}
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	err = fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error)
-	if api.hangs {
+	switch {
+	case i.Settings.Driver == engine.DriverExisting && !api.hangs:
+		return failure.WithHint(err, "docker-rd wait %s --for Ready waits for it", i.Name)
+	case api.hangs:
 		return failure.WithHint(err, "docker-rd stop --force %s ends it", i.Name)
 	}
 	return failure.WithHint(err, "docker-rd restart %s", i.Name)
