@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -196,7 +197,7 @@ func (s instanceStatus) write(w io.Writer) error {
 	for n, c := range s.Conditions {
 		text := fmt.Sprintf("%-16s%-8s%s", c.Type, c.Status, c.Reason)
 		if c.Message != "" {
-			text += ": " + c.Message
+			text += ": " + strings.ReplaceAll(c.Message, "\n", "; ")
 		}
 		add(yes(n == 0, "Conditions", ""), "%s", text)
 	}
