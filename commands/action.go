@@ -16,17 +16,18 @@ import (
 	"github.com/docker-rd/docker-rd/supervisor"
 )
 
-// actionDone says what a container is after an action.
-var actionDone = map[string]string{
-	mirror.ActionStart:   "started",
-	mirror.ActionStop:    "stopped",
-	mirror.ActionPause:   "paused",
-	mirror.ActionUnpause: "unpaused",
-	mirror.ActionRestart: "restarted",
+// actionWords say what is done to a container by an action, and what has been done.
+var actionWords = map[string]struct{ doing, done string }{
+	mirror.ActionStart:   {"being started", "started"},
+	mirror.ActionStop:    {"being stopped", "stopped"},
+	mirror.ActionPause:   {"being paused", "paused"},
+	mirror.ActionUnpause: {"being unpaused", "unpaused"},
+	mirror.ActionRestart: {"being restarted", "restarted"},
 }
 
 func (a *app) newAction() *cobra.Command {
 	var timeout flagDuration
+	var progress flagChoice
 	cmd := &cobra.Command{
 		Use:   "action [OPTIONS] CONTAINER " + strings.Join(mirror.Actions(), "|"),
 		Short: "Start, stop, pause, unpause or restart a container",
@@ -47,14 +48,15 @@ succeeds. When the time is up, a request that was not begun is taken back.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := withTimeout(cmd.Context(), timeout)
 			defer cancel()
-			return a.runAction(ctx, args[0], args[1])
+			return a.runAction(ctx, a.newProgress(progress.value), args[0], args[1])
 		},
 	}
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
+	addProgress(cmd, &progress, "auto")
 	return cmd
 }
 
-func (a *app) runAction(ctx context.Context, word, action string) error {
+func (a *app) runAction(ctx context.Context, p *progress, word, action string) error {
 	if !slices.Contains(mirror.Actions(), action) {
 		return failure.WithHint(failure.Refuse("unknown action %q", action), "actions are %s", strings.Join(mirror.Actions(), ", "))
 	}
@@ -71,6 +73,7 @@ func (a *app) runAction(ctx context.Context, word, action string) error {
 	if err != nil {
 		return err
 	}
+	p.doing(fmt.Sprintf("Container %q is %s", word, actionWords[action].doing))
 	o, err := supervisor.Request(ctx, i, mirror.Request{
 		Type: mirror.RequestAction, Kind: state.Containers, Key: key, Name: word, Action: action,
 	})
@@ -80,6 +83,6 @@ func (a *app) runAction(ctx context.Context, word, action string) error {
 	if o.State != state.ActionSucceeded {
 		return fmt.Errorf("%s %s: %s", action, k.Text(word), o.Error)
 	}
-	_, err = fmt.Fprintf(a.out(), "Container %q is %s\n", word, actionDone[action])
-	return err
+	p.done(fmt.Sprintf("Container %q is %s", word, actionWords[action].done))
+	return nil
 }

@@ -21,6 +21,8 @@ type deleteOptions struct {
 	wait    bool
 	cancel  bool
 	timeout flagDuration
+
+	progress flagChoice
 }
 
 func (a *app) newDelete() *cobra.Command {
@@ -46,6 +48,7 @@ references, only that is deleted.`,
 	flags.BoolVar(&o.wait, "wait", false, "Wait until they are gone")
 	flags.BoolVar(&o.cancel, "cancel", false, "Cancel deletions that are requested")
 	addTimeout(flags, &o.timeout, 2*time.Minute)
+	addProgress(cmd, &o.progress, "auto")
 	return cmd
 }
 
@@ -79,6 +82,10 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 	}
 	ctx, cancel := withTimeout(ctx, o.timeout)
 	defer cancel()
+	p := a.newProgress(o.progress.value)
+	if o.wait {
+		go tellRefusals(ctx, i, p, k, requests)
+	}
 	// All are asked for before the first is waited for.
 	ends := make([]chan error, len(requests))
 	for n, r := range requests {
@@ -92,16 +99,14 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 			errs = append(errs, fmt.Errorf("delete %s: %w", k.Text(r.Name), err))
 			continue
 		}
-		text := "Deletion of %s is requested\n"
+		done := "requested"
 		switch {
 		case o.wait:
-			text = "Deletion of %s is done\n"
+			done = "done"
 		case o.cancel:
-			text = "Deletion of %s is cancelled\n"
+			done = "cancelled"
 		}
-		if _, err := fmt.Fprintf(a.out(), text, k.Text(r.Name)); err != nil {
-			return err
-		}
+		p.done(fmt.Sprintf("Deletion of %s is %s", k.Text(r.Name), done))
 	}
 	return errors.Join(errs...)
 }
@@ -119,7 +124,7 @@ func deletion(s *state.State, k *objects.Kind, word string) (mirror.Request, err
 	case state.Volumes:
 		r.CreatedAt = s.Volumes[r.Key].CreatedAt
 	case state.Networks:
-		if mirror.OwnNetwork(s.Networks[r.Key].Name) {
+		if mirror.OwnNetwork(s.Engine, s.Networks[r.Key].Name) {
 			return r, failure.Refuse("%s is the engine's own", k.Text(word))
 		}
 	}
@@ -147,28 +152,49 @@ func request(ctx context.Context, i *engine.Instance, o deleteOptions, r mirror.
 	return nil
 }
 
+// tellRefusals tells why deletions are not done yet, until ctx ends.
+func tellRefusals(ctx context.Context, i *engine.Instance, p *progress, k *objects.Kind, requests []mirror.Request) {
+	told := map[string]string{}
+	_ = supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
+		for _, r := range requests {
+			if why := refusal(o.State, r); why != "" && why != told[r.Name] {
+				told[r.Name] = why
+				p.doing(fmt.Sprintf("Deletion of %s waits: %s", k.Text(r.Name), why))
+			}
+		}
+		return true, nil
+	})
+}
+
 // lastRefusal returns what the engine said to a deletion that it does not do, to be
 // added to a message.
 func lastRefusal(i *engine.Instance, r mirror.Request) string {
-	s, err := state.Read(i.Paths.StateFile())
-	if err != nil {
-		return ""
+	s, _ := state.Read(i.Paths.StateFile())
+	if why := refusal(s, r); why != "" {
+		return ": " + why
 	}
+	return ""
+}
+
+// refusal returns what the engine said to a deletion when it was last tried, "" if that
+// is not known or there is none. There need not be a state.
+func refusal(s *state.State, r mirror.Request) string {
 	var d *state.Deletion
-	switch r.Kind {
-	case state.Containers:
+	switch {
+	case s == nil:
+	case r.Kind == state.Containers:
 		d = s.Containers[r.Key].Deletion
-	case state.Images:
+	case r.Kind == state.Images:
 		if of, ok := s.Images[r.Key].Deletions[cmp.Or(r.Reference, r.Key)]; ok {
 			d = &of
 		}
-	case state.Volumes:
+	case r.Kind == state.Volumes:
 		d = s.Volumes[r.Key].Deletion
-	case state.Networks:
+	case r.Kind == state.Networks:
 		d = s.Networks[r.Key].Deletion
 	}
-	if d == nil || d.Error == "" {
+	if d == nil {
 		return ""
 	}
-	return ": " + d.Error
+	return d.Error
 }

@@ -63,6 +63,20 @@ func addTimeout(flags *pflag.FlagSet, value *flagDuration, fallback time.Duratio
 	flags.Var(value, "timeout", "How long to wait (0: for ever)")
 }
 
+// flagRevision is the value of a revision of a state file.
+type flagRevision uint64
+
+func (f *flagRevision) String() string { return strconv.FormatUint(uint64(*f), 10) }
+func (f *flagRevision) Type() string   { return "revision" }
+func (f *flagRevision) Set(s string) error {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return fmt.Errorf("not a revision such as 42")
+	}
+	*f = flagRevision(n)
+	return nil
+}
+
 // flagChoice is the value of a flag that takes one of a few words.
 type flagChoice struct {
 	value   string

@@ -52,13 +52,14 @@ func interrupted(ctx context.Context, err error) error {
 }
 
 func readError(i *engine.Instance, err error) error {
-	switch _, newer := errors.AsType[*state.NewerSchemaError](err); {
+	newer := supervisor.RefuseNewer(i, err)
+	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		return failure.WithHint(failure.Refuse("instance %q has no mirror yet", i.Name), "docker-rd start %s", i.Name)
-	case newer:
-		return failure.WithHint(failure.WithCode(err, failure.CodeRefused), "install the newer docker-rd that wrote it")
+	case newer != nil:
+		return newer
 	}
 	return failure.WithHint(err, "docker-rd sync %s makes it anew", i.Name)
 }

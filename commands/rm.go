@@ -16,6 +16,8 @@ import (
 type rmOptions struct {
 	force   bool
 	timeout flagDuration
+
+	progress flagChoice
 }
 
 func (a *app) newRm() *cobra.Command {
@@ -45,28 +47,33 @@ An engine that was there already (driver existing) keeps its data.`,
 			}
 			var errs []error
 			for _, name := range args {
-				errs = append(errs, a.remove(ctx, name, o.force))
+				errs = append(errs, a.remove(ctx, name, o))
 			}
 			return errors.Join(errs...)
 		},
 	}
 	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Stop instances that run, without waiting for their containers")
 	addTimeout(cmd.Flags(), &o.timeout, time.Minute)
+	addProgress(cmd, &o.progress, "auto")
 	return cmd
 }
 
-func (a *app) remove(ctx context.Context, name string, force bool) error {
+func (a *app) remove(ctx context.Context, name string, o rmOptions) error {
 	i, err := a.salvage(loadNamed(name))
 	if err != nil {
 		return err
 	}
-	if !force && !supervisor.Stopped(i) {
-		return failure.WithHint(failure.Refuse("instance %q is running", name), "docker-rd rm --force %s", name)
+	p := a.newProgress(o.progress.value)
+	if !supervisor.Stopped(i) {
+		if !o.force {
+			return failure.WithHint(failure.Refuse("instance %q is running", name), "docker-rd rm --force %s", name)
+		}
+		p.doing(fmt.Sprintf("Instance %q is stopping", name))
 	}
 	if err := supervisor.Remove(ctx, i); err != nil {
 		return err
 	}
 	_ = a.mend(ctx, i.DockerConfig)
-	_, err = fmt.Fprintln(a.out(), name)
-	return err
+	p.done(name)
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -172,7 +173,7 @@ func (a *app) create(ctx context.Context, roots engine.Roots, name string, chang
 		return nil, err
 	}
 	i := engine.New(roots, name, dir, s)
-	if err := check(ctx, i); err != nil {
+	if err := check(i); err != nil {
 		return nil, err
 	}
 	i, created, err := engine.Create(ctx, i)
@@ -205,7 +206,7 @@ func configure(ctx context.Context, i *engine.Instance, change func(*engine.Sett
 	if err != nil || running {
 		return err
 	}
-	return check(ctx, i)
+	return check(i)
 }
 
 func shellQuoteAll(words []string) string {
@@ -217,12 +218,12 @@ func shellQuoteAll(words []string) string {
 }
 
 // check refuses an instance whose engine cannot be started here.
-func check(ctx context.Context, i *engine.Instance) error {
+func check(i *engine.Instance) error {
 	driver, err := engine.DriverFor(i, nil)
 	if err != nil {
 		return err
 	}
-	return driver.Check(ctx)
+	return driver.Check()
 }
 
 // start starts the instance and tells how that goes.
@@ -238,36 +239,11 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 		already = supervisor.Observe(i)
 	}
 	begin := time.Now()
-	seen := map[string]string{} // told, or no news
-	for _, typ := range conditionTypes {
-		seen[typ] = describe(already.Condition(typ), i)
-	}
-	o, err := supervisor.Start(ctx, i, supervisor.StartOptions{
-		Detach: detach,
-		Progress: func(o supervisor.Observation) {
-			for _, typ := range conditionTypes { // in the order in which they come about
-				if line := describe(o.Condition(typ), i); line != "" && seen[typ] != line {
-					seen[typ] = line
-					tell := p.step
-					if o.Condition(typ).Reason == state.ReasonStarting {
-						tell = p.doing
-					}
-					tell(line)
-				}
-			}
-		},
-	})
+	o, err := supervisor.Start(ctx, i, supervisor.StartOptions{Detach: detach, Progress: tellConditions(i, already, p)})
 	if err != nil {
 		return err
 	}
-	for _, c := range o.State.Conditions {
-		switch {
-		case c.Type == state.ContextReady && c.Status == state.False:
-			_, _ = fmt.Fprintf(a.err(), "warning: no context %q: %s\n", i.Context(), c.Message)
-		case c.Type == state.ContextPromoted && c.Status == state.False && c.Reason == state.ReasonFailed:
-			_, _ = fmt.Fprintf(a.err(), "warning: %s\n", c.Message)
-		}
-	}
+	a.warnOfContext(i, o)
 	a.noteOverride(o)
 	switch {
 	case already.Condition(state.Ready).Status == state.True:
@@ -278,6 +254,41 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 		p.done(fmt.Sprintf("Instance %q is ready (%s)", i.Name, time.Since(begin).Round(time.Millisecond)))
 	}
 	return nil
+}
+
+// tellConditions returns what tells of the conditions as they come about, but for those that
+// were so already.
+func tellConditions(i *engine.Instance, already supervisor.Observation, p *progress) func(supervisor.Observation) {
+	seen := map[string]string{} // told, or no news
+	for _, typ := range conditionTypes {
+		seen[typ] = describe(already.Condition(typ), i)
+	}
+	return func(o supervisor.Observation) {
+		for _, typ := range conditionTypes { // in the order in which they come about
+			line := describe(o.Condition(typ), i)
+			if line == "" || seen[typ] == line {
+				continue
+			}
+			seen[typ] = line
+			if o.Condition(typ).Reason == state.ReasonStarting {
+				p.doing(line)
+			} else {
+				p.step(line)
+			}
+		}
+	}
+}
+
+// warnOfContext warns where an engine has started without its context.
+func (a *app) warnOfContext(i *engine.Instance, o supervisor.Observation) {
+	for _, c := range o.State.Conditions {
+		switch {
+		case c.Type == state.ContextReady && c.Status == state.False:
+			a.warn("no context %q: %s", i.Context(), c.Message)
+		case c.Type == state.ContextPromoted && c.Status == state.False && c.Reason == state.ReasonFailed:
+			a.warn("%s", c.Message)
+		}
+	}
 }
 
 // noticed is how long a supervisor may take to notice that its engine is gone.
@@ -295,18 +306,14 @@ func answers(ctx context.Context, i *engine.Instance, o supervisor.Observation) 
 	if !ready && !lost(o) {
 		return nil
 	}
-	driver, err := engine.DriverFor(i, nil)
-	if err != nil {
-		return err
-	}
-	api := askAPI(ctx, driver)
+	api := askAPI(ctx, i)
 	if api.Answers {
 		return nil
 	}
 	if ready {
 		wait, cancel := context.WithTimeout(ctx, noticed)
 		defer cancel()
-		err = supervisor.Follow(wait, i, func(now supervisor.Observation) (bool, error) {
+		err := supervisor.Follow(wait, i, func(now supervisor.Observation) (bool, error) {
 			o = now
 			return o.Condition(state.EngineReady).Status == state.True, nil
 		})
@@ -317,7 +324,7 @@ func answers(ctx context.Context, i *engine.Instance, o supervisor.Observation) 
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	err = fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error)
+	err := fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error)
 	switch {
 	case i.Settings.Driver == engine.DriverExisting && !api.hangs:
 		return failure.WithHint(err, "docker-rd wait %s --for Ready waits for it", i.Name)
@@ -332,11 +339,8 @@ func (a *app) noteOverride(o supervisor.Observation) {
 	if o.Condition(state.ContextPromoted).Status != state.True {
 		return
 	}
-	for _, name := range []string{"DOCKER_HOST", "DOCKER_CONTEXT"} {
-		if value := os.Getenv(name); value != "" {
-			a.note("in this shell %s=%s overrides the current context", name, value)
-			return
-		}
+	if name := dockercontext.Open(dockercontext.Options{Getenv: os.Getenv}).EnvOverride(); name != "" {
+		a.note("in this shell %s=%s overrides the current context", name, os.Getenv(name))
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"strings"
 	"time"
 
@@ -115,12 +114,10 @@ func statusOf(ctx context.Context, i *engine.Instance) instanceStatus {
 	} else if o.StateErr != nil {
 		s.Mirror.Error = o.StateErr.Error()
 	}
-	if driver, err := engine.DriverFor(i, nil); err != nil {
-		s.API.Error = err.Error()
-	} else {
+	if driver, err := engine.DriverFor(i, nil); err == nil {
 		s.Engine.Running, s.Engine.Remains = driver.Alive(), driver.Remains()
-		s.API = askAPI(ctx, driver)
 	}
+	s.API = askAPI(ctx, i)
 	if docker, err := supervisor.DockerConfig(i); err == nil {
 		_, err := docker.Endpoint(i.Context())
 		s.Context.Exists = !errdefs.IsNotFound(err)
@@ -131,17 +128,14 @@ func statusOf(ctx context.Context, i *engine.Instance) instanceStatus {
 }
 
 // askAPI asks the engine itself, whatever the supervisor thinks of it.
-func askAPI(ctx context.Context, driver engine.Driver) apiFact {
-	ep, err := driver.Endpoint()
+func askAPI(ctx context.Context, i *engine.Instance) apiFact {
+	ep, err := endpointOf(i)
 	if err != nil {
 		return apiFact{Error: err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	_, err = ep.Ping(ctx)
-	if where, ok := errors.AsType[*url.Error](err); ok {
-		err = where.Err // the URL of a request is of no use to people
-	}
 	fact := apiFact{Host: ep.Host, Answers: err == nil}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

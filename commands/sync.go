@@ -12,6 +12,7 @@ import (
 
 func (a *app) newSync() *cobra.Command {
 	var timeout flagDuration
+	var progress flagChoice
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "sync [OPTIONS] [INSTANCE]",
 		Short: "Bring the mirror of an engine up to date",
@@ -22,12 +23,15 @@ changes that engines send no event for.`,
 	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error {
 		ctx, cancel := withTimeout(cmd.Context(), timeout)
 		defer cancel()
+		p := a.newProgress(progress.value)
+		p.doing(fmt.Sprintf("Mirror of instance %q is being synced", i.Name))
 		if err := supervisor.Sync(ctx, i); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(a.out(), "Mirror of instance %q is synced\n", i.Name)
-		return err
+		p.done(fmt.Sprintf("Mirror of instance %q is synced", i.Name))
+		return nil
 	})
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
+	addProgress(cmd, &progress, "auto")
 	return cmd
 }

@@ -80,7 +80,7 @@ func runWait(ctx context.Context, i *engine.Instance, target string) error {
 	} else {
 		err = supervisor.Follow(ctx, i, func(o supervisor.Observation) (bool, error) {
 			last = o
-			return !reached(o), nil
+			return !reached(o), supervisor.RefuseNewer(i, o.StateErr)
 		})
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -113,8 +113,8 @@ func runWaitContainer(ctx context.Context, i *engine.Instance, target string) er
 	k := objects.Containers()
 	found := "no supervisor runs"
 	err := supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
-		if _, newer := errors.AsType[*state.NewerSchemaError](o.StateErr); newer {
-			return false, readError(i, o.StateErr)
+		if err := supervisor.RefuseNewer(i, o.StateErr); err != nil {
+			return false, err
 		}
 		if o.State == nil {
 			return true, nil

@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) newWatch() *cobra.Command {
-	var since uint64
+	var since flagRevision
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "watch [OPTIONS] [INSTANCE]",
 		Short: "Print each change of an engine's objects as JSON",
@@ -22,9 +22,10 @@ func (a *app) newWatch() *cobra.Command {
 The type is ADDED, MODIFIED or DELETED; all objects that there are come first, as
 ADDED. With --since, only what changed after that revision comes. Where that is not
 known any more, a line of type RESYNC says so and all objects follow: what was known
-before and is not among them is gone.`,
-	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error { return a.runWatch(cmd.Context(), i, since) })
-	cmd.Flags().Uint64Var(&since, "since", 0, "Revision after which to begin (0: all objects)")
+before and is not among them is gone. Several lines can have the same revision: whoever
+may have missed some of them begins after the one before.`,
+	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error { return a.runWatch(cmd.Context(), i, uint64(since)) })
+	cmd.Flags().Var(&since, "since", "Revision after which to begin (0: all objects)")
 	return cmd
 }
 

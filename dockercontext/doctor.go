@@ -234,7 +234,7 @@ func (c *Config) credentialHelpers() []Finding {
 
 // damagedContexts looks at every stored context.
 func (c *Config) damagedContexts(ctx context.Context, instances []Instance) []Finding {
-	entries, err := c.List()
+	entries, err := c.list()
 	if err != nil {
 		return []Finding{unreadable(filepath.Join(c.o.Dir, "contexts"), err)}
 	}
@@ -281,7 +281,7 @@ func (c *Config) damagedContexts(ctx context.Context, instances []Instance) []Fi
 
 // orphan is a context of ours whose instance is not known. It may be known elsewhere:
 // only one that leads nowhere is removed.
-func (c *Config) orphan(ctx context.Context, e Entry, owner Owner) Finding {
+func (c *Config) orphan(ctx context.Context, e entry, owner Owner) Finding {
 	f := Finding{
 		Code: FindingContextWithoutInstance, Subject: e.Name, path: e.Path, inst: Instance{Owner: owner},
 		Message: fmt.Sprintf("Context %q belongs to an instance of docker rd that does not exist here.", e.Name),

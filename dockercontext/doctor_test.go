@@ -17,7 +17,7 @@ import (
 	"github.com/docker/cli/cli/context/store"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/endpointtest"
 )
 
 // A case of the doctor: what is wrong, what is found, and how it is after the fix.
@@ -158,7 +158,7 @@ func TestDoctor(t *testing.T) {
 			name: "context without instance",
 			prepare: func(f *fixture) {
 				f.Create(f.t.Context(), rd, endpoint.Endpoint{Host: "unix:///nonexistent/s"}, "")
-				f.Create(f.t.Context(), rdB, endpoint.Endpoint{Host: "unix://" + enginetest.Unix(f.t, enginetest.Handler())}, "")
+				f.Create(f.t.Context(), rdB, endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(f.t, endpointtest.Handler())}, "")
 			},
 			instances: []Instance{{Owner: rdB}},
 			want:      []string{"ContextWithoutInstance rd"}, fixable: true,
@@ -287,10 +287,10 @@ func TestDoctorUnreadable(t *testing.T) {
 // What is removed can be brought back, with its keys.
 func TestFixOrphan(t *testing.T) {
 	f := setup(t)
-	ca := enginetest.NewAuthority(t)
+	ca := endpointtest.NewAuthority(t)
 	pair := ca.Issue(t, time.Now().Add(time.Hour))
 	e := endpoint.Endpoint{
-		Host: "tcp://" + enginetest.ClosedPort(t, "127.0.0.1"),
+		Host: "tcp://" + endpointtest.ClosedPort(t, "127.0.0.1"),
 		TLS:  &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key},
 	}
 	f.wantOutcome(f.Create(t.Context(), rd, e, "keys"), ReasonCreated, true)
@@ -305,7 +305,7 @@ func TestFixOrphan(t *testing.T) {
 	if info, err := os.Stat(fixed.Backup); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the copy is %v (%v), and holds a key", info.Mode(), err)
 	}
-	if entries, err := f.List(); err != nil || len(entries) != 0 {
+	if entries, err := f.list(); err != nil || len(entries) != 0 {
 		t.Errorf("List = %+v, %v", entries, err)
 	}
 	f.docker("context", "import", "back", fixed.Backup)
@@ -348,7 +348,6 @@ func TestDoctorTellsThePlace(t *testing.T) {
 	}
 }
 
-// What has been put right meanwhile is left as it is.
 // What the doctor says of a context that has another's name must hold: docker lists it.
 func TestDoctorTellsOfAnothersName(t *testing.T) {
 	f := setup(t)
@@ -363,6 +362,7 @@ func TestDoctorTellsOfAnothersName(t *testing.T) {
 	}
 }
 
+// What has been put right meanwhile is left as it is.
 func TestFixLooksAgain(t *testing.T) {
 	f := setup(t)
 	f.use("gone")

@@ -16,8 +16,8 @@ import (
 	"github.com/fvbommel/sortorder"
 )
 
-// An Entry is a context in the store.
-type Entry struct {
+// An entry is a context in the store.
+type entry struct {
 	// Name is the context's name, "" where damage hides it.
 	Name string
 	// Path is its metadata file.
@@ -26,10 +26,10 @@ type Entry struct {
 	Err error
 }
 
-// List returns the stored contexts in docker's order, without "default". It reads them
+// list returns the stored contexts in docker's order, without "default". It reads them
 // one by one: the store's own List gives up on a damaged context, and comes back empty
 // while contexts are made or removed beside it. Damaged entries come last.
-func (c *Config) List() ([]Entry, error) {
+func (c *Config) list() ([]entry, error) {
 	root := filepath.Join(c.o.Dir, "contexts", "meta")
 	dirs, err := os.ReadDir(root)
 	if errors.Is(err, os.ErrNotExist) {
@@ -38,12 +38,12 @@ func (c *Config) List() ([]Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list contexts: %w", err)
 	}
-	var entries []Entry
+	var entries []entry
 	for _, dir := range dirs {
 		if !dir.IsDir() {
 			continue
 		}
-		e := Entry{Path: filepath.Join(root, dir.Name(), "meta.json")}
+		e := entry{Path: filepath.Join(root, dir.Name(), "meta.json")}
 		data, err := os.ReadFile(e.Path)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // half made or half removed
@@ -62,7 +62,7 @@ func (c *Config) List() ([]Entry, error) {
 		}
 		entries = append(entries, e)
 	}
-	slices.SortStableFunc(entries, func(a, b Entry) int {
+	slices.SortStableFunc(entries, func(a, b entry) int {
 		switch {
 		case (a.Name == "") != (b.Name == ""):
 			if a.Name == "" {
@@ -127,7 +127,7 @@ func (c *Config) guessName(id string) string {
 			names = append(names, o.Context)
 		}
 	}
-	names = append(names, c.o.Getenv(SourceContextEnv), "rd", "desktop-linux", "rootless", "colima")
+	names = append(names, c.o.Getenv(contextEnv), "rd", "desktop-linux", "rootless", "colima")
 	for _, n := range names {
 		if n != "" && contextID(n) == id {
 			return n

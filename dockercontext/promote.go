@@ -233,7 +233,7 @@ func (c *Config) promoteLocked(ctx context.Context, j Judgement, owner Owner, o 
 // notOurs returns a context that can be put back later: "" for one of ours, since nobody
 // knows what was before it.
 func (c *Config) notOurs(r record, stored string) string {
-	if _, ours := c.Owner(stored); ours {
+	if _, ours := c.ownerOf(stored); ours {
 		return ""
 	}
 	if _, ours := byContext(r.Demoted, stored); ours && !c.exists(stored) {

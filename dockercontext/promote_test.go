@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/endpointtest"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
@@ -247,11 +247,11 @@ func TestPromoteLooksAgain(t *testing.T) {
 		serve  http.Handler
 	}{
 		{ReasonCurrentUnknown, status(500, "starting")},
-		{ReasonCurrentHealthy, enginetest.Handler()},
+		{ReasonCurrentHealthy, endpointtest.Handler()},
 	} {
 		path := filepath.Join(f.o.Dir, "gone.sock")
 		_ = os.Remove(path)
-		enginetest.UnixAt(t, path, tc.serve)
+		endpointtest.UnixAt(t, path, tc.serve)
 		f.wantOutcome(f.Promote(t.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}), tc.reason, false)
 		f.wantCurrent("late")
 		f.wantPromoted()

@@ -154,8 +154,8 @@ func (s Settings) chooseDriver() (string, error) {
 	return DriverDockerd, nil
 }
 
-// checkDriverSettings refuses settings that mean nothing to the driver: who gave
-// them expects them to work.
+// checkDriverSettings refuses settings that mean nothing to the driver: whoever gave
+// them expects that they have an effect.
 func (s Settings) checkDriverSettings() error {
 	switch s.Driver {
 	case DriverExisting:

@@ -311,14 +311,24 @@ func TestRemovedWhileHeld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	gone := Gone(path)
+	if gone() {
+		t.Error("the file counts as gone while it is there")
+	}
 	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
 		t.Fatal(err)
+	}
+	if !gone() {
+		t.Error("the removed file does not count as gone")
 	}
 	release, err := TryAcquire(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer release()
+	if !gone() || Gone(path)() {
+		t.Error("the new file counts as the old one")
+	}
 	old()
 	if holder, err := ReadHolder(path); err != nil || holder.PID != os.Getpid() {
 		t.Errorf("the holder is %+v, %v", holder, err)

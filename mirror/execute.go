@@ -32,6 +32,10 @@ const (
 	afterChange = 200 * time.Millisecond
 	// reachDelay is how long to wait before the engine is tried again.
 	reachDelay = 500 * time.Millisecond
+	// An action that nobody waits for any more is looked after as often, for as long,
+	// beside the time that the container has to stop.
+	lookDelay   = 200 * time.Millisecond
+	lookTimeout = 10 * time.Second
 )
 
 // An Executor does what requests ask for. It belongs to the goroutine that owns the
@@ -40,17 +44,18 @@ const (
 // What is guaranteed: a request that was submitted is decided, also if the engine or
 // the supervisor was down meanwhile; only stopping the instance drops it. An action
 // is sent to the engine at most once. Where the connection breaks or the supervisor
-// dies while it is under way, the engine is asked afterwards whether it was done, and
-// if that does not tell, the outcome says so: it is never sent again. A deletion may
+// dies while it is under way, the container is looked at until it shows that it was
+// done, and if it does not, the outcome says so: it is never sent again. A deletion may
 // be sent again, but only ever for the object that was meant: by id, or for volumes,
 // which have none, only while no other has had the name since.
 type Executor struct {
-	dir     string
-	store   *Store
-	connect func(context.Context) (*endpoint.Client, error)
-	source  Syncer
-	log     *slog.Logger
-	results chan Result
+	dir      string
+	store    *Store
+	connect  func(context.Context) (*endpoint.Client, error)
+	source   Syncer
+	log      *slog.Logger
+	results  chan Result
+	patience time.Duration // is lookTimeout
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -103,7 +108,7 @@ func NewExecutor(dir string, store *Store, connect func(context.Context) (*endpo
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Executor{
 		dir: dir, store: store, connect: connect, source: source, log: log,
-		results: make(chan Result), ctx: ctx, cancel: cancel,
+		results: make(chan Result), patience: lookTimeout, ctx: ctx, cancel: cancel,
 		actions: map[string][]Request{}, deletions: map[target]*deletion{},
 		accepted: map[string]bool{},
 	}
@@ -297,15 +302,19 @@ func (e *Executor) beginAction(r Request) {
 }
 
 func (e *Executor) endAction(r Request, err error) {
-	last := state.LastAction{
-		Request: r.ID, Action: r.Action, State: state.ActionSucceeded,
-		RequestedAt: r.RequestedAt, CompletedAt: utc(time.Now()),
+	if errors.Is(err, errWithdrawn) {
+		delete(e.accepted, r.ID)
+	} else {
+		last := state.LastAction{
+			Request: r.ID, Action: r.Action, State: state.ActionSucceeded,
+			RequestedAt: r.RequestedAt, CompletedAt: utc(time.Now()),
+		}
+		if err != nil {
+			last.State, last.Error = state.ActionFailed, err.Error()
+		}
+		e.store.setLastAction(r.Key, &last)
+		e.decide(r, err)
 	}
-	if err != nil {
-		last.State, last.Error = state.ActionFailed, err.Error()
-	}
-	e.store.setLastAction(r.Key, &last)
-	e.decide(r, err)
 	queue := e.actions[r.Key][1:]
 	if len(queue) == 0 {
 		delete(e.actions, r.Key)
@@ -315,6 +324,9 @@ func (e *Executor) endAction(r Request, err error) {
 	e.beginAction(queue[0])
 }
 
+// errWithdrawn says that a request was taken back before it was begun.
+var errWithdrawn = errors.New("the request was withdrawn")
+
 // act does an action. It returns when the outcome is known.
 func (e *Executor) act(ctx context.Context, r Request) error {
 	cli, before, err := e.find(ctx, r.Key)
@@ -322,19 +334,23 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 		return err
 	}
 	defer cli.Close()
-	if r.begun {
-		if achieved(r.Action, r.RequestedAt, before) {
+	if r.Sent {
+		if e.turnsOut(ctx, r) {
 			return nil
 		}
 		return fmt.Errorf("the supervisor ended while it asked the engine to %s it: whether that was done is not known", r.Action)
+	}
+	if err := e.begin(r); err != nil {
+		return err
 	}
 	todo, err := plan(r.Action, before.state)
 	if err != nil || !todo {
 		return err
 	}
-	// From here on it may have been done, whatever happens.
-	if err := os.Rename(e.file(r.ID, extPending), e.file(r.ID, extBegun)); err != nil {
-		return fmt.Errorf("the request was withdrawn: %w", err)
+	// What tells afterwards whether it was done is noted before it may be.
+	r.Sent, r.StartedBefore = true, before.startedAt
+	if err := writeJSON(e.dir, r.ID+extBegun, r); err != nil {
+		return fmt.Errorf("request %q can't be sent: %w", r.ID, err)
 	}
 	call, cancel := context.WithTimeout(ctx, actionTimeout+before.stopTimeout)
 	defer cancel()
@@ -345,13 +361,45 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	if err == nil || !ambiguous(err) {
 		return err
 	}
-	if again, after, findErr := e.find(ctx, r.Key); findErr == nil {
-		defer again.Close()
-		if achieved(r.Action, before.startedAt, after) {
-			return nil
-		}
+	if e.turnsOut(ctx, r) {
+		return nil
 	}
 	return fmt.Errorf("the engine did not say how it ended: %w", err)
+}
+
+// begin takes the request from whoever could withdraw it.
+func (e *Executor) begin(r Request) error {
+	if r.begun {
+		return nil
+	}
+	err := os.Rename(e.file(r.ID, extPending), e.file(r.ID, extBegun))
+	if errors.Is(err, os.ErrNotExist) {
+		return errWithdrawn
+	}
+	return err
+}
+
+// turnsOut tells whether an action that was sent turns out to be done, now or while the
+// engine may still be at it. It waits for the engine until ctx ends.
+func (e *Executor) turnsOut(ctx context.Context, r Request) bool {
+	for began := time.Now(); ; {
+		cli, now, err := e.find(ctx, r.Key)
+		if err != nil {
+			return false
+		}
+		_ = cli.Close()
+		switch {
+		case achieved(r.Action, r.StartedBefore, now):
+			return true
+		case time.Since(began) > e.patience+now.stopTimeout:
+			return false
+		}
+		select {
+		case <-time.After(lookDelay):
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // order sends an action to the engine.
@@ -458,11 +506,11 @@ func plan(action, in string) (todo bool, err error) {
 }
 
 // achieved tells whether a container is as an action leaves it. Where that is no
-// proof, it must have been started after the given time.
-func achieved(action string, after time.Time, now seen) bool {
+// proof, it must have been started since, when it was started before at the given time.
+func achieved(action string, startedBefore time.Time, now seen) bool {
 	switch action {
 	case ActionStart, ActionRestart:
-		return now.startedAt.After(after)
+		return now.startedAt.After(startedBefore)
 	case ActionStop:
 		return now.state == state.StateExited || now.state == state.StateCreated || now.state == state.StateDead
 	case ActionPause:
@@ -475,19 +523,26 @@ func achieved(action string, after time.Time, now seen) bool {
 
 // Deletions.
 
-// ownNetworks are the networks that an engine makes itself and never deletes.
-var ownNetworks = []string{"bridge", "host", "none", "nat", "podman"}
-
-// OwnNetwork tells whether a network of that name is one of the engine's own, which is
-// never deleted.
-func OwnNetwork(name string) bool { return slices.Contains(ownNetworks, name) }
+// OwnNetwork tells whether a network of that name is one that the engine made itself and
+// never deletes. On another engine a user's may be called so.
+func OwnNetwork(e state.Engine, name string) bool {
+	switch name {
+	case "bridge", "host", "none":
+		return true
+	case "nat":
+		return e.OS == "windows"
+	case "podman":
+		return e.ID == ""
+	}
+	return false
+}
 
 func (e *Executor) acceptDeletion(r Request) {
 	t := r.target()
 	switch r.Kind {
 	case state.Containers, state.Images, state.Volumes:
 	case state.Networks:
-		if n, ok := e.store.networks.get(r.Key); ok && OwnNetwork(n.Name) {
+		if n, ok := e.store.networks.get(r.Key); ok && OwnNetwork(e.store.Engine(), n.Name) {
 			e.decide(r, fmt.Errorf("network %q is the engine's own", n.Name))
 			return
 		}

@@ -194,6 +194,53 @@ func TestSlowStop(t *testing.T) {
 	}
 }
 
+// A request that is withdrawn while another is under way leaves no trace.
+func TestWithdrawn(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(2, 1, 0, 0)
+	r.start()
+	r.await("MirrorSynced", synced)
+	id := r.engine.IDs("containers")[1] // does not run
+	r.engine.Hang()
+	start := r.submit(mirror.Request{Type: mirror.RequestAction, Kind: state.Containers, Key: id, Action: "start", Reply: true})
+	queued := func(n int) {
+		for count := make(chan int); ; {
+			r.do <- func() { go func(n int) { count <- n }(r.exec.Queued(id)) }
+			if <-count == n {
+				return
+			}
+		}
+	}
+	for n, what := range []string{"restart", "stop", "unpause"} {
+		req := r.submit(action(id, what))
+		queued(2 + n)
+		if !mirror.Withdraw(r.requests(), req) {
+			t.Errorf("%s can't be withdrawn", what)
+		}
+	}
+	r.engine.Resume()
+	if o := r.outcome(start); o.State != state.ActionSucceeded {
+		t.Errorf("start: %+v", o)
+	}
+	queued(0)
+	for call, n := range r.engine.Calls() {
+		if strings.HasPrefix(call, "POST") && !strings.HasSuffix(call, "/start") {
+			t.Errorf("the engine was asked %s, %d times", call, n)
+		}
+	}
+	if o := r.ask(mirror.Request{Type: mirror.RequestSync}); o.State != state.ActionSucceeded { // all is written
+		t.Errorf("sync: %+v", o)
+	}
+	s, err := state.Read(r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := s.Containers[id].LastAction; last == nil || last.Action != "start" {
+		t.Errorf("last action is %+v", last)
+	}
+	r.noRequests()
+}
+
 // From any number of processes at once, also while the engine is down: none is lost,
 // none is done twice.
 func TestManyRequests(t *testing.T) {
@@ -235,27 +282,56 @@ func TestManyRequests(t *testing.T) {
 	r.awaitEqual()
 }
 
-// A request that a supervisor began and did not end is never sent again.
-func TestBegunBefore(t *testing.T) {
+// begun submits a request as a supervisor leaves it that began it and died.
+func (r *rig) begun(q mirror.Request) string {
+	r.t.Helper()
+	q.Reply = true
+	id := r.submit(q)
+	path := filepath.Join(r.requests(), id)
+	if err := os.Rename(path+".json", path+".begun"); err != nil {
+		r.t.Fatal(err)
+	}
+	return id
+}
+
+// What a supervisor may have sent and did not see the end of is never sent again. What it
+// shows in the end is the outcome.
+func TestSentBefore(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(2, 1, 0, 0)
-	ids := r.engine.IDs("containers") // the first runs
-	begin := func(q mirror.Request) string {
-		q.Reply = true
-		id := r.submit(q)
-		path := filepath.Join(r.requests(), id)
-		if err := os.Rename(path+".json", path+".begun"); err != nil {
-			t.Fatal(err)
+	r.engine.Populate(4, 1, 0, 0)
+	ids := r.engine.IDs("containers") // 0 and 2 run
+	started := map[string]time.Time{}
+	for _, id := range ids {
+		r.engine.ChangeContainer(id, func(c *container.InspectResponse) {
+			c.Config.StopTimeout = new(int)
+			started[id], _ = time.Parse(time.RFC3339Nano, c.State.StartedAt)
+		})
+	}
+	sent := func(id, what string, startedBefore time.Time) mirror.Request {
+		q := action(id, what)
+		q.Sent, q.StartedBefore = true, startedBefore
+		return q
+	}
+	stopped := r.begun(sent(ids[1], "stop", time.Time{}))
+	restarted := r.begun(sent(ids[0], "restart", started[ids[0]].Add(-time.Second)))
+	late := r.begun(sent(ids[3], "start", time.Time{}))
+	never := r.begun(sent(ids[2], "restart", started[ids[2]]))
+	r.exec.SetPatience(patience)
+	stop := r.start()
+	for name, id := range map[string]string{"stop of what is stopped": stopped, "restart of what was started since": restarted} {
+		if o := r.outcome(id); o.State != state.ActionSucceeded {
+			t.Errorf("%s: %+v", name, o)
 		}
-		return id
 	}
-	stop := begin(action(ids[1], "stop"))
-	restart := begin(action(ids[0], "restart"))
+	r.engine.StartContainer(ids[3]) // the engine was still at it
+	if o := r.outcome(late); o.State != state.ActionSucceeded {
+		t.Errorf("start that took its time: %+v", o)
+	}
+	stop()
+	r = r.again()
+	r.exec.SetPatience(0)
 	r.start()
-	if o := r.outcome(stop); o.State != state.ActionSucceeded {
-		t.Errorf("stop of what is stopped: %+v", o)
-	}
-	if o := r.outcome(restart); o.State != state.ActionFailed || !strings.Contains(o.Error, "not known") {
+	if o := r.outcome(never); o.State != state.ActionFailed || !strings.Contains(o.Error, "not known") {
 		t.Errorf("restart that may have been done: %+v", o)
 	}
 	for call, n := range r.engine.Calls() {
@@ -264,6 +340,50 @@ func TestBegunBefore(t *testing.T) {
 		}
 	}
 	r.noRequests()
+}
+
+// What a supervisor began and did not come to send is done by the next, though another
+// request did the same meanwhile.
+func TestBegunBefore(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(1, 1, 0, 0)
+	id := r.engine.IDs("containers")[0]
+	first, second := r.begun(action(id, "restart")), r.begun(action(id, "restart"))
+	r.start()
+	for _, req := range []string{first, second} {
+		if o := r.outcome(req); o.State != state.ActionSucceeded {
+			t.Errorf("restart: %+v", o)
+		}
+	}
+	if n := r.engine.Calls()["POST /containers/{id}/restart"]; n != 2 {
+		t.Errorf("the engine was asked to restart %d times, want 2", n)
+	}
+	r.noRequests()
+}
+
+// The supervisor dies while the engine is at an action: the next learns how it ended.
+func TestSupervisorDiesAtAction(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(1, 1, 0, 0)
+	id := r.engine.IDs("containers")[0]
+	stop := r.start()
+	r.await("MirrorSynced", synced)
+	r.engine.SetFaults(func(f *faults) { f.StopTakes = patience })
+	req := r.submit(mirror.Request{Type: mirror.RequestAction, Kind: state.Containers, Key: id, Action: "stop", Reply: true})
+	for r.engine.Calls()["POST /containers/{id}/stop"] == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	next := r.again()
+	next.exec.SetPatience(patience)
+	next.start()
+	r.engine.ExitContainer(id, 0)
+	if o := next.outcome(req); o.State != state.ActionSucceeded {
+		t.Errorf("outcome is %+v", o)
+	}
+	if n := r.engine.Calls()["POST /containers/{id}/stop"]; n != 1 {
+		t.Errorf("the engine was asked to stop it %d times", n)
+	}
 }
 
 // The outcome was written, then the supervisor died: the next one only says so.
@@ -415,11 +535,40 @@ func TestDeletionCancelled(t *testing.T) {
 
 func TestDeletionOfOwnNetwork(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	id := r.engine.CreateNetwork("bridge")
+	own, other := r.engine.CreateNetwork("bridge"), r.engine.CreateNetwork("nat")
 	r.start()
 	r.await("MirrorSynced", synced)
-	if o := r.ask(deletion(state.Networks, id, "")); o.State != state.ActionFailed {
+	if o := r.ask(deletion(state.Networks, own, "")); o.State != state.ActionFailed {
 		t.Errorf("outcome is %+v", o)
+	}
+	if o := r.ask(deletion(state.Networks, other, "")); o.State != state.ActionSucceeded {
+		t.Errorf("outcome is %+v", o)
+	}
+}
+
+func TestOwnNetwork(t *testing.T) {
+	docker, windows := state.Engine{ID: "x", OS: "linux"}, state.Engine{ID: "x", OS: "windows"}
+	podman := state.Engine{OS: "linux"}
+	for _, test := range []struct {
+		engine state.Engine
+		name   string
+		want   bool
+	}{
+		{docker, "bridge", true},
+		{docker, "host", true},
+		{docker, "none", true},
+		{docker, "nat", false},
+		{docker, "podman", false},
+		{docker, "front", false},
+		{windows, "nat", true},
+		{windows, "none", true},
+		{podman, "bridge", true},
+		{podman, "podman", true},
+		{podman, "front", false},
+	} {
+		if got := mirror.OwnNetwork(test.engine, test.name); got != test.want {
+			t.Errorf("OwnNetwork(%+v, %q) = %v", test.engine, test.name, got)
+		}
 	}
 }
 

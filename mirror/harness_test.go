@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -205,7 +204,7 @@ func (r *rig) awaitEqual() {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	var diffs []string
+	var diffs []oracle.Difference
 	for range state.Follow(ctx, r.path) {
 		r.validate()
 		var err error
@@ -216,7 +215,7 @@ func (r *rig) awaitEqual() {
 			return
 		}
 	}
-	r.t.Fatalf("the file differs from the engine:\n%s", strings.Join(diffs[:min(len(diffs), 20)], "\n"))
+	r.t.Fatalf("the file differs from the engine:\n%s", oracle.Lines(diffs))
 }
 
 func marshal(t *testing.T, v any) string {

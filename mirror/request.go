@@ -64,6 +64,11 @@ type Request struct {
 	// Reply asks for the outcome to be left for [Await].
 	Reply bool `json:"reply,omitempty"`
 
+	// Sent says of an action that the engine may have been told, and StartedBefore
+	// when the container had been started last: set when it is begun.
+	Sent          bool      `json:"sent,omitempty"`
+	StartedBefore time.Time `json:"startedBefore,omitzero"`
+
 	// begun says that a supervisor that is gone began it.
 	begun bool
 }
@@ -89,7 +94,7 @@ const OutcomeCancelled = "Cancelled"
 // Files in the directory of requests.
 const (
 	extPending = ".json"  // to be done
-	extBegun   = ".begun" // the engine may have been told
+	extBegun   = ".begun" // can't be withdrawn any more
 	extDone    = ".done"  // the outcome, for who waits for it
 )
 

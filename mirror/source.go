@@ -172,8 +172,8 @@ func (s *Source) Run(ctx context.Context) error {
 			backoff.reset()
 			continue
 		}
-		if p.synced {
-			backoff.reset()
+		if p.synced && time.Since(p.ended) > s.opts.MaxBackoff {
+			backoff.reset() // else a stream that always ends at once would have it sync all the time
 		}
 		s.opts.Log.Warn("lost the engine's events", "error", err)
 		s.sync.Connected = false

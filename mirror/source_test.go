@@ -383,6 +383,48 @@ func TestSync(t *testing.T) {
 	}
 }
 
+// A full sync that finds nothing new changes no object, also where the list and the
+// inspection of one do not say quite the same.
+func TestSyncOfNothingNew(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(4, 2, 2, 2)
+	r.start()
+	r.await("MirrorSynced", synced)
+	anonymous := strings.Repeat("0123456789abcdef", 4)
+	r.engine.CreateVolume(anonymous)
+	r.engine.StartContainer(r.engine.CreateContainer("c", "image0:latest", anonymous, "volume0"))
+	churn(r.engine, 50)
+	r.awaitEqual()
+	before := r.await("it at rest", synced)
+	for n := range uint64(2) {
+		r.source.Wake()
+		after := r.await("another sync", func(s *state.State) bool { return s.Mirror.Resyncs > before.Mirror.Resyncs+n })
+		for _, c := range state.Changes(before, after) {
+			t.Errorf("%s %s %s: %s", c.Type, c.Kind, c.ID, marshal(t, c.Object))
+		}
+	}
+	r.awaitEqual()
+}
+
+// A network of a swarm is what the list says it is: the inspection may tell of this node.
+func TestSwarmNetwork(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(1, 1, 1, 3)
+	r.start()
+	r.await("MirrorSynced", synced)
+	r.awaitStream()
+	lists := r.engine.Calls()["GET /networks"]
+	r.engine.EmitText(fmt.Sprintf(`{"Type":"network","Action":"create","Actor":{"ID":%q},"scope":"swarm"}`, r.engine.IDs("networks")[1]))
+	for end := time.Now().Add(patience); r.engine.Calls()["GET /networks"] == lists; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the networks are not listed")
+		}
+	}
+	if n := r.engine.Calls()["GET /networks/{id}"]; n > 0 {
+		t.Errorf("networks were inspected %d times", n)
+	}
+}
+
 // A storm of 100,000 events ends equal.
 func TestStorm(t *testing.T) {
 	const many, workers = 100_000, 2
@@ -403,6 +445,29 @@ func TestStorm(t *testing.T) {
 			}
 		})
 	}
+	storm.Wait()
+	r.awaitEqual()
+}
+
+// A full sync ends also while more events come than can be looked up.
+func TestSyncUnderStorm(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{Parallel: 1})
+	r.engine.Populate(60, 1, 0, 0)
+	r.engine.SetFaults(func(f *faults) { f.InspectDelay = time.Millisecond })
+	busy := r.engine.IDs("containers")[:30]
+	ctx, cancel := context.WithCancel(t.Context())
+	var storm sync.WaitGroup
+	storm.Go(func() {
+		for ctx.Err() == nil {
+			for _, id := range busy {
+				r.engine.Emit(events.ContainerEventType, events.ActionUpdate, id, nil)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+	r.start()
+	r.await("MirrorSynced", synced)
+	cancel()
 	storm.Wait()
 	r.awaitEqual()
 }

@@ -42,8 +42,8 @@ func Main() {
 	})
 }
 
-// quietLibraries leaves of what is logged the warnings, which are for people. Libraries that
-// log otherwise, such as net/http of an odd server's answer, count as less.
+// quietLibraries has only warnings printed of what is logged. What libraries log through
+// package log, such as net/http about an odd server's answer, counts as less than that.
 func quietLibraries(w io.Writer) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn})))
 }

@@ -15,8 +15,9 @@ import (
 func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
 
 // closeInherited closes what the shell had open beside the standard files when it ran the
-// start: a pipe whose reader waits for its end, a script's lock. Files that this process
-// has opened itself are close-on-exec.
+// start: a pipe whose reader waits for its end, a script's lock. The supervisor, and the
+// engine's processes, which would inherit them too, must not keep them open. Files that
+// this process has opened itself are close-on-exec.
 func closeInherited() {
 	entries, err := os.ReadDir("/dev/fd")
 	if err != nil {
@@ -40,8 +41,8 @@ func liftLimits() {
 	for _, resource := range []int{unix.RLIMIT_CPU, unix.RLIMIT_FSIZE, unix.RLIMIT_DATA, unix.RLIMIT_AS, unix.RLIMIT_NPROC} {
 		lift(resource, unix.RLIM_INFINITY, unix.RLIM_INFINITY)
 	}
-	// systemd's defaults. Infinity would be dear: there are programs that close every file
-	// that could be open.
+	// systemd's defaults, and not infinity: some programs close every file descriptor up to
+	// the limit when they start, which would take them long.
 	lift(unix.RLIMIT_NOFILE, 1024, 524288)
 }
 

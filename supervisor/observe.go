@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -48,6 +49,11 @@ func Stopped(i *engine.Instance) bool {
 	if held, err := lock.Held(i.Paths.SupervisorLock()); err != nil || held {
 		return false
 	}
+	return engineGone(i)
+}
+
+// engineGone tells whether nothing of the instance's engine runs.
+func engineGone(i *engine.Instance) bool {
 	driver, err := engine.DriverFor(i, nil)
 	return err == nil && !driver.Alive() && !driver.Remains()
 }
@@ -79,6 +85,15 @@ func Live(s *state.State) bool {
 
 func supervisorID(s *state.State) process.ID {
 	return process.ID{PID: s.Supervisor.PID, StartTime: s.Supervisor.StartTicks, BootID: s.Supervisor.BootID}
+}
+
+// RefuseNewer returns the refusal of whoever needs the instance's state where err, of
+// reading it, says that a later version wrote it; otherwise nil.
+func RefuseNewer(i *engine.Instance, err error) error {
+	if _, ok := errors.AsType[*state.NewerSchemaError](err); !ok {
+		return nil
+	}
+	return failure.WithHint(failure.Refuse("instance %q: %w", i.Name, err), "use the newer docker-rd")
 }
 
 // Condition returns a condition as it counts now: Unknown where nobody keeps it.

@@ -13,7 +13,8 @@ import (
 
 // Remove stops the instance by force if it runs and removes it with all its files.
 // Where its context is still current and cannot be handed back or removed, nothing is
-// removed; where something is mounted among its files, it is not stopped either.
+// removed; where something is mounted among its files, it is not stopped either. When ctx
+// ends before the files are being removed, they stay, and its error is returned.
 func Remove(ctx context.Context, i *engine.Instance) error {
 	if err := i.CheckRemove(); err != nil {
 		return err

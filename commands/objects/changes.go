@@ -8,12 +8,11 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Changes prints what a query finds, and then what changes from state to state.
+// Changes prints what a query finds, and then what changes of that from state to state.
 type Changes struct {
 	*Query
 	last  *view           // nil before the first
-	only  []string        // the keys that were named, nil for all
-	shown map[string]bool // by key
+	found map[string]bool // the keys of what the query finds in last
 	out   *output.Stream[row]
 }
 
@@ -24,73 +23,107 @@ func (q *Query) Changes(w io.Writer) *Changes {
 		l.Table = "{{.Event}}\t" + l.Table
 	}
 	return &Changes{
-		Query: q, shown: map[string]bool{},
-		out: output.NewStream(w, q.o.Options, l, q.empty, string(state.Modified)), // the longest event
+		Query: q, out: output.NewStream(w, q.o.Options, l, q.empty, string(state.Modified)), // the longest event
 	}
 }
 
 // Show prints what the query finds in the first state, and in each later one a row for
-// every change since the one before.
+// every change since the one before. A word that means nothing is an error in the first
+// state alone: what it means may come again.
 func (c *Changes) Show(s *state.State) error {
 	v := newView(s, c.o)
-	defer func() { c.last = v }()
-	if c.last == nil {
-		return c.begin(v)
-	}
-	match, err := c.match(v, c.filters)
+	keys, err := c.list(v, c.last == nil)
 	if err != nil {
 		return err
 	}
-	v.shows = c.last.shows
-	var rows []row
-	for _, change := range state.Changes(c.last.State, s) {
-		if change.Type == state.Resync {
-			for key := range c.shown {
-				rows = append(rows, c.rowsOf(c.last, key, state.Deletes)...)
-			}
-			clear(c.shown)
-		}
-		if change.Kind != c.Kind.Kind || c.only != nil && !slices.Contains(c.only, change.ID) {
-			continue
-		}
-		switch was := c.shown[change.ID]; {
-		case change.Type == state.Deletes && was:
-			rows = append(rows, c.rowsOf(c.last, change.ID, state.Deletes)...)
-			delete(c.shown, change.ID)
-		case change.Type == state.Deletes:
-		case !match(change.ID) && was:
-			rows = append(rows, c.rowsOf(v, change.ID, state.Deletes)...)
-			delete(c.shown, change.ID)
-		case !match(change.ID):
-		case was:
-			rows = append(rows, c.rowsOf(v, change.ID, state.Modified)...)
-		default:
-			rows = append(rows, c.rowsOf(v, change.ID, state.Added)...)
-			c.shown[change.ID] = true
-		}
-	}
-	return c.out.WriteRows(rows)
-}
-
-// begin prints what there is.
-func (c *Changes) begin(v *view) error {
-	keys, err := c.list(v)
-	if err != nil {
-		return err
-	}
-	if len(c.words) > 0 {
-		c.only = keys
-	}
-	var rows []row
+	found := make(map[string]bool, len(keys))
 	for _, key := range keys {
-		c.shown[key] = true
-		rows = append(rows, c.rowsOf(v, key, state.Added)...)
+		found[key] = true
 	}
+	var rows []row
+	if c.last == nil {
+		for _, key := range keys {
+			rows = append(rows, events(state.Added, c.rows(v, key))...)
+		}
+	} else {
+		rows = c.between(v, keys, found)
+	}
+	c.last, c.found = v, found
 	return c.out.WriteRows(rows)
 }
 
-func (c *Changes) rowsOf(v *view, key string, event state.ChangeType) []row {
-	rows := c.rows(v, key)
+// between returns the rows of what has changed since the last state: first of objects
+// that changed themselves, in the order in which they did, then of those which a filter
+// or a name means differently now because others changed.
+func (c *Changes) between(v *view, keys []string, found map[string]bool) []row {
+	var changed []string
+	seen, anew := map[string]bool{}, map[string]bool{}
+	add := func(key string) {
+		if !seen[key] {
+			seen[key] = true
+			changed = append(changed, key)
+		}
+	}
+	for _, change := range state.Changes(c.last.State, v.State) {
+		if change.Kind == c.Kind.Kind {
+			add(change.ID)
+			anew[change.ID] = anew[change.ID] || change.Type == state.Deletes
+		}
+	}
+	for _, key := range c.keys(c.last, true) {
+		if c.found[key] && !found[key] {
+			add(key)
+		}
+	}
+	for _, key := range keys {
+		if !c.found[key] {
+			add(key)
+		}
+	}
+	var rows []row
+	for _, key := range changed {
+		var before, after []row
+		if c.found[key] {
+			before = c.rows(c.last, key)
+		}
+		if found[key] {
+			after = c.rows(v, key)
+		}
+		rows = append(rows, differences(before, after, anew[key])...)
+	}
+	return rows
+}
+
+// differences returns what became of an object's rows. Where it was made anew, those
+// from before are gone.
+func differences(before, after []row, anew bool) []row {
+	parts := func(rows []row) (parts []string) {
+		for _, r := range rows {
+			parts = append(parts, r.part())
+		}
+		return parts
+	}
+	was, is := parts(before), parts(after)
+	if anew {
+		was = nil
+	}
+	var rows []row
+	for _, r := range before {
+		if anew || !slices.Contains(is, r.part()) {
+			rows = append(rows, events(state.Deletes, []row{r})...)
+		}
+	}
+	for _, r := range after {
+		event := state.Added
+		if slices.Contains(was, r.part()) {
+			event = state.Modified
+		}
+		rows = append(rows, events(event, []row{r})...)
+	}
+	return rows
+}
+
+func events(event state.ChangeType, rows []row) []row {
 	for _, r := range rows {
 		r.setEvent(event)
 	}

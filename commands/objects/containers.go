@@ -92,6 +92,7 @@ func (v *view) containerRow(c *state.Container) *containerRow {
 		Command:      strconv.Quote(v.command(c)),
 		CreatedAt:    second(c.CreatedAt),
 		Deletion:     describeDeletion(c.Deletion),
+		HealthStatus: c.Health,
 		ID:           v.id(c.ID),
 		Image:        v.imageOf(c),
 		Labels:       joinLabels(c.Labels),
@@ -104,9 +105,6 @@ func (v *view) containerRow(c *state.Container) *containerRow {
 		State:        c.State,
 		Status:       v.status(c),
 		labels:       c.Labels,
-	}
-	if c.Health != state.HealthNone {
-		r.HealthStatus = c.Health
 	}
 	if a := c.LastAction; a != nil {
 		r.LastAction = a.Action + " " + a.State
@@ -358,7 +356,7 @@ func (v *view) addDescendants(set map[string]bool) {
 
 func hasMount(c *state.Container, value string) bool {
 	return slices.ContainsFunc(c.Mounts, func(m state.Mount) bool {
-		return m.Destination == value || m.Name == value || m.Name == "" && m.Source == value
+		return m.Destination == value || cmp.Or(m.Name, m.Source) == value
 	})
 }
 

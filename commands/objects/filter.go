@@ -115,7 +115,8 @@ func parseMoment(value string, now time.Time) (time.Time, error) {
 		return now.Add(-d), nil
 	}
 	for _, layout := range []string{
-		time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15", "2006-01-02Z07:00", "2006-01-02",
+		time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04Z07:00", "2006-01-02T15:04", "2006-01-02T15Z07:00", "2006-01-02T15",
+		"2006-01-02Z07:00", "2006-01-02",
 	} {
 		if t, err := time.ParseInLocation(layout, value, time.Local); err == nil {
 			return t, nil

@@ -31,6 +31,8 @@ type imageRow struct {
 	UniqueSize   string
 }
 
+func (r *imageRow) part() string { return r.Repository + ":" + r.Tag + "@" + r.Digest }
+
 // VirtualSize is the size: docker before 29 has this placeholder too.
 func (r *imageRow) VirtualSize() string { return r.Size }
 

@@ -117,8 +117,12 @@ func byID[T any](objects map[string]T, word string) []string {
 	return found
 }
 
-// byName returns the keys of the objects with a name, or else by id.
+// byName returns the key of the object with the id, or else those with the name, or else
+// those whose id begins so: docker's order.
 func byName[T any](objects map[string]T, word string, name func(T) string) []string {
+	if _, ok := objects[word]; ok {
+		return []string{word}
+	}
 	var found []string
 	for key, o := range objects {
 		if name(o) == word {

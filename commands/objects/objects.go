@@ -20,6 +20,8 @@ import (
 type row interface {
 	formatter.SubContext
 	setEvent(state.ChangeType)
+	// part tells the rows of an object apart.
+	part() string
 }
 
 // follows is what a row has that tells of a change.
@@ -28,6 +30,7 @@ type follows struct {
 }
 
 func (f *follows) setEvent(e state.ChangeType) { f.Event = e }
+func (*follows) part() string                  { return "" }
 
 // notAvailable is what docker prints where it does not know.
 const notAvailable = "N/A"

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,8 @@ const digest = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 func testContainers(now time.Time) map[string]state.Container {
 	cs := map[string]state.Container{}
 	for n, c := range []state.Container{
-		{Name: "plain", ImageRef: "app", Path: "sh", State: state.StateCreated},
+		{Name: "plain", ImageRef: "app", Path: "sh", State: state.StateCreated, Health: state.HealthNone},
+		{Name: "ill", ImageRef: "app", Path: "sh", State: state.StateCreated, Health: state.HealthUnhealthy},
 		{Name: "long", ImageRef: "app:1@" + digest, Path: "/usr/bin/something", Args: []string{"with words", "--and", "more"}, State: state.StateCreated},
 		{Name: "wide", ImageRef: "docker.io/library/app:1", Path: "/bin/日本語日本語日本語", Args: []string{"日本語"}, State: state.StateCreated},
 		{Name: "quoted", ImageRef: "sha256:" + strings.Repeat("b", 64), Path: `a"b\c`, Labels: map[string]string{"b": "2", "a": "1"}, State: state.StateCreated},
@@ -72,6 +74,7 @@ func summary(c state.Container, v *view) container.Summary {
 	s := container.Summary{
 		ID: c.ID, Names: []string{"/" + c.Name}, Image: c.ImageRef, ImageID: c.Image, Command: c.Path,
 		Created: c.CreatedAt.Unix(), Labels: c.Labels, State: container.ContainerState(c.State), Status: "Created",
+		Health: &container.HealthSummary{Status: container.HealthStatus(c.Health)},
 	}
 	if c.Name == "retagged" {
 		s.Image = c.Image // as moby does when the reference means another image by now
@@ -306,6 +309,18 @@ func TestByID(t *testing.T) {
 	} {
 		if got := byID(objects, word); len(got) != want {
 			t.Errorf("byID(%q) = %v, want %d", word, got, want)
+		}
+	}
+}
+
+// A name may look like an id, and be another's.
+func TestByName(t *testing.T) {
+	objects := map[string]string{"abc": "web", "def": "abc", "fed": "de", "dec": "same", "ced": "same"}
+	for word, want := range map[string]string{"abc": "abc", "web": "abc", "de": "fed", "d": "dec def", "same": "ced dec", "x": "", "": ""} {
+		found := byName(objects, word, func(name string) string { return name })
+		slices.Sort(found)
+		if got := strings.Join(found, " "); got != want {
+			t.Errorf("byName(%q) = %q, want %q", word, got, want)
 		}
 	}
 }

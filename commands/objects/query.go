@@ -41,7 +41,7 @@ func NewQuery(k *Kind, words []string, o Options) (*Query, error) {
 // error.
 func (q *Query) Write(w io.Writer, s *state.State) error {
 	v := newView(s, q.o)
-	keys, err := q.list(v)
+	keys, err := q.list(v, true)
 	if err != nil {
 		return err
 	}
@@ -87,32 +87,36 @@ func (q *Query) parts(v *view, keys []string) [][]row {
 }
 
 // list returns the keys of what is asked for, in docker's order or in that of the words.
-func (q *Query) list(v *view) ([]string, error) {
+// Strictly, each word must mean one object.
+func (q *Query) list(v *view, strict bool) ([]string, error) {
 	match, err := q.match(v, q.filters)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := q.named(v.State)
+	keys, err := q.named(v.State, strict)
 	if err != nil {
 		return nil, err
 	}
-	if keys == nil {
+	if len(q.words) == 0 {
 		keys = q.keys(v, q.o.All)
 	}
 	v.shows = q.references(v.State)
 	return slices.DeleteFunc(keys, func(key string) bool { return !match(key) }), nil
 }
 
-// named returns the keys of the objects that the words name, nil if there are no words.
-func (q *Query) named(s *state.State) ([]string, error) {
+// named returns the keys of the objects that the words name.
+func (q *Query) named(s *state.State, strict bool) ([]string, error) {
 	var keys []string
 	for _, word := range q.words {
-		key, err := q.One(s, word)
-		if err != nil {
+		found := q.find(s, word)
+		if strict && len(found) != 1 {
+			_, err := q.One(s, word)
 			return nil, err
 		}
-		if !slices.Contains(keys, key) {
-			keys = append(keys, key)
+		for _, key := range found {
+			if !slices.Contains(keys, key) {
+				keys = append(keys, key)
+			}
 		}
 	}
 	return keys, nil

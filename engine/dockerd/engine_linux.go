@@ -44,7 +44,6 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 				rec.Slirp = p.id
 			}
 		}
-		rec.Netns, rec.Mntns = inode(rec.Engine.PID, "net"), inode(rec.Engine.PID, "mnt")
 		if !rec.Subnets.Slirp.IsValid() {
 			rec.Subnets = chooseSubnets(nil, subnets{})
 		}
@@ -55,9 +54,6 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 	// A helper that was never told what to do is no engine: it ends by itself.
 	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != commDockerd {
 		return nil, ErrNotRunning
-	}
-	if err := closeInherited(); err != nil {
-		return nil, err
 	}
 	e := &Engine{cfg: cfg, id: rec.Engine, subnets: rec.Subnets, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
 	if rec.Slirp.Alive() {
@@ -111,7 +107,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	return Cleanup(context.WithoutCancel(ctx), e.cfg)
 }
 
-// watch starts what is done beside a running engine.
+// watch starts the goroutines that look after a running engine.
 func (e *Engine) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel

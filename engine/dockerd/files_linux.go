@@ -14,8 +14,8 @@ import (
 )
 
 // A mount on a file ends, in every mount namespace, when the file is removed or another is
-// renamed over it. So does a host's dockerd with its socket when it starts and ends, and
-// so do network managers with resolv.conf.
+// renamed over it. The host's dockerd does that to its socket when it starts and ends, and
+// network managers do it to resolv.conf.
 
 const (
 	// dockerSock is the socket that programs in containers expect to be mounted.
@@ -95,8 +95,8 @@ func (e *Engine) bindFiles() error {
 		{Source: e.cfg.Socket, Target: dockerSock, MakeSocket: true},
 		{Source: e.cfg.private(resolvConf), Target: hostResolvConf, Optional: true},
 	} {
-		// Through a link that leads from the root it is the host's, and the helper finds
-		// the right one.
+		// Where the target is an absolute link, this leads to the host's file instead. Then
+		// the helper looks again, from inside.
 		inside := fmt.Sprintf("/proc/%d/root%s", e.id.PID, b.Target)
 		if b.Source != b.Target && !sameFile(b.Source, inside) && !(b.Optional && !exists(inside)) {
 			binds = append(binds, b)
