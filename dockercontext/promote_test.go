@@ -511,7 +511,7 @@ func TestSilenceIsNoChoice(t *testing.T) {
 				}
 			}
 			f.write(f.file(), string(text))
-			if out := f.Promoted(rd); out.Reason != ReasonPromoted {
+			if out := f.Promoted(t.Context(), rd); out.Reason != ReasonPromoted {
 				t.Errorf("Promoted = %+v", out)
 			}
 			f.wantOutcome(f.Mend(t.Context(), gone, nil), ReasonDemoted, true)
