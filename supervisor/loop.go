@@ -85,7 +85,7 @@ func newLoop(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*lo
 		log:    log,
 		self:   self,
 		inbox:  make(chan message),
-		engine: engineRun{firstDelay: firstDelay},
+		engine: engineRun{firstDelay: firstDelay, lostAfter: lostAfter},
 
 		removed: lock.Gone(inst.Paths.SupervisorLock()),
 	}
