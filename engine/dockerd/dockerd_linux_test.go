@@ -923,7 +923,11 @@ func TestBesideHostEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
+	t.Cleanup(func() { // after the programs below have ended, which write there
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	run := func(name string, args ...string) (stop func()) {
 		cmd := exec.Command(name, args...)
 		if err := cmd.Start(); err != nil {
