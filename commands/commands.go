@@ -61,8 +61,8 @@ func Add(root *cobra.Command, docker command.Cli) {
 	)
 }
 
-// Context returns the context that commands are to be run with: under it, whoever has
-// to wait for a lock tells for whom.
+// Context returns the context that commands are to be run with: whoever has to wait for a
+// lock under it prints a note that says who holds it.
 func Context(ctx context.Context, docker command.Cli) context.Context {
 	a := &app{docker: docker}
 	return lock.WithBlocked(ctx, func(e *lock.HeldError) { a.note("waiting: %v", e) })
@@ -74,6 +74,11 @@ func (a *app) err() io.Writer { return a.docker.Err() }
 // note prints a line that is no error and not what was asked for.
 func (a *app) note(format string, args ...any) {
 	_, _ = fmt.Fprintf(a.err(), "note: "+format+"\n", args...)
+}
+
+// warn prints a line about something that went wrong without making the command fail.
+func (a *app) warn(format string, args ...any) {
+	_, _ = fmt.Fprintf(a.err(), "warning: "+format+"\n", args...)
 }
 
 // dockerConfig returns the Docker configuration directory in force: --config,

@@ -112,8 +112,9 @@ func instancesUnder(dir string) ([]dockercontext.Instance, error) {
 func describeInstance(roots engine.Roots, i *engine.Instance) dockercontext.Instance {
 	owner := supervisor.Owner(i)
 	d := dockercontext.Instance{Owner: owner, Gone: supervisor.Gone(roots, owner), Description: supervisor.Description(i)}
-	if driver, err := engine.DriverFor(i, nil); err == nil && usable(i) {
-		d.Endpoint, err = driver.Endpoint()
+	if usable(i) {
+		var err error
+		d.Endpoint, err = endpointOf(i)
 		d.Running = err == nil
 	}
 	return d

@@ -65,7 +65,7 @@ func (a *app) runPromote(cmd *cobra.Command, i *engine.Instance, o promoteOption
 		return err // interrupted, so the judgement says nothing
 	}
 	out := c.Promote(cmd.Context(), judgement, owner, dockercontext.PromoteOptions{
-		Policy: policy, DryRun: o.dryRun,
+		Policy: policy, DryRun: o.dryRun, Instance: i.Name,
 		StillUp: func() bool { return usable(i) },
 	})
 	return a.writeOutcome(o.Options, out)

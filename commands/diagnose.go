@@ -129,11 +129,7 @@ func (d *diagnosis) engine(ctx context.Context, i *engine.Instance, status insta
 
 // engineInfo asks the engine for its version and all that it tells of itself.
 func engineInfo(ctx context.Context, i *engine.Instance) (version, info json.RawMessage, err error) {
-	driver, err := engine.DriverFor(i, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	ep, err := driver.Endpoint()
+	ep, err := endpointOf(i)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -13,10 +13,6 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// engineVariables are all that make docker, and the libraries that ignore contexts,
-// talk to another engine.
-var engineVariables = []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION"}
-
 type envOptions struct {
 	shell flagChoice
 	unset bool
@@ -52,7 +48,7 @@ func (a *app) runEnv(o envOptions, args []string) error {
 			return err
 		}
 	}
-	for _, name := range engineVariables {
+	for _, name := range endpoint.Variables {
 		if _, err := fmt.Fprintln(a.out(), shellLine(o.shell.value, name, set[name])); err != nil {
 			return err
 		}
@@ -63,11 +59,7 @@ func (a *app) runEnv(o envOptions, args []string) error {
 // engineEnv returns the variables that lead to the instance's engine without its
 // context, which need not exist.
 func engineEnv(i *engine.Instance) (map[string]string, error) {
-	driver, err := engine.DriverFor(i, nil)
-	if err != nil {
-		return nil, err
-	}
-	ep, err := driver.Endpoint()
+	ep, err := endpointOf(i)
 	if err != nil {
 		return nil, err
 	}

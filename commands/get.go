@@ -62,8 +62,9 @@ func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 		changes := q.Changes(a.out())
 		return a.followMirror(ctx, i, changes.Show)
 	}
-	// It is over before collecting what it leaves behind would pay.
-	debug.SetGCPercent(800)
+	// It is over before collecting what it leaves behind would pay, unless that is a lot:
+	// some 80 MB at first.
+	debug.SetGCPercent(2000)
 	s, err := readState(i)
 	if err != nil {
 		return err

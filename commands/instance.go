@@ -2,19 +2,19 @@ package commands
 
 import (
 	"cmp"
-	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
 
-// flagInstance is the value of --instance. An empty one is a script's mistake, and not
-// the default. It is not for Set to refuse: cobra reports the errors of flags before a
-// command in a way of its own.
+// flagInstance is the value of --instance. An empty one is a script's mistake and does not
+// mean the default. Set does not refuse it, [engine.CheckName] does: cobra reports the
+// errors of flags that come before a command in a way of its own.
 type flagInstance struct {
 	value string
 	given bool
@@ -58,17 +58,17 @@ func loadNamed(name string) (*engine.Instance, error) {
 	return engine.Load(roots, name)
 }
 
-// loadAnyway is load for commands that an instance whose settings are damaged must not
-// be in the way of: it can be looked at, stopped and removed by a copy.
+// loadAnyway is load for commands that look at an instance, stop or remove it, which must
+// work with damaged settings too: then the copy of them is used, with a warning.
 func (a *app) loadAnyway(args []string) (*engine.Instance, error) {
 	return a.salvage(a.load(args))
 }
 
-// salvage is [engine.Salvage] that says so.
+// salvage is [engine.Salvage], with a warning where the copy is used.
 func (a *app) salvage(i *engine.Instance, err error) (*engine.Instance, error) {
 	salvaged, still := engine.Salvage(i, err)
 	if err != nil && still == nil {
-		_, _ = fmt.Fprintf(a.err(), "warning: %v\n", err)
+		a.warn("%v", err)
 	}
 	return salvaged, still
 }
@@ -80,6 +80,15 @@ func (a *app) loadRunning() (*engine.Instance, error) {
 		return nil, err
 	}
 	return i, supervisor.TakesRequests(i)
+}
+
+// endpointOf returns the endpoint of an instance's engine.
+func endpointOf(i *engine.Instance) (endpoint.Endpoint, error) {
+	driver, err := engine.DriverFor(i, nil)
+	if err != nil {
+		return endpoint.Endpoint{}, err
+	}
+	return driver.Endpoint()
 }
 
 // instanceNames returns the names of all instances.

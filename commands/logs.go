@@ -8,10 +8,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/fsnotify/fsnotify"
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
@@ -55,17 +55,13 @@ func (a *app) runLogs(ctx context.Context, o logsOptions, i *engine.Instance) er
 // follows, what is added to it until ctx ends; a file that is put aside and made anew
 // is followed from its beginning.
 func showLog(ctx context.Context, w io.Writer, path string, lines int, follow bool) error {
-	var watch *fsnotify.Watcher
+	var watch *dirwatch.Watcher
 	if follow {
 		var err error
-		if watch, err = fsnotify.NewWatcher(); err != nil {
+		if watch, err = dirwatch.New(filepath.Dir(path)); err != nil {
 			return err
 		}
 		defer watch.Close()
-		// The directory: a file that is renamed takes its watch along.
-		if err := watch.Add(filepath.Dir(path)); err != nil {
-			return err
-		}
 	}
 	file, err := os.Open(path)
 	if err != nil {
@@ -79,28 +75,34 @@ func showLog(ctx context.Context, w io.Writer, path string, lines int, follow bo
 		if _, err := io.Copy(w, file); err != nil || !follow {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case err := <-watch.Errors:
+		if err := watch.Wait(ctx); err != nil {
 			return err
-		case e := <-watch.Events:
-			if filepath.Base(e.Name) != filepath.Base(path) || !e.Has(fsnotify.Create) {
-				continue
-			}
-			next, err := os.Open(path)
-			if err != nil {
-				continue // put aside again
-			}
-			// What was added to the old file before it was put aside.
-			if _, err := io.Copy(w, file); err != nil {
-				_ = next.Close()
-				return err
-			}
+		}
+		if next := successor(file, path); next != nil {
+			_, err := io.Copy(w, file) // what was added before it was put aside
 			_ = file.Close()
 			file = next
+			if err != nil {
+				return err
+			}
 		}
 	}
+}
+
+// successor returns the file at path if it is not file any more, else nil.
+func successor(file *os.File, path string) *os.File {
+	was, err := file.Stat()
+	if err != nil {
+		return nil
+	}
+	if is, err := os.Stat(path); err != nil || os.SameFile(was, is) {
+		return nil
+	}
+	next, err := os.Open(path)
+	if err != nil {
+		return nil // put aside again
+	}
+	return next
 }
 
 // seekLines moves the file to where its last n lines begin, or to its beginning if it

@@ -10,7 +10,7 @@ import (
 
 // mend puts right what a crash left of a promotion in a Docker configuration: the
 // current context must not be one of ours whose engine is gone for good. It says what
-// it did. What it could not do is for `context doctor` to tell, or for the caller.
+// it did, and returns why something could not be done, which `context doctor` tells too.
 func (a *app) mend(ctx context.Context, dir string) error {
 	roots, err := engine.DefaultRoots()
 	if err != nil {

@@ -32,7 +32,7 @@ Its context, and whether that is the current one, stay as they are.`,
 
 func (a *app) restart(ctx context.Context, i *engine.Instance, p *progress) error {
 	// Before anything is stopped that could not be started again.
-	if err := check(ctx, i); err != nil {
+	if err := check(i); err != nil {
 		return err
 	}
 	p.doing("Engine is stopping")

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/supervisor"
@@ -69,7 +70,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, pr
 		if err != nil {
 			return nil, err
 		}
-		if supervisor.Observe(i).Condition(state.EngineReady).Status != state.True {
+		if !usable(i) {
 			return nil, failure.WithHint(failure.Refuse("instance %q is not running", name), "docker-rd start %s", name)
 		}
 		return i, nil
@@ -141,7 +142,7 @@ func passOn(ctx context.Context, p *os.Process, signals <-chan os.Signal, done <
 func commandEnv(i *engine.Instance, env []string) ([]string, error) {
 	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
-		return slices.Contains(engineVariables, name) || name == "DOCKER_CONFIG"
+		return slices.Contains(endpoint.Variables, name) || name == "DOCKER_CONFIG"
 	})
 	env = append(env, "DOCKER_CONFIG="+i.DockerConfig, instanceEnv+"="+i.Name)
 	if supervisor.Observe(i).Condition(state.ContextReady).Status == state.True {

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
 
 // leftOut stands for a value that may be a secret.
@@ -40,7 +42,7 @@ func hideSecrets(line []byte) {
 var safeVariables = append([]string{
 	"DOCKER_CONFIG", "DOCKER_DEFAULT_PLATFORM", "DOCKER_CONTENT_TRUST", "DOCKER_BUILDKIT", "DOCKER_RD_HOME", instanceEnv,
 	"HOME", "PATH", "SHELL", "SUDO_USER", "WSL_DISTRO_NAME", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "http_proxy", "https_proxy",
-}, engineVariables...)
+}, endpoint.Variables...)
 
 // relevantEnvironment returns the variables that change what docker and docker rd do.
 func relevantEnvironment(env []string) []string {

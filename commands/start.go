@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -172,7 +173,7 @@ func (a *app) create(ctx context.Context, roots engine.Roots, name string, chang
 		return nil, err
 	}
 	i := engine.New(roots, name, dir, s)
-	if err := check(ctx, i); err != nil {
+	if err := check(i); err != nil {
 		return nil, err
 	}
 	i, created, err := engine.Create(ctx, i)
@@ -205,7 +206,7 @@ func configure(ctx context.Context, i *engine.Instance, change func(*engine.Sett
 	if err != nil || running {
 		return err
 	}
-	return check(ctx, i)
+	return check(i)
 }
 
 func shellQuoteAll(words []string) string {
@@ -217,12 +218,12 @@ func shellQuoteAll(words []string) string {
 }
 
 // check refuses an instance whose engine cannot be started here.
-func check(ctx context.Context, i *engine.Instance) error {
+func check(i *engine.Instance) error {
 	driver, err := engine.DriverFor(i, nil)
 	if err != nil {
 		return err
 	}
-	return driver.Check(ctx)
+	return driver.Check()
 }
 
 // start starts the instance and tells how that goes.
@@ -231,43 +232,18 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 		a.note("run through sudo by %s: the Docker configuration is %s", user, i.DockerConfig)
 	}
 	already := supervisor.Observe(i)
-	if !detach && already.Condition(state.Ready).Status == state.True {
-		if err := answers(ctx, i); err != nil {
+	if !detach {
+		if err := answers(ctx, i, already); err != nil {
 			return err
 		}
 		already = supervisor.Observe(i)
 	}
 	begin := time.Now()
-	seen := map[string]string{} // told, or no news
-	for _, typ := range conditionTypes {
-		seen[typ] = describe(already.Condition(typ), i)
-	}
-	o, err := supervisor.Start(ctx, i, supervisor.StartOptions{
-		Detach: detach,
-		Progress: func(o supervisor.Observation) {
-			for _, typ := range conditionTypes { // in the order in which they come about
-				if line := describe(o.Condition(typ), i); line != "" && seen[typ] != line {
-					seen[typ] = line
-					tell := p.step
-					if o.Condition(typ).Reason == state.ReasonStarting {
-						tell = p.doing
-					}
-					tell(line)
-				}
-			}
-		},
-	})
+	o, err := supervisor.Start(ctx, i, supervisor.StartOptions{Detach: detach, Progress: tellConditions(i, already, p)})
 	if err != nil {
 		return err
 	}
-	for _, c := range o.State.Conditions {
-		switch {
-		case c.Type == state.ContextReady && c.Status == state.False:
-			_, _ = fmt.Fprintf(a.err(), "warning: no context %q: %s\n", i.Context(), c.Message)
-		case c.Type == state.ContextPromoted && c.Status == state.False && c.Reason == state.ReasonFailed:
-			_, _ = fmt.Fprintf(a.err(), "warning: %s\n", c.Message)
-		}
-	}
+	a.warnOfContext(i, o)
 	a.noteOverride(o)
 	switch {
 	case already.Condition(state.Ready).Status == state.True:
@@ -280,30 +256,88 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 	return nil
 }
 
+// tellConditions tells that the engine is starting, if nobody has begun to start it, and
+// returns what tells of the conditions as they come about, but for those that were so
+// already. How an engine starts may be over before it is seen.
+func tellConditions(i *engine.Instance, already supervisor.Observation, p *progress) func(supervisor.Observation) {
+	seen := map[string]string{} // told, or no news
+	for _, typ := range conditionTypes {
+		seen[typ] = describe(already.Condition(typ), i)
+	}
+	if !already.Live || already.Condition(state.EngineReady).Reason == state.ReasonCrashLoop {
+		line := describe(state.Condition{Type: state.EngineReady, Reason: state.ReasonStarting}, i)
+		seen[state.EngineReady] = line
+		p.doing(line)
+	}
+	return func(o supervisor.Observation) {
+		for _, typ := range conditionTypes { // in the order in which they come about
+			line := describe(o.Condition(typ), i)
+			if line == "" || seen[typ] == line {
+				continue
+			}
+			seen[typ] = line
+			if o.Condition(typ).Reason == state.ReasonStarting {
+				p.doing(line)
+			} else {
+				p.step(line)
+			}
+		}
+	}
+}
+
+// warnOfContext warns where an engine has started without its context.
+func (a *app) warnOfContext(i *engine.Instance, o supervisor.Observation) {
+	for _, c := range o.State.Conditions {
+		switch {
+		case c.Type == state.ContextReady && c.Status == state.False:
+			a.warn("no context %q: %s", i.Context(), c.Message)
+		case c.Type == state.ContextPromoted && c.Status == state.False && c.Reason == state.ReasonFailed:
+			a.warn("%s", c.Message)
+		}
+	}
+}
+
 // noticed is how long a supervisor may take to notice that its engine is gone.
 const noticed = time.Second
 
-// answers asks the engine itself: one that hangs has told nobody. It waits a moment for
-// the supervisor of one that has just ended to say so; then there is no error.
-func answers(ctx context.Context, i *engine.Instance) error {
-	driver, err := engine.DriverFor(i, nil)
-	if err != nil {
-		return err
+// answers asks the engine itself where its supervisor takes it for ready, since one that
+// hangs has told nobody, or has lost it. It waits a moment for the supervisor of one that
+// has just ended to say so; then there is no error.
+func answers(ctx context.Context, i *engine.Instance, o supervisor.Observation) error {
+	lost := func(o supervisor.Observation) bool {
+		reason := o.Condition(state.EngineReady).Reason
+		return reason == state.ReasonConnectFailed || reason == state.ReasonUnresponsive
 	}
-	api := askAPI(ctx, driver)
+	ready := o.Condition(state.Ready).Status == state.True
+	if !ready && !lost(o) {
+		return nil
+	}
+	api := askAPI(ctx, i)
 	if api.Answers {
 		return nil
 	}
-	wait, cancel := context.WithTimeout(ctx, noticed)
-	defer cancel()
-	err = supervisor.Follow(wait, i, func(o supervisor.Observation) (bool, error) {
-		return o.Condition(state.EngineReady).Status == state.True, nil
-	})
-	if err == nil || ctx.Err() != nil {
+	if ready {
+		wait, cancel := context.WithTimeout(ctx, noticed)
+		defer cancel()
+		err := supervisor.Follow(wait, i, func(now supervisor.Observation) (bool, error) {
+			o = now
+			return o.Condition(state.EngineReady).Status == state.True, nil
+		})
+		if err == nil && !lost(o) {
+			return nil
+		}
+	}
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return failure.WithHint(fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error),
-		"docker-rd stop --force %s ends it", i.Name)
+	err := fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error)
+	switch {
+	case i.Settings.Driver == engine.DriverExisting && !api.hangs:
+		return failure.WithHint(err, "docker-rd wait %s --for Ready waits for it", i.Name)
+	case api.hangs:
+		return failure.WithHint(err, "docker-rd stop --force %s ends it", i.Name)
+	}
+	return failure.WithHint(err, "docker-rd restart %s", i.Name)
 }
 
 // noteOverride says where the user's shell does not follow the current context.
@@ -311,11 +345,8 @@ func (a *app) noteOverride(o supervisor.Observation) {
 	if o.Condition(state.ContextPromoted).Status != state.True {
 		return
 	}
-	for _, name := range []string{"DOCKER_HOST", "DOCKER_CONTEXT"} {
-		if value := os.Getenv(name); value != "" {
-			a.note("in this shell %s=%s overrides the current context", name, value)
-			return
-		}
+	if name := dockercontext.Open(dockercontext.Options{Getenv: os.Getenv}).EnvOverride(); name != "" {
+		a.note("in this shell %s=%s overrides the current context", name, os.Getenv(name))
 	}
 }
 

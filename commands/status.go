@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/output"
@@ -56,6 +55,8 @@ type apiFact struct {
 	Host    string `json:"host"`
 	Answers bool   `json:"answers"`
 	Error   string `json:"error,omitempty"`
+
+	hangs bool // it takes connections, and answers none
 }
 
 type contextFact struct {
@@ -113,12 +114,10 @@ func statusOf(ctx context.Context, i *engine.Instance) instanceStatus {
 	} else if o.StateErr != nil {
 		s.Mirror.Error = o.StateErr.Error()
 	}
-	if driver, err := engine.DriverFor(i, nil); err != nil {
-		s.API.Error = err.Error()
-	} else {
+	if driver, err := engine.DriverFor(i, nil); err == nil {
 		s.Engine.Running, s.Engine.Remains = driver.Alive(), driver.Remains()
-		s.API = askAPI(ctx, driver)
 	}
+	s.API = askAPI(ctx, i)
 	if docker, err := supervisor.DockerConfig(i); err == nil {
 		_, err := docker.Endpoint(i.Context())
 		s.Context.Exists = !errdefs.IsNotFound(err)
@@ -129,26 +128,21 @@ func statusOf(ctx context.Context, i *engine.Instance) instanceStatus {
 }
 
 // askAPI asks the engine itself, whatever the supervisor thinks of it.
-func askAPI(ctx context.Context, driver engine.Driver) apiFact {
-	ep, err := driver.Endpoint()
+func askAPI(ctx context.Context, i *engine.Instance) apiFact {
+	ep, err := endpointOf(i)
 	if err != nil {
 		return apiFact{Error: err.Error()}
 	}
-	fact := apiFact{Host: ep.Host}
-	api, err := ep.Client()
-	if err == nil {
-		defer api.Close()
-		ctx, cancel := context.WithTimeout(ctx, askTimeout)
-		defer cancel()
-		_, err = api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
-	}
-	if err != nil {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	_, err = ep.Ping(ctx)
+	fact := apiFact{Host: ep.Host, Answers: err == nil}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		fact.Error, fact.hangs = fmt.Sprintf("nothing within %s", askTimeout), true
+	case err != nil:
 		fact.Error = err.Error()
-		if op, ok := errors.AsType[*net.OpError](err); ok {
-			fact.Error = op.Error() // the client's advice around it is no fact
-		}
 	}
-	fact.Answers = err == nil
 	return fact
 }
 
@@ -197,7 +191,7 @@ func (s instanceStatus) write(w io.Writer) error {
 	for n, c := range s.Conditions {
 		text := fmt.Sprintf("%-16s%-8s%s", c.Type, c.Status, c.Reason)
 		if c.Message != "" {
-			text += ": " + c.Message
+			text += ": " + strings.ReplaceAll(c.Message, "\n", "; ")
 		}
 		add(yes(n == 0, "Conditions", ""), "%s", text)
 	}

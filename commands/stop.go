@@ -89,7 +89,7 @@ func (a *app) stop(ctx context.Context, i *engine.Instance, o stopOptions) error
 		return err
 	}
 	if err := a.mend(ctx, i.DockerConfig); err != nil {
-		_, _ = fmt.Fprintf(a.err(), "warning: what was current before could not be put back: %v\n", err)
+		a.warn("what was current before could not be put back: %v", err)
 	}
 	what := "is stopped"
 	if !stopped {

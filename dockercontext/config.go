@@ -3,11 +3,9 @@ package dockercontext
 import (
 	"context"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -79,45 +77,35 @@ func named(stored string) string {
 	return stored
 }
 
-// Where the effective context comes from.
-const (
-	SourceContextFlag    = "--context"
-	SourceHostFlag       = "--host"
-	SourceHostEnv        = "DOCKER_HOST"
-	SourceContextEnv     = "DOCKER_CONTEXT"
-	SourceCurrentContext = "currentContext"
-	SourceDefault        = "default"
-)
-
-// Effective returns the context that docker would use, and what decided that (one of
-// the Source constants), like resolveContextName of docker/cli/cli/command. A
-// config.json that can't be read is an error beside them: docker goes on with a warning.
-func (c *Config) Effective() (name, source string, err error) {
+// effective returns the context that docker would use, like resolveContextName of
+// docker/cli/cli/command; "" where docker refuses. With a config.json that can't be read
+// docker goes on after a warning, and so does this.
+func (c *Config) effective() string {
 	switch {
 	case c.o.Context != "" && c.o.Host != "":
-		return "", "", errors.New("--host and --context exclude each other")
+		return "" // they exclude each other
 	case c.o.Context != "":
-		return c.o.Context, SourceContextFlag, nil
+		return c.o.Context
 	case c.o.Host != "":
-		return DefaultName, SourceHostFlag, nil
+		return DefaultName
 	}
-	switch source := c.EnvOverride(); source {
-	case SourceHostEnv:
-		return DefaultName, source, nil
-	case SourceContextEnv:
-		return c.o.Getenv(source), source, nil
+	switch name := c.EnvOverride(); name {
+	case hostEnv:
+		return DefaultName
+	case contextEnv:
+		return c.o.Getenv(name)
 	}
-	current, err := c.Current()
-	if current != "" {
-		return current, SourceCurrentContext, err
-	}
-	return DefaultName, SourceDefault, err
+	current, _ := c.Current()
+	return named(current)
 }
+
+// The environment variables that override the stored current context.
+const hostEnv, contextEnv = "DOCKER_HOST", "DOCKER_CONTEXT"
 
 // EnvOverride returns the environment variable that overrides the stored current
 // context, or "".
 func (c *Config) EnvOverride() string {
-	for _, name := range []string{SourceHostEnv, SourceContextEnv} {
+	for _, name := range []string{hostEnv, contextEnv} {
 		if c.o.Getenv(name) != "" {
 			return name
 		}
@@ -160,21 +148,12 @@ const headersEnv = "DOCKER_CUSTOM_HEADERS"
 // errHeaders says that docker can't make headers of headersEnv.
 var errHeaders = errors.New("not comma-separated key=value pairs")
 
-// headers returns the headers that docker adds to each request. A file that can't be
-// read has none: that is for others to report.
+// headers returns the headers that docker adds to each request.
 func (c *Config) headers() (map[string]string, error) {
 	if env := c.o.Getenv(headersEnv); env != "" {
 		return parseHeaders(env)
 	}
-	data, err := os.ReadFile(c.file())
-	if err != nil {
-		return nil, nil
-	}
-	var f struct{ HTTPHeaders map[string]string }
-	if json.Unmarshal(data, &f) != nil {
-		return nil, nil
-	}
-	return f.HTTPHeaders, nil
+	return endpoint.ConfiguredHeaders(c.o.Dir), nil
 }
 
 // parseHeaders understands headersEnv as docker does: one CSV record of key=value pairs.

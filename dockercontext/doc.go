@@ -13,7 +13,7 @@
 //   - Where there is nothing to change, nothing is written.
 //
 // The current context, throughout, is the one stored in config.json; what a shell's
-// environment makes of it is the effective context ([Config.Effective]).
+// environment makes of it is the effective context.
 //
 // All methods may be called from several goroutines and processes at a time. They end
 // with their context; none of them prints or logs.

@@ -234,7 +234,7 @@ func (c *Config) credentialHelpers() []Finding {
 
 // damagedContexts looks at every stored context.
 func (c *Config) damagedContexts(ctx context.Context, instances []Instance) []Finding {
-	entries, err := c.List()
+	entries, err := c.list()
 	if err != nil {
 		return []Finding{unreadable(filepath.Join(c.o.Dir, "contexts"), err)}
 	}
@@ -249,9 +249,13 @@ func (c *Config) damagedContexts(ctx context.Context, instances []Instance) []Fi
 		case errors.Is(e.Err, os.ErrPermission):
 			found = append(found, unreadable(e.Path, e.Err))
 		default:
+			consequence := "docker context ls fails because of it."
+			if errors.Is(e.Err, errMisplaced) {
+				consequence = "docker lists that context, but can't use it."
+			}
 			f := Finding{
 				Code: FindingMetadataCorrupt, Subject: subject, path: e.Path,
-				Message: fmt.Sprintf("%s: %s docker context ls fails because of it.", e.Path, sentence(e.Err)),
+				Message: fmt.Sprintf("%s: %s %s", e.Path, sentence(e.Err), consequence),
 				Remedy:  "Correct the file by hand, or move it out of the contexts directory.",
 			}
 			// Only what holds nothing that could be used is moved without a person.
@@ -277,7 +281,7 @@ func (c *Config) damagedContexts(ctx context.Context, instances []Instance) []Fi
 
 // orphan is a context of ours whose instance is not known. It may be known elsewhere:
 // only one that leads nowhere is removed.
-func (c *Config) orphan(ctx context.Context, e Entry, owner Owner) Finding {
+func (c *Config) orphan(ctx context.Context, e entry, owner Owner) Finding {
 	f := Finding{
 		Code: FindingContextWithoutInstance, Subject: e.Name, path: e.Path, inst: Instance{Owner: owner},
 		Message: fmt.Sprintf("Context %q belongs to an instance of docker rd that does not exist here.", e.Name),

@@ -17,7 +17,7 @@ import (
 	"github.com/docker/cli/cli/context/store"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/endpointtest"
 )
 
 // A case of the doctor: what is wrong, what is found, and how it is after the fix.
@@ -113,6 +113,14 @@ func TestDoctor(t *testing.T) {
 			},
 			want: []string{"MetadataCorrupt odd"},
 		}, {
+			name: "an endpoint's field has another type",
+			prepare: func(f *fixture) {
+				f.putRaw("a", `{"Name":"a","Metadata":{},"Endpoints":{"docker":{"Host":5}}}`)
+				f.putRaw("b", `{"Name":"b","Metadata":{},"Endpoints":{"docker":{"Host":"unix:///s","SkipTLSVerify":"no"}}}`)
+				f.putRaw("c", `{"Name":"c","Metadata":{},"Endpoints":{"docker":{"Host":"unix:///s"},"other":{"Host":5}}}`)
+			},
+			want: []string{"MetadataCorrupt a", "MetadataCorrupt b"},
+		}, {
 			name: "DOCKER_HOST shadows", env: map[string]string{"DOCKER_HOST": "tcp://h:1", "DOCKER_CONTEXT": "x"},
 			prepare: func(f *fixture) { f.healthyContext("good"); f.use("good") },
 			want:    []string{"EnvOverride DOCKER_HOST"},
@@ -150,7 +158,7 @@ func TestDoctor(t *testing.T) {
 			name: "context without instance",
 			prepare: func(f *fixture) {
 				f.Create(f.t.Context(), rd, endpoint.Endpoint{Host: "unix:///nonexistent/s"}, "")
-				f.Create(f.t.Context(), rdB, endpoint.Endpoint{Host: "unix://" + enginetest.Unix(f.t, enginetest.Handler())}, "")
+				f.Create(f.t.Context(), rdB, endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(f.t, endpointtest.Handler())}, "")
 			},
 			instances: []Instance{{Owner: rdB}},
 			want:      []string{"ContextWithoutInstance rd"}, fixable: true,
@@ -279,10 +287,10 @@ func TestDoctorUnreadable(t *testing.T) {
 // What is removed can be brought back, with its keys.
 func TestFixOrphan(t *testing.T) {
 	f := setup(t)
-	ca := enginetest.NewAuthority(t)
+	ca := endpointtest.NewAuthority(t)
 	pair := ca.Issue(t, time.Now().Add(time.Hour))
 	e := endpoint.Endpoint{
-		Host: "tcp://" + enginetest.ClosedPort(t, "127.0.0.1"),
+		Host: "tcp://" + endpointtest.ClosedPort(t, "127.0.0.1"),
 		TLS:  &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key},
 	}
 	f.wantOutcome(f.Create(t.Context(), rd, e, "keys"), ReasonCreated, true)
@@ -297,7 +305,7 @@ func TestFixOrphan(t *testing.T) {
 	if info, err := os.Stat(fixed.Backup); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the copy is %v (%v), and holds a key", info.Mode(), err)
 	}
-	if entries, err := f.List(); err != nil || len(entries) != 0 {
+	if entries, err := f.list(); err != nil || len(entries) != 0 {
 		t.Errorf("List = %+v, %v", entries, err)
 	}
 	f.docker("context", "import", "back", fixed.Backup)
@@ -340,6 +348,20 @@ func TestDoctorTellsThePlace(t *testing.T) {
 	}
 }
 
+// What the doctor says of a context that has another's name must hold: docker lists it.
+func TestDoctorTellsOfAnothersName(t *testing.T) {
+	f := setup(t)
+	f.putRaw("here", `{"Name":"there","Metadata":{},"Endpoints":{"docker":{"Host":"unix:///s"}}}`)
+	found := f.Doctor(t.Context(), nil)
+	if len(found) != 1 || found[0].Code != FindingMetadataCorrupt || strings.Contains(found[0].Message, "docker context ls fails") ||
+		!strings.Contains(found[0].Message, `"there"`) {
+		t.Errorf("found %+v", found)
+	}
+	if _, err := f.store.List(); err != nil {
+		t.Errorf("docker context ls fails: %v", err)
+	}
+}
+
 // What has been put right meanwhile is left as it is.
 func TestFixLooksAgain(t *testing.T) {
 	f := setup(t)
@@ -370,7 +392,7 @@ func FuzzMetadata(f *testing.F) {
 	for _, s := range []string{
 		`{"Name":"x","Metadata":{"Description":"d"},"Endpoints":{"docker":{"Host":"unix:///s"}}}`,
 		`{"Name":"x","metadata":{"Description":7}}`, `{"Metadata":null}`, `{"Metadata":[]}`, `{}`, ``, "\x00", `{"Endpoints":{"docker":7}}`,
-		`{"Metadata":{"Description":null}}`,
+		`{"Metadata":{"Description":null}}`, `{"Endpoints":{"docker":{"Host":7}}}`, `{"Endpoints":{"docker":{"SkipTLSVerify":7}}}`,
 	} {
 		f.Add(s)
 	}

@@ -11,12 +11,13 @@ import (
 	"slices"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/cli/cli/context/docker"
 	"github.com/docker/cli/cli/context/store"
 	"github.com/fvbommel/sortorder"
 )
 
-// An Entry is a context in the store.
-type Entry struct {
+// An entry is a context in the store.
+type entry struct {
 	// Name is the context's name, "" where damage hides it.
 	Name string
 	// Path is its metadata file.
@@ -25,10 +26,10 @@ type Entry struct {
 	Err error
 }
 
-// List returns the stored contexts in docker's order, without "default". It reads them
+// list returns the stored contexts in docker's order, without "default". It reads them
 // one by one: the store's own List gives up on a damaged context, and comes back empty
 // while contexts are made or removed beside it. Damaged entries come last.
-func (c *Config) List() ([]Entry, error) {
+func (c *Config) list() ([]entry, error) {
 	root := filepath.Join(c.o.Dir, "contexts", "meta")
 	dirs, err := os.ReadDir(root)
 	if errors.Is(err, os.ErrNotExist) {
@@ -37,12 +38,12 @@ func (c *Config) List() ([]Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list contexts: %w", err)
 	}
-	var entries []Entry
+	var entries []entry
 	for _, dir := range dirs {
 		if !dir.IsDir() {
 			continue
 		}
-		e := Entry{Path: filepath.Join(root, dir.Name(), "meta.json")}
+		e := entry{Path: filepath.Join(root, dir.Name(), "meta.json")}
 		data, err := os.ReadFile(e.Path)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // half made or half removed
@@ -56,12 +57,12 @@ func (c *Config) List() ([]Entry, error) {
 			e.Name = c.guessName(dir.Name())
 		}
 		if e.Err == nil && contextID(e.Name) != dir.Name() {
-			e.Err = fmt.Errorf("the metadata names the context %q, but is stored under another name", e.Name)
+			e.Err = fmt.Errorf("%w: %q", errMisplaced, e.Name)
 			e.Name = ""
 		}
 		entries = append(entries, e)
 	}
-	slices.SortStableFunc(entries, func(a, b Entry) int {
+	slices.SortStableFunc(entries, func(a, b entry) int {
 		switch {
 		case (a.Name == "") != (b.Name == ""):
 			if a.Name == "" {
@@ -80,7 +81,7 @@ func checkMetadata(data []byte) (string, error) {
 	var meta struct {
 		Name      string
 		Metadata  map[string]any
-		Endpoints map[string]map[string]any
+		Endpoints map[string]json.RawMessage
 	}
 	if err := json.Unmarshal(data, &meta); err != nil {
 		return meta.Name, fmt.Errorf("invalid metadata: %w", err)
@@ -90,8 +91,20 @@ func checkMetadata(data []byte) (string, error) {
 			return meta.Name, errDescription
 		}
 	}
+	for name, data := range meta.Endpoints {
+		var value any = &map[string]any{}
+		if name == docker.DockerEndpoint {
+			value = &docker.EndpointMeta{}
+		}
+		if err := json.Unmarshal(data, value); err != nil {
+			return meta.Name, fmt.Errorf("invalid metadata: endpoint %q: %w", name, err)
+		}
+	}
 	return meta.Name, nil
 }
+
+// errMisplaced says that docker lists a context by a name under which it can't be found.
+var errMisplaced = errors.New("the metadata is stored under another name than it gives the context")
 
 // errDescription is what makes docker's own decoder panic.
 var errDescription = errors.New("invalid metadata: Description is not a string")
@@ -114,7 +127,7 @@ func (c *Config) guessName(id string) string {
 			names = append(names, o.Context)
 		}
 	}
-	names = append(names, c.o.Getenv(SourceContextEnv), "rd", "desktop-linux", "rootless", "colima")
+	names = append(names, c.o.Getenv(contextEnv), "rd", "desktop-linux", "rootless", "colima")
 	for _, n := range names {
 		if n != "" && contextID(n) == id {
 			return n

@@ -15,11 +15,11 @@ import (
 	"github.com/docker/cli/cli/context/store"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/endpointtest"
 )
 
 func TestMain(m *testing.M) {
-	enginetest.Main()
+	endpointtest.Main()
 	if os.Getenv(childVar) != "" {
 		os.Exit(child())
 	}
@@ -35,7 +35,7 @@ type fixture struct {
 
 func setup(t *testing.T) *fixture {
 	t.Helper()
-	dir := enginetest.Dir(t)
+	dir := endpointtest.Dir(t)
 	return setupAt(t, dir, nil)
 }
 
@@ -135,7 +135,7 @@ var (
 // own makes an owner's context, with a healthy engine behind it.
 func (f *fixture) own(o Owner) {
 	f.t.Helper()
-	e := endpoint.Endpoint{Host: "unix://" + enginetest.Unix(f.t, enginetest.Handler())}
+	e := endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(f.t, endpointtest.Handler())}
 	if out := f.Create(f.t.Context(), o, e, "test"); out.Reason != ReasonCreated {
 		f.t.Fatalf("Create(%v): %+v", o, out)
 	}
@@ -144,7 +144,7 @@ func (f *fixture) own(o Owner) {
 // healthyContext stores a context of somebody else that works.
 func (f *fixture) healthyContext(name string) {
 	f.t.Helper()
-	f.put(name, endpoint.Endpoint{Host: "unix://" + enginetest.Unix(f.t, enginetest.Handler())})
+	f.put(name, endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(f.t, endpointtest.Handler())})
 }
 
 // brokenContext stores a context of somebody else that is provably broken.

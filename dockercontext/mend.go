@@ -21,77 +21,63 @@ import (
 // The outcome's reason is Demoted where something was handed back, ChangedByUser where
 // a record was voided, Failed, or NotApplicable.
 func (c *Config) Mend(ctx context.Context, isGone func(Owner) bool, candidates func() []Owner) Outcome {
-	failed := func(err error) Outcome {
+	out, err := c.mend(ctx, isGone, candidates)
+	if err != nil {
 		return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be mended: %v.", err)}
-	}
-	if err := configfile.Recover(ctx, c.file()); err != nil {
-		return failed(err)
-	}
-	nothing := Outcome{Reason: ReasonNotApplicable, Message: "There is nothing to mend."}
-	r, err := c.readRecord()
-	if errors.Is(err, errRecord) {
-		return nothing // a promotion replaces it, the doctor reports it
-	}
-	if err != nil {
-		return failed(err)
-	}
-	if len(r.Promoted) == 0 && len(r.Demoted) == 0 {
-		return nothing
-	}
-	stored, err := c.Current()
-	if err != nil {
-		return failed(err)
-	}
-	owner, promoted := byContext(r.Promoted, stored)
-	if !promoted {
-		if late, ok := byContext(r.Demoted, stored); ok && !c.exists(stored) {
-			owner = late
-		} else if len(r.Promoted) > 0 {
-			return c.voidLocked(ctx)
-		} else {
-			return nothing
-		}
-	} else if !isGone(owner) && c.exists(stored) {
-		if len(r.Promoted) > 1 {
-			return c.voidLocked(ctx) // killed while one handed over to the other
-		}
-		return nothing
-	}
-	healthy := c.healthy(ctx, r.Previous)
-	if promoted && !isGone(owner) && c.exists(stored) {
-		return nothing // started again during the probe
-	}
-	out, err := c.replace(context.WithoutCancel(ctx), owner, candidates, r.Previous, healthy)
-	if err != nil {
-		return failed(err)
 	}
 	return out
 }
 
-// voidLocked voids a record that the current context contradicts, unless it only
+var nothingToMend = Outcome{Reason: ReasonNotApplicable, Message: "There is nothing to mend."}
+
+func (c *Config) mend(ctx context.Context, isGone func(Owner) bool, candidates func() []Owner) (Outcome, error) {
+	if err := configfile.Recover(ctx, c.file()); err != nil {
+		return Outcome{}, err
+	}
+	r, err := c.readRecord()
+	if errors.Is(err, errRecord) {
+		return nothingToMend, nil // a promotion replaces it, the doctor reports it
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	if len(r.Promoted) == 0 && len(r.Demoted) == 0 {
+		return nothingToMend, nil
+	}
+	stored, err := c.Current()
+	if err != nil {
+		return Outcome{}, err
+	}
+	owner, promoted := byContext(r.Promoted, stored)
+	works := func() bool { return promoted && !isGone(owner) && c.exists(stored) }
+	switch late, ok := byContext(r.Demoted, stored); {
+	case works():
+		if len(r.Promoted) > 1 {
+			return c.voidContradicted(ctx) // killed while one handed over to the other
+		}
+		return nothingToMend, nil
+	case promoted: // and its engine is gone
+	case ok && !c.exists(stored): // a late writer has put it back
+		owner = late
+	case len(r.Promoted) > 0:
+		return c.voidContradicted(ctx)
+	default:
+		return nothingToMend, nil
+	}
+	healthy := c.healthy(ctx, r.Previous)
+	if works() {
+		return nothingToMend, nil // started again during the probe
+	}
+	return c.replace(context.WithoutCancel(ctx), owner, candidates, r.Previous, healthy)
+}
+
+// voidContradicted voids a record that the current context contradicts, unless it only
 // looked so while somebody else was promoting.
-func (c *Config) voidLocked(ctx context.Context) Outcome {
-	out, err := func() (Outcome, error) {
-		unlock, err := c.lock(ctx)
-		if err != nil {
-			return Outcome{}, err
-		}
-		defer unlock()
-		r, err := c.readRecord()
-		if err != nil {
-			return Outcome{}, err
-		}
-		stored, err := c.Current()
-		if err != nil {
-			return Outcome{}, err
-		}
+func (c *Config) voidContradicted(ctx context.Context) (Outcome, error) {
+	return c.locked(ctx, func(r record, stored string) (Outcome, error) {
 		if _, ok := byContext(r.Promoted, stored); ok && len(r.Promoted) == 1 || len(r.Promoted) == 0 {
-			return Outcome{Reason: ReasonNotApplicable, Message: "There is nothing to mend."}, nil
+			return nothingToMend, nil
 		}
 		return c.void(r, stored)
-	}()
-	if err != nil {
-		return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be mended: %v.", err)}
-	}
-	return out
+	})
 }

@@ -33,6 +33,12 @@ func ownerIn(m store.Metadata, name string) (Owner, bool) {
 	return Owner{UID: uid, Context: name}, true
 }
 
+// belongsTo tells whether the context that m describes is owner's.
+func belongsTo(owner Owner, m store.Metadata) bool {
+	found, ok := ownerIn(m, owner.Context)
+	return ok && found == owner
+}
+
 // marked returns whose mark a stored context carries, whether the instance exists or not.
 func (c *Config) marked(name string) (Owner, bool) {
 	m, err := c.metadata(name)
@@ -42,8 +48,8 @@ func (c *Config) marked(name string) (Owner, bool) {
 	return ownerIn(m, name)
 }
 
-// Owner returns which instance of ours a stored context belongs to, if any.
-func (c *Config) Owner(name string) (Owner, bool) {
+// ownerOf returns which instance of ours a stored context belongs to, if any.
+func (c *Config) ownerOf(name string) (Owner, bool) {
 	owner, ok := c.marked(name)
 	if ok && c.o.Owns != nil && !c.o.Owns(owner) {
 		return Owner{}, false
@@ -60,8 +66,7 @@ func (c *Config) Exists(owner Owner) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("context %q: %w", owner.Context, err)
 	}
-	found, ok := ownerIn(m, owner.Context)
-	return ok && found.UID == owner.UID, nil
+	return belongsTo(owner, m), nil
 }
 
 // Ready tells how owner's context is, as a reason for the condition ContextReady, and
@@ -81,7 +86,7 @@ func (c *Config) Ready(owner Owner) Outcome {
 	if err != nil {
 		return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("Context %q can't be read: %v.", owner.Context, err), Err: err}
 	}
-	if found, ok := ownerIn(m, owner.Context); !ok || found.UID != owner.UID {
+	if !belongsTo(owner, m) {
 		return foreign(owner)
 	}
 	return Outcome{Reason: ReasonCreated, Message: fmt.Sprintf("Context %q is there.", owner.Context)}
@@ -130,10 +135,8 @@ func (c *Config) create(owner Owner, e endpoint.Endpoint, description string) (O
 		}
 	case err != nil:
 		return Outcome{}, err
-	default:
-		if found, ok := ownerIn(m, owner.Context); !ok || found.UID != owner.UID {
-			return foreign(owner), nil
-		}
+	case !belongsTo(owner, m):
+		return foreign(owner), nil
 	}
 	out := Outcome{Reason: ReasonCreated, Message: fmt.Sprintf("Context %q leads to %s.", owner.Context, e.Host)}
 	want := docker.EndpointMeta{Host: e.Host, SkipTLSVerify: e.SkipTLSVerify}
@@ -228,10 +231,10 @@ func (c *Config) Remove(ctx context.Context, owner Owner) Outcome {
 	case err != nil:
 		return c.notRemoved(owner, err)
 	}
-	if found, ok := ownerIn(m, owner.Context); !ok || found.UID != owner.UID {
+	if !belongsTo(owner, m) {
 		return foreign(owner)
 	}
-	// What it takes to put it back.
+	// With this it could be put back.
 	saved, err := endpoint.FromContext(c.store, owner.Context)
 	if errdefs.IsNotFound(err) {
 		return Outcome{Reason: ReasonRemoved, Message: fmt.Sprintf("There is no context %q.", owner.Context)}

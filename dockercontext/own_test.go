@@ -15,7 +15,7 @@ import (
 	"github.com/docker/cli/cli/context/docker"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/endpointtest"
 )
 
 func TestCreate(t *testing.T) {
@@ -52,7 +52,7 @@ func TestCreate(t *testing.T) {
 	if m.Endpoints[docker.DockerEndpoint] != (docker.EndpointMeta{Host: "unix:///b"}) {
 		t.Errorf("the endpoint is %+v", m.Endpoints)
 	}
-	if owner, ok := f.Owner("rd"); !ok || owner != rd {
+	if owner, ok := f.ownerOf("rd"); !ok || owner != rd {
 		t.Errorf("Owner = %+v, %v", owner, ok)
 	}
 	f.wantOutcome(f.Create(t.Context(), Owner{}, at("unix:///a"), ""), ReasonNotApplicable, false)
@@ -62,10 +62,10 @@ func TestCreate(t *testing.T) {
 
 func TestCreateWithTLS(t *testing.T) {
 	f := setup(t)
-	ca := enginetest.NewAuthority(t)
+	ca := endpointtest.NewAuthority(t)
 	pair := ca.Issue(t, time.Now().Add(time.Hour))
 	e := endpoint.Endpoint{
-		Host: "tcp://" + enginetest.TLS(t, pair, ca, enginetest.Handler()),
+		Host: "tcp://" + endpointtest.TLS(t, pair, ca, endpointtest.Handler()),
 		TLS:  &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key},
 	}
 	f.wantOutcome(f.Create(t.Context(), rd, e, ""), ReasonCreated, true)
@@ -238,7 +238,7 @@ func TestListBesideOthers(t *testing.T) {
 		})
 	}
 	for range 2000 {
-		entries, err := f.List()
+		entries, err := f.list()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -264,7 +264,7 @@ func TestDockerReadsOurContext(t *testing.T) {
 		t.Errorf("docker context inspect: %q, %v", out, err)
 	}
 	f.docker("context", "create", "copy", "--from", "rd")
-	if _, ok := f.Owner("copy"); ok {
+	if _, ok := f.ownerOf("copy"); ok {
 		t.Error("a copy that docker made is ours")
 	}
 }

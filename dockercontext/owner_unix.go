@@ -11,8 +11,9 @@ import (
 
 // giveToOwner gives what root has made in the store for the context name to the owner
 // of the configuration. He could not remove it otherwise, nor make contexts himself.
-// The tree is his: no link of his leads out of it, and no file with another name
-// counts. What can't be given away stays root's; the context works all the same.
+// The tree is in his hands: no link is followed out of it, and a file that has another
+// name elsewhere is not given away. What can't be given away stays root's; the context
+// works all the same.
 func (c *Config) giveToOwner(name string) {
 	if os.Geteuid() != 0 {
 		return

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/endpointtest"
 )
 
 // What root makes in a user's configuration is the user's; what else lies there, and
@@ -21,7 +21,7 @@ func TestCreateAsRootForUser(t *testing.T) {
 	}
 	const nobody = 65534
 	for _, missing := range []bool{false, true} {
-		home, elsewhere := enginetest.Dir(t), enginetest.Dir(t)
+		home, elsewhere := endpointtest.Dir(t), endpointtest.Dir(t)
 		f := setupAt(t, home, nil)
 		if missing {
 			if err := os.Remove(f.o.Dir); err != nil {
@@ -33,7 +33,7 @@ func TestCreateAsRootForUser(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		ca := enginetest.NewAuthority(t)
+		ca := endpointtest.NewAuthority(t)
 		e := endpoint.Endpoint{Host: "tcp://127.0.0.1:1", TLS: &endpoint.TLS{CA: ca.PEM}}
 		for _, changed := range []bool{true, false} {
 			f.wantOutcome(f.Create(t.Context(), rd, e, ""), ReasonCreated, changed)
@@ -87,7 +87,7 @@ func TestFixAsRootForUser(t *testing.T) {
 	f := setup(t)
 	f.use("gone")
 	corrupt := f.putRaw("corrupt", "{")
-	secret := filepath.Join(enginetest.Dir(t), "secret")
+	secret := filepath.Join(endpointtest.Dir(t), "secret")
 	f.write(secret, "secret{")
 	snare := f.store.GetStorageInfo("snare").MetadataPath
 	if err := os.MkdirAll(snare, 0o755); err != nil {

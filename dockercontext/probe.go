@@ -103,7 +103,7 @@ type Report struct {
 func (c *Config) Probe(ctx context.Context, names ...string) []Report {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
-	effective, _, _ := c.Effective() // by which docker would go, even with a warning
+	effective := c.effective()
 	var damaged []Report
 	if len(names) == 0 {
 		names, damaged = c.everyName(effective)
@@ -113,7 +113,7 @@ func (c *Config) Probe(ctx context.Context, names ...string) []Report {
 		i int
 		r Report
 	}
-	// Buffered: who comes too late must not wait for anybody.
+	// Buffered: a probe that ends too late must not wait for somebody to take its report.
 	results := make(chan numbered, len(names))
 	for i, name := range names {
 		reports[i] = Report{Name: name, Health: HealthUnknown, Reason: ProbeTimeout, Message: "It did not answer in time."}
@@ -149,8 +149,7 @@ collect:
 // Names returns what [Config.Probe] probes where nothing is named, as far as it has
 // names.
 func (c *Config) Names() []string {
-	effective, _, _ := c.Effective()
-	names, _ := c.everyName(effective)
+	names, _ := c.everyName(c.effective())
 	return names
 }
 
@@ -164,7 +163,7 @@ func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 // everyName returns the names that can be probed, and reports on what has no name.
 func (c *Config) everyName(effective string) (names []string, damaged []Report) {
 	names = []string{DefaultName}
-	entries, err := c.List()
+	entries, err := c.list()
 	if err != nil {
 		damaged = append(damaged, Report{
 			Health: HealthUnknown, Reason: ProbeMetadataUnreadable, Message: sentence(err),
@@ -188,7 +187,7 @@ func (c *Config) everyName(effective string) (names []string, damaged []Report) 
 
 // probe looks once, and where that proves the context broken, once more.
 func (c *Config) probe(ctx context.Context, name string) Report {
-	_, ours := c.Owner(name)
+	_, ours := c.ownerOf(name)
 	r := c.look(ctx, name)
 	if r.Health == Broken {
 		select {
@@ -228,7 +227,7 @@ func (c *Config) look(ctx context.Context, name string) Report {
 	return r
 }
 
-// classify says what the end of a ping means. Only what can't be otherwise is broken.
+// classify says what the end of a ping means. Broken is only what is certain to be.
 func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, string, string) {
 	unknown := func(reason, format string, args ...any) (Health, string, string) {
 		return HealthUnknown, reason, fmt.Sprintf(format, args...)
@@ -291,7 +290,7 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 		}
 		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", sshErr.Status, line(lastLines(sshErr.Message)))
 	case tlsFailure(err):
-		return unknown(ProbeTLSFailed, "%s", sentence(cause(err)))
+		return unknown(ProbeTLSFailed, "%s", sentence(err))
 	}
 
 	// Why nothing was.
@@ -308,18 +307,18 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 	case e.Scheme() == "npipe" && errors.Is(err, os.ErrNotExist):
 		return broken(ProbePipeMissing, "The pipe %s does not exist.", address)
 	case errors.Is(err, os.ErrPermission):
-		return unknown(ProbePermissionDenied, "%s", sentence(cause(err)))
+		return unknown(ProbePermissionDenied, "%s", sentence(err))
 	case isRefused(err):
 		if refusedOnLoopback(ctx, e.Host, err) {
 			return broken(ProbeConnectionRefused, "Nobody listens on %s.", address)
 		}
 		return unknown(ProbeRefusedElsewhere, "%s refuses connections.", address)
 	case errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH):
-		return unknown(ProbeUnreachable, "%s", sentence(cause(err)))
+		return unknown(ProbeUnreachable, "%s", sentence(err))
 	case isTimeout(err):
 		return unknown(ProbeTimeout, "It did not answer in time.")
 	}
-	return unknown(ProbeConnectFailed, "%s", sentence(cause(err)))
+	return unknown(ProbeConnectFailed, "%s", sentence(err))
 }
 
 func isMissing(err error) bool {
@@ -368,14 +367,6 @@ func refusedOnLoopback(ctx context.Context, host string, err error) bool {
 	}
 	addrs, err := net.DefaultResolver.LookupIPAddr(ctx, u.Hostname())
 	return err == nil && !slices.ContainsFunc(addrs, func(a net.IPAddr) bool { return !a.IP.IsLoopback() })
-}
-
-// cause leaves out the URL of a request, which says nothing about the endpoint.
-func cause(err error) error {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		return u.Err
-	}
-	return err
 }
 
 // sentence makes a message of an error.

@@ -18,7 +18,7 @@ import (
 	"unicode"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/endpointtest"
 )
 
 // slack is what a loaded machine may add to a deadline before a test fails.
@@ -49,7 +49,7 @@ func (f *fixture) wantProbe(name string, timeout time.Duration, health Health, r
 	if !strings.HasSuffix(r.Message, ".") && !strings.HasSuffix(r.Message, "!") && !strings.HasSuffix(r.Message, "?") || strings.Contains(r.Message, "\n") {
 		f.t.Errorf("Probe(%q): %q is no sentence", name, r.Message)
 	}
-	if health == Healthy && (r.APIVersion != enginetest.APIVersion || r.ServerVersion != enginetest.ServerVersion) {
+	if health == Healthy && (r.APIVersion != endpointtest.APIVersion || r.ServerVersion != endpointtest.ServerVersion) {
 		f.t.Errorf("Probe(%q): API %q, server %q", name, r.APIVersion, r.ServerVersion)
 	}
 	return r
@@ -73,7 +73,7 @@ func TestProbeUnix(t *testing.T) {
 		select {
 		case <-r.Context().Done():
 		case <-time.After(5 * time.Second):
-			enginetest.Handler().ServeHTTP(w, r)
+			endpointtest.Handler().ServeHTTP(w, r)
 		}
 	})
 	apiError := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -82,7 +82,7 @@ func TestProbeUnix(t *testing.T) {
 		w.WriteHeader(500)
 		_, _ = w.Write([]byte(`{"message":"starting"}`))
 	})
-	dir := enginetest.Dir(t)
+	dir := endpointtest.Dir(t)
 	f.write(filepath.Join(dir, "file"), "")
 	for _, tc := range []struct {
 		name, path string
@@ -90,19 +90,19 @@ func TestProbeUnix(t *testing.T) {
 		health     Health
 		reason     string
 	}{
-		{"healthy", enginetest.Unix(t, enginetest.Handler()), long, Healthy, ProbeHealthy},
+		{"healthy", endpointtest.Unix(t, endpointtest.Handler()), long, Healthy, ProbeHealthy},
 		{"missing", dir + "/s", long, Broken, ProbeSocketMissing},
 		{"missing-dir", dir + "/none/s", long, Broken, ProbeSocketMissing},
 		{"below-file", dir + "/file/s", long, Broken, ProbeSocketMissing},
-		{"refused", enginetest.StaleSocket(t), long, Broken, ProbeSocketRefused},
+		{"refused", endpointtest.StaleSocket(t), long, Broken, ProbeSocketRefused},
 		{"file", dir + "/file", long, Broken, ProbeSocketRefused},
-		{"silent", enginetest.Unix(t, enginetest.Never), short, HealthUnknown, ProbeTimeout},
-		{"late", enginetest.Unix(t, late), short, HealthUnknown, ProbeTimeout},
+		{"silent", endpointtest.Unix(t, endpointtest.Never), short, HealthUnknown, ProbeTimeout},
+		{"late", endpointtest.Unix(t, late), short, HealthUnknown, ProbeTimeout},
 		{"too-long", "/" + strings.Repeat("x", 200), long, HealthUnknown, ProbeSocketPathTooLong},
-		{"web-server", enginetest.Unix(t, status(200, "<html>")), long, HealthUnknown, ProbeNotDocker},
-		{"not-found", enginetest.Unix(t, status(404, "no such page")), long, HealthUnknown, ProbeHTTPError},
-		{"redirect", enginetest.Unix(t, http.RedirectHandler("/elsewhere", http.StatusFound)), long, HealthUnknown, ProbeHTTPError},
-		{"error-500", enginetest.Unix(t, apiError), long, HealthUnknown, ProbeHTTPError},
+		{"web-server", endpointtest.Unix(t, status(200, "<html>")), long, HealthUnknown, ProbeNotDocker},
+		{"not-found", endpointtest.Unix(t, status(404, "no such page")), long, HealthUnknown, ProbeHTTPError},
+		{"redirect", endpointtest.Unix(t, http.RedirectHandler("/elsewhere", http.StatusFound)), long, HealthUnknown, ProbeHTTPError},
+		{"error-500", endpointtest.Unix(t, apiError), long, HealthUnknown, ProbeHTTPError},
 		{"no-time", dir + "/s", proofPause / 2, HealthUnknown, ProbeUnproven},
 	} {
 		f.put(tc.name, endpoint.Endpoint{Host: "unix://" + tc.path})
@@ -115,8 +115,8 @@ func TestProbeUnix(t *testing.T) {
 
 func TestProbePermissionDenied(t *testing.T) {
 	f := setup(t)
-	socket := enginetest.Unix(t, enginetest.Handler())
-	hidden := enginetest.Unix(t, enginetest.Handler())
+	socket := endpointtest.Unix(t, endpointtest.Handler())
+	hidden := endpointtest.Unix(t, endpointtest.Handler())
 	f.put("socket", endpoint.Endpoint{Host: "unix://" + socket})
 	f.put("directory", endpoint.Endpoint{Host: "unix://" + hidden})
 	f.put("metadata", endpoint.Endpoint{Host: "unix://" + socket})
@@ -143,21 +143,21 @@ func TestProbePermissionDenied(t *testing.T) {
 // An engine that comes up between the two looks was never broken.
 func TestProbeLooksTwice(t *testing.T) {
 	f := setup(t)
-	path := filepath.Join(enginetest.Dir(t), "s")
+	path := filepath.Join(endpointtest.Dir(t), "s")
 	f.put("twice", endpoint.Endpoint{Host: "unix://" + path})
 	if r := f.look(t.Context(), "twice"); r.Health != Broken {
 		t.Fatalf("before: %+v", r)
 	}
 	go func() {
 		time.Sleep(proofPause / 3)
-		enginetest.UnixAt(t, path, enginetest.Handler())
+		endpointtest.UnixAt(t, path, endpointtest.Handler())
 	}()
 	f.wantProbe("twice", long, Healthy, ProbeHealthy)
 }
 
 func TestProbeTCP(t *testing.T) {
 	f := setup(t)
-	plain := enginetest.TCP(t, "127.0.0.1", enginetest.Handler())
+	plain := endpointtest.TCP(t, "127.0.0.1", endpointtest.Handler())
 	_, port, _ := net.SplitHostPort(plain)
 	own := ownAddress(t)
 	for _, tc := range []struct {
@@ -169,15 +169,15 @@ func TestProbeTCP(t *testing.T) {
 		{"healthy", "tcp://" + plain, long, Healthy, ProbeHealthy},
 		{"by-name", "tcp://localhost:" + port, long, Healthy, ProbeHealthy},
 		{"http", "http://" + plain, long, Healthy, ProbeHealthy},
-		{"ipv6", "tcp://" + enginetest.TCP(t, "::1", enginetest.Handler()), long, Healthy, ProbeHealthy},
-		{"refused", "tcp://" + enginetest.ClosedPort(t, "127.0.0.1"), long, Broken, ProbeConnectionRefused},
-		{"refused-ipv6", "tcp://" + enginetest.ClosedPort(t, "::1"), long, Broken, ProbeConnectionRefused},
+		{"ipv6", "tcp://" + endpointtest.TCP(t, "::1", endpointtest.Handler()), long, Healthy, ProbeHealthy},
+		{"refused", "tcp://" + endpointtest.ClosedPort(t, "127.0.0.1"), long, Broken, ProbeConnectionRefused},
+		{"refused-ipv6", "tcp://" + endpointtest.ClosedPort(t, "::1"), long, Broken, ProbeConnectionRefused},
 		{"refused-name", "tcp://localhost:1", long, Broken, ProbeConnectionRefused},
-		{"refused-elsewhere", "tcp://" + enginetest.ClosedPort(t, own), long, HealthUnknown, ProbeRefusedElsewhere},
+		{"refused-elsewhere", "tcp://" + endpointtest.ClosedPort(t, own), long, HealthUnknown, ProbeRefusedElsewhere},
 		{"unroutable", "tcp://255.255.255.255:2375", long, HealthUnknown, ProbeUnreachable},
 		{"unresolved", "tcp://host..invalid:2375", long, HealthUnknown, ProbeHostNotFound},
-		{"silent", "tcp://" + enginetest.TCP(t, "127.0.0.1", enginetest.Never), short, HealthUnknown, ProbeTimeout},
-		{"web-server", "tcp://" + enginetest.TCP(t, "127.0.0.1", status(200, "hi")), long, HealthUnknown, ProbeNotDocker},
+		{"silent", "tcp://" + endpointtest.TCP(t, "127.0.0.1", endpointtest.Never), short, HealthUnknown, ProbeTimeout},
+		{"web-server", "tcp://" + endpointtest.TCP(t, "127.0.0.1", status(200, "hi")), long, HealthUnknown, ProbeNotDocker},
 		{"no-http", "tcp://" + banner(t), long, HealthUnknown, ProbeConnectFailed},
 	} {
 		f.put(tc.name, endpoint.Endpoint{Host: tc.host})
@@ -192,7 +192,7 @@ func TestProbeThroughProxy(t *testing.T) {
 	f.put("proxied", endpoint.Endpoint{Host: "tcp://engine.invalid:2375"})
 	var r Report
 	f.run(&r, job{Do: "probe", Owner: Owner{Context: "proxied"}},
-		"HTTP_PROXY=http://"+enginetest.ClosedPort(t, "127.0.0.1"), "NO_PROXY=")
+		"HTTP_PROXY=http://"+endpointtest.ClosedPort(t, "127.0.0.1"), "NO_PROXY=")
 	if r.Health != HealthUnknown || r.Reason != ProbeRefusedElsewhere {
 		t.Errorf("Probe = %s, %s (%s)", r.Health, r.Reason, r.Message)
 	}
@@ -217,7 +217,7 @@ func ownAddress(t *testing.T) string {
 // banner serves something that is not HTTP.
 func banner(t *testing.T) string {
 	t.Helper()
-	l := enginetest.Listen(t, "127.0.0.1")
+	l := endpointtest.Listen(t, "127.0.0.1")
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -233,20 +233,20 @@ func banner(t *testing.T) string {
 
 func TestProbeTLS(t *testing.T) {
 	f := setup(t)
-	ca, other := enginetest.NewAuthority(t), enginetest.NewAuthority(t)
+	ca, other := endpointtest.NewAuthority(t), endpointtest.NewAuthority(t)
 	hour := time.Now().Add(time.Hour)
 	pair := ca.Issue(t, hour)
-	h := enginetest.Handler()
-	mutual := "tcp://" + enginetest.TLS(t, pair, ca, h)
-	oneWay := "tcp://" + enginetest.TLS(t, pair, nil, h)
-	expired := "tcp://" + enginetest.TLS(t, ca.Issue(t, time.Now().Add(-time.Hour)), nil, h)
+	h := endpointtest.Handler()
+	mutual := "tcp://" + endpointtest.TLS(t, pair, ca, h)
+	oneWay := "tcp://" + endpointtest.TLS(t, pair, nil, h)
+	expired := "tcp://" + endpointtest.TLS(t, ca.Issue(t, time.Now().Add(-time.Hour)), nil, h)
 	foreign := other.Issue(t, hour)
-	elsewhere := enginetest.Listen(t, ownAddress(t)) // which the certificate does not name
+	elsewhere := endpointtest.Listen(t, ownAddress(t)) // which the certificate does not name
 	serverPair, err := tls.X509KeyPair(pair.Cert, pair.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	enginetest.Serve(t, tls.NewListener(elsewhere, &tls.Config{Certificates: []tls.Certificate{serverPair}}), h)
+	endpointtest.Serve(t, tls.NewListener(elsewhere, &tls.Config{Certificates: []tls.Certificate{serverPair}}), h)
 	encrypted := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("who knows")})
 	for _, tc := range []struct {
 		name   string
@@ -265,7 +265,7 @@ func TestProbeTLS(t *testing.T) {
 		{"encrypted-key", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: encrypted}}, HealthUnknown, ProbeInvalidTLSMaterial},
 		{"cert-without-key", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert}}, HealthUnknown, ProbeTLSFailed},
 		{"plain-to-tls", endpoint.Endpoint{Host: oneWay}, HealthUnknown, ProbeTLSRequired},
-		{"tls-to-plain", endpoint.Endpoint{Host: "tcp://" + enginetest.TCP(t, "127.0.0.1", h), SkipTLSVerify: true}, HealthUnknown, ProbeTLSFailed},
+		{"tls-to-plain", endpoint.Endpoint{Host: "tcp://" + endpointtest.TCP(t, "127.0.0.1", h), SkipTLSVerify: true}, HealthUnknown, ProbeTLSFailed},
 		{"bad-ca", endpoint.Endpoint{Host: oneWay, TLS: &endpoint.TLS{CA: []byte("nothing")}}, HealthUnknown, ProbeInvalidTLSMaterial},
 		{"bad-key", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: foreign.Key}}, HealthUnknown, ProbeInvalidTLSMaterial},
 	} {
@@ -292,9 +292,9 @@ func TestProbeHeaders(t *testing.T) {
 			http.Error(w, "who are you?", http.StatusForbidden)
 			return
 		}
-		enginetest.Handler().ServeHTTP(w, r)
+		endpointtest.Handler().ServeHTTP(w, r)
 	})
-	f.put("guarded", endpoint.Endpoint{Host: "unix://" + enginetest.Unix(t, guarded)})
+	f.put("guarded", endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(t, guarded)})
 	f.wantProbe("guarded", long, HealthUnknown, ProbeHTTPError)
 	f.write(f.file(), `{"HttpHeaders":{"X-Token":"secret"}}`)
 	f.wantProbe("guarded", long, Healthy, ProbeHealthy)
@@ -306,9 +306,9 @@ func TestProbeHeadersOfEnvironment(t *testing.T) {
 	var got http.Header
 	seen := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got = r.Header
-		enginetest.Handler().ServeHTTP(w, r)
+		endpointtest.Handler().ServeHTTP(w, r)
 	})
-	f.put("seen", endpoint.Endpoint{Host: "unix://" + enginetest.Unix(t, seen)})
+	f.put("seen", endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(t, seen)})
 	f.write(f.file(), `{"HttpHeaders":{"X-Token":"configured","X-Other":"configured"}}`)
 	for env, want := range map[string]string{
 		"":                           "configured",
@@ -341,7 +341,7 @@ func TestProbeHeadersOfEnvironment(t *testing.T) {
 // What others say is shown, but it does not control the terminal.
 func TestProbeMessageIsPrintable(t *testing.T) {
 	f := setup(t)
-	f.put("rude", endpoint.Endpoint{Host: "unix://" + enginetest.Unix(t, status(500, "\x1b]0;owned\a\x1b[31mred\u202e\x00\xff ünd"))})
+	f.put("rude", endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(t, status(500, "\x1b]0;owned\a\x1b[31mred\u202e\x00\xff ünd"))})
 	r := f.wantProbe("rude", long, HealthUnknown, ProbeHTTPError)
 	for _, c := range r.Message {
 		if !unicode.IsPrint(c) {
@@ -352,7 +352,7 @@ func TestProbeMessageIsPrintable(t *testing.T) {
 		w.Header().Set("Api-Version", "1.41")
 		_, _ = w.Write([]byte(`{"Version":"\u001b[31m1.0"}`))
 	})
-	f.put("version", endpoint.Endpoint{Host: "unix://" + enginetest.Unix(t, version)})
+	f.put("version", endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(t, version)})
 	if r := f.probe("version", long); r.ServerVersion != " [31m1.0" {
 		t.Errorf("the server's version is %q", r.ServerVersion)
 	}
@@ -364,14 +364,14 @@ func TestProbeMessageIsPrintable(t *testing.T) {
 // A relative path means another socket for whoever runs elsewhere, such as a supervisor.
 func TestProbeRelativeSocket(t *testing.T) {
 	f := setup(t)
-	dir := enginetest.Dir(t)
+	dir := endpointtest.Dir(t)
 	t.Chdir(dir)
 	f.put("missing", endpoint.Endpoint{Host: "unix://s"})
 	f.wantProbe("missing", long, HealthUnknown, ProbeUnproven)
 	f.write(filepath.Join(dir, "file"), "")
 	f.put("refused", endpoint.Endpoint{Host: "unix://./file"})
 	f.wantProbe("refused", long, HealthUnknown, ProbeUnproven)
-	enginetest.UnixAt(t, filepath.Join(dir, "s"), enginetest.Handler())
+	endpointtest.UnixAt(t, filepath.Join(dir, "s"), endpointtest.Handler())
 	f.wantProbe("missing", long, Healthy, ProbeHealthy)
 }
 
@@ -384,15 +384,15 @@ func TestProbeAbstractSocket(t *testing.T) {
 	name := fmt.Sprintf("@docker-rd-test-%d", os.Getpid())
 	f.put("abstract", endpoint.Endpoint{Host: "unix://" + name})
 	f.wantProbe("abstract", long, Broken, ProbeSocketRefused)
-	enginetest.UnixAt(t, name, enginetest.Handler())
+	endpointtest.UnixAt(t, name, endpointtest.Handler())
 	f.wantProbe("abstract", long, Healthy, ProbeHealthy)
 }
 
 func TestProbeSSH(t *testing.T) {
-	socket := enginetest.Unix(t, enginetest.Handler())
+	socket := endpointtest.Unix(t, endpointtest.Handler())
 	for _, tc := range []struct {
 		name, extra string
-		change      func(s *enginetest.SSHD) error
+		change      func(s *endpointtest.SSHD) error
 		timeout     time.Duration
 		health      Health
 		reason      string
@@ -401,38 +401,38 @@ func TestProbeSSH(t *testing.T) {
 		{name: "healthy", timeout: long, health: Healthy, reason: ProbeHealthy},
 		{
 			name: "wrong-key", timeout: long, health: HealthUnknown, reason: ProbeSSHFailed,
-			change: func(s *enginetest.SSHD) error { return os.Truncate(s.Authorized, 0) },
+			change: func(s *endpointtest.SSHD) error { return os.Truncate(s.Authorized, 0) },
 		}, {
 			name: "unknown-host-key", timeout: long, health: HealthUnknown, reason: ProbeSSHFailed,
-			change: func(s *enginetest.SSHD) error { return os.Truncate(s.KnownHosts, 0) },
+			change: func(s *endpointtest.SSHD) error { return os.Truncate(s.KnownHosts, 0) },
 		}, {
 			name: "host-down", extra: "Host *\nPort 1", timeout: long, health: HealthUnknown, reason: ProbeSSHFailed,
 		}, {
 			name: "no-docker", timeout: long, health: HealthUnknown, reason: ProbeRemoteFailed,
-			change: func(s *enginetest.SSHD) error { return os.Remove(s.Remote + "/docker") },
+			change: func(s *endpointtest.SSHD) error { return os.Remove(s.Remote + "/docker") },
 		}, {
 			name: "long-banner", timeout: long, health: HealthUnknown, reason: ProbeRemoteFailed, message: "failed (exit status 7): Line 49. The cause.",
-			change: func(s *enginetest.SSHD) error {
+			change: func(s *endpointtest.SSHD) error {
 				return os.WriteFile(s.Remote+"/docker", []byte("#!/bin/sh\ni=0\nwhile [ $i -lt 50 ]; do echo \"Line $i.\"; i=$((i+1)); done >&2\necho The cause. >&2\nexit 7\n"), 0o755)
 			},
 		}, {
 			name: "login-shell-talks", timeout: long, health: HealthUnknown, reason: ProbeConnectFailed, message: "Welcome",
-			change: func(s *enginetest.SSHD) error {
+			change: func(s *endpointtest.SSHD) error {
 				return os.WriteFile(s.Remote+"/docker", []byte("#!/bin/sh\necho Welcome\nexec cat\n"), 0o755)
 			},
 		}, {
 			name: "ssh-missing", timeout: long, health: HealthUnknown, reason: ProbeSSHMissing,
-			change: func(s *enginetest.SSHD) error { return os.Setenv("PATH", s.Remote) }, // restored by the server's cleanup
+			change: func(s *endpointtest.SSHD) error { return os.Setenv("PATH", s.Remote) }, // restored by the server's cleanup
 		}, {
 			name: "silent", timeout: short, health: HealthUnknown, reason: ProbeTimeout,
-			change: func(s *enginetest.SSHD) error {
+			change: func(s *endpointtest.SSHD) error {
 				return os.WriteFile(s.Config, []byte("Host *\nProxyCommand "+s.Client+"/sleep 600\n"), 0o600)
 			},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f := setup(t)
-			s := enginetest.StartSSHD(t, socket, tc.extra)
+			s := endpointtest.StartSSHD(t, socket, tc.extra)
 			if tc.change != nil {
 				if err := tc.change(s); err != nil {
 					t.Fatal(err)
@@ -452,7 +452,7 @@ func TestProbeSSH(t *testing.T) {
 
 func TestProbeContexts(t *testing.T) {
 	f := setup(t)
-	socket := "unix://" + enginetest.Unix(t, enginetest.Handler())
+	socket := "unix://" + endpointtest.Unix(t, endpointtest.Handler())
 	f.putRaw("corrupt", `{"Name":"corrupt",`)
 	f.putRaw("empty", ``)
 	f.putRaw("nul", strings.Repeat("\x00", 300))
@@ -485,29 +485,28 @@ func TestProbeContexts(t *testing.T) {
 
 func TestEffective(t *testing.T) {
 	f := setup(t)
-	host := "unix://" + enginetest.Unix(t, enginetest.Handler())
+	host := "unix://" + endpointtest.Unix(t, endpointtest.Handler())
 	for _, tc := range []struct {
 		name, stored string
 		env          map[string]string
 		context      string // --context
 		host         string // --host
-		want, source string
+		want         string
 		health       Health // of what is effective
 	}{
-		{name: "nothing", want: "default", source: SourceDefault},
-		{name: "stored", stored: "a", want: "a", source: SourceCurrentContext, health: Broken},
-		{name: "DOCKER_CONTEXT", stored: "a", env: map[string]string{"DOCKER_CONTEXT": "b"}, want: "b", source: SourceContextEnv, health: Broken},
-		{name: "DOCKER_HOST", stored: "a", env: map[string]string{"DOCKER_CONTEXT": "b", "DOCKER_HOST": host}, want: "default", source: SourceHostEnv, health: Healthy},
-		{name: "--host", stored: "a", env: map[string]string{"DOCKER_HOST": "tcp://127.0.0.1:1"}, host: host, want: "default", source: SourceHostFlag, health: Healthy},
-		{name: "--context", stored: "a", env: map[string]string{"DOCKER_HOST": host}, context: "c", want: "c", source: SourceContextFlag, health: Broken},
+		{name: "nothing", want: "default"},
+		{name: "stored", stored: "a", want: "a", health: Broken},
+		{name: "DOCKER_CONTEXT", stored: "a", env: map[string]string{"DOCKER_CONTEXT": "b"}, want: "b", health: Broken},
+		{name: "DOCKER_HOST", stored: "a", env: map[string]string{"DOCKER_CONTEXT": "b", "DOCKER_HOST": host}, want: "default", health: Healthy},
+		{name: "--host", stored: "a", env: map[string]string{"DOCKER_HOST": "tcp://127.0.0.1:1"}, host: host, want: "default", health: Healthy},
+		{name: "--context", stored: "a", env: map[string]string{"DOCKER_HOST": host}, context: "c", want: "c", health: Broken},
 	} {
 		f.use(tc.stored)
 		o := f.with(tc.env).o
 		o.Context, o.Host = tc.context, tc.host
 		c := Open(o)
-		name, source, err := c.Effective()
-		if name != tc.want || source != tc.source || err != nil {
-			t.Errorf("%s: Effective = %q, %q, %v, want %q, %q", tc.name, name, source, err, tc.want, tc.source)
+		if got := c.effective(); got != tc.want {
+			t.Errorf("%s: effective = %q, want %q", tc.name, got, tc.want)
 		}
 		var current []Report
 		for _, r := range c.Probe(t.Context()) {
@@ -521,8 +520,8 @@ func TestEffective(t *testing.T) {
 	}
 	o := f.o
 	o.Context, o.Host = "c", host
-	if _, _, err := Open(o).Effective(); err == nil {
-		t.Error("--context and --host together are no error")
+	if got := Open(o).effective(); got != "" {
+		t.Errorf("with --context and --host together %q is effective", got)
 	}
 }
 
@@ -532,7 +531,7 @@ func TestProbeSideBySide(t *testing.T) {
 	var names []string
 	for i := range 20 {
 		name := fmt.Sprintf("hang-%02d", i)
-		f.put(name, endpoint.Endpoint{Host: "unix://" + enginetest.Unix(t, enginetest.Never)})
+		f.put(name, endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(t, endpointtest.Never)})
 		names = append(names, name)
 	}
 	f.healthyContext("ok")
@@ -607,7 +606,7 @@ func TestProbeOurs(t *testing.T) {
 
 // A probe writes nothing, not even a directory.
 func TestProbeChangesNothing(t *testing.T) {
-	dir := enginetest.Dir(t)
+	dir := endpointtest.Dir(t)
 	c := Open(Options{Dir: filepath.Join(dir, "docker"), LockFile: filepath.Join(dir, "l"), RecordFile: filepath.Join(dir, "r")})
 	c.Probe(t.Context(), "default", "rd")
 	entries, err := os.ReadDir(dir)

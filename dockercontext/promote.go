@@ -49,6 +49,8 @@ type PromoteOptions struct {
 	Policy Policy
 	// DryRun tells what would be done.
 	DryRun bool
+	// Instance is the name of the owner's instance, for what is said of promoting it by hand.
+	Instance string
 	// StillUp is asked under the lock whether the engine is still up. Nil means yes.
 	StillUp func() bool
 }
@@ -81,7 +83,7 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 	stay := func(reason, format string, args ...any) Outcome {
 		return Outcome{Reason: reason, Previous: current, Current: current, Message: fmt.Sprintf(format, args...)}
 	}
-	byHand := fmt.Sprintf(" To use %q: docker-rd context promote --force, or docker --context %s.", owner.Context, owner.Context)
+	byHand := fmt.Sprintf(" To use %q: docker-rd context promote --force %s, or docker --context %s.", owner.Context, o.Instance, owner.Context)
 	report := j.Report
 	if o.Policy == PromoteIfBroken && report.Health == Broken {
 		// It may be long ago: an engine takes its time to start, and so does another.
@@ -133,13 +135,20 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 // ContextPromoted, and changes nothing. Where owner's context is the current one, that is
 // Promoted if it is by docker rd's doing, else AlreadyCurrent. Where it is not any more,
 // it is Demoted or ChangedByUser, after who put another in its place; Failed where
-// neither can be told.
-func (c *Config) Promoted(owner Owner) Outcome {
-	stored, err := c.Current()
-	r, recordErr := c.readRecord()
-	if err = errors.Join(err, recordErr); err != nil {
+// neither can be told. It waits for a promotion or demotion that is under way, until ctx
+// ends.
+func (c *Config) Promoted(ctx context.Context, owner Owner) Outcome {
+	out, err := c.locked(ctx, func(r record, stored string) (Outcome, error) {
+		return r.standing(owner, stored), nil
+	})
+	if err != nil {
 		return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be told: %v.", err)}
 	}
+	return out
+}
+
+// standing tells how owner's promotion stands while stored is the current context.
+func (r *record) standing(owner Owner, stored string) Outcome {
 	_, demoted := byContext(r.Demoted, owner.Context)
 	out := Outcome{Current: named(stored)}
 	switch {
@@ -149,7 +158,7 @@ func (c *Config) Promoted(owner Owner) Outcome {
 	case stored == owner.Context:
 		out.Reason = ReasonAlreadyCurrent
 		out.Message = fmt.Sprintf("Context %q is the current one by somebody's choice.", stored)
-	case demoted && !r.Voided:
+	case demoted && !r.Voided && !r.promoted(owner):
 		out.Reason = ReasonDemoted
 		out.Message = fmt.Sprintf("Context %q is the current one now, by docker rd's doing.", named(stored))
 	default:
@@ -231,7 +240,7 @@ func (c *Config) promoteLocked(ctx context.Context, j Judgement, owner Owner, o 
 // notOurs returns a context that can be put back later: "" for one of ours, since nobody
 // knows what was before it.
 func (c *Config) notOurs(r record, stored string) string {
-	if _, ours := c.Owner(stored); ours {
+	if _, ours := c.ownerOf(stored); ours {
 		return ""
 	}
 	if _, ours := byContext(r.Demoted, stored); ours && !c.exists(stored) {

@@ -16,8 +16,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/enginetest"
-	"github.com/docker-rd/docker-rd/lock"
+	"github.com/docker-rd/docker-rd/internal/endpointtest"
 )
 
 func (f *fixture) promote(owner Owner, o PromoteOptions) Outcome {
@@ -247,11 +246,11 @@ func TestPromoteLooksAgain(t *testing.T) {
 		serve  http.Handler
 	}{
 		{ReasonCurrentUnknown, status(500, "starting")},
-		{ReasonCurrentHealthy, enginetest.Handler()},
+		{ReasonCurrentHealthy, endpointtest.Handler()},
 	} {
 		path := filepath.Join(f.o.Dir, "gone.sock")
 		_ = os.Remove(path)
-		enginetest.UnixAt(t, path, tc.serve)
+		endpointtest.UnixAt(t, path, tc.serve)
 		f.wantOutcome(f.Promote(t.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}), tc.reason, false)
 		f.wantCurrent("late")
 		f.wantPromoted()
@@ -381,7 +380,7 @@ func TestPromoted(t *testing.T) {
 	want := func(owner Owner, reason, message string) {
 		t.Helper()
 		f.Mend(t.Context(), alive, nil) // as a supervisor does that sees a change
-		out := f.Promoted(owner)
+		out := f.Promoted(t.Context(), owner)
 		if out.Reason != reason || !strings.Contains(out.Message, message) {
 			t.Errorf("Promoted(%q) = %+v, want %s and %q", owner.Context, out, reason, message)
 		}
@@ -400,6 +399,33 @@ func TestPromoted(t *testing.T) {
 	want(rd, ReasonChangedByUser, `"default"`)
 	f.write(f.file(), "{")
 	want(rd, ReasonFailed, "not valid JSON")
+}
+
+// What is told of a promotion is so even while another process is ending it, or the user has
+// just done so.
+func TestPromotedMeanwhile(t *testing.T) {
+	f := setup(t)
+	f.healthyContext("good")
+	f.own(rd)
+	f.use("good")
+	f.promoted(rd)
+	told := make(chan Outcome, 1)
+	fault = func(point string) {
+		if point == "demote:changed" {
+			go func() { told <- f.Promoted(t.Context(), rd) }()
+			time.Sleep(50 * time.Millisecond) // for one that does not wait to be wrong
+		}
+	}
+	defer func() { fault = func(string) {} }()
+	f.wantOutcome(f.Demote(t.Context(), rd, nil), ReasonDemoted, true)
+	if out := <-told; out.Reason != ReasonDemoted {
+		t.Errorf("during the demotion: %+v", out)
+	}
+	f.promoted(rd)
+	f.use("good")
+	if out := f.Promoted(t.Context(), rd); out.Reason != ReasonChangedByUser {
+		t.Errorf("after the user's choice: %+v", out)
+	}
 }
 
 // docker login, begun while our context was current, ends after the stop.
@@ -449,6 +475,48 @@ func TestLateWriterAfterChoice(t *testing.T) {
 		f.use("rd")
 		f.wantOutcome(f.Mend(t.Context(), func(Owner) bool { return true }, nil), ReasonDemoted, true)
 		f.wantCurrent(choice)
+	}
+}
+
+// A file that says nothing is no choice: an editor saves it in steps, a home directory is
+// away for a while. What was promoted is handed back once the file is there again.
+func TestSilenceIsNoChoice(t *testing.T) {
+	gone := func(Owner) bool { return true }
+	up := func(Owner) bool { return false }
+	for name, silence := range map[string]func(f *fixture, path string) error{
+		"missing":   func(_ *fixture, path string) error { return os.Rename(path, path+".away") },
+		"away":      func(f *fixture, _ string) error { return os.Rename(f.o.Dir, f.o.Dir+".away") },
+		"empty":     func(_ *fixture, path string) error { return os.Truncate(path, 0) },
+		"blank":     func(_ *fixture, path string) error { return os.WriteFile(path, []byte(" \n"), 0o600) },
+		"truncated": func(_ *fixture, path string) error { return os.Truncate(path, 20) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := setup(t)
+			f.healthyContext("good")
+			f.own(rd)
+			f.use("good")
+			f.promoted(rd)
+			text, err := os.ReadFile(f.file())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := silence(f, f.file()); err != nil {
+				t.Fatal(err)
+			}
+			f.Mend(t.Context(), up, nil)
+			f.Demote(t.Context(), rd, nil)
+			if name == "away" {
+				if err := os.Rename(f.o.Dir+".away", f.o.Dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f.write(f.file(), string(text))
+			if out := f.Promoted(t.Context(), rd); out.Reason != ReasonPromoted {
+				t.Errorf("Promoted = %+v", out)
+			}
+			f.wantOutcome(f.Mend(t.Context(), gone, nil), ReasonDemoted, true)
+			f.wantCurrent("good")
+		})
 	}
 }
 
@@ -764,7 +832,7 @@ func TestLockHeld(t *testing.T) {
 	f.own(rd)
 	f.use("gone")
 	j := Judgement{Stored: "gone"}
-	unlock, err := lock.Acquire(t.Context(), f.o.LockFile)
+	unlock, err := f.lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,9 +148,31 @@ const lockTimeout = 10 * time.Second
 
 // lock takes the lock over the current context, the record, and what depends on them.
 func (c *Config) lock(ctx context.Context) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(c.o.LockFile), 0o700); err != nil {
+		return nil, fmt.Errorf("promotion lock: %w", err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
 	return lock.Acquire(ctx, c.o.LockFile)
+}
+
+// locked calls f under the lock, with the record and the stored current context as they are
+// then. f's error is returned as it is.
+func (c *Config) locked(ctx context.Context, f func(r record, stored string) (Outcome, error)) (Outcome, error) {
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer unlock()
+	r, err := c.readRecord()
+	if err != nil {
+		return Outcome{}, err
+	}
+	stored, err := c.Current()
+	if err != nil {
+		return Outcome{}, err
+	}
+	return f(r, stored)
 }
 
 // fault is where tests end the process, to see that the next one mends it.

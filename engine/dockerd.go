@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -24,7 +25,7 @@ func RunHelper() { dockerd.Init() }
 func newDockerd(i *Instance, log *slog.Logger) (Driver, error) {
 	proxy, err := proxyPath()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("instance %q: find %s: %w", i.Name, proxyName, err)
 	}
 	return ownDockerd{dockerd.Config{
 		UID:        i.UID,
@@ -58,7 +59,7 @@ func proxyPath() (string, error) {
 type ownDockerd struct{ config dockerd.Config }
 
 // Check implements [Driver].
-func (d ownDockerd) Check(ctx context.Context) error { return dockerd.Check(ctx, d.config) }
+func (d ownDockerd) Check() error { return dockerd.Check(d.config) }
 
 // Adopt implements [Driver].
 func (d ownDockerd) Adopt(ctx context.Context) (Running, error) {

@@ -14,7 +14,7 @@ import (
 type Driver interface {
 	// Check tells whether the engine can be started here, before anything is
 	// changed. Its errors name what is missing and how to get it.
-	Check(ctx context.Context) error
+	Check() error
 
 	// Adopt returns the instance's engine where it runs already, nil otherwise.
 	Adopt(ctx context.Context) (Running, error)
@@ -24,19 +24,20 @@ type Driver interface {
 	// After any other error nothing is left running.
 	Start(ctx context.Context) (Running, error)
 
-	// Alive tells whether the engine runs, with or without a supervisor. It is
-	// cheap. An engine that is not ours never is.
+	// Alive tells whether the engine runs, with or without a supervisor. It is cheap.
+	// For an engine that is not ours it is false.
 	Alive() bool
 
 	// Remains tells whether anything of the engine runs, be it only what a crash has left
-	// of it. It is cheap. What is not ours never does.
+	// of it. It is cheap. For an engine that is not ours it is false.
 	Remains() bool
 
 	// Endpoint returns how the engine's API is reached.
 	Endpoint() (endpoint.Endpoint, error)
 
-	// Cleanup ends and removes whatever a crash has left of the instance's engine.
-	// It may be called at any time when no supervisor runs it, and again.
+	// Cleanup ends and removes whatever a crash has left of the instance's engine, and
+	// returns when that is gone. When ctx ends before, its error says what is left. It may
+	// be called whenever no supervisor runs the engine, and any number of times.
 	Cleanup(ctx context.Context) error
 }
 
@@ -54,9 +55,9 @@ type Running interface {
 	// LastError returns the engine's own last words since it was started, "" if it
 	// said nothing of an error.
 	LastError() string
-	// Release ends what is done beside a running engine. The engine, if it runs, goes
-	// on, and the value must not be used any more. To be called for an engine that
-	// has ended by itself, before another is started.
+	// Release ends the goroutines that look after the engine, and waits for them. The
+	// engine, if it runs, goes on, and the value must not be used any more. To be called
+	// for an engine that has ended by itself, before another is started.
 	Release()
 	// Stop ends the engine and everything that it started, gracefully until ctx
 	// ends and then by force. It returns when all is gone. An engine that is not

@@ -15,7 +15,7 @@ import (
 type existing struct{ inst *Instance }
 
 // Check implements [Driver]. Whether the engine answers is found out by connecting.
-func (d existing) Check(context.Context) error {
+func (d existing) Check() error {
 	_, err := d.Endpoint()
 	if name := d.inst.Settings.FromContext; errdefs.IsNotFound(err) {
 		return failure.WithHint(failure.Refuse("context %q does not exist in %q", name, d.inst.DockerConfig),
@@ -39,14 +39,17 @@ func (d existing) Remains() bool { return false }
 // Cleanup implements [Driver].
 func (d existing) Cleanup(context.Context) error { return nil }
 
-// Endpoint implements [Driver]. A context is read anew each time: it is the user's
-// and may be changed.
-func (d existing) Endpoint() (endpoint.Endpoint, error) {
+// Endpoint implements [Driver]. A context and the configured headers are read anew each
+// time: they are the user's and may be changed.
+func (d existing) Endpoint() (e endpoint.Endpoint, err error) {
 	s := d.inst.Settings
 	if s.FromContext == "" {
-		return endpoint.FromURL(s.Host, s.tlsOptions())
+		e, err = endpoint.FromURL(s.Host, s.tlsOptions())
+	} else {
+		e, err = endpoint.FromContext(endpoint.OpenStore(d.inst.DockerConfig), s.FromContext)
 	}
-	return endpoint.FromContext(endpoint.OpenStore(d.inst.DockerConfig), s.FromContext)
+	e.Headers = endpoint.ConfiguredHeaders(d.inst.DockerConfig)
+	return e, err
 }
 
 // connected is somebody else's engine.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"syscall"
 	"time"
 
 	"github.com/moby/sys/atomicwriter"
@@ -36,7 +37,7 @@ var ErrOtherMachine = errors.New("instance belongs to another machine")
 // A DamagedError says that an instance's settings cannot be read, or are lost.
 type DamagedError struct {
 	Path   string
-	Err    error     // not wrapped: a file that is missing is no instance that does not exist
+	Err    error     // why; not unwrapped, since settings that are lost do not mean that there is no such instance
 	Backup *Instance // as docker rd wrote it last: enough to stop and remove it; nil if that is lost too
 }
 
@@ -105,20 +106,48 @@ func New(roots Roots, name, dockerConfig string, s Settings) *Instance {
 // Create writes the new instance and makes its directories. Where another process
 // was faster, its instance is returned instead, with created false.
 func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err error) {
-	release, err := lock.Acquire(ctx, i.Paths.StateLock())
-	if err != nil {
-		return nil, false, fmt.Errorf("create instance %q: %w", i.Name, err)
+	defer func() {
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+			err = failure.WithHint(err, "set %s to a directory that can be written", HomeEnv)
+		}
+	}()
+	var release func()
+	const tries = 100
+	for try := 1; release == nil; try++ { // again if a former instance is removed with its files just now
+		if err := os.MkdirAll(i.Paths.State, 0o700); err != nil {
+			return nil, false, fmt.Errorf("create instance %q: %w", i.Name, err)
+		}
+		release, err = lock.Acquire(ctx, i.Paths.StateLock())
+		if err != nil && (try == tries || !errors.Is(err, fs.ErrNotExist)) {
+			return nil, false, fmt.Errorf("create instance %q: %w", i.Name, err)
+		}
 	}
 	defer release()
 	if there, err := read(i.Paths); !errors.Is(err, fs.ErrNotExist) {
 		return there, false, err
 	}
-	return i, true, i.write()
+	if err := i.write(); err != nil {
+		i.unmake()
+		return nil, false, err
+	}
+	return i, true, nil
+}
+
+// unmake removes what [Instance.write] has made of an instance that has not come about: no
+// directory that anything is in. The caller holds the state lock.
+func (i *Instance) unmake() {
+	if _, err := os.Lstat(i.Paths.InstanceFile()); err == nil {
+		return
+	}
+	for _, path := range []string{i.Paths.RequestsDir(), i.Paths.LogDir(), i.Paths.Data, i.Paths.StateLock(), i.Paths.State} {
+		_ = os.Remove(path)
+	}
 }
 
 // Update changes the settings as change says and writes them, if that made a
 // difference. Change gets the settings as they are on disk now; its error is
-// returned as it is.
+// returned as it is, and then nothing has changed. Otherwise i has the settings that
+// are on disk afterwards.
 func (i *Instance) Update(ctx context.Context, change func(*Settings) error) error {
 	release, err := lock.Acquire(ctx, i.Paths.StateLock())
 	if err != nil {
@@ -155,8 +184,8 @@ func (i *Instance) write() error {
 	if err := atomicwriter.WriteFile(i.Paths.InstanceFile(), data, 0o600); err != nil {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
-	// Without an fsync, which would cost each first start milliseconds: it is for a file that
-	// somebody damages, not for a crash.
+	// The copy is for settings that somebody damages, not for a crash: an fsync, which would
+	// cost each first start milliseconds, is not needed.
 	if err := os.WriteFile(i.Paths.InstanceBackup(), data, 0o600); err != nil {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
@@ -193,8 +222,9 @@ func LoadDir(dir string) (*Instance, error) {
 	return i, i.checkMachine()
 }
 
-// Salvage takes what [Load] or [LoadDir] returned and makes the copy of damaged settings,
-// if there is one, the instance: for who only stops, removes or looks at it.
+// Salvage passes on what [Load] or [LoadDir] returned, but where the settings are damaged
+// and there is a copy, it returns the copy as the instance and no error. The copy is good
+// enough to look at the instance, to stop and to remove it.
 func Salvage(i *Instance, err error) (*Instance, error) {
 	if damaged, ok := errors.AsType[*DamagedError](err); ok && damaged.Backup != nil {
 		return damaged.Backup, nil
@@ -214,8 +244,8 @@ func (i *Instance) checkMachine() error {
 		HomeEnv, here.ID, i.Paths.InstanceFile())
 }
 
-// runsHere tells whether the instance's engine runs in this very boot: then it is this
-// machine's, whose id has changed, and must at least be stopped.
+// runsHere tells whether the instance's engine runs in this very boot. Then the instance is
+// this machine's, whose id has changed since, and it must be possible to stop it.
 func (i *Instance) runsHere() bool {
 	driver, err := DriverFor(i, nil)
 	return err == nil && driver.Alive()

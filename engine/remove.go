@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/mounts"
@@ -55,10 +56,14 @@ func (i *Instance) Remove() error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove instance %q: %w", i.Name, err)
 	}
-	for _, path := range append(files, i.Paths.State) {
+	for _, path := range files {
 		if err := os.RemoveAll(path); err != nil {
 			return fmt.Errorf("remove instance %q: %w", i.Name, err)
 		}
+	}
+	// Who waits to remove the instance too may have made its lock in there.
+	if err := os.RemoveAll(i.Paths.State); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
+		return fmt.Errorf("remove instance %q: %w", i.Name, err)
 	}
 	return nil
 }

@@ -63,8 +63,8 @@ func DefaultRoots() (Roots, error) {
 func stateBase(home string) string { return filepath.Join(home, ".local", "state") }
 
 // homeDir returns the user's home directory: $HOME or, as docker has it, that in the
-// system's list of users. A service may have no HOME, and root may have a user's (sudo
-// -E), who could use nothing there afterwards.
+// system's list of users. A service may have no HOME. Root may have a user's (sudo -E):
+// what root makes there, the user could not use afterwards.
 func homeDir() (string, error) {
 	home := os.Getenv("HOME")
 	if home == "" || foreign(home) {
@@ -80,8 +80,8 @@ func homeDir() (string, error) {
 	return home, nil
 }
 
-// xdg returns our directory under a base directory. Relative values are to be
-// ignored, says the specification; and so are those of a user where this is root.
+// xdg returns our directory under a base directory. The specification wants relative
+// values to be ignored. Where this is root, directories of users are ignored too.
 func xdg(env, fallback string) string {
 	base := os.Getenv(env)
 	if !filepath.IsAbs(base) || foreign(base) {
@@ -94,9 +94,9 @@ func xdg(env, fallback string) string {
 // when the user's last session ends.
 const sessionDirs = "/run/user/"
 
-// runtimeRoot returns where the sockets go of the instances whose state is there: below
-// XDG_RUNTIME_DIR or, without one (no login session), a fallback. Root's engines outlive
-// its sessions, so their sockets must too.
+// runtimeRoot returns the directory for the sockets of the instances whose state is below
+// the directory state: one below XDG_RUNTIME_DIR or, where there is no login session, a
+// fallback. Root's engines outlive its login sessions, so their sockets must too.
 func runtimeRoot(state string) string {
 	uid := os.Geteuid()
 	root := uid == 0 && runtime.GOOS == "linux"
@@ -108,7 +108,7 @@ func runtimeRoot(state string) string {
 	if root {
 		dir = "/run/docker-rd"
 	}
-	// With another home the instances are others, with the same names.
+	// Under another home there are other instances, which may have the same names.
 	if u, err := user.Current(); err == nil && state != filepath.Join(stateBase(u.HomeDir), "docker-rd") {
 		sum := sha256.Sum256([]byte(state))
 		dir += "-" + hex.EncodeToString(sum[:4])

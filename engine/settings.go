@@ -154,8 +154,8 @@ func (s Settings) chooseDriver() (string, error) {
 	return DriverDockerd, nil
 }
 
-// checkDriverSettings refuses settings that mean nothing to the driver: who gave
-// them expects them to work.
+// checkDriverSettings refuses settings that mean nothing to the driver: whoever gave
+// them expects that they have an effect.
 func (s Settings) checkDriverSettings() error {
 	switch s.Driver {
 	case DriverExisting:
@@ -166,7 +166,7 @@ func (s Settings) checkDriverSettings() error {
 		case s.Host != "" && s.FromContext != "":
 			return failure.WithHint(failure.Refuse("host %q and from-context %q are two engines", s.Host, s.FromContext),
 				"leave one out, or take it back with an empty value: --host '' or --from-context ''")
-		case s.FromContext != "" && s.hasTLS():
+		case s.FromContext != "" && s.HasTLS():
 			return failure.Refuse("TLS settings go with host: context %q has its own", s.FromContext)
 		case s.DaemonConfig != "" || len(s.EngineArgs) > 0:
 			return failure.Refuse("driver %q runs no engine: it takes no daemon-config and no engine arguments", s.Driver)
@@ -176,7 +176,7 @@ func (s Settings) checkDriverSettings() error {
 			return err
 		}
 	default:
-		if s.Host != "" || s.FromContext != "" || s.hasTLS() {
+		if s.Host != "" || s.FromContext != "" || s.HasTLS() {
 			return failure.WithHint(failure.Refuse("driver %q takes no host, no from-context and no TLS settings", s.Driver),
 				"they belong to driver %q", DriverExisting)
 		}
@@ -184,7 +184,8 @@ func (s Settings) checkDriverSettings() error {
 	return nil
 }
 
-func (s Settings) hasTLS() bool { return s.tlsOptions() != endpoint.TLSOptions{} }
+// HasTLS tells whether there are TLS settings, which go with Host.
+func (s Settings) HasTLS() bool { return s.tlsOptions() != endpoint.TLSOptions{} }
 
 func (s Settings) tlsOptions() endpoint.TLSOptions {
 	return endpoint.TLSOptions{

@@ -1,10 +1,9 @@
 // Package lock provides locks between processes on files of their own.
 //
 // A lock file is made once and not replaced: a rename would give the next process another
-// inode, and both would hold "the" lock. It is deleted only by its holder, with all that
-// it protects; whoever waited for it takes the new one then. While it is locked, the file
-// tells who holds it. The kernel releases a lock when its process
-// ends, however it ends, so there are no stale locks.
+// inode, and both would hold "the" lock. Only its holder may delete it, with all that it
+// protects. While it is locked, the file tells who holds it. The kernel releases a lock when its process ends,
+// however it ends, so there are no stale locks.
 //
 // Locks are not inherited: files are opened close-on-exec. They exclude each other
 // within one process too. Over NFS they are as good as the server's flock(2).
@@ -62,24 +61,49 @@ func (e *HeldError) Error() string {
 
 func (e *HeldError) Unwrap() []error { return []error{ErrHeld, e.Err} }
 
-// glance is how long TryAcquire tries: whoever asks [Held] has the lock for an
-// instant, which must not look like a holder.
-const glance = 50 * time.Millisecond
+// Who waits for a lock to be free holds it for an instant then, and who asks [Held] shares it
+// for one. So TryAcquire tries for a while, for longer where the lock is only shared. What
+// counts is the time between tries: on a busy machine there are no fewer of them.
+const (
+	tryHeld   = 50 * time.Millisecond
+	tryShared = 500 * time.Millisecond
+)
 
 // TryAcquire takes the lock at path without waiting for a holder and returns the
 // function that releases it, to be called once. A lock held by someone else is a
-// *[HeldError]. The file and its directory are made where they are missing (0600,
-// 0700).
+// *[HeldError]. The file is made where it is missing (0600). Its directory is not, whose
+// removal, also during the wait, is an error that matches [os.ErrNotExist]: then there is
+// nothing any more that the lock could protect.
 func TryAcquire(path string) (release func(), err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), glance)
-	defer cancel()
-	return Acquire(ctx, path)
+	return acquire(context.Background(), path, tryLock)
+}
+
+func tryLock(f *flock.Flock, _ context.Context, delay time.Duration) (bool, error) {
+	for waited := time.Duration(0); ; waited += delay {
+		ok, err := f.TryLock()
+		if ok || err != nil {
+			return ok, err
+		}
+		limit := tryHeld
+		if shared, _ := f.TryRLock(); shared {
+			limit = tryShared
+			_ = f.Unlock()
+		}
+		if waited >= limit {
+			return false, context.DeadlineExceeded
+		}
+		time.Sleep(delay)
+	}
 }
 
 // Acquire takes the lock at path as [TryAcquire] does, but waits for it until ctx
 // ends; then the error is a *[HeldError] that wraps the context's.
 func Acquire(ctx context.Context, path string) (release func(), err error) {
-	f, err := take(ctx, path, (*flock.Flock).TryLockContext)
+	return acquire(ctx, path, (*flock.Flock).TryLockContext)
+}
+
+func acquire(ctx context.Context, path string, try tryFunc) (release func(), err error) {
+	f, err := take(ctx, path, try)
 	if err != nil {
 		return nil, err
 	}
@@ -100,12 +124,14 @@ func AcquireShared(ctx context.Context, path string) (release func(), err error)
 	return func() { _ = f.Close() }, nil
 }
 
-func take(ctx context.Context, path string, try func(*flock.Flock, context.Context, time.Duration) (bool, error)) (*flock.Flock, error) {
+// A tryFunc locks the file, trying again after each delay.
+type tryFunc func(f *flock.Flock, ctx context.Context, delay time.Duration) (bool, error)
+
+// take returns the file at path, made if need be, locked by try and still in its place.
+// If it is removed during the wait, but not its directory, it is made again.
+func take(ctx context.Context, path string, try tryFunc) (*flock.Flock, error) {
 	defer notify(ctx, path)()
 	for {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return nil, fmt.Errorf("lock: %w", err)
-		}
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("lock %q: %w", path, err) // nobody knows whether it is held
 		}
@@ -117,7 +143,7 @@ func take(ctx context.Context, path string, try func(*flock.Flock, context.Conte
 		}
 		_ = f.Close()
 		switch {
-		case ok: // whoever held it has removed it, with all that it protected
+		case ok: // whoever held it has removed it
 		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 			holder, _ := ReadHolder(path)
 			return nil, &HeldError{Path: path, Holder: holder, Err: err}
@@ -133,8 +159,31 @@ func inPlace(f *flock.Flock) bool {
 	if err != nil {
 		return false
 	}
-	now, err := os.Stat(f.Path())
-	return err == nil && os.SameFile(locked, now)
+	gone, err := isGone(locked, f.Path())
+	return err == nil && !gone
+}
+
+// Gone returns a function that tells whether the lock file at path has been removed since,
+// or another put in its place: then whoever holds the lock excludes nobody any more. Where
+// that can't be found out it says no, and so it does where there is no file to begin with.
+func Gone(path string) func() bool {
+	file, err := os.Stat(path)
+	if err != nil {
+		return func() bool { return false }
+	}
+	return func() bool {
+		gone, err := isGone(file, path)
+		return err == nil && gone
+	}
+}
+
+// isGone tells whether the file is not the one at path.
+func isGone(file os.FileInfo, path string) (bool, error) {
+	now, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	return err == nil && !os.SameFile(file, now), err
 }
 
 // patience is how long a lock is waited for before somebody is told of it.
@@ -149,7 +198,8 @@ func WithBlocked(ctx context.Context, f func(*HeldError)) context.Context {
 	return context.WithValue(ctx, blockedKey{}, f)
 }
 
-// notify arranges for who waits for the lock at path to be told, until stop is called.
+// notify calls the function of [WithBlocked], if ctx has one, once the lock at path has been
+// waited for too long, unless stop is called before.
 func notify(ctx context.Context, path string) (stop func()) {
 	f, _ := ctx.Value(blockedKey{}).(func(*HeldError))
 	if f == nil {
@@ -162,8 +212,8 @@ func notify(ctx context.Context, path string) (stop func()) {
 	return func() { timer.Stop() }
 }
 
-// describe writes the holder into the locked file, or removes it. Failing to (a full
-// disk) does not weaken the lock, only the message of who waits for it.
+// describe writes the holder into the locked file, or removes it if h is nil. Where that
+// fails, as on a full disk, the lock is as good, and only messages do not say who holds it.
 func describe(f *flock.Flock, h *Holder) {
 	if !inPlace(f) {
 		return // another lock by now

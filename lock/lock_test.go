@@ -66,7 +66,7 @@ func hold(t *testing.T, path string) (*exec.Cmd, io.Closer) {
 }
 
 func TestHeldByAnotherProcess(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "dir", "x.lock")
+	path := filepath.Join(t.TempDir(), "x.lock")
 	cmd, stdin := hold(t, path)
 
 	_, err := TryAcquire(path)
@@ -282,12 +282,12 @@ func TestHeldMakesNoFile(t *testing.T) {
 // Who waited for a lock that its holder has removed takes the new one: the old one is
 // seen by nobody else.
 func TestRemovedWhileWaiting(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "dir", "lock")
+	path := filepath.Join(t.TempDir(), "lock")
 	tries := 0
 	f, err := take(t.Context(), path, func(f *flock.Flock, ctx context.Context, delay time.Duration) (bool, error) {
 		ok, err := f.TryLockContext(ctx, delay)
 		if tries++; tries == 1 {
-			if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -302,21 +302,64 @@ func TestRemovedWhileWaiting(t *testing.T) {
 	}
 }
 
+// What is removed with its directory while somebody waits for it is not made again.
+func TestRemovedForGood(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dir")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "lock")
+	release, err := TryAcquire(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := WithBlocked(t.Context(), func(*HeldError) {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+		release()
+	})
+	if _, err := Acquire(ctx, path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Acquire = %v, want that it does not exist", err)
+	}
+	for name, acquire := range map[string]func() error{
+		"TryAcquire":    func() error { _, err := TryAcquire(path); return err },
+		"AcquireShared": func() error { _, err := AcquireShared(t.Context(), path); return err },
+	} {
+		if err := acquire(); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s = %v, want that it does not exist", name, err)
+		}
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory is there again: %v", err)
+	}
+}
+
 // A holder whose file was removed does not spoil what the next one says of itself.
 func TestRemovedWhileHeld(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "dir", "lock")
+	path := filepath.Join(t.TempDir(), "lock")
 	old, err := TryAcquire(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+	gone := Gone(path)
+	if gone() {
+		t.Error("the file counts as gone while it is there")
+	}
+	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
+	}
+	if !gone() {
+		t.Error("the removed file does not count as gone")
 	}
 	release, err := TryAcquire(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer release()
+	if !gone() || Gone(path)() {
+		t.Error("the new file counts as the old one")
+	}
 	old()
 	if holder, err := ReadHolder(path); err != nil || holder.PID != os.Getpid() {
 		t.Errorf("the holder is %+v, %v", holder, err)

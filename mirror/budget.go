@@ -11,10 +11,10 @@ const (
 	cpuBurst = 300 * time.Millisecond
 	// cpuQuantum is what is waited for once all is used up: less is not worth the
 	// wake-up.
-	cpuQuantum = 4 * time.Millisecond
+	cpuQuantum = 20 * time.Millisecond
 	// maxPause is the longest wait, whatever was used: a few hundred calls in a second
 	// are always made.
-	maxPause = 100 * time.Millisecond
+	maxPause = 150 * time.Millisecond
 )
 
 // A budget paces the calls that events cause, by what the process uses: what a call

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
+	"slices"
 	"sync"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -136,19 +137,43 @@ func get(ctx context.Context, cli *endpoint.Client, path string, query url.Value
 // changed, and returns the others.
 func (s *Source) knowImages(list []any) (objects []any, unknown []key) {
 	known := make(map[string]*knownImage, len(list))
+	images := make([]*knownImage, 0, len(list))
 	for _, o := range list {
 		i := o.(state.Image)
+		if k := known[i.ID]; k != nil {
+			k.listed = united(k.listed, i)
+			continue
+		}
 		k := &knownImage{listed: i}
-		if old := s.images[i.ID]; old != nil && old.details != nil && sameContent(old.listed, k.listed) {
+		known[i.ID] = k
+		images = append(images, k)
+	}
+	for _, k := range images {
+		id := k.listed.ID
+		if old := s.images[id]; old != nil && old.details != nil && sameContent(old.listed, k.listed) {
 			k.details = old.details
 		} else {
-			unknown = append(unknown, key{state.Images, i.ID})
+			unknown = append(unknown, key{state.Images, id})
 		}
-		known[i.ID] = k
 		objects = append(objects, k.object())
 	}
 	s.images = known
 	return objects, unknown
+}
+
+// united returns what two entries of a list say of one image. Before moby 27, engines that
+// keep images in containerd have one for each platform, in no order.
+func united(a, b state.Image) state.Image {
+	if b.Size > a.Size {
+		a, b = b, a
+	}
+	union := func(a, b []string) []string {
+		all := slices.Concat(a, b)
+		slices.Sort(all)
+		return slices.Compact(all)
+	}
+	a.RepoTags, a.RepoDigests = union(a.RepoTags, b.RepoTags), union(a.RepoDigests, b.RepoDigests)
+	return a
 }
 
 // sameContent tells whether the lists agree on all but the names, which do not

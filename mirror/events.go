@@ -66,6 +66,12 @@ func (m *marks) of(e events.Message) {
 		case events.ActionPrune:
 			m.kinds[state.Networks] = true
 		default:
+			if e.Scope == "swarm" {
+				// Once a container is attached to it, what the inspection tells is the part
+				// on this node. The list goes on telling of the network.
+				m.kinds[state.Networks] = true
+				return
+			}
 			m.object(state.Networks, e.Actor.ID, action)
 		}
 	case events.BuilderEventType:

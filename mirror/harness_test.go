@@ -1,13 +1,13 @@
 package mirror_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -205,7 +205,7 @@ func (r *rig) awaitEqual() {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	var diffs []string
+	var diffs []oracle.Difference
 	for range state.Follow(ctx, r.path) {
 		r.validate()
 		var err error
@@ -216,7 +216,7 @@ func (r *rig) awaitEqual() {
 			return
 		}
 	}
-	r.t.Fatalf("the file differs from the engine:\n%s", strings.Join(diffs[:min(len(diffs), 20)], "\n"))
+	r.t.Fatalf("the file differs from the engine:\n%s", oracle.Lines(diffs))
 }
 
 func marshal(t *testing.T, v any) string {
@@ -226,4 +226,24 @@ func marshal(t *testing.T, v any) string {
 		t.Fatal(err)
 	}
 	return string(data)
+}
+
+// lines are written from any goroutine.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// take returns what was written since it was last called.
+func (l *lines) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return l.text.String()
 }

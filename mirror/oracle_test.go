@@ -18,6 +18,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/oracle"
 	"github.com/docker-rd/docker-rd/internal/realengine"
 	"github.com/docker-rd/docker-rd/mirror"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 var (
@@ -25,7 +26,7 @@ var (
 	oracleSeed   = flag.Uint64("oracle.seed", 0, "seed of the oracle test, or 0 for a random one")
 	oracleSocket = flag.String("oracle.socket", "", "socket of an engine of yours to use instead of a private dockerd; everything in it is fair game")
 	oracleArgs   = flag.String("oracle.dockerd", "", "more arguments for the private dockerd, which is the one on the PATH")
-	oracleLog    = flag.Bool("oracle.log", false, "log every operation")
+	oracleLog    = flag.Bool("oracle.log", false, "log every operation, not only those before a failure")
 )
 
 // settleTime is how soon after the last change in the engine the file must equal it.
@@ -72,6 +73,7 @@ func TestOracle(t *testing.T) {
 
 	const clients = 3
 	var drivers []*oracle.Driver
+	var journal lines // what was done since the file last equalled the engine
 	for i := range clients {
 		cli, err := connectTo("unix://" + socket)(ctx)
 		if err != nil {
@@ -79,8 +81,8 @@ func TestOracle(t *testing.T) {
 		}
 		defer cli.Close()
 		d := oracle.NewDriver(cli.Client, seed, uint64(i+1), rootfs)
-		if *oracleLog {
-			d.Log = func(format string, args ...any) { t.Logf("%d "+format, append([]any{i}, args...)...) }
+		d.Log = func(format string, args ...any) {
+			fmt.Fprintf(&journal, "%s client %d: %s\n", time.Now().Format("05.000"), i+1, fmt.Sprintf(format, args...))
 		}
 		drivers = append(drivers, d)
 	}
@@ -101,21 +103,23 @@ func TestOracle(t *testing.T) {
 	defer func() { stop() }()
 
 	const batch = 25
+	var faults []int // each of them comes in a turn of six batches
+	var slowest time.Duration
 	for done := 0; done < *oracleOps; done += batch {
-		quiet := rng.IntN(2) == 0
-		for _, d := range drivers {
-			d.Quiet, d.Silent = quiet, false
+		if len(faults) == 0 {
+			faults = rng.Perm(6)
 		}
+		fault, signal := faults[0], []string{"KILL", "TERM"}[rng.IntN(2)]
+		faults = faults[1:]
 		over := make(chan struct{})
 		go func() {
 			defer close(over)
 			oracle.Drive(ctx, drivers, batch)
 		}()
-		fault := rng.IntN(6)
 		switch {
 		case fault == 0 && engine != nil:
-			t.Logf("after %d operations: the engine is killed", done)
-			engine.Kill([]string{"KILL", "TERM"}[rng.IntN(2)])
+			t.Logf("after %d operations: the engine gets a SIG%s", done, signal)
+			engine.Kill(signal)
 			if err := engine.Start(ctx); err != nil {
 				t.Fatal(err)
 			}
@@ -135,9 +139,10 @@ func TestOracle(t *testing.T) {
 			stop = r.start()
 		}
 		<-over
-		silent := !quiet
+		var excuses []oracle.Excuse
 		for _, d := range drivers {
-			silent = silent || d.Silent
+			excuses = append(excuses, d.Excuses...)
+			d.Excuses = nil
 		}
 		when := fmt.Sprintf("after %d operations", done+batch)
 		if err := r.oracleAnswers(ctx); err != nil && engine != nil {
@@ -149,18 +154,25 @@ func TestOracle(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r.settles(silent, when)
+		slowest = max(slowest, r.settles(excuses, when))
 		if t.Failed() {
+			t.Logf("what was done before:\n%s", journal.take())
 			break
 		}
-	}
-	for _, op := range slices.Sorted(maps.Keys(drivers[0].Done)) {
-		n, failed := 0, 0
-		for _, d := range drivers {
-			n += d.Done[op]
-			failed += d.Failed[op]
+		if done := journal.take(); *oracleLog {
+			t.Logf("%s:\n%s", when, done)
 		}
-		t.Logf("%-16s %5d, refused by the engine %d", op, n, failed)
+	}
+	t.Logf("the file equalled a quiet engine after at most %v", slowest)
+	did, refused := map[string]int{}, map[string]int{}
+	for _, d := range drivers {
+		for op, n := range d.Done {
+			did[op] += n
+			refused[op] += d.Failed[op]
+		}
+	}
+	for _, op := range slices.Sorted(maps.Keys(did)) {
+		t.Logf("%-18s %5d, refused by the engine %d", op, did[op], refused[op])
 	}
 	if content, err := os.ReadFile(r.path); err != nil || strings.Contains(string(content), "oracle-secret") {
 		t.Errorf("the environment is in the state file, or it can't be read: %v", err)
@@ -175,46 +187,103 @@ func (r *rig) oracleAnswers(ctx context.Context) error {
 }
 
 // settles fails the test unless the file equals the engine soon after the engine is
-// quiet. Where something happened that the engine tells nobody of, it may take a sync.
-func (r *rig) settles(silent bool, when string) {
+// quiet: but for what is excused by events alone, and in everything after a sync. It
+// returns how long the engine was quiet before the file was equal.
+func (r *rig) settles(excuses []oracle.Excuse, when string) time.Duration {
+	r.t.Helper()
+	excused := func(d oracle.Difference) bool {
+		return slices.ContainsFunc(excuses, func(e oracle.Excuse) bool { return e.Covers(d) })
+	}
+	byEvents := r.equals(when, excused)
+	r.sync(when)
+	bySync := r.equals(when+" and a sync", func(oracle.Difference) bool { return false })
+	r.syncOfNothingNew(when)
+	return max(byEvents, bySync)
+}
+
+// equals waits until the file equals the engine but for what is excused, for settleTime
+// from the moment on from which the engine is as it is.
+func (r *rig) equals(when string, excused func(oracle.Difference) bool) time.Duration {
 	r.t.Helper()
 	var last oracle.Objects
-	var diffs []string
-	since, asked := time.Now(), false
-	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		want, err := r.oracle.Expect(ctx)
-		cancel()
-		if err != nil {
-			r.t.Fatalf("%s: ask the engine: %v", when, err)
-		}
+	var late []oracle.Difference
+	since := time.Now()
+	for begin := since; ; time.Sleep(20 * time.Millisecond) {
+		want := r.expect(when)
 		if !reflect.DeepEqual(want, last) {
 			last, since = want, time.Now()
 		}
+		quiet := time.Since(since) // before the file is read: it may be late, the test not
 		r.validate()
 		content, err := os.ReadFile(r.path)
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		if diffs, err = oracle.Differences(content, want); err != nil {
+		diffs, err := oracle.Differences(content, want)
+		if err != nil {
 			r.t.Fatal(err)
 		}
-		if len(diffs) == 0 && (asked || !silent) {
-			return
-		}
-		switch quiet := time.Since(since); {
-		case quiet > settleTime:
-			r.t.Errorf("%s the file differs from the engine:\n%s", when, strings.Join(diffs, "\n"))
-			return
-		case time.Since(begin) > 3*patience:
-			r.t.Fatalf("%s the engine is never quiet", when)
-		case silent && !asked:
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			if err := r.source.Sync(ctx); err != nil {
-				r.t.Errorf("%s: sync: %v", when, err)
+		if diffs = slices.DeleteFunc(diffs, excused); len(diffs) == 0 {
+			if quiet > settleTime/2 {
+				r.t.Logf("%s it took %v until the file had\n%s", when, quiet, oracle.Lines(late))
 			}
-			cancel()
-			asked, since = true, time.Now()
+			return quiet
+		}
+		late = diffs
+		if quiet > settleTime {
+			r.t.Errorf("%s the file differs from the engine:\n%s", when, oracle.Lines(diffs))
+			return quiet
+		}
+		if time.Since(begin) > 3*patience {
+			r.t.Fatalf("%s the engine is never quiet", when)
 		}
 	}
+}
+
+func (r *rig) expect(when string) oracle.Objects {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	want, err := r.oracle.Expect(ctx)
+	if err != nil {
+		r.t.Fatalf("%s: ask the engine: %v", when, err)
+	}
+	return want
+}
+
+func (r *rig) sync(when string) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := r.source.Sync(ctx); err != nil {
+		r.t.Errorf("%s: sync: %v", when, err)
+	}
+}
+
+// syncOfNothingNew fails the test if a sync changes an object though the engine has
+// changed none.
+func (r *rig) syncOfNothingNew(when string) {
+	r.t.Helper()
+	before, want := r.read(), r.expect(when)
+	r.sync(when)
+	after := r.await("the sync", func(s *state.State) bool { return s.Mirror.Resyncs > before.Mirror.Resyncs })
+	was, err := oracle.Differences([]byte(marshal(r.t, before)), want)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if len(was) > 0 || !reflect.DeepEqual(r.expect(when), want) {
+		return // the engine is not quiet
+	}
+	for _, c := range state.Changes(before, after) {
+		r.t.Errorf("%s a sync of nothing new changes %s %s: %s", when, c.Kind, c.ID, marshal(r.t, c.Object))
+	}
+}
+
+func (r *rig) read() *state.State {
+	r.t.Helper()
+	s, err := state.Read(r.path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s
 }

@@ -1,32 +1,25 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/url"
 	"sync"
 	"time"
 
-	"github.com/moby/moby/api/types/events"
-
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/jsonscan"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 const (
-	// lateBy is how late an event must come to count as late, beside what the
-	// measurement of the clocks allows. The engine drops events after 100 ms.
-	lateBy = 50 * time.Millisecond
 	// lateEvents is how many late events make it likely that some were lost: half of
 	// the 256 that moby replays to a late subscriber.
 	lateEvents = 128
-	// clockJump is how far an event's time may be off before the engine's clock must
-	// have jumped.
-	clockJump = 30 * time.Second
+	// maxSuspicion is how long a full sync waits for late events to end, suspectPause for
+	// how many times as long as the last one took the engine is left alone before.
+	maxSuspicion = 5 * time.Second
+	suspectPause = 4
 	// listShare is the part of the time that listing a kind again and again may
 	// take: one in so many. No list waits for longer than maxListWait for that: what
 	// took long may have been the connection.
@@ -42,6 +35,9 @@ const (
 	// is looked up again that could not be inspected, or that won't stay as it is.
 	retryWait    = 200 * time.Millisecond
 	maxRetryWait = time.Minute
+	// maxRefusals is how often in a row the engine may refuse to list a kind before the
+	// pass ends. Podman does so while a container or an image is being removed.
+	maxRefusals = 5
 )
 
 // podmanDefault is podman's default network, as its list calls it. When it was made,
@@ -68,6 +64,7 @@ type pass struct {
 	// urgent and bulk are the queues of objects to look up: those of events, those
 	// of lists. queued tells what is in which.
 	urgent, bulk []key
+	bulkNext     bool // whose turn it is where both wait
 	queued       map[key]mark
 	inUrgent     map[key]bool
 	flying       map[key]mark // being looked up
@@ -78,13 +75,14 @@ type pass struct {
 	relist  map[state.Kind]bool      // to be listed (again), and whether that is urgent
 	notYet  map[state.Kind]time.Time // not to be listed before
 	idle    map[state.Kind]time.Time // nor, where that is not urgent, before
+	refused map[state.Kind]int       // how often in a row the engine refused to list it
 
-	// full is the full sync under way, nil for none. Outside of it the budget counts.
+	// full is the full sync under way, nil for none.
 	full   *fullSync
 	budget budget
 	// suspicious: events may have been lost; a full sync is due at suspectAt.
-	suspicious bool
-	suspectAt  time.Time
+	suspicious              bool
+	suspectSince, suspectAt time.Time
 
 	late  int           // late events since the last suspicion
 	cost  time.Duration // of the last full sync
@@ -108,6 +106,8 @@ type fullSync struct {
 	keys   map[key]int
 	failed int
 	begin  time.Time
+	// suspected: events may have been lost, which is so where there are too many.
+	suspected bool
 }
 
 // A retry is an object that is looked up again by itself.
@@ -153,6 +153,7 @@ func newPass(s *Source) *pass {
 		relist:   map[state.Kind]bool{},
 		notYet:   map[state.Kind]time.Time{},
 		idle:     map[state.Kind]time.Time{},
+		refused:  map[state.Kind]int{},
 	}
 }
 
@@ -202,70 +203,6 @@ func (p *pass) run(ctx context.Context) error {
 	return p.watch(ctx, ended)
 }
 
-// open opens the event stream from the engine's time on and has it read into the
-// intake, always at once. The channel gets the reason why the stream ended.
-//
-// The engine sends its answer's headers before it subscribes. So the subscription
-// may begin after the lists; what happens in between is replayed, because the stream
-// was asked for from a time before them.
-func (p *pass) open(ctx context.Context, clock time.Time, offset, margin time.Duration) (<-chan error, error) {
-	since := fmt.Sprintf("%d.%09d", clock.Unix(), clock.Nanosecond())
-	// The context of the stream lasts: only the wait for its beginning is bounded.
-	ctx, cancel := context.WithCancelCause(ctx)
-	timeout := time.AfterFunc(p.src.opts.InspectTimeout, func() { cancel(errNoAnswer) })
-	stream, err := p.cli.Get(ctx, "/events", url.Values{"since": {since}})
-	if !timeout.Stop() && err == nil {
-		_ = stream.Body.Close()
-	}
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
-	}
-	if err != nil {
-		cancel(nil)
-		return nil, fmt.Errorf("open the event stream: %w", err)
-	}
-	ended := make(chan error, 1)
-	p.calls.Go(func() {
-		defer cancel(nil)
-		defer stream.Body.Close()
-		// The decoder finds where each event ends: nothing says that an engine puts it on
-		// a line of its own.
-		d := json.NewDecoder(stream.Body)
-		for text := (json.RawMessage)(nil); ; {
-			e, err := nextEvent(d, &text)
-			if err != nil {
-				if errors.Is(err, io.EOF) {
-					err = errors.New("the engine ended it")
-				}
-				ended <- fmt.Errorf("event stream: %w", err)
-				return
-			}
-			late, jumped := false, false
-			if e.TimeNano != 0 {
-				lag := time.Since(time.Unix(0, e.TimeNano)) + offset
-				if jumped = margin < clockJump && lag.Abs() > clockJump; jumped {
-					offset -= lag
-				}
-				late = lag > lateBy+margin
-			}
-			p.intake.add(e, late, jumped)
-		}
-	})
-	return ended, nil
-}
-
-var errNoAnswer = errors.New("the engine does not answer")
-
-// nextEvent reads an event, into the text first, which is for use again.
-func nextEvent(d *json.Decoder, text *json.RawMessage) (e events.Message, err error) {
-	if err := d.Decode(text); err != nil {
-		return e, err
-	}
-	s := jsonscan.New(*text)
-	e = readEvent(s)
-	return e, s.Err()
-}
-
 // startFull begins a full sync.
 func (p *pass) startFull() {
 	p.full = &fullSync{lists: map[state.Kind]bool{}, keys: map[key]int{}, begin: time.Now()}
@@ -284,8 +221,13 @@ func (p *pass) watch(ctx context.Context, ended <-chan error) error {
 	defer resync.Stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var failure error // the end of the pass, as soon as the other lists are there
 	for {
-		p.dispatch(ctx)
+		if failure == nil {
+			p.dispatch(ctx)
+		} else if len(p.listing) == 0 {
+			return failure
+		}
 		p.settle()
 		if at, ok := p.nextTimer(); ok {
 			timer.Reset(time.Until(at))
@@ -313,8 +255,10 @@ func (p *pass) watch(ctx context.Context, ended <-chan error) error {
 		case <-p.intake.ready:
 			p.take()
 		case r := <-p.lists:
-			if err := p.listed(r); err != nil {
-				return err
+			if r.err != nil {
+				failure = cmp.Or(failure, p.notListed(r))
+			} else {
+				p.listed(r)
 			}
 		case r := <-p.lookups:
 			p.lookedUp(r)
@@ -364,13 +308,22 @@ func (p *pass) take() {
 	p.late += late
 	if p.late >= lateEvents || jumped {
 		p.late = 0
+		now := time.Now()
 		if !p.suspicious {
-			p.suspicious = true
+			p.suspicious, p.suspectSince = true, now
 			p.src.opts.Log.Info("events came late or the engine's clock jumped: syncing in full once more")
 		}
-		// Once the wave is over, and seldom enough to leave the engine alone.
-		p.suspectAt = later(time.Now().Add(4*lateBy), p.ended.Add(10*p.cost))
+		// Once the wave is over, if it ends soon, and seldom enough to leave the engine alone.
+		p.suspectAt = earlier(now.Add(4*lateBy), p.suspectSince.Add(maxSuspicion))
+		p.suspectAt = later(p.suspectAt, p.ended.Add(suspectPause*p.cost))
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 func later(a, b time.Time) time.Time {
@@ -399,17 +352,21 @@ func (p *pass) enqueue(k key, m mark, urgent bool) {
 	}
 }
 
-// dequeue returns the next object to look up.
+// dequeue returns the next object to look up: urgent ones and others in turns, or a storm
+// would keep a full sync from ever being complete.
 func (p *pass) dequeue() (k key, m mark, ok bool) {
 	for {
+		// Not while lists are under way: that all is listed is the first thing that
+		// others wait for.
+		bulk := len(p.bulk) > 0 && (p.full == nil || len(p.full.lists) == 0)
 		switch {
-		case len(p.urgent) > 0:
+		case len(p.urgent) > 0 && !(bulk && p.bulkNext):
 			k, p.urgent = p.urgent[0], p.urgent[1:]
 			delete(p.inUrgent, k)
-		case len(p.bulk) > 0 && (p.full == nil || len(p.full.lists) == 0):
-			// Not while lists are under way: that all is listed is the first thing
-			// that others wait for.
+			p.bulkNext = true
+		case bulk:
 			k, p.bulk = p.bulk[0], p.bulk[1:]
+			p.bulkNext = false
 		case len(p.urgent)+len(p.bulk) == 0:
 			p.urgent, p.bulk = nil, nil // and the arrays behind them
 			fallthrough
@@ -434,8 +391,9 @@ func (p *pass) dispatch(ctx context.Context) {
 	}
 	if p.suspicious && p.full == nil && !now.Before(p.suspectAt) {
 		p.startFull()
+		p.full.suspected = true
 	}
-	if p.full == nil && len(p.relist)+len(p.urgent)+len(p.bulk) > 0 && now.Before(p.budget.pause(now)) {
+	if p.paced() && len(p.relist)+len(p.urgent)+len(p.bulk) > 0 && now.Before(p.budget.pause(now)) {
 		return
 	}
 	for _, kind := range listedKinds {
@@ -476,6 +434,12 @@ func (p *pass) dispatch(ctx context.Context) {
 	}
 }
 
+// paced tells whether the budget counts: not in a full sync that somebody may be waiting
+// for.
+func (p *pass) paced() bool {
+	return p.full == nil || p.full.suspected && !p.renew
+}
+
 // paceLists decides when a kind may be listed again that has just been listed.
 func (p *pass) paceLists(kind state.Kind, now time.Time, took time.Duration) {
 	p.notYet[kind] = now.Add(min((listShare-1)*took, maxListWait))
@@ -497,7 +461,7 @@ func (p *pass) nextTimer() (at time.Time, ok bool) {
 			at, ok = t, true
 		}
 	}
-	if p.full == nil && len(p.relist)+len(p.urgent)+len(p.bulk) > 0 {
+	if p.paced() && len(p.relist)+len(p.urgent)+len(p.bulk) > 0 {
 		due(p.budget.until)
 	}
 	for kind := range p.relist {
@@ -514,13 +478,24 @@ func (p *pass) nextTimer() (at time.Time, ok bool) {
 	return at, ok
 }
 
-// listed takes in a list.
-func (p *pass) listed(r listResult) error {
-	if r.err != nil {
+// notListed has a kind listed again after a wait, or returns why the pass must end.
+func (p *pass) notListed(r listResult) error {
+	delete(p.listing, r.kind)
+	var refusal *endpoint.StatusError
+	if !errors.As(r.err, &refusal) || p.refused[r.kind] == maxRefusals {
 		return fmt.Errorf("list the %s: %w", r.kind, r.err)
 	}
+	p.notYet[r.kind] = time.Now().Add(retryWait)
+	p.refused[r.kind]++
+	p.relist[r.kind] = true
+	return nil
+}
+
+// listed takes in a list.
+func (p *pass) listed(r listResult) {
 	s, l := p.src, p.listing[r.kind]
 	delete(p.listing, r.kind)
+	delete(p.refused, r.kind)
 	took := time.Since(l.begin)
 	p.paceLists(r.kind, time.Now(), took)
 
@@ -563,7 +538,6 @@ func (p *pass) listed(r listResult) error {
 			s.emitSync()
 		}
 	}
-	return nil
 }
 
 // await has the full sync under way wait for an object that is about to be looked up.
@@ -670,8 +644,10 @@ func (p *pass) settle() {
 	}
 	p.ended = time.Now()
 	p.cost = p.ended.Sub(p.full.begin)
+	if !p.paced() {
+		p.budget.fill(p.ended)
+	}
 	p.full = nil
-	p.budget.fill(p.ended)
 	p.synced = true
 	s.sync.SyncedAt = p.ended.UTC()
 	s.sync.Resyncs++

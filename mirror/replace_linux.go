@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -14,9 +15,10 @@ import (
 // many versions. Whoever has the displaced file open must not see that; a lease tells
 // whether there is somebody, and makes those wait who open it while it is written.
 
-// openSpare opens the displaced file for writing. It fails where somebody has it open,
-// where the file has other names, and where there are no leases. See fcntl(2).
-func openSpare(root *os.Root, name string) (*os.File, error) {
+// openSpare opens the displaced file for writing. It fails where somebody has it open
+// for longer than patience, where the file has other names, and where there are no
+// leases. See fcntl(2).
+func openSpare(root *os.Root, name string, patience time.Duration) (*os.File, error) {
 	file, err := root.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {
 		return nil, err
@@ -26,13 +28,25 @@ func openSpare(root *os.Root, name string) (*os.File, error) {
 		err = unix.EMLINK
 	}
 	if err == nil {
-		_, err = unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+		err = lease(file, time.Now().Add(patience))
 	}
 	if err != nil {
 		_ = file.Close()
 		return nil, err
 	}
 	return file, nil // closing it ends the lease
+}
+
+// lease takes a write lease on the file, and waits until then for others that have it
+// open.
+func lease(file *os.File, until time.Time) error {
+	for {
+		_, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+		if !errors.Is(err, unix.EAGAIN) || time.Now().After(until) {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // stamp sets the time of the next version.

@@ -10,7 +10,7 @@ import (
 
 // Elsewhere each version is a new file.
 
-func openSpare(*os.Root, string) (*os.File, error) { return nil, errors.ErrUnsupported }
+func openSpare(*os.Root, string, time.Duration) (*os.File, error) { return nil, errors.ErrUnsupported }
 
 func stamp(string, time.Time) error { return nil }
 

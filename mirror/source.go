@@ -172,12 +172,15 @@ func (s *Source) Run(ctx context.Context) error {
 			backoff.reset()
 			continue
 		}
-		if p.synced {
-			backoff.reset()
+		if p.synced && time.Since(p.ended) > s.opts.MaxBackoff {
+			backoff.reset() // else a stream that always ends at once would have it sync all the time
 		}
-		s.opts.Log.Warn("lost the engine's events", "error", err)
+		message := err.Error()
+		if s.sync.Reason != state.ReasonDisconnected || s.sync.Message != message { // once, not each time it is tried
+			s.opts.Log.Warn("lost the engine's events", "error", err)
+		}
 		s.sync.Connected = false
-		s.setSync(state.False, state.ReasonDisconnected, err.Error())
+		s.setSync(state.False, state.ReasonDisconnected, message)
 		if err := s.deliver(ctx); err != nil {
 			return err
 		}

@@ -4,15 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/fakeengine"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -137,6 +142,66 @@ func TestMisbehaviour(t *testing.T) {
 	}
 }
 
+// All of it at random, while the engine changes: one sync after the last fault the file
+// equals the engine.
+func TestAllMisbehaviour(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("the seed is %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	r := newRig(t, mirror.SourceOptions{InspectTimeout: 200 * time.Millisecond, ListTimeout: 500 * time.Millisecond})
+	r.engine.Populate(20, 5, 5, 2)
+	r.start()
+	some := func(most time.Duration) time.Duration { return max(0, time.Duration(rng.Int64N(2*int64(most)))-most) }
+	// sometimes returns what is true one time in n, or never.
+	sometimes := func() func() bool {
+		n, calls := rng.Int64N(6), new(atomic.Int64)
+		return func() bool { return n > 0 && calls.Add(1)%n == 0 }
+	}
+	for range 40 {
+		drop, list, inspect := sometimes(), sometimes(), sometimes()
+		r.engine.SetFaults(func(f *faults) {
+			*f = faults{
+				Repeat: rng.IntN(2) == 0, Reorder: rng.IntN(2) == 0,
+				SubscribeDelay: some(100 * time.Millisecond), InfoDelay: some(100 * time.Millisecond),
+				ListDelay: some(100 * time.Millisecond), InspectDelay: some(20 * time.Millisecond),
+				Drop: func(events.Message) bool { return drop() },
+				Answer: func(w http.ResponseWriter, q *http.Request, path string) bool {
+					isList := slices.Contains([]string{"/containers/json", "/images/json", "/volumes", "/networks"}, path)
+					switch {
+					case isList && list():
+						broken("Content-Length", "999", `[{"Id":"c0"},`)(w, q)
+					case !isList && path != "/events" && inspect():
+						withStatus(http.StatusInternalServerError, `{"message":"not now"}`)(w, q)
+						return true
+					}
+					return false
+				},
+			}
+		})
+		churn(r.engine, rng.IntN(100))
+		switch rng.IntN(6) {
+		case 0:
+			r.engine.EndStreams()
+		case 1:
+			r.engine.EmitText("?")
+		case 2:
+			r.engine.Hang()
+			time.Sleep(some(300 * time.Millisecond))
+			r.engine.Resume()
+		case 3:
+			r.source.Wake()
+		}
+		time.Sleep(some(100 * time.Millisecond))
+	}
+	r.engine.SetFaults(func(f *faults) { *f = faults{} })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := r.source.Sync(ctx); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitEqual()
+}
+
 // churn changes the engine's objects in all ways, so many times.
 func churn(e *fakeengine.Engine, n int) {
 	for i := range n {
@@ -241,6 +306,29 @@ func TestEngineRestarts(t *testing.T) {
 	r.awaitEqual()
 }
 
+// An engine that is away for a night does not fill the log.
+func TestAwayIsLoggedOnce(t *testing.T) {
+	var log lines
+	var connects atomic.Int64
+	opts := mirror.SourceOptions{Log: slog.New(slog.NewTextHandler(&log, nil))}
+	dir := shortDir(t)
+	opts.Connect = func(ctx context.Context) (*endpoint.Client, error) {
+		connects.Add(1)
+		return connectTo("unix://" + dir + "/none.sock")(ctx)
+	}
+	r := newRigOf(t, dir, dir+"/none.sock", opts)
+	stop := r.start()
+	for end := time.Now().Add(patience); connects.Load() < 10; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is not tried again")
+		}
+	}
+	stop()
+	if text := log.take(); strings.Count(text, "\n") != 1 {
+		t.Errorf("the log is\n%s", text)
+	}
+}
+
 // One object that can't be inspected does not hide the others.
 func TestUninspectable(t *testing.T) {
 	for _, status := range []int{http.StatusInternalServerError, http.StatusNotFound} {
@@ -288,14 +376,35 @@ func TestPodmanIdentity(t *testing.T) {
 }
 
 func TestClockJump(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{})
+	for _, jump := range []time.Duration{time.Hour, -time.Hour} {
+		t.Run(jump.String(), func(t *testing.T) {
+			r := newRig(t, mirror.SourceOptions{})
+			r.engine.Populate(2, 1, 1, 1)
+			r.start()
+			r.await("MirrorSynced", synced)
+			r.awaitStream()
+			r.engine.SetFacts(func(f *facts) { f.ClockOffset = jump })
+			r.engine.SetFaults(func(f *faults) { f.Drop = func(events.Message) bool { return true } })
+			r.engine.CreateVolume("unseen")
+			r.engine.SetFaults(func(f *faults) { *f = faults{} })
+			r.engine.CreateVolume("v")
+			r.await("another sync", func(s *state.State) bool { return s.Mirror.Resyncs == 2 })
+			r.awaitEqual()
+		})
+	}
+}
+
+// What no event tells of is found by the timer.
+func TestResync(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{Resync: 300 * time.Millisecond})
 	r.engine.Populate(2, 1, 1, 1)
+	r.engine.SetFaults(func(f *faults) { f.Drop = func(events.Message) bool { return true } })
 	r.start()
 	r.await("MirrorSynced", synced)
-	r.engine.SetFacts(func(f *facts) { f.ClockOffset = time.Hour })
-	r.engine.CreateVolume("v")
-	r.await("another sync", func(s *state.State) bool { return s.Mirror.Resyncs == 2 })
-	r.awaitEqual()
+	for range 2 {
+		churn(r.engine, 50)
+		r.awaitEqual()
+	}
 }
 
 // An engine that accepts and never answers is noticed, and so is its recovery.
@@ -383,6 +492,48 @@ func TestSync(t *testing.T) {
 	}
 }
 
+// A full sync that finds nothing new changes no object, also where the list and the
+// inspection of one do not say quite the same.
+func TestSyncOfNothingNew(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(4, 2, 2, 2)
+	r.start()
+	r.await("MirrorSynced", synced)
+	anonymous := strings.Repeat("0123456789abcdef", 4)
+	r.engine.CreateVolume(anonymous)
+	r.engine.StartContainer(r.engine.CreateContainer("c", "image0:latest", anonymous, "volume0"))
+	churn(r.engine, 50)
+	r.awaitEqual()
+	before := r.await("it at rest", synced)
+	for n := range uint64(2) {
+		r.source.Wake()
+		after := r.await("another sync", func(s *state.State) bool { return s.Mirror.Resyncs > before.Mirror.Resyncs+n })
+		for _, c := range state.Changes(before, after) {
+			t.Errorf("%s %s %s: %s", c.Type, c.Kind, c.ID, marshal(t, c.Object))
+		}
+	}
+	r.awaitEqual()
+}
+
+// A network of a swarm is what the list says it is: the inspection may tell of this node.
+func TestSwarmNetwork(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(1, 1, 1, 3)
+	r.start()
+	r.await("MirrorSynced", synced)
+	r.awaitStream()
+	lists := r.engine.Calls()["GET /networks"]
+	r.engine.EmitText(fmt.Sprintf(`{"Type":"network","Action":"create","Actor":{"ID":%q},"scope":"swarm"}`, r.engine.IDs("networks")[1]))
+	for end := time.Now().Add(patience); r.engine.Calls()["GET /networks"] == lists; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the networks are not listed")
+		}
+	}
+	if n := r.engine.Calls()["GET /networks/{id}"]; n > 0 {
+		t.Errorf("networks were inspected %d times", n)
+	}
+}
+
 // A storm of 100,000 events ends equal.
 func TestStorm(t *testing.T) {
 	const many, workers = 100_000, 2
@@ -403,6 +554,29 @@ func TestStorm(t *testing.T) {
 			}
 		})
 	}
+	storm.Wait()
+	r.awaitEqual()
+}
+
+// A full sync ends also while more events come than can be looked up.
+func TestSyncUnderStorm(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{Parallel: 1})
+	r.engine.Populate(60, 1, 0, 0)
+	r.engine.SetFaults(func(f *faults) { f.InspectDelay = time.Millisecond })
+	busy := r.engine.IDs("containers")[:30]
+	ctx, cancel := context.WithCancel(t.Context())
+	var storm sync.WaitGroup
+	storm.Go(func() {
+		for ctx.Err() == nil {
+			for _, id := range busy {
+				r.engine.Emit(events.ContainerEventType, events.ActionUpdate, id, nil)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+	r.start()
+	r.await("MirrorSynced", synced)
+	cancel()
 	storm.Wait()
 	r.awaitEqual()
 }

@@ -24,8 +24,10 @@ const (
 	// maxDeleted bounds the list of deleted objects. Who is further behind than this
 	// starts over.
 	maxDeleted = 1024
-	// writeShare is the part of the time that writing may take: one in so many.
-	writeShare = 20
+	// writeShare is the part of the time that writing may take: one in so many. Up to
+	// maxCredit of it can be saved up, for a write that takes longer than most.
+	writeShare = 10
+	maxCredit  = 100 * time.Millisecond
 	// minPause is how long after a write the next may come: every follower reads the
 	// whole file after each.
 	minPause = 10 * time.Millisecond
@@ -63,6 +65,8 @@ type Store struct {
 	dirtySince time.Time     // when the oldest change was made that is not written
 	lastWrite  time.Time     // when the last write ended
 	lastCost   time.Duration // how long it took
+	wholeCost  time.Duration // how long the last write of all took
+	credit     time.Duration // how long writing might have taken then, negative for too long
 	failed     bool          // the last write failed
 	// written is the file as we wrote it last, spare the displaced one, where there is
 	// one. Layout is the one that sections have now.
@@ -172,7 +176,16 @@ func keepContainer(old, new *state.Container, listed bool) {
 	}
 	new.ImageRef, new.Path, new.Args = old.ImageRef, old.Path, old.Args
 	new.RestartPolicy, new.CreatedAt = old.RestartPolicy, old.CreatedAt
+	// What both tell of, the inspection tells better, and it is about to come: moby's list
+	// does not know where anonymous volumes are, podman's not where ports are published.
+	inspected := old.RestartPolicy.Name != "" // no list says that
+	if inspected {
+		new.Mounts = old.Mounts
+	}
 	if new.State == old.State {
+		if inspected {
+			new.Ports, new.Networks = old.Ports, old.Networks
+		}
 		new.PID, new.ExitCode, new.Error = old.PID, old.ExitCode, old.Error
 		new.OOMKilled, new.RestartCount = old.OOMKilled, old.RestartCount
 		new.StartedAt, new.FinishedAt = old.StartedAt, old.FinishedAt
@@ -445,9 +458,9 @@ func (s *Store) edited(changed bool, err error) {
 }
 
 // NextFlush returns whether there is something to write, and how long the loop
-// should wait with it: so long that writing takes at most a twentieth of the time, and
-// never so long that the file is older than a second. What a condition comes to is
-// written at once.
+// should wait with it: so long that writing takes at most a tenth of the time, and never
+// so long that the file is older than a second. What a condition comes to is written at
+// once.
 func (s *Store) NextFlush() (wait time.Duration, dirty bool) {
 	if !s.dirty {
 		return 0, false
@@ -459,7 +472,7 @@ func (s *Store) NextFlush() (wait time.Duration, dirty bool) {
 	if s.urgent {
 		return 0, true
 	}
-	pause := s.lastWrite.Add(max((writeShare-1)*s.lastCost, minPause)).Sub(now)
+	pause := s.lastWrite.Add(max(-s.credit*writeShare, minPause)).Sub(now)
 	oldest := s.dirtySince.Add(maxAge - s.lastCost).Sub(now)
 	return max(0, min(pause, oldest)), true
 }
@@ -472,15 +485,13 @@ func (s *Store) Flush(ctx context.Context) error {
 		return nil
 	}
 	release, err := lock.Acquire(ctx, s.lockPath)
-	begin := s.now()
 	if err == nil {
 		err = s.write()
 		release()
 	}
-	s.lastWrite = s.now()
-	s.lastCost = s.lastWrite.Sub(begin)
 	s.failed = err != nil
 	if err != nil {
+		s.lastWrite = s.now()
 		return fmt.Errorf("write state file: %w", err)
 	}
 	s.dirty, s.urgent = false, false
@@ -512,7 +523,10 @@ func (s *Store) write() error {
 	temp := s.temp()
 	old := s.spare
 	s.spare = nil // until it is whole again
-	file, err := openSpare(root, temp)
+	// For a reader that is about to be done it is cheaper to wait than to write all. For
+	// one that is not, that at most doubles the time.
+	file, err := openSpare(root, temp, s.wholeCost)
+	begin := s.now()
 	if err != nil {
 		_ = root.Remove(temp) // somebody has it open: what they see stays
 		if file, err = root.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600); err != nil {
@@ -535,7 +549,18 @@ func (s *Store) write() error {
 	}
 	s.written = next
 	s.head = h
+	s.spent(begin, s.now())
+	if old == nil {
+		s.wholeCost = s.lastCost
+	}
 	return nil
+}
+
+// spent notes how long a write took.
+func (s *Store) spent(begin, end time.Time) {
+	s.lastCost = end.Sub(begin)
+	s.credit = min(s.credit+end.Sub(s.lastWrite)/writeShare, maxCredit) - s.lastCost
+	s.lastWrite = end
 }
 
 // writeVersion makes file the next version; old is what it is, nil for anything.

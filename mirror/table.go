@@ -134,6 +134,9 @@ func (t *table[T]) apply(c Change, revision uint64) (changed bool, gone []string
 			continue
 		}
 		if c.Replace {
+			if seen[key] {
+				continue // there is one of it, whatever the list says
+			}
 			seen[key] = true
 		}
 		made, ch, err := t.put(key, object, c.Listed, revision)

@@ -4,6 +4,8 @@
 package plugin
 
 import (
+	"io"
+	"log/slog"
 	"os"
 
 	"github.com/docker/cli/cli-plugins/metadata"
@@ -27,6 +29,7 @@ func Main() {
 	engine.RunHelper()
 	supervisor.RunMain()
 
+	quietLibraries(os.Stderr)
 	if cliplugin.RunningStandalone() {
 		os.Args = standaloneArgs(os.Args)
 	}
@@ -37,4 +40,10 @@ func Main() {
 		ShortDescription: "Your own Docker engines, by name",
 		URL:              "https://github.com/docker-rd/docker-rd",
 	})
+}
+
+// quietLibraries has only warnings printed of what is logged. What libraries log through
+// package log, such as net/http about an odd server's answer, counts as less than that.
+func quietLibraries(w io.Writer) {
+	slog.SetDefault(slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn})))
 }

@@ -2,15 +2,10 @@ package supervisor
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
-	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -27,91 +22,23 @@ type contextRun struct {
 	promoting bool
 }
 
-// Owner returns the instance as the owner of its context; the zero Owner where it has
-// none of its own.
-func Owner(i *engine.Instance) dockercontext.Owner {
-	if !i.OwnsContext() {
-		return dockercontext.Owner{}
+// beginContext says what becomes of the context, and judges the current one.
+func (l *loop) beginContext() {
+	if !l.inst.OwnsContext() {
+		l.set(state.ContextReady, state.True, state.ReasonNotApplicable, "the context is the user's own")
+		l.set(state.ContextPromoted, state.False, state.ReasonNotApplicable, "the context is the user's own")
+		return
 	}
-	return dockercontext.Owner{UID: i.UID, Context: i.Context()}
-}
-
-// Description describes the instance's context in docker's list.
-func Description(i *engine.Instance) string { return "docker rd instance " + i.Name }
-
-// DockerConfig returns the Docker configuration that the instance was created under,
-// as a process without Docker's variables sees it.
-func DockerConfig(i *engine.Instance) (*dockercontext.Config, error) {
-	roots, err := engine.DefaultRoots()
-	if err != nil {
-		return nil, err
-	}
-	return dockercontext.Open(ConfigOptions(roots, i.DockerConfig)), nil
-}
-
-// ConfigOptions returns the options for a Docker configuration directory, with the
-// places where docker rd keeps what it remembers of it.
-func ConfigOptions(roots engine.Roots, dir string) dockercontext.Options {
-	sum := sha256.Sum256([]byte(realDir(dir)))
-	base := filepath.Join(roots.PromotionDir(), hex.EncodeToString(sum[:8]))
-	return dockercontext.Options{
-		Dir:        dir,
-		LockFile:   base + ".lock",
-		RecordFile: base + ".json",
-		Owns:       func(o dockercontext.Owner) bool { return owns(roots, o) },
-	}
-}
-
-// realDir returns what a directory is called without symbolic links, as far as it
-// exists: what one is told of a Docker configuration counts under all of its names.
-func realDir(dir string) string {
-	real, err := filepath.EvalSymlinks(dir)
-	if err == nil {
-		return real
-	}
-	parent := filepath.Dir(dir)
-	if parent == dir {
-		return dir
-	}
-	return filepath.Join(realDir(parent), filepath.Base(dir))
-}
-
-// UsesConfig tells whether an instance was created under a Docker configuration.
-func UsesConfig(i *engine.Instance, dir string) bool { return realDir(i.DockerConfig) == realDir(dir) }
-
-// owns tells whether the owner is an instance, as far as it can be told.
-func owns(roots engine.Roots, owner dockercontext.Owner) bool {
-	name, err := instanceOf(roots, owner.Context)
-	if err != nil {
-		return !errors.Is(err, engine.ErrNotExist)
-	}
-	i, err := engine.Load(roots, name)
-	return err != nil || Owner(i) == owner
-}
-
-// instanceOf returns the name of the instance that has a context of that name. The error
-// matches [engine.ErrNotExist] if there is none.
-func instanceOf(roots engine.Roots, context string) (string, error) {
-	names, err := engine.Names(roots)
-	if err != nil {
-		return "", err
-	}
-	n := slices.IndexFunc(names, func(name string) bool { return engine.ContextName(name) == context })
-	if n < 0 {
-		return "", engine.ErrNotExist
-	}
-	return names[n], nil
+	l.set(state.ContextReady, state.Unknown, state.ReasonStarting, "the context is made when the engine answers")
+	l.judgeCurrent()
 }
 
 // judgeCurrent probes the current context, unless nothing depends on it.
 func (l *loop) judgeCurrent() {
 	owner, policy := Owner(l.inst), dockercontext.Policy(l.inst.Settings.Promote)
 	if owner.Context == "" {
-		l.set(state.ContextReady, state.True, state.ReasonNotApplicable, "the context is the user's own")
-		l.set(state.ContextPromoted, state.False, state.ReasonNotApplicable, "the context is the user's own")
 		return
 	}
-	l.set(state.ContextReady, state.Unknown, state.ReasonStarting, "the context is made when the engine answers")
 	l.set(state.ContextPromoted, state.Unknown, state.ReasonProbing, "the current context is being probed")
 	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, dockercontext.DefaultTimeout)
@@ -174,10 +101,11 @@ func (l *loop) awaitContext(watch *dirwatch.Watcher) {
 		if err := watch.Wait(ctx); err != nil {
 			return func() {}
 		}
-		// A choice of the user's voids the record, so that it is his even when he comes
-		// back to ours; and what he removed while it was current must not dangle.
+		// Where the user has chosen another context, this voids the record: if he comes back
+		// to ours later, that is his choice. Where he has removed ours while it was current,
+		// another becomes current.
 		mended := l.docker.Mend(ctx, func(dockercontext.Owner) bool { return false }, Candidates(l.inst))
-		ready, promoted := l.docker.Ready(Owner(l.inst)), l.docker.Promoted(Owner(l.inst))
+		ready, promoted := l.docker.Ready(Owner(l.inst)), l.docker.Promoted(ctx, Owner(l.inst))
 		return func() {
 			if mended.Err != nil {
 				l.log.Warn("current context not looked after", "part", "context", "error", mended.Err)
@@ -201,7 +129,8 @@ func (l *loop) contextSeen(ready, promoted dockercontext.Outcome) {
 	}
 	was, _ = l.store.Condition(state.ContextPromoted)
 	status := state.Status(dockercontext.PromotedStatus(promoted.Reason))
-	if l.context.promoting || was.Status == state.Unknown || status == was.Status || promoted.Err != nil {
+	again := was.Reason == state.ReasonChangedByUser && promoted.Reason == state.ReasonChangedByUser // to another
+	if l.context.promoting || was.Status == state.Unknown || status == was.Status && !again || promoted.Err != nil {
 		return
 	}
 	if was.Reason == state.ReasonAlreadyCurrent {
@@ -230,12 +159,13 @@ func (l *loop) promote() {
 		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
 		defer cancel()
 		out := l.docker.Promote(ctx, judgement, Owner(l.inst), dockercontext.PromoteOptions{
-			Policy:  dockercontext.Policy(l.inst.Settings.Promote),
-			StillUp: l.usable.Load,
+			Policy:   dockercontext.Policy(l.inst.Settings.Promote),
+			Instance: l.inst.Name,
+			StillUp:  l.usable.Load,
 		})
 		if out.Reason == dockercontext.ReasonAlreadyCurrent {
 			// By our doing, if that was before a restart.
-			if now := l.docker.Promoted(Owner(l.inst)); now.Reason == dockercontext.ReasonPromoted {
+			if now := l.docker.Promoted(ctx, Owner(l.inst)); now.Reason == dockercontext.ReasonPromoted {
 				out = now
 			}
 		}
@@ -252,9 +182,9 @@ func (l *loop) setPromoted(out dockercontext.Outcome) {
 	l.set(state.ContextPromoted, state.Status(dockercontext.PromotedStatus(out.Reason)), out.Reason, out.Message)
 }
 
-// handBack gives the current context back, if it is ours by our doing. When told to
-// stop, the context is removed afterwards. Promotions that are under way look at
-// usable under the same lock, so that none comes after it.
+// handBack puts another context in the place of ours, if ours is current by our doing, and
+// then calls then. The caller has made usable false: promotions look at that under the lock
+// under which this is done, so that none can come afterwards.
 func (l *loop) handBack(then func()) {
 	owner := Owner(l.inst)
 	if owner.Context == "" {
@@ -273,53 +203,4 @@ func (l *loop) handBack(then func()) {
 			then()
 		}
 	})
-}
-
-// Candidates returns a function that finds the other instances that can take over the
-// current context of the same Docker configuration.
-func Candidates(i *engine.Instance) func() []dockercontext.Owner {
-	return func() []dockercontext.Owner {
-		return slices.DeleteFunc(Successors(i.DockerConfig), func(o dockercontext.Owner) bool { return o == Owner(i) })
-	}
-}
-
-// Successors returns the owners of contexts that can take over the current context of a
-// Docker configuration: their engines answer, and they are not never to be current.
-func Successors(dockerConfig string) []dockercontext.Owner {
-	roots, err := engine.DefaultRoots()
-	if err != nil {
-		return nil
-	}
-	var owners []dockercontext.Owner
-	names, _ := engine.Names(roots)
-	for _, name := range names {
-		i, err := engine.Load(roots, name)
-		if err != nil || !UsesConfig(i, dockerConfig) || !i.OwnsContext() || i.Settings.Promote == engine.PromoteNever {
-			continue
-		}
-		if Observe(i).Condition(state.EngineReady).Status == state.True {
-			owners = append(owners, Owner(i))
-		}
-	}
-	return owners
-}
-
-// Gone tells whether the owner's engine is down and nobody is going to start it again.
-func Gone(roots engine.Roots, owner dockercontext.Owner) bool {
-	name, err := instanceOf(roots, owner.Context)
-	if err != nil {
-		return errors.Is(err, engine.ErrNotExist)
-	}
-	i, err := engine.Salvage(engine.Load(roots, name))
-	if err != nil || i.UID != owner.UID {
-		// Damaged, of another machine: it can't be told. Of another uid: made anew, so the
-		// owner is no more.
-		return err == nil
-	}
-	o := Observe(i)
-	if o.Supervised {
-		return o.Live && o.Condition(state.EngineReady).Reason == state.ReasonCrashLoop
-	}
-	driver, err := engine.DriverFor(i, nil)
-	return err == nil && !driver.Alive()
 }

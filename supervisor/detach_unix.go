@@ -15,8 +15,9 @@ import (
 func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
 
 // closeInherited closes what the shell had open beside the standard files when it ran the
-// start: a pipe whose reader waits for its end, a script's lock. Files that this process
-// has opened itself are close-on-exec.
+// start: a pipe whose reader waits for its end, a script's lock. The supervisor, and the
+// engine's processes, which would inherit them too, must not keep them open. Files that
+// this process has opened itself are close-on-exec.
 func closeInherited() {
 	entries, err := os.ReadDir("/dev/fd")
 	if err != nil {
@@ -30,5 +31,30 @@ func closeInherited() {
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
 			_ = unix.Close(fd)
 		}
+	}
+}
+
+// liftLimits raises the resource limits that the shell has set to those of a service: the
+// engine and its containers inherit them. An ordinary user can raise them only as far as
+// the hard ones.
+func liftLimits() {
+	for _, resource := range []int{unix.RLIMIT_CPU, unix.RLIMIT_FSIZE, unix.RLIMIT_DATA, unix.RLIMIT_AS, unix.RLIMIT_NPROC} {
+		lift(resource, unix.RLIM_INFINITY, unix.RLIM_INFINITY)
+	}
+	// systemd's defaults, and not infinity: some programs close every file descriptor up to
+	// the limit when they start, which would take them long.
+	lift(unix.RLIMIT_NOFILE, 1024, 524288)
+}
+
+// lift raises the limits of a resource to at least these, or the soft one to the hard one.
+func lift(resource int, soft, hard uint64) {
+	var now unix.Rlimit
+	if unix.Getrlimit(resource, &now) != nil || now.Cur >= soft && now.Max >= hard {
+		return
+	}
+	want := unix.Rlimit{Cur: max(now.Cur, soft), Max: max(now.Max, hard)}
+	if unix.Setrlimit(resource, &want) != nil {
+		want.Cur, want.Max = min(want.Cur, now.Max), now.Max
+		_ = unix.Setrlimit(resource, &want)
 	}
 }

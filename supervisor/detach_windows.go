@@ -16,3 +16,6 @@ func detach(cmd *exec.Cmd) {
 
 // closeInherited has nothing to do: handles are passed on one by one.
 func closeInherited() {}
+
+// liftLimits has nothing to do: there are none.
+func liftLimits() {}

@@ -13,15 +13,15 @@ import (
 // beside each other, and when both are done, the rest follows.
 type stopRun struct {
 	StopOptions
-	hurry      context.CancelFunc // ends the time that the engine has; nil before it has begun
+	endGrace   context.CancelFunc // ends the time that the engine has to stop by itself; nil before that has begun
 	failure    error              // why the supervisor gives up; nil when it was told to stop
 	engineGone bool
 	handedBack bool
 	err        error // what of the stop failed
 }
 
-// stop ends the instance, in answer to a stop. One that is under way can only become one
-// by force.
+// stop begins to end the instance as the options say. All that they can change of a stop
+// that is under way is to force it.
 func (l *loop) stop(o StopOptions) {
 	s := l.stopping
 	switch e := &l.engine; {
@@ -37,8 +37,8 @@ func (l *loop) stop(o StopOptions) {
 		return
 	}
 	s.Force = s.Force || o.Force
-	if s.Force && s.hurry != nil {
-		s.hurry()
+	if s.Force && s.endGrace != nil {
+		s.endGrace()
 	}
 }
 
@@ -90,7 +90,7 @@ func (l *loop) stopEngine() {
 		grace = 0
 	}
 	graceful, cancel := context.WithTimeout(l.ctx, grace)
-	l.stopping.hurry = cancel
+	l.stopping.endGrace = cancel
 	l.beside(l.ctx, func(ctx context.Context) func() {
 		defer cancel()
 		if running != nil {
@@ -98,7 +98,7 @@ func (l *loop) stopEngine() {
 				l.log.WarnContext(ctx, "engine not stopped", "part", "engine", "error", err)
 			}
 		}
-		err := l.driver.Cleanup(ctx) // what is left after it is what failed
+		err := l.driver.Cleanup(ctx) // it also ends what was not stopped: its error is the one that counts
 		return func() {
 			l.stopping.engineGone = true
 			l.stopping.err = errors.Join(l.stopping.err, err)
@@ -159,7 +159,7 @@ func (l *loop) last() {
 	l.store.Clear()
 	l.store.SetEngineProcess(0, time.Time{})
 	if s.failure == nil && s.err == nil {
-		// What says that nothing is left to stop, see stopped.
+		// This is what says that nothing is left to stop, see isStopped.
 		l.store.SetSupervisor(nil)
 	}
 	l.store.Disconnect("the engine is stopped")
@@ -170,7 +170,7 @@ func (l *loop) last() {
 		l.set(state.EngineReady, state.False, state.ReasonStopped, "")
 	}
 	err := s.failure
-	if s.err != nil && (err == nil || err.Error() != s.err.Error()) { // what is in the way of a start often is in that of its end
+	if s.err != nil && (err == nil || err.Error() != s.err.Error()) { // the two are often the same
 		err = errors.Join(err, s.err)
 	}
 	l.finish(err)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/moby/moby/client"
-
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -33,24 +31,25 @@ const (
 type engineRun struct {
 	running    engine.Running // nil while there is none
 	exited     <-chan struct{}
-	launching  bool               // the driver is at it
-	giveUp     context.CancelFunc // ends that; the driver leaves nothing then
+	launching  bool               // the driver is starting or adopting it
+	giveUp     context.CancelFunc // ends the launching; the driver leaves nothing behind
 	session    context.Context    // ends with the engine's process, or when told to stop
 	end        context.CancelFunc
 	failures   int // in a row
 	firstDelay time.Duration
+	lostAfter  time.Duration
 	since      time.Time // when it last began to answer; zero while it does not
-	undo       bool      // the start is to be taken back, once that has ended
+	undo       bool      // the start is to be taken back, once the launching has ended
 	adopted    bool      // it was there before this supervisor
 	proven     bool      // it answered once, or is adopted
 	lost       time.Time // since when the mirror is not connected; zero while it is
-	checking   bool      // what is wrong then
+	checking   bool      // a ping is to find out why it is lost
 }
 
 // begin starts what a supervisor is there for. The current context is judged while
 // the engine starts.
 func (l *loop) begin() {
-	l.judgeCurrent()
+	l.beginContext()
 	l.launch()
 }
 
@@ -68,8 +67,8 @@ func (l *loop) launch() {
 	})
 }
 
-// startOrAdopt makes the engine run. Start looks for what is left of a former engine
-// anyway, which takes time: it is asked first, unless it is known that one runs.
+// startOrAdopt makes the engine run. To look for what is left of a former engine takes time,
+// and Start must do so anyway: it comes first, unless an engine is known to run.
 func startOrAdopt(ctx context.Context, d engine.Driver) (running engine.Running, adopted bool, err error) {
 	if !d.Alive() {
 		if running, err = d.Start(ctx); !errors.Is(err, engine.ErrRunning) {
@@ -79,7 +78,7 @@ func startOrAdopt(ctx context.Context, d engine.Driver) (running engine.Running,
 	if running, err = d.Adopt(ctx); running != nil || err != nil {
 		return running, true, err
 	}
-	running, err = d.Start(ctx) // it has ended in this very moment
+	running, err = d.Start(ctx) // the one to adopt has ended in this very moment
 	return running, false, err
 }
 
@@ -116,11 +115,7 @@ func (l *loop) launched(running engine.Running, adopted bool, err error) {
 // awaitAPI returns when the API answers. An engine that is not ours gets one try:
 // nothing says that it will ever be there.
 func (l *loop) awaitAPI(ctx context.Context, ours bool) error {
-	ep, err := l.driver.Endpoint()
-	if err != nil {
-		return err
-	}
-	api, err := ep.Client()
+	api, err := l.dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -138,16 +133,11 @@ func (l *loop) awaitAPI(ctx context.Context, ours bool) error {
 	}
 }
 
-var errNoDocker = errors.New("what answers is not a Docker engine")
-
-// ping asks for the API's version: any web server may answer a ping.
+// ping returns nil when a Docker engine answers, and an error where anything else does.
 func ping(ctx context.Context, api *endpoint.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	pong, err := api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
-	if err == nil && pong.APIVersion == "" {
-		return errNoDocker
-	}
+	_, err := api.About(ctx)
 	return err
 }
 
@@ -279,7 +269,7 @@ func (l *loop) checked(err error) {
 	default:
 		l.set(state.EngineReady, state.False, state.ReasonConnectFailed, err.Error())
 	}
-	if e.exited == nil && time.Since(e.lost) >= lostAfter && l.usable.Swap(false) {
+	if e.exited == nil && time.Since(e.lost) >= e.lostAfter && l.usable.Swap(false) {
 		l.handBack(func() {})
 	}
 }

@@ -42,10 +42,12 @@ type loop struct {
 	context contextRun
 	mirror  mirrorRun
 
-	lockFile       os.FileInfo // the supervisor lock's; nil where nobody holds it
-	announced      bool        // that the instance is ready has reached the file
-	unwrittenSince time.Time   // zero while the state can be written
-	writeless      bool        // the state has no place any more
+	// removed tells whether somebody has removed the instance's files. Whoever makes the
+	// instance anew takes another lock.
+	removed        func() bool
+	announced      bool      // that the instance is ready has reached the file
+	unwrittenSince time.Time // zero while the state can be written
+	writeless      bool      // the state has no place any more
 
 	stopping *stopRun // nil until told to stop
 	done     bool
@@ -56,7 +58,7 @@ type loop struct {
 	usable atomic.Bool
 }
 
-// A message is work that was done beside the loop and what is to be made of it.
+// A message says that work beside the loop is done, and what the loop is to do then.
 type message struct {
 	cause context.Context // what it was done for
 	then  func()
@@ -83,9 +85,10 @@ func newLoop(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*lo
 		log:    log,
 		self:   self,
 		inbox:  make(chan message),
-		engine: engineRun{firstDelay: firstDelay},
+		engine: engineRun{firstDelay: firstDelay, lostAfter: lostAfter},
+
+		removed: lock.Gone(inst.Paths.SupervisorLock()),
 	}
-	l.lockFile, _ = os.Stat(inst.Paths.SupervisorLock())
 	l.ctx, l.end = context.WithCancel(context.Background())
 	return l, nil
 }
@@ -122,22 +125,22 @@ func openStore(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*
 	return store, nil
 }
 
-// run runs the loop from begin on, until told tells it to stop the engine, or until it
-// fails. Told a second time, it stops by force if that is asked for now. It returns when
-// everything that it started is gone.
-func (l *loop) run(told <-chan os.Signal, begin func()) error {
+// run calls begin and then runs the loop, until a signal has made it stop the
+// engine, or until it fails. A further signal may ask for a stop by force. It returns when
+// every goroutine that it started has ended.
+func (l *loop) run(signals <-chan os.Signal, begin func()) error {
 	l.store.SetSupervisor(&state.Supervisor{
 		PID: l.self.PID, StartTicks: l.self.StartTime, BootID: l.self.BootID,
 		StartedAt: l.self.StartedAt(), Version: version.Version(),
 	})
-	// What the one before has written of the mirror says nothing of now.
+	// What an earlier supervisor wrote of the mirror does not hold any more.
 	l.store.Disconnect("the engine is not connected yet")
 	begin()
 	l.watchState()
 	flush := time.NewTimer(0)
 	for !l.done {
 		select {
-		case <-told:
+		case <-signals:
 			l.stop(readStopRequest(l.inst, l.self))
 		case m := <-l.inbox:
 			if m.cause.Err() == nil {
@@ -171,8 +174,8 @@ func (l *loop) run(told <-chan os.Signal, begin func()) error {
 	return l.err
 }
 
-// watchState sees to it that the state is in its file also when somebody removes or
-// damages that: followers wait for the next state, which may be a long time off.
+// watchState writes the state file anew when somebody has removed or damaged it. Followers
+// would have to wait for the next change otherwise, which may be a long time off.
 func (l *loop) watchState() {
 	watch, err := dirwatch.New(l.inst.Paths.State)
 	if err != nil {
@@ -199,18 +202,8 @@ func (l *loop) awaitState(watch *dirwatch.Watcher) {
 	})
 }
 
-// removed tells whether somebody has removed the instance's files: whoever makes the
-// instance anew takes another lock.
-func (l *loop) removed() bool {
-	if l.lockFile == nil {
-		return false
-	}
-	now, err := os.Stat(l.inst.Paths.SupervisorLock())
-	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, l.lockFile)
-}
-
-// orphaned ends an instance that nobody can reach any more. Where the engine's data went
-// too, there is nothing for it to save.
+// orphaned ends an instance that nobody can reach any more. Where the engine's data is gone
+// too, there is nothing for the engine to save, so it is ended by force.
 func (l *loop) orphaned() {
 	l.log.Error("supervisor ends", "error", errRemoved)
 	l.writeless = true
@@ -220,8 +213,8 @@ func (l *loop) orphaned() {
 
 var errRemoved = errors.New("the instance's files were removed")
 
-// beside does work beside the loop, and then in the loop what it returned, unless
-// cause has ended by then.
+// beside does work in a goroutine of its own, with cause as its context, and then, in the
+// loop, what work returned, unless cause has ended by then.
 func (l *loop) beside(cause context.Context, work func(ctx context.Context) (then func())) {
 	l.workers.Go(func() {
 		then := work(cause)
@@ -264,12 +257,16 @@ func settled(c state.Condition) bool {
 	return c.Status == state.True
 }
 
+// readyNeeds are the conditions that Ready is derived from, in the order in which they
+// come about.
+var readyNeeds = []string{state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced}
+
 // judgeReady derives Ready from the other conditions.
 func (l *loop) judgeReady() {
 	if l.stopping != nil {
 		return
 	}
-	for _, typ := range []string{state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced} {
+	for _, typ := range readyNeeds {
 		if c, ok := l.store.Condition(typ); !ok || !settled(c) {
 			l.store.SetCondition(state.Ready, state.False, c.Reason, c.Message)
 			return
@@ -283,7 +280,7 @@ const flushTimeout = time.Second
 
 func (l *loop) flush() {
 	if l.writeless {
-		return // the directory would be made anew
+		return // what there is by now is another instance's
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, flushTimeout)
 	defer cancel()
@@ -304,8 +301,9 @@ func (l *loop) flush() {
 // unwrittenPatience is how long the state of a start may remain unwritten.
 const unwrittenPatience = time.Second
 
-// unwritten gives up a start of which nobody can learn: its state can't be written.
-// An engine that was there before goes on without a supervisor.
+// unwritten is called when the state could not be written, for err. A start is given up after
+// a while: nobody can learn how it went. An engine that ran before it goes on, without a
+// supervisor.
 func (l *loop) unwritten(err error) {
 	if l.announced || l.stopping != nil || errors.Is(err, lock.ErrHeld) {
 		return

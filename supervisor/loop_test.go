@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -33,6 +34,9 @@ type fakeDriver struct {
 	// stopping is called when an engine is told to stop; nil: nothing.
 	stopping func(graceful context.Context)
 
+	// foreign makes them somebody else's.
+	foreign bool
+
 	started chan struct{} // gets one for each engine
 
 	mu       sync.Mutex
@@ -42,7 +46,7 @@ type fakeDriver struct {
 	running  *fakeRunning
 }
 
-func (d *fakeDriver) Check(context.Context) error { return nil }
+func (d *fakeDriver) Check() error { return nil }
 
 func (d *fakeDriver) Adopt(context.Context) (engine.Running, error) {
 	d.mu.Lock()
@@ -129,11 +133,16 @@ func (r *fakeRunning) die() {
 	})
 }
 
-func (r *fakeRunning) PID() int                { return os.Getpid() }
-func (r *fakeRunning) StartedAt() time.Time    { return time.Unix(1, 0) }
-func (r *fakeRunning) Exited() <-chan struct{} { return r.exited }
-func (r *fakeRunning) LastError() string       { return "the engine's own words" }
-func (r *fakeRunning) Release()                {}
+func (r *fakeRunning) PID() int             { return os.Getpid() }
+func (r *fakeRunning) StartedAt() time.Time { return time.Unix(1, 0) }
+func (r *fakeRunning) LastError() string    { return "the engine's own words" }
+func (r *fakeRunning) Release()             {}
+func (r *fakeRunning) Exited() <-chan struct{} {
+	if r.driver.foreign {
+		return nil
+	}
+	return r.exited
+}
 func (r *fakeRunning) Stop(ctx context.Context) error {
 	if r.driver.stopping != nil {
 		r.driver.stopping(ctx)
@@ -144,13 +153,13 @@ func (r *fakeRunning) Stop(ctx context.Context) error {
 
 // fixture is an instance whose supervisor is a loop in this process.
 type fixture struct {
-	t      *testing.T
-	inst   *engine.Instance
-	driver *fakeDriver
-	docker *dockercontext.Config
-	loop   *loop
-	told   chan os.Signal
-	done   chan error
+	t       *testing.T
+	inst    *engine.Instance
+	driver  *fakeDriver
+	docker  *dockercontext.Config
+	loop    *loop
+	signals chan os.Signal
+	done    chan error
 }
 
 // setup makes an instance beside a current context that does not exist.
@@ -206,10 +215,10 @@ func (f *fixture) start() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.loop.engine.firstDelay = time.Millisecond
-	f.told, f.done = make(chan os.Signal, 1), make(chan error, 1)
+	f.loop.engine.firstDelay, f.loop.engine.lostAfter = time.Millisecond, time.Millisecond
+	f.signals, f.done = make(chan os.Signal, 1), make(chan error, 1)
 	go func() {
-		err := f.loop.run(f.told, f.loop.begin)
+		err := f.loop.run(f.signals, f.loop.begin)
 		release()
 		f.done <- err
 	}()
@@ -219,7 +228,7 @@ func (f *fixture) start() {
 // stop tells the loop to stop.
 func (f *fixture) stop() {
 	select {
-	case f.told <- syscall.SIGTERM:
+	case f.signals <- syscall.SIGTERM:
 	case <-f.loop.ctx.Done():
 	}
 }
@@ -423,6 +432,29 @@ func TestCrashLoop(t *testing.T) {
 
 // An engine that was there before is adopted, and started again when it ends, however
 // soon that is.
+// An engine that is somebody else's may be away for long: the current context is handed
+// back then. When it is there again, so is all that a start waits for.
+func TestForeignEngineIsAway(t *testing.T) {
+	f := setup(t)
+	f.driver.foreign = true
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	f.wait(state.ContextPromoted, state.True, state.ReasonPromoted)
+	f.driver.kill()
+	f.wait(state.ContextPromoted, state.False, state.ReasonDemoted)
+	back, err := fakeengine.Start(f.driver.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer back.Close()
+	f.wait(state.EngineReady, state.True, "")
+	f.wait(state.ContextReady, state.True, state.ReasonCreated)
+	f.wait(state.Ready, state.True, "")
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAdoption(t *testing.T) {
 	f := setup(t)
 	var err error
@@ -517,7 +549,7 @@ func TestFormerStateIsNotBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, typ := range []string{state.Ready, state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced} {
+	for _, typ := range append([]string{state.Ready}, readyNeeds...) {
 		former.SetCondition(typ, state.True, "", "")
 	}
 	if err := former.Flush(t.Context()); err != nil {
@@ -786,6 +818,36 @@ func TestUsersChoiceStays(t *testing.T) {
 		t.Error(err)
 	}
 	f.current("rd", true)
+}
+
+// What the state says of the current context is true of the user's last choice.
+func TestUserChoosesAgain(t *testing.T) {
+	f := setup(t)
+	config := filepath.Join(f.inst.DockerConfig, "config.json")
+	f.start()
+	f.wait(state.ContextPromoted, state.True, state.ReasonPromoted)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, choice := range []string{"first", "second"} {
+		if err := os.WriteFile(config+".new", []byte(`{"currentContext":"`+choice+`"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(config+".new", config); err != nil { // as docker does it
+			t.Fatal(err)
+		}
+		var c state.Condition
+		err := Follow(ctx, f.inst, func(o Observation) (bool, error) {
+			c = o.Condition(state.ContextPromoted)
+			return c.Reason != state.ReasonChangedByUser || !strings.Contains(c.Message, choice), nil
+		})
+		if err != nil {
+			t.Fatalf("after the choice %q the condition is %+v: %v", choice, c, err)
+		}
+	}
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+	f.current("second", false)
 }
 
 // A state that can't be written is tried again; a start of which nobody can learn ends.

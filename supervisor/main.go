@@ -4,11 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/docker-rd/docker-rd/engine"
@@ -37,11 +35,9 @@ func RunMain() {
 // there is a supervisor already, unless it should have stopped the instance.
 func supervise(dir string, toStop *StopOptions) int {
 	closeInherited()
-	// The terminal and the pipes of whoever started it are of no concern.
+	liftLimits()
+	// The end of the terminal or of a pipe of whoever started it must not end it.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
-	// A mirror is idle nearly always: memory is dearer to its machine than the time
-	// that a collection takes.
-	debug.SetGCPercent(50)
 
 	load := func() (*engine.Instance, error) {
 		inst, err := engine.LoadDir(dir)
@@ -55,9 +51,9 @@ func supervise(dir string, toStop *StopOptions) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	// Before anybody can know whom to tell to end.
-	told := make(chan os.Signal, 1)
-	signal.Notify(told, os.Interrupt, syscall.SIGTERM)
+	// Before the lock is taken: it tells others whom to send signals to.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	release, err := lock.TryAcquire(inst.Paths.SupervisorLock())
 	switch {
 	case errors.Is(err, lock.ErrHeld) && toStop != nil:
@@ -76,13 +72,14 @@ func supervise(dir string, toStop *StopOptions) int {
 	}
 
 	log := newLog(os.Stderr, inst)
+	slog.SetDefault(log) // for what libraries log
 	l, err := newLoopFor(inst, log)
 	if err == nil {
 		begin := l.begin
 		if toStop != nil {
 			begin = func() { l.adoptToStop(*toStop) }
 		}
-		err = l.run(told, begin)
+		err = l.run(signals, begin)
 	}
 	if err != nil {
 		log.Error("supervisor ends", "error", err)
@@ -92,8 +89,4 @@ func supervise(dir string, toStop *StopOptions) int {
 		return 1
 	}
 	return 0
-}
-
-func newLog(w io.Writer, i *engine.Instance) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, nil)).With("instance", i.Name)
 }

@@ -49,6 +49,11 @@ func Stopped(i *engine.Instance) bool {
 	if held, err := lock.Held(i.Paths.SupervisorLock()); err != nil || held {
 		return false
 	}
+	return engineGone(i)
+}
+
+// engineGone tells whether nothing of the instance's engine runs.
+func engineGone(i *engine.Instance) bool {
 	driver, err := engine.DriverFor(i, nil)
 	return err == nil && !driver.Alive() && !driver.Remains()
 }

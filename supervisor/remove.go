@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
@@ -13,7 +14,8 @@ import (
 
 // Remove stops the instance by force if it runs and removes it with all its files.
 // Where its context is still current and cannot be handed back or removed, nothing is
-// removed; where something is mounted among its files, it is not stopped either.
+// removed; where something is mounted among its files, it is not stopped either. When ctx
+// ends before the files are being removed, they stay, and its error is returned.
 func Remove(ctx context.Context, i *engine.Instance) error {
 	if err := i.CheckRemove(); err != nil {
 		return err
@@ -22,6 +24,9 @@ func Remove(ctx context.Context, i *engine.Instance) error {
 		return err
 	}
 	release, err := lock.TryAcquire(i.Paths.SupervisorLock())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // by somebody else
+	}
 	if err != nil {
 		return failure.WithHint(failure.WithCode(fmt.Errorf("remove instance %q: %w", i.Name, err), failure.CodeRefused),
 			"it was started again")
@@ -54,7 +59,7 @@ func forget(ctx context.Context, i *engine.Instance) error {
 	if ours, err := docker.Exists(owner); err != nil || ours {
 		return errors.Join(err, failure.WithHint(
 			failure.Refuse("context %q is the current one, and not by docker rd's doing", owner.Context),
-			"choose another first: docker context use default"))
+			"choose another first: docker --config %s context use default", i.DockerConfig))
 	}
 	return nil
 }

@@ -24,8 +24,8 @@ func Ask(i *engine.Instance, r mirror.Request) error {
 	if err != nil {
 		return err
 	}
-	// One that was stopped meanwhile may have dropped its requests before this one
-	// came, which must not wait for the next start then.
+	// A supervisor that was told to stop meanwhile may have dropped its requests before
+	// this one came. Then it is withdrawn, lest it waits for the next start.
 	if _, err := supervisorOf(i); err != nil && mirror.Withdraw(dir, id) {
 		return err
 	}
@@ -101,8 +101,8 @@ func await(ctx context.Context, dir, request string, id process.ID) (mirror.Outc
 	return o, err
 }
 
-// TakesRequests returns the refusal of whoever asks an instance that has no supervisor,
-// or one that is being stopped.
+// TakesRequests returns nil if the instance has a supervisor that takes requests, and a
+// refusal if it has none, or one that is being stopped.
 func TakesRequests(i *engine.Instance) error {
 	_, err := supervisorOf(i)
 	return err

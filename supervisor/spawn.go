@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
@@ -25,42 +27,32 @@ const (
 	exitHeld    = 75 // EX_TEMPFAIL: it was to stop an instance that somebody else holds
 )
 
-// A Child is a supervisor that this process has started.
-type Child struct {
-	ID   process.ID
-	Done <-chan struct{} // closed when it has ended
-	err  error           // to be read after Done
+// A childProcess is a supervisor that this process has started.
+type childProcess struct {
+	id   process.ID
+	done <-chan struct{} // closed when it has ended
+	err  error           // how, nil for exit status 0; to be read after done
 }
 
-// Err returns how the supervisor ended, nil for exit status 0. To be called after
-// Done.
-func (c *Child) Err() error { return c.err }
+// killed tells whether a signal ended it. To be called after done.
+func (c *childProcess) killed() bool { return c.exitedWith(-1) }
 
-// Killed tells whether a signal ended it. To be called after Done.
-func (c *Child) Killed() bool { return c.exitedWith(-1) }
-
-func (c *Child) exitedWith(code int) bool {
+func (c *childProcess) exitedWith(code int) bool {
 	exit, ok := errors.AsType[*exec.ExitError](c.err)
 	return ok && exit.ExitCode() == code
 }
 
-// Ended tells whether it has ended.
-func (c *Child) Ended() bool {
+func (c *childProcess) ended() bool {
 	select {
-	case <-c.Done:
+	case <-c.done:
 		return true
 	default:
 		return false
 	}
 }
 
-// Spawn starts a supervisor for the instance, in a session of its own and without
-// this process's pipes. It goes on when this process ends. Where there is a
-// supervisor already, the new one ends at once with exit status 0.
-func Spawn(i *engine.Instance) (*Child, error) { return spawn(i) }
-
 // spawnToStop starts a supervisor that only stops what the last one has left behind.
-func spawnToStop(i *engine.Instance, o StopOptions) (*Child, error) {
+func spawnToStop(i *engine.Instance, o StopOptions) (*childProcess, error) {
 	options, err := json.Marshal(o)
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
@@ -68,12 +60,18 @@ func spawnToStop(i *engine.Instance, o StopOptions) (*Child, error) {
 	return spawn(i, string(options))
 }
 
-func spawn(i *engine.Instance, args ...string) (*Child, error) {
+// spawn starts a supervisor for the instance, in a session of its own and without
+// this process's pipes. It goes on when this process ends. Where there is a
+// supervisor already, the new one ends at once with exit status 0.
+func spawn(i *engine.Instance, args ...string) (*childProcess, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	// What the supervisor writes before it has a logger, and a panic, go to its log.
+	if err := os.Mkdir(i.Paths.LogDir(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("start supervisor: %w", err)
+	}
 	log, err := logfile.Open(i.Paths.SupervisorLog())
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
@@ -88,13 +86,13 @@ func spawn(i *engine.Instance, args ...string) (*Child, error) {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	done := make(chan struct{})
-	c := &Child{Done: done}
-	c.ID, err = process.Find(cmd.Process.Pid)
+	c := &childProcess{done: done}
+	c.id, err = process.FindChild(cmd.Process.Pid) // it may have failed already
 	go func() {
 		defer close(done)
 		c.err = cmd.Wait()
 	}()
-	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	return c, nil
@@ -105,12 +103,8 @@ func spawn(i *engine.Instance, args ...string) (*Child, error) {
 func environment(env []string, dockerConfig string) []string {
 	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
-		switch name {
-		case "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_API_VERSION", "DOCKER_CONFIG",
-			"DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "OTEL_RESOURCE_ATTRIBUTES":
-			return true
-		}
-		return strings.HasPrefix(name, "DOCKER_CLI_PLUGIN_")
+		return slices.Contains(endpoint.Variables, name) || name == "DOCKER_CONFIG" ||
+			name == "OTEL_RESOURCE_ATTRIBUTES" || strings.HasPrefix(name, "DOCKER_CLI_PLUGIN_")
 	})
 	return append(env, "DOCKER_CONFIG="+dockerConfig)
 }

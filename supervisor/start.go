@@ -1,14 +1,11 @@
 package supervisor
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"regexp"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -39,6 +36,9 @@ type StartOptions struct {
 // for it too.
 func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation, error) {
 	share, err := lock.AcquireShared(ctx, i.Paths.StartLock())
+	if errors.Is(err, fs.ErrNotExist) {
+		return Observation{}, removedError(i)
+	}
 	if err != nil {
 		return Observation{}, err
 	}
@@ -50,7 +50,10 @@ func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation
 	s := starter{inst: i, StartOptions: o, alive: driver.Alive()}
 	last, err := s.run(ctx)
 	share()
-	if ctx.Err() == nil || err == nil {
+	switch {
+	case err != nil && removed(i):
+		return last, removedError(i)
+	case err == nil || ctx.Err() == nil:
 		return last, err
 	}
 	s.undo()
@@ -61,19 +64,29 @@ func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation
 		"docker-rd status %s; docker-rd logs %s", i.Name, i.Name)
 }
 
+// removed tells whether somebody has removed the instance.
+func removed(i *engine.Instance) bool {
+	_, err := os.Lstat(i.Paths.InstanceFile())
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+func removedError(i *engine.Instance) error {
+	return failure.WithHint(fmt.Errorf("instance %q was removed while it started", i.Name), "docker-rd start %s makes it anew", i.Name)
+}
+
 // starter is one call of Start.
 type starter struct {
 	inst *engine.Instance
 	StartOptions
-	child *Child // the supervisor that this call has started last; nil if none
-	alive bool   // the engine ran before this call
+	child *childProcess // the supervisor that this call has started last; nil if none
+	alive bool          // the engine ran before this call
 }
 
 // heldPatience is how long a lock may be held by somebody who does not say who it is.
 const heldPatience = 500 * time.Millisecond
 
-// attempts is how often a supervisor is started that finds another, which is gone
-// when one looks.
+// attempts is how often a start tries again when the supervisor that it waited for has
+// gone without a reason, or its own found another one, which then was gone.
 const attempts = 10
 
 func (s *starter) run(ctx context.Context) (Observation, error) {
@@ -89,11 +102,11 @@ func (s *starter) run(ctx context.Context) (Observation, error) {
 			}
 			o = Observe(s.inst)
 		}
-		var child *Child
+		var child *childProcess
 		if !o.Supervised {
 			var err error
-			if child, err = Spawn(s.inst); err != nil {
-				return o, err
+			if child, err = spawn(s.inst); err != nil {
+				return o, fmt.Errorf("start instance %q: %w", s.inst.Name, err)
 			}
 			s.child = child
 		}
@@ -110,20 +123,20 @@ func (s *starter) run(ctx context.Context) (Observation, error) {
 // wait watches the supervisor, be it the child or another's, until the instance is
 // ready or has failed. Again is true if there is no supervisor any more, and no
 // reason for that.
-func (s *starter) wait(ctx context.Context, child *Child) (last Observation, again bool, err error) {
+func (s *starter) wait(ctx context.Context, child *childProcess) (last Observation, again bool, err error) {
 	round, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if child != nil {
 		go func() {
 			select {
-			case <-child.Done:
+			case <-child.done:
 				cancel() // it has failed, or found another supervisor
 			case <-round.Done():
 			}
 		}()
 	}
-	// Whoever holds the lock and writes no state, as one does that is just dying, is
-	// noticed by nothing else when it is gone.
+	// The end of a holder of the lock that writes no state, such as a supervisor that is
+	// just dying, shows in nothing but the lock.
 	unheld := sync.OnceFunc(func() {
 		go func() {
 			if release, err := lock.Acquire(round, s.inst.Paths.SupervisorLock()); err == nil {
@@ -143,7 +156,7 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 			if child == nil {
 				unheld()
 			}
-			return seen == nil, s.held(o)
+			return seen == nil, s.held(round, o)
 		}
 		if seen == nil {
 			seen = o.State.Supervisor
@@ -165,8 +178,8 @@ func (s *starter) wait(ctx context.Context, child *Child) (last Observation, aga
 	}
 	// The supervisor that was waited for is gone, or the child never was one.
 	if child != nil {
-		<-child.Done
-		if child.Err() != nil && !child.Killed() {
+		<-child.done
+		if child.err != nil && !child.killed() {
 			return last, false, childError(s.inst, child)
 		}
 	}
@@ -195,16 +208,13 @@ func (s *starter) gone(st *state.State, was process.ID) (again bool, err error) 
 
 // held refuses to wait for a supervisor lock that is no supervisor's: whoever takes it
 // among docker-rd's processes says so in it.
-func (s *starter) held(o Observation) error {
+func (s *starter) held(ctx context.Context, o Observation) error {
 	if !o.Supervised || o.Holder.PID != 0 {
 		return nil
 	}
 	path := s.inst.Paths.SupervisorLock()
-	ctx, cancel := context.WithTimeout(context.Background(), heldPatience)
-	defer cancel()
-	release, err := lock.Acquire(ctx, path)
+	err := awaitFree(ctx, path, heldPatience)
 	if err == nil {
-		release()
 		return nil
 	}
 	if h, _ := lock.ReadHolder(path); h.PID != 0 {
@@ -214,8 +224,8 @@ func (s *starter) held(o Observation) error {
 }
 
 // childError returns why a supervisor that this process has started gave up.
-func childError(i *engine.Instance, child *Child) error {
-	if st, err := state.ReadHead(i.Paths.StateFile()); err == nil && st.Supervisor != nil && supervisorID(st) == child.ID {
+func childError(i *engine.Instance, child *childProcess) error {
+	if st, err := state.ReadHead(i.Paths.StateFile()); err == nil && st.Supervisor != nil && supervisorID(st) == child.id {
 		if err := failedState(i, st); err != nil {
 			return err
 		}
@@ -226,7 +236,7 @@ func childError(i *engine.Instance, child *Child) error {
 	case child.exitedWith(exitNoSpace):
 		words = fmt.Sprintf("no space is left for its state: %q", i.Paths.StateFile())
 	case words == "":
-		words = fmt.Sprintf("its supervisor ended: %v", child.Err())
+		words = fmt.Sprintf("its supervisor ended: %v", child.err)
 	}
 	return failure.WithHint(fmt.Errorf("instance %q: %s", i.Name, words), "the supervisor's log is %s", i.Paths.SupervisorLog())
 }
@@ -237,8 +247,13 @@ func failedState(i *engine.Instance, s *state.State) error {
 	switch c.Reason {
 	case state.ReasonExited, state.ReasonCrashLoop, state.ReasonConnectFailed:
 		err := fmt.Errorf("instance %q: %s", i.Name, c.Message)
-		if i.Settings.Driver == engine.DriverExisting {
-			return failure.WithHint(err, "docker-rd context probe tells more of an engine that does not answer")
+		switch s := i.Settings; {
+		case s.FromContext != "":
+			return failure.WithHint(err, "docker-rd context probe %s tells more", s.FromContext)
+		case s.Host != "" && !s.HasTLS():
+			return failure.WithHint(err, "docker-rd --host %s context probe default tells more", s.Host)
+		case s.Host != "":
+			return failure.WithHint(err, "the supervisor's log is %s", i.Paths.SupervisorLog())
 		}
 		return failure.WithHint(err, "the engine's log is %s", i.Paths.EngineLog())
 	}
@@ -247,7 +262,7 @@ func failedState(i *engine.Instance, s *state.State) error {
 
 // undo stops what this call has launched, unless somebody else waits for it.
 func (s *starter) undo() {
-	if s.child == nil || s.child.Ended() {
+	if s.child == nil || s.child.ended() {
 		return // it has found another supervisor, or cleaned up already
 	}
 	release, err := lock.TryAcquire(s.inst.Paths.StartLock())
@@ -255,25 +270,25 @@ func (s *starter) undo() {
 		return
 	}
 	defer release()
-	// It may not have come to being a supervisor, or never become one: it is told to end
-	// all the same, and what it has launched of an engine ends with it.
+	// The child may not be the supervisor yet, or may never become it. It is told to end all
+	// the same, and ends the engine that it has launched.
 	polite, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
-	_ = askToStop(polite, s.inst, s.child.ID, StopOptions{Undo: true})
+	_ = askToStop(polite, s.inst, s.child.id, StopOptions{Undo: true})
 	select {
-	case <-s.child.Done:
-		if s.child.Err() == nil {
+	case <-s.child.done:
+		if s.child.err == nil {
 			return
 		}
-		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || supervisorID(st) != s.child.ID {
+		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || supervisorID(st) != s.child.id {
 			return
 		}
-		// It could not say goodbye.
+		// It was killed before it could clean up.
 	case <-polite.Done():
-		// One that never came up need not be asked any longer.
+		// It does not react, perhaps because it never came up.
 	}
 	if s.alive {
-		_ = s.child.ID.Signal(syscall.SIGKILL) // but the engine is not this start's
+		_ = s.child.id.Signal(syscall.SIGKILL) // but the engine is not this start's
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
@@ -283,7 +298,7 @@ func (s *starter) undo() {
 
 // pending says what an instance that is not ready waits for.
 func pending(o Observation) string {
-	for _, typ := range []string{state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced} {
+	for _, typ := range readyNeeds {
 		if c := o.Condition(typ); !settled(c) {
 			if c.Message != "" {
 				return c.Message
@@ -292,44 +307,4 @@ func pending(o Observation) string {
 		}
 	}
 	return "it is not ready"
-}
-
-// errorField is the error in a line of the supervisor's log.
-var errorField = regexp.MustCompile(`^time=.* error=("(?:[^"\\]|\\.)*"|\S+)$`)
-
-// lastError returns what the last line of a supervisor's log tells, without the form of
-// the log; "" if there is none.
-func lastError(path string) string {
-	line := lastLine(path)
-	m := errorField.FindStringSubmatch(line)
-	switch {
-	case m == nil && strings.HasPrefix(line, "time="):
-		return "" // the disk was full
-	case m == nil:
-		return line // written before there was a logger
-	}
-	if words, err := strconv.Unquote(m[1]); err == nil {
-		return words
-	}
-	return m[1]
-}
-
-// lastLine returns the last line of a file that is not empty, "" if there is none.
-func lastLine(path string) string {
-	file, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer file.Close()
-	const tail = 8 << 10
-	if info, err := file.Stat(); err == nil && info.Size() > tail {
-		_, _ = file.Seek(-tail, 2)
-	}
-	last := ""
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		if line := strings.TrimSpace(lines.Text()); line != "" {
-			last = line
-		}
-	}
-	return last
 }

@@ -6,10 +6,13 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
@@ -53,5 +56,53 @@ func TestWaitForNobody(t *testing.T) {
 	s := &starter{inst: f.inst}
 	if _, _, err := s.wait(t.Context(), nil); !errors.Is(err, lock.ErrHeld) {
 		t.Errorf("wait = %v, want that the lock is held", err)
+	}
+}
+
+// A start that comes right after the instance was removed says so, and makes nothing of it
+// again.
+func TestStartOfRemoved(t *testing.T) {
+	f := setup(t)
+	if err := f.inst.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(t.Context(), f.inst, StartOptions{}); err == nil || !strings.Contains(err.Error(), "was removed") {
+		t.Errorf("Start = %v", err)
+	}
+	if _, err := os.Lstat(f.inst.Paths.State); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%q is there again: %v", f.inst.Paths.State, err)
+	}
+}
+
+// Who stops waiting for a stop by force has not given the supervisor its time: it is not
+// killed in the middle of it.
+func TestForceIsNotHurried(t *testing.T) {
+	f := setup(t)
+	cmd := exec.Command("sh", "-c", "trap '' TERM; echo; exec sleep 60")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	if _, err := out.Read(make([]byte, 1)); err != nil { // now it ignores the signal
+		t.Fatal(err)
+	}
+	id, err := process.Find(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := askToStop(ctx, f.inst, id, StopOptions{Force: true}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("askToStop = %v", err)
+	}
+	if !id.Alive() {
+		t.Error("it was killed")
 	}
 }

@@ -65,44 +65,66 @@ func Stop(ctx context.Context, i *engine.Instance, o StopOptions) (stopped bool,
 			if !there {
 				return len(asked) > 0, nil
 			}
-			child, err := spawnToStop(i, o)
-			if err != nil {
-				return false, fmt.Errorf("stop instance %q: %w", i.Name, err)
-			}
-			asked[child.ID] = true
-			select {
-			case <-child.Done:
-			case <-ctx.Done():
-				return false, stillStopping(ctx, i, child.ID)
-			}
-			done = child.Err() == nil
-			if !done && !child.exitedWith(exitHeld) && !child.Killed() {
-				return false, childError(i, child)
-			}
-			continue
+			done, err = stopLeftovers(ctx, i, o, asked)
+		} else if held, ok := errors.AsType[*lock.HeldError](err); ok {
+			err = stopHolder(ctx, i, held.Holder, o, asked)
+		} else if errors.Is(err, fs.ErrNotExist) {
+			return len(asked) > 0, nil // removed meanwhile, and stopped before
 		}
-		held, ok := errors.AsType[*lock.HeldError](err)
-		if !ok {
+		if err != nil {
 			return false, err
 		}
-		id, err := process.Find(held.Holder.PID)
-		if err == nil && held.Holder.PID != 0 && !asked[id] {
-			asked[id] = true
-			err = askToStop(ctx, i, id, o)
-		}
-		if ctx.Err() != nil {
-			return false, stillStopping(ctx, i, held.Holder)
-		}
-		if err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return false, fmt.Errorf("stop instance %q: %w", i.Name, err)
-		}
-		// Gone, or not yet there: look again, but not in a busy loop.
-		wait, cancel := context.WithTimeout(ctx, lookAgain)
-		if release, err := lock.Acquire(wait, i.Paths.SupervisorLock()); err == nil {
-			release()
-		}
-		cancel()
 	}
+}
+
+// stopLeftovers starts a supervisor that stops what the last one has left behind, and waits
+// for it. done is false where it was killed, or found that there is another by now.
+func stopLeftovers(ctx context.Context, i *engine.Instance, o StopOptions, asked map[process.ID]bool) (done bool, err error) {
+	child, err := spawnToStop(i, o)
+	if err != nil {
+		return false, fmt.Errorf("stop instance %q: %w", i.Name, err)
+	}
+	asked[child.id] = true
+	select {
+	case <-child.done:
+	case <-ctx.Done():
+		return false, stillStopping(ctx, i, child.id)
+	}
+	if child.err != nil && !child.exitedWith(exitHeld) && !child.killed() {
+		return false, childError(i, child)
+	}
+	return child.err == nil, nil
+}
+
+// stopHolder tells the holder of the supervisor lock to end, if it was not asked before, and
+// waits, for a while at least, until it has.
+func stopHolder(ctx context.Context, i *engine.Instance, holder lock.Holder, o StopOptions, asked map[process.ID]bool) error {
+	id, err := process.Find(holder.PID)
+	if err == nil && !asked[id] {
+		asked[id] = true
+		err = askToStop(ctx, i, id, o)
+	}
+	if ctx.Err() != nil {
+		return stillStopping(ctx, i, holder)
+	}
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop instance %q: %w", i.Name, err)
+	}
+	// Gone, or not yet there: look again, but not in a busy loop.
+	_ = awaitFree(ctx, i.Paths.SupervisorLock(), lookAgain)
+	return nil
+}
+
+// awaitFree returns nil when nobody holds the lock at path, and an error that says who does
+// after the limit or at the end of ctx.
+func awaitFree(ctx context.Context, path string, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	release, err := lock.Acquire(ctx, path)
+	if err == nil {
+		release()
+	}
+	return err
 }
 
 // stillStopping says that a stop is not waited for any longer, but goes on.
@@ -123,8 +145,7 @@ func isStopped(i *engine.Instance) bool {
 	if errors.Is(err, fs.ErrNotExist) {
 		err, s = nil, &state.State{}
 	}
-	driver, driverErr := engine.DriverFor(i, nil)
-	return err == nil && s.Supervisor == nil && driverErr == nil && !driver.Alive() && !driver.Remains() &&
+	return err == nil && s.Supervisor == nil && engineGone(i) &&
 		len(s.Containers)+len(s.Images)+len(s.Volumes)+len(s.Networks)+len(s.Namespaces) == 0
 }
 
@@ -143,8 +164,8 @@ func askToStop(ctx context.Context, i *engine.Instance, id process.ID, o StopOpt
 	}
 	forced, cancel := context.WithTimeout(ctx, forcedStop)
 	defer cancel()
-	if id.Wait(forced) == nil {
-		return nil
+	if err := id.Wait(forced); err == nil || ctx.Err() != nil {
+		return err
 	}
 	if err := id.Signal(syscall.SIGKILL); err != nil {
 		return err

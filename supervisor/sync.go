@@ -36,11 +36,7 @@ func Sync(ctx context.Context, i *engine.Instance) error {
 		}
 		// Another process starts, stops or syncs it: look again when that is over.
 		for _, path := range []string{i.Paths.StartLock(), i.Paths.SupervisorLock()} {
-			wait, cancel := context.WithTimeout(ctx, lookAgain)
-			if release, err := lock.Acquire(wait, path); err == nil {
-				release()
-			}
-			cancel()
+			_ = awaitFree(ctx, path, lookAgain)
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("sync instance %q: %w", i.Name, err)
@@ -50,7 +46,7 @@ func Sync(ctx context.Context, i *engine.Instance) error {
 
 // syncHere takes the place of the supervisor for one full sync.
 func syncHere(ctx context.Context, i *engine.Instance) error {
-	// With the start lock too, a start waits that could not tell us from a supervisor.
+	// The start lock keeps starts waiting: they could not tell this process from a supervisor.
 	for _, path := range []string{i.Paths.StartLock(), i.Paths.SupervisorLock()} {
 		release, err := lock.TryAcquire(path)
 		if err != nil {

@@ -17,7 +17,7 @@ const (
 )
 
 func main() {
-	// Run by hand, the number may be one of the Go runtime's own files.
+	// Where it is run by hand, the Go runtime may have opened a file with that number.
 	var st syscall.Stat_t
 	if err := syscall.Fstat(statusFD, &st); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFIFO {
 		_, _ = os.Stderr.WriteString("docker-rd-proxy is run by dockerd for each published port\n")

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -23,6 +25,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/fakeengine"
+	"github.com/docker-rd/docker-rd/internal/mounts"
 	"github.com/docker-rd/docker-rd/internal/realengine"
 	"github.com/docker-rd/docker-rd/internal/stateschema"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -283,21 +286,16 @@ func cleanUp(home string) error {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
-	var mounts []string
-	if data, err := os.ReadFile("/proc/self/mountinfo"); err == nil {
-		for line := range strings.Lines(string(data)) {
-			if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], home+"/") {
-				mounts = append(mounts, fields[4])
-				_ = syscall.Unmount(fields[4], syscall.MNT_DETACH)
-			}
-		}
+	points, err := mounts.Below(home)
+	for _, point := range points {
+		_ = exec.Command("umount", "--lazy", point).Run()
 	}
-	err := os.RemoveAll(home)
+	err = errors.Join(err, os.RemoveAll(home))
 	if len(left) > 0 {
 		err = errors.Join(err, fmt.Errorf("processes were left: %v", left))
 	}
-	if len(mounts) > 0 {
-		err = errors.Join(err, fmt.Errorf("mounts were left: %v", mounts))
+	if len(points) > 0 {
+		err = errors.Join(err, fmt.Errorf("mounts were left: %v", points))
 	}
 	return err
 }

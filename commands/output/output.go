@@ -62,7 +62,8 @@ func (o Options) format(l Layout) formatter.Format {
 	return formatter.Format(o.Format)
 }
 
-// WriteRows prints rows as docker prints lists. A zero T must do as a row.
+// WriteRows prints rows as docker prints lists. The zero value of T must be good for a row:
+// a template is tried on it first.
 func WriteRows[T formatter.SubContext](w io.Writer, o Options, l Layout, rows []T) error {
 	var empty T
 	return WriteRowsLike(w, o, l, empty, rows)

@@ -33,6 +33,25 @@ func Current(path string) (string, error) {
 	return config.CurrentContext, at(target, err)
 }
 
+// Chosen returns the currentContext that the file at path says somebody wants, "" for none,
+// once whoever has it open for writing has closed it. A file that is missing, empty or
+// damaged says nothing: docker never leaves it so, but other programs do while they write.
+func Chosen(path string) (current string, ok bool) {
+	target, err := resolve(path)
+	if err != nil {
+		return "", false
+	}
+	v, err := readSettled(target)
+	if err != nil {
+		return "", false
+	}
+	doc, err := parse(v.data)
+	if err != nil || doc.blank {
+		return "", false
+	}
+	return doc.current, true
+}
+
 // Update sets the currentContext stored in the file at path. decide gets the value as
 // it stands and returns the next one, "" to unset it; ok=false leaves it. decide is
 // called again whenever somebody else has changed the file meanwhile, so it must have

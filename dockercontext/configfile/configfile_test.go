@@ -265,3 +265,19 @@ func FuzzUpdate(f *testing.F) {
 		checkEdit(t, string(data), after, next)
 	})
 }
+
+func TestChosen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.json")
+	if current, ok := Chosen(path); ok {
+		t.Errorf("a missing file says %q", current)
+	}
+	for text, want := range map[string]string{
+		"": "silent", " \n": "silent", "{": "silent", `{"currentContext":"a"`: "silent", `{"currentContext":7}`: "silent", "\ufeff{}": "silent",
+		"{}": "", `{"currentContext":""}`: "", `{"currentContext":"a"}`: "a",
+	} {
+		write(t, path, text)
+		if current, ok := Chosen(path); ok == (want == "silent") || ok && current != want {
+			t.Errorf("%q says %q, %t", text, current, ok)
+		}
+	}
+}

@@ -102,7 +102,7 @@ func (o *ownFile) close() {
 // then. Otherwise rebase is asked for the change to what others have written.
 //
 // With insist it goes ahead all the same, if the file is leased: beside writers that
-// never rest, nobody would ever find the file as it was.
+// never rest, the file would never be found unchanged.
 func (s *swap) put(before version, after []byte, insist bool, rebase func(version) []byte) (again bool, err error) {
 	own, err := s.prepare(after, s.target, before)
 	if err != nil {
@@ -129,7 +129,7 @@ func (s *swap) put(before version, after []byte, insist bool, rebase func(versio
 	err = exchangeFiles(own.name, s.target)
 	switch {
 	case errors.Is(err, errNoExchange):
-		// The least that can be had: what is written since the comparison is lost.
+		// A rename must do: what somebody writes between the comparison and it is lost.
 		err := os.Rename(own.name, s.target)
 		fault("renamed")
 		return false, err
@@ -151,12 +151,13 @@ func (s *swap) put(before version, after []byte, insist bool, rebase func(versio
 	return s.settle(own.name, displaced, own.placed, rebase)
 }
 
-// settle ends with what others have written in place: found, at name, is not what the
-// file last was expected to displace. The change is made again on it and exchanged
-// for last, until what is displaced is our own. Whoever opens the file meanwhile
-// waits on a lease, so that nobody builds on what lacks somebody's write.
+// settle brings together the change and what others have written. An exchange has put
+// our file last in place and displaced found, at name, which is not what was expected. So
+// the change is made again on found, and the result exchanged for last, until what is
+// displaced is our own file. Whoever opens the file meanwhile waits on a lease, so that
+// nobody builds on a version that lacks somebody's write.
 //
-// again says that it could not be made and that theirs is in place.
+// again says that the change could not be made, and that their version is in place.
 func (s *swap) settle(name string, found version, last placed, rebase func(version) []byte) (again bool, err error) {
 	for {
 		data := rebase(found)
@@ -246,8 +247,8 @@ func identify(name string) (placed, error) {
 	return placed{info: info, data: data}, err
 }
 
-// release ends the leases. The superseded files get the final content before that:
-// who waits on a lease has already resolved the path to one of them.
+// release ends the leases. Before that, the superseded files get the final content: a
+// program that waits on a lease has already resolved the path to one of them.
 func (s *swap) release() {
 	if s.final != nil && !s.stuck {
 		// From here on the files are no longer what the records say.
@@ -293,8 +294,8 @@ func (s *swap) halfDone() bool {
 	})
 }
 
-// rewrite replaces the content of a leased file. Only readers see it: for whom a
-// write lease is broken has opened the file before it was superseded.
+// rewrite replaces the content of a superseded file that is still leased. Only those see it
+// who opened the file before it was superseded, and have waited on the lease since.
 func (o *ownFile) rewrite(data []byte) {
 	if o.f == nil || bytes.Equal(o.data, data) {
 		return

@@ -1,7 +1,6 @@
 package dockerd
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -33,7 +32,7 @@ var validUID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
 
 // Check tells whether an engine can be started at all. It changes nothing. Everything
 // it finds is an error of exit status 3 with a hint.
-func Check(_ context.Context, cfg Config) error {
+func Check(cfg Config) error {
 	if !validUID.MatchString(cfg.UID) {
 		return failure.Refuse("engine uid %q: letters, digits and '-' are allowed, 64 at most", cfg.UID)
 	}
@@ -64,9 +63,12 @@ func checkRoot(*Config) error {
 	if err != nil {
 		return failure.Refuse("capabilities: %w", err)
 	}
-	for name, bit := range map[string]uint{"CAP_SYS_ADMIN": unix.CAP_SYS_ADMIN, "CAP_NET_ADMIN": unix.CAP_NET_ADMIN} {
-		if effective&(1<<bit) == 0 {
-			return failure.WithHint(failure.Refuse("root lacks %s here, without which it can't make namespaces", name),
+	for _, needed := range []struct {
+		name string
+		bit  uint
+	}{{"CAP_SYS_ADMIN", unix.CAP_SYS_ADMIN}, {"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}} {
+		if effective&(1<<needed.bit) == 0 {
+			return failure.WithHint(failure.Refuse("root lacks %s here, without which it can't make namespaces", needed.name),
 				"run it outside of the container, or in a privileged one")
 		}
 	}
@@ -96,7 +98,7 @@ func checkTools(cfg *Config) error {
 	}
 	if _, err := exec.LookPath(cfg.Proxy); err != nil {
 		return failure.WithHint(failure.Refuse("the port proxy: %w", err),
-			"install docker-rd-proxy beside docker-rd")
+			"put docker-rd-proxy beside docker-rd, but link docker-rd from docker's plugin directory: docker would take the proxy for a plugin")
 	}
 	return nil
 }
@@ -130,26 +132,30 @@ func checkCgroups(*Config) error {
 }
 
 // unusable are characters that make dockerd fail, or make directories elsewhere: it takes
-// a path for a list, for a format, for a URL.
+// some paths for lists, for formats or for URLs.
 const unusable = `,%\`
 
 func checkPaths(cfg *Config) error {
-	for name, path := range map[string]string{"data directory": cfg.DataRoot, "runtime directory": cfg.ExecRoot,
-		"state directory": cfg.StateDir, "socket": cfg.Socket, "log": cfg.LogPath, "port proxy": cfg.Proxy} {
-		if !filepath.IsAbs(path) || filepath.Clean(path) != path {
-			return failure.Refuse("%s %q: an absolute, clean path is needed", name, path)
+	for _, p := range []struct {
+		name, path string
+		max        int // 0: as long as it likes
+	}{
+		{"data directory", cfg.DataRoot, 0},
+		{"runtime directory", cfg.ExecRoot, MaxExecRoot},
+		{"state directory", cfg.StateDir, 0},
+		{"socket", cfg.Socket, MaxSocket},
+		{"log", cfg.LogPath, 0},
+		{"port proxy", cfg.Proxy, 0},
+	} {
+		if !filepath.IsAbs(p.path) || filepath.Clean(p.path) != p.path {
+			return failure.Refuse("%s %q: an absolute, clean path is needed", p.name, p.path)
 		}
-		if i := strings.IndexAny(path, unusable); i >= 0 {
-			return failure.WithHint(failure.Refuse("%s %q: dockerd can't have %q in a path", name, path, path[i]),
+		if i := strings.IndexAny(p.path, unusable); i >= 0 {
+			return failure.WithHint(failure.Refuse("%s %q: dockerd can't have %q in a path", p.name, p.path, p.path[i]),
 				"set DOCKER_RD_HOME to a directory without it")
 		}
-	}
-	for _, limit := range []struct {
-		name, path string
-		max        int
-	}{{"socket", cfg.Socket, MaxSocket}, {"runtime directory", cfg.ExecRoot, MaxExecRoot}} {
-		if n := len(limit.path); n > limit.max {
-			return failure.WithHint(failure.Refuse("%s %q is too long: %d bytes, %d at most", limit.name, limit.path, n, limit.max),
+		if n := len(p.path); p.max > 0 && n > p.max {
+			return failure.WithHint(failure.Refuse("%s %q is too long: %d bytes, %d at most", p.name, p.path, n, p.max),
 				"set DOCKER_RD_HOME to a shorter directory")
 		}
 	}

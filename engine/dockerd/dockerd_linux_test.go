@@ -1,7 +1,6 @@
 package dockerd
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -9,11 +8,11 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,7 +21,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/mounts"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/realengine"
 )
@@ -33,7 +34,8 @@ var (
 	inheritedName string
 )
 
-// inherit opens it before anything else happens, with a number that is free in others.
+// inherit opens it before anything else happens, with a number that other processes have
+// no file under.
 func inherit() error {
 	var p [2]int
 	if err := syscall.Pipe(p[:]); err != nil { // not close-on-exec
@@ -49,7 +51,7 @@ func inherit() error {
 	return err
 }
 
-// built holds what the tests need of Go programs.
+// built is the directory that holds what the tests need of Go programs.
 var built string
 
 func TestMain(m *testing.M) {
@@ -65,19 +67,22 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// programs builds the port proxy, and the program of the containers' image.
-var programs = sync.OnceValues(func() (dir string, err error) {
+// programs builds the port proxy, and the root file system of the containers' image.
+var programs = sync.OnceValue(func() error {
+	var err error
 	if built, err = os.MkdirTemp("", "rdt"); err != nil {
-		return "", err
+		return err
 	}
-	for name, pkg := range map[string]string{"proxy": "../../cmd/docker-rd-proxy", "app": "./testdata/app"} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(built, name), pkg)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build %s: %w\n%s", pkg, err, out)
-		}
+	cmd := exec.Command("go", "build", "-o", filepath.Join(built, "proxy"), "../../cmd/docker-rd-proxy")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the proxy: %w\n%s", err, out)
 	}
-	return built, nil
+	rootFS, err := realengine.RootFS(built)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(built, "rootfs.tar"), rootFS, 0o600)
 })
 
 // An instance is an engine of a test.
@@ -92,8 +97,7 @@ type instance struct {
 func newInstance(t *testing.T) *instance {
 	t.Helper()
 	realengine.Need(t)
-	programs, err := programs()
-	if err != nil {
+	if err := programs(); err != nil {
 		t.Fatal(err)
 	}
 	dir, err := os.MkdirTemp("/tmp", "rd") // short: sockets are below it
@@ -104,7 +108,7 @@ func newInstance(t *testing.T) *instance {
 		UID: "test-" + filepath.Base(dir), Name: "test",
 		DataRoot: filepath.Join(dir, "data"), ExecRoot: filepath.Join(dir, "x"), StateDir: filepath.Join(dir, "state"),
 		Socket: filepath.Join(dir, "run", "docker.sock"), LogPath: filepath.Join(dir, "log", "engine.log"),
-		Proxy: filepath.Join(programs, "proxy"),
+		Proxy: filepath.Join(built, "proxy"),
 	}}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -122,7 +126,7 @@ func newInstance(t *testing.T) *instance {
 			t.Error(err)
 		}
 	})
-	if err := Check(t.Context(), in.cfg); err != nil {
+	if err := Check(in.cfg); err != nil {
 		t.Fatal(err)
 	}
 	return in
@@ -151,19 +155,8 @@ func (in *instance) awaitPing() {
 }
 
 func ping(socket string) error {
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		}}}
-	resp, err := client.Get("http://docker/_ping")
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return errors.New(resp.Status)
-	}
-	return nil
+	_, err := endpoint.Endpoint{Host: "unix://" + socket}.Ping(context.Background())
+	return err
 }
 
 // eventually calls f until it returns nil.
@@ -200,33 +193,10 @@ func (in *instance) docker(args ...string) string {
 	return out
 }
 
-// importImage makes the image "app" from a static program: no registry is needed.
+// importImage makes the image "app" of the tests' program: no registry is needed.
 func (in *instance) importImage() {
 	in.t.Helper()
-	dir, err := programs()
-	if err != nil {
-		in.t.Fatal(err)
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "app"))
-	if err != nil {
-		in.t.Fatal(err)
-	}
-	var image bytes.Buffer
-	w := tar.NewWriter(&image)
-	if err := w.WriteHeader(&tar.Header{Name: "app", Mode: 0o755, Size: int64(len(data))}); err != nil {
-		in.t.Fatal(err)
-	}
-	if _, err := w.Write(data); err != nil {
-		in.t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		in.t.Fatal(err)
-	}
-	path := filepath.Join(filepath.Dir(in.cfg.StateDir), "app.tar")
-	if err := os.WriteFile(path, image.Bytes(), 0o600); err != nil {
-		in.t.Fatal(err)
-	}
-	in.docker("import", "-c", `ENTRYPOINT ["/app"]`, path, "app")
+	in.docker("import", "-c", `ENTRYPOINT ["/prog"]`, filepath.Join(built, "rootfs.tar"), "app")
 }
 
 // awaitOwnSocket returns when the engine's containers that mount docker.sock get its own.
@@ -305,12 +275,8 @@ func (in *instance) checkGone() {
 			in.t.Errorf("%q is left", path)
 		}
 	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		in.t.Fatal(err)
-	}
-	if dir := filepath.Dir(in.cfg.StateDir); strings.Contains(string(mounts), dir+"/") {
-		in.t.Errorf("something is mounted below %q:\n%s", dir, mounts)
+	if points, err := mounts.Below(filepath.Dir(in.cfg.StateDir)); err != nil || len(points) > 0 {
+		in.t.Errorf("mounts are left: %q, %v", points, err)
 	}
 }
 
@@ -841,7 +807,7 @@ func TestEscapees(t *testing.T) {
 		})
 	}
 	procs := in.scan().procs
-	if apps := slices.DeleteFunc(slices.Clone(procs), func(p proc) bool { return p.comm != "app" && p.comm != "exe" }); len(apps) != 5 {
+	if apps := slices.DeleteFunc(slices.Clone(procs), func(p proc) bool { return p.comm != "prog" && p.comm != "exe" }); len(apps) != 5 {
 		t.Errorf("the scan finds %d of 5 container processes: %s", len(apps), describe(procs))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -933,36 +899,44 @@ func TestBesideHostEngine(t *testing.T) {
 	if err := loopbackUp(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll("/etc/docker", 0o755); err != nil { // a real one, as with every docker package
-		t.Fatal(err)
-	}
-	for _, dir := range []string{"/run", "/etc/docker"} {
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile("/etc/docker/daemon.json", []byte(`{"hosts": ["tcp://127.0.0.1:2"]}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll("/etc/docker/certs.d/registry.example", 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(syscall.Mount("tmpfs", "/run", "tmpfs", 0, ""))
+	// An /etc whose files can be replaced.
+	must(os.Mkdir("/run/upper", 0o755))
+	must(os.Mkdir("/run/work", 0o755))
+	must(syscall.Mount("overlay", "/etc", "overlay", 0, "lowerdir=/etc,upperdir=/run/upper,workdir=/run/work"))
+	must(os.RemoveAll("/etc/docker"))
+	must(os.MkdirAll("/etc/docker/certs.d/registry.example", 0o755))
+	must(os.WriteFile("/etc/docker/daemon.json", []byte(`{"hosts": ["tcp://127.0.0.1:2"]}`), 0o600))
+	// As systemd-resolved has it.
+	const resolver = "/run/systemd/resolve/stub-resolv.conf"
+	must(os.MkdirAll(filepath.Dir(resolver), 0o755))
+	must(os.WriteFile(resolver, []byte("nameserver 127.0.0.53\nsearch before.example\n"), 0o644))
+	must(os.RemoveAll("/etc/resolv.conf"))
+	must(os.Symlink(resolver, "/etc/resolv.conf"))
 	dir, err := os.MkdirTemp("/tmp", "rdhost")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	run := func(name string, args ...string) {
+	run := func(name string, args ...string) (stop func()) {
 		cmd := exec.Command(name, args...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() {
+		stop = sync.OnceFunc(func() {
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Error(err)
 			}
 			_ = cmd.Wait()
 		})
+		t.Cleanup(stop)
+		return stop
 	}
 	run("containerd", "--root", filepath.Join(dir, "containerd"))
 	host := &instance{t: t, cfg: Config{Socket: dockerSock, StateDir: filepath.Join(dir, "state")}}
@@ -976,8 +950,12 @@ func TestBesideHostEngine(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "daemon.json"), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run("dockerd", "--data-root", filepath.Join(dir, "data"), "--config-file", filepath.Join(dir, "daemon.json"))
-	host.eventually("the host's engine answers", func() error { return ping(dockerSock) })
+	startHost := func() (stop func()) {
+		stop = run("dockerd", "--data-root", filepath.Join(dir, "data"), "--config-file", filepath.Join(dir, "daemon.json"))
+		host.eventually("the host's engine answers", func() error { return ping(dockerSock) })
+		return stop
+	}
+	stopHost := startHost()
 
 	in := newInstance(t)
 	before := hostState(t)
@@ -1003,6 +981,23 @@ func TestBesideHostEngine(t *testing.T) {
 	if diff := cmp.Diff(before, hostState(t)); diff != "" {
 		t.Errorf("the host while the engine runs (-before +during):\n%s", diff)
 	}
+
+	// What the host replaces is replaced inside too, and not by the host's.
+	stopHost()
+	in.awaitOwnSocket()
+	startHost()
+	before = hostState(t)
+	in.awaitOwnSocket()
+	must(os.WriteFile(resolver+".new", []byte("nameserver 127.0.0.53\nsearch after.example\n"), 0o644))
+	must(os.Rename(resolver+".new", resolver))
+	in.eventually("resolv.conf is the engine's own inside", func() error {
+		out, err := exec.Command("nsenter", "--target", strconv.Itoa(in.engine.ID().PID), "--mount", "cat", "/etc/resolv.conf").CombinedOutput()
+		if want := fmt.Sprintf("nameserver %s\nsearch after.example\n", in.engine.subnets.dns()); string(out) != want {
+			err = fmt.Errorf("it is %q, want %q: %w", out, want, err)
+		}
+		return err
+	})
+
 	if err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}

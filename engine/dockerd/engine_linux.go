@@ -3,14 +3,10 @@ package dockerd
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/internal/process"
 )
@@ -48,7 +44,6 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 				rec.Slirp = p.id
 			}
 		}
-		rec.Netns, rec.Mntns = inode(rec.Engine.PID, "net"), inode(rec.Engine.PID, "mnt")
 		if !rec.Subnets.Slirp.IsValid() {
 			rec.Subnets = chooseSubnets(nil, subnets{})
 		}
@@ -59,9 +54,6 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 	// A helper that was never told what to do is no engine: it ends by itself.
 	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != commDockerd {
 		return nil, ErrNotRunning
-	}
-	if err := closeInherited(); err != nil {
-		return nil, err
 	}
 	e := &Engine{cfg: cfg, id: rec.Engine, subnets: rec.Subnets, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
 	if rec.Slirp.Alive() {
@@ -115,7 +107,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	return Cleanup(context.WithoutCancel(ctx), e.cfg)
 }
 
-// watch starts what is done beside a running engine.
+// watch starts the goroutines that look after a running engine.
 func (e *Engine) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
@@ -134,8 +126,8 @@ func (e *Engine) watch() {
 		}
 	})
 	e.watchers.Go(func() {
-		if err := e.bindSocket(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
-			e.cfg.log().WarnContext(ctx, "containers that mount docker.sock get the host's", "error", err)
+		if err := e.keepFiles(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
+			e.cfg.log().WarnContext(ctx, "docker.sock and resolv.conf are the host's once it replaces them", "error", err)
 		}
 	})
 }
@@ -235,65 +227,4 @@ func (e *Engine) moveLater(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// dockerSock is the socket that programs in containers expect to be mounted.
-const dockerSock = "/run/docker.sock"
-
-// bindSocket puts the engine's socket where the host has its own engine's, in the
-// engine's mount namespace: docker run -v /var/run/docker.sock:… means the engine that
-// runs the container.
-func (e *Engine) bindSocket(ctx context.Context) error {
-	if e.cfg.Socket == dockerSock {
-		return nil
-	}
-	if err := e.awaitSocket(ctx); err != nil {
-		return err
-	}
-	var ours, theirs unix.Stat_t
-	if err := unix.Stat(e.cfg.Socket, &ours); err != nil {
-		return err
-	}
-	err := unix.Stat(fmt.Sprintf("/proc/%d/root%s", e.id.PID, dockerSock), &theirs)
-	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return err
-	}
-	if err == nil && ours.Dev == theirs.Dev && ours.Ino == theirs.Ino {
-		return nil
-	}
-	namespaces, err := openNamespaces(e.id)
-	if err != nil {
-		return err
-	}
-	defer closeAll(namespaces)
-	// The helper expects the exit pipe's place to be taken.
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return err
-	}
-	defer null.Close()
-	h, err := startHelper(append([]*os.File{null}, namespaces...), &syscall.SysProcAttr{Setsid: true},
-		[]string{markerEnv + "=" + e.cfg.UID}, nil)
-	if err != nil {
-		return err
-	}
-	err = h.run(plan{Enter: true, Binds: []bind{{Source: e.cfg.Socket, Target: dockerSock, MakeSocket: true}}})
-	<-h.exited
-	return err
-}
-
-// awaitSocket returns when dockerd has made its socket, which it does early.
-func (e *Engine) awaitSocket(ctx context.Context) error {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !exists(e.cfg.Socket) {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-e.exited:
-			return process.ErrGone
-		case <-tick.C:
-		}
-	}
-	return nil
 }

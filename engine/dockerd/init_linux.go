@@ -164,6 +164,9 @@ func mountBinds(binds []bind) error {
 				return err
 			}
 		}
+		if sameFile(b.Source, b.Target) {
+			continue
+		}
 		err := unix.Mount(b.Source, b.Target, "", unix.MS_BIND|unix.MS_REC, "")
 		if b.Optional && errors.Is(err, unix.ENOENT) {
 			continue

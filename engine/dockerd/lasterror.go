@@ -59,7 +59,7 @@ func parseLastError(log string) string {
 		}
 		fields, ok := logFields(line)
 		if ok && fields["msg"] == "" && strings.HasSuffix(line, noSpace) {
-			// Of the line before, only the beginning had a place in the log.
+			// The disk was full: this follows the beginning of a line that had no more room.
 			plain = noSpace
 			continue
 		}

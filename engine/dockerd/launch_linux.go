@@ -2,17 +2,13 @@ package dockerd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +16,6 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
-	"github.com/docker-rd/docker-rd/internal/process"
 )
 
 // Start starts the engine and returns when its process runs: that it answers is for
@@ -29,7 +24,8 @@ import (
 // that runs already is ErrRunning.
 //
 // When ctx ends before, or on an error, nothing is left. Afterwards ctx means nothing:
-// the engine ends by [Engine.Stop], and not with the calling process.
+// the engine ends by [Engine.Stop], and not with the calling process. The caller has no
+// file open that is not close-on-exec: the engine's processes would keep it open.
 func Start(ctx context.Context, cfg Config) (*Engine, error) {
 	user, err := readSettings(cfg.Args, cfg.ConfigFile)
 	if err != nil {
@@ -98,7 +94,7 @@ func (l *launch) clear(ctx context.Context) error {
 	}
 	if l.into == nil {
 		for _, dir := range []string{l.cfg.ExecRoot, l.cfg.private(runDocker), l.cfg.private(runContainerd)} {
-			if err := l.cfg.removeTree(dir); err != nil {
+			if err := removeTree(dir); err != nil {
 				return err
 			}
 		}
@@ -148,9 +144,6 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 	if l.rec.LogOffset, err = log.Seek(0, io.SeekEnd); err != nil {
 		return nil, fmt.Errorf("engine log: %w", err)
 	}
-	if err := closeInherited(); err != nil {
-		return nil, err
-	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -166,11 +159,7 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 			return nil, err
 		}
 	}
-	host, err := os.ReadFile("/etc/resolv.conf")
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	if err := os.WriteFile(c.private(resolvConf), privateResolvConf(string(host), l.rec.Subnets.dns()), 0o644); err != nil {
+	if err := c.writeResolvConf(l.rec.Subnets); err != nil {
 		return nil, err
 	}
 	config, userArgs, err := l.user.merged(l.rec.Subnets)
@@ -192,41 +181,8 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 	return append(args, userArgs...), nil
 }
 
-// privateResolvConf is the host's resolv.conf with slirp4netns's name server, which
-// asks the host's: those may listen where only the host's namespace reaches them.
-func privateResolvConf(host string, dns netip.Addr) []byte {
-	var b strings.Builder
-	fmt.Fprintf(&b, "nameserver %s\n", dns)
-	for line := range strings.Lines(host) {
-		switch fields := strings.Fields(line); {
-		case len(fields) > 1 && slices.Contains([]string{"search", "domain", "options"}, fields[0]):
-			b.WriteString(strings.Join(fields, " ") + "\n")
-		}
-	}
-	return []byte(b.String())
-}
-
-// binds are the private versions of what every dockerd of a machine shares.
-func (c *Config) binds() []bind {
-	return []bind{
-		// The host's registries' certificates are for all engines; the rest of /etc/docker,
-		// with the identity (key.json) and the configuration, is not.
-		{Source: "/etc/docker/certs.d", Target: filepath.Join(c.private(etcDocker), "certs.d"), Optional: true},
-		{Source: c.private(etcDocker), Target: "/etc/docker", Make: true, Optional: true},
-		// The sockets of plugins, managed ones too.
-		{Source: c.private(runDocker), Target: "/run/docker", Make: true, Optional: true},
-		// dockerd uses the host's containerd if its socket is here, and shims put theirs
-		// here whatever the exec-root. A directory of the host: with live-restore it must
-		// outlive the engine.
-		{Source: c.private(runContainerd), Target: "/run/containerd", Make: true},
-		// containerd makes directories there that nobody needs.
-		{Source: c.private(optContainerd), Target: "/opt/containerd", Make: true, Optional: true},
-		{Source: c.private(resolvConf), Target: "/etc/resolv.conf", Optional: true},
-	}
-}
-
-// engineEnv is dockerd's environment: ours without what speaks to clients, or would
-// make it use what is the host's.
+// engineEnv is dockerd's environment: ours without the variables that are for clients, and
+// those that would make it use something of the host's.
 func (c *Config) engineEnv() []string {
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
@@ -247,113 +203,107 @@ func (c *Config) engineEnv() []string {
 		"DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent")
 }
 
-// closeInherited keeps files that this process was started with from its children:
-// the shell's pipes would stay open for as long as a container runs.
-var closeInherited = sync.OnceValue(func() error { return closeOnExec(3, ^uint(0)) })
-
 // spawn starts the helper and slirp4netns and returns when dockerd runs.
 func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log *os.File) (*Engine, error) {
 	c := &l.cfg
-	now := l.hier
-	if now.v2 != "" {
-		now.v1 = nil // there is time for these later, see moveLater
-	}
-	group2, groups1, err := c.makeCgroups(now)
-	if err != nil {
-		return nil, err
-	}
-	p := plan{Enter: l.into != nil, Exec: args, Env: c.engineEnv()}
 	exitR, exitW, err := l.exitPipe()
 	if err != nil {
 		return nil, err
 	}
 	defer exitR.Close()
 	defer exitW.Close()
-	files := []*os.File{exitW}
-	attr := &syscall.SysProcAttr{Setsid: true}
-	if l.into == nil {
-		p.Binds, p.Netns, p.Sysctls = c.binds(), c.private(hostNetns), c.sysctls(l.user)
-		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
-		netns, err := os.Open("/proc/self/ns/net")
-		if err != nil {
-			return nil, err
-		}
-		defer netns.Close()
-		files = append(files, netns)
-	} else {
-		namespaces, err := openNamespaces(l.into.id)
-		if err != nil {
-			return nil, err
-		}
-		defer closeAll(namespaces)
-		files = append(files, namespaces...)
-	}
-	if group2 != "" {
-		// Born in its group it need not be moved, which takes the kernel 10 ms and more; it
-		// is moved in the other hierarchies when there is time.
-		dir, err := os.Open(group2)
-		if err != nil {
-			return nil, err
-		}
-		defer dir.Close()
-		attr.UseCgroupFD, attr.CgroupFD = true, int(dir.Fd())
-	} else {
-		p.Cgroups = groups1
-	}
-	env := []string{markerEnv + "=" + c.UID}
-	h, err := startHelper(files, attr, env, log)
-	if attr.UseCgroupFD && (errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.E2BIG)) {
-		// Before Linux 5.7 a process can only move.
-		attr.UseCgroupFD = false
-		p.Cgroups = append(p.Cgroups, group2)
-		h, err = startHelper(files, attr, env, log)
-	}
+	h, p, err := l.startInNamespaces(exitW, log)
 	if err != nil {
 		return nil, err
 	}
-	engine := &Engine{cfg: *c, id: h.id, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.exited}
+	p.Exec, p.Env = args, c.engineEnv()
 	l.rec.UID, l.rec.Engine = c.UID, h.id
-
-	// The namespace is that of a child which nobody has waited for: the pid is still its.
-	netns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", l.nsPID()))
+	s, ready, err := l.connect(slirpPath, exitR)
+	if err == nil {
+		l.rec.Slirp = s.id
+		err = c.writeRecord(l.rec)
+	}
 	if err != nil {
-		return nil, errors.Join(err, h.abort())
-	}
-	defer netns.Close()
-	l.rec.Netns, l.rec.Mntns = inode(l.nsPID(), "net"), inode(l.nsPID(), "mnt")
-	var ready <-chan error // nil where slirp4netns runs already
-	if l.into != nil && l.former.Slirp.Alive() {
-		engine.slirp = &slirp{id: l.former.Slirp}
-	} else if engine.slirp, ready, err = c.startSlirp(slirpPath, netns, exitR, l.rec.Subnets); err != nil {
-		return nil, errors.Join(err, h.abort())
-	}
-	l.rec.Slirp = engine.slirp.id
-	if err := c.writeRecord(l.rec); err != nil {
 		return nil, errors.Join(err, h.abort())
 	}
 	if err := h.run(p); err != nil {
 		return nil, err
 	}
-	if ready != nil {
-		select {
-		case err = <-ready:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		if err != nil {
-			return nil, err
-		}
+	select {
+	case err = <-ready:
+	case <-ctx.Done():
+		err = ctx.Err()
 	}
+	if err != nil {
+		return nil, err
+	}
+	engine := &Engine{cfg: *c, id: h.id, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.exited, slirp: s}
 	engine.watch()
 	return engine, nil
 }
 
-// nsPID is a process in the engine's namespaces before dockerd runs.
-func (l *launch) nsPID() int {
-	if l.into != nil {
-		return l.into.id.PID
+// startInNamespaces starts the helper, in new namespaces or to enter those that are there, and
+// returns it with its plan, which does not say yet what to become. exit is the write end
+// of the exit pipe.
+func (l *launch) startInNamespaces(exit, log *os.File) (*helper, plan, error) {
+	c := &l.cfg
+	p := plan{Enter: l.into != nil}
+	attr := &syscall.SysProcAttr{Setsid: true}
+	var namespaces []*os.File
+	var err error
+	if p.Enter {
+		namespaces, err = openNamespaces(l.into.id)
+	} else {
+		p.Binds, p.Netns, p.Sysctls = c.binds(), c.private(hostNetns), c.sysctls(l.user)
+		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
+		namespaces = make([]*os.File, 1)
+		namespaces[0], err = os.Open("/proc/self/ns/net")
 	}
-	return l.rec.Engine.PID
+	if err != nil {
+		return nil, p, err
+	}
+	defer closeAll(namespaces)
+	files := append([]*os.File{exit}, namespaces...)
+	env := []string{markerEnv + "=" + c.UID}
+
+	now := l.hier
+	if now.v2 != "" {
+		now.v1 = nil // there is time for these later, see moveLater
+	}
+	group2, groups1, err := c.makeCgroups(now)
+	if err != nil {
+		return nil, p, err
+	}
+	if group2 != "" {
+		h, err := startHelperIn(group2, files, attr, env, log)
+		if !errors.Is(err, errNotBornIn) {
+			return h, p, err
+		}
+		groups1 = []string{group2}
+	}
+	p.Cgroups = groups1
+	h, err := startHelper(files, attr, env, log)
+	return h, p, err
+}
+
+// connect starts slirp4netns for the engine's network namespace, before dockerd runs. ready
+// reports when it is; at once where it runs already.
+func (l *launch) connect(path string, exit *os.File) (s *slirp, ready <-chan error, err error) {
+	if l.into != nil && l.former.Slirp.Alive() {
+		done := make(chan error)
+		close(done)
+		return &slirp{id: l.former.Slirp}, done, nil
+	}
+	pid := l.rec.Engine.PID // the helper waits for its plan: the number is still its
+	if l.into != nil {
+		pid = l.into.id.PID
+	}
+	netns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer netns.Close()
+	return l.cfg.startSlirp(path, netns, exit, l.rec.Subnets)
 }
 
 // exitPipe makes the engine's exit pipe, or opens the one it has.
@@ -370,142 +320,4 @@ func (l *launch) exitPipe() (r, w *os.File, err error) {
 		return nil, nil, err
 	}
 	return r, w, nil
-}
-
-// openNamespaces opens the network and the mount namespace of a process.
-func openNamespaces(id process.ID) ([]*os.File, error) {
-	var files []*os.File
-	for _, name := range []string{"net", "mnt"} {
-		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", id.PID, name))
-		if err != nil {
-			closeAll(files)
-			return nil, err
-		}
-		files = append(files, f)
-	}
-	if !id.Alive() {
-		closeAll(files)
-		return nil, process.ErrGone
-	}
-	return files, nil
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		_ = f.Close()
-	}
-}
-
-func inode(pid int, ns string) uint64 {
-	var st unix.Stat_t
-	if unix.Stat(fmt.Sprintf("/proc/%d/ns/%s", pid, ns), &st) != nil {
-		return 0
-	}
-	return st.Ino
-}
-
-// A helper is a started helper process that waits for its plan.
-type helper struct {
-	id     process.ID
-	cmd    *exec.Cmd
-	plan   *os.File
-	report *os.File
-	exited chan struct{}
-}
-
-// startHelper starts this program as the helper, with files from pipeFD on.
-func startHelper(files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*helper, error) {
-	planR, planW, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer planR.Close()
-	reportR, reportW, err := os.Pipe()
-	if err != nil {
-		_ = planW.Close()
-		return nil, err
-	}
-	defer reportW.Close()
-	cmd := &exec.Cmd{
-		Path:        "/proc/self/exe",
-		Args:        []string{"docker-rd", initArg},
-		Env:         env,
-		ExtraFiles:  append([]*os.File{planR, reportW}, files...),
-		SysProcAttr: attr,
-	}
-	if log != nil {
-		cmd.Stdout, cmd.Stderr = log, log
-	}
-	if err := cmd.Start(); err != nil {
-		_ = planW.Close()
-		_ = reportR.Close()
-		return nil, fmt.Errorf("start the engine's helper: %w", err)
-	}
-	h := &helper{cmd: cmd, plan: planW, report: reportR, exited: make(chan struct{})}
-	h.id, err = process.Find(cmd.Process.Pid)
-	go func() { _ = cmd.Wait(); close(h.exited) }()
-	if err != nil {
-		return nil, errors.Join(err, h.abort())
-	}
-	return h, nil
-}
-
-// abort ends a helper that gets no plan.
-func (h *helper) abort() error {
-	_ = h.plan.Close()
-	_ = h.report.Close()
-	err := h.cmd.Process.Kill()
-	<-h.exited
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil
-	}
-	return err
-}
-
-// run gives the helper its plan and returns when it has become what it is to become,
-// or has ended.
-func (h *helper) run(p plan) error {
-	defer h.report.Close()
-	err := json.NewEncoder(h.plan).Encode(p)
-	_ = h.plan.Close()
-	report, readErr := io.ReadAll(h.report)
-	switch {
-	case len(report) > 0:
-		return errors.New(string(report))
-	case err != nil:
-		return fmt.Errorf("plan: %w", err)
-	}
-	return readErr
-}
-
-// hostRoutes returns the destinations of all IPv4 routes in the network namespace of
-// the process, in all tables.
-func hostRoutes() ([]netip.Prefix, error) {
-	data, err := syscall.NetlinkRIB(syscall.RTM_GETROUTE, syscall.AF_INET)
-	if err != nil {
-		return nil, os.NewSyscallError("netlinkrib", err)
-	}
-	messages, err := syscall.ParseNetlinkMessage(data)
-	if err != nil {
-		return nil, os.NewSyscallError("parsenetlinkmessage", err)
-	}
-	var routes []netip.Prefix
-	for _, m := range messages {
-		if m.Header.Type != syscall.RTM_NEWROUTE || len(m.Data) < syscall.SizeofRtMsg {
-			continue
-		}
-		attrs, err := syscall.ParseNetlinkRouteAttr(&m)
-		if err != nil {
-			continue
-		}
-		// struct rtmsg: family, dst_len, src_len, tos, table, …
-		bits := int(m.Data[1])
-		for _, a := range attrs {
-			if a.Attr.Type != syscall.RTA_DST || len(a.Value) != 4 {
-				continue
-			}
-			routes = append(routes, netip.PrefixFrom(netip.AddrFrom4([4]byte(a.Value)), bits).Masked())
-		}
-	}
-	return routes, nil
 }

@@ -173,14 +173,14 @@ func TestCheckRefuses(t *testing.T) {
 	} {
 		cfg := good
 		change(&cfg)
-		if err := Check(t.Context(), cfg); failure.Code(err) != failure.CodeRefused {
+		if err := Check(cfg); failure.Code(err) != failure.CodeRefused {
 			t.Errorf("%s: %v, want a refusal", name, err)
 		} else {
 			t.Logf("%s: %v (hint: %s)", name, err, failure.Hint(err))
 		}
 	}
 	t.Setenv("PATH", t.TempDir())
-	if err := Check(t.Context(), good); err != nil {
+	if err := Check(good); err != nil {
 		t.Errorf("with an ordinary user's PATH: %v", err)
 	}
 }

@@ -2,7 +2,6 @@ package dockerd
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,8 +16,6 @@ type record struct {
 	UID       string     `json:"uid"`
 	Engine    process.ID `json:"engine"`
 	Slirp     process.ID `json:"slirp"`
-	Netns     uint64     `json:"netns"` // inode numbers
-	Mntns     uint64     `json:"mntns"`
 	Subnets   subnets    `json:"subnets"`
 	LogOffset int64      `json:"logOffset"` // where this engine's part of the log begins
 }
@@ -50,13 +47,6 @@ func (c *Config) writeRecord(r record) error {
 	}
 	if err := os.Rename(temp, c.recordPath()); err != nil {
 		return fmt.Errorf("engine record: %w", err)
-	}
-	return nil
-}
-
-func (c *Config) removeRecord() error {
-	if err := os.Remove(c.recordPath()); !errors.Is(err, os.ErrNotExist) {
-		return err
 	}
 	return nil
 }

@@ -172,7 +172,7 @@ func (s *settings) nftables() bool {
 	if values := s.flags["firewall-backend"]; len(values) > 0 {
 		backend = values[len(values)-1]
 	} else if raw, ok := s.file["firewall-backend"]; ok {
-		_ = json.Unmarshal(raw, &backend) // what is no string is left to dockerd
+		_ = json.Unmarshal(raw, &backend) // dockerd refuses what is no string
 	}
 	return backend == "nftables"
 }

@@ -30,7 +30,7 @@ func New(dirs ...string) (*Watcher, error) {
 	return &Watcher{w}, nil
 }
 
-// Close ends the watch, and a Wait with an error.
+// Close ends the watch. A Wait returns [ErrClosed] then.
 func (w *Watcher) Close() { _ = w.w.Close() }
 
 // ErrClosed is the error of a Wait for a watcher that is closed.

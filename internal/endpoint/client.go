@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/docker/go-connections/tlsconfig"
 	"github.com/moby/moby/client"
 )
@@ -35,12 +34,10 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 // waits for any more: net/http goes on with them when the request is cancelled.
 const handshakeTimeout = 30 * time.Second
 
-func isNotFound(err error) bool { return errdefs.IsNotFound(err) }
-
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // dialer returns how connections to e are made, and the host that docker's client
-// shall be told. Addresses that can't be are an error.
+// shall be told. An address that is not valid is an error.
 func (e Endpoint) dialer() (dial dialFunc, host string, err error) {
 	switch scheme(e.Host) {
 	case "unix":
@@ -80,6 +77,7 @@ func (e Endpoint) transport() (*http.Transport, string, error) {
 		// connecting for each: all connections are to one host.
 		MaxIdleConnsPerHost: 32,
 		IdleConnTimeout:     30 * time.Second,
+		ReadBufferSize:      32 << 10, // events and lists come in many small chunks
 	}
 	switch scheme(e.Host) {
 	case "ssh":
@@ -124,7 +122,8 @@ func (e Endpoint) tlsConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-// A Client is docker's API client for an endpoint, and a way to answers as they are.
+// A Client is docker's API client for an endpoint, which also gives answers that are not
+// decoded ([Client.Get]).
 type Client struct {
 	*client.Client
 	http    *http.Client
@@ -175,10 +174,6 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values) (*http.
 	u.Path, u.RawQuery = u.Path+"/v"+version+path, query.Encode()
 	resp, err := request(ctx, c.http, &u, c.headers)
 	if err != nil {
-		var where *url.Error // it is of no use to people
-		if errors.As(err, &where) {
-			err = where.Err
-		}
 		return nil, fmt.Errorf("get %s: %w", path, err)
 	}
 	if resp.StatusCode != http.StatusOK {
@@ -188,7 +183,8 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values) (*http.
 	return resp, nil
 }
 
-// About asks the engine what it tells in passing. It ends with ctx.
+// About asks the engine for its versions. Its errors are those of [Endpoint.Ping]; it takes
+// one of the client's connections, and ends with ctx.
 func (c *Client) About(ctx context.Context) (Pong, error) {
 	return about(ctx, c.http, c.base, c.headers)
 }

@@ -8,6 +8,7 @@
 package endpoint
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	dcontext "github.com/docker/cli/cli/context"
 	"github.com/docker/cli/cli/context/docker"
 	"github.com/docker/cli/cli/context/store"
@@ -110,7 +112,7 @@ func FromContext(s store.Reader, name string) (_ Endpoint, err error) {
 // refused to read. Everything else is damage.
 func contextError(name string, err error) error {
 	var pathErr *os.PathError
-	if isNotFound(err) || errors.As(err, &pathErr) {
+	if errdefs.IsNotFound(err) || errors.As(err, &pathErr) {
 		return err
 	}
 	return fmt.Errorf("context %q: %w: %w", name, ErrCorrupt, err)
@@ -122,6 +124,25 @@ func fromDocker(ep docker.Endpoint) Endpoint {
 		e.TLS = &TLS{CA: ep.TLSData.CA, Cert: ep.TLSData.Cert, Key: ep.TLSData.Key}
 	}
 	return e
+}
+
+// Variables are the environment variables that lead docker, and the libraries that ignore
+// contexts, to an engine. They are not to be changed.
+var Variables = []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION"}
+
+// ConfiguredHeaders returns the headers that docker adds to each request, as config.json in
+// the Docker configuration directory has them. A file that can't be read has none: that is
+// for others to report.
+func ConfiguredHeaders(configDir string) map[string]string {
+	data, err := os.ReadFile(filepath.Join(configDir, "config.json"))
+	if err != nil {
+		return nil
+	}
+	var f struct{ HTTPHeaders map[string]string }
+	if json.Unmarshal(data, &f) != nil {
+		return nil
+	}
+	return f.HTTPHeaders
 }
 
 // Default is what docker resolves the context "default" from. [DefaultFromEnv] fills
@@ -204,8 +225,8 @@ func (o TLSOptions) used() bool { return o != TLSOptions{} }
 
 // FromURL returns the endpoint at a URL given by a user: unix, tcp, http, https, ssh
 // or npipe. It reads the TLS files and checks everything that can be checked without
-// connecting. What can't be is refused with exit status 3 and matches [ErrScheme],
-// [ErrAddress] or [ErrTLSMaterial].
+// connecting. Its errors have exit status 3 and match [ErrScheme], [ErrAddress] or
+// [ErrTLSMaterial].
 func FromURL(host string, o TLSOptions) (Endpoint, error) {
 	e := Endpoint{Host: host, SkipTLSVerify: o.SkipVerify}
 	var err error

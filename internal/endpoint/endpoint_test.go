@@ -23,7 +23,7 @@ import (
 	"github.com/docker/cli/cli/context/store"
 	"github.com/moby/moby/client"
 
-	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/endpointtest"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
@@ -115,7 +115,7 @@ func FuzzFromURL(f *testing.F) {
 
 func TestFromDefault(t *testing.T) {
 	dir := t.TempDir()
-	ca := enginetest.NewAuthority(t)
+	ca := endpointtest.NewAuthority(t)
 	pair := ca.Issue(t, time.Now().Add(time.Hour))
 	for name, data := range map[string][]byte{"ca.pem": ca.PEM, "cert.pem": pair.Cert, "key.pem": pair.Key} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
@@ -187,23 +187,23 @@ func TestFromContext(t *testing.T) {
 
 // Every kind of endpoint leads to a client that works and negotiates.
 func TestClient(t *testing.T) {
-	ca := enginetest.NewAuthority(t)
+	ca := endpointtest.NewAuthority(t)
 	pair := ca.Issue(t, time.Now().Add(time.Hour))
 	mutual := &TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key}
-	h := enginetest.Handler()
-	plain := enginetest.TCP(t, "127.0.0.1", h)
+	h := endpointtest.Handler()
+	plain := endpointtest.TCP(t, "127.0.0.1", h)
 	for _, tc := range []struct {
 		name string
 		e    Endpoint
 	}{
-		{"unix", Endpoint{Host: "unix://" + enginetest.Unix(t, h)}},
+		{"unix", Endpoint{Host: "unix://" + endpointtest.Unix(t, h)}},
 		{"tcp", Endpoint{Host: "tcp://" + plain}},
 		{"http", Endpoint{Host: "http://" + plain}},
 		{"upper case", Endpoint{Host: "TCP://" + plain}},
-		{"IPv6", Endpoint{Host: "tcp://" + enginetest.TCP(t, "::1", h)}},
-		{"TLS", Endpoint{Host: "tcp://" + enginetest.TLS(t, pair, ca, h), TLS: mutual}},
-		{"https", Endpoint{Host: "https://" + enginetest.TLS(t, pair, ca, h), TLS: mutual}},
-		{"unverified", Endpoint{Host: "tcp://" + enginetest.TLS(t, pair, nil, h), SkipTLSVerify: true}},
+		{"IPv6", Endpoint{Host: "tcp://" + endpointtest.TCP(t, "::1", h)}},
+		{"TLS", Endpoint{Host: "tcp://" + endpointtest.TLS(t, pair, ca, h), TLS: mutual}},
+		{"https", Endpoint{Host: "https://" + endpointtest.TLS(t, pair, ca, h), TLS: mutual}},
+		{"unverified", Endpoint{Host: "tcp://" + endpointtest.TLS(t, pair, nil, h), SkipTLSVerify: true}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, err := tc.e.Client()
@@ -212,10 +212,10 @@ func TestClient(t *testing.T) {
 			}
 			defer c.Close()
 			v, err := c.ServerVersion(t.Context(), client.ServerVersionOptions{})
-			if err != nil || v.Version != enginetest.ServerVersion || c.ClientVersion() != enginetest.APIVersion {
+			if err != nil || v.Version != endpointtest.ServerVersion || c.ClientVersion() != endpointtest.APIVersion {
 				t.Errorf("ServerVersion = %q over API %q, %v", v.Version, c.ClientVersion(), err)
 			}
-			if pong, err := tc.e.Ping(t.Context()); err != nil || pong.APIVersion != enginetest.APIVersion {
+			if pong, err := tc.e.Ping(t.Context()); err != nil || pong.APIVersion != endpointtest.APIVersion {
 				t.Errorf("Ping = %+v, %v", pong, err)
 			}
 			resp, err := c.Get(t.Context(), "/version", nil)
@@ -223,7 +223,7 @@ func TestClient(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer resp.Body.Close()
-			if body, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(body), enginetest.ServerVersion) {
+			if body, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(body), endpointtest.ServerVersion) {
 				t.Errorf("Get = %q, %v", body, err)
 			}
 		})
@@ -233,8 +233,8 @@ func TestClient(t *testing.T) {
 // Get asks as docker's client does, and tells what kind of error an answer is.
 func TestGet(t *testing.T) {
 	asked := make(chan *http.Request, 1)
-	e := Endpoint{Headers: map[string]string{"X-Key": "value"}, Host: "tcp://" + enginetest.TCP(t, "127.0.0.1", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Api-Version", enginetest.APIVersion)
+	e := Endpoint{Headers: map[string]string{"X-Key": "value"}, Host: "tcp://" + endpointtest.TCP(t, "127.0.0.1", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Api-Version", endpointtest.APIVersion)
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/_ping"):
 		case strings.HasSuffix(r.URL.Path, "/gone"):
@@ -260,7 +260,7 @@ func TestGet(t *testing.T) {
 	}
 	_ = resp.Body.Close()
 	r := <-asked
-	if want := "/base/v" + enginetest.APIVersion + "/volumes/a b?c%"; r.URL.Path != want || r.URL.RawQuery != "all=1" || r.Header.Get("X-Key") != "value" {
+	if want := "/base/v" + endpointtest.APIVersion + "/volumes/a b?c%"; r.URL.Path != want || r.URL.RawQuery != "all=1" || r.Header.Get("X-Key") != "value" {
 		t.Errorf("asked for %s with %v", r.URL, r.Header)
 	}
 	for path, want := range map[string]StatusError{
@@ -293,7 +293,7 @@ func TestProxyIsForTCP(t *testing.T) {
 
 // net/http goes on with a handshake that nobody waits for any more. Ping must not.
 func TestPingEndsHandshake(t *testing.T) {
-	l := enginetest.Listen(t, "127.0.0.1")
+	l := endpointtest.Listen(t, "127.0.0.1")
 	ended := make(chan error, 1)
 	go func() {
 		conn, err := l.Accept()
@@ -323,7 +323,7 @@ func TestPingEndsHandshake(t *testing.T) {
 func TestPingCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	e := Endpoint{Host: "unix://" + enginetest.Unix(t, enginetest.Never)}
+	e := Endpoint{Host: "unix://" + endpointtest.Unix(t, endpointtest.Never)}
 	if _, err := e.Ping(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Ping: %v, want canceled", err)
 	}
@@ -332,12 +332,12 @@ func TestPingCancelled(t *testing.T) {
 // What is behind host and port is put before the path of each request, as docker does.
 func TestPingPath(t *testing.T) {
 	mux := http.NewServeMux()
-	mux.Handle("/", enginetest.Handler())
-	mux.Handle("/base/", http.StripPrefix("/base", enginetest.Handler()))
-	address := enginetest.TCP(t, "127.0.0.1", mux)
+	mux.Handle("/", endpointtest.Handler())
+	mux.Handle("/base/", http.StripPrefix("/base", endpointtest.Handler()))
+	address := endpointtest.TCP(t, "127.0.0.1", mux)
 	for _, path := range []string{"", "/", "/base", "/base/"} {
 		e := Endpoint{Host: "tcp://" + address + path}
-		if pong, err := e.Ping(t.Context()); err != nil || pong.ServerVersion != enginetest.ServerVersion {
+		if pong, err := e.Ping(t.Context()); err != nil || pong.ServerVersion != endpointtest.ServerVersion {
 			t.Errorf("Ping(%s) = %+v, %v", e.Host, pong, err)
 		}
 		c, err := e.Client()
@@ -355,11 +355,11 @@ func TestPingPath(t *testing.T) {
 func TestPingServerVersion(t *testing.T) {
 	for server, want := range map[string]string{
 		"Docker/28.2.2 (linux)": "28.2.2", "Libpod/4.3.1 (linux)": "4.3.1",
-		"nginx/1.18.0": enginetest.ServerVersion, "Docker": enginetest.ServerVersion, "": enginetest.ServerVersion,
+		"nginx/1.18.0": endpointtest.ServerVersion, "Docker": endpointtest.ServerVersion, "": endpointtest.ServerVersion,
 	} {
-		e := Endpoint{Host: "unix://" + enginetest.Unix(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e := Endpoint{Host: "unix://" + endpointtest.Unix(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Server", server)
-			enginetest.Handler().ServeHTTP(w, r)
+			endpointtest.Handler().ServeHTTP(w, r)
 		}))}
 		if pong, err := e.Ping(t.Context()); err != nil || pong.ServerVersion != want {
 			t.Errorf("behind %q: %+v, %v, want %s", server, pong, err, want)
@@ -371,7 +371,7 @@ func TestPingServerVersion(t *testing.T) {
 // sends too much is not read to its end.
 func TestPingOddServers(t *testing.T) {
 	serve := func(answer func(conn net.Conn)) string {
-		l := enginetest.Listen(t, "127.0.0.1")
+		l := endpointtest.Listen(t, "127.0.0.1")
 		go func() {
 			for {
 				conn, err := l.Accept()
@@ -442,7 +442,7 @@ func TestPingOddServers(t *testing.T) {
 
 // A server's words are cut to what fits, not within a letter.
 func TestStatusErrorIsText(t *testing.T) {
-	e := Endpoint{Host: "unix://" + enginetest.Unix(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	e := Endpoint{Host: "unix://" + endpointtest.Unix(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "x"+strings.Repeat("ä", 500), http.StatusForbidden)
 	}))}
 	var status *StatusError

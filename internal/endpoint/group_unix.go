@@ -14,7 +14,7 @@ import (
 type group struct {
 	cmd     *exec.Cmd
 	watcher *exec.Cmd
-	life    *os.File // ends with this process, and then the watcher ends the group
+	life    *os.File // closed with the end of this process; then the watcher ends the group
 
 	mu   sync.Mutex
 	gone bool // the leader is reaped, its number may be someone else's

@@ -7,7 +7,7 @@ way= skip=
 while read -r name value; do
 	case $name in
 	proxyjump)
-		# As ssh does it; it takes no address in the URL of a host.
+		# As ssh does it. User, host and port are given apart: in a URL ssh takes no address.
 		way="$guarded \"\$DOCKER_RD_SSH\" -W '[%h]:%p'"
 		case $value in *,*) way="$way -o ProxyJump=${value%,*}" ;; esac
 		value=${value##*,}
@@ -30,7 +30,7 @@ done <<end
 $("$0" $DOCKER_RD_SSH_FLAGS -G "$@" 2>/dev/null)
 end
 if [ -n "$way" ]; then
-	# Of a ProxyCommand: ssh takes no other way beside -J.
+	# -J is left out: ssh takes no ProxyCommand beside it, and this one does the same.
 	for arg; do
 		shift
 		case $skip$arg in

@@ -8,14 +8,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/endpointtest"
 )
 
 // pingVar makes this test binary ping a host, for as long as the variable says, and end.
 const pingVar = "ENDPOINT_TEST_PING"
 
 func TestMain(m *testing.M) {
-	enginetest.Main()
+	endpointtest.Main()
 	if timeout, err := time.ParseDuration(os.Getenv(pingVar)); err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()

@@ -151,7 +151,8 @@ func isAPIVersion(v string) bool {
 	return ok && digits(major) && digits(minor)
 }
 
-// request asks for a resource. The caller closes the answer's body.
+// request asks for a resource. The caller closes the answer's body. The error says nothing
+// of the URL, which is not one that people know.
 func request(ctx context.Context, c *http.Client, to *url.URL, headers map[string]string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
 	if err != nil {
@@ -160,7 +161,11 @@ func request(ctx context.Context, c *http.Client, to *url.URL, headers map[strin
 	for k, v := range headers {
 		req.Header.Set(k, v)
 	}
-	return c.Do(req)
+	resp, err := c.Do(req)
+	if where, ok := errors.AsType[*url.Error](err); ok {
+		err = where.Err
+	}
+	return resp, err
 }
 
 func get(ctx context.Context, c *http.Client, to *url.URL, headers map[string]string) (*http.Response, []byte, error) {

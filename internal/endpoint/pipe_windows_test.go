@@ -11,7 +11,7 @@ import (
 
 	"github.com/Microsoft/go-winio"
 
-	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/endpointtest"
 )
 
 func TestPipe(t *testing.T) {
@@ -31,13 +31,13 @@ func TestPipe(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		enginetest.Serve(t, l, h)
+		endpointtest.Serve(t, l, h)
 	}
-	serve(name, enginetest.Handler())
-	if pong, err := e.Ping(ctx); err != nil || pong.APIVersion != enginetest.APIVersion {
+	serve(name, endpointtest.Handler())
+	if pong, err := e.Ping(ctx); err != nil || pong.APIVersion != endpointtest.APIVersion {
 		t.Errorf("Ping = %+v, %v", pong, err)
 	}
-	serve(name+"-silent", enginetest.Never)
+	serve(name+"-silent", endpointtest.Never)
 	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if _, err := (Endpoint{Host: e.Host + "-silent"}).Ping(short); !errors.Is(err, context.DeadlineExceeded) {

@@ -16,7 +16,7 @@ import (
 
 	"github.com/moby/moby/client"
 
-	"github.com/docker-rd/docker-rd/internal/enginetest"
+	"github.com/docker-rd/docker-rd/internal/endpointtest"
 	"github.com/docker-rd/docker-rd/internal/realengine"
 )
 
@@ -38,33 +38,33 @@ func ping(t *testing.T, host string, timeout time.Duration) (Pong, error) {
 }
 
 func TestSSHPing(t *testing.T) {
-	s := enginetest.StartSSHD(t, enginetest.Unix(t, enginetest.Handler()), "")
+	s := endpointtest.StartSSHD(t, endpointtest.Unix(t, endpointtest.Handler()), "")
 	pong, err := ping(t, s.URL, 20*time.Second)
 	if err != nil {
 		t.Fatalf("Ping: %v\n%s", err, s.Log)
 	}
-	if want := (Pong{APIVersion: enginetest.APIVersion, ServerVersion: enginetest.ServerVersion}); pong != want {
+	if want := (Pong{APIVersion: endpointtest.APIVersion, ServerVersion: endpointtest.ServerVersion}); pong != want {
 		t.Errorf("Ping = %+v, want %+v", pong, want)
 	}
-	if left := enginetest.Processes(t, s.Client); len(left) > 0 {
+	if left := endpointtest.Processes(t, s.Client); len(left) > 0 {
 		t.Errorf("processes are left when Ping returns:\n%s", strings.Join(left, "\n"))
 	}
 }
 
 // The same with each docker command that is installed on the other side.
 func TestSSHRealDocker(t *testing.T) {
-	s := enginetest.StartSSHD(t, "", "")
-	socket := enginetest.Unix(t, enginetest.Handler())
+	s := endpointtest.StartSSHD(t, "", "")
+	socket := endpointtest.Unix(t, endpointtest.Handler())
 	for _, docker := range dockers(t) {
-		viaDocker(t, s, docker, socket, enginetest.ServerVersion)
+		viaDocker(t, s, docker, socket, endpointtest.ServerVersion)
 	}
-	enginetest.NoProcess(t, s.Client)
+	endpointtest.NoProcess(t, s.Client)
 }
 
 // And with a real engine behind it.
 func TestSSHRealEngine(t *testing.T) {
 	realengine.Need(t)
-	engine, err := realengine.StartDockerd(t.Context(), enginetest.Dir(t))
+	engine, err := realengine.StartDockerd(t.Context(), endpointtest.Dir(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestSSHRealEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := enginetest.StartSSHD(t, "", "")
+	s := endpointtest.StartSSHD(t, "", "")
 	for _, docker := range dockers(t) {
 		viaDocker(t, s, docker, engine.Socket, local.ServerVersion)
 	}
@@ -100,13 +100,13 @@ func dockers(t *testing.T) []string {
 }
 
 // viaDocker pings the engine on a socket through a docker command behind sshd.
-func viaDocker(t *testing.T, s *enginetest.SSHD, docker, socket, version string) {
+func viaDocker(t *testing.T, s *endpointtest.SSHD, docker, socket, version string) {
 	t.Helper()
 	for _, tc := range []struct{ name, script, host string }{
 		{"socket in the URL", `exec ` + docker + ` "$@"`, s.URL + socket},
 		{"DOCKER_HOST there", `DOCKER_HOST=unix://` + socket + ` exec ` + docker + ` "$@"`, s.URL},
 	} {
-		enginetest.Script(t, s.Remote+"/docker", tc.script)
+		endpointtest.Script(t, s.Remote+"/docker", tc.script)
 		pong, err := ping(t, tc.host, 20*time.Second)
 		if err != nil || pong.ServerVersion != version {
 			t.Errorf("%s, %s: Ping = %+v, %v\n%s", docker, tc.name, pong, err, s.Log)
@@ -117,7 +117,7 @@ func viaDocker(t *testing.T, s *enginetest.SSHD, docker, socket, version string)
 // A client over ssh lives long: the events stream must outlast the context of the
 // request that dialled, and nothing may be left when it ends.
 func TestSSHClientStreams(t *testing.T) {
-	s := enginetest.StartSSHD(t, enginetest.Unix(t, enginetest.Handler()), "")
+	s := endpointtest.StartSSHD(t, endpointtest.Unix(t, endpointtest.Handler()), "")
 	c, err := Endpoint{Host: s.URL}.Client()
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func TestSSHClientStreams(t *testing.T) {
 	for range 40 { // at once, as when a mirror looks everything up
 		wg.Go(func() {
 			v, err := c.ServerVersion(ctx, client.ServerVersionOptions{})
-			if err != nil || v.Version != enginetest.ServerVersion {
+			if err != nil || v.Version != endpointtest.ServerVersion {
 				t.Errorf("ServerVersion = %q, %v", v.Version, err)
 			}
 		})
@@ -151,14 +151,14 @@ func TestSSHClientStreams(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
-	enginetest.NoProcess(t, s.Client)
+	endpointtest.NoProcess(t, s.Client)
 }
 
 func TestSSHStreamEndsWithSSH(t *testing.T) {
-	dir := enginetest.Dir(t)
+	dir := endpointtest.Dir(t)
 	socket := filepath.Join(dir, "s")
-	enginetest.UnixAt(t, socket, enginetest.Handler())
-	s := enginetest.StartSSHD(t, socket, "")
+	endpointtest.UnixAt(t, socket, endpointtest.Handler())
+	s := endpointtest.StartSSHD(t, socket, "")
 	c, err := Endpoint{Host: s.URL}.Client()
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +166,7 @@ func TestSSHStreamEndsWithSSH(t *testing.T) {
 	defer c.Close()
 	events := c.Events(t.Context(), client.EventsListOptions{})
 	<-events.Messages
-	for _, line := range enginetest.Processes(t, s.Client) {
+	for _, line := range endpointtest.Processes(t, s.Client) {
 		pid, _, _ := strings.Cut(line, " ")
 		kill(t, pid)
 	}
@@ -176,31 +176,31 @@ func TestSSHStreamEndsWithSSH(t *testing.T) {
 }
 
 func TestSSHFailures(t *testing.T) {
-	socket := enginetest.Unix(t, enginetest.Handler())
+	socket := endpointtest.Unix(t, endpointtest.Handler())
 	for _, tc := range []struct {
 		name   string
 		extra  string // prepended to the client's configuration
-		change func(*testing.T, *enginetest.SSHD)
+		change func(*testing.T, *endpointtest.SSHD)
 		status int
 		want   string // in ssh's message
 	}{
 		{
 			name: "wrong key", status: 255, want: "Permission denied",
-			change: func(t *testing.T, s *enginetest.SSHD) { empty(t, s.Authorized) },
+			change: func(t *testing.T, s *endpointtest.SSHD) { empty(t, s.Authorized) },
 		}, {
 			name: "unknown host key", status: 255, want: "Host key verification failed",
 			extra:  "Host *\nStrictHostKeyChecking accept-new\nUpdateHostKeys yes",
-			change: func(t *testing.T, s *enginetest.SSHD) { empty(t, s.KnownHosts) },
+			change: func(t *testing.T, s *endpointtest.SSHD) { empty(t, s.KnownHosts) },
 		}, {
 			name: "host down", status: 255, want: "refused",
 			extra: "Host *\nHostName 127.0.0.1\nPort 1",
 		}, {
 			name: "no docker", status: 127, want: "docker",
-			change: func(t *testing.T, s *enginetest.SSHD) { remove(t, s.Remote+"/docker") },
+			change: func(t *testing.T, s *endpointtest.SSHD) { remove(t, s.Remote+"/docker") },
 		}, {
 			name: "no engine", status: 1, want: "no such file",
-			change: func(t *testing.T, s *enginetest.SSHD) {
-				enginetest.Script(t, s.Remote+"/docker", "echo 'dial: no such file' >&2; exit 1")
+			change: func(t *testing.T, s *endpointtest.SSHD) {
+				endpointtest.Script(t, s.Remote+"/docker", "echo 'dial: no such file' >&2; exit 1")
 			},
 		}, {
 			name: "ProxyCommand fails", status: 255,
@@ -208,7 +208,7 @@ func TestSSHFailures(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := enginetest.StartSSHD(t, socket, tc.extra)
+			s := endpointtest.StartSSHD(t, socket, tc.extra)
 			if tc.change != nil {
 				tc.change(t, s)
 			}
@@ -224,43 +224,43 @@ func TestSSHFailures(t *testing.T) {
 			if after := read(t, s.KnownHosts); after != before {
 				t.Errorf("known_hosts changed from %q to %q", before, after)
 			}
-			enginetest.NoProcess(t, s.Client)
+			endpointtest.NoProcess(t, s.Client)
 		})
 	}
 }
 
 // The deadline holds and nothing is left, whatever ssh and its children do.
 func TestSSHDeadline(t *testing.T) {
-	socket := enginetest.Unix(t, enginetest.Handler())
+	socket := endpointtest.Unix(t, endpointtest.Handler())
 	for _, tc := range []struct {
 		name   string
-		change func(*testing.T, *enginetest.SSHD)
+		change func(*testing.T, *endpointtest.SSHD)
 	}{
-		{"the remote command hangs", func(t *testing.T, s *enginetest.SSHD) {
-			enginetest.Script(t, s.Remote+"/docker", "exec cat >&2")
+		{"the remote command hangs", func(t *testing.T, s *endpointtest.SSHD) {
+			endpointtest.Script(t, s.Remote+"/docker", "exec cat >&2")
 		}},
-		{"ssh ignores SIGTERM", func(t *testing.T, s *enginetest.SSHD) {
-			enginetest.Script(t, s.Client+"/bin/ssh", "trap '' TERM HUP INT PIPE\nwhile :; do "+s.Client+"/sleep 600; done")
+		{"ssh ignores SIGTERM", func(t *testing.T, s *endpointtest.SSHD) {
+			endpointtest.Script(t, s.Client+"/bin/ssh", "trap '' TERM HUP INT PIPE\nwhile :; do "+s.Client+"/sleep 600; done")
 		}},
-		{"ProxyCommand keeps the pipes open", func(t *testing.T, s *enginetest.SSHD) {
-			proxy := enginetest.Script(t, s.Client+"/proxy", "trap '' TERM HUP INT PIPE\n"+
+		{"ProxyCommand keeps the pipes open", func(t *testing.T, s *endpointtest.SSHD) {
+			proxy := endpointtest.Script(t, s.Client+"/proxy", "trap '' TERM HUP INT PIPE\n"+
 				"(while :; do "+s.Client+"/sleep 600; done) &\nwhile :; do "+s.Client+"/sleep 600; done")
 			prepend(t, s.Config, "Host *\nProxyCommand "+proxy+"\n")
 		}},
-		{"the server accepts and says nothing", func(t *testing.T, s *enginetest.SSHD) {
-			l := enginetest.Listen(t, "127.0.0.1")
+		{"the server accepts and says nothing", func(t *testing.T, s *endpointtest.SSHD) {
+			l := endpointtest.Listen(t, "127.0.0.1")
 			_, port, _ := strings.Cut(l.Addr().String(), ":")
 			prepend(t, s.Config, "Host *\nPort "+port+"\n")
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := enginetest.StartSSHD(t, socket, "")
+			s := endpointtest.StartSSHD(t, socket, "")
 			tc.change(t, s)
 			_, err := ping(t, s.URL, 500*time.Millisecond)
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Ping: %v, want deadline exceeded", err)
 			}
-			enginetest.NoProcess(t, s.Client)
+			endpointtest.NoProcess(t, s.Client)
 		})
 	}
 }
@@ -268,7 +268,7 @@ func TestSSHDeadline(t *testing.T) {
 // A deadline that comes while ssh is being started: it must not outlive the command that
 // ends then.
 func TestSSHDeadlineDuringStart(t *testing.T) {
-	s := enginetest.StartSSHD(t, "", "")
+	s := endpointtest.StartSSHD(t, "", "")
 	prepend(t, s.Config, "Host *\nProxyCommand "+s.Client+"/sleep 600\n")
 	self, err := os.Executable()
 	if err != nil {
@@ -281,21 +281,21 @@ func TestSSHDeadlineDuringStart(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	enginetest.NoProcess(t, s.Client)
+	endpointtest.NoProcess(t, s.Client)
 }
 
 // Whoever pings may be killed, and then ssh ends too.
 func TestSSHKilled(t *testing.T) {
-	for name, change := range map[string]func(s *enginetest.SSHD){
-		"connecting": func(s *enginetest.SSHD) {
+	for name, change := range map[string]func(s *endpointtest.SSHD){
+		"connecting": func(s *endpointtest.SSHD) {
 			prepend(t, s.Config, "Host *\nProxyCommand "+s.Client+"/sleep 600\n")
 		},
-		"connected": func(s *enginetest.SSHD) {
-			enginetest.Script(t, s.Remote+"/docker", "echo >"+s.Client+"/there; exec "+s.Client+"/sleep 600")
+		"connected": func(s *endpointtest.SSHD) {
+			endpointtest.Script(t, s.Remote+"/docker", "echo >"+s.Client+"/there; exec "+s.Client+"/sleep 600")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := enginetest.StartSSHD(t, "", "")
+			s := endpointtest.StartSSHD(t, "", "")
 			change(s)
 			self, err := os.Executable()
 			if err != nil {
@@ -308,16 +308,16 @@ func TestSSHKilled(t *testing.T) {
 			}
 			started := func() bool {
 				_, err := os.Stat(s.Client + "/there")
-				return err == nil || len(enginetest.Processes(t, s.Client+"/sleep")) > 0
+				return err == nil || len(endpointtest.Processes(t, s.Client+"/sleep")) > 0
 			}
-			if !enginetest.Eventually(started) {
+			if !endpointtest.Eventually(started) {
 				t.Errorf("ssh does not start:\n%s", s.Log)
 			}
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
-			enginetest.NoProcess(t, s.Config) // the other side's has no say in it
+			endpointtest.NoProcess(t, s.Config) // the other side's has no say in it
 			if name == "connecting" {
-				enginetest.NoProcess(t, s.Client)
+				endpointtest.NoProcess(t, s.Client)
 			}
 		})
 	}
@@ -325,20 +325,20 @@ func TestSSHKilled(t *testing.T) {
 
 // A ProxyCommand that outlives ssh must not delay the answer, nor survive.
 func TestSSHProxyCommandOutlivesSSH(t *testing.T) {
-	s := enginetest.StartSSHD(t, enginetest.Unix(t, enginetest.Handler()), "")
-	proxy := enginetest.Script(t, s.Client+"/proxy",
+	s := endpointtest.StartSSHD(t, endpointtest.Unix(t, endpointtest.Handler()), "")
+	proxy := endpointtest.Script(t, s.Client+"/proxy",
 		"trap '' TERM HUP INT PIPE\nexec 0<&- 1>&-\nwhile :; do "+s.Client+"/sleep 600; done")
 	prepend(t, s.Config, "Host *\nProxyCommand "+proxy+"\n")
 	_, err := ping(t, s.URL, 20*time.Second)
 	if !errors.As(err, new(*SSHError)) {
 		t.Errorf("Ping: %v, want an SSHError", err)
 	}
-	enginetest.NoProcess(t, s.Client)
+	endpointtest.NoProcess(t, s.Client)
 }
 
 // The user's configuration asks for a master connection and for new host keys.
 func TestSSHLeavesNothing(t *testing.T) {
-	s := enginetest.StartSSHD(t, enginetest.Unix(t, enginetest.Handler()), "")
+	s := endpointtest.StartSSHD(t, endpointtest.Unix(t, endpointtest.Handler()), "")
 	prepend(t, s.Config, "Host *\nControlMaster auto\nControlPath "+s.Client+"/master\nControlPersist 600\n"+
 		"StrictHostKeyChecking accept-new\nUpdateHostKeys yes\nCheckHostIP yes\nHashKnownHosts yes\n"+
 		"LocalForward 127.0.0.1:1 127.0.0.1:1\nExitOnForwardFailure yes\n"+
@@ -355,13 +355,13 @@ func TestSSHLeavesNothing(t *testing.T) {
 			t.Errorf("%s exists (%v)", name, err)
 		}
 	}
-	enginetest.NoProcess(t, s.Client)
+	endpointtest.NoProcess(t, s.Client)
 }
 
 // ssh starts more of its kind for ProxyJump and ProxyCommand, and hands none of its
 // options down to them.
 func TestSSHJump(t *testing.T) {
-	socket := enginetest.Unix(t, enginetest.Handler())
+	socket := endpointtest.Unix(t, endpointtest.Handler())
 	real, err := exec.LookPath("ssh")
 	if err != nil {
 		t.Fatal(err)
@@ -381,7 +381,7 @@ func TestSSHJump(t *testing.T) {
 	} {
 		for _, known := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, known=%t", tc.name, known), func(t *testing.T) {
-				s := enginetest.StartSSHD(t, socket, "")
+				s := endpointtest.StartSSHD(t, socket, "")
 				config := strings.Replace(read(t, s.Config), "Host rdtest\n", "Host rdtest jump jump2 127.0.0.9 ::1\n", 1)
 				user, _, _ := strings.Cut(strings.TrimPrefix(s.URL, "ssh://"), "@")
 				way := strings.NewReplacer("USER", user, "PORT", s.Port, "CONFIG", s.Config).Replace(tc.way)
@@ -402,7 +402,7 @@ func TestSSHJump(t *testing.T) {
 				if after := read(t, s.KnownHosts); after != before {
 					t.Errorf("known_hosts changed from %q to %q", before, after)
 				}
-				enginetest.NoProcess(t, s.Client)
+				endpointtest.NoProcess(t, s.Client)
 				left, err := filepath.Glob(s.Client + "/master*")
 				if err != nil || len(left) > 0 {
 					t.Errorf("masters are left: %q (%v)", left, err)
@@ -414,7 +414,7 @@ func TestSSHJump(t *testing.T) {
 
 // The user's agent is asked, he himself is not.
 func TestSSHAgentAndQuestions(t *testing.T) {
-	s := enginetest.StartSSHD(t, enginetest.Unix(t, enginetest.Handler()), "")
+	s := endpointtest.StartSSHD(t, endpointtest.Unix(t, endpointtest.Handler()), "")
 	key := filepath.Join(filepath.Dir(s.Authorized), "id")
 	command := func(name string, args ...string) {
 		t.Helper()
@@ -423,7 +423,7 @@ func TestSSHAgentAndQuestions(t *testing.T) {
 		}
 	}
 	asked := filepath.Join(s.Client, "asked")
-	t.Setenv("SSH_ASKPASS", enginetest.Script(t, filepath.Join(s.Client, "askpass"), "touch "+asked+"; echo secret"))
+	t.Setenv("SSH_ASKPASS", endpointtest.Script(t, filepath.Join(s.Client, "askpass"), "touch "+asked+"; echo secret"))
 	t.Setenv("SSH_ASKPASS_REQUIRE", "force")
 	t.Setenv("DISPLAY", ":0")
 	socket := filepath.Join(s.Client, "agent")
@@ -436,7 +436,7 @@ func TestSSHAgentAndQuestions(t *testing.T) {
 		_ = agent.Process.Kill()
 		_ = agent.Wait()
 	}()
-	if !enginetest.Eventually(func() bool { _, err := os.Stat(socket); return err == nil }) {
+	if !endpointtest.Eventually(func() bool { _, err := os.Stat(socket); return err == nil }) {
 		t.Fatal("the agent does not start")
 	}
 	command("ssh-add", "-q", key)
@@ -454,7 +454,7 @@ func TestSSHAgentAndQuestions(t *testing.T) {
 }
 
 func TestSSHMissing(t *testing.T) {
-	t.Setenv("PATH", enginetest.Dir(t))
+	t.Setenv("PATH", endpointtest.Dir(t))
 	if _, err := ping(t, "ssh://u@127.0.0.1", time.Minute); !errors.Is(err, ErrSSHMissing) {
 		t.Errorf("Ping: %v, want %v", err, ErrSSHMissing)
 	}

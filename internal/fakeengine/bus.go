@@ -2,6 +2,7 @@ package fakeengine
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -34,11 +35,11 @@ type stream struct {
 	ready chan struct{} // holds a value while there are events
 
 	mu     sync.Mutex
-	events []events.Message
+	events []any     // what to encode, or text to send as it is
 	taken  time.Time // when events were last taken
 }
 
-func (s *stream) put(m events.Message) {
+func (s *stream) put(m any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.events) >= backlog && time.Since(s.taken) > slow {
@@ -51,7 +52,7 @@ func (s *stream) put(m events.Message) {
 	}
 }
 
-func (s *stream) take() []events.Message {
+func (s *stream) take() []any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.events
@@ -99,6 +100,16 @@ func (e *Engine) publish(m events.Message) {
 	}
 	for s := range e.bus.streams {
 		s.put(m)
+	}
+}
+
+// EmitText sends a text to all event streams, as it is and at once: nothing says that it
+// is an event.
+func (e *Engine) EmitText(text string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for s := range e.bus.streams {
+		s.put(text)
 	}
 }
 
@@ -183,7 +194,14 @@ func (e *Engine) serveEvents(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 			for _, m := range s.take() {
-				if enc.Encode(m) != nil {
+				var err error
+				if text, ok := m.(string); ok {
+					_, err = io.WriteString(w, text)
+					flusher.Flush()
+				} else {
+					err = enc.Encode(m)
+				}
+				if err != nil {
 					return
 				}
 			}

@@ -1,6 +1,7 @@
 package fakeengine
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/moby/moby/api/types/events"
@@ -15,8 +16,12 @@ type Faults struct {
 	Drop func(events.Message) bool
 	// Repeat sends each event twice, Reorder each pair of events the wrong way round.
 	Repeat, Reorder bool
-	// ListDelay and InspectDelay pass between reading the objects and answering.
-	ListDelay, InspectDelay time.Duration
+	// InfoDelay, ListDelay and InspectDelay pass between reading the clock or the objects
+	// and answering.
+	InfoDelay, ListDelay, InspectDelay time.Duration
+	// Answer answers a call in the engine's place, or returns false. The path is without
+	// the API's version.
+	Answer func(w http.ResponseWriter, r *http.Request, path string) bool
 	// ListStatus and InspectStatus return the HTTP status to fail a call with, or 0.
 	// The kind is that of the route: containers, images, volumes, networks.
 	ListStatus    func(kind string) int

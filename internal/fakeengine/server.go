@@ -48,8 +48,11 @@ func (e *Engine) handler() http.Handler {
 			path = path[len(p)-1:]
 		}
 		e.mu.Lock()
-		f := e.facts
+		f, answer := e.facts, e.faults.Answer
 		e.mu.Unlock()
+		if answer != nil && answer(w, r, path) {
+			return
+		}
 		w.Header().Set("Api-Version", f.APIVersion)
 		w.Header().Set("Ostype", f.OS)
 		w.Header().Set("Server", "Docker/"+f.Version+" ("+f.OS+")")
@@ -87,7 +90,10 @@ func (e *Engine) route(w http.ResponseWriter, r *http.Request, path string) {
 		reply(w, e.version(), nil)
 	case path == "/info" && get:
 		e.count(r, path)
-		reply(w, e.info(), nil)
+		info, delay := e.info()
+		if e.wait(r.Context(), delay) {
+			reply(w, info, nil)
+		}
 	case path == "/events" && get:
 		e.count(r, path)
 		e.serveEvents(w, r)
@@ -151,7 +157,7 @@ func (e *Engine) version() system.VersionResponse {
 	return system.VersionResponse{Version: e.facts.Version, APIVersion: e.facts.APIVersion, MinAPIVersion: "1.24", Os: e.facts.OS}
 }
 
-func (e *Engine) info() system.Info {
+func (e *Engine) info() (info system.Info, delay time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	i := system.Info{
@@ -167,7 +173,7 @@ func (e *Engine) info() system.Info {
 	if e.facts.Rootless {
 		i.SecurityOptions = []string{"name=seccomp,profile=default", "name=rootless"}
 	}
-	return i
+	return i, e.faults.InfoDelay
 }
 
 func (e *Engine) serveList(w http.ResponseWriter, r *http.Request, kind, route string) {

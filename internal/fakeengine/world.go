@@ -101,7 +101,12 @@ func containerViews(c *container.InspectResponse) (list, inspect any) {
 		Created: engineTime(c.Created).Unix(), Labels: c.Config.Labels, State: c.State.Status,
 		Status:          statusText(c.State),
 		NetworkSettings: &container.NetworkSettingsSummary{Networks: c.NetworkSettings.Networks},
-		Mounts:          c.Mounts,
+		Mounts:          slices.Clone(c.Mounts),
+	}
+	for i := range s.Mounts {
+		if m := &s.Mounts[i]; m.Type == mount.TypeVolume && len(m.Name) == len(c.ID) {
+			m.Source = "" // of an anonymous volume it is not known when moby takes the list's view
+		}
 	}
 	s.HostConfig.NetworkMode = string(c.HostConfig.NetworkMode)
 	for port, bindings := range c.NetworkSettings.Ports {

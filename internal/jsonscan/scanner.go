@@ -171,43 +171,47 @@ func (s *Scanner) String() string {
 	return text
 }
 
+// plain are the bytes of a string that stand for themselves, whatever is around them.
+var plain = func() (table [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		table[c] = c != '"' && c != '\\'
+	}
+	return table
+}()
+
 // raw takes a string, which may share the memory of the text.
 func (s *Scanner) raw() string {
 	s.Expect('"')
-	start := s.pos
-	ascii := true
-	for i := start; i < len(s.text); i++ {
-		switch c := s.text[i]; {
-		case c == '"':
-			if value := s.text[start:i]; ascii || utf8.ValidString(value) {
-				s.pos = i + 1
-				return value
-			}
-			return s.unquote(start, i)
-		case c == '\\' || c < ' ':
-			return s.unquote(start, i)
-		case c >= utf8.RuneSelf:
-			ascii = false
-		}
+	start, i := s.pos, s.pos
+	for i < len(s.text) && plain[s.text[i]] {
+		i++
 	}
-	s.Fail("the end of a string")
-	return ""
+	if i < len(s.text) && s.text[i] == '"' {
+		s.pos = i + 1
+		return s.text[start:i]
+	}
+	return s.unquote(start, i)
 }
 
-// unquote takes the rest of a string in which not every byte stands for itself.
+// unquote takes the rest of a string in which not every byte is plain.
 func (s *Scanner) unquote(start, i int) string {
-	for ; i < len(s.text); i++ {
-		switch s.text[i] {
-		case '\\':
-			i++
-		case '"':
-			var value string
-			if json.Unmarshal([]byte(s.text[start-1:i+1]), &value) != nil {
-				s.Fail("a string")
-				return ""
+	for asIs := true; i < len(s.text); i++ {
+		switch c := s.text[i]; {
+		case c == '"':
+			value := s.text[start:i]
+			if !asIs || !utf8.ValidString(value) {
+				if json.Unmarshal([]byte(s.text[start-1:i+1]), &value) != nil {
+					s.Fail("a string")
+					return ""
+				}
 			}
 			s.pos = i + 1
 			return value
+		case c == '\\':
+			asIs = false
+			i++
+		case c < ' ':
+			asIs = false
 		}
 	}
 	s.Fail("the end of a string")

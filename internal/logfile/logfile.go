@@ -7,7 +7,8 @@ import "os"
 const Max = 10 << 20
 
 // Open opens the log at path for appending and makes it where it is missing. One that has
-// grown too large is put aside as path.1, in the place of the one before.
+// grown too large is put aside as path.1, in the place of the one before. The caller closes
+// the file.
 func Open(path string) (*os.File, error) {
 	if info, err := os.Stat(path); err == nil && info.Size() >= Max {
 		if err := os.Rename(path, path+".1"); err != nil {

@@ -308,25 +308,33 @@ func (o *Oracle) networks(ctx context.Context) (map[string]object, error) {
 	})
 }
 
+// A Difference is one field, or one object where Field is empty, in which a state file
+// differs from what is expected.
+type Difference struct{ Kind, ID, Field, text string }
+
+func (d Difference) String() string { return fmt.Sprintf("%s %q: %s", d.Kind, d.ID, d.text) }
+
 // Differences compares the objects of a state file's content with what is expected,
-// field by field, one line each. Revisions and what users asked for are the file's
-// own.
-func Differences(content []byte, want Objects) ([]string, error) {
+// field by field. Revisions and what users asked for are the file's own.
+func Differences(content []byte, want Objects) ([]Difference, error) {
 	var file map[string]any
 	if err := json.Unmarshal(content, &file); err != nil {
 		return nil, err
 	}
-	var diffs []string
+	var diffs []Difference
+	differ := func(kind, id, field, format string, args ...any) {
+		diffs = append(diffs, Difference{kind, id, field, fmt.Sprintf(format, args...)})
+	}
 	for kind, objects := range want {
 		have, ok := file[kind].(object)
 		if !ok {
-			diffs = append(diffs, kind+": missing")
+			differ(kind, "", "", "missing")
 			continue
 		}
 		for id, w := range objects {
 			h, ok := have[id].(object)
 			if !ok {
-				diffs = append(diffs, fmt.Sprintf("%s %q: missing", kind, id))
+				differ(kind, id, "", "missing")
 				continue
 			}
 			for _, field := range []string{"revision", "addedRevision", "lastAction", "deletion"} {
@@ -334,27 +342,27 @@ func Differences(content []byte, want Objects) ([]string, error) {
 			}
 			for field, value := range w {
 				if !reflect.DeepEqual(h[field], value) {
-					diffs = append(diffs, fmt.Sprintf("%s %q: %s is %v, want %v", kind, id, field, h[field], value))
+					differ(kind, id, field, "%s is %v, want %v", field, h[field], value)
 				}
 			}
 			for field, value := range h {
 				if _, ok := w[field]; !ok {
-					diffs = append(diffs, fmt.Sprintf("%s %q: %s is %v, want none", kind, id, field, value))
+					differ(kind, id, field, "%s is %v, want none", field, value)
 				}
 			}
 		}
 		for id := range have {
 			if objects[id] == nil {
-				diffs = append(diffs, fmt.Sprintf("%s %q: there, want none", kind, id))
+				differ(kind, id, "", "there, want none")
 			}
 		}
 	}
-	slices.Sort(diffs)
+	slices.SortFunc(diffs, func(a, b Difference) int { return strings.Compare(a.String(), b.String()) })
 	return diffs, nil
 }
 
 // Compare asks the engine and compares the state file at path with its answer.
-func (o *Oracle) Compare(ctx context.Context, path string) ([]string, error) {
+func (o *Oracle) Compare(ctx context.Context, path string) ([]Difference, error) {
 	want, err := o.Expect(ctx)
 	if err != nil {
 		return nil, err
@@ -364,6 +372,15 @@ func (o *Oracle) Compare(ctx context.Context, path string) ([]string, error) {
 		return nil, err
 	}
 	return Differences(content, want)
+}
+
+// Lines returns the first differences as text, one a line.
+func Lines(diffs []Difference) string {
+	var lines strings.Builder
+	for _, d := range diffs[:min(len(diffs), 50)] {
+		fmt.Fprintln(&lines, d)
+	}
+	return lines.String()
 }
 
 func at(v any, path ...string) any {

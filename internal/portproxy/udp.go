@@ -28,6 +28,7 @@ type udpServer struct {
 	conn      *net.UDPConn
 	container netip.AddrPort
 	timeout   time.Duration
+	began     time.Time
 
 	mu       sync.Mutex
 	sessions map[udpKey]*udpSession
@@ -42,11 +43,17 @@ type udpKey struct {
 
 type udpSession struct {
 	conn     *net.UDPConn
-	lastUsed atomic.Int64 // nanoseconds since 1970
+	lastUsed atomic.Int64 // nanoseconds since the server began, which setting the clock does not change
+}
+
+func (s *udpServer) use(session *udpSession) { session.lastUsed.Store(int64(time.Since(s.began))) }
+
+func (s *udpServer) idle(session *udpSession) time.Duration {
+	return time.Since(s.began) - time.Duration(session.lastUsed.Load())
 }
 
 func newUDPServer(conn *net.UDPConn, container netip.AddrPort, timeout time.Duration) *udpServer {
-	return &udpServer{conn: conn, container: container, timeout: timeout, sessions: map[udpKey]*udpSession{}}
+	return &udpServer{conn: conn, container: container, timeout: timeout, began: time.Now(), sessions: map[udpKey]*udpSession{}}
 }
 
 // serve passes datagrams on until its socket is closed, and then ends all sessions.
@@ -74,7 +81,7 @@ func (s *udpServer) forward(key udpKey, datagram []byte) {
 		if err != nil {
 			return
 		}
-		session.lastUsed.Store(time.Now().UnixNano())
+		s.use(session)
 		if _, err := session.conn.Write(datagram); err == nil {
 			return
 		}
@@ -92,7 +99,7 @@ func (s *udpServer) session(key udpKey) (*udpSession, error) {
 		return nil, err
 	}
 	session := &udpSession{conn: conn}
-	session.lastUsed.Store(time.Now().UnixNano())
+	s.use(session)
 	s.sessions[key] = session
 	s.replies.Go(func() { s.reply(key, session) })
 	return session, nil
@@ -109,15 +116,14 @@ func (s *udpServer) reply(key udpKey, session *udpSession) {
 	}()
 	buf, oob := make([]byte, maxDatagram), key.local.oob()
 	for {
-		idle := time.Duration(time.Now().UnixNano() - session.lastUsed.Load())
-		_ = session.conn.SetReadDeadline(time.Now().Add(s.timeout - idle))
+		_ = session.conn.SetReadDeadline(time.Now().Add(s.timeout - s.idle(session)))
 		n, err := session.conn.Read(buf)
 		switch {
 		case err == nil:
-			session.lastUsed.Store(time.Now().UnixNano())
+			s.use(session)
 			_, _, _ = s.conn.WriteMsgUDPAddrPort(buf[:n], oob, key.client)
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if time.Now().UnixNano()-session.lastUsed.Load() >= int64(s.timeout) {
+			if s.idle(session) >= s.timeout {
 				return
 			}
 		case errors.Is(err, syscall.ECONNREFUSED):

@@ -21,7 +21,7 @@ import (
 )
 
 // Need skips a test of a real engine where it is not wanted, in a short run, or cannot
-// be, without root. What else is missing, `make deps` can install: that is a failure.
+// be, without root. Where a program is missing the test fails: `make deps` installs it.
 func Need(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
@@ -43,7 +43,7 @@ type Dockerd struct {
 	init  *exec.Cmd
 	shell io.WriteCloser
 	ended chan struct{}
-	group string // the parent of the containers' cgroups
+	group string // the name of the cgroup that the containers' are below
 }
 
 // engines counts the engines of this process.
@@ -95,7 +95,7 @@ func StartDockerd(ctx context.Context, dir string, args ...string) (*Dockerd, er
 		fmt.Sprintf("mount --bind %s /run/containerd && mount --bind %s /etc/docker", d.path("run"), d.path("etc")),
 		"ip link set lo up",
 		fmt.Sprintf("args=(--host unix://%s --data-root %s --exec-root %s --pidfile %s --config-file %s --cgroup-parent /%s --userland-proxy=false %s)",
-			d.Socket, d.path("data"), d.path("x"), d.path("d.pid"), d.path("daemon.json"), d.cgroup(), strings.Join(args, " ")),
+			d.Socket, d.path("data"), d.path("x"), d.path("d.pid"), d.path("daemon.json"), d.group, strings.Join(args, " ")),
 	)
 	if err := d.Start(ctx); err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -104,14 +104,13 @@ func StartDockerd(ctx context.Context, dir string, args ...string) (*Dockerd, er
 }
 
 func (d *Dockerd) path(name string) string { return filepath.Join(d.dir, name) }
-func (d *Dockerd) cgroup() string          { return d.group }
 
 // do has the shell inside run command lines.
 func (d *Dockerd) do(lines ...string) {
 	_, _ = io.WriteString(d.shell, strings.Join(lines, "\n")+"\n")
 }
 
-// Start starts the engine again after Kill or Stop and returns when it answers.
+// Start starts the engine again after Kill and returns when it answers.
 func (d *Dockerd) Start(ctx context.Context) error {
 	d.do(fmt.Sprintf("rm -f %s %s/containerd/containerd.pid", d.path("d.pid"), d.path("x")), `dockerd "${args[@]}" & engine=$!`)
 	again := time.NewTicker(2 * time.Second)
@@ -159,10 +158,6 @@ func (d *Dockerd) Kill(signal string) {
 	}
 }
 
-// Pause stops the engine's process in its tracks, Resume has it go on.
-func (d *Dockerd) Pause()  { d.do(`kill -STOP "$engine"`) }
-func (d *Dockerd) Resume() { d.do(`kill -CONT "$engine"`) }
-
 // Close ends every process of the engine and removes its cgroups. The directory is
 // its maker's to remove.
 func (d *Dockerd) Close() error {
@@ -170,9 +165,9 @@ func (d *Dockerd) Close() error {
 	// unshare, which we started: its child is the first process of the pid namespace,
 	// and the kernel kills the others with it.
 	_ = d.init.Process.Kill()
-	thaw("/sys/fs/cgroup/freezer/" + d.cgroup())
+	thaw("/sys/fs/cgroup/freezer/" + d.group)
 	<-d.ended
-	return removeCgroups(d.cgroup())
+	return removeCgroups(d.group)
 }
 
 func (d *Dockerd) lastLog() string {

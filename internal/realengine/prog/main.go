@@ -1,10 +1,15 @@
-// Command prog is the one program of the tests' container images.
+//go:build unix
+
+// Command prog is the one program of the tests' container images, which run on Linux.
 package main
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strconv"
 	"syscall"
@@ -28,10 +33,7 @@ func main() {
 		}
 	case "http": // answers hello at an address, until told to stop
 		http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "hello") })
-		go func() {
-			fmt.Fprintln(os.Stderr, http.ListenAndServe(arg(2), nil))
-			os.Exit(1)
-		}()
+		go func() { end(http.ListenAndServe(arg(2), nil)) }()
 		stop := make(chan os.Signal, 1)
 		signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 		<-stop
@@ -57,7 +59,78 @@ func main() {
 	case "exit":
 		status, _ := strconv.Atoi(arg(2))
 		os.Exit(status)
+	case "cat":
+		data, err := os.ReadFile(arg(2))
+		_, _ = os.Stdout.Write(data)
+		end(err)
+	case "serve": // greets each connection to, and echoes each datagram for, a port
+		end(serve(arg(2)))
+	case "dial": // prints what an address answers
+		end(dial(arg(2)))
+	case "daemon": // leaves a process of another session behind and sleeps
+		cmd := exec.Command("/proc/self/exe", "sleep")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			end(err)
+		}
+		fmt.Println("up")
+		time.Sleep(time.Hour)
+	case "sigterm-proof":
+		signal.Ignore(syscall.SIGTERM)
+		fmt.Println("up")
+		time.Sleep(time.Hour)
+	default:
+		end(fmt.Errorf("unknown command %q", arg(1)))
 	}
+}
+
+// end ends the program; an error is its last word.
+func end(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func serve(port string) error {
+	udp, err := net.ListenPacket("udp", ":"+port)
+	if err != nil {
+		return err
+	}
+	go func() {
+		buf := make([]byte, 1<<16)
+		for {
+			n, from, err := udp.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = udp.WriteTo(buf[:n], from)
+		}
+	}()
+	l, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		return err
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		name, _ := os.Hostname()
+		_, _ = io.WriteString(c, "hello from "+name+"\n")
+		_ = c.Close()
+	}
+}
+
+func dial(addr string) error {
+	c, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = io.Copy(os.Stdout, c)
+	return err
 }
 
 func arg(i int) string {

@@ -1,4 +1,4 @@
-package enginetest
+package endpointtest
 
 import (
 	"crypto/ecdsa"

@@ -1,7 +1,7 @@
-// Package enginetest gives tests something to connect to: an HTTP server that answers
+// Package endpointtest gives tests endpoints to connect to: an HTTP server that answers
 // as a Docker engine does as far as a probe sees, certificates, and a real sshd on the
 // loopback address.
-package enginetest
+package endpointtest
 
 import (
 	"context"

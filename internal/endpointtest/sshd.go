@@ -1,6 +1,6 @@
 //go:build !windows
 
-package enginetest
+package endpointtest
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 
 // dialStdioVar makes a test binary that calls [Main] relay its standard streams to the
 // unix socket it names, as `docker system dial-stdio` does.
-const dialStdioVar = "ENGINETEST_DIAL_STDIO"
+const dialStdioVar = "ENDPOINTTEST_DIAL_STDIO"
 
 // Main is to be called first in TestMain of packages that use [StartSSHD].
 func Main() {

@@ -1,0 +1,109 @@
+package dockerd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/internal/process"
+)
+
+// A helper is a started helper process that waits for its plan.
+type helper struct {
+	id     process.ID
+	cmd    *exec.Cmd
+	plan   *os.File
+	report *os.File
+	exited chan struct{}
+}
+
+// startHelper starts this program as the helper, with files from pipeFD on.
+func startHelper(files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*helper, error) {
+	planR, planW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer planR.Close()
+	reportR, reportW, err := os.Pipe()
+	if err != nil {
+		_ = planW.Close()
+		return nil, err
+	}
+	defer reportW.Close()
+	cmd := &exec.Cmd{
+		Path:        "/proc/self/exe",
+		Args:        []string{"docker-rd", initArg},
+		Env:         env,
+		ExtraFiles:  append([]*os.File{planR, reportW}, files...),
+		SysProcAttr: attr,
+	}
+	if log != nil {
+		cmd.Stdout, cmd.Stderr = log, log
+	}
+	if err := cmd.Start(); err != nil {
+		_ = planW.Close()
+		_ = reportR.Close()
+		return nil, fmt.Errorf("start the engine's helper: %w", err)
+	}
+	h := &helper{cmd: cmd, plan: planW, report: reportR, exited: make(chan struct{})}
+	h.id, err = process.FindChild(cmd.Process.Pid)
+	go func() { _ = cmd.Wait(); close(h.exited) }()
+	if err != nil {
+		return nil, errors.Join(err, h.abort())
+	}
+	return h, nil
+}
+
+// errNotBornIn says that the kernel, before Linux 5.7, starts no process in a group.
+var errNotBornIn = errors.New("processes can only move to a group")
+
+// startHelperIn is startHelper in the cgroup dir of version 2. A process that is born there
+// need not be moved, which takes the kernel 10 ms and more.
+func startHelperIn(dir string, files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*helper, error) {
+	group, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer group.Close()
+	in := *attr
+	in.UseCgroupFD, in.CgroupFD = true, int(group.Fd())
+	h, err := startHelper(files, &in, env, log)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.E2BIG) {
+		err = errNotBornIn
+	}
+	return h, err
+}
+
+// abort ends a helper that gets no plan.
+func (h *helper) abort() error {
+	_ = h.plan.Close()
+	_ = h.report.Close()
+	err := h.cmd.Process.Kill()
+	<-h.exited
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
+}
+
+// run gives the helper its plan and returns when it has become what it is to become,
+// or has ended.
+func (h *helper) run(p plan) error {
+	defer h.report.Close()
+	err := json.NewEncoder(h.plan).Encode(p)
+	_ = h.plan.Close()
+	report, readErr := io.ReadAll(h.report)
+	switch {
+	case len(report) > 0:
+		return errors.New(string(report))
+	case err != nil:
+		return fmt.Errorf("plan: %w", err)
+	}
+	return readErr
+}

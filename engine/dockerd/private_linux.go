@@ -1,0 +1,71 @@
+package dockerd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Names in the directory of the engine's private versions of shared paths.
+const (
+	etcDocker     = "etc-docker"     // /etc/docker: key.json is the engine's identity
+	runDocker     = "run-docker"     // /run/docker, ends with the engine
+	runContainerd = "run-containerd" // /run/containerd, ends with the engine
+	optContainerd = "opt-containerd" // /opt/containerd
+	resolvConf    = "resolv.conf"    // /etc/resolv.conf
+	hostNetns     = "host-netns"     // the host's network namespace, for the proxies
+	daemonJSON    = "daemon.json"    // the configuration dockerd reads
+)
+
+func (c *Config) private(name string) string { return filepath.Join(c.StateDir, "private", name) }
+
+// writeResolvConf makes the engine's resolv.conf from the host's.
+func (c *Config) writeResolvConf(net subnets) error {
+	host, err := os.ReadFile(hostResolvConf)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	data := privateResolvConf(string(host), net.dns())
+	if now, err := os.ReadFile(c.private(resolvConf)); err == nil && bytes.Equal(now, data) {
+		return nil
+	}
+	return os.WriteFile(c.private(resolvConf), data, 0o644) // in place: it may be mounted
+}
+
+// privateResolvConf is the host's resolv.conf with slirp4netns's name server, which
+// asks the host's: those may listen where only the host's namespace reaches them.
+func privateResolvConf(host string, dns netip.Addr) []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, "nameserver %s\n", dns)
+	for line := range strings.Lines(host) {
+		fields := strings.Fields(line)
+		if len(fields) > 1 && slices.Contains([]string{"search", "domain", "options"}, fields[0]) {
+			b.WriteString(strings.Join(fields, " ") + "\n")
+		}
+	}
+	return []byte(b.String())
+}
+
+// binds are the private versions of what every dockerd of a machine shares.
+func (c *Config) binds() []bind {
+	return []bind{
+		// The host's registries' certificates are for all engines; the rest of /etc/docker,
+		// with the identity (key.json) and the configuration, is not.
+		{Source: "/etc/docker/certs.d", Target: filepath.Join(c.private(etcDocker), "certs.d"), Optional: true},
+		{Source: c.private(etcDocker), Target: "/etc/docker", Make: true, Optional: true},
+		// The sockets of plugins, managed ones too.
+		{Source: c.private(runDocker), Target: "/run/docker", Make: true, Optional: true},
+		// dockerd uses the host's containerd if its socket is here, and shims put theirs
+		// here whatever the exec-root. A directory of the host: with live-restore it must
+		// outlive the engine.
+		{Source: c.private(runContainerd), Target: "/run/containerd", Make: true},
+		// containerd makes directories there that nobody needs.
+		{Source: c.private(optContainerd), Target: "/opt/containerd", Make: true, Optional: true},
+		{Source: c.private(resolvConf), Target: hostResolvConf, Optional: true},
+	}
+}

@@ -1,0 +1,30 @@
+package engine
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// An engine may be behind a server that asks for the headers that docker is configured to
+// send, or passes requests on by them.
+func TestExistingHeaders(t *testing.T) {
+	i := create(t, testRoots(t), "a")
+	config := filepath.Join(i.DockerConfig, "config.json")
+	if err := os.WriteFile(config, []byte(`{"HttpHeaders": {"X-Meta": "yes"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	driver, err := DriverFor(i, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err := driver.Endpoint(); err != nil || e.Headers["X-Meta"] != "yes" {
+		t.Errorf("Endpoint = %+v, %v, want the configured headers", e, err)
+	}
+	if err := os.Remove(config); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := driver.Endpoint(); err != nil || len(e.Headers) > 0 {
+		t.Errorf("without a configuration: %+v, %v", e, err)
+	}
+}

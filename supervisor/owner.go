@@ -1,0 +1,141 @@
+package supervisor
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"path/filepath"
+	"slices"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// Package dockercontext knows owners of contexts, and package engine instances. Here is
+// what makes the one of the other.
+
+// Owner returns the instance as the owner of its context; the zero Owner where it has
+// none of its own.
+func Owner(i *engine.Instance) dockercontext.Owner {
+	if !i.OwnsContext() {
+		return dockercontext.Owner{}
+	}
+	return dockercontext.Owner{UID: i.UID, Context: i.Context()}
+}
+
+// Description describes the instance's context in docker's list.
+func Description(i *engine.Instance) string { return "docker rd instance " + i.Name }
+
+// DockerConfig returns the Docker configuration that the instance was created under,
+// as a process without Docker's variables sees it.
+func DockerConfig(i *engine.Instance) (*dockercontext.Config, error) {
+	roots, err := engine.DefaultRoots()
+	if err != nil {
+		return nil, err
+	}
+	return dockercontext.Open(ConfigOptions(roots, i.DockerConfig)), nil
+}
+
+// ConfigOptions returns the options for a Docker configuration directory, with the
+// places where docker rd keeps what it remembers of it.
+func ConfigOptions(roots engine.Roots, dir string) dockercontext.Options {
+	sum := sha256.Sum256([]byte(realDir(dir)))
+	base := filepath.Join(roots.PromotionDir(), hex.EncodeToString(sum[:8]))
+	return dockercontext.Options{
+		Dir:        dir,
+		LockFile:   base + ".lock",
+		RecordFile: base + ".json",
+		Owns:       func(o dockercontext.Owner) bool { return owns(roots, o) },
+	}
+}
+
+// realDir returns what a directory is called without symbolic links, as far as it
+// exists: what one is told of a Docker configuration counts under all of its names.
+func realDir(dir string) string {
+	real, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		return real
+	}
+	parent := filepath.Dir(dir)
+	if parent == dir {
+		return dir
+	}
+	return filepath.Join(realDir(parent), filepath.Base(dir))
+}
+
+// UsesConfig tells whether an instance was created under a Docker configuration.
+func UsesConfig(i *engine.Instance, dir string) bool { return realDir(i.DockerConfig) == realDir(dir) }
+
+// owns tells whether the owner is an instance. One whose settings can't be read counts.
+func owns(roots engine.Roots, owner dockercontext.Owner) bool {
+	name, err := instanceOf(roots, owner.Context)
+	if err != nil {
+		return !errors.Is(err, engine.ErrNotExist)
+	}
+	i, err := engine.Load(roots, name)
+	return err != nil || Owner(i) == owner
+}
+
+// instanceOf returns the name of the instance that has a context of that name. The error
+// matches [engine.ErrNotExist] if there is none.
+func instanceOf(roots engine.Roots, context string) (string, error) {
+	names, err := engine.Names(roots)
+	if err != nil {
+		return "", err
+	}
+	n := slices.IndexFunc(names, func(name string) bool { return engine.ContextName(name) == context })
+	if n < 0 {
+		return "", engine.ErrNotExist
+	}
+	return names[n], nil
+}
+
+// Candidates returns a function that finds the other instances that can take over the
+// current context of the same Docker configuration.
+func Candidates(i *engine.Instance) func() []dockercontext.Owner {
+	return func() []dockercontext.Owner {
+		return slices.DeleteFunc(Successors(i.DockerConfig), func(o dockercontext.Owner) bool { return o == Owner(i) })
+	}
+}
+
+// Successors returns the owners of contexts that can become the current one of a Docker
+// configuration: those of instances whose engines answer and whose policy is not never.
+func Successors(dockerConfig string) []dockercontext.Owner {
+	roots, err := engine.DefaultRoots()
+	if err != nil {
+		return nil
+	}
+	var owners []dockercontext.Owner
+	names, _ := engine.Names(roots)
+	for _, name := range names {
+		i, err := engine.Load(roots, name)
+		if err != nil || !UsesConfig(i, dockerConfig) || !i.OwnsContext() || i.Settings.Promote == engine.PromoteNever {
+			continue
+		}
+		if Observe(i).Condition(state.EngineReady).Status == state.True {
+			owners = append(owners, Owner(i))
+		}
+	}
+	return owners
+}
+
+// Gone tells whether the owner's engine is down and nobody is going to start it again.
+func Gone(roots engine.Roots, owner dockercontext.Owner) bool {
+	name, err := instanceOf(roots, owner.Context)
+	if err != nil {
+		return errors.Is(err, engine.ErrNotExist)
+	}
+	i, err := engine.Salvage(engine.Load(roots, name))
+	if err != nil || i.UID != owner.UID {
+		// Of an instance that is damaged, or another machine's, it can't be told. One with
+		// another uid was made anew: the owner does not exist any more.
+		return err == nil
+	}
+	o := Observe(i)
+	if o.Supervised {
+		return o.Live && o.Condition(state.EngineReady).Reason == state.ReasonCrashLoop
+	}
+	driver, err := engine.DriverFor(i, nil)
+	return err == nil && !driver.Alive()
+}
