@@ -136,12 +136,12 @@ func (s *starter) wait(ctx context.Context, child *childProcess) (last Observati
 		}()
 	}
 	// The end of a holder of the lock that writes no state, such as a supervisor that is
-	// just dying, shows in nothing but the lock.
+	// just dying, shows in nothing but the lock: it is free, or there is none any more.
 	unheld := sync.OnceFunc(func() {
 		go func() {
+			defer cancel()
 			if release, err := lock.Acquire(round, s.inst.Paths.SupervisorLock()); err == nil {
 				release()
-				cancel()
 			}
 		}()
 	})
