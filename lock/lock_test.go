@@ -9,9 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -364,4 +366,34 @@ func TestRemovedWhileHeld(t *testing.T) {
 	if holder, err := ReadHolder(path); err != nil || holder.PID != os.Getpid() {
 		t.Errorf("the holder is %+v, %v", holder, err)
 	}
+}
+
+// Who comes while a holder removes the lock with its directory either has the new one or
+// hears that there is none.
+func TestDirectoryRemovedBeside(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("what is open can't be removed there")
+	}
+	path := filepath.Join(t.TempDir(), "dir", "lock")
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for range 200 {
+				_ = os.Mkdir(filepath.Dir(path), 0o700)
+				release, err := Acquire(t.Context(), path)
+				if errors.Is(err, os.ErrNotExist) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := os.RemoveAll(filepath.Dir(path)); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
+					t.Error(err) // not empty: the next one has made its lock
+				}
+				release()
+			}
+		})
+	}
+	group.Wait()
 }

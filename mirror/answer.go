@@ -449,8 +449,6 @@ func readEvent(s *scanner) events.Message {
 					s.Skip()
 				}
 			})
-		case "scope":
-			e.Scope = s.String()
 		case "timeNano":
 			e.TimeNano = s.Int(64)
 		default:

@@ -92,8 +92,6 @@ func (s *Source) lookup(ctx context.Context, cli *endpoint.Client, k key) lookup
 		r.err = get(ctx, cli, "/images/"+k.id+"/json", nil, func(sc *scanner) { r.image = readImageDetails(sc) })
 	case state.Volumes:
 		r.err = get(ctx, cli, "/volumes/"+k.id, nil, func(sc *scanner) { key, r.object = s.object(readVolume(sc)) })
-	case state.Networks:
-		r.err = get(ctx, cli, "/networks/"+k.id, nil, func(sc *scanner) { key, r.object = s.object(readNetwork(sc)) })
 	default:
 		r.err = fmt.Errorf("the engine does not inspect %q", k.kind)
 	}

@@ -63,15 +63,7 @@ func (m *marks) of(e events.Message) {
 		switch events.Action(action) {
 		case events.ActionConnect, events.ActionDisconnect:
 			m.object(state.Containers, e.Actor.Attributes[containerAttribute], action)
-		case events.ActionPrune:
-			m.kinds[state.Networks] = true
 		default:
-			if e.Scope == "swarm" {
-				// Once a container is attached to it, what the inspection tells is the part
-				// on this node. The list goes on telling of the network.
-				m.kinds[state.Networks] = true
-				return
-			}
 			m.object(state.Networks, e.Actor.ID, action)
 		}
 	case events.BuilderEventType:
@@ -117,9 +109,9 @@ func (m *marks) later(kind state.Kind) {
 }
 
 func (m *marks) object(kind state.Kind, id, action string) {
-	// Podman's default network has another name when it is inspected than docker's
-	// clients see in the list.
-	if id == "" || kind == state.Networks && m.podman {
+	// Of networks the inspection may tell something else than the list: of a swarm's the
+	// part on this node, of podman's default network another name.
+	if id == "" || kind == state.Networks {
 		m.kinds[kind] = true
 		return
 	}

@@ -462,6 +462,12 @@ func TestAdoption(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.driver.adopt.die()
+	f.driver.launch = func(context.Context) error {
+		if f.driver.adopt != nil {
+			return engine.ErrRunning
+		}
+		return nil
+	}
 	f.start()
 	f.wait(state.Ready, state.True, "")
 	if starts, _ := f.driver.counts(); starts != 1 {
