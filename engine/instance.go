@@ -159,11 +159,17 @@ func (i *Instance) unmake() {
 // are on disk afterwards.
 func (i *Instance) Update(ctx context.Context, change func(*Settings) error) error {
 	release, err := lock.Acquire(ctx, i.Paths.StateLock())
+	if errors.Is(err, fs.ErrNotExist) {
+		return noInstance(i.Name) // somebody has removed it
+	}
 	if err != nil {
 		return fmt.Errorf("change instance %q: %w", i.Name, err)
 	}
 	defer release()
 	now, err := read(i.Paths)
+	if errors.Is(err, fs.ErrNotExist) {
+		return noInstance(i.Name)
+	}
 	if err != nil {
 		return err
 	}
@@ -210,10 +216,14 @@ func Load(roots Roots, name string) (*Instance, error) {
 	}
 	i, err := LoadDir(roots.instanceDir(name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, failure.WithHint(failure.Refuse("instance %q: %w", name, ErrNotExist),
-			"docker-rd ls lists the instances; docker-rd start %s makes it", name)
+		return nil, noInstance(name)
 	}
 	return i, err
+}
+
+func noInstance(name string) error {
+	return failure.WithHint(failure.Refuse("instance %q: %w", name, ErrNotExist),
+		"docker-rd ls lists the instances; docker-rd start %s makes it", name)
 }
 
 // LoadDir returns the instance whose state directory is dir. Its errors are those of

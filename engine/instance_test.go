@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
@@ -252,6 +253,37 @@ func TestRemove(t *testing.T) {
 	for _, dir := range []string{i.Paths.State, i.Paths.Data, i.Paths.Runtime} {
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: %v, want it gone", dir, err)
+		}
+	}
+}
+
+// Who comes while an instance is removed finds it, or finds that there is none, but never a
+// damaged one.
+func TestRemoveBesideOthers(t *testing.T) {
+	roots := testRoots(t)
+	for range 100 {
+		i := create(t, roots, "a")
+		done := make(chan struct{})
+		var group sync.WaitGroup
+		group.Go(func() {
+			for {
+				if _, err := Load(roots, "a"); err != nil && !errors.Is(err, ErrNotExist) {
+					t.Errorf("Load: %v", err)
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+		if err := i.Remove(); err != nil {
+			t.Error(err)
+		}
+		close(done)
+		group.Wait()
+		if err := i.Update(t.Context(), func(*Settings) error { return nil }); !errors.Is(err, ErrNotExist) {
+			t.Errorf("Update: %v", err)
 		}
 	}
 }

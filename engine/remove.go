@@ -46,7 +46,8 @@ func (i *Instance) Remove() error {
 	if err != nil {
 		return fmt.Errorf("remove instance %q: %w", i.Name, err)
 	}
-	files := []string{i.Paths.InstanceFile(), i.Paths.InstanceBackup()}
+	// The settings before their copy would look damaged.
+	files := []string{i.Paths.InstanceBackup(), i.Paths.InstanceFile()}
 	var errs []error
 	for _, e := range entries {
 		if path := filepath.Join(i.Paths.State, e.Name()); !slices.Contains(files, path) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -118,5 +119,27 @@ func TestForceIsNotHurried(t *testing.T) {
 	}
 	if !id.Alive() {
 		t.Error("it was killed")
+	}
+}
+
+// A command that holds the supervisor lock for a moment is waited for by a stop, and not
+// told to end.
+func TestStopSparesCommands(t *testing.T) {
+	f := setup(t)
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGTERM)
+	defer signal.Stop(told)
+	release, err := lock.TryAcquire(f.inst.Paths.SupervisorLock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(300*time.Millisecond, release) // longer than who glances at it
+	if stopped, err := Stop(t.Context(), f.inst, StopOptions{}); stopped || err != nil {
+		t.Errorf("Stop = %v, %v", stopped, err)
+	}
+	select {
+	case <-told:
+		t.Error("the holder was told to end")
+	default:
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -96,11 +97,12 @@ func stopLeftovers(ctx context.Context, i *engine.Instance, o StopOptions, asked
 	return child.err == nil, nil
 }
 
-// stopHolder tells the holder of the supervisor lock to end, if it was not asked before, and
-// waits, for a while at least, until it has.
+// stopHolder tells the holder of the supervisor lock to end, if it is a supervisor that was
+// not asked before, and waits, for a while at least, until it has. Commands hold the lock
+// for moments, to look at what is left, and must not be ended by that.
 func stopHolder(ctx context.Context, i *engine.Instance, holder lock.Holder, o StopOptions, asked map[process.ID]bool) error {
 	id, err := process.Find(holder.PID)
-	if err == nil && !asked[id] {
+	if err == nil && !asked[id] && isSupervisor(holder) {
 		asked[id] = true
 		err = askToStop(ctx, i, id, o)
 	}
@@ -114,6 +116,8 @@ func stopHolder(ctx context.Context, i *engine.Instance, holder lock.Holder, o S
 	_ = awaitFree(ctx, i.Paths.SupervisorLock(), lookAgain)
 	return nil
 }
+
+func isSupervisor(h lock.Holder) bool { return strings.Contains(h.Command, " "+verb+" ") }
 
 // awaitFree returns nil when nobody holds the lock at path, and an error that says who does
 // after the limit or at the end of ctx.
