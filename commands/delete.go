@@ -83,8 +83,9 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 	ctx, cancel := withTimeout(ctx, o.timeout)
 	defer cancel()
 	p := a.newProgress(o.progress.value)
+	refusals := make(chan string)
 	if o.wait {
-		go tellRefusals(ctx, i, p, k, requests)
+		go tellRefusals(ctx, i, k, requests, refusals)
 	}
 	// All are asked for before the first is waited for.
 	ends := make([]chan error, len(requests))
@@ -92,10 +93,19 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 		ends[n] = make(chan error, 1)
 		go func() { ends[n] <- request(ctx, i, o, r) }()
 	}
+	await := func(end <-chan error) error {
+		for {
+			select {
+			case err := <-end:
+				return err
+			case line := <-refusals:
+				p.doing(line)
+			}
+		}
+	}
 	var errs []error
 	for n, r := range requests {
-		err := <-ends[n]
-		if err != nil {
+		if err := await(ends[n]); err != nil {
 			errs = append(errs, fmt.Errorf("delete %s: %w", k.Text(r.Name), err))
 			continue
 		}
@@ -152,14 +162,18 @@ func request(ctx context.Context, i *engine.Instance, o deleteOptions, r mirror.
 	return nil
 }
 
-// tellRefusals tells why deletions are not done yet, until ctx ends.
-func tellRefusals(ctx context.Context, i *engine.Instance, p *progress, k *objects.Kind, requests []mirror.Request) {
+// tellRefusals sends lines that tell why deletions are not done yet, until ctx ends.
+func tellRefusals(ctx context.Context, i *engine.Instance, k *objects.Kind, requests []mirror.Request, lines chan<- string) {
 	told := map[string]string{}
 	_ = supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
 		for _, r := range requests {
 			if why := refusal(o.State, r); why != "" && why != told[r.Name] {
 				told[r.Name] = why
-				p.doing(fmt.Sprintf("Deletion of %s waits: %s", k.Text(r.Name), why))
+				select {
+				case lines <- fmt.Sprintf("Deletion of %s waits: %s", k.Text(r.Name), why):
+				case <-ctx.Done():
+					return false, nil
+				}
 			}
 		}
 		return true, nil

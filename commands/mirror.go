@@ -60,8 +60,10 @@ func readError(i *engine.Instance, err error) error {
 		return failure.WithHint(failure.Refuse("instance %q has no mirror yet", i.Name), "docker-rd start %s", i.Name)
 	case newer != nil:
 		return newer
+	case errors.Is(err, state.ErrCorrupt):
+		return failure.WithHint(err, "docker-rd sync %s makes it anew", i.Name)
 	}
-	return failure.WithHint(err, "docker-rd sync %s makes it anew", i.Name)
+	return err
 }
 
 // staleness says why a mirror may differ from the engine and how old it is, "" if it is

@@ -232,8 +232,8 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 		a.note("run through sudo by %s: the Docker configuration is %s", user, i.DockerConfig)
 	}
 	already := supervisor.Observe(i)
-	if !detach && already.Condition(state.Ready).Status == state.True {
-		if err := answers(ctx, i); err != nil {
+	if !detach {
+		if err := answers(ctx, i, already); err != nil {
 			return err
 		}
 		already = supervisor.Observe(i)
@@ -256,12 +256,18 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 	return nil
 }
 
-// tellConditions returns what tells of the conditions as they come about, but for those that
-// were so already.
+// tellConditions tells that the engine is starting, if nobody has begun to start it, and
+// returns what tells of the conditions as they come about, but for those that were so
+// already. How an engine starts may be over before it is seen.
 func tellConditions(i *engine.Instance, already supervisor.Observation, p *progress) func(supervisor.Observation) {
 	seen := map[string]string{} // told, or no news
 	for _, typ := range conditionTypes {
 		seen[typ] = describe(already.Condition(typ), i)
+	}
+	if !already.Live || already.Condition(state.EngineReady).Reason == state.ReasonCrashLoop {
+		line := describe(state.Condition{Type: state.EngineReady, Reason: state.ReasonStarting}, i)
+		seen[state.EngineReady] = line
+		p.doing(line)
 	}
 	return func(o supervisor.Observation) {
 		for _, typ := range conditionTypes { // in the order in which they come about
@@ -294,24 +300,44 @@ func (a *app) warnOfContext(i *engine.Instance, o supervisor.Observation) {
 // noticed is how long a supervisor may take to notice that its engine is gone.
 const noticed = time.Second
 
-// answers asks the engine itself, since a supervisor does not notice at once that its engine
-// hangs. Where the engine has just ended, it waits a moment for the supervisor to say so;
-// then there is no error.
-func answers(ctx context.Context, i *engine.Instance) error {
+// answers asks the engine itself where its supervisor takes it for ready, since one that
+// hangs has told nobody, or has lost it. It waits a moment for the supervisor of one that
+// has just ended to say so; then there is no error.
+func answers(ctx context.Context, i *engine.Instance, o supervisor.Observation) error {
+	lost := func(o supervisor.Observation) bool {
+		reason := o.Condition(state.EngineReady).Reason
+		return reason == state.ReasonConnectFailed || reason == state.ReasonUnresponsive
+	}
+	ready := o.Condition(state.Ready).Status == state.True
+	if !ready && !lost(o) {
+		return nil
+	}
 	api := askAPI(ctx, i)
 	if api.Answers {
 		return nil
 	}
-	wait, cancel := context.WithTimeout(ctx, noticed)
-	defer cancel()
-	err := supervisor.Follow(wait, i, func(o supervisor.Observation) (bool, error) {
-		return o.Condition(state.EngineReady).Status == state.True, nil
-	})
-	if err == nil || ctx.Err() != nil {
+	if ready {
+		wait, cancel := context.WithTimeout(ctx, noticed)
+		defer cancel()
+		err := supervisor.Follow(wait, i, func(now supervisor.Observation) (bool, error) {
+			o = now
+			return o.Condition(state.EngineReady).Status == state.True, nil
+		})
+		if err == nil && !lost(o) {
+			return nil
+		}
+	}
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return failure.WithHint(fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error),
-		"docker-rd stop --force %s ends it", i.Name)
+	err := fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error)
+	switch {
+	case i.Settings.Driver == engine.DriverExisting && !api.hangs:
+		return failure.WithHint(err, "docker-rd wait %s --for Ready waits for it", i.Name)
+	case api.hangs:
+		return failure.WithHint(err, "docker-rd stop --force %s ends it", i.Name)
+	}
+	return failure.WithHint(err, "docker-rd restart %s", i.Name)
 }
 
 // noteOverride says where the user's shell does not follow the current context.

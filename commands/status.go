@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -54,6 +55,8 @@ type apiFact struct {
 	Host    string `json:"host"`
 	Answers bool   `json:"answers"`
 	Error   string `json:"error,omitempty"`
+
+	hangs bool // it takes connections, and answers none
 }
 
 type contextFact struct {
@@ -136,7 +139,7 @@ func askAPI(ctx context.Context, i *engine.Instance) apiFact {
 	fact := apiFact{Host: ep.Host, Answers: err == nil}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		fact.Error = fmt.Sprintf("nothing within %s", askTimeout)
+		fact.Error, fact.hangs = fmt.Sprintf("nothing within %s", askTimeout), true
 	case err != nil:
 		fact.Error = err.Error()
 	}
@@ -188,7 +191,7 @@ func (s instanceStatus) write(w io.Writer) error {
 	for n, c := range s.Conditions {
 		text := fmt.Sprintf("%-16s%-8s%s", c.Type, c.Status, c.Reason)
 		if c.Message != "" {
-			text += ": " + c.Message
+			text += ": " + strings.ReplaceAll(c.Message, "\n", "; ")
 		}
 		add(yes(n == 0, "Conditions", ""), "%s", text)
 	}

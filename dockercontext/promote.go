@@ -135,13 +135,20 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 // ContextPromoted, and changes nothing. Where owner's context is the current one, that is
 // Promoted if it is by docker rd's doing, else AlreadyCurrent. Where it is not any more,
 // it is Demoted or ChangedByUser, after who put another in its place; Failed where
-// neither can be told.
-func (c *Config) Promoted(owner Owner) Outcome {
-	stored, err := c.Current()
-	r, recordErr := c.readRecord()
-	if err = errors.Join(err, recordErr); err != nil {
+// neither can be told. It waits for a promotion or demotion that is under way, until ctx
+// ends.
+func (c *Config) Promoted(ctx context.Context, owner Owner) Outcome {
+	out, err := c.locked(ctx, func(r record, stored string) (Outcome, error) {
+		return r.standing(owner, stored), nil
+	})
+	if err != nil {
 		return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be told: %v.", err)}
 	}
+	return out
+}
+
+// standing tells how owner's promotion stands while stored is the current context.
+func (r *record) standing(owner Owner, stored string) Outcome {
 	_, demoted := byContext(r.Demoted, owner.Context)
 	out := Outcome{Current: named(stored)}
 	switch {
@@ -151,7 +158,7 @@ func (c *Config) Promoted(owner Owner) Outcome {
 	case stored == owner.Context:
 		out.Reason = ReasonAlreadyCurrent
 		out.Message = fmt.Sprintf("Context %q is the current one by somebody's choice.", stored)
-	case demoted && !r.Voided:
+	case demoted && !r.Voided && !r.promoted(owner):
 		out.Reason = ReasonDemoted
 		out.Message = fmt.Sprintf("Context %q is the current one now, by docker rd's doing.", named(stored))
 	default:

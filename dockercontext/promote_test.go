@@ -17,7 +17,6 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/endpointtest"
-	"github.com/docker-rd/docker-rd/lock"
 )
 
 func (f *fixture) promote(owner Owner, o PromoteOptions) Outcome {
@@ -381,7 +380,7 @@ func TestPromoted(t *testing.T) {
 	want := func(owner Owner, reason, message string) {
 		t.Helper()
 		f.Mend(t.Context(), alive, nil) // as a supervisor does that sees a change
-		out := f.Promoted(owner)
+		out := f.Promoted(t.Context(), owner)
 		if out.Reason != reason || !strings.Contains(out.Message, message) {
 			t.Errorf("Promoted(%q) = %+v, want %s and %q", owner.Context, out, reason, message)
 		}
@@ -400,6 +399,33 @@ func TestPromoted(t *testing.T) {
 	want(rd, ReasonChangedByUser, `"default"`)
 	f.write(f.file(), "{")
 	want(rd, ReasonFailed, "not valid JSON")
+}
+
+// What is told of a promotion is so even while another process is ending it, or the user has
+// just done so.
+func TestPromotedMeanwhile(t *testing.T) {
+	f := setup(t)
+	f.healthyContext("good")
+	f.own(rd)
+	f.use("good")
+	f.promoted(rd)
+	told := make(chan Outcome, 1)
+	fault = func(point string) {
+		if point == "demote:changed" {
+			go func() { told <- f.Promoted(t.Context(), rd) }()
+			time.Sleep(50 * time.Millisecond) // for one that does not wait to be wrong
+		}
+	}
+	defer func() { fault = func(string) {} }()
+	f.wantOutcome(f.Demote(t.Context(), rd, nil), ReasonDemoted, true)
+	if out := <-told; out.Reason != ReasonDemoted {
+		t.Errorf("during the demotion: %+v", out)
+	}
+	f.promoted(rd)
+	f.use("good")
+	if out := f.Promoted(t.Context(), rd); out.Reason != ReasonChangedByUser {
+		t.Errorf("after the user's choice: %+v", out)
+	}
 }
 
 // docker login, begun while our context was current, ends after the stop.
@@ -485,7 +511,7 @@ func TestSilenceIsNoChoice(t *testing.T) {
 				}
 			}
 			f.write(f.file(), string(text))
-			if out := f.Promoted(rd); out.Reason != ReasonPromoted {
+			if out := f.Promoted(t.Context(), rd); out.Reason != ReasonPromoted {
 				t.Errorf("Promoted = %+v", out)
 			}
 			f.wantOutcome(f.Mend(t.Context(), gone, nil), ReasonDemoted, true)
@@ -806,7 +832,7 @@ func TestLockHeld(t *testing.T) {
 	f.own(rd)
 	f.use("gone")
 	j := Judgement{Stored: "gone"}
-	unlock, err := lock.Acquire(t.Context(), f.o.LockFile)
+	unlock, err := f.lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

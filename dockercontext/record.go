@@ -148,6 +148,9 @@ const lockTimeout = 10 * time.Second
 
 // lock takes the lock over the current context, the record, and what depends on them.
 func (c *Config) lock(ctx context.Context) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(c.o.LockFile), 0o700); err != nil {
+		return nil, fmt.Errorf("promotion lock: %w", err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
 	return lock.Acquire(ctx, c.o.LockFile)

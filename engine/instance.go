@@ -111,7 +111,7 @@ func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err
 			err = failure.WithHint(err, "set %s to a directory that can be written", HomeEnv)
 		}
 	}()
-	release, err := lock.Acquire(ctx, i.Paths.StateLock())
+	release, err := i.lockNew(ctx)
 	if err != nil {
 		return nil, false, fmt.Errorf("create instance %q: %w", i.Name, err)
 	}
@@ -124,6 +124,22 @@ func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err
 		return nil, false, err
 	}
 	return i, true, nil
+}
+
+// lockNew takes the state lock of an instance that may not exist yet. Where a former one is
+// being removed with its files, it tries again.
+func (i *Instance) lockNew(ctx context.Context) (release func(), err error) {
+	const attempts = 100
+	for range attempts {
+		if err = os.MkdirAll(i.Paths.State, 0o700); err == nil {
+			release, err = lock.Acquire(ctx, i.Paths.StateLock())
+		}
+		// MkdirAll fails with ErrExist where the directory is removed at the same moment.
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	return release, err
 }
 
 // unmake removes what [Instance.write] has made of an instance that has not come about: no

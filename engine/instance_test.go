@@ -12,6 +12,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/machine"
 	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/lock"
 )
 
 func testRoots(t *testing.T) Roots {
@@ -53,6 +54,29 @@ func TestCreateTwice(t *testing.T) {
 	loaded, err := Load(roots, "a")
 	if err != nil || loaded.UID != first.UID || loaded.Paths != first.Paths {
 		t.Errorf("Load = %+v, %v, want %+v", loaded, err, first)
+	}
+}
+
+// An instance of the same name that is being removed is waited for, and then made anew.
+func TestCreateBesideRemoval(t *testing.T) {
+	roots := testRoots(t)
+	old := create(t, roots, "a")
+	release, err := lock.TryAcquire(old.Paths.StateLock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := lock.WithBlocked(t.Context(), func(*lock.HeldError) {
+		if err := old.Remove(); err != nil {
+			t.Error(err)
+		}
+		release()
+	})
+	i, created, err := Create(ctx, New(roots, "a", old.DockerConfig, old.Settings))
+	if err != nil || !created || i.UID == old.UID {
+		t.Errorf("Create = %+v, %v, %v, want a new instance", i, created, err)
+	}
+	if loaded, err := Load(roots, "a"); err != nil || loaded.UID != i.UID {
+		t.Errorf("Load = %+v, %v", loaded, err)
 	}
 }
 

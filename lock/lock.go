@@ -2,8 +2,7 @@
 //
 // A lock file is made once and not replaced: a rename would give the next process another
 // inode, and both would hold "the" lock. Only its holder may delete it, with all that it
-// protects; whoever waited for it takes the lock on the file that is made next. While it is
-// locked, the file tells who holds it. The kernel releases a lock when its process ends,
+// protects. While it is locked, the file tells who holds it. The kernel releases a lock when its process ends,
 // however it ends, so there are no stale locks.
 //
 // Locks are not inherited: files are opened close-on-exec. They exclude each other
@@ -16,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -73,8 +71,9 @@ const (
 
 // TryAcquire takes the lock at path without waiting for a holder and returns the
 // function that releases it, to be called once. A lock held by someone else is a
-// *[HeldError]. The file and its directory are made where they are missing (0600,
-// 0700).
+// *[HeldError]. The file is made where it is missing (0600). Its directory is not, whose
+// removal, also during the wait, is an error that matches [os.ErrNotExist]: then there is
+// nothing any more that the lock could protect.
 func TryAcquire(path string) (release func(), err error) {
 	return acquire(context.Background(), path, tryLock)
 }
@@ -129,19 +128,12 @@ func AcquireShared(ctx context.Context, path string) (release func(), err error)
 type tryFunc func(f *flock.Flock, ctx context.Context, delay time.Duration) (bool, error)
 
 // take returns the file at path, made if need be, locked by try and still in its place.
+// If it is removed during the wait, but not its directory, it is made again.
 func take(ctx context.Context, path string, try tryFunc) (*flock.Flock, error) {
 	defer notify(ctx, path)()
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("lock %q: %w", path, err) // nobody knows whether it is held
-		}
-		dir := filepath.Dir(path)
-		err := os.MkdirAll(dir, 0o700)
-		if errors.Is(err, fs.ErrExist) && !isLink(dir) {
-			continue // it was there, and was removed
-		}
-		if err != nil {
-			return nil, fmt.Errorf("lock: %w", err)
 		}
 		// A fresh value each time: one shared flock.Flock may be locked twice.
 		f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
@@ -151,8 +143,7 @@ func take(ctx context.Context, path string, try tryFunc) (*flock.Flock, error) {
 		}
 		_ = f.Close()
 		switch {
-		case ok: // whoever held it has removed it, with all that it protected
-		case errors.Is(err, fs.ErrNotExist) && !isLink(path): // and with its directory
+		case ok: // whoever held it has removed it
 		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 			holder, _ := ReadHolder(path)
 			return nil, &HeldError{Path: path, Holder: holder, Err: err}
@@ -160,12 +151,6 @@ func take(ctx context.Context, path string, try tryFunc) (*flock.Flock, error) {
 			return nil, fmt.Errorf("lock %q: %w", path, err)
 		}
 	}
-}
-
-// isLink tells whether there is a symbolic link at path: one that leads nowhere stays so.
-func isLink(path string) bool {
-	info, err := os.Lstat(path)
-	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
 // inPlace tells whether the locked file is still the one at its path.

@@ -68,7 +68,7 @@ func hold(t *testing.T, path string) (*exec.Cmd, io.Closer) {
 }
 
 func TestHeldByAnotherProcess(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "dir", "x.lock")
+	path := filepath.Join(t.TempDir(), "x.lock")
 	cmd, stdin := hold(t, path)
 
 	_, err := TryAcquire(path)
@@ -284,12 +284,12 @@ func TestHeldMakesNoFile(t *testing.T) {
 // Who waited for a lock that its holder has removed takes the new one: the old one is
 // seen by nobody else.
 func TestRemovedWhileWaiting(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "dir", "lock")
+	path := filepath.Join(t.TempDir(), "lock")
 	tries := 0
 	f, err := take(t.Context(), path, func(f *flock.Flock, ctx context.Context, delay time.Duration) (bool, error) {
 		ok, err := f.TryLockContext(ctx, delay)
 		if tries++; tries == 1 {
-			if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -304,9 +304,42 @@ func TestRemovedWhileWaiting(t *testing.T) {
 	}
 }
 
+// What is removed with its directory while somebody waits for it is not made again.
+func TestRemovedForGood(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dir")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "lock")
+	release, err := TryAcquire(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := WithBlocked(t.Context(), func(*HeldError) {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+		release()
+	})
+	if _, err := Acquire(ctx, path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Acquire = %v, want that it does not exist", err)
+	}
+	for name, acquire := range map[string]func() error{
+		"TryAcquire":    func() error { _, err := TryAcquire(path); return err },
+		"AcquireShared": func() error { _, err := AcquireShared(t.Context(), path); return err },
+	} {
+		if err := acquire(); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s = %v, want that it does not exist", name, err)
+		}
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory is there again: %v", err)
+	}
+}
+
 // A holder whose file was removed does not spoil what the next one says of itself.
 func TestRemovedWhileHeld(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "dir", "lock")
+	path := filepath.Join(t.TempDir(), "lock")
 	old, err := TryAcquire(path)
 	if err != nil {
 		t.Fatal(err)
@@ -315,7 +348,7 @@ func TestRemovedWhileHeld(t *testing.T) {
 	if gone() {
 		t.Error("the file counts as gone while it is there")
 	}
-	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	if !gone() {
@@ -335,7 +368,8 @@ func TestRemovedWhileHeld(t *testing.T) {
 	}
 }
 
-// Who comes while a holder removes the lock with its directory takes the new one.
+// Who comes while a holder removes the lock with its directory either has the new one or
+// hears that there is none.
 func TestDirectoryRemovedBeside(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("what is open can't be removed there")
@@ -345,7 +379,11 @@ func TestDirectoryRemovedBeside(t *testing.T) {
 	for range 4 {
 		group.Go(func() {
 			for range 200 {
+				_ = os.Mkdir(filepath.Dir(path), 0o700)
 				release, err := Acquire(t.Context(), path)
+				if errors.Is(err, os.ErrNotExist) {
+					continue
+				}
 				if err != nil {
 					t.Error(err)
 					return

@@ -388,6 +388,30 @@ func TestSupervisorDiesAtAction(t *testing.T) {
 	}
 }
 
+// The engine dies in the middle of an action, and another one does not have the container.
+func TestEngineDiesAtAction(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(1, 1, 0, 0)
+	id := r.engine.IDs("containers")[0]
+	r.start()
+	r.await("MirrorSynced", synced)
+	r.engine.SetFaults(func(f *faults) { f.StopTakes = patience })
+	req := r.submit(mirror.Request{Type: mirror.RequestAction, Kind: state.Containers, Key: id, Action: "stop", Reply: true})
+	for r.engine.Calls()["POST /containers/{id}/stop"] == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	_ = r.engine.Close()
+	next, err := fakeengine.Start(filepath.Join(r.dir, "e.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	o := r.outcome(req)
+	if o.State != state.ActionFailed || !strings.HasPrefix(o.Error, "the engine did not say how it ended: ") || strings.Contains(o.Error, "http") {
+		t.Errorf("outcome is %+v", o)
+	}
+}
+
 // The outcome was written, then the supervisor died: the next one only says so.
 func TestDecidedBefore(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})

@@ -22,15 +22,23 @@ type contextRun struct {
 	promoting bool
 }
 
-// judgeCurrent probes the current context, unless nothing depends on it.
-func (l *loop) judgeCurrent() {
-	owner, policy := Owner(l.inst), dockercontext.Policy(l.inst.Settings.Promote)
-	if owner.Context == "" {
+// beginContext says what becomes of the context, and judges the current one.
+func (l *loop) beginContext() {
+	if !l.inst.OwnsContext() {
 		l.set(state.ContextReady, state.True, state.ReasonNotApplicable, "the context is the user's own")
 		l.set(state.ContextPromoted, state.False, state.ReasonNotApplicable, "the context is the user's own")
 		return
 	}
 	l.set(state.ContextReady, state.Unknown, state.ReasonStarting, "the context is made when the engine answers")
+	l.judgeCurrent()
+}
+
+// judgeCurrent probes the current context, unless nothing depends on it.
+func (l *loop) judgeCurrent() {
+	owner, policy := Owner(l.inst), dockercontext.Policy(l.inst.Settings.Promote)
+	if owner.Context == "" {
+		return
+	}
 	l.set(state.ContextPromoted, state.Unknown, state.ReasonProbing, "the current context is being probed")
 	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, dockercontext.DefaultTimeout)
@@ -97,7 +105,7 @@ func (l *loop) awaitContext(watch *dirwatch.Watcher) {
 		// to ours later, that is his choice. Where he has removed ours while it was current,
 		// another becomes current.
 		mended := l.docker.Mend(ctx, func(dockercontext.Owner) bool { return false }, Candidates(l.inst))
-		ready, promoted := l.docker.Ready(Owner(l.inst)), l.docker.Promoted(Owner(l.inst))
+		ready, promoted := l.docker.Ready(Owner(l.inst)), l.docker.Promoted(ctx, Owner(l.inst))
 		return func() {
 			if mended.Err != nil {
 				l.log.Warn("current context not looked after", "part", "context", "error", mended.Err)
@@ -157,7 +165,7 @@ func (l *loop) promote() {
 		})
 		if out.Reason == dockercontext.ReasonAlreadyCurrent {
 			// By our doing, if that was before a restart.
-			if now := l.docker.Promoted(Owner(l.inst)); now.Reason == dockercontext.ReasonPromoted {
+			if now := l.docker.Promoted(ctx, Owner(l.inst)); now.Reason == dockercontext.ReasonPromoted {
 				out = now
 			}
 		}

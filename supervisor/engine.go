@@ -37,6 +37,7 @@ type engineRun struct {
 	end        context.CancelFunc
 	failures   int // in a row
 	firstDelay time.Duration
+	lostAfter  time.Duration
 	since      time.Time // when it last began to answer; zero while it does not
 	undo       bool      // the start is to be taken back, once the launching has ended
 	adopted    bool      // it was there before this supervisor
@@ -48,7 +49,7 @@ type engineRun struct {
 // begin starts what a supervisor is there for. The current context is judged while
 // the engine starts.
 func (l *loop) begin() {
-	l.judgeCurrent()
+	l.beginContext()
 	l.launch()
 }
 
@@ -268,7 +269,7 @@ func (l *loop) checked(err error) {
 	default:
 		l.set(state.EngineReady, state.False, state.ReasonConnectFailed, err.Error())
 	}
-	if e.exited == nil && time.Since(e.lost) >= lostAfter && l.usable.Swap(false) {
+	if e.exited == nil && time.Since(e.lost) >= e.lostAfter && l.usable.Swap(false) {
 		l.handBack(func() {})
 	}
 }

@@ -85,7 +85,7 @@ func newLoop(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*lo
 		log:    log,
 		self:   self,
 		inbox:  make(chan message),
-		engine: engineRun{firstDelay: firstDelay},
+		engine: engineRun{firstDelay: firstDelay, lostAfter: lostAfter},
 
 		removed: lock.Gone(inst.Paths.SupervisorLock()),
 	}
@@ -280,7 +280,7 @@ const flushTimeout = time.Second
 
 func (l *loop) flush() {
 	if l.writeless {
-		return // the directory would be made anew
+		return // what there is by now is another instance's
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, flushTimeout)
 	defer cancel()

@@ -34,6 +34,9 @@ type fakeDriver struct {
 	// stopping is called when an engine is told to stop; nil: nothing.
 	stopping func(graceful context.Context)
 
+	// foreign makes them somebody else's.
+	foreign bool
+
 	started chan struct{} // gets one for each engine
 
 	mu       sync.Mutex
@@ -130,11 +133,16 @@ func (r *fakeRunning) die() {
 	})
 }
 
-func (r *fakeRunning) PID() int                { return os.Getpid() }
-func (r *fakeRunning) StartedAt() time.Time    { return time.Unix(1, 0) }
-func (r *fakeRunning) Exited() <-chan struct{} { return r.exited }
-func (r *fakeRunning) LastError() string       { return "the engine's own words" }
-func (r *fakeRunning) Release()                {}
+func (r *fakeRunning) PID() int             { return os.Getpid() }
+func (r *fakeRunning) StartedAt() time.Time { return time.Unix(1, 0) }
+func (r *fakeRunning) LastError() string    { return "the engine's own words" }
+func (r *fakeRunning) Release()             {}
+func (r *fakeRunning) Exited() <-chan struct{} {
+	if r.driver.foreign {
+		return nil
+	}
+	return r.exited
+}
 func (r *fakeRunning) Stop(ctx context.Context) error {
 	if r.driver.stopping != nil {
 		r.driver.stopping(ctx)
@@ -207,7 +215,7 @@ func (f *fixture) start() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.loop.engine.firstDelay = time.Millisecond
+	f.loop.engine.firstDelay, f.loop.engine.lostAfter = time.Millisecond, time.Millisecond
 	f.signals, f.done = make(chan os.Signal, 1), make(chan error, 1)
 	go func() {
 		err := f.loop.run(f.signals, f.loop.begin)
@@ -424,6 +432,29 @@ func TestCrashLoop(t *testing.T) {
 
 // An engine that was there before is adopted, and started again when it ends, however
 // soon that is.
+// An engine that is somebody else's may be away for long: the current context is handed
+// back then. When it is there again, so is all that a start waits for.
+func TestForeignEngineIsAway(t *testing.T) {
+	f := setup(t)
+	f.driver.foreign = true
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	f.wait(state.ContextPromoted, state.True, state.ReasonPromoted)
+	f.driver.kill()
+	f.wait(state.ContextPromoted, state.False, state.ReasonDemoted)
+	back, err := fakeengine.Start(f.driver.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer back.Close()
+	f.wait(state.EngineReady, state.True, "")
+	f.wait(state.ContextReady, state.True, state.ReasonCreated)
+	f.wait(state.Ready, state.True, "")
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAdoption(t *testing.T) {
 	f := setup(t)
 	var err error
@@ -431,6 +462,12 @@ func TestAdoption(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.driver.adopt.die()
+	f.driver.launch = func(context.Context) error {
+		if f.driver.adopt != nil {
+			return engine.ErrRunning
+		}
+		return nil
+	}
 	f.start()
 	f.wait(state.Ready, state.True, "")
 	if starts, _ := f.driver.counts(); starts != 1 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
@@ -23,6 +24,9 @@ func Remove(ctx context.Context, i *engine.Instance) error {
 		return err
 	}
 	release, err := lock.TryAcquire(i.Paths.SupervisorLock())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // by somebody else
+	}
 	if err != nil {
 		return failure.WithHint(failure.WithCode(fmt.Errorf("remove instance %q: %w", i.Name, err), failure.CodeRefused),
 			"it was started again")

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,6 +69,9 @@ func spawn(i *engine.Instance, args ...string) (*childProcess, error) {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	// What the supervisor writes before it has a logger, and a panic, go to its log.
+	if err := os.Mkdir(i.Paths.LogDir(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("start supervisor: %w", err)
+	}
 	log, err := logfile.Open(i.Paths.SupervisorLog())
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
@@ -83,12 +87,12 @@ func spawn(i *engine.Instance, args ...string) (*childProcess, error) {
 	}
 	done := make(chan struct{})
 	c := &childProcess{done: done}
-	c.id, err = process.Find(cmd.Process.Pid)
+	c.id, err = process.FindChild(cmd.Process.Pid) // it may have failed already
 	go func() {
 		defer close(done)
 		c.err = cmd.Wait()
 	}()
-	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	return c, nil

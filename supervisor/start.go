@@ -35,10 +35,10 @@ type StartOptions struct {
 // ends, what this very call has launched is taken back, unless another start waits
 // for it too.
 func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation, error) {
-	if removed(i) {
-		return Observation{}, removedError(i) // before its lock is made again
-	}
 	share, err := lock.AcquireShared(ctx, i.Paths.StartLock())
+	if errors.Is(err, fs.ErrNotExist) {
+		return Observation{}, removedError(i)
+	}
 	if err != nil {
 		return Observation{}, err
 	}
@@ -136,12 +136,12 @@ func (s *starter) wait(ctx context.Context, child *childProcess) (last Observati
 		}()
 	}
 	// The end of a holder of the lock that writes no state, such as a supervisor that is
-	// just dying, shows in nothing but the lock.
+	// just dying, shows in nothing but the lock: it is free, or there is none any more.
 	unheld := sync.OnceFunc(func() {
 		go func() {
+			defer cancel()
 			if release, err := lock.Acquire(round, s.inst.Paths.SupervisorLock()); err == nil {
 				release()
-				cancel()
 			}
 		}()
 	})

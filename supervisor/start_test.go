@@ -42,6 +42,20 @@ func TestWaitForLockOnly(t *testing.T) {
 	}
 }
 
+// So it does where the lock is removed with all that it protects.
+func TestWaitForRemoved(t *testing.T) {
+	f := setup(t)
+	if err := f.inst.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	s := &starter{inst: f.inst}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, again, err := s.wait(ctx, nil); !again || err != nil {
+		t.Errorf("wait = %v, %v, want another attempt", again, err)
+	}
+}
+
 // One who holds the lock without a word is no reason to wait.
 func TestWaitForNobody(t *testing.T) {
 	f := setup(t)

@@ -68,6 +68,8 @@ func Stop(ctx context.Context, i *engine.Instance, o StopOptions) (stopped bool,
 			done, err = stopLeftovers(ctx, i, o, asked)
 		} else if held, ok := errors.AsType[*lock.HeldError](err); ok {
 			err = stopHolder(ctx, i, held.Holder, o, asked)
+		} else if errors.Is(err, fs.ErrNotExist) {
+			return len(asked) > 0, nil // removed meanwhile, and stopped before
 		}
 		if err != nil {
 			return false, err

@@ -27,6 +27,8 @@ import (
 	"github.com/docker-rd/docker-rd/internal/fakeengine"
 	"github.com/docker-rd/docker-rd/internal/mounts"
 	"github.com/docker-rd/docker-rd/internal/realengine"
+	"github.com/docker-rd/docker-rd/internal/stateschema"
+	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/plugin"
 )
 
@@ -208,13 +210,59 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 		}
 	}
 	t := e.T()
+	judge := watchStates(home)
 	e.Defer(func() {
-		if err := cleanUp(home); err != nil {
+		if err := errors.Join(judge(), cleanUp(home)); err != nil {
 			t.Log(err)
 			t.FailNow()
 		}
 	})
 	return nil
+}
+
+// watchStates holds the state files below home against their schema, whenever it sees
+// another one, until judge is called, which returns what was wrong. What scripts have
+// damaged is left out.
+func watchStates(home string) (judge func() error) {
+	seen, wrong := map[string]time.Time{}, []error(nil)
+	look := func() {
+		paths, _ := filepath.Glob(filepath.Join(home, "state", "instances", "*", "state.json"))
+		for _, path := range paths {
+			info, err := os.Stat(path)
+			if err != nil || info.ModTime().Equal(seen[path]) {
+				continue
+			}
+			seen[path] = info.ModTime()
+			content, err := os.ReadFile(path)
+			if err != nil {
+				continue
+			}
+			if _, err := state.Parse(path, content); err != nil {
+				continue
+			}
+			if err := stateschema.Validate(content); err != nil {
+				wrong = append(wrong, fmt.Errorf("%w\n%s", err, content))
+			}
+		}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for tick := time.Tick(10 * time.Millisecond); ; {
+			look()
+			select {
+			case <-tick:
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() error {
+		close(done)
+		<-ended
+		look()
+		return errors.Join(wrong...)
+	}
 }
 
 func lookPath(name, path string) (string, error) {

@@ -52,7 +52,7 @@ func startHelper(files []*os.File, attr *syscall.SysProcAttr, env []string, log 
 		return nil, fmt.Errorf("start the engine's helper: %w", err)
 	}
 	h := &helper{cmd: cmd, plan: planW, report: reportR, exited: make(chan struct{})}
-	h.id, err = process.Find(cmd.Process.Pid)
+	h.id, err = process.FindChild(cmd.Process.Pid)
 	go func() { _ = cmd.Wait(); close(h.exited) }()
 	if err != nil {
 		return nil, errors.Join(err, h.abort())

@@ -2,7 +2,6 @@ package dockerd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -56,7 +55,7 @@ func (c *Config) startSlirp(path string, netns, exit *os.File, net subnets) (s *
 		_ = r.Close()
 		return nil, nil, fmt.Errorf("slirp4netns: %w", err)
 	}
-	id, findErr := process.Find(cmd.Process.Pid)
+	id, findErr := process.FindChild(cmd.Process.Pid) // it may have failed already
 	s = &slirp{id: id, exited: make(chan struct{})}
 	go func() { _ = cmd.Wait(); close(s.exited) }()
 	done := make(chan error, 1)
@@ -73,7 +72,7 @@ func (c *Config) startSlirp(path string, netns, exit *os.File, net subnets) (s *
 			done <- fmt.Errorf("slirp4netns: %s", lastWords(c.slirpLog()))
 		}
 	}()
-	if findErr != nil && !errors.Is(findErr, process.ErrGone) {
+	if findErr != nil {
 		_ = cmd.Process.Kill()
 		return nil, nil, findErr
 	}

@@ -25,6 +25,7 @@ const APIVersion = "1.47"
 type Engine struct {
 	listener net.Listener
 	server   *http.Server
+	served   chan struct{} // closed when server serves no more
 	host     string
 
 	mu     sync.Mutex
@@ -72,10 +73,14 @@ func Serve(listener net.Listener) *Engine {
 		facts:    Facts{ID: "fake-engine", Version: "28.0.0", APIVersion: APIVersion, OS: "linux", Arch: "x86_64"},
 		calls:    map[string]int{},
 		gate:     gate,
+		served:   make(chan struct{}),
 	}
 	e.world.init()
 	e.server = &http.Server{Handler: e.handler()}
-	go func() { _ = e.server.Serve(listener) }()
+	go func() {
+		defer close(e.served)
+		_ = e.server.Serve(listener)
+	}()
 	return e
 }
 
@@ -85,6 +90,9 @@ func (e *Engine) Host() string { return e.host }
 // Close stops the engine and cuts its connections.
 func (e *Engine) Close() error {
 	err := e.server.Close()
+	// One that has not come to serving yet would close the listener later, and remove a
+	// socket that may be another engine's by then.
+	<-e.served
 	if e.listener.Addr().Network() == "unix" {
 		if rm := os.Remove(e.listener.Addr().String()); !errors.Is(rm, os.ErrNotExist) {
 			err = errors.Join(err, rm)

@@ -37,11 +37,19 @@ func Self() (ID, error) { return Find(os.Getpid()) }
 
 // Find returns the ID of the process that has pid now. A process that has ended,
 // zombies included, is an error that matches [ErrGone].
-func Find(pid int) (ID, error) {
+func Find(pid int) (ID, error) { return find(pid, false) }
+
+// FindChild returns the ID of a child that nobody has waited for yet. It may have ended:
+// until then the pid is still its.
+func FindChild(pid int) (ID, error) { return find(pid, true) }
+
+// find returns the ID of the process that has pid now, of one that has ended only if
+// ended is true.
+func find(pid int, ended bool) (ID, error) {
 	if pid <= 0 {
 		return ID{}, fmt.Errorf("process %d: %w", pid, ErrGone)
 	}
-	start, err := startTime(pid)
+	start, err := startTime(pid, ended)
 	if err != nil {
 		return ID{}, fmt.Errorf("process %d: %w", pid, err)
 	}

@@ -16,7 +16,7 @@ var bootID = sync.OnceValues(func() (string, error) { return unix.Sysctl("kern.b
 // <sys/proc.h>.
 const zombie = 5
 
-func startTime(pid int) (uint64, error) {
+func startTime(pid int, ended bool) (uint64, error) {
 	info, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	// For a pid nobody has, the kernel answers with nothing, which reads as EIO.
 	if errors.Is(err, unix.EIO) || errors.Is(err, unix.ESRCH) {
@@ -25,7 +25,7 @@ func startTime(pid int) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if int(info.Proc.P_pid) != pid || info.Proc.P_stat == zombie {
+	if int(info.Proc.P_pid) != pid || info.Proc.P_stat == zombie && !ended {
 		return 0, ErrGone
 	}
 	t := info.Proc.P_starttime

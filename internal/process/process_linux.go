@@ -20,13 +20,13 @@ var bootID = sync.OnceValues(func() (string, error) {
 	return strings.TrimSpace(string(data)), err
 })
 
-func startTime(pid int) (uint64, error) {
+func startTime(pid int, ended bool) (uint64, error) {
 	s, err := ReadStat(pid)
 	if err != nil {
 		return 0, err
 	}
 	// A zombie keeps its pid and its start time until it is waited for.
-	if s.Ended() {
+	if s.Ended() && !ended {
 		return 0, ErrGone
 	}
 	return s.StartTime, nil

@@ -114,6 +114,9 @@ func TestWait(t *testing.T) {
 	if _, err := Find(id.PID); !errors.Is(err, ErrGone) {
 		t.Errorf("Find of a zombie = %v, want ErrGone", err)
 	}
+	if again, err := FindChild(id.PID); err != nil || again != id {
+		t.Errorf("FindChild of a zombie = %+v, %v, want %+v", again, err, id)
+	}
 	if err := id.Wait(t.Context()); err != nil {
 		t.Errorf("Wait for a zombie = %v", err)
 	}

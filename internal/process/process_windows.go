@@ -35,13 +35,13 @@ func ended(h windows.Handle) bool {
 	return err == nil && event == windows.WAIT_OBJECT_0
 }
 
-func startTime(pid int) (uint64, error) {
+func startTime(pid int, evenEnded bool) (uint64, error) {
 	h, err := open(pid, 0)
 	if err != nil {
 		return 0, err
 	}
 	defer windows.CloseHandle(h)
-	if ended(h) {
+	if ended(h) && !evenEnded {
 		return 0, ErrGone
 	}
 	return created(h)
