@@ -240,15 +240,23 @@ func (r *rig) equals(when string, excused func(oracle.Difference) bool) time.Dur
 	}
 }
 
+// expect asks the engine, again if it refuses: podman does for a moment while a container
+// is being removed.
 func (r *rig) expect(when string) oracle.Objects {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	want, err := r.oracle.Expect(ctx)
-	if err != nil {
-		r.t.Fatalf("%s: ask the engine: %v", when, err)
+	for {
+		want, err := r.oracle.Expect(ctx)
+		if err == nil {
+			return want
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			r.t.Fatalf("%s: ask the engine: %v", when, err)
+		}
 	}
-	return want
 }
 
 func (r *rig) sync(when string) {

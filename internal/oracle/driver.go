@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"regexp"
@@ -103,7 +104,17 @@ func (d *Driver) operations() []operation {
 		created, exited             = container.StateCreated, container.StateExited
 	)
 	return []operation{
-		{"create", 12, d.create},
+		{"create", 8, d.create},
+		{"run", 8, func(ctx context.Context) error {
+			id, err := d.createContainer(ctx)
+			if err != nil {
+				return err
+			}
+			return d.starting(func(ctx context.Context, id string) error {
+				_, err := d.cli.ContainerStart(ctx, id, client.ContainerStartOptions{})
+				return err
+			})(ctx, id)
+		}},
 		{"start", 12, d.on(d.starting(func(ctx context.Context, id string) error {
 			_, err := d.cli.ContainerStart(ctx, id, client.ContainerStartOptions{})
 			return err
@@ -123,7 +134,7 @@ func (d *Driver) operations() []operation {
 			_, err := d.cli.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: signal})
 			return err
 		}, running, restarting)},
-		{"pause", 4, d.on(func(ctx context.Context, id string) error {
+		{"pause", 6, d.on(func(ctx context.Context, id string) error {
 			_, err := d.cli.ContainerPause(ctx, id, client.ContainerPauseOptions{})
 			return err
 		}, running)},
@@ -218,9 +229,9 @@ func (d *Driver) operations() []operation {
 			_, err := d.cli.VolumePrune(ctx, client.VolumePruneOptions{})
 			return err
 		}},
-		{"network create", 3, d.createNetwork},
-		{"network rm", 3, d.network(func(ctx context.Context) error {
-			_, err := d.cli.NetworkRemove(ctx, d.networkName(), client.NetworkRemoveOptions{})
+		{"network create", 6, d.createNetwork},
+		{"network rm", 2, d.network(func(ctx context.Context) error {
+			_, err := d.cli.NetworkRemove(ctx, d.anyNetwork(ctx), client.NetworkRemoveOptions{})
 			return err
 		})},
 		{"network prune", 1, d.network(func(ctx context.Context) error {
@@ -228,11 +239,11 @@ func (d *Driver) operations() []operation {
 			return err
 		})},
 		{"connect", 4, d.on(d.attaching(func(ctx context.Context, id string) error {
-			_, err := d.cli.NetworkConnect(ctx, d.networkName(), client.NetworkConnectOptions{Container: id})
+			_, err := d.cli.NetworkConnect(ctx, d.anyNetwork(ctx), client.NetworkConnectOptions{Container: id})
 			return err
 		}), running)},
 		{"disconnect", 3, d.on(d.attaching(func(ctx context.Context, id string) error {
-			_, err := d.cli.NetworkDisconnect(ctx, d.networkName(), client.NetworkDisconnectOptions{Container: id, Force: d.rng.IntN(2) == 0})
+			_, err := d.cli.NetworkDisconnect(ctx, d.networkOf(ctx, id), client.NetworkDisconnectOptions{Container: id, Force: d.rng.IntN(2) == 0})
 			return err
 		}), running)},
 	}
@@ -387,6 +398,11 @@ func (d *Driver) restartPolicy() container.RestartPolicy {
 }
 
 func (d *Driver) create(ctx context.Context) error {
+	_, err := d.createContainer(ctx)
+	return err
+}
+
+func (d *Driver) createContainer(ctx context.Context) (id string, err error) {
 	cmd := [][]string{
 		{"/prog", "sleep"}, {"/prog", "sleep"}, {"/prog", "sleep"}, {"/prog", "sleep"}, {"/prog", "sleep"}, {"/prog", "sleep", "300", "0"}, {"/prog", "sleep", "100", "3"},
 		{"/prog", "exit", "7"}, {"/prog", "eat"}, {"/missing"},
@@ -434,8 +450,8 @@ func (d *Driver) create(ctx context.Context) error {
 	if d.rng.IntN(6) == 0 {
 		name = ""
 	}
-	_, err := d.cli.ContainerCreate(ctx, client.ContainerCreateOptions{Config: config, HostConfig: host, Name: name})
-	return err
+	made, err := d.cli.ContainerCreate(ctx, client.ContainerCreateOptions{Config: config, HostConfig: host, Name: name})
+	return made.ID, err
 }
 
 // exec makes a container healthy or unhealthy.
@@ -566,6 +582,36 @@ func (d *Driver) load(ctx context.Context) error {
 		return err
 	}
 	return drain(r, nil)
+}
+
+// anyNetwork returns one of the networks that were made, by its id or its name.
+func (d *Driver) anyNetwork(ctx context.Context) string {
+	other, n, byName := d.networkName(), d.rng.Int(), d.rng.IntN(2) == 0
+	l, err := d.cli.NetworkList(ctx, client.NetworkListOptions{})
+	if err != nil {
+		return other
+	}
+	made := slices.DeleteFunc(l.Items, func(s network.Summary) bool {
+		return slices.Contains([]string{"bridge", "host", "none", "podman"}, s.Name)
+	})
+	switch {
+	case len(made) == 0:
+		return other
+	case byName:
+		return made[n%len(made)].Name
+	}
+	return made[n%len(made)].ID
+}
+
+// networkOf returns a network of a container.
+func (d *Driver) networkOf(ctx context.Context, id string) string {
+	other, n := d.networkName(), d.rng.Int()
+	c, err := d.cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil || c.Container.NetworkSettings == nil || len(c.Container.NetworkSettings.Networks) == 0 {
+		return other
+	}
+	names := slices.Sorted(maps.Keys(c.Container.NetworkSettings.Networks))
+	return names[n%len(names)]
 }
 
 func (d *Driver) createNetwork(ctx context.Context) error {
