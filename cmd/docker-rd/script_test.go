@@ -417,6 +417,23 @@ func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
 	pid, err := strconv.Atoi(number)
 	ts.Check(err)
 	ts.Check(syscall.Kill(pid, signals[args[0]]))
+	for args[0] == "STOP" && !isStopped(pid) {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// isStopped tells whether all threads of a process have been stopped. Where there is no
+// /proc nobody tells, and it says yes.
+func isStopped(pid int) bool {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		_, after, _ := strings.Cut(string(text), ") ")
+		if state, _, _ := strings.Cut(after, " "); err == nil && state != "T" && state != "Z" {
+			return false
+		}
+	}
+	return true
 }
 
 // replace replaces all of a text in a file: replace FILE OLD NEW.
