@@ -823,6 +823,49 @@ func TestEscapees(t *testing.T) {
 	in.checkGone()
 }
 
+// A container that dockerd was ending when it was killed may have nothing left but a process
+// in a control group that the engine does not own.
+func TestEscapeeOfEndedShim(t *testing.T) {
+	in := newInstance(t)
+	in.start()
+	in.importImage()
+	other := "/" + in.cfg.UID
+	h, err := findHierarchies()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, root := range h.all() {
+			if err := removeGroup(filepath.Join(root, other)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	in.docker("run", "-d", "--name", "aa", "--pid", "host", "--cgroup-parent", other, "app", "daemon")
+	in.eventually("the process of another session runs", func() error {
+		if out, err := in.try("logs", "aa"); err != nil || !strings.Contains(out, "up") {
+			return fmt.Errorf("the container says %q: %v", out, err)
+		}
+		return nil
+	})
+	f := in.scan()
+	for _, p := range f.procs {
+		if p.comm != "exe" {
+			_ = p.id.Signal(syscall.SIGKILL)
+		}
+	}
+	in.engine.Release()
+	if err := in.cfg.cleanup(t.Context(), h, f.groups); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range f.procs {
+		if p.id.Alive() {
+			t.Errorf("%s is left", describe([]proc{p}))
+		}
+	}
+	in.checkGone()
+}
+
 func TestFailedStart(t *testing.T) {
 	for _, tc := range []struct {
 		name, file string

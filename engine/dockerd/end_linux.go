@@ -27,26 +27,31 @@ func Cleanup(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("cgroups: %w", err)
 	}
-	squatted, err := cfg.endProcesses(ctx, h)
+	return cfg.cleanup(ctx, h, nil)
+}
+
+// cleanup is [Cleanup] where cgroups of containers are known.
+func (c *Config) cleanup(ctx context.Context, h hierarchies, known []string) error {
+	squatted, err := c.endProcesses(ctx, h, known)
 	if err != nil || squatted { // then the files are that engine's
 		return err
 	}
-	return cfg.removeLeftovers()
+	return c.removeLeftovers()
 }
 
-// endProcesses kills all processes of the engine, and removes its cgroups. It tells
-// whether another engine has the engine's data.
-func (c *Config) endProcesses(ctx context.Context, h hierarchies) (squatted bool, err error) {
+// endProcesses kills all processes of the engine, and removes its cgroups and those that
+// are known to be its containers'. It tells whether another engine has the engine's data.
+func (c *Config) endProcesses(ctx context.Context, h hierarchies, known []string) (squatted bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
-	groups := c.groups(h)
+	groups := append(c.groups(h), known...)
 	for {
-		f, err := c.scan(h)
+		f, err := c.scan(h, groups...)
 		if err != nil {
 			return false, err
 		}
-		// Groups that were seen once are remembered: by a container whose shim is dead, and
-		// which has another parent then, they are not found again.
+		// Groups that were seen once are remembered: once the shim or the first process of
+		// the container has ended, they are not found again.
 		for _, dir := range append(c.groups(h), f.groups...) {
 			if !slices.Contains(groups, dir) {
 				groups = append(groups, dir)

@@ -3,6 +3,7 @@ package dockerd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"syscall"
@@ -95,6 +96,16 @@ func (e *Engine) Release() {
 // does; when it has ended, or when ctx has, every process that is left is killed, and
 // everything that was made for the engine is removed. It returns when that is so.
 func (e *Engine) Stop(ctx context.Context) error {
+	h, err := findHierarchies()
+	if err != nil {
+		return fmt.Errorf("cgroups: %w", err)
+	}
+	// Before dockerd ends a container and leaves those of its processes that have escaped
+	// the engine's own groups to a shim that is killed before it has ended them.
+	var known []string
+	if f, err := e.cfg.scan(h); err == nil {
+		known = f.groups
+	}
 	if err := e.id.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, process.ErrGone) {
 		e.cfg.log().WarnContext(ctx, "engine can't be asked to end", "error", err)
 	}
@@ -104,7 +115,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 		e.cfg.log().WarnContext(ctx, "engine does not end in time: killing it", "pid", e.id.PID)
 	}
 	e.Release()
-	return Cleanup(context.WithoutCancel(ctx), e.cfg)
+	return e.cfg.cleanup(context.WithoutCancel(ctx), h, known)
 }
 
 // watch starts the goroutines that look after a running engine.

@@ -88,7 +88,7 @@ func (l *launch) clear(ctx context.Context) error {
 			}
 		}
 	case len(f.procs) > 0:
-		if _, err := l.cfg.endProcesses(ctx, l.hier); err != nil {
+		if _, err := l.cfg.endProcesses(ctx, l.hier, nil); err != nil {
 			return err
 		}
 	}

@@ -105,8 +105,9 @@ const (
 )
 
 // scan finds every process of the engine: those with its marker, those in their mount
-// namespace, all descendants of those, and whatever is in its cgroups.
-func (c *Config) scan(h hierarchies) (*found, error) {
+// namespace, all descendants of those, and whatever is in its cgroups and in the known
+// ones of its containers.
+func (c *Config) scan(h hierarchies, known ...string) (*found, error) {
 	all, err := processes(c.UID)
 	if err != nil {
 		return nil, fmt.Errorf("look for processes: %w", err)
@@ -159,7 +160,7 @@ func (c *Config) scan(h hierarchies) (*found, error) {
 			add(child)
 		}
 	}
-	for _, dir := range append(c.groups(h), f.groups...) {
+	for _, dir := range slices.Concat(c.groups(h), f.groups, known) {
 		for _, pid := range members(dir) {
 			if p := byPID[pid]; p != nil {
 				add(p)
