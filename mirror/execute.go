@@ -67,7 +67,8 @@ type Executor struct {
 	// actions are by container, the first one under way.
 	actions   map[string][]Request
 	deletions map[target]*deletion
-	watched   bool // the mirror has missed nothing since it was last synced
+	watched   bool   // the mirror has missed nothing since it was last synced
+	engine    string // the id of the engine that deletions are meant for, "" for unknown
 	// accepted are the requests that are not settled, decided those of them whose
 	// outcome is not in the file yet.
 	accepted map[string]bool
@@ -113,7 +114,7 @@ func NewExecutor(dir string, store *Store, connect func(context.Context) (*endpo
 		dir: dir, store: store, connect: connect, source: source, log: log,
 		results: make(chan Result), patience: lookTimeout, ctx: ctx, cancel: cancel,
 		actions: map[string][]Request{}, deletions: map[target]*deletion{},
-		accepted: map[string]bool{},
+		accepted: map[string]bool{}, engine: store.Engine().ID,
 	}
 }
 
@@ -231,6 +232,9 @@ func (e *Executor) Observe(u Update) {
 			}
 		}
 	}
+	if u.Engine != nil {
+		e.checkEngine()
+	}
 	if u.Sync != nil {
 		e.watch(u.Sync.Connected && u.Sync.Status == state.True)
 	}
@@ -241,6 +245,21 @@ func (e *Executor) Observe(u Update) {
 			e.schedule(t, d, max(0, time.Until(d.tried.Add(afterChange))))
 		}
 	}
+}
+
+// checkEngine ends all deletions where another engine has taken the place of the one they
+// were meant for: an image has the same id on both.
+func (e *Executor) checkEngine() {
+	id := e.store.Engine().ID
+	if id == e.engine {
+		return
+	}
+	if e.engine != "" {
+		for t := range e.deletions {
+			e.endDeletion(t, Outcome{State: state.ActionFailed, Error: "another engine is there now"})
+		}
+	}
+	e.engine = id
 }
 
 // watch notes whether the mirror misses nothing now.
@@ -667,8 +686,9 @@ func (e *Executor) schedule(t target, d *deletion, wait time.Duration) {
 
 // try asks the engine to delete the object.
 func (e *Executor) try(t target, d *deletion) {
-	if t.kind == state.Volumes && !d.pinned {
-		// Not before the mirror has found the volume and it is the one.
+	if t.kind == state.Volumes && !d.pinned || t.kind == state.Images && !e.watched {
+		// Not before the mirror has found the volume and it is the one, or the image on the
+		// engine that is meant. What finds that tries it.
 		d.cancel = nil
 		return
 	}

@@ -461,6 +461,28 @@ func TestDeletionWaits(t *testing.T) {
 	r.noRequests()
 }
 
+// What was to be deleted on one engine is not deleted on another that takes its place,
+// though the image has the same id there.
+func TestDeletionOfOtherEngine(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(1, 1, 0, 0)
+	id := r.engine.IDs("images")[0]
+	r.start()
+	r.await("MirrorSynced", synced)
+	req := r.submit(deletion(state.Images, id, ""))
+	r.await("a refusal", func(s *state.State) bool { return s.Images[id].Deletions[id].Error != "" })
+	r.engine.SetFacts(func(f *facts) { f.ID = "another" })
+	r.engine.EndStreams()
+	if o := r.outcome(req); o.State != state.ActionFailed || o.Error != "another engine is there now" {
+		t.Errorf("outcome is %+v", o)
+	}
+	r.engine.RemoveContainer(r.engine.IDs("containers")[0])
+	r.awaitEqual()
+	if len(r.engine.IDs("images")) != 1 {
+		t.Error("the other engine's image was deleted")
+	}
+}
+
 func TestDeletionOfTag(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
 	img := r.engine.CreateImage("app:1", "app:2")
