@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -606,10 +607,20 @@ func (p *pass) emitLookup(r lookupResult, m mark) {
 }
 
 // passing tells whether an object is in a state that ends by itself, and not always
-// with an event: moby tells nobody when it gives up restarting a container.
+// with an event: moby tells nobody when it gives up restarting a container, or starting one
+// that has an address already.
 func passing(object any) bool {
 	c, ok := object.(state.Container)
-	return ok && (c.State == state.StateRestarting || c.State == state.StateRemoving)
+	if !ok {
+		return false
+	}
+	switch c.State {
+	case state.StateRestarting, state.StateRemoving:
+		return true
+	case state.StateCreated, state.StateExited:
+		return slices.ContainsFunc(c.Networks, func(n state.Attachment) bool { return n.IPAddress != "" })
+	}
+	return false
 }
 
 // failed has a failed inspection tried again later. It does not hold up the sync:

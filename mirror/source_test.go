@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/api/types/network"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/fakeengine"
@@ -592,6 +594,32 @@ func TestRestartGivenUp(t *testing.T) {
 	r.await("the restart", func(s *state.State) bool { return s.Containers[id].State == state.StateRestarting })
 	r.engine.ChangeContainer(id, become(container.StateExited))
 	r.await("its end", func(s *state.State) bool { return s.Containers[id].State == state.StateExited })
+	r.awaitEqual()
+}
+
+// Nor when a start fails for which it has connected the container already.
+func TestStartGivenUp(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.engine.Populate(1, 1, 0, 0)
+	id := r.engine.CreateContainer("c", "image0:latest")
+	r.start()
+	r.await("MirrorSynced", synced)
+	address := func(ip string) func(*container.InspectResponse) {
+		return func(c *container.InspectResponse) {
+			c.NetworkSettings.Networks = map[string]*network.EndpointSettings{"bridge": {}}
+			if ip != "" {
+				c.NetworkSettings.Networks["bridge"].IPAddress = netip.MustParseAddr(ip)
+			}
+		}
+	}
+	addressed := func(s *state.State) bool {
+		n := s.Containers[id].Networks
+		return len(n) == 1 && n[0].IPAddress != ""
+	}
+	r.engine.ChangeContainer(id, address("172.17.0.3"), events.ActionUpdate)
+	r.await("its address", addressed)
+	r.engine.ChangeContainer(id, address(""))
+	r.await("no address", func(s *state.State) bool { return !addressed(s) })
 	r.awaitEqual()
 }
 
