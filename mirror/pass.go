@@ -36,6 +36,9 @@ const (
 	// is looked up again that could not be inspected, or that won't stay as it is.
 	retryWait    = 200 * time.Millisecond
 	maxRetryWait = time.Minute
+	// maxStartWait is the wait after which a container with an address is no more taken for
+	// one that is about to run.
+	maxStartWait = 2 * time.Second
 	// maxRefusals is how often in a row the engine may refuse to list a kind before the
 	// pass ends. Podman does so while a container or an image is being removed.
 	maxRefusals = 5
@@ -563,7 +566,7 @@ func (p *pass) lookedUp(r lookupResult) {
 		if m.gone {
 			p.again[r.key] = m
 		}
-	case passing(r.object):
+	case passing(r.object, p.retries[r.key]):
 		p.retryLater(r.key)
 		p.emitLookup(r, m)
 	default:
@@ -608,8 +611,8 @@ func (p *pass) emitLookup(r lookupResult, m mark) {
 
 // passing tells whether an object is in a state that ends by itself, and not always
 // with an event: moby tells nobody when it gives up restarting a container, or starting one
-// that has an address already.
-func passing(object any) bool {
+// that has an address already. So far it was looked up again as the retry says.
+func passing(object any, so *retry) bool {
 	c, ok := object.(state.Container)
 	if !ok {
 		return false
@@ -618,7 +621,9 @@ func passing(object any) bool {
 	case state.StateRestarting, state.StateRemoving:
 		return true
 	case state.StateCreated, state.StateExited:
-		return slices.ContainsFunc(c.Networks, func(n state.Attachment) bool { return n.IPAddress != "" })
+		// Some keep it: moby 20.10 forgets to take it from a container that can't be linked.
+		return (so == nil || so.wait < maxStartWait) &&
+			slices.ContainsFunc(c.Networks, func(n state.Attachment) bool { return n.IPAddress != "" })
 	}
 	return false
 }

@@ -249,13 +249,14 @@ func (d *Driver) operations() []operation {
 	}
 }
 
-// starting has a start excused that fails: the engine leaves why in the container, and
-// sends an event only where a network or a volume is let go.
+// starting has a start excused that fails: the engine leaves why in the container, and one
+// that was connected already may keep its address. An event tells only where a network or a
+// volume is let go.
 func (d *Driver) starting(start func(context.Context, string) error) func(context.Context, string) error {
 	return func(ctx context.Context, id string) error {
 		err := start(ctx, id)
 		if err != nil {
-			d.excuse("containers", id, "error", "exitCode")
+			d.excuse("containers", id, "error", "exitCode", "networks")
 		}
 		return err
 	}
