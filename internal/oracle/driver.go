@@ -493,8 +493,23 @@ func (d *Driver) build(ctx context.Context, tag string) error {
 		opts.Tags = []string{tag}
 	}
 	r, err := d.cli.ImageBuild(ctx, bytes.NewReader(tar), opts)
-	return drain(r.Body, err)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	answer, err := io.ReadAll(r.Body)
+	if tag == "" { // only containers that come and go tell of it, which is not urgent
+		for _, step := range stepID.FindAllSubmatch(answer, -1) {
+			if i, err := d.cli.ImageInspect(ctx, string(step[1])); err == nil {
+				d.excuse("images", i.ID, "")
+			}
+		}
+	}
+	return err
 }
+
+// stepID finds the images of the steps in the output of the builder that is not BuildKit.
+var stepID = regexp.MustCompile(` ---(?:>|\\u003e) ([0-9a-f]{12})`)
 
 func (d *Driver) buildContext() ([]byte, error) {
 	dockerfile := fmt.Sprintf("FROM scratch\nLABEL n=%d\nCOPY file /\nENV x=%d\n", d.rng.IntN(1000), d.rng.IntN(1000))
