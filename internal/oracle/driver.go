@@ -243,7 +243,11 @@ func (d *Driver) operations() []operation {
 			return err
 		}), running)},
 		{"disconnect", 3, d.on(d.attaching(func(ctx context.Context, id string) error {
-			_, err := d.cli.NetworkDisconnect(ctx, d.networkOf(ctx, id), client.NetworkDisconnectOptions{Container: id, Force: d.rng.IntN(2) == 0})
+			name, force := d.networkOf(ctx, id), d.rng.IntN(2) == 0
+			if _, err := d.cli.NetworkInspect(ctx, name, client.NetworkInspectOptions{}); err != nil && force {
+				d.excuse("containers", id, "networks") // moby does not know of which network to tell
+			}
+			_, err := d.cli.NetworkDisconnect(ctx, name, client.NetworkDisconnectOptions{Container: id, Force: force})
 			return err
 		}), running)},
 	}
