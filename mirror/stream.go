@@ -126,8 +126,8 @@ func (s *stream) next() (e events.Message, late, jumped bool, err error) {
 // itself, and to wake up for each costs more than to read it.
 type calmReader struct {
 	from io.Reader
-	last time.Time // when the last read returned, if that took all there was
-	busy bool      // the last two reads were hardly further apart than that
+	last time.Time // when the last read returned
+	busy bool      // it took all there was, hardly more than a calm after the one before
 }
 
 func (r *calmReader) Read(p []byte) (n int, err error) {
@@ -136,10 +136,7 @@ func (r *calmReader) Read(p []byte) (n int, err error) {
 	}
 	n, err = r.from.Read(p)
 	now := time.Now()
-	r.busy = now.Sub(r.last) < 2*calm
+	r.busy = n < len(p) && now.Sub(r.last) < 2*calm
 	r.last = now
-	if n == len(p) {
-		r.busy = false // there is more
-	}
 	return n, err
 }
