@@ -109,9 +109,9 @@ func (m *marks) later(kind state.Kind) {
 }
 
 func (m *marks) object(kind state.Kind, id, action string) {
-	// Of networks the inspection may tell something else than the list: of a swarm's the
-	// part on this node, of podman's default network another name.
-	if id == "" || kind == state.Networks {
+	// Of an image only the list tells all. Of networks the inspection may tell something else:
+	// of a swarm's the part on this node, of podman's default network another name.
+	if id == "" || kind == state.Images || kind == state.Networks {
 		m.kinds[kind] = true
 		return
 	}
@@ -160,9 +160,6 @@ func (in *intake) add(e events.Message, late, jumped bool) {
 func (in *intake) mark(kind state.Kind, id string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if kind == state.Images {
-		id = ""
-	}
 	in.marks.object(kind, id, "")
 	in.wake()
 }
