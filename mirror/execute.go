@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -386,7 +385,7 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	if e.turnsOut(ctx, r) {
 		return nil
 	}
-	return fmt.Errorf("the engine did not say how it ended: %w", withoutURL(err))
+	return fmt.Errorf("the engine did not say how it ended: %w", endpoint.WithoutURL(err))
 }
 
 // begin takes the request from whoever could withdraw it.
@@ -446,15 +445,6 @@ func order(ctx context.Context, cli *endpoint.Client, id, action string) (err er
 // ambiguous tells whether a call that failed may have been carried out.
 func ambiguous(err error) bool {
 	return client.IsErrConnectionFailed(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
-}
-
-// withoutURL returns what went wrong with a request, without its address, which says
-// nothing to people.
-func withoutURL(err error) error {
-	if failed, ok := errors.AsType[*url.Error](err); ok {
-		return failed.Err
-	}
-	return err
 }
 
 // seen is what an action needs to know of a container.
@@ -696,7 +686,7 @@ func (e *Executor) try(t target, d *deletion) {
 	d.trying, d.tried = true, time.Now()
 	d.cancel = e.beside(func(ctx context.Context) func() {
 		gone, whole, err := e.remove(ctx, t, pin)
-		err = withoutURL(err)
+		err = endpoint.WithoutURL(err)
 		e.source.Mark(t.kind, t.key)
 		if e.ctx.Err() != nil {
 			return nil

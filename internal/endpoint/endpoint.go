@@ -285,11 +285,7 @@ func checkSocket(scheme, path string) error {
 func checkTCP(host string, useTLS bool) (string, error) {
 	u, err := url.Parse(host)
 	if err != nil {
-		var urlErr *url.Error
-		if errors.As(err, &urlErr) {
-			err = urlErr.Err // which repeats neither the URL nor a password in it
-		}
-		return "", err
+		return "", WithoutURL(err) // there may be a password in it
 	}
 	switch {
 	case u.User != nil:

@@ -162,10 +162,16 @@ func request(ctx context.Context, c *http.Client, to *url.URL, headers map[strin
 		req.Header.Set(k, v)
 	}
 	resp, err := c.Do(req)
+	return resp, WithoutURL(err)
+}
+
+// WithoutURL returns what went wrong with a request or in reading a URL, without that URL
+// if err says it. Nil stays nil.
+func WithoutURL(err error) error {
 	if where, ok := errors.AsType[*url.Error](err); ok {
-		err = where.Err
+		return where.Err
 	}
-	return resp, err
+	return err
 }
 
 func get(ctx context.Context, c *http.Client, to *url.URL, headers map[string]string) (*http.Response, []byte, error) {
