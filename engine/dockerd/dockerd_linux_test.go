@@ -773,39 +773,60 @@ func TestTempDir(t *testing.T) {
 	})
 }
 
+// foreignGroup returns a control group that is not the engine's, for containers. At the end
+// of the test nothing may be left in it.
+func (in *instance) foreignGroup() string {
+	group := "/" + in.cfg.UID
+	in.t.Cleanup(func() {
+		h, err := findHierarchies()
+		if err != nil {
+			in.t.Fatal(err)
+		}
+		for _, root := range h.all() {
+			if pids := members(filepath.Join(root, group)); len(pids) > 0 {
+				in.t.Errorf("processes are left in %s: %v", group, pids)
+			}
+			// runc made it, for the user who named it.
+			if err := removeGroup(filepath.Join(root, group)); err != nil {
+				in.t.Error(err)
+			}
+		}
+	})
+	return group
+}
+
+// runDaemon runs a container that has a process of another session, and returns once it has.
+func (in *instance) runDaemon(name string, args ...string) {
+	in.t.Helper()
+	in.docker(slices.Concat([]string{"run", "-d", "--name", name}, args, []string{"app", "daemon"})...)
+	in.eventually("the process of another session runs", func() error {
+		if out, err := in.try("logs", name); err != nil || !strings.Contains(out, "up") {
+			return fmt.Errorf("container %s says %q: %v", name, out, err)
+		}
+		return nil
+	})
+}
+
+// ended fails the test for each of the processes that is left.
+func (in *instance) ended(procs []proc) {
+	in.t.Helper()
+	for _, p := range procs {
+		if p.id.Alive() {
+			in.t.Errorf("%s is left", describe([]proc{p}))
+		}
+	}
+}
+
 // What containers can do to outlive their engine.
 func TestEscapees(t *testing.T) {
 	in := newInstance(t)
 	in.start()
 	in.importImage()
-	other := "/" + in.cfg.UID
-	t.Cleanup(func() {
-		h, err := findHierarchies()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, root := range h.all() {
-			if pids := members(filepath.Join(root, other)); len(pids) > 0 {
-				t.Errorf("processes are left in %s: %v", other, pids)
-			}
-			// runc made it, for the user who named it.
-			if err := removeGroup(filepath.Join(root, other)); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	in.docker("run", "-d", "--name", "aa", "--pid", "host", "--cgroup-parent", other, "app", "daemon")
+	other := in.foreignGroup()
+	in.runDaemon("aa", "--pid", "host", "--cgroup-parent", other)
 	in.docker("run", "-d", "--name", "bb", "app", "sigterm-proof")
 	in.docker("pause", "bb") // the kernel ends no frozen process
-	in.docker("run", "-d", "--name", "cc", "--cgroupns", "host", "--cgroup-parent", other, "app", "daemon")
-	for _, name := range []string{"aa", "cc"} {
-		in.eventually("the process of another session runs", func() error {
-			if out, err := in.try("logs", name); err != nil || !strings.Contains(out, "up") {
-				return fmt.Errorf("container %s says %q: %v", name, out, err)
-			}
-			return nil
-		})
-	}
+	in.runDaemon("cc", "--cgroupns", "host", "--cgroup-parent", other)
 	procs := in.scan().procs
 	if apps := slices.DeleteFunc(slices.Clone(procs), func(p proc) bool { return p.comm != "prog" && p.comm != "exe" }); len(apps) != 5 {
 		t.Errorf("the scan finds %d of 5 container processes: %s", len(apps), describe(procs))
@@ -815,11 +836,7 @@ func TestEscapees(t *testing.T) {
 	if err := in.engine.Stop(ctx); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range procs {
-		if p.id.Alive() {
-			t.Errorf("%s is left", describe([]proc{p}))
-		}
-	}
+	in.ended(procs)
 	in.checkGone()
 }
 
@@ -829,25 +846,7 @@ func TestEscapeeOfEndedShim(t *testing.T) {
 	in := newInstance(t)
 	in.start()
 	in.importImage()
-	other := "/" + in.cfg.UID
-	h, err := findHierarchies()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		for _, root := range h.all() {
-			if err := removeGroup(filepath.Join(root, other)); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	in.docker("run", "-d", "--name", "aa", "--pid", "host", "--cgroup-parent", other, "app", "daemon")
-	in.eventually("the process of another session runs", func() error {
-		if out, err := in.try("logs", "aa"); err != nil || !strings.Contains(out, "up") {
-			return fmt.Errorf("the container says %q: %v", out, err)
-		}
-		return nil
-	})
+	in.runDaemon("aa", "--pid", "host", "--cgroup-parent", in.foreignGroup())
 	f := in.scan()
 	for _, p := range f.procs {
 		if p.comm != "exe" {
@@ -855,14 +854,10 @@ func TestEscapeeOfEndedShim(t *testing.T) {
 		}
 	}
 	in.engine.Release()
-	if err := in.cfg.cleanup(t.Context(), h, f.groups); err != nil {
+	if err := in.cfg.cleanup(t.Context(), f.groups); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range f.procs {
-		if p.id.Alive() {
-			t.Errorf("%s is left", describe([]proc{p}))
-		}
-	}
+	in.ended(f.procs)
 	in.checkGone()
 }
 

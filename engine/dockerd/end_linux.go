@@ -23,15 +23,15 @@ const endTimeout = 10 * time.Second
 // data, its private configuration and its log stay. Nothing to do is no error. When
 // ctx ends it gives up and says what is left.
 func Cleanup(ctx context.Context, cfg Config) error {
+	return cfg.cleanup(ctx, nil)
+}
+
+// cleanup is [Cleanup] where cgroups of containers are known.
+func (c *Config) cleanup(ctx context.Context, known []string) error {
 	h, err := findHierarchies()
 	if err != nil {
 		return fmt.Errorf("cgroups: %w", err)
 	}
-	return cfg.cleanup(ctx, h, nil)
-}
-
-// cleanup is [Cleanup] where cgroups of containers are known.
-func (c *Config) cleanup(ctx context.Context, h hierarchies, known []string) error {
 	squatted, err := c.endProcesses(ctx, h, known)
 	if err != nil || squatted { // then the files are that engine's
 		return err

@@ -3,7 +3,6 @@ package dockerd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"syscall"
@@ -96,16 +95,7 @@ func (e *Engine) Release() {
 // does; when it has ended, or when ctx has, every process that is left is killed, and
 // everything that was made for the engine is removed. It returns when that is so.
 func (e *Engine) Stop(ctx context.Context) error {
-	h, err := findHierarchies()
-	if err != nil {
-		return fmt.Errorf("cgroups: %w", err)
-	}
-	// Before dockerd ends a container and leaves those of its processes that have escaped
-	// the engine's own groups to a shim that is killed before it has ended them.
-	var known []string
-	if f, err := e.cfg.scan(h); err == nil {
-		known = f.groups
-	}
+	known := e.escapedGroups()
 	if err := e.id.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, process.ErrGone) {
 		e.cfg.log().WarnContext(ctx, "engine can't be asked to end", "error", err)
 	}
@@ -115,7 +105,22 @@ func (e *Engine) Stop(ctx context.Context) error {
 		e.cfg.log().WarnContext(ctx, "engine does not end in time: killing it", "pid", e.id.PID)
 	}
 	e.Release()
-	return e.cfg.cleanup(context.WithoutCancel(ctx), h, known)
+	return e.cfg.cleanup(context.WithoutCancel(ctx), known)
+}
+
+// escapedGroups returns the cgroups of containers that are not below the engine's own, as
+// far as they can be found. Once dockerd ends a container, what has escaped to such a group
+// is left to its shim, and can't be found any more if that is killed before it is done.
+func (e *Engine) escapedGroups() []string {
+	h, err := findHierarchies()
+	if err != nil {
+		return nil
+	}
+	f, err := e.cfg.scan(h)
+	if err != nil {
+		return nil
+	}
+	return f.groups
 }
 
 // watch starts the goroutines that look after a running engine.
