@@ -60,7 +60,7 @@ func (l *loop) shutDown(s *stopRun) {
 	l.stopping = s
 	l.usable.Store(false)
 	if s.failure == nil {
-		l.set(state.EngineReady, state.False, state.ReasonStopped, "the engine is being stopped")
+		l.setStopping()
 	}
 	l.store.SetCondition(state.Ready, state.False, state.ReasonStopped, "")
 	if l.engine.end != nil {
@@ -81,6 +81,10 @@ func (l *loop) shutDown(s *stopRun) {
 		s.handedBack = true
 		l.stopped()
 	})
+}
+
+func (l *loop) setStopping() {
+	l.set(state.EngineReady, state.False, state.ReasonStopped, "the engine is being stopped")
 }
 
 // stopEngine ends the engine, and whatever else there is of it.
@@ -178,6 +182,7 @@ func (l *loop) last() {
 
 // adoptToStop takes over an engine without a supervisor, only to stop it.
 func (l *loop) adoptToStop(o StopOptions) {
+	l.setStopping()
 	l.engine.launching, l.engine.giveUp = true, func() {} // that is not given up: it must end
 	l.beside(l.ctx, func(ctx context.Context) func() {
 		running, err := l.driver.Adopt(ctx)

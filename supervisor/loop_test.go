@@ -548,6 +548,33 @@ func TestUndo(t *testing.T) {
 	})
 }
 
+// A supervisor that only stops what another has left says so from the beginning: no state of
+// it has a condition without a reason.
+func TestStopOfLeftovers(t *testing.T) {
+	f := setup(t)
+	release, err := lock.TryAcquire(f.inst.Paths.SupervisorLock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	l, err := newLoop(f.inst, f.driver, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = l.run(nil, func() {
+		l.adoptToStop(StopOptions{})
+		l.judgeReady() // as after each message
+		for _, typ := range []string{state.EngineReady, state.Ready} {
+			if c, _ := l.store.Condition(typ); c.Status != state.False || c.Reason != state.ReasonStopped {
+				t.Errorf("%s is %+v", typ, c)
+			}
+		}
+	})
+	if err != nil || f.driver.cleanups != 1 {
+		t.Errorf("run = %v after %d cleanups", err, f.driver.cleanups)
+	}
+}
+
 // What a supervisor that was killed has left in the state is not believed.
 func TestFormerStateIsNotBelieved(t *testing.T) {
 	f := setup(t)
