@@ -191,7 +191,7 @@ func Check(path string) []*RefusedError {
 		f.Path = target
 		found = append(found, f)
 	}
-	if _, err := os.Lstat(journalName(target)); err == nil {
+	if interrupted(target) {
 		found = append(found, &RefusedError{Path: target, Reason: Interrupted, Detail: "a process was killed while it changed the file"})
 	}
 	entries, err := os.ReadDir(filepath.Dir(target))

@@ -236,6 +236,26 @@ func TestTwoOfOurs(t *testing.T) {
 	onlyFile(t, "after both", path)
 }
 
+// A change that a process is just making was not interrupted.
+func TestCheckBesideChange(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.json")
+	write(t, path, `{}`)
+	if has(Check(path), Interrupted) {
+		t.Error("a file that nobody changes is called interrupted")
+	}
+	j, err := openJournal(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if has(Check(path), Interrupted) {
+		t.Error("a change under way is called interrupted")
+	}
+	j.leave()
+	if !has(Check(path), Interrupted) {
+		t.Error("a change that was given up is not called interrupted")
+	}
+}
+
 func TestCheckDuplicates(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.json")
 	write(t, path, "{\"a\":1,\n\"a\":2}")

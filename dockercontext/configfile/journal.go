@@ -85,7 +85,7 @@ func tempNames(target string) ([]string, error) {
 func openJournal(ctx context.Context, target string) (*journal, error) {
 	name := journalName(target)
 	for {
-		f, err := openLocked(name)
+		f, err := openLocked(name, true)
 		switch {
 		case errors.Is(err, errHeld):
 			select {
@@ -97,23 +97,44 @@ func openJournal(ctx context.Context, target string) (*journal, error) {
 		case err != nil:
 			return nil, err
 		}
-		// Whoever had it removes it in the end: what we locked may be nobody's any more.
-		locked, err := f.Stat()
-		if err == nil {
-			var there fs.FileInfo
-			there, err = os.Lstat(name)
-			if err == nil && os.SameFile(locked, there) {
-				j := &journal{f: f, target: target}
-				if err = j.read(); err == nil {
-					return j, nil
-				}
+		there, err := inPlace(f, name)
+		if there {
+			j := &journal{f: f, target: target}
+			if err = j.read(); err == nil {
+				return j, nil
 			}
 		}
 		f.Close()
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
 			return nil, err
 		}
 	}
+}
+
+// inPlace tells whether a journal that was locked is still there. Whoever had it removes it in
+// the end: what is locked may be nobody's any more.
+func inPlace(f *os.File, name string) (bool, error) {
+	locked, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	there, err := os.Lstat(name)
+	if err != nil {
+		return false, ignore(err, fs.ErrNotExist)
+	}
+	return os.SameFile(locked, there), nil
+}
+
+// interrupted tells whether target has a journal of a process that does not live any more.
+func interrupted(target string) bool {
+	name := journalName(target)
+	f, err := openLocked(name, false)
+	if err != nil {
+		return !errors.Is(err, errHeld) && !errors.Is(err, fs.ErrNotExist)
+	}
+	defer f.Close()
+	there, err := inPlace(f, name)
+	return there || err != nil
 }
 
 func (j *journal) read() error {

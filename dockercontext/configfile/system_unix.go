@@ -122,13 +122,17 @@ func MakeDir(dir string) error {
 	return giveToParentOwner(dir, func(uid, gid int) error { return os.Lchown(dir, uid, gid) })
 }
 
-// openLocked opens or makes the file at path and takes an exclusive lock on it;
-// errHeld where another process has it. Without locks on the file system it goes on:
-// then only the caller's own lock is left.
-func openLocked(path string) (*os.File, error) {
+// openLocked opens the file at path, or makes it if asked to, and takes an exclusive lock
+// on it; errHeld where another process has it. Without locks on the file system it goes
+// on: then only the caller's own lock is left.
+func openLocked(path string, create bool) (*os.File, error) {
 	// No link is followed: root must not write where a user's link points, nor give away
 	// what has another name elsewhere.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, 0o600)
+	flag := os.O_RDWR | noFollow
+	if create {
+		flag |= os.O_CREATE
+	}
+	f, err := os.OpenFile(path, flag, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +145,10 @@ func openLocked(path string) (*os.File, error) {
 		return nil, err
 	}
 	// What root leaves when it is killed, the user must be able to tidy up.
-	if err := giveToParentOwner(path, f.Chown); err != nil {
+	if create {
+		err = giveToParentOwner(path, f.Chown)
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}

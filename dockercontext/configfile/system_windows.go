@@ -125,15 +125,19 @@ func copyMeta(*os.File, string, version) error { return nil }
 // MakeDir makes dir and what is missing above it.
 func MakeDir(dir string) error { return os.MkdirAll(dir, 0o700) }
 
-// openLocked opens or makes the file at path so that nobody else can open it
-// meanwhile; errHeld where somebody has it. It can be deleted while it is open.
-func openLocked(path string) (*os.File, error) {
+// openLocked opens the file at path, or makes it if asked to, so that nobody else can open
+// it meanwhile; errHeld where somebody has it. It can be deleted while it is open.
+func openLocked(path string, create bool) (*os.File, error) {
 	p, err := windows.UTF16PtrFromString(path)
 	if err != nil {
 		return nil, err
 	}
+	disposition := uint32(windows.OPEN_EXISTING)
+	if create {
+		disposition = windows.OPEN_ALWAYS
+	}
 	h, err := windows.CreateFile(p, windows.GENERIC_READ|windows.GENERIC_WRITE, windows.FILE_SHARE_DELETE, nil,
-		windows.OPEN_ALWAYS, windows.FILE_ATTRIBUTE_NORMAL|windows.FILE_FLAG_OPEN_REPARSE_POINT, 0)
+		disposition, windows.FILE_ATTRIBUTE_NORMAL|windows.FILE_FLAG_OPEN_REPARSE_POINT, 0)
 	if errors.Is(err, windows.ERROR_SHARING_VIOLATION) {
 		return nil, errHeld
 	}
