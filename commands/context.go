@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
@@ -30,7 +30,7 @@ func (a *app) newContext() *cobra.Command {
 // contexts returns the Docker configuration in dir as this shell sees it, with the
 // options that were given to docker.
 func contexts(cmd *cobra.Command, dir string) (*dockercontext.Config, error) {
-	roots, err := engine.DefaultRoots()
+	roots, err := instance.DefaultRoots()
 	if err != nil {
 		return nil, err
 	}
@@ -85,20 +85,20 @@ func completeContexts(cmd *cobra.Command, _ []string, _ string) ([]string, cobra
 // instancesUnder returns all instances that use a Docker configuration, as its doctor
 // has to know them.
 func instancesUnder(dir string) ([]dockercontext.Instance, error) {
-	roots, err := engine.DefaultRoots()
+	roots, err := instance.DefaultRoots()
 	if err != nil {
 		return nil, err
 	}
-	names, err := engine.Names(roots)
+	names, err := instance.Names(roots)
 	if err != nil {
 		return nil, err
 	}
 	var instances []dockercontext.Instance
 	for _, name := range names {
-		i, err := engine.Load(roots, name)
+		i, err := instance.Load(roots, name)
 		if err != nil {
 			// Its context must not look as if nobody owned it.
-			instances = append(instances, dockercontext.Instance{Owner: dockercontext.Owner{Context: engine.ContextName(name)}})
+			instances = append(instances, dockercontext.Instance{Owner: dockercontext.Owner{Context: instance.ContextName(name)}})
 			continue
 		}
 		if !supervisor.UsesConfig(i, dir) || !i.OwnsContext() {
@@ -109,7 +109,7 @@ func instancesUnder(dir string) ([]dockercontext.Instance, error) {
 	return instances, nil
 }
 
-func describeInstance(roots engine.Roots, i *engine.Instance) dockercontext.Instance {
+func describeInstance(roots instance.Roots, i *instance.Instance) dockercontext.Instance {
 	owner := supervisor.Owner(i)
 	d := dockercontext.Instance{Owner: owner, Gone: supervisor.Gone(roots, owner), Description: supervisor.Description(i)}
 	if usable(i) {

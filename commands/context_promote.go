@@ -8,7 +8,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/dockercontext"
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/supervisor"
@@ -31,7 +31,7 @@ or with --force whatever it is.
 
 What was current before is remembered and put back when the engine stops, or by
 "context demote".`,
-	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error { return a.runPromote(cmd, i, o) })
+	}, a.load, func(cmd *cobra.Command, i *instance.Instance) error { return a.runPromote(cmd, i, o) })
 	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Promote even if the current context works")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "Only print what would be done")
 	addProbeTimeout(cmd.Flags(), &o.timeout)
@@ -39,7 +39,7 @@ What was current before is remembered and put back when the engine stops, or by
 	return cmd
 }
 
-func (a *app) runPromote(cmd *cobra.Command, i *engine.Instance, o promoteOptions) error {
+func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOptions) error {
 	c, err := ownContext(cmd, i)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (a *app) newContextDemote() *cobra.Command {
 no other, else the context of another instance that runs.
 
 Only what docker rd made current is replaced, and not what was chosen by hand.`,
-	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error {
+	}, a.load, func(cmd *cobra.Command, i *instance.Instance) error {
 		c, err := ownContext(cmd, i)
 		if err != nil {
 			return err
@@ -94,7 +94,7 @@ Only what docker rd made current is replaced, and not what was chosen by hand.`,
 
 // ownContext returns the Docker configuration in which an instance has a context of its
 // own.
-func ownContext(cmd *cobra.Command, i *engine.Instance) (*dockercontext.Config, error) {
+func ownContext(cmd *cobra.Command, i *instance.Instance) (*dockercontext.Config, error) {
 	if !i.OwnsContext() {
 		return nil, failure.Refuse("instance %q uses the context %q, which is yours: docker rd leaves it as it is", i.Name, i.Settings.FromContext)
 	}
@@ -102,7 +102,7 @@ func ownContext(cmd *cobra.Command, i *engine.Instance) (*dockercontext.Config, 
 }
 
 // usable tells whether an instance's engine answers, as its supervisor sees it.
-func usable(i *engine.Instance) bool {
+func usable(i *instance.Instance) bool {
 	return supervisor.Observe(i).Condition(state.EngineReady).Status == state.True
 }
 

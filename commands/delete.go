@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/objects"
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -142,7 +142,7 @@ func deletion(s *state.State, k *objects.Kind, word string) (mirror.Request, err
 }
 
 // request asks for a deletion, or for its end, and waits for as much as is wanted.
-func request(ctx context.Context, i *engine.Instance, o deleteOptions, r mirror.Request) error {
+func request(ctx context.Context, i *instance.Instance, o deleteOptions, r mirror.Request) error {
 	if !o.wait && !o.cancel {
 		return supervisor.Ask(i, r)
 	}
@@ -163,7 +163,7 @@ func request(ctx context.Context, i *engine.Instance, o deleteOptions, r mirror.
 }
 
 // tellRefusals sends lines that tell why deletions are not done yet, until ctx ends.
-func tellRefusals(ctx context.Context, i *engine.Instance, k *objects.Kind, requests []mirror.Request, lines chan<- string) {
+func tellRefusals(ctx context.Context, i *instance.Instance, k *objects.Kind, requests []mirror.Request, lines chan<- string) {
 	told := map[string]string{}
 	_ = supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
 		for _, r := range requests {
@@ -182,7 +182,7 @@ func tellRefusals(ctx context.Context, i *engine.Instance, k *objects.Kind, requ
 
 // lastRefusal returns what the engine said to a deletion that it does not do, to be
 // added to a message.
-func lastRefusal(i *engine.Instance, r mirror.Request) string {
+func lastRefusal(i *instance.Instance, r mirror.Request) string {
 	s, _ := state.Read(i.Paths.StateFile())
 	if why := refusal(s, r); why != "" {
 		return ": " + why

@@ -25,7 +25,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/version"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
@@ -39,13 +39,13 @@ func (a *app) newDiagnose() *cobra.Command {
 file, logs, the engine's own report, Docker's contexts and what status tells. Keys,
 certificates, registry credentials, containers' environment variables, and what looks
 like a password or a token are not in it; names, labels and commands are.`,
-	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error { return a.runDiagnose(cmd, i, output) })
+	}, a.loadAnyway, func(cmd *cobra.Command, i *instance.Instance) error { return a.runDiagnose(cmd, i, output) })
 	defer completeFile(cmd, "output")
 	cmd.Flags().StringVarP(&output, "output", "o", "", `File to write, "-" for standard output (default docker-rd-INSTANCE-TIME.tar.gz)`)
 	return cmd
 }
 
-func (a *app) runDiagnose(cmd *cobra.Command, i *engine.Instance, output string) (err error) {
+func (a *app) runDiagnose(cmd *cobra.Command, i *instance.Instance, output string) (err error) {
 	name := "docker-rd-" + i.Name + "-" + time.Now().UTC().Format("20060102T150405Z")
 	if output == "" {
 		output = name + ".tar.gz"
@@ -80,7 +80,7 @@ type diagnosis struct {
 	err     error    // why the archive can't be written
 }
 
-func (d *diagnosis) collect(cmd *cobra.Command, i *engine.Instance) error {
+func (d *diagnosis) collect(cmd *cobra.Command, i *instance.Instance) error {
 	ctx := cmd.Context()
 	d.object("version.json", map[string]string{
 		"version": version.Version(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
@@ -109,7 +109,7 @@ var systemFiles = map[string]string{
 }
 
 // engine adds what the engine says of itself, if it answers, and what its driver keeps.
-func (d *diagnosis) engine(ctx context.Context, i *engine.Instance, status instanceStatus) {
+func (d *diagnosis) engine(ctx context.Context, i *instance.Instance, status instanceStatus) {
 	if status.API.Answers {
 		version, info, err := engineInfo(ctx, i)
 		d.note("engine/info.json", err)
@@ -128,7 +128,7 @@ func (d *diagnosis) engine(ctx context.Context, i *engine.Instance, status insta
 }
 
 // engineInfo asks the engine for its version and all that it tells of itself.
-func engineInfo(ctx context.Context, i *engine.Instance) (version, info json.RawMessage, err error) {
+func engineInfo(ctx context.Context, i *instance.Instance) (version, info json.RawMessage, err error) {
 	ep, err := endpointOf(i)
 	if err != nil {
 		return nil, nil, err
@@ -157,7 +157,7 @@ func engineInfo(ctx context.Context, i *engine.Instance) (version, info json.Raw
 
 // contexts adds how docker's contexts are, what config.json says of them, and what
 // docker rd has made of them.
-func (d *diagnosis) contexts(cmd *cobra.Command, i *engine.Instance) {
+func (d *diagnosis) contexts(cmd *cobra.Command, i *instance.Instance) {
 	docker, err := contexts(cmd, i.DockerConfig)
 	if err != nil {
 		d.note("contexts.json", err)
@@ -167,7 +167,7 @@ func (d *diagnosis) contexts(cmd *cobra.Command, i *engine.Instance) {
 	defer cancel()
 	d.object("contexts.json", docker.Probe(ctx, docker.Names()...))
 	d.object("docker-config.json", configKeys(filepath.Join(i.DockerConfig, "config.json")))
-	if roots, err := engine.DefaultRoots(); err == nil {
+	if roots, err := instance.DefaultRoots(); err == nil {
 		d.file("promotion.json", supervisor.ConfigOptions(roots, i.DockerConfig).RecordFile)
 	}
 }

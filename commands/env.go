@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -58,7 +58,7 @@ func (a *app) runEnv(o envOptions, args []string) error {
 
 // engineEnv returns the variables that lead to the instance's engine without its
 // context, which need not exist.
-func engineEnv(i *engine.Instance) (map[string]string, error) {
+func engineEnv(i *instance.Instance) (map[string]string, error) {
 	ep, err := endpointOf(i)
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func engineEnv(i *engine.Instance) (map[string]string, error) {
 // certPath returns the directory in which docker finds the TLS material of the
 // instance's engine. Docker wants certain names there; Docker's own context store
 // uses them too.
-func certPath(i *engine.Instance) (string, error) {
+func certPath(i *instance.Instance) (string, error) {
 	s := i.Settings
 	if s.FromContext != "" {
 		return filepath.Join(endpoint.OpenStore(i.DockerConfig).GetStorageInfo(s.FromContext).TLSPath, "docker"), nil

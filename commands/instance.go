@@ -7,13 +7,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 // flagInstance is the value of --instance. An empty one is a script's mistake and does not
-// mean the default. Set does not refuse it, [engine.CheckName] does: cobra reports the
+// mean the default. Set does not refuse it, [instance.CheckName] does: cobra reports the
 // errors of flags that come before a command in a way of its own.
 type flagInstance struct {
 	value string
@@ -27,7 +28,7 @@ func (f *flagInstance) Set(s string) error { *f = flagInstance{s, true}; return 
 // name returns the instance that a command is about: its argument, --instance,
 // $DOCKER_RD_INSTANCE, or the default.
 func (a *app) name(args []string) (string, error) {
-	name := cmp.Or(os.Getenv(instanceEnv), engine.DefaultName)
+	name := cmp.Or(os.Getenv(instanceEnv), instance.DefaultName)
 	if a.instance.given {
 		name = a.instance.value
 	}
@@ -37,11 +38,11 @@ func (a *app) name(args []string) (string, error) {
 		}
 		name = args[0]
 	}
-	return name, engine.CheckName(name)
+	return name, instance.CheckName(name)
 }
 
 // load returns the instance that a command is about; it must exist.
-func (a *app) load(args []string) (*engine.Instance, error) {
+func (a *app) load(args []string) (*instance.Instance, error) {
 	name, err := a.name(args)
 	if err != nil {
 		return nil, err
@@ -50,23 +51,23 @@ func (a *app) load(args []string) (*engine.Instance, error) {
 }
 
 // loadNamed returns the instance of a name; it must exist.
-func loadNamed(name string) (*engine.Instance, error) {
-	roots, err := engine.DefaultRoots()
+func loadNamed(name string) (*instance.Instance, error) {
+	roots, err := instance.DefaultRoots()
 	if err != nil {
 		return nil, err
 	}
-	return engine.Load(roots, name)
+	return instance.Load(roots, name)
 }
 
 // loadAnyway is load for commands that look at an instance, stop or remove it, which must
 // work with damaged settings too: then the copy of them is used, with a warning.
-func (a *app) loadAnyway(args []string) (*engine.Instance, error) {
+func (a *app) loadAnyway(args []string) (*instance.Instance, error) {
 	return a.salvage(a.load(args))
 }
 
-// salvage is [engine.Salvage], with a warning where the copy is used.
-func (a *app) salvage(i *engine.Instance, err error) (*engine.Instance, error) {
-	salvaged, still := engine.Salvage(i, err)
+// salvage is [instance.Salvage], with a warning where the copy is used.
+func (a *app) salvage(i *instance.Instance, err error) (*instance.Instance, error) {
+	salvaged, still := instance.Salvage(i, err)
 	if err != nil && still == nil {
 		a.warn("%v", err)
 	}
@@ -74,7 +75,7 @@ func (a *app) salvage(i *engine.Instance, err error) (*engine.Instance, error) {
 }
 
 // loadRunning returns the instance, which must have a supervisor to ask.
-func (a *app) loadRunning() (*engine.Instance, error) {
+func (a *app) loadRunning() (*instance.Instance, error) {
 	i, err := a.load(nil)
 	if err != nil {
 		return nil, err
@@ -83,7 +84,7 @@ func (a *app) loadRunning() (*engine.Instance, error) {
 }
 
 // endpointOf returns the endpoint of an instance's engine.
-func endpointOf(i *engine.Instance) (endpoint.Endpoint, error) {
+func endpointOf(i *instance.Instance) (endpoint.Endpoint, error) {
 	driver, err := engine.DriverFor(i, nil)
 	if err != nil {
 		return endpoint.Endpoint{}, err
@@ -93,20 +94,20 @@ func endpointOf(i *engine.Instance) (endpoint.Endpoint, error) {
 
 // instanceNames returns the names of all instances.
 func instanceNames() ([]string, error) {
-	roots, err := engine.DefaultRoots()
+	roots, err := instance.DefaultRoots()
 	if err != nil {
 		return nil, err
 	}
-	return engine.Names(roots)
+	return instance.Names(roots)
 }
 
 // A loader finds the instance that a command's arguments name: [app.load] or
 // [app.loadAnyway].
-type loader func(args []string) (*engine.Instance, error)
+type loader func(args []string) (*instance.Instance, error)
 
 // onInstance makes cmd a command that is about one instance, which must exist: it is the
 // only argument, if one is given.
-func (a *app) onInstance(cmd *cobra.Command, load loader, run func(cmd *cobra.Command, i *engine.Instance) error) *cobra.Command {
+func (a *app) onInstance(cmd *cobra.Command, load loader, run func(cmd *cobra.Command, i *instance.Instance) error) *cobra.Command {
 	cmd.Args = takes(0, 1)
 	cmd.ValidArgsFunction = a.completeInstance
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

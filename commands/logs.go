@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -26,7 +26,7 @@ func (a *app) newLogs() *cobra.Command {
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "logs [OPTIONS] [INSTANCE]",
 		Short: "Show the log of an engine, or of its supervisor",
-	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error { return a.runLogs(cmd.Context(), o, i) })
+	}, a.loadAnyway, func(cmd *cobra.Command, i *instance.Instance) error { return a.runLogs(cmd.Context(), o, i) })
 	flags := cmd.Flags()
 	o.tail.lines = -1
 	flags.BoolVarP(&o.follow, "follow", "f", false, "Follow log output")
@@ -35,7 +35,7 @@ func (a *app) newLogs() *cobra.Command {
 	return cmd
 }
 
-func (a *app) runLogs(ctx context.Context, o logsOptions, i *engine.Instance) error {
+func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) error {
 	path := i.Paths.EngineLog()
 	if o.supervisor {
 		path = i.Paths.SupervisorLog()

@@ -4,7 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/output"
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
@@ -79,7 +79,7 @@ func instanceRows() ([]instanceRow, error) {
 	return rows, nil
 }
 
-func newInstanceRow(i *engine.Instance) instanceRow {
+func newInstanceRow(i *instance.Instance) instanceRow {
 	o := supervisor.Observe(i)
 	row := instanceRow{
 		Name:    i.Name,
@@ -99,7 +99,7 @@ func newInstanceRow(i *engine.Instance) instanceRow {
 }
 
 // statusWord sums up an instance for a list. `status` tells the facts apart.
-func statusWord(o supervisor.Observation, i *engine.Instance) string {
+func statusWord(o supervisor.Observation, i *instance.Instance) string {
 	switch c := o.Condition(state.EngineReady); {
 	case o.Condition(state.Ready).Status == state.True:
 		return "ready"

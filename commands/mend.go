@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
 
@@ -12,7 +12,7 @@ import (
 // current context must not be one of ours whose engine is gone for good. It says what
 // it did, and returns why something could not be done, which `context doctor` tells too.
 func (a *app) mend(ctx context.Context, dir string) error {
-	roots, err := engine.DefaultRoots()
+	roots, err := instance.DefaultRoots()
 	if err != nil {
 		return err
 	}

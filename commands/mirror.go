@@ -12,21 +12,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/objects"
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 // readState reads the instance's mirror.
-func readState(i *engine.Instance) (*state.State, error) {
+func readState(i *instance.Instance) (*state.State, error) {
 	s, err := state.Read(i.Paths.StateFile())
 	return s, readError(i, err)
 }
 
 // followMirror calls show with the instance's mirror as it is, and again whenever it
 // has changed, until ctx ends: then the error says only that it was interrupted.
-func (a *app) followMirror(ctx context.Context, i *engine.Instance, show func(*state.State) error) error {
+func (a *app) followMirror(ctx context.Context, i *instance.Instance, show func(*state.State) error) error {
 	shown, note := false, ""
 	err := supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
 		if _, corrupt := errors.AsType[*state.CorruptError](o.StateErr); corrupt && shown {
@@ -51,7 +51,7 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-func readError(i *engine.Instance, err error) error {
+func readError(i *instance.Instance, err error) error {
 	newer := supervisor.RefuseNewer(i, err)
 	switch {
 	case err == nil:

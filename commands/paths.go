@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/output"
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
@@ -23,10 +23,10 @@ func (pathRow) FullHeader() any { return map[string]string{"Key": "KEY", "Path":
 
 // instancePaths returns all places of an instance, in the order of pathKeys. What
 // somebody else's engine keeps elsewhere has no path.
-func instancePaths(i *engine.Instance) []pathRow {
+func instancePaths(i *instance.Instance) []pathRow {
 	p := i.Paths
 	socket, log, data := p.Socket(), p.EngineLog(), p.Data
-	if i.Settings.Driver == engine.DriverExisting {
+	if i.Settings.Driver == instance.DriverExisting {
 		socket, log, data = "", "", ""
 		if env, err := engineEnv(i); err == nil {
 			if path, ok := strings.CutPrefix(env["DOCKER_HOST"], "unix://"); ok {
@@ -78,7 +78,7 @@ that name, otherwise the INSTANCE.`,
 
 func pathKeys() []string {
 	var keys []string
-	for _, r := range instancePaths(&engine.Instance{}) {
+	for _, r := range instancePaths(&instance.Instance{}) {
 		keys = append(keys, r.Key)
 	}
 	return keys

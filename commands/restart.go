@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
 
@@ -19,7 +19,7 @@ func (a *app) newRestart() *cobra.Command {
 		Long: `Stop an engine and start it again with the remembered settings.
 
 Its context, and whether that is the current one, stay as they are.`,
-	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error {
+	}, a.load, func(cmd *cobra.Command, i *instance.Instance) error {
 		ctx, cancel := withTimeout(cmd.Context(), timeout)
 		defer cancel()
 		_ = a.mend(ctx, i.DockerConfig)
@@ -30,7 +30,7 @@ Its context, and whether that is the current one, stay as they are.`,
 	return cmd
 }
 
-func (a *app) restart(ctx context.Context, i *engine.Instance, p *progress) error {
+func (a *app) restart(ctx context.Context, i *instance.Instance, p *progress) error {
 	// Before anything is stopped that could not be started again.
 	if err := check(i); err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -58,7 +58,7 @@ if there is none.`,
 }
 
 // forRun returns the instance, running.
-func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, progress string) (*engine.Instance, error) {
+func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, progress string) (*instance.Instance, error) {
 	ctx, cancel := withTimeout(ctx, timeout)
 	defer cancel()
 	name, err := a.name(nil)
@@ -75,7 +75,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, pr
 		}
 		return i, nil
 	}
-	i, err := a.prepare(ctx, name, func(*engine.Settings) error { return nil })
+	i, err := a.prepare(ctx, name, func(*instance.Settings) error { return nil })
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, pr
 }
 
 // run runs the command and returns its exit status as an error.
-func run(ctx context.Context, i *engine.Instance, args []string) error {
+func run(ctx context.Context, i *instance.Instance, args []string) error {
 	env, err := commandEnv(i, os.Environ())
 	if err != nil {
 		return failure.WithCode(err, failure.CodeUsage)
@@ -139,7 +139,7 @@ func passOn(ctx context.Context, p *os.Process, signals <-chan os.Signal, done <
 
 // commandEnv returns the environment in which a command sees only the instance's
 // engine: through its context, or through its host where it has none.
-func commandEnv(i *engine.Instance, env []string) ([]string, error) {
+func commandEnv(i *instance.Instance, env []string) ([]string, error) {
 	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
 		return slices.Contains(endpoint.Variables, name) || name == "DOCKER_CONFIG"

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
@@ -37,12 +37,12 @@ started the next time, or at once with --restart.`,
 			key, _, ok := strings.Cut(word, "=")
 			var words []string
 			if ok {
-				for _, v := range engine.KeyValues(key) {
+				for _, v := range instance.KeyValues(key) {
 					words = append(words, key+"="+v)
 				}
 				return words, cobra.ShellCompDirectiveNoFileComp
 			}
-			for _, k := range engine.Keys() {
+			for _, k := range instance.Keys() {
 				words = append(words, k+"=")
 			}
 			if len(args) == 0 {
@@ -72,14 +72,14 @@ func settingsHelp() string {
 func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 	ctx, cancel := withTimeout(cmd.Context(), o.timeout)
 	defer cancel()
-	var instance []string
+	var name []string
 	if !strings.Contains(args[0], "=") {
-		instance, args = args[:1], args[1:]
+		name, args = args[:1], args[1:]
 	}
 	if len(args) == 0 {
 		return failure.Usage("no KEY=VALUE is given")
 	}
-	i, err := a.load(instance)
+	i, err := a.load(name)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 		return nil
 	}
 	if !o.dryRun {
-		err = i.Update(ctx, func(s *engine.Settings) error {
+		err = i.Update(ctx, func(s *instance.Settings) error {
 			*s, err = assign(*s, args)
 			return err
 		})
@@ -115,7 +115,7 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 }
 
 // assign returns the settings with each KEY=VALUE set, if they are good together.
-func assign(s engine.Settings, pairs []string) (engine.Settings, error) {
+func assign(s instance.Settings, pairs []string) (instance.Settings, error) {
 	for _, pair := range pairs {
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok {

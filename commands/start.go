@@ -14,6 +14,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/supervisor"
@@ -21,9 +22,9 @@ import (
 
 // settings are what there is to set, as start and set tell of it.
 var settings = []struct{ key, usage string }{
-	{"driver", "How the engine is run (" + quoted(engine.DriverNames()) + ")"},
-	{"engine", "Kind of engine (" + quoted(engine.KindNames()) + ")"},
-	{"promote", "When to make the context current (" + quoted(engine.PolicyNames()) + ")"},
+	{"driver", "How the engine is run (" + quoted(instance.DriverNames()) + ")"},
+	{"engine", "Kind of engine (" + quoted(instance.KindNames()) + ")"},
+	{"promote", "When to make the context current (" + quoted(instance.PolicyNames()) + ")"},
 	{"host", "URL of an engine that is there already"},
 	{"from-context", "Docker context of an engine that is there already"},
 	{"tlscacert", "CA certificate for the host"},
@@ -58,7 +59,7 @@ func addSettings(cmd *cobra.Command) {
 			continue
 		}
 		flags.Var(&settingFlag{key: s.key}, s.key, s.usage)
-		if values := engine.KeyValues(s.key); values != nil {
+		if values := instance.KeyValues(s.key); values != nil {
 			completeFlag(cmd, s.key, values...)
 		}
 	}
@@ -127,11 +128,11 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 
 // changesOf returns what the flags that were given, and the engine's arguments, make
 // of settings.
-func changesOf(cmd *cobra.Command, args []string) func(*engine.Settings) error {
-	return func(s *engine.Settings) error {
+func changesOf(cmd *cobra.Command, args []string) func(*instance.Settings) error {
+	return func(s *instance.Settings) error {
 		var errs []error
 		cmd.Flags().Visit(func(f *pflag.Flag) {
-			if slices.Contains(engine.Keys(), f.Name) {
+			if slices.Contains(instance.Keys(), f.Name) {
 				errs = append(errs, s.Set(f.Name, f.Value.String()))
 			}
 		})
@@ -144,13 +145,13 @@ func changesOf(cmd *cobra.Command, args []string) func(*engine.Settings) error {
 
 // prepare returns the instance with the settings changed, creating it if need be. It
 // refuses what cannot work before anything is written.
-func (a *app) prepare(ctx context.Context, name string, change func(*engine.Settings) error) (*engine.Instance, error) {
-	roots, err := engine.DefaultRoots()
+func (a *app) prepare(ctx context.Context, name string, change func(*instance.Settings) error) (*instance.Instance, error) {
+	roots, err := instance.DefaultRoots()
 	if err != nil {
 		return nil, err
 	}
-	i, err := engine.Load(roots, name)
-	if errors.Is(err, engine.ErrNotExist) {
+	i, err := instance.Load(roots, name)
+	if errors.Is(err, instance.ErrNotExist) {
 		return a.create(ctx, roots, name, change)
 	}
 	if err != nil {
@@ -159,8 +160,8 @@ func (a *app) prepare(ctx context.Context, name string, change func(*engine.Sett
 	return i, configure(ctx, i, change)
 }
 
-func (a *app) create(ctx context.Context, roots engine.Roots, name string, change func(*engine.Settings) error) (*engine.Instance, error) {
-	s := engine.DefaultSettings()
+func (a *app) create(ctx context.Context, roots instance.Roots, name string, change func(*instance.Settings) error) (*instance.Instance, error) {
+	s := instance.DefaultSettings()
 	if err := change(&s); err != nil {
 		return nil, err
 	}
@@ -172,11 +173,11 @@ func (a *app) create(ctx context.Context, roots engine.Roots, name string, chang
 	if err != nil {
 		return nil, err
 	}
-	i := engine.New(roots, name, dir, s)
+	i := instance.New(roots, name, dir, s)
 	if err := check(i); err != nil {
 		return nil, err
 	}
-	i, created, err := engine.Create(ctx, i)
+	i, created, err := instance.Create(ctx, i)
 	if err != nil || created {
 		return i, err
 	}
@@ -184,9 +185,9 @@ func (a *app) create(ctx context.Context, roots engine.Roots, name string, chang
 }
 
 // configure changes the settings of an instance that exists, unless it runs.
-func configure(ctx context.Context, i *engine.Instance, change func(*engine.Settings) error) error {
+func configure(ctx context.Context, i *instance.Instance, change func(*instance.Settings) error) error {
 	running := supervisor.Observe(i).Supervised
-	err := i.Update(ctx, func(s *engine.Settings) error {
+	err := i.Update(ctx, func(s *instance.Settings) error {
 		next := *s
 		if err := change(&next); err != nil {
 			return err
@@ -218,7 +219,7 @@ func shellQuoteAll(words []string) string {
 }
 
 // check refuses an instance whose engine cannot be started here.
-func check(i *engine.Instance) error {
+func check(i *instance.Instance) error {
 	driver, err := engine.DriverFor(i, nil)
 	if err != nil {
 		return err
@@ -227,7 +228,7 @@ func check(i *engine.Instance) error {
 }
 
 // start starts the instance and tells how that goes.
-func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *progress) error {
+func (a *app) start(ctx context.Context, i *instance.Instance, detach bool, p *progress) error {
 	if user := os.Getenv("SUDO_USER"); user != "" && os.Geteuid() == 0 {
 		a.note("run through sudo by %s: the Docker configuration is %s", user, i.DockerConfig)
 	}
@@ -259,7 +260,7 @@ func (a *app) start(ctx context.Context, i *engine.Instance, detach bool, p *pro
 // tellConditions tells that the engine is starting, if nobody has begun to start it, and
 // returns what tells of the conditions as they come about, but for those that were so
 // already. How an engine starts may be over before it is seen.
-func tellConditions(i *engine.Instance, already supervisor.Observation, p *progress) func(supervisor.Observation) {
+func tellConditions(i *instance.Instance, already supervisor.Observation, p *progress) func(supervisor.Observation) {
 	seen := map[string]string{} // told, or no news
 	for _, typ := range conditionTypes {
 		seen[typ] = describe(already.Condition(typ), i)
@@ -286,7 +287,7 @@ func tellConditions(i *engine.Instance, already supervisor.Observation, p *progr
 }
 
 // warnOfContext warns where an engine has started without its context.
-func (a *app) warnOfContext(i *engine.Instance, o supervisor.Observation) {
+func (a *app) warnOfContext(i *instance.Instance, o supervisor.Observation) {
 	for _, c := range o.State.Conditions {
 		switch {
 		case c.Type == state.ContextReady && c.Status == state.False:
@@ -303,7 +304,7 @@ const noticed = time.Second
 // answers asks the engine itself where its supervisor takes it for ready, since one that
 // hangs has told nobody, or has lost it. It waits a moment for the supervisor of one that
 // has just ended to say so; then there is no error.
-func answers(ctx context.Context, i *engine.Instance, o supervisor.Observation) error {
+func answers(ctx context.Context, i *instance.Instance, o supervisor.Observation) error {
 	lost := func(o supervisor.Observation) bool {
 		reason := o.Condition(state.EngineReady).Reason
 		return reason == state.ReasonConnectFailed || reason == state.ReasonUnresponsive
@@ -332,7 +333,7 @@ func answers(ctx context.Context, i *engine.Instance, o supervisor.Observation) 
 	}
 	err := fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error)
 	switch {
-	case i.Settings.Driver == engine.DriverExisting && !api.hangs:
+	case i.Settings.Driver == instance.DriverExisting && !api.hangs:
 		return failure.WithHint(err, "docker-rd wait %s --for Ready waits for it", i.Name)
 	case api.hangs:
 		return failure.WithHint(err, "docker-rd stop --force %s ends it", i.Name)
@@ -352,7 +353,7 @@ func (a *app) noteOverride(o supervisor.Observation) {
 
 // describe returns a line that tells of a condition as it comes about, "" where there
 // is nothing to tell yet.
-func describe(c state.Condition, i *engine.Instance) string {
+func describe(c state.Condition, i *instance.Instance) string {
 	switch c.Type {
 	case state.EngineReady:
 		if c.Status == state.True {

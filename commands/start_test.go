@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 )
 
 // The help tells of every setting that there is.
@@ -13,7 +13,7 @@ func TestSettingsHelp(t *testing.T) {
 	for _, s := range settings {
 		told = append(told, s.key)
 	}
-	keys := engine.Keys()
+	keys := instance.Keys()
 	slices.Sort(told)
 	slices.Sort(keys)
 	if !slices.Equal(told, keys) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
@@ -26,7 +27,7 @@ type instanceStatus struct {
 	Name         string            `json:"name"`
 	UID          string            `json:"uid"`
 	Status       string            `json:"status"`
-	Settings     engine.Settings   `json:"settings"`
+	Settings     instance.Settings `json:"settings"`
 	Supervisor   supervisorFact    `json:"supervisor"`
 	Engine       engineFact        `json:"engine"`
 	API          apiFact           `json:"api"`
@@ -79,7 +80,7 @@ func (a *app) newStatus() *cobra.Command {
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "status [OPTIONS] [INSTANCE]",
 		Short: "Show the status of an instance",
-	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error {
+	}, a.loadAnyway, func(cmd *cobra.Command, i *instance.Instance) error {
 		_ = a.mend(cmd.Context(), i.DockerConfig)
 		s := statusOf(cmd.Context(), i)
 		return output.WriteObject(a.out(), o, s, s.write)
@@ -88,7 +89,7 @@ func (a *app) newStatus() *cobra.Command {
 	return cmd
 }
 
-func statusOf(ctx context.Context, i *engine.Instance) instanceStatus {
+func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 	o := supervisor.Observe(i)
 	s := instanceStatus{
 		Name: i.Name, UID: i.UID, Status: statusWord(o, i), Settings: i.Settings, DockerConfig: i.DockerConfig,
@@ -128,7 +129,7 @@ func statusOf(ctx context.Context, i *engine.Instance) instanceStatus {
 }
 
 // askAPI asks the engine itself, whatever the supervisor thinks of it.
-func askAPI(ctx context.Context, i *engine.Instance) apiFact {
+func askAPI(ctx context.Context, i *instance.Instance) apiFact {
 	ep, err := endpointOf(i)
 	if err != nil {
 		return apiFact{Error: err.Error()}
@@ -172,7 +173,7 @@ func (s instanceStatus) write(w io.Writer) error {
 		add("Supervisor", "not running")
 	}
 	switch {
-	case s.Settings.Driver == engine.DriverExisting:
+	case s.Settings.Driver == instance.DriverExisting:
 		add("Engine", "somebody else's%s", yes(s.Engine.Version != "", ", version "+s.Engine.Version, ""))
 	case s.Engine.Running && s.Engine.PID != 0:
 		add("Engine", "running, pid %d, version %s", s.Engine.PID, s.Engine.Version)

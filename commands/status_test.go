@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpointtest"
 )
 
@@ -22,7 +22,7 @@ func TestAskAPI(t *testing.T) {
 		"a closed port": {endpointtest.ClosedPort(t, "127.0.0.1"), "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			i := &engine.Instance{Settings: engine.Settings{Driver: engine.DriverExisting, Host: "tcp://" + tc.host}}
+			i := &instance.Instance{Settings: instance.Settings{Driver: instance.DriverExisting, Host: "tcp://" + tc.host}}
 			got := askAPI(t.Context(), i)
 			if got.Answers != (tc.want == "") || !strings.Contains(got.Error, tc.want) || got.Host != "tcp://"+tc.host {
 				t.Errorf("askAPI = %+v", got)

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
@@ -79,7 +79,7 @@ func (a *app) stopAll(ctx context.Context, o stopOptions) error {
 	return errors.Join(errs...)
 }
 
-func (a *app) stop(ctx context.Context, i *engine.Instance, o stopOptions) error {
+func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions) error {
 	p := a.newProgress(o.progress.value)
 	if !supervisor.Stopped(i) {
 		p.doing(fmt.Sprintf("Instance %q is stopping", i.Name))

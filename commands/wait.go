@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/objects"
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/supervisor"
@@ -39,7 +39,7 @@ func (a *app) newWait() *cobra.Command {
 A condition counts only while a supervisor keeps it. A container need not exist yet.`,
 		Example: `  docker rd wait --for stopped --timeout 1m
   docker rd wait dev --for container/db=healthy`,
-	}, a.loadAnyway, func(cmd *cobra.Command, i *engine.Instance) error {
+	}, a.loadAnyway, func(cmd *cobra.Command, i *instance.Instance) error {
 		ctx, cancel := withTimeout(cmd.Context(), timeout)
 		defer cancel()
 		return runWait(ctx, i, target)
@@ -65,7 +65,7 @@ func (a *app) completeTarget(_ *cobra.Command, args []string, word string) ([]st
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
-func runWait(ctx context.Context, i *engine.Instance, target string) error {
+func runWait(ctx context.Context, i *instance.Instance, target string) error {
 	if strings.HasPrefix(target, containerPrefix) {
 		return runWaitContainer(ctx, i, target)
 	}
@@ -105,7 +105,7 @@ var containerStates = []string{isRunning, isHealthy, isExited, isGone}
 
 // runWaitContainer waits until a container is as the target says. Only a mirror that
 // is kept up to date counts.
-func runWaitContainer(ctx context.Context, i *engine.Instance, target string) error {
+func runWaitContainer(ctx context.Context, i *instance.Instance, target string) error {
 	word, want, _ := strings.Cut(strings.TrimPrefix(target, containerPrefix), "=")
 	if word == "" || !slices.Contains(containerStates, want) {
 		return failure.Refuse("target %q: it can be %sNAME=running, healthy, exited or gone", target, containerPrefix)
@@ -173,7 +173,7 @@ func parseTarget(target string) (func(supervisor.Observation) bool, error) {
 }
 
 // howItIs describes what was found instead of the target.
-func howItIs(i *engine.Instance, o supervisor.Observation, target string) string {
+func howItIs(i *instance.Instance, o supervisor.Observation, target string) string {
 	if typ, _, _ := strings.Cut(target, "="); target != waitStopped {
 		c := o.Condition(typ)
 		text := string(c.Status)

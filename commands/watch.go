@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -24,12 +24,14 @@ ADDED. With --since, only what changed after that revision comes. Where that is 
 known any more, a line of type RESYNC says so and all objects follow: what was known
 before and is not among them is gone. Several lines can have the same revision: whoever
 may have missed some of them begins after the one before.`,
-	}, a.load, func(cmd *cobra.Command, i *engine.Instance) error { return a.runWatch(cmd.Context(), i, uint64(since)) })
+	}, a.load, func(cmd *cobra.Command, i *instance.Instance) error {
+		return a.runWatch(cmd.Context(), i, uint64(since))
+	})
 	cmd.Flags().Var(&since, "since", "Revision after which to begin (0: all objects)")
 	return cmd
 }
 
-func (a *app) runWatch(ctx context.Context, i *engine.Instance, since uint64) error {
+func (a *app) runWatch(ctx context.Context, i *instance.Instance, since uint64) error {
 	enc := json.NewEncoder(a.out())
 	enc.SetEscapeHTML(false)
 	var last *state.State

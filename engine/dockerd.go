@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine/dockerd"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
 
@@ -22,7 +23,7 @@ const proxyName = "docker-rd-proxy"
 func RunHelper() { dockerd.Init() }
 
 // newDockerd returns the driver that runs a dockerd of our own.
-func newDockerd(i *Instance, log *slog.Logger) (Driver, error) {
+func newDockerd(i *instance.Instance, log *slog.Logger) (Driver, error) {
 	proxy, err := proxyPath()
 	if err != nil {
 		return nil, fmt.Errorf("instance %q: find %s: %w", i.Name, proxyName, err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine/dockerd"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -67,11 +68,11 @@ type Running interface {
 
 // DriverFor returns the driver for the instance's settings. It logs to log, which may
 // be nil.
-func DriverFor(i *Instance, log *slog.Logger) (Driver, error) {
+func DriverFor(i *instance.Instance, log *slog.Logger) (Driver, error) {
 	switch i.Settings.Driver {
-	case DriverDockerd:
+	case instance.DriverDockerd:
 		return newDockerd(i, log)
-	case DriverExisting:
+	case instance.DriverExisting:
 		return existing{i}, nil
 	}
 	// Written by another version.

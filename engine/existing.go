@@ -6,13 +6,14 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 // existing adopts an engine that somebody else runs: start connects, stop
 // disconnects, and the engine is left alone.
-type existing struct{ inst *Instance }
+type existing struct{ inst *instance.Instance }
 
 // Check implements [Driver]. Whether the engine answers is found out by connecting.
 func (d existing) Check() error {
@@ -44,7 +45,7 @@ func (d existing) Cleanup(context.Context) error { return nil }
 func (d existing) Endpoint() (e endpoint.Endpoint, err error) {
 	s := d.inst.Settings
 	if s.FromContext == "" {
-		e, err = endpoint.FromURL(s.Host, s.tlsOptions())
+		e, err = endpoint.FromURL(s.Host, s.TLSOptions())
 	} else {
 		e, err = endpoint.FromContext(endpoint.OpenStore(d.inst.DockerConfig), s.FromContext)
 	}

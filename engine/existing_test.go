@@ -4,12 +4,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/docker-rd/docker-rd/instance"
 )
 
 // An engine may be behind a server that asks for the headers that docker is configured to
 // send, or passes requests on by them.
 func TestExistingHeaders(t *testing.T) {
-	i := create(t, testRoots(t), "a")
+	i := &instance.Instance{DockerConfig: t.TempDir(), Settings: instance.Settings{Driver: instance.DriverExisting, Host: "unix:///x.sock"}}
 	config := filepath.Join(i.DockerConfig, "config.json")
 	if err := os.WriteFile(config, []byte(`{"HttpHeaders": {"X-Meta": "yes"}}`), 0o600); err != nil {
 		t.Fatal(err)

@@ -9,11 +9,11 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 )
 
 // newLog returns the log that an instance's supervisor writes to w. lastError reads it.
-func newLog(w io.Writer, i *engine.Instance) *slog.Logger {
+func newLog(w io.Writer, i *instance.Instance) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, nil)).With("instance", i.Name)
 }
 

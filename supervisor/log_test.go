@@ -7,14 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 )
 
 // What a supervisor logs as it gives up is what a start says.
 func TestLastError(t *testing.T) {
 	logged := func(err error) string {
 		var b strings.Builder
-		newLog(&b, &engine.Instance{Name: "a b"}).Error("supervisor ends", "error", err)
+		newLog(&b, &instance.Instance{Name: "a b"}).Error("supervisor ends", "error", err)
 		return b.String()
 	}
 	whole := logged(errors.New(`open "/a b": no such file`))

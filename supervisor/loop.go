@@ -13,6 +13,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/version"
@@ -26,7 +27,7 @@ import (
 //
 // Its life: launch → engine runs → (exits → launch again)… → stop → done.
 type loop struct {
-	inst   *engine.Instance
+	inst   *instance.Instance
 	driver engine.Driver
 	docker *dockercontext.Config
 	store  *mirror.Store
@@ -64,7 +65,7 @@ type message struct {
 	then  func()
 }
 
-func newLoop(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*loop, error) {
+func newLoop(inst *instance.Instance, driver engine.Driver, log *slog.Logger) (*loop, error) {
 	self, err := process.Self()
 	if err != nil {
 		return nil, err
@@ -94,7 +95,7 @@ func newLoop(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*lo
 }
 
 // newLoopFor is newLoop with the driver for the instance's settings.
-func newLoopFor(inst *engine.Instance, log *slog.Logger) (*loop, error) {
+func newLoopFor(inst *instance.Instance, log *slog.Logger) (*loop, error) {
 	driver, err := engine.DriverFor(inst, log.With("part", "engine"))
 	if err != nil {
 		return nil, err
@@ -104,7 +105,7 @@ func newLoopFor(inst *engine.Instance, log *slog.Logger) (*loop, error) {
 
 // openStore opens the instance's state for writing. The caller holds the supervisor
 // lock.
-func openStore(inst *engine.Instance, driver engine.Driver, log *slog.Logger) (*mirror.Store, error) {
+func openStore(inst *instance.Instance, driver engine.Driver, log *slog.Logger) (*mirror.Store, error) {
 	host := ""
 	if ep, err := driver.Endpoint(); err == nil {
 		host = ep.Host

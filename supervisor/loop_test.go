@@ -18,6 +18,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/fakeengine"
 	"github.com/docker-rd/docker-rd/lock"
@@ -154,7 +155,7 @@ func (r *fakeRunning) Stop(ctx context.Context) error {
 // fixture is an instance whose supervisor is a loop in this process.
 type fixture struct {
 	t       *testing.T
-	inst    *engine.Instance
+	inst    *instance.Instance
 	driver  *fakeDriver
 	docker  *dockercontext.Config
 	loop    *loop
@@ -170,7 +171,7 @@ func setup(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(home) })
-	t.Setenv(engine.HomeEnv, home)
+	t.Setenv(instance.HomeEnv, home)
 	config := filepath.Join(home, "docker")
 	if err := os.Mkdir(config, 0o700); err != nil {
 		t.Fatal(err)
@@ -184,13 +185,13 @@ func setup(t *testing.T) *fixture {
 // add makes an instance under a Docker configuration.
 func add(t *testing.T, name, config string) *fixture {
 	t.Helper()
-	roots, err := engine.DefaultRoots()
+	roots, err := instance.DefaultRoots()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := engine.DefaultSettings()
-	s.Driver = engine.DriverDockerd
-	inst, _, err := engine.Create(t.Context(), engine.New(roots, name, config, s))
+	s := instance.DefaultSettings()
+	s.Driver = instance.DriverDockerd
+	inst, _, err := instance.Create(t.Context(), instance.New(roots, name, config, s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,11 +316,11 @@ func TestStartAndStop(t *testing.T) {
 // with nothing left of its data at once. The directory is not made anew for a last state.
 func TestFilesAreRemoved(t *testing.T) {
 	for name, tc := range map[string]struct {
-		remove func(i *engine.Instance) string
+		remove func(i *instance.Instance) string
 		force  bool
 	}{
-		"state":      {func(i *engine.Instance) string { return i.Paths.State }, false},
-		"everything": {func(i *engine.Instance) string { return os.Getenv(engine.HomeEnv) }, true},
+		"state":      {func(i *instance.Instance) string { return i.Paths.State }, false},
+		"everything": {func(i *instance.Instance) string { return os.Getenv(instance.HomeEnv) }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := setup(t)
@@ -744,10 +745,10 @@ func TestHandedOverWhileStopping(t *testing.T) {
 // An instance that is never to be current does not become so by a hand-over either.
 func TestHandOver(t *testing.T) {
 	for policy, want := range map[string]string{
-		engine.PromoteIfBroken: "rd-second", engine.PromoteAlways: "rd-second", engine.PromoteNever: "",
+		instance.PromoteIfBroken: "rd-second", instance.PromoteAlways: "rd-second", instance.PromoteNever: "",
 	} {
 		first := setup(t)
-		if policy == engine.PromoteAlways {
+		if policy == instance.PromoteAlways {
 			// The same Docker configuration, by another name.
 			link := first.inst.DockerConfig + "-link"
 			if err := os.Symlink(first.inst.DockerConfig, link); err != nil {
@@ -758,7 +759,7 @@ func TestHandOver(t *testing.T) {
 		first.start()
 		first.wait(state.ContextPromoted, state.True, state.ReasonPromoted)
 		second := add(t, "second", filepath.Join(filepath.Dir(first.inst.DockerConfig), "docker"))
-		setPolicy(t, second, engine.PromoteNever)
+		setPolicy(t, second, instance.PromoteNever)
 		second.start()
 		second.wait(state.Ready, state.True, "")
 		first.current("rd", true)
@@ -776,7 +777,7 @@ func TestHandOver(t *testing.T) {
 
 func setPolicy(t *testing.T, f *fixture, policy string) {
 	t.Helper()
-	err := f.inst.Update(t.Context(), func(s *engine.Settings) error { s.Promote = policy; return nil })
+	err := f.inst.Update(t.Context(), func(s *instance.Settings) error { s.Promote = policy; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -786,7 +787,7 @@ func setPolicy(t *testing.T, f *fixture, policy string) {
 func TestOwnerIsAnInstance(t *testing.T) {
 	f := setup(t)
 	owns := func(o dockercontext.Owner) bool {
-		roots, err := engine.DefaultRoots()
+		roots, err := instance.DefaultRoots()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -817,7 +818,7 @@ func TestOwnerIsAnInstance(t *testing.T) {
 // One Docker configuration has one promotion record, whatever it is called.
 func TestConfigOptions(t *testing.T) {
 	f := setup(t)
-	roots, err := engine.DefaultRoots()
+	roots, err := instance.DefaultRoots()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -840,7 +841,7 @@ func TestConfigOptions(t *testing.T) {
 func TestUsersChoiceStays(t *testing.T) {
 	f := setup(t)
 	config := filepath.Join(f.inst.DockerConfig, "config.json")
-	f.inst.Settings.Promote = engine.PromoteNever
+	f.inst.Settings.Promote = instance.PromoteNever
 	f.start()
 	f.wait(state.Ready, state.True, "")
 	if err := os.WriteFile(config, []byte(`{"currentContext":"rd"}`), 0o600); err != nil {

@@ -9,7 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
@@ -39,10 +39,10 @@ func supervise(dir string, toStop *StopOptions) int {
 	// The end of the terminal or of a pipe of whoever started it must not end it.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 
-	load := func() (*engine.Instance, error) {
-		inst, err := engine.LoadDir(dir)
+	load := func() (*instance.Instance, error) {
+		inst, err := instance.LoadDir(dir)
 		if toStop != nil {
-			return engine.Salvage(inst, err)
+			return instance.Salvage(inst, err)
 		}
 		return inst, err
 	}

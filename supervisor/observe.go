@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
@@ -29,7 +30,7 @@ type Observation struct {
 }
 
 // Observe looks at an instance's files and processes. It changes nothing.
-func Observe(i *engine.Instance) Observation {
+func Observe(i *instance.Instance) Observation {
 	var o Observation
 	o.State, o.StateErr = state.ReadHead(i.Paths.StateFile())
 	if errors.Is(o.StateErr, fs.ErrNotExist) {
@@ -45,7 +46,7 @@ func Observe(i *engine.Instance) Observation {
 
 // Stopped tells whether the instance has neither a supervisor nor anything of an engine
 // that runs.
-func Stopped(i *engine.Instance) bool {
+func Stopped(i *instance.Instance) bool {
 	if held, err := lock.Held(i.Paths.SupervisorLock()); err != nil || held {
 		return false
 	}
@@ -53,7 +54,7 @@ func Stopped(i *engine.Instance) bool {
 }
 
 // engineGone tells whether nothing of the instance's engine runs.
-func engineGone(i *engine.Instance) bool {
+func engineGone(i *instance.Instance) bool {
 	driver, err := engine.DriverFor(i, nil)
 	return err == nil && !driver.Alive() && !driver.Remains()
 }
@@ -64,7 +65,7 @@ const stoppedInterval = 50 * time.Millisecond
 
 // AwaitStopped returns nil when the instance is [Stopped], and the context's error when it
 // ends first.
-func AwaitStopped(ctx context.Context, i *engine.Instance) error {
+func AwaitStopped(ctx context.Context, i *instance.Instance) error {
 	tick := time.NewTicker(stoppedInterval)
 	defer tick.Stop()
 	for !Stopped(i) {
@@ -89,7 +90,7 @@ func supervisorID(s *state.State) process.ID {
 
 // RefuseNewer returns the refusal of whoever needs the instance's state where err, of
 // reading it, says that a later version wrote it; otherwise nil.
-func RefuseNewer(i *engine.Instance, err error) error {
+func RefuseNewer(i *instance.Instance, err error) error {
 	if _, ok := errors.AsType[*state.NewerSchemaError](err); !ok {
 		return nil
 	}
@@ -108,17 +109,17 @@ func (o Observation) Condition(typ string) state.Condition {
 // Follow calls f with what can be seen of the instance, now and after each change of
 // its state file or the end of its supervisor, until f returns false or an error, or
 // ctx ends; that is the error then.
-func Follow(ctx context.Context, i *engine.Instance, f func(Observation) (more bool, err error)) error {
+func Follow(ctx context.Context, i *instance.Instance, f func(Observation) (more bool, err error)) error {
 	return followAs(ctx, i, true, f)
 }
 
 // FollowObjects is [Follow] with states that have their objects, which costs more. A
 // state file that is missing or can't be read shows in StateErr.
-func FollowObjects(ctx context.Context, i *engine.Instance, f func(Observation) (more bool, err error)) error {
+func FollowObjects(ctx context.Context, i *instance.Instance, f func(Observation) (more bool, err error)) error {
 	return followAs(ctx, i, false, f)
 }
 
-func followAs(ctx context.Context, i *engine.Instance, head bool, f func(Observation) (bool, error)) error {
+func followAs(ctx context.Context, i *instance.Instance, head bool, f func(Observation) (bool, error)) error {
 	for {
 		again, err := follow(ctx, i, head, f)
 		if !again {
@@ -128,7 +129,7 @@ func followAs(ctx context.Context, i *engine.Instance, head bool, f func(Observa
 }
 
 // follow is one round of Follow: it ends when the supervisor that it watches does.
-func follow(ctx context.Context, i *engine.Instance, head bool, f func(Observation) (bool, error)) (again bool, err error) {
+func follow(ctx context.Context, i *instance.Instance, head bool, f func(Observation) (bool, error)) (again bool, err error) {
 	round, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watched := false

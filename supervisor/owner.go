@@ -9,6 +9,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -17,7 +18,7 @@ import (
 
 // Owner returns the instance as the owner of its context; the zero Owner where it has
 // none of its own.
-func Owner(i *engine.Instance) dockercontext.Owner {
+func Owner(i *instance.Instance) dockercontext.Owner {
 	if !i.OwnsContext() {
 		return dockercontext.Owner{}
 	}
@@ -25,12 +26,12 @@ func Owner(i *engine.Instance) dockercontext.Owner {
 }
 
 // Description describes the instance's context in docker's list.
-func Description(i *engine.Instance) string { return "docker rd instance " + i.Name }
+func Description(i *instance.Instance) string { return "docker rd instance " + i.Name }
 
 // DockerConfig returns the Docker configuration that the instance was created under,
 // as a process without Docker's variables sees it.
-func DockerConfig(i *engine.Instance) (*dockercontext.Config, error) {
-	roots, err := engine.DefaultRoots()
+func DockerConfig(i *instance.Instance) (*dockercontext.Config, error) {
+	roots, err := instance.DefaultRoots()
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +40,7 @@ func DockerConfig(i *engine.Instance) (*dockercontext.Config, error) {
 
 // ConfigOptions returns the options for a Docker configuration directory, with the
 // places where docker rd keeps what it remembers of it.
-func ConfigOptions(roots engine.Roots, dir string) dockercontext.Options {
+func ConfigOptions(roots instance.Roots, dir string) dockercontext.Options {
 	sum := sha256.Sum256([]byte(realDir(dir)))
 	base := filepath.Join(roots.PromotionDir(), hex.EncodeToString(sum[:8]))
 	return dockercontext.Options{
@@ -65,35 +66,37 @@ func realDir(dir string) string {
 }
 
 // UsesConfig tells whether an instance was created under a Docker configuration.
-func UsesConfig(i *engine.Instance, dir string) bool { return realDir(i.DockerConfig) == realDir(dir) }
+func UsesConfig(i *instance.Instance, dir string) bool {
+	return realDir(i.DockerConfig) == realDir(dir)
+}
 
 // owns tells whether the owner is an instance. One whose settings can't be read counts.
-func owns(roots engine.Roots, owner dockercontext.Owner) bool {
+func owns(roots instance.Roots, owner dockercontext.Owner) bool {
 	name, err := instanceOf(roots, owner.Context)
 	if err != nil {
-		return !errors.Is(err, engine.ErrNotExist)
+		return !errors.Is(err, instance.ErrNotExist)
 	}
-	i, err := engine.Load(roots, name)
+	i, err := instance.Load(roots, name)
 	return err != nil || Owner(i) == owner
 }
 
 // instanceOf returns the name of the instance that has a context of that name. The error
-// matches [engine.ErrNotExist] if there is none.
-func instanceOf(roots engine.Roots, context string) (string, error) {
-	names, err := engine.Names(roots)
+// matches [instance.ErrNotExist] if there is none.
+func instanceOf(roots instance.Roots, context string) (string, error) {
+	names, err := instance.Names(roots)
 	if err != nil {
 		return "", err
 	}
-	n := slices.IndexFunc(names, func(name string) bool { return engine.ContextName(name) == context })
+	n := slices.IndexFunc(names, func(name string) bool { return instance.ContextName(name) == context })
 	if n < 0 {
-		return "", engine.ErrNotExist
+		return "", instance.ErrNotExist
 	}
 	return names[n], nil
 }
 
 // Candidates returns a function that finds the other instances that can take over the
 // current context of the same Docker configuration.
-func Candidates(i *engine.Instance) func() []dockercontext.Owner {
+func Candidates(i *instance.Instance) func() []dockercontext.Owner {
 	return func() []dockercontext.Owner {
 		return slices.DeleteFunc(Successors(i.DockerConfig), func(o dockercontext.Owner) bool { return o == Owner(i) })
 	}
@@ -102,15 +105,15 @@ func Candidates(i *engine.Instance) func() []dockercontext.Owner {
 // Successors returns the owners of contexts that can become the current one of a Docker
 // configuration: those of instances whose engines answer and whose policy is not never.
 func Successors(dockerConfig string) []dockercontext.Owner {
-	roots, err := engine.DefaultRoots()
+	roots, err := instance.DefaultRoots()
 	if err != nil {
 		return nil
 	}
 	var owners []dockercontext.Owner
-	names, _ := engine.Names(roots)
+	names, _ := instance.Names(roots)
 	for _, name := range names {
-		i, err := engine.Load(roots, name)
-		if err != nil || !UsesConfig(i, dockerConfig) || !i.OwnsContext() || i.Settings.Promote == engine.PromoteNever {
+		i, err := instance.Load(roots, name)
+		if err != nil || !UsesConfig(i, dockerConfig) || !i.OwnsContext() || i.Settings.Promote == instance.PromoteNever {
 			continue
 		}
 		if Observe(i).Condition(state.EngineReady).Status == state.True {
@@ -121,12 +124,12 @@ func Successors(dockerConfig string) []dockercontext.Owner {
 }
 
 // Gone tells whether the owner's engine is down and nobody is going to start it again.
-func Gone(roots engine.Roots, owner dockercontext.Owner) bool {
+func Gone(roots instance.Roots, owner dockercontext.Owner) bool {
 	name, err := instanceOf(roots, owner.Context)
 	if err != nil {
-		return errors.Is(err, engine.ErrNotExist)
+		return errors.Is(err, instance.ErrNotExist)
 	}
-	i, err := engine.Salvage(engine.Load(roots, name))
+	i, err := instance.Salvage(instance.Load(roots, name))
 	if err != nil || i.UID != owner.UID {
 		// Of an instance that is damaged, or another machine's, it can't be told. One with
 		// another uid was made anew: the owner does not exist any more.

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/lock"
 )
@@ -16,7 +16,7 @@ import (
 // Where its context is still current and cannot be handed back or removed, nothing is
 // removed; where something is mounted among its files, it is not stopped either. When ctx
 // ends before the files are being removed, they stay, and its error is returned.
-func Remove(ctx context.Context, i *engine.Instance) error {
+func Remove(ctx context.Context, i *instance.Instance) error {
 	if err := i.CheckRemove(); err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func Remove(ctx context.Context, i *engine.Instance) error {
 }
 
 // forget gives up the instance's context for good.
-func forget(ctx context.Context, i *engine.Instance) error {
+func forget(ctx context.Context, i *instance.Instance) error {
 	owner := Owner(i)
 	if owner.Context == "" {
 		return nil

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/mirror"
@@ -15,7 +15,7 @@ import (
 
 // Ask asks the instance's supervisor for something and does not wait for it. Without a
 // supervisor the request is refused.
-func Ask(i *engine.Instance, r mirror.Request) error {
+func Ask(i *instance.Instance, r mirror.Request) error {
 	if _, err := supervisorOf(i); err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func Ask(i *engine.Instance, r mirror.Request) error {
 
 // Request is [Ask] that waits for the outcome. When ctx ends, a request that was not
 // begun is taken back; a deletion stays until it is cancelled.
-func Request(ctx context.Context, i *engine.Instance, r mirror.Request) (mirror.Outcome, error) {
+func Request(ctx context.Context, i *instance.Instance, r mirror.Request) (mirror.Outcome, error) {
 	id, err := supervisorOf(i)
 	if err != nil {
 		return mirror.Outcome{}, err
@@ -74,7 +74,7 @@ func Request(ctx context.Context, i *engine.Instance, r mirror.Request) (mirror.
 	}
 }
 
-func gaveUp(ctx context.Context, i *engine.Instance, text string) error {
+func gaveUp(ctx context.Context, i *instance.Instance, text string) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}
@@ -103,13 +103,13 @@ func await(ctx context.Context, dir, request string, id process.ID) (mirror.Outc
 
 // TakesRequests returns nil if the instance has a supervisor that takes requests, and a
 // refusal if it has none, or one that is being stopped.
-func TakesRequests(i *engine.Instance) error {
+func TakesRequests(i *instance.Instance) error {
 	_, err := supervisorOf(i)
 	return err
 }
 
 // supervisorOf returns the instance's supervisor, which takes requests.
-func supervisorOf(i *engine.Instance) (process.ID, error) {
+func supervisorOf(i *instance.Instance) (process.ID, error) {
 	o := Observe(i)
 	if err := RefuseNewer(i, o.StateErr); err != nil {
 		return process.ID{}, err

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/internal/process"
@@ -52,7 +52,7 @@ func (c *childProcess) ended() bool {
 }
 
 // spawnToStop starts a supervisor that only stops what the last one has left behind.
-func spawnToStop(i *engine.Instance, o StopOptions) (*childProcess, error) {
+func spawnToStop(i *instance.Instance, o StopOptions) (*childProcess, error) {
 	options, err := json.Marshal(o)
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
@@ -63,7 +63,7 @@ func spawnToStop(i *engine.Instance, o StopOptions) (*childProcess, error) {
 // spawn starts a supervisor for the instance, in a session of its own and without
 // this process's pipes. It goes on when this process ends. Where there is a
 // supervisor already, the new one ends at once with exit status 0.
-func spawn(i *engine.Instance, args ...string) (*childProcess, error) {
+func spawn(i *instance.Instance, args ...string) (*childProcess, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)

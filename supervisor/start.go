@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
@@ -34,7 +35,7 @@ type StartOptions struct {
 // The error for an engine that cannot start comes as soon as that is known. When ctx
 // ends, what this very call has launched is taken back, unless another start waits
 // for it too.
-func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation, error) {
+func Start(ctx context.Context, i *instance.Instance, o StartOptions) (Observation, error) {
 	share, err := lock.AcquireShared(ctx, i.Paths.StartLock())
 	if errors.Is(err, fs.ErrNotExist) {
 		return Observation{}, removedError(i)
@@ -65,18 +66,18 @@ func Start(ctx context.Context, i *engine.Instance, o StartOptions) (Observation
 }
 
 // removed tells whether somebody has removed the instance.
-func removed(i *engine.Instance) bool {
+func removed(i *instance.Instance) bool {
 	_, err := os.Lstat(i.Paths.InstanceFile())
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-func removedError(i *engine.Instance) error {
+func removedError(i *instance.Instance) error {
 	return failure.WithHint(fmt.Errorf("instance %q was removed while it started", i.Name), "docker-rd start %s makes it anew", i.Name)
 }
 
 // starter is one call of Start.
 type starter struct {
-	inst *engine.Instance
+	inst *instance.Instance
 	StartOptions
 	child *childProcess // the supervisor that this call has started last; nil if none
 	alive bool          // the engine ran before this call
@@ -224,7 +225,7 @@ func (s *starter) held(ctx context.Context, o Observation) error {
 }
 
 // childError returns why a supervisor that this process has started gave up.
-func childError(i *engine.Instance, child *childProcess) error {
+func childError(i *instance.Instance, child *childProcess) error {
 	if st, err := state.ReadHead(i.Paths.StateFile()); err == nil && st.Supervisor != nil && supervisorID(st) == child.id {
 		if err := failedState(i, st); err != nil {
 			return err
@@ -242,7 +243,7 @@ func childError(i *engine.Instance, child *childProcess) error {
 }
 
 // failedState returns the failure that a supervisor's last state tells of, if any.
-func failedState(i *engine.Instance, s *state.State) error {
+func failedState(i *instance.Instance, s *state.State) error {
 	c, _ := s.Condition(state.EngineReady)
 	switch c.Reason {
 	case state.ReasonExited, state.ReasonCrashLoop, state.ReasonConnectFailed:

@@ -14,7 +14,7 @@ import (
 
 	"github.com/moby/sys/atomicwriter"
 
-	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
@@ -49,13 +49,13 @@ type stopRequest struct {
 	StopOptions
 }
 
-func stopRequestPath(i *engine.Instance) string { return filepath.Join(i.Paths.State, "stop.json") }
+func stopRequestPath(i *instance.Instance) string { return filepath.Join(i.Paths.State, "stop.json") }
 
 // Stop stops the instance and returns when its engine and its supervisor are gone.
 // Where the supervisor died, another is started for that. It reports whether there was
 // anything to stop. When ctx ends, the stop that was asked for goes on; the error then
 // tells who holds the instance.
-func Stop(ctx context.Context, i *engine.Instance, o StopOptions) (stopped bool, err error) {
+func Stop(ctx context.Context, i *instance.Instance, o StopOptions) (stopped bool, err error) {
 	asked := map[process.ID]bool{}
 	done := false // by a supervisor that was started for it
 	for {
@@ -80,7 +80,7 @@ func Stop(ctx context.Context, i *engine.Instance, o StopOptions) (stopped bool,
 
 // stopLeftovers starts a supervisor that stops what the last one has left behind, and waits
 // for it. done is false where it was killed, or found that there is another by now.
-func stopLeftovers(ctx context.Context, i *engine.Instance, o StopOptions, asked map[process.ID]bool) (done bool, err error) {
+func stopLeftovers(ctx context.Context, i *instance.Instance, o StopOptions, asked map[process.ID]bool) (done bool, err error) {
 	child, err := spawnToStop(i, o)
 	if err != nil {
 		return false, fmt.Errorf("stop instance %q: %w", i.Name, err)
@@ -100,7 +100,7 @@ func stopLeftovers(ctx context.Context, i *engine.Instance, o StopOptions, asked
 // stopHolder tells the holder of the supervisor lock to end, if it is a supervisor that was
 // not asked before, and waits, for a while at least, until it has. Commands hold the lock
 // for moments, to look at what is left, and must not be ended by that.
-func stopHolder(ctx context.Context, i *engine.Instance, holder lock.Holder, o StopOptions, asked map[process.ID]bool) error {
+func stopHolder(ctx context.Context, i *instance.Instance, holder lock.Holder, o StopOptions, asked map[process.ID]bool) error {
 	id, err := process.Find(holder.PID)
 	if err == nil && !asked[id] && isSupervisor(holder) {
 		asked[id] = true
@@ -132,7 +132,7 @@ func awaitFree(ctx context.Context, path string, limit time.Duration) error {
 }
 
 // stillStopping says that a stop is not waited for any longer, but goes on.
-func stillStopping(ctx context.Context, i *engine.Instance, holder fmt.Stringer) error {
+func stillStopping(ctx context.Context, i *instance.Instance, holder fmt.Stringer) error {
 	err := fmt.Errorf("instance %q: still stopping: %s holds it", i.Name, holder)
 	code := failure.CodeTimeout
 	if errors.Is(ctx.Err(), context.Canceled) {
@@ -144,7 +144,7 @@ func stillStopping(ctx context.Context, i *engine.Instance, holder fmt.Stringer)
 // isStopped tells whether nothing is left of an instance without a supervisor: the last
 // one has said so, no engine runs, and no object is mirrored, as after a sync that was
 // made without a supervisor.
-func isStopped(i *engine.Instance) bool {
+func isStopped(i *instance.Instance) bool {
 	s, err := state.Read(i.Paths.StateFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		err, s = nil, &state.State{}
@@ -154,7 +154,7 @@ func isStopped(i *engine.Instance) bool {
 }
 
 // askToStop tells the supervisor to end and waits until it has, or ctx ends.
-func askToStop(ctx context.Context, i *engine.Instance, id process.ID, o StopOptions) error {
+func askToStop(ctx context.Context, i *instance.Instance, id process.ID, o StopOptions) error {
 	if data, err := json.Marshal(stopRequest{id, o}); err == nil {
 		// On a full disk the signal must do.
 		_ = atomicwriter.WriteFile(stopRequestPath(i), data, 0o600)
@@ -178,7 +178,7 @@ func askToStop(ctx context.Context, i *engine.Instance, id process.ID, o StopOpt
 }
 
 // readStopRequest returns what the supervisor self was asked for.
-func readStopRequest(i *engine.Instance, self process.ID) StopOptions {
+func readStopRequest(i *instance.Instance, self process.ID) StopOptions {
 	var r stopRequest
 	data, err := os.ReadFile(stopRequestPath(i))
 	if err != nil || json.Unmarshal(data, &r) != nil || r.Supervisor != self {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/lock"
@@ -17,7 +18,7 @@ import (
 // Sync brings the instance's mirror up to date with its engine once: the supervisor
 // does it where one runs, otherwise this process. After an error the state file is as
 // it was.
-func Sync(ctx context.Context, i *engine.Instance) error {
+func Sync(ctx context.Context, i *instance.Instance) error {
 	for {
 		before := Observe(i)
 		if err := RefuseNewer(i, before.StateErr); err != nil {
@@ -45,7 +46,7 @@ func Sync(ctx context.Context, i *engine.Instance) error {
 }
 
 // syncHere takes the place of the supervisor for one full sync.
-func syncHere(ctx context.Context, i *engine.Instance) error {
+func syncHere(ctx context.Context, i *instance.Instance) error {
 	// The start lock keeps starts waiting: they could not tell this process from a supervisor.
 	for _, path := range []string{i.Paths.StartLock(), i.Paths.SupervisorLock()} {
 		release, err := lock.TryAcquire(path)
@@ -59,7 +60,7 @@ func syncHere(ctx context.Context, i *engine.Instance) error {
 	if err != nil {
 		return err
 	}
-	if i.Settings.Driver != engine.DriverExisting && !driver.Alive() {
+	if i.Settings.Driver != instance.DriverExisting && !driver.Alive() {
 		return failure.WithHint(fmt.Errorf("instance %q: its engine is not running", i.Name), "docker-rd start %s", i.Name)
 	}
 	err = syncOnce(ctx, i, driver, log)
@@ -73,7 +74,7 @@ func syncHere(ctx context.Context, i *engine.Instance) error {
 
 // syncOnce syncs in full and writes the state. Whatever was recorded of a supervisor
 // that is gone stays: what it has left behind is still to be stopped.
-func syncOnce(ctx context.Context, i *engine.Instance, driver engine.Driver, log *slog.Logger) error {
+func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, log *slog.Logger) error {
 	ep, err := driver.Endpoint()
 	if err != nil {
 		return err

@@ -20,13 +20,14 @@ const module = "github.com/docker-rd/docker-rd"
 // below can be understood without what is above.
 var rooms = map[string][]string{
 	"cmd":                      {"plugin", "internal", "engine"}, // engine: the script tests' entry is the driver's helper too
-	"plugin":                   {"commands", "supervisor", "engine", "internal"},
-	"commands":                 {"commands/objects", "commands/output", "supervisor", "engine", "dockercontext", "mirror", "lock", "internal"},
+	"plugin":                   {"commands", "supervisor", "engine", "instance", "internal"},
+	"commands":                 {"commands/objects", "commands/output", "supervisor", "engine", "instance", "dockercontext", "mirror", "lock", "internal"},
 	"commands/objects":         {"commands/output", "mirror/state", "internal"}, // from the file alone
 	"commands/output":          {"internal"},
-	"supervisor":               {"engine", "dockercontext", "mirror", "lock", "internal"},
-	"engine":                   {"engine/dockerd", "lock", "internal"},
+	"supervisor":               {"engine", "instance", "dockercontext", "mirror", "lock", "internal"},
+	"engine":                   {"engine/dockerd", "instance", "internal"},
 	"engine/dockerd":           {"internal"},
+	"instance":                 {"lock", "internal"},
 	"dockercontext":            {"dockercontext/configfile", "lock", "internal"},
 	"dockercontext/configfile": {"lock", "internal"},
 	"mirror":                   {"mirror/state", "lock", "internal"},

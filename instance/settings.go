@@ -1,4 +1,4 @@
-package engine
+package instance
 
 import (
 	"fmt"
@@ -172,7 +172,7 @@ func (s Settings) checkDriverSettings() error {
 			return failure.Refuse("driver %q runs no engine: it takes no daemon-config and no engine arguments", s.Driver)
 		}
 		if s.Host != "" {
-			_, err := endpoint.FromURL(s.Host, s.tlsOptions())
+			_, err := endpoint.FromURL(s.Host, s.TLSOptions())
 			return err
 		}
 	default:
@@ -185,9 +185,10 @@ func (s Settings) checkDriverSettings() error {
 }
 
 // HasTLS tells whether there are TLS settings, which go with Host.
-func (s Settings) HasTLS() bool { return s.tlsOptions() != endpoint.TLSOptions{} }
+func (s Settings) HasTLS() bool { return s.TLSOptions() != endpoint.TLSOptions{} }
 
-func (s Settings) tlsOptions() endpoint.TLSOptions {
+// TLSOptions returns the TLS settings for [Settings.Host].
+func (s Settings) TLSOptions() endpoint.TLSOptions {
 	return endpoint.TLSOptions{
 		Enabled:    s.TLSVerify != nil,
 		SkipVerify: s.TLSVerify != nil && !*s.TLSVerify,

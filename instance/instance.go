@@ -1,4 +1,4 @@
-package engine
+package instance
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/machine"
+	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
@@ -263,11 +264,15 @@ func (i *Instance) checkMachine() error {
 		HomeEnv, here.ID, i.Paths.InstanceFile())
 }
 
-// runsHere tells whether the instance's engine runs in this very boot. Then the instance is
+// runsHere reports whether the instance's engine runs in this very boot. Then the instance is
 // this machine's, whose id has changed since, and it must be possible to stop it.
 func (i *Instance) runsHere() bool {
-	driver, err := DriverFor(i, nil)
-	return err == nil && driver.Alive()
+	data, err := os.ReadFile(i.Paths.EngineRecord())
+	if err != nil {
+		return false
+	}
+	var record struct{ Engine process.ID }
+	return json.Unmarshal(data, &record) == nil && record.Engine.Alive()
 }
 
 // read returns the instance as it is in its file. The error matches [fs.ErrNotExist]

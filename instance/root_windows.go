@@ -1,4 +1,4 @@
-package engine
+package instance
 
 // isRoot is about drivers that Windows does not have.
 func isRoot() bool { return false }
