@@ -83,7 +83,7 @@ golden: ## Rewrite the golden output of the script tests
 
 .PHONY: stress-config
 stress-config: ## Count the writes of others to config.json that are lost beside ours
-	$(GO) run ./internal/stressconfig $(STRESS_FLAGS)
+	$(GO) run ./internal/test/stressconfig $(STRESS_FLAGS)
 
 .PHONY: oracle
 oracle: ## Compare the mirror with a real engine under random operations, for long
@@ -91,7 +91,7 @@ oracle: ## Compare the mirror with a real engine under random operations, for lo
 
 .PHONY: bench
 bench: build ## Measure everything that has a target, as ratios
-	$(GO) run ./internal/bench $(BENCH_FLAGS)
+	$(GO) run ./internal/test/bench $(BENCH_FLAGS)
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/internal/endpointtest"
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 )
 
 // What answers may be no engine: every web server has some answer to a ping.

@@ -17,7 +17,7 @@ import (
 	"github.com/docker/cli/cli/context/store"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/endpointtest"
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 )
 
 // A case of the doctor: what is wrong, what is found, and how it is after the fix.

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/endpointtest"
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 )
 
 // What root makes in a user's configuration is the user's; what else lies there, and

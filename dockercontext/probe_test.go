@@ -18,7 +18,7 @@ import (
 	"unicode"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/endpointtest"
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 )
 
 // slack is what a loaded machine may add to a deadline before a test fails.

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/endpointtest"
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 )
 
 func (f *fixture) promote(owner Owner, o PromoteOptions) Outcome {

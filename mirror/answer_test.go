@@ -18,7 +18,7 @@ import (
 	"github.com/moby/moby/api/types/volume"
 
 	"github.com/docker-rd/docker-rd/internal/jsonscan"
-	"github.com/docker-rd/docker-rd/internal/jsonscan/jsontest"
+	"github.com/docker-rd/docker-rd/internal/test/jsontest"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 

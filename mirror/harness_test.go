@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/fakeengine"
-	"github.com/docker-rd/docker-rd/internal/oracle"
-	"github.com/docker-rd/docker-rd/internal/stateschema"
+	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
+	"github.com/docker-rd/docker-rd/internal/test/oracle"
+	"github.com/docker-rd/docker-rd/internal/test/stateschema"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker-rd/docker-rd/internal/oracle"
-	"github.com/docker-rd/docker-rd/internal/realengine"
+	"github.com/docker-rd/docker-rd/internal/test/oracle"
+	"github.com/docker-rd/docker-rd/internal/test/realengine"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )

@@ -24,10 +24,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/docker-rd/docker-rd/engine"
-	"github.com/docker-rd/docker-rd/internal/fakeengine"
 	"github.com/docker-rd/docker-rd/internal/mounts"
-	"github.com/docker-rd/docker-rd/internal/realengine"
-	"github.com/docker-rd/docker-rd/internal/stateschema"
+	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
+	"github.com/docker-rd/docker-rd/internal/test/realengine"
+	"github.com/docker-rd/docker-rd/internal/test/stateschema"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/plugin"
 )

@@ -25,7 +25,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/mounts"
 	"github.com/docker-rd/docker-rd/internal/process"
-	"github.com/docker-rd/docker-rd/internal/realengine"
+	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
 
 // inherited is a file as this process might have been started with, a shell's pipe.

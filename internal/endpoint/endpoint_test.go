@@ -23,8 +23,8 @@ import (
 	"github.com/docker/cli/cli/context/store"
 	"github.com/moby/moby/client"
 
-	"github.com/docker-rd/docker-rd/internal/endpointtest"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 )
 
 func TestFromURL(t *testing.T) {

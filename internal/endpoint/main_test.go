@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker-rd/docker-rd/internal/endpointtest"
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 )
 
 // pingVar makes this test binary ping a host, for as long as the variable says, and end.

@@ -16,8 +16,8 @@ import (
 
 	"github.com/moby/moby/client"
 
-	"github.com/docker-rd/docker-rd/internal/endpointtest"
-	"github.com/docker-rd/docker-rd/internal/realengine"
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
+	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
 
 // slack is what a loaded machine may add to a deadline before a test fails.

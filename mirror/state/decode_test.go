@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker-rd/docker-rd/internal/jsonscan/jsontest"
+	"github.com/docker-rd/docker-rd/internal/test/jsontest"
 )
 
 // The fast decoder reads what encoding/json reads: a state with every field set.

@@ -15,8 +15,8 @@ import (
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/docker-rd/docker-rd/internal/fakeengine"
-	"github.com/docker-rd/docker-rd/internal/realengine"
+	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
+	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
 
 // A size is how many objects of each kind there are.

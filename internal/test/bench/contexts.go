@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/docker-rd/docker-rd/internal/fakeengine"
+	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 )
 
 // contexts compares `docker-rd context promote` with nothing to do with `docker context

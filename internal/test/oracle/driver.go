@@ -21,7 +21,7 @@ import (
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 
-	"github.com/docker-rd/docker-rd/internal/realengine"
+	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
 
 // A Driver does random things to an engine. What its n-th step does depends on the seed

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker-rd/docker-rd/internal/stateschema"
+	"github.com/docker-rd/docker-rd/internal/test/stateschema"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -67,7 +67,7 @@ func TestValidate(t *testing.T) {
 
 // What was written in this format once is valid and can be read as long as it is.
 func TestWritten(t *testing.T) {
-	const path = "../../mirror/state/testdata/state.json"
+	const path = "../../../mirror/state/testdata/state.json"
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

@@ -30,5 +30,5 @@ var compiled = sync.OnceValues(func() (*jsonschema.Schema, error) {
 	_, here, _, _ := runtime.Caller(0)
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
-	return c.Compile(filepath.Join(filepath.Dir(here), "..", "..", "docs", "state.schema.json"))
+	return c.Compile(filepath.Join(filepath.Dir(here), "..", "..", "..", "docs", "state.schema.json"))
 })

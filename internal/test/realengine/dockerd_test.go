@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/docker-rd/docker-rd/internal/realengine"
+	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
 
 func TestDockerd(t *testing.T) {
