@@ -35,6 +35,7 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 			if err := cliplugin.PersistentPreRunE(cmd, args); err != nil {
 				return status(err)
 			}
+			leaveDocker() // its plugin code has read all that it needs
 			// docker cancels the context when it is told to stop without a terminal;
 			// on a terminal, and standalone, the signal comes to us.
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
