@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,14 +9,16 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 type envOptions struct {
-	shell flagChoice
-	unset bool
+	shell  flagChoice
+	format flagChoice
+	github bool
+	unset  bool
 }
 
 func (a *app) newEnv() *cobra.Command {
@@ -23,16 +26,25 @@ func (a *app) newEnv() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "env [OPTIONS] [INSTANCE]",
 		Short: "Print the environment variables for an instance",
-		Long: `Print the environment variables for an instance, for a shell to evaluate: for programs
-that ignore Docker contexts.`,
+		Long: `Print the environment variables that make programs use an instance's engine, for a
+shell to evaluate. Most libraries ignore Docker contexts and need them.`,
 		Example: `  eval "$(docker rd env)"
   docker rd env dev --shell fish | source
+  FOR /f "tokens=*" %i IN ('docker rd env dev --shell cmd') DO %i
+  docker rd env dev --github
   eval "$(docker rd env --unset)"`,
 		Args:              takes(0, 1),
 		ValidArgsFunction: a.completeInstance,
-		RunE:              func(_ *cobra.Command, args []string) error { return a.runEnv(o, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := exclusive(cmd, "shell", "format", "github"); err != nil {
+				return err
+			}
+			return a.runEnv(o, args)
+		},
 	}
-	addChoice(cmd, &o.shell, "shell", guessShell(), "Shell that is to evaluate them", "sh", "bash", "zsh", "fish", "powershell")
+	addChoice(cmd, &o.shell, "shell", guessShell(), "Shell that is to evaluate them", "sh", "bash", "zsh", "fish", "powershell", "cmd")
+	addChoice(cmd, &o.format, "format", "shell", "Format output", "shell", "json")
+	cmd.Flags().BoolVar(&o.github, "github", false, "Append them to $GITHUB_ENV, for the next steps of a GitHub job")
 	cmd.Flags().BoolVar(&o.unset, "unset", false, "Print what removes the variables")
 	return cmd
 }
@@ -44,11 +56,20 @@ func (a *app) runEnv(o envOptions, args []string) error {
 		if err != nil {
 			return err
 		}
-		if set, err = engineEnv(i); err != nil {
+		if set, err = environmentOf(i); err != nil {
 			return err
 		}
+		if dir, err := dockerConfig(); err != nil || !supervisor.UsesConfig(i, dir) {
+			delete(set, "DOCKER_CONTEXT") // this shell's docker does not know it
+		}
 	}
-	for _, name := range endpoint.Variables {
+	switch {
+	case o.github:
+		return writeGitHubEnv(os.Getenv("GITHUB_ENV"), set)
+	case o.format.value == "json":
+		return output.WriteJSON(a.out(), nullable(set))
+	}
+	for _, name := range engineVariables {
 		if _, err := fmt.Fprintln(a.out(), shellLine(o.shell.value, name, set[name])); err != nil {
 			return err
 		}
@@ -56,51 +77,41 @@ func (a *app) runEnv(o envOptions, args []string) error {
 	return nil
 }
 
-// engineEnv returns the variables that lead to the instance's engine without its
-// context, which need not exist.
-func engineEnv(i *instance.Instance) (map[string]string, error) {
-	ep, err := endpointOf(i)
-	if err != nil {
-		return nil, err
+// nullable returns all variables, with null for those that have to be unset.
+func nullable(set map[string]string) map[string]*string {
+	all := make(map[string]*string, len(engineVariables))
+	for _, name := range engineVariables {
+		all[name] = nil
+		if value, ok := set[name]; ok {
+			all[name] = &value
+		}
 	}
-	set := map[string]string{"DOCKER_HOST": ep.Host}
-	if ep.TLS == nil && !ep.SkipTLSVerify {
-		return set, nil
-	}
-	dir, err := certPath(i)
-	if err != nil {
-		return nil, err
-	}
-	set["DOCKER_CERT_PATH"] = dir
-	if ep.SkipTLSVerify {
-		set["DOCKER_TLS"] = "1"
-	} else {
-		set["DOCKER_TLS_VERIFY"] = "1"
-	}
-	return set, nil
+	return all
 }
 
-// certPath returns the directory in which docker finds the TLS material of the
-// instance's engine. Docker wants certain names there; Docker's own context store
-// uses them too.
-func certPath(i *instance.Instance) (string, error) {
-	s := i.Settings
-	if s.FromContext != "" {
-		return filepath.Join(endpoint.OpenStore(i.DockerConfig).GetStorageInfo(s.FromContext).TLSPath, "docker"), nil
+// writeGitHubEnv appends the variables to the file that GitHub's runner reads after each
+// step. It can't unset one; docker and its libraries take an empty one for unset.
+func writeGitHubEnv(path string, set map[string]string) (err error) {
+	if path == "" {
+		return failure.Refuse("GITHUB_ENV is not set: this is no step of a GitHub job")
 	}
-	dir := ""
-	for name, path := range map[string]string{"ca.pem": s.TLSCACert, "cert.pem": s.TLSCert, "key.pem": s.TLSKey} {
-		if path == "" {
-			continue
-		}
-		if filepath.Base(path) != name || (dir != "" && filepath.Dir(path) != dir) {
-			return "", failure.WithHint(
-				failure.Refuse("DOCKER_CERT_PATH can't say %q: docker looks for ca.pem, cert.pem and key.pem in one directory", path),
-				"use the context: docker --context %s", i.Context())
-		}
-		dir = filepath.Dir(path)
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
 	}
-	return dir, nil
+	defer func() { err = errors.Join(err, file.Close()) }()
+	var lines strings.Builder
+	for _, name := range engineVariables {
+		value := set[name]
+		if strings.ContainsAny(value, "\r\n") {
+			return failure.Refuse("%s=%q has more than one line", name, value)
+		}
+		if value != "" || os.Getenv(name) != "" {
+			fmt.Fprintf(&lines, "%s=%s\n", name, value)
+		}
+	}
+	_, err = file.WriteString(lines.String())
+	return err
 }
 
 // shellLine sets a variable, or unsets it where the value is empty.
@@ -112,6 +123,8 @@ func shellLine(shell, name, value string) string {
 		return "set -gx " + name + " " + fishQuote(value) + ";"
 	case shell == "powershell" && value == "":
 		return "Remove-Item Env:" + name + " -ErrorAction SilentlyContinue"
+	case shell == "cmd":
+		return `SET "` + name + "=" + value + `"` // nothing in a value can be quoted
 	case shell == "powershell":
 		return "$Env:" + name + " = " + powershellQuote(value)
 	case value == "":

@@ -15,6 +15,8 @@ func TestShellLine(t *testing.T) {
 		{"fish", "", `set -e N;`},
 		{"powershell", odd, `$Env:N = 'unix:///a b''c\d"$x` + "`e`'"},
 		{"powershell", "a\u2019b", "$Env:N = 'a\u2019\u2019b'"},
+		{"cmd", `npipe:////./pipe/a b&c`, `SET "N=npipe:////./pipe/a b&c"`},
+		{"cmd", "", `SET "N="`},
 		{"powershell", "", `Remove-Item Env:N -ErrorAction SilentlyContinue`},
 	} {
 		if got := shellLine(tc.shell, "N", tc.value); got != tc.want {

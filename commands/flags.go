@@ -43,6 +43,21 @@ func takes(least, most int) cobra.PositionalArgs {
 	}
 }
 
+// exclusive refuses more than one of the flags.
+func exclusive(cmd *cobra.Command, names ...string) error {
+	given := ""
+	for _, name := range names {
+		switch {
+		case !cmd.Flags().Changed(name):
+		case given != "":
+			return failure.Usage("--%s and --%s exclude each other", given, name)
+		default:
+			given = name
+		}
+	}
+	return nil
+}
+
 // flagDuration is the value of a time limit: not negative.
 type flagDuration struct{ d time.Duration }
 

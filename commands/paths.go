@@ -28,7 +28,7 @@ func instancePaths(i *instance.Instance) []pathRow {
 	socket, log, data := p.Socket(), p.EngineLog(), p.Data
 	if i.Settings.Driver == instance.DriverExisting {
 		socket, log, data = "", "", ""
-		if env, err := engineEnv(i); err == nil {
+		if env, err := hostVariables(i); err == nil {
 			if path, ok := strings.CutPrefix(env["DOCKER_HOST"], "unix://"); ok {
 				socket = path
 			}

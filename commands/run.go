@@ -7,14 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/supervisor"
@@ -135,25 +132,4 @@ func passOn(ctx context.Context, p *os.Process, signals <-chan os.Signal, done <
 			return
 		}
 	}
-}
-
-// commandEnv returns the environment in which a command sees only the instance's
-// engine: through its context, or through its host where it has none.
-func commandEnv(i *instance.Instance, env []string) ([]string, error) {
-	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
-		name, _, _ := strings.Cut(kv, "=")
-		return slices.Contains(endpoint.Variables, name) || name == "DOCKER_CONFIG"
-	})
-	env = append(env, "DOCKER_CONFIG="+i.DockerConfig, instanceEnv+"="+i.Name)
-	if supervisor.Observe(i).Condition(state.ContextReady).Status == state.True {
-		return append(env, "DOCKER_CONTEXT="+i.Context()), nil
-	}
-	set, err := engineEnv(i)
-	if err != nil {
-		return nil, err
-	}
-	for name, value := range set {
-		env = append(env, name+"="+value)
-	}
-	return env, nil
 }
