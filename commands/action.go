@@ -9,11 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 // actionWords say what is done to a container by an action, and what has been done.
@@ -74,7 +74,7 @@ func (a *app) runAction(ctx context.Context, p *progress, word, action string) e
 		return err
 	}
 	p.doing(fmt.Sprintf("Container %q is %s", word, actionWords[action].doing))
-	o, err := supervisor.Request(ctx, i, mirror.Request{
+	o, err := client.Request(ctx, i, mirror.Request{
 		Type: mirror.RequestAction, Kind: state.Containers, Key: key, Name: word, Action: action,
 	})
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 func (a *app) newContext() *cobra.Command {
@@ -27,14 +27,14 @@ func (a *app) newContext() *cobra.Command {
 	return cmd
 }
 
-// contexts returns the Docker configuration in dir as this shell sees it, with the
+// configHere returns the Docker configuration in dir as this shell sees it, with the
 // options that were given to docker.
-func contexts(cmd *cobra.Command, dir string) (*dockercontext.Config, error) {
+func configHere(cmd *cobra.Command, dir string) (*dockercontext.Config, error) {
 	roots, err := instance.DefaultRoots()
 	if err != nil {
 		return nil, err
 	}
-	o := supervisor.ConfigOptions(roots, dir)
+	o := contexts.Options(roots, dir)
 	o.Getenv = os.Getenv
 	d := endpoint.DefaultFromEnv(os.Getenv, dir)
 	// docker's plugin code parses them with a flag set of its own: Visit sees nothing.
@@ -70,7 +70,7 @@ func shellContexts(cmd *cobra.Command) (*dockercontext.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return contexts(cmd, dir)
+	return configHere(cmd, dir)
 }
 
 // completeContexts completes any number of names of contexts.
@@ -101,7 +101,7 @@ func instancesUnder(dir string) ([]dockercontext.Instance, error) {
 			instances = append(instances, dockercontext.Instance{Owner: dockercontext.Owner{Context: instance.ContextName(name)}})
 			continue
 		}
-		if !supervisor.UsesConfig(i, dir) || !i.OwnsContext() {
+		if !contexts.UsesConfig(i, dir) || !i.OwnsContext() {
 			continue
 		}
 		instances = append(instances, describeInstance(roots, i))
@@ -110,8 +110,8 @@ func instancesUnder(dir string) ([]dockercontext.Instance, error) {
 }
 
 func describeInstance(roots instance.Roots, i *instance.Instance) dockercontext.Instance {
-	owner := supervisor.Owner(i)
-	d := dockercontext.Instance{Owner: owner, Gone: supervisor.Gone(roots, owner), Description: supervisor.Description(i)}
+	owner := contexts.Owner(i)
+	d := dockercontext.Instance{Owner: owner, Gone: contexts.Gone(roots, owner), Description: contexts.Description(i)}
 	if usable(i) {
 		var err error
 		d.Endpoint, err = endpointOf(i)

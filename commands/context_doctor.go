@@ -7,8 +7,8 @@ import (
 
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/failure"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 // A findingRow is something that is wrong, and what was done about it.
@@ -108,7 +108,7 @@ func (a *app) treat(cmd *cobra.Command, c *dockercontext.Config, fix, people boo
 	if !fix || !f.Fixable {
 		return row
 	}
-	fixed, err := c.Fix(cmd.Context(), f, func() []dockercontext.Owner { return supervisor.Successors(c.Dir()) })
+	fixed, err := c.Fix(cmd.Context(), f, func() []dockercontext.Owner { return contexts.Successors(c.Dir()) })
 	row.Fixed, row.Result, row.Backup = err == nil, fixed.Message, fixed.Backup
 	if err != nil {
 		row.Error = err.Error()

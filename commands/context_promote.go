@@ -9,9 +9,9 @@ import (
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 type promoteOptions struct {
@@ -59,7 +59,7 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 	if o.force {
 		policy = dockercontext.PromoteForce
 	}
-	owner := supervisor.Owner(i)
+	owner := contexts.Owner(i)
 	judgement := c.Judge(ctx, owner, policy)
 	if err := cmd.Context().Err(); err != nil {
 		return err // interrupted, so the judgement says nothing
@@ -86,7 +86,7 @@ Only what docker rd made current is replaced, and not what was chosen by hand.`,
 			return err
 		}
 		_ = a.mend(cmd.Context(), i.DockerConfig)
-		return a.writeOutcome(o, c.Demote(cmd.Context(), supervisor.Owner(i), supervisor.Candidates(i)))
+		return a.writeOutcome(o, c.Demote(cmd.Context(), contexts.Owner(i), contexts.Candidates(i)))
 	})
 	o.AddFormat(cmd)
 	return cmd
@@ -98,12 +98,12 @@ func ownContext(cmd *cobra.Command, i *instance.Instance) (*dockercontext.Config
 	if !i.OwnsContext() {
 		return nil, failure.Refuse("instance %q uses the context %q, which is yours: docker rd leaves it as it is", i.Name, i.Settings.FromContext)
 	}
-	return contexts(cmd, i.DockerConfig)
+	return configHere(cmd, i.DockerConfig)
 }
 
 // usable tells whether an instance's engine answers, as its supervisor sees it.
 func usable(i *instance.Instance) bool {
-	return supervisor.Observe(i).Condition(state.EngineReady).Status == state.True
+	return instance.Observe(i).Condition(state.EngineReady).Status == state.True
 }
 
 // writeOutcome prints what was done, or returns why it could not be.

@@ -9,12 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 type deleteOptions struct {
@@ -144,9 +144,9 @@ func deletion(s *state.State, k *objects.Kind, word string) (mirror.Request, err
 // request asks for a deletion, or for its end, and waits for as much as is wanted.
 func request(ctx context.Context, i *instance.Instance, o deleteOptions, r mirror.Request) error {
 	if !o.wait && !o.cancel {
-		return supervisor.Ask(i, r)
+		return client.Ask(i, r)
 	}
-	outcome, err := supervisor.Request(ctx, i, r)
+	outcome, err := client.Request(ctx, i, r)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil && !o.cancel {
 		return failure.WithHint(fmt.Errorf("%w%s", err, lastRefusal(i, r)),
 			"docker-rd delete -i %s --cancel %s %s", i.Name, r.Kind, shellQuote(r.Name))
@@ -165,7 +165,7 @@ func request(ctx context.Context, i *instance.Instance, o deleteOptions, r mirro
 // tellRefusals sends lines that tell why deletions are not done yet, until ctx ends.
 func tellRefusals(ctx context.Context, i *instance.Instance, k *objects.Kind, requests []mirror.Request, lines chan<- string) {
 	told := map[string]string{}
-	_ = supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
+	_ = client.FollowObjects(ctx, i, func(o instance.Observation) (bool, error) {
 		for _, r := range requests {
 			if why := refusal(o.State, r); why != "" && why != told[r.Name] {
 				told[r.Name] = why

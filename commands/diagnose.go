@@ -26,8 +26,8 @@ import (
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/version"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 func (a *app) newDiagnose() *cobra.Command {
@@ -158,7 +158,7 @@ func engineInfo(ctx context.Context, i *instance.Instance) (version, info json.R
 // contexts adds how docker's contexts are, what config.json says of them, and what
 // docker rd has made of them.
 func (d *diagnosis) contexts(cmd *cobra.Command, i *instance.Instance) {
-	docker, err := contexts(cmd, i.DockerConfig)
+	docker, err := configHere(cmd, i.DockerConfig)
 	if err != nil {
 		d.note("contexts.json", err)
 		return
@@ -168,7 +168,7 @@ func (d *diagnosis) contexts(cmd *cobra.Command, i *instance.Instance) {
 	d.object("contexts.json", docker.Probe(ctx, docker.Names()...))
 	d.object("docker-config.json", configKeys(filepath.Join(i.DockerConfig, "config.json")))
 	if roots, err := instance.DefaultRoots(); err == nil {
-		d.file("promotion.json", supervisor.ConfigOptions(roots, i.DockerConfig).RecordFile)
+		d.file("promotion.json", contexts.Options(roots, i.DockerConfig).RecordFile)
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/output"
+	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/failure"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 type envOptions struct {
@@ -59,7 +59,7 @@ func (a *app) runEnv(o envOptions, args []string) error {
 		if set, err = environmentOf(i); err != nil {
 			return err
 		}
-		if dir, err := dockerConfig(); err != nil || !supervisor.UsesConfig(i, dir) {
+		if dir, err := dockerConfig(); err != nil || !contexts.UsesConfig(i, dir) {
 			delete(set, "DOCKER_CONTEXT") // this shell's docker does not know it
 		}
 	}

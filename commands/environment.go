@@ -9,7 +9,6 @@ import (
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 // engineVariables are all environment variables by which a program may choose an engine,
@@ -23,7 +22,7 @@ var engineVariables = append(slices.Clone(endpoint.Variables), instanceEnv)
 // in docker, which is for those that pass on nothing else.
 func environmentOf(i *instance.Instance) (map[string]string, error) {
 	set := map[string]string{instanceEnv: i.Name}
-	hasContext := supervisor.Observe(i).Condition(state.ContextReady).Status == state.True
+	hasContext := instance.Observe(i).Condition(state.ContextReady).Status == state.True
 	if hasContext {
 		set["DOCKER_CONTEXT"] = i.Context()
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/objects"
-	"github.com/docker-rd/docker-rd/supervisor"
+	"github.com/docker-rd/docker-rd/instance"
 )
 
 type getOptions struct {
@@ -70,7 +70,7 @@ func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 		return err
 	}
 	note := ""
-	a.noteAge(&note, s, supervisor.Live(s))
+	a.noteAge(&note, s, instance.Live(s))
 	return q.Write(a.out(), s)
 }
 

@@ -6,11 +6,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 // flagInstance is the value of --instance. An empty one is a script's mistake and does not
@@ -80,7 +80,7 @@ func (a *app) loadRunning() (*instance.Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	return i, supervisor.TakesRequests(i)
+	return i, client.TakesRequests(i)
 }
 
 // endpointOf returns the endpoint of an instance's engine.

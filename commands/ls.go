@@ -3,10 +3,11 @@ package commands
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 // An instanceRow is an instance in a list.
@@ -80,7 +81,7 @@ func instanceRows() ([]instanceRow, error) {
 }
 
 func newInstanceRow(i *instance.Instance) instanceRow {
-	o := supervisor.Observe(i)
+	o := instance.Observe(i)
 	row := instanceRow{
 		Name:    i.Name,
 		Driver:  i.Settings.Driver,
@@ -91,7 +92,7 @@ func newInstanceRow(i *instance.Instance) instanceRow {
 	if o.State != nil && o.Live {
 		row.Host, row.Version = o.State.Instance.Host, o.State.Engine.Version
 	}
-	if docker, err := supervisor.DockerConfig(i); err == nil {
+	if docker, err := contexts.Config(i); err == nil {
 		current, err := docker.Current()
 		row.Current = err == nil && current == i.Context()
 	}
@@ -99,7 +100,7 @@ func newInstanceRow(i *instance.Instance) instanceRow {
 }
 
 // statusWord sums up an instance for a list. `status` tells the facts apart.
-func statusWord(o supervisor.Observation, i *instance.Instance) string {
+func statusWord(o instance.Observation, i *instance.Instance) string {
 	switch c := o.Condition(state.EngineReady); {
 	case o.Condition(state.Ready).Status == state.True:
 		return "ready"
@@ -114,7 +115,7 @@ func statusWord(o supervisor.Observation, i *instance.Instance) string {
 	case o.Supervised:
 		return "starting"
 	}
-	if !supervisor.Stopped(i) {
+	if !client.Stopped(i) {
 		return "unsupervised"
 	}
 	return "stopped"

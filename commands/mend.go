@@ -5,7 +5,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/supervisor"
+	"github.com/docker-rd/docker-rd/instance/contexts"
 )
 
 // mend puts right what a crash left of a promotion in a Docker configuration: the
@@ -16,9 +16,9 @@ func (a *app) mend(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	out := dockercontext.Open(supervisor.ConfigOptions(roots, dir)).Mend(ctx,
-		func(o dockercontext.Owner) bool { return supervisor.Gone(roots, o) },
-		func() []dockercontext.Owner { return supervisor.Successors(dir) })
+	out := dockercontext.Open(contexts.Options(roots, dir)).Mend(ctx,
+		func(o dockercontext.Owner) bool { return contexts.Gone(roots, o) },
+		func() []dockercontext.Owner { return contexts.Successors(dir) })
 	if out.Changed {
 		a.note("%s", out.Message)
 	}

@@ -11,11 +11,11 @@ import (
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 // readState reads the instance's mirror.
@@ -28,7 +28,7 @@ func readState(i *instance.Instance) (*state.State, error) {
 // has changed, until ctx ends: then the error says only that it was interrupted.
 func (a *app) followMirror(ctx context.Context, i *instance.Instance, show func(*state.State) error) error {
 	shown, note := false, ""
-	err := supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
+	err := client.FollowObjects(ctx, i, func(o instance.Observation) (bool, error) {
 		if _, corrupt := errors.AsType[*state.CorruptError](o.StateErr); corrupt && shown {
 			return true, nil // it is being made anew
 		}
@@ -52,7 +52,7 @@ func interrupted(ctx context.Context, err error) error {
 }
 
 func readError(i *instance.Instance, err error) error {
-	newer := supervisor.RefuseNewer(i, err)
+	newer := client.RefuseNewer(i, err)
 	switch {
 	case err == nil:
 		return nil

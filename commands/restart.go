@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 func (a *app) newRestart() *cobra.Command {
@@ -36,7 +36,7 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, p *progress) er
 		return err
 	}
 	p.doing("Engine is stopping")
-	if _, err := supervisor.Stop(ctx, i, supervisor.StopOptions{Keep: true}); err != nil {
+	if _, err := client.Stop(ctx, i, client.StopOptions{Keep: true}); err != nil {
 		return err
 	}
 	p.step("Engine has stopped")

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/internal/failure"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 type rmOptions struct {
@@ -64,13 +64,13 @@ func (a *app) remove(ctx context.Context, name string, o rmOptions) error {
 		return err
 	}
 	p := a.newProgress(o.progress.value)
-	if !supervisor.Stopped(i) {
+	if !client.Stopped(i) {
 		if !o.force {
 			return failure.WithHint(failure.Refuse("instance %q is running", name), "docker-rd rm --force %s", name)
 		}
 		p.doing(fmt.Sprintf("Instance %q is stopping", name))
 	}
-	if err := supervisor.Remove(ctx, i); err != nil {
+	if err := client.Remove(ctx, i); err != nil {
 		return err
 	}
 	_ = a.mend(ctx, i.DockerConfig)

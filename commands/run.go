@@ -14,7 +14,6 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 func (a *app) newRun() *cobra.Command {
@@ -76,7 +75,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, pr
 	if err != nil {
 		return nil, err
 	}
-	if supervisor.Observe(i).Condition(state.Ready).Status == state.True {
+	if instance.Observe(i).Condition(state.Ready).Status == state.True {
 		return i, nil
 	}
 	_ = a.mend(ctx, i.DockerConfig)

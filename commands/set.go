@@ -9,7 +9,6 @@ import (
 
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 type setOptions struct {
@@ -104,7 +103,7 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 	for _, c := range changes {
 		p.result(c)
 	}
-	if o.dryRun || !supervisor.Observe(i).Supervised {
+	if o.dryRun || !instance.Observe(i).Supervised {
 		return nil
 	}
 	if !o.restart {

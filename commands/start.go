@@ -12,12 +12,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 // settings are what there is to set, as start and set tell of it.
@@ -186,7 +186,7 @@ func (a *app) create(ctx context.Context, roots instance.Roots, name string, cha
 
 // configure changes the settings of an instance that exists, unless it runs.
 func configure(ctx context.Context, i *instance.Instance, change func(*instance.Settings) error) error {
-	running := supervisor.Observe(i).Supervised
+	running := instance.Observe(i).Supervised
 	err := i.Update(ctx, func(s *instance.Settings) error {
 		next := *s
 		if err := change(&next); err != nil {
@@ -232,15 +232,15 @@ func (a *app) start(ctx context.Context, i *instance.Instance, detach bool, p *p
 	if user := os.Getenv("SUDO_USER"); user != "" && os.Geteuid() == 0 {
 		a.note("run through sudo by %s: the Docker configuration is %s", user, i.DockerConfig)
 	}
-	already := supervisor.Observe(i)
+	already := instance.Observe(i)
 	if !detach {
 		if err := answers(ctx, i, already); err != nil {
 			return err
 		}
-		already = supervisor.Observe(i)
+		already = instance.Observe(i)
 	}
 	begin := time.Now()
-	o, err := supervisor.Start(ctx, i, supervisor.StartOptions{Detach: detach, Progress: tellConditions(i, already, p)})
+	o, err := client.Start(ctx, i, client.StartOptions{Detach: detach, Progress: tellConditions(i, already, p)})
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func (a *app) start(ctx context.Context, i *instance.Instance, detach bool, p *p
 // tellConditions tells that the engine is starting, if nobody has begun to start it, and
 // returns what tells of the conditions as they come about, but for those that were so
 // already. How an engine starts may be over before it is seen.
-func tellConditions(i *instance.Instance, already supervisor.Observation, p *progress) func(supervisor.Observation) {
+func tellConditions(i *instance.Instance, already instance.Observation, p *progress) func(instance.Observation) {
 	seen := map[string]string{} // told, or no news
 	for _, typ := range conditionTypes {
 		seen[typ] = describe(already.Condition(typ), i)
@@ -270,7 +270,7 @@ func tellConditions(i *instance.Instance, already supervisor.Observation, p *pro
 		seen[state.EngineReady] = line
 		p.doing(line)
 	}
-	return func(o supervisor.Observation) {
+	return func(o instance.Observation) {
 		for _, typ := range conditionTypes { // in the order in which they come about
 			line := describe(o.Condition(typ), i)
 			if line == "" || seen[typ] == line {
@@ -287,7 +287,7 @@ func tellConditions(i *instance.Instance, already supervisor.Observation, p *pro
 }
 
 // warnOfContext warns where an engine has started without its context.
-func (a *app) warnOfContext(i *instance.Instance, o supervisor.Observation) {
+func (a *app) warnOfContext(i *instance.Instance, o instance.Observation) {
 	for _, c := range o.State.Conditions {
 		switch {
 		case c.Type == state.ContextReady && c.Status == state.False:
@@ -304,8 +304,8 @@ const noticed = time.Second
 // answers asks the engine itself where its supervisor takes it for ready, since one that
 // hangs has told nobody, or has lost it. It waits a moment for the supervisor of one that
 // has just ended to say so; then there is no error.
-func answers(ctx context.Context, i *instance.Instance, o supervisor.Observation) error {
-	lost := func(o supervisor.Observation) bool {
+func answers(ctx context.Context, i *instance.Instance, o instance.Observation) error {
+	lost := func(o instance.Observation) bool {
 		reason := o.Condition(state.EngineReady).Reason
 		return reason == state.ReasonConnectFailed || reason == state.ReasonUnresponsive
 	}
@@ -320,7 +320,7 @@ func answers(ctx context.Context, i *instance.Instance, o supervisor.Observation
 	if ready {
 		wait, cancel := context.WithTimeout(ctx, noticed)
 		defer cancel()
-		err := supervisor.Follow(wait, i, func(now supervisor.Observation) (bool, error) {
+		err := client.Follow(wait, i, func(now instance.Observation) (bool, error) {
 			o = now
 			return o.Condition(state.EngineReady).Status == state.True, nil
 		})
@@ -342,7 +342,7 @@ func answers(ctx context.Context, i *instance.Instance, o supervisor.Observation
 }
 
 // noteOverride says where the user's shell does not follow the current context.
-func (a *app) noteOverride(o supervisor.Observation) {
+func (a *app) noteOverride(o instance.Observation) {
 	if o.Condition(state.ContextPromoted).Status != state.True {
 		return
 	}

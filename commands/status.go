@@ -14,8 +14,8 @@ import (
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 // askTimeout is how long status waits for the engine's own answer.
@@ -90,7 +90,7 @@ func (a *app) newStatus() *cobra.Command {
 }
 
 func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
-	o := supervisor.Observe(i)
+	o := instance.Observe(i)
 	s := instanceStatus{
 		Name: i.Name, UID: i.UID, Status: statusWord(o, i), Settings: i.Settings, DockerConfig: i.DockerConfig,
 		Context:    contextFact{Name: i.Context(), Owned: i.OwnsContext()},
@@ -119,7 +119,7 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 		s.Engine.Running, s.Engine.Remains = driver.Alive(), driver.Remains()
 	}
 	s.API = askAPI(ctx, i)
-	if docker, err := supervisor.DockerConfig(i); err == nil {
+	if docker, err := contexts.Config(i); err == nil {
 		_, err := docker.Endpoint(i.Context())
 		s.Context.Exists = !errdefs.IsNotFound(err)
 		current, err := docker.Current()

@@ -9,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 type stopOptions struct {
@@ -81,10 +81,10 @@ func (a *app) stopAll(ctx context.Context, o stopOptions) error {
 
 func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions) error {
 	p := a.newProgress(o.progress.value)
-	if !supervisor.Stopped(i) {
+	if !client.Stopped(i) {
 		p.doing(fmt.Sprintf("Instance %q is stopping", i.Name))
 	}
-	stopped, err := supervisor.Stop(ctx, i, supervisor.StopOptions{Force: o.force})
+	stopped, err := client.Stop(ctx, i, client.StopOptions{Force: o.force})
 	if err != nil {
 		return err
 	}

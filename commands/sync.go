@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 func (a *app) newSync() *cobra.Command {
@@ -25,7 +25,7 @@ changes that engines send no event for.`,
 		defer cancel()
 		p := a.newProgress(progress.value)
 		p.doing(fmt.Sprintf("Mirror of instance %q is being synced", i.Name))
-		if err := supervisor.Sync(ctx, i); err != nil {
+		if err := client.Sync(ctx, i); err != nil {
 			return err
 		}
 		p.done(fmt.Sprintf("Mirror of instance %q is synced", i.Name))

@@ -10,11 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor"
 )
 
 // conditionTypes are the conditions that can be waited for.
@@ -73,14 +73,14 @@ func runWait(ctx context.Context, i *instance.Instance, target string) error {
 	if err != nil {
 		return err
 	}
-	var last supervisor.Observation
+	var last instance.Observation
 	if target == waitStopped {
-		err = supervisor.AwaitStopped(ctx, i)
-		last = supervisor.Observe(i)
+		err = client.AwaitStopped(ctx, i)
+		last = instance.Observe(i)
 	} else {
-		err = supervisor.Follow(ctx, i, func(o supervisor.Observation) (bool, error) {
+		err = client.Follow(ctx, i, func(o instance.Observation) (bool, error) {
 			last = o
-			return !reached(o), supervisor.RefuseNewer(i, o.StateErr)
+			return !reached(o), client.RefuseNewer(i, o.StateErr)
 		})
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -112,8 +112,8 @@ func runWaitContainer(ctx context.Context, i *instance.Instance, target string) 
 	}
 	k := objects.Containers()
 	found := "no supervisor runs"
-	err := supervisor.FollowObjects(ctx, i, func(o supervisor.Observation) (bool, error) {
-		if err := supervisor.RefuseNewer(i, o.StateErr); err != nil {
+	err := client.FollowObjects(ctx, i, func(o instance.Observation) (bool, error) {
+		if err := client.RefuseNewer(i, o.StateErr); err != nil {
 			return false, err
 		}
 		if o.State == nil {
@@ -153,7 +153,7 @@ func runWaitContainer(ctx context.Context, i *instance.Instance, target string) 
 
 // parseTarget returns what tells whether the target, a condition, is reached; nil for
 // waitStopped.
-func parseTarget(target string) (func(supervisor.Observation) bool, error) {
+func parseTarget(target string) (func(instance.Observation) bool, error) {
 	if target == waitStopped {
 		return nil, nil
 	}
@@ -169,11 +169,11 @@ func parseTarget(target string) (func(supervisor.Observation) bool, error) {
 	if want != state.True && want != state.False && want != state.Unknown {
 		return nil, failure.Refuse("status %q of condition %s: it can be True, False or Unknown", status, typ)
 	}
-	return func(o supervisor.Observation) bool { return o.Condition(typ).Status == want }, nil
+	return func(o instance.Observation) bool { return o.Condition(typ).Status == want }, nil
 }
 
 // howItIs describes what was found instead of the target.
-func howItIs(i *instance.Instance, o supervisor.Observation, target string) string {
+func howItIs(i *instance.Instance, o instance.Observation, target string) string {
 	if typ, _, _ := strings.Cut(target, "="); target != waitStopped {
 		c := o.Condition(typ)
 		text := string(c.Status)

@@ -3,16 +3,12 @@ package supervisor
 import (
 	"context"
 	"path/filepath"
-	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
-
-// contextTimeout bounds what is done to the Docker configuration: a probe of the
-// context before ours, and waiting for the promotion lock.
-const contextTimeout = 10 * time.Second
 
 // contextRun is the instance's Docker context as the loop sees it.
 type contextRun struct {
@@ -35,7 +31,7 @@ func (l *loop) beginContext() {
 
 // judgeCurrent probes the current context, unless nothing depends on it.
 func (l *loop) judgeCurrent() {
-	owner, policy := Owner(l.inst), dockercontext.Policy(l.inst.Settings.Promote)
+	owner, policy := contexts.Owner(l.inst), dockercontext.Policy(l.inst.Settings.Promote)
 	if owner.Context == "" {
 		return
 	}
@@ -54,7 +50,7 @@ func (l *loop) judgeCurrent() {
 // makeContext makes the instance's context, once the engine answers. Later it is left
 // as it is: if the user removed it, it stays removed until the next start.
 func (l *loop) makeContext() {
-	owner := Owner(l.inst)
+	owner := contexts.Owner(l.inst)
 	if c, _ := l.store.Condition(state.ContextReady); owner.Context == "" || l.context.making || c.Status != state.Unknown {
 		return
 	}
@@ -66,9 +62,9 @@ func (l *loop) makeContext() {
 	}
 	l.context.making = true
 	l.beside(l.ctx, func(ctx context.Context) func() {
-		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
+		ctx, cancel := context.WithTimeout(ctx, contexts.Timeout)
 		defer cancel()
-		out := l.docker.Create(ctx, owner, ep, Description(l.inst))
+		out := l.docker.Create(ctx, owner, ep, contexts.Description(l.inst))
 		return func() {
 			l.context.making = false
 			if l.stopping != nil {
@@ -104,8 +100,8 @@ func (l *loop) awaitContext(watch *dirwatch.Watcher) {
 		// Where the user has chosen another context, this voids the record: if he comes back
 		// to ours later, that is his choice. Where he has removed ours while it was current,
 		// another becomes current.
-		mended := l.docker.Mend(ctx, func(dockercontext.Owner) bool { return false }, Candidates(l.inst))
-		ready, promoted := l.docker.Ready(Owner(l.inst)), l.docker.Promoted(ctx, Owner(l.inst))
+		mended := l.docker.Mend(ctx, func(dockercontext.Owner) bool { return false }, contexts.Candidates(l.inst))
+		ready, promoted := l.docker.Ready(contexts.Owner(l.inst)), l.docker.Promoted(ctx, contexts.Owner(l.inst))
 		return func() {
 			if mended.Err != nil {
 				l.log.Warn("current context not looked after", "part", "context", "error", mended.Err)
@@ -156,16 +152,16 @@ func (l *loop) promote() {
 	c.promoting = true
 	judgement := *c.judgement
 	l.beside(l.ctx, func(ctx context.Context) func() {
-		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
+		ctx, cancel := context.WithTimeout(ctx, contexts.Timeout)
 		defer cancel()
-		out := l.docker.Promote(ctx, judgement, Owner(l.inst), dockercontext.PromoteOptions{
+		out := l.docker.Promote(ctx, judgement, contexts.Owner(l.inst), dockercontext.PromoteOptions{
 			Policy:   dockercontext.Policy(l.inst.Settings.Promote),
 			Instance: l.inst.Name,
 			StillUp:  l.usable.Load,
 		})
 		if out.Reason == dockercontext.ReasonAlreadyCurrent {
 			// By our doing, if that was before a restart.
-			if now := l.docker.Promoted(ctx, Owner(l.inst)); now.Reason == dockercontext.ReasonPromoted {
+			if now := l.docker.Promoted(ctx, contexts.Owner(l.inst)); now.Reason == dockercontext.ReasonPromoted {
 				out = now
 			}
 		}
@@ -186,15 +182,15 @@ func (l *loop) setPromoted(out dockercontext.Outcome) {
 // then calls then. The caller has made usable false: promotions look at that under the lock
 // under which this is done, so that none can come afterwards.
 func (l *loop) handBack(then func()) {
-	owner := Owner(l.inst)
+	owner := contexts.Owner(l.inst)
 	if owner.Context == "" {
 		then()
 		return
 	}
 	l.beside(l.ctx, func(ctx context.Context) func() {
-		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
+		ctx, cancel := context.WithTimeout(ctx, contexts.Timeout)
 		defer cancel()
-		out := l.docker.Demote(ctx, owner, Candidates(l.inst))
+		out := l.docker.Demote(ctx, owner, contexts.Candidates(l.inst))
 		return func() {
 			if out.Err != nil {
 				l.log.Error("current context not handed back", "part", "context", "error", out.Err)

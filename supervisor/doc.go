@@ -1,6 +1,6 @@
 // Package supervisor is the background process of a running instance: the one loop
-// that joins engine, Docker context and mirror, and what commands need to start it,
-// ask it and wait for it.
+// that joins engine, Docker context and mirror. Package client starts it, asks it and
+// waits for it.
 //
 // Whoever holds an instance's supervisor lock is its supervisor. In it one goroutine
 // decides and writes; everything that can take long runs beside it and sends back

@@ -6,13 +6,19 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
+
+// defaultGrace is how long an engine may take to stop its containers before it is ended by
+// force, where nobody said. dockerd itself gives them 15 s.
+const defaultGrace = 45 * time.Second
 
 // stopRun is a stop under way: the engine ends and the current context is handed back
 // beside each other, and when both are done, the rest follows.
 type stopRun struct {
-	StopOptions
+	wire.StopOptions
 	endGrace   context.CancelFunc // ends the time that the engine has to stop by itself; nil before that has begun
 	failure    error              // why the supervisor gives up; nil when it was told to stop
 	engineGone bool
@@ -22,7 +28,7 @@ type stopRun struct {
 
 // stop begins to end the instance as the options say. All that they can change of a stop
 // that is under way is to force it.
-func (l *loop) stop(o StopOptions) {
+func (l *loop) stop(o wire.StopOptions) {
 	s := l.stopping
 	switch e := &l.engine; {
 	case s == nil && o.Undo && e.launching: // whether there is an engine that goes on is not known yet
@@ -119,13 +125,13 @@ func (l *loop) stopped() {
 	if !s.engineGone || !s.handedBack || l.context.making {
 		return
 	}
-	owner := Owner(l.inst)
+	owner := contexts.Owner(l.inst)
 	if s.Keep || owner.Context == "" {
 		l.last()
 		return
 	}
 	l.beside(l.ctx, func(ctx context.Context) func() {
-		ctx, cancel := context.WithTimeout(ctx, contextTimeout)
+		ctx, cancel := context.WithTimeout(ctx, contexts.Timeout)
 		defer cancel()
 		out := l.removeContext(ctx, owner)
 		return func() {
@@ -151,7 +157,7 @@ func (l *loop) removeContext(ctx context.Context, owner dockercontext.Owner) doc
 		}
 		// Another instance that stopped at the same time may have handed over to this one,
 		// which seemed to run.
-		if !l.docker.Demote(ctx, owner, Candidates(l.inst)).Changed {
+		if !l.docker.Demote(ctx, owner, contexts.Candidates(l.inst)).Changed {
 			return out
 		}
 	}
@@ -181,7 +187,7 @@ func (l *loop) last() {
 }
 
 // adoptToStop takes over an engine without a supervisor, only to stop it.
-func (l *loop) adoptToStop(o StopOptions) {
+func (l *loop) adoptToStop(o wire.StopOptions) {
 	l.setStopping()
 	l.engine.launching, l.engine.giveUp = true, func() {} // that is not given up: it must end
 	l.beside(l.ctx, func(ctx context.Context) func() {

@@ -14,12 +14,14 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/version"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
 // loop is the one goroutine that decides and writes. Everything in it belongs to
@@ -74,7 +76,7 @@ func newLoop(inst *instance.Instance, driver engine.Driver, log *slog.Logger) (*
 	if err != nil {
 		return nil, err
 	}
-	docker, err := DockerConfig(inst)
+	docker, err := contexts.Config(inst)
 	if err != nil {
 		return nil, err
 	}
@@ -103,23 +105,13 @@ func newLoopFor(inst *instance.Instance, log *slog.Logger) (*loop, error) {
 	return newLoop(inst, driver, log)
 }
 
-// openStore opens the instance's state for writing. The caller holds the supervisor
-// lock.
+// openStore opens the instance's state for writing. The caller holds the supervisor lock.
 func openStore(inst *instance.Instance, driver engine.Driver, log *slog.Logger) (*mirror.Store, error) {
 	host := ""
 	if ep, err := driver.Endpoint(); err == nil {
 		host = ep.Host
 	}
-	store, err := mirror.OpenStore(inst.Paths.StateFile(), inst.Paths.StateLock(), state.Instance{
-		UID:          inst.UID,
-		Name:         inst.Name,
-		Driver:       inst.Settings.Driver,
-		Engine:       inst.Settings.Engine,
-		Context:      inst.Context(),
-		ContextOwned: inst.OwnsContext(),
-		Host:         host,
-		CreatedAt:    inst.CreatedAt,
-	}, log.With("part", "mirror"))
+	store, err := mirror.OpenStore(inst.Paths.StateFile(), inst.Paths.StateLock(), inst.Describe(host), log.With("part", "mirror"))
 	if err != nil {
 		return nil, fmt.Errorf("state of instance %q: %w", inst.Name, err)
 	}
@@ -142,7 +134,7 @@ func (l *loop) run(signals <-chan os.Signal, begin func()) error {
 	for !l.done {
 		select {
 		case <-signals:
-			l.stop(readStopRequest(l.inst, l.self))
+			l.stop(wire.ReadStopRequest(l.inst, l.self))
 		case m := <-l.inbox:
 			if m.cause.Err() == nil {
 				m.then()
@@ -209,7 +201,7 @@ func (l *loop) orphaned() {
 	l.log.Error("supervisor ends", "error", errRemoved)
 	l.writeless = true
 	_, err := os.Stat(l.inst.Paths.Data)
-	l.stop(StopOptions{Force: errors.Is(err, fs.ErrNotExist)})
+	l.stop(wire.StopOptions{Force: errors.Is(err, fs.ErrNotExist)})
 }
 
 var errRemoved = errors.New("the instance's files were removed")

@@ -16,13 +16,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
 // fakeDriver runs engines that are fake servers in this process.
@@ -195,7 +198,7 @@ func add(t *testing.T, name, config string) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	docker, err := DockerConfig(inst)
+	docker, err := contexts.Config(inst)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +243,7 @@ func (f *fixture) wait(typ string, status state.Status, reason string) state.Con
 	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
 	defer cancel()
 	var c state.Condition
-	err := Follow(ctx, f.inst, func(o Observation) (bool, error) {
+	err := client.Follow(ctx, f.inst, func(o instance.Observation) (bool, error) {
 		c = o.Condition(typ)
 		return c.Status != status || reason != "" && c.Reason != reason, nil
 	})
@@ -271,7 +274,7 @@ func (f *fixture) current(want string, exists bool) {
 	if got, err := f.docker.Current(); err != nil || got != want {
 		f.t.Errorf("the current context is %q, %v, want %q", got, err, want)
 	}
-	if got, err := f.docker.Exists(Owner(f.inst)); err != nil || got != exists {
+	if got, err := f.docker.Exists(contexts.Owner(f.inst)); err != nil || got != exists {
 		f.t.Errorf("context %q exists: %v, %v, want %v", f.inst.Context(), got, err, exists)
 	}
 }
@@ -351,7 +354,7 @@ func TestStopKeeps(t *testing.T) {
 	f := setup(t)
 	f.start()
 	f.wait(state.Ready, state.True, "")
-	f.loop.inbox <- message{f.loop.ctx, func() { f.loop.stop(StopOptions{Keep: true}) }}
+	f.loop.inbox <- message{f.loop.ctx, func() { f.loop.stop(wire.StopOptions{Keep: true}) }}
 	if _, err := f.stopped(false); err != nil {
 		t.Error(err)
 	}
@@ -483,7 +486,7 @@ func TestAdoption(t *testing.T) {
 // was there before: with its context and its promotion.
 func TestUndo(t *testing.T) {
 	undo := func(f *fixture) {
-		f.loop.inbox <- message{f.loop.ctx, func() { f.loop.stop(StopOptions{Undo: true}) }}
+		f.loop.inbox <- message{f.loop.ctx, func() { f.loop.stop(wire.StopOptions{Undo: true}) }}
 	}
 	t.Run("launched", func(t *testing.T) {
 		f := setup(t)
@@ -563,7 +566,7 @@ func TestStopOfLeftovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = l.run(nil, func() {
-		l.adoptToStop(StopOptions{})
+		l.adoptToStop(wire.StopOptions{})
 		l.judgeReady() // as after each message
 		for _, typ := range []string{state.EngineReady, state.Ready} {
 			if c, _ := l.store.Condition(typ); c.Status != state.False || c.Reason != state.ReasonStopped {
@@ -593,7 +596,7 @@ func TestFormerStateIsNotBelieved(t *testing.T) {
 	f.driver.launch = func(context.Context) error { <-launch; return nil }
 	f.start()
 	f.wait(state.EngineReady, state.False, state.ReasonStarting)
-	o := Observe(f.inst)
+	o := instance.Observe(f.inst)
 	for typ, want := range map[string]state.Status{
 		state.Ready: state.False, state.ContextReady: state.Unknown, state.MirrorSynced: state.False,
 		state.ContextPromoted: state.Unknown,
@@ -656,11 +659,11 @@ func TestStopByForceAfterAll(t *testing.T) {
 	f.wait(state.Ready, state.True, "")
 	f.stop()
 	<-stopping
-	request, err := json.Marshal(stopRequest{f.loop.self, StopOptions{Force: true}})
+	request, err := json.Marshal(wire.StopRequest{Supervisor: f.loop.self, StopOptions: wire.StopOptions{Force: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(stopRequestPath(f.inst), request, 0o600); err != nil {
+	if err := os.WriteFile(wire.StopRequestPath(f.inst), request, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	f.stop()
@@ -674,9 +677,9 @@ func TestStopAtAnyMoment(t *testing.T) {
 	for range 30 {
 		f := setup(t)
 		f.start()
-		var o Observation
+		var o instance.Observation
 		for o.State == nil || o.Condition(state.EngineReady).Status != state.True {
-			o = Observe(f.inst)
+			o = instance.Observe(f.inst)
 		}
 		if s, err := f.stopped(true); err != nil || s.Supervisor != nil {
 			t.Errorf("stopped: %v, %+v", err, s.Supervisor)
@@ -684,7 +687,7 @@ func TestStopAtAnyMoment(t *testing.T) {
 		if got, err := f.docker.Current(); err != nil || got == "rd" {
 			t.Fatalf("the current context is %q, %v", got, err)
 		}
-		if got, err := f.docker.Exists(Owner(f.inst)); err != nil || got {
+		if got, err := f.docker.Exists(contexts.Owner(f.inst)); err != nil || got {
 			t.Fatalf("the context exists: %v, %v", got, err)
 		}
 	}
@@ -724,8 +727,8 @@ func TestHandedOverWhileStopping(t *testing.T) {
 	second.current("rd", true)
 	second.driver.stopping = func(context.Context) {
 		// The first one believes that the second runs: it has looked before this.
-		first.docker.Demote(context.Background(), Owner(first.inst),
-			func() []dockercontext.Owner { return []dockercontext.Owner{Owner(second.inst)} })
+		first.docker.Demote(context.Background(), contexts.Owner(first.inst),
+			func() []dockercontext.Owner { return []dockercontext.Owner{contexts.Owner(second.inst)} })
 		second.current("rd-second", true)
 	}
 	if _, err := second.stopped(true); err != nil {
@@ -734,7 +737,7 @@ func TestHandedOverWhileStopping(t *testing.T) {
 	if got, err := second.docker.Current(); err != nil || got == "rd-second" {
 		t.Errorf("the current context is %q, %v", got, err)
 	}
-	if got, err := second.docker.Exists(Owner(second.inst)); err != nil || got {
+	if got, err := second.docker.Exists(contexts.Owner(second.inst)); err != nil || got {
 		t.Errorf("the context exists: %v, %v", got, err)
 	}
 	if _, err := first.stopped(true); err != nil {
@@ -783,60 +786,6 @@ func setPolicy(t *testing.T, f *fixture, policy string) {
 	}
 }
 
-// A context is ours if it has the uid of an instance, not because it looks like it.
-func TestOwnerIsAnInstance(t *testing.T) {
-	f := setup(t)
-	owns := func(o dockercontext.Owner) bool {
-		roots, err := instance.DefaultRoots()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return ConfigOptions(roots, f.inst.DockerConfig).Owns(o)
-	}
-	own := Owner(f.inst)
-	for _, tc := range []struct {
-		owner dockercontext.Owner
-		want  bool
-	}{
-		{own, true},
-		{dockercontext.Owner{UID: "imported", Context: own.Context}, false},
-		{dockercontext.Owner{UID: own.UID, Context: "rd-other"}, false},
-	} {
-		if got := owns(tc.owner); got != tc.want {
-			t.Errorf("owns(%+v) = %v", tc.owner, got)
-		}
-	}
-	// Of one that can't be read, nobody knows.
-	if err := os.WriteFile(f.inst.Paths.InstanceFile(), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if !owns(own) {
-		t.Error("the context of a damaged instance is not its own")
-	}
-}
-
-// One Docker configuration has one promotion record, whatever it is called.
-func TestConfigOptions(t *testing.T) {
-	f := setup(t)
-	roots, err := instance.DefaultRoots()
-	if err != nil {
-		t.Fatal(err)
-	}
-	home := filepath.Dir(f.inst.DockerConfig)
-	if err := os.Symlink(home, filepath.Join(home, "link")); err != nil {
-		t.Fatal(err)
-	}
-	record := func(dir string) string { return ConfigOptions(roots, dir).RecordFile }
-	for _, dir := range []string{home + "/link/docker", home + "/docker/", home + "/link/link/./docker"} {
-		if record(dir) != record(f.inst.DockerConfig) {
-			t.Errorf("%s has a record of its own", dir)
-		}
-	}
-	if a, b := record(home+"/none/such"), record(home+"/link/none/such"); a != b || a == record(home+"/none") {
-		t.Errorf("records of a directory that is missing: %s, %s", a, b)
-	}
-}
-
 // A context that the user has chosen stays when its engine stops.
 func TestUsersChoiceStays(t *testing.T) {
 	f := setup(t)
@@ -870,7 +819,7 @@ func TestUserChoosesAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		var c state.Condition
-		err := Follow(ctx, f.inst, func(o Observation) (bool, error) {
+		err := client.Follow(ctx, f.inst, func(o instance.Observation) (bool, error) {
 			c = o.Condition(state.ContextPromoted)
 			return c.Reason != state.ReasonChangedByUser || !strings.Contains(c.Message, choice), nil
 		})

@@ -11,17 +11,18 @@ import (
 
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/lock"
+	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
 // RunMain turns the process into the supervisor that it was started as and does not
 // return then. In any other process it does nothing.
 func RunMain() {
-	if len(os.Args) < 3 || os.Args[1] != verb {
+	if len(os.Args) < 3 || os.Args[1] != wire.Verb {
 		return
 	}
-	var toStop *StopOptions
+	var toStop *wire.StopOptions
 	if len(os.Args) > 3 {
-		toStop = &StopOptions{}
+		toStop = &wire.StopOptions{}
 		if err := json.Unmarshal([]byte(os.Args[3]), toStop); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -33,7 +34,7 @@ func RunMain() {
 // supervise runs the supervisor of the instance in dir until it is told to end, or only
 // to stop what the last one has left behind, and returns the exit status: 0 also where
 // there is a supervisor already, unless it should have stopped the instance.
-func supervise(dir string, toStop *StopOptions) int {
+func supervise(dir string, toStop *wire.StopOptions) int {
 	closeInherited()
 	liftLimits()
 	// The end of the terminal or of a pipe of whoever started it must not end it.
@@ -57,7 +58,7 @@ func supervise(dir string, toStop *StopOptions) int {
 	release, err := lock.TryAcquire(inst.Paths.SupervisorLock())
 	switch {
 	case errors.Is(err, lock.ErrHeld) && toStop != nil:
-		return exitHeld
+		return wire.ExitHeld
 	case errors.Is(err, lock.ErrHeld):
 		return 0
 	case err != nil:
@@ -84,7 +85,7 @@ func supervise(dir string, toStop *StopOptions) int {
 	if err != nil {
 		log.Error("supervisor ends", "error", err)
 		if errors.Is(err, syscall.ENOSPC) {
-			return exitNoSpace // what it says may have no place either
+			return wire.ExitNoSpace // what it says may have no place either
 		}
 		return 1
 	}

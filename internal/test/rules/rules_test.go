@@ -19,15 +19,18 @@ const module = "github.com/docker-rd/docker-rd"
 // own, and which folders each may import. They go downward only, so that whatever is
 // below can be understood without what is above.
 var rooms = map[string][]string{
-	"cmd":                      {"plugin", "internal", "engine"}, // engine: the script tests' entry is the driver's helper too
-	"plugin":                   {"commands", "supervisor", "engine", "instance", "internal"},
-	"commands":                 {"commands/objects", "commands/output", "supervisor", "engine", "instance", "dockercontext", "mirror", "lock", "internal"},
+	"cmd":                      {"plugin", "internal", "engine"},                             // engine: the script tests' entry is the driver's helper too
+	"plugin":                   {"commands", "supervisor", "engine", "instance", "internal"}, // supervisor: the program is it, too
+	"commands":                 {"commands/objects", "commands/output", "client", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "lock", "internal"},
 	"commands/objects":         {"commands/output", "mirror/state", "internal"}, // from the file alone
 	"commands/output":          {"internal"},
-	"supervisor":               {"engine", "instance", "dockercontext", "mirror", "lock", "internal"},
+	"client":                   {"supervisor/wire", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "lock", "internal"}, // of the daemon it knows only what both agreed on
+	"supervisor":               {"supervisor/wire", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "lock", "internal"},
+	"supervisor/wire":          {"instance", "internal"}, // on both sides of a process, so it does nothing itself
 	"engine":                   {"engine/dockerd", "instance", "internal"},
 	"engine/dockerd":           {"internal"},
-	"instance":                 {"lock", "internal"},
+	"instance/contexts":        {"engine", "instance", "dockercontext", "mirror/state", "internal"}, // it joins what does not know each other
+	"instance":                 {"mirror/state", "lock", "internal"},                                // mirror/state: its state is one of its files
 	"dockercontext":            {"dockercontext/configfile", "lock", "internal"},
 	"dockercontext/configfile": {"lock", "internal"},
 	"mirror":                   {"mirror/state", "lock", "internal"},

@@ -1,4 +1,6 @@
-package supervisor
+// Package contexts joins instances and Docker contexts: package dockercontext knows owners
+// of contexts, and package instance named engines.
+package contexts
 
 import (
 	"crypto/sha256"
@@ -6,6 +8,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
@@ -13,8 +16,9 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Package dockercontext knows owners of contexts, and package engine instances. Here is
-// what makes the one of the other.
+// Timeout bounds what is done to the Docker configuration: a probe of the context before
+// ours, and waiting for the promotion lock.
+const Timeout = 10 * time.Second
 
 // Owner returns the instance as the owner of its context; the zero Owner where it has
 // none of its own.
@@ -28,19 +32,19 @@ func Owner(i *instance.Instance) dockercontext.Owner {
 // Description describes the instance's context in docker's list.
 func Description(i *instance.Instance) string { return "docker rd instance " + i.Name }
 
-// DockerConfig returns the Docker configuration that the instance was created under,
+// Config returns the Docker configuration that the instance was created under,
 // as a process without Docker's variables sees it.
-func DockerConfig(i *instance.Instance) (*dockercontext.Config, error) {
+func Config(i *instance.Instance) (*dockercontext.Config, error) {
 	roots, err := instance.DefaultRoots()
 	if err != nil {
 		return nil, err
 	}
-	return dockercontext.Open(ConfigOptions(roots, i.DockerConfig)), nil
+	return dockercontext.Open(Options(roots, i.DockerConfig)), nil
 }
 
-// ConfigOptions returns the options for a Docker configuration directory, with the
+// Options returns the options for a Docker configuration directory, with the
 // places where docker rd keeps what it remembers of it.
-func ConfigOptions(roots instance.Roots, dir string) dockercontext.Options {
+func Options(roots instance.Roots, dir string) dockercontext.Options {
 	sum := sha256.Sum256([]byte(realDir(dir)))
 	base := filepath.Join(roots.PromotionDir(), hex.EncodeToString(sum[:8]))
 	return dockercontext.Options{
@@ -116,7 +120,7 @@ func Successors(dockerConfig string) []dockercontext.Owner {
 		if err != nil || !UsesConfig(i, dockerConfig) || !i.OwnsContext() || i.Settings.Promote == instance.PromoteNever {
 			continue
 		}
-		if Observe(i).Condition(state.EngineReady).Status == state.True {
+		if instance.Observe(i).Condition(state.EngineReady).Status == state.True {
 			owners = append(owners, Owner(i))
 		}
 	}
@@ -135,7 +139,7 @@ func Gone(roots instance.Roots, owner dockercontext.Owner) bool {
 		// another uid was made anew: the owner does not exist any more.
 		return err == nil
 	}
-	o := Observe(i)
+	o := instance.Observe(i)
 	if o.Supervised {
 		return o.Live && o.Condition(state.EngineReady).Reason == state.ReasonCrashLoop
 	}

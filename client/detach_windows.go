@@ -1,4 +1,4 @@
-package supervisor
+package client
 
 import (
 	"os/exec"
@@ -13,9 +13,3 @@ func detach(cmd *exec.Cmd) {
 		CreationFlags: windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP,
 	}
 }
-
-// closeInherited has nothing to do: handles are passed on one by one.
-func closeInherited() {}
-
-// liftLimits has nothing to do: there are none.
-func liftLimits() {}

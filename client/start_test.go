@@ -1,6 +1,6 @@
 //go:build !windows
 
-package supervisor
+package client
 
 import (
 	"context"
@@ -8,24 +8,48 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
-// A start notices when a lock is released by somebody who wrote no state: one who was
-// dying when it looked, or who removes something.
-func TestWaitForLockOnly(t *testing.T) {
-	f := setup(t)
-	release, err := lock.TryAcquire(f.inst.Paths.SupervisorLock())
+// newInstance returns an instance that nobody has started.
+func newInstance(t *testing.T) *instance.Instance {
+	t.Helper()
+	home, err := os.MkdirTemp("/tmp", "rd") // sockets' paths are short
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &starter{inst: f.inst}
+	t.Cleanup(func() { _ = os.RemoveAll(home) })
+	t.Setenv(instance.HomeEnv, home)
+	roots, err := instance.DefaultRoots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := instance.DefaultSettings()
+	s.Driver = instance.DriverDockerd
+	i, _, err := instance.Create(t.Context(), instance.New(roots, "default", filepath.Join(home, "docker"), s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// A start notices when a lock is released by somebody who wrote no state: one who was
+// dying when it looked, or who removes something.
+func TestWaitForLockOnly(t *testing.T) {
+	i := newInstance(t)
+	release, err := lock.TryAcquire(i.Paths.SupervisorLock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &starter{inst: i}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	looked := make(chan struct{})
@@ -33,7 +57,7 @@ func TestWaitForLockOnly(t *testing.T) {
 		<-looked
 		release()
 	}()
-	if o := Observe(f.inst); !o.Supervised {
+	if o := instance.Observe(i); !o.Supervised {
 		t.Fatal("the lock does not count")
 	}
 	close(looked)
@@ -45,11 +69,11 @@ func TestWaitForLockOnly(t *testing.T) {
 
 // So it does where the lock is removed with all that it protects.
 func TestWaitForRemoved(t *testing.T) {
-	f := setup(t)
-	if err := f.inst.Remove(); err != nil {
+	i := newInstance(t)
+	if err := i.Remove(); err != nil {
 		t.Fatal(err)
 	}
-	s := &starter{inst: f.inst}
+	s := &starter{inst: i}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if _, again, err := s.wait(ctx, nil); !again || err != nil {
@@ -59,8 +83,8 @@ func TestWaitForRemoved(t *testing.T) {
 
 // One who holds the lock without a word is no reason to wait.
 func TestWaitForNobody(t *testing.T) {
-	f := setup(t)
-	file, err := os.Create(f.inst.Paths.SupervisorLock())
+	i := newInstance(t)
+	file, err := os.Create(i.Paths.SupervisorLock())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +92,7 @@ func TestWaitForNobody(t *testing.T) {
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		t.Fatal(err)
 	}
-	s := &starter{inst: f.inst}
+	s := &starter{inst: i}
 	if _, _, err := s.wait(t.Context(), nil); !errors.Is(err, lock.ErrHeld) {
 		t.Errorf("wait = %v, want that the lock is held", err)
 	}
@@ -77,22 +101,22 @@ func TestWaitForNobody(t *testing.T) {
 // A start that comes right after the instance was removed says so, and makes nothing of it
 // again.
 func TestStartOfRemoved(t *testing.T) {
-	f := setup(t)
-	if err := f.inst.Remove(); err != nil {
+	i := newInstance(t)
+	if err := i.Remove(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Start(t.Context(), f.inst, StartOptions{}); err == nil || !strings.Contains(err.Error(), "was removed") {
+	if _, err := Start(t.Context(), i, StartOptions{}); err == nil || !strings.Contains(err.Error(), "was removed") {
 		t.Errorf("Start = %v", err)
 	}
-	if _, err := os.Lstat(f.inst.Paths.State); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%q is there again: %v", f.inst.Paths.State, err)
+	if _, err := os.Lstat(i.Paths.State); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%q is there again: %v", i.Paths.State, err)
 	}
 }
 
 // Who stops waiting for a stop by force has not given the supervisor its time: it is not
 // killed in the middle of it.
 func TestForceIsNotHurried(t *testing.T) {
-	f := setup(t)
+	i := newInstance(t)
 	cmd := exec.Command("sh", "-c", "trap '' TERM; echo; exec sleep 60")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -114,7 +138,7 @@ func TestForceIsNotHurried(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := askToStop(ctx, f.inst, id, StopOptions{Force: true}); !errors.Is(err, context.DeadlineExceeded) {
+	if err := askToStop(ctx, i, id, StopOptions{Force: true}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("askToStop = %v", err)
 	}
 	if !id.Alive() {
@@ -125,16 +149,16 @@ func TestForceIsNotHurried(t *testing.T) {
 // A command that holds the supervisor lock for a moment is waited for by a stop, and not
 // told to end.
 func TestStopSparesCommands(t *testing.T) {
-	f := setup(t)
+	i := newInstance(t)
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, syscall.SIGTERM)
 	defer signal.Stop(told)
-	release, err := lock.TryAcquire(f.inst.Paths.SupervisorLock())
+	release, err := lock.TryAcquire(i.Paths.SupervisorLock())
 	if err != nil {
 		t.Fatal(err)
 	}
 	time.AfterFunc(300*time.Millisecond, release) // longer than who glances at it
-	if stopped, err := Stop(t.Context(), f.inst, StopOptions{}); stopped || err != nil {
+	if stopped, err := Stop(t.Context(), i, StopOptions{}); stopped || err != nil {
 		t.Errorf("Stop = %v, %v", stopped, err)
 	}
 	select {

@@ -1,10 +1,11 @@
-package supervisor
+package client
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
@@ -20,7 +21,7 @@ import (
 // it was.
 func Sync(ctx context.Context, i *instance.Instance) error {
 	for {
-		before := Observe(i)
+		before := instance.Observe(i)
 		if err := RefuseNewer(i, before.StateErr); err != nil {
 			return err // it would be replaced
 		}
@@ -86,10 +87,10 @@ func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, l
 		return err
 	}
 	defer api.Close()
-	if err := ping(ctx, api); err != nil {
+	if err := answers(ctx, api); err != nil {
 		return err
 	}
-	store, err := openStore(i, driver, log)
+	store, err := mirror.OpenStore(i.Paths.StateFile(), i.Paths.StateLock(), i.Describe(ep.Host), log.With("part", "mirror"))
 	if err != nil {
 		return err
 	}
@@ -124,4 +125,15 @@ func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, l
 			return errors.Join(store.Flush(ctx), store.Close())
 		}
 	}
+}
+
+// pingTimeout is how long an engine may take to say that it is one.
+const pingTimeout = 10 * time.Second
+
+// answers returns nil when a Docker engine answers, and an error where anything else does.
+func answers(ctx context.Context, api *endpoint.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	_, err := api.About(ctx)
+	return err
 }

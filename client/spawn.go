@@ -1,4 +1,4 @@
-package supervisor
+package client
 
 import (
 	"encoding/json"
@@ -15,16 +15,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/internal/process"
-)
-
-// verb is the argument that makes docker-rd a supervisor: supervise DIR [STOP-OPTIONS].
-// It is no command: nobody types it.
-const verb = "supervise"
-
-// Exit statuses of a supervisor that have a meaning, of sysexits.h's.
-const (
-	exitNoSpace = 74 // EX_IOERR: the disk is full
-	exitHeld    = 75 // EX_TEMPFAIL: it was to stop an instance that somebody else holds
+	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
 // A childProcess is a supervisor that this process has started.
@@ -77,7 +68,7 @@ func spawn(i *instance.Instance, args ...string) (*childProcess, error) {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(exe, append([]string{verb, i.Paths.State}, args...)...)
+	cmd := exec.Command(exe, append([]string{wire.Verb, i.Paths.State}, args...)...)
 	cmd.Dir = filepath.Dir(i.Paths.State) // there as long as the supervisor's files are
 	cmd.Env = environment(os.Environ(), i.DockerConfig)
 	cmd.Stderr = log

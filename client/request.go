@@ -1,4 +1,4 @@
-package supervisor
+package client
 
 import (
 	"context"
@@ -110,12 +110,12 @@ func TakesRequests(i *instance.Instance) error {
 
 // supervisorOf returns the instance's supervisor, which takes requests.
 func supervisorOf(i *instance.Instance) (process.ID, error) {
-	o := Observe(i)
+	o := instance.Observe(i)
 	if err := RefuseNewer(i, o.StateErr); err != nil {
 		return process.ID{}, err
 	}
 	if !o.Live || o.Condition(state.EngineReady).Reason == state.ReasonStopped {
 		return process.ID{}, failure.WithHint(failure.Refuse("instance %q is not running", i.Name), "docker-rd start %s", i.Name)
 	}
-	return supervisorID(o.State), nil
+	return instance.SupervisorID(o.State), nil
 }

@@ -1,4 +1,4 @@
-package supervisor
+package client
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
 // undoTimeout bounds taking back a start that was interrupted, once the polite way and
@@ -24,8 +25,8 @@ const undoTimeout = 15 * time.Second
 
 // StartOptions say how to start.
 type StartOptions struct {
-	Detach   bool              // only until the supervisor runs
-	Progress func(Observation) // called with each new observation; may be nil
+	Detach   bool                       // only until the supervisor runs
+	Progress func(instance.Observation) // called with each new observation; may be nil
 }
 
 // Start makes the instance run and waits until it is Ready. Where a supervisor runs
@@ -35,18 +36,18 @@ type StartOptions struct {
 // The error for an engine that cannot start comes as soon as that is known. When ctx
 // ends, what this very call has launched is taken back, unless another start waits
 // for it too.
-func Start(ctx context.Context, i *instance.Instance, o StartOptions) (Observation, error) {
+func Start(ctx context.Context, i *instance.Instance, o StartOptions) (instance.Observation, error) {
 	share, err := lock.AcquireShared(ctx, i.Paths.StartLock())
 	if errors.Is(err, fs.ErrNotExist) {
-		return Observation{}, removedError(i)
+		return instance.Observation{}, removedError(i)
 	}
 	if err != nil {
-		return Observation{}, err
+		return instance.Observation{}, err
 	}
 	driver, err := engine.DriverFor(i, nil)
 	if err != nil {
 		share()
-		return Observation{}, err
+		return instance.Observation{}, err
 	}
 	s := starter{inst: i, StartOptions: o, alive: driver.Alive()}
 	last, err := s.run(ctx)
@@ -90,10 +91,10 @@ const heldPatience = 500 * time.Millisecond
 // gone without a reason, or its own found another one, which then was gone.
 const attempts = 10
 
-func (s *starter) run(ctx context.Context) (Observation, error) {
-	var last Observation
+func (s *starter) run(ctx context.Context) (instance.Observation, error) {
+	var last instance.Observation
 	for range attempts {
-		o := Observe(s.inst)
+		o := instance.Observe(s.inst)
 		if err := RefuseNewer(s.inst, o.StateErr); err != nil {
 			return o, err
 		}
@@ -101,7 +102,7 @@ func (s *starter) run(ctx context.Context) (Observation, error) {
 			if _, err := Stop(ctx, s.inst, StopOptions{Keep: true}); err != nil {
 				return o, err
 			}
-			o = Observe(s.inst)
+			o = instance.Observe(s.inst)
 		}
 		var child *childProcess
 		if !o.Supervised {
@@ -124,7 +125,7 @@ func (s *starter) run(ctx context.Context) (Observation, error) {
 // wait watches the supervisor, be it the child or another's, until the instance is
 // ready or has failed. Again is true if there is no supervisor any more, and no
 // reason for that.
-func (s *starter) wait(ctx context.Context, child *childProcess) (last Observation, again bool, err error) {
+func (s *starter) wait(ctx context.Context, child *childProcess) (last instance.Observation, again bool, err error) {
 	round, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if child != nil {
@@ -148,7 +149,7 @@ func (s *starter) wait(ctx context.Context, child *childProcess) (last Observati
 	})
 	var seen *state.Supervisor // the one that is waited for
 	stopping := false          // it was being stopped before this start
-	err = Follow(round, s.inst, func(o Observation) (bool, error) {
+	err = Follow(round, s.inst, func(o instance.Observation) (bool, error) {
 		last = o
 		if o.StateErr != nil && !errors.Is(o.StateErr, state.ErrCorrupt) {
 			return false, o.StateErr
@@ -184,11 +185,11 @@ func (s *starter) wait(ctx context.Context, child *childProcess) (last Observati
 			return last, false, childError(s.inst, child)
 		}
 	}
-	last = Observe(s.inst)
+	last = instance.Observe(s.inst)
 	if seen == nil || stopping {
 		return last, true, nil
 	}
-	again, err = s.gone(last.State, supervisorID(&state.State{Supervisor: seen}))
+	again, err = s.gone(last.State, instance.SupervisorID(&state.State{Supervisor: seen}))
 	return last, again, err
 }
 
@@ -200,7 +201,7 @@ func (s *starter) gone(st *state.State, was process.ID) (again bool, err error) 
 		return true, nil
 	case st.Supervisor == nil:
 		return false, fmt.Errorf("instance %q was stopped while it started", s.inst.Name)
-	case supervisorID(st) == was:
+	case instance.SupervisorID(st) == was:
 		err := failedState(s.inst, st)
 		return err == nil, err
 	}
@@ -209,7 +210,7 @@ func (s *starter) gone(st *state.State, was process.ID) (again bool, err error) 
 
 // held refuses to wait for a supervisor lock that is no supervisor's: whoever takes it
 // among docker-rd's processes says so in it.
-func (s *starter) held(ctx context.Context, o Observation) error {
+func (s *starter) held(ctx context.Context, o instance.Observation) error {
 	if !o.Supervised || o.Holder.PID != 0 {
 		return nil
 	}
@@ -226,7 +227,7 @@ func (s *starter) held(ctx context.Context, o Observation) error {
 
 // childError returns why a supervisor that this process has started gave up.
 func childError(i *instance.Instance, child *childProcess) error {
-	if st, err := state.ReadHead(i.Paths.StateFile()); err == nil && st.Supervisor != nil && supervisorID(st) == child.id {
+	if st, err := state.ReadHead(i.Paths.StateFile()); err == nil && st.Supervisor != nil && instance.SupervisorID(st) == child.id {
 		if err := failedState(i, st); err != nil {
 			return err
 		}
@@ -234,7 +235,7 @@ func childError(i *instance.Instance, child *childProcess) error {
 	// It did not come so far as to write a state.
 	words := lastError(i.Paths.SupervisorLog())
 	switch {
-	case child.exitedWith(exitNoSpace):
+	case child.exitedWith(wire.ExitNoSpace):
 		words = fmt.Sprintf("no space is left for its state: %q", i.Paths.StateFile())
 	case words == "":
 		words = fmt.Sprintf("its supervisor ended: %v", child.err)
@@ -281,7 +282,7 @@ func (s *starter) undo() {
 		if s.child.err == nil {
 			return
 		}
-		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || supervisorID(st) != s.child.id {
+		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || instance.SupervisorID(st) != s.child.id {
 			return
 		}
 		// It was killed before it could clean up.
@@ -298,14 +299,12 @@ func (s *starter) undo() {
 }
 
 // pending says what an instance that is not ready waits for.
-func pending(o Observation) string {
-	for _, typ := range readyNeeds {
-		if c := o.Condition(typ); !settled(c) {
-			if c.Message != "" {
-				return c.Message
-			}
-			return typ + " is " + string(c.Status) + " (" + c.Reason + ")"
-		}
+func pending(o instance.Observation) string {
+	switch c := o.Condition(state.Ready); {
+	case c.Message != "":
+		return c.Message
+	case c.Reason != "":
+		return "it is not ready (" + c.Reason + ")"
 	}
 	return "it is not ready"
 }

@@ -1,4 +1,4 @@
-package supervisor
+package client
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -19,12 +18,10 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
 const (
-	// defaultGrace is how long an engine may take to stop its containers before it
-	// is ended by force, where nobody said. dockerd itself gives them 15 s.
-	defaultGrace = 45 * time.Second
 	// forcedStop is how long a supervisor has to stop by force before it is killed.
 	forcedStop = 10 * time.Second
 	// lookAgain is how soon to look again at who holds a lock.
@@ -32,24 +29,7 @@ const (
 )
 
 // StopOptions say how to stop.
-type StopOptions struct {
-	// Keep leaves the context and the promotion as they are, for a restart.
-	Keep bool
-	// Force ends the engine without waiting for its containers, and a supervisor
-	// that does not react.
-	Force bool
-	// Undo takes back a start: an engine that was there before goes on.
-	Undo bool
-}
-
-// stopRequest is what a supervisor finds when it is told to end. It is optional: the
-// signal alone is a stop without options.
-type stopRequest struct {
-	Supervisor process.ID `json:"supervisor"` // a request for another one is void
-	StopOptions
-}
-
-func stopRequestPath(i *instance.Instance) string { return filepath.Join(i.Paths.State, "stop.json") }
+type StopOptions = wire.StopOptions
 
 // Stop stops the instance and returns when its engine and its supervisor are gone.
 // Where the supervisor died, another is started for that. It reports whether there was
@@ -91,7 +71,7 @@ func stopLeftovers(ctx context.Context, i *instance.Instance, o StopOptions, ask
 	case <-ctx.Done():
 		return false, stillStopping(ctx, i, child.id)
 	}
-	if child.err != nil && !child.exitedWith(exitHeld) && !child.killed() {
+	if child.err != nil && !child.exitedWith(wire.ExitHeld) && !child.killed() {
 		return false, childError(i, child)
 	}
 	return child.err == nil, nil
@@ -117,7 +97,7 @@ func stopHolder(ctx context.Context, i *instance.Instance, holder lock.Holder, o
 	return nil
 }
 
-func isSupervisor(h lock.Holder) bool { return strings.Contains(h.Command, " "+verb+" ") }
+func isSupervisor(h lock.Holder) bool { return strings.Contains(h.Command, " "+wire.Verb+" ") }
 
 // awaitFree returns nil when nobody holds the lock at path, and an error that says who does
 // after the limit or at the end of ctx.
@@ -155,10 +135,10 @@ func isStopped(i *instance.Instance) bool {
 
 // askToStop tells the supervisor to end and waits until it has, or ctx ends.
 func askToStop(ctx context.Context, i *instance.Instance, id process.ID, o StopOptions) error {
-	if data, err := json.Marshal(stopRequest{id, o}); err == nil {
+	if data, err := json.Marshal(wire.StopRequest{Supervisor: id, StopOptions: o}); err == nil {
 		// On a full disk the signal must do.
-		_ = atomicwriter.WriteFile(stopRequestPath(i), data, 0o600)
-		defer os.Remove(stopRequestPath(i))
+		_ = atomicwriter.WriteFile(wire.StopRequestPath(i), data, 0o600)
+		defer os.Remove(wire.StopRequestPath(i))
 	}
 	if err := id.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -175,14 +155,4 @@ func askToStop(ctx context.Context, i *instance.Instance, id process.ID, o StopO
 		return err
 	}
 	return id.Wait(ctx)
-}
-
-// readStopRequest returns what the supervisor self was asked for.
-func readStopRequest(i *instance.Instance, self process.ID) StopOptions {
-	var r stopRequest
-	data, err := os.ReadFile(stopRequestPath(i))
-	if err != nil || json.Unmarshal(data, &r) != nil || r.Supervisor != self {
-		return StopOptions{}
-	}
-	return r.StopOptions
 }

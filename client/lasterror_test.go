@@ -1,20 +1,19 @@
-package supervisor
+package client
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/docker-rd/docker-rd/instance"
 )
 
 // What a supervisor logs as it gives up is what a start says.
 func TestLastError(t *testing.T) {
 	logged := func(err error) string {
 		var b strings.Builder
-		newLog(&b, &instance.Instance{Name: "a b"}).Error("supervisor ends", "error", err)
+		slog.New(slog.NewTextHandler(&b, nil)).With("instance", "a b").Error("supervisor ends", "error", err)
 		return b.String()
 	}
 	whole := logged(errors.New(`open "/a b": no such file`))

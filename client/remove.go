@@ -1,4 +1,4 @@
-package supervisor
+package client
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/lock"
 )
@@ -40,17 +41,17 @@ func Remove(ctx context.Context, i *instance.Instance) error {
 
 // forget gives up the instance's context for good.
 func forget(ctx context.Context, i *instance.Instance) error {
-	owner := Owner(i)
+	owner := contexts.Owner(i)
 	if owner.Context == "" {
 		return nil
 	}
-	docker, err := DockerConfig(i)
+	docker, err := contexts.Config(i)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, contextTimeout)
+	ctx, cancel := context.WithTimeout(ctx, contexts.Timeout)
 	defer cancel()
-	if out := docker.Demote(ctx, owner, Candidates(i)); out.Reason == dockercontext.ReasonFailed {
+	if out := docker.Demote(ctx, owner, contexts.Candidates(i)); out.Reason == dockercontext.ReasonFailed {
 		return out.Err
 	}
 	if out := docker.Remove(ctx, owner); out.Err != nil {

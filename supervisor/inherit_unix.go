@@ -4,15 +4,10 @@ package supervisor
 
 import (
 	"os"
-	"os/exec"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
-
-// detach makes the process survive this one's terminal and session.
-func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
 
 // closeInherited closes what the shell had open beside the standard files when it ran the
 // start: a pipe whose reader waits for its end, a script's lock. The supervisor, and the

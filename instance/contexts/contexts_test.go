@@ -1,0 +1,86 @@
+//go:build !windows
+
+package contexts
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/instance"
+)
+
+// newInstance returns an instance that nobody has started.
+func newInstance(t *testing.T) *instance.Instance {
+	t.Helper()
+	home := t.TempDir()
+	t.Setenv(instance.HomeEnv, home)
+	config := filepath.Join(home, "docker")
+	if err := os.Mkdir(config, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	roots, err := instance.DefaultRoots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, _, err := instance.Create(t.Context(), instance.New(roots, "default", config, instance.DefaultSettings()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// A context is ours if it has the uid of an instance, not because it looks like it.
+func TestOwnerIsAnInstance(t *testing.T) {
+	i := newInstance(t)
+	owns := func(o dockercontext.Owner) bool {
+		roots, err := instance.DefaultRoots()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Options(roots, i.DockerConfig).Owns(o)
+	}
+	own := Owner(i)
+	for _, tc := range []struct {
+		owner dockercontext.Owner
+		want  bool
+	}{
+		{own, true},
+		{dockercontext.Owner{UID: "imported", Context: own.Context}, false},
+		{dockercontext.Owner{UID: own.UID, Context: "rd-other"}, false},
+	} {
+		if got := owns(tc.owner); got != tc.want {
+			t.Errorf("owns(%+v) = %v", tc.owner, got)
+		}
+	}
+	// Of one that can't be read, nobody knows.
+	if err := os.WriteFile(i.Paths.InstanceFile(), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !owns(own) {
+		t.Error("the context of a damaged instance is not its own")
+	}
+}
+
+// One Docker configuration has one promotion record, whatever it is called.
+func TestOptions(t *testing.T) {
+	i := newInstance(t)
+	roots, err := instance.DefaultRoots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := filepath.Dir(i.DockerConfig)
+	if err := os.Symlink(home, filepath.Join(home, "link")); err != nil {
+		t.Fatal(err)
+	}
+	record := func(dir string) string { return Options(roots, dir).RecordFile }
+	for _, dir := range []string{home + "/link/docker", home + "/docker/", home + "/link/link/./docker"} {
+		if record(dir) != record(i.DockerConfig) {
+			t.Errorf("%s has a record of its own", dir)
+		}
+	}
+	if a, b := record(home+"/none/such"), record(home+"/link/none/such"); a != b || a == record(home+"/none") {
+		t.Errorf("records of a directory that is missing: %s, %s", a, b)
+	}
+}

@@ -1,0 +1,74 @@
+package instance
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/lock"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// An Observation is what can be seen of an instance from outside, at one moment.
+type Observation struct {
+	// State is the head of the state file, without objects; nil if there is none
+	// that can be read, and then StateErr says why, if it should be there.
+	State    *state.State
+	StateErr error
+	// Supervised tells whether there is a supervisor, and Holder describes it as
+	// far as it has described itself.
+	Supervised bool
+	Holder     lock.Holder
+	// Live tells whether State was written by a process that lives now: only then
+	// its conditions count.
+	Live bool
+}
+
+// Observe looks at an instance's files and processes. It changes nothing.
+func Observe(i *Instance) Observation {
+	var o Observation
+	o.State, o.StateErr = state.ReadHead(i.Paths.StateFile())
+	if errors.Is(o.StateErr, fs.ErrNotExist) {
+		o.StateErr = nil
+	}
+	if held, err := lock.Held(i.Paths.SupervisorLock()); err == nil && held {
+		o.Supervised = true
+		o.Holder, _ = lock.ReadHolder(i.Paths.SupervisorLock())
+	}
+	o.Live = Live(o.State)
+	return o
+}
+
+// Condition returns a condition as it counts now: Unknown where nobody keeps it.
+func (o Observation) Condition(typ string) state.Condition {
+	if !o.Live {
+		return state.Condition{Type: typ, Status: state.Unknown, Reason: "NoSupervisor", Message: "no supervisor runs"}
+	}
+	c, _ := o.State.Condition(typ)
+	return c
+}
+
+// Live tells whether the process that wrote the state is alive: only then its
+// conditions count.
+func Live(s *state.State) bool {
+	return s != nil && s.Supervisor != nil && SupervisorID(s).Alive()
+}
+
+// SupervisorID returns the process that wrote the state. There must be one.
+func SupervisorID(s *state.State) process.ID {
+	return process.ID{PID: s.Supervisor.PID, StartTime: s.Supervisor.StartTicks, BootID: s.Supervisor.BootID}
+}
+
+// Describe returns what the state says of the instance, whose engine is reached at host.
+func (i *Instance) Describe(host string) state.Instance {
+	return state.Instance{
+		UID:          i.UID,
+		Name:         i.Name,
+		Driver:       i.Settings.Driver,
+		Engine:       i.Settings.Engine,
+		Context:      i.Context(),
+		ContextOwned: i.OwnsContext(),
+		Host:         host,
+		CreatedAt:    i.CreatedAt,
+	}
+}
