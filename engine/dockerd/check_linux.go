@@ -98,7 +98,7 @@ func checkTools(cfg *Config) error {
 	}
 	if _, err := exec.LookPath(cfg.Proxy); err != nil {
 		return failure.WithHint(failure.Refuse("the port proxy: %w", err),
-			"put docker-rd-proxy beside docker-rd, but link docker-rd from docker's plugin directory: docker would take the proxy for a plugin")
+			"install docker-rd again")
 	}
 	return nil
 }

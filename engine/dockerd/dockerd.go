@@ -35,7 +35,7 @@ type Config struct {
 	ConfigFile string   // the user's daemon.json; "" if there is none
 	Args       []string // the user's own arguments for dockerd
 
-	Proxy string // path of the docker-rd-proxy program
+	Proxy string // path of docker-rd-proxy, or of a program that calls Init
 
 	Log *slog.Logger // nil discards
 }

@@ -3,6 +3,7 @@ package dockerd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,6 +55,9 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 	// A helper that was never told what to do is no engine: it ends by itself.
 	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != commDockerd {
 		return nil, ErrNotRunning
+	}
+	if err := cfg.linkProxy(); err != nil {
+		return nil, fmt.Errorf("link the port proxy: %w", err)
 	}
 	e := &Engine{cfg: cfg, id: rec.Engine, subnets: rec.Subnets, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
 	if rec.Slirp.Alive() {

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/internal/portproxy"
 )
 
 // The engine is started through a helper: this program, run again in the new
@@ -47,9 +50,13 @@ type bind struct {
 	Optional       bool // do nothing where source or target is missing
 }
 
-// Init turns the process into the helper if it was started as one, and then does not
-// return. A program that uses this package must call it before anything else.
+// Init turns the process into the helper, or into a port proxy, if it was started as
+// one, and then does not return. A program that uses this package must call it before
+// anything else.
 func Init() {
+	if filepath.Base(os.Args[0]) == portproxy.Name {
+		portproxy.Program()
+	}
 	if len(os.Args) != 2 || os.Args[1] != initArg {
 		return
 	}

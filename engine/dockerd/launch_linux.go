@@ -80,7 +80,7 @@ func (l *launch) clear(ctx context.Context) error {
 		l.into = &f.shims[0]
 		// A containerd that is just ending would be taken for a running one.
 		for _, p := range f.procs {
-			if p.marked && (p.comm == "containerd" || p.comm == filepath.Base(l.cfg.Proxy)) {
+			if p.marked && (p.comm == "containerd" || p.comm == portproxy.Name) {
 				_ = p.id.Signal(syscall.SIGKILL)
 				if err := p.id.Wait(ctx); err != nil {
 					return err
@@ -162,6 +162,9 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 	if err := c.writeResolvConf(l.rec.Subnets); err != nil {
 		return nil, err
 	}
+	if err := c.linkProxy(); err != nil {
+		return nil, err
+	}
 	config, userArgs, err := l.user.merged(l.rec.Subnets)
 	if err != nil {
 		return nil, err
@@ -176,7 +179,7 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 		"--exec-root", c.ExecRoot,
 		"--pidfile", c.pidFile(),
 		"--cgroup-parent", c.cgroupParent(l.user.systemdCgroups()),
-		"--userland-proxy-path", c.Proxy,
+		"--userland-proxy-path", c.private(proxyLink),
 	}
 	return append(args, userArgs...), nil
 }

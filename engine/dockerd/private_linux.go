@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/docker-rd/docker-rd/internal/portproxy"
 )
 
 // Names in the directory of the engine's private versions of shared paths.
@@ -20,7 +22,21 @@ const (
 	resolvConf    = "resolv.conf"    // /etc/resolv.conf
 	hostNetns     = "host-netns"     // the host's network namespace, for the proxies
 	daemonJSON    = "daemon.json"    // the configuration dockerd reads
+	proxyLink     = portproxy.Name   // leads to the program that serves ports, which may be docker-rd itself
 )
+
+// linkProxy makes the name under which dockerd starts the proxy lead to where the program
+// is now. An engine that is adopted after docker-rd has moved can publish ports again.
+func (c *Config) linkProxy() error {
+	link := c.private(proxyLink)
+	if now, err := os.Readlink(link); err == nil && now == c.Proxy {
+		return nil
+	}
+	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.Symlink(c.Proxy, link)
+}
 
 func (c *Config) private(name string) string { return filepath.Join(c.StateDir, "private", name) }
 

@@ -18,6 +18,9 @@ import (
 	"strings"
 )
 
+// Name is what the program is called, and the command name of its processes.
+const Name = "docker-rd-proxy"
+
 // HostNetnsEnv names the environment variable that holds the path of the host's
 // network namespace. dockerd passes its environment on.
 const HostNetnsEnv = "DOCKER_RD_HOST_NETNS"
