@@ -6,12 +6,15 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 # Without the tracing pages of gRPC, which docker's CLI package brings along: they cost every
 # start of a process a millisecond.
 GO_BUILD    := CGO_ENABLED=0 $(GO) build -tags grpcnotrace -trimpath -ldflags '-s -w -X github.com/docker-rd/docker-rd/internal/version.version=$(VERSION)'
-EXE         := $(shell $(GO) env GOEXE)
+EXE         := $(shell $(GO) env GOEXE 2>/dev/null)
 
-# Root installs for everybody, an ordinary user for themselves.
-PREFIX      ?= $(if $(filter 0,$(shell id -u)),/usr/local,$(HOME)/.local)
-LIBDIR      := $(PREFIX)/lib/docker-rd
-PLUGINS     := $(if $(DOCKER_CONFIG),$(DOCKER_CONFIG),$(HOME)/.docker)/cli-plugins
+# Root, and a packager with DESTDIR, install for everybody, an ordinary user for themselves.
+# docker looks for everybody's plugins below /usr/local and /usr only.
+EVERYBODY   := $(or $(DESTDIR),$(filter 0,$(shell id -u)))
+PREFIX      ?= $(if $(EVERYBODY),/usr/local,$(HOME)/.local)
+LIBDIR      ?= $(PREFIX)/lib/docker-rd
+OWN_PLUGINS := $(or $(DOCKER_CONFIG),$(HOME)/.docker)/cli-plugins
+PLUGINS     ?= $(if $(EVERYBODY),$(if $(filter /usr,$(PREFIX)),/usr/lib,/usr/local/lib)/docker/cli-plugins,$(OWN_PLUGINS))
 
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
@@ -20,34 +23,41 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: start
-start: deps install ## Install what is missing, install docker rd, and start an engine
+start: go deps install ## Install what is missing, install docker rd, and start an engine
 	"$(PREFIX)/bin/docker-rd$(EXE)" start
+
+.PHONY: go
+go:
+	@scripts/check-go $(GO)
 
 .PHONY: deps
 deps: ## Install the programs that docker rd runs, where they are missing
 	@scripts/install-deps
 
 .PHONY: build
-build: ## Build into bin/
+build: go ## Build into bin/
 	$(GO_BUILD) -o bin/ ./cmd/...
 
-# The programs lie in a directory of their own: docker would take the proxy in its
-# plugin directory for a broken plugin.
+# The programs have a directory of their own: docker would take the proxy in its plugin
+# directory for a broken plugin.
 .PHONY: install
-install: build ## Install for docker and on the PATH
-	mkdir -p "$(LIBDIR)" "$(PREFIX)/bin" "$(PLUGINS)"
-	install -m 0755 bin/docker-rd$(EXE) bin/docker-rd-proxy$(EXE) "$(LIBDIR)/"
-	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(PREFIX)/bin/docker-rd$(EXE)"
-	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(PLUGINS)/docker-rd$(EXE)"
-	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) ;; *) echo "note: $(PREFIX)/bin is not on your PATH" ;; esac
+install: build ## Install for docker and on the PATH: as root for everybody; DESTDIR, PREFIX, PLUGINS
+	mkdir -p "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PLUGINS)"
+	install -m 0755 bin/docker-rd$(EXE) bin/docker-rd-proxy$(EXE) "$(DESTDIR)$(LIBDIR)/"
+	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(DESTDIR)$(PREFIX)/bin/docker-rd$(EXE)"
+	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(DESTDIR)$(PLUGINS)/docker-rd$(EXE)"
+ifeq ($(DESTDIR),)
+	@scripts/check-install "$(PREFIX)/bin" "$(PLUGINS)/docker-rd$(EXE)" "$(OWN_PLUGINS)/docker-rd$(EXE)"
+endif
 
 .PHONY: uninstall
 uninstall: ## Remove what install made; instances stay
-	rm -f "$(PREFIX)/bin/docker-rd$(EXE)" "$(PLUGINS)/docker-rd$(EXE)"
-	rm -rf "$(LIBDIR)"
+	rm -f "$(DESTDIR)$(PREFIX)/bin/docker-rd$(EXE)" "$(DESTDIR)$(PLUGINS)/docker-rd$(EXE)"
+	rm -rf "$(DESTDIR)$(LIBDIR)"
 
 .PHONY: check
 check: ## Pass all checks and tests, real engine included
+	@scripts/check-go $(GO)
 	@begin=$$(date +%s); \
 	[ "$$(id -u)" -eq 0 ] || echo "not root: tests that run real engines are left out"; \
 	scripts/install-deps test && $(MAKE) --no-print-directory fmt lint cross test && \

@@ -1,0 +1,2 @@
+// Package packaging is how docker rd gets to people.
+package packaging

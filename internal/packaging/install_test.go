@@ -1,0 +1,70 @@
+//go:build unix
+
+package packaging
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// makeTarget runs make in the project.
+func makeTarget(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.Command("make", append([]string{"-C", "../..", "--no-print-directory"}, args...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("make %v: %v\n%s", args, err, out)
+	}
+}
+
+// A packager's DESTDIR gets all files, and the links lead to where they will be.
+func TestInstallDestdir(t *testing.T) {
+	for prefix, plugins := range map[string]string{
+		"/usr/local": "/usr/local/lib/docker/cli-plugins",
+		"/usr":       "/usr/lib/docker/cli-plugins",
+		"/opt/rd":    "/usr/local/lib/docker/cli-plugins", // docker does not look in /opt
+	} {
+		dest := t.TempDir()
+		makeTarget(t, "install", "DESTDIR="+dest, "PREFIX="+prefix)
+		program := prefix + "/lib/docker-rd/docker-rd"
+		for _, link := range []string{prefix + "/bin/docker-rd", plugins + "/docker-rd"} {
+			if to, err := os.Readlink(filepath.Join(dest, link)); err != nil || to != program {
+				t.Errorf("with prefix %q %q leads to %q: %v", prefix, link, to, err)
+			}
+		}
+		for _, path := range []string{program, program + "-proxy"} {
+			if info, err := os.Stat(filepath.Join(dest, path)); err != nil || info.Mode().Perm() != 0o755 {
+				t.Errorf("%q: %v, %v", path, info, err)
+			}
+		}
+		if out, err := exec.Command(filepath.Join(dest, program), "version").CombinedOutput(); err != nil {
+			t.Errorf("version: %v: %s", err, out)
+		}
+		makeTarget(t, "uninstall", "DESTDIR="+dest, "PREFIX="+prefix)
+		left, err := filepath.Glob(filepath.Join(dest, prefix, "*", "docker-rd*"))
+		if err != nil || len(left) > 0 {
+			t.Errorf("after uninstall there is %v, %v", left, err)
+		}
+	}
+}
+
+// An ordinary user's plugin goes to the Docker configuration in force, root's to everybody's.
+func TestInstallFor(t *testing.T) {
+	own := filepath.Join(t.TempDir(), "docker")
+	for uid, want := range map[string]string{
+		"0":    "/usr/local/lib/docker/cli-plugins/docker-rd",
+		"1000": own + "/cli-plugins/docker-rd",
+	} {
+		cmd := exec.Command("make", "-C", "../..", "-n", "install")
+		cmd.Env = append(os.Environ(), "DOCKER_CONFIG="+own,
+			"PATH="+fakePath(t, nil, map[string]string{"id": "echo " + uid})+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if !containsLine(string(out), `docker-rd" "`+want+`"`) {
+			t.Errorf("uid %s installs\n%s", uid, out)
+		}
+	}
+}
