@@ -83,6 +83,7 @@ type head struct {
 	Instance      state.Instance    `json:"instance"`
 	Engine        state.Engine      `json:"engine"`
 	Conditions    []state.Condition `json:"conditions"`
+	LastFailure   *state.Failure    `json:"lastFailure,omitempty"`
 	Mirror        state.Mirror      `json:"mirror"`
 }
 
@@ -220,6 +221,7 @@ func (s *Store) load(old *state.State) error {
 		Instance:      inst,
 		Engine:        old.Engine,
 		Conditions:    append([]state.Condition{}, old.Conditions...),
+		LastFailure:   old.LastFailure,
 		// The counts are this process's, which has none yet.
 		Mirror: state.Mirror{Connected: old.Mirror.Connected, SyncedAt: old.Mirror.SyncedAt},
 	}
@@ -291,6 +293,21 @@ func (s *Store) SetSupervisor(sup *state.Supervisor) {
 		sup = &c
 	}
 	s.head.Supervisor = sup
+	s.touch()
+}
+
+// SetLastFailure sets why the last start or engine failed; nil after a good one.
+func (s *Store) SetLastFailure(f *state.Failure) {
+	old := s.head.LastFailure
+	if f == old || f != nil && old != nil && *f == *old {
+		return
+	}
+	if f != nil {
+		c := *f
+		c.Time = utc(c.Time)
+		f = &c
+	}
+	s.head.LastFailure = f
 	s.touch()
 }
 

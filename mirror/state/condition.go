@@ -22,12 +22,16 @@ const (
 	ContextReady = "ContextReady"
 	// ContextPromoted: it is the current one.
 	ContextPromoted = "ContextPromoted"
+	// SocketClaimed: the default socket leads to the engine.
+	SocketClaimed = "SocketClaimed"
 	// MirrorSynced: the objects equal the engine's.
 	MirrorSynced = "MirrorSynced"
 )
 
 // The reasons of conditions. A reason belongs to one status of one or several types.
 const (
+	ReasonUsable = "Usable" // Ready True; where it is not, the reason is that of what it waits for
+
 	ReasonConnected     = "Connected"     // EngineReady True
 	ReasonStarting      = "Starting"      // EngineReady False
 	ReasonConnectFailed = "ConnectFailed" // EngineReady False
@@ -37,7 +41,7 @@ const (
 	ReasonUnresponsive  = "Unresponsive"  // EngineReady Unknown
 
 	ReasonCreated        = "Created"        // ContextReady True
-	ReasonNotApplicable  = "NotApplicable"  // ContextReady and MirrorSynced True, ContextPromoted False
+	ReasonNotApplicable  = "NotApplicable"  // ContextReady and MirrorSynced True, ContextPromoted and SocketClaimed False
 	ReasonFailed         = "Failed"         // ContextReady and ContextPromoted False
 	ReasonForeign        = "Foreign"        // ContextReady False: a context of that name is not ours
 	ReasonRemoved        = "Removed"        // ContextReady False: by the user
@@ -47,10 +51,15 @@ const (
 	ReasonAlreadyCurrent = "AlreadyCurrent" // ContextPromoted True
 	ReasonCurrentHealthy = "CurrentHealthy" // ContextPromoted False
 	ReasonCurrentUnknown = "CurrentUnknown" // ContextPromoted False
-	ReasonNotRequested   = "NotRequested"   // ContextPromoted False
+	ReasonNotRequested   = "NotRequested"   // ContextPromoted and SocketClaimed False
 	ReasonDemoted        = "Demoted"        // ContextPromoted False
 	ReasonChangedByUser  = "ChangedByUser"  // ContextPromoted False
-	ReasonProbing        = "Probing"        // ContextPromoted Unknown
+	ReasonProbing        = "Probing"        // ContextPromoted and SocketClaimed Unknown
+
+	ReasonClaimed      = "Claimed"      // SocketClaimed True
+	ReasonInUse        = "InUse"        // SocketClaimed False: somebody answers there
+	ReasonNotPermitted = "NotPermitted" // SocketClaimed False
+	ReasonReleased     = "Released"     // SocketClaimed False: it was given back, or taken by an engine that started later
 
 	ReasonSynced       = "Synced"       // MirrorSynced True
 	ReasonSyncing      = "Syncing"      // MirrorSynced False

@@ -152,6 +152,8 @@ func readField(s *scanner, state *State, name string) {
 		small(&state.Engine)
 	case "conditions":
 		small(&state.Conditions)
+	case "lastFailure":
+		small(&state.LastFailure)
 	case "mirror":
 		small(&state.Mirror)
 	case "containers":

@@ -48,7 +48,9 @@ type State struct {
 	Instance   Instance    `json:"instance"`
 	Engine     Engine      `json:"engine"`
 	Conditions []Condition `json:"conditions"`
-	Mirror     Mirror      `json:"mirror"`
+	// LastFailure is why the last start or engine failed. Left out after a good one.
+	LastFailure *Failure `json:"lastFailure,omitempty"`
+	Mirror      Mirror   `json:"mirror"`
 
 	// Objects are keyed by the engine's own identity: containers, images and
 	// networks by id, volumes and namespaces by name.
@@ -98,6 +100,14 @@ type Engine struct {
 	Rootless   bool      `json:"rootless"`
 	PID        int       `json:"pid"`
 	StartedAt  time.Time `json:"startedAt,omitzero"`
+}
+
+// A Failure is why a start or an engine failed, and when.
+type Failure struct {
+	// Reason is that of the condition EngineReady: Exited, CrashLoop, ConnectFailed or Failed.
+	Reason  string    `json:"reason"`
+	Message string    `json:"message"`
+	Time    time.Time `json:"time,omitzero"`
 }
 
 // Mirror tells how good the mirror is.
