@@ -2,7 +2,6 @@ package dockerd
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
 // tools are the programs an engine needs, and the Debian packages they come in.
@@ -85,7 +85,7 @@ func checkTools(cfg *Config) error {
 		if tool.name == "iptables" && user.nftables() {
 			continue // dockerd may have a library instead of the program nft
 		}
-		if _, err := lookPath(tool.name); err != nil {
+		if _, err := programs.Find(tool.name); err != nil {
 			missing = append(missing, tool.name)
 			if !slices.Contains(packages, tool.pkg) {
 				packages = append(packages, tool.pkg)
@@ -190,30 +190,4 @@ func checkData(cfg *Config) error {
 		}
 	}
 	return nil
-}
-
-// searchPath is PATH with the directories that root's programs are in: they are not
-// in an ordinary user's, which sudo may keep.
-func searchPath() string {
-	path := os.Getenv("PATH")
-	for _, dir := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"} {
-		if !strings.Contains(":"+path+":", ":"+dir+":") {
-			path = strings.TrimPrefix(path+":"+dir, ":")
-		}
-	}
-	return path
-}
-
-// lookPath finds a program in searchPath.
-func lookPath(name string) (string, error) {
-	for _, dir := range filepath.SplitList(searchPath()) {
-		if !filepath.IsAbs(dir) {
-			continue
-		}
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("%s: %w", name, exec.ErrNotFound)
 }

@@ -67,8 +67,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// programs builds the port proxy, and the root file system of the containers' image.
-var programs = sync.OnceValue(func() error {
+// buildPrograms builds the port proxy, and the root file system of the containers' image.
+var buildPrograms = sync.OnceValue(func() error {
 	var err error
 	if built, err = os.MkdirTemp("", "rdt"); err != nil {
 		return err
@@ -97,7 +97,7 @@ type instance struct {
 func newInstance(t *testing.T) *instance {
 	t.Helper()
 	realengine.Need(t)
-	if err := programs(); err != nil {
+	if err := buildPrograms(); err != nil {
 		t.Fatal(err)
 	}
 	dir, err := os.MkdirTemp("/tmp", "rd") // short: sockets are below it

@@ -16,6 +16,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
+	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
 // Start starts the engine and returns when its process runs: that it answers is for
@@ -117,11 +118,11 @@ func (c *Config) tempDir() string { return filepath.Join(c.ExecRoot, "tmp") }
 
 func (l *launch) start(ctx context.Context) (*Engine, error) {
 	c := &l.cfg
-	dockerd, err := lookPath("dockerd")
+	dockerd, err := programs.Find("dockerd")
 	if err != nil {
 		return nil, err
 	}
-	slirpPath, err := lookPath("slirp4netns")
+	slirpPath, err := programs.Find("slirp4netns")
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +199,7 @@ func (c *Config) engineEnv() []string {
 			strings.HasPrefix(name, "DOCKER_RD_") || strings.HasPrefix(name, "ROOTLESSKIT_")
 	})
 	return append(env,
-		"PATH="+searchPath(),
+		"PATH="+programs.SearchPath(),
 		"TMPDIR="+c.tempDir(),
 		markerEnv+"="+c.UID,
 		portproxy.HostNetnsEnv+"="+c.private(hostNetns),

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
 // exitFD is where the engine's processes hold the write end of a pipe, so that its
@@ -46,7 +47,7 @@ func (c *Config) startSlirp(path string, netns, exit *os.File, net subnets) (s *
 	defer log.Close()
 	cmd := exec.Command(path, "--configure", "--mtu="+strconv.Itoa(slirpMTU), "--disable-host-loopback",
 		"--cidr="+net.Slirp.String(), "--ready-fd=3", "--exit-fd=5", "--netns-type=path", "/proc/self/fd/4", "tap0")
-	cmd.Env = []string{"PATH=" + searchPath(), markerEnv + "=" + c.UID}
+	cmd.Env = []string{"PATH=" + programs.SearchPath(), markerEnv + "=" + c.UID}
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{w, netns, exit}
@@ -97,7 +98,7 @@ func lastWords(path string) string {
 
 // attachSlirp starts slirp4netns for a running engine of which it has ended.
 func (c *Config) attachSlirp(ctx context.Context, engine process.ID, net subnets) (*slirp, error) {
-	path, err := lookPath("slirp4netns")
+	path, err := programs.Find("slirp4netns")
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,37 @@
+// Package programs finds the programs that an engine needs.
+package programs
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// SearchPath is PATH with the directories that root's programs are in: they are not
+// in an ordinary user's, which sudo may keep.
+func SearchPath() string {
+	path := os.Getenv("PATH")
+	for _, dir := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"} {
+		if !strings.Contains(":"+path+":", ":"+dir+":") {
+			path = strings.TrimPrefix(path+":"+dir, ":")
+		}
+	}
+	return path
+}
+
+// Find returns the path of a program in [SearchPath]. One that is not there is an error
+// that matches [exec.ErrNotFound].
+func Find(name string) (string, error) {
+	for _, dir := range filepath.SplitList(SearchPath()) {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", name, exec.ErrNotFound)
+}
