@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine/dockerd"
+	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
@@ -18,7 +19,7 @@ import (
 
 // RunHelper turns the process into one of the driver's helper programs if it was started
 // as that, and does not return then.
-func RunHelper() { dockerd.Init() }
+func RunHelper() { namespaces.RunHelper() }
 
 // newDockerd returns the driver that runs a dockerd of our own.
 func newDockerd(i *instance.Instance, log *slog.Logger) (Driver, error) {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
@@ -114,15 +115,15 @@ func checkTun(*Config) error {
 }
 
 func checkCgroups(*Config) error {
-	h, err := findHierarchies()
+	h, err := processes.FindHierarchies()
 	if err != nil {
 		return failure.Refuse("cgroups: %w", err)
 	}
-	if len(h.all()) == 0 {
+	if len(h.All()) == 0 {
 		return failure.WithHint(failure.Refuse("no cgroups are mounted, without which there are no containers"),
 			"mount -t cgroup2 none /sys/fs/cgroup")
 	}
-	for _, root := range h.all() {
+	for _, root := range h.All() {
 		if err := unix.Access(root, unix.W_OK); err != nil {
 			return failure.WithHint(failure.Refuse("cgroups %q can't be written: %w", root, err),
 				"in a container: --privileged")

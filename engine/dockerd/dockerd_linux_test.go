@@ -21,6 +21,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docker-rd/docker-rd/engine/namespaces"
+	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/mounts"
@@ -55,7 +57,7 @@ func inherit() error {
 var built string
 
 func TestMain(m *testing.M) {
-	Init()
+	namespaces.RunHelper()
 	if err := inherit(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -216,13 +218,13 @@ func (in *instance) awaitOwnSocket() {
 }
 
 // scan returns what runs of the engine.
-func (in *instance) scan() *found {
+func (in *instance) scan() *processes.Found {
 	in.t.Helper()
-	h, err := findHierarchies()
+	h, err := processes.FindHierarchies()
 	if err != nil {
 		in.t.Fatal(err)
 	}
-	f, err := in.cfg.scan(h)
+	f, err := in.cfg.processes().Scan(h)
 	if err != nil {
 		in.t.Fatal(err)
 	}
@@ -233,9 +235,9 @@ func (in *instance) scan() *found {
 func (in *instance) find(comm string) process.ID {
 	in.t.Helper()
 	var ids []process.ID
-	for _, p := range in.scan().procs {
-		if p.comm == comm {
-			ids = append(ids, p.id)
+	for _, p := range in.scan().Procs {
+		if p.Comm == comm {
+			ids = append(ids, p.ID)
 		}
 	}
 	if len(ids) != 1 {
@@ -259,14 +261,14 @@ func (in *instance) kill(id process.ID) {
 // configuration and its log.
 func (in *instance) checkGone() {
 	in.t.Helper()
-	h, err := findHierarchies()
+	h, err := processes.FindHierarchies()
 	if err != nil {
 		in.t.Fatal(err)
 	}
-	if f := in.scan(); len(f.procs) > 0 {
-		in.t.Errorf("processes are left: %s", describe(f.procs))
+	if f := in.scan(); len(f.Procs) > 0 {
+		in.t.Errorf("processes are left: %s", processes.Describe(f.Procs))
 	}
-	for _, dir := range in.cfg.groups(h) {
+	for _, dir := range in.cfg.processes().Groups(h) {
 		in.t.Errorf("cgroup %q is left", dir)
 	}
 	for _, path := range []string{in.cfg.Socket, in.cfg.ExecRoot, in.cfg.recordPath(), in.cfg.private(runContainerd),
@@ -323,7 +325,7 @@ const missing = "missing\n"
 
 // left tells whether docker rd has made the path, and nobody has put anything in it since.
 func left(path string) bool {
-	return made(path) && (path == dockerSock || tree(path) == emptyTree(path))
+	return namespaces.Made(path) && (path == dockerSock || tree(path) == emptyTree(path))
 }
 
 func emptyTree(dir string) string { return dir + " d---------\n" }
@@ -370,27 +372,27 @@ func TestStartStop(t *testing.T) {
 	}
 
 	// What the calling process has open, the engine has not.
-	for _, p := range in.scan().procs {
-		if p.comm != commDockerd && p.comm != "containerd" {
+	for _, p := range in.scan().Procs {
+		if p.Comm != commDockerd && p.Comm != "containerd" {
 			continue
 		}
-		if target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.id.PID, exitFD)); err != nil || !strings.HasPrefix(target, "pipe:") {
-			t.Errorf("%s: exit pipe: %q, %v", p.comm, target, err)
+		if target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.ID.PID, namespaces.ExitFD)); err != nil || !strings.HasPrefix(target, "pipe:") {
+			t.Errorf("%s: exit pipe: %q, %v", p.Comm, target, err)
 		}
-		if target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.id.PID, inherited.Fd())); err == nil && target == inheritedName {
-			t.Errorf("%s has inherited %s", p.comm, target)
+		if target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.ID.PID, inherited.Fd())); err == nil && target == inheritedName {
+			t.Errorf("%s has inherited %s", p.Comm, target)
 		}
 	}
 
 	in.eventually("the engine is in groups of its own", func() error {
-		for _, p := range in.scan().procs {
-			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.id.PID))
+		for _, p := range in.scan().Procs {
+			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.ID.PID))
 			if err != nil {
 				return err
 			}
 			for line := range strings.Lines(string(data)) {
-				if !strings.Contains(line, "/"+in.cfg.cgroupName()+"/") && !strings.Contains(line, "cpuset") {
-					return fmt.Errorf("%s (%s): %s", p.id, p.comm, line)
+				if !strings.Contains(line, "/"+in.cfg.processes().GroupName()+"/") && !strings.Contains(line, "cpuset") {
+					return fmt.Errorf("%s (%s): %s", p.ID, p.Comm, line)
 				}
 			}
 		}
@@ -414,7 +416,7 @@ func TestStartStop(t *testing.T) {
 		t.Errorf("the host (-before +after):\n%s", diff)
 	}
 	in.eventually("what was made is gone, or in use by other tests' engines", func() error {
-		if others, err := othersRun(); err != nil || others {
+		if others, err := processes.AnyRuns(); err != nil || others {
 			return err
 		}
 		for _, path := range append([]string{dockerSock}, hostDirs...) {
@@ -449,7 +451,8 @@ func TestTwoEngines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if first, _, _ := strings.Cut(portRange(readHostPorts(), in.cfg.UID), " "); chosen != first {
+		ports, _ := namespaces.LocalPorts(in.cfg.UID)
+		if first, _, _ := strings.Cut(ports.Value, " "); chosen != first {
 			t.Errorf("the first port that the engine chooses is %s, want %s, which is its own", chosen, first)
 		}
 	}
@@ -662,11 +665,11 @@ func TestKilled(t *testing.T) {
 		in.docker("run", "-d", "--name", "always", "--restart", "always", "app", "sleep")
 		in.engine.Release()
 		f := in.scan()
-		for _, p := range f.procs {
-			_ = p.id.Signal(syscall.SIGKILL)
+		for _, p := range f.Procs {
+			_ = p.ID.Signal(syscall.SIGKILL)
 		}
-		for _, p := range f.procs {
-			if err := p.id.Wait(t.Context()); err != nil {
+		for _, p := range f.Procs {
+			if err := p.ID.Wait(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -778,16 +781,16 @@ func TestTempDir(t *testing.T) {
 func (in *instance) foreignGroup() string {
 	group := "/" + in.cfg.UID
 	in.t.Cleanup(func() {
-		h, err := findHierarchies()
+		h, err := processes.FindHierarchies()
 		if err != nil {
 			in.t.Fatal(err)
 		}
-		for _, root := range h.all() {
-			if pids := members(filepath.Join(root, group)); len(pids) > 0 {
+		for _, root := range h.All() {
+			if pids := processes.Members(filepath.Join(root, group)); len(pids) > 0 {
 				in.t.Errorf("processes are left in %s: %v", group, pids)
 			}
 			// runc made it, for the user who named it.
-			if err := removeGroup(filepath.Join(root, group)); err != nil {
+			if err := processes.RemoveGroup(filepath.Join(root, group)); err != nil {
 				in.t.Error(err)
 			}
 		}
@@ -808,11 +811,11 @@ func (in *instance) runDaemon(name string, args ...string) {
 }
 
 // ended fails the test for each of the processes that is left.
-func (in *instance) ended(procs []proc) {
+func (in *instance) ended(procs []processes.Proc) {
 	in.t.Helper()
 	for _, p := range procs {
-		if p.id.Alive() {
-			in.t.Errorf("%s is left", describe([]proc{p}))
+		if p.ID.Alive() {
+			in.t.Errorf("%s is left", processes.Describe([]processes.Proc{p}))
 		}
 	}
 }
@@ -827,9 +830,9 @@ func TestEscapees(t *testing.T) {
 	in.docker("run", "-d", "--name", "bb", "app", "sigterm-proof")
 	in.docker("pause", "bb") // the kernel ends no frozen process
 	in.runDaemon("cc", "--cgroupns", "host", "--cgroup-parent", other)
-	procs := in.scan().procs
-	if apps := slices.DeleteFunc(slices.Clone(procs), func(p proc) bool { return p.comm != "prog" && p.comm != "exe" }); len(apps) != 5 {
-		t.Errorf("the scan finds %d of 5 container processes: %s", len(apps), describe(procs))
+	procs := in.scan().Procs
+	if apps := slices.DeleteFunc(slices.Clone(procs), func(p processes.Proc) bool { return p.Comm != "prog" && p.Comm != "exe" }); len(apps) != 5 {
+		t.Errorf("the scan finds %d of 5 container processes: %s", len(apps), processes.Describe(procs))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // no time for a clean end
@@ -848,16 +851,16 @@ func TestEscapeeOfEndedShim(t *testing.T) {
 	in.importImage()
 	in.runDaemon("aa", "--pid", "host", "--cgroup-parent", in.foreignGroup())
 	f := in.scan()
-	for _, p := range f.procs {
-		if p.comm != "exe" {
-			_ = p.id.Signal(syscall.SIGKILL)
+	for _, p := range f.Procs {
+		if p.Comm != "exe" {
+			_ = p.ID.Signal(syscall.SIGKILL)
 		}
 	}
 	in.engine.Release()
-	if err := in.cfg.cleanup(t.Context(), f.groups); err != nil {
+	if err := in.cfg.cleanup(t.Context(), f.Groups); err != nil {
 		t.Fatal(err)
 	}
-	in.ended(f.procs)
+	in.ended(f.Procs)
 	in.checkGone()
 }
 
@@ -934,15 +937,13 @@ func TestBesideHostEngine(t *testing.T) {
 		return
 	}
 
-	if err := loopbackUp(); err != nil {
-		t.Fatal(err)
-	}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+	must(exec.Command("ip", "link", "set", "lo", "up").Run())
 	must(syscall.Mount("tmpfs", "/run", "tmpfs", 0, ""))
 	// An /etc whose files can be replaced.
 	must(os.Mkdir("/run/upper", 0o755))
@@ -1034,7 +1035,7 @@ func TestBesideHostEngine(t *testing.T) {
 	must(os.Rename(resolver+".new", resolver))
 	in.eventually("resolv.conf is the engine's own inside", func() error {
 		out, err := exec.Command("nsenter", "--target", strconv.Itoa(in.engine.ID().PID), "--mount", "cat", "/etc/resolv.conf").CombinedOutput()
-		if want := fmt.Sprintf("nameserver %s\nsearch after.example\n", in.engine.subnets.dns()); string(out) != want {
+		if want := fmt.Sprintf("nameserver %s\nsearch after.example\n", in.engine.subnets.DNS()); string(out) != want {
 			err = fmt.Errorf("it is %q, want %q: %w", out, want, err)
 		}
 		return err

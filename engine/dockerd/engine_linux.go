@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/docker-rd/docker-rd/engine/namespaces"
+	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
@@ -16,11 +18,11 @@ import (
 type Engine struct {
 	cfg       Config
 	id        process.ID
-	subnets   subnets
+	subnets   namespaces.Subnets
 	logOffset int64
 	exited    chan struct{}
 	adopted   bool
-	slirp     *slirp // nil while there is none
+	slirp     *namespaces.Slirp // nil while there is none
 
 	cancel   context.CancelFunc // ends the watchers
 	watchers sync.WaitGroup
@@ -32,21 +34,21 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 	rec := cfg.readRecord()
 	if !rec.Engine.Alive() {
 		// The record may be lost, or older than the engine; its processes tell.
-		f, err := cfg.scan(hierarchies{})
+		f, err := cfg.processes().Scan(processes.Hierarchies{})
 		if err != nil {
 			return nil, err
 		}
-		if f.daemon == nil {
+		if f.Daemon == nil {
 			return nil, ErrNotRunning
 		}
-		rec.UID, rec.Engine = cfg.UID, f.daemon.id
-		for _, p := range f.procs {
-			if p.marked && p.comm == "slirp4netns" {
-				rec.Slirp = p.id
+		rec.UID, rec.Engine = cfg.UID, f.Daemon.ID
+		for _, p := range f.Procs {
+			if p.Marked && p.Comm == "slirp4netns" {
+				rec.Slirp = p.ID
 			}
 		}
 		if !rec.Subnets.Slirp.IsValid() {
-			rec.Subnets = chooseSubnets(nil, subnets{})
+			rec.Subnets = namespaces.ChooseSubnets(nil, namespaces.Subnets{})
 		}
 		if err := cfg.writeRecord(rec); err != nil {
 			return nil, err
@@ -61,7 +63,7 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e := &Engine{cfg: cfg, id: rec.Engine, subnets: rec.Subnets, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
 	if rec.Slirp.Alive() {
-		e.slirp = &slirp{id: rec.Slirp}
+		e.slirp = &namespaces.Slirp{ID: rec.Slirp}
 	} else if err := e.attach(ctx); err != nil {
 		// Outbound connections don't work; everything else does. The watcher goes on trying.
 		cfg.log().WarnContext(ctx, "engine has no network", "error", err)
@@ -116,15 +118,15 @@ func (e *Engine) Stop(ctx context.Context) error {
 // far as they can be found. Once dockerd ends a container, what has escaped to such a group
 // is left to its shim, and can't be found any more if that is killed before it is done.
 func (e *Engine) escapedGroups() []string {
-	h, err := findHierarchies()
+	h, err := processes.FindHierarchies()
 	if err != nil {
 		return nil
 	}
-	f, err := e.cfg.scan(h)
+	f, err := e.cfg.processes().Scan(h)
 	if err != nil {
 		return nil
 	}
-	return f.groups
+	return f.Groups
 }
 
 // watch starts the goroutines that look after a running engine.
@@ -159,7 +161,7 @@ func (e *Engine) watchSlirp(ctx context.Context) {
 	for {
 		if e.slirp != nil {
 			since := time.Now()
-			if err := e.slirp.wait(ctx); err != nil || !e.id.Alive() {
+			if err := e.slirp.Wait(ctx); err != nil || !e.id.Alive() {
 				return
 			}
 			e.slirp = nil
@@ -184,7 +186,7 @@ func (e *Engine) watchSlirp(ctx context.Context) {
 
 // attach starts slirp4netns for the running engine and records it.
 func (e *Engine) attach(ctx context.Context) error {
-	s, err := e.cfg.attachSlirp(ctx, e.id, e.subnets)
+	s, err := e.cfg.namespaces().AttachSlirp(ctx, e.id, e.subnets)
 	if err != nil {
 		return err
 	}
@@ -193,7 +195,7 @@ func (e *Engine) attach(ctx context.Context) error {
 	if rec.Engine != e.id {
 		return nil
 	}
-	rec.Slirp = s.id
+	rec.Slirp = s.ID
 	return e.cfg.writeRecord(rec)
 }
 
@@ -212,11 +214,11 @@ func (e *Engine) moveLater(ctx context.Context) error {
 		return nil
 	case <-time.After(moveDelay):
 	}
-	h, err := findHierarchies()
+	h, err := processes.FindHierarchies()
 	if err != nil {
 		return err
 	}
-	group2, groups1, err := e.cfg.makeCgroups(h)
+	group2, groups1, err := e.cfg.processes().MakeGroups(h)
 	if err != nil {
 		return err
 	}
@@ -227,18 +229,18 @@ func (e *Engine) moveLater(ctx context.Context) error {
 	// itself was born in the old group.
 	moved := map[int]bool{}
 	for {
-		all, err := processes(e.cfg.UID)
+		all, err := processes.All(e.cfg.UID)
 		if err != nil {
 			return err
 		}
 		done := true
 		for _, p := range all {
-			if !p.marked || moved[p.id.PID] {
+			if !p.Marked || moved[p.ID.PID] {
 				continue
 			}
-			done, moved[p.id.PID] = false, true
+			done, moved[p.ID.PID] = false, true
 			for _, dir := range groups1 {
-				if err := joinGroup(dir, p.id.PID); err != nil && p.id.Alive() {
+				if err := processes.Join(dir, p.ID.PID); err != nil && p.ID.Alive() {
 					return err
 				}
 			}

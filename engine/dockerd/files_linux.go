@@ -2,13 +2,10 @@ package dockerd
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
+	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
@@ -89,46 +86,9 @@ func (e *Engine) bindFiles() error {
 	if err := e.cfg.writeResolvConf(e.subnets); err != nil {
 		return err
 	}
-	var binds []bind
-	for _, b := range []bind{
+	return e.cfg.namespaces().Rebind(e.id, []namespaces.Bind{
 		// docker run -v /var/run/docker.sock:… means the engine that runs the container.
 		{Source: e.cfg.Socket, Target: dockerSock, MakeSocket: true},
 		{Source: e.cfg.private(resolvConf), Target: hostResolvConf, Optional: true},
-	} {
-		// Where the target is an absolute link, this leads to the host's file instead. Then
-		// the helper looks again, from inside.
-		inside := fmt.Sprintf("/proc/%d/root%s", e.id.PID, b.Target)
-		if b.Source != b.Target && !sameFile(b.Source, inside) && !(b.Optional && !exists(inside)) {
-			binds = append(binds, b)
-		}
-	}
-	if len(binds) == 0 {
-		return nil
-	}
-	namespaces, err := openNamespaces(e.id)
-	if err != nil {
-		return err
-	}
-	defer closeAll(namespaces)
-	// The helper expects the exit pipe's place to be taken.
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return err
-	}
-	defer null.Close()
-	h, err := startHelper(append([]*os.File{null}, namespaces...), &syscall.SysProcAttr{Setsid: true},
-		[]string{markerEnv + "=" + e.cfg.UID}, nil)
-	if err != nil {
-		return err
-	}
-	err = h.run(plan{Enter: true, Binds: binds})
-	<-h.exited
-	return err
-}
-
-// sameFile tells whether both paths lead to the same file.
-func sameFile(a, b string) bool {
-	x, err := os.Stat(a)
-	y, err2 := os.Stat(b)
-	return errors.Join(err, err2) == nil && os.SameFile(x, y)
+	})
 }

@@ -11,11 +11,12 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/docker-rd/docker-rd/engine/namespaces"
+	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
+	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
@@ -33,7 +34,7 @@ func Start(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	l := &launch{cfg: cfg, user: user, former: cfg.readRecord()}
-	if l.hier, err = findHierarchies(); err != nil {
+	if l.hier, err = processes.FindHierarchies(); err != nil {
 		return nil, fmt.Errorf("cgroups: %w", err)
 	}
 	if err := l.clear(ctx); err != nil {
@@ -53,43 +54,44 @@ func Start(ctx context.Context, cfg Config) (*Engine, error) {
 type launch struct {
 	cfg    Config
 	user   *settings
-	hier   hierarchies
+	hier   processes.Hierarchies
 	former record
 	rec    record
-	into   *proc // a process whose namespaces dockerd enters; nil: new ones
+	into   *processes.Proc // a process whose namespaces dockerd enters; nil: new ones
 }
 
 // clear ends what is left of a former engine, and finds out whether to go back into
 // its namespaces.
 func (l *launch) clear(ctx context.Context) error {
-	f := &found{}
+	f := &processes.Found{}
 	if !l.cfg.neverRan() {
 		var err error
-		if f, err = l.cfg.scan(l.hier); err != nil {
+		if f, err = l.cfg.processes().Scan(l.hier); err != nil {
 			return err
 		}
 	}
+	squatter := l.cfg.squatter(f)
 	switch {
-	case f.squatter != nil:
-		return failure.WithHint(failure.Refuse("%q and %q are used by the engine of another instance: %s", l.cfg.DataRoot, l.cfg.ExecRoot, f.squatter.id),
-			"end it first, if its instance is gone: kill %d", f.squatter.id.PID)
-	case f.daemon != nil:
+	case squatter != nil:
+		return failure.WithHint(failure.Refuse("%q and %q are used by the engine of another instance: %s", l.cfg.DataRoot, l.cfg.ExecRoot, squatter.ID),
+			"end it first, if its instance is gone: kill %d", squatter.ID.PID)
+	case f.Daemon != nil:
 		return ErrRunning
-	case len(f.shims) > 0 && l.user.liveRestore():
+	case len(f.Shims) > 0 && l.user.liveRestore():
 		// In new namespaces dockerd would find the containers running, and their networks
 		// nowhere.
-		l.into = &f.shims[0]
+		l.into = &f.Shims[0]
 		// A containerd that is just ending would be taken for a running one.
-		for _, p := range f.procs {
-			if p.marked && (p.comm == "containerd" || p.comm == portproxy.Name) {
-				_ = p.id.Signal(syscall.SIGKILL)
-				if err := p.id.Wait(ctx); err != nil {
+		for _, p := range f.Procs {
+			if p.Marked && (p.Comm == "containerd" || p.Comm == portproxy.Name) {
+				_ = p.ID.Signal(syscall.SIGKILL)
+				if err := p.ID.Wait(ctx); err != nil {
 					return err
 				}
 			}
 		}
-	case len(f.procs) > 0:
-		if _, err := l.cfg.endProcesses(ctx, l.hier, nil); err != nil {
+	case len(f.Procs) > 0:
+		if _, err := l.cfg.processes().End(ctx, l.hier, nil); err != nil {
 			return err
 		}
 	}
@@ -127,11 +129,11 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 		return nil, err
 	}
 	if l.rec.Subnets = l.former.Subnets; l.into == nil || !l.rec.Subnets.Slirp.IsValid() {
-		routes, err := hostRoutes()
+		routes, err := namespaces.HostRoutes()
 		if err != nil {
 			return nil, fmt.Errorf("routes: %w", err)
 		}
-		l.rec.Subnets = chooseSubnets(routes, l.former.Subnets)
+		l.rec.Subnets = namespaces.ChooseSubnets(routes, l.former.Subnets)
 	}
 	args, err := l.prepare(dockerd)
 	if err != nil {
@@ -179,7 +181,7 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 		"--data-root", c.DataRoot,
 		"--exec-root", c.ExecRoot,
 		"--pidfile", c.pidFile(),
-		"--cgroup-parent", c.cgroupParent(l.user.systemdCgroups()),
+		"--cgroup-parent", c.processes().Parent(l.user.systemdCgroups()),
 		"--userland-proxy-path", c.private(proxyLink),
 	}
 	return append(args, userArgs...), nil
@@ -201,7 +203,7 @@ func (c *Config) engineEnv() []string {
 	return append(env,
 		"PATH="+programs.SearchPath(),
 		"TMPDIR="+c.tempDir(),
-		markerEnv+"="+c.UID,
+		processes.MarkerEnv+"="+c.UID,
 		portproxy.HostNetnsEnv+"="+c.private(hostNetns),
 		// dockerd would talk to the host's firewalld.
 		"DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent")
@@ -210,27 +212,34 @@ func (c *Config) engineEnv() []string {
 // spawn starts the helper and slirp4netns and returns when dockerd runs.
 func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log *os.File) (*Engine, error) {
 	c := &l.cfg
-	exitR, exitW, err := l.exitPipe()
+	var into *process.ID
+	if l.into != nil {
+		into = &l.into.ID
+	}
+	exitR, exitW, err := namespaces.ExitPipe(into)
 	if err != nil {
 		return nil, err
 	}
 	defer exitR.Close()
 	defer exitW.Close()
-	h, p, err := l.startInNamespaces(exitW, log)
+	h, p, err := namespaces.Launch{
+		Into: into, Exit: exitW, Log: log, Processes: c.processes(), Hierarchies: l.hier,
+		Binds: c.binds(), HostNetns: c.private(hostNetns), Sysctls: c.sysctls(l.user),
+	}.Start()
 	if err != nil {
 		return nil, err
 	}
 	p.Exec, p.Env = args, c.engineEnv()
-	l.rec.UID, l.rec.Engine = c.UID, h.id
+	l.rec.UID, l.rec.Engine = c.UID, h.ID
 	s, ready, err := l.connect(slirpPath, exitR)
 	if err == nil {
-		l.rec.Slirp = s.id
+		l.rec.Slirp = s.ID
 		err = c.writeRecord(l.rec)
 	}
 	if err != nil {
-		return nil, errors.Join(err, h.abort())
+		return nil, errors.Join(err, h.Abort())
 	}
-	if err := h.run(p); err != nil {
+	if err := h.Run(p); err != nil {
 		return nil, err
 	}
 	select {
@@ -241,87 +250,27 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	if err != nil {
 		return nil, err
 	}
-	engine := &Engine{cfg: *c, id: h.id, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.exited, slirp: s}
+	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, slirp: s}
 	engine.watch()
 	return engine, nil
 }
 
-// startInNamespaces starts the helper, in new namespaces or to enter those that are there, and
-// returns it with its plan, which does not say yet what to become. exit is the write end
-// of the exit pipe.
-func (l *launch) startInNamespaces(exit, log *os.File) (*helper, plan, error) {
-	c := &l.cfg
-	p := plan{Enter: l.into != nil}
-	attr := &syscall.SysProcAttr{Setsid: true}
-	var namespaces []*os.File
-	var err error
-	if p.Enter {
-		namespaces, err = openNamespaces(l.into.id)
-	} else {
-		p.Binds, p.Netns, p.Sysctls = c.binds(), c.private(hostNetns), c.sysctls(l.user)
-		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
-		namespaces = make([]*os.File, 1)
-		namespaces[0], err = os.Open("/proc/self/ns/net")
-	}
-	if err != nil {
-		return nil, p, err
-	}
-	defer closeAll(namespaces)
-	files := append([]*os.File{exit}, namespaces...)
-	env := []string{markerEnv + "=" + c.UID}
-
-	now := l.hier
-	if now.v2 != "" {
-		now.v1 = nil // there is time for these later, see moveLater
-	}
-	group2, groups1, err := c.makeCgroups(now)
-	if err != nil {
-		return nil, p, err
-	}
-	if group2 != "" {
-		h, err := startHelperIn(group2, files, attr, env, log)
-		if !errors.Is(err, errNotBornIn) {
-			return h, p, err
-		}
-		groups1 = []string{group2}
-	}
-	p.Cgroups = groups1
-	h, err := startHelper(files, attr, env, log)
-	return h, p, err
-}
-
 // connect starts slirp4netns for the engine's network namespace, before dockerd runs. ready
 // reports when it is; at once where it runs already.
-func (l *launch) connect(path string, exit *os.File) (s *slirp, ready <-chan error, err error) {
+func (l *launch) connect(path string, exit *os.File) (s *namespaces.Slirp, ready <-chan error, err error) {
 	if l.into != nil && l.former.Slirp.Alive() {
 		done := make(chan error)
 		close(done)
-		return &slirp{id: l.former.Slirp}, done, nil
+		return &namespaces.Slirp{ID: l.former.Slirp}, done, nil
 	}
 	pid := l.rec.Engine.PID // the helper waits for its plan: the number is still its
 	if l.into != nil {
-		pid = l.into.id.PID
+		pid = l.into.ID.PID
 	}
 	netns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
 		return nil, nil, err
 	}
 	defer netns.Close()
-	return l.cfg.startSlirp(path, netns, exit, l.rec.Subnets)
-}
-
-// exitPipe makes the engine's exit pipe, or opens the one it has.
-func (l *launch) exitPipe() (r, w *os.File, err error) {
-	if l.into == nil {
-		return os.Pipe()
-	}
-	path := fmt.Sprintf("/proc/%d/fd/%d", l.into.id.PID, exitFD)
-	if r, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0); err != nil {
-		return nil, nil, err
-	}
-	if w, err = os.OpenFile(path, os.O_WRONLY, 0); err != nil {
-		_ = r.Close()
-		return nil, nil, err
-	}
-	return r, w, nil
+	return l.cfg.namespaces().StartSlirp(path, netns, exit, l.rec.Subnets)
 }

@@ -14,9 +14,6 @@ func refuse() error {
 		"use an engine that is there already: --driver existing")
 }
 
-// Init does nothing on this system.
-func Init() {}
-
 // Check refuses on this system.
 func Check(Config) error { return refuse() }
 

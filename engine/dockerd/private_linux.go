@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 )
 
@@ -24,6 +25,10 @@ const (
 	daemonJSON    = "daemon.json"    // the configuration dockerd reads
 	proxyLink     = portproxy.Name   // leads to the program that serves ports, which may be docker-rd itself
 )
+
+// Directories of the host that dockerd needs a private version of. On a host without
+// docker they don't exist, and something has to be there to mount on.
+var hostDirs = []string{"/etc/docker", "/run/docker", "/run/containerd", "/opt/containerd"}
 
 // linkProxy makes the name under which dockerd starts the proxy lead to where the program
 // is now. An engine that is adopted after docker-rd has moved can publish ports again.
@@ -41,12 +46,12 @@ func (c *Config) linkProxy() error {
 func (c *Config) private(name string) string { return filepath.Join(c.StateDir, "private", name) }
 
 // writeResolvConf makes the engine's resolv.conf from the host's.
-func (c *Config) writeResolvConf(net subnets) error {
+func (c *Config) writeResolvConf(net namespaces.Subnets) error {
 	host, err := os.ReadFile(hostResolvConf)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	data := privateResolvConf(string(host), net.dns())
+	data := privateResolvConf(string(host), net.DNS())
 	if now, err := os.ReadFile(c.private(resolvConf)); err == nil && bytes.Equal(now, data) {
 		return nil
 	}
@@ -68,8 +73,8 @@ func privateResolvConf(host string, dns netip.Addr) []byte {
 }
 
 // binds are the private versions of what every dockerd of a machine shares.
-func (c *Config) binds() []bind {
-	return []bind{
+func (c *Config) binds() []namespaces.Bind {
+	return []namespaces.Bind{
 		// The host's registries' certificates are for all engines; the rest of /etc/docker,
 		// with the identity (key.json) and the configuration, is not.
 		{Source: "/etc/docker/certs.d", Target: filepath.Join(c.private(etcDocker), "certs.d"), Optional: true},
@@ -84,4 +89,24 @@ func (c *Config) binds() []bind {
 		{Source: c.private(optContainerd), Target: "/opt/containerd", Make: true, Optional: true},
 		{Source: c.private(resolvConf), Target: hostResolvConf, Optional: true},
 	}
+}
+
+// sysctls are the settings that an engine needs.
+func (c *Config) sysctls(user *settings) []namespaces.Sysctl {
+	all := []namespaces.Sysctl{
+		// dockerd 28 and later binds published addresses itself, and those of the host are
+		// none of this namespace.
+		{Name: "net/ipv4/ip_nonlocal_bind", Value: "1"},
+		{Name: "net/ipv6/ip_nonlocal_bind", Value: "1"},
+	}
+	if user.nftables() {
+		// With iptables dockerd sees to it; with nftables it asks that the host forwards,
+		// which this namespace does not learn from it.
+		all = append(all, namespaces.Sysctl{Name: "net/ipv4/ip_forward", Value: "1"},
+			namespaces.Sysctl{Name: "net/ipv6/conf/all/forwarding", Value: "1"}, namespaces.Sysctl{Name: "net/ipv6/conf/default/forwarding", Value: "1"})
+	}
+	if ports, ok := namespaces.LocalPorts(c.UID); ok {
+		all = append(all, ports)
+	}
+	return all
 }

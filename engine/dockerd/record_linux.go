@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
@@ -13,11 +14,11 @@ import (
 // written before dockerd runs, so there is no engine without one, and needs no
 // fsync: after a crash of the machine there is no engine either.
 type record struct {
-	UID       string     `json:"uid"`
-	Engine    process.ID `json:"engine"`
-	Slirp     process.ID `json:"slirp"`
-	Subnets   subnets    `json:"subnets"`
-	LogOffset int64      `json:"logOffset"` // where this engine's part of the log begins
+	UID       string             `json:"uid"`
+	Engine    process.ID         `json:"engine"`
+	Slirp     process.ID         `json:"slirp"`
+	Subnets   namespaces.Subnets `json:"subnets"`
+	LogOffset int64              `json:"logOffset"` // where this engine's part of the log begins
 }
 
 func (c *Config) recordPath() string { return filepath.Join(c.StateDir, "engine.json") }

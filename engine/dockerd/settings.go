@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
@@ -197,16 +198,16 @@ func (s *settings) systemdCgroups() bool {
 // merged returns the daemon.json and the arguments to start dockerd with: the user's,
 // and ours where the user has said nothing. dockerd refuses a setting that is both an
 // argument and in the file, so ours are in the file, where lists can be joined.
-func (s *settings) merged(net subnets) (file []byte, args []string, err error) {
+func (s *settings) merged(net namespaces.Subnets) (file []byte, args []string, err error) {
 	all := map[string]any{}
 	for key, raw := range s.file {
 		all[key] = raw
 	}
 	if !s.has("dns") {
-		all["dns"] = []string{net.dns().String()}
+		all["dns"] = []string{net.DNS().String()}
 	}
 	if !s.has("mtu") {
-		all["mtu"] = slirpMTU
+		all["mtu"] = namespaces.SlirpMTU
 	}
 	if !s.has("bip", "bridge", "fixed-cidr") {
 		all["bip"] = net.Bridge.String()

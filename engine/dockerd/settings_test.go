@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
@@ -71,13 +72,13 @@ func TestReservedSettings(t *testing.T) {
 }
 
 func TestMerged(t *testing.T) {
-	net := subnets{Slirp: netip.MustParsePrefix("10.0.2.0/24"), Bridge: netip.MustParsePrefix("172.18.0.1/16")}
+	net := namespaces.Subnets{Slirp: netip.MustParsePrefix("10.0.2.0/24"), Bridge: netip.MustParsePrefix("172.18.0.1/16")}
 	pools := net
-	pools.Pools = []pool{{netip.MustParsePrefix("172.19.0.0/16"), 16}}
+	pools.Pools = []namespaces.Pool{{Base: netip.MustParsePrefix("172.19.0.0/16"), Size: 16}}
 	for _, tc := range []struct {
 		name, file string
 		args       []string
-		net        subnets
+		net        namespaces.Subnets
 		want       map[string]any
 		wantArgs   []string
 	}{
@@ -181,7 +182,7 @@ func FuzzSettings(f *testing.F) {
 			return
 		}
 		s := &settings{args: args, flags: flags, file: keys}
-		data, _, err := s.merged(chooseSubnets(nil, subnets{}))
+		data, _, err := s.merged(namespaces.ChooseSubnets(nil, namespaces.Subnets{}))
 		if err == nil && !json.Valid(data) {
 			t.Errorf("not JSON: %s", data)
 		}

@@ -27,8 +27,10 @@ var rooms = map[string][]string{
 	"client":                   {"supervisor/wire", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "lock", "internal"}, // of the daemon it knows only what both agreed on
 	"supervisor":               {"supervisor/wire", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "lock", "internal"},
 	"supervisor/wire":          {"instance", "internal"}, // on both sides of a process, so it does nothing itself
-	"engine":                   {"engine/dockerd", "instance", "internal"},
-	"engine/dockerd":           {"internal"},
+	"engine":                   {"engine/dockerd", "engine/namespaces", "instance", "internal"},
+	"engine/dockerd":           {"engine/namespaces", "engine/processes", "internal"},
+	"engine/namespaces":        {"engine/processes", "internal"},
+	"engine/processes":         {"internal"},
 	"instance/contexts":        {"engine", "instance", "dockercontext", "mirror/state", "internal"}, // it joins what does not know each other
 	"instance":                 {"mirror/state", "lock", "internal"},                                // mirror/state: its state is one of its files
 	"dockercontext":            {"dockercontext/configfile", "lock", "internal"},

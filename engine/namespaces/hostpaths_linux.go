@@ -1,4 +1,4 @@
-package dockerd
+package namespaces
 
 import (
 	"errors"
@@ -6,11 +6,9 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
-)
 
-// Directories of the host that dockerd needs a private version of. On a host without
-// docker they don't exist, and something has to be there to mount on.
-var hostDirs = []string{"/etc/docker", "/run/docker", "/run/containerd", "/opt/containerd"}
+	"github.com/docker-rd/docker-rd/engine/processes"
+)
 
 // madeXattr marks a directory, or the socket, of the host as made by docker rd.
 const madeXattr = "trusted.docker-rd"
@@ -70,17 +68,17 @@ func makeHostSocket(path string) error {
 	return nil
 }
 
-// made tells whether docker rd has made a directory or a socket of the host.
-func made(path string) bool {
+// Made reports whether docker rd has made a directory or a socket of the host.
+func Made(path string) bool {
 	_, err := unix.Getxattr(path, madeXattr, nil)
 	return err == nil
 }
 
-// removeHostPaths removes what docker rd has made, when no engine runs and nobody else
-// uses it: of directories only empty ones can be removed this way, and a socket that
+// RemoveHostPaths removes what docker rd has made of these, when no engine runs and nobody
+// else uses it: of directories only empty ones can be removed this way, and a socket that
 // somebody listens at was put in the place of ours.
-func removeHostPaths() error {
-	if !slices.ContainsFunc(hostDirs, made) && !made(dockerSock) {
+func RemoveHostPaths(dirs []string, socket string) error {
+	if !slices.ContainsFunc(dirs, Made) && !Made(socket) {
 		return nil
 	}
 	unlock, err := lockHostDirs()
@@ -88,19 +86,21 @@ func removeHostPaths() error {
 		return err
 	}
 	defer unlock()
-	if others, err := othersRun(); err != nil || others {
+	if others, err := processes.AnyRuns(); err != nil || others {
 		return err
 	}
-	for _, dir := range hostDirs {
-		if !made(dir) {
+	for _, dir := range dirs {
+		if !Made(dir) {
 			continue
 		}
 		if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EBUSY) {
 			return &os.PathError{Op: "rmdir", Path: dir, Err: err}
 		}
 	}
-	if made(dockerSock) {
-		return removeFile(dockerSock)
+	if Made(socket) {
+		if err := os.Remove(socket); !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package dockerd
+package processes
 
 import (
 	"errors"
@@ -15,30 +15,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Each engine has a cgroup of its own, below the root of each hierarchy: dockerd and
+// Each engine has a cgroup of its own, below the root of each hierarchy: the daemon and
 // its helpers in one group below it, each container in one beside that. It takes the
 // engine out of the session or service that the user started it from, and it is how
 // all of it can be ended at once.
 
-// hierarchies are the cgroup hierarchies that are mounted: one for version 2; one for
+// Hierarchies are the cgroup hierarchies that are mounted: one for version 2; one for
 // each controller for version 1; both on hybrid systems.
-type hierarchies struct {
-	v2      string   // mount point, "" if there is none
-	v1      []string // mount points
+type Hierarchies struct {
+	V2      string   // mount point, "" if there is none
+	V1      []string // mount points
 	freezer string   // the one of v1's freezer, "" if there is none
 }
 
-// findHierarchies finds the cgroup mounts of the process's mount namespace.
-func findHierarchies() (hierarchies, error) {
+// FindHierarchies finds the cgroup mounts of the process's mount namespace.
+func FindHierarchies() (Hierarchies, error) {
 	infos, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup", "cgroup2"))
 	if err != nil {
-		return hierarchies{}, err
+		return Hierarchies{}, err
 	}
 	return hierarchiesOf(infos), nil
 }
 
-func hierarchiesOf(infos []*mountinfo.Info) hierarchies {
-	var h hierarchies
+func hierarchiesOf(infos []*mountinfo.Info) Hierarchies {
+	var h Hierarchies
 	type device struct{ major, minor int }
 	seen := map[device]bool{} // a hierarchy may be mounted more than once
 	for _, info := range infos {
@@ -48,10 +48,10 @@ func hierarchiesOf(infos []*mountinfo.Info) hierarchies {
 		}
 		seen[dev] = true
 		if info.FSType == "cgroup2" {
-			h.v2 = info.Mountpoint
+			h.V2 = info.Mountpoint
 			continue
 		}
-		h.v1 = append(h.v1, info.Mountpoint)
+		h.V1 = append(h.V1, info.Mountpoint)
 		if slices.Contains(strings.Split(info.VFSOptions, ","), "freezer") {
 			h.freezer = info.Mountpoint
 		}
@@ -59,53 +59,55 @@ func hierarchiesOf(infos []*mountinfo.Info) hierarchies {
 	return h
 }
 
-func (h hierarchies) all() []string {
-	if h.v2 == "" {
-		return h.v1
+// All returns the mount points of all hierarchies.
+func (h Hierarchies) All() []string {
+	if h.V2 == "" {
+		return h.V1
 	}
-	return append([]string{h.v2}, h.v1...)
+	return append([]string{h.V2}, h.V1...)
 }
 
-// cgroupName is the engine's group; cgroupParent what containers are put below, which
-// differs under the systemd driver: systemd only knows slices.
-func (c *Config) cgroupName() string { return "docker-rd-" + c.UID }
+// GroupName is the name of the engine's group.
+func (e Engine) GroupName() string { return "docker-rd-" + e.UID }
 
-func (c *Config) cgroupSlice() string {
+func (e Engine) cgroupSlice() string {
 	// A '-' in a slice's name would make one below another.
-	return "docker_rd_" + strings.ReplaceAll(c.UID, "-", "_") + ".slice"
+	return "docker_rd_" + strings.ReplaceAll(e.UID, "-", "_") + ".slice"
 }
 
-func (c *Config) cgroupParent(systemd bool) string {
+// Parent returns what containers are put below, which differs under the systemd driver:
+// systemd only knows slices.
+func (e Engine) Parent(systemd bool) string {
 	if systemd {
-		return c.cgroupSlice()
+		return e.cgroupSlice()
 	}
-	return "/" + c.cgroupName()
+	return "/" + e.GroupName()
 }
 
-// engineCgroup is the group of dockerd itself. In version 2 only groups without
+// DaemonGroup is the group of the daemon itself. In version 2 only groups without
 // subgroups may hold processes, so it is one below the engine's.
-const engineCgroup = "engine"
+const DaemonGroup = "engine"
 
-// makeCgroups makes the engine's group in each hierarchy it is to be in and returns
+// MakeGroups makes the engine's group in each hierarchy it is to be in and returns
 // the directories: the one of version 2, "" if there is none, and the others.
-func (c *Config) makeCgroups(h hierarchies) (v2 string, v1 []string, err error) {
+func (e Engine) MakeGroups(h Hierarchies) (v2 string, v1 []string, err error) {
 	mkdir := func(root string) (string, error) {
-		dir := filepath.Join(root, c.cgroupName(), engineCgroup)
+		dir := filepath.Join(root, e.GroupName(), DaemonGroup)
 		err := os.MkdirAll(dir, 0o755)
 		return dir, err
 	}
-	if h.v2 != "" {
-		if v2, err = mkdir(h.v2); err != nil {
+	if h.V2 != "" {
+		if v2, err = mkdir(h.V2); err != nil {
 			return "", nil, fmt.Errorf("cgroup: %w", err)
 		}
 	}
-	for _, root := range h.v1 {
+	for _, root := range h.V1 {
 		dir, err := mkdir(root)
 		if err != nil {
 			return "", nil, fmt.Errorf("cgroup: %w", err)
 		}
 		// A new group of cpuset takes no process until it has got processors; runc does
-		// that for containers, and dockerd itself needs no limit there.
+		// that for containers, and the daemon itself needs no limit there.
 		if data, err := os.ReadFile(filepath.Join(dir, "cpuset.cpus")); err == nil && strings.TrimSpace(string(data)) == "" {
 			continue
 		}
@@ -114,19 +116,19 @@ func (c *Config) makeCgroups(h hierarchies) (v2 string, v1 []string, err error) 
 	return v2, v1, nil
 }
 
-// joinGroup moves a process, 0 for the caller, into the group dir.
-func joinGroup(dir string, pid int) error {
+// Join moves a process, 0 for the caller, into the group dir.
+func Join(dir string, pid int) error {
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), strconv.AppendInt(nil, int64(pid), 10), 0); err != nil {
 		return fmt.Errorf("join cgroup: %w", err)
 	}
 	return nil
 }
 
-// groups returns the engine's directories in all hierarchies, those that exist.
-func (c *Config) groups(h hierarchies) []string {
+// Groups returns the engine's directories in all hierarchies, those that exist.
+func (e Engine) Groups(h Hierarchies) []string {
 	var dirs []string
-	for _, root := range h.all() {
-		for _, name := range []string{c.cgroupName(), c.cgroupSlice()} {
+	for _, root := range h.All() {
+		for _, name := range []string{e.GroupName(), e.cgroupSlice()} {
 			if dir := filepath.Join(root, name); exists(dir) {
 				dirs = append(dirs, dir)
 			}
@@ -156,8 +158,8 @@ func subgroups(dir string) []string {
 	return dirs
 }
 
-// members returns the processes in dir and all groups below it.
-func members(dir string) []int {
+// Members returns the processes in dir and all groups below it.
+func Members(dir string) []int {
 	var pids []int
 	for _, group := range subgroups(dir) {
 		data, err := os.ReadFile(filepath.Join(group, "cgroup.procs"))
@@ -175,7 +177,7 @@ func members(dir string) []int {
 }
 
 // killGroup ends every process in dir and below it at once: none can fork away.
-func killGroup(h hierarchies, dir string) {
+func killGroup(h Hierarchies, dir string) {
 	// Version 2, since Linux 5.14.
 	if os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) == nil {
 		return
@@ -184,7 +186,7 @@ func killGroup(h hierarchies, dir string) {
 	if freeze {
 		freezeGroup(dir, "FROZEN")
 	}
-	for _, pid := range members(dir) {
+	for _, pid := range Members(dir) {
 		_ = unix.Kill(pid, unix.SIGKILL) // it can't end and leave its pid to another: it is frozen
 	}
 	if freeze {
@@ -211,9 +213,9 @@ func freezeGroup(dir, state string) {
 	}
 }
 
-// removeGroup removes dir and all groups below it, which is possible a little later
+// RemoveGroup removes dir and all groups below it, which is possible a little later
 // than their last process has ended.
-func removeGroup(dir string) error {
+func RemoveGroup(dir string) error {
 	var last error
 	for range 100 {
 		last = nil

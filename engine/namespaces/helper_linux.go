@@ -1,4 +1,4 @@
-package dockerd
+package namespaces
 
 import (
 	"encoding/json"
@@ -14,17 +14,18 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
-// A helper is a started helper process that waits for its plan.
-type helper struct {
-	id     process.ID
+// A Helper is a started helper process that waits for its plan.
+type Helper struct {
+	ID     process.ID
+	Exited chan struct{} // closed when it has ended, whatever it has become
+
 	cmd    *exec.Cmd
 	plan   *os.File
 	report *os.File
-	exited chan struct{}
 }
 
 // startHelper starts this program as the helper, with files from pipeFD on.
-func startHelper(files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*helper, error) {
+func startHelper(files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*Helper, error) {
 	planR, planW, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -51,11 +52,11 @@ func startHelper(files []*os.File, attr *syscall.SysProcAttr, env []string, log 
 		_ = reportR.Close()
 		return nil, fmt.Errorf("start the engine's helper: %w", err)
 	}
-	h := &helper{cmd: cmd, plan: planW, report: reportR, exited: make(chan struct{})}
-	h.id, err = process.FindChild(cmd.Process.Pid)
-	go func() { _ = cmd.Wait(); close(h.exited) }()
+	h := &Helper{cmd: cmd, plan: planW, report: reportR, Exited: make(chan struct{})}
+	h.ID, err = process.FindChild(cmd.Process.Pid)
+	go func() { _ = cmd.Wait(); close(h.Exited) }()
 	if err != nil {
-		return nil, errors.Join(err, h.abort())
+		return nil, errors.Join(err, h.Abort())
 	}
 	return h, nil
 }
@@ -65,7 +66,7 @@ var errNotBornIn = errors.New("processes can only move to a group")
 
 // startHelperIn is startHelper in the cgroup dir of version 2. A process that is born there
 // need not be moved, which takes the kernel 10 ms and more.
-func startHelperIn(dir string, files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*helper, error) {
+func startHelperIn(dir string, files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*Helper, error) {
 	group, err := os.Open(dir)
 	if err != nil {
 		return nil, err
@@ -80,21 +81,21 @@ func startHelperIn(dir string, files []*os.File, attr *syscall.SysProcAttr, env 
 	return h, err
 }
 
-// abort ends a helper that gets no plan.
-func (h *helper) abort() error {
+// Abort ends a helper that gets no plan.
+func (h *Helper) Abort() error {
 	_ = h.plan.Close()
 	_ = h.report.Close()
 	err := h.cmd.Process.Kill()
-	<-h.exited
+	<-h.Exited
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil
 	}
 	return err
 }
 
-// run gives the helper its plan and returns when it has become what it is to become,
+// Run gives the helper its plan and returns when it has become what it is to become,
 // or has ended.
-func (h *helper) run(p plan) error {
+func (h *Helper) Run(p Plan) error {
 	defer h.report.Close()
 	err := json.NewEncoder(h.plan).Encode(p)
 	_ = h.plan.Close()

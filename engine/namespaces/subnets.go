@@ -1,38 +1,38 @@
-package dockerd
+package namespaces
 
 import (
 	"net/netip"
 )
 
-// slirpMTU is what slirp4netns does best with (at most 65521).
-const slirpMTU = 65520
+// SlirpMTU is what slirp4netns does best with (at most 65521).
+const SlirpMTU = 65520
 
-// subnets are the addresses an engine uses in its own network namespace. They can't
+// Subnets are the addresses an engine uses in its own network namespace. They can't
 // collide with another engine's; but what they cover on the host's side can't be
 // reached from containers.
-type subnets struct {
+type Subnets struct {
 	Slirp  netip.Prefix `json:"slirp"`           // the network that leads outside
 	Bridge netip.Prefix `json:"bridge"`          // docker0's own address and network
-	Pools  []pool       `json:"pools,omitempty"` // for networks people make; none: dockerd's
+	Pools  []Pool       `json:"pools,omitempty"` // for networks people make; none: dockerd's
 }
 
-// A pool is an entry of daemon.json's default-address-pools.
-type pool struct {
+// A Pool is an entry of daemon.json's default-address-pools.
+type Pool struct {
 	Base netip.Prefix `json:"base"`
 	Size int          `json:"size"`
 }
 
-// dns is slirp4netns's own name server, the third address of its network.
-func (s subnets) dns() netip.Addr { return s.Slirp.Masked().Addr().Next().Next().Next() }
+// DNS is slirp4netns's own name server, the third address of its network.
+func (s Subnets) DNS() netip.Addr { return s.Slirp.Masked().Addr().Next().Next().Next() }
 
 // leastBits is the shortest prefix that says which networks the host uses. Shorter
 // ones (0.0.0.0/0, or 0.0.0.0/1 and 128.0.0.0/1 of a VPN) mean "everything else".
 const leastBits = 8
 
-// chooseSubnets returns networks that collide with none of the host's routes, and
+// ChooseSubnets returns networks that collide with none of the host's routes, and
 // former ones again where that can be. Where everything is taken, it takes what
 // docker and slirp4netns would.
-func chooseSubnets(routes []netip.Prefix, former subnets) subnets {
+func ChooseSubnets(routes []netip.Prefix, former Subnets) Subnets {
 	taken := make([]netip.Prefix, 0, len(routes)+2)
 	for _, r := range routes {
 		if r.IsValid() && r.Bits() >= leastBits {
@@ -58,7 +58,7 @@ func chooseSubnets(routes []netip.Prefix, former subnets) subnets {
 		}
 		return candidates[0]
 	}
-	var s subnets
+	var s Subnets
 	s.Slirp = first(former.Slirp, slirpCandidates())
 	taken = append(taken, s.Slirp)
 	bridge := first(former.Bridge, poolCandidates())
@@ -74,14 +74,14 @@ func chooseSubnets(routes []netip.Prefix, former subnets) subnets {
 	return s
 }
 
-func choosePools(free func(netip.Prefix) bool) []pool {
+func choosePools(free func(netip.Prefix) bool) []Pool {
 	const enough = 16 // networks
-	var pools []pool
+	var pools []Pool
 	for i, c := range poolCandidates() {
 		if !free(c) || i >= dockerPools && len(pools) >= enough {
 			continue
 		}
-		pools = append(pools, pool{Base: c, Size: c.Bits()})
+		pools = append(pools, Pool{Base: c, Size: c.Bits()})
 	}
 	return pools
 }

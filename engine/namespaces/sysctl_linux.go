@@ -1,4 +1,4 @@
-package dockerd
+package namespaces
 
 import (
 	"fmt"
@@ -6,30 +6,10 @@ import (
 	"os"
 )
 
-// A sysctl is a setting of the engine's network namespace.
-type sysctl struct {
+// A Sysctl is a setting of the engine's network namespace.
+type Sysctl struct {
 	Name  string // as a path below /proc/sys
 	Value string
-}
-
-// sysctls are the settings that an engine needs.
-func (c *Config) sysctls(user *settings) []sysctl {
-	all := []sysctl{
-		// dockerd 28 and later binds published addresses itself, and those of the host are
-		// none of this namespace.
-		{"net/ipv4/ip_nonlocal_bind", "1"},
-		{"net/ipv6/ip_nonlocal_bind", "1"},
-	}
-	if user.nftables() {
-		// With iptables dockerd sees to it; with nftables it asks that the host forwards,
-		// which this namespace does not learn from it.
-		all = append(all, sysctl{"net/ipv4/ip_forward", "1"},
-			sysctl{"net/ipv6/conf/all/forwarding", "1"}, sysctl{"net/ipv6/conf/default/forwarding", "1"})
-	}
-	if ports := portRange(readHostPorts(), c.UID); ports != "" {
-		all = append(all, sysctl{localPortRange, ports})
-	}
-	return all
 }
 
 // localPortRange is where dockerd finds the ports that it may choose from, one after
@@ -40,6 +20,13 @@ const localPortRange = "net/ipv4/ip_local_port_range"
 func readHostPorts() string {
 	data, _ := os.ReadFile("/proc/sys/" + localPortRange)
 	return string(data)
+}
+
+// LocalPorts returns the setting that gives an engine ports of its own to choose from;
+// false where the host's can't be understood.
+func LocalPorts(uid string) (Sysctl, bool) {
+	ports := portRange(readHostPorts(), uid)
+	return Sysctl{localPortRange, ports}, ports != ""
 }
 
 // portRange returns the part of the host's range that an engine chooses from, "" where

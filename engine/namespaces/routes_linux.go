@@ -1,4 +1,4 @@
-package dockerd
+package namespaces
 
 import (
 	"net/netip"
@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// hostRoutes returns the destinations of all IPv4 routes in the network namespace of
+// HostRoutes returns the destinations of all IPv4 routes in the network namespace of
 // the process, in all tables.
-func hostRoutes() ([]netip.Prefix, error) {
+func HostRoutes() ([]netip.Prefix, error) {
 	data, err := syscall.NetlinkRIB(syscall.RTM_GETROUTE, syscall.AF_INET)
 	if err != nil {
 		return nil, os.NewSyscallError("netlinkrib", err)

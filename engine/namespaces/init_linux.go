@@ -1,4 +1,4 @@
-package dockerd
+package namespaces
 
 import (
 	"encoding/json"
@@ -12,11 +12,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 )
 
 // The engine is started through a helper: this program, run again in the new
-// namespaces with the argument initArg. It sets them up and becomes dockerd.
+// namespaces with the argument initArg. It sets them up and becomes the daemon.
 //
 // Namespaces are made when a process is made and entered by one that does nothing
 // else: unshare(2) and setns(2) act on one thread, and a Go program has many.
@@ -25,35 +26,35 @@ const initArg = "__init"
 // The helper's files.
 const (
 	planFD   = 3 + iota // the plan, as JSON
-	reportFD            // takes the error, or is closed when dockerd runs
+	reportFD            // takes the error, or is closed when the daemon runs
 	pipeFD              // the write end of the exit pipe
 	netnsFD             // the host's network namespace, or the engine's to enter
 	mntnsFD             // the engine's mount namespace to enter
 )
 
-// A plan is what the helper is to do.
-type plan struct {
+// A Plan is what the helper is to do.
+type Plan struct {
 	Enter   bool     // enter the namespaces of netnsFD and mntnsFD instead of setting up new ones
 	Cgroups []string // directories of the groups to join
-	Binds   []bind
+	Binds   []Bind
 	Netns   string // where to bind the host's network namespace
-	Sysctls []sysctl
+	Sysctls []Sysctl
 	Exec    []string // what to become; empty: end
 	Env     []string
 }
 
-// A bind is a private version of a path.
-type bind struct {
+// A Bind is a private version of a path.
+type Bind struct {
 	Source, Target string
 	Make           bool // make the target, a directory, where it is missing
 	MakeSocket     bool // make the target, a socket, where it is missing
 	Optional       bool // do nothing where source or target is missing
 }
 
-// Init turns the process into the helper, or into a port proxy, if it was started as
+// RunHelper turns the process into the helper, or into a port proxy, if it was started as
 // one, and then does not return. A program that uses this package must call it before
 // anything else.
-func Init() {
+func RunHelper() {
 	if filepath.Base(os.Args[0]) == portproxy.Name {
 		portproxy.Program()
 	}
@@ -70,7 +71,7 @@ func Init() {
 }
 
 func initMain() error {
-	var p plan
+	var p Plan
 	// An end without a plan: who started this helper was killed before it had recorded
 	// it. Nothing has happened yet.
 	if err := json.NewDecoder(os.NewFile(planFD, "plan")).Decode(&p); err != nil {
@@ -84,7 +85,7 @@ func initMain() error {
 		return err
 	}
 	for _, dir := range p.Cgroups {
-		if err := joinGroup(dir, 0); err != nil {
+		if err := processes.Join(dir, 0); err != nil {
 			return err
 		}
 	}
@@ -118,7 +119,7 @@ func enter() error {
 }
 
 // setUp makes the new namespaces fit for an engine.
-func setUp(sysctls []sysctl) error {
+func setUp(sysctls []Sysctl) error {
 	// Slave first: the host's mounts go on to appear here, and none of ours there. Then
 	// shared, among ourselves: containers may ask for it (-v …:rshared).
 	for _, flag := range []uintptr{unix.MS_SLAVE, unix.MS_SHARED} {
@@ -154,7 +155,7 @@ func loopbackUp() error {
 }
 
 // mountBinds covers shared paths with private versions.
-func mountBinds(binds []bind) error {
+func mountBinds(binds []Bind) error {
 	unlock, err := lockHostDirs()
 	if err != nil {
 		return err
@@ -200,13 +201,13 @@ func mountNetns(path string) error {
 // become replaces this process by another program, which gets the exit pipe and no
 // other file.
 func become(argv, env []string) error {
-	if err := unix.Dup3(pipeFD, exitFD, 0); err != nil {
+	if err := unix.Dup3(pipeFD, ExitFD, 0); err != nil {
 		return fmt.Errorf("exit pipe: %w", err)
 	}
-	if err := closeOnExec(3, exitFD-1); err != nil {
+	if err := closeOnExec(3, ExitFD-1); err != nil {
 		return err
 	}
-	if err := closeOnExec(exitFD+1, ^uint(0)); err != nil {
+	if err := closeOnExec(ExitFD+1, ^uint(0)); err != nil {
 		return err
 	}
 	if err := os.Chdir("/"); err != nil {

@@ -1,0 +1,133 @@
+package namespaces
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/process"
+)
+
+// A Launch says how a daemon's process is made.
+type Launch struct {
+	Processes   processes.Engine      // whose it is
+	Hierarchies processes.Hierarchies // where its control groups are made
+	Exit        *os.File              // the write end of the exit pipe
+	Log         *os.File              // the daemon's output; nil: none
+
+	Into *process.ID // enter the namespaces of this process; nil: make new ones, with what follows
+
+	Binds     []Bind
+	HostNetns string // where to make the host's network namespace reachable
+	Sysctls   []Sysctl
+}
+
+// Start starts the helper, in new namespaces or to enter those that are there, and
+// returns it with its plan, which does not say yet what to become.
+func (l Launch) Start() (*Helper, Plan, error) {
+	p := Plan{Enter: l.Into != nil}
+	attr := &syscall.SysProcAttr{Setsid: true}
+	var namespaces []*os.File
+	var err error
+	if p.Enter {
+		namespaces, err = openNamespaces(*l.Into)
+	} else {
+		p.Binds, p.Netns, p.Sysctls = l.Binds, l.HostNetns, l.Sysctls
+		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
+		namespaces = make([]*os.File, 1)
+		namespaces[0], err = os.Open("/proc/self/ns/net")
+	}
+	if err != nil {
+		return nil, p, err
+	}
+	defer closeAll(namespaces)
+	files := append([]*os.File{l.Exit}, namespaces...)
+	env := []string{processes.MarkerEnv + "=" + l.Processes.UID}
+
+	now := l.Hierarchies
+	if now.V2 != "" {
+		now.V1 = nil // the daemon is moved to these later, there is time for it
+	}
+	group2, groups1, err := l.Processes.MakeGroups(now)
+	if err != nil {
+		return nil, p, err
+	}
+	if group2 != "" {
+		h, err := startHelperIn(group2, files, attr, env, l.Log)
+		if !errors.Is(err, errNotBornIn) {
+			return h, p, err
+		}
+		groups1 = []string{group2}
+	}
+	p.Cgroups = groups1
+	h, err := startHelper(files, attr, env, l.Log)
+	return h, p, err
+}
+
+// ExitPipe makes an engine's exit pipe, or opens the one that the process into has.
+func ExitPipe(into *process.ID) (r, w *os.File, err error) {
+	if into == nil {
+		return os.Pipe()
+	}
+	path := fmt.Sprintf("/proc/%d/fd/%d", into.PID, ExitFD)
+	if r, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0); err != nil {
+		return nil, nil, err
+	}
+	if w, err = os.OpenFile(path, os.O_WRONLY, 0); err != nil {
+		_ = r.Close()
+		return nil, nil, err
+	}
+	return r, w, nil
+}
+
+// Rebind mounts those of the binds that are not in their place, in the namespaces of the
+// running engine.
+func (e Engine) Rebind(engine process.ID, binds []Bind) error {
+	var missing []Bind
+	for _, b := range binds {
+		// Where the target is an absolute link, this leads to the host's file instead. Then
+		// the helper looks again, from inside.
+		inside := fmt.Sprintf("/proc/%d/root%s", engine.PID, b.Target)
+		if b.Source != b.Target && !sameFile(b.Source, inside) && !(b.Optional && !exists(inside)) {
+			missing = append(missing, b)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	namespaces, err := openNamespaces(engine)
+	if err != nil {
+		return err
+	}
+	defer closeAll(namespaces)
+	// The helper expects the exit pipe's place to be taken.
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	h, err := startHelper(append([]*os.File{null}, namespaces...), &syscall.SysProcAttr{Setsid: true},
+		[]string{processes.MarkerEnv + "=" + e.UID}, nil)
+	if err != nil {
+		return err
+	}
+	err = h.Run(Plan{Enter: true, Binds: missing})
+	<-h.Exited
+	return err
+}
+
+// sameFile reports whether both paths lead to the same file.
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return errors.Join(err, err2) == nil && os.SameFile(x, y)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

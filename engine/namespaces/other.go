@@ -1,0 +1,6 @@
+//go:build !linux
+
+package namespaces
+
+// RunHelper does nothing on this system.
+func RunHelper() {}

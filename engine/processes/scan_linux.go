@@ -1,0 +1,239 @@
+package processes
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/docker-rd/docker-rd/internal/process"
+)
+
+// An Engine says whose processes are meant.
+type Engine struct {
+	UID    string // the value of [MarkerEnv]
+	Daemon string // the command's name of its daemon, as the kernel cuts it to 15 bytes
+}
+
+// MarkerEnv is in the environment of every process of an engine, with its uid as the
+// value: the daemon gets it and passes it on to containerd, shims and proxies, but not
+// to containers. Unlike a namespace's inode number it is never reused.
+const MarkerEnv = "DOCKER_RD_ENGINE"
+
+// A Proc is a running process.
+type Proc struct {
+	ID     process.ID
+	Comm   string // the command's name, cut to 15 bytes by the kernel
+	PPID   int
+	Engine string // the uid of the engine that it belongs to by its marker; "" if none
+	Marked bool   // that is the engine which is looked for
+	mntns  string // "" where it can't be read
+}
+
+// All returns all running processes, kernel threads left out, and marks those of
+// the engine uid.
+func All(uid string) ([]Proc, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	self, err := process.Self()
+	if err != nil {
+		return nil, err
+	}
+	var all []Proc
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == self.PID {
+			continue
+		}
+		stat, err := process.ReadStat(pid)
+		const kthreadd = 2
+		if err != nil || stat.Ended() || pid == kthreadd || stat.PPID == kthreadd {
+			continue
+		}
+		p := Proc{Comm: stat.Comm, PPID: stat.PPID,
+			ID: process.ID{PID: pid, StartTime: stat.StartTime, BootID: self.BootID}}
+		p.mntns, _ = os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err == nil {
+			p.Engine = envValue(env, MarkerEnv)
+			p.Marked = p.Engine != "" && p.Engine == uid
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// envValue returns the value of a variable in an environment block, "" if it is not there.
+func envValue(env []byte, name string) string {
+	for entry := range bytes.SplitSeq(env, []byte{0}) {
+		if key, value, ok := bytes.Cut(entry, []byte("=")); ok && string(key) == name {
+			return string(value)
+		}
+	}
+	return ""
+}
+
+// Found is what runs of an engine.
+type Found struct {
+	Procs  []Proc   // everything: its own processes first, then those of its containers
+	Shims  []Proc   // the containers' parents
+	Daemon *Proc    // the daemon, or the helper that becomes it
+	Groups []string // containers' cgroup directories that are not below the engine's own
+	Others []Proc   // daemons of other engines
+}
+
+// commShim begins the names of containerd's shims: containerd-shim, and
+// containerd-shim-runc-v2, cut by the kernel.
+const commShim = "containerd-shim"
+
+// Scan finds every process of the engine: those with its marker, those in their mount
+// namespace, all descendants of those, and whatever is in its cgroups and in the known
+// ones of its containers.
+func (e Engine) Scan(h Hierarchies, known ...string) (*Found, error) {
+	all, err := All(e.UID)
+	if err != nil {
+		return nil, fmt.Errorf("look for processes: %w", err)
+	}
+	byPID := make(map[int]*Proc, len(all))
+	children := map[int][]*Proc{}
+	private := map[string]bool{}
+	host := map[string]bool{"": true}
+	for _, path := range []string{"/proc/self/ns/mnt", "/proc/1/ns/mnt"} {
+		ns, _ := os.Readlink(path)
+		host[ns] = true
+	}
+	for i := range all {
+		p := &all[i]
+		byPID[p.ID.PID] = p
+		children[p.PPID] = append(children[p.PPID], p)
+		if p.Marked && !host[p.mntns] {
+			private[p.mntns] = true
+		}
+	}
+	f := &Found{}
+	seen := map[int]bool{}
+	add := func(p *Proc) {
+		if seen[p.ID.PID] {
+			return
+		}
+		seen[p.ID.PID] = true
+		f.Procs = append(f.Procs, *p)
+		if p.Marked && strings.HasPrefix(p.Comm, commShim) {
+			f.Shims = append(f.Shims, *p)
+			f.Groups = append(f.Groups, e.containerGroups(h, p, children)...)
+		}
+	}
+	for i := range all {
+		p := &all[i]
+		if p.Comm == e.Daemon && p.Engine != "" && !p.Marked {
+			f.Others = append(f.Others, *p)
+		}
+		if p.Marked || private[p.mntns] {
+			add(p)
+			// Not a child of the daemon that is just becoming another program.
+			if parent := byPID[p.PPID]; p.Marked && p.Comm == e.Daemon && (parent == nil || !parent.Marked) {
+				f.Daemon = p
+			}
+		}
+	}
+	for i := 0; i < len(f.Procs); i++ { // grows while it runs
+		for _, child := range children[f.Procs[i].ID.PID] {
+			add(child)
+		}
+	}
+	for _, dir := range slices.Concat(e.Groups(h), f.Groups, known) {
+		for _, pid := range Members(dir) {
+			if p := byPID[pid]; p != nil {
+				add(p)
+			} else if id, err := process.Find(pid); err == nil && pid != os.Getpid() {
+				add(&Proc{ID: id})
+			}
+		}
+	}
+	return f, nil
+}
+
+// containerGroups returns the cgroups of a shim's container where these are not below
+// the engine's own group, as with docker run --cgroup-parent. Only a group that has the
+// container's id in its name is the container's: a privileged process may have
+// moved itself to any other.
+func (e Engine) containerGroups(h Hierarchies, shim *Proc, children map[int][]*Proc) []string {
+	id := shimContainer(shim.ID.PID)
+	if id == "" {
+		return nil
+	}
+	var dirs []string
+	for _, child := range children[shim.ID.PID] {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", child.ID.PID))
+		if err != nil {
+			continue
+		}
+		for _, rel := range cgroupPaths(string(data), id) {
+			if strings.HasPrefix(rel, "/"+e.GroupName()+"/") || strings.HasPrefix(rel, "/"+e.cgroupSlice()+"/") {
+				continue
+			}
+			for _, root := range h.All() {
+				if dir := filepath.Join(root, rel); exists(dir) && !slices.Contains(dirs, dir) {
+					dirs = append(dirs, dir)
+				}
+			}
+		}
+	}
+	return dirs
+}
+
+// shimContainer returns the id of the container a shim was started for.
+func shimContainer(pid int) string {
+	if id := Argument(pid, "-id"); len(id) == 64 {
+		return id
+	}
+	return ""
+}
+
+// Argument returns what follows a name among a process's arguments, "" if it is not there.
+func Argument(pid int, name string) string {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return ""
+	}
+	args := strings.Split(string(data), "\x00")
+	if i := slices.Index(args, name); i >= 0 && i+1 < len(args) {
+		return args[i+1]
+	}
+	return ""
+}
+
+// cgroupPaths returns the paths in a /proc/PID/cgroup up to the element that has id in
+// its name (cgroupfs: the id; systemd: docker-ID.scope).
+func cgroupPaths(file, id string) []string {
+	var paths []string
+	for line := range strings.Lines(file) {
+		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(fields) < 3 {
+			continue
+		}
+		elements := strings.Split(fields[2], "/")
+		i := slices.IndexFunc(elements, func(e string) bool { return strings.Contains(e, id) })
+		if i < 0 {
+			continue
+		}
+		if path := strings.Join(elements[:i+1], "/"); !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// AnyRuns reports whether any engine's process runs on the machine.
+func AnyRuns() (bool, error) {
+	all, err := All("")
+	if err != nil {
+		return true, err
+	}
+	return slices.ContainsFunc(all, func(p Proc) bool { return p.Engine != "" }), nil
+}
