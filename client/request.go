@@ -9,24 +9,24 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
-	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/requests"
 )
 
 // Ask asks the instance's supervisor for something and does not wait for it. Without a
 // supervisor the request is refused.
-func Ask(i *instance.Instance, r mirror.Request) error {
+func Ask(i *instance.Instance, r requests.Request) error {
 	if _, err := supervisorOf(i); err != nil {
 		return err
 	}
 	dir := i.Paths.RequestsDir()
-	id, err := mirror.Submit(dir, r)
+	id, err := requests.Submit(dir, r)
 	if err != nil {
 		return err
 	}
 	// A supervisor that was told to stop meanwhile may have dropped its requests before
 	// this one came. Then it is withdrawn, lest it waits for the next start.
-	if _, err := supervisorOf(i); err != nil && mirror.Withdraw(dir, id) {
+	if _, err := supervisorOf(i); err != nil && requests.Withdraw(dir, id) {
 		return err
 	}
 	return nil
@@ -34,16 +34,16 @@ func Ask(i *instance.Instance, r mirror.Request) error {
 
 // Request is [Ask] that waits for the outcome. When ctx ends, a request that was not
 // begun is taken back; a deletion stays until it is cancelled.
-func Request(ctx context.Context, i *instance.Instance, r mirror.Request) (mirror.Outcome, error) {
+func Request(ctx context.Context, i *instance.Instance, r requests.Request) (requests.Outcome, error) {
 	id, err := supervisorOf(i)
 	if err != nil {
-		return mirror.Outcome{}, err
+		return requests.Outcome{}, err
 	}
 	dir := i.Paths.RequestsDir()
 	r.Reply = true
-	request, err := mirror.Submit(dir, r)
+	request, err := requests.Submit(dir, r)
 	if err != nil {
-		return mirror.Outcome{}, err
+		return requests.Outcome{}, err
 	}
 	for {
 		o, err := await(ctx, dir, request, id)
@@ -52,10 +52,10 @@ func Request(ctx context.Context, i *instance.Instance, r mirror.Request) (mirro
 			return o, nil
 		case errors.Is(err, fs.ErrNotExist):
 			return o, fmt.Errorf("instance %q was stopped before it was done", i.Name)
-		case ctx.Err() != nil && r.Type == mirror.RequestDelete:
+		case ctx.Err() != nil && r.Type == requests.RequestDelete:
 			return o, gaveUp(ctx, i, "not done in time, but still requested")
 		case ctx.Err() != nil:
-			if mirror.Withdraw(dir, request) {
+			if requests.Withdraw(dir, request) {
 				return o, gaveUp(ctx, i, "not begun in time, and taken back")
 			}
 			return o, gaveUp(ctx, i, "not done in time, but under way")
@@ -66,7 +66,7 @@ func Request(ctx context.Context, i *instance.Instance, r mirror.Request) (mirro
 		if id, err = supervisorOf(i); err == nil {
 			continue
 		}
-		if mirror.Withdraw(dir, request) {
+		if requests.Withdraw(dir, request) {
 			return o, failure.WithHint(fmt.Errorf("instance %q: its supervisor ended before it was done", i.Name), "docker-rd start %s", i.Name)
 		}
 		return o, failure.WithHint(fmt.Errorf("instance %q: its supervisor ended while it was under way", i.Name),
@@ -82,7 +82,7 @@ func gaveUp(ctx context.Context, i *instance.Instance, text string) error {
 }
 
 // await waits for the outcome of a request while the supervisor lives.
-func await(ctx context.Context, dir, request string, id process.ID) (mirror.Outcome, error) {
+func await(ctx context.Context, dir, request string, id process.ID) (requests.Outcome, error) {
 	round, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -90,10 +90,10 @@ func await(ctx context.Context, dir, request string, id process.ID) (mirror.Outc
 			cancel(errSupervisorEnded)
 		}
 	}()
-	o, err := mirror.Await(round, dir, request)
+	o, err := requests.Await(round, dir, request)
 	if err != nil && errors.Is(context.Cause(round), errSupervisorEnded) {
 		// The last thing it did may have been this: a look, without waiting.
-		if o, err := mirror.Await(round, dir, request); err == nil {
+		if o, err := requests.Await(round, dir, request); err == nil {
 			return o, nil
 		}
 		return o, errSupervisorEnded

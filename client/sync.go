@@ -14,6 +14,7 @@ import (
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/requests"
 )
 
 // Sync brings the instance's mirror up to date with its engine once: the supervisor
@@ -26,7 +27,7 @@ func Sync(ctx context.Context, i *instance.Instance) error {
 			return err // it would be replaced
 		}
 		if before.Live {
-			o, err := Request(ctx, i, mirror.Request{Type: mirror.RequestSync})
+			o, err := Request(ctx, i, requests.Request{Type: requests.RequestSync})
 			if err == nil && o.Error != "" {
 				err = fmt.Errorf("instance %q: %s", i.Name, o.Error)
 			}

@@ -12,24 +12,24 @@ import (
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/internal/failure"
-	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/requests"
 )
 
 // actionWords say what is done to a container by an action, and what has been done.
 var actionWords = map[string]struct{ doing, done string }{
-	mirror.ActionStart:   {"being started", "started"},
-	mirror.ActionStop:    {"being stopped", "stopped"},
-	mirror.ActionPause:   {"being paused", "paused"},
-	mirror.ActionUnpause: {"being unpaused", "unpaused"},
-	mirror.ActionRestart: {"being restarted", "restarted"},
+	requests.ActionStart:   {"being started", "started"},
+	requests.ActionStop:    {"being stopped", "stopped"},
+	requests.ActionPause:   {"being paused", "paused"},
+	requests.ActionUnpause: {"being unpaused", "unpaused"},
+	requests.ActionRestart: {"being restarted", "restarted"},
 }
 
 func (a *app) newAction() *cobra.Command {
 	var timeout flagDuration
 	var progress flagChoice
 	cmd := &cobra.Command{
-		Use:   "action [OPTIONS] CONTAINER " + strings.Join(mirror.Actions(), "|"),
+		Use:   "action [OPTIONS] CONTAINER " + strings.Join(requests.Actions(), "|"),
 		Short: "Start, stop, pause, unpause or restart a container",
 		Long: `Have the supervisor do something to a container and wait for the outcome, which is
 also recorded on the container in the mirror (lastAction). What is so already
@@ -41,7 +41,7 @@ succeeds. When the time is up, a request that was not begun is taken back.`,
 			case 0:
 				return a.objectWords(objects.Containers(), nil, nil), cobra.ShellCompDirectiveNoFileComp
 			case 1:
-				return mirror.Actions(), cobra.ShellCompDirectiveNoFileComp
+				return requests.Actions(), cobra.ShellCompDirectiveNoFileComp
 			}
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		},
@@ -57,8 +57,8 @@ succeeds. When the time is up, a request that was not begun is taken back.`,
 }
 
 func (a *app) runAction(ctx context.Context, p *progress, word, action string) error {
-	if !slices.Contains(mirror.Actions(), action) {
-		return failure.WithHint(failure.Refuse("unknown action %q", action), "actions are %s", strings.Join(mirror.Actions(), ", "))
+	if !slices.Contains(requests.Actions(), action) {
+		return failure.WithHint(failure.Refuse("unknown action %q", action), "actions are %s", strings.Join(requests.Actions(), ", "))
 	}
 	i, err := a.loadRunning()
 	if err != nil {
@@ -74,8 +74,8 @@ func (a *app) runAction(ctx context.Context, p *progress, word, action string) e
 		return err
 	}
 	p.doing(fmt.Sprintf("Container %q is %s", word, actionWords[action].doing))
-	o, err := client.Request(ctx, i, mirror.Request{
-		Type: mirror.RequestAction, Kind: state.Containers, Key: key, Name: word, Action: action,
+	o, err := client.Request(ctx, i, requests.Request{
+		Type: requests.RequestAction, Kind: state.Containers, Key: key, Name: word, Action: action,
 	})
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", action, k.Text(word), err)

@@ -13,8 +13,8 @@ import (
 	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
-	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/requests"
 )
 
 type deleteOptions struct {
@@ -71,13 +71,13 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 	if err != nil {
 		return err
 	}
-	requests := make([]mirror.Request, len(words))
+	asked := make([]requests.Request, len(words))
 	for n, word := range words {
-		if requests[n], err = deletion(s, k, word); err != nil {
+		if asked[n], err = deletion(s, k, word); err != nil {
 			return err
 		}
 		if o.cancel {
-			requests[n].Type = mirror.RequestCancel
+			asked[n].Type = requests.RequestCancel
 		}
 	}
 	ctx, cancel := withTimeout(ctx, o.timeout)
@@ -85,11 +85,11 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 	p := a.newProgress(o.progress.value)
 	refusals := make(chan string)
 	if o.wait {
-		go tellRefusals(ctx, i, k, requests, refusals)
+		go tellRefusals(ctx, i, k, asked, refusals)
 	}
 	// All are asked for before the first is waited for.
-	ends := make([]chan error, len(requests))
-	for n, r := range requests {
+	ends := make([]chan error, len(asked))
+	for n, r := range asked {
 		ends[n] = make(chan error, 1)
 		go func() { ends[n] <- request(ctx, i, o, r) }()
 	}
@@ -104,7 +104,7 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 		}
 	}
 	var errs []error
-	for n, r := range requests {
+	for n, r := range asked {
 		if err := await(ends[n]); err != nil {
 			errs = append(errs, fmt.Errorf("delete %s: %w", k.Text(r.Name), err))
 			continue
@@ -122,8 +122,8 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 }
 
 // deletion returns the request to delete what a word means.
-func deletion(s *state.State, k *objects.Kind, word string) (mirror.Request, error) {
-	r := mirror.Request{Type: mirror.RequestDelete, Kind: k.Kind, Name: word}
+func deletion(s *state.State, k *objects.Kind, word string) (requests.Request, error) {
+	r := requests.Request{Type: requests.RequestDelete, Kind: k.Kind, Name: word}
 	var err error
 	if r.Key, err = k.One(s, word); err != nil {
 		return r, err
@@ -134,7 +134,7 @@ func deletion(s *state.State, k *objects.Kind, word string) (mirror.Request, err
 	case state.Volumes:
 		r.CreatedAt = s.Volumes[r.Key].CreatedAt
 	case state.Networks:
-		if mirror.OwnNetwork(s.Engine, s.Networks[r.Key].Name) {
+		if requests.OwnNetwork(s.Engine, s.Networks[r.Key].Name) {
 			return r, failure.Refuse("%s is the engine's own", k.Text(word))
 		}
 	}
@@ -142,7 +142,7 @@ func deletion(s *state.State, k *objects.Kind, word string) (mirror.Request, err
 }
 
 // request asks for a deletion, or for its end, and waits for as much as is wanted.
-func request(ctx context.Context, i *instance.Instance, o deleteOptions, r mirror.Request) error {
+func request(ctx context.Context, i *instance.Instance, o deleteOptions, r requests.Request) error {
 	if !o.wait && !o.cancel {
 		return client.Ask(i, r)
 	}
@@ -154,7 +154,7 @@ func request(ctx context.Context, i *instance.Instance, o deleteOptions, r mirro
 	switch {
 	case err != nil:
 		return err
-	case outcome.State == mirror.OutcomeCancelled:
+	case outcome.State == requests.OutcomeCancelled:
 		return errors.New("it was cancelled")
 	case outcome.State != state.ActionSucceeded:
 		return errors.New(outcome.Error)
@@ -163,10 +163,10 @@ func request(ctx context.Context, i *instance.Instance, o deleteOptions, r mirro
 }
 
 // tellRefusals sends lines that tell why deletions are not done yet, until ctx ends.
-func tellRefusals(ctx context.Context, i *instance.Instance, k *objects.Kind, requests []mirror.Request, lines chan<- string) {
+func tellRefusals(ctx context.Context, i *instance.Instance, k *objects.Kind, asked []requests.Request, lines chan<- string) {
 	told := map[string]string{}
 	_ = client.FollowObjects(ctx, i, func(o instance.Observation) (bool, error) {
-		for _, r := range requests {
+		for _, r := range asked {
 			if why := refusal(o.State, r); why != "" && why != told[r.Name] {
 				told[r.Name] = why
 				select {
@@ -182,7 +182,7 @@ func tellRefusals(ctx context.Context, i *instance.Instance, k *objects.Kind, re
 
 // lastRefusal returns what the engine said to a deletion that it does not do, to be
 // added to a message.
-func lastRefusal(i *instance.Instance, r mirror.Request) string {
+func lastRefusal(i *instance.Instance, r requests.Request) string {
 	s, _ := state.Read(i.Paths.StateFile())
 	if why := refusal(s, r); why != "" {
 		return ": " + why
@@ -192,7 +192,7 @@ func lastRefusal(i *instance.Instance, r mirror.Request) string {
 
 // refusal returns what the engine said to a deletion when it was last tried, "" if that
 // is not known or there is none. There need not be a state.
-func refusal(s *state.State, r mirror.Request) string {
+func refusal(s *state.State, r requests.Request) string {
 	var d *state.Deletion
 	switch {
 	case s == nil:

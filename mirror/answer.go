@@ -64,7 +64,7 @@ func readListedContainer(s *scanner) state.Container {
 			s.Skip()
 		}
 	})
-	c.Name, c.State = ownName(names), containerState(c.State)
+	c.Name, c.State = ownName(names), ContainerState(c.State)
 	if c.Health == "" {
 		c.Health = healthOf(status)
 	}
@@ -137,7 +137,7 @@ func readRun(s *scanner, c *state.Container) {
 	s.Object(func(name string) {
 		switch name {
 		case "Status":
-			c.State = containerState(s.String())
+			c.State = ContainerState(s.String())
 		case "Pid":
 			c.PID = int(s.Int(0))
 		case "ExitCode":
@@ -482,9 +482,9 @@ func ownName(names []string) string {
 	return ""
 }
 
-// containerState maps podman's states, which its Docker API does not always
+// ContainerState maps podman's states, which its Docker API does not always
 // translate, to docker's.
-func containerState(s string) string {
+func ContainerState(s string) string {
 	switch s {
 	case state.StateCreated, state.StateRunning, state.StatePaused, state.StateRestarting,
 		state.StateRemoving, state.StateExited, state.StateDead:

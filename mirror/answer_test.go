@@ -193,7 +193,7 @@ func listedContainer(c container.Summary) state.Container {
 		Image:     c.ImageID,
 		ImageRef:  c.Image,
 		Labels:    c.Labels,
-		State:     containerState(string(c.State)),
+		State:     ContainerState(string(c.State)),
 		Health:    listedHealth(c),
 		CreatedAt: unixTime(c.Created),
 		Mounts:    mounts(c.Mounts),
@@ -231,7 +231,7 @@ func inspectedContainer(c container.InspectResponse) state.Container {
 		out.ImageRef, out.Labels = c.Config.Image, c.Config.Labels
 	}
 	if s := c.State; s != nil {
-		out.State = containerState(string(s.Status))
+		out.State = ContainerState(string(s.Status))
 		out.PID, out.ExitCode, out.Error, out.OOMKilled = s.Pid, s.ExitCode, s.Error, s.OOMKilled
 		out.StartedAt, out.FinishedAt = parseTime(s.StartedAt), parseTime(s.FinishedAt)
 		if s.Health != nil && s.Health.Status != "" {

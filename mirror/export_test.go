@@ -1,16 +1,8 @@
 package mirror
 
 import (
-	"time"
-
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
-
-// SetPatience is how long an action is looked after that was sent and not answered.
-func (e *Executor) SetPatience(d time.Duration) { e.patience = d }
-
-// Queued returns how many actions on the container are not decided.
-func (e *Executor) Queued(id string) int { return len(e.actions[id]) }
 
 // Snapshot returns the state as the next Flush would write it. It shares slices
 // and maps with the store: it is for reading, until the next change.

@@ -21,6 +21,7 @@ import (
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 
+	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -95,13 +96,13 @@ func TestBrokenLists(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, mirror.SourceOptions{ListTimeout: time.Second})
-			r.engine.Populate(5, 5, 5, 5)
-			r.start()
-			r.await("MirrorSynced", synced)
+			r := mirrortest.New(t, mirror.SourceOptions{ListTimeout: time.Second})
+			r.Engine.Populate(5, 5, 5, 5)
+			r.Start()
+			r.Await("MirrorSynced", mirrortest.Synced)
 			for _, path := range paths {
 				var answered atomic.Int64
-				r.engine.SetFaults(func(f *faults) {
+				r.Engine.SetFaults(func(f *mirrortest.Faults) {
 					f.Answer = func(w http.ResponseWriter, r *http.Request, p string) bool {
 						if p != path {
 							return false
@@ -111,8 +112,8 @@ func TestBrokenLists(t *testing.T) {
 						return true
 					}
 				})
-				r.source.Wake()
-				r.await("Disconnected", func(s *state.State) bool {
+				r.Source.Wake()
+				r.Await("Disconnected", func(s *state.State) bool {
 					if len(s.Containers) != 5 || len(s.Images) != 5 || len(s.Volumes) != 5 || len(s.Networks) != 5 {
 						t.Errorf("%s: %d containers, %d images, %d volumes and %d networks are left", path, len(s.Containers), len(s.Images), len(s.Volumes), len(s.Networks))
 						return true
@@ -120,9 +121,9 @@ func TestBrokenLists(t *testing.T) {
 					c, _ := s.Condition(state.MirrorSynced)
 					return c.Status != state.True && strings.Contains(c.Message, "list the") && answered.Load() > 1
 				})
-				r.engine.SetFaults(func(f *faults) { *f = faults{} })
-				r.await("another sync", synced)
-				r.awaitEqual()
+				r.Engine.SetFaults(func(f *mirrortest.Faults) { *f = mirrortest.Faults{} })
+				r.Await("another sync", mirrortest.Synced)
+				r.AwaitEqual()
 			}
 		})
 	}
@@ -162,53 +163,43 @@ func TestOddEvents(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, mirror.SourceOptions{})
-			r.engine.Populate(5, 2, 2, 2)
-			r.start()
-			r.await("MirrorSynced", synced)
-			r.awaitStream()
+			r := mirrortest.New(t, mirror.SourceOptions{})
+			r.Engine.Populate(5, 2, 2, 2)
+			r.Start()
+			r.Await("MirrorSynced", mirrortest.Synced)
+			r.AwaitStream()
 			for _, part := range test.text {
-				r.engine.EmitText(part)
+				r.Engine.EmitText(part)
 			}
-			churn(r.engine, 30)
-			r.awaitEqual()
-			r.engine.CreateVolume("last")
-			s := r.await("what came last", func(s *state.State) bool {
+			churn(r.Engine, 30)
+			r.AwaitEqual()
+			r.Engine.CreateVolume("last")
+			s := r.Await("what came last", func(s *state.State) bool {
 				_, ok := s.Volumes["last"]
-				return ok && synced(s) && (s.Mirror.Resyncs > 1 || !test.resync)
+				return ok && mirrortest.Synced(s) && (s.Mirror.Resyncs > 1 || !test.resync)
 			})
 			if s.Mirror.Resyncs > 1 && !test.resync {
 				t.Errorf("%d full syncs", s.Mirror.Resyncs)
 			}
-			r.awaitEqual()
+			r.AwaitEqual()
 		})
-	}
-}
-
-// awaitStream waits until the engine has a listener.
-func (r *rig) awaitStream() {
-	r.t.Helper()
-	for end := time.Now().Add(patience); r.engine.Streams() == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			r.t.Fatal("nobody listens to the engine's events")
-		}
 	}
 }
 
 // An engine that takes long to say what it is, is asked for what happened meanwhile. It
 // remembers 256 events.
 func TestSlowInfo(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(20, 5, 5, 2)
-	r.engine.SetFaults(func(f *faults) { f.InfoDelay = time.Second })
-	r.start()
-	for end := time.Now().Add(patience); len(r.engine.Calls()) < 4 && time.Now().Before(end); {
+	r := mirrortest.New(t, mirror.SourceOptions{})
+	r.Engine.Populate(20, 5, 5, 2)
+	r.Engine.SetFaults(func(f *mirrortest.Faults) { f.InfoDelay = time.Second })
+	r.Start()
+	for end := time.Now().Add(mirrortest.Patience); len(r.Engine.Calls()) < 4 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(100 * time.Millisecond) // whether the lists have been answered, nobody tells
-	churn(r.engine, 2000)
-	r.await("MirrorSynced", synced)
-	r.awaitEqual()
+	churn(r.Engine, 2000)
+	r.Await("MirrorSynced", mirrortest.Synced)
+	r.AwaitEqual()
 }
 
 // The engine's clock is the one that counts, whatever it shows.
@@ -216,15 +207,15 @@ func TestClockOff(t *testing.T) {
 	for _, offset := range []time.Duration{-30 * time.Hour, -time.Minute, time.Minute, 30 * time.Hour, 30 * 365 * 24 * time.Hour} {
 		t.Run(offset.String(), func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, mirror.SourceOptions{})
-			r.engine.SetFacts(func(f *facts) { f.ClockOffset = offset })
-			r.engine.Populate(20, 5, 5, 2)
-			r.engine.SetFaults(func(f *faults) { f.SubscribeDelay = 300 * time.Millisecond })
-			r.start()
-			r.await("MirrorSynced", synced)
-			churn(r.engine, 50) // as many as are replayed
-			s := r.await("the last of it", func(s *state.State) bool { return s.Mirror.Events >= 40 })
-			r.awaitEqual()
+			r := mirrortest.New(t, mirror.SourceOptions{})
+			r.Engine.SetFacts(func(f *mirrortest.Facts) { f.ClockOffset = offset })
+			r.Engine.Populate(20, 5, 5, 2)
+			r.Engine.SetFaults(func(f *mirrortest.Faults) { f.SubscribeDelay = 300 * time.Millisecond })
+			r.Start()
+			r.Await("MirrorSynced", mirrortest.Synced)
+			churn(r.Engine, 50) // as many as are replayed
+			s := r.Await("the last of it", func(s *state.State) bool { return s.Mirror.Events >= 40 })
+			r.AwaitEqual()
 			if s.Mirror.Resyncs != 1 {
 				t.Errorf("%d full syncs", s.Mirror.Resyncs)
 			}
@@ -236,11 +227,11 @@ func TestClockOff(t *testing.T) {
 func TestAPIVersions(t *testing.T) {
 	for offered, spoken := range map[string]string{"1.41": "1.41", "1.47": "1.47", "1.999": client.MaxAPIVersion} {
 		t.Run(offered, func(t *testing.T) {
-			r := newRig(t, mirror.SourceOptions{})
-			r.engine.SetFacts(func(f *facts) { f.APIVersion = offered })
-			r.engine.Populate(3, 2, 2, 2)
+			r := mirrortest.New(t, mirror.SourceOptions{})
+			r.Engine.SetFacts(func(f *mirrortest.Facts) { f.APIVersion = offered })
+			r.Engine.Populate(3, 2, 2, 2)
 			var wrong atomic.Value
-			r.engine.SetFaults(func(f *faults) {
+			r.Engine.SetFaults(func(f *mirrortest.Faults) {
 				f.Answer = func(_ http.ResponseWriter, r *http.Request, path string) bool {
 					if r.URL.Path != path && !strings.HasPrefix(r.URL.Path, "/v"+spoken+"/") { // the oracle tells none
 						wrong.Store(r.URL.Path)
@@ -248,10 +239,10 @@ func TestAPIVersions(t *testing.T) {
 					return false
 				}
 			})
-			r.start()
-			r.await("MirrorSynced", synced)
-			churn(r.engine, 30)
-			r.awaitEqual()
+			r.Start()
+			r.Await("MirrorSynced", mirrortest.Synced)
+			churn(r.Engine, 30)
+			r.AwaitEqual()
 			if path := wrong.Load(); path != nil {
 				t.Errorf("the engine was asked for %s, want version %s", path, spoken)
 			}
@@ -265,9 +256,9 @@ func TestCompressed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t, mirror.SourceOptions{Connect: connectTo("tcp://" + l.Addr().String())})
+	r := mirrortest.New(t, mirror.SourceOptions{Connect: mirrortest.ConnectTo("tcp://" + l.Addr().String())})
 	var compressed atomic.Int64
-	socket := strings.TrimPrefix(r.engine.Host(), "unix://")
+	socket := strings.TrimPrefix(r.Engine.Host(), "unix://")
 	engine := &httputil.ReverseProxy{
 		Rewrite: func(q *httputil.ProxyRequest) { q.SetURL(&url.URL{Scheme: "http", Host: "engine"}) },
 		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -293,11 +284,11 @@ func TestCompressed(t *testing.T) {
 	})}
 	go func() { _ = proxy.Serve(l) }()
 	t.Cleanup(func() { _ = proxy.Close() })
-	r.engine.Populate(30, 5, 5, 5)
-	r.start()
-	r.await("MirrorSynced", synced)
-	churn(r.engine, 50)
-	r.awaitEqual()
+	r.Engine.Populate(30, 5, 5, 5)
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
+	churn(r.Engine, 50)
+	r.AwaitEqual()
 	if compressed.Load() == 0 {
 		t.Error("nothing was compressed")
 	}
@@ -317,10 +308,10 @@ func (z *zipped) Flush() {
 // An engine that ends each stream as soon as it has begun, as a proxy does that can't
 // pass it on, is asked again and again, but not all the time.
 func TestStreamsThatEndAtOnce(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{MaxBackoff: 300 * time.Millisecond})
-	r.engine.Populate(5, 2, 2, 2)
+	r := mirrortest.New(t, mirror.SourceOptions{MaxBackoff: 300 * time.Millisecond})
+	r.Engine.Populate(5, 2, 2, 2)
 	var streams atomic.Int64
-	r.engine.SetFaults(func(f *faults) {
+	r.Engine.SetFaults(func(f *mirrortest.Faults) {
 		f.Answer = func(w http.ResponseWriter, _ *http.Request, path string) bool {
 			if path != "/events" {
 				return false
@@ -332,26 +323,26 @@ func TestStreamsThatEndAtOnce(t *testing.T) {
 			return true
 		}
 	})
-	r.start()
-	r.await("MirrorSynced", synced)
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
 	begin := streams.Load()
 	time.Sleep(3 * time.Second)
 	if n := streams.Load() - begin; n > 14 {
 		t.Errorf("%d streams were asked for in three seconds", n)
 	}
-	r.engine.CreateVolume("v")
-	r.await("a volume that no event told of", func(s *state.State) bool { _, ok := s.Volumes["v"]; return ok })
-	r.engine.SetFaults(func(f *faults) { *f = faults{} })
-	r.awaitStream()
-	r.awaitEqual()
+	r.Engine.CreateVolume("v")
+	r.Await("a volume that no event told of", func(s *state.State) bool { _, ok := s.Volumes["v"]; return ok })
+	r.Engine.SetFaults(func(f *mirrortest.Faults) { *f = mirrortest.Faults{} })
+	r.AwaitStream()
+	r.AwaitEqual()
 }
 
 // What a list says twice is there once, and what it leaves out of an object is not there.
 func TestOddLists(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(2, 2, 2, 2)
+	r := mirrortest.New(t, mirror.SourceOptions{})
+	r.Engine.Populate(2, 2, 2, 2)
 	var odd atomic.Bool
-	r.engine.SetFaults(func(f *faults) {
+	r.Engine.SetFaults(func(f *mirrortest.Faults) {
 		f.Answer = func(w http.ResponseWriter, q *http.Request, path string) bool {
 			if !odd.Load() || !strings.HasPrefix(q.URL.Path, "/v") {
 				return false
@@ -373,17 +364,17 @@ func TestOddLists(t *testing.T) {
 			return true
 		}
 	})
-	r.start()
-	r.await("MirrorSynced", synced)
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
 	odd.Store(true)
-	r.source.Wake()
-	s := r.await("another sync", func(s *state.State) bool { return s.Mirror.Resyncs > 1 })
+	r.Source.Wake()
+	s := r.Await("another sync", func(s *state.State) bool { return s.Mirror.Resyncs > 1 })
 	if len(s.Containers) != 1 || s.Containers["c"].State != state.StateDead || len(s.Images) != 0 || len(s.Volumes) != 2 || len(s.Networks) != 1 {
 		t.Errorf("containers %v, images %v, volumes %v, networks %v", s.Containers, s.Images, s.Volumes, s.Networks)
 	}
 	// Nothing has changed since, and nothing is written of the objects.
-	r.source.Wake()
-	again := r.await("a third sync", func(s *state.State) bool { return s.Mirror.Resyncs > 2 })
+	r.Source.Wake()
+	again := r.Await("a third sync", func(s *state.State) bool { return s.Mirror.Resyncs > 2 })
 	if again.Containers["c"].Revision != s.Containers["c"].Revision || again.Volumes["v"].Revision != s.Volumes["v"].Revision {
 		t.Error("what has not changed has other revisions")
 	}
@@ -392,15 +383,15 @@ func TestOddLists(t *testing.T) {
 // Of an image that an engine lists several times, all names count: before moby 27, those
 // that keep images in containerd have an entry for each platform, in no order.
 func TestImagesListedTwice(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(0, 1, 0, 0)
-	id := r.engine.IDs("images")[0]
+	r := mirrortest.New(t, mirror.SourceOptions{})
+	r.Engine.Populate(0, 1, 0, 0)
+	id := r.Engine.IDs("images")[0]
 	entries := []string{
 		fmt.Sprintf(`{"Id":%q,"RepoTags":["b:1","a:1"],"RepoDigests":["b@x"],"Size":1}`, id),
 		fmt.Sprintf(`{"Id":%q,"RepoTags":["a:1"],"RepoDigests":["a@x"],"Size":2,"Labels":{"a":"b"}}`, id),
 	}
 	var turned atomic.Bool
-	r.engine.SetFaults(func(f *faults) {
+	r.Engine.SetFaults(func(f *mirrortest.Faults) {
 		f.Answer = func(w http.ResponseWriter, _ *http.Request, path string) bool {
 			if path != "/images/json" {
 				return false
@@ -413,15 +404,15 @@ func TestImagesListedTwice(t *testing.T) {
 			return true
 		}
 	})
-	r.start()
-	first := r.await("MirrorSynced", synced).Images
+	r.Start()
+	first := r.Await("MirrorSynced", mirrortest.Synced).Images
 	if i := first[id]; len(first) != 1 || i.Size != 2 || len(i.Labels) != 1 ||
 		!slices.Equal(i.RepoTags, []string{"a:1", "b:1"}) || !slices.Equal(i.RepoDigests, []string{"a@x", "b@x"}) {
 		t.Errorf("images %+v", first)
 	}
 	turned.Store(true)
-	r.source.Wake()
-	s := r.await("another sync", func(s *state.State) bool { return s.Mirror.Resyncs == 2 })
+	r.Source.Wake()
+	s := r.Await("another sync", func(s *state.State) bool { return s.Mirror.Resyncs == 2 })
 	if s.Images[id].Revision != first[id].Revision {
 		t.Errorf("the order of the list makes a difference: %+v, %+v", first[id], s.Images[id])
 	}
@@ -430,12 +421,12 @@ func TestImagesListedTwice(t *testing.T) {
 // Containers can have more of everything than anybody needs, and names that nobody would
 // choose.
 func TestCrowdedContainer(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(1, 1, 0, 0)
-	r.start()
-	r.await("MirrorSynced", synced)
-	id := r.engine.IDs("containers")[0]
-	r.engine.ChangeContainer(id, func(c *container.InspectResponse) {
+	r := mirrortest.New(t, mirror.SourceOptions{})
+	r.Engine.Populate(1, 1, 0, 0)
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
+	id := r.Engine.IDs("containers")[0]
+	r.Engine.ChangeContainer(id, func(c *container.InspectResponse) {
 		c.Config.Labels = map[string]string{"": "", "\u2028": "\x00", "com.docker.compose.project": "ü", "com.docker.swarm.task": "", `"\`: `</script>`}
 		for i := range 3000 {
 			c.Config.Labels[fmt.Sprintf("label.%d", i)] = strings.Repeat("x", i%50)
@@ -450,8 +441,8 @@ func TestCrowdedContainer(t *testing.T) {
 		c.Args = []string{strings.Repeat("ü", 1<<17), "\n", "", "\u202e"}
 		c.Name = "/" + strings.Repeat("n", 4000)
 	}, events.ActionUpdate)
-	r.await("it", func(s *state.State) bool { return len(s.Containers[id].Ports) == 2000 })
-	r.awaitEqual()
+	r.Await("it", func(s *state.State) bool { return len(s.Containers[id].Ports) == 2000 })
+	r.AwaitEqual()
 }
 
 // What is listed and can't be inspected, whatever the reason, hides nothing.
@@ -461,10 +452,10 @@ func TestUninspectableKinds(t *testing.T) {
 		for _, kind := range []string{"containers", "images", "volumes", "networks"} {
 			t.Run(fmt.Sprint(status, kind), func(t *testing.T) {
 				t.Parallel()
-				r := newRig(t, mirror.SourceOptions{})
-				r.engine.Populate(4, 4, 4, 4)
-				bad := r.engine.IDs(kind)[2]
-				r.engine.SetFaults(func(f *faults) {
+				r := mirrortest.New(t, mirror.SourceOptions{})
+				r.Engine.Populate(4, 4, 4, 4)
+				bad := r.Engine.IDs(kind)[2]
+				r.Engine.SetFaults(func(f *mirrortest.Faults) {
 					f.Answer = func(w http.ResponseWriter, _ *http.Request, path string) bool {
 						if !strings.HasPrefix(path, "/"+kind+"/"+bad) {
 							return false
@@ -476,8 +467,8 @@ func TestUninspectableKinds(t *testing.T) {
 						return true
 					}
 				})
-				r.start()
-				s := r.await("MirrorSynced", synced)
+				r.Start()
+				s := r.Await("MirrorSynced", mirrortest.Synced)
 				all := func(s *state.State) bool {
 					n := 4
 					if status == http.StatusNotFound {
@@ -488,12 +479,12 @@ func TestUninspectableKinds(t *testing.T) {
 				if !all(s) {
 					t.Errorf("%d containers, %d images, %d volumes, %d networks", len(s.Containers), len(s.Images), len(s.Volumes), len(s.Networks))
 				}
-				r.engine.Emit(events.Type(strings.TrimSuffix(kind, "s")), events.ActionCreate, bad, nil)
-				r.engine.CreateVolume("behind")
-				r.await("what comes behind", func(s *state.State) bool { _, ok := s.Volumes["behind"]; return ok && all(s) })
-				r.engine.SetFaults(func(f *faults) { *f = faults{} })
-				r.source.Wake()
-				r.awaitEqual()
+				r.Engine.Emit(events.Type(strings.TrimSuffix(kind, "s")), events.ActionCreate, bad, nil)
+				r.Engine.CreateVolume("behind")
+				r.Await("what comes behind", func(s *state.State) bool { _, ok := s.Volumes["behind"]; return ok && all(s) })
+				r.Engine.SetFaults(func(f *mirrortest.Faults) { *f = mirrortest.Faults{} })
+				r.Source.Wake()
+				r.AwaitEqual()
 			})
 		}
 	}
@@ -505,10 +496,10 @@ func TestRefusedLists(t *testing.T) {
 	for _, path := range []string{"/containers/json", "/images/json", "/volumes", "/networks"} {
 		t.Run(strings.Split(path, "/")[1], func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, mirror.SourceOptions{})
-			r.engine.Populate(4, 4, 4, 4)
+			r := mirrortest.New(t, mirror.SourceOptions{})
+			r.Engine.Populate(4, 4, 4, 4)
 			var refusals atomic.Int64
-			r.engine.SetFaults(func(f *faults) {
+			r.Engine.SetFaults(func(f *mirrortest.Faults) {
 				f.Answer = func(w http.ResponseWriter, r *http.Request, p string) bool {
 					refuse := p == path && p != r.URL.Path && refusals.Add(-1) >= 0 // not the oracle
 					if refuse {
@@ -518,35 +509,35 @@ func TestRefusedLists(t *testing.T) {
 				}
 			})
 			refusals.Store(2)
-			r.start()
-			s := r.await("MirrorSynced", synced)
-			if calls := r.engine.Calls()["GET /events"]; calls != 1 || s.Mirror.Resyncs != 1 {
+			r.Start()
+			s := r.Await("MirrorSynced", mirrortest.Synced)
+			if calls := r.Engine.Calls()["GET /events"]; calls != 1 || s.Mirror.Resyncs != 1 {
 				t.Errorf("%d streams, %d syncs", calls, s.Mirror.Resyncs)
 			}
 			refusals.Store(2)
-			r.engine.Emit(events.Type(strings.TrimSuffix(strings.Split(path, "/")[1], "s")), events.ActionPrune, "", nil)
-			r.engine.CreateVolume("behind")
-			churn(r.engine, 20)
-			r.awaitEqual()
-			if calls := r.engine.Calls()["GET /events"]; calls != 1 {
+			r.Engine.Emit(events.Type(strings.TrimSuffix(strings.Split(path, "/")[1], "s")), events.ActionPrune, "", nil)
+			r.Engine.CreateVolume("behind")
+			churn(r.Engine, 20)
+			r.AwaitEqual()
+			if calls := r.Engine.Calls()["GET /events"]; calls != 1 {
 				t.Errorf("%d streams", calls)
 			}
 			// The others are mirrored if it goes on refusing.
 			refusals.Store(1 << 30)
-			r.source.Wake()
-			r.await("Disconnected", func(s *state.State) bool {
+			r.Source.Wake()
+			r.Await("Disconnected", func(s *state.State) bool {
 				c, _ := s.Condition(state.MirrorSynced)
 				return c.Reason == state.ReasonDisconnected && strings.Contains(c.Message, "can't be listed")
 			})
-			r.engine.CreateVolume("late")
-			n := r.engine.CreateNetwork("late")
-			r.await("what is not refused", func(s *state.State) bool {
+			r.Engine.CreateVolume("late")
+			n := r.Engine.CreateNetwork("late")
+			r.Await("what is not refused", func(s *state.State) bool {
 				_, v := s.Volumes["late"]
 				_, n := s.Networks[n]
 				return (v || path == "/volumes") && (n || path == "/networks")
 			})
 			refusals.Store(0)
-			r.awaitEqual()
+			r.AwaitEqual()
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/internal/test/oracle"
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
 	"github.com/docker-rd/docker-rd/mirror"
@@ -37,7 +38,7 @@ const settleTime = 2 * time.Second
 // the engine is quiet, the file equals it.
 func TestOracle(t *testing.T) {
 	ctx := context.Background()
-	dir := shortDir(t)
+	dir := mirrortest.ShortDir(t)
 	seed := *oracleSeed
 	if seed == 0 {
 		seed = rand.Uint64()
@@ -73,9 +74,9 @@ func TestOracle(t *testing.T) {
 
 	const clients = 3
 	var drivers []*oracle.Driver
-	var journal lines // what was done since the file last equalled the engine
+	var journal mirrortest.Lines // what was done since the file last equalled the engine
 	for i := range clients {
-		cli, err := connectTo("unix://" + socket)(ctx)
+		cli, err := mirrortest.ConnectTo("unix://" + socket)(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,9 +98,9 @@ func TestOracle(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	opts := mirror.SourceOptions{Connect: connectTo("unix://" + proxy.Socket), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
-	r := newRigOf(t, dir, socket, opts)
-	stop := r.start()
+	opts := mirror.SourceOptions{Connect: mirrortest.ConnectTo("unix://" + proxy.Socket), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	r := mirrortest.NewOf(t, dir, socket, opts)
+	stop := r.Start()
 	defer func() { stop() }()
 
 	const batch = 25
@@ -135,8 +136,8 @@ func TestOracle(t *testing.T) {
 			t.Logf("after %d operations: another supervisor", done)
 			stop()
 			<-over
-			r = r.again()
-			stop = r.start()
+			r = r.Again()
+			stop = r.Start()
 		}
 		<-over
 		var excuses []oracle.Excuse
@@ -145,7 +146,7 @@ func TestOracle(t *testing.T) {
 			d.Excuses = nil
 		}
 		when := fmt.Sprintf("after %d operations", done+batch)
-		if err := r.oracleAnswers(ctx); err != nil && engine != nil {
+		if err := oracleAnswers(ctx, r); err != nil && engine != nil {
 			// Debian's 20.10 can lock itself up, as with a container that is paused
 			// while the kernel kills it. The mirror sees it through.
 			t.Logf("%s: the engine hangs and is killed: %v", when, err)
@@ -154,12 +155,12 @@ func TestOracle(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		slowest = max(slowest, r.settles(excuses, when))
+		slowest = max(slowest, settles(r, excuses, when))
 		if t.Failed() {
-			t.Logf("what was done before:\n%s", journal.take())
+			t.Logf("what was done before:\n%s", journal.Take())
 			break
 		}
-		if done := journal.take(); *oracleLog {
+		if done := journal.Take(); *oracleLog {
 			t.Logf("%s:\n%s", when, done)
 		}
 	}
@@ -174,128 +175,128 @@ func TestOracle(t *testing.T) {
 	for _, op := range slices.Sorted(maps.Keys(did)) {
 		t.Logf("%-18s %5d, refused by the engine %d", op, did[op], refused[op])
 	}
-	if content, err := os.ReadFile(r.path); err != nil || strings.Contains(string(content), "oracle-secret") {
+	if content, err := os.ReadFile(r.Path); err != nil || strings.Contains(string(content), "oracle-secret") {
 		t.Errorf("the environment is in the state file, or it can't be read: %v", err)
 	}
 }
 
-func (r *rig) oracleAnswers(ctx context.Context) error {
+func oracleAnswers(ctx context.Context, r *mirrortest.Rig) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	_, err := r.oracle.Expect(ctx)
+	_, err := r.Oracle.Expect(ctx)
 	return err
 }
 
 // settles fails the test unless the file equals the engine soon after the engine is
 // quiet: but for what is excused by events alone, and in everything after a sync. It
 // returns how long the engine was quiet before the file was equal.
-func (r *rig) settles(excuses []oracle.Excuse, when string) time.Duration {
-	r.t.Helper()
+func settles(r *mirrortest.Rig, excuses []oracle.Excuse, when string) time.Duration {
+	r.T.Helper()
 	excused := func(d oracle.Difference) bool {
 		return slices.ContainsFunc(excuses, func(e oracle.Excuse) bool { return e.Covers(d) })
 	}
-	byEvents := r.equals(when, excused)
-	r.sync(when)
-	bySync := r.equals(when+" and a sync", func(oracle.Difference) bool { return false })
-	r.syncOfNothingNew(when)
+	byEvents := equals(r, when, excused)
+	syncNow(r, when)
+	bySync := equals(r, when+" and a sync", func(oracle.Difference) bool { return false })
+	syncOfNothingNew(r, when)
 	return max(byEvents, bySync)
 }
 
 // equals waits until the file equals the engine but for what is excused, for settleTime
 // from the moment on from which the engine is as it is.
-func (r *rig) equals(when string, excused func(oracle.Difference) bool) time.Duration {
-	r.t.Helper()
+func equals(r *mirrortest.Rig, when string, excused func(oracle.Difference) bool) time.Duration {
+	r.T.Helper()
 	var last oracle.Objects
 	var late []oracle.Difference
 	since := time.Now()
 	for begin := since; ; time.Sleep(20 * time.Millisecond) {
-		want := r.expect(when)
+		want := expect(r, when)
 		if !reflect.DeepEqual(want, last) {
 			last, since = want, time.Now()
 		}
 		quiet := time.Since(since) // before the file is read: it may be late, the test not
-		r.validate()
-		content, err := os.ReadFile(r.path)
+		r.Validate()
+		content, err := os.ReadFile(r.Path)
 		if err != nil {
-			r.t.Fatal(err)
+			r.T.Fatal(err)
 		}
 		diffs, err := oracle.Differences(content, want)
 		if err != nil {
-			r.t.Fatal(err)
+			r.T.Fatal(err)
 		}
 		if diffs = slices.DeleteFunc(diffs, excused); len(diffs) == 0 {
 			if quiet > settleTime/2 {
-				r.t.Logf("%s it took %v until the file had\n%s", when, quiet, oracle.Lines(late))
+				r.T.Logf("%s it took %v until the file had\n%s", when, quiet, oracle.Lines(late))
 			}
 			return quiet
 		}
 		late = diffs
 		if quiet > settleTime {
-			r.t.Errorf("%s the file differs from the engine:\n%s", when, oracle.Lines(diffs))
+			r.T.Errorf("%s the file differs from the engine:\n%s", when, oracle.Lines(diffs))
 			return quiet
 		}
-		if time.Since(begin) > 3*patience {
-			r.t.Fatalf("%s the engine is never quiet", when)
+		if time.Since(begin) > 3*mirrortest.Patience {
+			r.T.Fatalf("%s the engine is never quiet", when)
 		}
 	}
 }
 
 // expect asks the engine, again if it refuses: podman does for a moment while a container
 // is being removed.
-func (r *rig) expect(when string) oracle.Objects {
-	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func expect(r *mirrortest.Rig, when string) oracle.Objects {
+	r.T.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), mirrortest.Patience)
 	defer cancel()
 	for {
-		want, err := r.oracle.Expect(ctx)
+		want, err := r.Oracle.Expect(ctx)
 		if err == nil {
 			return want
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			r.t.Fatalf("%s: ask the engine: %v", when, err)
+			r.T.Fatalf("%s: ask the engine: %v", when, err)
 		}
 	}
 }
 
-func (r *rig) sync(when string) {
-	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func syncNow(r *mirrortest.Rig, when string) {
+	r.T.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), mirrortest.Patience)
 	defer cancel()
-	if err := r.source.Sync(ctx); err != nil {
-		r.t.Errorf("%s: sync: %v", when, err)
+	if err := r.Source.Sync(ctx); err != nil {
+		r.T.Errorf("%s: sync: %v", when, err)
 	}
 }
 
 // syncOfNothingNew fails the test if syncs change an object again and again though the
 // engine has changed none. Once is nothing: moby's lists may be a moment behind.
-func (r *rig) syncOfNothingNew(when string) {
-	r.t.Helper()
+func syncOfNothingNew(r *mirrortest.Rig, when string) {
+	r.T.Helper()
 	for n := 1; ; n++ {
-		before, want := r.read(), r.expect(when)
-		r.sync(when)
-		after := r.await("the sync", func(s *state.State) bool { return s.Mirror.Resyncs > before.Mirror.Resyncs })
-		was, err := oracle.Differences([]byte(marshal(r.t, before)), want)
+		before, want := readNow(r), expect(r, when)
+		syncNow(r, when)
+		after := r.Await("the sync", func(s *state.State) bool { return s.Mirror.Resyncs > before.Mirror.Resyncs })
+		was, err := oracle.Differences([]byte(mirrortest.Marshal(r.T, before)), want)
 		if err != nil {
-			r.t.Fatal(err)
+			r.T.Fatal(err)
 		}
 		changes := state.Changes(before, after)
-		if len(changes) == 0 || len(was) > 0 || !reflect.DeepEqual(r.expect(when), want) {
+		if len(changes) == 0 || len(was) > 0 || !reflect.DeepEqual(expect(r, when), want) {
 			return // nothing to see, or the engine is not quiet
 		}
 		if n == 3 {
-			r.t.Errorf("%s a sync of nothing new makes\n%s\nof\n%s", when, marshal(r.t, changes), marshal(r.t, before))
+			r.T.Errorf("%s a sync of nothing new makes\n%s\nof\n%s", when, mirrortest.Marshal(r.T, changes), mirrortest.Marshal(r.T, before))
 			return
 		}
 	}
 }
 
-func (r *rig) read() *state.State {
-	r.t.Helper()
-	s, err := state.Read(r.path)
+func readNow(r *mirrortest.Rig) *state.State {
+	r.T.Helper()
+	s, err := state.Read(r.Path)
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	return s
 }

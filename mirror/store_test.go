@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/internal/test/stateschema"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror"
@@ -26,7 +27,7 @@ import (
 
 func openStore(t *testing.T, dir string) *mirror.Store {
 	t.Helper()
-	s, err := mirror.OpenStore(filepath.Join(dir, "state.json"), filepath.Join(dir, "state.lock"), testInstance(), slog.New(slog.DiscardHandler))
+	s, err := mirror.OpenStore(filepath.Join(dir, "state.json"), filepath.Join(dir, "state.lock"), mirrortest.Instance(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +94,7 @@ func TestStoreRoundTrip(t *testing.T) {
 		t.Errorf("engine %+v, mirror %+v", got.Engine, got.Mirror)
 	}
 	want := s.Snapshot()
-	if diff := cmp.Diff(want, got, cmp.Transformer("json", func(s *state.State) string { return marshal(t, s) })); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.Transformer("json", func(s *state.State) string { return mirrortest.Marshal(t, s) })); diff != "" {
 		t.Error(diff)
 	}
 	info, err := os.Stat(filepath.Join(dir, "state.json"))
@@ -112,8 +113,8 @@ func TestStoreRoundTrip(t *testing.T) {
 	next.SetCondition(state.EngineReady, state.True, state.ReasonConnected, "")
 	flush(t, next)
 	again := read(t, dir)
-	if again.Revision != got.Revision+1 || marshal(t, again.Containers) != marshal(t, got.Containers) || marshal(t, again.Volumes) != marshal(t, got.Volumes) {
-		t.Errorf("after the takeover: %s", marshal(t, again))
+	if again.Revision != got.Revision+1 || mirrortest.Marshal(t, again.Containers) != mirrortest.Marshal(t, got.Containers) || mirrortest.Marshal(t, again.Volumes) != mirrortest.Marshal(t, got.Volumes) {
+		t.Errorf("after the takeover: %s", mirrortest.Marshal(t, again))
 	}
 }
 
@@ -272,7 +273,7 @@ func TestStoreClear(t *testing.T) {
 	flush(t, s)
 	got := read(t, dir)
 	if len(got.Containers)+len(got.Namespaces) != 0 || len(got.Deleted) != 3 {
-		t.Errorf("after Clear: %s", marshal(t, got))
+		t.Errorf("after Clear: %s", mirrortest.Marshal(t, got))
 	}
 }
 
@@ -358,7 +359,7 @@ func TestReplaceExcept(t *testing.T) {
 	})
 	got := s.Snapshot().Containers
 	if len(got) != 2 || got["a"].ID == "" || got["b"].ID == "" {
-		t.Errorf("got %s", marshal(t, got))
+		t.Errorf("got %s", mirrortest.Marshal(t, got))
 	}
 }
 
@@ -373,11 +374,11 @@ func TestGoneThenThere(t *testing.T) {
 	flush(t, s)
 	got := read(t, dir)
 	if v := got.Volumes["v"]; v.Deletion != nil || v.AddedRevision != got.Revision {
-		t.Errorf("got %s", marshal(t, v))
+		t.Errorf("got %s", mirrortest.Marshal(t, v))
 	}
 	changes := state.Changes(old, got)
 	if len(changes) != 2 || changes[0].Type != state.Deletes || changes[1].Type != state.Added {
-		t.Errorf("changes: %s", marshal(t, changes))
+		t.Errorf("changes: %s", mirrortest.Marshal(t, changes))
 	}
 }
 
@@ -403,7 +404,7 @@ func TestFlushWaitsForLock(t *testing.T) {
 
 func TestFlushFails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
-	s, err := mirror.OpenStore(filepath.Join(dir, "state.json"), filepath.Join(t.TempDir(), "state.lock"), testInstance(), slog.New(slog.DiscardHandler))
+	s, err := mirror.OpenStore(filepath.Join(dir, "state.json"), filepath.Join(t.TempDir(), "state.lock"), mirrortest.Instance(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -416,7 +417,7 @@ func TestFlushFails(t *testing.T) {
 	}
 	flush(t, s)
 	if got := read(t, dir); len(got.Containers) != 1 {
-		t.Errorf("after the failure: %s", marshal(t, got))
+		t.Errorf("after the failure: %s", mirrortest.Marshal(t, got))
 	}
 }
 
@@ -496,7 +497,7 @@ func TestVersions(t *testing.T) {
 					t.Fatalf("seed %d, write %d: %v", seed, i, err)
 				}
 			}
-			if want := s.Snapshot(); marshal(t, want) != marshal(t, got) {
+			if want := s.Snapshot(); mirrortest.Marshal(t, want) != mirrortest.Marshal(t, got) {
 				t.Fatalf("seed %d, write %d: the file is not what the store holds", seed, i)
 			}
 			info, err := os.Stat(path)

@@ -8,6 +8,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/requests"
 )
 
 // lostAfter is how long an engine that is not ours may be away before the current
@@ -18,14 +19,14 @@ const lostAfter = 30 * time.Second
 // the first time and lasts until the stop, also while the engine is away.
 type mirrorRun struct {
 	source   *mirror.Source // nil before it begins
-	executor *mirror.Executor
+	executor *requests.Executor
 	end      context.CancelFunc
 
 	// Nil before the mirror begins, and again when it has ended, so that nothing
 	// arrives late.
 	updates  <-chan mirror.Update
-	requests <-chan mirror.Request
-	results  <-chan mirror.Result
+	requests <-chan requests.Request
+	results  <-chan requests.Result
 }
 
 // watch begins to mirror the engine and to do what requests ask for; where that goes
@@ -45,8 +46,8 @@ func (l *loop) watch() {
 		CPUTime: process.CPUTime,
 		Log:     log,
 	})
-	inbox := mirror.NewInbox(l.inst.Paths.RequestsDir(), log)
-	m.executor = mirror.NewExecutor(l.inst.Paths.RequestsDir(), l.store, l.dial, m.source, log)
+	inbox := requests.NewInbox(l.inst.Paths.RequestsDir(), log)
+	m.executor = requests.NewExecutor(l.inst.Paths.RequestsDir(), l.store, l.dial, m.source, log)
 	m.updates, m.requests, m.results = m.source.Updates(), inbox.Requests(), m.executor.Results()
 	l.workers.Go(func() { _ = m.source.Run(ctx) })
 	l.workers.Go(func() { _ = inbox.Run(ctx) })

@@ -21,11 +21,11 @@ const module = "github.com/docker-rd/docker-rd"
 var rooms = map[string][]string{
 	"cmd":                      {"plugin", "internal", "engine"},                             // engine: the script tests' entry is the driver's helper too
 	"plugin":                   {"commands", "supervisor", "engine", "instance", "internal"}, // supervisor: the program is it, too
-	"commands":                 {"commands/objects", "commands/output", "client", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "lock", "internal"},
+	"commands":                 {"commands/objects", "commands/output", "client", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "requests", "lock", "internal"},
 	"commands/objects":         {"commands/output", "mirror/state", "internal"}, // from the file alone
 	"commands/output":          {"internal"},
-	"client":                   {"supervisor/wire", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "lock", "internal"}, // of the daemon it knows only what both agreed on
-	"supervisor":               {"supervisor/wire", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "lock", "internal"},
+	"client":                   {"supervisor/wire", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "requests", "lock", "internal"}, // of the daemon it knows only what both agreed on
+	"supervisor":               {"supervisor/wire", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "requests", "lock", "internal"},
 	"supervisor/wire":          {"instance", "internal"}, // on both sides of a process, so it does nothing itself
 	"engine":                   {"engine/dockerd", "engine/namespaces", "instance", "internal"},
 	"engine/dockerd":           {"engine/namespaces", "engine/processes", "internal"},
@@ -36,6 +36,7 @@ var rooms = map[string][]string{
 	"dockercontext":            {"dockercontext/configfile", "lock", "internal"},
 	"dockercontext/configfile": {"lock", "internal"},
 	"mirror":                   {"mirror/state", "lock", "internal"},
+	"requests":                 {"mirror", "internal"},
 	"mirror/state":             {"internal"}, // for everybody's use, so it must stay small
 	"lock":                     {"internal"},
 	"internal":                 {},

@@ -1,10 +1,11 @@
-package mirror
+package requests
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -52,7 +54,7 @@ const (
 // which have none, only while no other has had the name since.
 type Executor struct {
 	dir      string
-	store    *Store
+	store    *mirror.Store
 	connect  func(context.Context) (*endpoint.Client, error)
 	source   Syncer
 	log      *slog.Logger
@@ -74,7 +76,7 @@ type Executor struct {
 	decided  []decision
 }
 
-// A Syncer keeps the mirror up to date: a [Source].
+// A Syncer keeps the mirror up to date: a [mirror.Source].
 type Syncer interface {
 	// Sync waits for a full sync.
 	Sync(ctx context.Context) error
@@ -107,7 +109,7 @@ type decision struct {
 
 // NewExecutor returns an executor for the requests of the directory. Connect returns
 // a client for the engine, which the executor closes. Close the executor.
-func NewExecutor(dir string, store *Store, connect func(context.Context) (*endpoint.Client, error), source Syncer, log *slog.Logger) *Executor {
+func NewExecutor(dir string, store *mirror.Store, connect func(context.Context) (*endpoint.Client, error), source Syncer, log *slog.Logger) *Executor {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Executor{
 		dir: dir, store: store, connect: connect, source: source, log: log,
@@ -219,7 +221,7 @@ func (e *Executor) Settle() {
 }
 
 // Observe sees what the source learned, after it was applied to the store.
-func (e *Executor) Observe(u Update) {
+func (e *Executor) Observe(u mirror.Update) {
 	changed := false
 	for _, c := range u.Changes {
 		changed = changed || c.Kind == state.Containers || c.Kind == state.Images
@@ -294,10 +296,25 @@ func (e *Executor) reach(ctx context.Context) (*endpoint.Client, error) {
 	}
 }
 
+// jitter returns d give or take a fifth.
+func jitter(d time.Duration) time.Duration {
+	spread := d / 5
+	return d - spread + rand.N(2*spread+1)
+}
+
+// parseTime returns the zero time for what is no time.
+func parseTime(s string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || t.Year() <= 1 {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
 // Actions.
 
 func (e *Executor) acceptAction(r Request) {
-	if last, ok := e.store.containers.get(r.Key); ok && last.LastAction != nil && last.LastAction.Request == r.ID {
+	if last, ok := e.store.Container(r.Key); ok && last.LastAction != nil && last.LastAction.Request == r.ID {
 		// Decided by a supervisor that died before it could say so.
 		e.decideAs(r, Outcome{ID: r.ID, State: last.LastAction.State, Error: last.LastAction.Error})
 		return
@@ -328,12 +345,12 @@ func (e *Executor) endAction(r Request, err error) {
 	} else {
 		last := state.LastAction{
 			Request: r.ID, Action: r.Action, State: state.ActionSucceeded,
-			RequestedAt: r.RequestedAt, CompletedAt: utc(time.Now()),
+			RequestedAt: r.RequestedAt, CompletedAt: time.Now().UTC(),
 		}
 		if err != nil {
 			last.State, last.Error = state.ActionFailed, err.Error()
 		}
-		e.store.setLastAction(r.Key, &last)
+		e.store.SetLastAction(r.Key, &last)
 		e.decide(r, err)
 	}
 	queue := e.actions[r.Key][1:]
@@ -482,7 +499,7 @@ func (e *Executor) look(ctx context.Context, cli *endpoint.Client, id string) (s
 	}
 	s := seen{state: state.StateUnknown, stopTimeout: 10 * time.Second}
 	if c.Container.State != nil {
-		s.state = containerState(string(c.Container.State.Status))
+		s.state = mirror.ContainerState(string(c.Container.State.Status))
 		s.startedAt = parseTime(c.Container.State.StartedAt)
 	}
 	if c.Container.Config != nil && c.Container.Config.StopTimeout != nil {
@@ -563,7 +580,7 @@ func (e *Executor) acceptDeletion(r Request) {
 	switch r.Kind {
 	case state.Containers, state.Images, state.Volumes:
 	case state.Networks:
-		if n, ok := e.store.networks.get(r.Key); ok && OwnNetwork(e.store.Engine(), n.Name) {
+		if n, ok := e.store.Network(r.Key); ok && OwnNetwork(e.store.Engine(), n.Name) {
 			e.decide(r, fmt.Errorf("network %q is the engine's own", n.Name))
 			return
 		}
@@ -595,7 +612,7 @@ func (e *Executor) checkPin(t target, d *deletion) bool {
 	if t.kind != state.Volumes {
 		return true
 	}
-	v, ok := e.store.volumes.get(t.key)
+	v, ok := e.store.Volume(t.key)
 	if !ok {
 		e.endDeletion(t, Outcome{State: state.ActionSucceeded})
 		return false
@@ -616,14 +633,14 @@ func (e *Executor) pin(t target, d *deletion) {
 	if !e.watched || t.kind != state.Volumes {
 		return
 	}
-	if v, ok := e.store.volumes.get(t.key); ok && d.pinned {
+	if v, ok := e.store.Volume(t.key); ok && d.pinned {
 		d.pin = v.CreatedAt
 	}
 }
 
 // record notes the deletion on the object, if that is there.
 func (e *Executor) record(t target, d *deletion) {
-	e.store.setDeletion(t, d.recorded)
+	e.store.SetDeletion(t.kind, t.key, t.reference, d.recorded)
 }
 
 // endDeletion decides a deletion.
@@ -636,7 +653,7 @@ func (e *Executor) endDeletion(t target, o Outcome) {
 	if d.cancel != nil {
 		d.cancel()
 	}
-	e.store.setDeletion(t, nil)
+	e.store.SetDeletion(t.kind, t.key, t.reference, nil)
 	for _, r := range d.requests {
 		o.ID = r.ID
 		e.decideAs(r, o)
@@ -707,7 +724,7 @@ func (e *Executor) try(t target, d *deletion) {
 				d.recorded = &c
 				e.record(t, d)
 			}
-			e.schedule(t, d, jitter(d.wait, 5))
+			e.schedule(t, d, jitter(d.wait))
 			d.wait = min(2*d.wait, maxRetry)
 		}
 	})
@@ -717,20 +734,14 @@ func (e *Executor) try(t target, d *deletion) {
 // reference of an image: who waited for the deletion must not find it there. The source
 // has the last word.
 func (e *Executor) forget(t target, d *deletion, whole bool) {
-	s := e.store
-	if v, ok := s.volumes.get(t.key); t.kind == state.Volumes && (!ok || !v.CreatedAt.Equal(d.pin)) {
+	if v, ok := e.store.Volume(t.key); t.kind == state.Volumes && (!ok || !v.CreatedAt.Equal(d.pin)) {
 		return // another one already
 	}
 	if whole {
-		s.change(Change{Kind: t.kind, Gone: []string{t.key}})
-		return
+		e.store.Forget(t.kind, t.key, "")
+	} else {
+		e.store.Forget(t.kind, t.key, t.reference)
 	}
-	without := func(references []string) []string {
-		return slices.DeleteFunc(slices.Clone(references), func(r string) bool { return r == t.reference })
-	}
-	s.edited(s.images.edit(t.key, s.next(), func(i *state.Image) {
-		i.RepoTags, i.RepoDigests = without(i.RepoTags), without(i.RepoDigests)
-	}))
 }
 
 // errChanged says that the mirror had to catch up first.

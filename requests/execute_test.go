@@ -1,4 +1,4 @@
-package mirror_test
+package requests_test
 
 import (
 	"cmp"
@@ -16,41 +16,54 @@ import (
 	"github.com/moby/moby/api/types/events"
 
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
+	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/requests"
 )
 
+// rig is a mirror with what does requests.
+type rig struct{ *mirrortest.Rig }
+
+func newRig(t *testing.T, opts mirror.SourceOptions) *rig {
+	t.Helper()
+	return &rig{mirrortest.New(t, opts)}
+}
+
+// again is the next supervisor of the same instance and engine.
+func (r *rig) again() *rig { return &rig{r.Rig.Again()} }
+
 // ask submits a request and waits for its outcome.
-func (r *rig) ask(q mirror.Request) mirror.Outcome {
-	r.t.Helper()
+func (r *rig) ask(q requests.Request) requests.Outcome {
+	r.T.Helper()
 	q.Reply = true
-	id, err := mirror.Submit(r.requests(), q)
+	id, err := requests.Submit(r.RequestsDir(), q)
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	return r.outcome(id)
 }
 
-func (r *rig) outcome(id string) mirror.Outcome {
-	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func (r *rig) outcome(id string) requests.Outcome {
+	r.T.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), mirrortest.Patience)
 	defer cancel()
-	o, err := mirror.Await(ctx, r.requests(), id)
+	o, err := requests.Await(ctx, r.RequestsDir(), id)
 	if err != nil {
-		r.t.Fatalf("outcome of request %s: %v", id, err)
+		r.T.Fatalf("outcome of request %s: %v", id, err)
 	}
 	return o
 }
 
-func action(id, what string) mirror.Request {
-	return mirror.Request{Type: mirror.RequestAction, Kind: state.Containers, Key: id, Action: what}
+func action(id, what string) requests.Request {
+	return requests.Request{Type: requests.RequestAction, Kind: state.Containers, Key: id, Action: what}
 }
 
-func (r *rig) submit(q mirror.Request) string {
-	r.t.Helper()
-	id, err := mirror.Submit(r.requests(), q)
+func (r *rig) submit(q requests.Request) string {
+	r.T.Helper()
+	id, err := requests.Submit(r.RequestsDir(), q)
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	return id
 }
@@ -58,18 +71,18 @@ func (r *rig) submit(q mirror.Request) string {
 // noRequests waits until all requests are removed: the outcome is there a moment
 // earlier.
 func (r *rig) noRequests() {
-	r.t.Helper()
+	r.T.Helper()
 	var entries []os.DirEntry
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(mirrortest.Patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		var err error
-		if entries, err = os.ReadDir(r.requests()); err != nil {
-			r.t.Fatal(err)
+		if entries, err = os.ReadDir(r.RequestsDir()); err != nil {
+			r.T.Fatal(err)
 		}
 		if len(entries) == 0 {
 			return
 		}
 	}
-	r.t.Errorf("requests are still there: %v", entries)
+	r.T.Errorf("requests are still there: %v", entries)
 }
 
 func TestActions(t *testing.T) {
@@ -93,21 +106,21 @@ func TestActions(t *testing.T) {
 	}
 	after := map[string]string{"start": "running", "stop": "exited", "pause": "paused", "unpause": "running", "restart": "running"}
 	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(0, 1, 0, 0)
-	r.start()
-	r.await("MirrorSynced", synced)
+	r.Engine.Populate(0, 1, 0, 0)
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
 	for _, tt := range tests {
-		for _, what := range mirror.Actions() {
+		for _, what := range requests.Actions() {
 			t.Run(fmt.Sprintf("%s/%s", tt.state, what), func(t *testing.T) {
-				id := r.engine.CreateContainer(fmt.Sprintf("%s-%s", tt.state, what), "image0:latest")
-				r.engine.ChangeContainer(id, func(c *container.InspectResponse) {
+				id := r.Engine.CreateContainer(fmt.Sprintf("%s-%s", tt.state, what), "image0:latest")
+				r.Engine.ChangeContainer(id, func(c *container.InspectResponse) {
 					c.State.Status = tt.state
 				}, "start")
-				r.await("the container", func(s *state.State) bool { return s.Containers[id].State == string(tt.state) })
+				r.Await("the container", func(s *state.State) bool { return s.Containers[id].State == string(tt.state) })
 				call := "POST /containers/{id}/" + what
-				before := r.engine.Calls()[call]
+				before := r.Engine.Calls()[call]
 				o := r.ask(action(id, what))
-				asked := r.engine.Calls()[call] - before
+				asked := r.Engine.Calls()[call] - before
 
 				want := tt.want[what]
 				if (want == refused) != (o.State == state.ActionFailed) || (want == refused) != (o.Error != "") {
@@ -116,7 +129,7 @@ func TestActions(t *testing.T) {
 				if (asked == 1) != (want == done) || asked > 1 {
 					t.Errorf("the engine was asked %d times, want %s", asked, want)
 				}
-				s, err := state.Read(r.path)
+				s, err := state.Read(r.Path)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -125,24 +138,24 @@ func TestActions(t *testing.T) {
 					t.Errorf("last action is %+v, the outcome was %+v", last, o)
 				}
 				if want == done {
-					r.await("the state", func(s *state.State) bool { return s.Containers[id].State == after[what] })
+					r.Await("the state", func(s *state.State) bool { return s.Containers[id].State == after[what] })
 				}
 			})
 		}
 	}
-	r.awaitEqual()
+	r.AwaitEqual()
 	r.noRequests()
 }
 
 func TestActionUnknown(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.start()
-	for _, q := range []mirror.Request{
+	r.Start()
+	for _, q := range []requests.Request{
 		action("0123", "start"),
-		{Type: mirror.RequestAction, Kind: state.Containers, Key: "x", Action: "dance"},
-		{Type: mirror.RequestAction, Kind: state.Volumes, Key: "x", Action: "start"},
-		{Type: mirror.RequestDelete, Kind: state.Namespaces, Key: "moby"},
-		{Type: mirror.RequestCancel, Kind: state.Images, Key: "x"},
+		{Type: requests.RequestAction, Kind: state.Containers, Key: "x", Action: "dance"},
+		{Type: requests.RequestAction, Kind: state.Volumes, Key: "x", Action: "start"},
+		{Type: requests.RequestDelete, Kind: state.Namespaces, Key: "moby"},
+		{Type: requests.RequestCancel, Kind: state.Images, Key: "x"},
 		{Type: "wish"},
 	} {
 		if o := r.ask(q); o.State != state.ActionFailed || o.Error == "" {
@@ -155,43 +168,43 @@ func TestActionUnknown(t *testing.T) {
 // A start that fails leaves its reason in the container without an event.
 func TestFailedStart(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(2, 1, 0, 0)
-	r.start()
-	r.await("MirrorSynced", synced)
-	id := r.engine.IDs("containers")[1] // not running
-	r.engine.SetFaults(func(f *faults) { f.StartFails = "no such program" })
+	r.Engine.Populate(2, 1, 0, 0)
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
+	id := r.Engine.IDs("containers")[1] // not running
+	r.Engine.SetFaults(func(f *mirrortest.Faults) { f.StartFails = "no such program" })
 	if o := r.ask(action(id, "start")); o.State != state.ActionFailed {
 		t.Errorf("outcome is %+v", o)
 	}
-	r.await("the reason", func(s *state.State) bool {
+	r.Await("the reason", func(s *state.State) bool {
 		return s.Containers[id].Error == "no such program" && s.Containers[id].ExitCode == 127
 	})
-	r.awaitEqual()
+	r.AwaitEqual()
 }
 
 // A slow stop of one container delays nothing of another.
 func TestSlowStop(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(4, 1, 1, 0)
-	r.start()
-	r.await("MirrorSynced", synced)
-	ids := r.engine.IDs("containers") // 0 and 2 run
-	r.engine.Hang()                   // so that the stop is under way for sure, and stays so
-	slow := r.submit(mirror.Request{Type: mirror.RequestAction, Kind: state.Containers, Key: ids[0], Action: "stop", Reply: true})
-	r.engine.SetFaults(func(f *faults) { f.StopTakes = patience })
-	r.engine.Resume()
+	r.Engine.Populate(4, 1, 1, 0)
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
+	ids := r.Engine.IDs("containers") // 0 and 2 run
+	r.Engine.Hang()                   // so that the stop is under way for sure, and stays so
+	slow := r.submit(requests.Request{Type: requests.RequestAction, Kind: state.Containers, Key: ids[0], Action: "stop", Reply: true})
+	r.Engine.SetFaults(func(f *mirrortest.Faults) { f.StopTakes = mirrortest.Patience })
+	r.Engine.Resume()
 	for ext := ""; ext == ""; {
-		if _, err := os.Stat(filepath.Join(r.requests(), slow+".begun")); err == nil {
+		if _, err := os.Stat(filepath.Join(r.RequestsDir(), slow+".begun")); err == nil {
 			ext = ".begun"
 		}
 	}
 	if o := r.ask(action(ids[1], "start")); o.State != state.ActionSucceeded {
 		t.Errorf("start beside it: %+v", o)
 	}
-	if o := r.ask(mirror.Request{Type: mirror.RequestDelete, Kind: state.Volumes, Key: "volume0"}); o.State != state.ActionSucceeded {
+	if o := r.ask(requests.Request{Type: requests.RequestDelete, Kind: state.Volumes, Key: "volume0"}); o.State != state.ActionSucceeded {
 		t.Errorf("deletion beside it: %+v", o)
 	}
-	if o := r.ask(mirror.Request{Type: mirror.RequestSync}); o.State != state.ActionSucceeded {
+	if o := r.ask(requests.Request{Type: requests.RequestSync}); o.State != state.ActionSucceeded {
 		t.Errorf("sync beside it: %+v", o)
 	}
 }
@@ -199,15 +212,15 @@ func TestSlowStop(t *testing.T) {
 // A request that is withdrawn while another is under way leaves no trace.
 func TestWithdrawn(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(2, 1, 0, 0)
-	r.start()
-	r.await("MirrorSynced", synced)
-	id := r.engine.IDs("containers")[1] // does not run
-	r.engine.Hang()
-	start := r.submit(mirror.Request{Type: mirror.RequestAction, Kind: state.Containers, Key: id, Action: "start", Reply: true})
+	r.Engine.Populate(2, 1, 0, 0)
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
+	id := r.Engine.IDs("containers")[1] // does not run
+	r.Engine.Hang()
+	start := r.submit(requests.Request{Type: requests.RequestAction, Kind: state.Containers, Key: id, Action: "start", Reply: true})
 	queued := func(n int) {
 		for count := make(chan int); ; {
-			r.do <- func() { go func(n int) { count <- n }(r.exec.Queued(id)) }
+			r.Do <- func() { go func(n int) { count <- n }(r.Executor.Queued(id)) }
 			if <-count == n {
 				return
 			}
@@ -216,24 +229,24 @@ func TestWithdrawn(t *testing.T) {
 	for n, what := range []string{"restart", "stop", "unpause"} {
 		req := r.submit(action(id, what))
 		queued(2 + n)
-		if !mirror.Withdraw(r.requests(), req) {
+		if !requests.Withdraw(r.RequestsDir(), req) {
 			t.Errorf("%s can't be withdrawn", what)
 		}
 	}
-	r.engine.Resume()
+	r.Engine.Resume()
 	if o := r.outcome(start); o.State != state.ActionSucceeded {
 		t.Errorf("start: %+v", o)
 	}
 	queued(0)
-	for call, n := range r.engine.Calls() {
+	for call, n := range r.Engine.Calls() {
 		if strings.HasPrefix(call, "POST") && !strings.HasSuffix(call, "/start") {
 			t.Errorf("the engine was asked %s, %d times", call, n)
 		}
 	}
-	if o := r.ask(mirror.Request{Type: mirror.RequestSync}); o.State != state.ActionSucceeded { // all is written
+	if o := r.ask(requests.Request{Type: requests.RequestSync}); o.State != state.ActionSucceeded { // all is written
 		t.Errorf("sync: %+v", o)
 	}
-	s, err := state.Read(r.path)
+	s, err := state.Read(r.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,19 +261,19 @@ func TestWithdrawn(t *testing.T) {
 func TestManyRequests(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
 	const n = 40
-	r.engine.Populate(n, 1, 0, 0)
-	r.start()
-	r.await("MirrorSynced", synced)
-	ids := r.engine.IDs("containers")
-	r.engine.Hang()
-	outcomes := make([]mirror.Outcome, 2*n)
+	r.Engine.Populate(n, 1, 0, 0)
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
+	ids := r.Engine.IDs("containers")
+	r.Engine.Hang()
+	outcomes := make([]requests.Outcome, 2*n)
 	var asking, submitted sync.WaitGroup
 	submitted.Add(2 * n)
 	for i := range 2 * n {
 		asking.Go(func() {
 			q := action(ids[i/2], "restart")
 			q.Reply = true
-			id, err := mirror.Submit(r.requests(), q)
+			id, err := requests.Submit(r.RequestsDir(), q)
 			submitted.Done()
 			if err != nil {
 				t.Error(err)
@@ -270,28 +283,28 @@ func TestManyRequests(t *testing.T) {
 		})
 	}
 	submitted.Wait()
-	r.engine.Resume()
+	r.Engine.Resume()
 	asking.Wait()
 	for i, o := range outcomes {
 		if o.State != state.ActionSucceeded {
 			t.Errorf("outcome %d: %+v", i, o)
 		}
 	}
-	if got := r.engine.Calls()["POST /containers/{id}/restart"]; got != 2*n {
+	if got := r.Engine.Calls()["POST /containers/{id}/restart"]; got != 2*n {
 		t.Errorf("the engine was asked to restart %d times, want %d", got, 2*n)
 	}
 	r.noRequests()
-	r.awaitEqual()
+	r.AwaitEqual()
 }
 
 // begun submits a request as a supervisor leaves it that began it and died.
-func (r *rig) begun(q mirror.Request) string {
-	r.t.Helper()
+func (r *rig) begun(q requests.Request) string {
+	r.T.Helper()
 	q.Reply = true
 	id := r.submit(q)
-	path := filepath.Join(r.requests(), id)
+	path := filepath.Join(r.RequestsDir(), id)
 	if err := os.Rename(path+".json", path+".begun"); err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	return id
 }
@@ -300,16 +313,16 @@ func (r *rig) begun(q mirror.Request) string {
 // shows in the end is the outcome.
 func TestSentBefore(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(4, 1, 0, 0)
-	ids := r.engine.IDs("containers") // 0 and 2 run
+	r.Engine.Populate(4, 1, 0, 0)
+	ids := r.Engine.IDs("containers") // 0 and 2 run
 	started := map[string]time.Time{}
 	for _, id := range ids {
-		r.engine.ChangeContainer(id, func(c *container.InspectResponse) {
+		r.Engine.ChangeContainer(id, func(c *container.InspectResponse) {
 			c.Config.StopTimeout = new(int)
 			started[id], _ = time.Parse(time.RFC3339Nano, c.State.StartedAt)
 		})
 	}
-	sent := func(id, what string, startedBefore time.Time) mirror.Request {
+	sent := func(id, what string, startedBefore time.Time) requests.Request {
 		q := action(id, what)
 		q.Sent, q.StartedBefore = true, startedBefore
 		return q
@@ -318,25 +331,25 @@ func TestSentBefore(t *testing.T) {
 	restarted := r.begun(sent(ids[0], "restart", started[ids[0]].Add(-time.Second)))
 	late := r.begun(sent(ids[3], "start", time.Time{}))
 	never := r.begun(sent(ids[2], "restart", started[ids[2]]))
-	r.exec.SetPatience(patience)
-	stop := r.start()
+	r.Executor.SetPatience(mirrortest.Patience)
+	stop := r.Start()
 	for name, id := range map[string]string{"stop of what is stopped": stopped, "restart of what was started since": restarted} {
 		if o := r.outcome(id); o.State != state.ActionSucceeded {
 			t.Errorf("%s: %+v", name, o)
 		}
 	}
-	r.engine.StartContainer(ids[3]) // the engine was still at it
+	r.Engine.StartContainer(ids[3]) // the engine was still at it
 	if o := r.outcome(late); o.State != state.ActionSucceeded {
 		t.Errorf("start that took its time: %+v", o)
 	}
 	stop()
 	r = r.again()
-	r.exec.SetPatience(0)
-	r.start()
+	r.Executor.SetPatience(0)
+	r.Start()
 	if o := r.outcome(never); o.State != state.ActionFailed || !strings.Contains(o.Error, "not known") {
 		t.Errorf("restart that may have been done: %+v", o)
 	}
-	for call, n := range r.engine.Calls() {
+	for call, n := range r.Engine.Calls() {
 		if strings.HasPrefix(call, "POST") {
 			t.Errorf("the engine was asked %s, %d times", call, n)
 		}
@@ -348,16 +361,16 @@ func TestSentBefore(t *testing.T) {
 // request did the same meanwhile.
 func TestBegunBefore(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(1, 1, 0, 0)
-	id := r.engine.IDs("containers")[0]
+	r.Engine.Populate(1, 1, 0, 0)
+	id := r.Engine.IDs("containers")[0]
 	first, second := r.begun(action(id, "restart")), r.begun(action(id, "restart"))
-	r.start()
+	r.Start()
 	for _, req := range []string{first, second} {
 		if o := r.outcome(req); o.State != state.ActionSucceeded {
 			t.Errorf("restart: %+v", o)
 		}
 	}
-	if n := r.engine.Calls()["POST /containers/{id}/restart"]; n != 2 {
+	if n := r.Engine.Calls()["POST /containers/{id}/restart"]; n != 2 {
 		t.Errorf("the engine was asked to restart %d times, want 2", n)
 	}
 	r.noRequests()
@@ -366,24 +379,24 @@ func TestBegunBefore(t *testing.T) {
 // The supervisor dies while the engine is at an action: the next learns how it ended.
 func TestSupervisorDiesAtAction(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(1, 1, 0, 0)
-	id := r.engine.IDs("containers")[0]
-	stop := r.start()
-	r.await("MirrorSynced", synced)
-	r.engine.SetFaults(func(f *faults) { f.StopTakes = patience })
-	req := r.submit(mirror.Request{Type: mirror.RequestAction, Kind: state.Containers, Key: id, Action: "stop", Reply: true})
-	for r.engine.Calls()["POST /containers/{id}/stop"] == 0 {
+	r.Engine.Populate(1, 1, 0, 0)
+	id := r.Engine.IDs("containers")[0]
+	stop := r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
+	r.Engine.SetFaults(func(f *mirrortest.Faults) { f.StopTakes = mirrortest.Patience })
+	req := r.submit(requests.Request{Type: requests.RequestAction, Kind: state.Containers, Key: id, Action: "stop", Reply: true})
+	for r.Engine.Calls()["POST /containers/{id}/stop"] == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	stop()
 	next := r.again()
-	next.exec.SetPatience(patience)
-	next.start()
-	r.engine.ExitContainer(id, 0)
+	next.Executor.SetPatience(mirrortest.Patience)
+	next.Start()
+	r.Engine.ExitContainer(id, 0)
 	if o := next.outcome(req); o.State != state.ActionSucceeded {
 		t.Errorf("outcome is %+v", o)
 	}
-	if n := r.engine.Calls()["POST /containers/{id}/stop"]; n != 1 {
+	if n := r.Engine.Calls()["POST /containers/{id}/stop"]; n != 1 {
 		t.Errorf("the engine was asked to stop it %d times", n)
 	}
 }
@@ -391,17 +404,17 @@ func TestSupervisorDiesAtAction(t *testing.T) {
 // The engine dies in the middle of an action, and another one does not have the container.
 func TestEngineDiesAtAction(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(1, 1, 0, 0)
-	id := r.engine.IDs("containers")[0]
-	r.start()
-	r.await("MirrorSynced", synced)
-	r.engine.SetFaults(func(f *faults) { f.StopTakes = patience })
-	req := r.submit(mirror.Request{Type: mirror.RequestAction, Kind: state.Containers, Key: id, Action: "stop", Reply: true})
-	for r.engine.Calls()["POST /containers/{id}/stop"] == 0 {
+	r.Engine.Populate(1, 1, 0, 0)
+	id := r.Engine.IDs("containers")[0]
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
+	r.Engine.SetFaults(func(f *mirrortest.Faults) { f.StopTakes = mirrortest.Patience })
+	req := r.submit(requests.Request{Type: requests.RequestAction, Kind: state.Containers, Key: id, Action: "stop", Reply: true})
+	for r.Engine.Calls()["POST /containers/{id}/stop"] == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	_ = r.engine.Close()
-	next, err := fakeengine.Start(filepath.Join(r.dir, "e.sock"))
+	_ = r.Engine.Close()
+	next, err := fakeengine.Start(filepath.Join(r.Dir, "e.sock"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,49 +428,49 @@ func TestEngineDiesAtAction(t *testing.T) {
 // The outcome was written, then the supervisor died: the next one only says so.
 func TestDecidedBefore(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(1, 1, 0, 0)
-	id := r.engine.IDs("containers")[0]
+	r.Engine.Populate(1, 1, 0, 0)
+	id := r.Engine.IDs("containers")[0]
 	q := action(id, "restart")
 	q.Reply = true
 	req := r.submit(q)
-	old := r.store
+	old := r.Store
 	old.Apply(mirror.Update{Changes: []mirror.Change{{Kind: state.Containers, Objects: []any{state.Container{
 		ID: id, State: state.StateRunning, LastAction: &state.LastAction{Request: req, Action: "restart", State: state.ActionFailed, Error: "as it was"},
 	}}}}})
-	r.start()
+	r.Start()
 	if o := r.outcome(req); o.Error != "as it was" {
 		t.Errorf("outcome is %+v", o)
 	}
-	if n := r.engine.Calls()["POST /containers/{id}/restart"]; n != 0 {
+	if n := r.Engine.Calls()["POST /containers/{id}/restart"]; n != 0 {
 		t.Errorf("the engine was asked %d times", n)
 	}
 }
 
-func deletion(kind state.Kind, key, ref string) mirror.Request {
-	return mirror.Request{Type: mirror.RequestDelete, Kind: kind, Key: key, Reference: ref, Reply: true}
+func deletion(kind state.Kind, key, ref string) requests.Request {
+	return requests.Request{Type: requests.RequestDelete, Kind: kind, Key: key, Reference: ref, Reply: true}
 }
 
 func TestDeletionWaits(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	img := r.engine.CreateImage("app:1")
-	user := r.engine.CreateContainer("user", "app:1")
-	r.start()
-	r.await("MirrorSynced", synced)
+	img := r.Engine.CreateImage("app:1")
+	user := r.Engine.CreateContainer("user", "app:1")
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
 	id := r.submit(deletion(state.Images, img, "app:1"))
-	s := r.await("why it is refused", func(s *state.State) bool { return s.Images[img].Deletions["app:1"].Error != "" })
+	s := r.Await("why it is refused", func(s *state.State) bool { return s.Images[img].Deletions["app:1"].Error != "" })
 	if d := s.Images[img].Deletions["app:1"]; d.Request != id || !strings.Contains(d.Error, user[:12]) || d.RequestedAt.IsZero() {
 		t.Errorf("deletion is %+v, want it to name the container", d)
 	}
-	r.source.Wake() // what is recorded survives a full sync
-	r.await("another sync", func(s *state.State) bool { return s.Mirror.Resyncs > 1 })
-	if s, err := state.Read(r.path); err != nil || s.Images[img].Deletions["app:1"].Request != id {
+	r.Source.Wake() // what is recorded survives a full sync
+	r.Await("another sync", func(s *state.State) bool { return s.Mirror.Resyncs > 1 })
+	if s, err := state.Read(r.Path); err != nil || s.Images[img].Deletions["app:1"].Request != id {
 		t.Errorf("after a sync: %+v, %v", s.Images[img], err)
 	}
-	r.engine.RemoveContainer(user)
+	r.Engine.RemoveContainer(user)
 	if o := r.outcome(id); o.State != state.ActionSucceeded {
 		t.Errorf("outcome is %+v", o)
 	}
-	r.await("the image gone", func(s *state.State) bool { _, ok := s.Images[img]; return !ok })
+	r.Await("the image gone", func(s *state.State) bool { _, ok := s.Images[img]; return !ok })
 	r.noRequests()
 }
 
@@ -465,41 +478,41 @@ func TestDeletionWaits(t *testing.T) {
 // though the image has the same id there.
 func TestDeletionOfOtherEngine(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(1, 1, 0, 0)
-	id := r.engine.IDs("images")[0]
-	r.start()
-	r.await("MirrorSynced", synced)
+	r.Engine.Populate(1, 1, 0, 0)
+	id := r.Engine.IDs("images")[0]
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
 	req := r.submit(deletion(state.Images, id, ""))
-	r.await("a refusal", func(s *state.State) bool { return s.Images[id].Deletions[id].Error != "" })
-	r.engine.SetFacts(func(f *facts) { f.ID = "another" })
-	r.engine.EndStreams()
+	r.Await("a refusal", func(s *state.State) bool { return s.Images[id].Deletions[id].Error != "" })
+	r.Engine.SetFacts(func(f *mirrortest.Facts) { f.ID = "another" })
+	r.Engine.EndStreams()
 	if o := r.outcome(req); o.State != state.ActionFailed || o.Error != "another engine is there now" {
 		t.Errorf("outcome is %+v", o)
 	}
-	r.engine.RemoveContainer(r.engine.IDs("containers")[0])
-	r.awaitEqual()
-	if len(r.engine.IDs("images")) != 1 {
+	r.Engine.RemoveContainer(r.Engine.IDs("containers")[0])
+	r.AwaitEqual()
+	if len(r.Engine.IDs("images")) != 1 {
 		t.Error("the other engine's image was deleted")
 	}
 }
 
 func TestDeletionOfTag(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	img := r.engine.CreateImage("app:1", "app:2")
-	r.start()
-	r.await("MirrorSynced", synced)
+	img := r.Engine.CreateImage("app:1", "app:2")
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
 	if o := r.ask(deletion(state.Images, img, "app:1")); o.State != state.ActionSucceeded {
 		t.Errorf("outcome is %+v", o)
 	}
-	r.await("one tag left", func(s *state.State) bool { return fmt.Sprint(s.Images[img].RepoTags) == "[app:2]" })
+	r.Await("one tag left", func(s *state.State) bool { return fmt.Sprint(s.Images[img].RepoTags) == "[app:2]" })
 
 	// A reference that is another image's by now is not what was meant.
-	other := r.engine.CreateImage("app:2")
+	other := r.Engine.CreateImage("app:2")
 	if o := r.ask(deletion(state.Images, img, "app:2")); o.State != state.ActionSucceeded {
 		t.Errorf("outcome is %+v", o)
 	}
-	r.await("the other image", func(s *state.State) bool { return fmt.Sprint(s.Images[other].RepoTags) == "[app:2]" })
-	r.awaitEqual()
+	r.Await("the other image", func(s *state.State) bool { return fmt.Sprint(s.Images[other].RepoTags) == "[app:2]" })
+	r.AwaitEqual()
 }
 
 // What was deleted is not in the file any more when the outcome is told, though the
@@ -513,25 +526,25 @@ func TestDeletedIsGone(t *testing.T) {
 	} {
 		t.Run(test.reference, func(t *testing.T) {
 			r := newRig(t, mirror.SourceOptions{})
-			r.engine.Add(fakeengine.Objects{Images: []fakeengine.ImageSpec{
+			r.Engine.Add(fakeengine.Objects{Images: []fakeengine.ImageSpec{
 				{Tags: []string{"app:1", "app:2"}}, {Tags: []string{"one:1"}, Digests: []string{"one@sha256:" + strings.Repeat("a", 64)}},
 			}})
-			r.start()
-			s := r.await("MirrorSynced", synced)
+			r.Start()
+			s := r.Await("MirrorSynced", mirrortest.Synced)
 			key := ""
 			for id, i := range s.Images {
 				if strings.HasPrefix(i.RepoTags[0], cmp.Or(test.reference, "one")[:3]) {
 					key = id
 				}
 			}
-			r.engine.SetFaults(func(f *faults) {
+			r.Engine.SetFaults(func(f *mirrortest.Faults) {
 				f.Drop = func(events.Message) bool { return true }
-				f.ListDelay = patience
+				f.ListDelay = mirrortest.Patience
 			})
 			if o := r.ask(deletion(state.Images, key, test.reference)); o.State != state.ActionSucceeded {
 				t.Fatalf("outcome is %+v", o)
 			}
-			s, err := state.Read(r.path)
+			s, err := state.Read(r.Path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -551,42 +564,42 @@ func TestDeletionIsPinned(t *testing.T) {
 	for _, down := range []bool{false, true} {
 		t.Run(fmt.Sprintf("down=%v", down), func(t *testing.T) {
 			r := newRig(t, mirror.SourceOptions{})
-			r.engine.CreateVolume("v")
-			r.engine.CreateImage("app:1")
-			user := r.engine.CreateContainer("user", "app:1", "v")
-			stop := r.start()
-			s := r.await("MirrorSynced", synced)
+			r.Engine.CreateVolume("v")
+			r.Engine.CreateImage("app:1")
+			user := r.Engine.CreateContainer("user", "app:1", "v")
+			stop := r.Start()
+			s := r.Await("MirrorSynced", mirrortest.Synced)
 			q := deletion(state.Volumes, "v", "")
 			q.CreatedAt = s.Volumes["v"].CreatedAt
 			id := r.submit(q)
-			r.await("why it is refused", func(s *state.State) bool {
+			r.Await("why it is refused", func(s *state.State) bool {
 				return s.Volumes["v"].Deletion != nil && s.Volumes["v"].Deletion.Error != ""
 			})
 			if down {
 				stop()
 				// Nor does anybody hear of it later: that it was removed would be a proof.
-				r.engine.SetFaults(func(f *faults) { f.Drop = func(events.Message) bool { return true } })
+				r.Engine.SetFaults(func(f *mirrortest.Faults) { f.Drop = func(events.Message) bool { return true } })
 			}
-			r.engine.SetFacts(func(f *facts) { f.ClockOffset = time.Hour }) // made later, to the second
-			r.engine.RemoveVolume("v")
-			r.engine.CreateVolume("v")
-			r.engine.RemoveContainer(user)
+			r.Engine.SetFacts(func(f *mirrortest.Facts) { f.ClockOffset = time.Hour }) // made later, to the second
+			r.Engine.RemoveVolume("v")
+			r.Engine.CreateVolume("v")
+			r.Engine.RemoveContainer(user)
 			if down {
-				r.engine.SetFaults(func(f *faults) { f.Drop = nil })
+				r.Engine.SetFaults(func(f *mirrortest.Faults) { f.Drop = nil })
 				next := r.again()
-				next.start()
+				next.Start()
 				r = next
 			}
 			o := r.outcome(id)
 			if down && o.State != state.ActionFailed || !down && o.State != state.ActionSucceeded {
 				t.Errorf("outcome is %+v", o)
 			}
-			r.await("the new volume", func(s *state.State) bool {
+			r.Await("the new volume", func(s *state.State) bool {
 				v, ok := s.Volumes["v"]
 				return ok && v.Deletion == nil && v.CreatedAt.After(q.CreatedAt)
 			})
-			r.awaitEqual()
-			if n := len(r.engine.IDs("volumes")); n != 1 {
+			r.AwaitEqual()
+			if n := len(r.Engine.IDs("volumes")); n != 1 {
 				t.Errorf("there are %d volumes", n)
 			}
 		})
@@ -595,31 +608,31 @@ func TestDeletionIsPinned(t *testing.T) {
 
 func TestDeletionCancelled(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(1, 1, 0, 0)
-	id := r.engine.IDs("containers")[0] // runs
-	r.start()
-	r.await("MirrorSynced", synced)
+	r.Engine.Populate(1, 1, 0, 0)
+	id := r.Engine.IDs("containers")[0] // runs
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
 	first, second := r.submit(deletion(state.Containers, id, "")), r.submit(deletion(state.Containers, id, ""))
-	r.await("why it is refused", func(s *state.State) bool {
+	r.Await("why it is refused", func(s *state.State) bool {
 		return s.Containers[id].Deletion != nil && s.Containers[id].Deletion.Error != ""
 	})
-	if o := r.ask(mirror.Request{Type: mirror.RequestCancel, Kind: state.Containers, Key: id}); o.State != state.ActionSucceeded {
+	if o := r.ask(requests.Request{Type: requests.RequestCancel, Kind: state.Containers, Key: id}); o.State != state.ActionSucceeded {
 		t.Errorf("cancel: %+v", o)
 	}
 	for _, req := range []string{first, second} {
-		if o := r.outcome(req); o.State != mirror.OutcomeCancelled {
+		if o := r.outcome(req); o.State != requests.OutcomeCancelled {
 			t.Errorf("cancelled deletion: %+v", o)
 		}
 	}
-	r.engine.ExitContainer(id, 0)
-	s := r.await("it exited", func(s *state.State) bool { return s.Containers[id].State == state.StateExited })
+	r.Engine.ExitContainer(id, 0)
+	s := r.Await("it exited", func(s *state.State) bool { return s.Containers[id].State == state.StateExited })
 	if s.Containers[id].Deletion != nil {
 		t.Errorf("deletion is still %+v", s.Containers[id].Deletion)
 	}
-	if o := r.ask(mirror.Request{Type: mirror.RequestSync}); o.State != state.ActionSucceeded {
+	if o := r.ask(requests.Request{Type: requests.RequestSync}); o.State != state.ActionSucceeded {
 		t.Errorf("sync: %+v", o)
 	}
-	if len(r.engine.IDs("containers")) != 1 {
+	if len(r.Engine.IDs("containers")) != 1 {
 		t.Error("the container was deleted nevertheless")
 	}
 	r.noRequests()
@@ -627,9 +640,9 @@ func TestDeletionCancelled(t *testing.T) {
 
 func TestDeletionOfOwnNetwork(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	own, other := r.engine.CreateNetwork("bridge"), r.engine.CreateNetwork("nat")
-	r.start()
-	r.await("MirrorSynced", synced)
+	own, other := r.Engine.CreateNetwork("bridge"), r.Engine.CreateNetwork("nat")
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
 	if o := r.ask(deletion(state.Networks, own, "")); o.State != state.ActionFailed {
 		t.Errorf("outcome is %+v", o)
 	}
@@ -658,7 +671,7 @@ func TestOwnNetwork(t *testing.T) {
 		{podman, "podman", true},
 		{podman, "front", false},
 	} {
-		if got := mirror.OwnNetwork(test.engine, test.name); got != test.want {
+		if got := requests.OwnNetwork(test.engine, test.name); got != test.want {
 			t.Errorf("OwnNetwork(%+v, %q) = %v", test.engine, test.name, got)
 		}
 	}
@@ -667,19 +680,19 @@ func TestOwnNetwork(t *testing.T) {
 // Stopping the instance drops what is not decided, and who waits is told.
 func TestDrop(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.engine.Populate(1, 1, 0, 0)
-	id := r.engine.IDs("containers")[0]
-	stop := r.start()
-	r.await("MirrorSynced", synced)
+	r.Engine.Populate(1, 1, 0, 0)
+	id := r.Engine.IDs("containers")[0]
+	stop := r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
 	req := r.submit(deletion(state.Containers, id, ""))
-	r.await("the deletion", func(s *state.State) bool { return s.Containers[id].Deletion != nil })
+	r.Await("the deletion", func(s *state.State) bool { return s.Containers[id].Deletion != nil })
 	stop()
-	if err := r.exec.Drop(); err != nil {
+	if err := r.Executor.Drop(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), mirrortest.Patience)
 	defer cancel()
-	if _, err := mirror.Await(ctx, r.requests(), req); !os.IsNotExist(err) && err == nil {
+	if _, err := requests.Await(ctx, r.RequestsDir(), req); !os.IsNotExist(err) && err == nil {
 		t.Errorf("Await returned %v", err)
 	}
 	r.noRequests()
@@ -687,17 +700,17 @@ func TestDrop(t *testing.T) {
 
 func TestBadRequestFiles(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	if err := os.MkdirAll(r.requests(), 0o700); err != nil {
+	if err := os.MkdirAll(r.RequestsDir(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	other, _ := json.Marshal(mirror.Request{ID: "other"})
+	other, _ := json.Marshal(requests.Request{ID: "other"})
 	for name, content := range map[string]string{"empty.json": "", "torn.json": `{"id":"to`, "renamed.json": string(other), "list.json": "[]"} {
-		if err := os.WriteFile(filepath.Join(r.requests(), name), []byte(content), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(r.RequestsDir(), name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r.start()
-	if o := r.ask(mirror.Request{Type: mirror.RequestSync}); o.State != state.ActionSucceeded {
+	r.Start()
+	if o := r.ask(requests.Request{Type: requests.RequestSync}); o.State != state.ActionSucceeded {
 		t.Errorf("sync: %+v", o)
 	}
 	r.noRequests()
@@ -706,17 +719,17 @@ func TestBadRequestFiles(t *testing.T) {
 // Somebody clears up: requests come through all the same.
 func TestRequestsRemoved(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.start()
-	r.await("MirrorSynced", synced)
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
 	for _, remove := range []func() error{
-		func() error { return os.RemoveAll(r.requests()) },
-		func() error { return os.Rename(r.requests(), r.requests()+".old") },
-		func() error { return os.RemoveAll(r.requests()) },
+		func() error { return os.RemoveAll(r.RequestsDir()) },
+		func() error { return os.Rename(r.RequestsDir(), r.RequestsDir()+".old") },
+		func() error { return os.RemoveAll(r.RequestsDir()) },
 	} {
 		if err := remove(); err != nil {
 			t.Fatal(err)
 		}
-		if o := r.ask(mirror.Request{Type: mirror.RequestSync}); o.State != state.ActionSucceeded {
+		if o := r.ask(requests.Request{Type: requests.RequestSync}); o.State != state.ActionSucceeded {
 			t.Errorf("sync: %+v", o)
 		}
 	}

@@ -1,4 +1,4 @@
-package mirror
+package requests
 
 import (
 	"cmp"
@@ -106,7 +106,7 @@ const abandoned = time.Minute
 func Submit(dir string, r Request) (id string, err error) {
 	random := make([]byte, 4)
 	_, _ = rand.Read(random)
-	r.RequestedAt = utc(time.Now())
+	r.RequestedAt = time.Now().UTC()
 	r.ID = fmt.Sprintf("%019d-%s", r.RequestedAt.UnixNano(), hex.EncodeToString(random))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("submit request: %w", err)

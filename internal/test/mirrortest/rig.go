@@ -1,0 +1,266 @@
+// Package mirrortest is a mirror of an engine for tests, with the smallest loop there can be.
+package mirrortest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
+	"github.com/docker-rd/docker-rd/internal/test/oracle"
+	"github.com/docker-rd/docker-rd/internal/test/stateschema"
+	"github.com/docker-rd/docker-rd/mirror"
+	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/requests"
+)
+
+// Patience is how long a test waits for what should take milliseconds.
+const Patience = 20 * time.Second
+
+// A Rig is a fake engine and a mirror of it, with the smallest loop there can be.
+type Rig struct {
+	T        *testing.T
+	Dir      string
+	Path     string
+	Engine   *fakeengine.Engine
+	Source   *mirror.Source
+	Store    *mirror.Store // the loop's
+	Inbox    *requests.Inbox
+	Executor *requests.Executor // the loop's
+	Oracle   *oracle.Oracle
+	Do       chan func() // what the loop should do
+	Options  mirror.SourceOptions
+}
+
+// ShortDir returns a directory for the test whose name leaves room for a socket.
+func ShortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rd") // t.TempDir is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// ConnectTo returns what connects to the engine at host.
+func ConnectTo(host string) func(context.Context) (*endpoint.Client, error) {
+	return func(context.Context) (*endpoint.Client, error) { return endpoint.Endpoint{Host: host}.Client() }
+}
+
+// Instance is what the tests' files are of.
+func Instance() state.Instance {
+	return state.Instance{UID: "u", Name: "default", Driver: "existing", Engine: "moby", CreatedAt: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+}
+
+// New returns a mirror of a fake engine.
+func New(t *testing.T, opts mirror.SourceOptions) *Rig {
+	t.Helper()
+	dir := ShortDir(t)
+	engine, err := fakeengine.Start(filepath.Join(dir, "e.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = engine.Close() })
+	if opts.Connect == nil {
+		opts.Connect = ConnectTo(engine.Host())
+	}
+	r := NewOf(t, dir, filepath.Join(dir, "e.sock"), opts)
+	r.Engine = engine
+	return r
+}
+
+// NewOf returns a mirror of any engine, which the oracle asks at the socket.
+func NewOf(t *testing.T, dir, socket string, opts mirror.SourceOptions) *Rig {
+	t.Helper()
+	if opts.MaxBackoff == 0 {
+		opts.MaxBackoff = 50 * time.Millisecond
+	}
+	r := &Rig{T: t, Dir: dir, Path: filepath.Join(dir, "state.json"), Do: make(chan func()), Options: opts}
+	r.Oracle = oracle.New(socket)
+	t.Cleanup(r.Oracle.Close)
+	store, err := mirror.OpenStore(r.Path, filepath.Join(dir, "state.lock"), Instance(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.wire(store, opts)
+	return r
+}
+
+type (
+	Faults = fakeengine.Faults
+	Facts  = fakeengine.Facts
+)
+
+// Again returns the next supervisor of the same instance and engine.
+func (r *Rig) Again() *Rig {
+	r.T.Helper()
+	next := *r
+	store, err := mirror.OpenStore(r.Path, filepath.Join(r.Dir, "state.lock"), Instance(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		r.T.Fatal(err)
+	}
+	next.wire(store, r.Options)
+	return &next
+}
+
+func (r *Rig) wire(store *mirror.Store, opts mirror.SourceOptions) {
+	discard := slog.New(slog.DiscardHandler)
+	r.Store = store
+	r.Source = mirror.NewSource(opts)
+	r.Inbox = requests.NewInbox(r.RequestsDir(), discard)
+	r.Executor = requests.NewExecutor(r.RequestsDir(), r.Store, opts.Connect, r.Source, discard)
+}
+
+func (r *Rig) RequestsDir() string { return filepath.Join(r.Dir, "requests") }
+
+// Start runs everything until the test ends or the returned function is called.
+func (r *Rig) Start() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ran, read, looped := make(chan error, 1), make(chan error, 1), make(chan struct{})
+	go func() { ran <- r.Source.Run(ctx) }()
+	go func() { read <- r.Inbox.Run(ctx) }()
+	go func() {
+		defer close(looped)
+		for {
+			var flush <-chan time.Time
+			if wait, dirty := r.Store.NextFlush(); dirty {
+				flush = time.After(wait)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case u := <-r.Source.Updates():
+				r.Store.Apply(u)
+				r.Executor.Observe(u)
+			case q := <-r.Inbox.Requests():
+				r.Executor.Accept(q)
+			case res := <-r.Executor.Results():
+				r.Executor.Receive(res)
+			case f := <-r.Do:
+				f()
+			case <-flush:
+				if err := r.Store.Flush(ctx); err != nil && ctx.Err() == nil {
+					r.T.Errorf("flush: %v", err)
+				}
+				r.Executor.Settle()
+			}
+		}
+	}()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		<-looped
+		r.Executor.Close()
+		for _, err := range []error{<-ran, <-read} {
+			if !errors.Is(err, context.Canceled) {
+				r.T.Errorf("Run returned %v, want %v", err, context.Canceled)
+			}
+		}
+	})
+	r.T.Cleanup(stop)
+	return stop
+}
+
+// Await follows the state file until it satisfies ok.
+func (r *Rig) Await(what string, ok func(*state.State) bool) *state.State {
+	r.T.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	var last *state.State
+	for s, err := range state.Follow(ctx, r.Path) {
+		if err == nil {
+			r.Validate()
+			if last = s; ok(s) {
+				return s
+			}
+		}
+	}
+	text, _ := json.Marshal(last)
+	r.T.Fatalf("no state with %s; the last was %.2000s", what, text)
+	return nil
+}
+
+// Validate holds the file, as it is now, against the schema.
+func (r *Rig) Validate() {
+	r.T.Helper()
+	content, err := os.ReadFile(r.Path)
+	if err == nil {
+		err = stateschema.Validate(content)
+	}
+	if err != nil {
+		r.T.Fatalf("state file: %v", err)
+	}
+}
+
+// Synced reports whether the mirror is complete.
+func Synced(s *state.State) bool {
+	c, _ := s.Condition(state.MirrorSynced)
+	return c.Status == state.True
+}
+
+// AwaitEqual waits until the file equals the engine and stays so for a moment.
+func (r *Rig) AwaitEqual() {
+	r.T.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	var diffs []oracle.Difference
+	for range state.Follow(ctx, r.Path) {
+		r.Validate()
+		var err error
+		if diffs, err = r.Oracle.Compare(ctx, r.Path); err != nil && ctx.Err() == nil {
+			r.T.Fatal(err)
+		}
+		if len(diffs) == 0 {
+			return
+		}
+	}
+	r.T.Fatalf("the file differs from the engine:\n%s", oracle.Lines(diffs))
+}
+
+// Marshal returns the encoding of v.
+func Marshal(t *testing.T, v any) string {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// Lines are written from any goroutine.
+type Lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *Lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// Take returns what was written since it was last called.
+func (l *Lines) Take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return l.text.String()
+}
+
+// AwaitStream waits until the engine has a listener.
+func (r *Rig) AwaitStream() {
+	r.T.Helper()
+	for end := time.Now().Add(Patience); r.Engine.Streams() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			r.T.Fatal("nobody listens to the engine's events")
+		}
+	}
+}
