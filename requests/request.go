@@ -16,8 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
-
+	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -126,8 +125,8 @@ func Withdraw(dir, id string) bool {
 // error is that of ctx, or fs.ErrNotExist where the request is gone without one: the
 // instance was stopped.
 func Await(ctx context.Context, dir, id string) (Outcome, error) {
-	w := watchDir(dir)
-	defer w.close()
+	w := dirwatch.Follow(dir, pollInterval, nil)
+	defer w.Close()
 	done := filepath.Join(dir, id+extDone)
 	for {
 		// In this order: the outcome is there before the request goes.
@@ -146,7 +145,7 @@ func Await(ctx context.Context, dir, id string) (Outcome, error) {
 		case !pending:
 			return Outcome{}, fmt.Errorf("request %q was dropped: %w", id, fs.ErrNotExist)
 		}
-		if err := w.wait(ctx); err != nil {
+		if err := w.Wait(ctx); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -195,18 +194,13 @@ func (i *Inbox) Run(ctx context.Context) error {
 	if err := os.MkdirAll(i.dir, 0o700); err != nil {
 		return fmt.Errorf("watch requests: %w", err)
 	}
-	w := watchDir(i.dir)
-	defer func() { w.close() }()
-	if w.err != nil {
-		i.log.Warn("requests can't be watched and are looked for instead", "dir", i.dir, "error", w.err)
-	}
+	// Whoever submits a request makes the directory anew where somebody has removed it.
+	w := dirwatch.Follow(i.dir, pollInterval, func(cause error) {
+		i.log.Warn("requests can't be watched and are looked for instead", "dir", i.dir, "error", cause)
+	})
+	defer w.Close()
 	brought := map[string]bool{}
 	for {
-		if w.lost || errors.Is(w.err, fs.ErrNotExist) {
-			// Whoever submits a request makes the directory anew.
-			w.close()
-			w = watchDir(i.dir)
-		}
 		found, err := i.scan()
 		if err != nil {
 			i.log.Error("requests can't be read", "dir", i.dir, "error", err)
@@ -224,7 +218,7 @@ func (i *Inbox) Run(ctx context.Context) error {
 			}
 		}
 		brought = there
-		if err := w.wait(ctx); err != nil {
+		if err := w.Wait(ctx); err != nil {
 			return err
 		}
 	}
@@ -292,65 +286,5 @@ func dropRequests(dir string) error {
 	return err
 }
 
-// dirWatch waits for changes in a directory.
-type dirWatch struct {
-	dir  string
-	w    *fsnotify.Watcher
-	err  error // why there is none; then every wait is a short one
-	lost bool  // the directory itself is gone: one of that name is another
-}
-
 // pollInterval is how often a directory is looked at that can't be watched.
 const pollInterval = 250 * time.Millisecond
-
-func watchDir(dir string) *dirWatch {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return &dirWatch{err: err}
-	}
-	if err := w.Add(dir); err != nil {
-		_ = w.Close()
-		return &dirWatch{err: err}
-	}
-	return &dirWatch{dir: dir, w: w}
-}
-
-func (d *dirWatch) close() {
-	if d.w != nil {
-		_ = d.w.Close()
-	}
-}
-
-// wait returns after something has changed since the last wait, or may have.
-func (d *dirWatch) wait(ctx context.Context) error {
-	if d.w == nil {
-		select {
-		case <-time.After(pollInterval):
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	select {
-	case e := <-d.w.Events:
-		d.see(e)
-	case <-d.w.Errors:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	for { // one look shows it all
-		select {
-		case e := <-d.w.Events:
-			d.see(e)
-		case <-d.w.Errors:
-		default:
-			return nil
-		}
-	}
-}
-
-func (d *dirWatch) see(e fsnotify.Event) {
-	if e.Has(fsnotify.Remove|fsnotify.Rename) && filepath.Clean(e.Name) == filepath.Clean(d.dir) {
-		d.lost = true
-	}
-}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func TestWait(t *testing.T) {
@@ -49,5 +50,49 @@ func TestNewRefusesMissing(t *testing.T) {
 	if w, err := New(filepath.Join(t.TempDir(), "none")); err == nil {
 		w.Close()
 		t.Error("a missing directory is watched")
+	}
+}
+
+// A directory that comes, goes and comes again is followed, by polling where need be.
+func TestFollow(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dir")
+	var polled []error
+	f := Follow(dir, time.Millisecond, func(cause error) { polled = append(polled, cause) })
+	defer f.Close()
+	changes := func(what string, seen func() bool) {
+		t.Helper()
+		for !seen() {
+			if err := f.Wait(t.Context()); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+		}
+	}
+	for range 2 {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		changes("a watch", func() bool { return f.watch != nil && !f.watch.lost })
+		if err := os.Remove(dir); err != nil {
+			t.Fatal(err)
+		}
+		changes("no watch", func() bool { return f.watch == nil })
+	}
+	if len(polled) != 3 {
+		t.Errorf("polling began for %v, want three times", polled)
+	}
+}
+
+// A watch that has ended is not waited for, nor asked again and again.
+func TestFollowWatchThatEnds(t *testing.T) {
+	f := Follow(t.TempDir(), time.Millisecond, nil)
+	defer f.Close()
+	f.watch.Close()
+	if err := f.Wait(t.Context()); err != nil || f.watch == nil {
+		t.Fatalf("no other watch: %v, %v", err, f.err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := f.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("nothing changes, but Wait returned %v", err)
 	}
 }

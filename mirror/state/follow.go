@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
+	"github.com/docker-rd/docker-rd/internal/dirwatch"
 )
 
 // A Follower reads a state file again each time it changes.
@@ -37,8 +37,14 @@ func Follow(ctx context.Context, path string) iter.Seq2[*State, error] {
 // sequence ends when ctx does.
 func (f *Follower) States(ctx context.Context) iter.Seq2[*State, error] {
 	return func(yield func(*State, error) bool) {
-		changed, stop := f.watch(ctx)
-		defer stop()
+		interval := f.Interval
+		if interval <= 0 {
+			interval = 500 * time.Millisecond
+		}
+		// The watch begins before the first read, so that no change falls in between. It is
+		// of the directory: one of the file would end when the file is replaced.
+		w := dirwatch.Follow(filepath.Dir(f.Path), interval, f.Polling)
+		defer w.Close()
 		read := Read
 		if f.Head {
 			read = ReadHead
@@ -71,9 +77,8 @@ func (f *Follower) States(ctx context.Context) iter.Seq2[*State, error] {
 					}
 				}
 			}
-			select {
-			case <-ctx.Done():
-			case <-changed:
+			if w.Wait(ctx) != nil {
+				return
 			}
 		}
 	}
@@ -99,109 +104,4 @@ func stat(path string) (os.FileInfo, error) {
 // sameFile also compares time and size: an inode is used again once it is free.
 func sameFile(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
-}
-
-// watch returns a channel that gets a value after each change of the file, one for
-// several where nobody receives.
-func (f *Follower) watch(ctx context.Context) (changed <-chan struct{}, stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	signal := make(chan struct{}, 1)
-	done := make(chan struct{})
-	// The watch begins before the first read, so that no change falls in between.
-	w, err := f.newWatcher()
-	go func() {
-		defer close(done)
-		for ctx.Err() == nil {
-			if err == nil {
-				err = f.notify(ctx, w, signal)
-			}
-			if ctx.Err() != nil {
-				return
-			}
-			if f.Polling != nil {
-				f.Polling(err)
-			}
-			w, err = f.poll(ctx, err, signal)
-		}
-	}()
-	return signal, func() {
-		cancel()
-		<-done
-	}
-}
-
-func (f *Follower) newWatcher() (*fsnotify.Watcher, error) {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return nil, err
-	}
-	// The directory: a watch of the file itself would end when it is replaced.
-	if err := w.Add(filepath.Dir(f.Path)); err != nil {
-		_ = w.Close()
-		return nil, err
-	}
-	return w, nil
-}
-
-// notify passes on the changes that w reports, until ctx ends or w fails.
-func (f *Follower) notify(ctx context.Context, w *fsnotify.Watcher, signal chan<- struct{}) error {
-	defer w.Close()
-	dir := filepath.Dir(f.Path)
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case e, ok := <-w.Events:
-			switch {
-			case !ok:
-				return errors.New("the watch has ended")
-			case filepath.Base(e.Name) == filepath.Base(f.Path):
-				raise(signal)
-			case e.Has(fsnotify.Remove|fsnotify.Rename) && filepath.Clean(e.Name) == dir:
-				raise(signal)
-				return &fs.PathError{Op: "watch", Path: dir, Err: fs.ErrNotExist}
-			}
-		case err, ok := <-w.Errors:
-			if !ok {
-				return errors.New("the watch has ended")
-			}
-			if !errors.Is(err, fsnotify.ErrEventOverflow) {
-				return err
-			}
-			raise(signal) // whatever was lost, one look shows the outcome
-		}
-	}
-}
-
-// poll raises the signal at each interval, until ctx ends or a watch is to be had
-// where the directory was missing. A limit of watches that is used up is not tried
-// again: that is for the person to mend.
-func (f *Follower) poll(ctx context.Context, cause error, signal chan<- struct{}) (*fsnotify.Watcher, error) {
-	interval := f.Interval
-	if interval <= 0 {
-		interval = 500 * time.Millisecond
-	}
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-tick.C:
-		}
-		if errors.Is(cause, fs.ErrNotExist) {
-			if w, err := f.newWatcher(); err == nil {
-				raise(signal)
-				return w, nil
-			}
-		}
-		raise(signal)
-	}
-}
-
-func raise(signal chan<- struct{}) {
-	select {
-	case signal <- struct{}{}:
-	default:
-	}
 }
