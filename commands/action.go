@@ -60,7 +60,7 @@ func (a *app) runAction(ctx context.Context, p *progress, word, action string) e
 	if !slices.Contains(requests.Actions(), action) {
 		return failure.WithHint(failure.Refuse("unknown action %q", action), "actions are %s", strings.Join(requests.Actions(), ", "))
 	}
-	i, err := a.loadRunning()
+	i, where, err := a.loadRunning()
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (a *app) runAction(ctx context.Context, p *progress, word, action string) e
 	if err != nil {
 		return err
 	}
-	p.doing(fmt.Sprintf("Container %q is %s", word, actionWords[action].doing))
+	p.doing(fmt.Sprintf("Container %q is %s%s", word, actionWords[action].doing, where))
 	o, err := client.Request(ctx, i, requests.Request{
 		Type: requests.RequestAction, Kind: state.Containers, Key: key, Name: word, Action: action,
 	})
@@ -83,6 +83,6 @@ func (a *app) runAction(ctx context.Context, p *progress, word, action string) e
 	if o.State != state.ActionSucceeded {
 		return fmt.Errorf("%s %s: %s", action, k.Text(word), o.Error)
 	}
-	p.done(fmt.Sprintf("Container %q is %s", word, actionWords[action].done))
+	p.done(fmt.Sprintf("Container %q is %s%s", word, actionWords[action].done, where))
 	return nil
 }

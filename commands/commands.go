@@ -28,13 +28,14 @@ func (s ExitStatus) Error() string { return "exit status " + strconv.Itoa(int(s)
 // app is what every command has: docker's side, and the instance that is meant.
 type app struct {
 	docker   command.Cli
+	root     *cobra.Command
 	instance flagInstance
 }
 
 // Add adds all commands and the options that they share to root.
 func Add(root *cobra.Command, docker command.Cli) {
-	a := &app{docker: docker}
-	root.PersistentFlags().VarP(&a.instance, "instance", "i", "Instance to work on (default $"+instanceEnv+", or \"default\")")
+	a := &app{docker: docker, root: root}
+	root.PersistentFlags().VarP(&a.instance, "instance", "i", "Instance to work on (default: $"+instanceEnv+", the current context's, or \"default\")")
 	_ = root.RegisterFlagCompletionFunc("instance", a.completeInstances)
 	root.AddCommand(
 		a.newStart(),

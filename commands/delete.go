@@ -63,7 +63,7 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 	if k.Kind == state.Namespaces {
 		return failure.Refuse("%s can't be deleted", k.Text(words[0]))
 	}
-	i, err := a.loadRunning()
+	i, where, err := a.loadRunning()
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 		case o.cancel:
 			done = "cancelled"
 		}
-		p.done(fmt.Sprintf("Deletion of %s is %s", k.Text(r.Name), done))
+		p.done(fmt.Sprintf("Deletion of %s is %s%s", k.Text(r.Name), done, where))
 	}
 	return errors.Join(errs...)
 }

@@ -52,7 +52,7 @@ shell to evaluate. Most libraries ignore Docker contexts and need them.`,
 func (a *app) runEnv(o envOptions, args []string) error {
 	set := map[string]string{}
 	if !o.unset {
-		i, err := a.load(args)
+		i, err := a.loadNoting(args)
 		if err != nil {
 			return err
 		}

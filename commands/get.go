@@ -54,7 +54,7 @@ func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	i, err := a.load(nil)
+	i, err := a.loadForObjects(nil)
 	if err != nil {
 		return err
 	}

@@ -1,16 +1,12 @@
 package commands
 
 import (
-	"cmp"
-	"os"
-
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 // flagInstance is the value of --instance. An empty one is a script's mistake and does not
@@ -25,29 +21,33 @@ func (f *flagInstance) String() string     { return f.value }
 func (f *flagInstance) Type() string       { return "string" }
 func (f *flagInstance) Set(s string) error { *f = flagInstance{s, true}; return nil }
 
-// name returns the instance that a command is about: its argument, --instance,
-// $DOCKER_RD_INSTANCE, or the default.
-func (a *app) name(args []string) (string, error) {
-	name := cmp.Or(os.Getenv(instanceEnv), instance.DefaultName)
-	if a.instance.given {
-		name = a.instance.value
-	}
-	if len(args) > 0 {
-		if a.instance.given && name != args[0] {
-			return "", failure.Usage("two instances are named: %q and --instance %q", args[0], name)
-		}
-		name = args[0]
-	}
-	return name, instance.CheckName(name)
-}
-
 // load returns the instance that a command is about; it must exist.
 func (a *app) load(args []string) (*instance.Instance, error) {
-	name, err := a.name(args)
+	c, err := a.choose(args)
 	if err != nil {
 		return nil, err
 	}
-	return loadNamed(name)
+	return loadNamed(c.name)
+}
+
+// loadNoting is load for commands whose output does not name the instance.
+func (a *app) loadNoting(args []string) (*instance.Instance, error) {
+	c, err := a.choose(args)
+	if err != nil {
+		return nil, err
+	}
+	a.noteChoice(c)
+	return loadNamed(c.name)
+}
+
+// loadForObjects is load for commands that read or change the engine's objects.
+func (a *app) loadForObjects(args []string) (*instance.Instance, error) {
+	c, err := a.chooseForObjects(args)
+	if err != nil {
+		return nil, err
+	}
+	a.noteChoice(c)
+	return loadNamed(c.name)
 }
 
 // loadNamed returns the instance of a name; it must exist.
@@ -74,13 +74,17 @@ func (a *app) salvage(i *instance.Instance, err error) (*instance.Instance, erro
 	return salvaged, still
 }
 
-// loadRunning returns the instance, which must have a supervisor to ask.
-func (a *app) loadRunning() (*instance.Instance, error) {
-	i, err := a.load(nil)
+// loadRunning returns the instance on whose objects a command works, which must have a
+// supervisor to ask, and how messages tell which instance it is.
+func (a *app) loadRunning() (i *instance.Instance, where string, err error) {
+	c, err := a.chooseForObjects(nil)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return i, client.TakesRequests(i)
+	if i, err = loadNamed(c.name); err != nil {
+		return nil, "", err
+	}
+	return i, c.where(), client.TakesRequests(i)
 }
 
 // endpointOf returns the endpoint of an instance's engine.

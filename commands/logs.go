@@ -26,7 +26,9 @@ func (a *app) newLogs() *cobra.Command {
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "logs [OPTIONS] [INSTANCE]",
 		Short: "Show the log of an engine, or of its supervisor",
-	}, a.loadAnyway, func(cmd *cobra.Command, i *instance.Instance) error { return a.runLogs(cmd.Context(), o, i) })
+	}, func(args []string) (*instance.Instance, error) {
+		return a.salvage(a.loadNoting(args))
+	}, func(cmd *cobra.Command, i *instance.Instance) error { return a.runLogs(cmd.Context(), o, i) })
 	flags := cmd.Flags()
 	o.tail.lines = -1
 	flags.BoolVarP(&o.follow, "follow", "f", false, "Follow log output")

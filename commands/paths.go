@@ -89,7 +89,7 @@ func (a *app) runPaths(format string, args []string) error {
 	if n := len(args); n > 0 && (n == 2 || isPathKey(args[0])) {
 		key, args = args[n-1], args[:n-1]
 	}
-	i, err := a.load(args)
+	i, err := a.loadNoting(args)
 	if err != nil {
 		return err
 	}

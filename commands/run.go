@@ -57,21 +57,22 @@ if there is none.`,
 func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, progress string) (*instance.Instance, error) {
 	ctx, cancel := withTimeout(ctx, timeout)
 	defer cancel()
-	name, err := a.name(nil)
+	c, err := a.chooseForObjects(nil)
 	if err != nil {
 		return nil, err
 	}
+	a.noteChoice(c)
 	if noStart {
-		i, err := a.load(nil)
+		i, err := loadNamed(c.name)
 		if err != nil {
 			return nil, err
 		}
 		if !usable(i) {
-			return nil, failure.WithHint(failure.Refuse("instance %q is not running", name), "docker-rd start %s", name)
+			return nil, failure.WithHint(failure.Refuse("instance %q is not running", c.name), "docker-rd start %s", c.name)
 		}
 		return i, nil
 	}
-	i, err := a.prepare(ctx, name, func(*instance.Settings) error { return nil })
+	i, err := a.prepare(ctx, c.name, func(*instance.Settings) error { return nil })
 	if err != nil {
 		return nil, err
 	}

@@ -111,14 +111,14 @@ func instanceArgs(cmd *cobra.Command, args []string) []string {
 }
 
 func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error {
-	name, err := a.name(instanceArgs(cmd, args))
+	c, err := a.choose(instanceArgs(cmd, args))
 	if err != nil {
 		return err
 	}
 	ctx, cancel := withTimeout(cmd.Context(), o.timeout)
 	defer cancel()
 	change := changesOf(cmd, args)
-	i, err := a.prepare(ctx, name, change)
+	i, err := a.prepare(ctx, c.name, change)
 	if err != nil {
 		return err
 	}

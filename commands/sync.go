@@ -20,7 +20,7 @@ func (a *app) newSync() *cobra.Command {
 
 The supervisor does it where one runs, otherwise this command itself. This finds
 changes that engines send no event for.`,
-	}, a.load, func(cmd *cobra.Command, i *instance.Instance) error {
+	}, a.loadForObjects, func(cmd *cobra.Command, i *instance.Instance) error {
 		ctx, cancel := withTimeout(cmd.Context(), timeout)
 		defer cancel()
 		p := a.newProgress(progress.value)

@@ -39,7 +39,9 @@ func (a *app) newWait() *cobra.Command {
 A condition counts only while a supervisor keeps it. A container need not exist yet.`,
 		Example: `  docker rd wait --for stopped --timeout 1m
   docker rd wait dev --for container/db=healthy`,
-	}, a.loadAnyway, func(cmd *cobra.Command, i *instance.Instance) error {
+	}, func(args []string) (*instance.Instance, error) {
+		return a.salvage(a.loadForObjects(args))
+	}, func(cmd *cobra.Command, i *instance.Instance) error {
 		ctx, cancel := withTimeout(cmd.Context(), timeout)
 		defer cancel()
 		return runWait(ctx, i, target)

@@ -24,7 +24,7 @@ ADDED. With --since, only what changed after that revision comes. Where that is 
 known any more, a line of type RESYNC says so and all objects follow: what was known
 before and is not among them is gone. Several lines can have the same revision: whoever
 may have missed some of them begins after the one before.`,
-	}, a.load, func(cmd *cobra.Command, i *instance.Instance) error {
+	}, a.loadForObjects, func(cmd *cobra.Command, i *instance.Instance) error {
 		return a.runWatch(cmd.Context(), i, uint64(since))
 	})
 	cmd.Flags().Var(&since, "since", "Revision after which to begin (0: all objects)")

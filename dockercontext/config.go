@@ -77,26 +77,34 @@ func named(stored string) string {
 	return stored
 }
 
-// effective returns the context that docker would use, like resolveContextName of
-// docker/cli/cli/command; "" where docker refuses. With a config.json that can't be read
-// docker goes on after a warning, and so does this.
-func (c *Config) effective() string {
+// InForce returns the context that docker would use, like resolveContextName of
+// docker/cli/cli/command, and what names it: "--context", "--host", "DOCKER_HOST" or
+// "DOCKER_CONTEXT", or "" where nothing but config.json does. The name is "" where docker
+// refuses. With a config.json that can't be read docker goes on after a warning, and so
+// does this.
+func (c *Config) InForce() (name, by string) {
 	switch {
 	case c.o.Context != "" && c.o.Host != "":
-		return "" // they exclude each other
+		return "", "--context" // they exclude each other
 	case c.o.Context != "":
-		return c.o.Context
+		return c.o.Context, "--context"
 	case c.o.Host != "":
-		return DefaultName
+		return DefaultName, "--host"
 	}
-	switch name := c.EnvOverride(); name {
+	switch by := c.EnvOverride(); by {
 	case hostEnv:
-		return DefaultName
+		return DefaultName, by
 	case contextEnv:
-		return c.o.Getenv(name)
+		return c.o.Getenv(by), by
 	}
 	current, _ := c.Current()
-	return named(current)
+	return named(current), ""
+}
+
+// effective is the name alone of [Config.InForce].
+func (c *Config) effective() string {
+	name, _ := c.InForce()
+	return name
 }
 
 // The environment variables that override the stored current context.

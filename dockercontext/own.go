@@ -57,6 +57,10 @@ func (c *Config) ownerOf(name string) (Owner, bool) {
 	return owner, ok
 }
 
+// OwnerOf returns which instance of ours a stored context belongs to, if any: by the mark
+// in it, not by its name alone.
+func (c *Config) OwnerOf(name string) (Owner, bool) { return c.ownerOf(name) }
+
 // Exists tells whether owner's context is there and its own.
 func (c *Config) Exists(owner Owner) (bool, error) {
 	m, err := c.metadata(owner.Context)

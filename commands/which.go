@@ -1,0 +1,189 @@
+package commands
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/instance/contexts"
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// A choice is the instance that a command is about.
+type choice struct {
+	name  string
+	typed bool   // as an argument or by --instance
+	note  string // why it is this one, where that may surprise; else ""
+	// foreign says, where docker was told explicitly to use another engine, by what.
+	foreign string
+}
+
+// choose finds out which instance a command is about: its argument, --instance,
+// $DOCKER_RD_INSTANCE, the context that docker would use here where that is an
+// instance's, or the default.
+func (a *app) choose(args []string) (choice, error) {
+	c := choice{name: instance.DefaultName}
+	switch env := os.Getenv(instanceEnv); {
+	case len(args) > 0 && a.instance.given && args[0] != a.instance.value:
+		return c, failure.Usage("two instances are named: %q and --instance %q", args[0], a.instance.value)
+	case len(args) > 0:
+		c.name, c.typed = args[0], true
+	case a.instance.given:
+		c.name, c.typed = a.instance.value, true
+	case env != "":
+		c.name = env
+	default:
+		return a.chooseByContext()
+	}
+	if err := instance.CheckName(c.name); err != nil {
+		return c, err
+	}
+	// What was typed for docker must not be ignored either.
+	if s := a.shellContext(); s.by == "--context" && s.instance != c.name {
+		c.foreign = s.text
+	}
+	return c, nil
+}
+
+func (a *app) chooseByContext() (choice, error) {
+	switch s := a.shellContext(); {
+	case s.instance != "" && s.instance != instance.DefaultName:
+		return choice{name: s.instance, note: s.text}, nil
+	case s.instance != "" || s.by == "":
+		return choice{name: instance.DefaultName}, nil
+	default:
+		return choice{name: instance.DefaultName, note: s.text + " is not docker rd's", foreign: s.text}, nil
+	}
+}
+
+// chooseForObjects is choose for commands that read or change the objects of an engine.
+// They refuse to work on another one than docker was told to use.
+func (a *app) chooseForObjects(args []string) (choice, error) {
+	c, err := a.choose(args)
+	if err != nil || c.foreign == "" {
+		return c, err
+	}
+	return c, failure.WithHint(
+		failure.Refuse("%s is not the engine of instance %q", c.foreign, c.name),
+		"name the instance and no context: `docker-rd get -i %s containers`", c.name)
+}
+
+// where names the instance at the end of a message, unless it was typed.
+func (c choice) where() string {
+	if c.typed {
+		return ""
+	}
+	return fmt.Sprintf(" (instance %q)", c.name)
+}
+
+// noteChoice says which instance a command works on whose output does not tell.
+func (a *app) noteChoice(c choice) {
+	if c.note != "" {
+		a.note("instance %q: %s", c.name, c.note)
+	}
+}
+
+// A shellContext is what docker would use here.
+type shellContext struct {
+	by       string // what names it: a flag or a variable, "" where only config.json does
+	text     string // how messages call it
+	instance string // whose it is, "" if none of ours
+}
+
+func (a *app) shellContext() shellContext {
+	docker, err := shellContexts(a.root)
+	if err != nil {
+		return shellContext{}
+	}
+	name, by := docker.InForce()
+	s := shellContext{by: by}
+	switch by {
+	case "--host", "DOCKER_HOST":
+		ep, _ := docker.Endpoint(dockercontext.DefaultName)
+		s.text, s.instance = by+" "+withoutPassword(ep.Host), instanceAt(ep.Host)
+	case "":
+		s.text, s.instance = fmt.Sprintf("the current context is %q", name), ownedBy(docker, name)
+	default:
+		s.text, s.instance = fmt.Sprintf("%s %q", by, name), ownedBy(docker, name)
+		if s.instance == "" {
+			s.instance = adopterOf(docker, name)
+		}
+	}
+	return s
+}
+
+// ownedBy returns the instance that a context belongs to: by its mark, or by its name
+// where it does not exist because the instance does not run.
+func ownedBy(docker *dockercontext.Config, name string) string {
+	owner, ok := docker.OwnerOf(name)
+	if !ok {
+		if _, err := docker.Endpoint(name); !errdefs.IsNotFound(err) {
+			return ""
+		}
+		owner.Context = name
+	}
+	names, _ := instanceNames()
+	for _, n := range names {
+		if instance.ContextName(n) == owner.Context {
+			return n
+		}
+	}
+	return ""
+}
+
+// adopterOf returns the one instance that was made from a context of the user's.
+func adopterOf(docker *dockercontext.Config, name string) string {
+	return theOnly(func(i *instance.Instance) bool {
+		return i.Settings.FromContext == name && contexts.UsesConfig(i, docker.Dir())
+	})
+}
+
+// instanceAt returns the one instance whose local socket the host is.
+func instanceAt(host string) string {
+	return theOnly(func(i *instance.Instance) bool {
+		set, err := hostVariables(i)
+		return err == nil && sameHost(set["DOCKER_HOST"], host)
+	})
+}
+
+func theOnly(is func(*instance.Instance) bool) string {
+	names, _ := instanceNames()
+	only := ""
+	for _, name := range names {
+		i, err := loadNamed(name)
+		if err != nil || !is(i) {
+			continue
+		}
+		if only != "" {
+			return ""
+		}
+		only = name
+	}
+	return only
+}
+
+// sameHost reports whether two hosts are one, also through symbolic links to a socket.
+func sameHost(a, b string) bool {
+	pathA, okA := strings.CutPrefix(a, "unix://")
+	pathB, okB := strings.CutPrefix(b, "unix://")
+	if a == b || !okA || !okB {
+		return a == b
+	}
+	realA, errA := filepath.EvalSymlinks(pathA)
+	realB, errB := filepath.EvalSymlinks(pathB)
+	return errA == nil && errB == nil && realA == realB
+}
+
+func withoutPassword(host string) string {
+	u, err := url.Parse(host)
+	if err != nil || u.User == nil {
+		return host
+	}
+	return u.Redacted()
+}
