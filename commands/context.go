@@ -30,9 +30,17 @@ func (a *app) newContext() *cobra.Command {
 // configHere returns the Docker configuration in dir as this shell sees it, with the
 // options that were given to docker.
 func configHere(cmd *cobra.Command, dir string) (*dockercontext.Config, error) {
-	roots, err := instance.DefaultRoots()
+	o, err := optionsHere(cmd, dir)
 	if err != nil {
 		return nil, err
+	}
+	return dockercontext.Open(o), nil
+}
+
+func optionsHere(cmd *cobra.Command, dir string) (dockercontext.Options, error) {
+	roots, err := instance.DefaultRoots()
+	if err != nil {
+		return dockercontext.Options{}, err
 	}
 	o := contexts.Options(roots, dir)
 	o.Getenv = os.Getenv
@@ -61,7 +69,7 @@ func configHere(cmd *cobra.Command, dir string) (*dockercontext.Config, error) {
 		}
 	})
 	o.Default = &d
-	return dockercontext.Open(o), nil
+	return o, nil
 }
 
 // shellContexts returns the Docker configuration that docker would use here.

@@ -1,10 +1,12 @@
 package commands
 
 import (
+	"cmp"
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/output"
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -94,7 +96,7 @@ func newInstanceRow(i *instance.Instance) instanceRow {
 	}
 	if docker, err := contexts.Config(i); err == nil {
 		current, err := docker.Current()
-		row.Current = err == nil && current == i.Context()
+		row.Current = err == nil && cmp.Or(current, dockercontext.DefaultName) == i.Context()
 	}
 	return row
 }

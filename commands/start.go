@@ -16,6 +16,7 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -117,7 +118,7 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 	}
 	ctx, cancel := withTimeout(cmd.Context(), o.timeout)
 	defer cancel()
-	change := changesOf(cmd, args)
+	change := a.changesOf(cmd, args)
 	i, err := a.prepare(ctx, c.name, change)
 	if err != nil {
 		return err
@@ -128,7 +129,7 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 
 // changesOf returns what the flags that were given, and the engine's arguments, make
 // of settings.
-func changesOf(cmd *cobra.Command, args []string) func(*instance.Settings) error {
+func (a *app) changesOf(cmd *cobra.Command, args []string) func(*instance.Settings) error {
 	return func(s *instance.Settings) error {
 		var errs []error
 		cmd.Flags().Visit(func(f *pflag.Flag) {
@@ -139,8 +140,53 @@ func changesOf(cmd *cobra.Command, args []string) func(*instance.Settings) error
 		if n := cmd.ArgsLenAtDash(); n >= 0 {
 			s.EngineArgs = slices.Clone(args[n:])
 		}
+		if cmd.Flags().Changed("from-context") && s.FromContext == endpoint.DefaultContext {
+			errs = append(errs, a.adoptDefault(cmd, s))
+		}
 		return errors.Join(errs...)
 	}
+}
+
+// adoptDefault makes the context "default" into the engine that docker finds in it here:
+// where options or variables of this shell say which, that is remembered, since no other
+// shell need have them.
+func (a *app) adoptDefault(cmd *cobra.Command, s *instance.Settings) error {
+	dir, err := dockerConfig()
+	if err != nil {
+		return err
+	}
+	o, err := optionsHere(cmd, dir)
+	if err != nil {
+		return err
+	}
+	d := *o.Default
+	if d.Host == "" && !d.TLS && !d.TLSVerify {
+		return nil
+	}
+	ep, err := endpoint.FromDefault(d)
+	if err != nil {
+		return failure.WithCode(fmt.Errorf("context %q: %w", s.FromContext, err), failure.CodeRefused)
+	}
+	s.Host, s.FromContext = ep.Host, ""
+	if ep.TLS == nil && !ep.SkipTLSVerify {
+		return nil
+	}
+	verify := !ep.SkipTLSVerify
+	s.TLSVerify = &verify
+	s.TLSCACert, s.TLSCert, s.TLSKey = "", "", ""
+	if ep.TLS == nil {
+		return nil
+	}
+	for _, f := range []struct {
+		pem  []byte
+		from string
+		to   *string
+	}{{ep.TLS.CA, d.CAFile, &s.TLSCACert}, {ep.TLS.Cert, d.CertFile, &s.TLSCert}, {ep.TLS.Key, d.KeyFile, &s.TLSKey}} {
+		if f.pem != nil {
+			*f.to = f.from
+		}
+	}
+	return nil
 }
 
 // prepare returns the instance with the settings changed, creating it if need be. It

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/output"
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
@@ -123,7 +125,7 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 		_, err := docker.Endpoint(i.Context())
 		s.Context.Exists = !errdefs.IsNotFound(err)
 		current, err := docker.Current()
-		s.Context.Current = err == nil && current == i.Context()
+		s.Context.Current = err == nil && cmp.Or(current, dockercontext.DefaultName) == i.Context()
 	}
 	return s
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // DefaultName is the context that docker makes up from the environment.
-const DefaultName = "default"
+const DefaultName = endpoint.DefaultContext
 
 // Options say which Docker configuration is meant and how it is seen.
 type Options struct {

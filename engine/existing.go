@@ -44,9 +44,12 @@ func (d existing) Cleanup(context.Context) error { return nil }
 // time: they are the user's and may be changed.
 func (d existing) Endpoint() (e endpoint.Endpoint, err error) {
 	s := d.inst.Settings
-	if s.FromContext == "" {
+	switch s.FromContext {
+	case "":
 		e, err = endpoint.FromURL(s.Host, s.TLSOptions())
-	} else {
+	case endpoint.DefaultContext: // of the system: no shell's variables count here
+		e, err = endpoint.FromDefault(endpoint.Default{})
+	default:
 		e, err = endpoint.FromContext(endpoint.OpenStore(d.inst.DockerConfig), s.FromContext)
 	}
 	e.Headers = endpoint.ConfiguredHeaders(d.inst.DockerConfig)

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/moby/moby/client"
+
 	"github.com/docker-rd/docker-rd/instance"
 )
 
@@ -28,5 +30,21 @@ func TestExistingHeaders(t *testing.T) {
 	}
 	if e, err := driver.Endpoint(); err != nil || len(e.Headers) > 0 {
 		t.Errorf("without a configuration: %+v, %v", e, err)
+	}
+}
+
+// The context "default" is the system's engine, whatever the shell's variables say.
+func TestExistingDefault(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "tcp://elsewhere:1")
+	i := &instance.Instance{DockerConfig: t.TempDir(), Settings: instance.Settings{Driver: instance.DriverExisting, FromContext: "default"}}
+	driver, err := DriverFor(i, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := driver.Check(); err != nil {
+		t.Error(err)
+	}
+	if e, err := driver.Endpoint(); err != nil || e.Host != client.DefaultDockerHost {
+		t.Errorf("Endpoint = %+v, %v, want %q", e, err, client.DefaultDockerHost)
 	}
 }

@@ -145,6 +145,10 @@ func ConfiguredHeaders(configDir string) map[string]string {
 	return f.HTTPHeaders
 }
 
+// DefaultContext is the context that docker makes up from flags and the environment. The
+// store does not have it.
+const DefaultContext = "default"
+
 // Default is what docker resolves the context "default" from. [DefaultFromEnv] fills
 // it as docker does without flags; flags override single fields.
 type Default struct {
