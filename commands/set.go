@@ -7,11 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 type setOptions struct {
+	output.Options
 	dryRun   bool
 	restart  bool
 	timeout  flagDuration
@@ -21,16 +23,16 @@ type setOptions struct {
 func (a *app) newSet() *cobra.Command {
 	var o setOptions
 	cmd := &cobra.Command{
-		Use:   "set [OPTIONS] [INSTANCE] KEY=VALUE [KEY=VALUE...]",
-		Short: "Change the settings of an instance",
-		Long: `Change the settings of an instance. They are:
+		Use:   "set [OPTIONS] [INSTANCE] [KEY=VALUE...]",
+		Short: "Show or change the settings of an instance",
+		Long: `Change the settings of an instance, or show them with where each comes from. They are:
 
 ` + settingsHelp() + `
 An empty value brings the default back. A running instance takes them up when it is
 started the next time, or at once with --restart.`,
 		Example: `  docker rd set promote=never
   docker rd set dev engine-args="--log-level debug" --restart`,
-		Args: takes(1, many),
+		Args: takes(0, many),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runSet(cmd, o, args) },
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 			key, _, ok := strings.Cut(word, "=")
@@ -52,6 +54,7 @@ started the next time, or at once with --restart.`,
 		},
 	}
 	flags := cmd.Flags()
+	o.AddFlags(cmd, "names")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "Only print what would change")
 	flags.BoolVar(&o.restart, "restart", false, "Restart the instance if it runs and something changed")
 	addTimeout(flags, &o.timeout, 2*time.Minute)
@@ -72,15 +75,15 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 	ctx, cancel := withTimeout(cmd.Context(), o.timeout)
 	defer cancel()
 	var name []string
-	if !strings.Contains(args[0], "=") {
+	if len(args) > 0 && !strings.Contains(args[0], "=") {
 		name, args = args[:1], args[1:]
-	}
-	if len(args) == 0 {
-		return failure.Usage("no KEY=VALUE is given")
 	}
 	i, err := a.load(name)
 	if err != nil {
 		return err
+	}
+	if len(args) == 0 {
+		return a.showSettings(o.Options, i)
 	}
 	next, err := assign(i.Settings, args)
 	if err != nil {
@@ -89,6 +92,9 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 	changes := i.Settings.Diff(next)
 	if len(changes) == 0 {
 		return nil
+	}
+	if err := worse(i, next); err != nil {
+		return err
 	}
 	if !o.dryRun {
 		err = i.Update(ctx, func(s *instance.Settings) error {
@@ -125,4 +131,41 @@ func assign(s instance.Settings, pairs []string) (instance.Settings, error) {
 		}
 	}
 	return s.Resolved()
+}
+
+// worse refuses settings with which the instance could not be started, unless that is so
+// already.
+func worse(i *instance.Instance, next instance.Settings) error {
+	changed := *i
+	changed.Settings = next
+	err := check(&changed)
+	if err == nil {
+		return nil
+	}
+	if before := check(i); before != nil && before.Error() == err.Error() {
+		return nil
+	}
+	return err
+}
+
+// A settingRow is a setting in a list.
+type settingRow struct {
+	Setting string `json:"setting"`
+	Value   string `json:"value"`
+	Source  string `json:"source"`
+}
+
+// FullHeader implements docker's formatter.SubContext.
+func (settingRow) FullHeader() any {
+	return map[string]string{"Setting": "SETTING", "Value": "VALUE", "Source": "SOURCE"}
+}
+
+var settingLayout = output.Layout{Table: "{{.Setting}}\t{{.Value}}\t{{.Source}}", Key: "{{.Setting}}"}
+
+func (a *app) showSettings(o output.Options, i *instance.Instance) error {
+	var rows []settingRow
+	for _, s := range settings {
+		rows = append(rows, settingRow{s.key, i.Settings.Get(s.key), i.Settings.Source(s.key)})
+	}
+	return output.WriteRows(a.out(), o, settingLayout, rows)
 }

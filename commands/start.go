@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -138,7 +139,7 @@ func (a *app) changesOf(cmd *cobra.Command, args []string) func(*instance.Settin
 			}
 		})
 		if n := cmd.ArgsLenAtDash(); n >= 0 {
-			s.EngineArgs = slices.Clone(args[n:])
+			errs = append(errs, s.SetArgs(args[n:]))
 		}
 		if cmd.Flags().Changed("from-context") && s.FromContext == endpoint.DefaultContext {
 			errs = append(errs, a.adoptDefault(cmd, s))
@@ -167,26 +168,25 @@ func (a *app) adoptDefault(cmd *cobra.Command, s *instance.Settings) error {
 	if err != nil {
 		return failure.WithCode(fmt.Errorf("context %q: %w", s.FromContext, err), failure.CodeRefused)
 	}
-	s.Host, s.FromContext = ep.Host, ""
-	if ep.TLS == nil && !ep.SkipTLSVerify {
-		return nil
+	values := map[string]string{"host": ep.Host, "from-context": "", "tlsverify": "", "tlscacert": "", "tlscert": "", "tlskey": ""}
+	if ep.TLS != nil || ep.SkipTLSVerify {
+		values["tlsverify"] = strconv.FormatBool(!ep.SkipTLSVerify)
 	}
-	verify := !ep.SkipTLSVerify
-	s.TLSVerify = &verify
-	s.TLSCACert, s.TLSCert, s.TLSKey = "", "", ""
-	if ep.TLS == nil {
-		return nil
-	}
-	for _, f := range []struct {
-		pem  []byte
-		from string
-		to   *string
-	}{{ep.TLS.CA, d.CAFile, &s.TLSCACert}, {ep.TLS.Cert, d.CertFile, &s.TLSCert}, {ep.TLS.Key, d.KeyFile, &s.TLSKey}} {
-		if f.pem != nil {
-			*f.to = f.from
+	if t := ep.TLS; t != nil {
+		for _, f := range []struct {
+			key, path string
+			pem       []byte
+		}{{"tlscacert", d.CAFile, t.CA}, {"tlscert", d.CertFile, t.Cert}, {"tlskey", d.KeyFile, t.Key}} {
+			if f.pem != nil {
+				values[f.key] = f.path
+			}
 		}
 	}
-	return nil
+	var errs []error
+	for key, value := range values {
+		errs = append(errs, s.Set(key, value))
+	}
+	return errors.Join(errs...)
 }
 
 // prepare returns the instance with the settings changed, creating it if need be. It

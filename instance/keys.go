@@ -3,6 +3,7 @@ package instance
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +11,13 @@ import (
 	"github.com/google/shlex"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// Where the values of settings come from.
+const (
+	SourceGiven   = "set"     // by `start` or `set`
+	SourceDefault = "default" // of every instance
+	SourceChosen  = "chosen"  // for the user and the system, when the instance was made
 )
 
 // A key is one setting as people name it. Setting "" brings the default back.
@@ -134,13 +142,32 @@ func (s *Settings) Set(name, value string) error {
 	if !ok {
 		return failure.WithHint(failure.Refuse("unknown setting %q", name), "settings are %s", strings.Join(Keys(), ", "))
 	}
+	given := slices.DeleteFunc(slices.Clone(s.Given), func(key string) bool { return key == name })
 	if value == "" {
 		value = DefaultSettings().Get(name)
+	} else {
+		given = append(given, name)
+		slices.Sort(given)
 	}
 	if err := k.set(s, value); err != nil {
 		return failure.Refuse("setting %s=%q: %w", name, value, err)
 	}
+	s.Given = given
 	return nil
+}
+
+// SetArgs sets the engine's arguments.
+func (s *Settings) SetArgs(args []string) error { return s.Set("engine-args", joinArgs(args)) }
+
+// Source says where the value of a setting comes from.
+func (s Settings) Source(name string) string {
+	switch {
+	case slices.Contains(s.Given, name):
+		return SourceGiven
+	case s.Get(name) == DefaultSettings().Get(name):
+		return SourceDefault
+	}
+	return SourceChosen
 }
 
 // Diff describes what differs from other, one "key=value" each.

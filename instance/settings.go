@@ -65,6 +65,9 @@ type Settings struct {
 	DaemonConfig string   `json:"daemonConfig,omitempty"` // dockerd: absolute path of a daemon.json
 	EngineArgs   []string `json:"engineArgs,omitempty"`   // dockerd: further arguments
 	Resync       Duration `json:"resync"`                 // the mirror's full sync
+
+	// Given are the keys of what was set by somebody, sorted; the rest is by default.
+	Given []string `json:"given,omitempty"`
 }
 
 // Duration is a time.Duration that is written as Go writes it ("5m0s").
@@ -88,8 +91,9 @@ func DefaultSettings() Settings {
 // Equal tells whether both are the same settings.
 func (s Settings) Equal(o Settings) bool { return reflect.DeepEqual(s.normal(), o.normal()) }
 
-// normal makes an absent list and an empty one the same.
+// normal makes an absent list and an empty one the same, and leaves out who set what.
 func (s Settings) normal() Settings {
+	s.Given = nil
 	if len(s.EngineArgs) == 0 {
 		s.EngineArgs = nil
 	}
