@@ -17,6 +17,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/commands"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/nearest"
 	"github.com/docker-rd/docker-rd/internal/version"
 )
 
@@ -80,7 +81,6 @@ func wrap(cmd *cobra.Command) {
 		wrap(sub)
 	}
 	if cmd.HasSubCommands() {
-		cmd.SuggestionsMinimumDistance = 1 // with more, short names all look alike
 		cmd.Args = cobra.ArbitraryArgs
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -105,12 +105,17 @@ func wrap(cmd *cobra.Command) {
 // unknownCommand is the error for arguments that name no command below cmd.
 func unknownCommand(cmd *cobra.Command, args []string) error {
 	name := standaloneName(cmd)
-	hint := name + " --help lists the commands"
-	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
-		hint = "did you mean " + strings.Join(similar, " or ") + "?"
-	}
 	_, group, _ := strings.Cut(name, " ")
-	return failure.WithHint(failure.Usage("unknown command %q", strings.TrimSpace(group+" "+args[0])), "%s", hint)
+	return failure.WithHint(failure.Usage("unknown command %q", strings.TrimSpace(group+" "+args[0])), "%s",
+		didYouMean(commands.Suggest(cmd, args[0]), "docker-rd ", "`"+name+" --help` lists the commands"))
+}
+
+// didYouMean asks for one of several suggestions; the hint is otherwise where there is none.
+func didYouMean(suggestions []string, prefix, otherwise string) string {
+	if len(suggestions) == 0 {
+		return otherwise
+	}
+	return "did you mean `" + prefix + strings.Join(suggestions, "` or `"+prefix) + "`?"
 }
 
 // usage makes an error of the command line one of ours. A value that a flag can't have
@@ -120,7 +125,27 @@ func usage(cmd *cobra.Command, err error) error {
 	if _, invalid := errors.AsType[*pflag.InvalidValueError](err); invalid {
 		code = failure.CodeRefused
 	}
-	return failure.WithHint(failure.WithCode(err, code), "%s --help", standaloneName(cmd))
+	hint := "`" + standaloneName(cmd) + " --help` tells how it is used"
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		hint = didYouMean(nearFlags(cmd, unknown.GetSpecifiedName()), "--", "`"+standaloneName(cmd)+" --help` lists the options")
+	}
+	return failure.WithHint(failure.WithCode(err, code), "%s", hint)
+}
+
+// nearFlags returns the flags of a command that a name may be a typo of.
+func nearFlags(cmd *cobra.Command, name string) []string {
+	var names []string
+	for _, flags := range []*pflag.FlagSet{cmd.LocalFlags(), cmd.InheritedFlags()} {
+		flags.VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				names = append(names, f.Name)
+			}
+		})
+	}
+	if len(name) == 1 {
+		return nil // a shorthand is near to all others
+	}
+	return nearest.To(name, names)
 }
 
 // standaloneName is the command as it can be typed even where docker does not reach
