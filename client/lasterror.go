@@ -2,10 +2,11 @@ package client
 
 import (
 	"bufio"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // errorField is the error in a line of the supervisor's log.
@@ -30,7 +31,7 @@ func lastError(path string) string {
 
 // lastLine returns the last line of a file that is not empty, "" if there is none.
 func lastLine(path string) string {
-	file, err := os.Open(path)
+	file, err := files.Open(path)
 	if err != nil {
 		return ""
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
@@ -32,11 +33,17 @@ func Remove(ctx context.Context, i *instance.Instance) error {
 		return failure.WithHint(failure.WithCode(fmt.Errorf("remove instance %q: %w", i.Name, err), failure.CodeRefused),
 			"it was started again")
 	}
-	defer release()
-	if err := forget(ctx, i); err != nil {
-		return fmt.Errorf("remove instance %q: %w", i.Name, err)
+	err = forget(ctx, i)
+	if err != nil {
+		err = fmt.Errorf("remove instance %q: %w", i.Name, err)
+	} else {
+		err = i.Remove()
 	}
-	return i.Remove()
+	release()
+	if err == nil {
+		_ = os.Remove(i.Paths.State) // where that was not possible before
+	}
+	return err
 }
 
 // forget gives up the instance's context for good.

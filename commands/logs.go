@@ -13,6 +13,8 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/logfile"
 )
 
 type logsOptions struct {
@@ -54,8 +56,8 @@ func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) 
 }
 
 // showLog copies the last lines of a file to w (all if lines is negative) and, if it
-// follows, what is added to it until ctx ends; a file that is put aside and made anew
-// is followed from its beginning.
+// follows, what is added to it until ctx ends. Where the log is put aside meanwhile, the
+// rest of that is shown and the log is followed from its beginning.
 func showLog(ctx context.Context, w io.Writer, path string, lines int, follow bool) error {
 	var watch *dirwatch.Watcher
 	if follow {
@@ -65,11 +67,11 @@ func showLog(ctx context.Context, w io.Writer, path string, lines int, follow bo
 		}
 		defer watch.Close()
 	}
-	file, err := os.Open(path)
+	file, err := files.Open(path)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = file.Close() }()
+	defer file.Close()
 	if err := seekLines(file, lines); err != nil {
 		return err
 	}
@@ -80,31 +82,34 @@ func showLog(ctx context.Context, w io.Writer, path string, lines int, follow bo
 		if err := watch.Wait(ctx); err != nil {
 			return err
 		}
-		if next := successor(file, path); next != nil {
-			_, err := io.Copy(w, file) // what was added before it was put aside
-			_ = file.Close()
-			file = next
-			if err != nil {
-				return err
-			}
+		if err := again(w, file, path); err != nil {
+			return err
 		}
 	}
 }
 
-// successor returns the file at path if it is not file any more, else nil.
-func successor(file *os.File, path string) *os.File {
-	was, err := file.Stat()
+// again goes back to the beginning of a log that was copied and emptied, after it has shown
+// what of the copy had not been read yet.
+func again(w io.Writer, file *os.File, path string) error {
+	info, err := file.Stat()
 	if err != nil {
-		return nil
+		return err
 	}
-	if is, err := os.Stat(path); err != nil || os.SameFile(was, is) {
-		return nil
+	read, err := file.Seek(0, io.SeekCurrent)
+	if err != nil || info.Size() >= read {
+		return err
 	}
-	next, err := os.Open(path)
-	if err != nil {
-		return nil // put aside again
+	if aside, err := files.Open(logfile.Aside(path)); err == nil {
+		defer aside.Close()
+		if _, err := aside.Seek(read, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err := io.Copy(w, aside); err != nil {
+			return err
+		}
 	}
-	return next
+	_, err = file.Seek(0, io.SeekStart)
+	return err
 }
 
 // seekLines moves the file to where its last n lines begin, or to its beginning if it

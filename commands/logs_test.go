@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/docker-rd/docker-rd/internal/logfile"
 )
 
 func TestShowLog(t *testing.T) {
@@ -38,10 +40,10 @@ func TestShowLog(t *testing.T) {
 	}
 }
 
-// A log is followed beyond its end, and into the file that takes its place.
+// A log is followed beyond its end, and from its beginning where it is put aside.
 func TestFollowLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	add := func(path, line string) {
+	add := func(line string) {
 		t.Helper()
 		file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 		if err != nil {
@@ -54,13 +56,14 @@ func TestFollowLog(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	add(path, "before")
+	add("before")
 	r, w := io.Pipe()
 	defer r.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- showLog(ctx, w, path, 1, true) }()
 	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 2*logfile.Max)
 	shows := func(want string) {
 		t.Helper()
 		if !lines.Scan() || lines.Text() != want {
@@ -68,17 +71,16 @@ func TestFollowLog(t *testing.T) {
 		}
 	}
 	shows("before")
-	add(path, "more")
+	add("more")
 	shows("more")
-	for range 2 {
-		if err := os.Rename(path, path+".1"); err != nil {
-			t.Fatal(err)
-		}
-		add(path+".1", "late")
-		add(path, "anew")
-		shows("late")
-		shows("anew")
+	// Put aside while it is being written to.
+	add(strings.Repeat("x", logfile.Max))
+	shows(strings.Repeat("x", logfile.Max))
+	if err := logfile.Rotate(path); err != nil {
+		t.Fatal(err)
 	}
+	add("after")
+	shows("after")
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("showLog = %v, want Canceled", err)

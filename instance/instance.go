@@ -13,9 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/moby/sys/atomicwriter"
-
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/machine"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
@@ -116,12 +115,17 @@ func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err
 	if err != nil {
 		return nil, false, fmt.Errorf("create instance %q: %w", i.Name, err)
 	}
-	defer release()
-	if there, err := read(i.Paths); !errors.Is(err, fs.ErrNotExist) {
+	there, err := read(i.Paths)
+	if !errors.Is(err, fs.ErrNotExist) {
+		release()
 		return there, false, err
 	}
-	if err := i.write(); err != nil {
+	if err = i.write(); err != nil {
 		i.unmake()
+	}
+	release()
+	if err != nil {
+		_ = os.Remove(i.Paths.State) // where the lock's file was in the way before
 		return nil, false, err
 	}
 	return i, true, nil
@@ -150,7 +154,7 @@ func (i *Instance) unmake() {
 		return
 	}
 	for _, path := range []string{i.Paths.RequestsDir(), i.Paths.LogDir(), i.Paths.Data, i.Paths.StateLock(), i.Paths.State} {
-		_ = os.Remove(path)
+		_ = files.Remove(path)
 	}
 }
 
@@ -197,12 +201,12 @@ func (i *Instance) write() error {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
 	data = append(data, '\n')
-	if err := atomicwriter.WriteFile(i.Paths.InstanceFile(), data, 0o600); err != nil {
+	if err := files.ReplaceSynced(i.Paths.InstanceFile(), data); err != nil {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
 	// The copy is for settings that somebody damages, not for a crash: an fsync, which would
 	// cost each first start milliseconds, is not needed.
-	if err := os.WriteFile(i.Paths.InstanceBackup(), data, 0o600); err != nil {
+	if err := files.Replace(i.Paths.InstanceBackup(), data); err != nil {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
 	return nil
@@ -297,7 +301,7 @@ func read(p Paths) (*Instance, error) {
 }
 
 func readFile(path string) (*Instance, error) {
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path)
 	if err != nil {
 		return nil, err
 	}

@@ -6,9 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/mounts"
 )
 
@@ -30,13 +30,15 @@ func (i *Instance) CheckRemove() error {
 
 // Remove deletes all files of the instance, the settings last, so that an
 // interrupted removal can be repeated. Where [Instance.CheckRemove] refuses, nothing is
-// deleted. The instance must be stopped and the caller must hold its supervisor lock.
+// deleted. The instance must be stopped and the caller must hold its supervisor lock. Where
+// the lock's file, though removed, keeps the directory from being so until the lock is
+// released, the empty directory stays.
 func (i *Instance) Remove() error {
 	if err := i.CheckRemove(); err != nil {
 		return err
 	}
 	for _, dir := range []string{i.Paths.Runtime, i.Paths.Data} {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := files.RemoveAll(dir); err != nil {
 			return fmt.Errorf("remove instance %q: %w", i.Name, err)
 		}
 	}
@@ -47,23 +49,23 @@ func (i *Instance) Remove() error {
 		return fmt.Errorf("remove instance %q: %w", i.Name, err)
 	}
 	// The settings before their copy would look damaged.
-	files := []string{i.Paths.InstanceBackup(), i.Paths.InstanceFile()}
+	settings := []string{i.Paths.InstanceBackup(), i.Paths.InstanceFile()}
 	var errs []error
 	for _, e := range entries {
-		if path := filepath.Join(i.Paths.State, e.Name()); !slices.Contains(files, path) {
-			errs = append(errs, os.RemoveAll(path))
+		if path := filepath.Join(i.Paths.State, e.Name()); !slices.Contains(settings, path) {
+			errs = append(errs, files.RemoveAll(path))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove instance %q: %w", i.Name, err)
 	}
-	for _, path := range files {
-		if err := os.RemoveAll(path); err != nil {
+	for _, path := range settings {
+		if err := files.RemoveAll(path); err != nil {
 			return fmt.Errorf("remove instance %q: %w", i.Name, err)
 		}
 	}
 	// Who waits to remove the instance too may have made its lock in there.
-	if err := os.RemoveAll(i.Paths.State); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
+	if err := files.RemoveAll(i.Paths.State); err != nil && !files.IsNotEmpty(err) {
 		return fmt.Errorf("remove instance %q: %w", i.Name, err)
 	}
 	return nil

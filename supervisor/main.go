@@ -76,6 +76,7 @@ func supervise(dir string, toStop *wire.StopOptions) int {
 	slog.SetDefault(log) // for what libraries log
 	l, err := newLoopFor(inst, log)
 	if err == nil {
+		defer keepLogs(inst, log)()
 		begin := l.begin
 		if toStop != nil {
 			begin = func() { l.adoptToStop(*toStop) }

@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // maxLog is how much of a log's end is read for the last error.
@@ -17,7 +18,7 @@ const maxLog = 256 << 10
 // lastErrorIn returns the engine's own last words in the log at path, from offset on
 // (from the beginning where the log has been cut since), or "".
 func lastErrorIn(path string, offset int64) string {
-	file, err := os.Open(path)
+	file, err := files.Open(path)
 	if err != nil {
 		return ""
 	}

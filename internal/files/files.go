@@ -1,0 +1,101 @@
+// Package files opens and replaces files that several processes use.
+//
+// A file is replaced as a whole: a reader sees one version or the next. On Windows a file
+// that is open can be replaced or removed only where it was opened with permission for
+// that, which package os does not give: there, whoever reads or locks a file of ours opens
+// it through this package. Programs that can't know of it delay a replacement for as long
+// as they have the file open, up to a second.
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Open opens the file at path for reading. It can be replaced and removed meanwhile. The
+// caller closes it.
+func Open(path string) (*os.File, error) { return OpenFile(path, os.O_RDONLY, 0) }
+
+// OpenFile is [os.OpenFile] for a file that can be replaced and removed while it is open.
+func OpenFile(path string, flag int, perm fs.FileMode) (*os.File, error) {
+	return openFile(path, flag, perm)
+}
+
+// Read returns the content of the file at path, which can be replaced meanwhile.
+func Read(path string) ([]byte, error) {
+	file, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(file)
+}
+
+// Replace gives the file at path new content, or makes it with mode 0600, and is seen by
+// readers at one moment. After a crash of the machine either content, or none, may be
+// there. The new content is written to path with the suffix [TempSuffix] first, so writers
+// of one file must exclude each other.
+func Replace(path string, data []byte) error { return replace(path, data, false) }
+
+// ReplaceSynced is [Replace] that returns when the content is on the disk: after a crash
+// of the machine the old or the new content is there, and after it has returned, the new.
+func ReplaceSynced(path string, data []byte) error { return replace(path, data, true) }
+
+// TempSuffix is what follows a file's name in that of its next version, which a writer
+// that is killed leaves, and the next one overwrites.
+const TempSuffix = ".new"
+
+func replace(path string, data []byte, synced bool) error {
+	temp := path + TempSuffix
+	if err := write(temp, data, synced); err != nil {
+		return errors.Join(err, removeTemp(temp))
+	}
+	if err := Rename(temp, path); err != nil {
+		return errors.Join(err, removeTemp(temp))
+	}
+	if synced {
+		return syncDir(filepath.Dir(path))
+	}
+	return nil
+}
+
+// IsNotEmpty reports whether the error says that a directory is not empty.
+func IsNotEmpty(err error) bool { return errors.Is(err, errNotEmpty) }
+
+func removeTemp(path string) error {
+	if err := Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func write(path string, data []byte, synced bool) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err == nil && synced {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
+}
+
+// Remove is [os.Remove]; a file that is open, and was opened through this package, is gone
+// from its directory at once.
+func Remove(path string) error { return remove(path) }
+
+// RemoveAll is [os.RemoveAll], with the same promise for the files in it.
+func RemoveAll(path string) error { return removeAll(path) }
+
+// Rename gives a file another name in its directory, in the place of a file that has it.
+func Rename(from, to string) error {
+	if filepath.Dir(from) != filepath.Dir(to) {
+		return fmt.Errorf("rename %q to %q: the directory is another one", from, to)
+	}
+	return rename(from, to)
+}

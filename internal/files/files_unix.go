@@ -1,0 +1,31 @@
+//go:build unix
+
+package files
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+const errNotEmpty = syscall.ENOTEMPTY
+
+func openFile(path string, flag int, perm fs.FileMode) (*os.File, error) {
+	return os.OpenFile(path, flag, perm)
+}
+
+func remove(path string) error { return os.Remove(path) }
+
+func removeAll(path string) error { return os.RemoveAll(path) }
+
+func rename(from, to string) error { return os.Rename(from, to) }
+
+// syncDir has the names in a directory written to the disk.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

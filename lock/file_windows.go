@@ -1,0 +1,31 @@
+package lock
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/windows"
+
+	"github.com/docker-rd/docker-rd/internal/files"
+)
+
+// open opens the lock file at path, or makes it, as flag says. Its holder can remove it
+// while it is open.
+func open(path string, flag int) (*os.File, error) { return files.OpenFile(path, flag, 0o600) }
+
+// lock locks the first byte of the file without waiting and reports whether it could.
+func (f lockFile) lock(shared bool) (bool, error) {
+	flags := uint32(windows.LOCKFILE_FAIL_IMMEDIATELY)
+	if !shared {
+		flags |= windows.LOCKFILE_EXCLUSIVE_LOCK
+	}
+	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, &windows.Overlapped{})
+	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_IO_PENDING) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (f lockFile) unlock() error {
+	return windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, &windows.Overlapped{})
+}

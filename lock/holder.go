@@ -1,0 +1,113 @@
+package lock
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/files"
+)
+
+// A Holder describes the process that holds a lock.
+type Holder struct {
+	PID     int       `json:"pid"`
+	Command string    `json:"command"`
+	Since   time.Time `json:"since"`
+}
+
+// String describes the holder for an error message.
+func (h Holder) String() string {
+	if h.PID == 0 {
+		return "another process"
+	}
+	return fmt.Sprintf("pid %d (%s) since %s", h.PID, h.Command, h.Since.Local().Format(time.DateTime))
+}
+
+// infoOffset is where the holder's description begins. Locks on Windows are
+// mandatory and cover the first byte, which nobody else could read.
+const infoOffset = 1
+
+// held has the holder of the locked file described after a delay. It returns the function
+// that releases the lock.
+func (f lockFile) held(after time.Duration) (release func()) {
+	h := Holder{PID: os.Getpid(), Command: command(), Since: time.Now().UTC().Truncate(time.Second)}
+	if after == 0 {
+		f.describe(h)
+		return func() {
+			_ = f.Truncate(0)
+			f.close()
+		}
+	}
+	var mu sync.Mutex
+	released, described := false, false
+	timer := time.AfterFunc(after, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !released {
+			f.describe(h)
+			described = true
+		}
+	})
+	return func() {
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		released = true
+		if described {
+			_ = f.Truncate(0)
+		}
+		f.close()
+	}
+}
+
+// describe writes the holder into the locked file. Where that fails, as on a full disk, the
+// lock is as good, and only messages do not say who holds it.
+func (f lockFile) describe(h Holder) {
+	data, err := json.Marshal(h)
+	if err != nil {
+		return
+	}
+	if n, err := f.WriteAt(append(data, '\n'), infoOffset); err == nil {
+		_ = f.Truncate(infoOffset + int64(n))
+	}
+}
+
+// ReadHolder returns who holds the lock at path, as that process described itself.
+// The zero Holder and no error mean that it is free or has not said so yet; it
+// takes [Held] to know.
+func ReadHolder(path string) (Holder, error) {
+	file, err := files.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Holder{}, nil
+	}
+	if err != nil {
+		return Holder{}, fmt.Errorf("lock: %w", err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.NewSectionReader(file, infoOffset, 4096))
+	if err != nil {
+		return Holder{}, fmt.Errorf("lock %q: %w", path, err)
+	}
+	var h Holder
+	if json.Unmarshal(data, &h) != nil {
+		return Holder{}, nil // being written just now
+	}
+	return h, nil
+}
+
+// command is how this process was started, short enough for one line.
+func command() string {
+	const limit = 3
+	args := os.Args[:min(len(os.Args), limit)]
+	line := filepath.Base(args[0])
+	for _, a := range args[1:] {
+		line += " " + a
+	}
+	return line
+}
