@@ -58,7 +58,7 @@ func forget(ctx context.Context, i *instance.Instance) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, contexts.Timeout)
 	defer cancel()
-	if out := docker.Demote(ctx, owner, contexts.Candidates(i)); out.Reason == dockercontext.ReasonFailed {
+	if out := docker.Demote(ctx, owner); out.Reason == dockercontext.ReasonFailed {
 		return out.Err
 	}
 	if out := docker.Remove(ctx, owner); out.Err != nil {

@@ -1,13 +1,13 @@
 package commands
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/dockercontext"
-	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
@@ -58,10 +58,6 @@ func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
 	if err != nil {
 		return err
 	}
-	instances, err := instancesUnder(c.Dir())
-	if err != nil {
-		return err
-	}
 	people := o.IsTable()
 	var rows []findingRow
 	type finding struct{ code, subject string }
@@ -71,13 +67,17 @@ func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
 	// damaged metadata was moved aside.
 	for again := true; again; {
 		again = false
-		for _, f := range c.Doctor(cmd.Context(), instances) {
+		findings, err := c.Doctor(cmd.Context())
+		if err != nil {
+			return err
+		}
+		for _, f := range findings {
 			id := finding{f.Code, f.Subject}
 			if known[id] {
 				continue
 			}
 			known[id] = true
-			row := a.treat(cmd, c, o.fix, people, f)
+			row := a.treat(cmd.Context(), o.fix, people, f)
 			again = again || row.Fixed
 			wrong = wrong || !row.Fixed
 			rows = append(rows, row)
@@ -100,7 +100,7 @@ func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
 
 // treat mends a finding, if that is asked for and can be, and tells people about it as
 // it goes.
-func (a *app) treat(cmd *cobra.Command, c *dockercontext.Config, fix, people bool, f dockercontext.Finding) findingRow {
+func (a *app) treat(ctx context.Context, fix, people bool, f dockercontext.Finding) findingRow {
 	row := findingRow{Finding: f}
 	if people {
 		a.printFinding(f)
@@ -108,7 +108,7 @@ func (a *app) treat(cmd *cobra.Command, c *dockercontext.Config, fix, people boo
 	if !fix || !f.Fixable {
 		return row
 	}
-	fixed, err := c.Fix(cmd.Context(), f, func() []dockercontext.Owner { return contexts.Successors(c.Dir()) })
+	fixed, err := f.Fix(ctx)
 	row.Fixed, row.Result, row.Backup = err == nil, fixed.Message, fixed.Backup
 	if err != nil {
 		row.Error = err.Error()

@@ -3,6 +3,7 @@ package commands
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +31,8 @@ func (a *app) newContextPromote() *cobra.Command {
 or with --force whatever it is.
 
 What was current before is remembered and put back when the engine stops, or by
-"context demote".`,
+"context demote". The exit status is 3 where docker does not use the instance's context
+afterwards.`,
 	}, a.load, func(cmd *cobra.Command, i *instance.Instance) error { return a.runPromote(cmd, i, o) })
 	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Promote even if the current context works")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "Only print what would be done")
@@ -45,10 +47,10 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 		return err
 	}
 	if !o.dryRun {
-		_ = a.mend(cmd.Context(), i.DockerConfig)
+		a.mend(cmd.Context(), i.DockerConfig)
 	}
 	if !usable(i) {
-		return failure.WithHint(fmt.Errorf("instance %q: its engine does not run", i.Name), "docker-rd start %s", i.Name)
+		return failure.WithHint(failure.Refuse("instance %q: its engine does not run", i.Name), "`docker-rd start %s`", i.Name)
 	}
 	ctx, cancel, err := probeContext(cmd.Context(), o.timeout)
 	if err != nil {
@@ -64,11 +66,48 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 	if err := cmd.Context().Err(); err != nil {
 		return err // interrupted, so the judgement says nothing
 	}
-	out := c.Promote(cmd.Context(), judgement, owner, dockercontext.PromoteOptions{
-		Policy: policy, DryRun: o.dryRun, Instance: i.Name,
-		StillUp: func() bool { return usable(i) },
-	})
-	return a.writeOutcome(o.Options, out)
+	out := c.Promote(cmd.Context(), judgement, owner, dockercontext.PromoteOptions{Policy: policy, DryRun: o.dryRun})
+	// A script's next command must not hit another engine.
+	used := dockercontext.PromotedStatus(out.Reason) == dockercontext.True && !overridden(c, i)
+	return a.writeOutcome(o.Options, out, used, promoteHint(i, out))
+}
+
+// overridden reports whether docker uses another engine here than that of the stored current
+// context, which is the instance's.
+func overridden(c *dockercontext.Config, i *instance.Instance) bool {
+	if c.EnvOverride() == "" {
+		return false
+	}
+	effective, _ := c.InForce()
+	if effective == i.Context() {
+		return false
+	}
+	used, err := c.Endpoint(effective)
+	if err != nil {
+		return true
+	}
+	own, err := endpointOf(i)
+	return err != nil || used.Host != own.Host
+}
+
+func promoteHint(i *instance.Instance, out dockercontext.Outcome) string {
+	switch {
+	case dockercontext.PromotedStatus(out.Reason) == dockercontext.True:
+		return fmt.Sprintf("`unset %s` makes docker follow the current context", out.EnvOverride)
+	case stayedByPolicy(out.Reason):
+		return fmt.Sprintf("`docker-rd context promote --force %s` makes it current; `docker --context %s` works without that", i.Name, i.Context())
+	}
+	return ""
+}
+
+// stayedByPolicy reports whether a promotion was not made for a reason of which --force
+// takes no notice.
+func stayedByPolicy(reason string) bool {
+	switch reason {
+	case dockercontext.ReasonCurrentHealthy, dockercontext.ReasonCurrentUnknown, dockercontext.ReasonNotRequested:
+		return true
+	}
+	return false
 }
 
 func (a *app) newContextDemote() *cobra.Command {
@@ -76,17 +115,19 @@ func (a *app) newContextDemote() *cobra.Command {
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "demote [OPTIONS] [INSTANCE]",
 		Short: "Put back the context that was current before",
-		Long: `Put the context back that was current before an instance's: if it works or there is
+		Long: `Put back the context that was current before an instance's: if it works or there is
 no other, else the context of another instance that runs.
 
-Only what docker rd made current is replaced, and not what was chosen by hand.`,
+Only what docker rd made current is replaced, and not what was chosen by hand. The exit
+status is 3 where the instance's context stays the current one.`,
 	}, a.load, func(cmd *cobra.Command, i *instance.Instance) error {
 		c, err := ownContext(cmd, i)
 		if err != nil {
 			return err
 		}
-		_ = a.mend(cmd.Context(), i.DockerConfig)
-		return a.writeOutcome(o, c.Demote(cmd.Context(), contexts.Owner(i), contexts.Candidates(i)))
+		a.mend(cmd.Context(), i.DockerConfig)
+		out := c.Demote(cmd.Context(), contexts.Owner(i))
+		return a.writeOutcome(o, out, out.Reason != dockercontext.ReasonAlreadyCurrent, "choose another: `docker context use default`")
 	})
 	o.AddFormat(cmd)
 	return cmd
@@ -101,18 +142,37 @@ func ownContext(cmd *cobra.Command, i *instance.Instance) (*dockercontext.Config
 	return configHere(cmd, i.DockerConfig)
 }
 
-// usable tells whether an instance's engine answers, as its supervisor sees it.
+// usable reports whether an instance's engine answers, as its supervisor sees it.
 func usable(i *instance.Instance) bool {
 	return instance.Observe(i).Condition(state.EngineReady).Status == state.True
 }
 
-// writeOutcome prints what was done, or returns why it could not be.
-func (a *app) writeOutcome(o output.Options, out dockercontext.Outcome) error {
+// writeOutcome prints what was done, or returns why it could not be. Where it is not what was
+// asked for, the exit status says so, and a hint what to do.
+func (a *app) writeOutcome(o output.Options, out dockercontext.Outcome, asked bool, hint string) error {
 	if out.Err != nil {
 		return out.Err
 	}
-	return output.WriteObject(a.out(), o, out, func(w io.Writer) error {
+	if !asked && o.IsTable() {
+		err := failure.Refuse("%s", strings.TrimSuffix(lowerFirst(out.Message), "."))
+		if hint != "" {
+			err = failure.WithHint(err, "%s", hint)
+		}
+		return err
+	}
+	err := output.WriteObject(a.out(), o, out, func(w io.Writer) error {
 		_, err := fmt.Fprintln(w, out.Message)
 		return err
 	})
+	if err == nil && !asked {
+		err = ExitStatus(failure.CodeRefused)
+	}
+	return err
+}
+
+func lowerFirst(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToLower(s[:1]) + s[1:]
 }

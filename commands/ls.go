@@ -52,7 +52,7 @@ func (a *app) newLs() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_ = a.mend(cmd.Context(), dir)
+			a.mend(cmd.Context(), dir)
 			rows, err := instanceRows()
 			if err != nil {
 				return err

@@ -10,17 +10,17 @@ import (
 
 // mend puts right what a crash left of a promotion in a Docker configuration: the
 // current context must not be one of ours whose engine is gone for good. It says what
-// it did, and returns why something could not be done, which `context doctor` tells too.
-func (a *app) mend(ctx context.Context, dir string) error {
+// it did, and why something could not be done. Neither keeps a command from its work.
+func (a *app) mend(ctx context.Context, dir string) {
 	roots, err := instance.DefaultRoots()
 	if err != nil {
-		return err
+		return // the command itself says so
 	}
-	out := dockercontext.Open(contexts.Options(roots, dir)).Mend(ctx,
-		func(o dockercontext.Owner) bool { return contexts.Gone(roots, o) },
-		func() []dockercontext.Owner { return contexts.Successors(dir) })
-	if out.Changed {
+	out := dockercontext.Open(contexts.Options(roots, dir)).Mend(ctx)
+	switch {
+	case out.Err != nil:
+		a.warn("what was current before could not be put back: %v", out.Err)
+	case out.Changed:
 		a.note("%s", out.Message)
 	}
-	return out.Err
 }

@@ -22,7 +22,7 @@ Its context, and whether that is the current one, stay as they are.`,
 	}, a.load, func(cmd *cobra.Command, i *instance.Instance) error {
 		ctx, cancel := withTimeout(cmd.Context(), timeout)
 		defer cancel()
-		_ = a.mend(ctx, i.DockerConfig)
+		a.mend(ctx, i.DockerConfig)
 		return a.restart(ctx, i, a.newProgress(progress.value))
 	})
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)

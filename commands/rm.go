@@ -73,7 +73,7 @@ func (a *app) remove(ctx context.Context, name string, o rmOptions) error {
 	if err := client.Remove(ctx, i); err != nil {
 		return err
 	}
-	_ = a.mend(ctx, i.DockerConfig)
+	a.mend(ctx, i.DockerConfig)
 	p.done(name)
 	return nil
 }

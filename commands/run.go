@@ -79,7 +79,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, pr
 	if instance.Observe(i).Condition(state.Ready).Status == state.True {
 		return i, nil
 	}
-	_ = a.mend(ctx, i.DockerConfig)
+	a.mend(ctx, i.DockerConfig)
 	return i, a.start(ctx, i, false, a.newProgressAside(progress))
 }
 

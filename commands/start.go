@@ -124,7 +124,7 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 	if err != nil {
 		return err
 	}
-	_ = a.mend(ctx, i.DockerConfig)
+	a.mend(ctx, i.DockerConfig)
 	return a.start(ctx, i, o.detach, a.newProgress(o.progress.value))
 }
 
@@ -413,7 +413,10 @@ func describe(c state.Condition, i *instance.Instance) string {
 			return fmt.Sprintf("Context %q is there", i.Context())
 		}
 	case state.ContextPromoted:
-		if c.Status != state.Unknown && c.Reason != state.ReasonNotApplicable {
+		switch {
+		case stayedByPolicy(c.Reason):
+			return fmt.Sprintf("%s To use %q: docker-rd context promote --force %s, or docker --context %s.", c.Message, i.Context(), i.Name, i.Context())
+		case c.Status != state.Unknown && c.Reason != state.ReasonNotApplicable:
 			return c.Message
 		}
 	case state.MirrorSynced:

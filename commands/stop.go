@@ -88,9 +88,7 @@ func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions) err
 	if err != nil {
 		return err
 	}
-	if err := a.mend(ctx, i.DockerConfig); err != nil {
-		a.warn("what was current before could not be put back: %v", err)
-	}
+	a.mend(ctx, i.DockerConfig)
 	what := "is stopped"
 	if !stopped {
 		what = "is not running"

@@ -1,7 +1,6 @@
 package dockercontext
 
 import (
-	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -33,15 +32,8 @@ type Options struct {
 	// Default, if set, replaces what docker resolves the context "default" from,
 	// where there are flags for that.
 	Default *endpoint.Default
-	// Owns tells whether an instance of ours is the owner. Nil trusts the mark.
-	Owns func(Owner) bool
-}
-
-// An Owner is an instance with its context. Instances that use somebody else's context
-// own none: the zero Owner.
-type Owner struct {
-	UID     string `json:"uid"`
-	Context string `json:"context"`
+	// Instances answers what has to be known of docker rd's instances. Nil knows none.
+	Instances Instances
 }
 
 // A Config is one Docker configuration: its contexts and its current one.
@@ -55,6 +47,9 @@ func Open(o Options) *Config {
 	if o.Getenv == nil {
 		o.Getenv = func(string) string { return "" }
 	}
+	if o.Instances == nil {
+		o.Instances = noInstances{}
+	}
 	return &Config{o: o, store: endpoint.OpenStore(o.Dir)}
 }
 
@@ -67,7 +62,10 @@ func (c *Config) file() string { return filepath.Join(c.o.Dir, "config.json") }
 // Current returns the stored current context, exactly as config.json has it: "" where
 // none is set. With an error, a *[configfile.RefusedError], it returns what docker
 // goes on with.
-func (c *Config) Current() (string, error) { return configfile.Current(c.file()) }
+func (c *Config) Current() (string, error) {
+	current, err := configfile.Current(c.file())
+	return current.Name, err
+}
 
 // named returns the context that a stored value means.
 func named(stored string) string {
@@ -187,16 +185,4 @@ func (c *Config) withoutEnvironment() *Config {
 	o := c.o
 	o.Getenv, o.Context, o.Host, o.Default = nil, "", "", nil
 	return Open(o)
-}
-
-// update changes the stored current context from one value to another, and reports
-// whether it did. It leaves any other value alone.
-func (c *Config) update(ctx context.Context, from, to string) (bool, error) {
-	changed, err := configfile.Update(ctx, c.file(), func(current string) (string, bool) {
-		return to, current == from
-	})
-	if err != nil {
-		return changed, fmt.Errorf("set the current context: %w", err)
-	}
-	return changed, nil
 }

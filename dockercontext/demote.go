@@ -2,7 +2,6 @@ package dockercontext
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -15,15 +14,15 @@ import (
 // promoted owner's, and only while it is still current: a choice that somebody made
 // meanwhile stands, and voids the record.
 //
-// candidates is asked only if it comes to that; nil means none. The previous context is
-// probed for at most [DefaultTimeout], and the end of ctx ends that probe, after which the
-// context counts as not healthy; the rest is done all the same. Before the caller calls, it
-// has made StillUp of [PromoteOptions] say no, so that no promotion can follow.
+// The previous context is probed for at most [DefaultTimeout], and the end of ctx ends that
+// probe, after which the context counts as not healthy; the rest is done all the same.
+// Before the caller calls, the owner's state must not be Up any more for a promotion that
+// looks at it, so that none can follow.
 //
 // The outcome's reason is Demoted, ChangedByUser, AlreadyCurrent (it is current, but
 // not by our doing), NotApplicable (there was nothing to do) or Failed.
-func (c *Config) Demote(ctx context.Context, owner Owner, candidates func() []Owner) Outcome {
-	out, err := c.demote(ctx, owner, candidates)
+func (c *Config) Demote(ctx context.Context, owner Owner) Outcome {
+	out, err := c.demote(ctx, owner)
 	if err != nil {
 		out = Outcome{
 			Reason: ReasonFailed, Err: err,
@@ -34,7 +33,7 @@ func (c *Config) Demote(ctx context.Context, owner Owner, candidates func() []Ow
 	return out
 }
 
-func (c *Config) demote(ctx context.Context, owner Owner, candidates func() []Owner) (Outcome, error) {
+func (c *Config) demote(ctx context.Context, owner Owner) (Outcome, error) {
 	if owner.Context == "" {
 		return noContext, nil
 	}
@@ -43,42 +42,45 @@ func (c *Config) demote(ctx context.Context, owner Owner, candidates func() []Ow
 		return Outcome{}, err
 	}
 	if !r.promoted(owner) {
-		return c.notPromoted(owner), nil
+		return c.notPromoted(owner)
 	}
-	// Probed before the lock is taken, and used only if it is still the previous one.
-	healthy := c.healthy(ctx, r.Previous)
-	return c.replace(context.WithoutCancel(ctx), owner, candidates, r.Previous, healthy)
+	s := c.succession(ctx, owner, r.Previous)
+	return c.update(context.WithoutCancel(ctx), func(t *tx) (Outcome, error) { return t.demote(owner, s) })
 }
 
 // settledRecord returns the record after a promotion that is under way has ended. Later
-// promotions will find the engine down.
-func (c *Config) settledRecord(ctx context.Context) (record, error) {
-	unlock, err := c.lock(context.WithoutCancel(ctx))
-	if err != nil {
-		return record{}, err
-	}
-	defer unlock()
-	return c.readRecord()
+// promotions will find the engine down. config.json need not be in order for it.
+func (c *Config) settledRecord(ctx context.Context) (r record, err error) {
+	_, err = c.locked(context.WithoutCancel(ctx), func(*tx) (Outcome, error) {
+		written, err := c.readRecord()
+		r, _ = c.valid(written, "")
+		return Outcome{}, err
+	})
+	return r, err
 }
 
-func (c *Config) notPromoted(owner Owner) Outcome {
-	stored, err := c.Current()
-	switch {
-	case err != nil:
-		return Outcome{
-			Reason: ReasonFailed, Err: err,
-			Message: fmt.Sprintf("The current context can't be read: %v.", err),
-		}
-	case stored == owner.Context:
-		return Outcome{
-			Reason: ReasonAlreadyCurrent, Current: stored,
-			Message: fmt.Sprintf("Context %q was not made current by docker rd and stays.", stored),
-		}
-	}
-	return Outcome{
-		Reason: ReasonNotApplicable, Current: named(stored),
+// notPromoted is the outcome where owner's context is not current by our doing. Where there
+// is no such context, config.json need not be readable to tell.
+func (c *Config) notPromoted(owner Owner) (Outcome, error) {
+	none := Outcome{
+		Reason:  ReasonNotApplicable,
 		Message: fmt.Sprintf("Context %q is not the current one.", owner.Context),
 	}
+	ours, err := c.Exists(owner)
+	if err == nil && !ours {
+		none.Current, _ = c.Current()
+		none.Current = named(none.Current)
+		return none, nil
+	}
+	stored, err := c.Current()
+	if err != nil {
+		return Outcome{}, err
+	}
+	if none.Current = named(stored); stored == owner.Context {
+		none.Reason = ReasonAlreadyCurrent
+		none.Message = fmt.Sprintf("Context %q was not made current by docker rd and stays.", stored)
+	}
+	return none, nil
 }
 
 // healthy probes a stored current context, for no longer than a probe takes: whoever
@@ -89,96 +91,78 @@ func (c *Config) healthy(ctx context.Context, stored string) bool {
 	return c.withoutEnvironment().Probe(ctx, named(stored))[0].Health == Healthy
 }
 
-// replace puts another context in owner's place. previous and healthy are what the
-// record said and a probe found, both before the lock.
-func (c *Config) replace(ctx context.Context, owner Owner, candidates func() []Owner, previous string, healthy bool) (Outcome, error) {
-	return c.locked(ctx, func(r record, stored string) (Outcome, error) {
-		// A program that had read config.json before may have written the name of a context
-		// back that does not exist any more.
-		_, late := byContext(r.Demoted, owner.Context)
-		switch {
-		case !r.promoted(owner) && (!late || c.exists(owner.Context)):
-			return c.notPromoted(owner), nil
-		case stored != owner.Context:
-			return c.void(r, stored)
-		}
-		to, next := c.successor(r, owner, candidates, healthy && r.Previous == previous)
-		if err := c.writeRecord(next); err != nil {
-			return Outcome{}, err
-		}
-		fault("demote:recorded")
-		changed, err := c.update(ctx, owner.Context, to)
-		fault("demote:changed")
-		if !changed {
-			if err = errors.Join(err, c.writeRecord(r)); err != nil {
-				return Outcome{}, err
-			}
-			if stored, err = c.Current(); err != nil {
-				return Outcome{}, err
-			}
-			return c.void(r, stored)
-		}
-		if err != nil {
-			return Outcome{}, err
-		}
-		isOwner := func(o Owner) bool { return o == owner }
-		next.Promoted = slices.DeleteFunc(slices.Clone(next.Promoted), isOwner)
-		next.Demoted = remember(next.Demoted, owner)
-		if err := c.writeRecord(next); err != nil {
-			return Outcome{}, err
-		}
-		message := fmt.Sprintf("Context %q is the current one again.", named(to))
-		if len(next.Promoted) > 0 {
-			message = fmt.Sprintf("Context %q of another running instance is the current one now.", to)
-		}
-		return Outcome{
-			Reason: ReasonDemoted, Changed: true, Previous: owner.Context, Current: named(to), Message: message,
-		}, nil
-	})
+// A succession is what was found out, before the lock, about who can follow.
+type succession struct {
+	previous string
+	healthy  bool    // previous is
+	others   []Owner // where it is not
 }
 
-// successor returns which context follows owner's, and the record that says so while
-// owner's is still current.
-func (c *Config) successor(r record, owner Owner, candidates func() []Owner, healthy bool) (to string, next record) {
-	next = r
-	next.Promoted, next.Voided = []Owner{owner}, false
-	if healthy {
-		return r.Previous, next
+// succession finds out who can follow owner, where previous was current before.
+func (c *Config) succession(ctx context.Context, owner Owner, previous string) succession {
+	s := succession{healthy: c.healthy(ctx, previous), previous: previous}
+	if !s.healthy {
+		s.others = c.successors(context.WithoutCancel(ctx), owner)
 	}
-	for _, o := range among(candidates) {
-		if o == owner || o.Context == "" {
-			continue
-		}
-		if ours, err := c.Exists(o); err == nil && ours {
-			next.Promoted = []Owner{owner, o}
-			return o.Context, next
-		}
-	}
-	if c.exists(r.Previous) {
-		return r.Previous, next
-	}
-	return "", next
+	return s
 }
 
-// among returns the candidates; nil has none.
-func among(candidates func() []Owner) []Owner {
-	if candidates == nil {
-		return nil
+// demote puts another context in the place of owner's.
+func (t *tx) demote(owner Owner, s succession) (Outcome, error) {
+	// A program that had read config.json before may have written the name of a context
+	// back that does not exist any more.
+	_, late := byContext(t.record.Demoted, owner.Context)
+	switch {
+	case !t.record.promoted(owner) && (!late || t.exists(owner.Context)):
+		return t.notPromoted(owner)
+	case t.stored.Name != owner.Context:
+		return t.void()
 	}
-	return candidates()
+	to, next := t.successor(s)
+	before := configfile.Value{Name: t.record.Previous, Unset: t.record.PreviousUnset}
+	changed, err := t.handOver(owner, to, before, next)
+	switch {
+	case err != nil:
+		return Outcome{}, err
+	case !changed:
+		return t.void()
+	}
+	message := fmt.Sprintf("Context %q is the current one again.", named(next.Name))
+	if to.Context != "" {
+		message = fmt.Sprintf("Context %q of another running instance is the current one now.", to.Context)
+	}
+	return Outcome{
+		Reason: ReasonDemoted, Changed: true, Previous: owner.Context, Current: named(next.Name), Message: message,
+	}, nil
 }
 
-// void gives up what the record claims, since stored is current by somebody else's choice.
-// Where stored is one that the record claims too, that claim stays. Nothing is given up
+// successor returns which context is to be current next, and whose it is if it is ours.
+func (t *tx) successor(s succession) (Owner, configfile.Value) {
+	previous := configfile.Value{Name: t.record.Previous, Unset: t.record.PreviousUnset}
+	if s.healthy && s.previous == previous.Name {
+		return Owner{}, previous
+	}
+	for _, o := range s.others {
+		if ours, err := t.Exists(o); err == nil && ours {
+			return o, configfile.Value{Name: o.Context}
+		}
+	}
+	if t.exists(previous.Name) {
+		return Owner{}, previous
+	}
+	return Owner{}, configfile.Value{}
+}
+
+// void gives up what the record claims, since another context is current by somebody else's
+// choice. Where it is one that the record claims too, that claim stays. Nothing is given up
 // where the configuration says nothing, as one that is being written does for a moment.
-func (c *Config) void(r record, stored string) (Outcome, error) {
-	next := r.voided(c.notOurs(r, stored))
-	out := Outcome{
-		Reason: ReasonChangedByUser, Current: named(stored),
-		Message: fmt.Sprintf("The current context was changed to %q meanwhile and stays.", named(stored)),
-	}
+func (t *tx) void() (Outcome, error) {
+	stored, r := t.stored.Name, t.record
+	next := r.voided(t.notOurs(r, stored))
+	out := voided(stored)
 	if other, ok := byContext(r.Promoted, stored); ok {
-		next.Previous, next.Promoted, next.Voided = r.Previous, []Owner{other}, false
+		next.Previous, next.PreviousUnset = r.Previous, r.PreviousUnset
+		next.Promoted, next.Voided = []Owner{other}, false
 		next.Demoted = slices.DeleteFunc(next.Demoted, func(o Owner) bool { return o == other })
 		out.Reason = ReasonNotApplicable
 		out.Message = fmt.Sprintf("Context %q is the current one, by docker rd's doing, and stays.", stored)
@@ -186,8 +170,16 @@ func (c *Config) void(r record, stored string) (Outcome, error) {
 	if len(r.Promoted) == 0 {
 		return out, nil
 	}
-	if chosen, ok := configfile.Chosen(c.file()); !ok || chosen != stored {
+	if chosen, ok := configfile.Chosen(t.file()); !ok || chosen != stored {
 		return out, nil
 	}
-	return out, c.writeRecord(next)
+	return out, t.save(next)
+}
+
+// voided is the outcome where somebody else has chosen the stored context.
+func voided(stored string) Outcome {
+	return Outcome{
+		Reason: ReasonChangedByUser, Current: named(stored),
+		Message: fmt.Sprintf("The current context was changed to %q meanwhile and stays.", named(stored)),
+	}
 }

@@ -22,7 +22,7 @@ import (
 
 // A case of the doctor: what is wrong, what is found, and how it is after the fix.
 func TestDoctor(t *testing.T) {
-	running := Instance{Owner: rd, Running: true, Endpoint: endpoint.Endpoint{Host: "unix:///engine.sock"}}
+	running := Instance{Owner: rd, State: Up, Endpoint: endpoint.Endpoint{Host: "unix:///engine.sock"}}
 	for _, tc := range []struct {
 		name      string
 		env       map[string]string
@@ -56,7 +56,7 @@ func TestDoctor(t *testing.T) {
 				f.own(rd)
 				f.use("good")
 				f.promoted(rd)
-				f.Demote(f.t.Context(), rd, nil)
+				f.Demote(f.t.Context(), rd)
 				f.Remove(f.t.Context(), rd)
 				f.use("rd")
 			},
@@ -65,7 +65,7 @@ func TestDoctor(t *testing.T) {
 		}, {
 			name:      "engine gone",
 			prepare:   func(f *fixture) { f.healthyContext("good"); f.own(rd); f.use("good"); f.promoted(rd) },
-			instances: []Instance{{Owner: rd, Gone: true}},
+			instances: []Instance{{Owner: rd, State: Gone}},
 			want:      []string{"EngineGone rd"}, fixable: true,
 			after: func(f *fixture) { f.wantCurrent("good") },
 		}, {
@@ -87,7 +87,7 @@ func TestDoctor(t *testing.T) {
 				f.Create(f.t.Context(), rd, endpoint.Endpoint{Host: "unix:///nonexistent/s"}, "")
 				f.use("rd")
 			},
-			instances: []Instance{{Owner: rd, Gone: true}},
+			instances: []Instance{{Owner: rd, State: Gone}},
 			want:      []string{"EngineGone rd"},
 		}, {
 			name:    "instance gone, but an engine answers",
@@ -190,7 +190,11 @@ func TestDoctor(t *testing.T) {
 			f := setup(t).with(tc.env)
 			tc.prepare(f)
 			before := f.tree()
-			found := f.Doctor(t.Context(), tc.instances)
+			f.all = tc.instances
+			if f.all == nil {
+				f.all = []Instance{}
+			}
+			found := f.doctor()
 			if after := f.tree(); after != before {
 				t.Errorf("looking changed something:\n%s%s", before, after)
 			}
@@ -218,7 +222,7 @@ func TestDoctor(t *testing.T) {
 				if x.Code == FindingContextWithoutInstance {
 					was = nil // see TestFixOrphan
 				}
-				fixed, err := f.Fix(t.Context(), x, nil)
+				fixed, err := x.Fix(t.Context())
 				if (err == nil) != tc.fixable {
 					t.Errorf("Fix(%s): %+v, %v", x.Code, fixed, err)
 				}
@@ -236,7 +240,7 @@ func TestDoctor(t *testing.T) {
 				}
 				return
 			}
-			if again := f.Doctor(t.Context(), tc.instances); len(again) > 0 {
+			if again := f.doctor(); len(again) > 0 {
 				t.Errorf("after the fix: %+v", again)
 			}
 			if tc.after != nil {
@@ -244,6 +248,16 @@ func TestDoctor(t *testing.T) {
 			}
 		})
 	}
+}
+
+// doctor is Doctor.
+func (f *fixture) doctor() []Finding {
+	f.t.Helper()
+	found, err := f.Doctor(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return found
 }
 
 // What this user can't read is told as such, once, and nothing is concluded from it.
@@ -294,11 +308,11 @@ func TestFixOrphan(t *testing.T) {
 		TLS:  &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key},
 	}
 	f.wantOutcome(f.Create(t.Context(), rd, e, "keys"), ReasonCreated, true)
-	found := f.Doctor(t.Context(), nil)
+	found := f.doctor()
 	if len(found) != 1 {
 		t.Fatalf("Doctor = %+v", found)
 	}
-	fixed, err := f.Fix(t.Context(), found[0], nil)
+	fixed, err := found[0].Fix(t.Context())
 	if err != nil || f.exists("rd") {
 		t.Fatalf("Fix = %+v, %v", fixed, err)
 	}
@@ -328,7 +342,7 @@ func TestFixOrphanWithOddName(t *testing.T) {
 		f.putRaw(name, string(data))
 	}
 	before := f.tree()
-	for _, x := range f.Doctor(t.Context(), nil) {
+	for _, x := range f.doctor() {
 		if x.Fixable {
 			t.Errorf("%s %q can be fixed", x.Code, x.Subject)
 		}
@@ -342,7 +356,7 @@ func TestFixOrphanWithOddName(t *testing.T) {
 func TestDoctorTellsThePlace(t *testing.T) {
 	f := setup(t)
 	f.write(f.file(), "{\n \"auths\": {},,\n}")
-	found := f.Doctor(t.Context(), nil)
+	found := f.doctor()
 	if len(found) != 1 || !strings.Contains(found[0].Message, ":2:") {
 		t.Errorf("Doctor = %+v", found)
 	}
@@ -352,7 +366,7 @@ func TestDoctorTellsThePlace(t *testing.T) {
 func TestDoctorTellsOfAnothersName(t *testing.T) {
 	f := setup(t)
 	f.putRaw("here", `{"Name":"there","Metadata":{},"Endpoints":{"docker":{"Host":"unix:///s"}}}`)
-	found := f.Doctor(t.Context(), nil)
+	found := f.doctor()
 	if len(found) != 1 || found[0].Code != FindingMetadataCorrupt || strings.Contains(found[0].Message, "docker context ls fails") ||
 		!strings.Contains(found[0].Message, `"there"`) {
 		t.Errorf("found %+v", found)
@@ -368,7 +382,7 @@ func TestFixLooksAgain(t *testing.T) {
 	f.use("gone")
 	f.putRaw("rd", "{")
 	f.write(f.o.RecordFile, "nonsense")
-	found := f.Doctor(t.Context(), nil)
+	found := f.doctor()
 	if len(found) != 3 {
 		t.Fatalf("Doctor = %+v", found)
 	}
@@ -377,7 +391,7 @@ func TestFixLooksAgain(t *testing.T) {
 	f.write(f.o.RecordFile, `{"schemaVersion":1}`)
 	before := f.tree()
 	for _, x := range found {
-		if fixed, err := f.Fix(t.Context(), x, nil); err != nil || fixed.Backup != "" {
+		if fixed, err := x.Fix(t.Context()); err != nil || fixed.Backup != "" {
 			t.Errorf("Fix(%s) = %+v, %v", x.Code, fixed, err)
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/containerd/errdefs"
 	"github.com/docker/cli/cli/context/docker"
 	"github.com/docker/cli/cli/context/store"
 	"github.com/fvbommel/sortorder"
@@ -53,10 +52,14 @@ func (c *Config) list() ([]entry, error) {
 		} else {
 			e.Name, e.Err = checkMetadata(data)
 		}
-		if e.Name == "" {
+		if e.Name == "" && e.Err != nil {
 			e.Name = c.guessName(dir.Name())
 		}
-		if e.Err == nil && contextID(e.Name) != dir.Name() {
+		switch {
+		case e.Err != nil:
+		case e.Name == "":
+			e.Err = errNameless
+		case contextID(e.Name) != dir.Name():
 			e.Err = fmt.Errorf("%w: %q", errMisplaced, e.Name)
 			e.Name = ""
 		}
@@ -106,6 +109,9 @@ func checkMetadata(data []byte) (string, error) {
 // errMisplaced says that docker lists a context by a name under which it can't be found.
 var errMisplaced = errors.New("the metadata is stored under another name than it gives the context")
 
+// errNameless says that the metadata gives the context no name.
+var errNameless = errors.New("the metadata gives the context no name")
+
 // errDescription is what makes docker's own decoder panic.
 var errDescription = errors.New("invalid metadata: Description is not a string")
 
@@ -145,14 +151,4 @@ func (c *Config) metadata(name string) (m store.Metadata, err error) {
 		}
 	}()
 	return c.store.GetMetadata(name)
-}
-
-// exists tells whether a context can be found. Where that can't be told, it errs on
-// the side of yes: nothing is concluded from what could not be read.
-func (c *Config) exists(name string) bool {
-	if name == DefaultName || name == "" {
-		return true
-	}
-	_, err := c.metadata(name)
-	return !errdefs.IsNotFound(err)
 }

@@ -31,6 +31,64 @@ type fixture struct {
 	*Config
 	t *testing.T
 	o Options
+	*instances
+}
+
+// instances are those that a test says there are. The owners of the tests are Up where
+// nothing else is said.
+type instances struct {
+	state  func(Owner) EngineState // nil: up
+	others []Owner                 // that run and can follow
+	all    []Instance              // if not nil, in place of the others
+}
+
+// State implements Instances.
+func (is *instances) State(o Owner) EngineState {
+	switch {
+	case is.state != nil:
+		return is.state(o)
+	case is.all != nil:
+		for _, i := range is.all {
+			if i.owns(o) {
+				return i.State
+			}
+		}
+	case o == rd || o == rdB:
+		return Up
+	}
+	return NoInstance
+}
+
+// All implements Instances.
+func (is *instances) All(context.Context) ([]Instance, error) {
+	if is.all != nil {
+		return is.all, nil
+	}
+	var all []Instance
+	for _, o := range is.others {
+		all = append(all, Instance{Owner: o, State: Up, Successor: true})
+	}
+	return all, nil
+}
+
+// goes makes every engine be as s says.
+func (is *instances) goes(s EngineState) { is.state = func(Owner) EngineState { return s } }
+
+// runs is the contrary of goes.
+func (is *instances) runs() { is.state = nil }
+
+// mend is Mend while every engine is as s says.
+func (f *fixture) mendWhile(s EngineState) Outcome {
+	f.goes(s)
+	defer f.runs()
+	return f.Mend(f.t.Context())
+}
+
+// demoteTo is Demote with candidates.
+func (f *fixture) demoteTo(owner Owner, candidates ...Owner) Outcome {
+	f.others = candidates
+	defer func() { f.others = nil }()
+	return f.Demote(f.t.Context(), owner)
 }
 
 func setup(t *testing.T) *fixture {
@@ -49,14 +107,16 @@ func setupAt(t *testing.T, dir string, env map[string]string) *fixture {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return &fixture{Open(o), t, o}
+	is := &instances{}
+	o.Instances = is
+	return &fixture{Open(o), t, o, is}
 }
 
 // with returns the same configuration seen through an environment.
 func (f *fixture) with(env map[string]string) *fixture {
 	o := f.o
 	o.Getenv = func(k string) string { return env[k] }
-	return &fixture{Open(o), f.t, o}
+	return &fixture{Open(o), f.t, o, f.instances}
 }
 
 // put stores a context that is not ours.
@@ -159,9 +219,6 @@ func (f *fixture) unknownContext(name string) {
 	f.put(name, endpoint.Endpoint{Host: "tcp://host..invalid:2375"})
 }
 
-// only returns a function that knows these candidates.
-func only(owners ...Owner) func() []Owner { return func() []Owner { return owners } }
-
 // childVar makes this test binary do what it says and die at a fault point.
 const childVar = "DOCKERCONTEXT_CHILD"
 
@@ -185,20 +242,23 @@ func child() int {
 			select {}
 		}
 	}
-	c := Open(Options{Dir: j.Options.Dir, LockFile: j.Options.LockFile, RecordFile: j.Options.RecordFile})
+	c := Open(Options{
+		Dir: j.Options.Dir, LockFile: j.Options.LockFile, RecordFile: j.Options.RecordFile,
+		Instances: &instances{others: j.Candidates},
+	})
 	ctx := context.Background()
 	var result any
 	switch j.Do {
 	case "probe":
 		result = c.Probe(ctx, j.Owner.Context)[0]
 	case "doctor":
-		result = c.Doctor(ctx, nil)
+		result, _ = c.Doctor(ctx)
 	case "create":
 		result = c.Create(ctx, j.Owner, endpoint.Endpoint{Host: "unix:///s"}, "")
 	case "promote":
 		result = c.Promote(ctx, c.Judge(ctx, j.Owner, PromoteAlways), j.Owner, PromoteOptions{Policy: PromoteAlways})
 	case "demote":
-		result = c.Demote(ctx, j.Owner, only(j.Candidates...))
+		result = c.Demote(ctx, j.Owner)
 	case "remove":
 		result = c.Remove(ctx, j.Owner)
 	}

@@ -10,18 +10,16 @@ import (
 
 // Mend puts right what a killed process or a late writer left: an edit of config.json
 // that was not finished, a promotion whose engine is gone for good, a current context
-// of ours that does not exist any more. Where there is nothing to do, that takes a few
-// reads.
-//
-// isGone tells whether an owner's engine is down and nobody is going to start it
-// again; an engine that is starting, restarting or unresponsive is not gone. It is
-// also asked for owners that no instance has any more. candidates are as for
-// [Config.Demote].
+// of ours that does not exist any more, a record of a context that is somebody else's by
+// now. Where there is nothing to do, that takes a few reads.
 //
 // The outcome's reason is Demoted where something was handed back, ChangedByUser where
 // a record was voided, Failed, or NotApplicable.
-func (c *Config) Mend(ctx context.Context, isGone func(Owner) bool, candidates func() []Owner) Outcome {
-	out, err := c.mend(ctx, isGone, candidates)
+func (c *Config) Mend(ctx context.Context) Outcome { return c.mendGone(ctx, c.gone) }
+
+// mendGone is Mend for whoever knows better which engines are gone.
+func (c *Config) mendGone(ctx context.Context, gone func(Owner) bool) Outcome {
+	out, err := c.mend(ctx, gone)
 	if err != nil {
 		return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be mended: %v.", err)}
 	}
@@ -30,26 +28,35 @@ func (c *Config) Mend(ctx context.Context, isGone func(Owner) bool, candidates f
 
 var nothingToMend = Outcome{Reason: ReasonNotApplicable, Message: "There is nothing to mend."}
 
-func (c *Config) mend(ctx context.Context, isGone func(Owner) bool, candidates func() []Owner) (Outcome, error) {
+func (c *Config) mend(ctx context.Context, gone func(Owner) bool) (Outcome, error) {
 	if err := configfile.Recover(ctx, c.file()); err != nil {
 		return Outcome{}, err
 	}
-	r, err := c.readRecord()
+	written, err := c.readRecord()
 	if errors.Is(err, errRecord) {
 		return nothingToMend, nil // a promotion replaces it, the doctor reports it
 	}
 	if err != nil {
 		return Outcome{}, err
 	}
-	if len(r.Promoted) == 0 && len(r.Demoted) == 0 {
+	if len(written.Promoted) == 0 && len(written.Demoted) == 0 {
 		return nothingToMend, nil
 	}
 	stored, err := c.Current()
 	if err != nil {
 		return Outcome{}, err
 	}
+	r, lost := c.valid(written, stored)
+	if lost {
+		return c.update(ctx, func(t *tx) (Outcome, error) { // which begins with giving that up
+			if len(r.Promoted) == len(written.Promoted) {
+				return nothingToMend, nil
+			}
+			return voided(t.stored.Name), nil
+		})
+	}
 	owner, promoted := byContext(r.Promoted, stored)
-	works := func() bool { return promoted && !isGone(owner) && c.exists(stored) }
+	works := func() bool { return promoted && !gone(owner) && c.exists(stored) }
 	switch late, ok := byContext(r.Demoted, stored); {
 	case works():
 		if len(r.Promoted) > 1 {
@@ -64,20 +71,33 @@ func (c *Config) mend(ctx context.Context, isGone func(Owner) bool, candidates f
 	default:
 		return nothingToMend, nil
 	}
-	healthy := c.healthy(ctx, r.Previous)
+	s := c.succession(ctx, owner, r.Previous)
 	if works() {
 		return nothingToMend, nil // started again during the probe
 	}
-	return c.replace(context.WithoutCancel(ctx), owner, candidates, r.Previous, healthy)
+	return c.update(context.WithoutCancel(ctx), func(t *tx) (Outcome, error) { return t.demote(owner, s) })
 }
 
 // voidContradicted voids a record that the current context contradicts, unless it only
 // looked so while somebody else was promoting.
 func (c *Config) voidContradicted(ctx context.Context) (Outcome, error) {
-	return c.locked(ctx, func(r record, stored string) (Outcome, error) {
-		if _, ok := byContext(r.Promoted, stored); ok && len(r.Promoted) == 1 || len(r.Promoted) == 0 {
+	return c.update(ctx, func(t *tx) (Outcome, error) {
+		stored := t.stored.Name
+		if _, ok := byContext(t.record.Promoted, stored); ok && len(t.record.Promoted) == 1 || len(t.record.Promoted) == 0 {
 			return nothingToMend, nil
 		}
-		return c.void(r, stored)
+		if t.foreignInstance(stored) {
+			// A docker rd with another home has promoted over us. When it gives back, ours is
+			// current again, and still ours to replace.
+			return nothingToMend, nil
+		}
+		return t.void()
 	})
+}
+
+// foreignInstance reports whether a context belongs to an instance that is not known here,
+// but to a docker rd with another home.
+func (c *Config) foreignInstance(name string) bool {
+	owner, marked := c.marked(name)
+	return marked && !c.known(owner)
 }

@@ -33,7 +33,7 @@ func ownerIn(m store.Metadata, name string) (Owner, bool) {
 	return Owner{UID: uid, Context: name}, true
 }
 
-// belongsTo tells whether the context that m describes is owner's.
+// belongsTo reports whether the context that m describes is owner's.
 func belongsTo(owner Owner, m store.Metadata) bool {
 	found, ok := ownerIn(m, owner.Context)
 	return ok && found == owner
@@ -51,17 +51,17 @@ func (c *Config) marked(name string) (Owner, bool) {
 // ownerOf returns which instance of ours a stored context belongs to, if any.
 func (c *Config) ownerOf(name string) (Owner, bool) {
 	owner, ok := c.marked(name)
-	if ok && c.o.Owns != nil && !c.o.Owns(owner) {
+	if !ok || !c.known(owner) {
 		return Owner{}, false
 	}
-	return owner, ok
+	return owner, true
 }
 
 // OwnerOf returns which instance of ours a stored context belongs to, if any: by the mark
 // in it, not by its name alone.
 func (c *Config) OwnerOf(name string) (Owner, bool) { return c.ownerOf(name) }
 
-// Exists tells whether owner's context is there and its own.
+// Exists reports whether owner's context is there and its own.
 func (c *Config) Exists(owner Owner) (bool, error) {
 	m, err := c.metadata(owner.Context)
 	if errdefs.IsNotFound(err) {
@@ -73,7 +73,7 @@ func (c *Config) Exists(owner Owner) (bool, error) {
 	return belongsTo(owner, m), nil
 }
 
-// Ready tells how owner's context is, as a reason for the condition ContextReady, and
+// Ready returns how owner's context is, as a reason for the condition ContextReady, and
 // changes nothing: Created, Removed (by the user, since somebody made it), Foreign,
 // Failed where it can't be read, NotApplicable.
 func (c *Config) Ready(owner Owner) Outcome {
@@ -209,7 +209,7 @@ func (c *Config) notReady(owner Owner, err error) Outcome {
 	return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("Context %q can't be made: %v.", owner.Context, err), Err: err}
 }
 
-// readOnly tells whether err means a configuration that nobody here may write.
+// readOnly reports whether err means a configuration that nobody here may write.
 func readOnly(err error) bool {
 	refused, ok := errors.AsType[*configfile.RefusedError](err)
 	return ok && refused.Reason == configfile.ReadOnly || errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS)
@@ -223,32 +223,37 @@ func (c *Config) Remove(ctx context.Context, owner Owner) Outcome {
 		return noContext
 	}
 	// No promotion may begin between looking and removing.
-	unlock, err := c.lock(ctx)
+	out, err := c.locked(ctx, func(t *tx) (Outcome, error) { return t.remove(owner) })
 	if err != nil {
 		return c.notRemoved(owner, err)
 	}
-	defer unlock()
-	m, err := c.metadata(owner.Context)
+	return out
+}
+
+// remove removes owner's context. Neither the record nor config.json need be in order if
+// there is none.
+func (t *tx) remove(owner Owner) (Outcome, error) {
+	missing := Outcome{Reason: ReasonRemoved, Message: fmt.Sprintf("There is no context %q.", owner.Context)}
+	m, err := t.metadata(owner.Context)
 	switch {
 	case errdefs.IsNotFound(err):
-		return Outcome{Reason: ReasonRemoved, Message: fmt.Sprintf("There is no context %q.", owner.Context)}
+		return missing, nil
 	case err != nil:
-		return c.notRemoved(owner, err)
-	}
-	if !belongsTo(owner, m) {
-		return foreign(owner)
+		return Outcome{}, err
+	case !belongsTo(owner, m):
+		return foreign(owner), nil
 	}
 	// With this it could be put back.
-	saved, err := endpoint.FromContext(c.store, owner.Context)
+	saved, err := endpoint.FromContext(t.store, owner.Context)
 	if errdefs.IsNotFound(err) {
-		return Outcome{Reason: ReasonRemoved, Message: fmt.Sprintf("There is no context %q.", owner.Context)}
+		return missing, nil
 	}
 	if err != nil && !errors.Is(err, endpoint.ErrNoHost) && !errors.Is(err, endpoint.ErrNoEndpoint) {
-		return c.notRemoved(owner, err)
+		return Outcome{}, err
 	}
-	current, err := c.Current()
+	current, err := t.Current()
 	if err != nil {
-		return c.notRemoved(owner, err)
+		return Outcome{}, err
 	}
 	kept := Outcome{
 		Reason:  ReasonAlreadyCurrent,
@@ -256,27 +261,23 @@ func (c *Config) Remove(ctx context.Context, owner Owner) Outcome {
 		Current: owner.Context,
 	}
 	if current == owner.Context {
-		return kept
+		return kept, nil
 	}
 	fault("remove:checked")
-	if err := retry(ctx, func() error { return c.store.Remove(owner.Context) }); err != nil {
-		return c.notRemoved(owner, err)
+	if err := retry(t.ctx, func() error { return t.store.Remove(owner.Context) }); err != nil {
+		return Outcome{}, err
 	}
 	fault("remove:removed")
 	// Docker takes no lock: somebody may have chosen it in this very moment.
-	if current, err := c.Current(); err == nil && current == owner.Context {
-		err := retry(ctx, func() error {
-			if err := c.store.ResetEndpointTLSMaterial(owner.Context, docker.DockerEndpoint, tlsData(saved.TLS)); err != nil {
+	if current, err := t.Current(); err == nil && current == owner.Context {
+		return kept, retry(t.ctx, func() error {
+			if err := t.store.ResetEndpointTLSMaterial(owner.Context, docker.DockerEndpoint, tlsData(saved.TLS)); err != nil {
 				return err
 			}
-			return c.store.CreateOrUpdate(m)
+			return t.store.CreateOrUpdate(m)
 		})
-		if err != nil {
-			return c.notRemoved(owner, err)
-		}
-		return kept
 	}
-	return Outcome{Reason: ReasonRemoved, Changed: true, Message: fmt.Sprintf("Context %q is removed.", owner.Context)}
+	return Outcome{Reason: ReasonRemoved, Changed: true, Message: fmt.Sprintf("Context %q is removed.", owner.Context)}, nil
 }
 
 func (c *Config) notRemoved(owner Owner, err error) Outcome {

@@ -3,9 +3,16 @@
 package dockercontext
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
+	"os/user"
 	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -15,15 +22,8 @@ import (
 // name elsewhere is not given away. What can't be given away stays root's; the context
 // works all the same.
 func (c *Config) giveToOwner(name string) {
-	if os.Geteuid() != 0 {
-		return
-	}
-	info, err := os.Stat(c.o.Dir)
-	if err != nil {
-		return
-	}
-	owner := info.Sys().(*syscall.Stat_t)
-	if owner.Uid == 0 {
+	owner := c.otherUser()
+	if owner == nil {
 		return
 	}
 	root, err := os.OpenRoot(c.o.Dir)
@@ -49,6 +49,73 @@ func (c *Config) giveToOwner(name string) {
 			_ = root.Lchown(p, int(owner.Uid), int(owner.Gid))
 		}
 	}
+}
+
+// otherUser returns whose the configuration is, where root works on that of another user;
+// else nil. A directory that is still to be made will be its parent's owner's.
+func (c *Config) otherUser() *syscall.Stat_t {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	for dir := c.o.Dir; ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil && dir != filepath.Dir(dir) {
+			continue
+		}
+		if err != nil {
+			return nil
+		}
+		if st := info.Sys().(*syscall.Stat_t); st.Uid != 0 {
+			return st
+		}
+		return nil
+	}
+}
+
+// barred returns a sentence that says why the owner of the configuration can't use the
+// engine behind the context name, "" if he can or nobody can tell: root's engines have
+// sockets that are root's, and `sudo` may work on its caller's configuration.
+func (c *Config) barred(name string) string {
+	owner := c.otherUser()
+	if owner == nil {
+		return ""
+	}
+	e, err := c.Endpoint(name)
+	if err != nil || e.Scheme() != "unix" {
+		return ""
+	}
+	socket := strings.TrimPrefix(e.Host, "unix://")
+	if _, err := os.Stat(socket); err != nil || mayOpen(owner, socket) {
+		return ""
+	}
+	who := strconv.Itoa(int(owner.Uid))
+	if u, err := user.LookupId(who); err == nil {
+		who = u.Username
+	}
+	return fmt.Sprintf("The Docker configuration in %s belongs to %s, who may not open this engine's socket: only root can use it, and it is not made current there.", c.o.Dir, who)
+}
+
+// mayOpen reports whether a user may connect to a socket. The system is asked, as that
+// user: access control lists and the directories above count too.
+func mayOpen(owner *syscall.Stat_t, socket string) bool {
+	id := &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}
+	if u, err := user.LookupId(strconv.Itoa(int(owner.Uid))); err == nil {
+		if gid, err := strconv.ParseUint(u.Gid, 10, 32); err == nil {
+			id.Gid = uint32(gid)
+		}
+		groups, _ := u.GroupIds()
+		for _, g := range groups {
+			if gid, err := strconv.ParseUint(g, 10, 32); err == nil {
+				id.Groups = append(id.Groups, uint32(gid))
+			}
+		}
+	}
+	cmd := exec.Command("/bin/sh", "-c", `test -w "$1"`, "sh", socket)
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: id}
+	err := cmd.Run()
+	_, answered := errors.AsType[*exec.ExitError](err)
+	return !answered // of what can't be asked nothing is concluded
 }
 
 // giveLike gives a file that root has made to the owner of the one that like describes.

@@ -103,8 +103,8 @@ func TestFixAsRootForUser(t *testing.T) {
 		}
 	}
 	fixes := 0
-	for _, x := range f.Doctor(t.Context(), nil) {
-		fixed, err := f.Fix(t.Context(), x, nil)
+	for _, x := range f.doctor() {
+		fixed, err := x.Fix(t.Context())
 		if err != nil || fixed.Backup == "" {
 			t.Errorf("Fix(%s): %+v, %v", x.Code, fixed, err)
 			continue

@@ -597,9 +597,8 @@ func TestProbeOurs(t *testing.T) {
 	if r := f.wantProbe("copy", long, Healthy, ProbeHealthy); r.Ours {
 		t.Error("a copy of our context is ours")
 	}
-	o := f.o
-	o.Owns = func(Owner) bool { return false }
-	if r := Open(o).Probe(t.Context(), "rd")[0]; r.Ours {
+	f.goes(NoInstance)
+	if r := f.Probe(t.Context(), "rd")[0]; r.Ours {
 		t.Error("the context of an instance that is not known is ours")
 	}
 }

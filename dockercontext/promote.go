@@ -2,8 +2,10 @@ package dockercontext
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"time"
+
+	"github.com/docker-rd/docker-rd/dockercontext/configfile"
 )
 
 // A Policy says when a context is made current.
@@ -49,16 +51,13 @@ type PromoteOptions struct {
 	Policy Policy
 	// DryRun tells what would be done.
 	DryRun bool
-	// Instance is the name of the owner's instance, for what is said of promoting it by hand.
-	Instance string
-	// StillUp is asked under the lock whether the engine is still up. Nil means yes.
-	StillUp func() bool
 }
 
 // Promote makes owner's context the current one, if the policy and the judgement say
 // so, and if the current context is still the one that was judged, is still broken if
-// it was, and the engine is still up. What was current before is recorded first. The
-// outcome's reason is that of the condition ContextPromoted.
+// it was, and the engine is still up. What was current before is recorded first. Whatever
+// the policy, it is not made current where the owner of the configuration may not use the
+// engine. The outcome's reason is that of the condition ContextPromoted.
 func (c *Config) Promote(ctx context.Context, j Judgement, owner Owner, o PromoteOptions) Outcome {
 	out := c.promote(ctx, j, owner, o)
 	out.DryRun = o.DryRun
@@ -79,82 +78,147 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 			Message: fmt.Sprintf("The current context can't be read: %v.", j.Err),
 		}
 	}
-	current := named(j.Stored)
-	stay := func(reason, format string, args ...any) Outcome {
-		return Outcome{Reason: reason, Previous: current, Current: current, Message: fmt.Sprintf(format, args...)}
-	}
-	byHand := fmt.Sprintf(" To use %q: docker-rd context promote --force %s, or docker --context %s.", owner.Context, o.Instance, owner.Context)
-	report := j.Report
-	if o.Policy == PromoteIfBroken && report.Health == Broken {
+	if o.Policy == PromoteIfBroken && j.Report.Health == Broken {
 		// It may be long ago: an engine takes its time to start, and so does another.
-		report = c.withoutEnvironment().glance(ctx, current)
+		j.Report = c.withoutEnvironment().glance(ctx, named(j.Stored))
 	}
+	if out := c.declined(j, owner, o.Policy); out != nil {
+		return *out
+	}
+	done := promoted(j, owner, o)
+	if o.DryRun {
+		return done
+	}
+	out, err := c.updateAnew(ctx, func(t *tx) (Outcome, error) { return t.promote(j, owner, done) })
+	if err != nil {
+		out = stays(ReasonFailed, j.Stored, "Context %q can't be made the current one: %v.", owner.Context, err)
+		out.Err = err
+	}
+	return out
+}
+
+// stays is the outcome of a promotion that leaves the stored current context as it is.
+func stays(reason, stored, format string, args ...any) Outcome {
+	current := named(stored)
+	return Outcome{Reason: reason, Previous: current, Current: current, Message: fmt.Sprintf(format, args...)}
+}
+
+// declined returns why owner's context is not to be made current, nil if it is.
+func (c *Config) declined(j Judgement, owner Owner, policy Policy) *Outcome {
+	stay := func(reason, format string, args ...any) *Outcome {
+		out := stays(reason, j.Stored, format, args...)
+		return &out
+	}
+	current, report := named(j.Stored), j.Report
 	ours, err := c.Exists(owner)
 	switch {
 	case err == nil && !ours:
 		return stay(ReasonNotApplicable, "There is no context %q of this instance that could be made current.", owner.Context)
 	case j.Stored == owner.Context:
 		return stay(ReasonAlreadyCurrent, "Context %q is the current one already.", owner.Context)
-	case o.Policy == PromoteNever:
-		return stay(ReasonNotRequested, "The current context %q is left as it is, as asked.%s", current, byHand)
-	case o.Policy == PromoteAlways || o.Policy == PromoteForce:
-	case report.Health == Healthy:
-		return stay(ReasonCurrentHealthy, "The current context %q works and stays.%s", current, byHand)
-	case report.Health != Broken:
-		return stay(ReasonCurrentUnknown, "The current context %q may still work and stays: %s%s", current, lowerFirst(report.Message), byHand)
+	case policy == PromoteNever:
+		return stay(ReasonNotRequested, "The current context %q is left as it is, as asked.", current)
 	}
-	done := Outcome{
-		Reason: ReasonPromoted, Changed: true, Previous: current, Current: owner.Context,
+	if barred := c.barred(owner.Context); barred != "" {
+		return stay(ReasonNotApplicable, "%s", barred)
+	}
+	switch {
+	case policy == PromoteAlways || policy == PromoteForce:
+	case report.Health == Healthy:
+		return stay(ReasonCurrentHealthy, "The current context %q works and stays.", current)
+	case report.Health != Broken:
+		return stay(ReasonCurrentUnknown, "The current context %q may still work and stays: %s", current, lowerFirst(report.Message))
+	}
+	return nil
+}
+
+// promoted is the outcome of a promotion that has been made, or on a dry run would be.
+func promoted(j Judgement, owner Owner, o PromoteOptions) Outcome {
+	out := Outcome{
+		Reason: ReasonPromoted, Changed: true, Previous: named(j.Stored), Current: owner.Context,
 		Message: fmt.Sprintf("Context %q is the current one now", owner.Context),
 	}
 	if o.DryRun {
-		done.Current = current
-		done.Message = fmt.Sprintf("Context %q would be made the current one", owner.Context)
+		out.Current = out.Previous
+		out.Message = fmt.Sprintf("Context %q would be made the current one", owner.Context)
 	}
-	if report.Health == Broken {
-		done.Message += fmt.Sprintf(", since %q is broken: %s", current, lowerFirst(report.Message))
+	if j.Report.Health == Broken {
+		out.Message += fmt.Sprintf(", since %q is broken: %s", out.Previous, lowerFirst(j.Report.Message))
 	} else {
-		done.Message += fmt.Sprintf(", in place of %q.", current)
+		out.Message += fmt.Sprintf(", in place of %q.", out.Previous)
 	}
-	if o.DryRun {
-		return done
-	}
-	out, err := c.promoteLocked(ctx, j, owner, o)
-	switch {
-	case err != nil:
-		out := stay(ReasonFailed, "Context %q can't be made the current one: %v.", owner.Context, err)
-		out.Err = err
-		return out
-	case out != nil:
-		return *out
-	}
-	return done
+	return out
 }
 
-// Promoted tells how owner's promotion stands, as a reason for the condition
-// ContextPromoted, and changes nothing. Where owner's context is the current one, that is
-// Promoted if it is by docker rd's doing, else AlreadyCurrent. Where it is not any more,
-// it is Demoted or ChangedByUser, after who put another in its place; Failed where
+// promote looks once more, and makes owner's context current: done.
+func (t *tx) promote(j Judgement, owner Owner, done Outcome) (Outcome, error) {
+	instead := func(reason, format string, args ...any) (Outcome, error) {
+		out := stays(reason, j.Stored, format, args...)
+		out.Current = named(t.stored.Name)
+		return out, nil
+	}
+	if t.o.Instances.State(owner) != Up {
+		return instead(ReasonNotApplicable, "The engine is not up any more, so the current context stays.")
+	}
+	switch ours, err := t.Exists(owner); {
+	case err != nil:
+		return Outcome{}, err
+	case !ours:
+		return instead(ReasonNotApplicable, "There is no context %q of this instance that could be made current.", owner.Context)
+	}
+	if t.stored.Name == j.Stored {
+		changed, err := t.promoteOver(owner)
+		if err != nil {
+			return Outcome{}, err
+		}
+		if changed {
+			return done, nil
+		}
+	}
+	if t.stored.Name == owner.Context {
+		return instead(ReasonAlreadyCurrent, "Context %q is the current one already.", owner.Context)
+	}
+	return instead(ReasonChangedByUser, "The current context was changed to %q meanwhile and stays.", named(t.stored.Name))
+}
+
+// promoteOver makes owner's context current in place of the stored one.
+func (t *tx) promoteOver(owner Owner) (changed bool, err error) {
+	last, ours := byContext(t.record.Promoted, t.stored.Name)
+	before := configfile.Value{Name: t.record.Previous, Unset: t.record.PreviousUnset}
+	if !ours {
+		last = Owner{}
+		before = configfile.Value{Name: t.notOurs(t.record, t.stored.Name), Unset: t.stored.Unset}
+	}
+	// Where we follow one of our own, what was before it is what was before us.
+	return t.handOver(last, owner, before, configfile.Value{Name: owner.Context})
+}
+
+// Promoted returns how owner's promotion stands, as a reason for the condition
+// ContextPromoted, and changes nothing that counts. Where owner's context is the current
+// one, that is Promoted if it is by docker rd's doing, else AlreadyCurrent. Where it is not
+// any more, it is Demoted or ChangedByUser, after who put another in its place; Failed where
 // neither can be told. It waits for a promotion or demotion that is under way, until ctx
 // ends.
 func (c *Config) Promoted(ctx context.Context, owner Owner) Outcome {
-	out, err := c.locked(ctx, func(r record, stored string) (Outcome, error) {
-		return r.standing(owner, stored), nil
-	})
+	out, err := c.update(ctx, func(t *tx) (Outcome, error) { return t.standing(owner), nil })
 	if err != nil {
 		return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be told: %v.", err)}
 	}
 	return out
 }
 
-// standing tells how owner's promotion stands while stored is the current context.
-func (r *record) standing(owner Owner, stored string) Outcome {
+// standing returns how owner's promotion stands.
+func (t *tx) standing(owner Owner) Outcome {
+	stored, r := t.stored.Name, t.record
 	_, demoted := byContext(r.Demoted, owner.Context)
 	out := Outcome{Current: named(stored)}
 	switch {
 	case stored == owner.Context && r.promoted(owner):
 		out.Reason = ReasonPromoted
 		out.Message = fmt.Sprintf("Context %q is the current one, by docker rd's doing.", stored)
+	case stored == owner.Context && t.lost(owner):
+		out.Reason = ReasonChangedByUser
+		out.Message = fmt.Sprintf("The current context %q is not this instance's any more.", stored)
 	case stored == owner.Context:
 		out.Reason = ReasonAlreadyCurrent
 		out.Message = fmt.Sprintf("Context %q is the current one by somebody's choice.", stored)
@@ -168,83 +232,51 @@ func (r *record) standing(owner Owner, stored string) Outcome {
 	return out
 }
 
-// promoteLocked looks once more, records, and changes. A nil Outcome means done.
-func (c *Config) promoteLocked(ctx context.Context, j Judgement, owner Owner, o PromoteOptions) (*Outcome, error) {
-	unlock, err := c.lock(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	instead := func(reason, stored, format string, args ...any) (*Outcome, error) {
-		return &Outcome{
-			Reason: reason, Previous: named(j.Stored), Current: named(stored), Message: fmt.Sprintf(format, args...),
-		}, nil
-	}
-	if o.StillUp != nil && !o.StillUp() {
-		return instead(ReasonNotApplicable, j.Stored, "The engine is not up any more, so the current context stays.")
-	}
-	switch ours, err := c.Exists(owner); {
-	case err != nil:
-		return nil, err
-	case !ours:
-		return instead(ReasonNotApplicable, j.Stored, "There is no context %q of this instance that could be made current.", owner.Context)
-	}
-	stored, err := c.Current()
-	if err != nil {
-		return nil, err
-	}
-	changed := func(stored string) (*Outcome, error) {
-		if stored == owner.Context {
-			return instead(ReasonAlreadyCurrent, stored, "Context %q is the current one already.", owner.Context)
+// RestartTime is how long a broken context may come back for after it was replaced: as
+// long as the restart of a service takes. A start does not wait for that.
+const RestartTime = 10 * time.Second
+
+// restartInterval is how often a context is looked at that may be restarting.
+const restartInterval = 250 * time.Millisecond
+
+// Reconsider goes on with the proof after a promotion that rested on one: it looks at the
+// context that was current before, until ctx ends or owner's is not promoted any more, and
+// puts it back once it is healthy, since then it was only restarting. Then the reason is
+// CurrentHealthy, and Demoted is not: nobody stopped the engine. Otherwise the outcome is
+// NotApplicable, or Failed.
+func (c *Config) Reconsider(ctx context.Context, owner Owner, replaced string) Outcome {
+	tick := time.NewTicker(restartInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return Outcome{Reason: ReasonNotApplicable, Message: fmt.Sprintf("Context %q stays the current one.", owner.Context)}
+		case <-tick.C:
 		}
-		return instead(ReasonChangedByUser, stored, "The current context was changed to %q meanwhile and stays.", named(stored))
-	}
-	if stored != j.Stored {
-		return changed(stored)
-	}
-	before, err := c.readRecord()
-	if err != nil && !errors.Is(err, errRecord) {
-		return nil, err
-	}
-	next := record{Previous: c.notOurs(before, stored), Promoted: []Owner{owner}, Demoted: before.Demoted}
-	if last, ok := byContext(before.Promoted, stored); ok {
-		// We follow one of our own: what was before it is what was before us.
-		next.Previous = before.Previous
-		next.Promoted = []Owner{last, owner}
-	}
-	if err := c.writeRecord(next); err != nil {
-		return nil, err
-	}
-	fault("promote:recorded")
-	ok, err := c.update(ctx, stored, owner.Context)
-	fault("promote:changed")
-	if !ok {
-		// Not ours to tell what was before: the record must not claim it.
-		err = errors.Join(err, c.writeRecord(before))
+		if c.withoutEnvironment().glance(ctx, named(replaced)).Health != Healthy {
+			continue
+		}
+		out, err := c.update(context.WithoutCancel(ctx), func(t *tx) (Outcome, error) { return t.giveBack(owner, replaced) })
 		if err != nil {
-			return nil, err
+			return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("Context %q can't be put back: %v.", named(replaced), err)}
 		}
-		if stored, err = c.Current(); err != nil {
-			return nil, err
-		}
-		return changed(stored)
+		return out
 	}
-	if err != nil {
-		return nil, err
-	}
-	next.Demoted = remember(next.Demoted, next.Promoted[:len(next.Promoted)-1]...)
-	next.Promoted = []Owner{owner}
-	return nil, c.writeRecord(next)
 }
 
-// notOurs returns a context that can be put back later: "" for one of ours, since nobody
-// knows what was before it.
-func (c *Config) notOurs(r record, stored string) string {
-	if _, ours := c.ownerOf(stored); ours {
-		return ""
+// giveBack puts the replaced context back, if nothing has changed since its promotion.
+func (t *tx) giveBack(owner Owner, replaced string) (Outcome, error) {
+	nothing := Outcome{Reason: ReasonNotApplicable, Message: "The current context has been changed since."}
+	if t.stored.Name != owner.Context || !t.record.promoted(owner) || t.record.Previous != replaced {
+		return nothing, nil
 	}
-	if _, ours := byContext(r.Demoted, stored); ours && !c.exists(stored) {
-		return ""
+	before := configfile.Value{Name: t.record.Previous, Unset: t.record.PreviousUnset}
+	changed, err := t.handOver(owner, Owner{}, before, before)
+	if err != nil || !changed {
+		return nothing, err
 	}
-	return stored
+	return Outcome{
+		Reason: ReasonCurrentHealthy, Changed: true, Previous: owner.Context, Current: named(replaced),
+		Message: fmt.Sprintf("Context %q works again and is put back: its engine was only restarting.", named(replaced)),
+	}, nil
 }

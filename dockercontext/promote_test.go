@@ -17,6 +17,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
+	"github.com/docker-rd/docker-rd/lock"
 )
 
 func (f *fixture) promote(owner Owner, o PromoteOptions) Outcome {
@@ -90,8 +91,9 @@ func TestPromote(t *testing.T) {
 			name: "already current", current: "rd", o: PromoteOptions{Policy: PromoteIfBroken},
 			reason: ReasonAlreadyCurrent,
 		}, {
-			name: "engine is down", current: "gone", o: PromoteOptions{Policy: PromoteIfBroken, StillUp: func() bool { return false }},
-			reason: ReasonNotApplicable,
+			name: "engine is down", current: "gone", o: PromoteOptions{Policy: PromoteIfBroken},
+			prepare: func(f *fixture) { f.goes(Away) },
+			reason:  ReasonNotApplicable,
 		}, {
 			name: "our context is gone", current: "gone", o: PromoteOptions{Policy: PromoteAlways},
 			prepare: func(f *fixture) { f.wantOutcome(f.Remove(f.t.Context(), rd), ReasonRemoved, true) },
@@ -305,7 +307,7 @@ func TestDemote(t *testing.T) {
 			if tc.meanwhile != nil {
 				tc.meanwhile(f)
 			}
-			out := f.Demote(t.Context(), rd, only(tc.candidates...))
+			out := f.demoteTo(rd, tc.candidates...)
 			f.wantOutcome(out, tc.reason, tc.reason == ReasonDemoted)
 			if tc.want != "-" {
 				f.wantCurrent(tc.want)
@@ -324,16 +326,16 @@ func TestUserChoseOurs(t *testing.T) {
 	f.own(rd)
 	f.docker("context", "use", "rd")
 	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), ReasonAlreadyCurrent, false)
-	f.wantOutcome(f.Demote(t.Context(), rd, nil), ReasonAlreadyCurrent, false)
+	f.wantOutcome(f.Demote(t.Context(), rd), ReasonAlreadyCurrent, false)
 	f.wantOutcome(f.Remove(t.Context(), rd), ReasonAlreadyCurrent, false)
 	f.wantCurrent("rd")
 	if ok, err := f.Exists(rd); !ok {
 		t.Errorf("the context is gone (%v), and current", err)
 	}
 	f.use("")
-	f.wantOutcome(f.Demote(t.Context(), rd, nil), ReasonNotApplicable, false)
+	f.wantOutcome(f.Demote(t.Context(), rd), ReasonNotApplicable, false)
 	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
-	f.wantOutcome(f.Demote(t.Context(), Owner{}, nil), ReasonNotApplicable, false)
+	f.wantOutcome(f.Demote(t.Context(), Owner{}), ReasonNotApplicable, false)
 }
 
 // One of us follows another: what was before the first is what is put back.
@@ -348,17 +350,17 @@ func TestPromoteChain(t *testing.T) {
 	f.promoted(rdB)
 	f.wantCurrent("rd-b")
 	f.wantPromoted(rdB)
-	f.wantOutcome(f.Demote(t.Context(), rd, only(rdB)), ReasonNotApplicable, false)
+	f.wantOutcome(f.demoteTo(rd, rdB), ReasonNotApplicable, false)
 	f.wantCurrent("rd-b")
-	f.wantOutcome(f.Demote(t.Context(), rdB, only(rd)), ReasonDemoted, true)
+	f.wantOutcome(f.demoteTo(rdB, rd), ReasonDemoted, true)
 	f.wantCurrent("good")
 
 	// A handed-over promotion remembers it too.
 	f.brokenContext("good")
 	f.promoted(rd)
-	f.wantOutcome(f.Demote(t.Context(), rd, only(rdB)), ReasonDemoted, true)
+	f.wantOutcome(f.demoteTo(rd, rdB), ReasonDemoted, true)
 	f.wantCurrent("rd-b")
-	f.wantOutcome(f.Demote(t.Context(), rdB, nil), ReasonDemoted, true)
+	f.wantOutcome(f.Demote(t.Context(), rdB), ReasonDemoted, true)
 	f.wantCurrent("good")
 
 	// Nobody knows what was before a choice of the user among ours.
@@ -376,10 +378,9 @@ func TestPromoted(t *testing.T) {
 	f.own(rd)
 	f.own(rdB)
 	f.use("good")
-	alive := func(Owner) bool { return false }
 	want := func(owner Owner, reason, message string) {
 		t.Helper()
-		f.Mend(t.Context(), alive, nil) // as a supervisor does that sees a change
+		f.Mend(t.Context()) // as a supervisor does that sees a change
 		out := f.Promoted(t.Context(), owner)
 		if out.Reason != reason || !strings.Contains(out.Message, message) {
 			t.Errorf("Promoted(%q) = %+v, want %s and %q", owner.Context, out, reason, message)
@@ -389,7 +390,7 @@ func TestPromoted(t *testing.T) {
 	want(rd, ReasonPromoted, `"rd"`)
 	f.promoted(rdB)
 	want(rd, ReasonDemoted, `"rd-b"`)
-	f.Demote(t.Context(), rdB, nil)
+	f.Demote(t.Context(), rdB)
 	want(rdB, ReasonDemoted, `"good"`)
 	f.docker("context", "use", "rd")
 	want(rd, ReasonAlreadyCurrent, `"rd"`)
@@ -411,13 +412,13 @@ func TestPromotedMeanwhile(t *testing.T) {
 	f.promoted(rd)
 	told := make(chan Outcome, 1)
 	fault = func(point string) {
-		if point == "demote:changed" {
+		if point == "change:changed" {
 			go func() { told <- f.Promoted(t.Context(), rd) }()
 			time.Sleep(50 * time.Millisecond) // for one that does not wait to be wrong
 		}
 	}
 	defer func() { fault = func(string) {} }()
-	f.wantOutcome(f.Demote(t.Context(), rd, nil), ReasonDemoted, true)
+	f.wantOutcome(f.Demote(t.Context(), rd), ReasonDemoted, true)
 	if out := <-told; out.Reason != ReasonDemoted {
 		t.Errorf("during the demotion: %+v", out)
 	}
@@ -435,12 +436,12 @@ func TestLateWriter(t *testing.T) {
 	f.own(rd)
 	f.use("good")
 	f.promoted(rd)
-	f.wantOutcome(f.Demote(t.Context(), rd, nil), ReasonDemoted, true)
+	f.wantOutcome(f.Demote(t.Context(), rd), ReasonDemoted, true)
 	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
 	f.use("rd")
 
 	var missing *Finding
-	for _, found := range f.Doctor(t.Context(), nil) {
+	for _, found := range f.doctor() {
 		if found.Code == FindingCurrentContextMissing {
 			missing = &found
 		}
@@ -448,15 +449,14 @@ func TestLateWriter(t *testing.T) {
 	if missing == nil || !strings.Contains(missing.Message, "docker login") || !missing.Fixable {
 		t.Errorf("the doctor does not explain it: %+v", missing)
 	}
-	alive := func(Owner) bool { t.Error("asked for an engine that nobody promoted"); return false }
-	f.wantOutcome(f.Mend(t.Context(), alive, nil), ReasonDemoted, true)
+	f.wantOutcome(f.Mend(t.Context()), ReasonDemoted, true)
 	f.wantCurrent("good")
-	f.wantOutcome(f.Mend(t.Context(), alive, nil), ReasonNotApplicable, false)
+	f.wantOutcome(f.Mend(t.Context()), ReasonNotApplicable, false)
 
 	// The same name, chosen by the user after the next start, is his.
 	f.own(rd)
 	f.use("rd")
-	f.wantOutcome(f.Mend(t.Context(), alive, nil), ReasonNotApplicable, false)
+	f.wantOutcome(f.Mend(t.Context()), ReasonNotApplicable, false)
 	f.wantCurrent("rd")
 }
 
@@ -470,10 +470,10 @@ func TestLateWriterAfterChoice(t *testing.T) {
 		f.use("good")
 		f.promoted(rd)
 		f.use(choice)
-		f.wantOutcome(f.Demote(t.Context(), rd, nil), ReasonChangedByUser, false)
+		f.wantOutcome(f.Demote(t.Context(), rd), ReasonChangedByUser, false)
 		f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
 		f.use("rd")
-		f.wantOutcome(f.Mend(t.Context(), func(Owner) bool { return true }, nil), ReasonDemoted, true)
+		f.wantOutcome(f.mendWhile(Gone), ReasonDemoted, true)
 		f.wantCurrent(choice)
 	}
 }
@@ -481,8 +481,6 @@ func TestLateWriterAfterChoice(t *testing.T) {
 // A file that says nothing is no choice: an editor saves it in steps, a home directory is
 // away for a while. What was promoted is handed back once the file is there again.
 func TestSilenceIsNoChoice(t *testing.T) {
-	gone := func(Owner) bool { return true }
-	up := func(Owner) bool { return false }
 	for name, silence := range map[string]func(f *fixture, path string) error{
 		"missing":   func(_ *fixture, path string) error { return os.Rename(path, path+".away") },
 		"away":      func(f *fixture, _ string) error { return os.Rename(f.o.Dir, f.o.Dir+".away") },
@@ -503,8 +501,8 @@ func TestSilenceIsNoChoice(t *testing.T) {
 			if err := silence(f, f.file()); err != nil {
 				t.Fatal(err)
 			}
-			f.Mend(t.Context(), up, nil)
-			f.Demote(t.Context(), rd, nil)
+			f.mendWhile(Up)
+			f.Demote(t.Context(), rd)
 			if name == "away" {
 				if err := os.Rename(f.o.Dir+".away", f.o.Dir); err != nil {
 					t.Fatal(err)
@@ -514,18 +512,26 @@ func TestSilenceIsNoChoice(t *testing.T) {
 			if out := f.Promoted(t.Context(), rd); out.Reason != ReasonPromoted {
 				t.Errorf("Promoted = %+v", out)
 			}
-			f.wantOutcome(f.Mend(t.Context(), gone, nil), ReasonDemoted, true)
+			f.wantOutcome(f.mendWhile(Gone), ReasonDemoted, true)
 			f.wantCurrent("good")
 		})
 	}
 }
 
+// goneIs says that one engine is gone, and the others are up.
+func goneIs(gone Owner) func(Owner) EngineState {
+	return func(o Owner) EngineState {
+		if o == gone {
+			return Gone
+		}
+		return Up
+	}
+}
+
 func TestMend(t *testing.T) {
 	t.Parallel()
-	gone := func(Owner) bool { return true }
-	up := func(Owner) bool { return false }
 	f := setup(t)
-	f.wantOutcome(f.Mend(t.Context(), gone, nil), ReasonNotApplicable, false)
+	f.wantOutcome(f.mendWhile(Gone), ReasonNotApplicable, false)
 	if _, err := os.Stat(filepath.Dir(f.o.LockFile)); err == nil {
 		t.Error("mending nothing made a directory")
 	}
@@ -534,9 +540,9 @@ func TestMend(t *testing.T) {
 	f.own(rdB)
 	f.use("good")
 	f.promoted(rd)
-	f.wantOutcome(f.Mend(t.Context(), up, nil), ReasonNotApplicable, false)
+	f.wantOutcome(f.mendWhile(Up), ReasonNotApplicable, false)
 	f.wantCurrent("rd")
-	f.wantOutcome(f.Mend(t.Context(), gone, nil), ReasonDemoted, true)
+	f.wantOutcome(f.mendWhile(Gone), ReasonDemoted, true)
 	f.wantCurrent("good")
 	f.wantPromoted()
 
@@ -545,26 +551,28 @@ func TestMend(t *testing.T) {
 	if err := f.store.Remove("rd"); err != nil {
 		t.Fatal(err)
 	}
-	f.wantOutcome(f.Mend(t.Context(), up, nil), ReasonDemoted, true)
+	f.wantOutcome(f.mendWhile(Up), ReasonDemoted, true)
 	f.wantCurrent("good")
 	f.wantOutcome(f.Ready(rd), ReasonRemoved, false)
 	f.own(rd)
 
 	f.brokenContext("good")
 	f.promoted(rd)
-	f.wantOutcome(f.Mend(t.Context(), func(o Owner) bool { return o == rd }, only(rdB)), ReasonDemoted, true)
+	f.state, f.others = goneIs(rd), []Owner{rdB}
+	f.wantOutcome(f.Mend(t.Context()), ReasonDemoted, true)
+	f.state, f.others = nil, nil
 	f.wantCurrent("rd-b")
 	f.wantPromoted(rdB)
 
 	f.use("good")
-	f.wantOutcome(f.Mend(t.Context(), up, nil), ReasonChangedByUser, false)
+	f.wantOutcome(f.mendWhile(Up), ReasonChangedByUser, false)
 	f.wantPromoted()
 	f.use("rd-b")
-	f.wantOutcome(f.Mend(t.Context(), gone, nil), ReasonNotApplicable, false) // the user's own choice now
+	f.wantOutcome(f.mendWhile(Gone), ReasonNotApplicable, false) // the user's own choice now
 	f.wantCurrent("rd-b")
 
 	f.write(f.o.RecordFile, "{")
-	f.wantOutcome(f.Mend(t.Context(), gone, nil), ReasonNotApplicable, false)
+	f.wantOutcome(f.mendWhile(Gone), ReasonNotApplicable, false)
 	f.promoted(rd) // starts a new record
 	f.wantPromoted(rd)
 }
@@ -575,8 +583,13 @@ func TestMendLooksAgain(t *testing.T) {
 	f.own(rd)
 	f.promoted(rd)
 	asked := 0
-	goneOnce := func(Owner) bool { asked++; return asked == 1 }
-	f.wantOutcome(f.Mend(t.Context(), goneOnce, nil), ReasonNotApplicable, false)
+	f.state = func(Owner) EngineState {
+		if asked++; asked == 1 {
+			return Gone
+		}
+		return Up
+	}
+	f.wantOutcome(f.Mend(t.Context()), ReasonNotApplicable, false)
 	f.wantCurrent("rd")
 }
 
@@ -584,22 +597,21 @@ func TestMendLooksAgain(t *testing.T) {
 // it would be without the kill.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	gone := func(Owner) bool { return true }
-	for _, point := range []string{"record:written", "record:renamed", "promote:recorded", "promote:changed"} {
+	for _, point := range []string{"record:written", "record:renamed", "change:recorded", "change:changed"} {
 		t.Run("promote/"+point, func(t *testing.T) {
 			f := setup(t)
 			f.healthyContext("good")
 			f.own(rd)
 			f.use("good")
 			f.killAt(point, "promote", rd)
-			f.Mend(t.Context(), gone, nil)
+			f.mendWhile(Gone)
 			f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
 			f.wantCurrent("good")
 			f.wantPromoted()
 			f.wantNoLitter()
 		})
 	}
-	for _, point := range []string{"record:written", "record:renamed", "demote:recorded", "demote:changed"} {
+	for _, point := range []string{"record:written", "record:renamed", "change:recorded", "change:changed"} {
 		for _, candidates := range [][]Owner{nil, {rdB}} {
 			t.Run(fmt.Sprintf("demote/%s/%d", point, len(candidates)), func(t *testing.T) {
 				f := setup(t)
@@ -609,7 +621,9 @@ func TestKilled(t *testing.T) {
 				f.use("dead")
 				f.promoted(rd)
 				f.killAt(point, "demote", rd, candidates...)
-				f.Mend(t.Context(), func(o Owner) bool { return o == rd }, only(candidates...))
+				f.state, f.others = goneIs(rd), candidates
+				f.Mend(t.Context())
+				f.state, f.others = nil, nil
 				f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
 				if candidates == nil {
 					f.wantCurrent("dead")
@@ -620,7 +634,7 @@ func TestKilled(t *testing.T) {
 				f.wantCurrent("rd-b")
 				f.wantPromoted(rdB)
 				// And the other's turn ends as it would have.
-				f.wantOutcome(f.Demote(t.Context(), rdB, nil), ReasonDemoted, true)
+				f.wantOutcome(f.Demote(t.Context(), rdB), ReasonDemoted, true)
 				f.wantCurrent("dead")
 				f.wantNoLitter()
 			})
@@ -656,7 +670,7 @@ func TestKilledAnytime(t *testing.T) {
 		time.Sleep(5*time.Millisecond + time.Duration(i)*time.Millisecond/2)
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		if out := f.Mend(t.Context(), func(Owner) bool { return true }, nil); out.Err != nil {
+		if out := f.mendWhile(Gone); out.Err != nil {
 			t.Fatalf("Mend: %v", out.Err)
 		}
 		f.wantCurrent("good")
@@ -668,17 +682,9 @@ func TestKilledAnytime(t *testing.T) {
 func (f *fixture) wantNoLitter() {
 	f.t.Helper()
 	// The lock is free: what is written now replaces what a kill left.
-	if unlock, err := f.lock(f.t.Context()); err != nil {
+	_, err := f.update(f.t.Context(), func(t *tx) (Outcome, error) { return Outcome{}, t.save(t.record) })
+	if err != nil {
 		f.t.Error(err)
-	} else {
-		r, err := f.readRecord()
-		if err == nil {
-			err = f.writeRecord(r)
-		}
-		if err != nil {
-			f.t.Error(err)
-		}
-		unlock()
 	}
 	for _, dir := range []string{f.o.Dir, filepath.Dir(f.o.RecordFile)} {
 		entries, err := os.ReadDir(dir)
@@ -722,19 +728,25 @@ func (f *fixture) stopDuringProbe(after time.Duration, cancelIt bool) {
 	f.use("gone") // whose two looks take proofPause
 	var up atomic.Bool
 	up.Store(true)
+	f.state = func(Owner) EngineState {
+		if up.Load() {
+			return Up
+		}
+		return Away
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		j := f.Judge(ctx, rd, PromoteIfBroken)
-		f.Promote(ctx, j, rd, PromoteOptions{Policy: PromoteIfBroken, StillUp: up.Load})
+		f.Promote(ctx, j, rd, PromoteOptions{Policy: PromoteIfBroken})
 	})
 	time.Sleep(proofPause + after)
 	up.Store(false)
 	if cancelIt {
 		cancel() // as the supervisor does; commands only ask
 	}
-	f.Demote(t.Context(), rd, nil)
+	f.Demote(t.Context(), rd)
 	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
 	wg.Wait()
 	if current, err := f.Current(); err != nil || current == "rd" {
@@ -766,10 +778,10 @@ func TestRaceWithDockerContextUse(t *testing.T) {
 		default:
 		}
 		f.promote(rd, PromoteOptions{Policy: PromoteAlways})
-		f.Demote(t.Context(), rd, nil)
+		f.Demote(t.Context(), rd)
 	}
 	wg.Wait()
-	f.Mend(t.Context(), func(Owner) bool { return true }, nil)
+	f.mendWhile(Gone)
 	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
 	if current, err := f.Current(); err != nil || !f.exists(current) {
 		t.Errorf("%q is current (%v)", current, err)
@@ -803,12 +815,11 @@ func TestRestartOfPromoted(t *testing.T) {
 	f.own(rd)
 	f.use("good")
 	f.promoted(rd)
-	restarting := func(Owner) bool { return false }
-	f.wantOutcome(f.Mend(t.Context(), restarting, nil), ReasonNotApplicable, false)
+	f.wantOutcome(f.mendWhile(Away), ReasonNotApplicable, false)
 	f.own(rd) // at another socket
 	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), ReasonAlreadyCurrent, false)
 	f.wantPromoted(rd)
-	f.wantOutcome(f.Demote(t.Context(), rd, nil), ReasonDemoted, true)
+	f.wantOutcome(f.Demote(t.Context(), rd), ReasonDemoted, true)
 	f.wantCurrent("good")
 }
 
@@ -822,7 +833,7 @@ func TestSeparateConfigurations(t *testing.T) {
 	}
 	a.promoted(rd)
 	b.wantCurrent("good")
-	b.wantOutcome(b.Demote(t.Context(), rd, nil), ReasonNotApplicable, false)
+	b.wantOutcome(b.Demote(t.Context(), rd), ReasonNotApplicable, false)
 	a.wantCurrent("rd")
 }
 
@@ -832,7 +843,10 @@ func TestLockHeld(t *testing.T) {
 	f.own(rd)
 	f.use("gone")
 	j := Judgement{Stored: "gone"}
-	unlock, err := f.lock(t.Context())
+	if err := os.MkdirAll(filepath.Dir(f.o.LockFile), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lock.Acquire(t.Context(), f.o.LockFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -856,9 +870,10 @@ func TestSteadyStateIsSilent(t *testing.T) {
 	before := f.tree()
 	f.promote(rd, PromoteOptions{Policy: PromoteIfBroken})
 	f.promote(rd, PromoteOptions{Policy: PromoteIfBroken, DryRun: true})
-	f.Mend(t.Context(), func(Owner) bool { return true }, nil)
+	f.mendWhile(Gone)
 	f.Ready(rd)
-	f.Doctor(t.Context(), []Instance{{Owner: rd, Running: true}})
+	f.all = []Instance{{Owner: rd, State: Up}}
+	f.doctor()
 	if after := f.tree(); after != before {
 		t.Errorf("before:\n%safter:\n%s", before, after)
 	}
@@ -884,7 +899,7 @@ func (f *fixture) tree() string {
 // the current one.
 func BenchmarkPromoteNothing(b *testing.B) {
 	dir := b.TempDir()
-	c := Open(Options{Dir: dir, LockFile: filepath.Join(dir, "lock"), RecordFile: filepath.Join(dir, "record")})
+	c := Open(Options{Dir: dir, LockFile: filepath.Join(dir, "lock"), RecordFile: filepath.Join(dir, "record"), Instances: &instances{}})
 	if err := os.WriteFile(c.file(), []byte(`{"currentContext":"rd"}`), 0o600); err != nil {
 		b.Fatal(err)
 	}
@@ -892,7 +907,7 @@ func BenchmarkPromoteNothing(b *testing.B) {
 		b.Fatal(out.Err)
 	}
 	for b.Loop() {
-		c.Mend(b.Context(), func(Owner) bool { return false }, nil)
+		c.Mend(b.Context())
 		j := c.Judge(b.Context(), rd, PromoteIfBroken)
 		if out := c.Promote(b.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}); out.Reason != ReasonAlreadyCurrent {
 			b.Fatalf("%+v", out)

@@ -1,17 +1,16 @@
 package dockercontext
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
+
+	"github.com/containerd/errdefs"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
-	"github.com/docker-rd/docker-rd/lock"
 )
 
 // recordVersion is the record's schema.
@@ -22,8 +21,10 @@ const recordVersion = 1
 type record struct {
 	SchemaVersion int `json:"schemaVersion"`
 	// Previous is the stored current context before the first of us, or what somebody
-	// chose in our place: never one of our own, "" where none was set.
-	Previous string `json:"previous"`
+	// chose in our place: never one of our own, "" where none was set. PreviousUnset is
+	// how the file said so, see [configfile.Value].
+	Previous      string `json:"previous"`
+	PreviousUnset string `json:"previousUnset,omitempty"`
 	// Promoted is who of us was made current. While one hands over to another, it is
 	// both, so that a kill in between loses neither.
 	Promoted []Owner `json:"promoted"`
@@ -39,7 +40,8 @@ const maxDemoted = 16
 
 func (r *record) promoted(owner Owner) bool { return slices.Contains(r.Promoted, owner) }
 
-// byContext returns the owner in list of the context name.
+// byContext returns the owner in list of the context name. The list must be a valid
+// record's: names are not ownership.
 func byContext(list []Owner, name string) (Owner, bool) {
 	i := slices.IndexFunc(list, func(o Owner) bool { return o.Context == name })
 	if i < 0 {
@@ -61,10 +63,49 @@ func remember(list []Owner, owners ...Owner) []Owner {
 	return list[max(0, len(list)-maxDemoted):]
 }
 
+// valid returns what counts of a record while stored is the current context, and reports
+// whether that is less than it says: nothing that it says of a context counts any more
+// once the context of that name is somebody else's.
+func (c *Config) valid(r record, stored string) (record, bool) {
+	promoted := slices.DeleteFunc(slices.Clone(r.Promoted), c.lost)
+	demoted := slices.DeleteFunc(slices.Clone(r.Demoted), c.lost)
+	if len(promoted) == len(r.Promoted) && len(demoted) == len(r.Demoted) {
+		return r, false
+	}
+	r.Demoted = demoted
+	if len(promoted) == 0 && len(r.Promoted) > 0 {
+		r.Promoted = nil
+		return r.voided(c.notOurs(r, stored)), true
+	}
+	r.Promoted = promoted
+	return r, true
+}
+
+// lost reports whether the context of owner's name is somebody else's. One that does not
+// exist, or can't be read, is not.
+func (c *Config) lost(owner Owner) bool {
+	m, err := c.metadata(owner.Context)
+	return err == nil && !belongsTo(owner, m)
+}
+
+// view returns the valid record and the stored current context, without the lock: both may
+// have changed since.
+func (c *Config) view() (r record, stored string, err error) {
+	written, err := c.readRecord()
+	if err != nil {
+		return record{}, "", err
+	}
+	if stored, err = c.Current(); err != nil {
+		return record{}, "", err
+	}
+	r, _ = c.valid(written, stored)
+	return r, stored, nil
+}
+
 // errRecord says that the record is there but can't be understood.
 var errRecord = errors.New("invalid promotion record")
 
-// readRecord returns the record, an empty one where there is none.
+// readRecord returns the record as it was written, an empty one where there is none.
 func (c *Config) readRecord() (record, error) {
 	data, err := os.ReadFile(c.o.RecordFile)
 	if errors.Is(err, os.ErrNotExist) {
@@ -85,7 +126,7 @@ func (c *Config) readRecord() (record, error) {
 }
 
 func invalidRecord(err error) error {
-	return failure.WithHint(err, "docker-rd context doctor --fix moves it aside")
+	return failure.WithHint(err, "`docker-rd context doctor --fix` moves it aside")
 }
 
 // writeRecord replaces the record and returns when it is on the disk. The lock must be
@@ -142,37 +183,26 @@ func syncDir(dir string) {
 	}
 }
 
-// lockTimeout is how long the lock is waited for where ctx gives more time. It is
-// never held over a probe, so this is plenty.
-const lockTimeout = 10 * time.Second
-
-// lock takes the lock over the current context, the record, and what depends on them.
-func (c *Config) lock(ctx context.Context) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(c.o.LockFile), 0o700); err != nil {
-		return nil, fmt.Errorf("promotion lock: %w", err)
+// notOurs returns a context that can be put back later: "" for one of ours, since nobody
+// knows what was before it.
+func (c *Config) notOurs(r record, stored string) string {
+	if _, ours := c.ownerOf(stored); ours {
+		return ""
 	}
-	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
-	defer cancel()
-	return lock.Acquire(ctx, c.o.LockFile)
+	if _, ours := byContext(r.Demoted, stored); ours && !c.exists(stored) {
+		return ""
+	}
+	return stored
 }
 
-// locked calls f under the lock, with the record and the stored current context as they are
-// then. f's error is returned as it is.
-func (c *Config) locked(ctx context.Context, f func(r record, stored string) (Outcome, error)) (Outcome, error) {
-	unlock, err := c.lock(ctx)
-	if err != nil {
-		return Outcome{}, err
+// exists reports whether a context can be found. Where that can't be told, it errs on
+// the side of yes: nothing is concluded from what could not be read.
+func (c *Config) exists(name string) bool {
+	if name == DefaultName || name == "" {
+		return true
 	}
-	defer unlock()
-	r, err := c.readRecord()
-	if err != nil {
-		return Outcome{}, err
-	}
-	stored, err := c.Current()
-	if err != nil {
-		return Outcome{}, err
-	}
-	return f(r, stored)
+	_, err := c.metadata(name)
+	return !errdefs.IsNotFound(err)
 }
 
 // fault is where tests end the process, to see that the next one mends it.

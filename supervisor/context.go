@@ -100,7 +100,7 @@ func (l *loop) awaitContext(watch *dirwatch.Watcher) {
 		// Where the user has chosen another context, this voids the record: if he comes back
 		// to ours later, that is his choice. Where he has removed ours while it was current,
 		// another becomes current.
-		mended := l.docker.Mend(ctx, func(dockercontext.Owner) bool { return false }, contexts.Candidates(l.inst))
+		mended := l.docker.Mend(ctx)
 		ready, promoted := l.docker.Ready(contexts.Owner(l.inst)), l.docker.Promoted(ctx, contexts.Owner(l.inst))
 		return func() {
 			if mended.Err != nil {
@@ -155,9 +155,7 @@ func (l *loop) promote() {
 		ctx, cancel := context.WithTimeout(ctx, contexts.Timeout)
 		defer cancel()
 		out := l.docker.Promote(ctx, judgement, contexts.Owner(l.inst), dockercontext.PromoteOptions{
-			Policy:   dockercontext.Policy(l.inst.Settings.Promote),
-			Instance: l.inst.Name,
-			StillUp:  l.usable.Load,
+			Policy: dockercontext.Policy(l.inst.Settings.Promote),
 		})
 		if out.Reason == dockercontext.ReasonAlreadyCurrent {
 			// By our doing, if that was before a restart.
@@ -168,6 +166,27 @@ func (l *loop) promote() {
 		return func() {
 			c.promoting = false
 			if l.stopping == nil { // otherwise the hand-back has the last word
+				l.setPromoted(out)
+				if out.Reason == dockercontext.ReasonPromoted && judgement.Report.Health == dockercontext.Broken {
+					l.reconsider(judgement.Stored)
+				}
+			}
+		}
+	})
+}
+
+// reconsider goes on looking for a while at the context that ours has replaced: an engine
+// that its owner restarts is away for a moment only.
+func (l *loop) reconsider(replaced string) {
+	l.beside(l.ctx, func(ctx context.Context) func() {
+		ctx, cancel := context.WithTimeout(ctx, dockercontext.RestartTime)
+		defer cancel()
+		out := l.docker.Reconsider(ctx, contexts.Owner(l.inst), replaced)
+		return func() {
+			if out.Err != nil {
+				l.log.Warn("replaced context not put back", "part", "context", "error", out.Err)
+			}
+			if out.Changed && l.stopping == nil {
 				l.setPromoted(out)
 			}
 		}
@@ -190,7 +209,7 @@ func (l *loop) handBack(then func()) {
 	l.beside(l.ctx, func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, contexts.Timeout)
 		defer cancel()
-		out := l.docker.Demote(ctx, owner, contexts.Candidates(l.inst))
+		out := l.docker.Demote(ctx, owner)
 		return func() {
 			if out.Err != nil {
 				l.log.Error("current context not handed back", "part", "context", "error", out.Err)

@@ -157,7 +157,7 @@ func (l *loop) removeContext(ctx context.Context, owner dockercontext.Owner) doc
 		}
 		// Another instance that stopped at the same time may have handed over to this one,
 		// which seemed to run.
-		if !l.docker.Demote(ctx, owner, contexts.Candidates(l.inst)).Changed {
+		if !l.docker.Demote(ctx, owner).Changed {
 			return out
 		}
 	}

@@ -76,14 +76,9 @@ func newLoop(inst *instance.Instance, driver engine.Driver, log *slog.Logger) (*
 	if err != nil {
 		return nil, err
 	}
-	docker, err := contexts.Config(inst)
-	if err != nil {
-		return nil, err
-	}
 	l := &loop{
 		inst:   inst,
 		driver: driver,
-		docker: docker,
 		store:  store,
 		log:    log,
 		self:   self,
@@ -91,6 +86,9 @@ func newLoop(inst *instance.Instance, driver engine.Driver, log *slog.Logger) (*
 		engine: engineRun{firstDelay: firstDelay, lostAfter: lostAfter},
 
 		removed: lock.Gone(inst.Paths.SupervisorLock()),
+	}
+	if l.docker, err = contexts.ConfigWhile(inst, l.usable.Load); err != nil {
+		return nil, err
 	}
 	l.ctx, l.end = context.WithCancel(context.Background())
 	return l, nil

@@ -715,6 +715,16 @@ func TestLateResultIsDropped(t *testing.T) {
 	}
 }
 
+// runs is what is known of instances by who takes one of them for running.
+type runs struct {
+	dockercontext.Instances
+	owner dockercontext.Owner
+}
+
+func (r runs) All(context.Context) ([]dockercontext.Instance, error) {
+	return []dockercontext.Instance{{Owner: r.owner, State: dockercontext.Up, Successor: true}}, nil
+}
+
 // Two that stop at once: the one that is handed over to must not keep its context.
 func TestHandedOverWhileStopping(t *testing.T) {
 	first := setup(t)
@@ -727,8 +737,13 @@ func TestHandedOverWhileStopping(t *testing.T) {
 	second.current("rd", true)
 	second.driver.stopping = func(context.Context) {
 		// The first one believes that the second runs: it has looked before this.
-		first.docker.Demote(context.Background(), contexts.Owner(first.inst),
-			func() []dockercontext.Owner { return []dockercontext.Owner{contexts.Owner(second.inst)} })
+		roots, err := instance.DefaultRoots()
+		if err != nil {
+			t.Error(err)
+		}
+		o := contexts.Options(roots, first.inst.DockerConfig)
+		o.Instances = runs{o.Instances, contexts.Owner(second.inst)}
+		dockercontext.Open(o).Demote(context.Background(), contexts.Owner(first.inst))
 		second.current("rd-second", true)
 	}
 	if _, err := second.stopped(true); err != nil {

@@ -14,23 +14,37 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// Current returns the currentContext stored in the file at path, as docker's own
-// decoder sees it: "" where it is unset or there is no file. With an error, which is a
-// *[RefusedError], it returns what docker goes on with after its warning.
-func Current(path string) (string, error) {
+// A Value is what a file stores as its currentContext.
+type Value struct {
+	// Name is the context's name as docker's own decoder sees it, "" where none is set.
+	Name string
+	// Unset is how the file says that none is set: null, or an empty string in quotes. It
+	// is "" where the key is missing, and where a name is set.
+	Unset string
+}
+
+// Current returns the currentContext stored in the file at path; the zero Value where
+// there is no file. With an error, which is a *[RefusedError], it returns what docker goes
+// on with after its warning.
+func Current(path string) (Value, error) {
 	target, err := resolve(path)
 	if err != nil {
-		return "", err
+		return Value{}, err
 	}
 	v, err := readVersion(target)
 	if err != nil {
-		return "", err
+		return Value{}, err
 	}
-	config, err := dockerconfig.LoadFromReader(bytes.NewReader(v.data))
-	if err != nil {
-		_, err = parse(v.data)
+	doc, err := parse(v.data)
+	if err == nil {
+		return doc.current, nil
 	}
-	return config.CurrentContext, at(target, err)
+	// What can't be edited can be read, where docker reads it.
+	config, loadErr := dockerconfig.LoadFromReader(bytes.NewReader(v.data))
+	if loadErr == nil {
+		err = nil
+	}
+	return Value{Name: config.CurrentContext}, at(target, err)
 }
 
 // Chosen returns the currentContext that the file at path says somebody wants, "" for none,
@@ -49,13 +63,16 @@ func Chosen(path string) (current string, ok bool) {
 	if err != nil || doc.blank {
 		return "", false
 	}
-	return doc.current, true
+	return doc.current.Name, true
 }
 
-// Update sets the currentContext stored in the file at path. decide gets the value as
-// it stands and returns the next one, "" to unset it; ok=false leaves it. decide is
-// called again whenever somebody else has changed the file meanwhile, so it must have
-// no effects. changed says that the change is in place.
+// A Decision gets the currentContext as it stands and returns the next one; ok=false
+// leaves it. It must have no effects: it is called again whenever somebody else has
+// changed the file meanwhile.
+type Decision func(current Value) (next Value, ok bool)
+
+// Update sets the currentContext stored in the file at path as decide says. changed
+// reports whether the change is in place, also where an error came after it.
 //
 // Where nothing is to be changed, the file is opened for reading only. Where the file
 // can't be edited, the error is a *[RefusedError] and nothing is written. A missing
@@ -65,20 +82,20 @@ func Chosen(path string) (current string, ok bool) {
 // ends, Update returns its error before it has begun to change anything; a change
 // that is under way is finished, which takes milliseconds. What an earlier process
 // left that was killed is finished first, as by [Recover].
-func Update(ctx context.Context, path string, decide func(current string) (next string, ok bool)) (changed bool, err error) {
+func Update(ctx context.Context, path string, decide Decision) (changed bool, err error) {
 	return update(ctx, path, true, decide)
 }
 
 // UpdateWithoutLeases is [Update] as it works where the system has no leases. It is
 // there to be measured, by `make stress-config`.
-func UpdateWithoutLeases(ctx context.Context, path string, decide func(current string) (next string, ok bool)) (changed bool, err error) {
+func UpdateWithoutLeases(ctx context.Context, path string, decide Decision) (changed bool, err error) {
 	return update(ctx, path, false, decide)
 }
 
 // insistAt is the attempt that no longer begins anew when the file has changed.
 const insistAt = 3
 
-func update(ctx context.Context, path string, leases bool, decide func(string) (string, bool)) (bool, error) {
+func update(ctx context.Context, path string, leases bool, decide Decision) (bool, error) {
 	for attempt := 1; ; attempt++ {
 		if err := ctx.Err(); err != nil {
 			return false, err
@@ -118,7 +135,7 @@ func update(ctx context.Context, path string, leases bool, decide func(string) (
 }
 
 // apply returns the content of v with what decide wants.
-func apply(v version, decide func(string) (string, bool)) ([]byte, error) {
+func apply(v version, decide Decision) ([]byte, error) {
 	doc, err := parse(v.data)
 	if err != nil {
 		return nil, err
@@ -132,7 +149,7 @@ func apply(v version, decide func(string) (string, bool)) ([]byte, error) {
 
 // replace makes after the content of target, which was before, or the same change to
 // what others have made of it meanwhile.
-func replace(ctx context.Context, target string, leases, insist bool, before version, after []byte, decide func(string) (string, bool)) (changed, again bool, err error) {
+func replace(ctx context.Context, target string, leases, insist bool, before version, after []byte, decide Decision) (changed, again bool, err error) {
 	const what = "can't be replaced"
 	if !before.exists {
 		if err := MakeDir(filepath.Dir(target)); err != nil {

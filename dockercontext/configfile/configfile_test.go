@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
@@ -49,8 +50,8 @@ func has(found []*RefusedError, reason Reason) bool {
 	return false
 }
 
-func to(next string) func(string) (string, bool) {
-	return func(string) (string, bool) { return next, true }
+func to(next string) Decision {
+	return func(Value) (Value, bool) { return Value{Name: next}, true }
 }
 
 func TestUpdate(t *testing.T) {
@@ -59,13 +60,13 @@ func TestUpdate(t *testing.T) {
 	const before = "{\n\t\"auths\": {},\n\t\"x\": \"<&>\"\n}"
 	write(t, path, before)
 
-	if changed, err := Update(ctx, path, func(string) (string, bool) { return "rd", false }); changed || err != nil {
+	if changed, err := Update(ctx, path, func(Value) (Value, bool) { return Value{Name: "rd"}, false }); changed || err != nil {
 		t.Fatalf("Update that leaves it = %t, %v", changed, err)
 	}
 	if changed, err := Update(ctx, path, to("rd")); !changed || err != nil {
 		t.Fatalf("Update = %t, %v", changed, err)
 	}
-	if current, err := Current(path); current != "rd" || err != nil {
+	if current, err := Current(path); current.Name != "rd" || err != nil {
 		t.Fatalf("Current = %q, %v", current, err)
 	}
 	if changed, err := Update(ctx, path, to("rd")); changed || err != nil {
@@ -85,7 +86,7 @@ func TestUpdate(t *testing.T) {
 
 func TestMissing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a", "b", "config.json")
-	if current, err := Current(path); current != "" || err != nil {
+	if current, err := Current(path); current.Name != "" || err != nil {
 		t.Fatalf("Current = %q, %v", current, err)
 	}
 	if found := Check(path); len(found) != 0 {
@@ -129,8 +130,8 @@ func TestCurrentIsDockers(t *testing.T) {
 		write(t, path, tc.content)
 		got, err := Current(path)
 		refused, _ := errors.AsType[*RefusedError](err)
-		if got != tc.want || (err == nil) != (tc.reason == "") || refused != nil && (refused.Reason != tc.reason || refused.Path != path) {
-			t.Errorf("Current of %q = %q, %v", tc.content, got, err)
+		if got.Name != tc.want || (err == nil) != (tc.reason == "") || refused != nil && (refused.Reason != tc.reason || refused.Path != path) {
+			t.Errorf("Current of %q = %q, %v", tc.content, got.Name, err)
 		}
 	}
 }
@@ -298,6 +299,49 @@ func TestChosen(t *testing.T) {
 		write(t, path, text)
 		if current, ok := Chosen(path); ok == (want == "silent") || ok && current != want {
 			t.Errorf("%q says %q, %t", text, current, ok)
+		}
+	}
+}
+
+// How a file says that no context is set is kept over a promotion, byte for byte.
+func TestUnsetAsItWas(t *testing.T) {
+	for _, text := range []string{
+		`{"currentContext": null, "detachKeys": "ctrl-x"}`, `{"detachKeys":"x","CurrentContext":""}`, `{"currentContext":null}`, `{}`, "",
+		`{"currentContext":"","currentContext":null}`,
+	} {
+		path := filepath.Join(t.TempDir(), "config.json")
+		write(t, path, text)
+		was, err := Current(path)
+		if err != nil || was.Name != "" {
+			t.Fatalf("Current of %q = %+v, %v", text, was, err)
+		}
+		for _, next := range []Value{{Name: "rd"}, {Name: "rd-b"}, was} {
+			if _, err := Update(t.Context(), path, func(Value) (Value, bool) { return next, true }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(path)
+		want := text
+		if text == "" {
+			want = "{}" // an object stays, see the package
+		}
+		if err != nil || string(got) != want {
+			t.Errorf("%q became %q (%v)", text, got, err)
+		}
+	}
+}
+
+// The place of credentials that docker can't decode is told.
+func TestBadCredentials(t *testing.T) {
+	for auth, what := range map[string]string{
+		`"auth": "!"`: "illegal base64", `"auth": "YQ=="`: "invalid auth configuration file",
+	} {
+		path := filepath.Join(t.TempDir(), "config.json")
+		write(t, path, "{\n\t\"auths\": {\n\t\t\"good\": {\"auth\": \"YTpi\"},\n\t\t\"bad.example\": {"+auth+"}\n\t}\n}\n")
+		found := Check(path)
+		if len(found) == 0 || found[0].Reason != WrongType || found[0].Line != 4 || found[0].Column != 18 ||
+			!strings.Contains(found[0].Detail, what) || !strings.Contains(found[0].Detail, `"bad.example"`) {
+			t.Errorf("%s: %+v", auth, found)
 		}
 	}
 }

@@ -18,8 +18,9 @@ const key = "currentContext"
 // What is around the key in a new file; docker indents by a tab.
 const newFileOpen, newFileClose = "{\n\t", "\n}\n"
 
-// A member is one member of the top-level object, as offsets into the file.
+// A member is one member of an object, as offsets into its text.
 type member struct {
+	name                 string
 	keyStart, keyEnd     int
 	valueStart, valueEnd int
 }
@@ -30,9 +31,9 @@ type document struct {
 	blank   bool // no value at all, which docker reads as {}
 	open    int  // offset behind the opening brace
 	members []member
-	ours    []int  // members that docker decodes as currentContext
-	winner  int    // the member that counts, -1 for none
-	current string // its value, as docker sees it
+	ours    []int // members that docker decodes as currentContext
+	winner  int   // the member that counts, -1 for none
+	current Value // what it says
 }
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
@@ -54,87 +55,112 @@ func parse(data []byte) (*document, error) {
 	if err != nil {
 		return nil, refusedDecoding(data, err)
 	}
-	d.current = config.CurrentContext
+	d.current.Name = config.CurrentContext
 	if start := skipSpace(data, 0); data[start] != '{' {
 		return nil, refusedAt(data, start, WrongType, "is not a JSON object") // null
 	}
 	if err := d.scan(); err != nil {
 		return nil, err
 	}
+	if d.current.Name == "" && d.winner >= 0 && len(d.ours) == 1 {
+		m := d.members[d.winner]
+		d.current.Unset = string(data[m.valueStart:m.valueEnd])
+	}
 	return d, nil
 }
 
 // scan fills in the members of data, which is known to begin with a valid object.
 func (d *document) scan() error {
-	dec := json.NewDecoder(bytes.NewReader(d.data))
-	if _, err := dec.Token(); err != nil {
-		return refusedSyntax(d.data, err)
+	var end int
+	var err error
+	if d.open, d.members, end, err = members(d.data); err != nil {
+		return err
 	}
-	d.open = int(dec.InputOffset())
-	for dec.More() {
-		var m member
-		m.keyStart = skipSpace(d.data, int(dec.InputOffset()))
-		if d.data[m.keyStart] == ',' {
-			m.keyStart = skipSpace(d.data, m.keyStart+1)
-		}
-		name, err := dec.Token()
-		if err != nil {
-			return refusedSyntax(d.data, err)
-		}
-		m.keyEnd = int(dec.InputOffset())
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return refusedSyntax(d.data, err)
-		}
-		m.valueEnd = int(dec.InputOffset())
-		m.valueStart = skipSpace(d.data, skipSpace(d.data, m.keyEnd)+1) // past the colon
-
+	for i, m := range d.members {
 		// encoding/json prefers no spelling: it folds case, the last one wins, and
 		// null leaves what an earlier one has set.
-		if strings.EqualFold(name.(string), key) {
-			if d.winner < 0 || d.data[m.valueStart] != 'n' || d.data[d.members[d.winner].valueStart] == 'n' {
-				d.winner = len(d.members)
-			}
-			d.ours = append(d.ours, len(d.members))
+		if !strings.EqualFold(m.name, key) {
+			continue
 		}
-		d.members = append(d.members, m)
+		if d.winner < 0 || d.data[m.valueStart] != 'n' || d.data[d.members[d.winner].valueStart] == 'n' {
+			d.winner = i
+		}
+		d.ours = append(d.ours, i)
 	}
-	if _, err := dec.Token(); err != nil {
-		return refusedSyntax(d.data, err)
-	}
-	if end := skipSpace(d.data, int(dec.InputOffset())); end < len(d.data) {
-		return refusedAt(d.data, end, TrailingData, "there is more data behind the JSON object")
+	if next := skipSpace(d.data, end); next < len(d.data) {
+		return refusedAt(d.data, next, TrailingData, "there is more data behind the JSON object")
 	}
 	return nil
 }
 
-// set returns the file with currentContext set to next, or without it for "".
+// members returns the members of the object that data begins with, and where it opens
+// and ends.
+func members(data []byte) (open int, list []member, end int, err error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if _, err := dec.Token(); err != nil {
+		return 0, nil, 0, refusedSyntax(data, err)
+	}
+	open = int(dec.InputOffset())
+	for dec.More() {
+		var m member
+		m.keyStart = skipSpace(data, int(dec.InputOffset()))
+		if data[m.keyStart] == ',' {
+			m.keyStart = skipSpace(data, m.keyStart+1)
+		}
+		name, err := dec.Token()
+		if err != nil {
+			return 0, nil, 0, refusedSyntax(data, err)
+		}
+		m.name = name.(string) // json.Decoder accepts nothing else as a key
+		m.keyEnd = int(dec.InputOffset())
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return 0, nil, 0, refusedSyntax(data, err)
+		}
+		m.valueEnd = int(dec.InputOffset())
+		m.valueStart = skipSpace(data, skipSpace(data, m.keyEnd)+1) // past the colon
+		list = append(list, m)
+	}
+	if _, err := dec.Token(); err != nil {
+		return 0, nil, 0, refusedSyntax(data, err)
+	}
+	return open, list, int(dec.InputOffset()), nil
+}
+
+// set returns the file with currentContext set to next, or without it for the zero Value.
 // All other bytes stay. exists tells an empty file from none.
-func (d *document) set(next string, exists bool) ([]byte, error) {
-	if !utf8.ValidString(next) {
-		return nil, fmt.Errorf("context name %q is not valid UTF-8", next)
+func (d *document) set(next Value, exists bool) ([]byte, error) {
+	if !utf8.ValidString(next.Name) {
+		return nil, fmt.Errorf("context name %q is not valid UTF-8", next.Name)
 	}
 	var after []byte
 	switch {
-	case next == d.current:
+	case next.Name == d.current.Name:
 		return d.data, nil
-	case next == "":
-		after = d.unset()
-	case d.winner >= 0:
-		m := d.members[d.winner]
-		after = splice(d.data, m.valueStart, m.valueEnd, quote(next))
+	case next.Name != "" && d.winner >= 0:
+		after = d.put(quote(next.Name))
+	case next.Name != "":
+		after = d.insert(next.Name, exists)
+	case next.Unset != "" && len(d.ours) == 1:
+		after = d.put(next.Unset)
 	default:
-		after = d.insert(next, exists)
+		after = d.unset()
 	}
 	// A mistake of ours must not reach the file.
 	check, err := dockerconfig.LoadFromReader(bytes.NewReader(after))
 	if err != nil {
-		return nil, fmt.Errorf("currentContext can't be set to %q: %w", next, err)
+		return nil, fmt.Errorf("currentContext can't be set to %q: %w", next.Name, err)
 	}
-	if check.CurrentContext != next {
-		return nil, fmt.Errorf("currentContext can't be set to %q: docker would see %q", next, check.CurrentContext)
+	if check.CurrentContext != next.Name {
+		return nil, fmt.Errorf("currentContext can't be set to %q: docker would see %q", next.Name, check.CurrentContext)
 	}
 	return after, nil
+}
+
+// put returns the file with another value of the key, which is there.
+func (d *document) put(value string) []byte {
+	m := d.members[d.winner]
+	return splice(d.data, m.valueStart, m.valueEnd, value)
 }
 
 // insert adds the key as the last member, laid out as the one before it.
@@ -161,7 +187,7 @@ func (d *document) unset() []byte {
 	switch {
 	case len(d.ours) > 1:
 		// Without the last one docker would see an earlier one.
-		return splice(d.data, m.valueStart, m.valueEnd, `""`)
+		return d.put(`""`)
 	case i > 0:
 		return splice(d.data, d.members[i-1].valueEnd, m.valueEnd, "")
 	case len(d.members) > 1:
@@ -260,7 +286,37 @@ func refusedDecoding(data []byte, err error) error {
 	if syntax || errors.Is(err, io.ErrUnexpectedEOF) {
 		return refusedSyntax(data, err)
 	}
-	return refuse(&RefusedError{Reason: WrongType, Detail: "docker can't load it: " + err.Error()})
+	detail := "docker can't load it: " + err.Error()
+	if offset, registry, ok := badCredentials(data); ok {
+		return refusedAt(data, offset, WrongType, fmt.Sprintf("%s, in the credentials for %q", detail, registry))
+	}
+	return refuse(&RefusedError{Reason: WrongType, Detail: detail})
+}
+
+// badCredentials finds the first credentials in auths that docker can't decode, although
+// they are JSON of the right type.
+func badCredentials(data []byte) (offset int, registry string, ok bool) {
+	_, top, _, err := members(data)
+	if err != nil {
+		return 0, "", false
+	}
+	for _, auths := range top {
+		if !strings.EqualFold(auths.name, "auths") || data[auths.valueStart] != '{' {
+			continue
+		}
+		_, list, _, err := members(data[auths.valueStart:])
+		if err != nil {
+			return 0, "", false
+		}
+		for _, m := range list {
+			start, end := auths.valueStart+m.valueStart, auths.valueStart+m.valueEnd
+			alone := fmt.Appendf(nil, `{"auths":{"registry":%s}}`, data[start:end])
+			if _, err := dockerconfig.LoadFromReader(bytes.NewReader(alone)); err != nil {
+				return start, m.name, true
+			}
+		}
+	}
+	return 0, "", false
 }
 
 // refusedSyntax finds the place of an error that a [json.Decoder] had with data.

@@ -14,7 +14,7 @@ import (
 
 // edit is what Update does to the bytes of an existing file.
 func edit(data, next string) (string, error) {
-	out, err := apply(version{exists: true, data: []byte(data)}, func(string) (string, bool) { return next, true })
+	out, err := apply(version{exists: true, data: []byte(data)}, to(next))
 	return string(out), err
 }
 
@@ -84,7 +84,7 @@ func TestRefusedContent(t *testing.T) {
 		{"our key is a number", "{\n\"currentContext\": 17}", WrongType, 2, 19},
 		{"auths of a wrong type", `{"auths": "none", "currentContext": "a"}`, WrongType, 1, 11},
 		{"feature of a wrong type", "{\"features\": {\n\t\"buildkit\": true}}", WrongType, 2, 14},
-		{"auth that docker can't decode", `{"auths": {"x": {"auth": "!"}}}`, WrongType, 0, 0},
+		{"auth that docker can't decode", `{"auths": {"x": {"auth": "!"}}}`, WrongType, 1, 17},
 		{"too deep", strings.Repeat("[", 20000), InvalidJSON, 1, 10001},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -202,8 +202,8 @@ func TestChoiceStands(t *testing.T) {
 					}
 				}
 			}
-			changed, err := update(context.Background(), path, leases, func(current string) (string, bool) {
-				return "rd", current == "gone"
+			changed, err := update(context.Background(), path, leases, func(current Value) (Value, bool) {
+				return Value{Name: "rd"}, current.Name == "gone"
 			})
 			if changed {
 				t.Error("Update says that it has changed what it left")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"strings"
 )
@@ -17,7 +16,7 @@ const rescuedSuffix = ".docker-rd-rescued"
 // path. If somebody else's write had been displaced, it is put back as it was; the
 // change itself is undone then, and the caller decides anew. If a third write has
 // come on top meanwhile that lacks something of the displaced one, that is kept
-// beside the file (see Rescued) and logged. With nothing to do it costs one stat.
+// beside the file, where [Check] finds it (see Rescued). With nothing to do it costs one stat.
 func Recover(ctx context.Context, path string) error {
 	target, err := resolve(path)
 	if err != nil {
@@ -136,8 +135,7 @@ func (j *journal) restoreDisplaced(name string, displaced version, r record, lea
 	s := newSwap(j.target, j, leases)
 	last := placed{info: now.info, data: now.data}
 	_, err = s.settle(name, displaced, last, func(v version) []byte { return v.data })
-	s.release()
-	return err
+	return errors.Join(err, s.release())
 }
 
 func (j *journal) rescue(name string) error {
@@ -149,10 +147,6 @@ func (j *journal) rescue(name string) error {
 		err := renameNew(name, to)
 		if errors.Is(err, fs.ErrExist) {
 			continue
-		}
-		if err == nil {
-			slog.Warn("a version of the docker configuration was displaced by a process that was killed, and is kept",
-				"file", j.target, "kept", to)
 		}
 		return err
 	}

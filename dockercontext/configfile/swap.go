@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -249,12 +248,13 @@ func identify(name string) (placed, error) {
 
 // release ends the leases. Before that, the superseded files get the final content: a
 // program that waits on a lease has already resolved the path to one of them.
-func (s *swap) release() {
+func (s *swap) release() error {
+	var err error
 	if s.final != nil && !s.stuck {
 		// From here on the files are no longer what the records say.
-		if err := s.journal.write(record{Done: true}); err == nil {
+		if err = s.journal.write(record{Done: true}); err == nil {
 			for _, own := range s.files {
-				own.rewrite(s.final)
+				err = errors.Join(err, own.rewrite(s.final))
 			}
 		}
 		fault("superseded")
@@ -263,24 +263,25 @@ func (s *swap) release() {
 		own.close()
 	}
 	fault("released")
+	return err
 }
 
 // finish releases the files, and removes what is under our names, unless it is still
 // needed: then the journal stays for the next one who comes.
 func (s *swap) finish() error {
-	s.release()
+	err := s.release()
 	if s.stuck || s.halfDone() {
 		s.journal.leave()
-		return nil
+		return err
 	}
 	for i := len(s.files) - 1; i >= 0; i-- {
-		if err := ignore(os.Remove(s.files[i].name), fs.ErrNotExist); err != nil {
+		if removed := ignore(os.Remove(s.files[i].name), fs.ErrNotExist); removed != nil {
 			s.journal.leave()
-			return err
+			return errors.Join(err, removed)
 		}
 		fault("removed")
 	}
-	err := s.journal.remove()
+	err = errors.Join(err, s.journal.remove())
 	fault("journal removed")
 	syncDir(filepath.Dir(s.target))
 	return err
@@ -296,17 +297,14 @@ func (s *swap) halfDone() bool {
 
 // rewrite replaces the content of a superseded file that is still leased. Only those see it
 // who opened the file before it was superseded, and have waited on the lease since.
-func (o *ownFile) rewrite(data []byte) {
+func (o *ownFile) rewrite(data []byte) error {
 	if o.f == nil || bytes.Equal(o.data, data) {
-		return
+		return nil
 	}
-	_, err := o.f.WriteAt(data, 0)
-	if err == nil {
-		err = o.f.Truncate(int64(len(data)))
+	if _, err := o.f.WriteAt(data, 0); err != nil {
+		return err
 	}
-	if err != nil {
-		slog.Warn("a superseded docker configuration could not be brought up to date", "file", o.name, "error", err)
-	}
+	return o.f.Truncate(int64(len(data)))
 }
 
 func ignore(err, what error) error {

@@ -248,7 +248,7 @@ func TestLinks(t *testing.T) {
 			if changed, err := Update(t.Context(), path, to("rd")); !changed || err != nil {
 				t.Fatalf("Update = %t, %v", changed, err)
 			}
-			if got, err := Current(path); got != "rd" || err != nil {
+			if got, err := Current(path); got.Name != "rd" || err != nil {
 				t.Errorf("Current = %q, %v", got, err)
 			}
 			for name, link := range want {

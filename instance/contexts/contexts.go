@@ -5,15 +5,11 @@ package contexts
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
-	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // Timeout bounds what is done to the Docker configuration: a probe of the context before
@@ -35,11 +31,21 @@ func Description(i *instance.Instance) string { return "docker rd instance " + i
 // Config returns the Docker configuration that the instance was created under,
 // as a process without Docker's variables sees it.
 func Config(i *instance.Instance) (*dockercontext.Config, error) {
+	return ConfigWhile(i, nil)
+}
+
+// ConfigWhile is [Config] for the instance's own supervisor, which knows better than its
+// state file whether the engine is up. Nil is [Config].
+func ConfigWhile(i *instance.Instance, up func() bool) (*dockercontext.Config, error) {
 	roots, err := instance.DefaultRoots()
 	if err != nil {
 		return nil, err
 	}
-	return dockercontext.Open(Options(roots, i.DockerConfig)), nil
+	o := Options(roots, i.DockerConfig)
+	if up != nil {
+		o.Instances = supervised{o.Instances, Owner(i), up}
+	}
+	return dockercontext.Open(o), nil
 }
 
 // Options returns the options for a Docker configuration directory, with the
@@ -51,98 +57,6 @@ func Options(roots instance.Roots, dir string) dockercontext.Options {
 		Dir:        dir,
 		LockFile:   base + ".lock",
 		RecordFile: base + ".json",
-		Owns:       func(o dockercontext.Owner) bool { return owns(roots, o) },
+		Instances:  instances{roots, dir},
 	}
-}
-
-// realDir returns what a directory is called without symbolic links, as far as it
-// exists: what one is told of a Docker configuration counts under all of its names.
-func realDir(dir string) string {
-	real, err := filepath.EvalSymlinks(dir)
-	if err == nil {
-		return real
-	}
-	parent := filepath.Dir(dir)
-	if parent == dir {
-		return dir
-	}
-	return filepath.Join(realDir(parent), filepath.Base(dir))
-}
-
-// UsesConfig tells whether an instance was created under a Docker configuration.
-func UsesConfig(i *instance.Instance, dir string) bool {
-	return realDir(i.DockerConfig) == realDir(dir)
-}
-
-// owns tells whether the owner is an instance. One whose settings can't be read counts.
-func owns(roots instance.Roots, owner dockercontext.Owner) bool {
-	name, err := instanceOf(roots, owner.Context)
-	if err != nil {
-		return !errors.Is(err, instance.ErrNotExist)
-	}
-	i, err := instance.Load(roots, name)
-	return err != nil || Owner(i) == owner
-}
-
-// instanceOf returns the name of the instance that has a context of that name. The error
-// matches [instance.ErrNotExist] if there is none.
-func instanceOf(roots instance.Roots, context string) (string, error) {
-	names, err := instance.Names(roots)
-	if err != nil {
-		return "", err
-	}
-	n := slices.IndexFunc(names, func(name string) bool { return instance.ContextName(name) == context })
-	if n < 0 {
-		return "", instance.ErrNotExist
-	}
-	return names[n], nil
-}
-
-// Candidates returns a function that finds the other instances that can take over the
-// current context of the same Docker configuration.
-func Candidates(i *instance.Instance) func() []dockercontext.Owner {
-	return func() []dockercontext.Owner {
-		return slices.DeleteFunc(Successors(i.DockerConfig), func(o dockercontext.Owner) bool { return o == Owner(i) })
-	}
-}
-
-// Successors returns the owners of contexts that can become the current one of a Docker
-// configuration: those of instances whose engines answer and whose policy is not never.
-func Successors(dockerConfig string) []dockercontext.Owner {
-	roots, err := instance.DefaultRoots()
-	if err != nil {
-		return nil
-	}
-	var owners []dockercontext.Owner
-	names, _ := instance.Names(roots)
-	for _, name := range names {
-		i, err := instance.Load(roots, name)
-		if err != nil || !UsesConfig(i, dockerConfig) || !i.OwnsContext() || i.Settings.Promote == instance.PromoteNever {
-			continue
-		}
-		if instance.Observe(i).Condition(state.EngineReady).Status == state.True {
-			owners = append(owners, Owner(i))
-		}
-	}
-	return owners
-}
-
-// Gone tells whether the owner's engine is down and nobody is going to start it again.
-func Gone(roots instance.Roots, owner dockercontext.Owner) bool {
-	name, err := instanceOf(roots, owner.Context)
-	if err != nil {
-		return errors.Is(err, instance.ErrNotExist)
-	}
-	i, err := instance.Salvage(instance.Load(roots, name))
-	if err != nil || i.UID != owner.UID {
-		// Of an instance that is damaged, or another machine's, it can't be told. One with
-		// another uid was made anew: the owner does not exist any more.
-		return err == nil
-	}
-	o := instance.Observe(i)
-	if o.Supervised {
-		return o.Live && o.Condition(state.EngineReady).Reason == state.ReasonCrashLoop
-	}
-	driver, err := engine.DriverFor(i, nil)
-	return err == nil && !driver.Alive()
 }

@@ -114,7 +114,10 @@ func editor(dir, mode string, r *result) (func(ctx context.Context, next string)
 	}
 	return func(ctx context.Context, next string) error {
 		asked := 0
-		_, err := update(ctx, path, func(string) (string, bool) { asked++; return next, true })
+		_, err := update(ctx, path, func(configfile.Value) (configfile.Value, bool) {
+			asked++
+			return configfile.Value{Name: next}, true
+		})
 		if asked > 1 {
 			r.collisions++
 		}

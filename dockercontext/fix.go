@@ -1,0 +1,178 @@
+package dockercontext
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/docker/cli/cli/context/store"
+
+	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+)
+
+// fixMissing puts another context in the place of the current one, which does not exist.
+func (c *Config) fixMissing(ctx context.Context, name string) (Fixed, error) {
+	if c.exists(name) {
+		return Fixed{Message: fmt.Sprintf("Context %q exists again.", name)}, nil
+	}
+	saved, err := backup(c.file())
+	if err != nil {
+		return Fixed{}, err
+	}
+	out := c.mendGone(ctx, func(o Owner) bool { return o.Context == name })
+	switch {
+	case out.Reason == ReasonDemoted:
+		return Fixed{out.Message, saved}, nil
+	case out.Err != nil:
+		return Fixed{Backup: saved}, out.Err
+	}
+	out, err = c.update(ctx, func(t *tx) (Outcome, error) { return t.unset(name) })
+	return withBackup(out, saved), err
+}
+
+// fixPromotion puts back what was current before owner's context, whose engine is gone.
+func (c *Config) fixPromotion(ctx context.Context, owner Owner) (Fixed, error) {
+	saved, err := backup(c.file())
+	if err != nil {
+		return Fixed{}, err
+	}
+	out := c.mendGone(ctx, func(o Owner) bool { return o == owner })
+	return withBackup(out, saved), out.Err
+}
+
+// unsetCurrent makes no context the current one, if name still is.
+func (c *Config) unsetCurrent(ctx context.Context, name string) (Fixed, error) {
+	saved, err := backup(c.file())
+	if err != nil {
+		return Fixed{}, err
+	}
+	out, err := c.update(ctx, func(t *tx) (Outcome, error) { return t.unset(name) })
+	return withBackup(out, saved), err
+}
+
+func (t *tx) unset(name string) (Outcome, error) {
+	out := Outcome{Message: "The current context was changed meanwhile and stays."}
+	if t.stored.Name != name {
+		return out, nil
+	}
+	changed, err := t.setCurrent(configfile.Value{})
+	if changed {
+		out = Outcome{Message: "No current context is set any more: docker uses \"default\".", Changed: true}
+	}
+	return out, err
+}
+
+// withBackup says what was done, and keeps the copy only if something was changed.
+func withBackup(out Outcome, saved string) Fixed {
+	if !out.Changed {
+		_ = os.Remove(saved)
+		saved = ""
+	}
+	return Fixed{out.Message, saved}
+}
+
+// moveAside renames a damaged file, if it still is one: check says so.
+func (c *Config) moveAside(ctx context.Context, path string, check func() error) (fixed Fixed, err error) {
+	_, err = c.locked(ctx, func(*tx) (Outcome, error) {
+		if err := check(); err == nil || errors.Is(err, os.ErrNotExist) {
+			fixed = Fixed{Message: fmt.Sprintf("%s is in order again.", path)}
+			return Outcome{}, nil
+		}
+		// Renamed, not copied: root would read through a user's link.
+		to, err := writeNew(path, nil, 0o600, nil)
+		if err != nil {
+			return Outcome{}, err
+		}
+		if err := os.Rename(path, to); err != nil {
+			return Outcome{}, errors.Join(err, os.Remove(to))
+		}
+		fixed = Fixed{fmt.Sprintf("%s is moved aside.", path), to}
+		return Outcome{}, nil
+	})
+	return fixed, err
+}
+
+func checkMetadataFile(path string) error {
+	data, err := os.ReadFile(path)
+	if err == nil {
+		_, err = checkMetadata(data)
+	}
+	return err
+}
+
+// removeOrphan removes the context e of an owner that is no instance any more.
+func (c *Config) removeOrphan(ctx context.Context, e entry, owner Owner) (Fixed, error) {
+	archive := store.Export(e.Name, c.store)
+	defer archive.Close()
+	data, err := io.ReadAll(archive)
+	if err != nil {
+		return Fixed{}, err
+	}
+	info, err := os.Lstat(e.Path)
+	if err != nil {
+		return Fixed{}, err
+	}
+	// Beside the store, which lists whatever lies within, and named as docker does it.
+	saved, err := writeNew(filepath.Join(c.o.Dir, "contexts", e.Name+".dockercontext"), data, 0o600, info)
+	if err != nil {
+		return Fixed{}, err
+	}
+	if out := c.mendGone(ctx, func(o Owner) bool { return o == owner }); out.Err != nil {
+		return Fixed{Backup: saved}, out.Err
+	}
+	out := c.Remove(ctx, owner)
+	if out.Err == nil && out.Reason != ReasonRemoved {
+		return Fixed{Backup: saved}, fmt.Errorf("context %q stays: it is the current one, or not docker rd's any more", e.Name)
+	}
+	return Fixed{out.Message, saved}, out.Err
+}
+
+// backup copies a file beside itself and returns the copy's path.
+func backup(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("backup: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("backup: %w", err)
+	}
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return "", fmt.Errorf("backup: %w", err)
+	}
+	return writeNew(path, data, info.Mode().Perm(), info)
+}
+
+// writeNew writes data into a new file that is named after path and the time. Of root's,
+// it goes to the owner of the file that like describes, if that is not nil.
+func writeNew(path string, data []byte, mode os.FileMode, like os.FileInfo) (string, error) {
+	base := path + ".bak-" + time.Now().UTC().Format("20060102T150405Z")
+	for i := 0; ; i++ {
+		name := base
+		if i > 0 {
+			name = fmt.Sprintf("%s-%d", base, i)
+		}
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return "", fmt.Errorf("backup: %w", err)
+		}
+		_, err = f.Write(data)
+		if err == nil && like != nil {
+			err = giveLike(f, like)
+		}
+		if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+			_ = os.Remove(name)
+			return "", fmt.Errorf("backup: %w", err)
+		}
+		return name, nil
+	}
+}

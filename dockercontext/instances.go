@@ -1,0 +1,89 @@
+package dockercontext
+
+import (
+	"context"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+)
+
+// An Owner is an instance with its context. Instances that use somebody else's context
+// own none: the zero Owner.
+type Owner struct {
+	UID     string `json:"uid"`
+	Context string `json:"context"`
+}
+
+// An EngineState says how an instance's engine is, as far as contexts are concerned.
+type EngineState int
+
+// The states of engines.
+const (
+	// NoInstance: the owner is no instance of ours, or not any more.
+	NoInstance EngineState = iota
+	// Up: the engine answers, and its context may become the current one.
+	Up
+	// Away: it is starting, restarting, unresponsive, or nobody can tell.
+	Away
+	// Gone: it is down, and nobody is going to start it again.
+	Gone
+)
+
+// Instances answers what a [Config] has to know of docker rd's instances. Its methods are
+// called by several goroutines, and also under the promotion lock.
+type Instances interface {
+	// State returns how the owner's engine is. An instance whose settings can't be read
+	// is Away.
+	State(Owner) EngineState
+	// All returns the instances that use the configuration and have a context of their
+	// own. It does not wait for long for what belongs to single instances, such as a file
+	// system that hangs: who can't be told to use the configuration is left out. The
+	// error says that nothing is known of any.
+	All(context.Context) ([]Instance, error)
+}
+
+// An Instance is what has to be known of an instance of ours. One that can't be read has
+// no uid; its context's name counts then.
+type Instance struct {
+	Owner
+	State EngineState
+	// Successor says that its context may become the current one without being asked for.
+	Successor bool
+	// Endpoint is where the engine is reached, if it is Up.
+	Endpoint    endpoint.Endpoint
+	Description string // of its context
+}
+
+func (i Instance) owns(o Owner) bool {
+	return i.Context == o.Context && (i.UID == o.UID || i.UID == "")
+}
+
+// noInstances is what a [Config] knows that was told of none.
+type noInstances struct{}
+
+func (noInstances) State(Owner) EngineState                 { return NoInstance }
+func (noInstances) All(context.Context) ([]Instance, error) { return nil, nil }
+
+// known reports whether an instance of ours is the owner.
+func (c *Config) known(o Owner) bool { return c.o.Instances.State(o) != NoInstance }
+
+// gone reports whether the owner's engine is down for good. One that no instance has any
+// more is.
+func (c *Config) gone(o Owner) bool {
+	s := c.o.Instances.State(o)
+	return s == Gone || s == NoInstance
+}
+
+// successors returns whose contexts can take the place of owner's.
+func (c *Config) successors(ctx context.Context, owner Owner) []Owner {
+	instances, err := c.o.Instances.All(ctx)
+	if err != nil {
+		return nil // then nobody is known to run
+	}
+	var owners []Owner
+	for _, i := range instances {
+		if i.State == Up && i.Successor && i.Context != "" && i.Owner != owner {
+			owners = append(owners, i.Owner)
+		}
+	}
+	return owners
+}

@@ -1,0 +1,125 @@
+package contexts
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// instances answers what package dockercontext asks of instances. It implements
+// [dockercontext.Instances].
+type instances struct {
+	roots instance.Roots
+	dir   string // the Docker configuration
+}
+
+// State implements [dockercontext.Instances].
+func (is instances) State(owner dockercontext.Owner) dockercontext.EngineState {
+	i, err := is.find(owner)
+	switch {
+	case errors.Is(err, instance.ErrNotExist):
+		return dockercontext.NoInstance
+	case err != nil:
+		return dockercontext.Away // damaged, or another machine's: nobody can tell
+	}
+	return stateOf(i)
+}
+
+// find returns the owner. The error matches [instance.ErrNotExist] where it is no instance;
+// of one whose settings are damaged, their copy is good enough.
+func (is instances) find(owner dockercontext.Owner) (*instance.Instance, error) {
+	names, err := instance.Names(is.roots)
+	if err != nil {
+		return nil, err
+	}
+	n := slices.IndexFunc(names, func(name string) bool { return instance.ContextName(name) == owner.Context })
+	if n < 0 {
+		return nil, instance.ErrNotExist
+	}
+	i, err := instance.Salvage(instance.Load(is.roots, names[n]))
+	if err == nil && Owner(i) != owner { // made anew, or it uses the user's context now
+		return nil, instance.ErrNotExist
+	}
+	return i, err
+}
+
+func stateOf(i *instance.Instance) dockercontext.EngineState {
+	o := instance.Observe(i)
+	ready := o.Condition(state.EngineReady)
+	switch {
+	case ready.Status == state.True:
+		return dockercontext.Up
+	case o.Supervised && o.Live && ready.Reason == state.ReasonCrashLoop:
+		return dockercontext.Gone
+	case o.Supervised:
+		return dockercontext.Away
+	}
+	driver, err := engine.DriverFor(i, nil)
+	if err != nil || driver.Alive() {
+		return dockercontext.Away
+	}
+	return dockercontext.Gone
+}
+
+// All implements [dockercontext.Instances].
+func (is instances) All(ctx context.Context) ([]dockercontext.Instance, error) {
+	names, err := instance.Names(is.roots)
+	if err != nil {
+		return nil, err
+	}
+	var all []dockercontext.Instance
+	for _, name := range names {
+		i, err := instance.Load(is.roots, name)
+		if err != nil {
+			// Its context must not look as if nobody owned it.
+			owner := dockercontext.Owner{Context: instance.ContextName(name)}
+			all = append(all, dockercontext.Instance{Owner: owner, State: dockercontext.Away})
+			continue
+		}
+		if i.OwnsContext() && UsesConfig(ctx, i, is.dir) {
+			all = append(all, describe(i))
+		}
+	}
+	return all, nil
+}
+
+func describe(i *instance.Instance) dockercontext.Instance {
+	d := dockercontext.Instance{
+		Owner: Owner(i), State: stateOf(i), Description: Description(i),
+		Successor: i.Settings.Promote != instance.PromoteNever,
+	}
+	if d.State != dockercontext.Up {
+		return d
+	}
+	driver, err := engine.DriverFor(i, nil)
+	if err == nil {
+		d.Endpoint, err = driver.Endpoint()
+	}
+	if err != nil {
+		d.State = dockercontext.Away
+	}
+	return d
+}
+
+// supervised is what the supervisor of one instance knows of all.
+type supervised struct {
+	dockercontext.Instances
+	self dockercontext.Owner
+	up   func() bool
+}
+
+// State implements [dockercontext.Instances].
+func (s supervised) State(owner dockercontext.Owner) dockercontext.EngineState {
+	switch {
+	case owner != s.self:
+		return s.Instances.State(owner)
+	case s.up():
+		return dockercontext.Up
+	}
+	return dockercontext.Away // it decides itself when it is gone
+}
