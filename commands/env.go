@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -40,7 +39,7 @@ shell to evaluate. Most libraries ignore Docker contexts and need them.`,
 			if err := exclusive(cmd, "shell", "format", "github"); err != nil {
 				return err
 			}
-			return a.runEnv(cmd.Context(), o, args)
+			return a.runEnv(o, args)
 		},
 	}
 	addChoice(cmd, &o.shell, "shell", guessShell(), "Shell that is to evaluate them", "sh", "bash", "zsh", "fish", "powershell", "cmd")
@@ -50,7 +49,7 @@ shell to evaluate. Most libraries ignore Docker contexts and need them.`,
 	return cmd
 }
 
-func (a *app) runEnv(ctx context.Context, o envOptions, args []string) error {
+func (a *app) runEnv(o envOptions, args []string) error {
 	set := map[string]string{}
 	if !o.unset {
 		i, err := a.loadNoting(args)
@@ -60,7 +59,7 @@ func (a *app) runEnv(ctx context.Context, o envOptions, args []string) error {
 		if set, err = environmentOf(i); err != nil {
 			return err
 		}
-		if dir, err := dockerConfig(); err != nil || !contexts.UsesConfig(ctx, i, dir) {
+		if dir, err := dockerConfig(); err != nil || !contexts.UsesConfig(i, dir) {
 			delete(set, "DOCKER_CONTEXT") // this shell's docker does not know it
 		}
 	}

@@ -102,7 +102,7 @@ type succession struct {
 func (c *Config) succession(ctx context.Context, owner Owner, previous string) succession {
 	s := succession{healthy: c.healthy(ctx, previous), previous: previous}
 	if !s.healthy {
-		s.others = c.successors(context.WithoutCancel(ctx), owner)
+		s.others = c.successors(owner)
 	}
 	return s
 }

@@ -78,7 +78,7 @@ func (f Finding) Fix(ctx context.Context) (Fixed, error) {
 // Doctor looks for what is wrong with the configuration. It changes nothing. The error
 // says that nothing is known of docker rd's instances.
 func (c *Config) Doctor(ctx context.Context) ([]Finding, error) {
-	instances, err := c.o.Instances.All(ctx)
+	instances, err := c.o.Instances.All()
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,6 @@
 package dockercontext
 
 import (
-	"context"
-
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
 
@@ -38,7 +36,7 @@ type Instances interface {
 	// own. It does not wait for long for what belongs to single instances, such as a file
 	// system that hangs: who can't be told to use the configuration is left out. The
 	// error says that nothing is known of any.
-	All(context.Context) ([]Instance, error)
+	All() ([]Instance, error)
 }
 
 // An Instance is what has to be known of an instance of ours. One that can't be read has
@@ -61,7 +59,7 @@ func (i Instance) owns(o Owner) bool {
 type noInstances struct{}
 
 func (noInstances) State(Owner) EngineState                 { return NoInstance }
-func (noInstances) All(context.Context) ([]Instance, error) { return nil, nil }
+func (noInstances) All() ([]Instance, error) { return nil, nil }
 
 // known reports whether an instance of ours is the owner.
 func (c *Config) known(o Owner) bool { return c.o.Instances.State(o) != NoInstance }
@@ -74,8 +72,8 @@ func (c *Config) gone(o Owner) bool {
 }
 
 // successors returns whose contexts can take the place of owner's.
-func (c *Config) successors(ctx context.Context, owner Owner) []Owner {
-	instances, err := c.o.Instances.All(ctx)
+func (c *Config) successors(owner Owner) []Owner {
+	instances, err := c.o.Instances.All()
 	if err != nil {
 		return nil // then nobody is known to run
 	}

@@ -60,7 +60,7 @@ func (is *instances) State(o Owner) EngineState {
 }
 
 // All implements Instances.
-func (is *instances) All(context.Context) ([]Instance, error) {
+func (is *instances) All() ([]Instance, error) {
 	if is.all != nil {
 		return is.all, nil
 	}

@@ -721,7 +721,7 @@ type runs struct {
 	owner dockercontext.Owner
 }
 
-func (r runs) All(context.Context) ([]dockercontext.Instance, error) {
+func (r runs) All() ([]dockercontext.Instance, error) {
 	return []dockercontext.Instance{{Owner: r.owner, State: dockercontext.Up, Successor: true}}, nil
 }
 

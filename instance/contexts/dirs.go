@@ -1,7 +1,6 @@
 package contexts
 
 import (
-	"context"
 	"path/filepath"
 	"sync"
 	"time"
@@ -25,11 +24,11 @@ func realDir(dir string) string {
 
 // UsesConfig reports whether an instance was created under a Docker configuration. An
 // instance whose own configuration is on a file system that hangs was not.
-func UsesConfig(ctx context.Context, i *instance.Instance, dir string) bool {
+func UsesConfig(i *instance.Instance, dir string) bool {
 	if filepath.Clean(i.DockerConfig) == filepath.Clean(dir) {
 		return true
 	}
-	theirs, ok := Soon(ctx, "realdir:"+i.DockerConfig, func() string { return realDir(i.DockerConfig) })
+	theirs, ok := Soon("realdir:"+i.DockerConfig, func() string { return realDir(i.DockerConfig) })
 	return ok && theirs == realDir(dir)
 }
 
@@ -42,12 +41,10 @@ var hanging sync.Map
 // Soon returns what look returns, if that is soon: look reads files that may be on a file
 // system that hangs, on which nothing else may depend. What hangs, known by its key, is not
 // asked again before it has come back.
-func Soon[T any](ctx context.Context, key string, look func() T) (result T, ok bool) {
+func Soon[T any](key string, look func() T) (result T, ok bool) {
 	if _, hangs := hanging.Load(key); hangs {
 		return result, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	results := make(chan T, 1)
 	ended := make(chan struct{})
 	go func() {
@@ -57,7 +54,7 @@ func Soon[T any](ctx context.Context, key string, look func() T) (result T, ok b
 	select {
 	case result = <-results:
 		return result, true
-	case <-ctx.Done():
+	case <-time.After(patience):
 	}
 	hanging.Store(key, nil)
 	go func() {

@@ -1,7 +1,6 @@
 package contexts
 
 import (
-	"context"
 	"errors"
 	"slices"
 
@@ -67,7 +66,7 @@ func stateOf(i *instance.Instance) dockercontext.EngineState {
 }
 
 // All implements [dockercontext.Instances].
-func (is instances) All(ctx context.Context) ([]dockercontext.Instance, error) {
+func (is instances) All() ([]dockercontext.Instance, error) {
 	names, err := instance.Names(is.roots)
 	if err != nil {
 		return nil, err
@@ -81,7 +80,7 @@ func (is instances) All(ctx context.Context) ([]dockercontext.Instance, error) {
 			all = append(all, dockercontext.Instance{Owner: owner, State: dockercontext.Away})
 			continue
 		}
-		if i.OwnsContext() && UsesConfig(ctx, i, is.dir) {
+		if i.OwnsContext() && UsesConfig(i, is.dir) {
 			all = append(all, describe(i))
 		}
 	}
