@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -79,6 +80,20 @@ func shellContexts(cmd *cobra.Command) (*dockercontext.Config, error) {
 		return nil, err
 	}
 	return configHere(cmd, dir)
+}
+
+// isCurrent reports whether the instance's context, and not another of that name, is the
+// stored current one.
+func isCurrent(docker *dockercontext.Config, i *instance.Instance) bool {
+	current, err := docker.Current()
+	if err != nil || cmp.Or(current, dockercontext.DefaultName) != i.Context() {
+		return false
+	}
+	if !i.OwnsContext() {
+		return true
+	}
+	ours, err := docker.Exists(contexts.Owner(i))
+	return err == nil && ours
 }
 
 // completeContexts completes any number of names of contexts.

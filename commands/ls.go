@@ -1,12 +1,10 @@
 package commands
 
 import (
-	"cmp"
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/output"
-	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -94,10 +92,11 @@ func newInstanceRow(i *instance.Instance) instanceRow {
 	if o.State != nil && o.Live {
 		row.Host, row.Version = o.State.Instance.Host, o.State.Engine.Version
 	}
-	if docker, err := contexts.Config(i); err == nil {
-		current, err := docker.Current()
-		row.Current = err == nil && cmp.Or(current, dockercontext.DefaultName) == i.Context()
-	}
+	// The instance's Docker configuration is none of the others' business.
+	row.Current, _ = contexts.Soon("current:"+i.Name, func() bool {
+		docker, err := contexts.Config(i)
+		return err == nil && isCurrent(docker, i)
+	})
 	return row
 }
 

@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/output"
-	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
@@ -124,8 +122,7 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 	if docker, err := contexts.Config(i); err == nil {
 		_, err := docker.Endpoint(i.Context())
 		s.Context.Exists = !errdefs.IsNotFound(err)
-		current, err := docker.Current()
-		s.Context.Current = err == nil && cmp.Or(current, dockercontext.DefaultName) == i.Context()
+		s.Context.Current = isCurrent(docker, i)
 	}
 	return s
 }

@@ -157,7 +157,11 @@ func theOnly(is func(*instance.Instance) bool) string {
 	only := ""
 	for _, name := range names {
 		i, err := loadNamed(name)
-		if err != nil || !is(i) {
+		if err != nil {
+			continue
+		}
+		// What is looked at may be on a file system that hangs.
+		if matches, _ := contexts.Soon("only:"+name, func() bool { return is(i) }); !matches {
 			continue
 		}
 		if only != "" {

@@ -41,6 +41,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"docker-rd":   plugin.Main,
 		"fake-engine": fakeEngine,
+		"hung-fs":     hungFS,
 	})
 }
 
