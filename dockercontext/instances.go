@@ -58,7 +58,7 @@ func (i Instance) owns(o Owner) bool {
 // noInstances is what a [Config] knows that was told of none.
 type noInstances struct{}
 
-func (noInstances) State(Owner) EngineState                 { return NoInstance }
+func (noInstances) State(Owner) EngineState  { return NoInstance }
 func (noInstances) All() ([]Instance, error) { return nil, nil }
 
 // known reports whether an instance of ours is the owner.
