@@ -57,6 +57,9 @@ func (a *app) chooseByContext() (choice, error) {
 		return choice{name: s.instance, note: s.text}, nil
 	case s.instance != "" || s.by == "":
 		return choice{name: instance.DefaultName}, nil
+	case s.by == "DOCKER_HOST":
+		// Build machines set it for everything: nobody named an engine for this very command.
+		return choice{name: instance.DefaultName, note: s.text + " is not docker rd's"}, nil
 	default:
 		return choice{name: instance.DefaultName, note: s.text + " is not docker rd's", foreign: s.text}, nil
 	}
