@@ -16,6 +16,7 @@ import (
 // A Proxy listens, and serves once Run is called.
 type Proxy struct {
 	cfg       Config
+	families  string // see [ClientAddrEnv]
 	listeners []net.Listener
 	conns     []*net.UDPConn
 }
@@ -121,11 +122,12 @@ func (p *Proxy) adopt(file *os.File) error {
 // Run serves until Close.
 func (p *Proxy) Run() {
 	var all sync.WaitGroup
+	d := newDialer(p.cfg.Container, p.families)
 	for _, l := range p.listeners {
-		all.Go(func() { _ = serveTCP(l, p.cfg.Container) })
+		all.Go(func() { _ = serveTCP(l, d) })
 	}
 	for _, c := range p.conns {
-		all.Go(func() { _ = newUDPServer(c, p.cfg.Container, sessionTimeout).serve() })
+		all.Go(func() { _ = newUDPServer(c, d, sessionTimeout).serve() })
 	}
 	all.Wait()
 }
@@ -180,6 +182,7 @@ func Main(args []string, hostNetns string, status io.WriteCloser, listenFD func(
 	}
 	_, _ = io.WriteString(status, "0\n")
 	_ = status.Close()
+	p.families = os.Getenv(ClientAddrEnv)
 	go p.Run()
 	<-stop
 	p.Close()

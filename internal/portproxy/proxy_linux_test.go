@@ -47,7 +47,7 @@ func startTCP(t *testing.T, container netip.AddrPort) *net.TCPListener {
 	t.Helper()
 	front := listenTCP(t)
 	done := make(chan error, 1)
-	go func() { done <- serveTCP(front, container) }()
+	go func() { done <- serveTCP(front, newDialer(container, "")) }()
 	t.Cleanup(func() {
 		_ = front.Close()
 		if err := <-done; err != nil {
@@ -144,7 +144,7 @@ func startUDP(t *testing.T, timeout time.Duration) (*udpServer, int) {
 	if err := askLocalAddr(conn, false); err != nil {
 		t.Fatal(err)
 	}
-	s := newUDPServer(conn, netip.MustParseAddrPort(echo.LocalAddr().String()), timeout)
+	s := newUDPServer(conn, newDialer(netip.MustParseAddrPort(echo.LocalAddr().String()), ""), timeout)
 	wg.Go(func() { _ = s.serve() })
 	t.Cleanup(func() { _ = conn.Close(); _ = echo.Close(); wg.Wait() })
 	return s, port
@@ -394,5 +394,33 @@ func TestProgram(t *testing.T) {
 	err := exec.Command(program).Run() // by hand
 	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 125 {
 		t.Errorf("by hand: %v, want exit status 125", err)
+	}
+}
+
+// failingSocket is a socket whose reads fail a number of times before it is closed.
+type failingSocket struct {
+	udpSocket
+	left int
+}
+
+func (f *failingSocket) ReadMsgUDPAddrPort(_, _ []byte) (n, oobn, flags int, addr netip.AddrPort, err error) {
+	if f.left == 0 {
+		return 0, 0, 0, addr, net.ErrClosed
+	}
+	f.left--
+	return 0, 0, 0, addr, unix.ENOBUFS
+}
+
+// A socket that goes on failing does not take a whole processor.
+func TestUDPFailingReads(t *testing.T) {
+	const failures = 5
+	s := newUDPServer(&failingSocket{left: failures}, newDialer(netip.MustParseAddrPort(nothing), ""), time.Minute)
+	pauses := 0
+	s.pause = func() { pauses++ }
+	if err := s.serve(); err != nil {
+		t.Fatal(err)
+	}
+	if pauses != failures {
+		t.Errorf("%d pauses after %d failures", pauses, failures)
 	}
 }

@@ -6,14 +6,13 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 )
 
 // serveTCP accepts connections until the listener is closed and joins each with one
 // to the container. It returns when all of them have ended.
-func serveTCP(l net.Listener, container netip.AddrPort) error {
+func serveTCP(l net.Listener, d *dialer) error {
 	var conns sync.WaitGroup
 	defer conns.Wait()
 	for {
@@ -23,21 +22,25 @@ func serveTCP(l net.Listener, container netip.AddrPort) error {
 		}
 		if err != nil {
 			// Out of file descriptors or memory: those that are open go on.
-			time.Sleep(10 * time.Millisecond)
+			pause()
 			continue
 		}
-		conns.Go(func() { joinTCP(conn.(*net.TCPConn), container) })
+		conns.Go(func() { joinTCP(conn.(*net.TCPConn), d) })
 	}
 }
 
+// pause keeps a socket that goes on failing from taking a whole processor.
+func pause() { time.Sleep(10 * time.Millisecond) }
+
 // joinTCP passes bytes both ways until both have ended. One side's end is passed on
 // as such, so that a client that has sent all can still read the answer.
-func joinTCP(client *net.TCPConn, container netip.AddrPort) {
+func joinTCP(client *net.TCPConn, d *dialer) {
 	defer client.Close()
-	server, err := net.DialTCP("tcp", nil, net.TCPAddrFromAddrPort(container))
+	conn, err := d.dial("tcp", client.RemoteAddr().(*net.TCPAddr).AddrPort())
 	if err != nil {
 		return
 	}
+	server := conn.(*net.TCPConn)
 	defer server.Close()
 	var both sync.WaitGroup
 	both.Go(func() { pass(server, client) })

@@ -25,14 +25,21 @@ const (
 // stands for one: its datagrams go to the container through a socket of its own,
 // and what comes back on that goes to the client.
 type udpServer struct {
-	conn      *net.UDPConn
-	container netip.AddrPort
-	timeout   time.Duration
-	began     time.Time
+	conn    udpSocket
+	dialer  *dialer
+	timeout time.Duration
+	began   time.Time
+	pause   func() // after a read that fails
 
 	mu       sync.Mutex
 	sessions map[udpKey]*udpSession
 	replies  sync.WaitGroup
+}
+
+// udpSocket is where clients' datagrams arrive: a *net.UDPConn.
+type udpSocket interface {
+	ReadMsgUDPAddrPort(b, oob []byte) (n, oobn, flags int, addr netip.AddrPort, err error)
+	WriteMsgUDPAddrPort(b, oob []byte, addr netip.AddrPort) (n, oobn int, err error)
 }
 
 // udpKey names a session: a reply must come from the address the client sent to.
@@ -42,7 +49,7 @@ type udpKey struct {
 }
 
 type udpSession struct {
-	conn     *net.UDPConn
+	conn     net.Conn
 	lastUsed atomic.Int64 // nanoseconds since the server began, which setting the clock does not change
 }
 
@@ -52,8 +59,8 @@ func (s *udpServer) idle(session *udpSession) time.Duration {
 	return time.Since(s.began) - time.Duration(session.lastUsed.Load())
 }
 
-func newUDPServer(conn *net.UDPConn, container netip.AddrPort, timeout time.Duration) *udpServer {
-	return &udpServer{conn: conn, container: container, timeout: timeout, began: time.Now(), sessions: map[udpKey]*udpSession{}}
+func newUDPServer(conn udpSocket, d *dialer, timeout time.Duration) *udpServer {
+	return &udpServer{conn: conn, dialer: d, timeout: timeout, began: time.Now(), pause: pause, sessions: map[udpKey]*udpSession{}}
 }
 
 // serve passes datagrams on until its socket is closed, and then ends all sessions.
@@ -66,7 +73,8 @@ func (s *udpServer) serve() error {
 			return nil
 		}
 		if err != nil {
-			continue // an ICMP error for a reply sent earlier
+			s.pause()
+			continue
 		}
 		s.forward(udpKey{client, parseLocalAddr(oob[:oobn])}, buf[:n])
 	}
@@ -94,7 +102,7 @@ func (s *udpServer) session(key udpKey) (*udpSession, error) {
 	if session, ok := s.sessions[key]; ok {
 		return session, nil
 	}
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(s.container))
+	conn, err := s.dialer.dial("udp", key.client)
 	if err != nil {
 		return nil, err
 	}
