@@ -31,6 +31,7 @@ type Proc struct {
 	Engine string // the uid of the engine that it belongs to by its marker; "" if none
 	Marked bool   // that is the engine which is looked for
 	mntns  string // "" where it can't be read
+	claim  string // its marker, which any user can give to a process of theirs
 }
 
 // All returns all running processes, kernel threads left out, and marks those of
@@ -60,12 +61,32 @@ func All(uid string) ([]Proc, error) {
 		p.mntns, _ = os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
 		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 		if err == nil {
-			p.Engine = envValue(env, MarkerEnv)
-			p.Marked = p.Engine != "" && p.Engine == uid
+			p.claim = envValue(env, MarkerEnv)
+		}
+		if p.claim != "" && runsAs(pid, os.Geteuid()) {
+			p.Engine = p.claim
+			p.Marked = p.Engine == uid
 		}
 		all = append(all, p)
 	}
 	return all, nil
+}
+
+// runsAs reports whether all user ids of a process are uid. The owner of /proc/PID says less:
+// it is root for whoever hides his memory, and for programs that are set-user-id.
+func runsAs(pid, uid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return false
+	}
+	want := strconv.Itoa(uid)
+	for line := range strings.Lines(string(data)) {
+		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
+			fields := strings.Fields(ids)
+			return len(fields) > 0 && !slices.ContainsFunc(fields, func(id string) bool { return id != want })
+		}
+	}
+	return false
 }
 
 // envValue returns the value of a variable in an environment block, "" if it is not there.
@@ -229,11 +250,12 @@ func cgroupPaths(file, id string) []string {
 	return paths
 }
 
-// AnyRuns reports whether any engine's process runs on the machine.
+// AnyRuns reports whether any engine's process runs on the machine. Markers of other users'
+// processes are believed here: they have engines too, and a lie keeps empty directories.
 func AnyRuns() (bool, error) {
 	all, err := All("")
 	if err != nil {
 		return true, err
 	}
-	return slices.ContainsFunc(all, func(p Proc) bool { return p.Engine != "" }), nil
+	return slices.ContainsFunc(all, func(p Proc) bool { return p.claim != "" }), nil
 }
