@@ -48,7 +48,7 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 			}
 		}
 		if !rec.Subnets.Slirp.IsValid() {
-			rec.Subnets = namespaces.ChooseSubnets(nil, namespaces.Subnets{})
+			rec.Subnets = namespaces.ChooseSubnets(nil, nil, namespaces.Subnets{})
 		}
 		if err := cfg.writeRecord(rec); err != nil {
 			return nil, err

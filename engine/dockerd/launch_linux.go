@@ -129,11 +129,9 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 		return nil, err
 	}
 	if l.rec.Subnets = l.former.Subnets; l.into == nil || !l.rec.Subnets.Slirp.IsValid() {
-		routes, err := namespaces.HostRoutes()
-		if err != nil {
-			return nil, fmt.Errorf("routes: %w", err)
+		if l.rec.Subnets, err = l.chooseSubnets(); err != nil {
+			return nil, err
 		}
-		l.rec.Subnets = namespaces.ChooseSubnets(routes, l.former.Subnets)
 	}
 	args, err := l.prepare(dockerd)
 	if err != nil {

@@ -161,6 +161,16 @@ func (s *settings) boolean(name string) (value, ok bool) {
 	return false, false
 }
 
+// text returns a setting that is a string, "" where it is not set.
+func (s *settings) text(name string) string {
+	if values := s.flags[name]; len(values) > 0 {
+		return values[len(values)-1]
+	}
+	var value string
+	_ = json.Unmarshal(s.file[name], &value) // dockerd refuses what is no string
+	return value
+}
+
 func (s *settings) liveRestore() bool {
 	on, _ := s.boolean("live-restore")
 	return on
@@ -169,13 +179,7 @@ func (s *settings) liveRestore() bool {
 // nftables tells whether the user asked for nftables in the place of iptables, which
 // dockerd can do from 29 on.
 func (s *settings) nftables() bool {
-	backend := ""
-	if values := s.flags["firewall-backend"]; len(values) > 0 {
-		backend = values[len(values)-1]
-	} else if raw, ok := s.file["firewall-backend"]; ok {
-		_ = json.Unmarshal(raw, &backend) // dockerd refuses what is no string
-	}
-	return backend == "nftables"
+	return s.text("firewall-backend") == "nftables"
 }
 
 const cgroupDriver = "native.cgroupdriver="

@@ -182,7 +182,7 @@ func FuzzSettings(f *testing.F) {
 			return
 		}
 		s := &settings{args: args, flags: flags, file: keys}
-		data, _, err := s.merged(namespaces.ChooseSubnets(nil, namespaces.Subnets{}))
+		data, _, err := s.merged(namespaces.ChooseSubnets(nil, nil, namespaces.Subnets{}))
 		if err == nil && !json.Valid(data) {
 			t.Errorf("not JSON: %s", data)
 		}

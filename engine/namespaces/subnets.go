@@ -2,6 +2,7 @@ package namespaces
 
 import (
 	"net/netip"
+	"slices"
 )
 
 // SlirpMTU is what slirp4netns does best with (at most 65521).
@@ -22,63 +23,80 @@ type Pool struct {
 	Size int          `json:"size"`
 }
 
-// DNS is slirp4netns's own name server, the third address of its network.
-func (s Subnets) DNS() netip.Addr { return s.Slirp.Masked().Addr().Next().Next().Next() }
+// Host is the address that stands for the host, the second of slirp4netns's network.
+func (s Subnets) Host() netip.Addr { return s.Slirp.Masked().Addr().Next().Next() }
+
+// DNS is the engine's name server, the third address of slirp4netns's network.
+func (s Subnets) DNS() netip.Addr { return s.Host().Next() }
 
 // leastBits is the shortest prefix that says which networks the host uses. Shorter
 // ones (0.0.0.0/0, or 0.0.0.0/1 and 128.0.0.0/1 of a VPN) mean "everything else".
 const leastBits = 8
 
-// ChooseSubnets returns networks that collide with none of the host's routes, and
-// former ones again where that can be. Where everything is taken, it takes what
-// docker and slirp4netns would.
-func ChooseSubnets(routes []netip.Prefix, former Subnets) Subnets {
-	taken := make([]netip.Prefix, 0, len(routes)+2)
+// ChooseSubnets returns networks that collide with none of the host's routes and none of
+// the engine's own networks, and former ones again where that can be. Where everything is
+// taken, it takes those of the first candidates that no network of the engine has: what the
+// host's routes lead to there can't be reached, but the engine runs.
+func ChooseSubnets(routes, networks []netip.Prefix, former Subnets) Subnets {
+	var hosts []netip.Prefix
 	for _, r := range routes {
-		if r.IsValid() && r.Bits() >= leastBits {
-			taken = append(taken, r)
+		if HostUses(r) {
+			hosts = append(hosts, r)
 		}
 	}
-	free := func(p netip.Prefix) bool {
-		for _, t := range taken {
-			if t.Overlaps(p) {
-				return false
-			}
-		}
-		return true
-	}
+	own := slices.Clone(networks)
 	first := func(former netip.Prefix, candidates []netip.Prefix) netip.Prefix {
-		if former.IsValid() && free(former.Masked()) {
-			return former.Masked()
+		if former.IsValid() {
+			candidates = append([]netip.Prefix{former.Masked()}, candidates...)
 		}
+		chosen := candidates[0]
+		some := false
 		for _, c := range candidates {
-			if free(c) {
+			if overlaps(c, own) {
+				continue
+			}
+			if !overlaps(c, hosts) {
 				return c
 			}
+			if !some {
+				chosen, some = c, true
+			}
 		}
-		return candidates[0]
+		return chosen
 	}
 	var s Subnets
+	if firstSwarmNetworks.Overlaps(former.Slirp) {
+		former.Slirp = netip.Prefix{}
+	}
 	s.Slirp = first(former.Slirp, slirpCandidates())
-	taken = append(taken, s.Slirp)
+	own = append(own, s.Slirp)
 	bridge := first(former.Bridge, poolCandidates())
 	s.Bridge = netip.PrefixFrom(bridge.Addr().Next(), bridge.Bits())
 
 	// The pools only where dockerd's own would collide.
+	taken := append(hosts, s.Slirp)
 	for _, c := range poolCandidates()[:dockerPools] {
-		if !free(c) {
-			s.Pools = choosePools(free)
+		if overlaps(c, taken) {
+			s.Pools = choosePools(taken)
 			break
 		}
 	}
 	return s
 }
 
-func choosePools(free func(netip.Prefix) bool) []Pool {
+// HostUses reports whether a route of the host's says that its destination is a network
+// that the host uses.
+func HostUses(route netip.Prefix) bool { return route.IsValid() && route.Bits() >= leastBits }
+
+func overlaps(p netip.Prefix, others []netip.Prefix) bool {
+	return slices.ContainsFunc(others, p.Overlaps)
+}
+
+func choosePools(taken []netip.Prefix) []Pool {
 	const enough = 16 // networks
 	var pools []Pool
 	for i, c := range poolCandidates() {
-		if !free(c) || i >= dockerPools && len(pools) >= enough {
+		if overlaps(c, taken) || i >= dockerPools && len(pools) >= enough {
 			continue
 		}
 		pools = append(pools, Pool{Base: c, Size: c.Bits()})
@@ -86,9 +104,13 @@ func choosePools(free func(netip.Prefix) bool) []Pool {
 	return pools
 }
 
-// slirpCandidates begins with what slirp4netns uses by itself.
+// firstSwarmNetworks holds the networks that a swarm makes first, one after another without
+// a look at what else there is: the third has slirp4netns's own choice, 10.0.2.0/24.
+var firstSwarmNetworks = netip.PrefixFrom(netip.AddrFrom4([4]byte{10}), 12)
+
+// slirpCandidates are networks for slirp4netns.
 func slirpCandidates() []netip.Prefix {
-	candidates := []netip.Prefix{block(10, 0, 2, 24)}
+	var candidates []netip.Prefix
 	for i := range 16 {
 		candidates = append(candidates, block(10, byte(240+i), 2, 24))
 	}
