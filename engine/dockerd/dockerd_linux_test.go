@@ -201,20 +201,13 @@ func (in *instance) importImage() {
 	in.docker("import", "-c", `ENTRYPOINT ["/prog"]`, filepath.Join(built, "rootfs.tar"), "app")
 }
 
-// awaitOwnSocket returns when the engine's containers that mount docker.sock get its own.
-func (in *instance) awaitOwnSocket() {
+// checkOwnSocket checks that containers of the engine that mount docker.sock get its own.
+func (in *instance) checkOwnSocket() {
 	in.t.Helper()
-	in.eventually("docker.sock is the engine's own inside", func() error {
-		ours, err := os.Stat(in.cfg.Socket)
-		if err != nil {
-			return err
-		}
-		theirs, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", in.engine.ID().PID, dockerSock))
-		if err == nil && !os.SameFile(ours, theirs) {
-			err = errors.New("it is the host's")
-		}
-		return err
-	})
+	out, err := in.try("run", "--rm", "-v", "/var/run/docker.sock:/docker.sock", "app", "ask", "/docker.sock", "/info")
+	if want := in.docker("info", "-f", "{{.ID}}"); err != nil || !strings.Contains(out, want) {
+		in.t.Errorf("docker.sock inside of a container: %q, %v, want the engine with the identity %s", out, err, want)
+	}
 }
 
 // scan returns what runs of the engine.
@@ -307,7 +300,7 @@ func hostState(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	state["mounts"] = string(mounts)
-	for _, path := range append([]string{dockerSock, "/run/docker.pid", "/run/runc"}, hostDirs...) {
+	for _, path := range slices.Concat([]string{"/run/docker.pid", "/run/runc"}, hostDirs, formerHostPaths) {
 		state[path] = tree(path)
 		if left(path) {
 			state[path] = missing // as it is without engines, of which other tests may have some
@@ -360,7 +353,8 @@ func TestStartStop(t *testing.T) {
 	in := newInstance(t)
 	before := hostState(t)
 	in.start()
-	in.awaitOwnSocket() // also where the host has no engine
+	in.importImage()
+	in.checkOwnSocket() // also where the host has no engine
 	during := hostState(t)
 	for _, dir := range hostDirs {
 		if got, want := tree(dir), emptyTree(dir); before[dir] == missing && got != want {
@@ -419,7 +413,7 @@ func TestStartStop(t *testing.T) {
 		if others, err := processes.AnyRuns(); err != nil || others {
 			return err
 		}
-		for _, path := range append([]string{dockerSock}, hostDirs...) {
+		for _, path := range hostDirs {
 			if left(path) {
 				return fmt.Errorf("%q is left", path)
 			}
@@ -919,37 +913,57 @@ func TestStartIsCancelled(t *testing.T) {
 	in.checkGone()
 }
 
-// hostEnv tells a test that it runs in namespaces that play the host.
+// hostEnv is set in a test that runs in namespaces that play the host.
 const hostEnv = "DOCKERD_TEST_HOST"
+
+// playHost runs the test once more, in network and mount namespaces of its own that play the
+// host, and reports whether this is that run. Their /run is empty, the files of /etc can be
+// replaced, and there is no docker.
+func playHost(t *testing.T) bool {
+	t.Helper()
+	realengine.Need(t)
+	if os.Getenv(hostEnv) == "" {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+		cmd.Env = append(os.Environ(), hostEnv+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Unshareflags: syscall.CLONE_NEWNS}
+		out, err := cmd.CombinedOutput()
+		if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
+			t.Errorf("on the played host: %v\n%s", err, out)
+		}
+		return false
+	}
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		t.Fatalf("ip: %v\n%s", err, out)
+	}
+	must(t, syscall.Mount("tmpfs", "/run", "tmpfs", 0, ""))
+	const layers = "/run/layers"
+	must(t, os.Mkdir(layers, 0o755))
+	must(t, syscall.Mount("tmpfs", layers, "tmpfs", 0, ""))
+	must(t, os.Mkdir(layers+"/upper", 0o755))
+	must(t, os.Mkdir(layers+"/work", 0o755))
+	must(t, syscall.Mount("overlay", "/etc", "overlay", 0, "lowerdir=/etc,upperdir="+layers+"/upper,workdir="+layers+"/work"))
+	must(t, syscall.Unmount(layers, syscall.MNT_DETACH))
+	must(t, os.Remove(layers))
+	must(t, os.RemoveAll("/etc/docker"))
+	// As with systemd: what is mounted later can be seen in other namespaces.
+	must(t, syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_SHARED, ""))
+	return true
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
 
 // A host with an engine and a containerd of its own at their usual places, with a
 // daemon.json that no second engine could use.
 func TestBesideHostEngine(t *testing.T) {
-	realengine.Need(t)
-	if os.Getenv(hostEnv) == "" {
-		cmd := exec.Command("/proc/self/exe", "-test.run=^TestBesideHostEngine$", "-test.v")
-		cmd.Env = append(os.Environ(), hostEnv+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Unshareflags: syscall.CLONE_NEWNS}
-		out, err := cmd.CombinedOutput()
-		if err != nil || !bytes.Contains(out, []byte("--- PASS: TestBesideHostEngine")) {
-			t.Errorf("on the played host: %v\n%s", err, out)
-		}
+	if !playHost(t) {
 		return
 	}
-
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(exec.Command("ip", "link", "set", "lo", "up").Run())
-	must(syscall.Mount("tmpfs", "/run", "tmpfs", 0, ""))
-	// An /etc whose files can be replaced.
-	must(os.Mkdir("/run/upper", 0o755))
-	must(os.Mkdir("/run/work", 0o755))
-	must(syscall.Mount("overlay", "/etc", "overlay", 0, "lowerdir=/etc,upperdir=/run/upper,workdir=/run/work"))
-	must(os.RemoveAll("/etc/docker"))
+	must := func(err error) { t.Helper(); must(t, err) }
 	must(os.MkdirAll("/etc/docker/certs.d/registry.example", 0o755))
 	must(os.WriteFile("/etc/docker/daemon.json", []byte(`{"hosts": ["tcp://127.0.0.1:2"]}`), 0o600))
 	// As systemd-resolved has it.
@@ -1017,7 +1031,7 @@ func TestBesideHostEngine(t *testing.T) {
 	if got := in.docker("network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "bridge"); got == "172.17.0.0/16" {
 		t.Errorf("the subnet %s is the host engine's", got)
 	}
-	in.awaitOwnSocket()
+	in.checkOwnSocket()
 	if root := fmt.Sprintf("/proc/%d/root", in.engine.ID().PID); !exists(root + "/etc/docker/certs.d/registry.example") {
 		t.Error("the host's registry certificates are missing inside")
 	}
@@ -1027,10 +1041,10 @@ func TestBesideHostEngine(t *testing.T) {
 
 	// What the host replaces is replaced inside too, and not by the host's.
 	stopHost()
-	in.awaitOwnSocket()
+	in.checkOwnSocket()
 	startHost()
 	before = hostState(t)
-	in.awaitOwnSocket()
+	in.checkOwnSocket()
 	must(os.WriteFile(resolver+".new", []byte("nameserver 127.0.0.53\nsearch after.example\n"), 0o644))
 	must(os.Rename(resolver+".new", resolver))
 	in.eventually("resolv.conf is the engine's own inside", func() error {

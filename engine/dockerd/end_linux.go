@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
@@ -30,11 +31,11 @@ func (c *Config) cleanup(ctx context.Context, known []string) error {
 	if err != nil || c.squatter(left) != nil { // then the files are that engine's
 		return err
 	}
-	return c.removeLeftovers()
+	return c.removeLeftovers(ctx)
 }
 
 // removeLeftovers removes the files of an engine that has ended.
-func (c *Config) removeLeftovers() error {
+func (c *Config) removeLeftovers(ctx context.Context) error {
 	errs := []error{
 		removeFile(c.Socket),
 		removeTree(c.ExecRoot),
@@ -42,7 +43,7 @@ func (c *Config) removeLeftovers() error {
 		removeTree(c.private(runContainerd)),
 		removeFile(c.private(hostNetns)),
 		removeFile(c.recordPath()),
-		namespaces.RemoveHostPaths(hostDirs, dockerSock),
+		namespaces.RemoveHostPaths(ctx, slices.Concat(hostDirs, formerHostPaths)),
 	}
 	return errors.Join(errs...)
 }

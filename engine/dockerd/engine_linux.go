@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -60,6 +61,9 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	if err := cfg.linkProxy(); err != nil {
 		return nil, fmt.Errorf("link the port proxy: %w", err)
+	}
+	if err := os.MkdirAll(cfg.private(staging), 0o700); err != nil {
+		return nil, err
 	}
 	e := &Engine{cfg: cfg, id: rec.Engine, subnets: rec.Subnets, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
 	if rec.Slirp.Alive() {
@@ -149,7 +153,7 @@ func (e *Engine) watch() {
 	})
 	e.watchers.Go(func() {
 		if err := e.keepFiles(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
-			e.cfg.log().WarnContext(ctx, "docker.sock and resolv.conf are the host's once it replaces them", "error", err)
+			e.cfg.log().WarnContext(ctx, "changes of the host's /run and resolv.conf are not followed", "error", err)
 		}
 	})
 }

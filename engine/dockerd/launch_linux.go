@@ -155,7 +155,7 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 func (l *launch) prepare(dockerd string) ([]string, error) {
 	c := &l.cfg
 	for _, dir := range []string{c.DataRoot, c.tempDir(), filepath.Dir(c.Socket), filepath.Dir(c.LogPath),
-		c.private(runDocker), c.private(runContainerd), c.private(optContainerd), filepath.Join(c.private(etcDocker), "certs.d")} {
+		c.private(runDocker), c.private(runContainerd), c.private(optContainerd), c.private(staging), filepath.Join(c.private(etcDocker), "certs.d")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
@@ -176,6 +176,7 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 	args := []string{dockerd,
 		"--config-file", c.private(daemonJSON),
 		"--host", "unix://" + c.Socket,
+		"--host", "unix://" + dockerSock, // in the engine's own /run
 		"--data-root", c.DataRoot,
 		"--exec-root", c.ExecRoot,
 		"--pidfile", c.pidFile(),
@@ -222,7 +223,7 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	defer exitW.Close()
 	h, p, err := namespaces.Launch{
 		Into: into, Exit: exitW, Log: log, Processes: c.processes(), Hierarchies: l.hier,
-		Binds: c.binds(), HostNetns: c.private(hostNetns), Sysctls: c.sysctls(l.user),
+		Run: c.run(), Binds: c.binds(), HostNetns: c.private(hostNetns), Sysctls: c.sysctls(l.user),
 	}.Start()
 	if err != nil {
 		return nil, err
@@ -233,6 +234,9 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	if err == nil {
 		l.rec.Slirp = s.ID
 		err = c.writeRecord(l.rec)
+	}
+	if err == nil {
+		err = namespaces.MakeHostDirs(ctx, hostDirs)
 	}
 	if err != nil {
 		return nil, errors.Join(err, h.Abort())

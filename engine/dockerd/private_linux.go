@@ -23,12 +23,16 @@ const (
 	resolvConf    = "resolv.conf"    // /etc/resolv.conf
 	hostNetns     = "host-netns"     // the host's network namespace, for the proxies
 	daemonJSON    = "daemon.json"    // the configuration dockerd reads
+	staging       = "staging"        // empty
 	proxyLink     = portproxy.Name   // leads to the program that serves ports, which may be docker-rd itself
 )
 
 // Directories of the host that dockerd needs a private version of. On a host without
 // docker they don't exist, and something has to be there to mount on.
-var hostDirs = []string{"/etc/docker", "/run/docker", "/run/containerd", "/opt/containerd"}
+var hostDirs = []string{"/etc/docker", "/opt/containerd"}
+
+// What former versions made besides.
+var formerHostPaths = []string{"/run/docker", "/run/containerd", dockerSock}
 
 // linkProxy makes the name under which dockerd starts the proxy lead to where the program
 // is now. An engine that is adopted after docker-rd has moved can publish ports again.
@@ -78,16 +82,29 @@ func (c *Config) binds() []namespaces.Bind {
 		// The host's registries' certificates are for all engines; the rest of /etc/docker,
 		// with the identity (key.json) and the configuration, is not.
 		{Source: "/etc/docker/certs.d", Target: filepath.Join(c.private(etcDocker), "certs.d"), Optional: true},
-		{Source: c.private(etcDocker), Target: "/etc/docker", Make: true, Optional: true},
+		{Source: c.private(etcDocker), Target: "/etc/docker", Optional: true},
 		// The sockets of plugins, managed ones too.
-		{Source: c.private(runDocker), Target: "/run/docker", Make: true, Optional: true},
+		{Source: c.private(runDocker), Target: "/run/docker"},
 		// dockerd uses the host's containerd if its socket is here, and shims put theirs
 		// here whatever the exec-root. A directory of the host: with live-restore it must
 		// outlive the engine.
-		{Source: c.private(runContainerd), Target: "/run/containerd", Make: true},
+		{Source: c.private(runContainerd), Target: "/run/containerd"},
 		// containerd makes directories there that nobody needs.
-		{Source: c.private(optContainerd), Target: "/opt/containerd", Make: true, Optional: true},
+		{Source: c.private(optContainerd), Target: "/opt/containerd", Optional: true},
 		{Source: c.private(resolvConf), Target: hostResolvConf, Optional: true},
+	}
+}
+
+// run is the engine's own /run. dockerd makes docker.sock in it, by its name: what docker
+// run -v /var/run/docker.sock:… mounts is the engine that runs the container, whatever the
+// host has there. The link is for an engine that was started without.
+func (c *Config) run() *namespaces.Run {
+	return &namespaces.Run{
+		// The lock of iptables is about rules, of which the engine has its own.
+		Hide:    []string{filepath.Base(dockerSock), "docker/", "containerd/", "docker.pid", "xtables.lock"},
+		Links:   map[string]string{filepath.Base(dockerSock): c.Socket},
+		Own:     []string{c.ExecRoot, c.Socket, c.StateDir, c.DataRoot, c.LogPath},
+		Staging: c.private(staging),
 	}
 }
 

@@ -1,6 +1,7 @@
 package namespaces
 
 import (
+	"context"
 	"errors"
 	"os"
 	"slices"
@@ -8,31 +9,30 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/lock"
 )
 
-// madeXattr marks a directory, or the socket, of the host as made by docker rd.
+// madeXattr marks a directory of the host as made by docker rd.
 const madeXattr = "trusted.docker-rd"
 
-// lockHostDirs excludes others who make or remove them: removing a directory that is
-// empty would take away what another engine has mounted on it in its own namespace.
-func lockHostDirs() (unlock func(), err error) {
-	fd, err := unix.Open("/run", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: "/run", Err: err}
-	}
-	if err := flock(fd); err != nil {
-		_ = unix.Close(fd)
-		return nil, &os.PathError{Op: "flock", Path: "/run", Err: err}
-	}
-	return func() { _ = unix.Close(fd) }, nil
-}
+// hostLock excludes those who make or remove directories of the host. Only root can open it,
+// or anyone could hold up all engines.
+const hostLock = "/run/docker-rd.lock"
 
-func flock(fd int) error {
-	for {
-		if err := unix.Flock(fd, unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+// MakeHostDirs makes those of the directories of the host that are missing. They stay as
+// long as an engine's process runs: call it when the helper that will mount on them does.
+func MakeHostDirs(ctx context.Context, dirs []string) error {
+	unlock, err := lock.Acquire(ctx, hostLock)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for _, dir := range dirs {
+		if err := makeHostDir(dir); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // makeHostDir makes a directory of the host, empty, if it is missing.
@@ -50,38 +50,20 @@ func makeHostDir(dir string) error {
 	return nil
 }
 
-// makeHostSocket makes a socket of the host at which nobody listens, if there is nothing:
-// dockerd would make a directory there for the first container that mounts it. Whoever
-// connects on the host is refused, as if nothing were there.
-func makeHostSocket(path string) error {
-	err := unix.Mknod(path, unix.S_IFSOCK|0o666, 0)
-	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EROFS) {
-		return nil
-	}
-	if err != nil {
-		return &os.PathError{Op: "mknod", Path: path, Err: err}
-	}
-	// One without the mark would stay, and a socket is no harmless directory.
-	if err := errors.Join(unix.Setxattr(path, madeXattr, []byte("made"), 0), unix.Chmod(path, 0o666)); err != nil {
-		return errors.Join(&os.PathError{Op: "mark", Path: path, Err: err}, unix.Unlink(path))
-	}
-	return nil
-}
-
-// Made reports whether docker rd has made a directory or a socket of the host.
+// Made reports whether docker rd has made a path of the host.
 func Made(path string) bool {
 	_, err := unix.Getxattr(path, madeXattr, nil)
 	return err == nil
 }
 
-// RemoveHostPaths removes what docker rd has made of these, when no engine runs and nobody
-// else uses it: of directories only empty ones can be removed this way, and a socket that
-// somebody listens at was put in the place of ours.
-func RemoveHostPaths(dirs []string, socket string) error {
-	if !slices.ContainsFunc(dirs, Made) && !Made(socket) {
+// RemoveHostPaths removes those of the paths that docker rd has made, when no engine runs
+// and nobody else uses them: directories only while they are empty. The removal of a
+// directory takes away what an engine has mounted on it.
+func RemoveHostPaths(ctx context.Context, paths []string) error {
+	if !slices.ContainsFunc(paths, Made) {
 		return nil
 	}
-	unlock, err := lockHostDirs()
+	unlock, err := lock.Acquire(ctx, hostLock)
 	if err != nil {
 		return err
 	}
@@ -89,16 +71,12 @@ func RemoveHostPaths(dirs []string, socket string) error {
 	if others, err := processes.AnyRuns(); err != nil || others {
 		return err
 	}
-	for _, dir := range dirs {
-		if !Made(dir) {
+	for _, path := range paths {
+		if !Made(path) {
 			continue
 		}
-		if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EBUSY) {
-			return &os.PathError{Op: "rmdir", Path: dir, Err: err}
-		}
-	}
-	if Made(socket) {
-		if err := os.Remove(socket); !errors.Is(err, os.ErrNotExist) {
+		err := os.Remove(path)
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EBUSY) {
 			return err
 		}
 	}

@@ -36,6 +36,7 @@ const (
 type Plan struct {
 	Enter   bool     // enter the namespaces of netnsFD and mntnsFD instead of setting up new ones
 	Cgroups []string // directories of the groups to join
+	Run     *Run     // the engine's own /run; nil: leave it
 	Binds   []Bind
 	Netns   string // where to bind the host's network namespace
 	Sysctls []Sysctl
@@ -46,8 +47,6 @@ type Plan struct {
 // A Bind is a private version of a path.
 type Bind struct {
 	Source, Target string
-	Make           bool // make the target, a directory, where it is missing
-	MakeSocket     bool // make the target, a socket, where it is missing
 	Optional       bool // do nothing where source or target is missing
 }
 
@@ -84,6 +83,11 @@ func initMain() error {
 	} else if err := setUp(p.Sysctls); err != nil {
 		return err
 	}
+	if p.Run != nil {
+		if err := p.Run.cover(); err != nil {
+			return err
+		}
+	}
 	for _, dir := range p.Cgroups {
 		if err := processes.Join(dir, 0); err != nil {
 			return err
@@ -95,6 +99,13 @@ func initMain() error {
 	if p.Netns != "" {
 		if err := mountNetns(p.Netns); err != nil {
 			return err
+		}
+	}
+	if !p.Enter {
+		// Among ourselves: containers may ask for it (-v …:rshared). Not before all is mounted,
+		// or it would be mounted at several places.
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
+			return fmt.Errorf("mount propagation of /: %w", err)
 		}
 	}
 	if len(p.Exec) == 0 {
@@ -120,12 +131,9 @@ func enter() error {
 
 // setUp makes the new namespaces fit for an engine.
 func setUp(sysctls []Sysctl) error {
-	// Slave first: the host's mounts go on to appear here, and none of ours there. Then
-	// shared, among ourselves: containers may ask for it (-v …:rshared).
-	for _, flag := range []uintptr{unix.MS_SLAVE, unix.MS_SHARED} {
-		if err := unix.Mount("", "/", "", unix.MS_REC|flag, ""); err != nil {
-			return fmt.Errorf("mount propagation of /: %w", err)
-		}
+	// The host's mounts go on to appear here, and none of ours there.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("mount propagation of /: %w", err)
 	}
 	if err := loopbackUp(); err != nil {
 		return fmt.Errorf("loopback interface: %w", err)
@@ -156,22 +164,7 @@ func loopbackUp() error {
 
 // mountBinds covers shared paths with private versions.
 func mountBinds(binds []Bind) error {
-	unlock, err := lockHostDirs()
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	for _, b := range binds {
-		if b.Make {
-			if err := makeHostDir(b.Target); err != nil {
-				return err
-			}
-		}
-		if b.MakeSocket {
-			if err := makeHostSocket(b.Target); err != nil {
-				return err
-			}
-		}
 		if sameFile(b.Source, b.Target) {
 			continue
 		}

@@ -19,24 +19,25 @@ type Launch struct {
 	Exit        *os.File              // the write end of the exit pipe
 	Log         *os.File              // the daemon's output; nil: none
 
-	Into *process.ID // enter the namespaces of this process; nil: make new ones, with what follows
+	Into *process.ID // enter the namespaces of this process; nil: make new ones
 
+	Run       *Run // the engine's own /run
 	Binds     []Bind
-	HostNetns string // where to make the host's network namespace reachable
-	Sysctls   []Sysctl
+	HostNetns string   // where to make the host's network namespace reachable, in new namespaces
+	Sysctls   []Sysctl // for new namespaces
 }
 
 // Start starts the helper, in new namespaces or to enter those that are there, and
 // returns it with its plan, which does not say yet what to become.
 func (l Launch) Start() (*Helper, Plan, error) {
-	p := Plan{Enter: l.Into != nil}
+	p := Plan{Enter: l.Into != nil, Run: l.Run, Binds: l.Binds}
 	attr := &syscall.SysProcAttr{Setsid: true}
 	var namespaces []*os.File
 	var err error
 	if p.Enter {
 		namespaces, err = openNamespaces(*l.Into)
 	} else {
-		p.Binds, p.Netns, p.Sysctls = l.Binds, l.HostNetns, l.Sysctls
+		p.Netns, p.Sysctls = l.HostNetns, l.Sysctls
 		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
 		namespaces = make([]*os.File, 1)
 		namespaces[0], err = os.Open("/proc/self/ns/net")
@@ -99,6 +100,24 @@ func (e Engine) Rebind(engine process.ID, binds []Bind) error {
 	if len(missing) == 0 {
 		return nil
 	}
+	return e.enter(engine, Plan{Binds: missing})
+}
+
+// SyncRun has the running engine's /run follow the host's. An engine that was started
+// without one of its own gets one, with the binds on it.
+func (e Engine) SyncRun(engine process.ID, run *Run, binds []Bind) error {
+	covered, err := isCovered(engine.PID)
+	if err != nil {
+		return err
+	}
+	if !covered {
+		return e.enter(engine, Plan{Run: run, Binds: binds})
+	}
+	return run.sync(fmt.Sprintf("/proc/%d/root%s", engine.PID, runDir), runDir)
+}
+
+// enter carries out a plan in the namespaces of the running engine.
+func (e Engine) enter(engine process.ID, p Plan) error {
 	namespaces, err := openNamespaces(engine)
 	if err != nil {
 		return err
@@ -115,7 +134,8 @@ func (e Engine) Rebind(engine process.ID, binds []Bind) error {
 	if err != nil {
 		return err
 	}
-	err = h.Run(Plan{Enter: true, Binds: missing})
+	p.Enter = true
+	err = h.Run(p)
 	<-h.Exited
 	return err
 }

@@ -29,7 +29,7 @@ var rooms = map[string][]string{
 	"supervisor/wire":          {"instance", "internal"}, // on both sides of a process, so it does nothing itself
 	"engine":                   {"engine/dockerd", "engine/namespaces", "instance", "internal"},
 	"engine/dockerd":           {"engine/namespaces", "engine/processes", "internal"},
-	"engine/namespaces":        {"engine/processes", "internal"},
+	"engine/namespaces":        {"engine/processes", "lock", "internal"},
 	"engine/processes":         {"internal"},
 	"instance/contexts":        {"engine", "instance", "dockercontext", "mirror/state", "internal"}, // it joins what does not know each other
 	"instance":                 {"mirror/state", "lock", "internal"},                                // mirror/state: its state is one of its files

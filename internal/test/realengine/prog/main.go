@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -63,10 +64,26 @@ func main() {
 		data, err := os.ReadFile(arg(2))
 		_, _ = os.Stdout.Write(data)
 		end(err)
-	case "serve": // greets each connection to, and echoes each datagram for, a port
+	case "serve": // greets each connection to, and echoes each datagram for, a port; says who sent "who"
 		end(serve(arg(2)))
+	case "who": // tells each connection to a port who it is
+		end(who(arg(2)))
 	case "dial": // prints what an address answers
 		end(dial(arg(2)))
+	case "ask": // prints what a unix socket answers to a GET of a path
+		end(ask(arg(2), arg(3)))
+	case "lookup": // prints the addresses of a name
+		addrs, err := net.LookupHost(arg(2))
+		for _, a := range addrs {
+			fmt.Println(a)
+		}
+		end(err)
+	case "ls":
+		entries, err := os.ReadDir(arg(2))
+		for _, e := range entries {
+			fmt.Println(e.Name())
+		}
+		end(err)
 	case "daemon": // leaves a process of another session behind and sleeps
 		cmd := exec.Command("/proc/self/exe", "sleep")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -105,6 +122,9 @@ func serve(port string) error {
 			if err != nil {
 				return
 			}
+			if string(buf[:n]) == "who" {
+				n = copy(buf, from.String())
+			}
 			_, _ = udp.WriteTo(buf[:n], from)
 		}
 	}()
@@ -121,6 +141,34 @@ func serve(port string) error {
 		_, _ = io.WriteString(c, "hello from "+name+"\n")
 		_ = c.Close()
 	}
+}
+
+func who(port string) error {
+	l, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		return err
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		_, _ = fmt.Fprintln(c, c.RemoteAddr())
+		_ = c.Close()
+	}
+}
+
+func ask(socket, path string) error {
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	resp, err := client.Get("http://engine" + path)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(os.Stdout, resp.Body)
+	return err
 }
 
 func dial(addr string) error {

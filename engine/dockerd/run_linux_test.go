@@ -1,0 +1,189 @@
+package dockerd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the host has at /run/docker.sock, and what becomes of it, is nothing to the
+// containers that mount it, whether or not somebody looks after the engine.
+func TestDockerSock(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	in := newInstance(t)
+	in.cfg.Args = []string{"--live-restore"}
+	must(t, os.Mkdir(dockerSock, 0o755)) // docker makes one for -v where there is no engine
+	in.start()
+	in.importImage()
+	in.checkOwnSocket()
+
+	for _, released := range []bool{false, true} {
+		if released {
+			in.engine.Release()
+		}
+		for _, tc := range []struct {
+			name string
+			make func() error
+		}{
+			{"nothing", func() error { return nil }},
+			{"a directory", func() error { return os.Mkdir(dockerSock, 0o755) }},
+			{"a dangling link", func() error { return os.Symlink("/run/nowhere", dockerSock) }},
+			{"a socket of nobody", func() error { return unix.Mknod(dockerSock, unix.S_IFSOCK|0o666, 0) }},
+		} {
+			must(t, os.RemoveAll(dockerSock))
+			must(t, tc.make())
+			before := tree(dockerSock)
+			in.checkOwnSocket()
+			if after := tree(dockerSock); after != before {
+				t.Errorf("%s at the host's docker.sock has become %q, was %q", tc.name, after, before)
+			}
+			if t.Failed() {
+				t.Fatalf("with %s at the host's docker.sock, nobody looks after the engine: %v", tc.name, released)
+			}
+		}
+	}
+
+	// The engine crashes. What it restarts finds the new one.
+	in.docker("run", "-d", "--name", "always", "--restart", "always", "-v", "/var/run/docker.sock:/docker.sock", "app", "sleep")
+	for _, liveRestore := range []bool{true, false} {
+		if !liveRestore {
+			in.cfg.Args = nil
+		}
+		in.kill(in.engine.ID())
+		in.start()
+		in.eventually("the container runs", func() error {
+			if state := in.docker("inspect", "-f", "{{.State.Status}} {{.State.Error}}", "always"); state != "running" {
+				return errors.New(state)
+			}
+			return nil
+		})
+		in.checkOwnSocket()
+		if !liveRestore {
+			out := in.docker("exec", "always", "/prog", "ask", "/docker.sock", "/info")
+			if id := in.docker("info", "-f", "{{.ID}}"); !strings.Contains(out, id) {
+				t.Errorf("the container that was restarted is with %q, want %s", out, id)
+			}
+		}
+	}
+	if err := in.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir("/run"); err != nil || len(entries) > 2 { // the lock, and the last docker.sock
+		t.Errorf("in /run is left: %v, %v", entries, err)
+	}
+}
+
+// Everything else in /run is the host's, now and later.
+func TestHostRun(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	must(t, os.WriteFile("/run/early", []byte("early"), 0o644))
+	must(t, os.MkdirAll("/run/dir/sub", 0o755))
+	must(t, os.WriteFile("/run/dir/sub/file", []byte("sub"), 0o644))
+	must(t, unix.Mount("tmpfs", "/run/dir/sub", "tmpfs", 0, "")) // covers the file
+	must(t, os.WriteFile("/run/dir/sub/mounted", []byte("mounted"), 0o644))
+	in := newInstance(t)
+	in.start()
+	in.importImage()
+	cat := func(source, file string) (string, error) {
+		return in.try("run", "--rm", "-v", source+":/it", "app", "cat", filepath.Join("/it", file))
+	}
+	want := func(source, file, want string) {
+		t.Helper()
+		if got, err := cat(source, file); err != nil || got != want {
+			t.Errorf("-v %s: %q is %q, %v, want %q", source, file, got, err, want)
+		}
+	}
+	want("/run/early", "", "early")
+	want("/var/run/dir", "sub/mounted", "mounted")
+	want("/run", "early", "early")
+	want("/run", "dir/sub/mounted", "mounted")
+
+	must(t, os.WriteFile("/run/late", []byte("late"), 0o644))
+	in.eventually("what is made later can be mounted", func() error {
+		if got, err := cat("/run/late", ""); err != nil || got != "late" {
+			return fmt.Errorf("%q, %w", got, err)
+		}
+		return nil
+	})
+	must(t, os.WriteFile("/run/late.new", []byte("later"), 0o644))
+	must(t, os.Rename("/run/late.new", "/run/late"))
+	want("/run/late", "", "later")
+	must(t, os.Mkdir("/run/dir/mount", 0o755))
+	must(t, unix.Mount("tmpfs", "/run/dir/mount", "tmpfs", 0, ""))
+	must(t, os.WriteFile("/run/dir/mount/file", []byte("in a later mount"), 0o644))
+	want("/run/dir/mount", "file", "in a later mount")
+	must(t, unix.Unmount("/run/dir/mount", 0))
+
+	must(t, os.RemoveAll("/run/late"))
+	in.eventually("what the host has removed is gone", func() error {
+		if inside := fmt.Sprintf("/proc/%d/root/run/late", in.engine.ID().PID); exists(inside) {
+			return errors.New("it is there")
+		}
+		return nil
+	})
+	// What the engine's containers write is the host's.
+	in.docker("run", "--rm", "-v", "/run/dir:/it", "app", "touch", "/it/theirs")
+	if !exists("/run/dir/theirs") {
+		t.Error("a container's file in the host's directory is not there")
+	}
+	if err := in.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	must(t, unix.Unmount("/run/dir/sub", 0)) // not busy any more
+}
+
+// An engine that an older version has started has no /run of its own.
+func TestAdoptWithoutOwnRun(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	in := newInstance(t)
+	in.cfg.Args = []string{"--live-restore"}
+	in.start()
+	in.importImage()
+	in.docker("run", "-d", "--name", "before", "app", "sleep")
+	in.engine.Release()
+	uncover := func() {
+		t.Helper()
+		pid := fmt.Sprint(in.engine.ID().PID)
+		for _, args := range [][]string{{"umount", "-l", "/run"}, {"mkdir", "-p", "/run/docker", "/run/containerd"},
+			{"mount", "--bind", in.cfg.private(runDocker), "/run/docker"}, {"mount", "--bind", in.cfg.private(runContainerd), "/run/containerd"}} {
+			if out, err := exec.Command("nsenter", append([]string{"-t", pid, "-m"}, args...)...).CombinedOutput(); err != nil {
+				t.Fatalf("%q: %v\n%s", args, err, out)
+			}
+		}
+	}
+	uncover()
+	var err error
+	if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+		t.Fatal(err)
+	}
+	in.eventually("the engine has its own /run", func() error {
+		_, err := os.Lstat(fmt.Sprintf("/proc/%d/root%s", in.engine.ID().PID, dockerSock))
+		return err
+	})
+	in.checkOwnSocket()
+	in.docker("stop", "-t", "0", "before")
+	in.docker("start", "before")
+
+	// It comes back after a crash.
+	in.engine.Release()
+	uncover()
+	in.kill(in.engine.ID())
+	in.start()
+	in.checkOwnSocket()
+	in.docker("stop", "-t", "0", "before")
+	if exists(dockerSock) {
+		t.Errorf("the host has a docker.sock: %s", tree(dockerSock))
+	}
+}

@@ -1,0 +1,167 @@
+package namespaces
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// An engine has a /run of its own: a file system in memory, in which the host's /run stands
+// as hostDir, and every entry of it, but for the hidden ones, as a link into that. So it does
+// not matter to the engine what the host has at the hidden names, and when it makes, removes
+// or replaces something there: a mount over a file of the host's would end with the file.
+// Links lead to what the host has at the moment when they are used.
+const (
+	runDir  = "/run"
+	hostDir = ".host" // in runDir
+	// runSource is the name of the file system in lists of mounts.
+	runSource = "docker-rd-run"
+)
+
+// A Run is an engine's own /run.
+type Run struct {
+	// Hide are the names of the host's entries that the engine must not see. Those that
+	// end with "/" are made as empty directories, for others to be mounted there.
+	Hide []string
+	// Links are made besides: names in /run, and where they lead to.
+	Links map[string]string
+	// Own are paths below /run that the engine's processes use by name. They keep their
+	// names: the directory in /run that holds one is mounted instead of linked.
+	Own []string
+	// Staging is an existing, empty directory for the moment.
+	Staging string
+}
+
+func (r *Run) hidden(name string) bool {
+	return name == hostDir || slices.Contains(r.Hide, name) || slices.Contains(r.Hide, name+"/")
+}
+
+// mount covers /run in this mount namespace.
+func (r *Run) mount() error {
+	// The host's comes to its new place by way of another: once /run is covered it can't be
+	// reached, and before it is covered there is no place for it.
+	if err := unix.Mount(runDir, r.Staging, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("bind %q to %q: %w", runDir, r.Staging, err)
+	}
+	fd, err := unix.Open(r.Staging, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: r.Staging, Err: err}
+	}
+	defer unix.Close(fd)
+	staging := fmt.Sprintf("/proc/self/fd/%d", fd) // the path may lead through /run
+	if err := unix.Mount(runSource, runDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
+		return fmt.Errorf("mount the engine's own %q: %w", runDir, err)
+	}
+	host := filepath.Join(runDir, hostDir)
+	if err := os.Mkdir(host, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount(staging, host, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("bind the host's %q to %q: %w", runDir, host, err)
+	}
+	// Private first, or all that is mounted below would be unmounted at the other places too.
+	if err := unix.Mount("", staging, "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make %q private: %w", r.Staging, err)
+	}
+	if err := unix.Unmount(staging, unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount %q: %w", r.Staging, err)
+	}
+	for _, name := range r.Hide {
+		if dir, ok := strings.CutSuffix(name, "/"); ok {
+			if err := os.Mkdir(filepath.Join(runDir, dir), 0o755); err != nil {
+				return err
+			}
+		}
+	}
+	for name, target := range r.Links {
+		if err := os.Symlink(target, filepath.Join(runDir, name)); err != nil {
+			return err
+		}
+	}
+	if err := r.mountOwn(host); err != nil {
+		return err
+	}
+	return r.sync(runDir, host)
+}
+
+// mountOwn mounts the host's directories that hold the engine's own paths.
+func (r *Run) mountOwn(host string) error {
+	for _, path := range r.Own {
+		rest, ok := strings.CutPrefix(path, runDir+"/")
+		if !ok {
+			continue
+		}
+		name, _, _ := strings.Cut(rest, "/")
+		source, target := filepath.Join(host, name), filepath.Join(runDir, name)
+		// A link would lead to somewhere else anyway.
+		if info, err := os.Lstat(source); err != nil || !info.IsDir() || exists(target) || r.hidden(name) {
+			continue
+		}
+		if err := os.Mkdir(target, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(source, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return fmt.Errorf("bind %q to %q: %w", source, target, err)
+		}
+	}
+	return nil
+}
+
+// sync makes the links in the engine's /run, which is at run, that lead to the host's entries, at
+// host, and removes those that lead nowhere any more. What else is there stays.
+func (r *Run) sync(run, host string) error {
+	entries, err := os.ReadDir(host)
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	for _, e := range entries {
+		there[e.Name()] = true
+		if r.hidden(e.Name()) {
+			continue
+		}
+		err := os.Symlink(filepath.Join(hostDir, e.Name()), filepath.Join(run, e.Name()))
+		if err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	if entries, err = os.ReadDir(run); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(run, e.Name())
+		if e.Type() != os.ModeSymlink || there[e.Name()] {
+			continue
+		}
+		if target, err := os.Readlink(path); err == nil && target == filepath.Join(hostDir, e.Name()) {
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// cover is mount where that is still to be done.
+func (r *Run) cover() error {
+	done, err := isCovered(os.Getpid())
+	if err != nil || done {
+		return err
+	}
+	return r.mount()
+}
+
+// isCovered reports whether the process of a running engine has a /run of its own.
+func isCovered(pid int) (bool, error) {
+	infos, err := mountinfo.PidMountInfo(pid)
+	if err != nil {
+		return false, fmt.Errorf("mounts of the engine: %w", err)
+	}
+	return slices.ContainsFunc(infos, func(i *mountinfo.Info) bool { return i.Mountpoint == runDir && i.Source == runSource }), nil
+}
