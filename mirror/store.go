@@ -296,6 +296,13 @@ func (s *Store) SetSupervisor(sup *state.Supervisor) {
 	s.touch()
 }
 
+// SetHost sets how the engine is reached.
+func (s *Store) SetHost(host string) {
+	inst := s.head.Instance
+	inst.Host = host
+	set(s, &s.head.Instance, inst)
+}
+
 // SetLastFailure sets why the last start or engine failed; nil after a good one.
 func (s *Store) SetLastFailure(f *state.Failure) {
 	old := s.head.LastFailure

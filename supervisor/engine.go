@@ -20,96 +20,86 @@ const (
 	// steady is how long an engine must have answered for its next end to be the
 	// first of a row.
 	steady = 30 * time.Second
-	// pingDelay is how soon a connection to a starting engine is tried again.
-	pingDelay = 5 * time.Millisecond
+	// connectDelay is how soon a connection to a starting engine is tried again.
+	connectDelay = 5 * time.Millisecond
 	// pingTimeout is how long an engine may take to answer a ping before it counts
 	// as unresponsive.
 	pingTimeout = 10 * time.Second
+	// lostAfter is how long an engine that is not ours may be lost before the current
+	// context is handed back.
+	lostAfter = 30 * time.Second
 )
 
 // engineRun is the engine as the loop sees it.
 type engineRun struct {
-	running    engine.Running // nil while there is none
-	exited     <-chan struct{}
-	launching  bool               // the driver is starting or adopting it
-	giveUp     context.CancelFunc // ends the launching; the driver leaves nothing behind
-	session    context.Context    // ends with the engine's process, or when told to stop
-	end        context.CancelFunc
-	failures   int // in a row
-	firstDelay time.Duration
-	lostAfter  time.Duration
-	since      time.Time // when it last began to answer; zero while it does not
-	undo       bool      // the start is to be taken back, once the launching has ended
-	adopted    bool      // it was there before this supervisor
-	proven     bool      // it answered once, or is adopted
-	lost       time.Time // since when the mirror is not connected; zero while it is
-	checking   bool      // a ping is to find out why it is lost
-}
+	phase         enginePhase
+	reason, words string // why it is lost, away, down or looping; "" while that is not known
 
-// begin starts what a supervisor is there for. The current context is judged while
-// the engine starts.
-func (l *loop) begin() {
-	l.beginContext()
-	l.launch()
+	running engine.Running // nil while there is none
+	exited  <-chan struct{}
+	adopted bool               // it ran before this supervisor
+	giveUp  context.CancelFunc // ends the launching; the driver leaves nothing behind
+	session context.Context    // ends with the engine's process, or when told to stop
+	end     context.CancelFunc
+
+	answered bool      // by now, once
+	proven   bool      // it answered, or was adopted: what fails afterwards is tried again
+	failures int       // in a row
+	upSince  time.Time // zero while it does not answer
+	lost     time.Time // since when it is lost; zero while it is not
+	pinging  bool      // a check of a lost engine is under way
+
+	firstDelay, lostAfter time.Duration // the constants
 }
 
 // launch starts the engine, or adopts it. A stop makes the driver give up, and waits for
 // it, since it must know what to stop.
 func (l *loop) launch() {
-	l.set(state.EngineReady, state.False, state.ReasonStarting, "the engine is starting")
-	l.engine.launching = true
-	launch, cancel := context.WithCancel(l.ctx)
-	l.engine.giveUp = cancel
-	l.beside(l.ctx, func(context.Context) func() {
+	ctx, cancel := context.WithCancel(l.ctx)
+	l.engine.phase, l.engine.giveUp = engineLaunching, cancel
+	l.beside(l.ctx, func(context.Context) event {
 		defer cancel()
-		running, adopted, err := startOrAdopt(launch, l.driver)
-		return func() { l.launched(running, adopted, err) }
+		return startOrAdopt(ctx, l.driver)
 	})
 }
 
 // startOrAdopt makes the engine run. To look for what is left of a former engine takes time,
 // and Start must do so anyway: it comes first, unless an engine is known to run.
-func startOrAdopt(ctx context.Context, d engine.Driver) (running engine.Running, adopted bool, err error) {
+func startOrAdopt(ctx context.Context, d engine.Driver) launched {
 	if !d.Alive() {
-		if running, err = d.Start(ctx); !errors.Is(err, engine.ErrRunning) {
-			return running, false, err
+		if running, err := d.Start(ctx); !errors.Is(err, engine.ErrRunning) {
+			return launched{running: running, err: err}
 		}
 	}
-	if running, err = d.Adopt(ctx); running != nil || err != nil {
-		return running, true, err
+	if running, err := d.Adopt(ctx); running != nil || err != nil {
+		return launched{running: running, adopted: true, err: err}
 	}
-	running, err = d.Start(ctx) // the one to adopt has ended in this very moment
-	return running, false, err
+	running, err := d.Start(ctx) // the one to adopt has ended in this very moment
+	return launched{running: running, err: err}
 }
 
-func (l *loop) launched(running engine.Running, adopted bool, err error) {
+// adoptToStop takes over an engine without a supervisor, only to stop it.
+func (l *loop) adoptToStop() {
+	l.beside(l.ctx, func(ctx context.Context) event {
+		running, err := l.driver.Adopt(ctx)
+		if err != nil {
+			l.log.Error("engine not adopted", "part", "engine", "error", err) // Cleanup ends it by force
+		}
+		return launched{running: running, adopted: true, err: err}
+	})
+}
+
+// connect waits for the API of the engine that was launched.
+func (l *loop) connect(running engine.Running, adopted bool) {
 	e := &l.engine
-	e.launching = false
-	if err == nil {
-		e.running, e.exited = running, running.Exited()
-		e.lost, e.checking = time.Time{}, false
-		e.session, e.end = context.WithCancel(l.ctx)
-		e.adopted = adopted
-		e.proven = e.proven || adopted
-		l.store.SetEngineProcess(running.PID(), running.StartedAt())
-	}
-	switch {
-	case l.stopping != nil:
-		l.stopEngine()
-	case e.undo && adopted && err == nil:
-		l.letGo()
-	case e.undo:
-		l.shutDown(&stopRun{})
-	case err != nil:
-		l.engineFailed(err.Error())
-	default:
-		l.log.Info("engine process", "part", "engine", "pid", running.PID(), "adopted", adopted)
-		ours := e.exited != nil
-		l.beside(e.session, func(ctx context.Context) func() {
-			err := l.awaitAPI(ctx, ours)
-			return func() { l.connected(err) }
-		})
-	}
+	e.phase, e.running, e.exited = engineConnecting, running, running.Exited()
+	e.session, e.end = context.WithCancel(l.ctx)
+	e.adopted = adopted
+	e.proven = e.proven || adopted
+	l.store.SetEngineProcess(running.PID(), running.StartedAt())
+	l.log.Info("engine process", "part", "engine", "pid", running.PID(), "adopted", adopted)
+	ours := e.exited != nil
+	l.beside(e.session, func(ctx context.Context) event { return connected{l.awaitAPI(ctx, ours)} })
 }
 
 // awaitAPI returns when the API answers. An engine that is not ours gets one try:
@@ -126,7 +116,7 @@ func (l *loop) awaitAPI(ctx context.Context, ours bool) error {
 			return err
 		}
 		select {
-		case <-time.After(pingDelay):
+		case <-time.After(connectDelay):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -141,135 +131,96 @@ func ping(ctx context.Context, api *endpoint.Client) error {
 	return err
 }
 
-func (l *loop) connected(err error) {
+// engineAnswers notes that the engine can be used, for the first time or again.
+func (l *loop) engineAnswers() {
 	e := &l.engine
-	if err != nil {
-		l.engineFailed(fmt.Sprintf("no connection to the engine: %v", err))
-		return
+	e.phase, e.reason, e.words, e.lost = engineUp, "", "", time.Time{}
+	e.answered, e.proven = true, true
+	if e.upSince.IsZero() {
+		e.upSince = time.Now()
 	}
-	e.proven = true
-	e.since = time.Now()
-	l.set(state.EngineReady, state.True, state.ReasonConnected, "")
-	l.usable.Store(true)
-	l.makeContext()
-	l.promote()
-	l.watch()
+	l.store.SetLastFailure(nil)
 }
 
-// engineExited is called when the engine's process has ended by itself.
-func (l *loop) engineExited() {
-	l.engine.exited = nil
-	if l.stopping != nil {
-		return // expected
-	}
-	words := l.engine.running.LastError()
-	if words == "" {
-		words = "the engine ended without a word"
-	}
-	l.store.SetEngineProcess(0, time.Time{})
-	l.engineFailed(words)
-}
-
-// engineFailed deals with an engine that could not be started, has ended, or could
-// not be reached.
+// engineFailed deals with an engine that could not be started, has ended, or could not be
+// reached: one that has never been there is given up, another is started again.
 func (l *loop) engineFailed(words string) {
 	e := &l.engine
-	reason := state.ReasonExited
+	e.phase, e.reason, e.words = engineDown, state.ReasonExited, words
 	if e.running != nil && e.running.PID() == 0 {
-		reason = state.ReasonConnectFailed
+		e.reason = state.ReasonConnectFailed
 	}
+	l.releaseEngine()
+	l.store.SetEngineProcess(0, time.Time{})
+	l.disconnect("the engine is not running")
+	if !e.upSince.IsZero() && time.Since(e.upSince) >= steady {
+		e.failures = 0
+	}
+	e.upSince, e.adopted = time.Time{}, false
+	e.failures++
+	switch {
+	case !e.proven: // a start waits for it: let it know, and leave nothing
+		l.shutDown(stopRun{failure: errors.New(words)})
+	case e.failures > maxFailures && e.reason == state.ReasonExited:
+		e.phase, e.reason = engineLooping, state.ReasonCrashLoop
+		e.words = fmt.Sprintf("it ended %d times in a row and stays down: %s", e.failures, words)
+	default:
+		delay := e.firstDelay << min(e.failures-1, maxFailures)
+		l.log.Warn("engine is started again", "part", "engine", "in", delay, "failures", e.failures)
+		l.after(l.ctx, delay, retryDue{})
+	}
+	l.store.SetLastFailure(&state.Failure{Reason: e.reason, Message: e.words, Time: time.Now()})
+}
+
+// lastWords returns what the engine, which has ended, said of an error.
+func lastWords(running engine.Running) string {
+	if words := running.LastError(); words != "" {
+		return words
+	}
+	return "the engine ended without a word"
+}
+
+// releaseEngine lets go of an engine that has ended by itself, or is to go on.
+func (l *loop) releaseEngine() {
+	e := &l.engine
 	if e.end != nil {
 		e.end()
 	}
 	if e.running != nil {
 		e.running.Release()
 	}
-	e.running, e.exited = nil, nil
-	if !e.since.IsZero() && time.Since(e.since) >= steady {
-		e.failures = 0
-	}
-	e.since = time.Time{}
-	e.failures++
-	l.store.Disconnect("the engine is not running")
-
-	if !e.proven {
-		// A start waits for an engine that never was: let it know, and leave nothing.
-		l.set(state.EngineReady, state.False, reason, words)
-		l.abandon(errors.New(words))
-		return
-	}
-	if e.failures > maxFailures && reason == state.ReasonExited {
-		l.usable.Store(false)
-		l.set(state.EngineReady, state.False, state.ReasonCrashLoop,
-			fmt.Sprintf("it ended %d times in a row and stays down: %s", e.failures, words))
-		l.handBack(func() {})
-		return
-	}
-	l.set(state.EngineReady, state.False, reason, words)
-	delay := e.firstDelay << min(e.failures-1, maxFailures)
-	l.log.Warn("engine is started again", "part", "engine", "in", delay, "failures", e.failures)
-	l.after(l.ctx, delay, func() {
-		if l.stopping == nil {
-			l.launch()
-		}
-	})
-}
-
-// engineAnswers is called when the mirror is connected to the engine.
-func (l *loop) engineAnswers() {
-	e := &l.engine
-	e.lost = time.Time{}
-	if c, _ := l.store.Condition(state.EngineReady); c.Status == state.True || l.stopping != nil {
-		return
-	}
-	l.set(state.EngineReady, state.True, state.ReasonConnected, "")
-	if !l.usable.Swap(true) {
-		// The current context was handed back meanwhile.
-		l.context.judgement = nil
-		l.judgeCurrent()
-	}
+	e.running, e.exited, e.lost, e.pinging = nil, nil, time.Time{}, false
 }
 
 // checkEngine finds out what is wrong when the mirror has lost the engine although
 // its process, if it is ours, goes on.
 func (l *loop) checkEngine() {
 	e := &l.engine
-	if e.checking || l.stopping != nil {
+	if e.phase == engineUp {
+		e.phase, e.lost = engineLost, time.Now()
+	}
+	if e.pinging {
 		return
 	}
-	if e.lost.IsZero() {
-		e.lost = time.Now()
-	}
-	e.checking = true
-	l.beside(e.session, func(ctx context.Context) func() {
-		err := l.pingOnce(ctx)
-		return func() {
-			e.checking = false
-			l.checked(err)
+	e.pinging = true
+	l.beside(e.session, func(ctx context.Context) event {
+		api, err := l.dial(ctx)
+		if err != nil {
+			return pinged{err}
 		}
+		defer api.Close()
+		return pinged{ping(ctx, api)}
 	})
 }
 
-func (l *loop) pingOnce(ctx context.Context) error {
-	api, err := l.dial(ctx)
-	if err != nil {
-		return err
-	}
-	defer api.Close()
-	return ping(ctx, api)
-}
-
-func (l *loop) checked(err error) {
+// engineMissing notes why the engine does not answer any more.
+func (l *loop) engineMissing(err error) {
 	e := &l.engine
-	switch {
-	case err == nil || e.lost.IsZero():
-		return // the mirror will be connected again soon, or is
-	case errors.Is(err, context.DeadlineExceeded):
-		l.set(state.EngineReady, state.Unknown, state.ReasonUnresponsive, "the engine does not answer")
-	default:
-		l.set(state.EngineReady, state.False, state.ReasonConnectFailed, err.Error())
+	e.reason, e.words = state.ReasonConnectFailed, err.Error()
+	if errors.Is(err, context.DeadlineExceeded) {
+		e.reason, e.words = state.ReasonUnresponsive, "the engine does not answer"
 	}
-	if e.exited == nil && time.Since(e.lost) >= e.lostAfter && l.usable.Swap(false) {
-		l.handBack(func() {})
+	if e.exited == nil && time.Since(e.lost) >= e.lostAfter {
+		e.phase = engineAway
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -24,10 +23,8 @@ import (
 	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
-// loop is the one goroutine that decides and writes. Everything in it belongs to
-// that goroutine, except what is marked otherwise.
-//
-// Its life: launch → engine runs → (exits → launch again)… → stop → done.
+// loop is the one goroutine that decides and writes. Everything in it belongs to that
+// goroutine, except what is marked otherwise.
 type loop struct {
 	inst   *instance.Instance
 	driver engine.Driver
@@ -36,7 +33,7 @@ type loop struct {
 	log    *slog.Logger
 	self   process.ID
 
-	inbox   chan message
+	events  chan message
 	workers sync.WaitGroup
 	ctx     context.Context // ends when the loop does
 	end     context.CancelFunc
@@ -44,27 +41,28 @@ type loop struct {
 	engine  engineRun
 	context contextRun
 	mirror  mirrorRun
+	stop    *stopRun // nil until told to stop
 
-	// removed tells whether somebody has removed the instance's files. Whoever makes the
+	// removed reports whether somebody has removed the instance's files. Whoever makes the
 	// instance anew takes another lock.
 	removed        func() bool
+	published      map[string]state.Condition
 	announced      bool      // that the instance is ready has reached the file
 	unwrittenSince time.Time // zero while the state can be written
 	writeless      bool      // the state has no place any more
 
-	stopping *stopRun // nil until told to stop
-	done     bool
-	err      error // why it failed, when done
+	done bool
+	err  error // why it failed, when done
 
-	// usable tells whether the engine may be promoted to. Read by promotions, under
+	// usable reports whether the engine may be promoted to. Read by promotions, under
 	// the promotion lock.
 	usable atomic.Bool
 }
 
-// A message says that work beside the loop is done, and what the loop is to do then.
+// A message brings an event, unless its cause has ended by then.
 type message struct {
-	cause context.Context // what it was done for
-	then  func()
+	cause context.Context
+	event event
 }
 
 func newLoop(inst *instance.Instance, driver engine.Driver, log *slog.Logger) (*loop, error) {
@@ -82,10 +80,14 @@ func newLoop(inst *instance.Instance, driver engine.Driver, log *slog.Logger) (*
 		store:  store,
 		log:    log,
 		self:   self,
-		inbox:  make(chan message),
-		engine: engineRun{firstDelay: firstDelay, lostAfter: lostAfter},
+		events: make(chan message),
 
-		removed: lock.Gone(inst.Paths.SupervisorLock()),
+		engine:    engineRun{firstDelay: firstDelay, lostAfter: lostAfter},
+		removed:   lock.Gone(inst.Paths.SupervisorLock()),
+		published: map[string]state.Condition{},
+	}
+	if l.context.owner = contexts.Owner(inst); l.context.owner.Context != "" {
+		l.context.phase = contextNone
 	}
 	if l.docker, err = contexts.ConfigWhile(inst, l.usable.Load); err != nil {
 		return nil, err
@@ -116,48 +118,37 @@ func openStore(inst *instance.Instance, driver engine.Driver, log *slog.Logger) 
 	return store, nil
 }
 
-// run calls begin and then runs the loop, until a signal has made it stop the
-// engine, or until it fails. A further signal may ask for a stop by force. It returns when
-// every goroutine that it started has ended.
-func (l *loop) run(signals <-chan os.Signal, begin func()) error {
+// run starts the engine, or, where toStop is not nil, only stops it as that says. It returns
+// when the instance was stopped, or has failed, and every goroutine that it started has
+// ended. Signals ask for a stop.
+func (l *loop) run(signals <-chan os.Signal, toStop *wire.StopOptions) error {
 	l.store.SetSupervisor(&state.Supervisor{
 		PID: l.self.PID, StartTicks: l.self.StartTime, BootID: l.self.BootID,
 		StartedAt: l.self.StartedAt(), Version: version.Version(),
 	})
 	// What an earlier supervisor wrote of the mirror does not hold any more.
-	l.store.Disconnect("the engine is not connected yet")
-	begin()
+	l.disconnect("the engine is not connected yet")
 	l.watchState()
+	if toStop != nil {
+		l.stop, l.engine.phase = &stopRun{StopOptions: *toStop}, engineStopping
+		l.adoptToStop()
+	} else {
+		l.judgeCurrent() // while the engine starts
+		l.launch()
+	}
 	flush := time.NewTimer(0)
+	defer flush.Stop()
 	for !l.done {
-		select {
-		case <-signals:
-			l.stop(wire.ReadStopRequest(l.inst, l.self))
-		case m := <-l.inbox:
-			if m.cause.Err() == nil {
-				m.then()
-			}
-		case u := <-l.mirror.updates:
-			l.updated(u)
-		case r := <-l.mirror.requests:
-			l.mirror.executor.Accept(r)
-		case r := <-l.mirror.results:
-			l.mirror.executor.Receive(r)
-		case <-l.engine.exited:
-			l.engineExited()
-		case <-flush.C:
+		if ev := l.next(signals, flush.C); ev != nil {
+			l.handle(ev)
 		}
-		l.judgeReady()
-		wait, dirty := l.store.NextFlush()
-		if dirty && wait <= 0 {
-			l.flush()
-			wait, dirty = l.store.NextFlush()
-		}
-		if dirty && !l.writeless { // not yet, or not written
-			flush.Reset(wait)
-		}
+		l.advance()
+		l.publish()
+		l.flushWhenDue(flush)
 	}
 	l.end()
+	l.endMirror()
+	l.releaseEngine() // of an engine that goes on
 	l.workers.Wait()
 	if err := l.store.Close(); err != nil {
 		l.log.Warn("state is left with its spare", "error", err)
@@ -165,105 +156,85 @@ func (l *loop) run(signals <-chan os.Signal, begin func()) error {
 	return l.err
 }
 
-// watchState writes the state file anew when somebody has removed or damaged it. Followers
-// would have to wait for the next change otherwise, which may be a long time off.
+// next waits for the next event. It returns nil where there is none: the state is to be
+// written, or what has happened has no cause any more.
+func (l *loop) next(signals <-chan os.Signal, flush <-chan time.Time) event {
+	select {
+	case <-signals:
+		return stopAsked{wire.ReadStopRequest(l.inst, l.self)}
+	case m := <-l.events:
+		if m.cause.Err() != nil {
+			return nil
+		}
+		return m.event
+	case u := <-l.mirror.updates:
+		return mirrored{u}
+	case r := <-l.mirror.requests:
+		return requested{r}
+	case r := <-l.mirror.results:
+		return answered{r}
+	case <-l.engine.exited:
+		return exited{}
+	case <-flush:
+		return nil
+	}
+}
+
+// watchState has the state file written anew when somebody has removed or damaged it.
+// Followers would have to wait for the next change otherwise, which may be a long time off.
 func (l *loop) watchState() {
 	watch, err := dirwatch.New(l.inst.Paths.State)
 	if err != nil {
 		l.log.Warn("state is not watched", "error", err)
 		return
 	}
-	context.AfterFunc(l.ctx, watch.Close)
-	l.awaitState(watch)
-}
-
-func (l *loop) awaitState(watch *dirwatch.Watcher) {
-	l.beside(l.ctx, func(ctx context.Context) func() {
-		if watch.Wait(ctx) != nil {
-			return func() {}
-		}
-		return func() {
-			if l.removed() {
-				l.orphaned()
-				return
-			}
-			l.store.Check()
-			l.awaitState(watch)
+	l.stream(func(ctx context.Context, send func(event)) {
+		defer watch.Close()
+		for watch.Wait(ctx) == nil {
+			send(stateTouched{})
 		}
 	})
 }
 
-// orphaned ends an instance that nobody can reach any more. Where the engine's data is gone
-// too, there is nothing for the engine to save, so it is ended by force.
-func (l *loop) orphaned() {
-	l.log.Error("supervisor ends", "error", errRemoved)
-	l.writeless = true
-	_, err := os.Stat(l.inst.Paths.Data)
-	l.stop(wire.StopOptions{Force: errors.Is(err, fs.ErrNotExist)})
+// beside does work in a goroutine of its own, with cause as its context. The event that it
+// returns is handled unless cause has ended by then.
+func (l *loop) beside(cause context.Context, work func(ctx context.Context) event) {
+	l.workers.Go(func() { l.send(cause, work(cause)) })
 }
 
-var errRemoved = errors.New("the instance's files were removed")
-
-// beside does work in a goroutine of its own, with cause as its context, and then, in the
-// loop, what work returned, unless cause has ended by then.
-func (l *loop) beside(cause context.Context, work func(ctx context.Context) (then func())) {
-	l.workers.Go(func() {
-		then := work(cause)
-		select {
-		case l.inbox <- message{cause, then}:
-		case <-l.ctx.Done():
-		}
-	})
+// stream does work that sends any number of events until the loop ends.
+func (l *loop) stream(work func(ctx context.Context, send func(event))) {
+	l.workers.Go(func() { work(l.ctx, func(ev event) { l.send(l.ctx, ev) }) })
 }
 
-// after does something in the loop once the time has passed, unless cause has ended.
-func (l *loop) after(cause context.Context, wait time.Duration, then func()) {
-	l.beside(cause, func(ctx context.Context) func() {
+// after brings an event once the time has passed, unless cause has ended.
+func (l *loop) after(cause context.Context, wait time.Duration, ev event) {
+	l.beside(cause, func(ctx context.Context) event {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
 		}
-		return then
+		return ev
 	})
 }
 
-func (l *loop) set(typ string, status state.Status, reason, message string) {
-	was, _ := l.store.Condition(typ)
-	if was.Status != status || was.Reason != reason {
-		level := slog.LevelInfo
-		if status == state.False && (reason == state.ReasonCrashLoop || reason == state.ReasonExited || reason == state.ReasonFailed) {
-			level = slog.LevelError
-		}
-		l.log.Log(context.Background(), level, "condition", "type", typ, "status", status, "reason", reason, "message", message)
+func (l *loop) send(cause context.Context, ev event) {
+	select {
+	case l.events <- message{cause, ev}:
+	case <-l.ctx.Done():
 	}
-	l.store.SetCondition(typ, status, reason, message)
 }
 
-// settled tells whether a condition is as a start waits for it to be.
-func settled(c state.Condition) bool {
-	switch c.Type {
-	case state.ContextReady, state.ContextPromoted:
-		return c.Status != state.Unknown
+// flushWhenDue writes the state if it is time to, and sets the timer for the next write.
+func (l *loop) flushWhenDue(timer *time.Timer) {
+	wait, dirty := l.store.NextFlush()
+	if dirty && wait <= 0 {
+		l.flush()
+		wait, dirty = l.store.NextFlush()
 	}
-	return c.Status == state.True
-}
-
-// readyNeeds are the conditions that Ready is derived from, in the order in which they
-// come about.
-var readyNeeds = []string{state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced}
-
-// judgeReady derives Ready from the other conditions.
-func (l *loop) judgeReady() {
-	if l.stopping != nil {
-		return
+	if dirty && !l.writeless { // not yet, or not written
+		timer.Reset(wait)
 	}
-	for _, typ := range readyNeeds {
-		if c, ok := l.store.Condition(typ); !ok || !settled(c) {
-			l.store.SetCondition(state.Ready, state.False, c.Reason, c.Message)
-			return
-		}
-	}
-	l.store.SetCondition(state.Ready, state.True, state.Ready, "")
 }
 
 // flushTimeout bounds waiting for the state lock, which others hold for moments.
@@ -281,10 +252,10 @@ func (l *loop) flush() {
 		return
 	}
 	l.unwrittenSince = time.Time{}
-	if c, _ := l.store.Condition(state.Ready); c.Status == state.True {
+	if l.published[state.Ready].Status == state.True {
 		l.announced = true
 	}
-	if l.mirror.executor != nil && l.stopping == nil {
+	if l.mirror.executor != nil && l.stop == nil {
 		l.mirror.executor.Settle()
 	}
 }
@@ -296,7 +267,7 @@ const unwrittenPatience = time.Second
 // a while: nobody can learn how it went. An engine that ran before it goes on, without a
 // supervisor.
 func (l *loop) unwritten(err error) {
-	if l.announced || l.stopping != nil || errors.Is(err, lock.ErrHeld) {
+	if l.announced || l.stop != nil || errors.Is(err, lock.ErrHeld) {
 		return
 	}
 	if l.unwrittenSince.IsZero() {
@@ -307,13 +278,7 @@ func (l *loop) unwritten(err error) {
 	case l.engine.adopted:
 		l.done, l.err = true, err
 	default:
-		l.abandon(err)
+		l.engine.reason, l.engine.words = state.ReasonFailed, err.Error()
+		l.shutDown(stopRun{failure: err})
 	}
-}
-
-// finish ends the loop. The last state must reach the file: commands conclude from it
-// why the supervisor is gone.
-func (l *loop) finish(err error) {
-	l.done, l.err = true, err
-	l.flush()
 }

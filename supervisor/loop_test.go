@@ -35,6 +35,8 @@ type fakeDriver struct {
 	launch func(ctx context.Context) error
 	// run tells whether the nth engine answers; one that does not ends at once.
 	run func(n int) bool
+	// adopting is called when one is looked for to adopt; nil: nothing.
+	adopting func()
 	// stopping is called when an engine is told to stop; nil: nothing.
 	stopping func(graceful context.Context)
 
@@ -53,6 +55,9 @@ type fakeDriver struct {
 func (d *fakeDriver) Check() error { return nil }
 
 func (d *fakeDriver) Adopt(context.Context) (engine.Running, error) {
+	if d.adopting != nil {
+		d.adopting()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.adopt == nil {
@@ -222,7 +227,7 @@ func (f *fixture) start() {
 	f.loop.engine.firstDelay, f.loop.engine.lostAfter = time.Millisecond, time.Millisecond
 	f.signals, f.done = make(chan os.Signal, 1), make(chan error, 1)
 	go func() {
-		err := f.loop.run(f.signals, f.loop.begin)
+		err := f.loop.run(f.signals, nil)
 		release()
 		f.done <- err
 	}()
@@ -354,7 +359,7 @@ func TestStopKeeps(t *testing.T) {
 	f := setup(t)
 	f.start()
 	f.wait(state.Ready, state.True, "")
-	f.loop.inbox <- message{f.loop.ctx, func() { f.loop.stop(wire.StopOptions{Keep: true}) }}
+	f.loop.events <- message{f.loop.ctx, stopAsked{wire.StopOptions{Keep: true}}}
 	if _, err := f.stopped(false); err != nil {
 		t.Error(err)
 	}
@@ -486,7 +491,7 @@ func TestAdoption(t *testing.T) {
 // was there before: with its context and its promotion.
 func TestUndo(t *testing.T) {
 	undo := func(f *fixture) {
-		f.loop.inbox <- message{f.loop.ctx, func() { f.loop.stop(wire.StopOptions{Undo: true}) }}
+		f.loop.events <- message{f.loop.ctx, stopAsked{wire.StopOptions{Undo: true}}}
 	}
 	t.Run("launched", func(t *testing.T) {
 		f := setup(t)
@@ -565,16 +570,14 @@ func TestStopOfLeftovers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = l.run(nil, func() {
-		l.adoptToStop(wire.StopOptions{})
-		l.judgeReady() // as after each message
-		for _, typ := range []string{state.EngineReady, state.Ready} {
-			if c, _ := l.store.Condition(typ); c.Status != state.False || c.Reason != state.ReasonStopped {
-				t.Errorf("%s is %+v", typ, c)
-			}
-		}
-	})
-	if err != nil || f.driver.cleanups != 1 {
+	look := make(chan struct{})
+	f.driver.adopting = func() { <-look }
+	done := make(chan error, 1)
+	go func() { done <- l.run(nil, &wire.StopOptions{}) }()
+	f.wait(state.EngineReady, state.False, state.ReasonStopped)
+	f.wait(state.Ready, state.False, state.ReasonStopped)
+	close(look)
+	if err := <-done; err != nil || f.driver.cleanups != 1 {
 		t.Errorf("run = %v after %d cleanups", err, f.driver.cleanups)
 	}
 }
@@ -586,7 +589,7 @@ func TestFormerStateIsNotBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, typ := range append([]string{state.Ready}, readyNeeds...) {
+	for _, typ := range []string{state.Ready, state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced} {
 		former.SetCondition(typ, state.True, "", "")
 	}
 	if err := former.Flush(t.Context()); err != nil {
@@ -700,19 +703,16 @@ func TestLateResultIsDropped(t *testing.T) {
 	f.wait(state.Ready, state.True, "")
 	cause, end := context.WithCancel(f.loop.ctx)
 	release := make(chan struct{})
-	var taken atomic.Bool
-	f.loop.beside(cause, func(context.Context) func() {
+	f.loop.beside(cause, func(context.Context) event {
 		<-release
-		return func() { taken.Store(true) }
+		return stopAsked{wire.StopOptions{Keep: true}}
 	})
 	end()
 	close(release)
 	if _, err := f.stopped(true); err != nil {
 		t.Error(err)
 	}
-	if taken.Load() {
-		t.Error("a late result was taken")
-	}
+	f.current("", false) // not kept
 }
 
 // runs is what is known of instances by who takes one of them for running.

@@ -77,11 +77,7 @@ func supervise(dir string, toStop *wire.StopOptions) int {
 	l, err := newLoopFor(inst, log)
 	if err == nil {
 		defer keepLogs(inst, log)()
-		begin := l.begin
-		if toStop != nil {
-			begin = func() { l.adoptToStop(*toStop) }
-		}
-		err = l.run(signals, begin)
+		err = l.run(signals, toStop)
 	}
 	if err != nil {
 		log.Error("supervisor ends", "error", err)

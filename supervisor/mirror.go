@@ -11,9 +11,8 @@ import (
 	"github.com/docker-rd/docker-rd/requests"
 )
 
-// lostAfter is how long an engine that is not ours may be away before the current
-// context is handed back.
-const lostAfter = 30 * time.Second
+// mirrorLost is the reason of MirrorSynced while the mirror is not connected to the engine.
+const mirrorLost = state.ReasonDisconnected
 
 // mirrorRun is the mirror as the loop sees it. It begins when the engine answers for
 // the first time and lasts until the stop, also while the engine is away.
@@ -21,6 +20,7 @@ type mirrorRun struct {
 	source   *mirror.Source // nil before it begins
 	executor *requests.Executor
 	end      context.CancelFunc
+	synced   state.Condition // what the source said last
 
 	// Nil before the mirror begins, and again when it has ended, so that nothing
 	// arrives late.
@@ -29,9 +29,9 @@ type mirrorRun struct {
 	results  <-chan requests.Result
 }
 
-// watch begins to mirror the engine and to do what requests ask for; where that goes
-// on already, it looks at the engine anew.
-func (l *loop) watch() {
+// mirrorEngine begins to mirror the engine and to do what requests ask for; where that
+// goes on already, it looks at the engine anew.
+func (l *loop) mirrorEngine() {
 	m := &l.mirror
 	if m.source != nil {
 		m.source.Wake()
@@ -53,6 +53,13 @@ func (l *loop) watch() {
 	l.workers.Go(func() { _ = inbox.Run(ctx) })
 }
 
+// wakeMirror makes the mirror, if there is one, connect anew.
+func (l *loop) wakeMirror() {
+	if l.mirror.source != nil && l.stop == nil {
+		l.mirror.source.Wake()
+	}
+}
+
 func (l *loop) dial(context.Context) (*endpoint.Client, error) {
 	ep, err := l.driver.Endpoint()
 	if err != nil {
@@ -61,27 +68,22 @@ func (l *loop) dial(context.Context) (*endpoint.Client, error) {
 	return ep.Client()
 }
 
-// updated takes in what the source learned.
-func (l *loop) updated(u mirror.Update) {
-	was, _ := l.store.Condition(state.MirrorSynced)
+// applyUpdate takes in what the source learned.
+func (l *loop) applyUpdate(u mirror.Update) {
 	l.store.Apply(u)
 	l.mirror.executor.Observe(u)
-	if u.Sync == nil {
-		return
-	}
-	if u.Sync.Reason != was.Reason {
-		l.log.Info("condition", "type", state.MirrorSynced, "status", u.Sync.Status, "reason", u.Sync.Reason, "message", u.Sync.Message)
-	}
-	switch {
-	case u.Sync.Connected:
-		l.engineAnswers()
-	case u.Sync.Reason == state.ReasonDisconnected && l.engine.running != nil:
-		l.checkEngine()
+	if s := u.Sync; s != nil {
+		l.mirror.synced = state.Condition{Type: state.MirrorSynced, Status: s.Status, Reason: s.Reason, Message: s.Message}
 	}
 }
 
-// endMirror ends the mirroring and the requests. Those that are not decided are
-// dropped: they were for an engine that is being stopped.
+// disconnect notes that the engine is not mirrored, and why.
+func (l *loop) disconnect(why string) {
+	l.store.Disconnect(why)
+	l.mirror.synced = state.Condition{Type: state.MirrorSynced, Status: state.False, Reason: mirrorLost, Message: why}
+}
+
+// endMirror ends the mirroring and the requests, and returns when that is so.
 func (l *loop) endMirror() {
 	m := &l.mirror
 	if m.source == nil {
@@ -90,7 +92,15 @@ func (l *loop) endMirror() {
 	m.end()
 	m.updates, m.requests, m.results = nil, nil, nil
 	m.executor.Close()
-	if err := m.executor.Drop(); err != nil {
+}
+
+// dropRequests drops the requests that are not decided: they were for an engine that is
+// being stopped.
+func (l *loop) dropRequests() {
+	if l.mirror.source == nil {
+		return
+	}
+	if err := l.mirror.executor.Drop(); err != nil {
 		l.log.Error("requests not dropped", "part", "mirror", "error", err)
 	}
 }

@@ -1,0 +1,118 @@
+package supervisor
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// publish computes the conditions from the phases, at the end of a turn. Nothing is ever
+// decided by a condition: they are for others.
+func (l *loop) publish() {
+	now := []state.Condition{l.engineReady(), l.contextReady(), l.contextPromoted(), l.mirror.synced}
+	for _, c := range append([]state.Condition{l.ready(now)}, now...) {
+		was := l.published[c.Type]
+		if was == c {
+			continue
+		}
+		if c.Type != state.Ready && (was.Status != c.Status || was.Reason != c.Reason) {
+			l.log.Log(context.Background(), level(c), "condition", "type", c.Type, "status", c.Status, "reason", c.Reason, "message", c.Message)
+		}
+		l.published[c.Type] = c
+		l.store.SetCondition(c.Type, c.Status, c.Reason, c.Message)
+	}
+}
+
+func level(c state.Condition) slog.Level {
+	switch c.Reason {
+	case state.ReasonCrashLoop, state.ReasonExited, state.ReasonFailed:
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+// ready sums up the other conditions, given in the order in which they come about.
+func (l *loop) ready(others []state.Condition) state.Condition {
+	if l.stop != nil {
+		return state.Condition{Type: state.Ready, Status: state.False, Reason: state.ReasonStopped}
+	}
+	for _, c := range others {
+		if !settled(c) {
+			return state.Condition{Type: state.Ready, Status: state.False, Reason: c.Reason, Message: c.Message}
+		}
+	}
+	return state.Condition{Type: state.Ready, Status: state.True, Reason: state.ReasonUsable}
+}
+
+// settled reports whether a condition is as a start waits for it to be.
+func settled(c state.Condition) bool {
+	switch c.Type {
+	case state.ContextReady, state.ContextPromoted:
+		return c.Status != state.Unknown // decided, whatever it is
+	}
+	return c.Status == state.True
+}
+
+func (l *loop) engineReady() state.Condition {
+	e := &l.engine
+	is := func(status state.Status, reason, message string) state.Condition {
+		return state.Condition{Type: state.EngineReady, Status: status, Reason: reason, Message: message}
+	}
+	switch e.phase {
+	case engineUp:
+		return is(state.True, state.ReasonConnected, "")
+	case engineLost, engineAway:
+		switch e.reason {
+		case "": // it is being checked
+			return is(state.True, state.ReasonConnected, "")
+		case state.ReasonUnresponsive:
+			return is(state.Unknown, e.reason, e.words)
+		}
+		return is(state.False, e.reason, e.words)
+	case engineDown, engineLooping:
+		return is(state.False, e.reason, e.words)
+	case engineStopping, engineEnded:
+		switch {
+		case l.stop.err != nil:
+			return is(state.False, state.ReasonFailed, l.stop.err.Error())
+		case l.stop.failure != nil:
+			return is(state.False, e.reason, e.words)
+		case e.phase == engineEnded:
+			return is(state.False, state.ReasonStopped, "")
+		}
+		return is(state.False, state.ReasonStopped, "the engine is being stopped")
+	}
+	return is(state.False, state.ReasonStarting, "the engine is starting")
+}
+
+func (l *loop) contextReady() state.Condition {
+	c := &l.context
+	is := func(status state.Status, reason, message string) state.Condition {
+		return state.Condition{Type: state.ContextReady, Status: status, Reason: reason, Message: message}
+	}
+	switch {
+	case c.phase == contextForeign:
+		return is(state.True, state.ReasonNotApplicable, "the context is the user's own")
+	case c.ready.Reason == "":
+		return is(state.Unknown, state.ReasonStarting, "the context is made when the engine answers")
+	case c.ready.Reason == dockercontext.ReasonAlreadyCurrent: // it was not removed, since the user has chosen it
+		return is(state.True, state.ReasonCreated, c.ready.Message)
+	}
+	return is(state.Status(dockercontext.ReadyStatus(c.ready.Reason)), c.ready.Reason, c.ready.Message)
+}
+
+func (l *loop) contextPromoted() state.Condition {
+	c := &l.context
+	is := func(status state.Status, reason, message string) state.Condition {
+		return state.Condition{Type: state.ContextPromoted, Status: status, Reason: reason, Message: message}
+	}
+	switch {
+	case c.phase == contextForeign:
+		return is(state.False, state.ReasonNotApplicable, "the context is the user's own")
+	case c.phase < contextDecided || c.promoted.Reason == "":
+		return is(state.Unknown, state.ReasonProbing, "the current context is being probed")
+	}
+	return is(state.Status(dockercontext.PromotedStatus(c.promoted.Reason)), c.promoted.Reason, c.promoted.Message)
+}
