@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
@@ -39,7 +40,18 @@ func environmentOf(i *instance.Instance) (map[string]string, error) {
 // hostVariables returns the variables that lead to the instance's engine without its
 // context: to the local socket wherever there is one.
 func hostVariables(i *instance.Instance) (map[string]string, error) {
-	ep, err := endpointOf(i)
+	driver, err := engine.DriverFor(i, nil)
+	if err != nil {
+		return nil, err
+	}
+	local, err := driver.LocalHost()
+	if err != nil {
+		return nil, err
+	}
+	if local != "" {
+		return map[string]string{"DOCKER_HOST": local}, nil
+	}
+	ep, err := driver.Endpoint()
 	if err != nil {
 		return nil, err
 	}

@@ -95,8 +95,12 @@ func (d ownDockerd) Remains() bool { return dockerd.Remains(d.config) }
 
 // Endpoint implements [Driver].
 func (d ownDockerd) Endpoint() (endpoint.Endpoint, error) {
-	return endpoint.Endpoint{Host: "unix://" + d.config.Socket}, nil
+	host, err := d.LocalHost()
+	return endpoint.Endpoint{Host: host}, err
 }
+
+// LocalHost implements [Driver].
+func (d ownDockerd) LocalHost() (string, error) { return "unix://" + d.config.Socket, nil }
 
 // Cleanup implements [Driver].
 func (d ownDockerd) Cleanup(ctx context.Context) error { return dockerd.Cleanup(ctx, d.config) }

@@ -36,6 +36,10 @@ type Driver interface {
 	// Endpoint returns how the engine's API is reached.
 	Endpoint() (endpoint.Endpoint, error)
 
+	// LocalHost returns the URL of a socket or pipe of this machine that leads to the
+	// engine while it runs, for programs that can dial nothing else; "" if there is none.
+	LocalHost() (string, error)
+
 	// Cleanup ends and removes whatever a crash has left of the instance's engine, and
 	// returns when that is gone. When ctx ends before, its error says what is left. It may
 	// be called whenever no supervisor runs the engine, and any number of times.
@@ -73,7 +77,7 @@ func DriverFor(i *instance.Instance, log *slog.Logger) (Driver, error) {
 	case instance.DriverDockerd:
 		return newDockerd(i, log)
 	case instance.DriverExisting:
-		return existing{i}, nil
+		return existing{i, log}, nil
 	}
 	// Written by another version.
 	return nil, failure.Refuse("instance %q: driver %q is not one that this version has", i.Name, i.Settings.Driver)

@@ -2,6 +2,10 @@ package engine
 
 import (
 	"context"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -9,11 +13,16 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/relay"
 )
 
-// existing adopts an engine that somebody else runs: start connects, stop
-// disconnects, and the engine is left alone.
-type existing struct{ inst *instance.Instance }
+// existing adopts an engine that somebody else runs: start connects, stop disconnects, and
+// the engine is left alone. Where the engine is elsewhere, a socket of this machine leads
+// to it meanwhile.
+type existing struct {
+	inst *instance.Instance
+	log  *slog.Logger // may be nil
+}
 
 // Check implements [Driver]. Whether the engine answers is found out by connecting.
 func (d existing) Check() error {
@@ -22,14 +31,67 @@ func (d existing) Check() error {
 		return failure.WithHint(failure.Refuse("context %q does not exist in %q", name, d.inst.DockerConfig),
 			"docker context ls lists the contexts")
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	host, err := d.LocalHost()
+	if err != nil || host == "" {
+		return err
+	}
+	// The path of a socket may be too long.
+	if _, err := endpoint.FromURL(host, endpoint.TLSOptions{}); err != nil {
+		return failure.WithHint(err, "set %s to a directory with a shorter path", instance.HomeEnv)
+	}
+	return nil
 }
 
 // Adopt implements [Driver]. There is nothing that a crash could have left.
 func (d existing) Adopt(context.Context) (Running, error) { return nil, nil }
 
 // Start implements [Driver].
-func (d existing) Start(context.Context) (Running, error) { return connected{}, nil }
+func (d existing) Start(context.Context) (Running, error) {
+	c := &connected{end: func() {}}
+	socket := d.inst.Paths.Socket()
+	if host, err := d.LocalHost(); err != nil || host != "unix://"+socket {
+		return c, err
+	}
+	l, err := relay.Listen(socket)
+	if err != nil {
+		return nil, err
+	}
+	c.serve(l, relay.Relay{Dial: d.dial, Log: d.logger()})
+	return c, nil
+}
+
+func (d existing) logger() *slog.Logger {
+	if d.log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return d.log
+}
+
+// dial connects to the engine.
+func (d existing) dial(ctx context.Context) (net.Conn, error) {
+	ep, err := d.Endpoint()
+	if err != nil {
+		return nil, err
+	}
+	return ep.Dial(ctx)
+}
+
+// LocalHost implements [Driver]. On Windows programs want a pipe, and there is none of ours.
+func (d existing) LocalHost() (string, error) {
+	ep, err := d.Endpoint()
+	switch {
+	case err != nil:
+		return "", err
+	case ep.IsLocal():
+		return ep.Host, nil
+	case runtime.GOOS == "windows", !ep.CanDial():
+		return "", nil
+	}
+	return "unix://" + d.inst.Paths.Socket(), nil
+}
 
 // Alive implements [Driver].
 func (d existing) Alive() bool { return false }
@@ -37,8 +99,14 @@ func (d existing) Alive() bool { return false }
 // Remains implements [Driver].
 func (d existing) Remains() bool { return false }
 
-// Cleanup implements [Driver].
-func (d existing) Cleanup(context.Context) error { return nil }
+// Cleanup implements [Driver]. A supervisor that was killed has left its socket.
+func (d existing) Cleanup(context.Context) error {
+	socket := d.inst.Paths.Socket()
+	if d.inst.Settings.Host == "unix://"+socket {
+		return nil // somebody else's
+	}
+	return relay.RemoveSocket(socket)
+}
 
 // Endpoint implements [Driver]. A context and the configured headers are read anew each
 // time: they are the user's and may be changed.
@@ -57,11 +125,31 @@ func (d existing) Endpoint() (e endpoint.Endpoint, err error) {
 }
 
 // connected is somebody else's engine.
-type connected struct{}
+type connected struct {
+	relaying sync.WaitGroup
+	end      context.CancelFunc // ends the relaying
+}
 
-func (connected) PID() int                   { return 0 }
-func (connected) StartedAt() time.Time       { return time.Time{} }
-func (connected) Exited() <-chan struct{}    { return nil }
-func (connected) LastError() string          { return "" }
-func (connected) Release()                   {}
-func (connected) Stop(context.Context) error { return nil }
+// serve leads who connects to l to the engine.
+func (c *connected) serve(l net.Listener, r relay.Relay) {
+	ctx, cancel := context.WithCancel(context.Background())
+	c.end = cancel
+	c.relaying.Go(func() { r.Serve(ctx, l) })
+}
+
+// Release implements [Running].
+func (c *connected) Release() {
+	c.end()
+	c.relaying.Wait()
+}
+
+// Stop implements [Running].
+func (c *connected) Stop(context.Context) error {
+	c.Release()
+	return nil
+}
+
+func (*connected) PID() int                { return 0 }
+func (*connected) StartedAt() time.Time    { return time.Time{} }
+func (*connected) Exited() <-chan struct{} { return nil }
+func (*connected) LastError() string       { return "" }

@@ -101,6 +101,8 @@ func (d *fakeDriver) serve() (*fakeRunning, error) {
 func (d *fakeDriver) Alive() bool   { return false }
 func (d *fakeDriver) Remains() bool { return false }
 
+func (d *fakeDriver) LocalHost() (string, error) { return "unix://" + d.socket, nil }
+
 func (d *fakeDriver) Endpoint() (endpoint.Endpoint, error) {
 	return endpoint.Endpoint{Host: "unix://" + d.socket}, nil
 }

@@ -81,9 +81,7 @@ func (e Endpoint) transport() (*http.Transport, string, error) {
 	}
 	switch scheme(e.Host) {
 	case "ssh":
-		// sshd refuses some of more than ten connections that log in at a time
-		// (MaxStartups in sshd_config(5)).
-		t.MaxConnsPerHost = 10
+		t.MaxConnsPerHost = 10 // each is a process here and two there
 		t.DisableCompression = true
 	case "tcp", "http", "https":
 		t.Proxy = http.ProxyFromEnvironment // as docker does

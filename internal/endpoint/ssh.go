@@ -57,10 +57,11 @@ func sshDialer(host string) (dialFunc, error) {
 		return nil, fmt.Errorf("%w: %w", ErrAddress, err)
 	}
 	return func(ctx context.Context, _, _ string) (net.Conn, error) {
-		if err := ctx.Err(); err != nil {
+		done, err := beginLogin(ctx, host)
+		if err != nil {
 			return nil, err
 		}
-		return dialSSH(args)
+		return dialSSH(args, done)
 	}, nil
 }
 
@@ -83,13 +84,19 @@ func (e *SSHError) Error() string {
 
 // dialSSH starts ssh and returns its standard streams as a connection. The process
 // lives as long as the connection, not as long as a context: net/http keeps the
-// connection for later requests.
-func dialSSH(args []string) (net.Conn, error) {
+// connection for later requests. LoggedIn is called once, when it has logged in or never
+// will.
+func dialSSH(args []string, loggedIn func()) (_ net.Conn, err error) {
+	defer func() {
+		if err != nil {
+			loggedIn()
+		}
+	}()
 	program, err := exec.LookPath("ssh")
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSSHMissing, err)
 	}
-	c := &sshConn{exited: make(chan struct{}), drained: make(chan struct{})}
+	c := &sshConn{exited: make(chan struct{}), drained: make(chan struct{}), loggedIn: sync.OnceFunc(loggedIn)}
 	cmd := guarded(program, args)
 	// A security key that waits for a touch would open a window.
 	cmd.Env = append(cmd.Environ(), "SSH_ASKPASS_REQUIRE=never")
@@ -127,9 +134,13 @@ func dialSSH(args []string) (net.Conn, error) {
 		return nil, fmt.Errorf("ssh: %w", err)
 	}
 	go c.drain()
+	// Until the engine says something, nothing tells that the login is over.
+	patience := time.AfterFunc(loginPatience, c.loggedIn)
 	go func() {
 		c.group.wait()
 		close(c.exited)
+		patience.Stop()
+		c.loggedIn()
 	}()
 	return c, nil
 }
@@ -142,6 +153,8 @@ type sshConn struct {
 	errs    *os.File // from its standard error
 	exited  chan struct{}
 	drained chan struct{}
+	// loggedIn is called, any number of times, when the login is over.
+	loggedIn func()
 
 	mu      sync.Mutex
 	stderr  []byte // its last bytes
@@ -171,6 +184,7 @@ func (c *sshConn) drain() {
 
 func (c *sshConn) Read(p []byte) (int, error) {
 	n, err := c.out.Read(p)
+	c.loggedIn()
 	if err != nil && n == 0 {
 		err = c.cause(err)
 	}

@@ -1,0 +1,128 @@
+package endpoint
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// IsLocal reports whether e is a socket or a pipe of this machine.
+func (e Endpoint) IsLocal() bool {
+	s := e.Scheme()
+	return s == "unix" || s == "npipe"
+}
+
+// CanDial reports whether [Endpoint.Dial] can lead to the engine: only requests can lead to
+// one below a path, such as "tcp://host:2375/engine".
+func (e Endpoint) CanDial() bool {
+	switch e.Scheme() {
+	case "tcp", "http", "https":
+		u, err := url.Parse(e.Host)
+		return err == nil && strings.Trim(u.Path, "/") == ""
+	}
+	return true
+}
+
+// Dial connects to the engine: on the connection the Docker API is spoken as on the
+// engine's socket, TLS, ssh and proxies are seen to. Headers are the caller's to send. Dial
+// ends with ctx, and the connection is not bound to it. It can be closed for writing alone.
+func (e Endpoint) Dial(ctx context.Context) (net.Conn, error) {
+	t, host, err := e.transport()
+	if err != nil {
+		return nil, err
+	}
+	if !e.CanDial() {
+		return nil, fmt.Errorf("host %q: %w: no connection can lead to a path", e.Host, ErrAddress)
+	}
+	if s := e.Scheme(); s != "tcp" && s != "http" && s != "https" {
+		return t.DialContext(ctx, "", "")
+	}
+	base, err := baseURL(host, t.TLSClientConfig != nil)
+	if err != nil {
+		return nil, err
+	}
+	// The deadline is for proxies and TLS too, which know of no other.
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	conn, err := dialThrough(ctx, t, base)
+	if err != nil || t.TLSClientConfig == nil {
+		return conn, err
+	}
+	config := t.TLSClientConfig.Clone()
+	if config.ServerName == "" {
+		config.ServerName = base.Hostname()
+	}
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+// dialThrough connects to a URL's host, through the proxy that the environment names for
+// it, if any.
+func dialThrough(ctx context.Context, t *http.Transport, to *url.URL) (net.Conn, error) {
+	proxy, err := t.Proxy(&http.Request{URL: to})
+	if err != nil {
+		return nil, fmt.Errorf("proxy: %w", err)
+	}
+	if proxy == nil {
+		return t.DialContext(ctx, "tcp", hostPort(to))
+	}
+	if proxy.Scheme != "http" {
+		return nil, fmt.Errorf("proxy %q: %w", proxy.Redacted(), ErrScheme)
+	}
+	conn, err := t.DialContext(ctx, "tcp", hostPort(proxy))
+	if err != nil {
+		return nil, fmt.Errorf("proxy %q: %w", proxy.Redacted(), err)
+	}
+	if err := connectThrough(ctx, conn, proxy, hostPort(to)); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("proxy %q: %w", proxy.Redacted(), err)
+	}
+	return conn, nil
+}
+
+// connectThrough asks the proxy at the other end of conn to lead it to an address.
+func connectThrough(ctx context.Context, conn net.Conn, proxy *url.URL, address string) error {
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address, Header: http.Header{}}
+	if u := proxy.User; u != nil {
+		password, _ := u.Password()
+		auth := &http.Request{Header: http.Header{}}
+		auth.SetBasicAuth(u.Username(), password)
+		req.Header.Set("Proxy-Authorization", auth.Header.Get("Authorization"))
+	}
+	if err := req.Write(conn); err != nil {
+		return err
+	}
+	// The engine says nothing before it is asked, so nothing of it is read here. The body is
+	// what comes then: it is not to be closed.
+	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return newStatusError(resp.StatusCode, "")
+	}
+	return nil
+}
+
+// hostPort returns a URL's host with its port.
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = "80"
+		if u.Scheme == "https" {
+			port = "443"
+		}
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
