@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -25,6 +26,8 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/mounts"
+	"github.com/docker-rd/docker-rd/internal/relay"
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
 	"github.com/docker-rd/docker-rd/internal/test/stateschema"
@@ -37,6 +40,7 @@ var update = os.Getenv("UPDATE_GOLDEN") != ""
 
 // The test binary is docker-rd, and a fake engine for scripts.
 func TestMain(m *testing.M) {
+	endpointtest.Main()
 	engine.RunHelper()
 	testscript.Main(m, map[string]func(){
 		"docker-rd":   plugin.Main,
@@ -164,6 +168,8 @@ func runScripts(t *testing.T, dir, docker string) {
 			"sub":     substitute,
 			"listen":  listen,
 			"lock":    lockFile,
+			"tls":     func(ts *testscript.TestScript, neg bool, args []string) { serveTLS(t, ts, neg, args) },
+			"sshd":    func(ts *testscript.TestScript, neg bool, args []string) { serveSSH(t, ts, docker, neg, args) },
 		},
 	})
 }
@@ -455,4 +461,50 @@ func substitute(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(ts.Exec(args[1], args[2:]...))
 	line, _, _ := strings.Cut(ts.ReadFile("stdout"), "\n")
 	ts.Setenv(args[0], line)
+}
+
+// serveTLS leads from a new loopback port to a socket, for those who show a certificate,
+// and sets a variable to host:port. The certificates are in the directory: tls NAME SOCKET
+// DIR.
+func serveTLS(t *testing.T, ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: tls name socket dir")
+	}
+	name, socket, dir := args[0], ts.MkAbs(args[1]), ts.MkAbs(args[2])
+	authority := endpointtest.NewAuthority(t)
+	client := authority.Issue(t, time.Now().Add(time.Hour))
+	ts.Check(os.MkdirAll(dir, 0o700))
+	for file, data := range map[string][]byte{"ca.pem": authority.PEM, "cert.pem": client.Cert, "key.pem": client.Key} {
+		ts.Check(os.WriteFile(filepath.Join(dir, file), data, 0o600))
+	}
+	l := authority.Listen(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r := relay.Relay{Log: slog.New(slog.DiscardHandler), Dial: func(ctx context.Context) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}}
+		r.Serve(ctx, l)
+	}()
+	ts.Defer(func() {
+		cancel()
+		<-ended
+	})
+	ts.Setenv(name, l.Addr().String())
+}
+
+// serveSSH runs an sshd whose remote commands find the script's docker command, which is led
+// to the engine on a socket, and sets a variable to the URL. The script's ssh command finds
+// it: sshd NAME SOCKET.
+func serveSSH(t *testing.T, ts *testscript.TestScript, docker string, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sshd name socket")
+	}
+	s := endpointtest.NewSSHD(t, args[1], "")
+	if docker != "" {
+		endpointtest.Script(t, filepath.Join(s.Remote, "docker"), fmt.Sprintf(`exec %s --host unix://%s "$@"`, docker, args[1]))
+	}
+	ts.Setenv("PATH", s.Bin+string(os.PathListSeparator)+ts.Getenv("PATH"))
+	ts.Setenv(args[0], s.URL)
 }

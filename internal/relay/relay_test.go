@@ -6,8 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -47,17 +45,9 @@ var ways = []way{
 	}},
 	{"tls", func(t *testing.T, serve func(net.Conn)) endpoint.Endpoint {
 		ca := endpointtest.NewAuthority(t)
-		server, client := ca.Issue(t, time.Now().Add(time.Hour)), ca.Issue(t, time.Now().Add(time.Hour))
-		cert, err := tls.X509KeyPair(server.Cert, server.Key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(ca.PEM)
-		l := endpointtest.Listen(t, "127.0.0.1")
-		serveConns(t, tls.NewListener(l, &tls.Config{
-			Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
-		}), serve)
+		client := ca.Issue(t, time.Now().Add(time.Hour))
+		l := ca.Listen(t)
+		serveConns(t, l, serve)
 		return endpoint.Endpoint{
 			Host: "tcp://" + l.Addr().String(),
 			TLS:  &endpoint.TLS{CA: ca.PEM, Cert: client.Cert, Key: client.Key},

@@ -88,9 +88,14 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-// TLS serves h with the certificate pair on a new loopback port and returns host:port.
-// With clientCA, clients must show a certificate of that authority.
-func TLS(t testing.TB, pair Pair, clientCA *Authority, h http.Handler) string {
+// Listen listens on a new loopback port until the test ends, with a certificate of the
+// authority's and for clients that show one.
+func (a *Authority) Listen(t testing.TB) net.Listener {
+	t.Helper()
+	return tls.NewListener(Listen(t, "127.0.0.1"), serverConfig(t, a.Issue(t, time.Now().Add(time.Hour)), a))
+}
+
+func serverConfig(t testing.TB, pair Pair, clientCA *Authority) *tls.Config {
 	t.Helper()
 	cert, err := tls.X509KeyPair(pair.Cert, pair.Key)
 	if err != nil {
@@ -102,7 +107,14 @@ func TLS(t testing.TB, pair Pair, clientCA *Authority, h http.Handler) string {
 		config.ClientCAs = x509.NewCertPool()
 		config.ClientCAs.AddCert(clientCA.cert)
 	}
+	return config
+}
+
+// TLS serves h with the certificate pair on a new loopback port and returns host:port.
+// With clientCA, clients must show a certificate of that authority.
+func TLS(t testing.TB, pair Pair, clientCA *Authority, h http.Handler) string {
+	t.Helper()
 	l := Listen(t, "127.0.0.1")
-	Serve(t, tls.NewListener(l, config), h)
+	Serve(t, tls.NewListener(l, serverConfig(t, pair, clientCA)), h)
 	return l.Addr().String()
 }

@@ -40,9 +40,7 @@ func Main() {
 	os.Exit(0)
 }
 
-// An SSHD is a running sshd, with a client configuration that leads to it. While the
-// test runs, the program "ssh" on the PATH is the real one reading that configuration
-// in place of the user's.
+// An SSHD is a running sshd, with a client configuration that leads to it.
 type SSHD struct {
 	URL  string // ssh://user@rdtest, which the client's configuration resolves
 	Port string // where sshd listens, on 127.0.0.1
@@ -50,6 +48,7 @@ type SSHD struct {
 	// processes contain it, and so should those of other programs that ssh starts. It
 	// has a sleep program to wait with.
 	Client     string
+	Bin        string // a directory below Client with a program ssh: the real one, which reads Config in place of the user's
 	Config     string // the client's configuration
 	KnownHosts string
 	Authorized string  // authorized_keys
@@ -58,10 +57,18 @@ type SSHD struct {
 	dir        string
 }
 
-// StartSSHD starts sshd on a loopback port. Remote commands find a program docker that
-// relays dial-stdio to the engine on the unix socket at the given path; tests may
-// replace it. extra is prepended to the client's configuration.
+// StartSSHD is [NewSSHD], and while the test runs, its Bin is first on the PATH.
 func StartSSHD(t *testing.T, socket, extra string) *SSHD {
+	t.Helper()
+	s := NewSSHD(t, socket, extra)
+	t.Setenv("PATH", s.Bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	return s
+}
+
+// NewSSHD starts sshd on a loopback port until the test ends. Remote commands find a
+// program docker that relays dial-stdio to the engine on the unix socket at the given path;
+// tests may replace it. extra is prepended to the client's configuration.
+func NewSSHD(t testing.TB, socket, extra string) *SSHD {
 	t.Helper()
 	dir := Dir(t)
 	s := &SSHD{
@@ -131,14 +138,13 @@ GlobalKnownHostsFile /dev/null
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := filepath.Join(s.Client, "bin")
-	Script(t, filepath.Join(bin, "ssh"), fmt.Sprintf(`exec %s -F %s "$@"`, real, s.Config))
-	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	s.Bin = filepath.Join(s.Client, "bin")
+	Script(t, filepath.Join(s.Bin, "ssh"), fmt.Sprintf(`exec %s -F %s "$@"`, real, s.Config))
 	s.start(t, net.JoinHostPort(host, port))
 	return s
 }
 
-func (s *SSHD) start(t *testing.T, address string) {
+func (s *SSHD) start(t testing.TB, address string) {
 	t.Helper()
 	sshd, err := exec.LookPath("sshd")
 	if err != nil {

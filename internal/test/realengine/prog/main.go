@@ -64,6 +64,10 @@ func main() {
 		data, err := os.ReadFile(arg(2))
 		_, _ = os.Stdout.Write(data)
 		end(err)
+	case "copy": // standard input to standard output, and then says that it has ended
+		n, err := io.Copy(os.Stdout, os.Stdin)
+		fmt.Printf("\ncopied %d bytes\n", n)
+		end(err)
 	case "serve": // greets each connection to, and echoes each datagram for, a port; says who sent "who"
 		end(serve(arg(2)))
 	case "who": // tells each connection to a port who it is
