@@ -53,7 +53,7 @@ func RefuseNewer(i *instance.Instance, err error) error {
 	if _, ok := errors.AsType[*state.NewerSchemaError](err); !ok {
 		return nil
 	}
-	return failure.WithHint(failure.Refuse("instance %q: %w", i.Name, err), "use the newer docker-rd")
+	return problem(i, TooNew, failure.Refuse("instance %q: %w", i.Name, err))
 }
 
 // Follow calls f with what can be seen of the instance, now and after each change of

@@ -30,8 +30,7 @@ func Remove(ctx context.Context, i *instance.Instance) error {
 		return nil // by somebody else
 	}
 	if err != nil {
-		return failure.WithHint(failure.WithCode(fmt.Errorf("remove instance %q: %w", i.Name, err), failure.CodeRefused),
-			"it was started again")
+		return problem(i, StartedAgain, failure.Refuse("remove instance %q: it was started again: %w", i.Name, err))
 	}
 	err = forget(ctx, i)
 	if err != nil {
@@ -65,9 +64,8 @@ func forget(ctx context.Context, i *instance.Instance) error {
 		return out.Err
 	}
 	if ours, err := docker.Exists(owner); err != nil || ours {
-		return errors.Join(err, failure.WithHint(
-			failure.Refuse("context %q is the current one, and not by docker rd's doing", owner.Context),
-			"choose another first: docker --config %s context use default", i.DockerConfig))
+		return errors.Join(err, problem(i, ContextInUse,
+			failure.Refuse("context %q is the current one, and not by docker rd's doing", owner.Context)))
 	}
 	return nil
 }

@@ -67,10 +67,9 @@ func Request(ctx context.Context, i *instance.Instance, r requests.Request) (req
 			continue
 		}
 		if requests.Withdraw(dir, request) {
-			return o, failure.WithHint(fmt.Errorf("instance %q: its supervisor ended before it was done", i.Name), "docker-rd start %s", i.Name)
+			return o, problem(i, NotRunning, fmt.Errorf("instance %q: its supervisor ended before it was done", i.Name))
 		}
-		return o, failure.WithHint(fmt.Errorf("instance %q: its supervisor ended while it was under way", i.Name),
-			"docker-rd start %s; the mirror tells then how it ended", i.Name)
+		return o, problem(i, Interrupted, fmt.Errorf("instance %q: its supervisor ended while it was under way", i.Name))
 	}
 }
 
@@ -78,7 +77,7 @@ func gaveUp(ctx context.Context, i *instance.Instance, text string) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}
-	return failure.WithHint(failure.Timeout("instance %q: %s", i.Name, text), "docker-rd status %s", i.Name)
+	return problem(i, Unanswered, failure.Timeout("instance %q: %s", i.Name, text))
 }
 
 // await waits for the outcome of a request while the supervisor lives.
@@ -115,7 +114,7 @@ func supervisorOf(i *instance.Instance) (process.ID, error) {
 		return process.ID{}, err
 	}
 	if !o.Live || o.Condition(state.EngineReady).Reason == state.ReasonStopped {
-		return process.ID{}, failure.WithHint(failure.Refuse("instance %q is not running", i.Name), "docker-rd start %s", i.Name)
+		return process.ID{}, problem(i, NotRunning, failure.Refuse("instance %q is not running", i.Name))
 	}
 	return instance.SupervisorID(o.State), nil
 }

@@ -62,8 +62,7 @@ func Start(ctx context.Context, i *instance.Instance, o StartOptions) (instance.
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return last, ctx.Err()
 	}
-	return last, failure.WithHint(failure.Timeout("instance %q is not ready in time: %s", i.Name, pending(last)),
-		"docker-rd status %s; docker-rd logs %s", i.Name, i.Name)
+	return last, problem(i, NotReady, failure.Timeout("instance %q is not ready in time: %s", i.Name, pending(last)))
 }
 
 // removed tells whether somebody has removed the instance.
@@ -73,7 +72,7 @@ func removed(i *instance.Instance) bool {
 }
 
 func removedError(i *instance.Instance) error {
-	return failure.WithHint(fmt.Errorf("instance %q was removed while it started", i.Name), "docker-rd start %s makes it anew", i.Name)
+	return problem(i, Removed, fmt.Errorf("instance %q was removed while it started", i.Name))
 }
 
 // starter is one call of Start.
@@ -240,7 +239,7 @@ func childError(i *instance.Instance, child *childProcess) error {
 	case words == "":
 		words = fmt.Sprintf("its supervisor ended: %v", child.err)
 	}
-	return failure.WithHint(fmt.Errorf("instance %q: %s", i.Name, words), "the supervisor's log is %s", i.Paths.SupervisorLog())
+	return problem(i, Crashed, fmt.Errorf("instance %q: %s", i.Name, words))
 }
 
 // failedState returns the failure that a supervisor's last state tells of, if any.
@@ -248,16 +247,7 @@ func failedState(i *instance.Instance, s *state.State) error {
 	c, _ := s.Condition(state.EngineReady)
 	switch c.Reason {
 	case state.ReasonExited, state.ReasonCrashLoop, state.ReasonConnectFailed:
-		err := fmt.Errorf("instance %q: %s", i.Name, c.Message)
-		switch s := i.Settings; {
-		case s.FromContext != "":
-			return failure.WithHint(err, "docker-rd context probe %s tells more", s.FromContext)
-		case s.Host != "" && !s.HasTLS():
-			return failure.WithHint(err, "docker-rd --host %s context probe default tells more", s.Host)
-		case s.Host != "":
-			return failure.WithHint(err, "the supervisor's log is %s", i.Paths.SupervisorLog())
-		}
-		return failure.WithHint(err, "the engine's log is %s", i.Paths.EngineLog())
+		return problem(i, EngineFailed, fmt.Errorf("instance %q: %s", i.Name, c.Message))
 	}
 	return nil
 }

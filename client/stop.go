@@ -118,7 +118,7 @@ func stillStopping(ctx context.Context, i *instance.Instance, holder fmt.Stringe
 	if errors.Is(ctx.Err(), context.Canceled) {
 		err, code = fmt.Errorf("interrupted, but instance %q goes on stopping: %s holds it", i.Name, holder), failure.CodeInterrupted
 	}
-	return failure.WithHint(failure.WithCode(err, code), "docker-rd stop --force %s", i.Name)
+	return problem(i, Stopping, failure.WithCode(err, code))
 }
 
 // isStopped tells whether nothing is left of an instance without a supervisor: the last

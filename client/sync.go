@@ -63,7 +63,7 @@ func syncHere(ctx context.Context, i *instance.Instance) error {
 		return err
 	}
 	if i.Settings.Driver != instance.DriverExisting && !driver.Alive() {
-		return failure.WithHint(fmt.Errorf("instance %q: its engine is not running", i.Name), "docker-rd start %s", i.Name)
+		return problem(i, NotRunning, fmt.Errorf("instance %q: its engine is not running", i.Name))
 	}
 	err = syncOnce(ctx, i, driver, log)
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -71,7 +71,7 @@ func syncHere(ctx context.Context, i *instance.Instance) error {
 	} else if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("instance %q: %w", i.Name, err)
 	}
-	return failure.WithHint(err, "docker-rd status %s", i.Name)
+	return problem(i, Unanswered, err)
 }
 
 // syncOnce syncs in full and writes the state. Whatever was recorded of a supervisor

@@ -11,7 +11,6 @@ import (
 
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/objects"
-	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/requests"
 )
@@ -58,7 +57,7 @@ succeeds. When the time is up, a request that was not begun is taken back.`,
 
 func (a *app) runAction(ctx context.Context, p *progress, word, action string) error {
 	if !slices.Contains(requests.Actions(), action) {
-		return failure.WithHint(failure.Refuse("unknown action %q", action), "actions are %s", strings.Join(requests.Actions(), ", "))
+		return unknown("action", action, requests.Actions())
 	}
 	i, where, err := a.loadRunning()
 	if err != nil {

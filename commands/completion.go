@@ -3,11 +3,8 @@ package commands
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 // newCompletion returns the command that prints the completion of the standalone
@@ -30,7 +27,7 @@ func (a *app) newCompletion() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			generate := shells[args[0]]
 			if generate == nil {
-				return failure.WithHint(failure.Refuse("unknown shell %q", args[0]), "shells are %s", strings.Join(names, ", "))
+				return unknown("shell", args[0], names)
 			}
 			if err := generate(a.out()); err != nil {
 				return fmt.Errorf("completion: %w", err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
@@ -50,7 +51,7 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 		a.mend(cmd.Context(), i.DockerConfig)
 	}
 	if !usable(i) {
-		return failure.WithHint(failure.Refuse("instance %q: its engine does not run", i.Name), "`docker-rd start %s`", i.Name)
+		return &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q: its engine does not run", i.Name)}
 	}
 	ctx, cancel, err := probeContext(cmd.Context(), o.timeout)
 	if err != nil {

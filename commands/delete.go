@@ -148,8 +148,9 @@ func request(ctx context.Context, i *instance.Instance, o deleteOptions, r reque
 	}
 	outcome, err := client.Request(ctx, i, r)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil && !o.cancel {
-		return failure.WithHint(fmt.Errorf("%w%s", err, lastRefusal(i, r)),
-			"docker-rd delete -i %s --cancel %s %s", i.Name, r.Kind, shellQuote(r.Name))
+		return hinted(fmt.Errorf("%w%s", err, lastRefusal(i, r)), func(h hinter) string {
+			return fmt.Sprintf("`docker-rd delete%s --cancel %s %s` cancels it", h.flag(i.Name), r.Kind, shellQuote(r.Name))
+		})
 	}
 	switch {
 	case err != nil:

@@ -46,8 +46,9 @@ func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) 
 	}
 	err := showLog(ctx, a.out(), path, o.tail.lines, o.follow)
 	if errors.Is(err, fs.ErrNotExist) {
-		return failure.WithHint(failure.Refuse("instance %q has no such log: %w", i.Name, err),
-			"an engine that was there already logs elsewhere; docker-rd logs --supervisor %s", i.Name)
+		return hinted(failure.Refuse("instance %q has no such log: %w", i.Name, err), func(h hinter) string {
+			return "an adopted engine logs elsewhere; " + h.run("logs --supervisor", i.Name) + " shows what docker-rd logs"
+		})
 	}
 	if o.follow {
 		return interrupted(ctx, err)

@@ -57,11 +57,11 @@ func readError(i *instance.Instance, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return failure.WithHint(failure.Refuse("instance %q has no mirror yet", i.Name), "docker-rd start %s", i.Name)
+		return &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q has no mirror yet", i.Name)}
 	case newer != nil:
 		return newer
 	case errors.Is(err, state.ErrCorrupt):
-		return failure.WithHint(err, "docker-rd sync %s makes it anew", i.Name)
+		return hinted(err, func(h hinter) string { return h.run("sync", i.Name) + " makes it anew" })
 	}
 	return err
 }

@@ -104,7 +104,7 @@ func (a *app) runPaths(format string, args []string) error {
 		if isPathKey(key) {
 			return failure.Refuse("instance %q has no %s of its own: its engine is somebody else's", i.Name, key)
 		}
-		return failure.WithHint(failure.Refuse("unknown path %q", key), "paths are %s", strings.Join(pathKeys(), ", "))
+		return unknown("path", key, pathKeys())
 	}
 	switch format {
 	case "json":

@@ -66,7 +66,9 @@ func (a *app) remove(ctx context.Context, name string, o rmOptions) error {
 	p := a.newProgress(o.progress.value)
 	if !client.Stopped(i) {
 		if !o.force {
-			return failure.WithHint(failure.Refuse("instance %q is running", name), "docker-rd rm --force %s", name)
+			return hinted(failure.Refuse("instance %q is running", name), func(hinter) string {
+				return "`docker-rd rm --force " + name + "` stops it first"
+			})
 		}
 		p.doing(fmt.Sprintf("Instance %q is stopping", name))
 	}

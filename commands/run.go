@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -68,7 +69,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, pr
 			return nil, err
 		}
 		if !usable(i) {
-			return nil, failure.WithHint(failure.Refuse("instance %q is not running", c.name), "docker-rd start %s", c.name)
+			return nil, &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q is not running", c.name)}
 		}
 		return i, nil
 	}

@@ -243,9 +243,11 @@ func configure(ctx context.Context, i *instance.Instance, change func(*instance.
 			return err
 		}
 		if running && !next.Equal(*s) {
-			return failure.WithHint(
-				failure.Refuse("instance %q runs with other settings: not %s", i.Name, strings.Join(s.Diff(next), ", ")),
-				"docker-rd set %s %s --restart", i.Name, shellQuoteAll(s.Diff(next)))
+			diff := s.Diff(next)
+			return hinted(failure.Refuse("instance %q runs with other settings: not %s", i.Name, strings.Join(diff, ", ")),
+				func(h hinter) string {
+					return h.run("set", i.Name, shellQuoteAll(diff), "--restart") + " restarts it with them"
+				})
 		}
 		*s = next
 		return nil
@@ -380,11 +382,11 @@ func answers(ctx context.Context, i *instance.Instance, o instance.Observation) 
 	err := fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error)
 	switch {
 	case i.Settings.Driver == instance.DriverExisting && !api.hangs:
-		return failure.WithHint(err, "docker-rd wait %s --for Ready waits for it", i.Name)
+		return hinted(err, func(h hinter) string { return h.run("wait", i.Name) + " waits for it" })
 	case api.hangs:
-		return failure.WithHint(err, "docker-rd stop --force %s ends it", i.Name)
+		return &client.Error{Instance: i, Problem: client.Stopping, Err: err}
 	}
-	return failure.WithHint(err, "docker-rd restart %s", i.Name)
+	return hinted(err, func(h hinter) string { return h.run("restart", i.Name) + " may help" })
 }
 
 // noteOverride says where the user's shell does not follow the current context.

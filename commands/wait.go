@@ -86,8 +86,8 @@ func runWait(ctx context.Context, i *instance.Instance, target string) error {
 		})
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return failure.WithHint(failure.Timeout("instance %q: not %s in time, but %s", i.Name, target, howItIs(i, last, target)),
-			"docker-rd status %s", i.Name)
+		return &client.Error{Instance: i, Problem: client.Unanswered,
+			Err: failure.Timeout("instance %q: not %s in time, but %s", i.Name, target, howItIs(i, last, target))}
 	}
 	return err
 }
@@ -147,8 +147,9 @@ func runWaitContainer(ctx context.Context, i *instance.Instance, target string) 
 		return c.State != want, nil // the targets are named as the states
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return failure.WithHint(failure.Timeout("instance %q: container %q is not %s in time: %s", i.Name, word, want, found),
-			"docker-rd get -i %s containers %s", i.Name, shellQuote(word))
+		return hinted(failure.Timeout("instance %q: container %q is not %s in time: %s", i.Name, word, want, found), func(h hinter) string {
+			return fmt.Sprintf("`docker-rd get%s containers %s` tells more", h.flag(i.Name), shellQuote(word))
+		})
 	}
 	return err
 }
@@ -164,8 +165,7 @@ func parseTarget(target string) (func(instance.Observation) bool, error) {
 		status = string(state.True)
 	}
 	if !slices.Contains(conditionTypes, typ) {
-		return nil, failure.WithHint(failure.Refuse("unknown condition %q", typ),
-			"conditions are %s, and %s", strings.Join(conditionTypes, ", "), waitStopped)
+		return nil, unknown("condition", typ, append(slices.Clone(conditionTypes), waitStopped))
 	}
 	want := state.Status(status)
 	if want != state.True && want != state.False && want != state.Unknown {

@@ -72,9 +72,9 @@ func (a *app) chooseForObjects(args []string) (choice, error) {
 	if err != nil || c.foreign == "" {
 		return c, err
 	}
-	return c, failure.WithHint(
-		failure.Refuse("%s is not the engine of instance %q", c.foreign, c.name),
-		"name the instance and no context: `docker-rd get -i %s containers`", c.name)
+	return c, hinted(failure.Refuse("%s is not the engine of instance %q", c.foreign, c.name), func(hinter) string {
+		return fmt.Sprintf("name the instance and no context: `docker-rd get -i %s containers`", c.name)
+	})
 }
 
 // where names the instance at the end of a message, unless it was typed.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"runtime"
@@ -28,8 +29,7 @@ type existing struct {
 func (d existing) Check() error {
 	_, err := d.Endpoint()
 	if name := d.inst.Settings.FromContext; errdefs.IsNotFound(err) {
-		return failure.WithHint(failure.Refuse("context %q does not exist in %q", name, d.inst.DockerConfig),
-			"docker context ls lists the contexts")
+		return failure.WithCode(&ContextError{name, d.inst.DockerConfig}, failure.CodeRefused)
 	}
 	if err != nil {
 		return err
@@ -43,6 +43,13 @@ func (d existing) Check() error {
 		return failure.WithHint(err, "set %s to a directory with a shorter path", instance.HomeEnv)
 	}
 	return nil
+}
+
+// A ContextError says that the context to adopt does not exist in a Docker configuration.
+type ContextError struct{ Context, DockerConfig string }
+
+func (e *ContextError) Error() string {
+	return fmt.Sprintf("context %q does not exist in %q", e.Context, e.DockerConfig)
 }
 
 // Adopt implements [Driver]. There is nothing that a crash could have left.

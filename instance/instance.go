@@ -27,32 +27,13 @@ const instanceSchema = 1
 
 var nameRE = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
 
-// ErrNotExist is matched by the errors for an instance that does not exist.
-var ErrNotExist = errors.New("no such instance")
-
-// ErrOtherMachine is matched by the errors for an instance on a shared home that
-// belongs to another machine.
-var ErrOtherMachine = errors.New("instance belongs to another machine")
-
-// A DamagedError says that an instance's settings cannot be read, or are lost.
-type DamagedError struct {
-	Path   string
-	Err    error     // why; not unwrapped, since settings that are lost do not mean that there is no such instance
-	Backup *Instance // as docker rd wrote it last: enough to stop and remove it; nil if that is lost too
-}
-
-func (e *DamagedError) Error() string {
-	return fmt.Sprintf("instance file %q is damaged: %v", e.Path, e.Err)
-}
-
 // CheckName refuses what cannot be an instance's name. It is called before any path
 // is made from a name.
 func CheckName(name string) error {
 	if nameRE.MatchString(name) {
 		return nil
 	}
-	return failure.WithHint(failure.Refuse("invalid instance name %q", name),
-		"a name is 1 to 31 of a-z, 0-9 and '-', and does not begin with '-'")
+	return failure.WithCode(&NameError{name}, failure.CodeRefused)
 }
 
 // ContextName returns the Docker context that belongs to the instance of that name.
@@ -108,7 +89,7 @@ func New(roots Roots, name, dockerConfig string, s Settings) *Instance {
 func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err error) {
 	defer func() {
 		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-			err = failure.WithHint(err, "set %s to a directory that can be written", HomeEnv)
+			err = &UnwritableError{err}
 		}
 	}()
 	release, err := i.lockNew(ctx)
@@ -212,8 +193,8 @@ func (i *Instance) write() error {
 	return nil
 }
 
-// Load returns the instance of that name. An error matches [ErrNotExist] if there is
-// none and [ErrOtherMachine] if it may not be used here, and is a [*DamagedError] if its
+// Load returns the instance of that name. An error is a [*NotExistError] if there is
+// none, a [*OtherMachineError] if it may not be used here, and a [*DamagedError] if its
 // settings are lost.
 func Load(roots Roots, name string) (*Instance, error) {
 	if err := CheckName(name); err != nil {
@@ -227,8 +208,7 @@ func Load(roots Roots, name string) (*Instance, error) {
 }
 
 func noInstance(name string) error {
-	return failure.WithHint(failure.Refuse("instance %q: %w", name, ErrNotExist),
-		"docker-rd ls lists the instances; docker-rd start %s makes it", name)
+	return failure.WithCode(&NotExistError{name}, failure.CodeRefused)
 }
 
 // LoadDir returns the instance whose state directory is dir. Its errors are those of
@@ -262,10 +242,7 @@ func (i *Instance) checkMachine() error {
 	if i.Machine.ID == here.ID || i.runsHere() {
 		return nil
 	}
-	return failure.WithHint(
-		failure.Refuse("instance %q: %w: %q", i.Name, ErrOtherMachine, i.Machine.Host),
-		"use it there, or set %s to a directory of this machine; if this is that machine, with a new id: make machine.id %q in %s and its copy",
-		HomeEnv, here.ID, i.Paths.InstanceFile())
+	return failure.WithCode(&OtherMachineError{i.Name, i.Machine.Host, i.Paths.InstanceFile(), here.ID}, failure.CodeRefused)
 }
 
 // runsHere reports whether the instance's engine runs in this very boot. Then the instance is
@@ -291,13 +268,10 @@ func read(p Paths) (*Instance, error) {
 	if missing := errors.Is(err, fs.ErrNotExist); unread && (!missing || errors.Is(backupErr, fs.ErrNotExist)) {
 		return nil, pathErr
 	}
-	damaged := &DamagedError{Path: p.InstanceFile(), Err: err}
 	if backupErr != nil || checkSchema(p.InstanceBackup(), backup) != nil {
-		return nil, failure.WithHint(damaged, "bring it back from a backup, or mend it by hand: the uid must be that in state.json")
+		backup = nil
 	}
-	damaged.Backup = backup
-	return nil, failure.WithHint(damaged, "stop and rm work all the same; cp %s %s brings back what docker-rd wrote last",
-		p.InstanceBackup(), p.InstanceFile())
+	return nil, &DamagedError{Path: p.InstanceFile(), Err: err, Backup: backup}
 }
 
 func readFile(path string) (*Instance, error) {
@@ -322,9 +296,7 @@ func checkSchema(path string, i *Instance) error {
 	if i.SchemaVersion <= instanceSchema {
 		return nil
 	}
-	return failure.WithHint(
-		failure.Refuse("instance file %q has schema version %d, this docker-rd knows %d", path, i.SchemaVersion, instanceSchema),
-		"use the newer docker-rd")
+	return failure.WithCode(&NewerError{path, i.SchemaVersion, instanceSchema}, failure.CodeRefused)
 }
 
 // Names returns the names of all instances, sorted. They need not be loadable.

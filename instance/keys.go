@@ -140,7 +140,7 @@ func (s Settings) Get(name string) string {
 func (s *Settings) Set(name, value string) error {
 	k, ok := findKey(name)
 	if !ok {
-		return failure.WithHint(failure.Refuse("unknown setting %q", name), "settings are %s", strings.Join(Keys(), ", "))
+		return failure.WithCode(&KeyError{name}, failure.CodeRefused)
 	}
 	given := slices.DeleteFunc(slices.Clone(s.Given), func(key string) bool { return key == name })
 	if value == "" {

@@ -21,8 +21,7 @@ func (i *Instance) CheckRemove() error {
 			return fmt.Errorf("remove instance %q: %w", i.Name, err)
 		}
 		if len(points) > 0 {
-			return failure.WithHint(failure.Refuse("remove instance %q: something is mounted at %q", i.Name, points[0]),
-				"unmount it first, it is not the instance's: umount %s", points[0])
+			return failure.Refuse("remove instance %q: %w", i.Name, &mounts.BusyError{Point: points[0]})
 		}
 	}
 	return nil

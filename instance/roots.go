@@ -42,14 +42,14 @@ func DefaultRoots() (Roots, error) {
 	if runtime.GOOS == "windows" {
 		local, err := os.UserCacheDir() // %LocalAppData%
 		if err != nil {
-			return Roots{}, fmt.Errorf("no place for the state: %w", err)
+			return Roots{}, fmt.Errorf("%w: %w", ErrNoHome, err)
 		}
 		base := filepath.Join(local, "docker-rd")
 		return Roots{filepath.Join(base, "state"), filepath.Join(base, "data"), filepath.Join(base, "run")}, nil
 	}
 	home, err := homeDir()
 	if err != nil {
-		return Roots{}, failure.WithHint(fmt.Errorf("no place for the state: %w", err), "set HOME or %s", HomeEnv)
+		return Roots{}, fmt.Errorf("%w: %w", ErrNoHome, err)
 	}
 	state := xdg("XDG_STATE_HOME", stateBase(home))
 	return Roots{

@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -113,9 +112,7 @@ func (s Settings) Resolved() (Settings, error) {
 		{"promote", s.Promote, policies},
 	} {
 		if !slices.Contains(c.names, c.value) {
-			return s, failure.WithHint(
-				failure.Refuse("%s %q is not one that this version has", c.key, c.value),
-				"%s can be %s", c.key, strings.Join(c.names, ", "))
+			return s, failure.WithCode(&ValueError{c.key, c.value, c.names}, failure.CodeRefused)
 		}
 	}
 	if time.Duration(s.Resync) < minResync {
@@ -147,13 +144,9 @@ func (s Settings) chooseDriver() (string, error) {
 	case s.Host != "" || s.FromContext != "":
 		return DriverExisting, nil
 	case runtime.GOOS != "linux":
-		return "", failure.WithHint(
-			failure.Refuse("no driver can make an engine on %s", runtime.GOOS),
-			"adopt one that is there: docker-rd start --from-context NAME, or --host URL")
+		return "", refuse(ErrNoDriver, "no driver can make an engine on %s", runtime.GOOS)
 	case !isRoot():
-		return "", failure.WithHint(
-			failure.Refuse("driver %q needs root, and there is no driver for an ordinary user yet", DriverDockerd),
-			"use sudo, or adopt an engine that is there: docker-rd start --from-context NAME, or --host URL")
+		return "", refuse(ErrNoDriver, "driver %q needs root, and there is no driver for an ordinary user yet", DriverDockerd)
 	}
 	return DriverDockerd, nil
 }
@@ -165,11 +158,9 @@ func (s Settings) checkDriverSettings() error {
 	case DriverExisting:
 		switch {
 		case s.Host == "" && s.FromContext == "":
-			return failure.WithHint(failure.Refuse("driver %q needs the engine to adopt", s.Driver),
-				"give --host URL or --from-context NAME")
+			return refuse(ErrNoEngine, "driver %q needs the engine to adopt", s.Driver)
 		case s.Host != "" && s.FromContext != "":
-			return failure.WithHint(failure.Refuse("host %q and from-context %q are two engines", s.Host, s.FromContext),
-				"leave one out, or take it back with an empty value: --host '' or --from-context ''")
+			return refuse(ErrTwoEngines, "host %q and from-context %q are two engines", s.Host, s.FromContext)
 		case s.FromContext != "" && s.HasTLS():
 			return failure.Refuse("TLS settings go with host: context %q has its own", s.FromContext)
 		case s.DaemonConfig != "" || len(s.EngineArgs) > 0:
@@ -181,8 +172,7 @@ func (s Settings) checkDriverSettings() error {
 		}
 	default:
 		if s.Host != "" || s.FromContext != "" || s.HasTLS() {
-			return failure.WithHint(failure.Refuse("driver %q takes no host, no from-context and no TLS settings", s.Driver),
-				"they belong to driver %q", DriverExisting)
+			return refuse(ErrAdopts, "driver %q takes no host, no from-context and no TLS settings", s.Driver)
 		}
 	}
 	return nil

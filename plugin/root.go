@@ -34,7 +34,7 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
 			if err := cliplugin.PersistentPreRunE(cmd, args); err != nil {
-				return status(err)
+				return status(cmd, err)
 			}
 			leaveDocker() // its plugin code has read all that it needs
 			// docker cancels the context when it is told to stop without a terminal;
@@ -50,7 +50,7 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 	}
 	root.SetVersionTemplate("docker-rd version {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return status(usage(cmd, err))
+		return status(cmd, usage(cmd, err))
 	})
 	commands.Add(root, dockerCLI)
 	root.AddCommand(newHelp(root))
@@ -92,13 +92,13 @@ func wrap(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return status(usage(cmd, err))
+				return status(cmd, usage(cmd, err))
 			}
 			return nil
 		}
 	}
 	if run := cmd.RunE; run != nil {
-		cmd.RunE = func(cmd *cobra.Command, args []string) error { return status(run(cmd, args)) }
+		cmd.RunE = func(cmd *cobra.Command, args []string) error { return status(cmd, run(cmd, args)) }
 	}
 }
 
@@ -107,15 +107,7 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	name := standaloneName(cmd)
 	_, group, _ := strings.Cut(name, " ")
 	return failure.WithHint(failure.Usage("unknown command %q", strings.TrimSpace(group+" "+args[0])), "%s",
-		didYouMean(commands.Suggest(cmd, args[0]), "docker-rd ", "`"+name+" --help` lists the commands"))
-}
-
-// didYouMean asks for one of several suggestions; the hint is otherwise where there is none.
-func didYouMean(suggestions []string, prefix, otherwise string) string {
-	if len(suggestions) == 0 {
-		return otherwise
-	}
-	return "did you mean `" + prefix + strings.Join(suggestions, "` or `"+prefix) + "`?"
+		commands.DidYouMean(commands.Suggest(cmd, args[0]), "docker-rd ", "`"+name+" --help` lists the commands"))
 }
 
 // usage makes an error of the command line one of ours. A value that a flag can't have
@@ -127,7 +119,7 @@ func usage(cmd *cobra.Command, err error) error {
 	}
 	hint := "`" + standaloneName(cmd) + " --help` tells how it is used"
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
-		hint = didYouMean(nearFlags(cmd, unknown.GetSpecifiedName()), "--", "`"+standaloneName(cmd)+" --help` lists the options")
+		hint = commands.DidYouMean(nearFlags(cmd, unknown.GetSpecifiedName()), "--", "`"+standaloneName(cmd)+" --help` lists the options")
 	}
 	return failure.WithHint(failure.WithCode(err, code), "%s", hint)
 }
@@ -160,7 +152,7 @@ func standaloneName(cmd *cobra.Command) string {
 
 // status makes an error into the form that docker's plugin code prints: one line,
 // and one for the hint.
-func status(err error) error {
+func status(cmd *cobra.Command, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -176,7 +168,7 @@ func status(err error) error {
 	if errors.Is(err, context.Canceled) && failure.Code(err) == failure.CodeInterrupted {
 		text = "interrupted"
 	}
-	if hint := failure.Hint(err); hint != "" {
+	if hint := commands.Hint(cmd, err); hint != "" {
 		text += "\nhint: " + hint
 	}
 	return cli.StatusError{Status: text, StatusCode: failure.Code(err), Cause: err}

@@ -24,9 +24,9 @@ func parseFilters(k *Kind, flag opts.FilterOpt) (filterSet, error) {
 		switch {
 		case slices.Contains(k.filters, name):
 		case slices.Contains(k.unanswered, name):
-			return nil, failure.WithHint(failure.Refuse("filter %q can't be answered from the mirror", name), "docker can")
+			return nil, failure.WithCode(&FilterError{k, name, true}, failure.CodeRefused)
 		default:
-			return nil, failure.WithHint(failure.Refuse("%s have no filter %q", k.Kind, name), "filters are %s", strings.Join(k.filters, ", "))
+			return nil, failure.WithCode(&FilterError{k, name, false}, failure.CodeRefused)
 		}
 	}
 	return f, nil

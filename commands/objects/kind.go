@@ -45,14 +45,12 @@ func Kinds() []*Kind {
 // ParseKind returns the kind that a word names: as the mirror does, in the singular, or
 // as docker's short command.
 func ParseKind(word string) (*Kind, error) {
-	var names []string
 	for _, k := range Kinds() {
 		if word == string(k.Kind) || word == k.singular || slices.Contains(k.aliases, word) {
 			return k, nil
 		}
-		names = append(names, string(k.Kind))
 	}
-	return nil, failure.WithHint(failure.Refuse("unknown kind %q", word), "kinds are %s", strings.Join(names, ", "))
+	return nil, failure.WithCode(&KindError{word}, failure.CodeRefused)
 }
 
 // Find returns the keys of the objects that a word may mean: all of that name or id, or
@@ -67,10 +65,9 @@ func (k *Kind) One(s *state.State, word string) (string, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return "", failure.WithHint(failure.Refuse("no such %s: %q", k.singular, word),
-			"docker-rd get %s -i %s lists them; docker-rd sync %[2]s looks for new ones", k.Kind, s.Instance.Name)
+		return "", failure.WithCode(&NotFoundError{k, word, s}, failure.CodeRefused)
 	}
-	return "", failure.WithHint(failure.Refuse("%d %s begin with %q", len(found), k.Kind, word), "give more of the id")
+	return "", failure.WithCode(&AmbiguousError{k, word, found}, failure.CodeRefused)
 }
 
 // Text is how an object that a word means is called in messages.

@@ -244,7 +244,7 @@ func findings(path string, err error) []*RefusedError {
 func at(path string, err error) error {
 	if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Path == "" {
 		refused.Path = path
-		return failure.WithHint(failure.WithCode(err, failure.CodeRefused), "%s", hints[refused.Reason])
+		return failure.WithCode(err, failure.CodeRefused)
 	}
 	return err
 }

@@ -33,21 +33,6 @@ const (
 	Rescued      Reason = "Rescued"      // Path holds a version of the file that could not be put back, see Recover
 )
 
-// hints complete "hint: …".
-var hints = map[Reason]string{
-	InvalidJSON:  "mend the file by hand; `docker-rd context doctor` shows where it is broken",
-	BOM:          "save the file as UTF-8 without a byte-order mark",
-	TrailingData: "keep one JSON object in the file",
-	WrongType:    "mend the file by hand; docker itself can't load it",
-	NotRegular:   "put a regular file there",
-	HardLink:     "replace the extra names by symbolic links",
-	BindMount:    "mount its directory in place of the file, or change the context where the file comes from",
-	ReadOnly:     "make the file and its directory writable",
-	Unreadable:   "make the file readable",
-	Owner:        "run the command as the owner of the file",
-	NoSpace:      "make room on the file system",
-}
-
 // A RefusedError says why a configuration file is not edited. Nothing was written.
 // Its exit status is [failure.CodeRefused].
 type RefusedError struct {
@@ -71,14 +56,8 @@ func (e *RefusedError) Error() string {
 
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// refuse gives e the exit status and the hint of its reason.
-func refuse(e *RefusedError) error {
-	err := failure.WithCode(e, failure.CodeRefused)
-	if hint := hints[e.Reason]; hint != "" {
-		err = failure.WithHint(err, "%s", hint)
-	}
-	return err
-}
+// refuse gives e the exit status.
+func refuse(e *RefusedError) error { return failure.WithCode(e, failure.CodeRefused) }
 
 // cannotWrite tells the refusals of the system from other failures to do what.
 func cannotWrite(target, what string, err error) error {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
-	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/mounts"
 )
 
@@ -64,7 +63,7 @@ func removeTree(dir string) error {
 		return fmt.Errorf("remove %q: %w", dir, err)
 	}
 	if len(points) > 0 {
-		return failure.WithHint(fmt.Errorf("remove %q: something is mounted at %q", dir, points[0]), "umount %s", points[0])
+		return fmt.Errorf("remove %q: %w", dir, &mounts.BusyError{Point: points[0]})
 	}
 	return os.RemoveAll(dir)
 }

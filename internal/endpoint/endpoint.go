@@ -242,9 +242,7 @@ func FromURL(host string, o TLSOptions) (Endpoint, error) {
 	case "tcp", "http", "https":
 		e.Host, err = checkTCP(host, o.used())
 	default:
-		return Endpoint{}, failure.WithHint(
-			failure.Refuse("host %q: %w", host, ErrScheme),
-			"give a URL with unix://, tcp://, http://, https://, ssh:// or, on Windows, npipe://")
+		return Endpoint{}, failure.Refuse("host %q: %w", host, ErrScheme)
 	}
 	if err != nil {
 		return Endpoint{}, failure.Refuse("host %q: %w: %w", host, ErrAddress, err)

@@ -2,45 +2,34 @@
 package nearest
 
 import (
-	"cmp"
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// To returns the names that word may be a typo of, the nearest first: those it begins, and
-// those that few edits make of it, which are insertions, deletions, substitutions and
-// transpositions of neighbours: two, or one where the word is short.
+// To returns the names that word may be a typo of: those that fewest edits make of it, which
+// are insertions, deletions, substitutions and transpositions of neighbours. One edit is
+// enough for a name that word begins. There are at most two, or one where the word is short,
+// since short names all look alike.
 func To(word string, names []string) []string {
-	type candidate struct {
-		name  string
-		edits int
+	fewest := 1
+	if utf8.RuneCountInString(word) > 5 {
+		fewest = 2
 	}
-	var near []candidate
+	var near []string
 	for _, name := range names {
 		edits := Edits(strings.ToLower(word), strings.ToLower(name))
-		switch {
-		case word == "" || word == name:
-		case edits <= limit(word):
-			near = append(near, candidate{name, edits})
-		case strings.HasPrefix(name, word):
-			near = append(near, candidate{name, limit(word)})
+		if strings.HasPrefix(name, word) {
+			edits = min(edits, 1)
 		}
+		if word == "" || word == name || edits > fewest {
+			continue
+		}
+		if edits < fewest {
+			fewest, near = edits, nil
+		}
+		near = append(near, name)
 	}
-	slices.SortStableFunc(near, func(a, b candidate) int { return cmp.Compare(a.edits, b.edits) })
-	found := make([]string, len(near))
-	for i, c := range near {
-		found[i] = c.name
-	}
-	return found
-}
-
-// limit is how many edits make a typo: with more, short names all look alike.
-func limit(word string) int {
-	if utf8.RuneCountInString(word) < 5 {
-		return 1
-	}
-	return 2
+	return near
 }
 
 // Edits returns how many edits make b of a: the optimal string alignment distance.

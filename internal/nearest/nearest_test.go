@@ -7,11 +7,11 @@ import (
 )
 
 func TestTo(t *testing.T) {
-	names := []string{"start", "status", "stop", "set", "ls", "rm", "containers", "promote", "daemon-config"}
+	names := []string{"start", "status", "stop", "set", "ls", "rm", "containers", "promote", "probe", "logs", "daemon-config"}
 	for word, want := range map[string]string{
 		"stat": "start status", "satrt": "start", "strat": "start", "statsu": "status", "sl": "ls", "sotp": "stop",
-		"contianers": "containers", "container": "containers", "prmote": "promote", "daemon-confg": "daemon-config",
-		"START": "start", "colour": "", "": "", "start": "", "nothing-of-the-kind": "", "r": "rm",
+		"contianers": "containers", "container": "containers", "daemon-confg": "daemon-config",
+		"START": "start", "bogus": "", "prmote": "promote", "sttaus": "status", "colour": "", "": "", "start": "", "nothing-of-the-kind": "", "r": "rm",
 	} {
 		if got := To(word, names); !slices.Equal(got, strings.Fields(want)) {
 			t.Errorf("To(%q) = %q, want %q", word, got, want)

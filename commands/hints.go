@@ -1,0 +1,270 @@
+package commands
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/docker/cli/cli/config"
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/client"
+	"github.com/docker-rd/docker-rd/commands/objects"
+	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/mounts"
+	"github.com/docker-rd/docker-rd/internal/nearest"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// Hint returns the remedy for an error of cmd: one line, each command in it in backticks,
+// as it can be typed; "" where none is known.
+func Hint(cmd *cobra.Command, err error) string {
+	if hint := failure.Hint(err); hint != "" {
+		return hint // where the error was made, more was known
+	}
+	h := hinter{cmd: cmd, verb: cmd.Name()}
+	for _, hint := range hints {
+		if text := hint(h, err); text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+// hints finds remedies by the type of an error: the first that knows one.
+var hints = []func(hinter, error) string{
+	byType(func(h hinter, e *hintedError) string { return e.hint(h) }),
+	byType(func(_ hinter, e *wordError) string {
+		return DidYouMean(nearest.To(e.word, e.words), "", e.what+"s are "+strings.Join(e.words, ", "))
+	}),
+	byType(hinter.notExist),
+	byType(func(_ hinter, e *instance.NameError) string {
+		return "a name is 1 to 31 of a-z, 0-9 and '-', and does not begin with '-'"
+	}),
+	byType(func(_ hinter, e *instance.OtherMachineError) string {
+		return fmt.Sprintf("use it there, or set %s to a directory of this machine; if this is that machine, with a new id: make machine.id %q in %s and its copy",
+			instance.HomeEnv, e.ID, e.File)
+	}),
+	byType(hinter.damaged),
+	byType(func(hinter, *instance.NewerError) string { return newerProgram }),
+	byType(func(_ hinter, e *instance.UnwritableError) string {
+		return "set " + instance.HomeEnv + " to a directory that can be written"
+	}),
+	byType(func(_ hinter, e *instance.KeyError) string {
+		return DidYouMean(nearest.To(e.Key, instance.Keys()), "", "settings are "+strings.Join(instance.Keys(), ", "))
+	}),
+	byType(func(_ hinter, e *instance.ValueError) string {
+		return DidYouMean(nearest.To(e.Value, e.Values), "", e.Key+" can be "+strings.Join(e.Values, ", "))
+	}),
+	is(instance.ErrNoDriver, "adopt an engine: `docker-rd start --from-context NAME` or `docker-rd start --host URL`; or use `sudo docker-rd start` for one that root can use"),
+	is(instance.ErrNoEngine, "name it by `--host URL` or `--from-context NAME`"),
+	is(instance.ErrTwoEngines, "leave one out, or take it back with an empty value: `--host ''` or `--from-context ''`"),
+	is(instance.ErrAdopts, "they belong to the driver \"existing\""),
+	is(instance.ErrNoHome, "set HOME or "+instance.HomeEnv),
+	byType(func(_ hinter, e *engine.ContextError) string {
+		return "`docker-rd context ls` lists the contexts"
+	}),
+	is(endpoint.ErrScheme, "give a URL with unix://, tcp://, http://, https://, ssh:// or, on Windows, npipe://"),
+	byType(func(_ hinter, e *mounts.BusyError) string {
+		return "it is not the instance's: `umount " + shellQuote(e.Point) + "`"
+	}),
+	byType(hinter.problem),
+	byType(func(_ hinter, e *objects.KindError) string {
+		return DidYouMean(e.Near(), "", "kinds are "+objects.KindNames())
+	}),
+	byType(func(_ hinter, e *objects.FilterError) string {
+		if e.Unanswered {
+			return "docker can"
+		}
+		return DidYouMean(nearest.To(e.Name, e.Kind.Filters()), "", "filters are "+strings.Join(e.Kind.Filters(), ", "))
+	}),
+	byType(func(h hinter, e *objects.NotFoundError) string {
+		of := h.flag(e.State.Instance.Name)
+		return DidYouMean(nearest.To(e.Word, e.Kind.Words(e.State, nil)), "",
+			fmt.Sprintf("`docker-rd get %s%s` lists them", e.Kind.Kind, of))
+	}),
+	byType(func(_ hinter, e *objects.AmbiguousError) string { return "give more of the id" }),
+	byType(func(hinter, *state.NewerSchemaError) string { return newerProgram }),
+	byType(func(_ hinter, e *configfile.RefusedError) string { return configHints[e.Reason] }),
+}
+
+const newerProgram = "use the newer docker-rd"
+
+// configHints are the remedies for a config.json that can't be edited.
+var configHints = map[configfile.Reason]string{
+	configfile.InvalidJSON:  "mend the file by hand; `docker-rd context doctor` shows where it is broken",
+	configfile.BOM:          "save the file as UTF-8 without a byte-order mark",
+	configfile.TrailingData: "keep one JSON object in the file",
+	configfile.WrongType:    "mend the file by hand; docker itself can't load it",
+	configfile.NotRegular:   "put a regular file there",
+	configfile.HardLink:     "replace the extra names by symbolic links",
+	configfile.BindMount:    "mount its directory in place of the file, or change the context where the file comes from",
+	configfile.ReadOnly:     "make the file and its directory writable",
+	configfile.Unreadable:   "make the file readable",
+	configfile.Owner:        "run the command as the owner of the file",
+	configfile.NoSpace:      "make room on the file system",
+}
+
+// A hintedError is an error whose remedy is only known where it was made.
+type hintedError struct {
+	error
+	hint func(hinter) string
+}
+
+func (e *hintedError) Unwrap() error { return e.error }
+
+// hinted returns err with a remedy.
+func hinted(err error, hint func(h hinter) string) error { return &hintedError{err, hint} }
+
+// A wordError says that there is nothing of a name among a few.
+type wordError struct {
+	what, word string
+	words      []string
+}
+
+func (e *wordError) Error() string { return fmt.Sprintf("unknown %s %q", e.what, e.word) }
+
+// unknown refuses a word that is none of words.
+func unknown(what, word string, words []string) error {
+	return failure.WithCode(&wordError{what, word, words}, failure.CodeRefused)
+}
+
+// byType makes a hint for errors of one type into one for all errors.
+func byType[E error](hint func(hinter, E) string) func(hinter, error) string {
+	return func(h hinter, err error) string {
+		if e, ok := errors.AsType[E](err); ok {
+			return hint(h, e)
+		}
+		return ""
+	}
+}
+
+// is is the hint for one error.
+func is(target error, text string) func(hinter, error) string {
+	return func(_ hinter, err error) string {
+		if errors.Is(err, target) {
+			return text
+		}
+		return ""
+	}
+}
+
+// DidYouMean asks for one of the suggestions, each after prefix; the hint is otherwise where
+// there is none.
+func DidYouMean(suggestions []string, prefix, otherwise string) string {
+	if len(suggestions) == 0 {
+		return otherwise
+	}
+	return "did you mean `" + prefix + strings.Join(suggestions, "` or `"+prefix) + "`?"
+}
+
+// A hinter knows which command has failed.
+type hinter struct {
+	cmd  *cobra.Command
+	verb string
+}
+
+// named reports whether a command to be typed has to name the instance. The default one
+// is not named where it is meant anyway: "default" is also a context of docker's.
+func (h hinter) named(name string) bool {
+	if name != instance.DefaultName {
+		return true
+	}
+	c, err := (&app{root: h.cmd}).choose(nil)
+	return err != nil || c.name != name
+}
+
+// run returns a command on an instance, to be typed, with what follows the name.
+func (h hinter) run(command, name string, more ...string) string {
+	words := []string{"docker-rd", command}
+	if h.named(name) {
+		words = append(words, name)
+	}
+	return "`" + strings.Join(append(words, more...), " ") + "`"
+}
+
+// flag returns what names an instance in a command that takes other arguments.
+func (h hinter) flag(name string) string {
+	if h.named(name) {
+		return " -i " + name
+	}
+	return ""
+}
+
+// ending are the commands that a new instance would not help.
+var ending = []string{"stop", "rm", "status", "logs", "diagnose", "demote", "set"}
+
+func (h hinter) notExist(e *instance.NotExistError) string {
+	names, _ := instanceNames()
+	list := "`docker-rd ls` lists the instances"
+	if near := nearest.To(e.Name, names); len(near) > 0 {
+		return DidYouMean(near, "", list)
+	}
+	if slices.Contains(ending, h.verb) {
+		return list
+	}
+	return list + "; " + h.run("start", e.Name) + " makes it"
+}
+
+func (h hinter) damaged(e *instance.DamagedError) string {
+	if e.Backup == nil {
+		return "bring it back from a backup, or mend it by hand: the uid must be that in state.json"
+	}
+	name := e.Backup.Name
+	return fmt.Sprintf("%s and %s work all the same; `cp %s %s` brings back what docker-rd wrote last",
+		h.run("stop", name), "`docker-rd rm "+name+"`", shellQuote(e.Backup.Paths.InstanceBackup()), shellQuote(e.Path))
+}
+
+func (h hinter) problem(e *client.Error) string {
+	name := e.Instance.Name
+	switch e.Problem {
+	case client.NotRunning:
+		return h.run("start", name) + " starts it"
+	case client.Interrupted:
+		return h.run("start", name) + " goes on; the mirror tells then how it ended"
+	case client.Removed:
+		return h.run("start", name) + " makes it anew"
+	case client.NotReady:
+		return h.run("status", name) + " and " + h.run("logs", name) + " tell more"
+	case client.Unanswered:
+		return h.run("status", name) + " tells more"
+	case client.Stopping:
+		return h.run("stop --force", name) + " ends it at once"
+	case client.Crashed:
+		return h.run("logs --supervisor", name) + " tells more"
+	case client.TooNew:
+		return newerProgram
+	case client.EngineFailed:
+		return h.engineFailed(e.Instance)
+	case client.ContextInUse:
+		return "choose another one first: `docker" + configFlag(e.Instance.DockerConfig) + " context use default`"
+	}
+	return ""
+}
+
+func (h hinter) engineFailed(i *instance.Instance) string {
+	switch s := i.Settings; {
+	case s.FromContext != "":
+		return "`docker-rd" + configFlag(i.DockerConfig) + " context probe " + shellQuote(s.FromContext) + "` tells more"
+	case s.Host != "" && !s.HasTLS():
+		return "`docker-rd --host " + shellQuote(s.Host) + " context probe default` tells more"
+	case s.Host != "":
+		return h.run("logs --supervisor", i.Name) + " tells more"
+	}
+	return "the engine's log is " + i.Paths.EngineLog() + ": " + h.run("logs", i.Name)
+}
+
+// configFlag returns the option that leads docker to a configuration directory, "" where
+// it uses that anyway.
+func configFlag(dir string) string {
+	if here, err := filepath.Abs(config.Dir()); err == nil && here == dir {
+		return ""
+	}
+	return " --config " + shellQuote(dir)
+}

@@ -1,0 +1,104 @@
+package instance
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// Why an instance cannot be used, made or changed as asked, to be tested with [errors.Is].
+var (
+	// ErrNotExist is matched by the errors for an instance that does not exist.
+	ErrNotExist = errors.New("no such instance")
+	// ErrOtherMachine is matched by the errors for an instance on a shared home that
+	// belongs to another machine.
+	ErrOtherMachine = errors.New("instance belongs to another machine")
+	// ErrNoDriver says that no driver makes engines for this user or on this system.
+	ErrNoDriver = errors.New("no driver")
+	// ErrNoEngine says that the engine to adopt is not named.
+	ErrNoEngine = errors.New("no engine to adopt")
+	// ErrTwoEngines says that two engines to adopt are named.
+	ErrTwoEngines = errors.New("two engines to adopt")
+	// ErrAdopts says that a setting is for adopted engines only.
+	ErrAdopts = errors.New("for adopted engines only")
+	// ErrNoHome says that no directory is known for the state.
+	ErrNoHome = errors.New("no place for the state")
+)
+
+// refusal is an error of one of the kinds above with words of its own.
+type refusal struct {
+	error
+	kind error
+}
+
+func (e refusal) Is(target error) bool { return target == e.kind }
+
+func refuse(kind error, format string, args ...any) error {
+	return failure.WithCode(refusal{fmt.Errorf(format, args...), kind}, failure.CodeRefused)
+}
+
+// A NameError says that an instance cannot have a name.
+type NameError struct{ Name string }
+
+func (e *NameError) Error() string { return fmt.Sprintf("invalid instance name %q", e.Name) }
+
+// A NotExistError says that there is no instance of a name. It matches [ErrNotExist].
+type NotExistError struct{ Name string }
+
+func (e *NotExistError) Error() string { return fmt.Sprintf("instance %q: %v", e.Name, ErrNotExist) }
+func (e *NotExistError) Unwrap() error { return ErrNotExist }
+
+// An OtherMachineError says that an instance on a shared home belongs to another machine.
+// It matches [ErrOtherMachine].
+type OtherMachineError struct {
+	Name, Host string
+	File, ID   string // where this machine's id would have to be for it to be this one's
+}
+
+func (e *OtherMachineError) Error() string {
+	return fmt.Sprintf("instance %q: %v: %q", e.Name, ErrOtherMachine, e.Host)
+}
+func (e *OtherMachineError) Unwrap() error { return ErrOtherMachine }
+
+// A DamagedError says that an instance's settings cannot be read, or are lost.
+type DamagedError struct {
+	Path   string
+	Err    error     // why; not unwrapped, since settings that are lost do not mean that there is no such instance
+	Backup *Instance // as docker rd wrote it last: enough to stop and remove it; nil if that is lost too
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("instance file %q is damaged: %v", e.Path, e.Err)
+}
+
+// A NewerError says that a later docker-rd wrote an instance's settings.
+type NewerError struct {
+	Path           string
+	Version, Known int
+}
+
+func (e *NewerError) Error() string {
+	return fmt.Sprintf("instance file %q has schema version %d, this docker-rd knows %d", e.Path, e.Version, e.Known)
+}
+
+// An UnwritableError says that the files of a new instance cannot be written.
+type UnwritableError struct{ Err error }
+
+func (e *UnwritableError) Error() string { return e.Err.Error() }
+func (e *UnwritableError) Unwrap() error { return e.Err }
+
+// A KeyError says that there is no setting of a name.
+type KeyError struct{ Key string }
+
+func (e *KeyError) Error() string { return fmt.Sprintf("unknown setting %q", e.Key) }
+
+// A ValueError says that a setting cannot have a value, but one of a few.
+type ValueError struct {
+	Key, Value string
+	Values     []string
+}
+
+func (e *ValueError) Error() string {
+	return fmt.Sprintf("%s %q is not one that this version has", e.Key, e.Value)
+}
