@@ -123,7 +123,7 @@ func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, l
 				return err
 			}
 			store.Disconnect("synced once, without a supervisor")
-			return errors.Join(store.Flush(ctx), store.Close())
+			return store.Flush(ctx)
 		}
 	}
 }

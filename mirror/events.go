@@ -1,54 +1,71 @@
 package mirror
 
 import (
+	"cmp"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/moby/moby/api/types/events"
 
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// A key names an object of the engine.
-type key struct {
-	kind state.Kind
-	id   string
+// An event is what is read of an engine's event.
+type event struct {
+	Type   events.Type
+	Action events.Action
+	Actor  struct {
+		ID         string
+		Attributes struct {
+			Name      string `json:"name"`
+			Container string `json:"container"` // of which a network tells
+		}
+	}
+	TimeNano int64 `json:"timeNano"`
 }
 
 // marks is what events say must be looked at: objects, and kinds to list anew.
 type marks struct {
 	keys map[key]mark
-	// kinds tells whether listing the kind is urgent.
+	// kinds says whether listing the kind is urgent.
 	kinds map[state.Kind]bool
-	// podman: the engine is podman.
+	// events counts them, late those that came late. Jumped: the engine's clock was set.
+	events uint64
+	late   int
+	jumped bool
+}
+
+// mark says more about a marked object.
+type mark struct {
+	// gone: the engine said that it was destroyed. There may be a new one by now.
+	gone bool
+	name string // of a container that is gone
+}
+
+func newMarks() marks {
+	return marks{keys: map[key]mark{}, kinds: map[state.Kind]bool{}}
+}
+
+// A dialect is what differs between engines in what their events mean.
+type dialect struct {
 	podman bool
 	// unpacks: the engine keeps images in containerd. The first container of an image,
 	// or of one of its platforms, unpacks it: it grows, and no event says so.
 	unpacks bool
 }
 
-// mark tells more about a marked object.
-type mark struct {
-	// gone: the engine said that it was destroyed. There may be a new one by now.
-	gone bool
-}
-
-// containerAttribute names the container that a network's event tells of.
-const containerAttribute = "container"
-
 // of adds what an event says. An event carries no state that could be relied on, and
 // an unknown one is taken for a change.
-func (m *marks) of(e events.Message) {
+func (m *marks) of(e event, d dialect) {
 	action, _, _ := strings.Cut(string(e.Action), ":") // "exec_start: cmd", "health_status: healthy"
 	switch e.Type {
 	case events.ContainerEventType:
-		m.ofContainer(e, events.Action(action))
+		m.ofContainer(e, events.Action(action), d)
 	case events.ImageEventType:
-		switch events.Action(action) {
-		case events.ActionPush, events.ActionSave:
-		default:
-			// A tag that moves is told of the image it moved to alone, and a pull by
-			// name: only the list knows which images changed.
+		// A tag that moves is told of the image it moved to alone, and a pull by name: only
+		// the list knows which images changed. A push adds a digest.
+		if events.Action(action) != events.ActionSave {
 			m.kinds[state.Images] = true
 		}
 	case events.VolumeEventType:
@@ -58,20 +75,21 @@ func (m *marks) of(e events.Message) {
 			m.kinds[state.Volumes] = true
 			return
 		}
-		m.object(state.Volumes, e.Actor.ID, action)
+		m.object(state.Volumes, e.Actor.ID, mark{gone: isEnd(events.Action(action))})
 	case events.NetworkEventType:
 		switch events.Action(action) {
 		case events.ActionConnect, events.ActionDisconnect:
-			m.object(state.Containers, e.Actor.Attributes[containerAttribute], action)
+			m.object(state.Containers, e.Actor.Attributes.Container, mark{})
 		default:
-			m.object(state.Networks, e.Actor.ID, action)
+			m.object(state.Networks, e.Actor.ID, mark{})
 		}
 	case events.BuilderEventType:
 		m.kinds[state.Images] = true
 	}
 }
 
-func (m *marks) ofContainer(e events.Message, action events.Action) {
+func (m *marks) ofContainer(e event, action events.Action, d dialect) {
+	made := mark{}
 	switch action {
 	case events.ActionAttach, events.ActionDetach, events.ActionTop, events.ActionResize,
 		events.ActionCopy, events.ActionArchivePath, events.ActionExtractToDir, events.ActionExport,
@@ -86,19 +104,24 @@ func (m *marks) ofContainer(e events.Message, action events.Action) {
 		m.kinds[state.Images] = true
 		return
 	case events.ActionCreate:
-		if m.unpacks {
+		if d.unpacks {
 			m.later(state.Images)
 		}
 	case events.ActionDestroy, events.ActionRemove:
+		made = mark{gone: true, name: e.Actor.Attributes.Name}
 		// A legacy build without a tag shows only by the containers of its steps. Few
 		// containers are such, so that is not urgent. Podman tells nothing of volumes
 		// that go with their container.
 		m.later(state.Images)
-		if m.podman {
+		if d.podman {
 			m.kinds[state.Volumes] = true
 		}
 	}
-	m.object(state.Containers, e.Actor.ID, string(action))
+	m.object(state.Containers, e.Actor.ID, made)
+}
+
+func isEnd(action events.Action) bool {
+	return action == events.ActionDestroy || action == events.ActionRemove
 }
 
 // later marks a kind to be listed when there is time.
@@ -108,59 +131,69 @@ func (m *marks) later(kind state.Kind) {
 	}
 }
 
-func (m *marks) object(kind state.Kind, id, action string) {
-	// Of an image only the list tells all. Of networks the inspection may tell something else:
-	// of a swarm's the part on this node, of podman's default network another name.
+// object marks an object, or the kind where only the list tells all.
+func (m *marks) object(kind state.Kind, id string, with mark) {
 	if id == "" || kind == state.Images || kind == state.Networks {
 		m.kinds[kind] = true
 		return
 	}
 	k := key{kind, id}
 	old := m.keys[k]
-	m.keys[k] = mark{gone: old.gone || action == "destroy" || action == "remove"}
+	m.keys[k] = mark{gone: old.gone || with.gone, name: cmp.Or(with.name, old.name)}
 }
 
-// An intake collects marks from the stream's reader until the pass takes them. The
+// An intake collects marks from the stream's reader until the session takes them. The
 // reader is never kept waiting: the engine drops, without a word, what a listener
 // does not take within 100 ms.
 type intake struct {
 	ready chan struct{} // holds a value while there are marks
 
-	mu     sync.Mutex
-	marks  marks
-	events uint64
-	late   int  // events that came late
-	jumped bool // the engine's clock was set
+	mu      sync.Mutex
+	dialect dialect
+	marks   marks
+	last    int64     // the time of the latest event, on the engine's clock
+	heardAt time.Time // when the engine last said anything
 }
 
 func newIntake() *intake {
-	return &intake{ready: make(chan struct{}, 1), marks: newMarks()}
+	return &intake{ready: make(chan struct{}, 1), marks: newMarks(), heardAt: time.Now()}
 }
 
-func newMarks() marks {
-	return marks{keys: map[key]mark{}, kinds: map[state.Kind]bool{}}
-}
-
-// add adds an event. It came late, or tells that the engine's clock has jumped.
-func (in *intake) add(e events.Message, late, jumped bool) {
+func (in *intake) speak(d dialect) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.events++
+	in.dialect = d
+}
+
+// add adds an event. It came late, or says that the engine's clock has jumped.
+func (in *intake) add(e event, late, jumped bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.heardAt = time.Now()
+	in.last = max(in.last, e.TimeNano)
+	in.marks.events++
 	if late {
-		in.late++
+		in.marks.late++
 	}
-	in.jumped = in.jumped || jumped
-	in.marks.of(e)
+	in.marks.jumped = in.marks.jumped || jumped
+	in.marks.of(e, in.dialect)
 	if len(in.marks.keys)+len(in.marks.kinds) > 0 || late || jumped {
 		in.wake()
 	}
 }
 
-// mark marks an object that no event told of. Of an image only the list tells all.
+// again adds an event that comes, or came, through the stream too.
+func (in *intake) again(e event) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.marks.of(e, in.dialect)
+}
+
+// mark marks an object that no event told of.
 func (in *intake) mark(kind state.Kind, id string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.marks.object(kind, id, "")
+	in.marks.object(kind, id, mark{})
 	in.wake()
 }
 
@@ -171,14 +204,34 @@ func (in *intake) wake() {
 	}
 }
 
+// heard notes that the engine has answered.
+func (in *intake) heard() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.heardAt = time.Now()
+}
+
+func (in *intake) lastHeard() time.Time {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.heardAt
+}
+
+// lastEvent returns the time of the latest event on the engine's clock, or that one if there
+// was none.
+func (in *intake) lastEvent(begin time.Time) time.Time {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.last == 0 {
+		return begin
+	}
+	return time.Unix(0, in.last)
+}
+
 // take returns what has come since it was last called.
-func (in *intake) take() (m marks, events uint64, late int, jumped bool) {
+func (in *intake) take() (m marks) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	m, in.marks = in.marks, newMarks()
-	in.marks.podman, in.marks.unpacks = m.podman, m.unpacks
-	events, in.events = in.events, 0
-	late, in.late = in.late, 0
-	jumped, in.jumped = in.jumped, false
-	return m, events, late, jumped
+	return m
 }

@@ -21,6 +21,7 @@ func (s *Store) Snapshot() *state.State {
 		Volumes:       s.volumes.snapshot(),
 		Networks:      s.networks.snapshot(),
 		Namespaces:    s.namespaces.snapshot(),
+		LastFailure:   s.head.LastFailure,
 		Deleted:       s.deleted,
 		DeletedSince:  s.since,
 	}
@@ -31,7 +32,7 @@ func (t *table[T]) snapshot() map[string]T {
 	out := make(map[string]T, len(t.entries))
 	for key, e := range t.entries {
 		object := e.object
-		*t.meta(&object) = e.meta
+		*t.kind.meta(&object) = e.meta
 		out[key] = object
 	}
 	return out

@@ -4,15 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/containerd/platforms"
-	"github.com/moby/moby/client"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -20,15 +15,16 @@ import (
 
 // SourceOptions are the options of a [Source]. Zero values of all but Connect work.
 type SourceOptions struct {
-	// Connect returns a client for the engine. It is called for each pass; the
+	// Connect returns a client for the engine. It is called for each session; the
 	// client is closed at its end. Its transport should keep Parallel idle
 	// connections, or a sync spends its time on connecting.
 	Connect func(ctx context.Context) (*endpoint.Client, error)
-	// Namespace is that of all objects, or "" for "moby".
-	Namespace string
 	// Resync is how often to sync in full though nothing calls for it, give or take a
 	// tenth, or 0 for 5 minutes.
 	Resync time.Duration
+	// Silence is how long an engine that says nothing is believed to be there before it is
+	// pinged, or 0 for 30 seconds.
+	Silence time.Duration
 	// Parallel is how many inspections run at once, or 0 for 32.
 	Parallel int
 	// ListTimeout and InspectTimeout bound single calls: 0 for 2 minutes and 30
@@ -37,42 +33,38 @@ type SourceOptions struct {
 	// MaxBackoff is the longest wait between attempts to reach the engine, or 0 for
 	// one second.
 	MaxBackoff time.Duration
-	// CPUTime returns the processor time that the process has used so far. With it,
-	// calls that events cause are paced so that the mirror uses about a fifth of one
-	// processor at most; nil for no pacing.
-	CPUTime func() time.Duration
 	// Log gets what went wrong; nil for nothing.
 	Log *slog.Logger
 }
 
-// A Source lists and watches an engine. It works in passes: each takes the engine's
+// A Source lists and watches an engine. It works in sessions: each takes the engine's
 // clock, opens the event stream from there, lists everything, and then looks up what
 // events mark, until the stream ends or it is time for the next one. So nothing that
-// a pass missed stays wrong for longer than until the next.
+// a session missed stays wrong for longer than until the next.
 type Source struct {
 	opts    SourceOptions
 	updates chan Update
 	kick    chan struct{} // holds a value while somebody waits for a sync
+	asked   chan struct{} // holds a value while somebody waits in settlers
+	doubted chan struct{} // holds a value while somebody doubts that the engine answers
 
-	// images remembers between passes what can't change.
-	images map[string]*knownImage
-	// unpacks tells of the engine what it tells of marks.
-	unpacks bool
+	images *imageCache // lasts from session to session
 	// sync and events are what is told of the mirror, out is what has not been
 	// received yet.
 	sync   Sync
 	events uint64
 	out    Update
 
-	mu      sync.Mutex
-	waiting []chan struct{} // for a full sync that has not begun
-	intake  *intake         // of the pass under way
+	mu       sync.Mutex
+	waiting  []chan struct{} // for a full sync that has not begun
+	settlers []chan struct{} // for what is on its way
+	intake   *intake         // of the session under way
 }
 
 // NewSource returns a source that does nothing before Run.
 func NewSource(opts SourceOptions) *Source {
-	opts.Namespace = cmp.Or(opts.Namespace, "moby")
 	opts.Resync = cmp.Or(opts.Resync, 5*time.Minute)
+	opts.Silence = cmp.Or(opts.Silence, 30*time.Second)
 	opts.Parallel = cmp.Or(opts.Parallel, 32)
 	opts.ListTimeout = cmp.Or(opts.ListTimeout, 2*time.Minute)
 	opts.InspectTimeout = cmp.Or(opts.InspectTimeout, 30*time.Second)
@@ -84,7 +76,9 @@ func NewSource(opts SourceOptions) *Source {
 		opts:    opts,
 		updates: make(chan Update),
 		kick:    make(chan struct{}, 1),
-		images:  map[string]*knownImage{},
+		asked:   make(chan struct{}, 1),
+		doubted: make(chan struct{}, 1),
+		images:  newImageCache(),
 	}
 }
 
@@ -95,10 +89,23 @@ func (s *Source) Updates() <-chan Update { return s.updates }
 // complete and its last update was received. The error is that of ctx.
 func (s *Source) Sync(ctx context.Context) error {
 	done := make(chan struct{})
+	s.wait([]chan struct{}{done})
+	return await(ctx, done)
+}
+
+// Settle waits until the mirror has seen all that the engine had done before the call, as far
+// as the engine tells, and the last update of that was received. Where the engine is not
+// connected, that takes until it is. The error is that of ctx.
+func (s *Source) Settle(ctx context.Context) error {
+	done := make(chan struct{})
 	s.mu.Lock()
-	s.waiting = append(s.waiting, done)
+	s.settlers = append(s.settlers, done)
 	s.mu.Unlock()
-	s.Wake()
+	signal(s.asked)
+	return await(ctx, done)
+}
+
+func await(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:
 		return nil
@@ -107,11 +114,18 @@ func (s *Source) Sync(ctx context.Context) error {
 	}
 }
 
-// Wake begins a new pass at once, also where the source waits because the engine
+// Wake begins a new session at once, also where the source waits because the engine
 // could not be reached.
-func (s *Source) Wake() {
+func (s *Source) Wake() { signal(s.kick) }
+
+// Doubt has the engine pinged: a call to it goes unanswered. If it does not answer the ping
+// either, the mirror is disconnected.
+func (s *Source) Doubt() { signal(s.doubted) }
+
+// signal puts a value into a channel that holds one.
+func signal(c chan<- struct{}) {
 	select {
-	case s.kick <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -126,12 +140,20 @@ func (s *Source) Mark(kind state.Kind, id string) {
 	}
 }
 
-// beginPass returns a new intake to which [Source.Mark] adds from now on.
-func (s *Source) beginPass() *intake {
+// beginSession returns a new intake to which [Source.Mark] adds from now on.
+func (s *Source) beginSession() *intake {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.intake = newIntake()
 	return s.intake
+}
+
+// wait has somebody wait for the next session's full sync.
+func (s *Source) wait(done []chan struct{}) {
+	s.mu.Lock()
+	s.waiting = append(s.waiting, done...)
+	s.mu.Unlock()
+	s.Wake()
 }
 
 // takeWaiting returns who is waiting for a sync that begins now.
@@ -147,24 +169,37 @@ func (s *Source) takeWaiting() []chan struct{} {
 	return w
 }
 
-// giveBack makes waiters of a pass that failed wait for the next.
-func (s *Source) giveBack(w []chan struct{}) {
+// takeAsked returns who waits for what is on its way.
+func (s *Source) takeAsked() []chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiting = append(w, s.waiting...)
+	a := s.settlers
+	s.settlers = nil
+	return a
 }
 
-// errRenew ends a pass so that the next begins at once.
-var errRenew = errors.New("time for a new pass")
+// giveBack makes whoever waited for a session that failed wait for the next.
+func (s *Source) giveBack(p *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = append(p.waiting, s.waiting...)
+	for _, w := range p.settling { // a full sync shows that as well
+		s.waiting = append(s.waiting, w.done...)
+	}
+	s.waiting = append(s.waiting, p.answers...)
+}
+
+// errRenew ends a session so that the next begins at once.
+var errRenew = errors.New("time for a new session")
 
 // Run lists and watches until ctx ends, whose error it returns. Everything it
 // started has ended then.
 func (s *Source) Run(ctx context.Context) error {
 	backoff := newBackoff(s.opts.MaxBackoff)
 	for {
-		p := newPass(s)
+		p := newSession(s)
 		err := p.run(ctx)
-		s.giveBack(p.waiting)
+		s.giveBack(p)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -214,60 +249,6 @@ func (s *Source) deliver(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// facts asks the engine what it is, and what its clock showed at the given moment, or
-// a little less. The offset is what its clock is ahead of ours, precise to the returned
-// margin.
-func (s *Source) facts(ctx context.Context, cli *endpoint.Client, moment time.Time) (e state.Engine, clock time.Time, offset, margin time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.InspectTimeout)
-	defer cancel()
-	// Not /version: it says little more, and dockerd runs two programs for each of them.
-	var about endpoint.Pong
-	var aboutErr error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		about, aboutErr = cli.About(ctx)
-	}()
-	begin := time.Now()
-	result, err := cli.Info(ctx, client.InfoOptions{})
-	margin = time.Since(begin)
-	<-done
-	if err := errors.Join(err, aboutErr); err != nil {
-		return e, clock, 0, 0, fmt.Errorf("ask the engine what it is: %w", err)
-	}
-	info := result.Info
-	e = state.Engine{
-		ID:         info.ID,
-		Version:    info.ServerVersion,
-		APIVersion: about.APIVersion,
-		OS:         info.OSType,
-		Arch:       goarch(info.Architecture),
-		Rootless:   slices.Contains(info.SecurityOptions, "name=rootless"),
-	}
-	s.unpacks = slices.Contains(info.DriverStatus, [2]string{"driver-type", "io.containerd.snapshotter.v1"})
-	if about.Podman {
-		e.ID = "" // it makes up another at each call
-	}
-	clock = parseTime(info.SystemTime)
-	if clock.IsZero() {
-		// Some engine that does not tell. Ours may be ahead of its clock.
-		return e, moment.Add(-time.Minute), 0, time.Hour, nil
-	}
-	return e, clock.Add(-begin.Add(margin).Sub(moment)), clock.Sub(begin), margin, nil
-}
-
-// goarch returns Go's name for an architecture as uname(2) names it, which is how engines
-// describe their hosts; everything else, images too, is described with Go's.
-func goarch(machine string) string {
-	switch machine {
-	case "i486", "i586", "i686":
-		machine = "i386"
-	case "armv6l", "armv7l", "armv8l":
-		machine = "armhf"
-	}
-	return platforms.Normalize(platforms.Platform{Architecture: machine}).Architecture
 }
 
 // backoff counts the growing waits between attempts.

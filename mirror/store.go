@@ -9,12 +9,10 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -24,34 +22,28 @@ const (
 	// maxDeleted bounds the list of deleted objects. Who is further behind than this
 	// starts over.
 	maxDeleted = 1024
-	// writeShare is the part of the time that writing may take: one in so many. Up to
-	// maxCredit of it can be saved up, for a write that takes longer than most.
+	// writeShare is the part of the time that writing may take: one in so many.
 	writeShare = 10
-	maxCredit  = 100 * time.Millisecond
-	// minPause is how long after a write the next may come: every follower reads the
-	// whole file after each.
+	// minPause and maxPause bound the time between two writes: every follower reads the
+	// whole file after each, and no change waits for longer than a second.
 	minPause = 10 * time.Millisecond
-	// maxAge is how long a change may wait for its write, also under a storm.
-	maxAge = time.Second
+	maxPause = time.Second
 	// retryDelay is how soon a failed write is tried again.
 	retryDelay = 500 * time.Millisecond
-	// writeChunk is how much is handed to the system at once. The whole state is
-	// never in memory a second time.
-	writeChunk = 256 << 10
 )
 
 // A Store holds the state of an instance and is the one writer of its state file.
 // It belongs to one goroutine and is not locked. Set, Apply and Clear change it in
 // memory; Flush writes what changed.
 type Store struct {
-	dir, name, lockPath string
-	log                 *slog.Logger
-	now                 func() time.Time
+	file     *file
+	lockPath string
+	log      *slog.Logger
+	now      func() time.Time
 
 	head    head
 	deleted []state.Deleted
 	since   uint64 // DeletedSince
-	buried  uint64 // the revision in which these changed
 
 	containers table[state.Container]
 	images     table[state.Image]
@@ -60,18 +52,11 @@ type Store struct {
 	namespaces table[state.Namespace]
 	tables     map[state.Kind]objects
 
-	dirty      bool
-	urgent     bool          // somebody may be waiting for what changed
-	dirtySince time.Time     // when the oldest change was made that is not written
-	lastWrite  time.Time     // when the last write ended
-	lastCost   time.Duration // how long it took
-	wholeCost  time.Duration // how long the last write of all took
-	credit     time.Duration // how long writing might have taken then, negative for too long
-	failed     bool          // the last write failed
-	// written is the file as we wrote it last, spare the displaced one, where there is
-	// one. Layout is the one that sections have now.
-	written, spare *version
-	layout         *layout
+	dirty     bool
+	urgent    bool          // somebody may be waiting for what changed
+	failed    bool          // the last write failed
+	lastWrite time.Time     // when the last write ended
+	lastCost  time.Duration // how long it took
 }
 
 // head is the state file without its objects, in the order of state.State.
@@ -79,11 +64,11 @@ type head struct {
 	SchemaVersion int               `json:"schemaVersion"`
 	Revision      uint64            `json:"revision"`
 	WrittenAt     time.Time         `json:"writtenAt,omitzero"`
-	Supervisor    *state.Supervisor `json:"supervisor,omitempty"`
+	Supervisor    *state.Supervisor `json:"supervisor,omitzero"`
 	Instance      state.Instance    `json:"instance"`
 	Engine        state.Engine      `json:"engine"`
 	Conditions    []state.Condition `json:"conditions"`
-	LastFailure   *state.Failure    `json:"lastFailure,omitempty"`
+	LastFailure   *state.Failure    `json:"lastFailure,omitzero"`
 	Mirror        state.Mirror      `json:"mirror"`
 }
 
@@ -93,11 +78,14 @@ type head struct {
 // under the lock at lockPath.
 func OpenStore(path, lockPath string, inst state.Instance, log *slog.Logger) (*Store, error) {
 	s := &Store{
-		dir: filepath.Dir(path), name: filepath.Base(path), lockPath: lockPath,
-		log: log,
-		now: time.Now,
+		file: newFile(path), lockPath: lockPath, log: log, now: time.Now,
+		containers: newTable(containers), images: newTable(images), volumes: newTable(volumes),
+		networks: newTable(networks), namespaces: newTable(namespaces),
 	}
-	s.initTables()
+	s.tables = map[state.Kind]objects{
+		state.Containers: &s.containers, state.Images: &s.images, state.Volumes: &s.volumes,
+		state.Networks: &s.networks, state.Namespaces: &s.namespaces,
+	}
 	s.head = head{SchemaVersion: state.SchemaVersion, Instance: inst, Conditions: []state.Condition{}}
 
 	old, err := state.Read(path)
@@ -109,105 +97,17 @@ func OpenStore(path, lockPath string, inst state.Instance, log *slog.Logger) (*S
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, err
 	}
-	s.head.Revision = s.firstRevision(path)
-	s.since = s.next() // whoever followed before starts over
+	// The time is greater than any revision that an earlier file of this instance, or an
+	// earlier instance of its name, has come to: there are never as many writes. Whoever
+	// followed one of those starts over.
+	s.head.Revision = max(uint64(s.now().UnixMicro()), s.file.lastRevision())
+	s.since = s.next()
 	s.touch()
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
 	log.Warn("state file is made anew from the engine", "path", path, "kept", path+".old", "error", err)
-	root, err := os.OpenRoot(s.dir)
-	if err != nil {
-		return nil, fmt.Errorf("open state directory: %w", err)
-	}
-	defer root.Close()
-	if err := root.Rename(s.name, s.name+".old"); err != nil {
-		return nil, fmt.Errorf("keep old state file: %w", err)
-	}
-	return s, nil
-}
-
-func (s *Store) initTables() {
-	s.containers = table[state.Container]{
-		kind: state.Containers, entries: map[string]*entry[state.Container]{},
-		key:  func(c *state.Container) string { return c.ID },
-		meta: func(c *state.Container) *state.Meta { return &c.Meta },
-		keep: keepContainer,
-	}
-	s.images = table[state.Image]{
-		kind: state.Images, entries: map[string]*entry[state.Image]{},
-		key:  func(i *state.Image) string { return i.ID },
-		meta: func(i *state.Image) *state.Meta { return &i.Meta },
-		keep: keepImage,
-	}
-	s.volumes = table[state.Volume]{
-		kind: state.Volumes, entries: map[string]*entry[state.Volume]{},
-		key:  func(v *state.Volume) string { return v.Name },
-		meta: func(v *state.Volume) *state.Meta { return &v.Meta },
-		keep: func(old, new *state.Volume, _ bool) { new.Deletion = old.Deletion },
-	}
-	s.networks = table[state.Network]{
-		kind: state.Networks, entries: map[string]*entry[state.Network]{},
-		key:  func(n *state.Network) string { return n.ID },
-		meta: func(n *state.Network) *state.Meta { return &n.Meta },
-		keep: func(old, new *state.Network, _ bool) { new.Deletion = old.Deletion },
-	}
-	s.namespaces = table[state.Namespace]{
-		kind: state.Namespaces, entries: map[string]*entry[state.Namespace]{},
-		key:  func(n *state.Namespace) string { return n.Name },
-		meta: func(n *state.Namespace) *state.Meta { return &n.Meta },
-		keep: func(_, _ *state.Namespace, _ bool) {},
-	}
-	s.tables = map[state.Kind]objects{
-		state.Containers: &s.containers,
-		state.Images:     &s.images,
-		state.Volumes:    &s.volumes,
-		state.Networks:   &s.networks,
-		state.Namespaces: &s.namespaces,
-	}
-}
-
-// keepContainer carries over requests and outcomes and, to one that was only
-// listed, the details of the last inspection. Those of a run are left out where
-// the state has changed since: they would be of another run.
-func keepContainer(old, new *state.Container, listed bool) {
-	new.LastAction, new.Deletion = old.LastAction, old.Deletion
-	if !listed {
-		return
-	}
-	new.ImageRef, new.Path, new.Args = old.ImageRef, old.Path, old.Args
-	new.RestartPolicy, new.CreatedAt = old.RestartPolicy, old.CreatedAt
-	// What both tell of, the inspection tells better, and it is about to come: moby's list
-	// does not know where anonymous volumes are, podman's not where ports are published.
-	inspected := old.RestartPolicy.Name != "" // no list says that
-	if inspected {
-		new.Mounts = old.Mounts
-	}
-	if new.State == old.State {
-		if inspected {
-			new.Ports, new.Networks = old.Ports, old.Networks
-		}
-		new.PID, new.ExitCode, new.Error = old.PID, old.ExitCode, old.Error
-		new.OOMKilled, new.RestartCount = old.OOMKilled, old.RestartCount
-		new.StartedAt, new.FinishedAt = old.StartedAt, old.FinishedAt
-		if new.Health == "" {
-			new.Health = old.Health
-		}
-	}
-}
-
-// keepImage carries over what was recorded, and to one that was only listed what
-// never changes in an image.
-func keepImage(old, new *state.Image, listed bool) {
-	new.Deletions = old.Deletions
-	if listed {
-		if new.Architecture == "" && new.OS == "" {
-			new.Architecture, new.OS = old.Architecture, old.OS
-		}
-		if new.CreatedAt.Equal(old.CreatedAt.Truncate(time.Second)) {
-			new.CreatedAt = old.CreatedAt
-		}
-	}
+	return s, s.file.setAside()
 }
 
 // load takes over a state that was read. The instance may have been changed.
@@ -229,9 +129,7 @@ func (s *Store) load(old *state.State) error {
 	if inst != old.Instance {
 		s.touch()
 	}
-	if info, err := s.stat(); err == nil {
-		s.written = &version{info: info}
-	}
+	s.file.takeOver()
 	return errors.Join(
 		s.containers.load(old.Containers),
 		s.images.load(old.Images),
@@ -241,38 +139,8 @@ func (s *Store) load(old *state.State) error {
 	)
 }
 
-var revisionField = regexp.MustCompile(`"revision"\s*:\s*(\d+)`)
-
-// firstRevision returns a revision that is at least that of any state the instance
-// had. What a damaged file says of it counts. A missing one says nothing: then it is
-// the instance's age in microseconds, because there are never as many writes.
-func (s *Store) firstRevision(path string) uint64 {
-	var revision uint64
-	if created := s.head.Instance.CreatedAt; !created.IsZero() {
-		revision = uint64(max(0, s.now().Sub(created).Microseconds()))
-	}
-	for _, path := range []string{path, path + ".old"} {
-		file, err := os.Open(path)
-		if err != nil {
-			continue
-		}
-		start, _ := io.ReadAll(io.LimitReader(file, 4096))
-		_ = file.Close()
-		if m := revisionField.FindSubmatch(start); m != nil {
-			if r, err := strconv.ParseUint(string(m[1]), 10, 63); err == nil {
-				revision = max(revision, r)
-			}
-		}
-	}
-	return revision
-}
-
 // touch notes that there is something to write.
-func (s *Store) touch() {
-	if !s.dirty {
-		s.dirty, s.dirtySince = true, s.now()
-	}
-}
+func (s *Store) touch() { s.dirty = true }
 
 // set sets a field of the head and notes whether that changed it.
 func set[T comparable](s *Store, field *T, value T) {
@@ -382,6 +250,10 @@ func (s *Store) change(c Change) {
 		s.log.Error("change of an unknown kind", "kind", c.Kind)
 		return
 	}
+	names := map[string]string{}
+	for _, g := range c.Gone {
+		names[g.Key] = cmp.Or(t.nameOf(g.Key), g.Name)
+	}
 	changed, gone, err := t.apply(c, s.next())
 	if err != nil {
 		s.log.Error("change can't be made", "kind", c.Kind, "error", err)
@@ -389,22 +261,31 @@ func (s *Store) change(c Change) {
 	if changed {
 		s.touch()
 	}
-	s.bury(c.Kind, gone)
+	for _, key := range gone {
+		s.bury(c.Kind, key, names[key])
+	}
+	for _, g := range c.Gone {
+		if g.Name != "" && !slices.Contains(gone, g.Key) && !s.buried(c.Kind, g.Key) {
+			s.bury(c.Kind, g.Key, g.Name)
+		}
+	}
 }
 
 // next is the revision of the next write.
 func (s *Store) next() uint64 { return s.head.Revision + 1 }
 
-// bury records that objects are gone.
-func (s *Store) bury(kind state.Kind, keys []string) {
-	for _, key := range keys {
-		s.deleted = append(s.deleted, state.Deleted{Kind: kind, ID: key, Revision: s.next()})
-		s.buried = s.next()
-	}
+// bury leaves a tombstone.
+func (s *Store) bury(kind state.Kind, key, name string) {
+	s.deleted = append(s.deleted, state.Deleted{Kind: kind, ID: key, Name: name, Revision: s.next(), DeletedAt: utc(s.now())})
 	if over := len(s.deleted) - maxDeleted; over > 0 {
 		s.since = s.deleted[over-1].Revision
 		s.deleted = slices.Clone(s.deleted[over:])
 	}
+	s.touch()
+}
+
+func (s *Store) buried(kind state.Kind, key string) bool {
+	return slices.ContainsFunc(s.deleted, func(d state.Deleted) bool { return d.Kind == kind && d.ID == key })
 }
 
 // Disconnect notes that the engine is not there. The objects stay.
@@ -422,7 +303,7 @@ func (s *Store) Clear() {
 	}
 }
 
-// Has tells whether there is such an object.
+// Has reports whether there is such an object.
 func (s *Store) Has(kind state.Kind, key string) bool {
 	t := s.tables[kind]
 	return t != nil && t.has(key)
@@ -441,7 +322,7 @@ func (s *Store) Network(id string) (n state.Network, ok bool) { return s.network
 // the last word.
 func (s *Store) Forget(kind state.Kind, key, reference string) {
 	if reference == "" {
-		s.change(Change{Kind: kind, Gone: []string{key}})
+		s.change(Change{Kind: kind, Gone: []Gone{{Key: key}}})
 		return
 	}
 	without := func(references []string) []string {
@@ -506,24 +387,20 @@ func (s *Store) edited(changed bool, err error) {
 	}
 }
 
-// NextFlush returns whether there is something to write, and how long the loop
-// should wait with it: so long that writing takes at most a tenth of the time, and never
-// so long that the file is older than a second. What a condition comes to is written at
-// once.
+// NextFlush returns whether there is something to write, and how long the loop should wait
+// with it: so long that writing takes at most a tenth of the time, and at most a second.
+// What a condition comes to is written at once.
 func (s *Store) NextFlush() (wait time.Duration, dirty bool) {
-	if !s.dirty {
+	pause := min(max((writeShare-1)*s.lastCost, minPause), maxPause-s.lastCost)
+	switch {
+	case !s.dirty:
 		return 0, false
-	}
-	now := s.now()
-	if s.failed {
-		return max(0, s.lastWrite.Add(retryDelay).Sub(now)), true
-	}
-	if s.urgent {
+	case s.failed:
+		pause = retryDelay
+	case s.urgent:
 		return 0, true
 	}
-	pause := s.lastWrite.Add(max(-s.credit*writeShare, minPause)).Sub(now)
-	oldest := s.dirtySince.Add(maxAge - s.lastCost).Sub(now)
-	return max(0, min(pause, oldest)), true
+	return max(0, s.lastWrite.Add(pause).Sub(s.now())), true
 }
 
 // Flush writes the state if anything changed since the last write. It waits for the
@@ -534,15 +411,17 @@ func (s *Store) Flush(ctx context.Context) error {
 		return nil
 	}
 	release, err := lock.Acquire(ctx, s.lockPath)
+	begin := s.now()
 	if err == nil {
 		err = s.write()
 		release()
 	}
+	s.lastWrite = s.now()
 	s.failed = err != nil
 	if err != nil {
-		s.lastWrite = s.now()
 		return fmt.Errorf("write state file: %w", err)
 	}
+	s.lastCost = s.lastWrite.Sub(begin)
 	s.dirty, s.urgent = false, false
 	return nil
 }
@@ -550,11 +429,10 @@ func (s *Store) Flush(ctx context.Context) error {
 // Check looks whether the file is still what was written last. If somebody has removed
 // or changed it, it is written anew by the next Flush.
 func (s *Store) Check() {
-	info, err := s.stat()
-	if s.written == nil || err == nil && s.written.is(info) {
+	if s.file.written == nil || s.file.intact() {
 		return
 	}
-	s.log.Warn("state file is written anew: somebody has changed it", "path", filepath.Join(s.dir, s.name))
+	s.log.Warn("state file is written anew: somebody has changed it", "path", s.file.path())
 	s.touch()
 }
 
@@ -563,102 +441,47 @@ func (s *Store) write() error {
 	s.catchUp()
 	h := s.head
 	h.Revision, h.WrittenAt = s.next(), utc(s.now())
+	if err := s.file.replace(func(w io.Writer) error { return s.encode(w, h) }); err != nil {
+		return err
+	}
+	s.head = h
+	return nil
+}
 
-	root, err := os.OpenRoot(s.dir)
+// encode writes the state: the head, a field for each kind, and the tombstones.
+func (s *Store) encode(w io.Writer, h head) error {
+	begin, err := json.Marshal(h)
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	temp := s.temp()
-	old := s.spare
-	s.spare = nil // until it is whole again
-	// For a reader that is about to be done it is cheaper to wait than to write all. For
-	// one that is not, that at most doubles the time.
-	file, err := openSpare(root, temp, s.wholeCost)
-	begin := s.now()
-	if err != nil {
-		_ = root.Remove(temp) // somebody has it open: what they see stays
-		if file, err = root.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600); err != nil {
+	if _, err := w.Write(begin[:len(begin)-1]); err != nil {
+		return err
+	}
+	for _, kind := range state.Kinds() {
+		if err := s.tables[kind].write(w); err != nil {
 			return err
 		}
-		old = nil
-	} else if info, err := file.Stat(); err != nil || !old.is(info) {
-		old = nil
 	}
-	next, err := s.writeVersion(file, h, old)
-	if err := errors.Join(err, file.Close()); err != nil {
-		_ = root.Remove(temp)
+	end, err := json.Marshal(s.deleted)
+	if err != nil {
 		return err
 	}
-	if exchange(filepath.Join(s.dir, temp), filepath.Join(s.dir, s.name)) == nil {
-		s.spare = s.written
-	} else if err := root.Rename(temp, s.name); err != nil {
-		_ = root.Remove(temp)
-		return err
-	}
-	s.written = next
-	s.head = h
-	s.spent(begin, s.now())
-	if old == nil {
-		s.wholeCost = s.lastCost
-	}
-	return nil
-}
-
-// spent notes how long a write took.
-func (s *Store) spent(begin, end time.Time) {
-	s.lastCost = end.Sub(begin)
-	s.credit = min(s.credit+end.Sub(s.lastWrite)/writeShare, maxCredit) - s.lastCost
-	s.lastWrite = end
-}
-
-// writeVersion makes file the next version; old is what it is, nil for anything.
-func (s *Store) writeVersion(file *os.File, h head, old *version) (*version, error) {
-	if err := s.encode(file, h, old); err != nil {
-		return nil, err
-	}
-	// A time of its own: by that it can be told from the version that had its inode.
-	now := s.now()
-	if s.written != nil && !now.After(s.written.info.ModTime()) {
-		now = s.written.info.ModTime().Add(1)
-	}
-	if err := stamp(filepath.Join(s.dir, s.temp()), now); err != nil {
-		return nil, err
-	}
-	// On all systems the descriptor, not the path: the times of a path that is
-	// replaced later are another file's.
-	info, err := file.Stat()
-	return &version{info: info, layout: s.layout, revision: h.Revision}, err
-}
-
-// temp is the name of the next version of the file until it is whole.
-func (s *Store) temp() string { return "." + s.name + ".tmp" }
-
-// Close removes what is beside the file to write it faster. What is in memory is not
-// written.
-func (s *Store) Close() error {
-	err := os.Remove(filepath.Join(s.dir, s.temp()))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the spare state file: %w", err)
-	}
-	return nil
+	_, err = fmt.Fprintf(w, ",\n\"deleted\":%s,\n\"deletedSince\":%d}\n", end, s.since)
+	return err
 }
 
 // catchUp raises the revision where somebody else has written the file since, as a
 // command does when the supervisor is gone. What they changed is not known, so
 // whoever follows by revision starts over.
 func (s *Store) catchUp() {
-	info, err := s.stat()
-	if err != nil || s.written != nil && os.SameFile(info, s.written.info) && info.Size() == s.written.info.Size() {
+	if s.file.intact() {
 		return
 	}
-	if there, err := state.ReadHead(filepath.Join(s.dir, s.name)); err == nil && there.Revision > s.head.Revision {
+	if there, err := state.ReadHead(s.file.path()); err == nil && there.Revision > s.head.Revision {
 		s.head.Revision = there.Revision
-		s.deleted, s.since, s.buried = nil, s.next(), s.next()
+		s.deleted, s.since = nil, s.next()
 	}
 }
-
-func (s *Store) stat() (os.FileInfo, error) { return os.Lstat(filepath.Join(s.dir, s.name)) }
 
 // utc is t as it is written: a zero time stays zero.
 func utc(t time.Time) time.Time {

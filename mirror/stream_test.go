@@ -16,7 +16,7 @@ func TestLateEvents(t *testing.T) {
 	for _, at := range []time.Duration{-20 * time.Millisecond, time.Second, -time.Hour, -time.Hour, -time.Hour - time.Second, 0} {
 		fmt.Fprintf(&text, `{"Type":"container","timeNano":%d}`, now.Add(at).UnixNano())
 	}
-	s := newStream(strings.NewReader(text.String()+`{"Type":"volume"}`), offset, time.Millisecond)
+	s := newStream(strings.NewReader(text.String()+`{"Type":"volume"}`), engineClock{offset: offset, margin: time.Millisecond})
 	for n, want := range []struct{ late, jumped bool }{
 		{true, false},  // replayed
 		{false, false}, // it tells of what has just happened

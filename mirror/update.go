@@ -33,9 +33,9 @@ type Sync struct {
 // A Change changes the objects of one kind.
 type Change struct {
 	Kind state.Kind
-	// Gone are the keys of objects that went. They go before Objects come: an object
-	// in both was made anew and keeps nothing that was recorded on the old one.
-	Gone []string
+	// Gone are objects that went. They go before Objects come: an object in both was
+	// made anew and keeps nothing that was recorded on the old one.
+	Gone []Gone
 	// Objects are new or changed objects of the kind: state.Container, state.Image,
 	// state.Volume, state.Network or state.Namespace values. Requests and outcomes
 	// recorded on the ones they replace stay.
@@ -48,6 +48,10 @@ type Change struct {
 	// it can't know stays as it was.
 	Listed bool
 }
+
+// Gone names an object that went. With a name it leaves a tombstone even where the mirror
+// never saw it: a container that came and went in a moment.
+type Gone struct{ Key, Name string }
 
 func (u *Update) empty() bool {
 	return len(u.Changes) == 0 && u.Engine == nil && u.Sync == nil

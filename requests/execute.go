@@ -225,9 +225,9 @@ func (e *Executor) Observe(u mirror.Update) {
 	changed := false
 	for _, c := range u.Changes {
 		changed = changed || c.Kind == state.Containers || c.Kind == state.Images
-		for _, id := range c.Gone {
+		for _, gone := range c.Gone {
 			for t := range e.deletions {
-				if t.kind == c.Kind && t.key == id {
+				if t.kind == c.Kind && t.key == gone.Key {
 					e.endDeletion(t, Outcome{State: state.ActionSucceeded})
 				}
 			}

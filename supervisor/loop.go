@@ -150,9 +150,6 @@ func (l *loop) run(signals <-chan os.Signal, toStop *wire.StopOptions) error {
 	l.endMirror()
 	l.releaseEngine() // of an engine that goes on
 	l.workers.Wait()
-	if err := l.store.Close(); err != nil {
-		l.log.Warn("state is left with its spare", "error", err)
-	}
 	return l.err
 }
 

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/requests"
@@ -43,7 +42,6 @@ func (l *loop) mirrorEngine() {
 	m.source = mirror.NewSource(mirror.SourceOptions{
 		Connect: l.dial,
 		Resync:  time.Duration(l.inst.Settings.Resync),
-		CPUTime: process.CPUTime,
 		Log:     log,
 	})
 	inbox := requests.NewInbox(l.inst.Paths.RequestsDir(), log)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -66,7 +67,7 @@ func (s *states) next(edit func()) *state.State {
 
 func mustEncode(s state.State) string {
 	s.SchemaVersion = state.SchemaVersion
-	text, err := s.MarshalJSON()
+	text, err := json.Marshal(s)
 	if err != nil {
 		panic(err)
 	}

@@ -23,9 +23,9 @@ const (
 type Change struct {
 	Revision uint64     `json:"revision"`
 	Type     ChangeType `json:"type"`
-	Kind     Kind       `json:"kind,omitempty"`
-	ID       string     `json:"id,omitempty"`
-	Object   any        `json:"object,omitempty"` // a Container, Image, Volume, Network or Namespace
+	Kind     Kind       `json:"kind,omitzero"`
+	ID       string     `json:"id,omitzero"`
+	Object   any        `json:"object,omitzero"` // a Container, Image, Volume, Network or Namespace
 }
 
 // Since returns what changed after the revision, by revision. If that can't be

@@ -2,13 +2,14 @@ package state
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"unsafe"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // ErrCorrupt is what a [CorruptError] matches with errors.Is.
@@ -45,23 +46,14 @@ func Read(path string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Nobody writes into data: it need not be copied to be a string.
-	return parse(path, data, unsafe.String(unsafe.SliceData(data), len(data)))
+	return Parse(path, data)
 }
 
 // Parse is [Read] for content that is at hand. The path is for error messages.
-func Parse(path string, data []byte) (*State, error) { return parse(path, data, string(data)) }
-
-func parse(path string, data []byte, text string) (*State, error) {
-	version, err := schemaVersion(data)
-	if err != nil {
-		return nil, &CorruptError{Path: path, Err: err}
-	}
-	if version > SchemaVersion {
-		return nil, &NewerSchemaError{Path: path, Version: version}
-	}
-	if s, err := decode(text); err == nil {
-		return s, nil
+func Parse(path string, data []byte) (*State, error) {
+	// The version comes first: a later one may have given the rest other types.
+	if _, err := parseHead(path, bytes.NewReader(data)); err != nil {
+		return nil, err
 	}
 	var s State
 	if err := json.Unmarshal(data, &s); err != nil {
@@ -78,28 +70,32 @@ func ReadHead(path string) (*State, error) {
 		return nil, err
 	}
 	defer file.Close()
-	s, err := parseHead(file)
-	if err != nil {
-		if _, ok := errors.AsType[*os.PathError](err); ok {
-			return nil, fmt.Errorf("read state file: %w", err)
-		}
-		return nil, &CorruptError{Path: path, Err: err}
-	}
-	if s.SchemaVersion > SchemaVersion {
-		return nil, &NewerSchemaError{Path: path, Version: s.SchemaVersion}
-	}
-	return s, nil
+	return parseHead(path, file)
 }
 
-// parseHead reads the fields before the first kind of objects, which come last.
-func parseHead(r io.Reader) (*State, error) {
-	d := json.NewDecoder(r)
-	if t, err := d.Token(); err != nil {
-		return nil, err
-	} else if t != json.Delim('{') {
-		return nil, errors.New("not a JSON object")
-	}
+// parseHead reads the fields before the first kind of objects. The schema version is the
+// first field of every file of ours.
+func parseHead(path string, r io.Reader) (*State, error) {
 	var s State
+	err := s.readHead(jsontext.NewDecoder(r))
+	switch {
+	case err == nil && s.SchemaVersion > SchemaVersion:
+		return nil, &NewerSchemaError{Path: path, Version: s.SchemaVersion}
+	case err == nil && s.SchemaVersion < 1:
+		err = errors.New("it has no schema version")
+	case errors.Is(err, io.EOF):
+		err = errors.New("it is empty")
+	}
+	if err == nil {
+		return &s, nil
+	}
+	if _, ok := errors.AsType[*os.PathError](err); ok {
+		return nil, fmt.Errorf("read state file: %w", err)
+	}
+	return nil, &CorruptError{Path: path, Err: err}
+}
+
+func (s *State) readHead(d *jsontext.Decoder) error {
 	fields := map[string]any{
 		"schemaVersion": &s.SchemaVersion,
 		"revision":      &s.Revision,
@@ -108,47 +104,33 @@ func parseHead(r io.Reader) (*State, error) {
 		"instance":      &s.Instance,
 		"engine":        &s.Engine,
 		"conditions":    &s.Conditions,
+		"lastFailure":   &s.LastFailure,
 		"mirror":        &s.Mirror,
 	}
-	for {
-		t, err := d.Token() // at the end of a torn file, an error: More would only say no
+	if t, err := d.ReadToken(); err != nil {
+		return err
+	} else if t.Kind() != '{' {
+		return errors.New("not a JSON object")
+	}
+	for d.PeekKind() != '}' {
+		t, err := d.ReadToken()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if t == json.Delim('}') {
-			break
+		name := t.String()
+		if name == string(Containers) || s.SchemaVersion > SchemaVersion {
+			return nil
 		}
-		key, _ := t.(string)
-		if key == string(Containers) || s.SchemaVersion > SchemaVersion {
-			break
+		if field, ok := fields[name]; ok {
+			err = json.UnmarshalDecode(d, field)
+		} else {
+			err = d.SkipValue()
 		}
-		field, ok := fields[key]
-		if !ok {
-			field = new(json.RawMessage)
-		}
-		if err := d.Decode(field); err != nil {
-			return nil, err
+		if err != nil {
+			return err
 		}
 	}
-	if s.SchemaVersion < 1 {
-		return nil, errNoVersion
-	}
-	return &s, nil
-}
-
-var errNoVersion = errors.New("it has no schema version")
-
-// schemaVersion finds the version without a look at the rest, which a later
-// version may have given other types. It is the first field of every file of ours.
-func schemaVersion(data []byte) (int, error) {
-	if len(bytes.TrimSpace(data)) == 0 {
-		return 0, errors.New("it is empty")
-	}
-	s, err := parseHead(bytes.NewReader(data))
-	if err != nil {
-		return 0, err
-	}
-	return s.SchemaVersion, nil
+	return nil
 }
 
 // open opens the file so that it can be replaced meanwhile: os.Root opens with
@@ -176,4 +158,16 @@ func readFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read state file %q: %w", path, err)
 	}
 	return data.Bytes(), nil
+}
+
+// StaleMark returns the name of the empty file that stands beside a state file of the name,
+// or path, while that could not be written, as on a full disk: then what the file says may be
+// old although its supervisor lives.
+func StaleMark(path string) string { return path + ".stale" }
+
+// Stale reports whether the state file at path could not be written when its supervisor last
+// tried.
+func Stale(path string) bool {
+	_, err := os.Lstat(StaleMark(path))
+	return err == nil
 }

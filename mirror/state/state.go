@@ -10,10 +10,7 @@
 // in it writes the file.
 package state
 
-import (
-	"encoding/json"
-	"time"
-)
+import "time"
 
 // SchemaVersion is the version of the format that this package reads. A later
 // version of it may add fields, but never changes or removes one.
@@ -44,12 +41,12 @@ type State struct {
 	WrittenAt time.Time `json:"writtenAt,omitzero"`
 	// Supervisor is the process that keeps the state. The conditions count only
 	// while this very process lives. Left out where there is none.
-	Supervisor *Supervisor `json:"supervisor,omitempty"`
+	Supervisor *Supervisor `json:"supervisor,omitzero"`
 	Instance   Instance    `json:"instance"`
 	Engine     Engine      `json:"engine"`
 	Conditions []Condition `json:"conditions"`
 	// LastFailure is why the last start or engine failed. Left out after a good one.
-	LastFailure *Failure `json:"lastFailure,omitempty"`
+	LastFailure *Failure `json:"lastFailure,omitzero"`
 	Mirror      Mirror   `json:"mirror"`
 
 	// Objects are keyed by the engine's own identity: containers, images and
@@ -72,7 +69,7 @@ type State struct {
 type Supervisor struct {
 	PID        int       `json:"pid"`
 	StartedAt  time.Time `json:"startedAt,omitzero"`
-	StartTicks uint64    `json:"startTicks,omitempty"`
+	StartTicks uint64    `json:"startTicks,omitzero"`
 	BootID     string    `json:"bootId"`
 	Version    string    `json:"version"`
 }
@@ -126,8 +123,8 @@ type Mirror struct {
 type Meta struct {
 	// AddedRevision is the revision that the object appeared in, Revision the one
 	// that it last changed in.
-	AddedRevision uint64 `json:"addedRevision,omitempty"`
-	Revision      uint64 `json:"revision,omitempty"`
+	AddedRevision uint64 `json:"addedRevision,omitzero"`
+	Revision      uint64 `json:"revision,omitzero"`
 }
 
 // The states of a container.
@@ -174,8 +171,8 @@ type Container struct {
 	Ports         []Port            `json:"ports"`    // by container port, protocol, host address
 	Mounts        []Mount           `json:"mounts"`   // by destination
 	Networks      []Attachment      `json:"networks"` // by name
-	LastAction    *LastAction       `json:"lastAction,omitempty"`
-	Deletion      *Deletion         `json:"deletion,omitempty"`
+	LastAction    *LastAction       `json:"lastAction,omitzero"`
+	Deletion      *Deletion         `json:"deletion,omitzero"`
 	Meta
 }
 
@@ -240,7 +237,7 @@ type Volume struct {
 	CreatedAt  time.Time         `json:"createdAt,omitzero"`
 	Labels     map[string]string `json:"labels"`
 	Options    map[string]string `json:"options"`
-	Deletion   *Deletion         `json:"deletion,omitempty"`
+	Deletion   *Deletion         `json:"deletion,omitzero"`
 	Meta
 }
 
@@ -256,7 +253,7 @@ type Network struct {
 	Subnets   []string          `json:"subnets"` // in the engine's order
 	Labels    map[string]string `json:"labels"`
 	CreatedAt time.Time         `json:"createdAt,omitzero"`
-	Deletion  *Deletion         `json:"deletion,omitempty"`
+	Deletion  *Deletion         `json:"deletion,omitzero"`
 	Meta
 }
 
@@ -290,73 +287,12 @@ type Deletion struct {
 	Error string `json:"error"`
 }
 
-// Deleted names an object that went, and the revision it is missing from.
+// Deleted is the tombstone of an object: what it was, and the revision from which on it is
+// missing. A container that came and went between two looks leaves one too.
 type Deleted struct {
-	Kind     Kind   `json:"kind"`
-	ID       string `json:"id"`
-	Revision uint64 `json:"revision"`
-}
-
-// Lists and maps are never null in the file, whoever writes it.
-
-// MarshalJSON writes lists and maps as empty rather than null.
-func (s State) MarshalJSON() ([]byte, error) {
-	type plain State
-	fillList(&s.Conditions)
-	fillMap(&s.Containers)
-	fillMap(&s.Images)
-	fillMap(&s.Volumes)
-	fillMap(&s.Networks)
-	fillMap(&s.Namespaces)
-	fillList(&s.Deleted)
-	return json.Marshal(plain(s))
-}
-
-// MarshalJSON writes lists and maps as empty rather than null.
-func (c Container) MarshalJSON() ([]byte, error) {
-	type plain Container
-	fillList(&c.Args)
-	fillMap(&c.Labels)
-	fillList(&c.Ports)
-	fillList(&c.Mounts)
-	fillList(&c.Networks)
-	return json.Marshal(plain(c))
-}
-
-// MarshalJSON writes lists and maps as empty rather than null.
-func (i Image) MarshalJSON() ([]byte, error) {
-	type plain Image
-	fillList(&i.RepoTags)
-	fillList(&i.RepoDigests)
-	fillMap(&i.Labels)
-	fillMap(&i.Deletions)
-	return json.Marshal(plain(i))
-}
-
-// MarshalJSON writes maps as empty rather than null.
-func (v Volume) MarshalJSON() ([]byte, error) {
-	type plain Volume
-	fillMap(&v.Labels)
-	fillMap(&v.Options)
-	return json.Marshal(plain(v))
-}
-
-// MarshalJSON writes lists and maps as empty rather than null.
-func (n Network) MarshalJSON() ([]byte, error) {
-	type plain Network
-	fillList(&n.Subnets)
-	fillMap(&n.Labels)
-	return json.Marshal(plain(n))
-}
-
-func fillList[T any](l *[]T) {
-	if *l == nil {
-		*l = []T{}
-	}
-}
-
-func fillMap[T any](m *map[string]T) {
-	if *m == nil {
-		*m = map[string]T{}
-	}
+	Kind      Kind      `json:"kind"`
+	ID        string    `json:"id"`
+	Name      string    `json:"name,omitzero"` // of a container
+	Revision  uint64    `json:"revision"`
+	DeletedAt time.Time `json:"deletedAt,omitzero"` // when the mirror learned of it
 }

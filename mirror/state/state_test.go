@@ -1,7 +1,6 @@
 package state_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -28,7 +29,7 @@ func put(t *testing.T, path, content string) {
 
 func encode(t *testing.T, v any) string {
 	t.Helper()
-	data, err := json.Marshal(v)
+	data, err := json.Marshal(v, json.Deterministic(true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,8 +133,10 @@ func TestChanges(t *testing.T) {
 		Containers: map[string]state.Container{
 			"same": {Meta: meta(1, 2)}, "changed": {Meta: meta(1, 12)}, "new": {Meta: meta(13, 14)}, "again": {Meta: meta(16, 17)},
 		},
-		Networks:     map[string]state.Network{"n": {Meta: meta(20, 20)}},
-		Deleted:      []state.Deleted{{state.Volumes, "v", 11}, {state.Containers, "gone", 15}, {state.Containers, "again", 15}},
+		Networks: map[string]state.Network{"n": {Meta: meta(20, 20)}},
+		Deleted: []state.Deleted{
+			{Kind: state.Volumes, ID: "v", Revision: 11}, {Kind: state.Containers, ID: "gone", Revision: 15}, {Kind: state.Containers, ID: "again", Revision: 15},
+		},
 		DeletedSince: 9,
 	}
 	all := []string{

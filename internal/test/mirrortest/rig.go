@@ -4,7 +4,6 @@ package mirrortest
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
@@ -12,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
@@ -228,7 +229,7 @@ func (r *Rig) AwaitEqual() {
 // Marshal returns the encoding of v.
 func Marshal(t *testing.T, v any) string {
 	t.Helper()
-	data, err := json.Marshal(v)
+	data, err := json.Marshal(v, json.Deterministic(true))
 	if err != nil {
 		t.Fatal(err)
 	}

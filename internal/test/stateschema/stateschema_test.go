@@ -1,11 +1,12 @@
 package stateschema_test
 
 import (
-	"encoding/json"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/docker-rd/docker-rd/internal/test/stateschema"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -34,12 +35,12 @@ func full() state.State {
 		Volumes:    map[string]state.Volume{"v": {CreatedAt: now, Deletion: deletion, Meta: meta}},
 		Networks:   map[string]state.Network{"n": {Subnets: []string{"10.0.0.0/8"}, CreatedAt: now, Deletion: deletion, Meta: meta}},
 		Namespaces: map[string]state.Namespace{"moby": {Name: "moby", Meta: meta}},
-		Deleted:    []state.Deleted{{Kind: state.Containers, ID: "x", Revision: 2}},
+		Deleted:    []state.Deleted{{Kind: state.Containers, ID: "x", Name: "n", Revision: 2, DeletedAt: now}},
 	}
 }
 
 func TestValidate(t *testing.T) {
-	data, err := json.Marshal(full())
+	data, err := json.Marshal(full(), json.Deterministic(true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,6 +67,23 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+// A program that takes the schema at its word goes on when a later docker rd writes more.
+func TestUnknownFields(t *testing.T) {
+	data, err := json.Marshal(full(), json.Deterministic(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range []string{`"revision":2`, `"pid":1`, `"name":"moby"`, `"kind":"containers"`} {
+		text := strings.Replace(string(data), field, field+`,"later":{}`, 1)
+		if text == string(data) {
+			t.Errorf("there is no %s", field)
+		}
+		if err := stateschema.ValidateAsReader([]byte(text)); err != nil {
+			t.Errorf("with a field beside %s: %v", field, err)
+		}
+	}
+}
+
 // What was written in this format once is valid and can be read as long as it is.
 func TestWritten(t *testing.T) {
 	const path = "../../../mirror/state/testdata/state.json"
@@ -80,7 +98,7 @@ func TestWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := json.Marshal(s)
+	again, err := json.Marshal(s, json.Deterministic(true))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,8 @@
 package mirror
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
+	jsonv1 "encoding/json"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -12,12 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/network"
-	"github.com/moby/moby/api/types/volume"
+	dockervolume "github.com/moby/moby/api/types/volume"
 
-	"github.com/docker-rd/docker-rd/internal/jsonscan"
 	"github.com/docker-rd/docker-rd/internal/test/jsontest"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -61,46 +61,58 @@ var sampleAnswers = []string{
 	"{\"Id\":\"\xff\xfe\",\"Name\":\"a\\ud800b\\u0000\"}",
 }
 
-// readers read one object each, by hand and with docker's type.
+// readers read one object each, as we do and with docker's type.
 var readers = map[string]struct {
 	docker reflect.Type
-	read   func(*scanner) any
+	read   func(text string) (any, error)
 	want   func(docker any) any
 }{
 	"listed container": {
 		reflect.TypeFor[container.Summary](),
-		func(s *scanner) any { return readListedContainer(s) },
-		func(d any) any { return listedContainer(*d.(*container.Summary)) },
+		reader(listedContainer.object),
+		func(d any) any { return dockerListed(*d.(*container.Summary)) },
 	},
 	"container": {
 		reflect.TypeFor[container.InspectResponse](),
-		func(s *scanner) any { return readContainer(s) },
-		func(d any) any { return inspectedContainer(*d.(*container.InspectResponse)) },
+		reader(inspectedContainer.object),
+		func(d any) any { return dockerInspected(*d.(*container.InspectResponse)) },
 	},
 	"listed image": {
 		reflect.TypeFor[image.Summary](),
-		func(s *scanner) any { return readListedImage(s) },
-		func(d any) any { return listedImage(*d.(*image.Summary)) },
+		reader(listedImage.object),
+		func(d any) any { return dockerImage(*d.(*image.Summary)) },
 	},
 	"image": {
 		reflect.TypeFor[image.InspectResponse](),
-		func(s *scanner) any { return applied(readImageDetails(s)) },
-		func(d any) any { return applied(inspectedImage(*d.(*image.InspectResponse))) },
+		reader(func(a inspectedImage) (string, state.Image, error) { return "", applied(a), nil }),
+		func(d any) any { return applied(dockerImageDetails(*d.(*image.InspectResponse))) },
 	},
 	"volume": {
-		reflect.TypeFor[volume.Volume](),
-		func(s *scanner) any { return readVolume(s) },
-		func(d any) any { return convertVolume(*d.(*volume.Volume)) },
+		reflect.TypeFor[dockervolume.Volume](),
+		reader(volume.object),
+		func(d any) any { return dockerVolume(*d.(*dockervolume.Volume)) },
 	},
 	"network": {
 		reflect.TypeFor[network.Network](),
-		func(s *scanner) any { return readNetwork(s) },
-		func(d any) any { return convertNetwork(*d.(*network.Network)) },
+		reader(listedNetwork.object),
+		func(d any) any { return dockerNetwork(*d.(*network.Network)) },
 	},
 }
 
-func applied(d *imageDetails) (i state.Image) {
-	d.apply(&i)
+// reader reads an answer and makes an object of it.
+func reader[A, T any](convert func(A) (string, T, error)) func(text string) (any, error) {
+	return func(text string) (any, error) {
+		var answer A
+		if err := json.Unmarshal([]byte(text), &answer, liberal); err != nil {
+			return nil, err
+		}
+		_, object, err := convert(answer)
+		return object, err
+	}
+}
+
+func applied(a inspectedImage) (i state.Image) {
+	a.complete(&i)
 	return i
 }
 
@@ -110,29 +122,36 @@ func FuzzAnswers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		for name, r := range readers {
-			s := jsonscan.New([]byte(text))
-			got := r.read(s)
+			got, err := r.read(text)
 			docker := reflect.New(r.docker)
-			if err := json.Unmarshal([]byte(text), docker.Interface()); err != nil {
-				if s.End() == nil && !json.Valid([]byte(text)) {
-					t.Errorf("%s: what is no JSON was taken: %v", name, err)
+			if jsonv1.Unmarshal([]byte(text), docker.Interface()) != nil {
+				if err == nil && !jsonv1.Valid([]byte(text)) {
+					t.Errorf("%s: what is no JSON was taken", name)
 				}
 				continue
 			}
 			if !jsontest.Plain(text, r.docker) {
 				continue
 			}
-			if err := s.End(); err != nil {
+			if err != nil {
 				t.Errorf("%s: %v", name, err)
 				continue
 			}
-			want, _ := json.Marshal(r.want(docker.Interface()))
-			have, _ := json.Marshal(canonical(got))
-			if !bytes.Equal(have, want) {
+			want, have := encoded(t, r.want(docker.Interface())), encoded(t, canonical(got))
+			if have != want {
 				t.Errorf("%s is\n%s\nwant\n%s", name, have, want)
 			}
 		}
 	})
+}
+
+func encoded(t *testing.T, object any) string {
+	t.Helper()
+	text, err := json.Marshal(object, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // canonical writes addresses as docker's types do. Engines do so already.
@@ -152,26 +171,32 @@ func canonical(object any) any {
 			ip(&o.Networks[i].IPv6Address)
 		}
 		sortPorts(o.Ports)
+		o.Namespace = ""
+		return o
+	case state.Image:
+		o.Namespace = ""
+		return o
+	case state.Volume:
+		o.Namespace = ""
+		return o
 	case state.Network:
+		o.Namespace = ""
 		for i, s := range o.Subnets {
 			if p, err := netip.ParsePrefix(s); err == nil {
 				o.Subnets[i] = p.String()
 			}
 		}
+		return o
 	}
 	return object
 }
 
 // Wrong values matter only where they are read.
 func TestAnswersWithOddities(t *testing.T) {
-	read := func(text string) (state.Container, error) {
-		s := jsonscan.New([]byte(text))
-		c := readContainer(s)
-		return c, s.End()
-	}
+	read := reader(inspectedContainer.object)
 	for _, odd := range []string{`1e999`, `"x"`, `[{"a":[]}]`, `{"State":{"Pid":"no"}}`, `null`, `-0.5E-7`, `"\ud800"`} {
 		c, err := read(`{"Unknown":` + odd + `,"HostConfig":{"Memory":` + odd + `},"Id":"c","Config":{"Env":` + odd + `}}`)
-		if err != nil || c.ID != "c" {
+		if err != nil || c.(state.Container).ID != "c" {
 			t.Errorf("with %s: %+v, %v", odd, c, err)
 		}
 	}
@@ -186,7 +211,7 @@ func TestAnswersWithOddities(t *testing.T) {
 }
 
 // listedContainer converts what the list call knows: no details of the run.
-func listedContainer(c container.Summary) state.Container {
+func dockerListed(c container.Summary) state.Container {
 	out := state.Container{
 		ID:        c.ID,
 		Name:      ownName(c.Names),
@@ -194,9 +219,9 @@ func listedContainer(c container.Summary) state.Container {
 		ImageRef:  c.Image,
 		Labels:    c.Labels,
 		State:     ContainerState(string(c.State)),
-		Health:    listedHealth(c),
+		Health:    dockerHealth(c),
 		CreatedAt: unixTime(c.Created),
-		Mounts:    mounts(c.Mounts),
+		Mounts:    dockerMounts(c.Mounts),
 	}
 	for _, p := range c.Ports {
 		out.Ports = append(out.Ports, state.Port{
@@ -208,13 +233,13 @@ func listedContainer(c container.Summary) state.Container {
 	}
 	sortPorts(out.Ports)
 	if c.NetworkSettings != nil {
-		out.Networks = attachments(c.NetworkSettings.Networks)
+		out.Networks = dockerAttachments(c.NetworkSettings.Networks)
 	}
 	return out
 }
 
 // inspectedContainer converts what the inspection knows: everything.
-func inspectedContainer(c container.InspectResponse) state.Container {
+func dockerInspected(c container.InspectResponse) state.Container {
 	out := state.Container{
 		ID:           c.ID,
 		Name:         strings.TrimPrefix(c.Name, "/"),
@@ -225,7 +250,7 @@ func inspectedContainer(c container.InspectResponse) state.Container {
 		Health:       state.HealthNone,
 		RestartCount: c.RestartCount,
 		CreatedAt:    parseTime(c.Created),
-		Mounts:       mounts(c.Mounts),
+		Mounts:       dockerMounts(c.Mounts),
 	}
 	if c.Config != nil {
 		out.ImageRef, out.Labels = c.Config.Image, c.Config.Labels
@@ -244,7 +269,7 @@ func inspectedContainer(c container.InspectResponse) state.Container {
 		out.RestartPolicy.MaximumRetryCount = h.RestartPolicy.MaximumRetryCount
 	}
 	if n := c.NetworkSettings; n != nil {
-		out.Networks = attachments(n.Networks)
+		out.Networks = dockerAttachments(n.Networks)
 		for port, bindings := range n.Ports {
 			p := state.Port{ContainerPort: port.Num(), Protocol: string(port.Proto())}
 			if len(bindings) == 0 {
@@ -263,7 +288,7 @@ func inspectedContainer(c container.InspectResponse) state.Container {
 
 // listedHealth is empty where the list call says nothing about it: engines before
 // API 1.52 only do in the text for people.
-func listedHealth(c container.Summary) string {
+func dockerHealth(c container.Summary) string {
 	if c.Health != nil && c.Health.Status != "" {
 		return string(c.Health.Status)
 	}
@@ -278,7 +303,7 @@ func listedHealth(c container.Summary) string {
 	return ""
 }
 
-func mounts(in []container.MountPoint) []state.Mount {
+func dockerMounts(in []container.MountPoint) []state.Mount {
 	var out []state.Mount
 	for _, m := range in {
 		out = append(out, state.Mount{
@@ -293,7 +318,7 @@ func mounts(in []container.MountPoint) []state.Mount {
 	return out
 }
 
-func attachments(in map[string]*network.EndpointSettings) []state.Attachment {
+func dockerAttachments(in map[string]*network.EndpointSettings) []state.Attachment {
 	var out []state.Attachment
 	for name, e := range in {
 		a := state.Attachment{Name: name}
@@ -306,7 +331,7 @@ func attachments(in map[string]*network.EndpointSettings) []state.Attachment {
 	return out
 }
 
-func listedImage(i image.Summary) state.Image {
+func dockerImage(i image.Summary) state.Image {
 	return state.Image{
 		ID:          i.ID,
 		Parent:      i.ParentID,
@@ -318,11 +343,11 @@ func listedImage(i image.Summary) state.Image {
 	}
 }
 
-func inspectedImage(i image.InspectResponse) *imageDetails {
-	return &imageDetails{arch: i.Architecture, os: i.Os, createdAt: parseTime(i.Created)}
+func dockerImageDetails(i image.InspectResponse) inspectedImage {
+	return inspectedImage{Architecture: i.Architecture, Os: i.Os, Created: i.Created}
 }
 
-func convertVolume(v volume.Volume) state.Volume {
+func dockerVolume(v dockervolume.Volume) state.Volume {
 	return state.Volume{
 		Name:       v.Name,
 		Driver:     v.Driver,
@@ -334,7 +359,7 @@ func convertVolume(v volume.Volume) state.Volume {
 	}
 }
 
-func convertNetwork(n network.Network) state.Network {
+func dockerNetwork(n network.Network) state.Network {
 	out := state.Network{
 		ID:        n.ID,
 		Name:      n.Name,

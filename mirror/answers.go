@@ -1,0 +1,332 @@
+package mirror
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/network"
+
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// The engine's answers, and how they become our objects. Only what the mirror holds is read
+// of them, so an engine may answer whatever it likes in all else. The tests hold what comes
+// out against docker's own types. What the engine gives in no order is sorted, so that the
+// same object always has the same encoding.
+
+// listedContainer is what the list call knows: no details of the run.
+type listedContainer struct {
+	ID              string `json:"Id"`
+	Names           []string
+	Image           string
+	ImageID         string
+	Created         int64
+	Ports           []listedPort
+	Labels          map[string]string
+	State           string
+	Status          string
+	Health          struct{ Status string }
+	NetworkSettings struct{ Networks map[string]attachment }
+	Mounts          []mount
+}
+
+type listedPort struct {
+	IP          string
+	PrivatePort uint16
+	PublicPort  uint16
+	Type        string
+}
+
+func (a listedContainer) object() (string, state.Container, error) {
+	c := state.Container{
+		ID: a.ID, Name: ownName(a.Names), Namespace: namespace, Image: a.ImageID, ImageRef: a.Image, Labels: a.Labels,
+		State: ContainerState(a.State), Health: cmp.Or(a.Health.Status, healthOf(a.Status)), CreatedAt: unixTime(a.Created),
+		Mounts: mounts(a.Mounts), Networks: attachments(a.NetworkSettings.Networks),
+	}
+	for _, p := range a.Ports {
+		c.Ports = append(c.Ports, state.Port{ContainerPort: p.PrivatePort, Protocol: p.Type, HostIP: p.IP, HostPort: p.PublicPort})
+	}
+	sortPorts(c.Ports)
+	return c.ID, c, nil
+}
+
+// inspectedContainer is what the inspection knows: everything.
+type inspectedContainer struct {
+	ID           string `json:"Id"`
+	Name         string
+	Image        string
+	Path         string
+	Args         []string
+	RestartCount int
+	Created      string
+	Config       struct {
+		Image  string
+		Labels map[string]string
+	}
+	State struct {
+		Status     string
+		Pid        int
+		ExitCode   int
+		Error      string
+		OOMKilled  bool
+		StartedAt  string
+		FinishedAt string
+		Health     struct{ Status string }
+	}
+	HostConfig struct {
+		RestartPolicy struct {
+			Name              string
+			MaximumRetryCount int
+		}
+	}
+	NetworkSettings struct {
+		Ports    map[string][]binding
+		Networks map[string]attachment
+	}
+	Mounts []mount
+}
+
+type binding struct {
+	IP   string `json:"HostIp"`
+	Port string `json:"HostPort"`
+}
+
+func (a inspectedContainer) object() (string, state.Container, error) {
+	published, err := ports(a.NetworkSettings.Ports)
+	c := state.Container{
+		ID: a.ID, Name: strings.TrimPrefix(a.Name, "/"), Namespace: namespace, Image: a.Image, ImageRef: a.Config.Image,
+		Path: a.Path, Args: a.Args, Labels: a.Config.Labels,
+		State: ContainerState(a.State.Status), Health: cmp.Or(a.State.Health.Status, state.HealthNone),
+		PID: a.State.Pid, ExitCode: a.State.ExitCode, Error: a.State.Error, OOMKilled: a.State.OOMKilled,
+		RestartCount: a.RestartCount,
+		RestartPolicy: state.RestartPolicy{
+			Name: cmp.Or(a.HostConfig.RestartPolicy.Name, "no"), MaximumRetryCount: a.HostConfig.RestartPolicy.MaximumRetryCount,
+		},
+		CreatedAt: parseTime(a.Created), StartedAt: parseTime(a.State.StartedAt), FinishedAt: parseTime(a.State.FinishedAt),
+		Ports: published, Mounts: mounts(a.Mounts), Networks: attachments(a.NetworkSettings.Networks),
+	}
+	return c.ID, c, err
+}
+
+// ports returns the bindings by port as a list.
+func ports(all map[string][]binding) (out []state.Port, err error) {
+	for name, bindings := range all {
+		port, err := network.ParsePort(name)
+		if err != nil {
+			return nil, fmt.Errorf("port %q: %w", name, err)
+		}
+		p := state.Port{ContainerPort: port.Num(), Protocol: string(port.Proto())}
+		if len(bindings) == 0 {
+			out = append(out, p)
+		}
+		for _, b := range bindings {
+			n, _ := strconv.ParseUint(b.Port, 10, 16)
+			p.HostIP, p.HostPort = b.IP, uint16(n)
+			out = append(out, p)
+		}
+	}
+	sortPorts(out)
+	return out, nil
+}
+
+func sortPorts(ports []state.Port) {
+	slices.SortFunc(ports, func(a, b state.Port) int {
+		return cmp.Or(
+			cmp.Compare(a.ContainerPort, b.ContainerPort),
+			cmp.Compare(a.Protocol, b.Protocol),
+			cmp.Compare(a.HostIP, b.HostIP),
+			cmp.Compare(a.HostPort, b.HostPort),
+		)
+	})
+}
+
+type mount struct {
+	Type        string
+	Name        string
+	Source      string
+	Destination string
+	RW          bool
+}
+
+func mounts(all []mount) (out []state.Mount) {
+	for _, m := range all {
+		out = append(out, state.Mount{Type: m.Type, Name: m.Name, Source: m.Source, Destination: m.Destination, ReadOnly: !m.RW})
+	}
+	slices.SortStableFunc(out, func(a, b state.Mount) int { return cmp.Compare(a.Destination, b.Destination) })
+	return out
+}
+
+// attachment is an endpoint of a container in a network.
+type attachment struct {
+	NetworkID         string
+	IPAddress         string
+	GlobalIPv6Address string
+}
+
+func attachments(all map[string]attachment) (out []state.Attachment) {
+	for name, a := range all {
+		out = append(out, state.Attachment{Name: name, ID: a.NetworkID, IPAddress: a.IPAddress, IPv6Address: a.GlobalIPv6Address})
+	}
+	slices.SortFunc(out, func(a, b state.Attachment) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+type listedImage struct {
+	ID          string `json:"Id"`
+	ParentID    string `json:"ParentId"`
+	RepoTags    []string
+	RepoDigests []string
+	Created     int64
+	Size        int64
+	Labels      map[string]string
+}
+
+func (a listedImage) object() (string, state.Image, error) {
+	i := state.Image{
+		ID: a.ID, Namespace: namespace, Parent: a.ParentID, RepoTags: references(a.RepoTags), RepoDigests: references(a.RepoDigests),
+		CreatedAt: unixTime(a.Created), Size: a.Size, Labels: a.Labels,
+	}
+	return i.ID, i, nil
+}
+
+// inspectedImage is what an image's inspection knows beyond the list. It never changes while
+// the list says the same of the image.
+type inspectedImage struct {
+	Architecture string
+	Os           string
+	Created      string
+}
+
+// object returns the answer itself: whose it is, the list knows.
+func (a inspectedImage) object() (string, inspectedImage, error) { return "image", a, nil }
+
+// complete adds the details to what the list knows.
+func (a inspectedImage) complete(i *state.Image) {
+	i.Architecture, i.OS = a.Architecture, a.Os
+	if created := parseTime(a.Created); !created.IsZero() {
+		i.CreatedAt = created
+	}
+}
+
+type volume struct {
+	Name       string
+	Driver     string
+	Mountpoint string
+	Scope      string
+	CreatedAt  string
+	Labels     map[string]string
+	Options    map[string]string
+}
+
+func (a volume) object() (string, state.Volume, error) {
+	v := state.Volume{
+		Name: a.Name, Namespace: namespace, Driver: a.Driver, Mountpoint: a.Mountpoint, Scope: a.Scope,
+		CreatedAt: parseTime(a.CreatedAt), Labels: a.Labels, Options: a.Options,
+	}
+	return v.Name, v, nil
+}
+
+type listedNetwork struct {
+	ID         string `json:"Id"`
+	Name       string
+	Driver     string
+	Scope      string
+	Internal   bool
+	EnableIPv6 bool
+	Labels     map[string]string
+	Created    string
+	IPAM       struct{ Config []struct{ Subnet string } }
+}
+
+func (a listedNetwork) object() (string, state.Network, error) {
+	n := state.Network{
+		ID: a.ID, Name: a.Name, Namespace: namespace, Driver: a.Driver, Scope: a.Scope, Internal: a.Internal, IPv6: a.EnableIPv6,
+		Labels: a.Labels, CreatedAt: parseTime(a.Created),
+	}
+	for _, c := range a.IPAM.Config {
+		if c.Subnet != "" {
+			n.Subnets = append(n.Subnets, c.Subnet)
+		}
+	}
+	return n.ID, n, nil
+}
+
+// ownName returns a container's own name among those it has. Legacy links give it
+// others, below the name of the container that links to it.
+func ownName(names []string) string {
+	for _, name := range names {
+		if name = strings.TrimPrefix(name, "/"); !strings.Contains(name, "/") {
+			return name
+		}
+	}
+	return ""
+}
+
+// ContainerState maps podman's states, which its Docker API does not always
+// translate, to docker's.
+func ContainerState(s string) string {
+	switch s {
+	case state.StateCreated, state.StateRunning, state.StatePaused, state.StateRestarting,
+		state.StateRemoving, state.StateExited, state.StateDead:
+		return s
+	case "configured", "initialized":
+		return state.StateCreated
+	case "stopping":
+		return state.StateRunning
+	case "stopped":
+		return state.StateExited
+	}
+	return state.StateUnknown
+}
+
+// healthOf reads the health from the list call's text for people: engines before API
+// 1.52 say it nowhere else there. It is empty where the text says nothing about it.
+func healthOf(status string) string {
+	switch {
+	case strings.HasSuffix(status, "(healthy)"):
+		return state.HealthHealthy
+	case strings.HasSuffix(status, "(unhealthy)"):
+		return state.HealthUnhealthy
+	case strings.HasSuffix(status, "(health: starting)"):
+		return state.HealthStarting
+	}
+	return ""
+}
+
+// references leaves out "<none>:<none>" and "<none>@<none>", with which engines
+// before API 1.43 say that there are none.
+func references(in []string) []string {
+	out := slices.DeleteFunc(in, func(r string) bool { return strings.HasPrefix(r, "<none>") })
+	slices.Sort(out)
+	return out
+}
+
+func unixTime(seconds int64) time.Time {
+	if seconds <= 0 {
+		return time.Time{}
+	}
+	return sensible(time.Unix(seconds, 0))
+}
+
+// parseTime returns the zero time for an empty string and anything else that is no
+// time.
+func parseTime(s string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}
+	}
+	return sensible(t)
+}
+
+// sensible returns the zero time for the engine's, which is in the year 1, and for what
+// RFC 3339 can't write.
+func sensible(t time.Time) time.Time {
+	if t = t.UTC(); t.Year() <= 1 || t.Year() > 9999 {
+		return time.Time{}
+	}
+	return t
+}

@@ -1,0 +1,79 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/containerd/platforms"
+	"github.com/moby/moby/client"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// facts are what an engine says of itself.
+type facts struct {
+	engine  state.Engine
+	dialect dialect
+	clock   engineClock
+}
+
+// askFacts asks the engine what it is. Its clock is taken for the given moment.
+func (s *Source) askFacts(ctx context.Context, cli *endpoint.Client, moment time.Time) (f facts, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.InspectTimeout)
+	defer cancel()
+	// Not /version: it says little more, and dockerd runs two programs for each of them.
+	var about endpoint.Pong
+	var aboutErr error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		about, aboutErr = cli.About(ctx)
+	}()
+	begin := time.Now()
+	result, err := cli.Info(ctx, client.InfoOptions{})
+	margin := time.Since(begin)
+	<-done
+	if err := errors.Join(err, aboutErr); err != nil {
+		return f, fmt.Errorf("ask the engine what it is: %w", err)
+	}
+	info := result.Info
+	f.engine = state.Engine{
+		ID:         info.ID,
+		Version:    info.ServerVersion,
+		APIVersion: about.APIVersion,
+		OS:         info.OSType,
+		Arch:       goarch(info.Architecture),
+		Rootless:   slices.Contains(info.SecurityOptions, "name=rootless"),
+	}
+	f.dialect = dialect{
+		podman:  about.Podman,
+		unpacks: slices.Contains(info.DriverStatus, [2]string{"driver-type", "io.containerd.snapshotter.v1"}),
+	}
+	if about.Podman {
+		f.engine.ID = "" // it makes up another at each call
+	}
+	clock := parseTime(info.SystemTime)
+	if clock.IsZero() {
+		// Some engine that does not tell. Ours may be ahead of its clock.
+		f.clock = engineClock{begin: moment.Add(-time.Minute), margin: time.Hour}
+		return f, nil
+	}
+	f.clock = engineClock{begin: clock.Add(-begin.Add(margin).Sub(moment)), offset: clock.Sub(begin), margin: margin}
+	return f, nil
+}
+
+// goarch returns Go's name for an architecture as uname(2) names it, which is how engines
+// describe their hosts; everything else, images too, is described with Go's.
+func goarch(machine string) string {
+	switch machine {
+	case "i486", "i586", "i686":
+		machine = "i386"
+	case "armv6l", "armv7l", "armv8l":
+		machine = "armhf"
+	}
+	return platforms.Normalize(platforms.Platform{Architecture: machine}).Architecture
+}

@@ -1,0 +1,133 @@
+package mirror
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// A file is the state file on disk. It is replaced, never written into.
+type file struct {
+	dir, name string
+	written   os.FileInfo // as it was written last, or taken over; nil for neither
+	stale     bool        // the mark of [state.StaleMark] is there, or may be
+}
+
+func newFile(path string) *file {
+	return &file{dir: filepath.Dir(path), name: filepath.Base(path), stale: true}
+}
+
+func (f *file) path() string { return filepath.Join(f.dir, f.name) }
+
+// replace puts what write writes in the file's place. After an error the file is as it was,
+// and marked as stale.
+func (f *file) replace(write func(io.Writer) error) error {
+	// On Windows, os.Root opens files so that they can be replaced while others read.
+	root, err := os.OpenRoot(f.dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	info, err := f.writeNext(root, write)
+	if err == nil {
+		err = root.Rename(f.temp(), f.name)
+	}
+	if err != nil {
+		_ = root.Remove(f.temp())
+		f.mark(root)
+		return err
+	}
+	f.written = info
+	f.unmark(root)
+	return nil
+}
+
+// writeNext writes the next version of the file beside it.
+func (f *file) writeNext(root *os.Root, write func(io.Writer) error) (os.FileInfo, error) {
+	next, err := root.OpenFile(f.temp(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	const chunk = 256 << 10 // the whole state is never in memory a second time
+	buffer := bufio.NewWriterSize(next, chunk)
+	err = write(buffer)
+	if err == nil {
+		err = buffer.Flush()
+	}
+	info, statErr := next.Stat()
+	return info, errors.Join(err, statErr, next.Close())
+}
+
+func (f *file) temp() string { return "." + f.name + ".tmp" }
+
+// mark leaves word that the file could not be written. An empty file can be made on most
+// disks that are full.
+func (f *file) mark(root *os.Root) {
+	if mark, err := root.OpenFile(state.StaleMark(f.name), os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
+		_ = mark.Close()
+		f.stale = true
+	}
+}
+
+func (f *file) unmark(root *os.Root) {
+	if !f.stale {
+		return
+	}
+	if err := root.Remove(state.StaleMark(f.name)); err == nil || errors.Is(err, fs.ErrNotExist) {
+		f.stale = false
+	}
+}
+
+// takeOver notes that what is there now is known.
+func (f *file) takeOver() {
+	f.written, _ = os.Lstat(f.path())
+}
+
+// intact reports whether the file is as it was written last.
+func (f *file) intact() bool {
+	info, err := os.Lstat(f.path())
+	return err == nil && f.written != nil && os.SameFile(info, f.written) &&
+		info.Size() == f.written.Size() && info.ModTime().Equal(f.written.ModTime())
+}
+
+// setAside keeps the file under another name.
+func (f *file) setAside() error {
+	root, err := os.OpenRoot(f.dir)
+	if err != nil {
+		return fmt.Errorf("open state directory: %w", err)
+	}
+	defer root.Close()
+	if err := root.Rename(f.name, f.name+".old"); err != nil {
+		return fmt.Errorf("keep old state file: %w", err)
+	}
+	return nil
+}
+
+var revisionField = regexp.MustCompile(`"revision"\s*:\s*(\d+)`)
+
+// lastRevision returns the highest revision that is found in the file and the one that was
+// set aside, however damaged they are, or 0.
+func (f *file) lastRevision() (revision uint64) {
+	for _, path := range []string{f.path(), f.path() + ".old"} {
+		file, err := os.Open(path)
+		if err != nil {
+			continue
+		}
+		start, _ := io.ReadAll(io.LimitReader(file, 4096))
+		_ = file.Close()
+		if m := revisionField.FindSubmatch(start); m != nil {
+			if r, err := strconv.ParseUint(string(m[1]), 10, 63); err == nil {
+				revision = max(revision, r)
+			}
+		}
+	}
+	return revision
+}

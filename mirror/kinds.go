@@ -1,0 +1,143 @@
+package mirror
+
+import (
+	"context"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// namespace is the one that a moby engine has.
+const namespace = "moby"
+
+// A kind is what the store knows of a kind of objects.
+type kind[T any] struct {
+	name state.Kind
+	// key returns the key of an object, title the name of one that has another, and meta a
+	// pointer to its revisions.
+	key   func(*T) string
+	title func(*T) string
+	meta  func(*T) *state.Meta
+	// keep carries over what was recorded on an object, to the one that replaces it.
+	keep func(old, new *T)
+	// fill carries over what is known of an object to one that was only listed.
+	fill func(old, new *T)
+}
+
+var containers = &kind[state.Container]{
+	name:  state.Containers,
+	key:   func(c *state.Container) string { return c.ID },
+	title: func(c *state.Container) string { return c.Name },
+	meta:  func(c *state.Container) *state.Meta { return &c.Meta },
+	keep: func(old, new *state.Container) {
+		new.LastAction, new.Deletion = old.LastAction, old.Deletion
+	},
+	fill: fillContainer,
+}
+
+// fillContainer carries over the details of the last inspection. Those of a run are left
+// out where the state has changed since: they would be of another run.
+func fillContainer(old, new *state.Container) {
+	new.ImageRef, new.Path, new.Args = old.ImageRef, old.Path, old.Args
+	new.RestartPolicy, new.CreatedAt = old.RestartPolicy, old.CreatedAt
+	// What both tell of, the inspection tells better, and it is about to come: moby's list
+	// does not know where anonymous volumes are, podman's not where ports are published.
+	inspected := old.RestartPolicy.Name != "" // no list says that
+	if inspected {
+		new.Mounts = old.Mounts
+	}
+	if new.State != old.State {
+		return
+	}
+	if inspected {
+		new.Ports, new.Networks = old.Ports, old.Networks
+	}
+	new.PID, new.ExitCode, new.Error = old.PID, old.ExitCode, old.Error
+	new.OOMKilled, new.RestartCount = old.OOMKilled, old.RestartCount
+	new.StartedAt, new.FinishedAt = old.StartedAt, old.FinishedAt
+	if new.Health == "" {
+		new.Health = old.Health
+	}
+}
+
+var images = &kind[state.Image]{
+	name: state.Images,
+	key:  func(i *state.Image) string { return i.ID },
+	meta: func(i *state.Image) *state.Meta { return &i.Meta },
+	keep: func(old, new *state.Image) { new.Deletions = old.Deletions },
+	// What never changes in an image.
+	fill: func(old, new *state.Image) {
+		if new.Architecture == "" && new.OS == "" {
+			new.Architecture, new.OS = old.Architecture, old.OS
+		}
+		if new.CreatedAt.Equal(old.CreatedAt.Truncate(time.Second)) {
+			new.CreatedAt = old.CreatedAt
+		}
+	},
+}
+
+// Of volumes and networks the list tells all.
+
+var volumes = &kind[state.Volume]{
+	name: state.Volumes,
+	key:  func(v *state.Volume) string { return v.Name },
+	meta: func(v *state.Volume) *state.Meta { return &v.Meta },
+	keep: func(old, new *state.Volume) { new.Deletion = old.Deletion },
+	fill: func(_, _ *state.Volume) {},
+}
+
+var networks = &kind[state.Network]{
+	name: state.Networks,
+	key:  func(n *state.Network) string { return n.ID },
+	meta: func(n *state.Network) *state.Meta { return &n.Meta },
+	keep: func(old, new *state.Network) { new.Deletion = old.Deletion },
+	fill: func(_, _ *state.Network) {},
+}
+
+var namespaces = &kind[state.Namespace]{
+	name: state.Namespaces,
+	key:  func(n *state.Namespace) string { return n.Name },
+	meta: func(n *state.Namespace) *state.Meta { return &n.Meta },
+	keep: func(_, _ *state.Namespace) {},
+	fill: func(_, _ *state.Namespace) {},
+}
+
+// A resource is how a kind is asked for at the engine.
+type resource struct {
+	kind state.Kind
+	// list lists all objects.
+	list func(ctx context.Context, cli *endpoint.Client) ([]any, error)
+	// inspect looks at one object; of an image it tells only what the list does not.
+	inspect func(ctx context.Context, cli *endpoint.Client, id string) (any, error)
+	// listsAll says that only the list tells all: of an image its names; of networks the
+	// inspection may tell something else, of a swarm's the part on this node, of podman's
+	// default network another name.
+	listsAll bool
+}
+
+// resources are what a moby engine lists.
+var resources = []*resource{
+	{
+		kind:    state.Containers,
+		list:    listOf("/containers/json?all=1", listedContainer.object),
+		inspect: oneOf("/containers/%s/json", inspectedContainer.object),
+	},
+	{
+		kind: state.Images,
+		// All: an untagged image with children is there too, and events speak of it.
+		list:     listOf("/images/json?all=1", listedImage.object),
+		inspect:  oneOf("/images/%s/json", inspectedImage.object),
+		listsAll: true,
+	},
+	{
+		kind:    state.Volumes,
+		list:    listVolumes,
+		inspect: oneOf("/volumes/%s", volume.object),
+	},
+	{
+		kind:     state.Networks,
+		list:     listOf("/networks", listedNetwork.object),
+		listsAll: true,
+	},
+}

@@ -1,0 +1,581 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"golang.org/x/time/rate"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+const (
+	// lookupRate is how many lookups that events cause are made in a second for long, and
+	// lookupBurst how many at once: they are what bounds the processor's time in a storm.
+	// Less than lookupQuantum is not worth a wake-up.
+	lookupRate    = 800
+	lookupBurst   = 400
+	lookupQuantum = 20 * time.Millisecond
+	// secondLook is how long after an event a container is looked at once more, until it
+	// looks the same twice: what a failed start or removal leaves behind, or an update that
+	// is rolled back, has no event of its own.
+	secondLook = time.Second
+	// retryWait and maxRetryWait are the first and the longest wait before an object
+	// is looked up again that could not be inspected, or that won't stay as it is.
+	retryWait    = 200 * time.Millisecond
+	maxRetryWait = time.Minute
+	// maxRefusals is how often in a row the engine may refuse to list a kind before the
+	// session ends. Podman does so while a container or an image is being removed.
+	maxRefusals = 5
+	// unanswered is how long a call may go unanswered before the engine is pinged, and
+	// pingTimeout how long that may take.
+	unanswered  = 2 * time.Second
+	pingTimeout = 5 * time.Second
+)
+
+// podmanDefault is podman's default network, as its list calls it. When it was made,
+// podman makes up at each call.
+const podmanDefault = "bridge"
+
+// A session is one run of list and watch: one connection, one event stream, at least one full
+// sync. All its fields belong to the goroutine of run; calls to the engine run beside it and
+// send their results to it.
+type session struct {
+	src    *Source
+	cli    *endpoint.Client
+	intake *intake
+	podman bool // the engine is podman
+
+	calls    sync.WaitGroup
+	results  chan func() // what calls that have ended have to say
+	numbered uint64      // list calls and lookups so far
+	queue    *queue
+	listings []*listing
+	limiter  *rate.Limiter
+
+	full     *fullSync       // under way, nil for none
+	waiting  []chan struct{} // for this session's first full sync
+	settling []*settling     // for what is on its way
+	answers  []chan struct{} // for the update that is sent now
+
+	names     map[string]string // of containers that the engine has told the end of
+	clock     engineClock
+	suspicion suspicion
+	synced    bool
+	cost      time.Duration // of the last full sync
+	ended     time.Time     // when it was complete
+	renew     bool          // it is time for a new session
+	failure   error         // why the session ends, once the lists under way have ended
+	silent    error         // why it ends at once: the engine does not answer
+	pinging   bool
+}
+
+// A listing is how a kind is listed.
+type listing struct {
+	*resource
+	wanted, urgent bool
+	call           uint64 // the list call under way, 0 for none
+	begin          time.Time
+	// touched are the objects that were looked up while it ran. What it says of
+	// them may be older than what the lookup said, or newer.
+	touched map[string]bool
+	pace    pace
+	refused int // how often in a row the engine refused
+}
+
+// A fullSync is what a full sync still waits for.
+type fullSync struct {
+	*barrier
+	failed int
+	begin  time.Time
+	// suspected: events may have been lost, which is so where there are too many.
+	suspected bool
+}
+
+func newSession(s *Source) *session {
+	p := &session{
+		src: s, intake: s.beginSession(), waiting: s.takeWaiting(),
+		results: make(chan func()), queue: newQueue(), limiter: rate.NewLimiter(lookupRate, lookupBurst),
+		names: map[string]string{},
+	}
+	for _, r := range resources {
+		p.listings = append(p.listings, &listing{resource: r})
+	}
+	return p
+}
+
+// run lists and watches until the stream ends, ctx ends or it is time for a new session
+// (errRenew). Every goroutine it started has ended when it returns.
+func (p *session) run(ctx context.Context) error {
+	s := p.src
+	if s.sync.Status == "" {
+		s.setSync(state.False, state.ReasonSyncing, "")
+		if err := s.deliver(ctx); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer p.calls.Wait()
+	defer cancel()
+	cli, err := s.opts.Connect(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to the engine: %w", err)
+	}
+	defer cli.Close()
+	p.cli = cli
+
+	// The lists take longest, so they come first. The stream will begin with what
+	// happened since the moment before.
+	begin := time.Now()
+	p.startFull(false)
+	p.dispatch(ctx)
+	facts, err := s.askFacts(ctx, cli, begin)
+	if err != nil {
+		return err
+	}
+	p.podman = facts.dialect.podman
+	p.intake.speak(facts.dialect)
+	p.clock = facts.clock
+	ended, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	// Not before: while the engine can't be reached, the mirror stays Disconnected
+	// and every attempt does not make two writes.
+	if s.sync.Status != state.True {
+		s.setSync(state.False, state.ReasonSyncing, "")
+	}
+	s.sync.Connected = true
+	s.out.Engine = &facts.engine
+	s.emitSync()
+	return p.watch(ctx, ended)
+}
+
+// watch is the loop of the session.
+func (p *session) watch(ctx context.Context, ended <-chan error) error {
+	s := p.src
+	resync := time.NewTimer(jitter(s.opts.Resync, 10))
+	defer resync.Stop()
+	silence := time.NewTimer(s.opts.Silence)
+	defer silence.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		switch {
+		case p.silent != nil:
+			return p.silent
+		case p.failure == nil:
+			p.dispatch(ctx)
+		case !p.isListing(): // the other lists may fail too, for the same reason
+			return p.failure
+		}
+		p.settle(ctx)
+		if at, ok := p.wake(); ok {
+			timer.Reset(time.Until(at))
+		} else {
+			timer.Stop()
+		}
+		updates, out, kept := p.next()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-ended:
+			return err
+		case <-s.kick:
+			p.renew = true
+		case <-resync.C:
+			p.renew = true
+		case <-s.doubted:
+			p.ping(ctx)
+		case <-silence.C:
+			if wait := time.Until(p.intake.lastHeard().Add(s.opts.Silence)); wait > 0 {
+				silence.Reset(wait)
+			} else {
+				p.ping(ctx)
+				silence.Reset(s.opts.Silence)
+			}
+		case <-p.intake.ready:
+			p.take()
+		case <-s.asked:
+			// p.settle takes them
+		case then := <-p.results:
+			p.intake.heard()
+			then()
+		case updates <- out:
+			s.out = kept
+			p.answer()
+		case <-timer.C:
+		}
+		// A sync under way ends first: others may be waiting for it. What has not
+		// been looked up by then the next session will.
+		if p.renew && p.full == nil && len(p.waiting)+len(p.answers) == 0 {
+			return errRenew
+		}
+	}
+}
+
+// next returns what is to be sent now, and what of it is kept back until everything is
+// listed: as long as the mirror is not synced, a part of the objects is of no use.
+func (p *session) next() (updates chan<- Update, out, kept Update) {
+	s := p.src
+	out = s.out
+	if s.sync.Status != state.True && p.full != nil && len(p.full.lists) > 0 {
+		out.Changes, kept.Changes = nil, out.Changes
+	}
+	if out.empty() {
+		p.answer() // nothing is on its way
+		return nil, out, kept
+	}
+	out.Events = s.events
+	return s.updates, out, kept
+}
+
+// answer tells who waited that the mirror is as far as they asked for.
+func (p *session) answer() {
+	for _, done := range p.answers {
+		close(done)
+	}
+	p.answers = nil
+}
+
+// call makes a call to the engine beside the loop, which then does what the call returned.
+func (p *session) call(ctx context.Context, timeout time.Duration, f func(ctx context.Context) (then func())) {
+	p.calls.Go(func() {
+		call, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		doubt := time.AfterFunc(unanswered, p.src.Doubt)
+		then := f(call)
+		doubt.Stop()
+		select {
+		case p.results <- then:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// ping finds out whether the engine answers, and ends the session if it does not.
+func (p *session) ping(ctx context.Context) {
+	if p.pinging {
+		return
+	}
+	p.pinging = true
+	p.call(ctx, min(pingTimeout, p.src.opts.InspectTimeout), func(ctx context.Context) func() {
+		_, err := p.cli.About(ctx)
+		return func() {
+			p.pinging = false
+			if err != nil {
+				p.silent = fmt.Errorf("%w: %w", errNoAnswer, err)
+			}
+		}
+	})
+}
+
+// take takes over what the events marked.
+func (p *session) take() {
+	m := p.intake.take()
+	p.src.events += m.events
+	for kind, urgent := range m.kinds {
+		l := p.of(kind)
+		l.wanted, l.urgent = true, l.urgent || urgent
+	}
+	for k, mark := range m.keys {
+		p.queue.mark(k, mark.gone)
+		if mark.gone && mark.name != "" {
+			p.names[k.id] = mark.name
+		}
+	}
+	p.suspect(m.late, m.jumped)
+}
+
+func (p *session) of(kind state.Kind) *listing {
+	return p.listings[slices.IndexFunc(p.listings, func(l *listing) bool { return l.kind == kind })]
+}
+
+// isListing reports whether a list call is under way.
+func (p *session) isListing() bool {
+	return slices.ContainsFunc(p.listings, func(l *listing) bool { return l.call != 0 })
+}
+
+// dispatch starts the calls that are due and for which there is room.
+func (p *session) dispatch(ctx context.Context) {
+	now := time.Now()
+	p.queue.due(now)
+	if p.full == nil && p.suspicion.due(now) {
+		p.startFull(true)
+	}
+	for _, l := range p.listings {
+		if l.wanted && l.call == 0 && !now.Before(l.pace.due(l.urgent)) {
+			p.list(ctx, l, now)
+		}
+	}
+	for p.room() && (!p.paced() || p.limiter.AllowN(now, 1)) {
+		if k, ok := p.queue.next(p.numbered+1, p.bulk()); ok {
+			p.lookUp(ctx, k)
+		}
+	}
+}
+
+// room reports whether there is something to look up that may be looked up now.
+func (p *session) room() bool {
+	return p.queue.flying < p.src.opts.Parallel && p.queue.waiting(p.bulk())
+}
+
+// bulk reports whether what is not urgent may be looked up. It is not while a full sync lists:
+// that all is listed is the first thing that others wait for.
+func (p *session) bulk() bool {
+	if p.full != nil {
+		return len(p.full.lists) == 0
+	}
+	return len(p.queue.urgent) == 0
+}
+
+// paced reports whether the rate counts: not in a full sync that somebody may be waiting for.
+func (p *session) paced() bool {
+	return p.full == nil || p.full.suspected && !p.renew
+}
+
+// wake returns when something is due that nothing else will announce.
+func (p *session) wake() (at time.Time, ok bool) {
+	due := func(t time.Time) {
+		if !t.IsZero() && (!ok || t.Before(at)) {
+			at, ok = t, true
+		}
+	}
+	if p.room() {
+		due(time.Now().Add(lookupQuantum))
+	}
+	for _, l := range p.listings {
+		if l.wanted && l.call == 0 {
+			due(l.pace.due(l.urgent))
+		}
+	}
+	if t, ok := p.queue.wake(); ok {
+		due(t)
+	}
+	if p.full == nil {
+		due(p.suspicion.at)
+	}
+	return at, ok
+}
+
+// startFull begins a full sync.
+func (p *session) startFull(suspected bool) {
+	p.full = &fullSync{barrier: newBarrier(), begin: time.Now(), suspected: suspected}
+	for _, l := range p.listings {
+		p.full.lists[l.kind] = p.numbered + 1
+		l.wanted, l.urgent = true, true
+		l.pace = pace{}
+	}
+	p.suspicion = suspicion{}
+}
+
+// completed ends a full sync.
+func (p *session) completed() {
+	s := p.src
+	message := ""
+	if p.full.failed > 0 {
+		message = fmt.Sprintf("%d objects could not be inspected and are tried again", p.full.failed)
+	}
+	p.ended = time.Now()
+	p.cost = p.ended.Sub(p.full.begin)
+	p.full = nil
+	p.synced = true
+	s.sync.SyncedAt = p.ended.UTC()
+	s.sync.Resyncs++
+	s.setSync(state.True, state.ReasonSynced, message)
+	s.emitSync()
+	p.answers, p.waiting = append(p.answers, p.waiting...), nil
+}
+
+// list lists a kind.
+func (p *session) list(ctx context.Context, l *listing, now time.Time) {
+	p.numbered++
+	l.wanted, l.urgent = false, false
+	l.call, l.begin, l.touched = p.numbered, now, p.queue.inFlight(l.kind)
+	p.call(ctx, p.src.opts.ListTimeout, func(ctx context.Context) func() {
+		objects, err := l.list(ctx, p.cli)
+		return func() { p.listed(l, objects, err) }
+	})
+}
+
+// listed takes in a list.
+func (p *session) listed(l *listing, objects []any, err error) {
+	call := l.call
+	l.call = 0
+	if err != nil {
+		p.notListed(l, err)
+		return
+	}
+	l.refused = 0
+	l.pace.listed(l.begin, time.Now())
+	details := p.inventory(l, objects)
+	for _, b := range p.barriers() {
+		b.listed(l.kind, call, details, p.numbered+1)
+	}
+	for _, k := range details {
+		p.queue.add(k, l.touched[k.id])
+	}
+	if s := p.src; p.full != nil && len(p.full.lists) == 0 && s.sync.Status != state.True && s.sync.Reason != state.ReasonListed {
+		s.out.add(Change{Kind: state.Namespaces, Objects: []any{state.Namespace{Name: namespace}}, Replace: true})
+		s.setSync(state.False, state.ReasonListed, "details are coming")
+		s.emitSync()
+	}
+}
+
+// barriers returns what waits for calls.
+func (p *session) barriers() (all []*barrier) {
+	if p.full != nil {
+		all = append(all, p.full.barrier)
+	}
+	for _, w := range p.settling {
+		all = append(all, w.barrier)
+	}
+	return all
+}
+
+// notListed has a kind listed again after a wait, or ends the session.
+func (p *session) notListed(l *listing, err error) {
+	var refusal *endpoint.StatusError
+	if !errors.As(err, &refusal) || l.refused == maxRefusals {
+		if p.failure == nil {
+			p.failure = fmt.Errorf("list the %s: %w", l.kind, err)
+		}
+		return
+	}
+	l.refused++
+	l.wanted, l.urgent = true, true
+	l.pace.notBefore = time.Now().Add(retryWait)
+}
+
+// inventory passes on what a list says, and returns the objects to look up. As long as the
+// mirror is not synced, what a list says is better than nothing; afterwards an object is
+// replaced by a whole one, or stays.
+func (p *session) inventory(l *listing, objects []any) (details []key) {
+	s := p.src
+	synced := s.sync.Status == state.True
+	c := Change{Kind: l.kind, Objects: objects, Replace: true, Except: maps.Clone(l.touched), Listed: true}
+	switch l.kind {
+	case state.Containers:
+		for _, o := range objects {
+			id := o.(state.Container).ID
+			details = append(details, key{l.kind, id})
+			if synced {
+				c.Except[id] = true
+			}
+		}
+	case state.Networks:
+		for i, o := range objects {
+			if n := o.(state.Network); p.podman && n.Name == podmanDefault {
+				n.CreatedAt = time.Time{}
+				objects[i] = n
+			}
+		}
+	case state.Images:
+		var rest []state.Image
+		c.Objects, rest = s.images.know(objects)
+		c.Except = map[string]bool{} // a lookup brings nothing that the list could contradict
+		for _, i := range rest {
+			details = append(details, key{l.kind, i.ID})
+			if synced {
+				c.Except[i.ID] = true
+			} else {
+				c.Objects = append(c.Objects, i)
+			}
+		}
+	}
+	s.out.add(c)
+	if !l.listsAll {
+		for id := range l.touched { // what the list says of these may be old
+			details = append(details, key{l.kind, id})
+		}
+	}
+	return details
+}
+
+// lookUp looks up an object that the queue has handed out.
+func (p *session) lookUp(ctx context.Context, k key) {
+	p.numbered++
+	l := p.of(k.kind)
+	if l.call != 0 {
+		l.touched[k.id] = true
+	}
+	p.call(ctx, p.src.opts.InspectTimeout, func(ctx context.Context) func() {
+		object, err := l.inspect(ctx, p.cli, k.id)
+		if err != nil {
+			object = nil
+		}
+		if cerrdefs.IsNotFound(err) {
+			err = nil
+		}
+		return func() { p.lookedUp(k, object, err) }
+	})
+}
+
+// lookedUp takes in what was found of an object: nil for nothing.
+func (p *session) lookedUp(k key, object any, err error) {
+	f := p.queue.done(k)
+	now := time.Now()
+	switch {
+	case f.again:
+		// It is looked up once more at once.
+	case err != nil:
+		if f.wait == 0 {
+			p.src.opts.Log.Warn("object can't be inspected", "kind", k.kind, "id", k.id, "error", err)
+		}
+		p.queue.retry(k, now, backedOff(f.wait), nil, f.gone)
+	case transient(object):
+		p.queue.retry(k, now, backedOff(f.wait), object, false)
+	case f.marked && k.kind == state.Containers && object != nil && !reflect.DeepEqual(object, f.seen):
+		p.queue.retry(k, now, secondLook, object, false)
+	}
+	p.found(k, object, f.gone, err)
+	if err != nil && p.full != nil && p.full.keys[k] != 0 {
+		p.full.failed++
+	}
+	for _, b := range p.barriers() {
+		b.lookedUp(k, f.call, err != nil)
+	}
+}
+
+// backedOff returns the wait that follows one.
+func backedOff(wait time.Duration) time.Duration {
+	return jitter(min(max(2*wait, retryWait), maxRetryWait), 5)
+}
+
+// transient reports whether an object is in a state that ends by itself, and not always with
+// an event: moby tells nobody when it gives up restarting a container.
+func transient(object any) bool {
+	c, ok := object.(state.Container)
+	return ok && (c.State == state.StateRestarting || c.State == state.StateRemoving)
+}
+
+// found passes on what was found of an object.
+func (p *session) found(k key, object any, gone bool, err error) {
+	s := p.src
+	if k.kind == state.Images {
+		if i, ok := s.images.complete(k.id, object, err); ok {
+			s.out.add(Change{Kind: k.kind, Objects: []any{i}})
+		}
+		return
+	}
+	if err != nil {
+		return
+	}
+	c := Change{Kind: k.kind}
+	if object == nil || gone && k.kind == state.Volumes {
+		c.Gone = []Gone{{Key: k.id, Name: p.names[k.id]}}
+		delete(p.names, k.id)
+	}
+	if object != nil {
+		c.Objects = []any{object}
+	}
+	s.out.add(c)
+}
