@@ -28,6 +28,7 @@ func newInstance(t *testing.T) *instance.Instance {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(home) })
 	t.Setenv(instance.HomeEnv, home)
+	t.Setenv("DOCKER_RD_DEFAULT_SOCKETS", filepath.Join(home, "default.sock"))
 	roots, err := instance.DefaultRoots()
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -68,9 +69,37 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 		return err // interrupted, so the judgement says nothing
 	}
 	out := c.Promote(cmd.Context(), judgement, owner, dockercontext.PromoteOptions{Policy: policy, DryRun: o.dryRun})
+	if !o.dryRun && dockercontext.PromotedStatus(out.Reason) == dockercontext.True {
+		a.claim(cmd.Context(), c, i, policy)
+	}
 	// A script's next command must not hit another engine.
 	used := dockercontext.PromotedStatus(out.Reason) == dockercontext.True && !overridden(c, i)
 	return a.writeOutcome(o.Options, out, used, promoteHint(i, out))
+}
+
+// claim makes the default sockets lead to an engine whose context is the current one, and
+// says so where that is new.
+func (a *app) claim(ctx context.Context, c *dockercontext.Config, i *instance.Instance, policy dockercontext.Policy) {
+	socket, ok := strings.CutPrefix(localHost(i), "unix://")
+	if !ok {
+		return
+	}
+	switch out := c.Claim(ctx, contexts.Owner(i), socket, policy); {
+	case out.Err != nil:
+		a.warn("%v", out.Err)
+	case out.Changed:
+		a.note("%s", out.Message)
+	}
+}
+
+// localHost returns the URL of the socket of this machine that leads to the instance's
+// engine, "" if there is none.
+func localHost(i *instance.Instance) string {
+	ep, err := endpointOf(i)
+	if err != nil {
+		return ""
+	}
+	return ep.Host
 }
 
 // overridden reports whether docker uses another engine here than that of the stored current

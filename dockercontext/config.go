@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker/cli/cli/context/store"
 
+	"github.com/docker-rd/docker-rd/dockercontext/claim"
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
@@ -32,6 +33,10 @@ type Options struct {
 	// Default, if set, replaces what docker resolves the context "default" from,
 	// where there are flags for that.
 	Default *endpoint.Default
+	// Sockets are where programs look for an engine that know nothing of contexts: see
+	// [Config.Claim]. Claims says which of them are claimed.
+	Sockets []string
+	Claims  claim.Book
 	// Instances answers what has to be known of docker rd's instances. Nil knows none.
 	Instances Instances
 }
@@ -40,6 +45,9 @@ type Options struct {
 type Config struct {
 	o     Options
 	store *store.ContextStore
+	// judging makes probes leave out what docker rd has claimed: nobody else's health is
+	// seen there.
+	judging bool
 }
 
 // Open returns the configuration that o describes. It reads nothing yet.
@@ -179,10 +187,13 @@ func parseHeaders(env string) (map[string]string, error) {
 	return headers, nil
 }
 
-// withoutEnvironment returns c as a shell without Docker's variables sees it: what is
-// stored must not be judged by the shell in which somebody happens to ask.
-func (c *Config) withoutEnvironment() *Config {
+// forJudging returns c as what decides on the current context has to see it: as a shell
+// without Docker's variables, since what is stored must not be judged by the shell in which
+// somebody happens to ask, and as if docker rd had claimed no socket.
+func (c *Config) forJudging() *Config {
 	o := c.o
 	o.Getenv, o.Context, o.Host, o.Default = nil, "", "", nil
-	return Open(o)
+	judging := Open(o)
+	judging.judging = true
+	return judging
 }

@@ -19,10 +19,17 @@ import (
 // Before the caller calls, the owner's state must not be Up any more for a promotion that
 // looks at it, so that none can follow.
 //
+// What is claimed for owner is given back first: programs must not find an engine that is
+// being stopped.
+//
 // The outcome's reason is Demoted, ChangedByUser, AlreadyCurrent (it is current, but
 // not by our doing), NotApplicable (there was nothing to do) or Failed.
 func (c *Config) Demote(ctx context.Context, owner Owner) Outcome {
+	released := c.Release(context.WithoutCancel(ctx), owner)
 	out, err := c.demote(ctx, owner)
+	if err == nil {
+		err = released.Err
+	}
 	if err != nil {
 		out = Outcome{
 			Reason: ReasonFailed, Err: err,
@@ -88,7 +95,7 @@ func (c *Config) notPromoted(owner Owner) (Outcome, error) {
 func (c *Config) healthy(ctx context.Context, stored string) bool {
 	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
 	defer cancel()
-	return c.withoutEnvironment().Probe(ctx, named(stored))[0].Health == Healthy
+	return c.forJudging().Probe(ctx, named(stored))[0].Health == Healthy
 }
 
 // A succession is what was found out, before the lock, about who can follow.

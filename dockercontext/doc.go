@@ -1,5 +1,5 @@
-// Package dockercontext looks after Docker's contexts on behalf of docker rd: it tells
-// which ones work, keeps a context for each of our engines, and changes the current
+// Package dockercontext looks after Docker's contexts on behalf of docker rd: it finds
+// out which ones work, keeps a context for each of our engines, and changes the current
 // context only where it is provably broken, to put it back afterwards.
 //
 // What it promises:

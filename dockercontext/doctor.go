@@ -190,7 +190,7 @@ func (c *Config) engineGone(ctx context.Context, stored string, instances []Inst
 	case i >= 0:
 		f.Message = fmt.Sprintf("The current context %q was chosen by somebody, and its engine does not run.", stored)
 		f.Remedy = "Start the instance, or choose another context: `docker context use default`."
-	case c.withoutEnvironment().Probe(ctx, stored)[0].Health == Broken:
+	case c.forJudging().Probe(ctx, stored)[0].Health == Broken:
 		f.Message = fmt.Sprintf("The current context %q is docker rd's, and its engine is gone together with its instance.", stored)
 		f.Remedy = "No context is made the current one, which means \"default\"."
 		f = f.mendedBy(func(ctx context.Context) (Fixed, error) { return c.unsetCurrent(ctx, stored) })

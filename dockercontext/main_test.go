@@ -14,6 +14,7 @@ import (
 	"github.com/docker/cli/cli/context/docker"
 	"github.com/docker/cli/cli/context/store"
 
+	"github.com/docker-rd/docker-rd/dockercontext/claim"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 )
@@ -102,7 +103,9 @@ func setupAt(t *testing.T, dir string, env map[string]string) *fixture {
 	t.Helper()
 	o := Options{
 		Dir: filepath.Join(dir, "docker"), LockFile: filepath.Join(dir, "state", "lock"), RecordFile: filepath.Join(dir, "state", "record.json"),
-		Getenv: func(k string) string { return env[k] },
+		Sockets: []string{filepath.Join(dir, "default.sock")},
+		Claims:  claim.Book{File: filepath.Join(dir, "state", "sockets.json"), Lock: filepath.Join(dir, "state", "sockets.lock")},
+		Getenv:  func(k string) string { return env[k] },
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		t.Fatal(err)

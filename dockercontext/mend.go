@@ -10,16 +10,21 @@ import (
 
 // Mend puts right what a killed process or a late writer left: an edit of config.json
 // that was not finished, a promotion whose engine is gone for good, a current context
-// of ours that does not exist any more, a record of a context that is somebody else's by
+// of ours that does not exist any more, a default socket that leads to an engine which is
+// gone, a record of a context that is somebody else's by
 // now. Where there is nothing to do, that takes a few reads.
 //
 // The outcome's reason is Demoted where something was handed back, ChangedByUser where
-// a record was voided, Failed, or NotApplicable.
+// a record was voided, Released where only a socket was given back, Failed, or NotApplicable.
 func (c *Config) Mend(ctx context.Context) Outcome { return c.mendGone(ctx, c.gone) }
 
 // mendGone is Mend for whoever knows better which engines are gone.
 func (c *Config) mendGone(ctx context.Context, gone func(Owner) bool) Outcome {
+	released := c.releaseGone(ctx)
 	out, err := c.mend(ctx, gone)
+	if err == nil && !out.Changed && (released.Changed || released.Err != nil) {
+		return released
+	}
 	if err != nil {
 		return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be mended: %v.", err)}
 	}

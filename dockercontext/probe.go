@@ -89,6 +89,9 @@ type Report struct {
 	APIVersion    string `json:"apiVersion"`
 	ServerVersion string `json:"serverVersion"`
 	LatencyMs     int64  `json:"latencyMs"`
+	// ClaimedFor is the context of ours whose engine answers here, because docker rd has
+	// claimed the socket for it, or "".
+	ClaimedFor string `json:"claimedFor,omitempty"`
 	// Current tells that this is the effective context, Ours that it belongs to an
 	// instance of docker rd.
 	Current bool `json:"current"`
@@ -215,6 +218,12 @@ func (c *Config) look(ctx context.Context, name string) Report {
 	r := Report{Name: name}
 	e, err := c.Endpoint(name)
 	r.Host, r.Scheme = e.Host, e.Scheme()
+	claimant, claimed := c.claimant(e)
+	if err == nil && claimed && c.judging {
+		r.Health, r.Reason = Broken, ProbeSocketMissing
+		r.Message = fmt.Sprintf("Without docker rd, which has claimed the socket for context %q, nobody listens there.", claimant.Context)
+		return r
+	}
 	if err == nil {
 		var pong endpoint.Pong
 		start := time.Now()
@@ -224,6 +233,10 @@ func (c *Config) look(ctx context.Context, name string) Report {
 	}
 	r.Health, r.Reason, r.Message = classify(ctx, e, err)
 	r.Message = printable(r.Message)
+	if claimed {
+		r.ClaimedFor = claimant.Context
+		r.Message += fmt.Sprintf(" Its socket leads to the engine of context %q: docker rd has claimed it.", claimant.Context)
+	}
 	return r
 }
 

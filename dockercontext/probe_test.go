@@ -332,7 +332,7 @@ func TestProbeHeadersOfEnvironment(t *testing.T) {
 		}
 	}
 	// What one shell sends is not what the choice for all of them is judged by.
-	j := f.with(map[string]string{"DOCKER_CUSTOM_HEADERS": "X-Token=given"}).withoutEnvironment().Probe(t.Context(), "seen")[0]
+	j := f.with(map[string]string{"DOCKER_CUSTOM_HEADERS": "X-Token=given"}).forJudging().Probe(t.Context(), "seen")[0]
 	if j.Health != Healthy || got.Get("X-Token") != "configured" {
 		t.Errorf("judged with the header %q: %+v", got.Get("X-Token"), j)
 	}

@@ -41,7 +41,7 @@ func (c *Config) Judge(ctx context.Context, owner Owner, policy Policy) Judgemen
 	}
 	j := Judgement{Stored: stored}
 	if stored != owner.Context && policy == PromoteIfBroken {
-		j.Report = c.withoutEnvironment().Probe(ctx, named(stored))[0]
+		j.Report = c.forJudging().Probe(ctx, named(stored))[0]
 	}
 	return j
 }
@@ -80,7 +80,7 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 	}
 	if o.Policy == PromoteIfBroken && j.Report.Health == Broken {
 		// It may be long ago: an engine takes its time to start, and so does another.
-		j.Report = c.withoutEnvironment().glance(ctx, named(j.Stored))
+		j.Report = c.forJudging().glance(ctx, named(j.Stored))
 	}
 	if out := c.declined(j, owner, o.Policy); out != nil {
 		return *out
@@ -253,7 +253,7 @@ func (c *Config) Reconsider(ctx context.Context, owner Owner, replaced string) O
 			return Outcome{Reason: ReasonNotApplicable, Message: fmt.Sprintf("Context %q stays the current one.", owner.Context)}
 		case <-tick.C:
 		}
-		if c.withoutEnvironment().glance(ctx, named(replaced)).Health != Healthy {
+		if c.forJudging().glance(ctx, named(replaced)).Health != Healthy {
 			continue
 		}
 		out, err := c.update(context.WithoutCancel(ctx), func(t *tx) (Outcome, error) { return t.giveBack(owner, replaced) })

@@ -597,7 +597,7 @@ func TestMendLooksAgain(t *testing.T) {
 // it would be without the kill.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	for _, point := range []string{"record:written", "record:renamed", "change:recorded", "change:changed"} {
+	for _, point := range []string{"record:written", "change:recorded", "change:changed"} {
 		t.Run("promote/"+point, func(t *testing.T) {
 			f := setup(t)
 			f.healthyContext("good")
@@ -611,7 +611,7 @@ func TestKilled(t *testing.T) {
 			f.wantNoLitter()
 		})
 	}
-	for _, point := range []string{"record:written", "record:renamed", "change:recorded", "change:changed"} {
+	for _, point := range []string{"record:written", "change:recorded", "change:changed"} {
 		for _, candidates := range [][]Owner{nil, {rdB}} {
 			t.Run(fmt.Sprintf("demote/%s/%d", point, len(candidates)), func(t *testing.T) {
 				f := setup(t)

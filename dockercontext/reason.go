@@ -27,7 +27,15 @@ const (
 	ReasonProbing        = "Probing"        // not decided yet
 )
 
-// Reasons of both conditions.
+// Reasons of the condition SocketClaimed.
+const (
+	ReasonClaimed      = "Claimed"      // the default socket leads to the engine
+	ReasonInUse        = "InUse"        // somebody else listens there
+	ReasonNotPermitted = "NotPermitted" // this user may not make it
+	ReasonReleased     = "Released"     // given back, or taken by an engine that started later
+)
+
+// Reasons of more than one condition.
 const (
 	ReasonFailed        = "Failed"
 	ReasonNotApplicable = "NotApplicable"

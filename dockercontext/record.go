@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // recordVersion is the record's schema.
@@ -107,7 +108,7 @@ var errRecord = errors.New("invalid promotion record")
 
 // readRecord returns the record as it was written, an empty one where there is none.
 func (c *Config) readRecord() (record, error) {
-	data, err := os.ReadFile(c.o.RecordFile)
+	data, err := files.Read(c.o.RecordFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return record{}, nil
 	}
@@ -129,8 +130,7 @@ func invalidRecord(err error) error {
 	return failure.WithHint(err, "`docker-rd context doctor --fix` moves it aside")
 }
 
-// writeRecord replaces the record and returns when it is on the disk. The lock must be
-// held: the new file has always the same name, so that a kill leaves at most one.
+// writeRecord replaces the record and returns when it is on the disk. The lock must be held.
 func (c *Config) writeRecord(r record) error {
 	r.SchemaVersion = recordVersion
 	if r.Promoted == nil {
@@ -147,40 +147,11 @@ func (c *Config) writeRecord(r record) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("promotion record: %w", err)
 	}
-	next := c.o.RecordFile + ".new"
-	if err := writeSynced(next, append(data, '\n')); err != nil {
-		_ = os.Remove(next)
+	if err := files.ReplaceSynced(c.o.RecordFile, append(data, '\n')); err != nil {
 		return fmt.Errorf("promotion record: %w", err)
 	}
 	fault("record:written")
-	if err := os.Rename(next, c.o.RecordFile); err != nil {
-		_ = os.Remove(next)
-		return fmt.Errorf("promotion record: %w", err)
-	}
-	syncDir(dir)
-	fault("record:renamed")
 	return nil
-}
-
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-// syncDir makes a rename in dir last. Where directories can't be synced, such as on
-// Windows, the system does it.
-func syncDir(dir string) {
-	if d, err := os.Open(dir); err == nil {
-		_ = d.Sync()
-		_ = d.Close()
-	}
 }
 
 // notOurs returns a context that can be put back later: "" for one of ours, since nobody

@@ -182,6 +182,7 @@ func setup(t *testing.T) *fixture {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(home) })
 	t.Setenv(instance.HomeEnv, home)
+	t.Setenv(contexts.SocketsEnv, filepath.Join(home, "default.sock"))
 	config := filepath.Join(home, "docker")
 	if err := os.Mkdir(config, 0o700); err != nil {
 		t.Fatal(err)

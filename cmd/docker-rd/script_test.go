@@ -201,6 +201,7 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 	e.Setenv("DOCKER_CONFIG", config)
 	e.Setenv("DOCKER_RD_HOME", home)
 	e.Setenv("E", filepath.Join(home, "e.sock")) // for the fake engine
+	e.Setenv("DOCKER_RD_DEFAULT_SOCKETS", filepath.Join(home, "default.sock"))
 	e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 	e.Setenv("S", filepath.Join(home, "state", "instances", "default", "state.json"))
 	e.Setenv("ROOTFS", os.Getenv("ROOTFS"))
@@ -287,7 +288,7 @@ func cleanUp(home string) error {
 	left := processesOf(home)
 	if len(left) > 0 {
 		cmd := exec.Command("docker-rd", "stop", "--all", "--force", "--timeout", "10s")
-		cmd.Env = append(os.Environ(), "DOCKER_RD_HOME="+home)
+		cmd.Env = append(os.Environ(), "DOCKER_RD_HOME="+home, "DOCKER_RD_DEFAULT_SOCKETS=")
 		_ = cmd.Run()
 		for _, pid := range processesOf(home) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
@@ -32,7 +33,7 @@ var (
 	// errHeld says that the journal belongs to a process that lives.
 	errHeld = errors.New("journal is held")
 	// errNoExchange says that the file system can't exchange two files.
-	errNoExchange = fmt.Errorf("exchange two files: %w", errors.ErrUnsupported)
+	errNoExchange = files.ErrNoExchange
 )
 
 // A record is made before an exchange, so that the next process knows what it finds
@@ -185,19 +186,4 @@ func (j *journal) leave() { _ = j.f.Close() }
 func sum(data []byte) string {
 	s := sha256.Sum256(data)
 	return hex.EncodeToString(s[:])
-}
-
-func linkError(op, from, to string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &os.LinkError{Op: op, Old: from, New: to, Err: err}
-}
-
-// linkNew is a rename to a name that must not exist yet, in two steps.
-func linkNew(from, to string) error {
-	if err := os.Link(from, to); err != nil {
-		return err
-	}
-	return os.Remove(from)
 }

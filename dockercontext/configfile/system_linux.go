@@ -8,24 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exchange swaps two files in one step.
-func exchange(a, b string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
-		return errNoExchange
-	}
-	return linkError("exchange", a, b, err)
-}
-
-// renameNew renames a file to a name that must not exist yet.
-func renameNew(from, to string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
-		return linkNew(from, to)
-	}
-	return linkError("rename", from, to, err)
-}
-
 // isMountPoint needs Linux 5.8; before that the exchange fails with EBUSY.
 func isMountPoint(path string) bool {
 	var st unix.Statx_t

@@ -10,7 +10,15 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
+
+// exchange swaps two files in one step, or fails with [errNoExchange].
+func exchange(a, b string) error { return files.Exchange(a, b) }
+
+// renameNew renames a file to a name that must not exist yet.
+func renameNew(from, to string) error { return files.RenameNew(from, to) }
 
 // inodesFollowNames: a renamed file is still the same file to [os.SameFile].
 const inodesFollowNames = true

@@ -156,3 +156,10 @@ func takeLease(*os.File) error { return errors.ErrUnsupported }
 func endLease(*os.File) error { return nil }
 
 func beingWritten(*os.File) bool { return false }
+
+func linkError(op, from, to string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.LinkError{Op: op, Old: from, New: to, Err: err}
+}

@@ -5,10 +5,12 @@ package contexts
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/dockercontext/claim"
 	"github.com/docker-rd/docker-rd/instance"
 )
 
@@ -58,5 +60,36 @@ func Options(roots instance.Roots, dir string) dockercontext.Options {
 		LockFile:   base + ".lock",
 		RecordFile: base + ".json",
 		Instances:  instances{roots, dir},
+		Sockets:    defaultSockets(),
+		Claims: claim.Book{
+			File: filepath.Join(roots.PromotionDir(), "sockets.json"),
+			Lock: filepath.Join(roots.PromotionDir(), "sockets.lock"),
+		},
 	}
+}
+
+// SocketsEnv names other default sockets than the system's, as a list like PATH; an empty
+// one means none.
+const SocketsEnv = "DOCKER_RD_DEFAULT_SOCKETS"
+
+// defaultSockets returns where programs look for an engine that know nothing of contexts,
+// as far as this user may put one there.
+func defaultSockets() []string {
+	if list, ok := os.LookupEnv(SocketsEnv); ok {
+		return filepath.SplitList(list)
+	}
+	switch os.Geteuid() {
+	case -1: // Windows, where programs look for a pipe
+		return nil
+	case 0:
+		return []string{"/var/run/docker.sock"}
+	}
+	var sockets []string
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		sockets = append(sockets, filepath.Join(dir, "docker.sock"))
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		sockets = append(sockets, filepath.Join(home, ".docker", "run", "docker.sock"))
+	}
+	return sockets
 }

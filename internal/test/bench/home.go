@@ -26,7 +26,7 @@ func (b *bench) newHome(name string) (*home, error) {
 
 // env is the environment without what leads docker elsewhere.
 func (h *home) env() []string {
-	env := []string{"HOME=" + h.dir, "DOCKER_CONFIG=" + filepath.Join(h.dir, "docker"), "DOCKER_RD_HOME=" + filepath.Join(h.dir, "rd")}
+	env := []string{"HOME=" + h.dir, "DOCKER_CONFIG=" + filepath.Join(h.dir, "docker"), "DOCKER_RD_HOME=" + filepath.Join(h.dir, "rd"), "DOCKER_RD_DEFAULT_SOCKETS="}
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
 		if name != "HOME" && !strings.HasPrefix(name, "DOCKER_") && !strings.HasPrefix(name, "XDG_") {

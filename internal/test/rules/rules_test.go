@@ -33,7 +33,8 @@ var rooms = map[string][]string{
 	"engine/processes":         {"internal"},
 	"instance/contexts":        {"engine", "instance", "dockercontext", "mirror/state", "internal"}, // it joins what does not know each other
 	"instance":                 {"mirror/state", "lock", "internal"},                                // mirror/state: its state is one of its files
-	"dockercontext":            {"dockercontext/configfile", "lock", "internal"},
+	"dockercontext":            {"dockercontext/claim", "dockercontext/configfile", "lock", "internal"},
+	"dockercontext/claim":      {"lock", "internal"},
 	"dockercontext/configfile": {"lock", "internal"},
 	"mirror":                   {"mirror/state", "lock", "internal"},
 	"requests":                 {"mirror", "internal"},

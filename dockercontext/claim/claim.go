@@ -1,0 +1,403 @@
+// Package claim makes an engine answer where programs look that know nothing of Docker
+// contexts: at the default sockets, such as /var/run/docker.sock.
+//
+// A socket is claimed by a symbolic link to the engine's own socket, and only where nothing
+// is, or where it is proven that nobody listens. What is done is recorded first. A claim
+// ends by itself when somebody puts something else in the place of the link, as an engine
+// does that starts later: only a link that is still the recorded one is taken away.
+package claim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/lock"
+)
+
+// proofPause is how far the two looks are apart that prove that nobody listens: longer
+// than an engine takes to replace its socket.
+const proofPause = 150 * time.Millisecond
+
+// lockTimeout is how long the lock is waited for where the context gives more time.
+const lockTimeout = 10 * time.Second
+
+// tempSuffix is what the name of a link ends with before it is in its place.
+const tempSuffix = ".docker-rd"
+
+const schemaVersion = 1
+
+// An Owner is an instance, by its uid and the name of its Docker context.
+type Owner struct {
+	UID     string `json:"uid"`
+	Context string `json:"context"`
+}
+
+// A Book holds the claims of all instances. The zero Book has none, and makes none.
+type Book struct {
+	// File is the record, Lock the lock over it and over the sockets. They must outlast a
+	// logout.
+	File, Lock string
+}
+
+// An entry is one claimed path.
+type entry struct {
+	Owner  Owner  `json:"owner"`
+	Path   string `json:"path"`
+	Target string `json:"target"`
+	// Device and Inode tell the link again.
+	Device uint64 `json:"device"`
+	Inode  uint64 `json:"inode"`
+}
+
+type record struct {
+	SchemaVersion int     `json:"schemaVersion"`
+	Claims        []entry `json:"claims"`
+}
+
+// Why a path is not claimed, to be tested with [errors.Is].
+var (
+	// ErrInUse says that somebody listens there, or that something else is there.
+	ErrInUse = errors.New("in use")
+	// ErrNotUp says that the engine is not up any more.
+	ErrNotUp = errors.New("the engine is not up any more")
+)
+
+// A Result says what became of one path.
+type Result struct {
+	Path string
+	// By is whose claim the path is now, by whoever made it; the zero Owner if nobody's.
+	By Owner
+	// Changed reports whether the claim was made by this very call.
+	Changed bool
+	// Err says why it is not the owner's: ErrInUse, ErrNotUp, or the system's error.
+	Err error
+}
+
+// Make claims the paths for the owner's engine, which listens on the socket target, and
+// returns a result for each, in their order. Up is asked under the lock whether the engine
+// is still up. Where the owner has claimed a path already, nothing is written. The error
+// is for all paths together.
+func (b Book) Make(ctx context.Context, owner Owner, target string, paths []string, up func() bool) ([]Result, error) {
+	looks := make([]look, len(paths))
+	wait := false
+	for i, path := range paths {
+		looks[i] = b.look(path)
+		wait = wait || looks[i].free()
+	}
+	if wait {
+		select {
+		case <-time.After(proofPause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	results := make([]Result, len(paths))
+	err := b.update(ctx, func(r *record) error {
+		for i, path := range paths {
+			results[i] = b.makeOne(r, entry{Owner: owner, Path: path, Target: target}, looks[i], up)
+		}
+		return nil
+	})
+	return results, err
+}
+
+// makeOne claims one path, of which first was the first look.
+func (b Book) makeOne(r *record, e entry, first look, up func() bool) Result {
+	result := Result{Path: e.Path}
+	if by, ok := r.claimant(e.Path); ok {
+		result.By = by.Owner
+		if by.Owner == e.Owner && by.Target == e.Target {
+			return result
+		}
+		if by.Owner != e.Owner {
+			result.Err = ErrInUse
+			return result
+		}
+		first = b.look(e.Path) // ours, to another socket
+	}
+	now := b.look(e.Path)
+	switch {
+	case !up():
+		result.Err = ErrNotUp
+	case now.err != nil:
+		result.Err = now.err
+	case !now.same(first):
+		result.Err = ErrInUse // somebody has come meanwhile
+	default:
+		result.Err = b.place(r, e, now)
+	}
+	if result.Err == nil {
+		result.By, result.Changed = e.Owner, true
+	}
+	return result
+}
+
+// End takes the owner's links away, and returns the paths that led to its engine until
+// then. Links that somebody has replaced are left.
+func (b Book) End(ctx context.Context, owner Owner) (ended []string, err error) {
+	r, err := b.read()
+	if err != nil || !slices.ContainsFunc(r.Claims, func(e entry) bool { return e.Owner == owner }) {
+		return nil, err
+	}
+	err = b.update(ctx, func(r *record) error {
+		var left []entry
+		var errs []error
+		for _, e := range r.Claims {
+			if e.Owner != owner {
+				left = append(left, e)
+				continue
+			}
+			there, err := e.remove()
+			switch {
+			case err != nil:
+				errs = append(errs, err)
+				left = append(left, e)
+			case there:
+				ended = append(ended, e.Path)
+			}
+		}
+		r.Claims = left
+		return errors.Join(append(errs, b.write(*r))...)
+	})
+	return ended, err
+}
+
+// Find returns whose claim the path is, also through further links. It changes nothing.
+func (b Book) Find(path string) (Owner, bool) {
+	r, err := b.read()
+	if err != nil || len(r.Claims) == 0 {
+		return Owner{}, false
+	}
+	const maxLinks = 40 // as on Linux
+	for range maxLinks {
+		if e, ok := r.claimant(path); ok {
+			return e.Owner, true
+		}
+		link, err := os.Readlink(path)
+		if err != nil {
+			return Owner{}, false
+		}
+		if !filepath.IsAbs(link) {
+			link = filepath.Join(filepath.Dir(path), link)
+		}
+		path = link
+	}
+	return Owner{}, false
+}
+
+// Owners returns who has claims, whether they still are in their place or not.
+func (b Book) Owners() ([]Owner, error) {
+	r, err := b.read()
+	var owners []Owner
+	for _, e := range r.Claims {
+		if !slices.Contains(owners, e.Owner) {
+			owners = append(owners, e.Owner)
+		}
+	}
+	return owners, err
+}
+
+// Holds returns which paths lead to the owner's engine by its claim.
+func (b Book) Holds(owner Owner) ([]string, error) {
+	r, err := b.read()
+	var paths []string
+	for _, e := range r.Claims {
+		if e.Owner == owner && e.inPlace(e.Path) {
+			paths = append(paths, e.Path)
+		}
+	}
+	return paths, err
+}
+
+// claimant returns the claim whose link the path is.
+func (r record) claimant(path string) (entry, bool) {
+	i := slices.IndexFunc(r.Claims, func(e entry) bool { return e.inPlace(path) })
+	if i < 0 {
+		return entry{}, false
+	}
+	return r.Claims[i], true
+}
+
+// inPlace reports whether the claim's link is at path.
+func (e entry) inPlace(path string) bool {
+	device, inode, err := linkID(path)
+	if err != nil || device != e.Device || inode != e.Inode {
+		return false
+	}
+	target, err := os.Readlink(path)
+	return err == nil && target == e.Target
+}
+
+// place puts the link in its place, where now is what is there.
+func (b Book) place(r *record, e entry, now look) (err error) {
+	if err := makeParent(e.Path); err != nil {
+		return err
+	}
+	temp := e.Path + tempSuffix
+	if err := removeTemp(temp); err != nil {
+		return err
+	}
+	if err := os.Symlink(e.Target, temp); err != nil {
+		return err
+	}
+	if e.Device, e.Inode, err = linkID(temp); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	before := r.Claims
+	r.Claims = append(slices.DeleteFunc(slices.Clone(before), func(x entry) bool { return x.Path == e.Path && x.Owner == e.Owner }), e)
+	if err := b.write(*r); err != nil {
+		r.Claims = before
+		return errors.Join(err, os.Remove(temp))
+	}
+	fault("recorded")
+	if err := e.exchange(temp, now); err != nil {
+		if e.inPlace(temp) {
+			_ = os.Remove(temp)
+		}
+		r.Claims = before
+		return errors.Join(err, b.write(*r))
+	}
+	fault("placed")
+	return nil
+}
+
+// exchange gives the link at temp its place, if there still is what was seen there.
+func (e entry) exchange(temp string, now look) error {
+	if now.info == nil {
+		err := files.RenameNew(temp, e.Path)
+		if errors.Is(err, fs.ErrExist) {
+			return ErrInUse
+		}
+		return err
+	}
+	err := files.Exchange(temp, e.Path)
+	if errors.Is(err, files.ErrNoExchange) {
+		return os.Rename(temp, e.Path) // whoever came since the look is lost; there is no better way
+	}
+	if err != nil {
+		return err
+	}
+	displaced := look{}
+	displaced.info, displaced.err = os.Lstat(temp)
+	if displaced.err == nil && displaced.same(now) && !answers(temp) {
+		return os.Remove(temp)
+	}
+	// An engine has made its socket in this very moment.
+	return errors.Join(ErrInUse, files.Exchange(temp, e.Path))
+}
+
+// remove takes the link away, and reports whether it was there.
+func (e entry) remove() (bool, error) {
+	temp := e.Path + tempSuffix
+	if e.inPlace(temp) { // killed before it was in its place
+		_ = os.Remove(temp)
+	}
+	if !e.inPlace(e.Path) {
+		return false, nil
+	}
+	if err := removeTemp(temp); err != nil {
+		return false, err
+	}
+	// Taken away first, then looked at: an engine may take its place at any moment.
+	if err := files.RenameNew(e.Path, temp); err != nil {
+		return false, err
+	}
+	if e.inPlace(temp) {
+		return true, os.Remove(temp)
+	}
+	err := files.RenameNew(temp, e.Path)
+	if errors.Is(err, fs.ErrExist) {
+		err = os.Remove(temp) // superseded once more
+	}
+	return false, err
+}
+
+// removeTemp removes what a process has left at temp that was killed.
+func removeTemp(temp string) error {
+	info, err := os.Lstat(temp)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && info.Mode()&(fs.ModeSymlink|fs.ModeSocket) == 0 {
+		err = fmt.Errorf("%q is not docker rd's", temp)
+	}
+	if err == nil {
+		err = os.Remove(temp)
+	}
+	return err
+}
+
+// makeParent makes the directory of a socket, but none above it.
+func makeParent(path string) error {
+	err := os.Mkdir(filepath.Dir(path), 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// update calls f under the lock, with the record as it is then.
+func (b Book) update(ctx context.Context, f func(*record) error) error {
+	if err := os.MkdirAll(filepath.Dir(b.Lock), 0o700); err != nil {
+		return fmt.Errorf("lock of the default sockets: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	unlock, err := lock.Acquire(ctx, b.Lock)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r, err := b.read()
+	if err != nil {
+		return err
+	}
+	return f(&r)
+}
+
+func (b Book) read() (record, error) {
+	if b.File == "" {
+		return record{}, nil
+	}
+	data, err := files.Read(b.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return record{}, nil
+	}
+	var r record
+	if err == nil {
+		err = json.Unmarshal(data, &r)
+	}
+	if err == nil && r.SchemaVersion != schemaVersion {
+		err = fmt.Errorf("schema version %d, known is %d", r.SchemaVersion, schemaVersion)
+	}
+	if err != nil {
+		return record{}, fmt.Errorf("record of the default sockets %q: %w", b.File, err)
+	}
+	return r, nil
+}
+
+func (b Book) write(r record) error {
+	r.SchemaVersion = schemaVersion
+	if r.Claims == nil {
+		r.Claims = []entry{}
+	}
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := files.ReplaceSynced(b.File, append(data, '\n')); err != nil {
+		return fmt.Errorf("record of the default sockets: %w", err)
+	}
+	return nil
+}
+
+// fault is where tests end the process or act as somebody else would.
+var fault = func(point string) {}

@@ -1,0 +1,159 @@
+package dockercontext
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/docker-rd/docker-rd/dockercontext/claim"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+)
+
+// Claim makes the default sockets lead to owner's engine, which listens on the unix socket
+// at the path socket, wherever nothing is or nobody listens there. It belongs to a
+// promotion: the caller has made owner's context the current one by the policy, or found
+// it to be so. The engine must still be up. The outcome's reason is that of the condition
+// SocketClaimed. It takes a moment, for the proof, and changes nothing where all is done.
+func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy Policy) Outcome {
+	switch {
+	case owner.Context == "" || socket == "" || len(c.o.Sockets) == 0:
+		return Outcome{Reason: ReasonNotApplicable, Message: "There is no default socket to claim."}
+	case policy == PromoteNever:
+		return Outcome{Reason: ReasonNotRequested, Message: "The default socket is left as it is, as asked."}
+	}
+	paths := slices.DeleteFunc(slices.Clone(c.o.Sockets), func(path string) bool { return sameName(path, socket) })
+	if len(paths) == 0 {
+		return Outcome{Reason: ReasonNotApplicable, Message: "The default socket is this engine's own."}
+	}
+	results, err := c.o.Claims.Make(ctx, claim.Owner(owner), socket, paths, func() bool {
+		return c.o.Instances.State(owner) == Up
+	})
+	if err != nil {
+		return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("The default socket can't be claimed: %v.", err), Err: err}
+	}
+	return claimOutcome(owner, results)
+}
+
+// sameName reports whether two paths are the same entry of the same directory.
+func sameName(a, b string) bool {
+	dirA, errA := filepath.EvalSymlinks(filepath.Dir(a))
+	dirB, errB := filepath.EvalSymlinks(filepath.Dir(b))
+	return errA == nil && errB == nil && dirA == dirB && filepath.Base(a) == filepath.Base(b)
+}
+
+// claimOutcome sums up what became of each socket: one that is claimed counts, else the
+// first that is not.
+func claimOutcome(owner Owner, results []claim.Result) Outcome {
+	var claimed []string
+	var changed bool
+	for _, r := range results {
+		if r.Err == nil {
+			claimed = append(claimed, r.Path)
+			changed = changed || r.Changed
+		}
+	}
+	if len(claimed) > 0 {
+		return Outcome{
+			Reason: ReasonClaimed, Changed: changed,
+			Message: fmt.Sprintf("%s leads to this engine.", strings.Join(claimed, " and ")),
+		}
+	}
+	for _, r := range results {
+		if out := notClaimed(r); out.Reason != ReasonNotApplicable {
+			return out
+		}
+	}
+	return notClaimed(results[0])
+}
+
+func notClaimed(r claim.Result) Outcome {
+	say := func(reason, format string, args ...any) Outcome {
+		return Outcome{Reason: reason, Message: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case errors.Is(r.Err, claim.ErrNotUp):
+		return say(ReasonNotApplicable, "The engine is not up any more, so %s is not claimed.", r.Path)
+	case errors.Is(r.Err, claim.ErrInUse) && r.By != claim.Owner{}:
+		return say(ReasonInUse, "%s leads to the engine of context %q, which is docker rd's too.", r.Path, r.By.Context)
+	case errors.Is(r.Err, claim.ErrInUse):
+		return say(ReasonInUse, "%s is somebody else's: %v.", r.Path, r.Err)
+	case errors.Is(r.Err, fs.ErrPermission) || errors.Is(r.Err, syscall.EROFS):
+		return say(ReasonNotPermitted, "%s can't be claimed: %v.", r.Path, r.Err)
+	case errors.Is(r.Err, fs.ErrNotExist):
+		return say(ReasonNotApplicable, "%s has no directory here.", r.Path)
+	}
+	out := say(ReasonFailed, "%s can't be claimed: %v.", r.Path, r.Err)
+	out.Err = r.Err
+	return out
+}
+
+// Release gives back what owner has claimed, if it is still owner's. [Config.Demote] begins
+// with it. The outcome's reason is Released, NotApplicable where there was nothing to give
+// back, or Failed.
+func (c *Config) Release(ctx context.Context, owner Owner) Outcome {
+	paths, err := c.o.Claims.End(ctx, claim.Owner(owner))
+	switch {
+	case err != nil:
+		return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("The default socket can't be given back: %v.", err), Err: err}
+	case len(paths) == 0:
+		return Outcome{Reason: ReasonNotApplicable, Message: "No default socket was claimed."}
+	}
+	return Outcome{Reason: ReasonReleased, Changed: true, Message: fmt.Sprintf("%s is given back.", strings.Join(paths, " and "))}
+}
+
+// Claimed returns how owner's claim stands, as a reason for the condition SocketClaimed, and
+// changes nothing: Claimed, or Released where an engine has taken the socket that started
+// later, or nothing was claimed.
+func (c *Config) Claimed(owner Owner) Outcome {
+	paths, err := c.o.Claims.Holds(claim.Owner(owner))
+	switch {
+	case err != nil:
+		return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("The default socket can't be told: %v.", err), Err: err}
+	case len(paths) == 0:
+		return Outcome{Reason: ReasonReleased, Message: "The default socket is not this engine's, or not any more."}
+	}
+	return Outcome{Reason: ReasonClaimed, Message: fmt.Sprintf("%s leads to this engine.", strings.Join(paths, " and "))}
+}
+
+// ClaimedStatus returns the status of the condition SocketClaimed for a reason.
+func ClaimedStatus(reason string) string {
+	switch reason {
+	case ReasonClaimed:
+		return True
+	case ReasonProbing:
+		return Unknown
+	}
+	return False
+}
+
+// claimant returns whose engine answers at an endpoint by a claim of ours.
+func (c *Config) claimant(e endpoint.Endpoint) (Owner, bool) {
+	if e.Scheme() != "unix" {
+		return Owner{}, false
+	}
+	owner, ok := c.o.Claims.Find(strings.TrimPrefix(e.Host, "unix://"))
+	return Owner(owner), ok
+}
+
+// releaseGone gives back what is claimed for engines that are gone.
+func (c *Config) releaseGone(ctx context.Context) Outcome {
+	owners, err := c.o.Claims.Owners()
+	if err != nil {
+		return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("The default socket can't be given back: %v.", err), Err: err}
+	}
+	last := nothingToMend
+	for _, o := range owners {
+		if !c.gone(Owner(o)) {
+			continue
+		}
+		if out := c.Release(ctx, Owner(o)); out.Changed || out.Err != nil {
+			last = out
+		}
+	}
+	return last
+}

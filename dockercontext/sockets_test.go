@@ -1,0 +1,116 @@
+//go:build !windows
+
+package dockercontext
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
+)
+
+// claimed makes rd's context with an engine, and has it claim the default socket, to which
+// a context of the user's leads that is current.
+func claimed(t *testing.T) (f *fixture, engine string) {
+	t.Helper()
+	f = setup(t)
+	engine = endpointtest.Unix(t, endpointtest.Handler())
+	if out := f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix://" + engine}, ""); out.Reason != ReasonCreated {
+		t.Fatalf("%+v", out)
+	}
+	f.put("standard", endpoint.Endpoint{Host: "unix://" + f.o.Sockets[0]})
+	f.use("standard")
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteIfBroken), ReasonClaimed, true)
+	f.wantOutcome(f.Claimed(rd), ReasonClaimed, false)
+	return f, engine
+}
+
+func (f *fixture) wantSocket(there bool) {
+	f.t.Helper()
+	if _, err := os.Lstat(f.o.Sockets[0]); (err == nil) != there {
+		f.t.Errorf("the default socket exists: %v", err == nil)
+	}
+}
+
+// What leads to our engine by a claim is told by name, and is nobody else's health.
+func TestClaimIsNobodysHealth(t *testing.T) {
+	f, _ := claimed(t)
+	r := f.wantProbe("standard", long, Healthy, ProbeHealthy)
+	if r.ClaimedFor != "rd" || !strings.Contains(r.Message, `"rd"`) {
+		t.Errorf("Probe = %+v", r)
+	}
+	if j := f.Judge(t.Context(), rd, PromoteIfBroken); j.Report.Health != Broken || !strings.Contains(j.Report.Message, `"rd"`) {
+		t.Errorf("Judge = %+v", j)
+	}
+
+	// The promotion is made, and undone, as without the claim; with the end of it the claim
+	// goes too.
+	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), ReasonPromoted, true)
+	f.own(rdB)
+	f.wantOutcome(f.demoteTo(rd, rdB), ReasonDemoted, true)
+	f.wantCurrent("rd-b")
+	f.wantSocket(false)
+	f.wantOutcome(f.Claimed(rd), ReasonReleased, false)
+	f.wantOutcome(f.Release(t.Context(), rd), ReasonNotApplicable, false)
+	f.wantOutcome(f.Demote(t.Context(), rdB), ReasonDemoted, true)
+	f.wantCurrent("standard")
+}
+
+// The claim goes although the user chose the context: a stop ends both.
+func TestDemoteReleases(t *testing.T) {
+	f, _ := claimed(t)
+	f.use("rd")
+	f.wantOutcome(f.Demote(t.Context(), rd), ReasonAlreadyCurrent, false)
+	f.wantSocket(false)
+}
+
+// The supervisor was killed, and its engine is gone.
+func TestMendReleases(t *testing.T) {
+	f, _ := claimed(t)
+	f.wantOutcome(f.mendWhile(Away), ReasonNotApplicable, false)
+	f.wantSocket(true)
+	f.wantOutcome(f.mendWhile(Gone), ReasonReleased, true)
+	f.wantSocket(false)
+	f.wantOutcome(f.mendWhile(Gone), ReasonNotApplicable, false)
+}
+
+func TestNotClaimed(t *testing.T) {
+	f, engine := claimed(t)
+	f.own(rdB)
+	out := f.Claim(t.Context(), rdB, engine, PromoteAlways)
+	f.wantOutcome(out, ReasonInUse, false)
+	if !strings.Contains(out.Message, `"rd"`) {
+		t.Errorf("%q does not say whose it is", out.Message)
+	}
+	f.Release(t.Context(), rd)
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteNever), ReasonNotRequested, false)
+	f.goes(Away)
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteAlways), ReasonNotApplicable, false)
+	f.runs()
+	f.wantSocket(false)
+
+	// Of its own socket an engine needs no claim.
+	endpointtest.UnixAt(t, f.o.Sockets[0], endpointtest.Handler())
+	f.wantOutcome(f.Claim(t.Context(), rd, f.o.Sockets[0], PromoteAlways), ReasonNotApplicable, false)
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteAlways), ReasonInUse, false)
+	if err := os.WriteFile(filepath.Join(f.o.Dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.o.Sockets = []string{filepath.Join(f.o.Dir, "none", "such", "s")}
+	none := Open(f.o)
+	f.wantOutcome(none.Claim(t.Context(), rd, engine, PromoteAlways), ReasonNotApplicable, false)
+}
+
+func TestClaimedStatus(t *testing.T) {
+	for reason, want := range map[string]string{
+		ReasonClaimed: True, ReasonProbing: Unknown, ReasonInUse: False, ReasonNotRequested: False,
+		ReasonNotPermitted: False, ReasonReleased: False, ReasonNotApplicable: False, ReasonFailed: False,
+	} {
+		if got := ClaimedStatus(reason); got != want {
+			t.Errorf("%s is %s", reason, got)
+		}
+	}
+}
