@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
@@ -23,7 +25,11 @@ type Engine struct {
 	logOffset int64
 	exited    chan struct{}
 	adopted   bool
-	slirp     *namespaces.Slirp // nil while there is none
+	slirp     *namespaces.Companion // nil while there is none
+	relay     *namespaces.Companion // of name queries; nil while there is none
+	host      netip.Addr            // to which the address that stands for the host leads
+
+	recording sync.Mutex
 
 	cancel   context.CancelFunc // ends the watchers
 	watchers sync.WaitGroup
@@ -44,8 +50,11 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 		}
 		rec.UID, rec.Engine = cfg.UID, f.Daemon.ID
 		for _, p := range f.Procs {
-			if p.Marked && p.Comm == "slirp4netns" {
+			switch {
+			case p.Marked && p.Comm == "slirp4netns":
 				rec.Slirp = p.ID
+			case p.Marked && p.Comm == portproxy.Name && processes.HasArgument(p.ID.PID, portproxy.RelayArg):
+				rec.Relay = p.ID
 			}
 		}
 		if !rec.Subnets.Slirp.IsValid() {
@@ -66,11 +75,16 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, id: rec.Engine, subnets: rec.Subnets, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
+	// Where one can't be started, everything else works. The watcher goes on trying.
 	if rec.Slirp.Alive() {
-		e.slirp = &namespaces.Slirp{ID: rec.Slirp}
-	} else if err := e.attach(ctx); err != nil {
-		// Outbound connections don't work; everything else does. The watcher goes on trying.
+		e.slirp = &namespaces.Companion{ID: rec.Slirp}
+	} else if err := e.attachSlirp(ctx); err != nil {
 		cfg.log().WarnContext(ctx, "engine has no network", "error", err)
+	}
+	if rec.Relay.Alive() {
+		e.relay = &namespaces.Companion{ID: rec.Relay}
+	} else if err := e.attachRelay(ctx); err != nil {
+		cfg.log().WarnContext(ctx, "engine has no name server", "error", err)
 	}
 	e.watch()
 	return e, nil
@@ -145,7 +159,13 @@ func (e *Engine) watch() {
 			}
 		})
 	}
-	e.watchers.Go(func() { e.watchSlirp(ctx) })
+	e.watchers.Go(func() {
+		e.keep(ctx, "slirp4netns", &e.slirp, e.attachSlirp, e.cfg.namespaces().LastWords)
+	})
+	e.watchers.Go(func() {
+		e.keep(ctx, "the relay of name queries", &e.relay, e.attachRelay, func() string { return "" })
+	})
+	e.watchers.Go(func() { e.followHost(ctx) })
 	e.watchers.Go(func() {
 		if err := e.moveLater(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
 			e.cfg.log().WarnContext(ctx, "the engine stays in the control groups of who started it", "error", err)
@@ -158,18 +178,19 @@ func (e *Engine) watch() {
 	})
 }
 
-// watchSlirp connects the engine again whenever slirp4netns ends before it.
-func (e *Engine) watchSlirp(ctx context.Context) {
+// keep starts a companion again whenever it ends before the engine. LastWords returns why it
+// has ended.
+func (e *Engine) keep(ctx context.Context, name string, companion **namespaces.Companion, attach func(context.Context) error, lastWords func() string) {
 	const shortest, longest = 10 * time.Millisecond, 10 * time.Second
 	delay := shortest
 	for {
-		if e.slirp != nil {
+		if *companion != nil {
 			since := time.Now()
-			if err := e.slirp.Wait(ctx); err != nil || !e.id.Alive() {
+			if err := (*companion).Wait(ctx); err != nil || !e.id.Alive() {
 				return
 			}
-			e.slirp = nil
-			e.cfg.log().WarnContext(ctx, "slirp4netns has ended: starting it again")
+			*companion = nil
+			e.cfg.log().WarnContext(ctx, name+" has ended: starting it again", "words", lastWords())
 			if time.Since(since) > longest {
 				delay = shortest
 			}
@@ -182,25 +203,54 @@ func (e *Engine) watchSlirp(ctx context.Context) {
 		case <-time.After(delay):
 		}
 		delay = min(2*delay, longest)
-		if err := e.attach(ctx); err != nil && e.id.Alive() && ctx.Err() == nil {
-			e.cfg.log().ErrorContext(ctx, "engine has no network", "error", err)
+		if err := attach(ctx); err != nil && e.id.Alive() && ctx.Err() == nil {
+			e.cfg.log().ErrorContext(ctx, name+" can't be started again", "error", err)
 		}
 	}
 }
 
-// attach starts slirp4netns for the running engine and records it.
-func (e *Engine) attach(ctx context.Context) error {
+// attachSlirp starts slirp4netns for the running engine and records it.
+func (e *Engine) attachSlirp(ctx context.Context) error {
 	s, err := e.cfg.namespaces().AttachSlirp(ctx, e.id, e.subnets)
-	if err != nil {
+	if s == nil {
 		return err
 	}
 	e.slirp = s
+	return errors.Join(err, e.record(func(r *record) { r.Slirp = s.ID }))
+}
+
+// attachRelay starts the relay of name queries for the running engine and records it.
+func (e *Engine) attachRelay(context.Context) error {
+	r, err := e.cfg.namespaces().AttachRelay(e.cfg.private(proxyLink), e.id, e.subnets)
+	if err != nil {
+		return err
+	}
+	e.relay = r
+	return e.record(func(rec *record) { rec.Relay = r.ID })
+}
+
+// record changes the engine's record.
+func (e *Engine) record(change func(*record)) error {
+	e.recording.Lock()
+	defer e.recording.Unlock()
 	rec := e.cfg.readRecord()
 	if rec.Engine != e.id {
 		return nil
 	}
-	rec.Slirp = s.ID
+	change(&rec)
 	return e.cfg.writeRecord(rec)
+}
+
+// followHost has the address that stands for the host lead to the host's own as that changes.
+func (e *Engine) followHost(ctx context.Context) {
+	err := namespaces.WatchHostAddress(ctx, e.host, func(host netip.Addr) {
+		if err := e.cfg.namespaces().SetHost(e.id, e.subnets.Host(), host); err != nil && ctx.Err() == nil && e.id.Alive() {
+			e.cfg.log().WarnContext(ctx, "containers can't reach the host by host-gateway", "address", host, "error", err)
+		}
+	})
+	if err != nil && ctx.Err() == nil {
+		e.cfg.log().WarnContext(ctx, "changes of the host's address are not followed", "error", err)
+	}
 }
 
 // moveDelay is how long after its start the engine is moved: not while it is starting,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,6 +58,7 @@ type launch struct {
 	hier   processes.Hierarchies
 	former record
 	rec    record
+	rules  *namespaces.Rules
 	into   *processes.Proc // a process whose namespaces dockerd enters; nil: new ones
 }
 
@@ -133,6 +135,8 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 			return nil, err
 		}
 	}
+	l.rules = namespaces.FindRules()
+	l.rules.Gateway, l.rules.Host = l.rec.Subnets.Host(), namespaces.HostAddress()
 	args, err := l.prepare(dockerd)
 	if err != nil {
 		return nil, err
@@ -183,7 +187,19 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 		"--cgroup-parent", c.processes().Parent(l.user.systemdCgroups()),
 		"--userland-proxy-path", c.private(proxyLink),
 	}
+	if host := l.hostGateway(); host.IsValid() && !l.user.has("host-gateway-ip", "host-gateway-ips") {
+		args = append(args, "--host-gateway-ip", host.String())
+	}
 	return append(args, userArgs...), nil
+}
+
+// hostGateway is what host-gateway means in docker run --add-host NAME:host-gateway. Of
+// itself dockerd takes its bridge's address, which is not the host's here.
+func (l *launch) hostGateway() netip.Addr {
+	if l.rules.IPTables != "" {
+		return l.rules.Gateway // leads to the host's own address as that changes
+	}
+	return l.rules.Host
 }
 
 // engineEnv is dockerd's environment: ours without the variables that are for clients, and
@@ -224,6 +240,7 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	h, p, err := namespaces.Launch{
 		Into: into, Exit: exitW, Log: log, Processes: c.processes(), Hierarchies: l.hier,
 		Run: c.run(), Binds: c.binds(), HostNetns: c.private(hostNetns), Sysctls: c.sysctls(l.user),
+		DNS: l.rec.Subnets.DNS(), Rules: l.rules, Tap: namespaces.TapSysctls(l.rec.Subnets),
 	}.Start()
 	if err != nil {
 		return nil, err
@@ -244,6 +261,14 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	if err := h.Run(p); err != nil {
 		return nil, err
 	}
+	relay, err := c.namespaces().StartRelay(c.private(proxyLink), h.Sockets, exitR)
+	if err == nil {
+		l.rec.Relay = relay.ID
+		err = c.writeRecord(l.rec)
+	}
+	if err != nil {
+		return nil, err
+	}
 	select {
 	case err = <-ready:
 	case <-ctx.Done():
@@ -252,18 +277,18 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	if err != nil {
 		return nil, err
 	}
-	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, slirp: s}
+	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, slirp: s, relay: relay, host: l.rules.Host}
 	engine.watch()
 	return engine, nil
 }
 
 // connect starts slirp4netns for the engine's network namespace, before dockerd runs. ready
 // reports when it is; at once where it runs already.
-func (l *launch) connect(path string, exit *os.File) (s *namespaces.Slirp, ready <-chan error, err error) {
+func (l *launch) connect(path string, exit *os.File) (s *namespaces.Companion, ready <-chan error, err error) {
 	if l.into != nil && l.former.Slirp.Alive() {
 		done := make(chan error)
 		close(done)
-		return &namespaces.Slirp{ID: l.former.Slirp}, done, nil
+		return &namespaces.Companion{ID: l.former.Slirp}, done, nil
 	}
 	pid := l.rec.Engine.PID // the helper waits for its plan: the number is still its
 	if l.into != nil {

@@ -121,5 +121,7 @@ func (l *launch) chooseSubnets() (namespaces.Subnets, error) {
 			}
 		}
 	}
-	return namespaces.ChooseSubnets(routes, own, l.former.Subnets), nil
+	subnets := namespaces.ChooseSubnets(routes, own, l.former.Subnets)
+	subnets.IPv6 = namespaces.HostIPv6()
+	return subnets, nil
 }

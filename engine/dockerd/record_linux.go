@@ -17,6 +17,7 @@ type record struct {
 	UID       string             `json:"uid"`
 	Engine    process.ID         `json:"engine"`
 	Slirp     process.ID         `json:"slirp"`
+	Relay     process.ID         `json:"relay"` // of name queries
 	Subnets   namespaces.Subnets `json:"subnets"`
 	LogOffset int64              `json:"logOffset"` // where this engine's part of the log begins
 }

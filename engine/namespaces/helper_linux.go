@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"syscall"
@@ -18,6 +17,9 @@ import (
 type Helper struct {
 	ID     process.ID
 	Exited chan struct{} // closed when it has ended, whatever it has become
+	// Sockets are what the plan asked for, once it was carried out: name queries by udp,
+	// by tcp. They are the caller's.
+	Sockets []*os.File
 
 	cmd    *exec.Cmd
 	plan   *os.File
@@ -31,7 +33,7 @@ func startHelper(files []*os.File, attr *syscall.SysProcAttr, env []string, log 
 		return nil, err
 	}
 	defer planR.Close()
-	reportR, reportW, err := os.Pipe()
+	reportR, reportW, err := socketPair()
 	if err != nil {
 		_ = planW.Close()
 		return nil, err
@@ -99,12 +101,28 @@ func (h *Helper) Run(p Plan) error {
 	defer h.report.Close()
 	err := json.NewEncoder(h.plan).Encode(p)
 	_ = h.plan.Close()
-	report, readErr := io.ReadAll(h.report)
+	report, sockets, readErr := receive(int(h.report.Fd()))
 	switch {
 	case len(report) > 0:
-		return errors.New(string(report))
+		err = errors.New(string(report))
 	case err != nil:
-		return fmt.Errorf("plan: %w", err)
+		err = fmt.Errorf("plan: %w", err)
+	default:
+		err = readErr
 	}
-	return readErr
+	if err != nil {
+		closeAll(sockets)
+		return err
+	}
+	h.Sockets = sockets
+	return nil
+}
+
+// socketPair returns two connected unix sockets.
+func socketPair() (a, b *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "report"), os.NewFile(uintptr(fds[1]), "report"), nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -40,7 +41,10 @@ type Plan struct {
 	Binds   []Bind
 	Netns   string // where to bind the host's network namespace
 	Sysctls []Sysctl
-	Exec    []string // what to become; empty: end
+	Tap     []Sysctl   // of slirp4netns's interface
+	DNS     netip.Addr // make it an address of the namespace, and pass on sockets for name queries; zero: don't
+	Rules   *Rules     // packet filter rules; nil: leave them
+	Exec    []string   // what to become; empty: end
 	Env     []string
 }
 
@@ -83,6 +87,10 @@ func initMain() error {
 	} else if err := setUp(p.Sysctls); err != nil {
 		return err
 	}
+	var rules *ruling
+	if p.Rules != nil {
+		rules = p.Rules.set() // which takes programs a moment; meanwhile:
+	}
 	if p.Run != nil {
 		if err := p.Run.cover(); err != nil {
 			return err
@@ -107,6 +115,25 @@ func initMain() error {
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
 			return fmt.Errorf("mount propagation of /: %w", err)
 		}
+	}
+	if p.DNS.IsValid() {
+		sockets, err := openDNS(p.DNS)
+		if err != nil {
+			return fmt.Errorf("name server: %w", err)
+		}
+		if err := sendFiles(reportFD, sockets); err != nil {
+			return fmt.Errorf("name server: %w", err)
+		}
+	}
+	if err := setTap(p.Tap); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "docker rd: no IPv6 beyond the host:", err)
+	}
+	if rules != nil {
+		families, err := rules.wait()
+		if err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, "docker rd: packet filter rules:", err)
+		}
+		p.Env = append(p.Env, portproxy.ClientAddrEnv+"="+families)
 	}
 	if len(p.Exec) == 0 {
 		return nil

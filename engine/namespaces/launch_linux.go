@@ -3,6 +3,7 @@ package namespaces
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"syscall"
 
@@ -22,6 +23,9 @@ type Launch struct {
 	Into *process.ID // enter the namespaces of this process; nil: make new ones
 
 	Run       *Run // the engine's own /run
+	DNS       netip.Addr
+	Rules     *Rules
+	Tap       []Sysctl
 	Binds     []Bind
 	HostNetns string   // where to make the host's network namespace reachable, in new namespaces
 	Sysctls   []Sysctl // for new namespaces
@@ -30,7 +34,7 @@ type Launch struct {
 // Start starts the helper, in new namespaces or to enter those that are there, and
 // returns it with its plan, which does not say yet what to become.
 func (l Launch) Start() (*Helper, Plan, error) {
-	p := Plan{Enter: l.Into != nil, Run: l.Run, Binds: l.Binds}
+	p := Plan{Enter: l.Into != nil, Run: l.Run, Binds: l.Binds, DNS: l.DNS, Rules: l.Rules, Tap: l.Tap}
 	attr := &syscall.SysProcAttr{Setsid: true}
 	var namespaces []*os.File
 	var err error
@@ -100,7 +104,8 @@ func (e Engine) Rebind(engine process.ID, binds []Bind) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return e.enter(engine, Plan{Binds: missing})
+	_, err := e.enter(engine, Plan{Binds: missing})
+	return err
 }
 
 // SyncRun has the running engine's /run follow the host's. An engine that was started
@@ -111,33 +116,44 @@ func (e Engine) SyncRun(engine process.ID, run *Run, binds []Bind) error {
 		return err
 	}
 	if !covered {
-		return e.enter(engine, Plan{Run: run, Binds: binds})
+		_, err := e.enter(engine, Plan{Run: run, Binds: binds})
+		return err
 	}
 	return run.sync(fmt.Sprintf("/proc/%d/root%s", engine.PID, runDir), runDir)
 }
 
-// enter carries out a plan in the namespaces of the running engine.
-func (e Engine) enter(engine process.ID, p Plan) error {
+// SetHost has the address that stands for the host, in the namespaces of the running engine,
+// lead to the host's own.
+func (e Engine) SetHost(engine process.ID, gateway, host netip.Addr) error {
+	rules := FindRules()
+	rules.Gateway, rules.Host, rules.Update = gateway, host, true
+	_, err := e.enter(engine, Plan{Rules: rules})
+	return err
+}
+
+// enter carries out a plan in the namespaces of the running engine, and returns the sockets
+// that it asks for.
+func (e Engine) enter(engine process.ID, p Plan) ([]*os.File, error) {
 	namespaces, err := openNamespaces(engine)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer closeAll(namespaces)
 	// The helper expects the exit pipe's place to be taken.
 	null, err := os.Open(os.DevNull)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer null.Close()
 	h, err := startHelper(append([]*os.File{null}, namespaces...), &syscall.SysProcAttr{Setsid: true},
 		[]string{processes.MarkerEnv + "=" + e.UID}, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p.Enter = true
 	err = h.Run(p)
 	<-h.Exited
-	return err
+	return h.Sockets, err
 }
 
 // sameFile reports whether both paths lead to the same file.

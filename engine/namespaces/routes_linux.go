@@ -9,7 +9,44 @@ import (
 // HostRoutes returns the destinations of all IPv4 routes in the network namespace of
 // the process, in all tables.
 func HostRoutes() ([]netip.Prefix, error) {
-	data, err := syscall.NetlinkRIB(syscall.RTM_GETROUTE, syscall.AF_INET)
+	routes, err := readRoutes(syscall.AF_INET)
+	var destinations []netip.Prefix
+	for _, r := range routes {
+		if r.destination.Bits() > 0 {
+			destinations = append(destinations, r.destination)
+		}
+	}
+	return destinations, err
+}
+
+// slirpIPv6 is the network that slirp4netns has for IPv6, whatever it is told.
+var slirpIPv6 = netip.MustParsePrefix("fd00::/64")
+
+// HostIPv6 reports whether the host has a way out by IPv6 that slirp4netns can share.
+func HostIPv6() bool {
+	routes, err := readRoutes(syscall.AF_INET6)
+	if err != nil {
+		return false
+	}
+	out := false
+	for _, r := range routes {
+		switch {
+		case r.destination.Bits() == 0:
+			out = out || r.forward
+		case HostUses(r.destination) && r.destination.Overlaps(slirpIPv6):
+			return false
+		}
+	}
+	return out
+}
+
+type route struct {
+	destination netip.Prefix
+	forward     bool // it leads elsewhere
+}
+
+func readRoutes(family int) ([]route, error) {
+	data, err := syscall.NetlinkRIB(syscall.RTM_GETROUTE, family)
 	if err != nil {
 		return nil, os.NewSyscallError("netlinkrib", err)
 	}
@@ -17,7 +54,11 @@ func HostRoutes() ([]netip.Prefix, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("parsenetlinkmessage", err)
 	}
-	var routes []netip.Prefix
+	any := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	if family == syscall.AF_INET6 {
+		any = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	var routes []route
 	for _, m := range messages {
 		if m.Header.Type != syscall.RTM_NEWROUTE || len(m.Data) < syscall.SizeofRtMsg {
 			continue
@@ -26,13 +67,16 @@ func HostRoutes() ([]netip.Prefix, error) {
 		if err != nil {
 			continue
 		}
-		// struct rtmsg: family, dst_len, src_len, tos, table, …
+		// struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, …
 		bits := int(m.Data[1])
+		r := route{destination: any, forward: m.Data[7] == syscall.RTN_UNICAST}
 		for _, a := range attrs {
-			if a.Attr.Type != syscall.RTA_DST || len(a.Value) != 4 {
-				continue
+			if addr, ok := netip.AddrFromSlice(a.Value); a.Attr.Type == syscall.RTA_DST && ok {
+				r.destination = netip.PrefixFrom(addr, bits).Masked()
 			}
-			routes = append(routes, netip.PrefixFrom(netip.AddrFrom4([4]byte(a.Value)), bits).Masked())
+		}
+		if r.destination.Bits() == bits { // its destination can be read
+			routes = append(routes, r)
 		}
 	}
 	return routes, nil

@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
@@ -30,17 +29,10 @@ type Engine struct {
 	SlirpLog string // where slirp4netns writes
 }
 
-// A Slirp is a running slirp4netns, which connects the engine's network namespace to the
-// outside.
-type Slirp struct {
-	ID     process.ID
-	exited chan struct{} // closed when it has ended; nil if it is not our child
-}
-
 // StartSlirp starts slirp4netns for the network namespace netns. It ends by itself
 // when nobody holds the other end of exit any more. It is ready when ready reports
 // nil; an error there is slirp4netns's own.
-func (e Engine) StartSlirp(path string, netns, exit *os.File, net Subnets) (s *Slirp, ready <-chan error, err error) {
+func (e Engine) StartSlirp(path string, netns, exit *os.File, net Subnets) (s *Companion, ready <-chan error, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
@@ -52,20 +44,18 @@ func (e Engine) StartSlirp(path string, netns, exit *os.File, net Subnets) (s *S
 		return nil, nil, fmt.Errorf("slirp4netns: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(path, "--configure", "--mtu="+strconv.Itoa(SlirpMTU), "--disable-host-loopback",
-		"--cidr="+net.Slirp.String(), "--ready-fd=3", "--exit-fd=5", "--netns-type=path", "/proc/self/fd/4", "tap0")
-	cmd.Env = []string{"PATH=" + programs.SearchPath(), processes.MarkerEnv + "=" + e.UID}
-	cmd.Dir = "/"
+	args := []string{"--configure", "--mtu=" + strconv.Itoa(SlirpMTU), "--disable-host-loopback",
+		"--cidr=" + net.Slirp.String(), "--ready-fd=3", "--exit-fd=5", "--netns-type=path"}
+	if net.IPv6 {
+		args = append(args, "--enable-ipv6")
+	}
+	cmd := exec.Command(path, append(args, "/proc/self/fd/4", "tap0")...)
+	cmd.Env = []string{"PATH=" + programs.SearchPath()}
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = []*os.File{w, netns, exit}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	if s, err = e.startCompanion(cmd, w, netns, exit); err != nil {
 		_ = r.Close()
 		return nil, nil, fmt.Errorf("slirp4netns: %w", err)
 	}
-	id, findErr := process.FindChild(cmd.Process.Pid) // it may have failed already
-	s = &Slirp{ID: id, exited: make(chan struct{})}
-	go func() { _ = cmd.Wait(); close(s.exited) }()
 	done := make(chan error, 1)
 	late := time.AfterFunc(slirpPatience, func() { _ = s.ID.Signal(syscall.SIGKILL) })
 	go func() {
@@ -80,10 +70,6 @@ func (e Engine) StartSlirp(path string, netns, exit *os.File, net Subnets) (s *S
 			done <- fmt.Errorf("slirp4netns: %s", lastWords(e.SlirpLog))
 		}
 	}()
-	if findErr != nil {
-		_ = cmd.Process.Kill()
-		return nil, nil, findErr
-	}
 	return s, done, nil
 }
 
@@ -102,7 +88,7 @@ func lastWords(path string) string {
 }
 
 // AttachSlirp starts slirp4netns for a running engine of which it has ended.
-func (e Engine) AttachSlirp(ctx context.Context, engine process.ID, net Subnets) (*Slirp, error) {
+func (e Engine) AttachSlirp(ctx context.Context, engine process.ID, net Subnets) (*Companion, error) {
 	path, err := programs.Find("slirp4netns")
 	if err != nil {
 		return nil, err
@@ -112,15 +98,11 @@ func (e Engine) AttachSlirp(ctx context.Context, engine process.ID, net Subnets)
 		return nil, err
 	}
 	defer netns.Close()
-	// To open a pipe's end through /proc opens the pipe, at whichever end.
-	exit, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/%d", engine.PID, ExitFD), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	exit, err := exitPipeOf(engine) // while it lives, it was these namespaces too
 	if err != nil {
 		return nil, err
 	}
 	defer exit.Close()
-	if !engine.Alive() { // so it was these namespaces and this pipe
-		return nil, process.ErrGone
-	}
 	s, ready, err := e.StartSlirp(path, netns, exit, net)
 	if err != nil {
 		return nil, err
@@ -134,18 +116,14 @@ func (e Engine) AttachSlirp(ctx context.Context, engine process.ID, net Subnets)
 		_ = s.ID.Signal(syscall.SIGKILL)
 		return nil, err
 	}
+	if !net.IPv6 {
+		return s, nil
+	}
+	if _, err := e.enter(engine, Plan{Tap: TapSysctls(net)}); err != nil {
+		return s, fmt.Errorf("IPv6: %w", err)
+	}
 	return s, nil
 }
 
-// Wait returns when it has ended or ctx has.
-func (s *Slirp) Wait(ctx context.Context) error {
-	if s.exited == nil {
-		return s.ID.Wait(ctx)
-	}
-	select {
-	case <-s.exited:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+// LastWords returns what the engine's last slirp4netns has said of its end.
+func (e Engine) LastWords() string { return lastWords(e.SlirpLog) }

@@ -15,6 +15,7 @@ type Subnets struct {
 	Slirp  netip.Prefix `json:"slirp"`           // the network that leads outside
 	Bridge netip.Prefix `json:"bridge"`          // docker0's own address and network
 	Pools  []Pool       `json:"pools,omitempty"` // for networks people make; none: dockerd's
+	IPv6   bool         `json:"ipv6,omitempty"`  // the network that leads outside does so for IPv6 too
 }
 
 // A Pool is an entry of daemon.json's default-address-pools.

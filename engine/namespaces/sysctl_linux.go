@@ -1,9 +1,11 @@
 package namespaces
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"os"
+	"time"
 )
 
 // A Sysctl is a setting of the engine's network namespace.
@@ -45,4 +47,36 @@ func portRange(host, uid string) string {
 	// ends be odd and even.
 	offset := hash.Sum32() % ((last-first)/2 + 1) &^ 1
 	return fmt.Sprintf("%d %d", first+offset, last)
+}
+
+// TapSysctls are the settings of slirp4netns's interface.
+func TapSysctls(net Subnets) []Sysctl {
+	if !net.IPv6 {
+		return nil
+	}
+	// Routers don't listen to others, unless told so; this one gets its way out from
+	// slirp4netns.
+	return []Sysctl{{Name: "net/ipv6/conf/tap0/accept_ra", Value: "2"}}
+}
+
+// setTap sets them once the interface is there, which takes slirp4netns a moment.
+func setTap(sysctls []Sysctl) error {
+	if len(sysctls) == 0 || !exists("/proc/sys/net/ipv6") {
+		return nil
+	}
+	for deadline := time.Now().Add(time.Second); ; time.Sleep(time.Millisecond) {
+		err := setSysctls(sysctls)
+		if !errors.Is(err, os.ErrNotExist) || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+func setSysctls(sysctls []Sysctl) error {
+	for _, ctl := range sysctls {
+		if err := os.WriteFile("/proc/sys/"+ctl.Name, []byte(ctl.Value), 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }

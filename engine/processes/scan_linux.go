@@ -218,15 +218,22 @@ func shimContainer(pid int) string {
 
 // Argument returns what follows a name among a process's arguments, "" if it is not there.
 func Argument(pid int, name string) string {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil {
-		return ""
-	}
-	args := strings.Split(string(data), "\x00")
+	args := arguments(pid)
 	if i := slices.Index(args, name); i >= 0 && i+1 < len(args) {
 		return args[i+1]
 	}
 	return ""
+}
+
+// HasArgument reports whether a process was started with the argument.
+func HasArgument(pid int, arg string) bool { return slices.Contains(arguments(pid), arg) }
+
+func arguments(pid int) []string {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return nil
+	}
+	return strings.Split(string(data), "\x00")
 }
 
 // cgroupPaths returns the paths in a /proc/PID/cgroup up to the element that has id in

@@ -18,11 +18,12 @@ import (
 const ClientAddrEnv = "DOCKER_RD_CLIENT_ADDRESS"
 
 const (
-	// asClientTimeout is how long a container may take to answer a client's address: on a
-	// bridge it is a moment. One that has no route back through the engine never does.
-	asClientTimeout = time.Second
+	// asClientTimeout is how long a container may take to answer a client's address. On a
+	// bridge it is a moment, or a second where the first packet is lost, as one to an IPv6
+	// address that has just been made. One that has no route back through the engine never does.
+	asClientTimeout = 3 * time.Second
 	// asClientPause is how long a container that did not answer is dialed plainly.
-	asClientPause = time.Minute
+	asClientPause = 10 * time.Minute
 	// dialTimeout is how long a container may take to answer the engine's own address.
 	dialTimeout = 10 * time.Second
 )

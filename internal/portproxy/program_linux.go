@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/docker-rd/docker-rd/internal/dnsrelay"
 )
 
 // What dockerd passes to its proxy (moby, cmd/docker-proxy/main_linux.go).
@@ -12,9 +14,19 @@ const (
 	listenFD = 4
 )
 
+// RelayArg is the only argument of the program that is the relay of an engine's name
+// queries instead. Its files are those of [dnsrelay.Main], from number 3 on.
+const RelayArg = "__dns"
+
+// resolvConf lists the host's name servers.
+const resolvConf = "/etc/resolv.conf"
+
 // Program is the whole process of a proxy: it reads the arguments and files that dockerd
 // gave to it, serves until it is told to stop, and ends the process.
 func Program() {
+	if len(os.Args) == 2 && os.Args[1] == RelayArg {
+		os.Exit(dnsrelay.Main(resolvConf, os.NewFile(3, "udp"), os.NewFile(4, "tcp"), os.NewFile(5, "exit")))
+	}
 	// Where it is run by hand, the Go runtime may have opened a file with that number.
 	var st syscall.Stat_t
 	if err := syscall.Fstat(statusFD, &st); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFIFO {

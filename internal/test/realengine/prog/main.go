@@ -72,6 +72,8 @@ func main() {
 		end(serve(arg(2)))
 	case "who": // tells each connection to a port who it is
 		end(who(arg(2)))
+	case "datagram": // prints what an address answers to the datagram "who"
+		end(datagram(arg(2)))
 	case "dial": // prints what an address answers
 		end(dial(arg(2)))
 	case "ask": // prints what a unix socket answers to a GET of a path
@@ -115,6 +117,26 @@ func end(err error) {
 }
 
 func serve(port string) error {
+	if err := echo(port); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		return err
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		name, _ := os.Hostname()
+		_, _ = io.WriteString(c, "hello from "+name+"\n")
+		_ = c.Close()
+	}
+}
+
+// echo echoes datagrams, in the background.
+func echo(port string) error {
 	udp, err := net.ListenPacket("udp", ":"+port)
 	if err != nil {
 		return err
@@ -132,22 +154,13 @@ func serve(port string) error {
 			_, _ = udp.WriteTo(buf[:n], from)
 		}
 	}()
-	l, err := net.Listen("tcp", ":"+port)
-	if err != nil {
-		return err
-	}
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		name, _ := os.Hostname()
-		_, _ = io.WriteString(c, "hello from "+name+"\n")
-		_ = c.Close()
-	}
+	return nil
 }
 
 func who(port string) error {
+	if err := echo(port); err != nil {
+		return err
+	}
 	l, err := net.Listen("tcp", ":"+port)
 	if err != nil {
 		return err
@@ -160,6 +173,22 @@ func who(port string) error {
 		_, _ = fmt.Fprintln(c, c.RemoteAddr())
 		_ = c.Close()
 	}
+}
+
+func datagram(addr string) error {
+	c, err := net.Dial("udp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.WriteString(c, "who"); err != nil {
+		return err
+	}
+	buf := make([]byte, 1<<16)
+	n, err := c.Read(buf)
+	_, _ = os.Stdout.Write(buf[:n])
+	return err
 }
 
 func ask(socket, path string) error {

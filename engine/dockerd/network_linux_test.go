@@ -1,0 +1,477 @@
+package dockerd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/docker-rd/docker-rd/engine/namespaces"
+)
+
+// Addresses of the played host's network.
+const (
+	hostIP    = "203.0.113.9"
+	hostIPv6  = "2001:db8:1::9"
+	clientIP  = "198.51.100.7"
+	clientIP6 = "2001:db8:2::7"
+)
+
+// playNetwork gives the played host addresses, and routes that lead nowhere.
+func playNetwork(t *testing.T) {
+	t.Helper()
+	ip(t, "link add h0 type bridge")
+	ip(t, "link set h0 up")
+	ip(t, "address add "+hostIP+"/24 dev h0")
+	ip(t, "route add default via 203.0.113.1 dev h0")
+	ip(t, "address add "+hostIPv6+"/64 dev h0 nodad")
+	ip(t, "route add default via 2001:db8:1::1 dev h0")
+}
+
+func ip(t *testing.T, args string) {
+	t.Helper()
+	if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+		t.Fatalf("ip %s: %v\n%s", args, err, out)
+	}
+}
+
+// greet listens, and tells each connection the text.
+func greet(t *testing.T, addr, text string) {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, text)
+			_ = c.Close()
+		}
+	}()
+}
+
+// dialed runs a container that dials an address, and returns what that says.
+func (in *instance) dialed(addr string, args ...string) (string, error) {
+	return in.try(append(append([]string{"run", "--rm"}, args...), "app", "dial", addr)...)
+}
+
+// host-gateway is the host as others see it, and not its loopback.
+func TestHostGateway(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	playNetwork(t)
+	greet(t, "0.0.0.0:8100", "the host")
+	greet(t, "127.0.0.1:8101", "the host's loopback")
+	in := newInstance(t)
+	in.start()
+	in.importImage()
+	const name = "host.docker.internal"
+	in.docker("network", "create", "mine")
+	in.docker("run", "-d", "--name", "there", "--add-host", name+":host-gateway", "app", "sleep")
+	for _, network := range []string{"bridge", "mine", "host"} {
+		if out, err := in.dialed(name+":8100", "--network", network, "--add-host", name+":host-gateway"); err != nil || out != "the host" {
+			t.Errorf("from network %s: %q, %v", network, out, err)
+		}
+		if out, err := in.dialed(name+":8101", "--network", network, "--add-host", name+":host-gateway"); err == nil {
+			t.Errorf("from network %s the host's loopback answers: %q", network, out)
+		}
+	}
+	same := func(when string) {
+		t.Helper()
+		in.eventually("the host's new address is the one "+when, func() error {
+			out, err := in.try("exec", "there", "/prog", "dial", name+":8100")
+			if err != nil || out != "the host" {
+				return fmt.Errorf("%q, %w", out, err)
+			}
+			return nil
+		})
+	}
+	// A host that moves.
+	ip(t, "address add 192.0.2.77/24 dev h0")
+	ip(t, "route replace default via 192.0.2.1 dev h0")
+	ip(t, "address del "+hostIP+"/24 dev h0")
+	same("at once")
+	in.engine.Release()
+	ip(t, "address add "+hostIP+"/24 dev h0")
+	ip(t, "address del 192.0.2.77/24 dev h0")
+	var err error
+	if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+		t.Fatal(err)
+	}
+	same("after adoption")
+
+	// What the user wants.
+	if err := in.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	in.cfg.Args = []string{"--host-gateway-ip", "192.0.2.99"}
+	in.start()
+	if hosts := in.docker("run", "--rm", "--add-host", name+":host-gateway", "app", "cat", "/etc/hosts"); !strings.Contains(hosts, "192.0.2.99\t"+name) {
+		t.Errorf("the user's host-gateway-ip is not in /etc/hosts:\n%s", hosts)
+	}
+}
+
+// A nameServer of the played host knows one address for all names.
+type nameServer struct {
+	addr   string // its own, without port
+	answer string
+}
+
+// serve answers until the test ends. Answers by udp are cut off where the name begins with
+// "big".
+func (s nameServer) serve(t *testing.T) {
+	t.Helper()
+	at := net.JoinHostPort(s.addr, "53")
+	udp, err := net.ListenPacket("udp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp, err := net.Listen("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = udp.Close(); _ = tcp.Close() })
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, client, err := udp.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = udp.WriteTo(s.message(buf[:n], true), client)
+		}
+	}()
+	go func() {
+		for {
+			c, err := tcp.Accept()
+			if err != nil {
+				return
+			}
+			var size [2]byte
+			if _, err := io.ReadFull(c, size[:]); err == nil {
+				query := make([]byte, int(size[0])<<8|int(size[1]))
+				if _, err := io.ReadFull(c, query); err == nil {
+					m := s.message(query, false)
+					_, _ = c.Write(append([]byte{byte(len(m) >> 8), byte(len(m))}, m...))
+				}
+			}
+			_ = c.Close()
+		}
+	}()
+}
+
+func (s nameServer) message(query []byte, udp bool) []byte {
+	var m dnsmessage.Message
+	if m.Unpack(query) != nil || len(m.Questions) == 0 {
+		return nil
+	}
+	q := m.Questions[0]
+	m.Response, m.Additionals = true, nil
+	switch {
+	case udp && strings.HasPrefix(q.Name.String(), "big"):
+		m.Truncated = true
+	case q.Type == dnsmessage.TypeA:
+		m.Answers = []dnsmessage.Resource{{
+			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 0},
+			Body:   &dnsmessage.AResource{A: netip.MustParseAddr(s.answer).As4()},
+		}}
+	}
+	answer, _ := m.Pack()
+	return answer
+}
+
+// All of the host's name servers are the engine's, as they change, wherever they listen.
+func TestNameServers(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	playNetwork(t)
+	resolv := func(content string) {
+		t.Helper()
+		must(t, os.WriteFile("/etc/resolv.conf.new", []byte(content), 0o644))
+		must(t, os.Rename("/etc/resolv.conf.new", hostResolvConf))
+	}
+	nameServer{"::1", "192.0.2.1"}.serve(t)
+	nameServer{"127.0.0.53", "192.0.2.53"}.serve(t)
+	resolv("nameserver ::1\n")
+	in := newInstance(t)
+	in.start()
+	in.importImage()
+	in.docker("network", "create", "mine")
+	lookup := func(want string, names ...string) {
+		t.Helper()
+		for _, network := range []string{"bridge", "mine", "host"} {
+			for _, name := range names {
+				if out, err := in.try("run", "--rm", "--network", network, "app", "lookup", name+"."); err != nil || out != want {
+					t.Errorf("in network %s %s is %q, %v, want %q", network, name, out, err, want)
+				}
+			}
+		}
+	}
+	lookup("192.0.2.1", "a.example", "big.example") // by IPv6 alone, by udp and tcp
+	resolv("nameserver 127.0.0.99\nnameserver 127.0.0.53\n")
+	lookup("192.0.2.53", "a.example") // the second, on loopback
+	// dockerd itself.
+	out, err := exec.Command("nsenter", "-t", fmt.Sprint(in.engine.ID().PID), "-n", "-m", filepath.Join(built, "prog"), "lookup", "a.example.").CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != "192.0.2.53" {
+		t.Errorf("in the engine's network: %q, %v", out, err)
+	}
+
+	relay := func() { t.Helper(); in.kill(in.cfg.readRecord().Relay) }
+	relay()
+	in.eventually("names are found after the relay was killed", func() error {
+		out, err := in.try("run", "--rm", "app", "lookup", "a.example.")
+		if err != nil {
+			return errors.New(out)
+		}
+		return nil
+	})
+	in.engine.Release()
+	relay()
+	if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+		t.Fatal(err)
+	}
+	lookup("192.0.2.53", "b.example")
+	in.engine.Release()
+	must(t, os.Remove(in.cfg.recordPath()))
+	if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+		t.Fatal(err)
+	}
+	lookup("192.0.2.53", "c.example")
+}
+
+func TestOutboundIPv6(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	playNetwork(t)
+	greet(t, "["+hostIPv6+"]:8100", "by IPv6")
+	in := newInstance(t)
+	in.start()
+	in.importImage()
+	reached := func(args ...string) {
+		t.Helper()
+		in.eventually("the host is reached by IPv6", func() error {
+			if out, err := in.dialed("["+hostIPv6+"]:8100", args...); err != nil || out != "by IPv6" {
+				return fmt.Errorf("%q, %w", out, err)
+			}
+			return nil
+		})
+	}
+	reached("--network", "host")
+	in.kill(in.find("slirp4netns"))
+	reached("--network", "host")
+	if err := in.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	// As docker has it for containers, where the user wants it.
+	in.cfg.Args = []string{"--experimental", "--ip6tables", "--ipv6", "--fixed-cidr-v6", "fd12:3456::/64"}
+	in.start()
+	reached()
+
+	// slirp4netns has one network for IPv6, which this host uses.
+	if !namespaces.HostIPv6() {
+		t.Error("the host has no IPv6")
+	}
+	ip(t, "address add fd00::1/64 dev h0 nodad")
+	if namespaces.HostIPv6() {
+		t.Error("fd00::/64 would be shared")
+	}
+	ip(t, "address del fd00::1/64 dev h0")
+	ip(t, "-6 route del default")
+	if namespaces.HostIPv6() {
+		t.Error("the host has no way out by IPv6")
+	}
+}
+
+// Containers see who really connects.
+func TestClientAddress(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	playNetwork(t)
+	ip(t, "netns add client")
+	t.Cleanup(func() { ip(t, "netns del client") })
+	ip(t, "link add c0 type veth peer name c1 netns client")
+	ip(t, "address add 198.51.100.1/24 dev c0")
+	ip(t, "address add 2001:db8:2::1/64 dev c0 nodad")
+	ip(t, "link set c0 up")
+	for _, args := range []string{"address add " + clientIP + "/24 dev c1", "address add " + clientIP6 + "/64 dev c1 nodad",
+		"link set c1 up", "route add default via 198.51.100.1", "route add default via 2001:db8:2::1"} {
+		ip(t, "-n client "+args)
+	}
+	client := func(verb, addr string) string {
+		out, err := exec.Command("ip", "netns", "exec", "client", filepath.Join(built, "prog"), verb, addr).CombinedOutput()
+		if err != nil {
+			return fmt.Sprintf("%s: %v", out, err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	in := newInstance(t)
+	in.cfg.Args = []string{"--experimental", "--ip6tables"}
+	in.start()
+	in.importImage()
+	in.docker("network", "create", "mine")
+	in.docker("network", "create", "--ipv6", "--subnet", "fd12:3456::/64", "six")
+	for i, network := range []string{"bridge", "mine", "six"} {
+		port := fmt.Sprint(8200 + i)
+		in.docker("run", "-d", "--network", network, "-p", port+":80", "-p", port+":80/udp", "app", "who", "80")
+		who := func(verb, addr, want string) {
+			t.Helper()
+			in.eventually("the container answers", func() error {
+				out := client(verb, net.JoinHostPort(addr, port))
+				got, err := netip.ParseAddrPort(out)
+				if err != nil {
+					return fmt.Errorf("%q: %w", out, err)
+				}
+				if got.Addr().Unmap().String() != want {
+					t.Errorf("network %s, %s to %s: the container sees %q, want %s", network, verb, addr, out, want)
+				}
+				return nil
+			})
+		}
+		who("dial", hostIP, clientIP)
+		who("datagram", hostIP, clientIP)
+		if network == "six" {
+			who("dial", hostIPv6, clientIP6)
+			who("datagram", hostIPv6, clientIP6)
+		}
+		// The host itself is seen by its address too, and on its loopback as somebody.
+		for addr, want := range map[string]string{hostIP: hostIP, "127.0.0.1": ""} {
+			out, err := exec.Command(filepath.Join(built, "prog"), "dial", net.JoinHostPort(addr, port)).CombinedOutput()
+			got, parseErr := netip.ParseAddrPort(strings.TrimSpace(string(out)))
+			if err != nil || parseErr != nil || want != "" && got.Addr().Unmap().String() != want {
+				t.Errorf("network %s, from the host to %s: %q, %v, want %s", network, addr, out, err, want)
+			}
+		}
+	}
+}
+
+// What serves an engine from outside uses what it is given, and ends with the engine, also
+// in the middle of a connection, and when it does not run at all.
+func TestCompanionsEnd(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	playNetwork(t)
+	l, err := net.Listen("tcp", hostIP+":8100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	connected := make(chan struct{}) // closed when data flows
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				buf := make([]byte, 1<<16)
+				for n := 0; ; n++ {
+					if _, err := c.Write(buf); err != nil {
+						return
+					}
+					if n == 100 {
+						close(connected)
+					}
+				}
+			}()
+		}
+	}()
+	in := newInstance(t)
+	in.start()
+	in.importImage()
+	rec := in.cfg.readRecord()
+	for _, id := range []int{rec.Slirp.PID, rec.Relay.PID} {
+		limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", id))
+		if err != nil || !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max data size 1073741824 1073741824") {
+			t.Errorf("limits of a companion: %v\n%s", err, limits)
+		}
+	}
+	in.docker("run", "-d", "--name", "busy", "app", "dial", hostIP+":8100")
+	<-connected
+	in.engine.Release()
+	for _, p := range in.scan().Procs {
+		if p.ID != rec.Slirp && p.ID != rec.Relay {
+			_ = p.ID.Signal(syscall.SIGKILL)
+		}
+	}
+	if err := errors.Join(rec.Slirp.Wait(t.Context()), rec.Relay.Wait(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+
+	in.start()
+	rec = in.cfg.readRecord()
+	must(t, errors.Join(rec.Slirp.Signal(syscall.SIGSTOP), rec.Relay.Signal(syscall.SIGSTOP)))
+	if err := in.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if rec.Slirp.Alive() || rec.Relay.Alive() {
+		t.Error("a companion that was stopped is left")
+	}
+}
+
+// A network of the host that collides with an engine's leaves the engine able to start.
+func TestHostTakesSubnets(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	playNetwork(t)
+	in := newInstance(t)
+	in.start()
+	in.importImage()
+	in.docker("network", "create", "mine")
+	in.docker("network", "create", "--subnet", "10.241.0.0/16", "theirs")
+	in.docker("run", "-d", "--name", "web", "--network", "mine", "--restart", "always", "app", "sleep")
+	mine := in.docker("network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "mine")
+	ip(t, "route add 172.17.0.0/16 dev h0")
+	ip(t, "route add 10.240.2.0/24 dev h0")
+	check := func(when string) {
+		t.Helper()
+		for _, network := range []string{"bridge", "mine", "theirs"} {
+			subnet := in.docker("network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", network)
+			if network == "bridge" && subnet == "172.17.0.0/16" || network == "mine" && subnet != mine {
+				t.Errorf("%s: network %s has %s", when, network, subnet)
+			}
+		}
+		in.eventually("the container runs", func() error {
+			if state := in.docker("inspect", "-f", "{{.State.Status}}", "web"); state != "running" {
+				return errors.New(state)
+			}
+			return nil
+		})
+	}
+	in.kill(in.engine.ID())
+	in.start()
+	check("after a crash")
+	if err := in.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	in.start()
+	check("after a stop")
+	if err := in.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	in.cfg.Args = []string{"--bip", "10.241.0.1/24"}
+	_, err := Start(t.Context(), in.cfg)
+	if want := `the bridge's network "10.241.0.1/24" (bip) overlaps 10.241.0.0/16 of the engine's network "theirs"`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Start = %v, want %s", err, want)
+	}
+}

@@ -1,0 +1,163 @@
+package namespaces
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/internal/programs"
+)
+
+// Rules are packet filter rules of an engine's network namespace, in chains of our own.
+type Rules struct {
+	// IPTables and IP6Tables are the paths of the programs; "" where there is none.
+	IPTables, IP6Tables string
+
+	// Gateway is an address that stands for the host, and Host the host's own address at
+	// this moment, to which it leads; the zero Addr where the host has none.
+	Gateway, Host netip.Addr
+
+	// Update says that the rules are there and only Host is new.
+	Update bool
+}
+
+// FindRules returns rules without addresses, for the programs that are there.
+func FindRules() *Rules {
+	r := &Rules{}
+	r.IPTables, _ = programs.Find("iptables")
+	r.IP6Tables, _ = programs.Find("ip6tables")
+	return r
+}
+
+const (
+	// clientMark is of connections from here to a container for which the source is a
+	// client's address, and of the packets that answer them. It is a routing table too.
+	clientMark = 0x7264
+
+	clientOut = "DOCKER-RD-CLIENTS-OUT"
+	clientIn  = "DOCKER-RD-CLIENTS-IN"
+	hostChain = "DOCKER-RD-HOST"
+)
+
+// clientRules bring the answers for clients' addresses to the port proxies, which have
+// connected from these.
+func clientRules() string {
+	return fmt.Sprintf(`*mangle
+:%[1]s - [0:0]
+:%[2]s - [0:0]
+-A %[1]s -m addrtype ! --src-type LOCAL -j CONNMARK --set-mark %[3]d
+-A %[2]s -m connmark --mark %[3]d -j MARK --set-mark %[3]d
+-A OUTPUT -j %[1]s
+-A PREROUTING -j %[2]s
+COMMIT
+`, clientOut, clientIn, clientMark)
+}
+
+// hostRules have the gateway's address lead to the host's own.
+func (r *Rules) hostRules() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "*nat\n:%s - [0:0]\n", hostChain)
+	if r.Host.IsValid() {
+		fmt.Fprintf(&b, "-A %s -d %s -j DNAT --to-destination %s\n", hostChain, r.Gateway, r.Host)
+	}
+	if !r.Update {
+		fmt.Fprintf(&b, "-A PREROUTING -j %[1]s\n-A OUTPUT -j %[1]s\n", hostChain)
+	}
+	b.WriteString("COMMIT\n")
+	return b.String()
+}
+
+// A ruling is the setting of rules that goes on beside.
+type ruling struct {
+	host, client4, client6 func() error // wait for the end
+}
+
+// set begins to set the rules in this network namespace. It is called by the thread that
+// is in it.
+func (r *Rules) set() *ruling {
+	if r.Update {
+		return &ruling{host: restore(r.IPTables, r.hostRules())}
+	}
+	// Namespaces that are entered again have them.
+	if r.IPTables != "" && exec.Command(r.IPTables, "--wait", "--table", "nat", "--list", hostChain, "--numeric").Run() == nil {
+		update := *r
+		update.Update = true
+		s := &ruling{host: restore(r.IPTables, update.hostRules())}
+		s.client4 = check(r.IPTables)
+		s.client6 = check(r.IP6Tables)
+		return s
+	}
+	return &ruling{
+		host:    restore(r.IPTables, r.hostRules()),
+		client4: clients(r.IPTables, unix.AF_INET),
+		client6: clients(r.IP6Tables, unix.AF_INET6),
+	}
+}
+
+// wait returns, when all is done, the address families for which answers to clients'
+// addresses come back. Without the rules an engine works, but for what they are for.
+func (s *ruling) wait() (families string, err error) {
+	var errs []error
+	if err := s.host(); err != nil {
+		errs = append(errs, fmt.Errorf("the host's address: %w", err))
+	}
+	if s.client4 == nil {
+		return "", errors.Join(errs...)
+	}
+	if err := s.client4(); err == nil {
+		families = "4"
+	} else {
+		errs = append(errs, fmt.Errorf("clients' addresses: %w", err))
+	}
+	// A host without IPv6 lacks the tables too.
+	if s.client6() == nil {
+		families += "6"
+	}
+	return families, errors.Join(errs...)
+}
+
+// clients begins to set the rules for the clients' addresses of a family.
+func clients(program string, family byte) (wait func() error) {
+	restored := restore(program, clientRules())
+	err := deliverMarked(family, clientMark)
+	return func() error { return errors.Join(restored(), err) }
+}
+
+// check begins to look whether the rules for the clients' addresses are there.
+func check(program string) (wait func() error) {
+	if program == "" {
+		return func() error { return exec.ErrNotFound }
+	}
+	return run(exec.Command(program, "--wait", "--table", "mangle", "--list", clientIn, "--numeric"))
+}
+
+// restore begins to add rules in the format of iptables-save.
+func restore(program, rules string) (wait func() error) {
+	if program == "" {
+		return func() error { return exec.ErrNotFound }
+	}
+	cmd := exec.Command(program+"-restore", "--noflush", "--wait")
+	cmd.Stdin = strings.NewReader(rules)
+	return run(cmd)
+}
+
+func run(cmd *exec.Cmd) (wait func() error) {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Env = append(os.Environ(), "PATH="+programs.SearchPath())
+	if err := cmd.Start(); err != nil {
+		return func() error { return err }
+	}
+	return func() error {
+		if err := cmd.Wait(); err != nil {
+			return fmt.Errorf("%s: %w: %s", cmd.Path, err, bytes.TrimSpace(out.Bytes()))
+		}
+		return nil
+	}
+}
