@@ -22,7 +22,9 @@ import (
 type childProcess struct {
 	id   process.ID
 	done <-chan struct{} // closed when it has ended
-	err  error           // how, nil for exit status 0; to be read after done
+	// To be read after done:
+	err    error       // how it has ended, nil for exit status 0
+	report wire.Report // what it said of its end
 }
 
 // killed tells whether a signal ended it. To be called after done.
@@ -72,6 +74,10 @@ func spawn(i *instance.Instance, args ...string) (*childProcess, error) {
 	cmd.Dir = filepath.Dir(i.Paths.State) // there as long as the supervisor's files are
 	cmd.Env = environment(os.Environ(), i.DockerConfig)
 	cmd.Stderr = log
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start supervisor: %w", err)
+	}
 	detach(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
@@ -81,6 +87,7 @@ func spawn(i *instance.Instance, args ...string) (*childProcess, error) {
 	c.id, err = process.FindChild(cmd.Process.Pid) // it may have failed already
 	go func() {
 		defer close(done)
+		c.report = wire.ReadReport(out)
 		c.err = cmd.Wait()
 	}()
 	if err != nil {

@@ -16,7 +16,6 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
 // undoTimeout bounds taking back a start that was interrupted, once the polite way and
@@ -231,15 +230,14 @@ func childError(i *instance.Instance, child *childProcess) error {
 			return err
 		}
 	}
-	// It did not come so far as to write a state.
-	words := lastError(i.Paths.SupervisorLog())
-	switch {
-	case child.exitedWith(wire.ExitNoSpace):
-		words = fmt.Sprintf("no space is left for its state: %q", i.Paths.StateFile())
-	case words == "":
-		words = fmt.Sprintf("its supervisor ended: %v", child.err)
+	err := child.report.Err()
+	if err == nil {
+		err = fmt.Errorf("its supervisor ended: %w", child.err)
 	}
-	return problem(i, Crashed, fmt.Errorf("instance %q: %s", i.Name, words))
+	if failure.Hint(err) != "" {
+		return fmt.Errorf("instance %q: %w", i.Name, err)
+	}
+	return problem(i, Crashed, fmt.Errorf("instance %q: %w", i.Name, err))
 }
 
 // failedState returns the failure that a supervisor's last state tells of, if any.
@@ -266,7 +264,7 @@ func (s *starter) undo() {
 	// the same, and ends the engine that it has launched.
 	polite, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
-	_ = askToStop(polite, s.inst, s.child.id, StopOptions{Undo: true})
+	_, _ = askToStop(polite, s.inst, s.child.id, StopOptions{Undo: true})
 	select {
 	case <-s.child.done:
 		if s.child.err == nil {

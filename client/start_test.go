@@ -139,7 +139,7 @@ func TestForceIsNotHurried(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := askToStop(ctx, i, id, StopOptions{Force: true}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := askToStop(ctx, i, id, StopOptions{Force: true}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("askToStop = %v", err)
 	}
 	if !id.Alive() {
@@ -159,7 +159,7 @@ func TestStopSparesCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.AfterFunc(300*time.Millisecond, release) // longer than who glances at it
-	if stopped, err := Stop(t.Context(), i, StopOptions{}); stopped || err != nil {
+	if stopped, err := Stop(t.Context(), i, StopOptions{}); stopped.Ran || err != nil {
 		t.Errorf("Stop = %v, %v", stopped, err)
 	}
 	select {

@@ -2,102 +2,130 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 	"syscall"
 	"time"
-
-	"github.com/moby/sys/atomicwriter"
 
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/requests"
 	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
 const (
 	// forcedStop is how long a supervisor has to stop by force before it is killed.
 	forcedStop = 10 * time.Second
+	// noticed is how long a supervisor may take to see a request.
+	noticed = 2 * time.Second
 	// lookAgain is how soon to look again at who holds a lock.
 	lookAgain = 200 * time.Millisecond
 )
 
 // StopOptions say how to stop.
-type StopOptions = wire.StopOptions
+type StopOptions = requests.StopOptions
+
+// A StopResult is what a stop has come to.
+type StopResult struct {
+	Ran    bool     // there was something to stop
+	Killed []string // the names of the containers that had to be killed
+}
 
 // Stop stops the instance and returns when its engine and its supervisor are gone.
-// Where the supervisor died, another is started for that. It reports whether there was
-// anything to stop. When ctx ends, the stop that was asked for goes on; the error then
-// tells who holds the instance.
-func Stop(ctx context.Context, i *instance.Instance, o StopOptions) (stopped bool, err error) {
-	asked := map[process.ID]bool{}
-	done := false // by a supervisor that was started for it
+// Where the supervisor died, another is started for that. When ctx ends, the stop that was
+// asked for goes on; the error then says who holds the instance.
+func Stop(ctx context.Context, i *instance.Instance, o StopOptions) (StopResult, error) {
+	s := stopper{inst: i, options: o, asked: map[process.ID]bool{}}
 	for {
 		release, err := lock.TryAcquire(i.Paths.SupervisorLock())
 		if err == nil {
-			there := !done && !isStopped(i)
+			there := !s.done && !isStopped(i)
 			release()
 			if !there {
-				return len(asked) > 0, nil
+				return s.result(), nil
 			}
-			done, err = stopLeftovers(ctx, i, o, asked)
+			err = s.stopLeftovers(ctx)
 		} else if held, ok := errors.AsType[*lock.HeldError](err); ok {
-			err = stopHolder(ctx, i, held.Holder, o, asked)
+			err = s.stopHolder(ctx, held.Holder)
 		} else if errors.Is(err, fs.ErrNotExist) {
-			return len(asked) > 0, nil // removed meanwhile, and stopped before
+			return s.result(), nil // removed meanwhile, and stopped before
 		}
 		if err != nil {
-			return false, err
+			return StopResult{}, err
 		}
 	}
 }
 
+// stopper is one call of Stop.
+type stopper struct {
+	inst    *instance.Instance
+	options StopOptions
+	asked   map[process.ID]bool // the supervisors that were told to end, or started for it
+	done    bool                // by a supervisor that was started for it
+	killed  []string
+}
+
+func (s *stopper) result() StopResult { return StopResult{Ran: len(s.asked) > 0, Killed: s.killed} }
+
 // stopLeftovers starts a supervisor that stops what the last one has left behind, and waits
-// for it. done is false where it was killed, or found that there is another by now.
-func stopLeftovers(ctx context.Context, i *instance.Instance, o StopOptions, asked map[process.ID]bool) (done bool, err error) {
-	child, err := spawnToStop(i, o)
+// for it. It is not done where that was killed, or found that there is another by now.
+func (s *stopper) stopLeftovers(ctx context.Context) error {
+	child, err := spawnToStop(s.inst, s.options)
 	if err != nil {
-		return false, fmt.Errorf("stop instance %q: %w", i.Name, err)
+		return fmt.Errorf("stop instance %q: %w", s.inst.Name, err)
 	}
-	asked[child.id] = true
+	s.asked[child.id] = true
 	select {
 	case <-child.done:
 	case <-ctx.Done():
-		return false, stillStopping(ctx, i, child.id)
+		return stillStopping(ctx, s.inst, child.id)
 	}
 	if child.err != nil && !child.exitedWith(wire.ExitHeld) && !child.killed() {
-		return false, childError(i, child)
+		return childError(s.inst, child)
 	}
-	return child.err == nil, nil
+	s.done, s.killed = child.err == nil, append(s.killed, child.report.Killed...)
+	return nil
 }
 
 // stopHolder tells the holder of the supervisor lock to end, if it is a supervisor that was
 // not asked before, and waits, for a while at least, until it has. Commands hold the lock
 // for moments, to look at what is left, and must not be ended by that.
-func stopHolder(ctx context.Context, i *instance.Instance, holder lock.Holder, o StopOptions, asked map[process.ID]bool) error {
-	id, err := process.Find(holder.PID)
-	if err == nil && !asked[id] && isSupervisor(holder) {
-		asked[id] = true
-		err = askToStop(ctx, i, id, o)
+func (s *stopper) stopHolder(ctx context.Context, holder lock.Holder) error {
+	id, err := supervisorHolding(s.inst, holder)
+	if err == nil && !s.asked[id] {
+		s.asked[id] = true
+		var o requests.Outcome
+		o, err = askToStop(ctx, s.inst, id, s.options)
+		s.killed = append(s.killed, o.Killed...)
 	}
 	if ctx.Err() != nil {
-		return stillStopping(ctx, i, holder)
+		return stillStopping(ctx, s.inst, holder)
 	}
 	if err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("stop instance %q: %w", i.Name, err)
+		return fmt.Errorf("stop instance %q: %w", s.inst.Name, err)
 	}
 	// Gone, or not yet there: look again, but not in a busy loop.
-	_ = awaitFree(ctx, i.Paths.SupervisorLock(), lookAgain)
+	_ = awaitFree(ctx, s.inst.Paths.SupervisorLock(), lookAgain)
 	return nil
 }
 
-func isSupervisor(h lock.Holder) bool { return strings.Contains(h.Command, " "+wire.Verb+" ") }
+// supervisorHolding returns the supervisor that holds its lock, as the state or the lock
+// names it: on a full disk only one of them may. The error matches [os.ErrProcessDone] where
+// the holder is none.
+func supervisorHolding(i *instance.Instance, holder lock.Holder) (process.ID, error) {
+	if s, err := state.ReadHead(i.Paths.StateFile()); err == nil && instance.Live(s) {
+		return instance.SupervisorID(s), nil
+	}
+	if holder.Role != wire.Role {
+		return process.ID{}, process.ErrGone
+	}
+	return process.Find(holder.PID)
+}
 
 // awaitFree returns nil when nobody holds the lock at path, and an error that says who does
 // after the limit or at the end of ctx.
@@ -113,7 +141,11 @@ func awaitFree(ctx context.Context, path string, limit time.Duration) error {
 
 // stillStopping says that a stop is not waited for any longer, but goes on.
 func stillStopping(ctx context.Context, i *instance.Instance, holder fmt.Stringer) error {
-	err := fmt.Errorf("instance %q: still stopping: %s holds it", i.Name, holder)
+	words := ""
+	if c := instance.Observe(i).Condition(state.EngineReady); c.Reason == state.ReasonStopped && c.Message != "" {
+		words = c.Message + ": "
+	}
+	err := fmt.Errorf("instance %q: still stopping: %s%s holds it", i.Name, words, holder)
 	code := failure.CodeTimeout
 	if errors.Is(ctx.Err(), context.Canceled) {
 		err, code = fmt.Errorf("interrupted, but instance %q goes on stopping: %s holds it", i.Name, holder), failure.CodeInterrupted
@@ -133,22 +165,50 @@ func isStopped(i *instance.Instance) bool {
 		len(s.Containers)+len(s.Images)+len(s.Volumes)+len(s.Networks)+len(s.Namespaces) == 0
 }
 
-// askToStop tells the supervisor to end and waits until it has, or ctx ends.
-func askToStop(ctx context.Context, i *instance.Instance, id process.ID, o StopOptions) error {
-	if data, err := json.Marshal(wire.StopRequest{Supervisor: id, StopOptions: o}); err == nil {
-		// On a full disk the signal must do.
-		_ = atomicwriter.WriteFile(wire.StopRequestPath(i), data, 0o600)
-		defer os.Remove(wire.StopRequestPath(i))
+// askToStop tells the supervisor to end and waits until it has, or ctx ends. One that does
+// not react to a stop by force is killed.
+func askToStop(ctx context.Context, i *instance.Instance, id process.ID, o StopOptions) (requests.Outcome, error) {
+	dir := i.Paths.RequestsDir()
+	request, err := requests.Submit(dir, requests.Request{
+		Type: requests.RequestStop, Reply: true, Stop: &requests.Stop{Supervisor: id, StopOptions: o},
+	})
+	if err != nil {
+		// On a full disk, or a read-only one, the signal must do.
+		if err := id.Signal(syscall.SIGTERM); err != nil {
+			return requests.Outcome{}, err
+		}
 	}
-	if err := id.Signal(syscall.SIGTERM); err != nil {
-		return err
+	if err := awaitEnd(ctx, dir, request, id, o.Force); err != nil {
+		return requests.Outcome{}, err // the request stays: it is for this supervisor only
 	}
-	if !o.Force {
+	defer requests.Forget(dir, request)
+	outcome, err := requests.Await(ctx, dir, request) // it is there by now, or never will be
+	if err != nil {
+		outcome = requests.Outcome{}
+	}
+	return outcome, nil
+}
+
+// awaitEnd waits for the end of a supervisor that was asked to stop.
+func awaitEnd(ctx context.Context, dir, request string, id process.ID, force bool) error {
+	wait := func(limit time.Duration) error {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
 		return id.Wait(ctx)
 	}
-	forced, cancel := context.WithTimeout(ctx, forcedStop)
-	defer cancel()
-	if err := id.Wait(forced); err == nil || ctx.Err() != nil {
+	if err := wait(noticed); err == nil || ctx.Err() != nil {
+		return err
+	}
+	if !requests.Begun(dir, request) {
+		// It does not read requests: it hangs, or is of another version.
+		if err := id.Signal(syscall.SIGTERM); err != nil {
+			return err
+		}
+	}
+	if !force {
+		return id.Wait(ctx)
+	}
+	if err := wait(forcedStop); err == nil || ctx.Err() != nil {
 		return err
 	}
 	if err := id.Signal(syscall.SIGKILL); err != nil {

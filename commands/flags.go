@@ -59,7 +59,10 @@ func exclusive(cmd *cobra.Command, names ...string) error {
 }
 
 // flagDuration is the value of a time limit: not negative.
-type flagDuration struct{ d time.Duration }
+type flagDuration struct {
+	d     time.Duration
+	given bool
+}
 
 func (f *flagDuration) String() string { return f.d.String() }
 func (f *flagDuration) Type() string   { return "duration" }
@@ -68,7 +71,7 @@ func (f *flagDuration) Set(s string) error {
 	if err != nil || d < 0 {
 		return fmt.Errorf("not a time such as 30s or 2m")
 	}
-	f.d = d
+	f.d, f.given = d, true
 	return nil
 }
 

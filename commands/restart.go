@@ -36,8 +36,12 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, p *progress) er
 		return err
 	}
 	p.doing("Engine is stopping")
-	if _, err := client.Stop(ctx, i, client.StopOptions{Keep: true}); err != nil {
+	stopped, err := client.Stop(ctx, i, client.StopOptions{Keep: true})
+	if err != nil {
 		return err
+	}
+	if len(stopped.Killed) > 0 {
+		a.warn("%s", killed(stopped.Killed))
 	}
 	p.step("Engine has stopped")
 	return a.start(ctx, i, false, p)

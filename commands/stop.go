@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +31,9 @@ func (a *app) newStop() *cobra.Command {
 		Use:   "stop [OPTIONS] [INSTANCE]",
 		Short: "Stop an engine and wait until it is gone",
 		Long: `Stop an engine and wait until it is gone.
+
+Each container has the time to stop that it was given (docker run --stop-timeout), or as long
+as --timeout says, if that is longer. What does not stop in time is killed, and named.
 
 An engine that was there already (driver existing) goes on; it is only let go.`,
 		Args:              takes(0, 1),
@@ -79,19 +85,47 @@ func (a *app) stopAll(ctx context.Context, o stopOptions) error {
 	return errors.Join(errs...)
 }
 
+// patience is how long containers may take to stop, so that what had to be killed can still
+// be told in time. Without a --timeout they have what they were given when they were made.
+func (o stopOptions) patience() time.Duration {
+	const margin = 5 * time.Second
+	switch {
+	case !o.timeout.given:
+		return 0
+	case o.timeout.d == 0:
+		return math.MaxInt64
+	}
+	return max(0, o.timeout.d-margin)
+}
+
+// killed says which containers a stop had to kill.
+func killed(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = strconv.Quote(name)
+	}
+	if len(names) == 1 {
+		return "container " + quoted[0] + " was killed"
+	}
+	return "containers " + strings.Join(quoted, ", ") + " were killed"
+}
+
 func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions) error {
 	p := a.newProgress(o.progress.value)
 	if !client.Stopped(i) {
 		p.doing(fmt.Sprintf("Instance %q is stopping", i.Name))
 	}
-	stopped, err := client.Stop(ctx, i, client.StopOptions{Force: o.force})
+	stopped, err := client.Stop(ctx, i, client.StopOptions{Force: o.force, Patience: o.patience()})
 	if err != nil {
 		return err
 	}
 	a.mend(ctx, i.DockerConfig)
 	what := "is stopped"
-	if !stopped {
+	if !stopped.Ran {
 		what = "is not running"
+	}
+	if len(stopped.Killed) > 0 {
+		a.warn("%s", killed(stopped.Killed))
 	}
 	p.done(fmt.Sprintf("Instance %q %s", i.Name, what))
 	return nil

@@ -65,9 +65,10 @@ type Running interface {
 	// for an engine that has ended by itself, before another is started.
 	Release()
 	// Stop ends the engine and everything that it started, gracefully until ctx
-	// ends and then by force. It returns when all is gone. An engine that is not
-	// ours is left alone.
-	Stop(ctx context.Context) error
+	// ends and then by force. It returns when all is gone, with the ids of the containers
+	// that did not end by themselves and were killed. An engine that is not ours is left
+	// alone.
+	Stop(ctx context.Context) (killed []string, err error)
 }
 
 // DriverFor returns the driver for the instance's settings. It logs to log, which may

@@ -151,9 +151,9 @@ func (c *connected) Release() {
 }
 
 // Stop implements [Running].
-func (c *connected) Stop(context.Context) error {
+func (c *connected) Stop(context.Context) ([]string, error) {
 	c.Release()
-	return nil
+	return nil, nil
 }
 
 func (*connected) PID() int                { return 0 }

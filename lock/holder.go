@@ -18,6 +18,7 @@ import (
 type Holder struct {
 	PID     int       `json:"pid"`
 	Command string    `json:"command"`
+	Role    string    `json:"role,omitempty"` // as given to [TryAcquireAs]
 	Since   time.Time `json:"since"`
 }
 
@@ -35,8 +36,8 @@ const infoOffset = 1
 
 // held has the holder of the locked file described after a delay. It returns the function
 // that releases the lock.
-func (f lockFile) held(after time.Duration) (release func()) {
-	h := Holder{PID: os.Getpid(), Command: command(), Since: time.Now().UTC().Truncate(time.Second)}
+func (f lockFile) held(role string, after time.Duration) (release func()) {
+	h := Holder{Role: role, PID: os.Getpid(), Command: command(), Since: time.Now().UTC().Truncate(time.Second)}
 	if after == 0 {
 		f.describe(h)
 		return func() {

@@ -53,12 +53,16 @@ const (
 // *[HeldError]. The file is made where it is missing (0600), its directory is not. Where
 // the directory is missing, or is removed during the wait, the error matches
 // [os.ErrNotExist]: what the lock would protect is gone. The holder is described at once.
-func TryAcquire(path string) (release func(), err error) {
+func TryAcquire(path string) (release func(), err error) { return TryAcquireAs(path, "") }
+
+// TryAcquireAs is [TryAcquire] for a holder that is described with a role, for others to
+// know it by.
+func TryAcquireAs(path, role string) (release func(), err error) {
 	f, err := take(context.Background(), path, tryLock)
 	if err != nil {
 		return nil, err
 	}
-	return f.held(0), nil
+	return f.held(role, 0), nil
 }
 
 // Acquire takes the lock at path as [TryAcquire] does, but waits for it until ctx
@@ -70,7 +74,7 @@ func Acquire(ctx context.Context, path string) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.held(patience / 2), nil
+	return f.held("", patience/2), nil
 }
 
 // AcquireShared takes the lock at path together with all others who share it, and

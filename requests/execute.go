@@ -127,7 +127,7 @@ func (e *Executor) Close() {
 }
 
 // Drop drops all requests: the instance is being stopped. Close comes first.
-func (e *Executor) Drop() error { return dropRequests(e.dir) }
+func (e *Executor) Drop() error { return Drop(e.dir) }
 
 // Results returns the channel of what calls have to say. The loop passes each to
 // Receive. It is never closed.

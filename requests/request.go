@@ -62,6 +62,8 @@ type Request struct {
 	RequestedAt time.Time `json:"requestedAt"` // set by Submit
 	// Reply asks for the outcome to be left for [Await].
 	Reply bool `json:"reply,omitempty"`
+	// Stop is what a RequestStop asks for.
+	Stop *Stop `json:"stop,omitempty"`
 
 	// Sent says of an action that the engine may have been told, and StartedBefore
 	// when the container had been started last: set when it is begun.
@@ -85,6 +87,8 @@ type Outcome struct {
 	ID    string `json:"id"`
 	State string `json:"state"` // state.ActionSucceeded, state.ActionFailed or OutcomeCancelled
 	Error string `json:"error"`
+	// Killed are the names of the containers that a stop had to kill.
+	Killed []string `json:"killed,omitempty"`
 }
 
 // OutcomeCancelled is the state of a deletion that was cancelled.
@@ -201,7 +205,7 @@ func (i *Inbox) Run(ctx context.Context) error {
 	defer w.Close()
 	brought := map[string]bool{}
 	for {
-		found, err := i.scan()
+		found, err := scan(i.dir, i.log)
 		if err != nil {
 			i.log.Error("requests can't be read", "dir", i.dir, "error", err)
 		}
@@ -224,15 +228,16 @@ func (i *Inbox) Run(ctx context.Context) error {
 	}
 }
 
-// scan reads the requests of the directory, and removes outcomes that nobody fetched.
-func (i *Inbox) scan() ([]Request, error) {
-	entries, err := os.ReadDir(i.dir)
+// scan reads the requests of the directory, oldest first, and removes outcomes that nobody
+// fetched. Requests that can't be read are removed, too, and logged, if log is not nil.
+func scan(dir string, log *slog.Logger) ([]Request, error) {
+	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var found []Request
 	for _, e := range entries {
-		path := filepath.Join(i.dir, e.Name())
+		path := filepath.Join(dir, e.Name())
 		id, ext := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name())), filepath.Ext(e.Name())
 		switch ext {
 		case extPending, extBegun:
@@ -256,7 +261,9 @@ func (i *Inbox) scan() ([]Request, error) {
 			err = fmt.Errorf("its id is %q", r.ID)
 		}
 		if err != nil {
-			i.log.Error("request can't be read and is dropped", "path", path, "error", err)
+			if log != nil {
+				log.Error("request can't be read and is dropped", "path", path, "error", err)
+			}
 			_ = os.Remove(path)
 			continue
 		}
@@ -265,25 +272,6 @@ func (i *Inbox) scan() ([]Request, error) {
 	}
 	slices.SortFunc(found, func(a, b Request) int { return cmp.Compare(a.ID, b.ID) })
 	return found, nil
-}
-
-// dropRequests removes all requests of the directory.
-func dropRequests(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if ext := filepath.Ext(e.Name()); ext == extPending || ext == extBegun {
-			if rm := os.Remove(filepath.Join(dir, e.Name())); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
-				err = errors.Join(err, rm)
-			}
-		}
-	}
-	return err
 }
 
 // pollInterval is how often a directory is looked at that can't be watched.

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
@@ -82,7 +83,14 @@ func (l *loop) engineReady() state.Condition {
 		case e.phase == engineEnded:
 			return is(state.False, state.ReasonStopped, "")
 		}
-		return is(state.False, state.ReasonStopped, "the engine is being stopped")
+		words := "the engine is being stopped"
+		switch grace := l.stop.grace; {
+		case grace == forever:
+			words += "; a container may take as long as it likes"
+		case grace > defaultGrace:
+			words += fmt.Sprintf("; its containers may take up to %s", grace)
+		}
+		return is(state.False, state.ReasonStopped, words)
 	}
 	return is(state.False, state.ReasonStarting, "the engine is starting")
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor/wire"
+	"github.com/docker-rd/docker-rd/requests"
 )
 
 // loop is the one goroutine that decides and writes. Everything in it belongs to that
@@ -42,6 +42,10 @@ type loop struct {
 	context contextRun
 	mirror  mirrorRun
 	stop    *stopRun // nil until told to stop
+
+	inbox  <-chan requests.Request
+	early  []requests.Request // which came before there is a mirror
+	askers []requests.Request // who has asked for the stop
 
 	// removed reports whether somebody has removed the instance's files. Whoever makes the
 	// instance anew takes another lock.
@@ -121,7 +125,7 @@ func openStore(inst *instance.Instance, driver engine.Driver, log *slog.Logger) 
 // run starts the engine, or, where toStop is not nil, only stops it as that says. It returns
 // when the instance was stopped, or has failed, and every goroutine that it started has
 // ended. Signals ask for a stop.
-func (l *loop) run(signals <-chan os.Signal, toStop *wire.StopOptions) error {
+func (l *loop) run(signals <-chan os.Signal, toStop *requests.StopOptions) error {
 	l.store.SetSupervisor(&state.Supervisor{
 		PID: l.self.PID, StartTicks: l.self.StartTime, BootID: l.self.BootID,
 		StartedAt: l.self.StartedAt(), Version: version.Version(),
@@ -129,6 +133,7 @@ func (l *loop) run(signals <-chan os.Signal, toStop *wire.StopOptions) error {
 	// What an earlier supervisor wrote of the mirror does not hold any more.
 	l.disconnect("the engine is not connected yet")
 	l.watchState()
+	l.watchRequests()
 	if toStop != nil {
 		l.stop, l.engine.phase = &stopRun{StopOptions: *toStop}, engineStopping
 		l.adoptToStop()
@@ -157,8 +162,8 @@ func (l *loop) run(signals <-chan os.Signal, toStop *wire.StopOptions) error {
 // written, or what has happened has no cause any more.
 func (l *loop) next(signals <-chan os.Signal, flush <-chan time.Time) event {
 	select {
-	case <-signals:
-		return stopAsked{wire.ReadStopRequest(l.inst, l.self)}
+	case s := <-signals:
+		return signalled{s}
 	case m := <-l.events:
 		if m.cause.Err() != nil {
 			return nil
@@ -166,7 +171,7 @@ func (l *loop) next(signals <-chan os.Signal, flush <-chan time.Time) event {
 		return m.event
 	case u := <-l.mirror.updates:
 		return mirrored{u}
-	case r := <-l.mirror.requests:
+	case r := <-l.inbox:
 		return requested{r}
 	case r := <-l.mirror.results:
 		return answered{r}
@@ -191,6 +196,13 @@ func (l *loop) watchState() {
 			send(stateTouched{})
 		}
 	})
+}
+
+// watchRequests has the requests of the instance brought, until the loop ends.
+func (l *loop) watchRequests() {
+	inbox := requests.NewInbox(l.inst.Paths.RequestsDir(), l.log.With("part", "requests"))
+	l.inbox = inbox.Requests()
+	l.workers.Go(func() { _ = inbox.Run(l.ctx) })
 }
 
 // beside does work in a goroutine of its own, with cause as its context. The event that it

@@ -4,7 +4,6 @@ package supervisor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
@@ -25,7 +24,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor/wire"
+	"github.com/docker-rd/docker-rd/requests"
 )
 
 // fakeDriver runs engines that are fake servers in this process.
@@ -39,6 +38,9 @@ type fakeDriver struct {
 	adopting func()
 	// stopping is called when an engine is told to stop; nil: nothing.
 	stopping func(graceful context.Context)
+
+	// killed are the containers that an engine kills when it is stopped.
+	killed []string
 
 	// foreign makes them somebody else's.
 	foreign bool
@@ -154,12 +156,12 @@ func (r *fakeRunning) Exited() <-chan struct{} {
 	}
 	return r.exited
 }
-func (r *fakeRunning) Stop(ctx context.Context) error {
+func (r *fakeRunning) Stop(ctx context.Context) ([]string, error) {
 	if r.driver.stopping != nil {
 		r.driver.stopping(ctx)
 	}
 	r.die()
-	return nil
+	return r.driver.killed, nil
 }
 
 // fixture is an instance whose supervisor is a loop in this process.
@@ -243,6 +245,18 @@ func (f *fixture) stop() {
 	case f.signals <- syscall.SIGTERM:
 	case <-f.loop.ctx.Done():
 	}
+}
+
+// ask asks the loop to stop, and returns the request.
+func (f *fixture) ask(o requests.StopOptions) (request string) {
+	f.t.Helper()
+	id, err := requests.Submit(f.inst.Paths.RequestsDir(), requests.Request{
+		Type: requests.RequestStop, Reply: true, Stop: &requests.Stop{Supervisor: f.loop.self, StopOptions: o},
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return id
 }
 
 // wait returns when a condition is as wanted.
@@ -362,7 +376,7 @@ func TestStopKeeps(t *testing.T) {
 	f := setup(t)
 	f.start()
 	f.wait(state.Ready, state.True, "")
-	f.loop.events <- message{f.loop.ctx, stopAsked{wire.StopOptions{Keep: true}}}
+	f.loop.events <- message{f.loop.ctx, stopAsked{requests.StopOptions{Keep: true}}}
 	if _, err := f.stopped(false); err != nil {
 		t.Error(err)
 	}
@@ -494,7 +508,7 @@ func TestAdoption(t *testing.T) {
 // was there before: with its context and its promotion.
 func TestUndo(t *testing.T) {
 	undo := func(f *fixture) {
-		f.loop.events <- message{f.loop.ctx, stopAsked{wire.StopOptions{Undo: true}}}
+		f.loop.events <- message{f.loop.ctx, stopAsked{requests.StopOptions{Undo: true}}}
 	}
 	t.Run("launched", func(t *testing.T) {
 		f := setup(t)
@@ -576,7 +590,7 @@ func TestStopOfLeftovers(t *testing.T) {
 	look := make(chan struct{})
 	f.driver.adopting = func() { <-look }
 	done := make(chan error, 1)
-	go func() { done <- l.run(nil, &wire.StopOptions{}) }()
+	go func() { done <- l.run(nil, &requests.StopOptions{}) }()
 	f.wait(state.EngineReady, state.False, state.ReasonStopped)
 	f.wait(state.Ready, state.False, state.ReasonStopped)
 	close(look)
@@ -665,14 +679,7 @@ func TestStopByForceAfterAll(t *testing.T) {
 	f.wait(state.Ready, state.True, "")
 	f.stop()
 	<-stopping
-	request, err := json.Marshal(wire.StopRequest{Supervisor: f.loop.self, StopOptions: wire.StopOptions{Force: true}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(wire.StopRequestPath(f.inst), request, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f.stop()
+	f.ask(requests.StopOptions{Force: true})
 	if s, err := f.stopped(false); err != nil || s.Supervisor != nil {
 		t.Errorf("stopped: %v, %+v", err, s.Supervisor)
 	}
@@ -708,7 +715,7 @@ func TestLateResultIsDropped(t *testing.T) {
 	release := make(chan struct{})
 	f.loop.beside(cause, func(context.Context) event {
 		<-release
-		return stopAsked{wire.StopOptions{Keep: true}}
+		return stopAsked{requests.StopOptions{Keep: true}}
 	})
 	end()
 	close(release)

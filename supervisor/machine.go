@@ -2,12 +2,13 @@ package supervisor
 
 import (
 	"fmt"
+	"os"
+	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/requests"
-	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
 // This page is all that can happen to an instance that has a supervisor. Its engine is in
@@ -62,9 +63,13 @@ type (
 	exited      struct{}            // its process has ended
 	retryDue    struct{}            // the delay before another launch is over
 	mirrored    struct{ mirror.Update }
-	pinged      struct{ err error }   // the check of a lost engine is over
-	endpointNew struct{ host string } // it is reached elsewhere from now on
-	ended       struct{ err error }   // it was stopped, and what was left of it removed
+	pinged      struct{ err error }     // the check of a lost engine is over
+	endpointNew struct{ host string }   // it is reached elsewhere from now on
+	graceKnown  struct{ time.Duration } // how long it has to stop its containers
+	ended       struct {                // it was stopped, and what was left of it removed
+		killed []string // ids of containers
+		err    error
+	}
 
 	// Of the context.
 	judged         struct{ dockercontext.Judgement } // the current context was probed
@@ -76,8 +81,9 @@ type (
 	contextSeen    struct{ ready, promoted, mended dockercontext.Outcome } // somebody may have changed it
 
 	// Of people and files.
-	stopAsked    struct{ wire.StopOptions }
+	signalled    struct{ os.Signal }
 	requested    struct{ requests.Request }
+	stopAsked    struct{ requests.StopOptions }
 	answered     struct{ requests.Result } // a call that a request has caused is over
 	stateTouched struct{}                  // somebody may have changed the state file, or removed everything
 )
@@ -141,9 +147,12 @@ func (l *loop) handle(ev event) {
 		l.store.SetHost(ev.host)
 		l.wakeMirror()
 
+	case graceKnown:
+		l.stop.grace = ev.Duration
+
 	case ended:
 		e.phase, e.running, e.exited = engineEnded, nil, nil
-		l.stop.err = ev.err
+		l.stop.killed, l.stop.err = l.containerNames(ev.killed), ev.err
 
 	case judged:
 		c.judgement = &ev.Judgement
@@ -194,8 +203,21 @@ func (l *loop) handle(ev event) {
 			l.shutDown(stopRun{StopOptions: ev.StopOptions})
 		}
 
+	case signalled: // a second Ctrl-C is impatient
+		if l.stop == nil || ev.Signal == os.Interrupt {
+			l.handle(stopAsked{requests.StopOptions{Force: l.stop != nil}})
+		}
+
 	case requested:
-		l.mirror.executor.Accept(ev.Request)
+		switch {
+		case ev.Type == requests.RequestStop:
+			l.takeStop(ev.Request)
+		case l.stop != nil: // it is dropped
+		case l.mirror.executor == nil:
+			l.early = append(l.early, ev.Request)
+		default:
+			l.mirror.executor.Accept(ev.Request)
+		}
 
 	case answered:
 		l.mirror.executor.Receive(ev.Result)

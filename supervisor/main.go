@@ -11,6 +11,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/lock"
+	"github.com/docker-rd/docker-rd/requests"
 	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
@@ -20,9 +21,9 @@ func RunMain() {
 	if len(os.Args) < 3 || os.Args[1] != wire.Verb {
 		return
 	}
-	var toStop *wire.StopOptions
+	var toStop *requests.StopOptions
 	if len(os.Args) > 3 {
-		toStop = &wire.StopOptions{}
+		toStop = &requests.StopOptions{}
 		if err := json.Unmarshal([]byte(os.Args[3]), toStop); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -33,8 +34,9 @@ func RunMain() {
 
 // supervise runs the supervisor of the instance in dir until it is told to end, or only
 // to stop what the last one has left behind, and returns the exit status: 0 also where
-// there is a supervisor already, unless it should have stopped the instance.
-func supervise(dir string, toStop *wire.StopOptions) int {
+// there is a supervisor already, unless it should have stopped the instance. Why it fails
+// it reports to the process that has started it.
+func supervise(dir string, toStop *requests.StopOptions) int {
 	closeInherited()
 	liftLimits()
 	// The end of the terminal or of a pipe of whoever started it must not end it.
@@ -49,42 +51,48 @@ func supervise(dir string, toStop *wire.StopOptions) int {
 	}
 	inst, err := load()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return giveUp(err)
 	}
 	// Before the lock is taken: it tells others whom to send signals to.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	release, err := lock.TryAcquire(inst.Paths.SupervisorLock())
+	release, err := lock.TryAcquireAs(inst.Paths.SupervisorLock(), wire.Role)
 	switch {
 	case errors.Is(err, lock.ErrHeld) && toStop != nil:
 		return wire.ExitHeld
 	case errors.Is(err, lock.ErrHeld):
 		return 0
 	case err != nil:
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return giveUp(err)
 	}
 	defer release()
 	// Whoever had the lock may have removed the instance.
 	if inst, err = load(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return giveUp(err)
 	}
 
 	log := newLog(os.Stderr, inst)
 	slog.SetDefault(log) // for what libraries log
 	l, err := newLoopFor(inst, log)
-	if err == nil {
-		defer keepLogs(inst, log)()
-		err = l.run(signals, toStop)
-	}
 	if err != nil {
 		log.Error("supervisor ends", "error", err)
-		if errors.Is(err, syscall.ENOSPC) {
-			return wire.ExitNoSpace // what it says may have no place either
-		}
+		wire.Failed(err).Write(os.Stdout)
 		return 1
 	}
+	defer keepLogs(inst, log)()
+	if err := l.run(signals, toStop); err != nil {
+		log.Error("supervisor ends", "error", err)
+		wire.Failed(err).Write(os.Stdout)
+		return 1
+	}
+	wire.Report{Killed: l.killed()}.Write(os.Stdout)
 	return 0
+}
+
+// giveUp reports, and notes in the log, why there is no supervisor, and returns its exit
+// status.
+func giveUp(err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	wire.Failed(err).Write(os.Stdout)
+	return 1
 }

@@ -23,9 +23,8 @@ type mirrorRun struct {
 
 	// Nil before the mirror begins, and again when it has ended, so that nothing
 	// arrives late.
-	updates  <-chan mirror.Update
-	requests <-chan requests.Request
-	results  <-chan requests.Result
+	updates <-chan mirror.Update
+	results <-chan requests.Result
 }
 
 // mirrorEngine begins to mirror the engine and to do what requests ask for; where that
@@ -44,11 +43,13 @@ func (l *loop) mirrorEngine() {
 		Resync:  time.Duration(l.inst.Settings.Resync),
 		Log:     log,
 	})
-	inbox := requests.NewInbox(l.inst.Paths.RequestsDir(), log)
 	m.executor = requests.NewExecutor(l.inst.Paths.RequestsDir(), l.store, l.dial, m.source, log)
-	m.updates, m.requests, m.results = m.source.Updates(), inbox.Requests(), m.executor.Results()
+	m.updates, m.results = m.source.Updates(), m.executor.Results()
 	l.workers.Go(func() { _ = m.source.Run(ctx) })
-	l.workers.Go(func() { _ = inbox.Run(ctx) })
+	for _, r := range l.early {
+		m.executor.Accept(r)
+	}
+	l.early = nil
 }
 
 // wakeMirror makes the mirror, if there is one, connect anew.
@@ -88,17 +89,14 @@ func (l *loop) endMirror() {
 		return
 	}
 	m.end()
-	m.updates, m.requests, m.results = nil, nil, nil
+	m.updates, m.results = nil, nil
 	m.executor.Close()
 }
 
 // dropRequests drops the requests that are not decided: they were for an engine that is
 // being stopped.
 func (l *loop) dropRequests() {
-	if l.mirror.source == nil {
-		return
-	}
-	if err := l.mirror.executor.Drop(); err != nil {
+	if err := requests.Drop(l.inst.Paths.RequestsDir()); err != nil {
 		l.log.Error("requests not dropped", "part", "mirror", "error", err)
 	}
 }

@@ -5,33 +5,46 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/supervisor/wire"
+	"github.com/docker-rd/docker-rd/requests"
 )
-
-// defaultGrace is how long an engine may take to stop its containers before it is ended by
-// force, where nobody said. dockerd itself gives them 15 s.
-const defaultGrace = 45 * time.Second
 
 // stopRun is a stop under way: the engine ends and the current context is handed back
 // beside each other, and when both are done, the rest follows.
 type stopRun struct {
-	wire.StopOptions
+	requests.StopOptions
 	failure  error              // why the supervisor gives up; nil when it was told to stop
 	endGrace context.CancelFunc // ends the time that the engine has to stop by itself; nil before that has begun
+	grace    time.Duration      // how long that is; 0 while it is not known
+	killed   []string           // names of the containers that had to be killed
 	err      error              // what of the stop failed
 }
 
 // join adds another request to a stop that is under way. It can only take time from it, or
 // make it leave less behind.
-func (s *stopRun) join(o wire.StopOptions) {
+func (s *stopRun) join(o requests.StopOptions) {
 	s.Force, s.Keep = s.Force || o.Force, s.Keep && o.Keep
 	if s.Force && s.endGrace != nil {
 		s.endGrace()
 	}
+}
+
+// takeStop takes a request to stop, if it is meant for this supervisor.
+func (l *loop) takeStop(r requests.Request) {
+	dir := l.inst.Paths.RequestsDir()
+	if r.Stop == nil || r.Stop.Supervisor != l.self {
+		requests.Forget(dir, r.ID)
+		return
+	}
+	if err := requests.Begin(dir, r); err != nil {
+		l.log.Warn("request to stop not taken", "part", "requests", "error", err) // it is heeded all the same
+	}
+	l.askers = append(l.askers, r)
+	l.handle(stopAsked{r.Stop.StopOptions})
 }
 
 // letGo ends the supervisor of an engine that was there before it, which goes on. The
@@ -65,20 +78,27 @@ func (l *loop) shutDown(s stopRun) {
 
 // endEngine ends the engine, which may be nil, and whatever else there is of it.
 func (l *loop) endEngine(running engine.Running) {
-	grace := defaultGrace
-	if l.stop.Force {
-		grace = 0
-	}
-	graceful, cancel := context.WithTimeout(l.ctx, grace)
+	graceful, cancel := context.WithCancel(l.ctx)
 	l.stop.endGrace = cancel
+	if l.stop.Force {
+		cancel()
+	}
+	patience := l.stop.Patience
 	l.beside(l.ctx, func(ctx context.Context) event {
 		defer cancel()
+		var end ended
 		if running != nil {
-			if err := running.Stop(graceful); err != nil {
+			grace := max(l.containersGrace(graceful), patience)
+			l.send(l.ctx, graceKnown{grace})
+			timer := time.AfterFunc(grace, cancel)
+			defer timer.Stop()
+			var err error
+			if end.killed, err = running.Stop(graceful); err != nil {
 				l.log.WarnContext(ctx, "engine not stopped", "part", "engine", "error", err)
 			}
 		}
-		return ended{l.driver.Cleanup(ctx)} // it also ends what was not stopped: its error is the one that counts
+		end.err = l.driver.Cleanup(ctx) // it also ends what was not stopped: its error is the one that counts
+		return end
 	})
 }
 
@@ -88,7 +108,7 @@ func (l *loop) orphaned() {
 	l.log.Error("supervisor ends", "error", errRemoved)
 	l.writeless = true
 	_, err := os.Stat(l.inst.Paths.Data)
-	l.handle(stopAsked{wire.StopOptions{Force: errors.Is(err, fs.ErrNotExist)}})
+	l.handle(stopAsked{requests.StopOptions{Force: errors.Is(err, fs.ErrNotExist)}})
 }
 
 var errRemoved = errors.New("the instance's files were removed")
@@ -120,4 +140,44 @@ func (l *loop) finish(err error) {
 	l.done, l.err = true, err
 	l.publish()
 	l.flush()
+	l.tellAskers()
+}
+
+// tellAskers leaves the outcome for those who have asked for the stop.
+func (l *loop) tellAskers() {
+	if l.writeless {
+		return
+	}
+	for _, r := range l.askers {
+		o := requests.Outcome{ID: r.ID, State: state.ActionSucceeded, Killed: l.killed()}
+		if l.err != nil {
+			o.State, o.Error = state.ActionFailed, l.err.Error()
+		}
+		if err := requests.Finish(l.inst.Paths.RequestsDir(), r, o); err != nil {
+			l.log.Error("outcome of the stop not left", "part", "requests", "error", err)
+		}
+	}
+}
+
+// killed returns the names of the containers that the stop had to kill.
+func (l *loop) killed() []string {
+	if l.stop == nil {
+		return nil
+	}
+	return l.stop.killed
+}
+
+// containerNames returns the names of containers, or what stands for them in docker where
+// the mirror does not know them.
+func (l *loop) containerNames(ids []string) []string {
+	var names []string
+	for _, id := range ids {
+		name := id[:min(len(id), 12)]
+		if c, ok := l.store.Container(id); ok && c.Name != "" {
+			name = c.Name
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }

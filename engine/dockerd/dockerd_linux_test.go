@@ -402,7 +402,7 @@ func TestStartStop(t *testing.T) {
 	if msg := in.engine.LastError(); msg != "" {
 		t.Errorf("LastError of a running engine: %q", msg)
 	}
-	if err := in.engine.Stop(t.Context()); err != nil {
+	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	in.checkGone()
@@ -451,14 +451,14 @@ func TestTwoEngines(t *testing.T) {
 		}
 	}
 	port := b.published("same", "80/tcp")
-	if err := a.engine.Stop(t.Context()); err != nil {
+	if _, err := a.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := greeting(t, port), "hello from "+b.docker("ps", "-q")+"\n"; got != want {
 		t.Errorf("the second engine's container says %q, want %q", got, want)
 	}
 	id := b.docker("info", "-f", "{{.ID}}")
-	if err := b.engine.Stop(t.Context()); err != nil {
+	if _, err := b.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	b.start()
@@ -612,7 +612,7 @@ func TestKilled(t *testing.T) {
 		if got := in.docker("run", "--rm", "app", "dial", ip+":80"); got != "hello from web" {
 			t.Errorf("from another container: %q", got)
 		}
-		if err := in.engine.Stop(t.Context()); err != nil {
+		if _, err := in.engine.Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		in.checkGone()
@@ -830,7 +830,7 @@ func TestEscapees(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // no time for a clean end
-	if err := in.engine.Stop(ctx); err != nil {
+	if _, err := in.engine.Stop(ctx); err != nil {
 		t.Fatal(err)
 	}
 	in.ended(procs)
@@ -1055,7 +1055,7 @@ func TestBesideHostEngine(t *testing.T) {
 		return err
 	})
 
-	if err := in.engine.Stop(t.Context()); err != nil {
+	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := ping(dockerSock); err != nil {

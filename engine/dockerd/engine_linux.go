@@ -117,8 +117,9 @@ func (e *Engine) Release() {
 
 // Stop ends the engine. dockerd is asked to, and stops its containers as it always
 // does; when it has ended, or when ctx has, every process that is left is killed, and
-// everything that was made for the engine is removed. It returns when that is so.
-func (e *Engine) Stop(ctx context.Context) error {
+// everything that was made for the engine is removed. It returns when that is so, with the
+// ids of the containers that were killed.
+func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 	known := e.escapedGroups()
 	if err := e.id.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, process.ErrGone) {
 		e.cfg.log().WarnContext(ctx, "engine can't be asked to end", "error", err)
@@ -129,7 +130,12 @@ func (e *Engine) Stop(ctx context.Context) error {
 		e.cfg.log().WarnContext(ctx, "engine does not end in time: killing it", "pid", e.id.PID)
 	}
 	e.Release()
-	return e.cfg.cleanup(context.WithoutCancel(ctx), known)
+	if h, err := processes.FindHierarchies(); err == nil {
+		if f, err := e.cfg.processes().Scan(h); err == nil {
+			killed = f.Containers()
+		}
+	}
+	return killed, e.cfg.cleanup(context.WithoutCancel(ctx), known)
 }
 
 // escapedGroups returns the cgroups of containers that are not below the engine's own, as

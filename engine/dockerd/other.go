@@ -35,8 +35,8 @@ func Remains(Config) bool { return false }
 // An Engine does not exist on this system.
 type Engine struct{}
 
-func (*Engine) ID() process.ID             { return process.ID{} }
-func (*Engine) Exited() <-chan struct{}    { return nil }
-func (*Engine) LastError() string          { return "" }
-func (*Engine) Stop(context.Context) error { return nil }
-func (*Engine) Release()                   {}
+func (*Engine) ID() process.ID                         { return process.ID{} }
+func (*Engine) Exited() <-chan struct{}                { return nil }
+func (*Engine) LastError() string                      { return "" }
+func (*Engine) Stop(context.Context) ([]string, error) { return nil, nil }
+func (*Engine) Release()                               {}

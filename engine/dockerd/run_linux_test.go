@@ -73,7 +73,7 @@ func TestDockerSock(t *testing.T) {
 			}
 		}
 	}
-	if err := in.engine.Stop(t.Context()); err != nil {
+	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if entries, err := os.ReadDir("/run"); err != nil || len(entries) > 2 { // the lock, and the last docker.sock
@@ -136,7 +136,7 @@ func TestHostRun(t *testing.T) {
 	if !exists("/run/dir/theirs") {
 		t.Error("a container's file in the host's directory is not there")
 	}
-	if err := in.engine.Stop(t.Context()); err != nil {
+	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	must(t, unix.Unmount("/run/dir/sub", 0)) // not busy any more

@@ -208,6 +208,20 @@ func (e Engine) containerGroups(h Hierarchies, shim *Proc, children map[int][]*P
 	return dirs
 }
 
+// Containers returns the ids of the containers that run: those whose shims have children.
+func (f *Found) Containers() []string {
+	var ids []string
+	for _, shim := range f.Shims {
+		if !slices.ContainsFunc(f.Procs, func(p Proc) bool { return p.PPID == shim.ID.PID }) {
+			continue
+		}
+		if id := shimContainer(shim.ID.PID); id != "" && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // shimContainer returns the id of the container a shim was started for.
 func shimContainer(pid int) string {
 	if id := Argument(pid, "-id"); len(id) == 64 {

@@ -1,53 +1,61 @@
 // Package wire is what a supervisor and those who start, stop and watch it agree on: its
-// command line, its exit statuses, and how it is told to end.
+// command line, its exit statuses, and what it says of its end.
 package wire
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
+	"errors"
+	"io"
 
-	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 // Verb is the argument that makes docker-rd a supervisor: supervise DIR [STOP-OPTIONS].
 // It is no command: nobody types it.
 const Verb = "supervise"
 
-// Exit statuses of a supervisor that have a meaning, of sysexits.h's.
-const (
-	ExitNoSpace = 74 // EX_IOERR: the disk is full
-	ExitHeld    = 75 // EX_TEMPFAIL: it was to stop an instance that somebody else holds
-)
+// Role is the role in which a supervisor holds its lock. Commands hold it for moments.
+const Role = "supervisor"
 
-// StopOptions say how to stop.
-type StopOptions struct {
-	// Keep leaves the context and the promotion as they are, for a restart.
-	Keep bool
-	// Force ends the engine without waiting for its containers, and a supervisor
-	// that does not react.
-	Force bool
-	// Undo takes back a start: an engine that was there before goes on.
-	Undo bool
+// ExitHeld is the exit status of a supervisor that was to stop an instance that another
+// one holds.
+const ExitHeld = 75 // EX_TEMPFAIL of sysexits.h
+
+// A Report is what a supervisor says of its end to the process that has started it, through
+// a pipe that is its standard output.
+type Report struct {
+	Error  string   `json:"error,omitempty"` // why it failed
+	Hint   string   `json:"hint,omitempty"`
+	Code   int      `json:"code,omitempty"`   // the exit status that the error calls for
+	Killed []string `json:"killed,omitempty"` // the containers that a stop had to kill
 }
 
-// A StopRequest is what a supervisor finds when it is told to end. It is optional: the
-// signal alone is a stop without options.
-type StopRequest struct {
-	Supervisor process.ID `json:"supervisor"` // a request for another one is void
-	StopOptions
-}
+// Write writes the report. Whoever should read it may be gone: that is no error.
+func (r Report) Write(w io.Writer) { _ = json.NewEncoder(w).Encode(r) }
 
-// StopRequestPath returns the file that a stop request is in.
-func StopRequestPath(i *instance.Instance) string { return filepath.Join(i.Paths.State, "stop.json") }
-
-// ReadStopRequest returns what the supervisor self was asked for.
-func ReadStopRequest(i *instance.Instance, self process.ID) StopOptions {
-	var r StopRequest
-	data, err := os.ReadFile(StopRequestPath(i))
-	if err != nil || json.Unmarshal(data, &r) != nil || r.Supervisor != self {
-		return StopOptions{}
+// ReadReport reads a report up to the end of r. Nothing to read is the zero report.
+func ReadReport(r io.Reader) Report {
+	var report Report
+	if err := json.NewDecoder(r).Decode(&report); err != nil {
+		report = Report{} // the supervisor was killed, or has nothing to say
 	}
-	return r.StopOptions
+	_, _ = io.Copy(io.Discard, r)
+	return report
+}
+
+// Failed returns the report of an error.
+func Failed(err error) Report {
+	return Report{Error: err.Error(), Hint: failure.Hint(err), Code: failure.Code(err)}
+}
+
+// Err returns the error that the report tells of, nil for none.
+func (r Report) Err() error {
+	if r.Error == "" {
+		return nil
+	}
+	err := failure.WithCode(errors.New(r.Error), r.Code)
+	if r.Hint != "" {
+		err = failure.WithHint(err, "%s", r.Hint)
+	}
+	return err
 }

@@ -57,6 +57,8 @@ type ContainerSpec struct {
 	Volumes  []string          `json:"volumes"`
 	Networks []string          `json:"networks"`
 	Age      int               `json:"age"` // in seconds, also since it started or exited
+
+	StopTimeout *int `json:"stopTimeout"`
 }
 
 // Add adds objects, with their events.
@@ -135,7 +137,7 @@ func (e *Engine) addContainer(spec ContainerSpec) {
 		if len(spec.Command) > 0 {
 			c.Path, c.Args = spec.Command[0], spec.Command[1:]
 		}
-		c.Config.Labels = spec.Labels
+		c.Config.Labels, c.Config.StopTimeout = spec.Labels, spec.StopTimeout
 		if len(spec.Networks) > 0 {
 			c.NetworkSettings.Networks = attached
 		}

@@ -26,7 +26,7 @@ var rooms = map[string][]string{
 	"commands/output":          {"internal"},
 	"client":                   {"supervisor/wire", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "requests", "lock", "internal"}, // of the daemon it knows only what both agreed on
 	"supervisor":               {"supervisor/wire", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "requests", "lock", "internal"},
-	"supervisor/wire":          {"instance", "internal"}, // on both sides of a process, so it does nothing itself
+	"supervisor/wire":          {"internal"}, // on both sides of a process, so it does nothing itself
 	"engine":                   {"engine/dockerd", "engine/namespaces", "instance", "internal"},
 	"engine/dockerd":           {"engine/namespaces", "engine/processes", "internal"},
 	"engine/namespaces":        {"engine/processes", "lock", "internal"},

@@ -1,0 +1,70 @@
+package supervisor
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// defaultGrace is how long an engine may take to stop its containers before it is ended
+	// by force, where nobody said. dockerd itself gives them 15 s.
+	defaultGrace = 45 * time.Second
+	// graceMargin is what the engine gets beside the longest time that a container has.
+	graceMargin = 15 * time.Second
+	// graceTimeout bounds asking for these times.
+	graceTimeout = 5 * time.Second
+	// forever is the time of a container that is never to be killed.
+	forever = time.Duration(math.MaxInt64)
+)
+
+// containersGrace returns how long the engine should have to stop its containers: each was
+// given a time of its own when it was created.
+func (l *loop) containersGrace(ctx context.Context) time.Duration {
+	ctx, cancel := context.WithTimeout(ctx, graceTimeout)
+	defer cancel()
+	api, err := l.dial(ctx)
+	if err != nil {
+		return defaultGrace
+	}
+	defer api.Close()
+	list, err := api.ContainerList(ctx, client.ContainerListOptions{})
+	if err != nil {
+		return defaultGrace
+	}
+	grace := defaultGrace
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(16)
+	for _, c := range list.Items {
+		group.Go(func() error {
+			found, err := api.ContainerInspect(ctx, c.ID, client.ContainerInspectOptions{})
+			if err != nil {
+				return nil // it has ended meanwhile
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			grace = max(grace, containerGrace(found.Container.Config))
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return grace
+}
+
+// containerGrace returns how long the engine needs for a container: 0 where that is the
+// engine's default, which is short.
+func containerGrace(c *container.Config) time.Duration {
+	switch {
+	case c == nil || c.StopTimeout == nil:
+		return 0
+	case *c.StopTimeout < 0:
+		return forever
+	}
+	return time.Duration(*c.StopTimeout)*time.Second + graceMargin
+}

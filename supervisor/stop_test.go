@@ -1,0 +1,166 @@
+//go:build !windows
+
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker-rd/docker-rd/client"
+	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
+	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/requests"
+)
+
+// outcome returns what was left for who asked.
+func (f *fixture) outcome(request string) (requests.Outcome, error) {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	defer cancel()
+	return requests.Await(ctx, f.inst.Paths.RequestsDir(), request)
+}
+
+// Of those who ask for a stop none is lost: each takes from it what it can, and all are told.
+func TestStopHasManyAskers(t *testing.T) {
+	f := setup(t)
+	stopping := make(chan struct{})
+	f.driver.stopping = func(graceful context.Context) { close(stopping); <-graceful.Done() }
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	asked := []string{f.ask(requests.StopOptions{Keep: true})}
+	<-stopping
+	asked = append(asked, f.ask(requests.StopOptions{}), f.ask(requests.StopOptions{Force: true}))
+	if s, err := f.stopped(false); err != nil || s.Supervisor != nil {
+		t.Errorf("stopped: %v, %+v", err, s.Supervisor)
+	}
+	for n, request := range asked {
+		if o, err := f.outcome(request); err != nil || o.State != state.ActionSucceeded {
+			t.Errorf("asker %d is told %+v, %v", n, o, err)
+		}
+	}
+	f.current("", false) // not kept: somebody did not ask for that
+}
+
+// A stop is for one supervisor, which has ended perhaps.
+func TestStopForAnother(t *testing.T) {
+	f := setup(t)
+	void, err := requests.Submit(f.inst.Paths.RequestsDir(), requests.Request{
+		Type: requests.RequestStop, Reply: true, Stop: &requests.Stop{Supervisor: process.ID{PID: 1}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	if o, err := f.outcome(void); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the asker is told %+v, %v, want that it was dropped", o, err)
+	}
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+}
+
+// What comes before the engine answers waits for it; what was asked of an engine that is being
+// stopped is dropped.
+func TestRequestsBeforeTheEngine(t *testing.T) {
+	f := setup(t)
+	launch := make(chan struct{})
+	f.driver.launch = func(context.Context) error { <-launch; return nil }
+	f.start()
+	f.wait(state.EngineReady, state.False, state.ReasonStarting)
+	sync, err := requests.Submit(f.inst.Paths.RequestsDir(), requests.Request{Type: requests.RequestSync, Reply: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(launch)
+	if o, err := f.outcome(sync); err != nil || o.State != state.ActionSucceeded {
+		t.Errorf("the outcome is %+v, %v", o, err)
+	}
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+}
+
+// Containers get the time that they were given, which the state tells; what had to be killed
+// is named.
+func TestGrace(t *testing.T) {
+	for name, tc := range map[string]struct {
+		stopTimeout *int
+		patience    time.Duration
+		words       string
+	}{
+		"the engine's default": {nil, 0, "the engine is being stopped"},
+		"less than that":       {new(1), 0, "the engine is being stopped"},
+		"a long time":          {new(100), 0, "the engine is being stopped; its containers may take up to 1m55s"},
+		"all the time":         {new(-1), 0, "the engine is being stopped; a container may take as long as it likes"},
+		"patience":             {new(1), 3 * time.Minute, "the engine is being stopped; its containers may take up to 3m0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := setup(t)
+			stopping, stop := make(chan struct{}), make(chan struct{})
+			f.driver.stopping = func(graceful context.Context) {
+				close(stopping)
+				<-stop
+				if graceful.Err() != nil {
+					t.Error("the time was up at once")
+				}
+			}
+			f.start()
+			f.wait(state.Ready, state.True, "")
+			e := f.driver.running.engine
+			e.Add(fakeengine.Objects{Containers: []fakeengine.ContainerSpec{{Name: "web", State: "running", StopTimeout: tc.stopTimeout}}})
+			f.awaitContainer("web")
+			f.driver.killed = append(e.IDs("containers"), strings.Repeat("b", 64))
+			request := f.ask(requests.StopOptions{Patience: tc.patience})
+			<-stopping
+			f.waitMessage(state.EngineReady, tc.words)
+			close(stop)
+			if _, err := f.stopped(false); err != nil {
+				t.Error(err)
+			}
+			if o, err := f.outcome(request); err != nil || !slices.Equal(o.Killed, []string{"bbbbbbbbbbbb", "web"}) {
+				t.Errorf("the outcome is %+v, %v", o, err)
+			}
+		})
+	}
+}
+
+// waitMessage returns when a condition has a message.
+func (f *fixture) waitMessage(typ, message string) {
+	f.t.Helper()
+	f.follow(func(o instance.Observation) bool { return o.Condition(typ).Message == message })
+}
+
+// awaitContainer returns when a container of that name is mirrored.
+func (f *fixture) awaitContainer(name string) {
+	f.t.Helper()
+	f.follow(func(o instance.Observation) bool {
+		for _, c := range o.State.Containers {
+			if c.Name == name {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func (f *fixture) follow(done func(instance.Observation) bool) {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	defer cancel()
+	var last instance.Observation
+	err := client.FollowObjects(ctx, f.inst, func(o instance.Observation) (bool, error) {
+		last = o
+		return o.State == nil || !done(o), nil
+	})
+	if err != nil {
+		f.t.Fatalf("%+v: %v", last.State, err)
+	}
+}
