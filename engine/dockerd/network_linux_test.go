@@ -116,7 +116,7 @@ func TestHostGateway(t *testing.T) {
 	same("after adoption")
 
 	// What the user wants.
-	if err := in.engine.Stop(t.Context()); err != nil {
+	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	in.cfg.Args = []string{"--host-gateway-ip", "192.0.2.99"}
@@ -276,7 +276,7 @@ func TestOutboundIPv6(t *testing.T) {
 	reached("--network", "host")
 	in.kill(in.find("slirp4netns"))
 	reached("--network", "host")
-	if err := in.engine.Stop(t.Context()); err != nil {
+	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 
@@ -420,7 +420,7 @@ func TestCompanionsEnd(t *testing.T) {
 	in.start()
 	rec = in.cfg.readRecord()
 	must(t, errors.Join(rec.Slirp.Signal(syscall.SIGSTOP), rec.Relay.Signal(syscall.SIGSTOP)))
-	if err := in.engine.Stop(t.Context()); err != nil {
+	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if rec.Slirp.Alive() || rec.Relay.Alive() {
@@ -461,12 +461,12 @@ func TestHostTakesSubnets(t *testing.T) {
 	in.kill(in.engine.ID())
 	in.start()
 	check("after a crash")
-	if err := in.engine.Stop(t.Context()); err != nil {
+	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	in.start()
 	check("after a stop")
-	if err := in.engine.Stop(t.Context()); err != nil {
+	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	in.cfg.Args = []string{"--bip", "10.241.0.1/24"}
