@@ -19,11 +19,11 @@ func (a *app) newContext() *cobra.Command {
 		Short: "Manage Docker contexts and their health",
 	}
 	cmd.AddCommand(
-		a.newContextLs(),
-		a.newContextProbe(),
+		a.aboutNone(a.newContextLs()),
+		a.aboutNone(a.newContextProbe()),
 		a.newContextPromote(),
 		a.newContextDemote(),
-		a.newContextDoctor(),
+		a.aboutNone(a.newContextDoctor()),
 	)
 	return cmd
 }

@@ -23,7 +23,7 @@ func takes(least, most int) cobra.PositionalArgs {
 		if n >= least && (most == many || n <= most) {
 			return nil
 		}
-		_, name, _ := strings.Cut(cmd.CommandPath(), " rd ")
+		name := nameOf(cmd)
 		if most == 0 {
 			return failure.Usage("%s takes no argument, but got %q", name, args[0])
 		}
@@ -41,6 +41,12 @@ func takes(least, most int) cobra.PositionalArgs {
 		}
 		return failure.Usage("%s takes %s%d argument%s, but got %d", name, limit, bound, plural, n)
 	}
+}
+
+// nameOf returns the name of a command, with that of the group that it is in.
+func nameOf(cmd *cobra.Command) string {
+	_, name, _ := strings.Cut(cmd.CommandPath(), " rd ")
+	return name
 }
 
 // exclusive refuses more than one of the flags.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/objects"
+	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
@@ -88,6 +89,12 @@ var hints = []func(hinter, error) string{
 		of := h.flag(e.State.Instance.Name)
 		return DidYouMean(nearest.To(e.Word, e.Kind.Words(e.State, nil)), "",
 			fmt.Sprintf("`docker-rd get %s%s` lists them", e.Kind.Kind, of))
+	}),
+	byType(func(_ hinter, e *output.FieldError) string {
+		if len(e.Fields) == 0 {
+			return ""
+		}
+		return DidYouMean(nearest.To(e.Field, e.Fields), ".", "fields are ."+strings.Join(e.Fields, ", ."))
 	}),
 	byType(func(_ hinter, e *objects.AmbiguousError) string { return "give more of the id" }),
 	byType(func(hinter, *state.NewerSchemaError) string { return newerProgram }),

@@ -7,6 +7,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 // flagInstance is the value of --instance. An empty one is a script's mistake and does not
@@ -120,6 +121,22 @@ func (a *app) onInstance(cmd *cobra.Command, load loader, run func(cmd *cobra.Co
 			return err
 		}
 		return run(cmd, i)
+	}
+	return cmd
+}
+
+// aboutNone makes cmd a command that is about no instance, to which --instance means
+// nothing.
+func (a *app) aboutNone(cmd *cobra.Command) *cobra.Command {
+	check := cmd.Args
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if a.instance.given {
+			return failure.Usage("%s takes no --instance", nameOf(cmd))
+		}
+		if check == nil {
+			return nil
+		}
+		return check(cmd, args)
 	}
 	return cmd
 }

@@ -408,6 +408,9 @@ func describe(c state.Condition, i *instance.Instance) string {
 			return "Engine answers"
 		}
 		if c.Reason == state.ReasonStarting {
+			if i.Settings.Driver == instance.DriverExisting {
+				return "Connecting to the engine"
+			}
 			return "Engine is starting (driver " + i.Settings.Driver + ")"
 		}
 	case state.ContextReady:

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/output"
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
@@ -141,7 +142,7 @@ func askAPI(ctx context.Context, i *instance.Instance) apiFact {
 	case errors.Is(err, context.DeadlineExceeded):
 		fact.Error, fact.hangs = fmt.Sprintf("nothing within %s", askTimeout), true
 	case err != nil:
-		fact.Error = err.Error()
+		fact.Error = lowerFirst(strings.TrimSuffix(dockercontext.Explain(ctx, ep, err), "."))
 	}
 	return fact
 }

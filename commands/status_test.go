@@ -18,8 +18,8 @@ func TestAskAPI(t *testing.T) {
 		want string // in the error; "" if an engine answers
 	}{
 		"an engine":     {endpointtest.TCP(t, "127.0.0.1", endpointtest.Handler()), ""},
-		"a web server":  {endpointtest.TCP(t, "127.0.0.1", web), "not a Docker engine's"},
-		"a closed port": {endpointtest.ClosedPort(t, "127.0.0.1"), "connection refused"},
+		"a web server":  {endpointtest.TCP(t, "127.0.0.1", web), "not a Docker engine"},
+		"a closed port": {endpointtest.ClosedPort(t, "127.0.0.1"), "nobody listens on "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			i := &instance.Instance{Settings: instance.Settings{Driver: instance.DriverExisting, Host: "tcp://" + tc.host}}

@@ -240,6 +240,12 @@ func (c *Config) look(ctx context.Context, name string) Report {
 	return r
 }
 
+// Explain says in a sentence why an endpoint could not be used, from the error of a ping.
+func Explain(ctx context.Context, e endpoint.Endpoint, err error) string {
+	_, _, text := classify(ctx, e, err)
+	return printable(text)
+}
+
 // classify says what the end of a ping means. Broken is only what is certain to be.
 func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, string, string) {
 	unknown := func(reason, format string, args ...any) (Health, string, string) {

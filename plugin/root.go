@@ -165,6 +165,9 @@ func status(cmd *cobra.Command, err error) error {
 		os.Exit(failure.CodeClosed)
 	}
 	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	if errors.Is(err, context.DeadlineExceeded) {
+		text = strings.ReplaceAll(text, context.DeadlineExceeded.Error(), "the time was up")
+	}
 	if errors.Is(err, context.Canceled) && failure.Code(err) == failure.CodeInterrupted {
 		text = "interrupted"
 	}

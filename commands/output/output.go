@@ -13,8 +13,6 @@ import (
 	"github.com/docker/cli/cli/flags"
 	"github.com/docker/cli/templates"
 	"github.com/spf13/cobra"
-
-	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 // Options are the flags of whatever prints rows, as docker's lists have them.
@@ -91,7 +89,7 @@ func WriteRowsLike[T formatter.SubContext](w io.Writer, o Options, l Layout, emp
 		})
 	}
 	if err != nil {
-		return badFormat(o.Format, err)
+		return badFormat(o.Format, empty, err)
 	}
 	_, err = text.WriteTo(w)
 	return err
@@ -130,16 +128,12 @@ func WriteObject(w io.Writer, o Options, object any, people func(io.Writer) erro
 	}
 	tmpl, err := templates.Parse(o.Format)
 	if err != nil {
-		return badFormat(o.Format, err)
+		return badFormat(o.Format, object, err)
 	}
 	var text bytes.Buffer
 	if err := tmpl.Execute(&text, object); err != nil {
-		return badFormat(o.Format, err)
+		return badFormat(o.Format, object, err)
 	}
 	_, err = fmt.Fprintln(w, text.String())
 	return err
-}
-
-func badFormat(format string, err error) error {
-	return failure.Refuse("format %q: %w", format, err)
 }

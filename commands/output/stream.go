@@ -44,7 +44,7 @@ func (s *Stream[T]) WriteRows(rows []T) error {
 	if s.tmpl == nil {
 		header, err := s.begin()
 		if err != nil {
-			return badFormat(s.o.Format, err)
+			return badFormat(s.o.Format, s.empty, err)
 		}
 		if s.format.IsTable() {
 			lines = append(lines, header)
@@ -54,7 +54,7 @@ func (s *Stream[T]) WriteRows(rows []T) error {
 	for _, r := range rows {
 		line.Reset()
 		if err := s.tmpl.Execute(&line, r); err != nil {
-			return badFormat(s.o.Format, err)
+			return badFormat(s.o.Format, s.empty, err)
 		}
 		lines = append(lines, line.String())
 	}

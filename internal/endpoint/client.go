@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -150,6 +151,7 @@ func (e Endpoint) Client() (*Client, error) {
 		client.WithHost(host),
 		client.WithHTTPClient(&http.Client{Transport: t, CheckRedirect: client.CheckRedirect}),
 		client.WithHTTPHeaders(e.Headers),
+		client.WithHTTPResponseHook(hideSocket),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("host %q: %w", e.Host, err)
@@ -158,6 +160,17 @@ func (e Endpoint) Client() (*Client, error) {
 		Client: c, base: base, headers: e.Headers,
 		http: &http.Client{Transport: t, CheckRedirect: client.CheckRedirect},
 	}, nil
+}
+
+// hideSocket makes the host in the URL of an answer a word: errors show that URL, in which
+// docker's client has the path of a socket, as http://%2Frun%2Fdocker.sock/v1.44/info.
+func hideSocket(resp *http.Response) {
+	if resp.Request == nil || !strings.Contains(resp.Request.URL.Host, "/") {
+		return
+	}
+	u := *resp.Request.URL
+	u.Host = client.DummyHost
+	resp.Request.URL = &u
 }
 
 // Get asks for a resource by its path below the API's version and returns the answer,

@@ -1,0 +1,126 @@
+package output
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"text/template"
+	"text/template/parse"
+
+	"github.com/docker/cli/cli/command/formatter"
+	"github.com/docker/cli/templates"
+
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// A FieldError says that a format names a field that what is shown does not have.
+type FieldError struct {
+	Format, Field string
+	Fields        []string // that there are
+}
+
+func (e *FieldError) Error() string { return fmt.Sprintf("format %q: no field .%s", e.Format, e.Field) }
+
+// badFormat returns the error for a format that is no template, or none for the value. The
+// words of package template name types of Go's, which mean nothing to a user.
+func badFormat(format string, value any, err error) error {
+	tmpl, parseErr := templates.Parse(format)
+	if _, ok := errors.AsType[template.ExecError](err); !ok || parseErr != nil {
+		return failure.Refuse("format %q: %w", format, err)
+	}
+	for _, path := range fieldsIn(tmpl.Root) {
+		if name, of := missing(reflect.TypeOf(value), path); name != "" {
+			fields := headers(value)
+			if fields == nil || of != reflect.TypeOf(value) {
+				fields = exported(of)
+			}
+			return failure.WithCode(&FieldError{format, name, fields}, failure.CodeRefused)
+		}
+	}
+	return failure.Refuse("format %q does not fit what is shown", format)
+}
+
+// missing returns the first name of a path of fields that a value of type t does not have,
+// and the type that does not have it; "" where nothing is known to be missing.
+func missing(t reflect.Type, path []string) (string, reflect.Type) {
+	for _, name := range path {
+		if m, ok := t.MethodByName(name); ok {
+			t = m.Type.Out(0)
+			continue
+		}
+		for t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		if t.Kind() == reflect.Interface || t.Kind() == reflect.Map {
+			return "", nil
+		}
+		if t.Kind() != reflect.Struct {
+			return name, t
+		}
+		f, ok := t.FieldByName(name)
+		if !ok {
+			return name, t
+		}
+		t = f.Type
+	}
+	return "", nil
+}
+
+// headers returns the names by which a format can show a row, nil for another value.
+func headers(value any) []string {
+	row, ok := value.(formatter.SubContext)
+	if !ok {
+		return nil
+	}
+	var names []string
+	for _, key := range reflect.ValueOf(row.FullHeader()).MapKeys() {
+		names = append(names, key.String())
+	}
+	slices.Sort(names)
+	return names
+}
+
+// exported returns the names of a struct's fields.
+func exported(t reflect.Type) []string {
+	var names []string
+	if t.Kind() == reflect.Struct {
+		for _, f := range reflect.VisibleFields(t) {
+			if f.IsExported() && !f.Anonymous {
+				names = append(names, f.Name)
+			}
+		}
+	}
+	return names
+}
+
+// fieldsIn returns the fields that a template mentions, in their order. Those inside of a
+// range or a with are another value's, and left out.
+func fieldsIn(node parse.Node) [][]string {
+	var paths [][]string
+	switch n := node.(type) {
+	case *parse.ListNode:
+		if n != nil {
+			for _, child := range n.Nodes {
+				paths = append(paths, fieldsIn(child)...)
+			}
+		}
+	case *parse.ActionNode:
+		paths = fieldsIn(n.Pipe)
+	case *parse.IfNode:
+		paths = slices.Concat(fieldsIn(n.Pipe), fieldsIn(n.List), fieldsIn(n.ElseList))
+	case *parse.RangeNode:
+		paths = fieldsIn(n.Pipe)
+	case *parse.WithNode:
+		paths = fieldsIn(n.Pipe)
+	case *parse.PipeNode:
+		for _, cmd := range n.Cmds {
+			for _, arg := range cmd.Args {
+				paths = append(paths, fieldsIn(arg)...)
+			}
+		}
+	case *parse.FieldNode:
+		paths = append(paths, n.Ident)
+	}
+	return paths
+}
