@@ -20,6 +20,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 )
 
 // A bench is a run of this program.
@@ -38,10 +40,12 @@ var sections = []struct {
 }{
 	{"start", (*bench).start},
 	{"contexts", (*bench).contexts},
+	{"relay", (*bench).relay},
 	{"mirror", (*bench).mirror},
 }
 
 func main() {
+	endpointtest.Main() // the other side of ssh
 	if len(os.Args) > 1 && os.Args[1] == syncCommand {
 		exit(syncMain(os.Args[2:]))
 	}
