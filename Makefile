@@ -99,6 +99,11 @@ stress-config: ## Count the writes of others to config.json that are lost beside
 oracle: ## Compare the mirror with a real engine under random operations, for long
 	$(GO) test ./mirror -v -count=1 -timeout 2h -run '^TestOracle$$' -args -oracle.ops=5000 $(ORACLE_FLAGS)
 
+.PHONY: clients
+clients: build ## Install real clients of docker's into bin/clients, and try them
+	scripts/install-clients bin/clients
+	CLIENTS_DIR=$(CURDIR)/bin/clients CLIENTS_BIN=$(CURDIR)/bin $(GO) test -count=1 -v ./internal/test/clients
+
 .PHONY: bench
 bench: build ## Measure everything that has a target, as ratios
 	$(GO) run ./internal/test/bench $(BENCH_FLAGS)

@@ -1,0 +1,205 @@
+//go:build linux
+
+package clients
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/docker-rd/docker-rd/internal/test/realengine"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+const (
+	// dirVar names the directory in which scripts/install-clients has installed.
+	dirVar = "CLIENTS_DIR"
+	// binVar names the directory with docker-rd.
+	binVar = "CLIENTS_BIN"
+	// insideVar says that this process has namespaces of its own.
+	insideVar = "CLIENTS_INSIDE"
+)
+
+// The test runs in namespaces of its own: clients see no other engine's socket, and reach
+// no network.
+func TestMain(m *testing.M) {
+	if os.Getenv(dirVar) == "" || os.Getenv(insideVar) != "" {
+		os.Exit(m.Run())
+	}
+	const script = `mount -t tmpfs tmpfs /run && ip link set lo up && exec "$@"`
+	args := append([]string{"--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "sh"}, os.Args...)
+	cmd := exec.Command("unshare", args...)
+	cmd.Env = append(os.Environ(), insideVar+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// A stage is a machine with an engine, on which a user has docker rd.
+type stage struct {
+	dir      string
+	env      []string
+	clients  string // the directory of the installed ones
+	host     *realengine.Dockerd
+	hostLog  string
+	rootfs   string
+	dockers  map[string]string // by version, and the "newest"
+	programs map[string]string // what is not on everyone's PATH
+}
+
+func newStage(t *testing.T) *stage {
+	realengine.Need(t)
+	s := &stage{clients: os.Getenv(dirVar)}
+	if s.clients == "" {
+		t.Skip("`make clients` installs the clients and runs this")
+	}
+	var err error
+	if s.dir, err = os.MkdirTemp("/tmp", "rdc"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(s.dir) })
+	hostDir := filepath.Join(s.dir, "h")
+	if s.host, err = realengine.StartDockerd(t.Context(), hostDir, "--debug"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.host.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s.hostLog = filepath.Join(hostDir, "dockerd.log")
+
+	home := filepath.Join(s.dir, "home")
+	plugins := filepath.Join(home, ".docker", "cli-plugins")
+	bin := os.Getenv(binVar)
+	for _, dir := range []string{plugins, filepath.Join(home, ".config", "act")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, target := range map[string]string{
+		"docker-rd": filepath.Join(bin, "docker-rd"), "docker-compose": s.installed("docker-compose-v2"), "docker-buildx": s.installed("docker-buildx"),
+	} {
+		if err := os.Symlink(target, filepath.Join(plugins, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.programs = map[string]string{"docker-rd": filepath.Join(bin, "docker-rd")}
+	s.env = []string{
+		"HOME=" + home, "PATH=" + bin + ":" + os.Getenv("PATH"), "LANG=C.UTF-8",
+		// Its helper container is from a registry.
+		"TESTCONTAINERS_RYUK_DISABLED=true",
+	}
+	// It asks for the size of images otherwise.
+	s.write("home/.config/act/actrc", "--container-daemon-socket -\n--reuse\n")
+	s.findDockers(t)
+	s.makeRootFS(t)
+	return s
+}
+
+func (s *stage) installed(name string) string { return filepath.Join(s.clients, name) }
+
+// findDockers finds docker commands: on the PATH, and the distribution's, which a newer one
+// may hide.
+func (s *stage) findDockers(t *testing.T) {
+	s.dockers = map[string]string{}
+	for _, dir := range append([]string{"/usr/bin"}, filepath.SplitList(os.Getenv("PATH"))...) {
+		path := filepath.Join(dir, "docker")
+		out, err := exec.Command(path, "--version").Output() // "Docker version 28.2.2, build e6534b4"
+		if err != nil {
+			continue
+		}
+		version, _, _ := strings.Cut(strings.TrimPrefix(string(out), "Docker version "), ",")
+		version, _, _ = strings.Cut(version, "+")
+		if s.dockers[version] == "" {
+			s.dockers[version] = path
+		}
+		if newest := s.dockers["newest"]; newest == "" || newest == "/usr/bin/docker" {
+			s.dockers["newest"] = path
+		}
+	}
+	if len(s.dockers) == 0 {
+		t.Fatal("no docker command is installed")
+	}
+}
+
+// makeRootFS makes the file system of the image: the tests' program, and what act's
+// containers have to have.
+func (s *stage) makeRootFS(t *testing.T) {
+	t.Helper()
+	root := filepath.Join(s.dir, "root")
+	if err := os.MkdirAll(filepath.Join(root, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := realengine.RootFS(root); err != nil { // leaves its program there
+		t.Fatal(err)
+	}
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(busybox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "bin", "busybox"), data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"sh", "tail", "mkdir", "rm", "cat", "chown", "chmod", "id", "ls", "test"} {
+		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.rootfs = filepath.Join(s.dir, "rootfs.tar")
+	if out, err := exec.Command("tar", "-C", root, "-cf", s.rootfs, ".").CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v\n%s", err, out)
+	}
+}
+
+// load makes the image in an instance.
+func (s *stage) load(t *testing.T, instance string) {
+	t.Helper()
+	s.docker(t, instance, "import", "--change", "ENV PATH=/bin", s.rootfs, image)
+}
+
+// hostCalls returns what the host's engine has been asked, one line each.
+func (s *stage) hostCalls(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile(s.hostLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls strings.Builder
+	for line := range strings.Lines(string(data)) {
+		if strings.Contains(line, "Calling ") || strings.Contains(line, "handling ") {
+			calls.WriteString(line)
+		}
+	}
+	if calls.Len() == 0 {
+		t.Fatal("the host's engine tells nothing of what it is asked, not even of our own first ping")
+	}
+	return calls.String()
+}
+
+// claims reports whether docker rd claims the default socket.
+func (s *stage) claims(t *testing.T) bool {
+	t.Helper()
+	path := strings.TrimSpace(s.must(t, "docker-rd", "paths", "default", "state"))
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st state.State
+	if err := json.Unmarshal(data, &st); err != nil {
+		t.Fatal(err)
+	}
+	_, ok := st.Condition("SocketClaimed")
+	return ok
+}
