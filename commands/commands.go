@@ -59,6 +59,7 @@ func Add(root *cobra.Command, docker command.Cli) {
 		a.newSync(),
 		a.newAction(),
 		a.newDelete(),
+		a.newDashboard(),
 	)
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/mounts"
 	"github.com/docker-rd/docker-rd/internal/relay"
+	"github.com/docker-rd/docker-rd/internal/test/browser"
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
@@ -168,6 +169,7 @@ func runScripts(t *testing.T, dir, docker string) {
 			"sub":     substitute,
 			"listen":  listen,
 			"lock":    lockFile,
+			"browser": browse,
 			"tls":     func(ts *testscript.TestScript, neg bool, args []string) { serveTLS(t, ts, neg, args) },
 			"sshd":    func(ts *testscript.TestScript, neg bool, args []string) { serveSSH(t, ts, docker, neg, args) },
 		},
@@ -509,3 +511,71 @@ func serveSSH(t *testing.T, ts *testscript.TestScript, docker string, neg bool, 
 	ts.Setenv("PATH", s.Bin+string(os.PathListSeparator)+ts.Getenv("PATH"))
 	ts.Setenv(args[0], s.URL)
 }
+
+// browse drives a headless browser, which ends with the script:
+// browser open URL|FILE; browser until JS-EXPRESSION; browser size WIDTH HEIGHT;
+// browser shot FILE. Until is met when the expression is true.
+func browse(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: browser open|until|size|shot ...")
+	}
+	key := ts.Getenv("WORK")
+	browsersMu.Lock()
+	b := browsers[key]
+	browsersMu.Unlock()
+	switch args[0] {
+	case "open":
+		url := args[1]
+		if !strings.Contains(url, "://") {
+			url = strings.TrimSpace(ts.ReadFile(url))
+		}
+		if b == nil {
+			var err error
+			dir, err := os.MkdirTemp("", "rd")
+			ts.Check(err)
+			b, err = browser.Start(dir)
+			ts.Check(err)
+			browsersMu.Lock()
+			browsers[key] = b
+			browsersMu.Unlock()
+			ts.Defer(func() {
+				browsersMu.Lock()
+				delete(browsers, key)
+				browsersMu.Unlock()
+				b.Close()
+				_ = os.RemoveAll(dir)
+			})
+		}
+		ts.Check(b.Open(url))
+	case "until":
+		last := ""
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			var err error
+			if last, err = b.Eval(strings.Join(args[1:], " ")); err == nil && last == "true" {
+				return
+			}
+			if time.Now().After(deadline) {
+				text, _ := b.Eval("document.body.innerText")
+				ts.Fatalf("still not: %s, %v\n%s", last, err, text)
+			}
+		}
+	case "size":
+		width, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		height, err := strconv.Atoi(args[2])
+		ts.Check(err)
+		ts.Check(b.Resize(width, height))
+	case "shot":
+		data, err := b.Screenshot()
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs(args[1]), data, 0o600))
+	default:
+		ts.Fatalf("browser: unknown command %q", args[0])
+	}
+}
+
+// browsers are those of the scripts that run, by their directories.
+var (
+	browsersMu sync.Mutex
+	browsers   = map[string]*browser.Browser{}
+)

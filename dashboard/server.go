@@ -1,0 +1,182 @@
+// Package dashboard serves one local page that shows all instances live.
+//
+// The page is for whoever has its address, which has a token in it, on this machine. It
+// gets what the state files hold as server-sent events, and shows by that how a program
+// builds on them: see page.html.
+package dashboard
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/docker-rd/docker-rd/board"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+//go:embed page.html
+var pageSource string
+
+// page is read when it is needed: most commands do not.
+var page = sync.OnceValue(func() *template.Template { return template.Must(template.New("page").Parse(pageSource)) })
+
+// shutdownTimeout is how long requests under way get at the end.
+const shutdownTimeout = 2 * time.Second
+
+// Options say what is served.
+type Options struct {
+	// Follow is [board.Follow] for the instances to show.
+	Follow func(ctx context.Context, f func(board.View) error) error
+	// Status sums up an instance in a word.
+	Status func(board.View) string
+	// Act is [board.Act] for these instances; nil makes the page read-only.
+	Act func(ctx context.Context, instance string, kind state.Kind, key, action string) error
+	// Log gets what goes wrong; it must not be nil.
+	Log *slog.Logger
+}
+
+// A Server serves the page.
+type Server struct {
+	Options
+	listener net.Listener
+	token    string
+	host     string // what requests must name as theirs
+}
+
+// Listen makes a server on an address, such as "127.0.0.1:0", whose caller calls Serve.
+// Addresses that others can reach are refused.
+func Listen(address string, o Options) (*Server, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, failure.Refuse("address %q: %w", address, err)
+	}
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil || !ip.IsLoopback() {
+		return nil, failure.Refuse("address %q: the dashboard is served on loopback addresses alone, such as 127.0.0.1:0 or [::1]:0", address)
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return nil, fmt.Errorf("dashboard: %w", err)
+	}
+	return &Server{Options: o, listener: l, token: rand.Text(), host: l.Addr().String()}, nil
+}
+
+// URL returns the page's address. Whoever has it sees all, and may do what is allowed.
+func (s *Server) URL() string { return "http://" + s.host + "/?token=" + s.token }
+
+// Serve serves the page until ctx ends.
+func (s *Server) Serve(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           s.guard(s.routes()),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(s.listener) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	late, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	err := server.Shutdown(late)
+	<-ended
+	if errors.Is(err, context.DeadlineExceeded) {
+		return server.Close()
+	}
+	return err
+}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.page)
+	mux.HandleFunc("GET /events", s.events)
+	mux.HandleFunc("POST /actions", s.act)
+	return mux
+}
+
+// guard refuses who does not have the token, and pages of others, which a browser would let
+// send requests here (by name too: a name of theirs can lead to a loopback address).
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		origin := r.Header.Get("Origin")
+		switch {
+		case r.Host != s.host:
+			http.Error(w, "The dashboard has another address.", http.StatusMisdirectedRequest)
+		case origin != "" && origin != "http://"+s.host, r.Method != http.MethodGet && origin == "":
+			http.Error(w, "Other pages may not use the dashboard.", http.StatusForbidden)
+		case subtle.ConstantTimeCompare([]byte(r.URL.Query().Get("token")), []byte(s.token)) != 1:
+			http.Error(w, "The token is missing or wrong. Open the address that `docker rd dashboard` printed.", http.StatusForbidden)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
+	nonce := rand.Text()
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", fmt.Sprintf(
+		"default-src 'none'; script-src 'nonce-%[1]s'; style-src 'nonce-%[1]s'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", nonce))
+	data := struct {
+		Nonce, Token string
+		Actions      bool
+	}{nonce, s.token, s.Act != nil}
+	if err := page().Execute(w, data); err != nil {
+		s.Log.Warn("page not sent", "error", err)
+	}
+}
+
+// An action is what the page asks for.
+type action struct {
+	Instance string     `json:"instance"`
+	Kind     state.Kind `json:"kind"`
+	ID       string     `json:"id"`
+	Action   string     `json:"action"`
+}
+
+func (s *Server) act(w http.ResponseWriter, r *http.Request) {
+	if s.Act == nil {
+		http.Error(w, "The dashboard is read-only. `docker rd dashboard --allow-actions` allows actions.", http.StatusForbidden)
+		return
+	}
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		http.Error(w, "The request is not JSON.", http.StatusUnsupportedMediaType)
+		return
+	}
+	const limit = 4 << 10
+	var a action
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit)).Decode(&a); err != nil {
+		http.Error(w, fmt.Sprintf("The request can't be read: %v", err), http.StatusBadRequest)
+		return
+	}
+	if err := s.Act(r.Context(), a.Instance, a.Kind, a.ID, a.Action); err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
