@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -26,6 +27,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/mounts"
+	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
@@ -562,6 +564,85 @@ func TestPublishedPorts(t *testing.T) {
 		_ = c.Close()
 		t.Error("the port of a removed container still answers")
 	}
+}
+
+// The program that serves ports may be replaced or removed while the engine runs. A proxy
+// that is killed is missed.
+func TestProxyIsReplaced(t *testing.T) {
+	in := newInstance(t)
+	program, err := os.ReadFile(in.cfg.Proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.cfg.Proxy = filepath.Join(filepath.Dir(in.cfg.StateDir), "proxy")
+	if err := os.WriteFile(in.cfg.Proxy, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	var logMu sync.Mutex
+	in.cfg.Log = slog.New(slog.NewTextHandler(lockedWriter{&logMu, &log}, nil))
+	in.start()
+	in.importImage()
+	if err := os.Remove(in.cfg.Proxy); err != nil {
+		t.Fatal(err)
+	}
+	serves := func(name string) {
+		t.Helper()
+		in.docker("run", "-d", "--name", name, "--hostname", name, "-p", "127.0.0.1::80", "app", "serve", "80")
+		if got := greeting(t, in.published(name, "80/tcp")); got != "hello from "+name+"\n" {
+			t.Errorf("the port of %s: %q", name, got)
+		}
+	}
+	serves("removed")
+	if err := os.WriteFile(in.cfg.Proxy, []byte("no program"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	serves("replaced")
+	old := in.cfg.readRecord().Relay
+	in.kill(old)
+	in.eventually("the relay runs again", func() error {
+		if id := in.cfg.readRecord().Relay; id == old || !id.Alive() {
+			return errors.New("no relay")
+		}
+		return nil
+	})
+
+	addr := in.published("removed", "80/tcp")
+	for _, p := range in.scan().Procs {
+		if p.Comm == portproxy.Name && processes.HasArgument(p.ID.PID, strings.TrimPrefix(addr, "127.0.0.1:")) {
+			in.kill(p.ID)
+		}
+	}
+	in.eventually("it is said", func() error {
+		logMu.Lock()
+		defer logMu.Unlock()
+		if !strings.Contains(log.String(), "was killed") || !strings.Contains(log.String(), addr+"/tcp") {
+			return errors.New(log.String())
+		}
+		return nil
+	})
+	in.docker("restart", "-t", "0", "removed")
+	if got := greeting(t, in.published("removed", "80/tcp")); got != "hello from removed\n" {
+		t.Errorf("after a restart: %q", got)
+	}
+	in.docker("rm", "-f", "removed", "replaced")
+	logMu.Lock()
+	defer logMu.Unlock()
+	if n := strings.Count(log.String(), "was killed"); n != 1 {
+		t.Errorf("%d proxies are said to be killed:\n%s", n, log.String())
+	}
+}
+
+// lockedWriter is a writer for several goroutines.
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
 }
 
 // Whether it was the engine itself, a part of it or all of it: after a kill -9 the

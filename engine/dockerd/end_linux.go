@@ -40,6 +40,7 @@ func (c *Config) removeLeftovers(ctx context.Context) error {
 		removeTree(c.ExecRoot),
 		removeTree(c.private(runDocker)),
 		removeTree(c.private(runContainerd)),
+		removeTree(c.private(portsDir)),
 		removeFile(c.private(hostNetns)),
 		removeFile(c.recordPath()),
 		namespaces.RemoveHostPaths(ctx, slices.Concat(hostDirs, formerHostPaths)),

@@ -3,7 +3,6 @@ package dockerd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -67,9 +66,6 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 	// A helper that was never told what to do is no engine: it ends by itself.
 	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != commDockerd {
 		return nil, ErrNotRunning
-	}
-	if err := cfg.linkProxy(); err != nil {
-		return nil, fmt.Errorf("link the port proxy: %w", err)
 	}
 	if err := os.MkdirAll(cfg.private(staging), 0o700); err != nil {
 		return nil, err
@@ -172,6 +168,7 @@ func (e *Engine) watch() {
 		e.keep(ctx, "the relay of name queries", &e.relay, e.attachRelay, func() string { return "" })
 	})
 	e.watchers.Go(func() { e.followHost(ctx) })
+	e.watchers.Go(func() { e.watchPorts(ctx) })
 	e.watchers.Go(func() {
 		if err := e.moveLater(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
 			e.cfg.log().WarnContext(ctx, "the engine stays in the control groups of who started it", "error", err)
@@ -227,7 +224,7 @@ func (e *Engine) attachSlirp(ctx context.Context) error {
 
 // attachRelay starts the relay of name queries for the running engine and records it.
 func (e *Engine) attachRelay(context.Context) error {
-	r, err := e.cfg.namespaces().AttachRelay(e.cfg.private(proxyLink), e.id, e.subnets)
+	r, err := e.cfg.namespaces().AttachRelay(e.cfg.proxyOf(e.id), e.id, e.subnets)
 	if err != nil {
 		return err
 	}

@@ -104,6 +104,10 @@ func (l *launch) clear(ctx context.Context) error {
 			}
 		}
 	}
+	// No proxy runs either, and those that were killed are nobody's concern any more.
+	if err := removeTree(l.cfg.private(portsDir)); err != nil {
+		return err
+	}
 	// No dockerd and no containerd runs. Their pid files would keep new ones from
 	// starting if another process had the number by now, even a zombie.
 	for _, path := range []string{l.cfg.pidFile(), filepath.Join(l.cfg.ExecRoot, "containerd", "containerd.pid")} {
@@ -159,7 +163,7 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 func (l *launch) prepare(dockerd string) ([]string, error) {
 	c := &l.cfg
 	for _, dir := range []string{c.DataRoot, c.tempDir(), filepath.Dir(c.Socket), filepath.Dir(c.LogPath),
-		c.private(runDocker), c.private(runContainerd), c.private(optContainerd), c.private(staging), filepath.Join(c.private(etcDocker), "certs.d")} {
+		c.private(runDocker), c.private(runContainerd), c.private(optContainerd), c.private(staging), c.private(portsDir), filepath.Join(c.private(etcDocker), "certs.d")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
@@ -167,7 +171,7 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 	if err := c.writeResolvConf(l.rec.Subnets); err != nil {
 		return nil, err
 	}
-	if err := c.linkProxy(); err != nil {
+	if err := c.makeProxyPlace(); err != nil {
 		return nil, err
 	}
 	config, userArgs, err := l.user.merged(l.rec.Subnets)
@@ -185,7 +189,7 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 		"--exec-root", c.ExecRoot,
 		"--pidfile", c.pidFile(),
 		"--cgroup-parent", c.processes().Parent(l.user.systemdCgroups()),
-		"--userland-proxy-path", c.private(proxyLink),
+		"--userland-proxy-path", c.private(proxyPlace),
 	}
 	if host := l.hostGateway(); host.IsValid() && !l.user.has("host-gateway-ip", "host-gateway-ips") {
 		args = append(args, "--host-gateway-ip", host.String())
@@ -220,6 +224,7 @@ func (c *Config) engineEnv() []string {
 		"TMPDIR="+c.tempDir(),
 		processes.MarkerEnv+"="+c.UID,
 		portproxy.HostNetnsEnv+"="+c.private(hostNetns),
+		portproxy.PortsEnv+"="+c.private(portsDir),
 		// dockerd would talk to the host's firewalld.
 		"DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent")
 }
@@ -261,7 +266,7 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	if err := h.Run(p); err != nil {
 		return nil, err
 	}
-	relay, err := c.namespaces().StartRelay(c.private(proxyLink), h.Sockets, exitR)
+	relay, err := c.namespaces().StartRelay(c.proxyOf(h.ID), h.Sockets, exitR)
 	if err == nil {
 		l.rec.Relay = relay.ID
 		err = c.writeRecord(l.rec)

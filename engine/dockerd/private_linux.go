@@ -12,6 +12,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
+	"github.com/docker-rd/docker-rd/internal/process"
 )
 
 // Names in the directory of the engine's private versions of shared paths.
@@ -24,7 +25,8 @@ const (
 	hostNetns     = "host-netns"     // the host's network namespace, for the proxies
 	daemonJSON    = "daemon.json"    // the configuration dockerd reads
 	staging       = "staging"        // empty
-	proxyLink     = portproxy.Name   // leads to the program that serves ports, which may be docker-rd itself
+	proxyPlace    = portproxy.Name   // the program that serves ports, which may be docker-rd itself
+	portsDir      = "ports"          // a file for each published port, see [portproxy.PortsEnv]
 )
 
 // Directories of the host that dockerd needs a private version of. On a host without
@@ -34,17 +36,23 @@ var hostDirs = []string{"/etc/docker", "/opt/containerd"}
 // What former versions made besides.
 var formerHostPaths = []string{"/run/docker", "/run/containerd", dockerSock}
 
-// linkProxy makes the name under which dockerd starts the proxy lead to where the program
-// is now. An engine that is adopted after docker-rd has moved can publish ports again.
-func (c *Config) linkProxy() error {
-	link := c.private(proxyLink)
-	if now, err := os.Readlink(link); err == nil && now == c.Proxy {
+// makeProxyPlace makes the file over which the proxy's program is mounted for dockerd: so the
+// engine keeps the one that it was started with, though docker-rd is moved or replaced.
+func (c *Config) makeProxyPlace() error {
+	place := c.private(proxyPlace)
+	if info, err := os.Lstat(place); err == nil && info.Mode().IsRegular() {
 		return nil
 	}
-	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := removeFile(place); err != nil { // former versions had a link
 		return err
 	}
-	return os.Symlink(c.Proxy, link)
+	return os.WriteFile(place, nil, 0o600)
+}
+
+// proxyOf returns the path at which the host's processes find the program that is mounted
+// for a running engine.
+func (c *Config) proxyOf(engine process.ID) string {
+	return fmt.Sprintf("/proc/%d/root%s", engine.PID, c.private(proxyPlace))
 }
 
 func (c *Config) private(name string) string { return filepath.Join(c.StateDir, "private", name) }
@@ -92,6 +100,7 @@ func (c *Config) binds() []namespaces.Bind {
 		// containerd makes directories there that nobody needs.
 		{Source: c.private(optContainerd), Target: "/opt/containerd", Optional: true},
 		{Source: c.private(resolvConf), Target: hostResolvConf, Optional: true},
+		{Source: c.Proxy, Target: c.private(proxyPlace)},
 	}
 }
 
@@ -103,7 +112,7 @@ func (c *Config) run() *namespaces.Run {
 		// The lock of iptables is about rules, of which the engine has its own.
 		Hide:    []string{filepath.Base(dockerSock), "docker/", "containerd/", "docker.pid", "xtables.lock"},
 		Links:   map[string]string{filepath.Base(dockerSock): c.Socket},
-		Own:     []string{c.ExecRoot, c.Socket, c.StateDir, c.DataRoot, c.LogPath},
+		Own:     []string{c.ExecRoot, c.Socket, c.StateDir, c.DataRoot, c.LogPath, c.Proxy},
 		Staging: c.private(staging),
 	}
 }

@@ -180,6 +180,8 @@ func Main(args []string, hostNetns string, status io.WriteCloser, listenFD func(
 		_ = status.Close()
 		return 1
 	}
+	forget := p.cfg.tell(os.Getenv(PortsEnv))
+	defer forget()
 	_, _ = io.WriteString(status, "0\n")
 	_ = status.Close()
 	p.families = os.Getenv(ClientAddrEnv)

@@ -1,0 +1,86 @@
+package dockerd
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/dirwatch"
+	"github.com/docker-rd/docker-rd/internal/process"
+)
+
+// watchPorts says where the proxy of a published port was killed. The port does not answer
+// until its container is restarted, and dockerd does not notice. It returns when ctx ends.
+func (e *Engine) watchPorts(ctx context.Context) {
+	dir := e.cfg.private(portsDir)
+	follower := dirwatch.Follow(dir, 10*time.Second, nil)
+	defer follower.Close()
+	known := map[string]bool{}
+	for {
+		there := map[string]bool{}
+		entries, _ := os.ReadDir(dir)
+		for _, entry := range entries {
+			name := entry.Name()
+			there[name] = true
+			if !known[name] {
+				e.watchers.Go(func() { e.watchPort(ctx, filepath.Join(dir, name)) })
+			}
+		}
+		known = there
+		if follower.Wait(ctx) != nil {
+			return
+		}
+	}
+}
+
+// watchPort waits for the end of the proxy that has made the file, and removes the file
+// where the proxy did not.
+func (e *Engine) watchPort(ctx context.Context, file string) {
+	if pid, err := strconv.Atoi(filepath.Base(file)); err == nil {
+		if id, ok := childOf(e.id.PID, pid); ok && id.Wait(ctx) != nil {
+			return
+		}
+	}
+	port, err := os.ReadFile(file)
+	if err != nil || !e.id.Alive() || os.Remove(file) != nil {
+		return // it has ended as it should, or with the engine
+	}
+	e.cfg.log().ErrorContext(ctx, "the proxy of a published port was killed: the port does not answer until its container is restarted", "port", string(port))
+}
+
+// childOf returns the child of a process that has the number in its own pid namespace.
+func childOf(parent, number int) (process.ID, bool) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
+	for _, list := range lists {
+		children, _ := os.ReadFile(list)
+		for field := range strings.FieldsSeq(string(children)) {
+			pid, err := strconv.Atoi(field)
+			if err != nil || innermost(pid) != number {
+				continue
+			}
+			id, err := process.Find(pid)
+			return id, err == nil
+		}
+	}
+	return process.ID{}, false
+}
+
+// innermost returns the number that a process has in its own pid namespace, 0 if it has
+// ended.
+func innermost(pid int) int {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(status)) {
+		if numbers, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			fields := strings.Fields(numbers)
+			if len(fields) > 0 {
+				number, _ := strconv.Atoi(fields[len(fields)-1])
+				return number
+			}
+		}
+	}
+	return 0
+}
