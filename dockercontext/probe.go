@@ -67,6 +67,8 @@ const (
 	ProbeNotDocker          = "NotDocker"
 	ProbeSSHMissing         = "SSHMissing"
 	ProbeSSHFailed          = "SSHFailed"
+	ProbeSSHDropped         = "SSHDropped"   // before anybody could log in
+	ProbeSSHOnward          = "SSHOnward"    // the docker on the other side goes on over ssh
 	ProbeRemoteFailed       = "RemoteFailed" // ssh worked, docker on the other side did not
 	ProbeNoEndpoint         = "NoEndpoint"
 	ProbeNoHost             = "NoHost"
@@ -300,14 +302,19 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 	switch {
 	case errors.Is(err, endpoint.ErrNotDocker):
 		return unknown(ProbeNotDocker, "Something answered that is not a Docker engine.")
+	case errors.Is(err, endpoint.ErrSSHOnward):
+		return unknown(ProbeSSHOnward, "%s: it may lead back here, and is not followed.", strings.TrimSuffix(sentence(err), "."))
 	case errors.Is(err, endpoint.ErrSSHMissing):
 		return unknown(ProbeSSHMissing, "The program ssh is not on the PATH.")
 	case errors.As(err, &sshErr):
-		const itself = 255 // ssh(1): the status of ssh's own errors
-		if sshErr.Status == itself || sshErr.Status < 0 {
-			return unknown(ProbeSSHFailed, "The ssh connection failed: %s", line(lastLines(sshErr.Message)))
+
+		switch {
+		case sshErr.Dropped():
+			return unknown(ProbeSSHDropped, "The ssh server took no more connections at this time: %s", line(sshErr.Cause()))
+		case sshErr.Local():
+			return unknown(ProbeSSHFailed, "The ssh connection failed: %s", line(sshErr.Cause()))
 		}
-		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", sshErr.Status, line(lastLines(sshErr.Message)))
+		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", sshErr.Status, line(sshErr.Cause()))
 	case tlsFailure(err):
 		return unknown(ProbeTLSFailed, "%s", sentence(err))
 	}
@@ -404,13 +411,6 @@ func line(text string) string {
 		text += "."
 	}
 	return text
-}
-
-// lastLines returns where ssh says why it ends; before that may be a banner.
-func lastLines(text string) string {
-	const enough = 2
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-enough):], "\n")
 }
 
 // printable keeps what others say from controlling the terminal.

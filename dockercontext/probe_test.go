@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -405,6 +406,17 @@ func TestProbeSSH(t *testing.T) {
 		}, {
 			name: "unknown-host-key", timeout: long, health: HealthUnknown, reason: ProbeSSHFailed,
 			change: func(s *endpointtest.SSHD) error { return os.Truncate(s.KnownHosts, 0) },
+		}, {
+			name: "unknown-jump-host", extra: "Host rdtest\nProxyJump stranger\nHost stranger\nHostName 127.0.0.1", timeout: long,
+			health: HealthUnknown, reason: ProbeSSHFailed, message: "Connection refused",
+		}, {
+			name: "leads-onward", timeout: long, health: HealthUnknown, reason: ProbeSSHOnward, message: `"ssh://u@self"`,
+			change: func(s *endpointtest.SSHD) error {
+				meta := filepath.Join(filepath.Dir(s.Remote), "config", "contexts", "meta", "x")
+				return errors.Join(
+					os.MkdirAll(meta, 0o755), os.WriteFile(filepath.Join(meta, "meta.json"), []byte("ssh://"), 0o600),
+					os.WriteFile(s.Remote+"/docker", []byte("#!/bin/sh\necho ssh://u@self\n"), 0o755))
+			},
 		}, {
 			name: "host-down", extra: "Host *\nPort 1", timeout: long, health: HealthUnknown, reason: ProbeSSHFailed,
 		}, {

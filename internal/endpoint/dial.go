@@ -33,6 +33,13 @@ func (e Endpoint) CanDial() bool {
 // engine's socket, TLS, ssh and proxies are seen to. Headers are the caller's to send. Dial
 // ends with ctx, and the connection is not bound to it. It can be closed for writing alone.
 func (e Endpoint) Dial(ctx context.Context) (net.Conn, error) {
+	if e.Scheme() == "ssh" {
+		dial, err := sshDialer(e.Host, true)
+		if err != nil {
+			return nil, err
+		}
+		return dial(ctx, "", "")
+	}
 	t, host, err := e.transport()
 	if err != nil {
 		return nil, err

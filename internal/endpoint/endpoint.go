@@ -238,7 +238,7 @@ func FromURL(host string, o TLSOptions) (Endpoint, error) {
 	case "unix", "npipe":
 		err = checkSocket(s, strings.TrimPrefix(host, s+"://"))
 	case "ssh":
-		_, err = sshArgs(host)
+		_, err = sshArgs(host, "")
 	case "tcp", "http", "https":
 		e.Host, err = checkTCP(host, o.used())
 	default:

@@ -16,7 +16,7 @@ const (
 	loginPatience = 2 * time.Second
 )
 
-// logins has the logins under way by the host's URL: each a value in the channel.
+// logins has the logins under way by host and port: each a value in the channel.
 var logins sync.Map
 
 // beginLogin waits until one more connection may log in to the host. The caller calls done

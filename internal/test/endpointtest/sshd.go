@@ -60,7 +60,13 @@ type SSHD struct {
 // StartSSHD is [NewSSHD], and while the test runs, its Bin is first on the PATH.
 func StartSSHD(t *testing.T, socket, extra string) *SSHD {
 	t.Helper()
-	s := NewSSHD(t, socket, extra)
+	return StartSSHDWith(t, socket, extra, "")
+}
+
+// StartSSHDWith is [StartSSHD] with more lines for the server's configuration.
+func StartSSHDWith(t *testing.T, socket, extra, server string) *SSHD {
+	t.Helper()
+	s := newSSHD(t, socket, extra, server)
 	t.Setenv("PATH", s.Bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	return s
 }
@@ -69,6 +75,11 @@ func StartSSHD(t *testing.T, socket, extra string) *SSHD {
 // program docker that relays dial-stdio to the engine on the unix socket at the given path;
 // tests may replace it. extra is prepended to the client's configuration.
 func NewSSHD(t testing.TB, socket, extra string) *SSHD {
+	t.Helper()
+	return newSSHD(t, socket, extra, "")
+}
+
+func newSSHD(t testing.TB, socket, extra, server string) *SSHD {
 	t.Helper()
 	dir := Dir(t)
 	s := &SSHD{
@@ -85,7 +96,9 @@ func NewSSHD(t testing.TB, socket, extra string) *SSHD {
 		}
 	}
 	link(t, "sleep", s.Client)
-	link(t, "cat", s.Remote)
+	for _, program := range []string{"cat", "grep", "mktemp", "mkfifo", "rm"} {
+		link(t, program, s.Remote)
+	}
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +118,7 @@ func NewSSHD(t testing.TB, socket, extra string) *SSHD {
 		t.Fatal(err)
 	}
 	s.Port = port
-	write(t, filepath.Join(dir, "sshd_config"), fmt.Sprintf(`
+	write(t, filepath.Join(dir, "sshd_config"), fmt.Sprintf(`%s
 Port %s
 ListenAddress 127.0.0.1
 HostKey %s/host_key
@@ -116,9 +129,9 @@ StrictModes no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
-SetEnv PATH=%s
+SetEnv PATH=%s DOCKER_CONFIG=%[4]s/config
 LogLevel VERBOSE
-`, port, dir, dir, s.Remote))
+`, server, port, dir, dir, s.Remote))
 	hostKey, err := os.ReadFile(filepath.Join(dir, "host_key.pub"))
 	if err != nil {
 		t.Fatal(err)

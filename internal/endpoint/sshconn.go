@@ -1,0 +1,169 @@
+package endpoint
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// reapTimeout bounds how long closing a connection waits for killed processes.
+const reapTimeout = 50 * time.Millisecond
+
+// sshConn is a connection through the standard streams of an ssh process.
+type sshConn struct {
+	group   *group
+	in      *os.File      // to ssh's standard input
+	out     *os.File      // from its standard output
+	errs    *os.File      // from its standard error
+	greeted chan struct{} // closed when our command has begun on the other side
+	exited  chan struct{}
+	drained chan struct{}
+	// loggedIn is called, any number of times, when the login is over.
+	loggedIn func()
+
+	mu      sync.Mutex
+	stderr  []byte // its last bytes, without what came before the greeting
+	begun   bool   // the greeting has come
+	closing sync.Once
+	closed  bool
+}
+
+// maxStderr is how much of ssh's standard error is kept: banners may be long.
+const maxStderr = 4096
+
+func (c *sshConn) drain() {
+	defer close(c.drained)
+	buf := make([]byte, 1024)
+	for {
+		n, err := c.errs.Read(buf)
+		c.mu.Lock()
+		c.say(buf[:n])
+		c.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// say takes in what came on standard error.
+func (c *sshConn) say(text []byte) {
+	c.stderr = append(c.stderr, text...)
+	if !c.begun {
+		if _, after, ok := bytes.Cut(c.stderr, []byte(greeting+"\n")); ok {
+			c.begun, c.stderr = true, bytes.Clone(after)
+			close(c.greeted)
+			c.loggedIn()
+		}
+	}
+	if over := len(c.stderr) - maxStderr; over > 0 {
+		c.stderr = append(c.stderr[:0], c.stderr[over:]...)
+	}
+}
+
+func (c *sshConn) Read(p []byte) (int, error) {
+	n, err := c.out.Read(p)
+	c.loggedIn()
+	if err != nil && n == 0 {
+		err = c.cause(err)
+	}
+	return n, err
+}
+
+func (c *sshConn) Write(p []byte) (int, error) {
+	n, err := c.in.Write(p)
+	if err != nil {
+		err = c.cause(err)
+	}
+	return n, err
+}
+
+// cause turns the end of a stream into the reason why ssh ended, if it did.
+func (c *sshConn) cause(err error) error {
+	c.mu.Lock()
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		return net.ErrClosed
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	const patience = time.Second // the stream ends before the process
+	select {
+	case <-c.exited:
+	case <-time.After(patience):
+		return err
+	}
+	if failure := c.failure(); failure != nil {
+		return failure
+	}
+	return io.EOF
+}
+
+// failure returns why ssh has failed, after it has exited, and nil if it has not.
+func (c *sshConn) failure() error {
+	// Its group is dead, so what it said is all in the pipe. Only a process that left
+	// the group could hold the pipe open.
+	select {
+	case <-c.drained:
+	case <-time.After(reapTimeout):
+	}
+	c.mu.Lock()
+	message := strings.TrimSpace(string(c.stderr))
+	c.mu.Unlock()
+	status := c.group.status()
+	if status == 0 {
+		return nil
+	}
+	if host, ok := strings.CutPrefix(message, onward); ok && status == onwardStatus {
+		return fmt.Errorf("%w: %q", ErrSSHOnward, strings.TrimSpace(host))
+	}
+	return &SSHError{Status: status, Message: message}
+}
+
+// Close kills ssh and all that it started, and waits until they are gone.
+func (c *sshConn) Close() error {
+	c.closing.Do(func() {
+		c.mu.Lock()
+		c.closed = true
+		c.mu.Unlock()
+		c.group.kill()
+		c.closeFiles()
+	})
+	select {
+	case <-c.exited:
+	case <-time.After(reapTimeout): // stuck in the kernel; reaped when it comes out
+	}
+	return nil
+}
+
+func (c *sshConn) closeFiles() {
+	for _, f := range []*os.File{c.in, c.out, c.errs} {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}
+
+// CloseWrite tells the engine that nothing more comes, as attached streams need it.
+func (c *sshConn) CloseWrite() error { return c.in.Close() }
+
+func (c *sshConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+func (c *sshConn) SetReadDeadline(t time.Time) error  { return c.out.SetReadDeadline(t) }
+func (c *sshConn) SetWriteDeadline(t time.Time) error { return c.in.SetWriteDeadline(t) }
+
+func (c *sshConn) LocalAddr() net.Addr  { return sshAddr{} }
+func (c *sshConn) RemoteAddr() net.Addr { return sshAddr{} }
+
+type sshAddr struct{}
+
+func (sshAddr) Network() string { return "ssh" }
+func (sshAddr) String() string  { return "ssh" }

@@ -1,0 +1,186 @@
+//go:build !windows
+
+package endpoint
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
+)
+
+// Many connections at a time to a server that takes few: all get through.
+func TestSSHManyLogins(t *testing.T) {
+	s := endpointtest.StartSSHDWith(t, endpointtest.Unix(t, endpointtest.Handler()), "", "MaxStartups 3:100:3")
+	var wg sync.WaitGroup
+	for i := range 12 {
+		wg.Go(func() {
+			// Each with a path of its own, as contexts have.
+			_, err := ping(t, fmt.Sprintf("%s/run/%d.sock", s.URL, i), 20*time.Second)
+			if err != nil {
+				t.Errorf("Ping: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	endpointtest.NoProcess(t, s.Client)
+}
+
+// A server that goes on dropping connections is told from one that refuses a login.
+func TestSSHDropped(t *testing.T) {
+	s := endpointtest.StartSSHDWith(t, "", "", "MaxStartups 1:100:1")
+	occupy(t, "127.0.0.1:"+s.Port)
+	_, err := ping(t, s.URL, 20*time.Second)
+	failed, ok := errors.AsType[*SSHError](err)
+	if !ok || !failed.Dropped() {
+		t.Errorf("Ping: %v, want it dropped\n%s", err, s.Log)
+	}
+}
+
+// occupy connects to a server and does not log in, until the test ends.
+func occupy(t *testing.T, address string) {
+	t.Helper()
+	accepted := func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		banner := make([]byte, 4)
+		if _, err := io.ReadFull(conn, banner); err != nil || string(banner) != "SSH-" { // the one that saw the server start still counts
+			_ = conn.Close()
+			return false
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return true
+	}
+	if !endpointtest.Eventually(accepted) {
+		t.Fatal("the server accepts nobody")
+	}
+}
+
+// What ssh says last is not always why it failed.
+func TestSSHCause(t *testing.T) {
+	const (
+		unknown = "No ED25519 host key is known for jump and you have requested strict checking.\n"
+		failed  = "Host key verification failed.\n"
+		dropped = "kex_exchange_identification: read: Connection reset by peer\nConnection reset by 127.0.0.1 port 22\n"
+		closed  = "kex_exchange_identification: Connection closed by remote host\n"
+		proxy   = closed + "Connection closed by UNKNOWN port 65535\n"
+	)
+	for _, tc := range []struct {
+		name, message, cause string
+		dropped              bool
+	}{
+		{"key", unknown + failed, unknown + failed, false},
+		{"key of a jump host", unknown + failed + proxy, unknown + failed, false},
+		{"login", "Welcome.\nu@h: Permission denied (publickey).\n", "Welcome.\nu@h: Permission denied (publickey).", false},
+		{"login at a jump host", "Welcome.\nu@h: Permission denied (publickey).\n" + proxy, "Welcome.\nu@h: Permission denied (publickey).", false},
+		{"dropped", dropped, dropped, true},
+		{"closed", closed + "Connection closed by 127.0.0.1 port 22\n", closed + "Connection closed by 127.0.0.1 port 22", true},
+		{"jump host dropped", dropped + proxy, proxy, true},
+		{"behind a banner", "Welcome.\n" + dropped, dropped, true},
+		{"ProxyCommand", proxy, proxy, false},
+		{"down", "ssh: connect to host h port 22: Connection refused\n", "ssh: connect to host h port 22: Connection refused", false},
+		{"nothing", "", "", false},
+	} {
+		e := &SSHError{Status: 255, Message: strings.TrimSpace(tc.message)}
+		if got := e.Cause(); got != strings.TrimSpace(tc.cause) {
+			t.Errorf("%s: the cause is %q, want %q", tc.name, got, tc.cause)
+		}
+		if e.Dropped() != tc.dropped {
+			t.Errorf("%s: dropped is %v", tc.name, e.Dropped())
+		}
+		e.Status = 1
+		if e.Dropped() {
+			t.Errorf("%s: the remote command's words count", tc.name)
+		}
+	}
+}
+
+// An engine that hangs keeps nothing alive on the other side once the probe has ended, nor
+// does a program there that takes no notice of the end of its input.
+func TestSSHLeavesNothingThere(t *testing.T) {
+	for name, docker := range map[string]string{
+		"ignores its input": "while :; do sleep 1; done",
+		"ignores signals":   "trap '' TERM HUP INT PIPE USR1\nwhile :; do sleep 1; done",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := endpointtest.StartSSHD(t, "", "")
+			began := filepath.Join(s.Client, "began")
+			endpointtest.Script(t, s.Remote+"/docker", "PATH=/usr/bin:/bin\n: >"+began+"\n"+docker)
+			done := make(chan error, 1)
+			go func() { _, err := ping(t, s.URL, 2*time.Second); done <- err }()
+			if !endpointtest.Eventually(func() bool { _, err := os.Stat(began); return err == nil }) {
+				t.Errorf("it did not begin:\n%s", s.Log)
+			}
+			<-done
+			endpointtest.NoProcess(t, s.Remote)
+		})
+	}
+}
+
+// The docker on the other side would go on over ssh, which may lead back here for ever.
+func TestSSHOnward(t *testing.T) {
+	for name, docker := range map[string]string{
+		"context":     "case $1 in context) echo ssh://u@self;; *) : >RAN;; esac",
+		"DOCKER_HOST": ": >RAN",
+	} {
+		t.Run(name, func(t *testing.T) {
+			extra := ""
+			if name == "DOCKER_HOST" {
+				extra = "Host *\nSendEnv DOCKER_HOST"
+				t.Setenv("DOCKER_HOST", "ssh://u@self")
+			}
+			s := endpointtest.StartSSHDWith(t, "", extra, "AcceptEnv DOCKER_HOST")
+			ran := filepath.Join(s.Client, "ran")
+			endpointtest.Script(t, s.Remote+"/docker", strings.ReplaceAll(docker, "RAN", ran))
+			meta := filepath.Join(filepath.Dir(s.Remote), "config", "contexts", "meta", "x")
+			if extra == "" {
+				if err := errors.Join(os.MkdirAll(meta, 0o755), os.WriteFile(filepath.Join(meta, "meta.json"), []byte(`{"Host":"ssh://u@self"}`), 0o644)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := ping(t, s.URL, 20*time.Second)
+			if !errors.Is(err, ErrSSHOnward) || !strings.Contains(err.Error(), "ssh://u@self") {
+				t.Errorf("Ping: %v, want %v\n%s", err, ErrSSHOnward, s.Log)
+			}
+			// The path of a socket leads nowhere else.
+			_, err = ping(t, s.URL+"/run/s", 20*time.Second)
+			if _, there := os.Stat(ran); errors.Is(err, ErrSSHOnward) || there != nil {
+				t.Errorf("with a path: %v, %v", err, there)
+			}
+		})
+	}
+}
+
+// An account may run one command alone, or have no shell of the usual kind.
+func TestSSHWithoutShell(t *testing.T) {
+	socket := endpointtest.Unix(t, endpointtest.Handler())
+	for name, script := range map[string]string{
+		"forced":     `exec docker system dial-stdio`,
+		"restricted": `case $SSH_ORIGINAL_COMMAND in "docker system dial-stdio") exec docker system dial-stdio;; esac; echo refused >&2; exit 1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := endpointtest.StartSSHD(t, socket, "")
+			forced := endpointtest.Script(t, s.Client+"/forced", script)
+			key, err := os.ReadFile(s.Authorized)
+			if err == nil {
+				err = os.WriteFile(s.Authorized, fmt.Appendf(nil, "command=%q %s", forced, key), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ping(t, s.URL, 20*time.Second); err != nil {
+				t.Errorf("Ping: %v\n%s", err, s.Log)
+			}
+		})
+	}
+}
