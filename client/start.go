@@ -24,7 +24,13 @@ const undoTimeout = 15 * time.Second
 
 // StartOptions say how to start.
 type StartOptions struct {
-	Detach   bool                       // only until the supervisor runs
+	Detach bool // only until the supervisor runs
+	// Patience is how long to wait after the last sign of progress, beside the deadline of
+	// the context; 0 for no such limit.
+	Patience time.Duration
+	// GoOn lets the start go on when it is not waited for any longer, in place of taking
+	// back what it has launched: something ran before it.
+	GoOn     bool
 	Progress func(instance.Observation) // called with each new observation; may be nil
 }
 
@@ -49,19 +55,24 @@ func Start(ctx context.Context, i *instance.Instance, o StartOptions) (instance.
 		return instance.Observation{}, err
 	}
 	s := starter{inst: i, StartOptions: o, alive: driver.Alive()}
-	last, err := s.run(ctx)
+	wait, cancel := patient(ctx, o.Patience, i.Paths.EngineLog())
+	defer cancel()
+	last, err := s.run(wait)
 	share()
 	switch {
 	case err != nil && removed(i):
 		return last, removedError(i)
-	case err == nil || ctx.Err() == nil:
+	case err == nil || wait.Err() == nil:
 		return last, err
 	}
-	s.undo()
+	words := "it goes on starting"
+	if !o.GoOn && s.undo() {
+		words = "it was stopped again"
+	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return last, ctx.Err()
 	}
-	return last, problem(i, NotReady, failure.Timeout("instance %q is not ready in time: %s", i.Name, pending(last)))
+	return last, problem(i, NotReady, failure.Timeout("instance %q is not ready in time: %s; %s", i.Name, pending(last), words))
 }
 
 // removed tells whether somebody has removed the instance.
@@ -165,6 +176,9 @@ func (s *starter) wait(ctx context.Context, child *childProcess) (last instance.
 		if s.Progress != nil {
 			s.Progress(o)
 		}
+		if err := Failed(round, s.inst, o); err != nil {
+			return false, err // it stays down
+		}
 		ready := o.Condition(state.Ready)
 		return !s.Detach && ready.Status != state.True, nil
 	})
@@ -250,14 +264,18 @@ func failedState(i *instance.Instance, s *state.State) error {
 	return nil
 }
 
-// undo stops what this call has launched, unless somebody else waits for it.
-func (s *starter) undo() {
-	if s.child == nil || s.child.ended() {
-		return // it has found another supervisor, or cleaned up already
+// undo stops what this call has launched, unless somebody else waits for it. It reports
+// whether nothing is left of that.
+func (s *starter) undo() bool {
+	if s.child == nil {
+		return false // it has found another supervisor
+	}
+	if s.child.ended() {
+		return true // it has cleaned up already
 	}
 	release, err := lock.TryAcquire(s.inst.Paths.StartLock())
 	if err != nil {
-		return
+		return false
 	}
 	defer release()
 	// The child may not be the supervisor yet, or may never become it. It is told to end all
@@ -268,10 +286,10 @@ func (s *starter) undo() {
 	select {
 	case <-s.child.done:
 		if s.child.err == nil {
-			return
+			return !s.alive
 		}
 		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || instance.SupervisorID(st) != s.child.id {
-			return
+			return !s.alive
 		}
 		// It was killed before it could clean up.
 	case <-polite.Done():
@@ -279,11 +297,12 @@ func (s *starter) undo() {
 	}
 	if s.alive {
 		_ = s.child.id.Signal(syscall.SIGKILL) // but the engine is not this start's
-		return
+		return false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
-	_, _ = Stop(ctx, s.inst, StopOptions{Force: true})
+	_, err = Stop(ctx, s.inst, StopOptions{Force: true})
+	return err == nil
 }
 
 // pending says what an instance that is not ready waits for.

@@ -13,6 +13,7 @@ import (
 	"github.com/docker/cli/cli/config"
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
@@ -91,6 +92,17 @@ func dockerConfig() (string, error) {
 		return "", fmt.Errorf("docker configuration directory: %w", err)
 	}
 	return dir, nil
+}
+
+// patience returns the context for a start, which ends at once when a --timeout that was
+// given is over. Without one, progress extends the wait.
+func (f flagDuration) patience(ctx context.Context) (context.Context, context.CancelFunc, client.StartOptions) {
+	if f.given {
+		ctx, cancel := withTimeout(ctx, f)
+		return ctx, cancel, client.StartOptions{}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	return ctx, cancel, client.StartOptions{Patience: f.d}
 }
 
 // withTimeout is context.WithTimeout, where 0 is no limit.

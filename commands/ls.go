@@ -21,6 +21,7 @@ type instanceRow struct {
 	Host    string `json:"host"`
 	Version string `json:"version"`
 	Error   string `json:"error,omitempty"`
+	Failure string `json:"failure,omitempty"` // why the instance is down for good
 }
 
 // FullHeader implements docker's formatter.SubContext. As in docker's list of
@@ -28,7 +29,7 @@ type instanceRow struct {
 func (instanceRow) FullHeader() any {
 	return map[string]string{
 		"Name": "NAME", "Driver": "DRIVER", "Engine": "ENGINE", "Status": "STATUS", "Context": "CONTEXT",
-		"Host": "HOST", "Version": "VERSION", "Error": "ERROR",
+		"Host": "HOST", "Version": "VERSION", "Error": "ERROR", "Failure": "FAILURE",
 	}
 }
 
@@ -89,6 +90,9 @@ func newInstanceRow(i *instance.Instance) instanceRow {
 		Status:  statusWord(o, i),
 		Context: i.Context(),
 	}
+	if f := client.LastFailure(o); f != nil {
+		row.Failure = f.Message
+	}
 	if o.State != nil && o.Live {
 		row.Host, row.Version = o.State.Instance.Host, o.State.Engine.Version
 	}
@@ -107,6 +111,8 @@ func statusWord(o instance.Observation, i *instance.Instance) string {
 		return "ready"
 	case o.Live && c.Status == state.True:
 		return "running" // the mirror is not synced yet, or not any more
+	case client.LastFailure(o) != nil && (o.Live || client.Stopped(i)):
+		return "failed"
 	case o.Live && c.Reason == state.ReasonStarting:
 		return "starting"
 	case o.Live && c.Reason == state.ReasonStopped:

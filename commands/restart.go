@@ -20,17 +20,19 @@ func (a *app) newRestart() *cobra.Command {
 
 Its context, and whether that is the current one, stay as they are.`,
 	}, a.load, func(cmd *cobra.Command, i *instance.Instance) error {
-		ctx, cancel := withTimeout(cmd.Context(), timeout)
+		ctx, cancel, how := timeout.patience(cmd.Context())
 		defer cancel()
 		a.mend(ctx, i.DockerConfig)
-		return a.restart(ctx, i, a.newProgress(progress.value))
+		return a.restart(ctx, i, how, a.newProgress(progress.value))
 	})
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
 	addProgress(cmd, &progress, "auto")
 	return cmd
 }
 
-func (a *app) restart(ctx context.Context, i *instance.Instance, p *progress) error {
+// restart stops and starts the instance. The start goes on if it is not waited for to its
+// end: there was an engine before.
+func (a *app) restart(ctx context.Context, i *instance.Instance, how client.StartOptions, p *progress) error {
 	// Before anything is stopped that could not be started again.
 	if err := check(i); err != nil {
 		return err
@@ -44,5 +46,6 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, p *progress) er
 		a.warn("%s", killed(stopped.Killed))
 	}
 	p.step("Engine has stopped")
-	return a.start(ctx, i, false, p)
+	how.GoOn = true
+	return a.start(ctx, i, how, p)
 }

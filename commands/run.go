@@ -56,7 +56,7 @@ if there is none.`,
 
 // forRun returns the instance, running.
 func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, progress string) (*instance.Instance, error) {
-	ctx, cancel := withTimeout(ctx, timeout)
+	ctx, cancel, how := timeout.patience(ctx)
 	defer cancel()
 	c, err := a.chooseForObjects(nil)
 	if err != nil {
@@ -81,7 +81,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, pr
 		return i, nil
 	}
 	a.mend(ctx, i.DockerConfig)
-	return i, a.start(ctx, i, false, a.newProgressAside(progress))
+	return i, a.start(ctx, i, how, a.newProgressAside(progress))
 }
 
 // run runs the command and returns its exit status as an error.

@@ -72,7 +72,7 @@ func settingsHelp() string {
 }
 
 func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
-	ctx, cancel := withTimeout(cmd.Context(), o.timeout)
+	ctx, cancel, how := o.timeout.patience(cmd.Context())
 	defer cancel()
 	var name []string
 	if len(args) > 0 && !strings.Contains(args[0], "=") {
@@ -116,7 +116,7 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 		a.note("instance %q runs with its old settings until docker-rd restart %s", i.Name, i.Name)
 		return nil
 	}
-	return a.restart(ctx, i, p)
+	return a.restart(ctx, i, how, p)
 }
 
 // assign returns the settings with each KEY=VALUE set, if they are good together.

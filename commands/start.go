@@ -117,15 +117,16 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 	if err != nil {
 		return err
 	}
-	ctx, cancel := withTimeout(cmd.Context(), o.timeout)
+	ctx, cancel, how := o.timeout.patience(cmd.Context())
 	defer cancel()
+	how.Detach = o.detach
 	change := a.changesOf(cmd, args)
 	i, err := a.prepare(ctx, c.name, change)
 	if err != nil {
 		return err
 	}
 	a.mend(ctx, i.DockerConfig)
-	return a.start(ctx, i, o.detach, a.newProgress(o.progress.value))
+	return a.start(ctx, i, how, a.newProgress(o.progress.value))
 }
 
 // changesOf returns what the flags that were given, and the engine's arguments, make
@@ -276,19 +277,20 @@ func check(i *instance.Instance) error {
 }
 
 // start starts the instance and tells how that goes.
-func (a *app) start(ctx context.Context, i *instance.Instance, detach bool, p *progress) error {
+func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartOptions, p *progress) error {
 	if user := os.Getenv("SUDO_USER"); user != "" && os.Geteuid() == 0 {
 		a.note("run through sudo by %s: the Docker configuration is %s", user, i.DockerConfig)
 	}
 	already := instance.Observe(i)
-	if !detach {
+	if !how.Detach {
 		if err := answers(ctx, i, already); err != nil {
 			return err
 		}
 		already = instance.Observe(i)
 	}
 	begin := time.Now()
-	o, err := client.Start(ctx, i, client.StartOptions{Detach: detach, Progress: tellConditions(i, already, p)})
+	how.Progress = tellConditions(i, already, p)
+	o, err := client.Start(ctx, i, how)
 	if err != nil {
 		return err
 	}
@@ -297,7 +299,7 @@ func (a *app) start(ctx context.Context, i *instance.Instance, detach bool, p *p
 	switch {
 	case already.Condition(state.Ready).Status == state.True:
 		p.done(fmt.Sprintf("Instance %q is running", i.Name))
-	case detach:
+	case how.Detach:
 		p.done(fmt.Sprintf("Instance %q is starting", i.Name))
 	default:
 		p.done(fmt.Sprintf("Instance %q is ready (%s)", i.Name, time.Since(begin).Round(time.Millisecond)))

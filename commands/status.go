@@ -34,6 +34,7 @@ type instanceStatus struct {
 	API          apiFact           `json:"api"`
 	Context      contextFact       `json:"context"`
 	Mirror       mirrorFact        `json:"mirror"`
+	LastFailure  *state.Failure    `json:"lastFailure,omitempty"` // why the last start or engine failed
 	Conditions   []state.Condition `json:"conditions"`
 	DockerConfig string            `json:"dockerConfig"`
 }
@@ -102,6 +103,7 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 		s.Supervisor.PID, s.Supervisor.Since = o.Holder.PID, o.Holder.Since
 	}
 	if st := o.State; st != nil {
+		s.LastFailure = st.LastFailure
 		s.Mirror = mirrorFact{SyncedAt: st.Mirror.SyncedAt, WrittenAt: st.WrittenAt, Revision: st.Revision}
 		if o.Live {
 			s.Supervisor.Version = st.Supervisor.Version
@@ -188,6 +190,9 @@ func (s instanceStatus) write(w io.Writer) error {
 		add("Mirror", "%s", s.Mirror.Error)
 	} else {
 		add("Mirror", "%s, synced %s", yes(s.Mirror.Connected, "live", "not connected"), ago(s.Mirror.SyncedAt))
+	}
+	if f := s.LastFailure; f != nil {
+		add("Failure", "%s, %s: %s", f.Reason, ago(f.Time), strings.ReplaceAll(f.Message, "\n", "; "))
 	}
 	for n, c := range s.Conditions {
 		text := fmt.Sprintf("%-16s%-8s%s", c.Type, c.Status, c.Reason)

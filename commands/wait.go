@@ -82,7 +82,10 @@ func runWait(ctx context.Context, i *instance.Instance, target string) error {
 	} else {
 		err = client.Follow(ctx, i, func(o instance.Observation) (bool, error) {
 			last = o
-			return !reached(o), client.RefuseNewer(i, o.StateErr)
+			if err := client.RefuseNewer(i, o.StateErr); err != nil || reached(o) {
+				return false, err
+			}
+			return true, client.Failed(ctx, i, o)
 		})
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -122,7 +125,7 @@ func runWaitContainer(ctx context.Context, i *instance.Instance, target string) 
 			return true, nil
 		}
 		if found = staleness(o.State, o.Live, time.Now()); found != "" {
-			return true, nil
+			return true, client.Failed(ctx, i, o)
 		}
 		keys := k.Find(o.State, word)
 		if len(keys) == 0 {

@@ -1,0 +1,46 @@
+package client
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/lock"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// LastFailure returns why the instance is down for good, nil where it is not: its engine
+// stays down after a crash loop, or the last start or stop of it has failed and nobody has
+// started it since.
+func LastFailure(o instance.Observation) *state.Failure {
+	switch {
+	case o.State == nil || o.State.LastFailure == nil:
+		return nil
+	case o.Live && o.Condition(state.EngineReady).Reason == state.ReasonCrashLoop:
+		return o.State.LastFailure
+	case o.Live || o.Supervised:
+		return nil
+	}
+	return o.State.LastFailure
+}
+
+// Failed returns the error for an instance that is down for good, as [LastFailure] has it:
+// to wait for it is in vain. Where somebody is just starting it, the end of that is waited
+// for, until ctx ends.
+func Failed(ctx context.Context, i *instance.Instance, o instance.Observation) error {
+	if LastFailure(o) == nil {
+		return nil
+	}
+	if !o.Live {
+		release, err := lock.Acquire(ctx, i.Paths.StartLock())
+		if err != nil {
+			return nil // still being started, or removed
+		}
+		release()
+		o = instance.Observe(i)
+	}
+	if f := LastFailure(o); f != nil {
+		return problem(i, EngineFailed, fmt.Errorf("instance %q: %s", i.Name, f.Message))
+	}
+	return nil
+}
