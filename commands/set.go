@@ -56,7 +56,7 @@ started the next time, or at once with --restart.`,
 	flags := cmd.Flags()
 	o.AddFlags(cmd, "names")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "Only print what would change")
-	flags.BoolVar(&o.restart, "restart", false, "Restart the instance if it runs and something changed")
+	flags.BoolVar(&o.restart, "restart", false, "Restart the instance if it runs and anything waits for that")
 	addTimeout(flags, &o.timeout, 2*time.Minute)
 	addProgress(cmd, &o.progress, "auto")
 	return cmd
@@ -90,13 +90,14 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 		return err
 	}
 	changes := i.Settings.Diff(next)
-	if len(changes) == 0 {
+	running := instance.Observe(i).Supervised
+	if pending := running && len(i.Pending()) > 0; len(changes) == 0 && !(o.restart && pending) {
 		return nil
 	}
 	if err := worse(i, next); err != nil {
 		return err
 	}
-	if !o.dryRun {
+	if !o.dryRun && len(changes) > 0 {
 		err = i.Update(ctx, func(s *instance.Settings) error {
 			*s, err = assign(*s, args)
 			return err
@@ -109,11 +110,11 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 	for _, c := range changes {
 		p.result(c)
 	}
-	if o.dryRun || !instance.Observe(i).Supervised {
+	switch {
+	case o.dryRun || !running:
 		return nil
-	}
-	if !o.restart {
-		a.note("instance %q runs with its old settings until docker-rd restart %s", i.Name, i.Name)
+	case !o.restart:
+		a.notePending(i)
 		return nil
 	}
 	return a.restart(ctx, i, how, p)
@@ -153,19 +154,24 @@ type settingRow struct {
 	Setting string `json:"setting"`
 	Value   string `json:"value"`
 	Source  string `json:"source"`
+	Pending bool   `json:"pending"` // the engine runs with another value
 }
 
 // FullHeader implements docker's formatter.SubContext.
 func (settingRow) FullHeader() any {
-	return map[string]string{"Setting": "SETTING", "Value": "VALUE", "Source": "SOURCE"}
+	return map[string]string{"Setting": "SETTING", "Value": "VALUE", "Source": "SOURCE", "Pending": "PENDING"}
 }
 
-var settingLayout = output.Layout{Table: "{{.Setting}}\t{{.Value}}\t{{.Source}}", Key: "{{.Setting}}"}
+var settingLayout = output.Layout{Table: "{{.Setting}}\t{{.Value}}\t{{.Source}}{{if eq .Pending true}}, waits for a restart{{end}}", Key: "{{.Setting}}"}
 
 func (a *app) showSettings(o output.Options, i *instance.Instance) error {
+	started := i.Settings
+	if instance.Observe(i).Supervised {
+		started = i.Started()
+	}
 	var rows []settingRow
 	for _, s := range settings {
-		rows = append(rows, settingRow{s.key, i.Settings.Get(s.key), i.Settings.Source(s.key)})
+		rows = append(rows, settingRow{s.key, i.Settings.Get(s.key), i.Settings.Source(s.key), started.Get(s.key) != i.Settings.Get(s.key)})
 	}
 	return output.WriteRows(a.out(), o, settingLayout, rows)
 }

@@ -233,30 +233,45 @@ func (a *app) create(ctx context.Context, roots instance.Roots, name string, cha
 
 // configure changes the settings of an instance that exists, unless it runs.
 func configure(ctx context.Context, i *instance.Instance, change func(*instance.Settings) error) error {
-	running := instance.Observe(i).Supervised
+	if instance.Observe(i).Supervised {
+		return runsWith(i, change)
+	}
 	err := i.Update(ctx, func(s *instance.Settings) error {
-		next := *s
-		if err := change(&next); err != nil {
-			return err
+		next, err := changed(*s, change)
+		if err == nil {
+			*s = next
 		}
-		next, err := next.Resolved()
-		if err != nil {
-			return err
-		}
-		if running && !next.Equal(*s) {
-			diff := s.Diff(next)
-			return hinted(failure.Refuse("instance %q runs with other settings: not %s", i.Name, strings.Join(diff, ", ")),
-				func(h hinter) string {
-					return h.run("set", i.Name, shellQuoteAll(diff), "--restart") + " restarts it with them"
-				})
-		}
-		*s = next
-		return nil
+		return err
 	})
-	if err != nil || running {
+	if err != nil {
 		return err
 	}
 	return check(i)
+}
+
+// changed returns the settings with a change.
+func changed(s instance.Settings, change func(*instance.Settings) error) (instance.Settings, error) {
+	if err := change(&s); err != nil {
+		return s, err
+	}
+	return s.Resolved()
+}
+
+// runsWith refuses settings that the engine, which runs, was not started with.
+func runsWith(i *instance.Instance, change func(*instance.Settings) error) error {
+	started := i.Started()
+	next, err := changed(started, change)
+	if err != nil {
+		return err
+	}
+	diff := started.Diff(next)
+	if len(diff) == 0 {
+		return nil
+	}
+	return hinted(failure.Refuse("instance %q runs with other settings: not %s", i.Name, strings.Join(diff, ", ")),
+		func(h hinter) string {
+			return h.run("set", i.Name, shellQuoteAll(diff), "--restart") + " restarts it with them"
+		})
 }
 
 func shellQuoteAll(words []string) string {
@@ -299,12 +314,20 @@ func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartO
 	switch {
 	case already.Condition(state.Ready).Status == state.True:
 		p.done(fmt.Sprintf("Instance %q is running", i.Name))
+		a.notePending(i)
 	case how.Detach:
 		p.done(fmt.Sprintf("Instance %q is starting", i.Name))
 	default:
 		p.done(fmt.Sprintf("Instance %q is ready (%s)", i.Name, time.Since(begin).Round(time.Millisecond)))
 	}
 	return nil
+}
+
+// notePending says which settings wait for a restart.
+func (a *app) notePending(i *instance.Instance) {
+	if pending := i.Pending(); len(pending) > 0 {
+		a.note("instance %q runs without %s until a restart: %s", i.Name, strings.Join(pending, ", "), hinter{cmd: a.root}.run("restart", i.Name))
+	}
 }
 
 // tellConditions tells that the engine is starting, if nobody has begun to start it, and

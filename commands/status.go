@@ -34,6 +34,7 @@ type instanceStatus struct {
 	API          apiFact           `json:"api"`
 	Context      contextFact       `json:"context"`
 	Mirror       mirrorFact        `json:"mirror"`
+	Pending      []string          `json:"pending"`               // settings that wait for a restart, as KEY=VALUE
 	LastFailure  *state.Failure    `json:"lastFailure,omitempty"` // why the last start or engine failed
 	Conditions   []state.Condition `json:"conditions"`
 	DockerConfig string            `json:"dockerConfig"`
@@ -97,9 +98,11 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 		Name: i.Name, UID: i.UID, Status: statusWord(o, i), Settings: i.Settings, DockerConfig: i.DockerConfig,
 		Context:    contextFact{Name: i.Context(), Owned: i.OwnsContext()},
 		Conditions: []state.Condition{},
+		Pending:    []string{},
 	}
 	s.Supervisor.Running = o.Supervised
 	if o.Supervised {
+		s.Pending = append(s.Pending, i.Pending()...)
 		s.Supervisor.PID, s.Supervisor.Since = o.Holder.PID, o.Holder.Since
 	}
 	if st := o.State; st != nil {
@@ -190,6 +193,9 @@ func (s instanceStatus) write(w io.Writer) error {
 		add("Mirror", "%s", s.Mirror.Error)
 	} else {
 		add("Mirror", "%s, synced %s", yes(s.Mirror.Connected, "live", "not connected"), ago(s.Mirror.SyncedAt))
+	}
+	if len(s.Pending) > 0 {
+		add("Pending", "%s, after a restart", strings.Join(s.Pending, ", "))
 	}
 	if f := s.LastFailure; f != nil {
 		add("Failure", "%s, %s: %s", f.Reason, ago(f.Time), strings.ReplaceAll(f.Message, "\n", "; "))

@@ -163,11 +163,13 @@ func (i *Instance) Update(ctx context.Context, change func(*Settings) error) err
 	if err := change(&now.Settings); err != nil {
 		return err
 	}
-	i.Settings = now.Settings
-	if before.Equal(now.Settings) {
-		return nil
+	if !before.Equal(now.Settings) {
+		if err := now.write(); err != nil {
+			return err
+		}
 	}
-	return now.write()
+	i.Settings = now.Settings
+	return nil
 }
 
 // write replaces instance.json, fsynced. The caller holds the state lock.

@@ -288,3 +288,25 @@ func TestRemoveBesideOthers(t *testing.T) {
 		}
 	}
 }
+
+// Settings that could not be written are not taken for the instance's.
+func TestUpdateThatFails(t *testing.T) {
+	i := create(t, testRoots(t), "a")
+	before := i.Settings
+	if err := os.Mkdir(i.Paths.InstanceBackup()+".x", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(i.Paths.InstanceBackup()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(i.Paths.InstanceBackup()+".x", i.Paths.InstanceBackup()); err != nil { // can't be written
+		t.Fatal(err)
+	}
+	err := i.Update(t.Context(), func(s *Settings) error { s.Promote = PromoteNever; return nil })
+	if err == nil {
+		t.Fatal("it was written")
+	}
+	if !i.Settings.Equal(before) {
+		t.Errorf("the settings are %+v", i.Settings)
+	}
+}

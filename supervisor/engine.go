@@ -97,6 +97,11 @@ func (l *loop) connect(running engine.Running, adopted bool) {
 	e.adopted = adopted
 	e.proven = e.proven || adopted
 	l.store.SetEngineProcess(running.PID(), running.StartedAt())
+	if !adopted {
+		if err := l.inst.RecordStarted(); err != nil {
+			l.log.Warn("settings not recorded", "error", err)
+		}
+	}
 	l.log.Info("engine process", "part", "engine", "pid", running.PID(), "adopted", adopted)
 	ours := e.exited != nil
 	l.beside(e.session, func(ctx context.Context) event { return connected{l.awaitAPI(ctx, ours)} })

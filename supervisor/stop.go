@@ -117,6 +117,9 @@ var errRemoved = errors.New("the instance's files were removed")
 func (l *loop) last() {
 	s := l.stop
 	l.store.Clear()
+	if err := l.inst.ForgetStarted(); err != nil {
+		l.log.Warn("settings not forgotten", "error", err)
+	}
 	l.store.SetEngineProcess(0, time.Time{})
 	if s.failure == nil && s.err == nil {
 		// This is what says that nothing is left to stop.

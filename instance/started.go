@@ -1,0 +1,50 @@
+package instance
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/moby/sys/atomicwriter"
+)
+
+// startedFile returns the path of the settings that the engine was started with.
+func (p Paths) startedFile() string { return filepath.Join(p.State, "started.json") }
+
+// RecordStarted records the settings as those that the engine was started with.
+func (i *Instance) RecordStarted() error {
+	data, err := json.Marshal(i.Settings)
+	if err == nil {
+		err = atomicwriter.WriteFile(i.Paths.startedFile(), append(data, '\n'), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("instance %q: record what it was started with: %w", i.Name, err)
+	}
+	return nil
+}
+
+// ForgetStarted removes what [Instance.RecordStarted] has recorded: nothing runs any more.
+func (i *Instance) ForgetStarted() error {
+	if err := os.Remove(i.Paths.startedFile()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Started returns the settings that the engine, which runs, was started with: those that it
+// has now where nothing else is recorded.
+func (i *Instance) Started() Settings {
+	data, err := os.ReadFile(i.Paths.startedFile())
+	s := Settings{}
+	if err != nil || json.Unmarshal(data, &s) != nil {
+		return i.Settings
+	}
+	return s
+}
+
+// Pending returns, as KEY=VALUE, the settings that wait for a restart of the engine, which
+// runs.
+func (i *Instance) Pending() []string { return i.Started().Diff(i.Settings) }
