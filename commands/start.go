@@ -35,6 +35,7 @@ var settings = []struct{ key, usage string }{
 	{"tlsverify", "Use TLS for the host and verify it (false: only use it)"},
 	{"daemon-config", "Configuration file for dockerd"},
 	{"engine-args", "More arguments for dockerd, quoted as for a shell"},
+	{"localhost", "Ports of the host's 127.0.0.1 that the engine reaches on its own"},
 	{"resync", "How often the mirror is compared with the engine"},
 }
 

@@ -37,6 +37,7 @@ func newDockerd(i *instance.Instance, log *slog.Logger) (Driver, error) {
 		LogPath:    i.Paths.EngineLog(),
 		ConfigFile: i.Settings.DaemonConfig,
 		Args:       i.Settings.EngineArgs,
+		Localhost:  i.Settings.Localhost,
 		Proxy:      proxy,
 		Log:        log,
 	}}, nil

@@ -69,6 +69,29 @@ var keys = []key{
 		},
 	},
 	{
+		name: "localhost",
+		get: func(s *Settings) string {
+			ports := make([]string, len(s.Localhost))
+			for i, port := range s.Localhost {
+				ports[i] = strconv.Itoa(int(port))
+			}
+			return strings.Join(ports, ",")
+		},
+		set: func(s *Settings, v string) error {
+			s.Localhost = nil
+			for field := range strings.FieldsFuncSeq(v, func(r rune) bool { return r == ',' || r == ' ' }) {
+				port, err := strconv.ParseUint(field, 10, 16)
+				if err != nil || port == 0 {
+					return fmt.Errorf("%q is no port: numbers from 1 to 65535 are, with commas between them", field)
+				}
+				if !slices.Contains(s.Localhost, uint16(port)) {
+					s.Localhost = append(s.Localhost, uint16(port))
+				}
+			}
+			return nil
+		},
+	},
+	{
 		name: "resync",
 		get:  func(s *Settings) string { return time.Duration(s.Resync).String() },
 		set: func(s *Settings, v string) error {

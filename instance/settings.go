@@ -63,6 +63,7 @@ type Settings struct {
 	Promote      string   `json:"promote"`                // a promotion policy
 	DaemonConfig string   `json:"daemonConfig,omitempty"` // dockerd: absolute path of a daemon.json
 	EngineArgs   []string `json:"engineArgs,omitempty"`   // dockerd: further arguments
+	Localhost    []uint16 `json:"localhost,omitempty"`    // dockerd: ports of the host's loopback that the engine reaches
 	Resync       Duration `json:"resync"`                 // the mirror's full sync
 
 	// Given are the keys of what was set by somebody, sorted; the rest is by default.
@@ -95,6 +96,9 @@ func (s Settings) normal() Settings {
 	s.Given = nil
 	if len(s.EngineArgs) == 0 {
 		s.EngineArgs = nil
+	}
+	if len(s.Localhost) == 0 {
+		s.Localhost = nil
 	}
 	return s
 }
@@ -165,6 +169,8 @@ func (s Settings) checkDriverSettings() error {
 			return failure.Refuse("TLS settings go with host: context %q has its own", s.FromContext)
 		case s.DaemonConfig != "" || len(s.EngineArgs) > 0:
 			return failure.Refuse("driver %q runs no engine: it takes no daemon-config and no engine arguments", s.Driver)
+		case len(s.Localhost) > 0:
+			return failure.Refuse("driver %q runs no engine: it takes no localhost", s.Driver)
 		}
 		if s.Host != "" {
 			_, err := endpoint.FromURL(s.Host, s.TLSOptions())

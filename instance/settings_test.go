@@ -43,6 +43,8 @@ func TestSettings(t *testing.T) {
 		{"back to no host", []string{"host=unix:///x.sock", "host=", "from-context=x"}, "host", ""},
 		{"TLS off is not TLS unsaid", []string{"host=tcp://x:1", "tlsverify=false"}, "tlsverify", "false"},
 		{"arguments", []string{"driver=dockerd", `engine-args=--label 'a b' --debug`}, "engine-args", "--label 'a b' --debug"},
+		{"ports", []string{"driver=dockerd", "localhost=5000, 3128,5000"}, "localhost", "5000,3128"},
+		{"no ports", []string{"driver=dockerd", "localhost=5000", "localhost="}, "localhost", ""},
 		{"paths are absolute", []string{"driver=dockerd", "daemon-config=d.json"}, "daemon-config", filepath.Join(cwd, "d.json")},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -76,6 +78,9 @@ func TestSettingsRefused(t *testing.T) {
 		{[]string{"host=unix:///x", "from-context=y"}, `host "unix:///x" and from-context "y" are two engines`},
 		{[]string{"from-context=y", "tlsverify=true"}, "TLS settings go with host"},
 		{[]string{"host=unix:///x", "engine-args=--debug"}, "takes no daemon-config and no engine arguments"},
+		{[]string{"host=unix:///x", "localhost=5000"}, "takes no localhost"},
+		{[]string{"localhost=5000,http"}, `setting localhost="5000,http": "http" is no port`},
+		{[]string{"localhost=65536"}, `"65536" is no port`},
 		{[]string{"driver=dockerd", "host=unix:///x"}, "takes no host"},
 		{[]string{"host=x"}, `host "x"`},
 	} {
@@ -110,7 +115,7 @@ func TestSettingsRoundTrip(t *testing.T) {
 	s := Settings{
 		Driver: DriverExisting, Engine: KindMoby, Promote: PromoteNever, Host: "tcp://x:1", FromContext: "c",
 		TLSCACert: "/ca", TLSCert: "/cert", TLSKey: "/key", TLSVerify: new(bool),
-		DaemonConfig: "/d.json", EngineArgs: []string{"--label", "it's \"it\"", ""}, Resync: Duration(time.Minute),
+		DaemonConfig: "/d.json", EngineArgs: []string{"--label", "it's \"it\"", ""}, Localhost: []uint16{5000, 3128}, Resync: Duration(time.Minute),
 	}
 	again := DefaultSettings()
 	for _, key := range Keys() {

@@ -34,6 +34,7 @@ type Config struct {
 
 	ConfigFile string   // the user's daemon.json; "" if there is none
 	Args       []string // the user's own arguments for dockerd
+	Localhost  []uint16 // ports of the host's loopback that the engine reaches on its own loopback, by tcp
 
 	Proxy string // path of docker-rd-proxy, or of a program that calls Init
 

@@ -26,6 +26,7 @@ type Engine struct {
 	adopted   bool
 	slirp     *namespaces.Companion // nil while there is none
 	relay     *namespaces.Companion // of name queries; nil while there is none
+	localhost []uint16              // ports of the host's loopback that it reaches
 	host      netip.Addr            // to which the address that stands for the host leads
 
 	recording sync.Mutex
@@ -70,7 +71,7 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := os.MkdirAll(cfg.private(staging), 0o700); err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, id: rec.Engine, subnets: rec.Subnets, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
+	e := &Engine{cfg: cfg, id: rec.Engine, subnets: rec.Subnets, localhost: rec.Localhost, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
 	// Where one can't be started, everything else works. The watcher goes on trying.
 	if rec.Slirp.Alive() {
 		e.slirp = &namespaces.Companion{ID: rec.Slirp}
@@ -224,7 +225,7 @@ func (e *Engine) attachSlirp(ctx context.Context) error {
 
 // attachRelay starts the relay of name queries for the running engine and records it.
 func (e *Engine) attachRelay(context.Context) error {
-	r, err := e.cfg.namespaces().AttachRelay(e.cfg.proxyOf(e.id), e.id, e.subnets)
+	r, err := e.cfg.namespaces().AttachRelay(e.cfg.proxyOf(e.id), e.id, e.subnets.DNS(), e.localhost)
 	if err != nil {
 		return err
 	}
@@ -247,7 +248,10 @@ func (e *Engine) record(change func(*record)) error {
 // followHost has the address that stands for the host lead to the host's own as that changes.
 func (e *Engine) followHost(ctx context.Context) {
 	err := namespaces.WatchHostAddress(ctx, e.host, func(host netip.Addr) {
-		if err := e.cfg.namespaces().SetHost(e.id, e.subnets.Host(), host); err != nil && ctx.Err() == nil && e.id.Alive() {
+		rules := namespaces.FindRules()
+		rules.Update, rules.Gateway, rules.Host = true, e.subnets.Host(), host
+		rules.Local, rules.Localhost = e.subnets.DNS(), e.localhost
+		if err := e.cfg.namespaces().SetRules(e.id, rules); err != nil && ctx.Err() == nil && e.id.Alive() {
 			e.cfg.log().WarnContext(ctx, "containers can't reach the host by host-gateway", "address", host, "error", err)
 		}
 	})

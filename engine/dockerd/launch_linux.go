@@ -141,6 +141,8 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 	}
 	l.rules = namespaces.FindRules()
 	l.rules.Gateway, l.rules.Host = l.rec.Subnets.Host(), namespaces.HostAddress()
+	l.rec.Localhost = c.Localhost
+	l.rules.Local, l.rules.Localhost = l.rec.Subnets.DNS(), l.rec.Localhost
 	args, err := l.prepare(dockerd)
 	if err != nil {
 		return nil, err
@@ -245,7 +247,7 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	h, p, err := namespaces.Launch{
 		Into: into, Exit: exitW, Log: log, Processes: c.processes(), Hierarchies: l.hier,
 		Run: c.run(), Binds: c.binds(), HostNetns: c.private(hostNetns), Sysctls: c.sysctls(l.user),
-		DNS: l.rec.Subnets.DNS(), Rules: l.rules, Tap: namespaces.TapSysctls(l.rec.Subnets),
+		DNS: l.rec.Subnets.DNS(), Localhost: l.rec.Localhost, Rules: l.rules, Tap: namespaces.TapSysctls(l.rec.Subnets),
 	}.Start()
 	if err != nil {
 		return nil, err
@@ -282,7 +284,7 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	if err != nil {
 		return nil, err
 	}
-	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, slirp: s, relay: relay, host: l.rules.Host}
+	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, slirp: s, relay: relay, host: l.rules.Host, localhost: l.rec.Localhost}
 	engine.watch()
 	return engine, nil
 }

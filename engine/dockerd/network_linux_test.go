@@ -475,3 +475,49 @@ func TestHostTakesSubnets(t *testing.T) {
 		t.Errorf("Start = %v, want %s", err, want)
 	}
 }
+
+// Ports of the host's loopback that the user names are the engine's too, and no others.
+func TestLocalhost(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	playNetwork(t)
+	greet(t, "127.0.0.1:5000", "the registry")
+	greet(t, "[::1]:3128", "the proxy")
+	greet(t, "127.0.0.1:5432", "the database")
+	greet(t, hostIP+":5000", "another registry")
+	in := newInstance(t)
+	in.cfg.Localhost = []uint16{5000, 3128}
+	in.start()
+	in.importImage()
+	const name = "host.docker.internal"
+	in.docker("network", "create", "mine")
+	check := func() {
+		t.Helper()
+		for _, tc := range []struct{ network, addr, want string }{
+			{"host", "127.0.0.1:5000", "the registry"},
+			{"host", "[::1]:5000", "the registry"},
+			{"host", "localhost:3128", "the proxy"},
+			{"host", "127.0.0.1:5432", ""},
+			{"host", name + ":5000", "the registry"},
+			{"bridge", name + ":5000", "the registry"},
+			{"mine", name + ":3128", "the proxy"},
+			{"mine", name + ":5432", ""},
+			{"mine", hostIP + ":5000", "another registry"},
+		} {
+			out, err := in.dialed(tc.addr, "--network", tc.network, "--add-host", name+":host-gateway")
+			if tc.want == "" && err == nil || tc.want != "" && (err != nil || out != tc.want) {
+				t.Errorf("from network %s, %s: %q, %v, want %q", tc.network, tc.addr, out, err, tc.want)
+			}
+		}
+	}
+	check()
+	in.engine.Release()
+	in.kill(in.cfg.readRecord().Relay)
+	in.cfg.Localhost = nil // for the next start
+	var err error
+	if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+		t.Fatal(err)
+	}
+	check()
+}

@@ -19,7 +19,8 @@ type record struct {
 	Slirp     process.ID         `json:"slirp"`
 	Relay     process.ID         `json:"relay"` // of name queries
 	Subnets   namespaces.Subnets `json:"subnets"`
-	LogOffset int64              `json:"logOffset"` // where this engine's part of the log begins
+	Localhost []uint16           `json:"localhost,omitempty"` // [Config.Localhost] at the start
+	LogOffset int64              `json:"logOffset"`           // where this engine's part of the log begins
 }
 
 func (c *Config) recordPath() string { return filepath.Join(c.StateDir, "engine.json") }

@@ -2,9 +2,12 @@ package namespaces
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +18,8 @@ import (
 )
 
 // A Companion is a process in the host's namespaces that serves an engine and ends with the
-// last of the engine's processes: slirp4netns, or the relay of name queries.
+// last of the engine's processes: slirp4netns, or the relay of
+// name queries and of connections to the host's loopback.
 type Companion struct {
 	ID     process.ID
 	exited chan struct{} // closed when it has ended; nil if it is not our child
@@ -76,29 +80,53 @@ func exitPipeOf(engine process.ID) (*os.File, error) {
 	return exit, nil
 }
 
-// StartRelay starts the relay of name queries that arrive on the engine's sockets (see
-// [Helper.Sockets]), which it closes.
+// StartRelay starts the relay, which serves the engine's sockets (see [Helper.Sockets]) from
+// the host's namespaces, and closes them here.
 func (e Engine) StartRelay(program string, sockets []*os.File, exit *os.File) (*Companion, error) {
 	defer closeAll(sockets)
-	cmd := exec.Command(program, portproxy.RelayArg)
+	const forNames = 2
+	if len(sockets) < forNames {
+		return nil, errors.New("relay: no sockets for name queries")
+	}
+	args := []string{portproxy.RelayArg}
+	for _, s := range sockets[forNames:] {
+		port, err := portOf(s)
+		if err != nil {
+			return nil, fmt.Errorf("relay: %w", err)
+		}
+		args = append(args, strconv.Itoa(port))
+	}
+	cmd := exec.Command(program, args...)
 	cmd.Args[0] = portproxy.Name // it may be docker-rd itself
-	c, err := e.startCompanion(cmd, append(sockets, exit)...)
+	c, err := e.startCompanion(cmd, append([]*os.File{exit}, sockets...)...)
 	if err != nil {
-		return nil, fmt.Errorf("relay of name queries: %w", err)
+		return nil, fmt.Errorf("relay: %w", err)
 	}
 	return c, nil
 }
 
+// portOf returns the port that a socket is bound to.
+func portOf(socket *os.File) (int, error) {
+	addr, err := unix.Getsockname(int(socket.Fd()))
+	switch a := addr.(type) {
+	case *unix.SockaddrInet4:
+		return a.Port, nil
+	case *unix.SockaddrInet6:
+		return a.Port, nil
+	}
+	return 0, os.NewSyscallError("getsockname", err)
+}
+
 // AttachRelay starts the relay for a running engine of which it has ended.
-func (e Engine) AttachRelay(program string, engine process.ID, net Subnets) (*Companion, error) {
+func (e Engine) AttachRelay(program string, engine process.ID, dns netip.Addr, localhost []uint16) (*Companion, error) {
 	exit, err := exitPipeOf(engine)
 	if err != nil {
 		return nil, err
 	}
 	defer exit.Close()
-	sockets, err := e.enter(engine, Plan{DNS: net.DNS()})
+	sockets, err := e.enter(engine, Plan{DNS: dns, Localhost: localhost})
 	if err != nil {
-		return nil, fmt.Errorf("relay of name queries: %w", err)
+		return nil, fmt.Errorf("relay: %w", err)
 	}
 	return e.StartRelay(program, sockets, exit)
 }

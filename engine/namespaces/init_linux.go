@@ -43,9 +43,11 @@ type Plan struct {
 	Sysctls []Sysctl
 	Tap     []Sysctl   // of slirp4netns's interface
 	DNS     netip.Addr // make it an address of the namespace, and pass on sockets for name queries; zero: don't
-	Rules   *Rules     // packet filter rules; nil: leave them
-	Exec    []string   // what to become; empty: end
-	Env     []string
+	// Localhost are ports of the host's loopback; with DNS, sockets for them are passed on.
+	Localhost []uint16
+	Rules     *Rules   // packet filter rules; nil: leave them
+	Exec      []string // what to become; empty: end
+	Env       []string
 }
 
 // A Bind is a private version of a path.
@@ -117,12 +119,8 @@ func initMain() error {
 		}
 	}
 	if p.DNS.IsValid() {
-		sockets, err := openDNS(p.DNS)
-		if err != nil {
-			return fmt.Errorf("name server: %w", err)
-		}
-		if err := sendFiles(reportFD, sockets); err != nil {
-			return fmt.Errorf("name server: %w", err)
+		if err := openSockets(reportFD, p.DNS, p.Localhost); err != nil {
+			return err
 		}
 	}
 	if err := setTap(p.Tap); err != nil {

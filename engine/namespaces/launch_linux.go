@@ -24,6 +24,7 @@ type Launch struct {
 
 	Run       *Run // the engine's own /run
 	DNS       netip.Addr
+	Localhost []uint16
 	Rules     *Rules
 	Tap       []Sysctl
 	Binds     []Bind
@@ -34,7 +35,7 @@ type Launch struct {
 // Start starts the helper, in new namespaces or to enter those that are there, and
 // returns it with its plan, which does not say yet what to become.
 func (l Launch) Start() (*Helper, Plan, error) {
-	p := Plan{Enter: l.Into != nil, Run: l.Run, Binds: l.Binds, DNS: l.DNS, Rules: l.Rules, Tap: l.Tap}
+	p := Plan{Enter: l.Into != nil, Run: l.Run, Binds: l.Binds, DNS: l.DNS, Localhost: l.Localhost, Rules: l.Rules, Tap: l.Tap}
 	attr := &syscall.SysProcAttr{Setsid: true}
 	var namespaces []*os.File
 	var err error
@@ -122,11 +123,8 @@ func (e Engine) SyncRun(engine process.ID, run *Run, binds []Bind) error {
 	return run.sync(fmt.Sprintf("/proc/%d/root%s", engine.PID, runDir), runDir)
 }
 
-// SetHost has the address that stands for the host, in the namespaces of the running engine,
-// lead to the host's own.
-func (e Engine) SetHost(engine process.ID, gateway, host netip.Addr) error {
-	rules := FindRules()
-	rules.Gateway, rules.Host, rules.Update = gateway, host, true
+// SetRules sets packet filter rules in the namespaces of the running engine.
+func (e Engine) SetRules(engine process.ID, rules *Rules) error {
 	_, err := e.enter(engine, Plan{Rules: rules})
 	return err
 }

@@ -23,6 +23,11 @@ type Rules struct {
 	// this moment, to which it leads; the zero Addr where the host has none.
 	Gateway, Host netip.Addr
 
+	// Localhost are ports of the host's loopback, which are served at Local, an address of the
+	// namespace's own.
+	Local     netip.Addr
+	Localhost []uint16
+
 	// Update says that the rules are there and only Host is new.
 	Update bool
 }
@@ -63,6 +68,9 @@ COMMIT
 func (r *Rules) hostRules() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "*nat\n:%s - [0:0]\n", hostChain)
+	for _, port := range r.Localhost {
+		fmt.Fprintf(&b, "-A %s -d %s -p tcp --dport %d -j DNAT --to-destination %s\n", hostChain, r.Gateway, port, r.Local)
+	}
 	if r.Host.IsValid() {
 		fmt.Fprintf(&b, "-A %s -d %s -j DNAT --to-destination %s\n", hostChain, r.Gateway, r.Host)
 	}

@@ -1,57 +1,80 @@
 package namespaces
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/internal/dnsrelay"
 )
 
 // Sockets belong to the network namespace that they were made in: the helper makes them in
 // the engine's, and passes them on to processes in the host's.
 
-// openDNS opens the sockets of the engine's name server: one for udp, one for tcp.
-func openDNS(addr netip.Addr) ([]*os.File, error) {
+// openSockets makes addr one of this network namespace's, and passes on, through the unix
+// socket fd, sockets of its name server, udp and tcp, and tcp listeners for ports of the host's
+// loopback.
+func openSockets(fd int, addr netip.Addr, localhost []uint16) error {
 	if err := addToLoopback(addr); err != nil {
-		return nil, err
+		return err
 	}
-	at := netip.AddrPortFrom(addr, 53)
+	at := netip.AddrPortFrom(addr, dnsrelay.Port)
 	udp, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("name server: %w", err)
 	}
 	defer udp.Close()
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false)
-	tcp, err := lc.Listen(context.Background(), "tcp4", at.String())
+	file, err := udp.File()
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("name server: %w", err)
 	}
-	defer tcp.Close()
-	udpFile, err := udp.File()
-	if err != nil {
-		return nil, err
+	defer file.Close()
+	if err := sendFile(fd, file); err != nil {
+		return err
 	}
-	tcpFile, err := tcp.(*net.TCPListener).File()
-	if err != nil {
-		_ = udpFile.Close()
-		return nil, err
+	if err := sendListener(fd, at); err != nil {
+		return fmt.Errorf("name server: %w", err)
 	}
-	return []*os.File{udpFile, tcpFile}, nil
+	for _, port := range localhost {
+		// Loopback is for the engine, the other address for containers.
+		for _, own := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback(), addr} {
+			err := sendListener(fd, netip.AddrPortFrom(own, port))
+			if err != nil && !(own.Is6() && errors.Is(err, unix.EADDRNOTAVAIL)) && !errors.Is(err, unix.EAFNOSUPPORT) {
+				return fmt.Errorf("port %d of the host's localhost: %w", port, err)
+			}
+		}
+	}
+	return nil
 }
 
-// socketMark stands before what is said about files that are passed on with it.
+func sendListener(fd int, at netip.AddrPort) error {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(context.Background(), "tcp", at.String())
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	file, err := l.(*net.TCPListener).File()
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return sendFile(fd, file)
+}
+
+// socketMark stands for a file that is passed on with it.
 const socketMark = 0
 
-// sendFiles passes files on through the unix socket fd.
-func sendFiles(fd int, files []*os.File) error {
-	numbers := make([]int, len(files))
-	for i, f := range files {
-		numbers[i] = int(f.Fd())
-	}
-	return os.NewSyscallError("sendmsg", unix.Sendmsg(fd, []byte{socketMark}, unix.UnixRights(numbers...), nil, 0))
+// sendFile passes a file on through the unix socket fd.
+func sendFile(fd int, file *os.File) error {
+	return os.NewSyscallError("sendmsg", unix.Sendmsg(fd, []byte{socketMark}, unix.UnixRights(int(file.Fd())), nil, 0))
 }
 
 // receive reads from the unix socket until its other end is closed. It returns what was
@@ -77,9 +100,6 @@ func receive(fd int) (said []byte, files []*os.File, err error) {
 				files = append(files, os.NewFile(uintptr(number), "socket"))
 			}
 		}
-		if n == 1 && buf[0] == socketMark {
-			continue
-		}
-		said = append(said, buf[:n]...)
+		said = append(said, bytes.TrimLeft(buf[:n], string(rune(socketMark)))...)
 	}
 }

@@ -9,7 +9,6 @@ package dnsrelay
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -292,27 +291,4 @@ func parse(resolvConf string) []netip.Addr {
 		list = append(list, netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	}
 	return list
-}
-
-// Main is the relay's program: it serves the sockets udp and tcp until the pipe exit has no
-// writer any more. It returns the exit status.
-func Main(resolvConf string, udp, tcp, exit *os.File) int {
-	conn, err := net.FilePacketConn(udp)
-	if err != nil {
-		return fail(err)
-	}
-	listener, err := net.FileListener(tcp)
-	if err != nil {
-		return fail(err)
-	}
-	_ = udp.Close()
-	_ = tcp.Close()
-	go New(resolvConf).Serve(conn, listener)
-	_, _ = io.Copy(io.Discard, exit)
-	return 0
-}
-
-func fail(err error) int {
-	_, _ = os.Stderr.WriteString("docker-rd-proxy: name servers: " + err.Error() + "\n")
-	return 1
 }

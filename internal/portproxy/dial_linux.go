@@ -65,6 +65,9 @@ func (d *dialer) dial(network string, client netip.AddrPort) (net.Conn, error) {
 	return conn, err
 }
 
+// dialTCP is a dialFunc.
+func (d *dialer) dialTCP(client netip.AddrPort) (net.Conn, error) { return d.dial("tcp", client) }
+
 // canBe reports whether the client's address can be a source in the engine's namespace.
 func (d *dialer) canBe(client netip.Addr) bool {
 	client = client.Unmap()

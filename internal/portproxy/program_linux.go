@@ -1,6 +1,9 @@
 package portproxy
 
 import (
+	"io"
+	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
@@ -14,9 +17,11 @@ const (
 	listenFD = 4
 )
 
-// RelayArg is the only argument of the program that is the relay of an engine's name
-// queries instead. Its files are those of [dnsrelay.Main], from number 3 on.
-const RelayArg = "__dns"
+// RelayArg is the first argument of the program that is the relay instead, which serves
+// sockets of the engine's network namespace from the host's. Further arguments are ports of the
+// host's loopback. Its files are: the read end of a pipe, with which it ends; the sockets for
+// name queries, by udp and tcp; a listener for each of the further arguments.
+const RelayArg = "__relay"
 
 // resolvConf lists the host's name servers.
 const resolvConf = "/etc/resolv.conf"
@@ -24,8 +29,12 @@ const resolvConf = "/etc/resolv.conf"
 // Program is the whole process of a proxy: it reads the arguments and files that dockerd
 // gave to it, serves until it is told to stop, and ends the process.
 func Program() {
-	if len(os.Args) == 2 && os.Args[1] == RelayArg {
-		os.Exit(dnsrelay.Main(resolvConf, os.NewFile(3, "udp"), os.NewFile(4, "tcp"), os.NewFile(5, "exit")))
+	if len(os.Args) > 1 && os.Args[1] == RelayArg {
+		if err := relay(os.Args[2:]); err != nil {
+			_, _ = os.Stderr.WriteString(Name + ": relay: " + err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	// Where it is run by hand, the Go runtime may have opened a file with that number.
 	var st syscall.Stat_t
@@ -40,4 +49,38 @@ func Program() {
 	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
 	os.Exit(Main(os.Args[1:], os.Getenv(HostNetnsEnv), os.NewFile(statusFD, "status"),
 		func() *os.File { syscall.CloseOnExec(listenFD); return os.NewFile(listenFD, "listener") }, stop))
+}
+
+// relay is the program of the relay.
+func relay(ports []string) error {
+	const exitFD, udpFD, tcpFD, firstFD = 3, 4, 5, 6
+	udp, err := net.FilePacketConn(os.NewFile(udpFD, "udp"))
+	if err != nil {
+		return err
+	}
+	tcp, err := net.FileListener(os.NewFile(tcpFD, "tcp"))
+	if err != nil {
+		return err
+	}
+	for i, port := range ports {
+		l, err := net.FileListener(os.NewFile(uintptr(firstFD+i), "localhost"))
+		if err != nil {
+			return err
+		}
+		go serveLoopback(l, port)
+	}
+	go dnsrelay.New(resolvConf).Serve(udp, tcp)
+	_, _ = io.Copy(io.Discard, os.NewFile(exitFD, "exit"))
+	return nil
+}
+
+// serveLoopback joins connections with ones to a port of the loopback.
+func serveLoopback(l net.Listener, port string) {
+	_ = serveTCP(l, func(netip.AddrPort) (net.Conn, error) {
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", port), dialTimeout)
+		if err != nil {
+			conn, err = net.DialTimeout("tcp", net.JoinHostPort("::1", port), dialTimeout)
+		}
+		return conn, err
+	})
 }

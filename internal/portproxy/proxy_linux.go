@@ -124,7 +124,7 @@ func (p *Proxy) Run() {
 	var all sync.WaitGroup
 	d := newDialer(p.cfg.Container, p.families)
 	for _, l := range p.listeners {
-		all.Go(func() { _ = serveTCP(l, d) })
+		all.Go(func() { _ = serveTCP(l, d.dialTCP) })
 	}
 	for _, c := range p.conns {
 		all.Go(func() { _ = newUDPServer(c, d, sessionTimeout).serve() })

@@ -47,7 +47,7 @@ func startTCP(t *testing.T, container netip.AddrPort) *net.TCPListener {
 	t.Helper()
 	front := listenTCP(t)
 	done := make(chan error, 1)
-	go func() { done <- serveTCP(front, newDialer(container, "")) }()
+	go func() { done <- serveTCP(front, newDialer(container, "").dialTCP) }()
 	t.Cleanup(func() {
 		_ = front.Close()
 		if err := <-done; err != nil {

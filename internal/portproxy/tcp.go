@@ -6,13 +6,17 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
 
+// A dialFunc connects for a client.
+type dialFunc func(client netip.AddrPort) (net.Conn, error)
+
 // serveTCP accepts connections until the listener is closed and joins each with one
-// to the container. It returns when all of them have ended.
-func serveTCP(l net.Listener, d *dialer) error {
+// that dial makes. It returns when all of them have ended.
+func serveTCP(l net.Listener, dial dialFunc) error {
 	var conns sync.WaitGroup
 	defer conns.Wait()
 	for {
@@ -25,7 +29,7 @@ func serveTCP(l net.Listener, d *dialer) error {
 			pause()
 			continue
 		}
-		conns.Go(func() { joinTCP(conn.(*net.TCPConn), d) })
+		conns.Go(func() { joinTCP(conn.(*net.TCPConn), dial) })
 	}
 }
 
@@ -34,9 +38,9 @@ func pause() { time.Sleep(10 * time.Millisecond) }
 
 // joinTCP passes bytes both ways until both have ended. One side's end is passed on
 // as such, so that a client that has sent all can still read the answer.
-func joinTCP(client *net.TCPConn, d *dialer) {
+func joinTCP(client *net.TCPConn, dial dialFunc) {
 	defer client.Close()
-	conn, err := d.dial("tcp", client.RemoteAddr().(*net.TCPAddr).AddrPort())
+	conn, err := dial(client.RemoteAddr().(*net.TCPAddr).AddrPort())
 	if err != nil {
 		return
 	}
