@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -38,7 +39,7 @@ func (f *file) replace(write func(io.Writer) error) error {
 	defer root.Close()
 	info, err := f.writeNext(root, write)
 	if err == nil {
-		err = root.Rename(f.temp(), f.name)
+		err = files.Rename(filepath.Join(f.dir, f.temp()), f.path())
 	}
 	if err != nil {
 		_ = root.Remove(f.temp())
@@ -100,12 +101,7 @@ func (f *file) intact() bool {
 
 // setAside keeps the file under another name.
 func (f *file) setAside() error {
-	root, err := os.OpenRoot(f.dir)
-	if err != nil {
-		return fmt.Errorf("open state directory: %w", err)
-	}
-	defer root.Close()
-	if err := root.Rename(f.name, f.name+".old"); err != nil {
+	if err := files.Rename(f.path(), f.path()+".old"); err != nil {
 		return fmt.Errorf("keep old state file: %w", err)
 	}
 	return nil
@@ -117,7 +113,7 @@ var revisionField = regexp.MustCompile(`"revision"\s*:\s*(\d+)`)
 // set aside, however damaged they are, or 0.
 func (f *file) lastRevision() (revision uint64) {
 	for _, path := range []string{f.path(), f.path() + ".old"} {
-		file, err := os.Open(path)
+		file, err := files.Open(path)
 		if err != nil {
 			continue
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -211,7 +212,7 @@ func (e *Executor) Settle() {
 			}
 		}
 		for _, ext := range []string{extPending, extBegun} {
-			if err := os.Remove(e.file(d.outcome.ID, ext)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			if err := files.Remove(e.file(d.outcome.ID, ext)); err != nil && !errors.Is(err, os.ErrNotExist) {
 				e.log.Error("request can't be removed", "request", d.outcome.ID, "error", err)
 			}
 		}
@@ -410,7 +411,7 @@ func (e *Executor) begin(r Request) error {
 	if r.begun {
 		return nil
 	}
-	err := os.Rename(e.file(r.ID, extPending), e.file(r.ID, extBegun))
+	err := files.Rename(e.file(r.ID, extPending), e.file(r.ID, extBegun))
 	if errors.Is(err, os.ErrNotExist) {
 		return errWithdrawn
 	}

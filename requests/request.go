@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -122,7 +123,7 @@ func Submit(dir string, r Request) (id string, err error) {
 
 // Withdraw takes back a request that nobody has begun. It tells whether it could.
 func Withdraw(dir, id string) bool {
-	return os.Remove(filepath.Join(dir, id+extPending)) == nil
+	return files.Remove(filepath.Join(dir, id+extPending)) == nil
 }
 
 // Await waits for the outcome of a request that asked for a Reply and takes it. The
@@ -135,14 +136,14 @@ func Await(ctx context.Context, dir, id string) (Outcome, error) {
 	for {
 		// In this order: the outcome is there before the request goes.
 		pending := exists(filepath.Join(dir, id+extPending)) || exists(filepath.Join(dir, id+extBegun))
-		data, err := os.ReadFile(done)
+		data, err := files.Read(done)
 		switch {
 		case err == nil:
 			var o Outcome
 			if err := json.Unmarshal(data, &o); err != nil {
 				return Outcome{}, fmt.Errorf("read outcome %q: %w", done, err)
 			}
-			_ = os.Remove(done)
+			_ = files.Remove(done)
 			return o, nil
 		case !errors.Is(err, fs.ErrNotExist):
 			return Outcome{}, fmt.Errorf("read outcome: %w", err)
@@ -170,8 +171,8 @@ func writeJSON(dir, name string, v any) error {
 	if err := os.WriteFile(temp, append(data, '\n'), 0o600); err != nil {
 		return err
 	}
-	if err := os.Rename(temp, filepath.Join(dir, name)); err != nil {
-		_ = os.Remove(temp)
+	if err := files.Rename(temp, filepath.Join(dir, name)); err != nil {
+		_ = files.Remove(temp)
 		return err
 	}
 	return nil
@@ -243,13 +244,13 @@ func scan(dir string, log *slog.Logger) ([]Request, error) {
 		case extPending, extBegun:
 		case extDone, ".tmp":
 			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandoned {
-				_ = os.Remove(path)
+				_ = files.Remove(path)
 			}
 			continue
 		default:
 			continue
 		}
-		data, err := os.ReadFile(path)
+		data, err := files.Read(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // decided, or withdrawn
 		}
@@ -264,7 +265,7 @@ func scan(dir string, log *slog.Logger) ([]Request, error) {
 			if log != nil {
 				log.Error("request can't be read and is dropped", "path", path, "error", err)
 			}
-			_ = os.Remove(path)
+			_ = files.Remove(path)
 			continue
 		}
 		r.begun = ext == extBegun

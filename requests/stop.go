@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
@@ -37,7 +37,7 @@ type Stop struct {
 
 // Begin notes that the request was taken: it can't be withdrawn any more.
 func Begin(dir string, r Request) error {
-	err := os.Rename(filepath.Join(dir, r.ID+extPending), filepath.Join(dir, r.ID+extBegun))
+	err := files.Rename(filepath.Join(dir, r.ID+extPending), filepath.Join(dir, r.ID+extBegun))
 	if err != nil {
 		return fmt.Errorf("begin request: %w", err)
 	}
@@ -62,7 +62,7 @@ func Forget(dir, id string) { _ = remove(dir, id, extPending, extBegun, extDone)
 func remove(dir, id string, exts ...string) error {
 	var errs []error
 	for _, ext := range exts {
-		if err := os.Remove(filepath.Join(dir, id+ext)); !errors.Is(err, fs.ErrNotExist) {
+		if err := files.Remove(filepath.Join(dir, id+ext)); !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}
