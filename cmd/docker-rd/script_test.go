@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +13,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -70,19 +68,6 @@ func fakeEngine() {
 	defer stop()
 	<-ctx.Done()
 	_ = e.Close()
-}
-
-func addObjects(e *fakeengine.Engine, path string) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	var o fakeengine.Objects
-	if err := json.Unmarshal(data, &o); err != nil {
-		return err
-	}
-	e.Add(o)
-	return nil
 }
 
 // Scripts run docker-rd by itself, against a fake engine.
@@ -328,63 +313,6 @@ func processesOf(home string) []int {
 	return pids
 }
 
-// status runs a command and wants it to exit with a status: status N COMMAND [ARG...].
-func status(ts *testscript.TestScript, neg bool, args []string) {
-	want, err := strconv.Atoi(args[0])
-	if neg || len(args) < 2 || err != nil {
-		ts.Fatalf("usage: status n command [args...]")
-	}
-	err = ts.Exec(args[1], args[2:]...)
-	got := 0
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		got = exit.ExitCode()
-	} else {
-		ts.Check(err)
-	}
-	if got != want {
-		ts.Fatalf("exit status %d, want %d", got, want)
-	}
-}
-
-// until runs a command again and again until it succeeds (or fails, with "!"; or
-// prints what matches, with -stdout), for what takes effect a moment later:
-// until [!] [-stdout PATTERN] COMMAND [ARG...].
-func until(ts *testscript.TestScript, neg bool, args []string) {
-	want, pattern := true, regexp.MustCompile("")
-	if len(args) > 0 && args[0] == "!" {
-		want, args = false, args[1:]
-	}
-	if len(args) > 1 && args[0] == "-stdout" {
-		pattern, args = regexp.MustCompile("(?m)"+args[1]), args[2:]
-	}
-	if neg || len(args) == 0 {
-		ts.Fatalf("usage: until [!] [-stdout pattern] command [args...]")
-	}
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		err := ts.Exec(args[0], args[1:]...)
-		if (err == nil && pattern.MatchString(ts.ReadFile("stdout"))) == want {
-			return
-		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("%s: still not: %v", strings.Join(args, " "), err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-// listen takes a free port at an address until the script ends and sets a variable to
-// both: listen NAME ADDRESS.
-func listen(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: listen name address")
-	}
-	l, err := net.Listen("tcp", net.JoinHostPort(args[1], "0"))
-	ts.Check(err)
-	ts.Defer(func() { _ = l.Close() })
-	ts.Setenv(args[0], l.Addr().String())
-}
-
 // lockFile takes a file's lock as a program does that knows nothing of docker-rd, and
 // releases it with "!": [!] lock FILE.
 func lockFile(ts *testscript.TestScript, neg bool, args []string) {
@@ -444,26 +372,6 @@ func isStopped(pid int) bool {
 		}
 	}
 	return true
-}
-
-// replace replaces all of a text in a file: replace FILE OLD NEW.
-func replace(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 3 {
-		ts.Fatalf("usage: replace file old new")
-	}
-	path := ts.MkAbs(args[0])
-	ts.Check(os.WriteFile(path, []byte(strings.ReplaceAll(ts.ReadFile(path), args[1], args[2])), 0o600))
-}
-
-// substitute sets a variable to the first line of a command's output: sub NAME COMMAND
-// [ARG...].
-func substitute(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: sub name command [args...]")
-	}
-	ts.Check(ts.Exec(args[1], args[2:]...))
-	line, _, _ := strings.Cut(ts.ReadFile("stdout"), "\n")
-	ts.Setenv(args[0], line)
 }
 
 // serveTLS leads from a new loopback port to a socket, for those who show a certificate,

@@ -52,9 +52,10 @@ type Facts struct {
 	ClockOffset time.Duration
 }
 
-// Start runs an engine on a unix socket at path. It listens when Start returns.
+// Start runs an engine on a unix socket at path, on Windows on a port that path stands for.
+// It listens when Start returns.
 func Start(path string) (*Engine, error) {
-	listener, err := net.Listen("unix", path)
+	listener, err := listen(path)
 	if err != nil {
 		return nil, err
 	}
