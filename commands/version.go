@@ -21,12 +21,18 @@ func (a *app) newVersion() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			v := struct {
 				Version   string `json:"version"`
+				Commit    string `json:"commit,omitempty"`
+				Date      string `json:"date,omitempty"` // of the commit
 				GoVersion string `json:"goVersion"`
 				OS        string `json:"os"`
 				Arch      string `json:"arch"`
-			}{version.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
+			}{version.Version(), version.Commit(), version.Date(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
 			return output.WriteObject(a.out(), o, v, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "docker-rd version %s (%s, %s/%s)\n", v.Version, v.GoVersion, v.OS, v.Arch)
+				built := ""
+				if v.Commit != "" {
+					built = fmt.Sprintf("commit %.12s of %s, ", v.Commit, v.Date)
+				}
+				_, err := fmt.Fprintf(w, "docker-rd version %s (%s%s, %s/%s)\n", v.Version, built, v.GoVersion, v.OS, v.Arch)
 				return err
 			})
 		},
