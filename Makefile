@@ -3,9 +3,13 @@
 SHELL       := /bin/sh
 GO          ?= go
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
+COMMIT      ?= $(shell git rev-parse HEAD 2>/dev/null)
+DATE        ?= $(shell TZ=UTC git show -s --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
+VERSION_PKG := github.com/docker-rd/docker-rd/internal/version
 # Without the tracing pages of gRPC, which docker's CLI package brings along: they cost every
 # start of a process a millisecond.
-GO_BUILD    := CGO_ENABLED=0 $(GO) build -tags grpcnotrace -trimpath -ldflags '-s -w -X github.com/docker-rd/docker-rd/internal/version.version=$(VERSION)'
+TAGS        := grpcnotrace
+GO_BUILD    := CGO_ENABLED=0 $(GO) build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '-s -w -X $(VERSION_PKG).version=$(VERSION) -X $(VERSION_PKG).commit=$(COMMIT) -X $(VERSION_PKG).date=$(DATE)'
 EXE         := $(shell $(GO) env GOEXE 2>/dev/null)
 
 # Root, and a packager with DESTDIR, install for everybody, an ordinary user for themselves.
@@ -37,6 +41,11 @@ deps: ## Install the programs that docker rd runs, where they are missing
 .PHONY: build
 build: go ## Build into bin/
 	$(GO_BUILD) -o bin/ ./cmd/...
+
+RELEASE_OUT ?= dist
+.PHONY: release
+release: go ## Make archives, packages, checksums and SBOMs of all platforms in dist/
+	$(GO) run ./internal/packaging -go $(GO) -tags $(TAGS) -version "$(VERSION)" -commit "$(COMMIT)" -date "$(DATE)" -targets "$(PLATFORMS)" -out "$(RELEASE_OUT)"
 
 # The programs have a directory of their own: docker would take the proxy in its plugin
 # directory for a broken plugin.
@@ -87,6 +96,10 @@ test: ## Run all tests with the race detector
 test-short: ## Run the tests that need no real engine
 	$(GO) test -short ./...
 
+.PHONY: wine
+wine: ## Run the tests of the Windows build under wine (as root; makes a Debian root with mmdebstrap)
+	@scripts/wine $(WINE_PACKAGES)
+
 .PHONY: golden
 golden: ## Rewrite the golden output of the script tests
 	UPDATE_GOLDEN=1 $(GO) test ./cmd/docker-rd ./commands/...
@@ -110,4 +123,4 @@ bench: build ## Measure everything that has a target, as ratios
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf bin
+	rm -rf bin dist

@@ -1,6 +1,6 @@
 //go:build unix
 
-package packaging
+package main
 
 import (
 	"os"

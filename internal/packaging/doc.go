@@ -1,2 +1,0 @@
-// Package packaging is how docker rd gets to people.
-package packaging
