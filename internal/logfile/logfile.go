@@ -76,7 +76,7 @@ func Rotate(path string) error {
 
 func copyAside(log io.Reader, path string) error {
 	next := path + files.TempSuffix
-	file, err := os.OpenFile(next, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	file, err := files.OpenFile(next, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
