@@ -90,7 +90,9 @@ func (r *release) contents(t target, format, scratch string) ([]content, error) 
 	file := func(src, dst string, mode int) content {
 		return content{Src: src, Dst: dst, Info: map[string]any{"mode": mode, "mtime": r.Date}}
 	}
-	link := func(to, at string) content { return content{Src: to, Dst: at, Type: "symlink", Info: map[string]any{"mtime": r.Date}} }
+	link := func(to, at string) content {
+		return content{Src: to, Dst: at, Type: "symlink", Info: map[string]any{"mtime": r.Date}}
+	}
 	built, completions := r.built(t), r.completionDir()
 	list := []content{
 		file(filepath.Join(built, "docker-rd"), programDir+"/docker-rd", 0o755),
