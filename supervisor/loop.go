@@ -138,6 +138,7 @@ func (l *loop) run(signals <-chan os.Signal, toStop *requests.StopOptions) error
 		l.stop, l.engine.phase = &stopRun{StopOptions: *toStop}, engineStopping
 		l.adoptToStop()
 	} else {
+		l.followEndpoint()
 		l.judgeCurrent() // while the engine starts
 		l.launch()
 	}
