@@ -295,7 +295,11 @@ func check(i *instance.Instance) error {
 // start starts the instance and tells how that goes.
 func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartOptions, p *progress) error {
 	if user := os.Getenv("SUDO_USER"); user != "" && os.Geteuid() == 0 {
-		a.note("run through sudo by %s: the Docker configuration is %s", user, i.DockerConfig)
+		who := ""
+		if i.Settings.Driver == instance.DriverDockerd {
+			who = ", and only root can use the engine (sudo docker)"
+		}
+		a.note("run through sudo by %s: the Docker configuration is %s%s", user, i.DockerConfig, who)
 	}
 	already := instance.Observe(i)
 	if !how.Detach {
@@ -447,7 +451,7 @@ func describe(c state.Condition, i *instance.Instance) string {
 		switch {
 		case stayedByPolicy(c.Reason):
 			return fmt.Sprintf("%s To use %q: docker-rd context promote --force %s, or docker --context %s.", c.Message, i.Context(), i.Name, i.Context())
-		case c.Status != state.Unknown && c.Reason != state.ReasonNotApplicable:
+		case c.Status != state.Unknown && c.Reason != state.ReasonNotApplicable && c.Reason != state.ReasonFailed: // see warnOfContext
 			return c.Message
 		}
 	case state.MirrorSynced:

@@ -213,7 +213,7 @@ func TestSudo(t *testing.T) {
 	}
 	for _, policy := range []Policy{PromoteIfBroken, PromoteAlways, PromoteForce} {
 		out := f.promote(rd, PromoteOptions{Policy: policy})
-		f.wantOutcome(out, ReasonNotApplicable, false)
+		f.wantOutcome(out, ReasonNotPermitted, false)
 		if !strings.Contains(out.Message, "only root") || !strings.Contains(out.Message, "nobody") {
 			t.Errorf("%q does not say who can use it", out.Message)
 		}

@@ -120,7 +120,7 @@ func (c *Config) declined(j Judgement, owner Owner, policy Policy) *Outcome {
 		return stay(ReasonNotRequested, "The current context %q is left as it is, as asked.", current)
 	}
 	if barred := c.barred(owner.Context); barred != "" {
-		return stay(ReasonNotApplicable, "%s", barred)
+		return stay(ReasonNotPermitted, "%s", barred)
 	}
 	switch {
 	case policy == PromoteAlways || policy == PromoteForce:

@@ -29,16 +29,18 @@ const (
 
 // Reasons of the condition SocketClaimed.
 const (
-	ReasonClaimed      = "Claimed"      // the default socket leads to the engine
-	ReasonInUse        = "InUse"        // somebody else listens there
-	ReasonNotPermitted = "NotPermitted" // this user may not make it
-	ReasonReleased     = "Released"     // given back, or taken by an engine that started later
+	ReasonClaimed  = "Claimed"  // the default socket leads to the engine
+	ReasonInUse    = "InUse"    // somebody else listens there
+	ReasonReleased = "Released" // given back, or taken by an engine that started later
 )
 
 // Reasons of more than one condition.
 const (
 	ReasonFailed        = "Failed"
 	ReasonNotApplicable = "NotApplicable"
+	// ReasonNotPermitted: the owner of the configuration may not use the engine, so it is
+	// not made current there; this user may not make the default socket.
+	ReasonNotPermitted = "NotPermitted"
 )
 
 // ReadyStatus returns the status of the condition ContextReady for a reason.

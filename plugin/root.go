@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/signal"
@@ -12,6 +13,7 @@ import (
 	"github.com/docker/cli/cli"
 	cliplugin "github.com/docker/cli/cli-plugins/plugin"
 	"github.com/docker/cli/cli/command"
+	"github.com/moby/term"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -33,7 +35,7 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 		Version:           version.Version(),
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
-			if err := cliplugin.PersistentPreRunE(cmd, args); err != nil {
+			if err := initialize(dockerCLI, cmd, args); err != nil {
 				return status(cmd, err)
 			}
 			leaveDocker() // its plugin code has read all that it needs
@@ -57,6 +59,21 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 	root.Flags().BoolP("version", "v", false, "Print the version and quit")
 	wrap(root)
 	return root
+}
+
+// initialize runs docker's plugin code. It warns of a config.json that it can't load, on
+// behalf of every command; those that need the file say so themselves.
+func initialize(dockerCLI command.Cli, cmd *cobra.Command, args []string) error {
+	cli, ok := dockerCLI.(*command.DockerCli)
+	if !ok {
+		return cliplugin.PersistentPreRunE(cmd, args)
+	}
+	if err := command.WithErrorStream(io.Discard)(cli); err != nil {
+		return err
+	}
+	err := cliplugin.PersistentPreRunE(cmd, args)
+	_, _, stderr := term.StdStreams()
+	return errors.Join(err, command.WithErrorStream(stderr)(cli))
 }
 
 // newHelp returns the command that people try first.

@@ -58,7 +58,7 @@ const (
 
 	ReasonClaimed      = "Claimed"      // SocketClaimed True
 	ReasonInUse        = "InUse"        // SocketClaimed False: somebody answers there
-	ReasonNotPermitted = "NotPermitted" // SocketClaimed False
+	ReasonNotPermitted = "NotPermitted" // ContextPromoted False: the configuration's owner may not use the engine; SocketClaimed False
 	ReasonReleased     = "Released"     // SocketClaimed False: it was given back, or taken by an engine that started later
 
 	ReasonSynced       = "Synced"       // MirrorSynced True
