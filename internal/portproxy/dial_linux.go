@@ -32,12 +32,13 @@ const (
 // can be, so that the container sees who really connects.
 type dialer struct {
 	container netip.AddrPort
-	families  string       // see ClientAddrEnv
-	plainTill atomic.Int64 // Unix time in nanoseconds
+	families  string        // see ClientAddrEnv
+	timeout   time.Duration // of a connection from the client's address
+	plainTill atomic.Int64  // Unix time in nanoseconds
 }
 
 func newDialer(container netip.AddrPort, families string) *dialer {
-	return &dialer{container: container, families: families}
+	return &dialer{container: container, families: families, timeout: asClientTimeout}
 }
 
 // dial connects for a client. Where the client's address can't be the source, it is the
@@ -85,7 +86,7 @@ func (d *dialer) plain(network string) (net.Conn, error) {
 
 // as connects from an address that need not be this namespace's.
 func (d *dialer) as(network string, client netip.AddrPort) (net.Conn, error) {
-	nd := net.Dialer{Timeout: asClientTimeout}
+	nd := net.Dialer{Timeout: d.timeout}
 	nd.ControlContext = func(_ context.Context, _, _ string, raw syscall.RawConn) error {
 		var err error
 		ctlErr := raw.Control(func(fd uintptr) { err = allowForeign(int(fd), client.Addr().Is4()) })

@@ -424,3 +424,46 @@ func TestUDPFailingReads(t *testing.T) {
 		t.Errorf("%d pauses after %d failures", pauses, failures)
 	}
 }
+
+// Where the client's address can't be the source, the engine's own is.
+func TestDialerFallsBack(t *testing.T) {
+	netns := newNetns(t)
+	err := inNetns(netns, func() error {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		container := l.Addr().(*net.TCPAddr).AddrPort()
+		for _, tc := range []struct {
+			name, families, client string
+			plain                  bool // that it is so is known afterwards
+		}{
+			{"no rules", "", "198.51.100.7:1234", false},
+			{"rules for another family", "6", "198.51.100.7:1234", false},
+			{"another family", "46", "[2001:db8::7]:1234", false},
+			{"on loopback", "46", "127.0.0.1:1234", false},
+			{"link-local", "46", "169.254.1.1:1234", false},
+			{"no way back", "46", "198.51.100.7:1234", true},
+		} {
+			d := newDialer(container, tc.families)
+			d.timeout = 20 * time.Millisecond
+			conn, err := d.dialTCP(netip.MustParseAddrPort(tc.client))
+			if err != nil {
+				t.Errorf("%s: %v", tc.name, err)
+				continue
+			}
+			if source := conn.LocalAddr().(*net.TCPAddr).AddrPort().Addr(); !source.IsLoopback() {
+				t.Errorf("%s: the source is %s", tc.name, source)
+			}
+			_ = conn.Close()
+			if known := d.plainTill.Load() > 0; known != tc.plain {
+				t.Errorf("%s: the container is known to be dialed plainly: %v", tc.name, known)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
