@@ -1,6 +1,7 @@
 package dockerd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/lock"
 )
 
 // What the host has at /run/docker.sock, and what becomes of it, is nothing to the
@@ -186,4 +189,45 @@ func TestAdoptWithoutOwnRun(t *testing.T) {
 	if exists(dockerSock) {
 		t.Errorf("the host has a docker.sock: %s", tree(dockerSock))
 	}
+}
+
+// The lock around directories of the host is out of reach for users, and where root's own
+// process holds it for ever, a start can be given up, and a stop does not wait for it.
+func TestHostLock(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	in := newInstance(t)
+	in.start()
+	const path = "/run/docker-rd.lock"
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != 0o600 {
+		t.Fatalf("%s: %v, %v, want a file that only root can open", path, info, err)
+	}
+	release, err := lock.TryAcquire(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	if _, err := in.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	in.checkGone()
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error)
+	go func() {
+		_, err := Start(ctx, in.cfg)
+		failed <- err
+	}()
+	in.eventually("the start has come to the lock", func() error {
+		if !in.cfg.readRecord().Engine.Alive() {
+			return errors.New("no helper")
+		}
+		return nil
+	})
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Errorf("Start = %v, want Canceled", err)
+	}
+	in.checkGone()
 }

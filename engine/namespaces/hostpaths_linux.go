@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,9 +20,16 @@ const madeXattr = "trusted.docker-rd"
 // or anyone could hold up all engines.
 const hostLock = "/run/docker-rd.lock"
 
+// hostLockPatience is how long a removal waits for the lock, which is held for a moment.
+const hostLockPatience = 3 * time.Second
+
 // MakeHostDirs makes those of the directories of the host that are missing. They stay as
 // long as an engine's process runs: call it when the helper that will mount on them does.
 func MakeHostDirs(ctx context.Context, dirs []string) error {
+	// Nobody removes what others have made.
+	if !slices.ContainsFunc(dirs, func(dir string) bool { return !exists(dir) || Made(dir) }) {
+		return nil
+	}
 	unlock, err := lock.Acquire(ctx, hostLock)
 	if err != nil {
 		return err
@@ -63,7 +71,13 @@ func RemoveHostPaths(ctx context.Context, paths []string) error {
 	if !slices.ContainsFunc(paths, Made) {
 		return nil
 	}
+	// They are no reason to wait for somebody who is stopped. The next one removes them.
+	ctx, cancel := context.WithTimeout(ctx, hostLockPatience)
+	defer cancel()
 	unlock, err := lock.Acquire(ctx, hostLock)
+	if errors.Is(err, lock.ErrHeld) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
