@@ -18,7 +18,7 @@ import (
 )
 
 // conditionTypes are the conditions that can be waited for.
-var conditionTypes = []string{state.Ready, state.EngineReady, state.ContextReady, state.ContextPromoted, state.MirrorSynced}
+var conditionTypes = []string{state.Ready, state.EngineReady, state.ContextReady, state.ContextPromoted, state.SocketClaimed, state.MirrorSynced}
 
 // waitStopped is what is waited for instead of a condition: no engine, no supervisor.
 const waitStopped = "stopped"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,6 +38,18 @@ func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy P
 		return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("The default socket can't be claimed: %v.", err), Err: err}
 	}
 	return claimOutcome(owner, results)
+}
+
+// SocketDirs returns the directories of the default sockets, those that exist.
+func (c *Config) SocketDirs() []string {
+	var dirs []string
+	for _, path := range c.o.Sockets {
+		dir := filepath.Dir(path)
+		if info, err := os.Stat(dir); err == nil && info.IsDir() && !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
 }
 
 // sameName reports whether two paths are the same entry of the same directory.

@@ -6,13 +6,14 @@ import (
 	"log/slog"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // publish computes the conditions from the phases, at the end of a turn. Nothing is ever
 // decided by a condition: they are for others.
 func (l *loop) publish() {
-	now := []state.Condition{l.engineReady(), l.contextReady(), l.contextPromoted(), l.mirror.synced}
+	now := []state.Condition{l.engineReady(), l.contextReady(), l.contextPromoted(), l.mirror.synced, l.socketClaimed()}
 	for _, c := range append([]state.Condition{l.ready(now)}, now...) {
 		was := l.published[c.Type]
 		if was == c {
@@ -40,7 +41,7 @@ func (l *loop) ready(others []state.Condition) state.Condition {
 		return state.Condition{Type: state.Ready, Status: state.False, Reason: state.ReasonStopped}
 	}
 	for _, c := range others {
-		if !settled(c) {
+		if c.Type != state.SocketClaimed && !settled(c) {
 			return state.Condition{Type: state.Ready, Status: state.False, Reason: c.Reason, Message: c.Message}
 		}
 	}
@@ -123,4 +124,22 @@ func (l *loop) contextPromoted() state.Condition {
 		return is(state.Unknown, state.ReasonProbing, "the current context is being probed")
 	}
 	return is(state.Status(dockercontext.PromotedStatus(c.promoted.Reason)), c.promoted.Reason, c.promoted.Message)
+}
+
+func (l *loop) socketClaimed() state.Condition {
+	c := &l.context
+	is := func(status state.Status, reason, message string) state.Condition {
+		return state.Condition{Type: state.SocketClaimed, Status: status, Reason: reason, Message: message}
+	}
+	switch {
+	case c.phase == contextForeign:
+		return is(state.False, state.ReasonNotApplicable, "the context is the user's own")
+	case c.claimed.Reason != "":
+		return is(state.Status(dockercontext.ClaimedStatus(c.claimed.Reason)), c.claimed.Reason, c.claimed.Message)
+	case c.phase < contextDecided || c.isCurrent():
+		return is(state.Unknown, state.ReasonProbing, "it is claimed with the promotion")
+	case l.inst.Settings.Promote == instance.PromoteNever:
+		return is(state.False, state.ReasonNotRequested, "the default socket is left as it is, as asked")
+	}
+	return is(state.False, state.ReasonNotApplicable, "the context is not the current one")
 }

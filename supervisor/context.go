@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"path/filepath"
+	"strings"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance/contexts"
@@ -16,10 +17,30 @@ type contextRun struct {
 	judgement *dockercontext.Judgement // of the current context; nil while it is probed
 	ready     dockercontext.Outcome    // what became of the context; its Reason is "" until it is made
 	promoted  dockercontext.Outcome    // what became of its promotion
+	claimed   dockercontext.Outcome    // what became of the default socket; its Reason is "" until that is tried
+	missed    bool                     // somebody may have changed it during an operation
+}
+
+// busy reports whether an operation is under way.
+func (c *contextRun) busy() bool {
+	switch c.phase {
+	case contextMaking, contextPromoting, contextClaiming, contextHandingBack, contextRemoving:
+		return true
+	}
+	return false
+}
+
+// isCurrent reports whether the context is the current one, as far as is known.
+func (c *contextRun) isCurrent() bool {
+	return dockercontext.PromotedStatus(c.promoted.Reason) == dockercontext.True
 }
 
 // see takes in what somebody may have made of the context.
-func (c *contextRun) see(ready, promoted dockercontext.Outcome) {
+func (c *contextRun) see(seen contextSeen) {
+	if c.missed = c.busy(); c.missed {
+		return // what was seen may be of before the operation: another look follows
+	}
+	ready, promoted := seen.ready, seen.promoted
 	switch c.ready.Reason {
 	case dockercontext.ReasonCreated, dockercontext.ReasonRemoved:
 		if ready.Reason != c.ready.Reason {
@@ -37,6 +58,9 @@ func (c *contextRun) see(ready, promoted dockercontext.Outcome) {
 		promoted.Reason = dockercontext.ReasonChangedByUser // a choice that was not ours is not ours to end
 	}
 	c.promoted = promoted
+	if c.claimed = seen.claimed; c.isCurrent() {
+		c.claimed = dockercontext.Outcome{} // to be tried now
+	}
 }
 
 // operate does one thing to the context, beside the loop, in a bounded time.
@@ -112,13 +136,60 @@ func (l *loop) reconsider() {
 	})
 }
 
+// claim makes the default socket lead to the engine, whose context is the current one: by the
+// same policy, but for a promotion by hand, which the policy does not forbid.
+func (l *loop) claim() {
+	owner, policy := l.context.owner, dockercontext.Policy(l.inst.Settings.Promote)
+	if l.context.promoted.Reason == dockercontext.ReasonPromoted {
+		policy = dockercontext.PromoteIfBroken
+	}
+	l.operate(contextClaiming, func(ctx context.Context) event {
+		return claimed{l.docker.Claim(ctx, owner, l.localSocket(), policy)}
+	})
+}
+
+// localSocket returns the socket of this machine that leads to the engine, "" if there is
+// none.
+func (l *loop) localSocket() string {
+	host, err := l.driver.LocalHost()
+	if err != nil {
+		return ""
+	}
+	socket, _ := strings.CutPrefix(host, "unix://")
+	return socket
+}
+
+// watchSocket follows whether the default sockets still are ours: an engine that starts later
+// takes them.
+func (l *loop) watchSocket() {
+	owner := l.context.owner
+	watch, err := dirwatch.New(l.docker.SocketDirs()...)
+	if err != nil {
+		l.log.Warn("default socket is not watched", "part", "context", "error", err)
+		return
+	}
+	l.stream(func(ctx context.Context, send func(event)) {
+		defer watch.Close()
+		for watch.Wait(ctx) == nil {
+			if out := l.docker.Claimed(owner); out.Reason != dockercontext.ReasonClaimed {
+				send(claimSeen{out})
+				return
+			}
+		}
+	})
+}
+
 // handBack puts another context in the place of ours, if ours is current by our doing.
 // Promotions look at usable under the lock under which this is done, so that none can come
 // afterwards.
 func (l *loop) handBack() {
-	owner := l.context.owner
+	owner, socket := l.context.owner, l.context.claimed
 	l.operate(contextHandingBack, func(ctx context.Context) event {
-		return handedBack{l.docker.Demote(ctx, owner)}
+		out := l.docker.Demote(ctx, owner)
+		if socket.Reason == dockercontext.ReasonClaimed {
+			socket = l.docker.Claimed(owner) // not any more
+		}
+		return handedBack{out, socket}
 	})
 }
 
@@ -143,7 +214,7 @@ func (l *loop) removeContext() {
 // watchContext follows what becomes of the context and of the current one. Where the
 // system's watches are used up, that is seen at the next start.
 func (l *loop) watchContext() {
-	owner, dir := l.context.owner, l.docker.Dir()
+	dir := l.docker.Dir()
 	watch, err := dirwatch.New(dir, filepath.Join(dir, "contexts", "meta"))
 	if err != nil {
 		l.log.Warn("context is not watched", "part", "context", "error", err)
@@ -152,15 +223,21 @@ func (l *loop) watchContext() {
 	l.stream(func(ctx context.Context, send func(event)) {
 		defer watch.Close()
 		for watch.Wait(ctx) == nil {
-			// Where the user has chosen another context, this voids the record: if he comes back
-			// to ours later, that is his choice. Where he has removed ours while it was current,
-			// another becomes current.
-			var seen contextSeen
-			seen.mended = l.docker.Mend(ctx)
-			seen.ready, seen.promoted = l.docker.Ready(owner), l.docker.Promoted(ctx, owner)
-			send(seen)
+			send(l.lookAtContext(ctx))
 		}
 	})
+}
+
+// lookAtContext returns what became of the context, of the current one and of the default
+// socket. Where the user has chosen another context, this voids the record: if he comes back
+// to ours later, that is his choice. Where he has removed ours while it was current, another
+// becomes current.
+func (l *loop) lookAtContext(ctx context.Context) event {
+	owner := l.context.owner // never changes
+	var seen contextSeen
+	seen.mended = l.docker.Mend(ctx)
+	seen.ready, seen.promoted, seen.claimed = l.docker.Ready(owner), l.docker.Promoted(ctx, owner), l.docker.Claimed(owner)
+	return seen
 }
 
 func (l *loop) logFailure(what string, out dockercontext.Outcome) {

@@ -316,9 +316,16 @@ func TestStartAndStop(t *testing.T) {
 	f.wait(state.Ready, state.True, "")
 	f.wait(state.ContextPromoted, state.True, state.ReasonPromoted)
 	f.current("rd", true)
+	f.wait(state.SocketClaimed, state.True, state.ReasonClaimed)
+	if target, err := os.Readlink(os.Getenv(contexts.SocketsEnv)); err != nil || target != f.driver.socket {
+		t.Errorf("the default socket leads to %q, %v", target, err)
+	}
 	s, err := f.stopped(true)
 	if err != nil {
 		t.Error(err)
+	}
+	if _, err := os.Lstat(os.Getenv(contexts.SocketsEnv)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the default socket: %v, want it given back", err)
 	}
 	f.current("", false) // the one before does not exist
 	if s.Supervisor != nil || s.Engine.PID != 0 || len(s.Networks) > 0 || len(s.Namespaces) > 0 {
@@ -326,7 +333,7 @@ func TestStartAndStop(t *testing.T) {
 	}
 	for typ, reason := range map[string]string{
 		state.EngineReady: state.ReasonStopped, state.Ready: state.ReasonStopped, state.ContextReady: state.ReasonRemoved,
-		state.ContextPromoted: state.ReasonDemoted, state.MirrorSynced: state.ReasonDisconnected,
+		state.ContextPromoted: state.ReasonDemoted, state.SocketClaimed: state.ReasonReleased, state.MirrorSynced: state.ReasonDisconnected,
 	} {
 		if c := condition(t, s, typ); c.Status != state.False || c.Reason != reason {
 			t.Errorf("%s is %s %s, want False %s", typ, c.Status, c.Reason, reason)
@@ -881,5 +888,49 @@ func TestStateCannotBeWritten(t *testing.T) {
 			t.Error("the loop ends without an error")
 		}
 		f.current("", false)
+	}
+}
+
+// An engine that starts later and takes the default socket keeps it.
+func TestSocketIsTaken(t *testing.T) {
+	f := setup(t)
+	f.start()
+	f.wait(state.SocketClaimed, state.True, state.ReasonClaimed)
+	socket := os.Getenv(contexts.SocketsEnv)
+	if err := os.Remove(socket); err != nil { // as dockerd does
+		t.Fatal(err)
+	}
+	host, err := fakeengine.Start(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	f.wait(state.SocketClaimed, state.False, state.ReasonReleased)
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Lstat(socket); err != nil || info.Mode()&os.ModeSocket == 0 {
+		t.Errorf("the socket of the engine that came later: %v, %v", info, err)
+	}
+}
+
+// A promotion by hand claims the default socket, too.
+func TestSocketFollowsPromotion(t *testing.T) {
+	f := setup(t)
+	setPolicy(t, f, instance.PromoteNever)
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	f.wait(state.SocketClaimed, state.False, state.ReasonNotRequested)
+	docker, err := contexts.Config(f.inst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := docker.Judge(t.Context(), contexts.Owner(f.inst), dockercontext.PromoteForce)
+	if out := docker.Promote(t.Context(), j, contexts.Owner(f.inst), dockercontext.PromoteOptions{Policy: dockercontext.PromoteForce}); !out.Changed {
+		t.Fatalf("not promoted: %+v", out)
+	}
+	f.wait(state.SocketClaimed, state.True, state.ReasonClaimed)
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
 	}
 }

@@ -43,6 +43,7 @@ const (
 	contextMade                            // there, or it can't be; not promoted yet
 	contextPromoting                       // operation
 	contextDecided                         // promoted, or not for a reason
+	contextClaiming                        // operation: the default socket is led to the engine
 	contextHandingBack                     // operation: another becomes the current one
 	contextHandedBack                      // there, and not to be current
 	contextRemoving                        // operation
@@ -76,9 +77,11 @@ type (
 	contextCreated struct{ dockercontext.Outcome }
 	promoted       struct{ dockercontext.Outcome }
 	reconsidered   struct{ dockercontext.Outcome } // what it replaced was looked at for a while
-	handedBack     struct{ dockercontext.Outcome }
+	claimed        struct{ dockercontext.Outcome }
+	claimSeen      struct{ dockercontext.Outcome } // somebody may have taken the default socket
+	handedBack     struct{ context, socket dockercontext.Outcome }
 	contextRemoved struct{ dockercontext.Outcome }
-	contextSeen    struct{ ready, promoted, mended dockercontext.Outcome } // somebody may have changed it
+	contextSeen    struct{ ready, promoted, claimed, mended dockercontext.Outcome } // somebody may have changed it
 
 	// Of people and files.
 	signalled    struct{ os.Signal }
@@ -170,6 +173,18 @@ func (l *loop) handle(ev event) {
 			l.reconsider()
 		}
 
+	case claimed:
+		l.logFailure("default socket not claimed", ev.Outcome)
+		c.phase, c.claimed = contextDecided, ev.Outcome
+		if ev.Reason == dockercontext.ReasonClaimed {
+			l.watchSocket()
+		}
+
+	case claimSeen:
+		if c.phase == contextDecided && c.claimed.Reason == dockercontext.ReasonClaimed {
+			c.claimed = ev.Outcome
+		}
+
 	case reconsidered:
 		l.logFailure("replaced context not put back", ev.Outcome)
 		if ev.Changed && c.phase == contextDecided {
@@ -177,8 +192,8 @@ func (l *loop) handle(ev event) {
 		}
 
 	case handedBack:
-		l.logFailure("current context not handed back", ev.Outcome)
-		c.phase, c.promoted = contextHandedBack, ev.Outcome
+		l.logFailure("current context not handed back", ev.context)
+		c.phase, c.promoted, c.claimed = contextHandedBack, ev.context, ev.socket
 
 	case contextRemoved:
 		l.logFailure("context not removed", ev.Outcome)
@@ -187,7 +202,7 @@ func (l *loop) handle(ev event) {
 	case contextSeen:
 		l.logFailure("current context not looked after", ev.mended)
 		if l.stop == nil {
-			c.see(ev.ready, ev.promoted)
+			c.see(ev)
 		}
 
 	case stopAsked:
@@ -239,9 +254,12 @@ func (l *loop) advance() {
 	if l.done {
 		return
 	}
-	switch c.phase {
-	case contextMaking, contextPromoting, contextHandingBack, contextRemoving:
-		return // its end is an event
+	if c.busy() {
+		return // the end of the operation is an event
+	}
+	if c.missed {
+		c.missed = false
+		l.beside(l.ctx, l.lookAtContext)
 	}
 	keep := c.phase == contextForeign || l.stop != nil && l.stop.Keep
 	leave := l.stop != nil || e.phase == engineLooping || e.phase == engineAway
@@ -261,6 +279,8 @@ func (l *loop) advance() {
 		l.judgeCurrent()
 	case c.phase == contextMade && c.judgement != nil:
 		l.promote()
+	case c.phase == contextDecided && c.isCurrent() && c.claimed.Reason == "":
+		l.claim()
 	}
 }
 
