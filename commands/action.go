@@ -47,7 +47,7 @@ succeeds. When the time is up, a request that was not begun is taken back.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := withTimeout(cmd.Context(), timeout)
 			defer cancel()
-			return a.runAction(ctx, a.newProgress(progress.value), args[0], args[1])
+			return a.withProgress(progress.value, func(t teller) error { return a.runAction(ctx, t, args[0], args[1]) })
 		},
 	}
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
@@ -55,7 +55,7 @@ succeeds. When the time is up, a request that was not begun is taken back.`,
 	return cmd
 }
 
-func (a *app) runAction(ctx context.Context, p *progress, word, action string) error {
+func (a *app) runAction(ctx context.Context, t teller, word, action string) error {
 	if !slices.Contains(requests.Actions(), action) {
 		return unknown("action", action, requests.Actions())
 	}
@@ -72,7 +72,9 @@ func (a *app) runAction(ctx context.Context, p *progress, word, action string) e
 	if err != nil {
 		return err
 	}
-	p.doing(fmt.Sprintf("Container %q is %s%s", word, actionWords[action].doing, where))
+	t = t.of(i.Name, "action")
+	t.doing(fmt.Sprintf("Container %q is %s%s", word, actionWords[action].doing, where),
+		fmt.Sprintf("Container %q is not %s%s", word, actionWords[action].done, where))
 	o, err := client.Request(ctx, i, requests.Request{
 		Type: requests.RequestAction, Kind: state.Containers, Key: key, Name: word, Action: action,
 	})
@@ -82,6 +84,6 @@ func (a *app) runAction(ctx context.Context, p *progress, word, action string) e
 	if o.State != state.ActionSucceeded {
 		return fmt.Errorf("%s %s: %s", action, k.Text(word), o.Error)
 	}
-	p.done(fmt.Sprintf("Container %q is %s%s", word, actionWords[action].done, where))
+	t.did(fmt.Sprintf("Container %q is %s%s", word, actionWords[action].done, where))
 	return nil
 }

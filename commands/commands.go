@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
+	"github.com/docker-rd/docker-rd/commands/progress"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
@@ -31,10 +32,12 @@ type app struct {
 	docker   command.Cli
 	root     *cobra.Command
 	instance flagInstance
+	display  *progress.Display // that is being shown; nil if none is
 }
 
-// Add adds all commands and the options that they share to root.
-func Add(root *cobra.Command, docker command.Cli) {
+// Add adds all commands and the options that they share to root, and returns what makes of
+// a context the one that they are to be run with.
+func Add(root *cobra.Command, docker command.Cli) func(context.Context) context.Context {
 	a := &app{docker: docker, root: root}
 	root.PersistentFlags().VarP(&a.instance, "instance", "i", "Instance to work on (default: $"+instanceEnv+", the current context's, or \"default\")")
 	_ = root.RegisterFlagCompletionFunc("instance", a.completeInstances)
@@ -62,12 +65,12 @@ func Add(root *cobra.Command, docker command.Cli) {
 		a.newDelete(),
 		a.newDashboard(),
 	)
+	return a.context
 }
 
-// Context returns the context that commands are to be run with: whoever has to wait for a
+// context returns the context that commands are to be run with: whoever has to wait for a
 // lock under it prints a note that says who holds it.
-func Context(ctx context.Context, docker command.Cli) context.Context {
-	a := &app{docker: docker}
+func (a *app) context(ctx context.Context) context.Context {
 	return lock.WithBlocked(ctx, func(e *lock.HeldError) { a.note("waiting: %v", e) })
 }
 
@@ -76,12 +79,22 @@ func (a *app) err() io.Writer { return a.docker.Err() }
 
 // note prints a line that is no error and not what was asked for.
 func (a *app) note(format string, args ...any) {
-	_, _ = fmt.Fprintf(a.err(), "note: "+format+"\n", args...)
+	a.aside("note: "+format, args...)
 }
 
 // warn prints a line about something that went wrong without making the command fail.
 func (a *app) warn(format string, args ...any) {
-	_, _ = fmt.Fprintf(a.err(), "warning: "+format+"\n", args...)
+	a.aside("warning: "+format, args...)
+}
+
+// aside prints a line to standard error that keeps clear of a display.
+func (a *app) aside(format string, args ...any) {
+	write := func() { _, _ = fmt.Fprintf(a.err(), format+"\n", args...) }
+	if a.display != nil {
+		a.display.Aside(write)
+		return
+	}
+	write()
 }
 
 // dockerConfig returns the Docker configuration directory in force: --config,

@@ -80,12 +80,19 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 			asked[n].Type = requests.RequestCancel
 		}
 	}
+	return a.withProgress(o.progress.value, func(t teller) error { return deleteAll(ctx, i, o, k, asked, t, where) })
+}
+
+func deleteAll(ctx context.Context, i *instance.Instance, o deleteOptions, k *objects.Kind, asked []requests.Request, t teller, where string) error {
 	ctx, cancel := withTimeout(ctx, o.timeout)
 	defer cancel()
-	p := a.newProgress(o.progress.value)
-	refusals := make(chan string)
+	step := func(r requests.Request) teller { return t.of(i.Name, string(k.Kind)+"/"+r.Name) }
+	refusals := make(chan refused)
 	if o.wait {
-		go tellRefusals(ctx, i, k, asked, refusals)
+		for _, r := range asked {
+			step(r).live(fmt.Sprintf("Deletion of %s is requested%s", k.Text(r.Name), where), k.Text(r.Name)+" is not deleted")
+		}
+		go tellRefusals(ctx, i, asked, refusals)
 	}
 	// All are asked for before the first is waited for.
 	ends := make([]chan error, len(asked))
@@ -98,8 +105,8 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 			select {
 			case err := <-end:
 				return err
-			case line := <-refusals:
-				p.doing(line)
+			case r := <-refusals:
+				step(r.request).doing(fmt.Sprintf("Deletion of %s waits: %s", k.Text(r.request.Name), r.why), k.Text(r.request.Name)+" is not deleted")
 			}
 		}
 	}
@@ -116,7 +123,7 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 		case o.cancel:
 			done = "cancelled"
 		}
-		p.done(fmt.Sprintf("Deletion of %s is %s%s", k.Text(r.Name), done, where))
+		step(r).did(fmt.Sprintf("Deletion of %s is %s%s", k.Text(r.Name), done, where))
 	}
 	return errors.Join(errs...)
 }
@@ -163,15 +170,21 @@ func request(ctx context.Context, i *instance.Instance, o deleteOptions, r reque
 	return nil
 }
 
-// tellRefusals sends lines that tell why deletions are not done yet, until ctx ends.
-func tellRefusals(ctx context.Context, i *instance.Instance, k *objects.Kind, asked []requests.Request, lines chan<- string) {
+// refused is why a deletion is not done yet.
+type refused struct {
+	request requests.Request
+	why     string
+}
+
+// tellRefusals sends why deletions are not done yet, until ctx ends.
+func tellRefusals(ctx context.Context, i *instance.Instance, asked []requests.Request, refusals chan<- refused) {
 	told := map[string]string{}
 	_ = client.FollowObjects(ctx, i, func(o instance.Observation) (bool, error) {
 		for _, r := range asked {
 			if why := refusal(o.State, r); why != "" && why != told[r.Name] {
 				told[r.Name] = why
 				select {
-				case lines <- fmt.Sprintf("Deletion of %s waits: %s", k.Text(r.Name), why):
+				case refusals <- refused{r, why}:
 				case <-ctx.Done():
 					return false, nil
 				}

@@ -1,91 +1,105 @@
 package commands
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
 	"os"
+	"time"
 
+	"github.com/docker/cli/cli/streams"
 	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/commands/progress"
 )
 
 // addProgress adds --progress, for whatever takes long.
 func addProgress(cmd *cobra.Command, value *flagChoice, fallback string) {
-	addChoice(cmd, value, "progress", fallback, "How progress is shown", "auto", "tty", "plain", "quiet", "json")
+	addChoice(cmd, value, "progress", fallback, "How progress is shown", "auto", progress.TTY, progress.Plain, progress.Quiet, progress.JSON)
 }
 
-// progress tells people, or programs, how far a command is: on standard output, so that
-// a failure is all there is on standard error.
-type progress struct {
-	mode  string
-	color bool
-	out   io.Writer
+// A teller tells how far one step of one instance is.
+type teller struct {
+	display        *progress.Display
+	instance, step string
+	reason         string // of the condition that is told of
+	why            func() string
 }
 
-func (a *app) newProgress(mode string) *progress {
-	return newProgress(mode, a.docker.Out().IsTerminal(), a.out())
+// withProgress runs f, which shows how far it is in the given mode: on standard output, so
+// that a failure is all there is on standard error.
+func (a *app) withProgress(mode string, f func(t teller) error) error {
+	return a.showing(mode, a.docker.Out(), progress.Plain, f)
 }
 
-// newProgressAside is newProgress for a command whose output is another's: it uses
-// standard error.
-func (a *app) newProgressAside(mode string) *progress {
-	return newProgress(mode, a.docker.Err().IsTerminal(), a.err())
+// withProgressAside is withProgress for a command whose output is another's: it uses
+// standard error, and says nothing unless that is a terminal or it is told to.
+func (a *app) withProgressAside(mode string, f func(t teller) error) error {
+	return a.showing(mode, a.docker.Err(), progress.Quiet, f)
 }
 
-func newProgress(mode string, terminal bool, out io.Writer) *progress {
+func (a *app) showing(mode string, out *streams.Out, elsewhere string, f func(t teller) error) error {
+	dumb := os.Getenv("TERM") == "dumb"
 	switch {
 	case mode != "auto":
-	case terminal:
-		mode = "tty"
+	case out.IsTerminal() && !dumb:
+		mode = progress.TTY
 	default:
-		mode = "plain"
+		mode = elsewhere
 	}
-	return &progress{mode: mode, out: out, color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
-}
-
-// doing tells what has begun.
-func (p *progress) doing(line string) { p.line("\033[33m", "…", line) }
-
-// step tells what has been reached on the way.
-func (p *progress) step(line string) { p.line("\033[32m", "✔", line) }
-
-func (p *progress) line(color, mark, line string) {
-	switch p.mode {
-	case "tty":
-		if p.color {
-			mark = color + mark + "\033[0m"
-		}
-		_, _ = fmt.Fprintf(p.out, " %s %s\n", mark, line)
-	case "plain":
-		_, _ = fmt.Fprintf(p.out, "%s\n", line)
-	case "json":
-		p.json("progress", line)
+	d := progress.New(progress.Options{
+		Mode: mode, Out: out, Now: time.Now,
+		Color: os.Getenv("NO_COLOR") == "" && !dumb,
+		Size: func() (int, int) {
+			height, width := out.GetTtySize()
+			return int(width), int(height)
+		},
+	})
+	outer := a.display
+	a.display = d
+	err := f(teller{display: d})
+	if err != nil {
+		d.Fail("", err)
 	}
+	d.Close()
+	a.display = outer
+	return err
 }
 
-// result tells what was asked for, and is not quiet about it.
-func (p *progress) result(line string) {
-	if p.mode == "json" {
-		p.json("result", line)
-		return
-	}
-	_, _ = fmt.Fprintln(p.out, line)
+// of returns a teller for a step of an instance.
+func (t teller) of(instance, step string) teller {
+	return teller{display: t.display, instance: instance, step: step}
 }
 
-// done tells the result.
-func (p *progress) done(line string) {
-	switch p.mode {
-	case "quiet":
-	case "json":
-		p.json("done", line)
-	default:
-		_, _ = fmt.Fprintln(p.out, line)
-	}
+// because gives the teller what says, while the step takes long, what it waits for.
+func (t teller) because(why func() string) teller {
+	t.why = why
+	return t
 }
 
-func (p *progress) json(event, message string) {
-	_ = json.NewEncoder(p.out).Encode(struct {
-		Event   string `json:"event"`
-		Message string `json:"message"`
-	}{event, message})
+func (t teller) event(status progress.Status, message string) progress.Event {
+	return progress.Event{Instance: t.instance, Step: t.step, Status: status, Reason: t.reason, Message: message}
 }
+
+// doing tells what has begun, and what to say if it fails.
+func (t teller) doing(message, otherwise string) {
+	e := t.event(progress.Working, message)
+	e.Otherwise = otherwise
+	t.display.Show(e, t.why)
+}
+
+// live is doing what is only worth a line where that is replaced by the outcome.
+func (t teller) live(message, otherwise string) {
+	e := t.event(progress.Working, message)
+	e.Otherwise, e.Live = otherwise, true
+	t.display.Show(e, t.why)
+}
+
+// did tells what has been reached.
+func (t teller) did(message string) { t.display.Show(t.event(progress.Done, message), nil) }
+
+// warned tells of a step that ended otherwise than it should, which is no failure.
+func (t teller) warned(message string) { t.display.Show(t.event(progress.Warning, message), nil) }
+
+// done tells what the command has come to.
+func (t teller) done(message string) { t.display.Show(t.event(progress.Result, message), nil) }
+
+// asked tells what was asked for, and is not quiet about it.
+func (t teller) asked(message string) { t.display.Asked(t.event(progress.Result, message)) }

@@ -13,18 +13,32 @@ import (
 func (a *app) newRestart() *cobra.Command {
 	var timeout flagDuration
 	var progress flagChoice
-	cmd := a.onInstance(&cobra.Command{
-		Use:   "restart [OPTIONS] [INSTANCE]",
-		Short: "Restart an engine with the remembered settings",
-		Long: `Stop an engine and start it again with the remembered settings.
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "restart [OPTIONS] [INSTANCE...]",
+		Short: "Restart engines with the remembered settings",
+		Long: `Stop engines and start them again with the remembered settings.
 
-Its context, and whether that is the current one, stay as they are.`,
-	}, a.load, func(cmd *cobra.Command, i *instance.Instance) error {
-		ctx, cancel, how := timeout.patience(cmd.Context())
-		defer cancel()
-		a.mend(ctx, i.DockerConfig)
-		return a.restart(ctx, i, how, a.newProgress(progress.value))
-	})
+Their contexts, and which is the current one, stay as they are.`,
+		ValidArgsFunction: a.completeInstances,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			names, err := a.namesOf(args, all)
+			if err != nil {
+				return err
+			}
+			ctx, cancel, how := timeout.patience(cmd.Context())
+			defer cancel()
+			return a.onSeveral(progress.value, names, func(name string, t teller) error {
+				i, err := loadNamed(name)
+				if err != nil {
+					return err
+				}
+				a.mend(ctx, i.DockerConfig)
+				return a.restart(ctx, i, how, t)
+			})
+		},
+	}
+	addAll(cmd, &all, "Restart")
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
 	addProgress(cmd, &progress, "auto")
 	return cmd
@@ -32,12 +46,13 @@ Its context, and whether that is the current one, stay as they are.`,
 
 // restart stops and starts the instance. The start goes on if it is not waited for to its
 // end: there was an engine before.
-func (a *app) restart(ctx context.Context, i *instance.Instance, how client.StartOptions, p *progress) error {
+func (a *app) restart(ctx context.Context, i *instance.Instance, how client.StartOptions, t teller) error {
 	// Before anything is stopped that could not be started again.
 	if err := check(i); err != nil {
 		return err
 	}
-	p.doing("Engine is stopping")
+	stop := t.of(i.Name, "stop").because(tailOf(i.Paths.EngineLog()))
+	stop.doing("Engine is stopping", "Engine is not stopped")
 	stopped, err := client.Stop(ctx, i, client.StopOptions{Keep: true})
 	if err != nil {
 		return err
@@ -45,7 +60,7 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, how client.Star
 	if len(stopped.Killed) > 0 {
 		a.warn("%s", killed(stopped.Killed))
 	}
-	p.step("Engine has stopped")
+	stop.did("Engine has stopped")
 	how.GoOn = true
-	return a.start(ctx, i, how, p)
+	return a.start(ctx, i, how, t)
 }

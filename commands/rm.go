@@ -1,20 +1,23 @@
 package commands
 
 import (
+	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 type rmOptions struct {
 	force   bool
+	all     bool
 	timeout flagDuration
 
 	progress flagChoice
@@ -27,55 +30,103 @@ func (a *app) newRm() *cobra.Command {
 		Aliases: []string{"remove"},
 		Short:   "Remove instances with all their data",
 		Long: `Remove stopped instances with all their data: context, images, volumes, logs, state.
+On a terminal it asks before, unless --force is given.
 
 An engine that was there already (driver existing) keeps its data.`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case !a.instance.given:
+			if !a.instance.given && !o.all { // $DOCKER_RD_INSTANCE is not enough: whoever removes something names it
 				return takes(1, many)(cmd, args)
-			case len(args) > 0:
+			}
+			if a.instance.given && len(args) > 0 {
 				return failure.Usage("instances are named twice: %q and --instance %q", strings.Join(args, " "), a.instance.value)
 			}
 			return nil
 		},
 		ValidArgsFunction: a.completeInstances,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := withTimeout(cmd.Context(), o.timeout)
-			defer cancel()
-			if a.instance.given { // but not $DOCKER_RD_INSTANCE: whoever removes something names it
-				args = []string{a.instance.value}
-			}
-			var errs []error
-			for _, name := range args {
-				errs = append(errs, a.remove(ctx, name, o))
-			}
-			return errors.Join(errs...)
-		},
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.runRm(cmd.Context(), o, args) },
 	}
-	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Stop instances that run, without waiting for their containers")
+	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Do not ask, and stop instances that run, without waiting for their containers")
+	addAll(cmd, &o.all, "Remove")
 	addTimeout(cmd.Flags(), &o.timeout, time.Minute)
 	addProgress(cmd, &o.progress, "auto")
 	return cmd
 }
 
-func (a *app) remove(ctx context.Context, name string, o rmOptions) error {
+func (a *app) runRm(ctx context.Context, o rmOptions, args []string) error {
+	names, err := a.namesOf(args, o.all)
+	if err != nil {
+		return err
+	}
+	if !o.force && a.docker.In().IsTerminal() {
+		for _, name := range names {
+			if err := a.confirmRemoval(ctx, name); err != nil {
+				return err
+			}
+		}
+	}
+	ctx, cancel := withTimeout(ctx, o.timeout)
+	defer cancel()
+	return a.onSeveral(o.progress.value, names, func(name string, t teller) error { return a.remove(ctx, name, o, t) })
+}
+
+// confirmRemoval asks whether an instance is to be removed, and says how much is lost.
+func (a *app) confirmRemoval(ctx context.Context, name string) error {
 	i, err := a.salvage(loadNamed(name))
 	if err != nil {
 		return err
 	}
-	p := a.newProgress(o.progress.value)
+	what := "its settings; the engine keeps its data"
+	if i.Settings.Driver != instance.DriverExisting {
+		size, whole := i.DiskUsage(ctx)
+		what = "all its data (" + humanSize(size, whole) + ")"
+	}
+	if _, err := fmt.Fprintf(a.err(), "Remove instance %q with %s? [y/N] ", name, what); err != nil {
+		return err
+	}
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(a.docker.In()).ReadString('\n')
+		answer <- line
+	}()
+	select {
+	case line := <-answer:
+		switch strings.ToLower(strings.TrimSpace(line)) {
+		case "y", "yes":
+			return nil
+		}
+		return fmt.Errorf("instance %q is kept", name)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// humanSize is a size for people; one that is not whole is a part of it.
+func humanSize(size int64, whole bool) string {
+	text := units.HumanSizeWithPrecision(float64(size), 3)
+	if !whole {
+		return "more than " + text
+	}
+	return text
+}
+
+func (a *app) remove(ctx context.Context, name string, o rmOptions, t teller) error {
+	i, err := a.salvage(loadNamed(name))
+	if err != nil {
+		return err
+	}
 	if !client.Stopped(i) {
 		if !o.force {
 			return hinted(failure.Refuse("instance %q is running", name), func(hinter) string {
 				return "`docker-rd rm --force " + name + "` stops it first"
 			})
 		}
-		p.doing(fmt.Sprintf("Instance %q is stopping", name))
+		t.of(name, "stop").because(tailOf(i.Paths.EngineLog())).doing(
+			fmt.Sprintf("Instance %q is stopping", name), fmt.Sprintf("Instance %q is not removed", name))
 	}
 	if err := client.Remove(ctx, i); err != nil {
 		return err
 	}
 	a.mend(ctx, i.DockerConfig)
-	p.done(name)
+	t.of(name, "stop").done(name)
 	return nil
 }

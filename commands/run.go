@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
+	"github.com/docker-rd/docker-rd/commands/progress"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -50,12 +51,12 @@ if there is none.`,
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().BoolVar(&noStart, "no-start", false, "Fail if the instance is not running")
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
-	addProgress(cmd, &progress, "quiet") // the command's output is what counts
+	addProgress(cmd, &progress, "auto")
 	return cmd
 }
 
 // forRun returns the instance, running.
-func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, progress string) (*instance.Instance, error) {
+func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, mode string) (*instance.Instance, error) {
 	ctx, cancel, how := timeout.patience(ctx)
 	defer cancel()
 	c, err := a.chooseForObjects(nil)
@@ -81,7 +82,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, pr
 		return i, nil
 	}
 	a.mend(ctx, i.DockerConfig)
-	return i, a.start(ctx, i, how, a.newProgressAside(progress))
+	return i, a.withProgressAside(mode, func(t teller) error { return a.start(ctx, i, how, t.of(i.Name, progress.Itself)) })
 }
 
 // run runs the command and returns its exit status as an error.

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/output"
+	"github.com/docker-rd/docker-rd/commands/progress"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -106,18 +107,19 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 			return err
 		}
 	}
-	p := a.newProgress(o.progress.value)
-	for _, c := range changes {
-		p.result(c)
-	}
-	switch {
-	case o.dryRun || !running:
-		return nil
-	case !o.restart:
-		a.notePending(i)
-		return nil
-	}
-	return a.restart(ctx, i, how, p)
+	return a.withProgress(o.progress.value, func(t teller) error {
+		for _, c := range changes {
+			t.of(i.Name, "set").asked(c)
+		}
+		switch {
+		case o.dryRun || !running:
+			return nil
+		case !o.restart:
+			a.notePending(i)
+			return nil
+		}
+		return a.restart(ctx, i, how, t.of(i.Name, progress.Itself))
+	})
 }
 
 // assign returns the settings with each KEY=VALUE set, if they are good together.

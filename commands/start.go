@@ -76,30 +76,29 @@ func addSettings(cmd *cobra.Command) {
 type startOptions struct {
 	timeout  flagDuration
 	detach   bool
+	all      bool
 	progress flagChoice
 }
 
 func (a *app) newStart() *cobra.Command {
 	var o startOptions
 	cmd := &cobra.Command{
-		Use:   "start [OPTIONS] [INSTANCE] [-- ENGINE-ARGS...]",
-		Short: "Start an engine and wait until it can be used",
-		Long: `Start an engine and wait until it can be used.
+		Use:   "start [OPTIONS] [INSTANCE...] [-- ENGINE-ARGS...]",
+		Short: "Start engines and wait until they can be used",
+		Long: `Start engines and wait until they can be used.
 
 An instance that does not exist yet is created. Its settings are remembered; "set"
 changes them. Arguments after "--" are passed to the engine.`,
 		Example: `  docker rd start
   docker rd start dev --promote never -- --log-level debug
   docker rd start vm --from-context colima`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			return takes(0, 1)(cmd, instanceArgs(cmd, args))
-		},
-		ValidArgsFunction: a.completeInstance,
+		ValidArgsFunction: a.completeInstances,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runStart(cmd, o, args) },
 	}
 	flags := cmd.Flags()
 	addSettings(cmd)
 	addTimeout(flags, &o.timeout, 2*time.Minute)
+	addAll(cmd, &o.all, "Start")
 	flags.BoolVarP(&o.detach, "detach", "d", false, "Only wait until the supervisor runs")
 	addProgress(cmd, &o.progress, "auto")
 	return cmd
@@ -114,7 +113,7 @@ func instanceArgs(cmd *cobra.Command, args []string) []string {
 }
 
 func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error {
-	c, err := a.choose(instanceArgs(cmd, args))
+	names, err := a.namesOf(instanceArgs(cmd, args), o.all)
 	if err != nil {
 		return err
 	}
@@ -122,12 +121,14 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 	defer cancel()
 	how.Detach = o.detach
 	change := a.changesOf(cmd, args)
-	i, err := a.prepare(ctx, c.name, change)
-	if err != nil {
-		return err
-	}
-	a.mend(ctx, i.DockerConfig)
-	return a.start(ctx, i, how, a.newProgress(o.progress.value))
+	return a.onSeveral(o.progress.value, names, func(name string, t teller) error {
+		i, err := a.prepare(ctx, name, change)
+		if err != nil {
+			return err
+		}
+		a.mend(ctx, i.DockerConfig)
+		return a.start(ctx, i, how, t)
+	})
 }
 
 // changesOf returns what the flags that were given, and the engine's arguments, make
@@ -293,7 +294,7 @@ func check(i *instance.Instance) error {
 }
 
 // start starts the instance and tells how that goes.
-func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartOptions, p *progress) error {
+func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartOptions, t teller) error {
 	if user := os.Getenv("SUDO_USER"); user != "" && os.Geteuid() == 0 {
 		who := ""
 		if i.Settings.Driver == instance.DriverDockerd {
@@ -309,7 +310,7 @@ func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartO
 		already = instance.Observe(i)
 	}
 	begin := time.Now()
-	how.Progress = tellConditions(i, already, p)
+	how.Progress = tellConditions(i, already, t)
 	o, err := client.Start(ctx, i, how)
 	if err != nil {
 		return err
@@ -318,12 +319,12 @@ func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartO
 	a.noteOverride(o)
 	switch {
 	case already.Condition(state.Ready).Status == state.True:
-		p.done(fmt.Sprintf("Instance %q is running", i.Name))
+		t.done(fmt.Sprintf("Instance %q is running", i.Name))
 		a.notePending(i)
 	case how.Detach:
-		p.done(fmt.Sprintf("Instance %q is starting", i.Name))
+		t.done(fmt.Sprintf("Instance %q is starting", i.Name))
 	default:
-		p.done(fmt.Sprintf("Instance %q is ready (%s)", i.Name, time.Since(begin).Round(time.Millisecond)))
+		t.done(fmt.Sprintf("Instance %q is ready (%s)", i.Name, time.Since(begin).Round(time.Millisecond)))
 	}
 	return nil
 }
@@ -338,28 +339,39 @@ func (a *app) notePending(i *instance.Instance) {
 // tellConditions tells that the engine is starting, if nobody has begun to start it, and
 // returns what tells of the conditions as they come about, but for those that were so
 // already. How an engine starts may be over before it is seen.
-func tellConditions(i *instance.Instance, already instance.Observation, p *progress) func(instance.Observation) {
+func tellConditions(i *instance.Instance, already instance.Observation, t teller) func(instance.Observation) {
 	seen := map[string]string{} // told, or no news
 	for _, typ := range conditionTypes {
 		seen[typ] = describe(already.Condition(typ), i)
 	}
+	log := tailOf(i.Paths.EngineLog())
+	tell := func(c state.Condition) {
+		line := describe(c, i)
+		if line == "" || seen[c.Type] == line {
+			return
+		}
+		seen[c.Type] = line
+		step := t.of(i.Name, c.Type)
+		step.reason = c.Reason
+		switch {
+		case c.Reason == state.ReasonStarting:
+			step.because(log).doing(line, "Engine did not start")
+		case c.Type == state.MirrorSynced && c.Status != state.True:
+			step.live(line, "Mirror is not synced")
+		case c.Reason == state.ReasonFailed:
+			step.warned(line)
+		default:
+			step.did(line)
+		}
+	}
 	if !already.Live || already.Condition(state.EngineReady).Reason == state.ReasonCrashLoop {
-		line := describe(state.Condition{Type: state.EngineReady, Reason: state.ReasonStarting}, i)
-		seen[state.EngineReady] = line
-		p.doing(line)
+		tell(state.Condition{Type: state.EngineReady, Reason: state.ReasonStarting})
 	}
 	return func(o instance.Observation) {
 		for _, typ := range conditionTypes { // in the order in which they come about
-			line := describe(o.Condition(typ), i)
-			if line == "" || seen[typ] == line {
-				continue
-			}
-			seen[typ] = line
-			if o.Condition(typ).Reason == state.ReasonStarting {
-				p.doing(line)
-			} else {
-				p.step(line)
-			}
+			c := o.Condition(typ)
+			c.Type = typ
+			tell(c)
 		}
 	}
 }
@@ -455,8 +467,11 @@ func describe(c state.Condition, i *instance.Instance) string {
 			return c.Message
 		}
 	case state.MirrorSynced:
-		if c.Status == state.True {
+		switch {
+		case c.Status == state.True:
 			return "Mirror is synced"
+		case c.Reason == state.ReasonSyncing || c.Reason == state.ReasonListed:
+			return "Mirror is being synced"
 		}
 	}
 	return ""

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -10,11 +9,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 type stopOptions struct {
@@ -28,61 +25,39 @@ type stopOptions struct {
 func (a *app) newStop() *cobra.Command {
 	var o stopOptions
 	cmd := &cobra.Command{
-		Use:   "stop [OPTIONS] [INSTANCE]",
-		Short: "Stop an engine and wait until it is gone",
-		Long: `Stop an engine and wait until it is gone.
+		Use:   "stop [OPTIONS] [INSTANCE...]",
+		Short: "Stop engines and wait until they are gone",
+		Long: `Stop engines and wait until they are gone.
 
 Each container has the time to stop that it was given (docker run --stop-timeout), or as long
 as --timeout says, if that is longer. What does not stop in time is killed, and named.
 
 An engine that was there already (driver existing) goes on; it is only let go.`,
-		Args:              takes(0, 1),
-		ValidArgsFunction: a.completeInstance,
+		ValidArgsFunction: a.completeInstances,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runStop(cmd.Context(), o, args) },
 	}
 	flags := cmd.Flags()
 	addTimeout(flags, &o.timeout, time.Minute)
 	flags.BoolVarP(&o.force, "force", "f", false, "Do not wait for containers to stop")
-	flags.BoolVarP(&o.all, "all", "a", false, "Stop all instances")
+	addAll(cmd, &o.all, "Stop")
 	addProgress(cmd, &o.progress, "auto")
 	return cmd
 }
 
 func (a *app) runStop(ctx context.Context, o stopOptions, args []string) error {
-	ctx, cancel := withTimeout(ctx, o.timeout)
-	defer cancel()
-	if !o.all {
-		i, err := a.loadAnyway(args)
-		if err != nil {
-			return err
-		}
-		return a.stop(ctx, i, o)
-	}
-	if len(args) > 0 || a.instance.given {
-		return failure.Usage("--all and an instance exclude each other")
-	}
-	return a.stopAll(ctx, o)
-}
-
-func (a *app) stopAll(ctx context.Context, o stopOptions) error {
-	names, err := instanceNames()
+	names, err := a.namesOf(args, o.all)
 	if err != nil {
 		return err
 	}
-	errs := make([]error, len(names))
-	var group errgroup.Group
-	for n, name := range names {
-		group.Go(func() error {
-			i, err := a.salvage(loadNamed(name))
-			if err == nil {
-				err = a.stop(ctx, i, o)
-			}
-			errs[n] = err
-			return nil
-		})
-	}
-	_ = group.Wait()
-	return errors.Join(errs...)
+	ctx, cancel := withTimeout(ctx, o.timeout)
+	defer cancel()
+	return a.onSeveral(o.progress.value, names, func(name string, t teller) error {
+		i, err := a.salvage(loadNamed(name))
+		if err != nil {
+			return err
+		}
+		return a.stop(ctx, i, o, t)
+	})
 }
 
 // patience is how long containers may take to stop, so that what had to be killed can still
@@ -110,10 +85,9 @@ func killed(names []string) string {
 	return "containers " + strings.Join(quoted, ", ") + " were killed"
 }
 
-func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions) error {
-	p := a.newProgress(o.progress.value)
+func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions, t teller) error {
 	if !client.Stopped(i) {
-		p.doing(fmt.Sprintf("Instance %q is stopping", i.Name))
+		tellStopping(i, t)
 	}
 	stopped, err := client.Stop(ctx, i, client.StopOptions{Force: o.force, Patience: o.patience()})
 	if err != nil {
@@ -127,6 +101,13 @@ func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions) err
 	if len(stopped.Killed) > 0 {
 		a.warn("%s", killed(stopped.Killed))
 	}
-	p.done(fmt.Sprintf("Instance %q %s", i.Name, what))
+	t.did(fmt.Sprintf("Instance %q %s", i.Name, what))
 	return nil
+}
+
+// tellStopping tells that an instance is stopping, and, if that takes long, of what its
+// engine logs meanwhile.
+func tellStopping(i *instance.Instance, t teller) {
+	t.because(tailOf(i.Paths.EngineLog())).doing(
+		fmt.Sprintf("Instance %q is stopping", i.Name), fmt.Sprintf("Instance %q is not stopped", i.Name))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 func (a *app) newSync() *cobra.Command {
@@ -23,13 +24,15 @@ changes that engines send no event for.`,
 	}, a.loadForObjects, func(cmd *cobra.Command, i *instance.Instance) error {
 		ctx, cancel := withTimeout(cmd.Context(), timeout)
 		defer cancel()
-		p := a.newProgress(progress.value)
-		p.doing(fmt.Sprintf("Mirror of instance %q is being synced", i.Name))
-		if err := client.Sync(ctx, i); err != nil {
-			return err
-		}
-		p.done(fmt.Sprintf("Mirror of instance %q is synced", i.Name))
-		return nil
+		return a.withProgress(progress.value, func(t teller) error {
+			t = t.of(i.Name, state.MirrorSynced)
+			t.doing(fmt.Sprintf("Mirror of instance %q is being synced", i.Name), fmt.Sprintf("Mirror of instance %q is not synced", i.Name))
+			if err := client.Sync(ctx, i); err != nil {
+				return err
+			}
+			t.did(fmt.Sprintf("Mirror of instance %q is synced", i.Name))
+			return nil
+		})
 	})
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
 	addProgress(cmd, &progress, "auto")

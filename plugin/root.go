@@ -25,6 +25,7 @@ import (
 
 // newRoot returns the command `docker rd` with all that is below it.
 func newRoot(dockerCLI command.Cli) *cobra.Command {
+	var runWith func(context.Context) context.Context
 	root := &cobra.Command{
 		Use:   Name,
 		Short: "Your own Docker engines, by name",
@@ -46,7 +47,7 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 			// Writing where nobody reads is an error then, with a status of ours: when a
 			// signal ends a plugin, docker exits with 255.
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-			cmd.SetContext(commands.Context(ctx, dockerCLI))
+			cmd.SetContext(runWith(ctx))
 			return nil
 		},
 	}
@@ -54,7 +55,7 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return status(cmd, usage(cmd, err))
 	})
-	commands.Add(root, dockerCLI)
+	runWith = commands.Add(root, dockerCLI)
 	root.AddCommand(newHelp(root))
 	root.Flags().BoolP("version", "v", false, "Print the version and quit")
 	wrap(root)

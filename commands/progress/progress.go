@@ -1,0 +1,237 @@
+// Package progress shows how far a command is: to people on a terminal, one line a step
+// that is replaced by its outcome; elsewhere one line an event; and to programs, JSON.
+package progress
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// Modes of a display.
+const (
+	TTY   = "tty"   // lines that change, for a terminal
+	Plain = "plain" // a line an event
+	Quiet = "quiet" // only what was asked for
+	JSON  = "json"  // an object an event
+)
+
+// A Status says how far a step is.
+type Status string
+
+// Statuses of steps. Result is what a command has come to: a line of its own.
+const (
+	Working Status = "working"
+	Done    Status = "done"
+	Warning Status = "warning"
+	Failed  Status = "failed"
+	Result  Status = "result"
+)
+
+// Itself is the step that is the instance itself. Its messages name it.
+const Itself = "instance"
+
+// An Event tells of a step of an instance.
+type Event struct {
+	Time       time.Time `json:"time"`
+	Instance   string    `json:"instance,omitempty"`
+	Step       string    `json:"step"`
+	Status     Status    `json:"status"`
+	Reason     string    `json:"reason,omitempty"` // of the condition that is waited for
+	Message    string    `json:"message"`
+	DurationMs int64     `json:"durationMs"` // since the step began
+	Error      string    `json:"error,omitempty"`
+
+	// Otherwise is the message for a step that fails while it is working.
+	Otherwise string `json:"-"`
+	// Live events are not worth a line that stays.
+	Live bool `json:"-"`
+}
+
+// Options say how a display shows events.
+type Options struct {
+	Mode  string
+	Color bool
+	Size  func() (width, height int) // of the terminal; 0 where it is not known
+	Out   io.Writer
+	Now   func() time.Time
+}
+
+// A Display shows the progress of one command. Its methods may be called at once from
+// several goroutines. It must be closed.
+type Display struct {
+	o Options
+
+	mu    sync.Mutex
+	begun map[key]time.Time
+	last  map[key]Event
+	order []key // of steps that are still working, as they began
+	told  bool  // that something failed
+	term  screen
+	stop  chan struct{}
+	ended chan struct{}
+}
+
+type key struct{ instance, step string }
+
+// New returns a display that has shown nothing yet.
+func New(o Options) *Display {
+	d := &Display{o: o, begun: map[key]time.Time{}, last: map[key]Event{}}
+	if o.Mode == TTY {
+		d.term.o = o
+		d.stop, d.ended = make(chan struct{}), make(chan struct{})
+		go d.tick()
+	}
+	return d
+}
+
+// tick redraws the running times.
+func (d *Display) tick() {
+	defer close(d.ended)
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			d.mu.Lock()
+			d.term.draw()
+			d.mu.Unlock()
+		case <-d.stop:
+			return
+		}
+	}
+}
+
+// Several says that the command works on more than one instance, so that lines have to
+// name them.
+func (d *Display) Several() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.term.several = true
+}
+
+// Show shows an event, whose time and duration it fills in. Events that tell nothing new
+// are left out. Why is asked now and then, while the step is working and takes long, for
+// what it waits for; it may be nil.
+func (d *Display) Show(e Event, why func() string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.show(e, why)
+}
+
+func (d *Display) show(e Event, why func() string) {
+	k := key{e.Instance, e.Step}
+	e.Time = d.o.Now()
+	if _, ok := d.begun[k]; !ok {
+		d.begun[k] = e.Time
+	}
+	e.DurationMs = e.Time.Sub(d.begun[k]).Milliseconds()
+	if was, ok := d.last[k]; ok && was.Status == e.Status && was.Message == e.Message {
+		return
+	}
+	d.last[k] = e
+	d.order = append(without(d.order, k), k)
+	if e.Status != Working {
+		d.order = without(d.order, k)
+		delete(d.begun, k) // where it begins again, its time does too
+	}
+	switch d.o.Mode {
+	case TTY:
+		d.term.show(e, why)
+	case Plain:
+		if e.Live {
+			return
+		}
+		_, _ = fmt.Fprintln(d.o.Out, prefixed(e, d.term.several))
+	case JSON:
+		d.encode(e)
+	}
+}
+
+func (d *Display) encode(e Event) {
+	e.Time = e.Time.UTC().Truncate(time.Millisecond)
+	enc := json.NewEncoder(d.o.Out)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(e)
+}
+
+// Asked shows what was asked for, in every mode.
+func (d *Display) Asked(e Event) {
+	if d.o.Mode == Quiet {
+		_, _ = fmt.Fprintln(d.o.Out, e.Message)
+		return
+	}
+	e.Status = Result
+	d.Show(e, nil)
+}
+
+// Fail ends the steps of an instance, or all where it is "", that are still working, since
+// err has ended the command.
+func (d *Display) Fail(instance string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, k := range append([]key(nil), d.order...) {
+		if instance != "" && k.instance != instance {
+			continue
+		}
+		e := d.last[k]
+		e.Status, e.Error = Failed, err.Error()
+		if e.Otherwise != "" {
+			e.Message = e.Otherwise
+		}
+		d.told = true
+		if d.o.Mode != Plain { // there the error says all
+			d.show(e, nil)
+		}
+	}
+	if !d.told && d.o.Mode == JSON {
+		d.told = true
+		d.show(Event{Instance: instance, Step: Itself, Status: Failed, Message: err.Error(), Error: err.Error()}, nil)
+	}
+}
+
+// Aside runs f, which writes something else to the terminal.
+func (d *Display) Aside(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.o.Mode != TTY {
+		f()
+		return
+	}
+	d.term.clear()
+	f()
+	d.term.draw()
+}
+
+// Close leaves on the screen what is true in the end. Nothing must be shown afterwards.
+func (d *Display) Close() {
+	if d.stop == nil {
+		return
+	}
+	close(d.stop)
+	<-d.ended
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.term.end()
+}
+
+func without(keys []key, k key) []key {
+	kept := keys[:0:0]
+	for _, other := range keys {
+		if other != k {
+			kept = append(kept, other)
+		}
+	}
+	return kept
+}
+
+// prefixed is the event's message with the instance where there are several, unless it is
+// about the instance itself and names it.
+func prefixed(e Event, several bool) string {
+	if !several || e.Instance == "" || e.Step == Itself || e.Status == Result {
+		return e.Message
+	}
+	return e.Instance + ": " + e.Message
+}

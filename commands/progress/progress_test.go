@@ -1,0 +1,130 @@
+package progress
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// terminal shows what is on the screen after the escape sequences that a display uses.
+func terminal(output string) []string {
+	lines := []string{""}
+	row := 0
+	sequence := regexp.MustCompile("\x1b\\[([0-9]*)([AJKm])|[^\x1b]")
+	for _, m := range sequence.FindAllStringSubmatch(output, -1) {
+		switch {
+		case m[2] == "A":
+			n := 0
+			for _, c := range m[1] {
+				n = n*10 + int(c-'0')
+			}
+			row -= n
+		case m[2] == "J":
+			lines = append(lines[:row], "")
+		case m[2] != "":
+		case m[0] == "\n":
+			if row++; row == len(lines) {
+				lines = append(lines, "")
+			}
+		default:
+			lines[row] += m[0]
+		}
+	}
+	return lines[:len(lines)-1]
+}
+
+func display(mode string, width, height int) (*Display, *strings.Builder, *time.Time) {
+	var out strings.Builder
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	o := Options{
+		Mode: mode, Out: &out, Now: func() time.Time { return now },
+		Size: func() (int, int) { return width, height },
+	}
+	d := &Display{o: o, begun: map[key]time.Time{}, last: map[key]Event{}} // without a ticker
+	d.term.o = o
+	return d, &out, &now
+}
+
+func TestTTY(t *testing.T) {
+	d, out, now := display(TTY, 40, 10)
+	screen := func(want ...string) {
+		t.Helper()
+		got := terminal(out.String())
+		if strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("screen:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+	d.Show(Event{Step: "engine", Status: Working, Message: "Engine is starting", Otherwise: "Engine did not start"}, func() string { return "a\nlong story of what it does" })
+	screen(" ⠙ Engine is starting              0.0s")
+	*now = now.Add(1500 * time.Millisecond)
+	d.term.draw()
+	screen(" ⠹ Engine is starting              1.5s")
+	// After a while it says what it waits for, in one line.
+	*now = now.Add(2 * time.Second)
+	d.term.draw()
+	screen(" ⠸ Engine is starting: a long sto… 3.5s")
+	// What is written aside stays above, and what ends while something above goes on below.
+	d.Aside(func() { out.WriteString("note: x\n") })
+	d.Show(Event{Step: "context", Status: Done, Message: "Context is there, and its name is one that is quite long"}, nil)
+	screen("note: x", " ⠴ Engine is starting: a long sto… 3.5s", " ✔ Context is there, and its name… 0.0s")
+	d.Show(Event{Step: "engine", Status: Done, Message: "Engine answers"}, nil)
+	d.Show(Event{Step: "mirror", Status: Working, Message: "Mirror is being synced", Otherwise: "Mirror is not synced"}, nil)
+	d.Show(Event{Step: Itself, Status: Result, Message: "ready"}, nil)
+	d.Fail("", errors.New("x"))
+	d.term.end()
+	screen("note: x",
+		" ✔ Engine answers                  3.5s",
+		" ✔ Context is there, and its name is one that is quite long",
+		" ✘ Mirror is not synced            0.0s",
+		"ready")
+}
+
+// More lines than the screen has do not move it.
+func TestTTYHeight(t *testing.T) {
+	d, out, _ := display(TTY, 40, 3)
+	for _, step := range []string{"a", "b", "c", "d"} {
+		d.Show(Event{Step: step, Status: Working, Message: step}, nil)
+	}
+	if got := terminal(out.String()); len(got) != 2 {
+		t.Errorf("%d lines on a screen of 3: %q", len(got), got)
+	}
+	for _, step := range []string{"a", "b", "c", "d"} {
+		d.Show(Event{Step: step, Status: Done, Message: step}, nil)
+	}
+	d.term.end()
+	if got := terminal(out.String()); len(got) != 4 {
+		t.Errorf("%d lines in the end, want 4: %q", len(got), got)
+	}
+}
+
+func TestJSON(t *testing.T) {
+	d, out, now := display(JSON, 0, 0)
+	d.Show(Event{Instance: "a", Step: "engine", Status: Working, Message: "m", Otherwise: "o"}, nil)
+	d.Show(Event{Instance: "a", Step: "engine", Status: Working, Message: "m"}, nil) // no news
+	*now = now.Add(2 * time.Second)
+	d.Fail("a", errors.New("<x>"))
+	d.Fail("", errors.New("<x>"))
+	want := `{"time":"2026-01-02T03:04:05Z","instance":"a","step":"engine","status":"working","message":"m","durationMs":0}
+{"time":"2026-01-02T03:04:07Z","instance":"a","step":"engine","status":"failed","message":"o","durationMs":2000,"error":"<x>"}
+`
+	if out.String() != want {
+		t.Errorf("%s, want %s", out, want)
+	}
+}
+
+func TestPlainAndQuiet(t *testing.T) {
+	for mode, want := range map[string]string{Plain: "a: m\nset\n", Quiet: "set\n"} {
+		d, out, _ := display(mode, 0, 0)
+		d.Several()
+		d.Show(Event{Instance: "a", Step: "engine", Status: Working, Message: "m"}, nil)
+		d.Show(Event{Instance: "a", Step: "mirror", Status: Working, Message: "m", Live: true}, nil)
+		d.Asked(Event{Instance: "a", Step: "set", Message: "set"})
+		d.Fail("a", errors.New("x"))
+		d.Close()
+		if out.String() != want {
+			t.Errorf("%s: %q, want %q", mode, out, want)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package progress
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// patience is how long a step may take before its line says what it waits for.
+const patience = 3 * time.Second
+
+// A screen is the part of a terminal in which lines change: those from the first step that
+// is still working. What is above is written for good.
+type screen struct {
+	o       Options
+	several bool
+	lines   []*line
+	drawn   int // lines that are on the screen and can be replaced
+	spins   int
+	ended   bool
+}
+
+type line struct {
+	event Event
+	begun time.Time
+	why   func() string
+}
+
+func (s *screen) show(e Event, why func() string) {
+	for _, l := range s.lines {
+		if l.event.Instance == e.Instance && l.event.Step == e.Step && l.event.Status == Working {
+			l.event = e
+			if why != nil {
+				l.why = why
+			}
+			s.draw()
+			return
+		}
+	}
+	begun := e.Time.Add(-time.Duration(e.DurationMs) * time.Millisecond)
+	s.lines = append(s.lines, &line{e, begun, why})
+	s.draw()
+}
+
+// draw replaces what can be replaced, and writes lines for good that can't change any more
+// and have no changing one above them.
+func (s *screen) draw() {
+	var b strings.Builder
+	s.rewind(&b)
+	s.spins++
+	for len(s.lines) > 0 && s.lines[0].event.Status != Working {
+		b.WriteString(s.text(s.lines[0], 0) + "\n")
+		s.lines = s.lines[1:]
+	}
+	width, height := s.o.Size()
+	live := s.lines
+	if height > 1 && len(live) > height-1 {
+		live = live[:height-1] // the rest comes when there is room
+	}
+	for _, l := range live {
+		b.WriteString(s.text(l, width) + "\n")
+	}
+	s.drawn = len(live)
+	_, _ = fmt.Fprint(s.o.Out, b.String())
+}
+
+// rewind removes the changing lines and goes to where they began.
+func (s *screen) rewind(b *strings.Builder) {
+	if s.drawn > 0 {
+		fmt.Fprintf(b, "\033[%dA\033[J", s.drawn)
+	}
+	s.drawn = 0
+}
+
+// clear removes the changing lines, until they are drawn again.
+func (s *screen) clear() {
+	var b strings.Builder
+	s.rewind(&b)
+	_, _ = fmt.Fprint(s.o.Out, b.String())
+}
+
+// end writes all lines for good.
+func (s *screen) end() {
+	var b strings.Builder
+	s.rewind(&b)
+	s.ended = true
+	for _, l := range s.lines {
+		b.WriteString(s.text(l, 0) + "\n")
+	}
+	s.lines = nil
+	_, _ = fmt.Fprint(s.o.Out, b.String())
+}
+
+const spinner = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+// text is a line, no wider than width; 0 is no limit, for what is written for good.
+func (s *screen) text(l *line, width int) string {
+	e := l.event
+	text := prefixed(e, s.several)
+	if e.Status == Result {
+		return cut(text, width)
+	}
+	mark, color := "✔", "32"
+	took := time.Duration(e.DurationMs) * time.Millisecond
+	switch e.Status {
+	case Working:
+		took = s.o.Now().Sub(l.begun)
+		frames := []rune(spinner)
+		mark, color = string(frames[s.spins%len(frames)]), "33"
+		if s.ended {
+			mark = "…" // it goes on without us
+		} else if l.why != nil && took >= patience {
+			if why := l.why(); why != "" {
+				text += ": " + why
+			}
+		}
+	case Warning:
+		mark, color = "!", "33"
+	case Failed:
+		mark, color = "✘", "31"
+	}
+	if s.o.Color {
+		mark = "\033[" + color + "m" + mark + "\033[0m"
+	}
+	seconds := fmt.Sprintf("%.1fs", took.Seconds())
+	const marks = 3 // a space, the mark, and another
+	terminal, _ := s.o.Size()
+	if terminal == 0 {
+		terminal = 80
+	}
+	room := terminal - 1 - marks - 1 - len(seconds)
+	if width == 0 && utf8.RuneCountInString(text) > room {
+		return " " + mark + " " + text // in full, on several lines if need be
+	}
+	text = cut(text, max(room, 1))
+	return " " + mark + " " + text + strings.Repeat(" ", max(0, room-utf8.RuneCountInString(text))+1) + seconds
+}
+
+// cut returns the text in no more than width columns; 0 is no limit.
+func cut(text string, width int) string {
+	runes := []rune(strings.Map(printable, text))
+	if width <= 0 || len(runes) <= width {
+		return string(runes)
+	}
+	return string(runes[:width-1]) + "…"
+}
+
+// printable keeps what an engine logs from moving the cursor.
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		return ' '
+	}
+	return r
+}

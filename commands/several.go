@@ -1,0 +1,68 @@
+package commands
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/docker-rd/docker-rd/commands/progress"
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// namesOf returns the instances that a command works on which takes any number: those that
+// are named, all, or the one that is meant where none is named.
+func (a *app) namesOf(args []string, all bool) ([]string, error) {
+	switch {
+	case all && (len(args) > 0 || a.instance.given):
+		return nil, failure.Usage("--all and an instance exclude each other")
+	case all:
+		return instanceNames()
+	case len(args) > 1 && a.instance.given:
+		return nil, failure.Usage("instances are named twice: as arguments, and by --instance %q", a.instance.value)
+	case len(args) > 1:
+		return unique(args), nil
+	}
+	c, err := a.choose(args)
+	return []string{c.name}, err
+}
+
+func unique(names []string) []string {
+	var once []string
+	seen := map[string]bool{}
+	for _, n := range names {
+		if !seen[n] {
+			once = append(once, n)
+		}
+		seen[n] = true
+	}
+	return once
+}
+
+// onSeveral runs f for each instance, all at once, and shows how far that is. What fails
+// for one does not keep the others from it.
+func (a *app) onSeveral(mode string, names []string, f func(name string, t teller) error) error {
+	return a.withProgress(mode, func(t teller) error {
+		if len(names) > 1 {
+			t.display.Several()
+		}
+		errs := make([]error, len(names))
+		var group errgroup.Group
+		for n, name := range names {
+			group.Go(func() error {
+				if errs[n] = f(name, t.of(name, progress.Itself)); errs[n] != nil {
+					t.display.Fail(name, errs[n])
+				}
+				return nil
+			})
+		}
+		_ = group.Wait()
+		return errors.Join(errs...)
+	})
+}
+
+// addAll adds --all.
+func addAll(cmd *cobra.Command, all *bool, verb string) {
+	cmd.Flags().BoolVarP(all, "all", "a", false, fmt.Sprintf("%s all instances", verb))
+}
