@@ -20,6 +20,8 @@ LIBDIR      ?= $(PREFIX)/lib/docker-rd
 OWN_PLUGINS := $(or $(DOCKER_CONFIG),$(HOME)/.docker)/cli-plugins
 PLUGINS     ?= $(if $(EVERYBODY),$(if $(filter /usr,$(PREFIX)),/usr/lib,/usr/local/lib)/docker/cli-plugins,$(OWN_PLUGINS))
 
+COMPLETIONS := bash-completion/completions/docker-rd zsh/site-functions/_docker-rd fish/vendor_completions.d/docker-rd.fish
+
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .PHONY: help
@@ -55,6 +57,10 @@ install: build ## Install for docker and on the PATH: as root for everybody; DES
 	install -m 0755 bin/docker-rd$(EXE) bin/docker-rd-proxy$(EXE) "$(DESTDIR)$(LIBDIR)/"
 	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(DESTDIR)$(PREFIX)/bin/docker-rd$(EXE)"
 	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(DESTDIR)$(PLUGINS)/docker-rd$(EXE)"
+	mkdir -p $(foreach file,$(COMPLETIONS),"$(DESTDIR)$(PREFIX)/share/$(dir $(file))")
+	bin/docker-rd$(EXE) completion bash >"$(DESTDIR)$(PREFIX)/share/$(word 1,$(COMPLETIONS))"
+	bin/docker-rd$(EXE) completion zsh >"$(DESTDIR)$(PREFIX)/share/$(word 2,$(COMPLETIONS))"
+	bin/docker-rd$(EXE) completion fish >"$(DESTDIR)$(PREFIX)/share/$(word 3,$(COMPLETIONS))"
 ifeq ($(DESTDIR),)
 	@scripts/check-install "$(PREFIX)/bin" "$(PLUGINS)/docker-rd$(EXE)" "$(OWN_PLUGINS)/docker-rd$(EXE)"
 endif
@@ -62,6 +68,7 @@ endif
 .PHONY: uninstall
 uninstall: ## Remove what install made; instances stay
 	rm -f "$(DESTDIR)$(PREFIX)/bin/docker-rd$(EXE)" "$(DESTDIR)$(PLUGINS)/docker-rd$(EXE)"
+	rm -f $(foreach file,$(COMPLETIONS),"$(DESTDIR)$(PREFIX)/share/$(file)")
 	rm -rf "$(DESTDIR)$(LIBDIR)"
 
 .PHONY: check
@@ -120,6 +127,11 @@ clients: build ## Install real clients of docker's into bin/clients, and try the
 .PHONY: bench
 bench: build ## Measure everything that has a target, as ratios
 	$(GO) run ./internal/test/bench $(BENCH_FLAGS)
+
+.PHONY: release-check
+release-check: release ## Make the release again elsewhere, compare the bytes, and use the Debian package (as root)
+	scripts/check-release "$(RELEASE_OUT)"
+	scripts/test-package "$$(ls "$(RELEASE_OUT)"/docker-rd_*_linux_$$($(GO) env GOARCH).deb)"
 
 .PHONY: clean
 clean: ## Remove what was built

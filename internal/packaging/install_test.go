@@ -3,6 +3,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,13 +39,23 @@ func TestInstallDestdir(t *testing.T) {
 				t.Errorf("%q: %v, %v", path, info, err)
 			}
 		}
+		for _, path := range []string{"bash-completion/completions/docker-rd", "zsh/site-functions/_docker-rd", "fish/vendor_completions.d/docker-rd.fish"} {
+			if info, err := os.Stat(filepath.Join(dest, prefix, "share", path)); err != nil || info.Size() == 0 {
+				t.Errorf("%q: %v, %v", path, info, err)
+			}
+		}
 		if out, err := exec.Command(filepath.Join(dest, program), "version").CombinedOutput(); err != nil {
 			t.Errorf("version: %v: %s", err, out)
 		}
 		makeTarget(t, "uninstall", "DESTDIR="+dest, "PREFIX="+prefix)
-		left, err := filepath.Glob(filepath.Join(dest, prefix, "*", "docker-rd*"))
-		if err != nil || len(left) > 0 {
-			t.Errorf("after uninstall there is %v, %v", left, err)
+		err := filepath.WalkDir(dest, func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && !entry.IsDir() {
+				t.Errorf("after uninstall there is %q", path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
 		}
 	}
 }

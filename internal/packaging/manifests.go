@@ -51,6 +51,8 @@ func (r *release) manifests(sums map[string]string) error {
 	return nil
 }
 
+const sumsFile = "SHA256SUMS"
+
 // sums returns the checksums of the release's files by name.
 func (r *release) sums() (map[string]string, error) {
 	entries, err := os.ReadDir(r.out)
@@ -59,7 +61,7 @@ func (r *release) sums() (map[string]string, error) {
 	}
 	sums := map[string]string{}
 	for _, e := range entries {
-		if e.IsDir() {
+		if e.IsDir() || e.Name() == sumsFile {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(r.out, e.Name()))
@@ -72,7 +74,7 @@ func (r *release) sums() (map[string]string, error) {
 	return sums, nil
 }
 
-// checksums writes SHA256SUMS, as sha256sum reads it.
+// checksums writes them to a file, as sha256sum reads it.
 func (r *release) checksums() error {
 	sums, err := r.sums()
 	if err != nil {
@@ -82,5 +84,5 @@ func (r *release) checksums() error {
 	for _, name := range sorted(sums) {
 		fmt.Fprintf(&b, "%s  %s\n", sums[name], name)
 	}
-	return os.WriteFile(filepath.Join(r.out, "SHA256SUMS"), []byte(b.String()), 0o644)
+	return os.WriteFile(filepath.Join(r.out, sumsFile), []byte(b.String()), 0o644)
 }

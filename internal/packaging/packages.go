@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -55,7 +56,7 @@ func (r *release) packages(t target) error {
 		config, err := json.Marshal(map[string]any{
 			"name": "docker-rd", "arch": t.Arch, "platform": "linux",
 			"version": r.packageVersion(), "version_schema": "none",
-			"section": "admin", "maintainer": maintainer, "description": description,
+			"section": "admin", "maintainer": maintainer, "description": summary + "\n" + description,
 			"homepage": homepage, "license": license, "mtime": r.Date,
 			"recommends": recommends[format], "contents": contents,
 			"rpm": map[string]any{"summary": summary, "buildhost": "localhost"},
@@ -77,12 +78,21 @@ func (r *release) packages(t target) error {
 	return nil
 }
 
-// packageVersion is the version as both packagers order it: without a tag before any.
+// described is what git says of a commit after a tag: TAG-COMMITS-gHASH.
+var described = regexp.MustCompile(`^(.*)-(\d+-g[0-9a-f]+.*)$`)
+
+// packageVersion is the version as both packagers order it: a release candidate before its
+// release, a commit after the tag that it follows, and one without a tag before everything.
 func (r *release) packageVersion() string {
-	if r.Version[0] >= '0' && r.Version[0] <= '9' && strings.Contains(r.Version, ".") {
-		return strings.ReplaceAll(r.Version, "-", "~")
+	dots := strings.NewReplacer("-", ".")
+	if !regexp.MustCompile(`^\d+\.`).MatchString(r.Version) {
+		return fmt.Sprintf("0.0.0~git%s.%s", r.Date.Format("20060102150405"), dots.Replace(r.Version))
 	}
-	return fmt.Sprintf("0.0.0~git%s.%s", r.Date.Format("20060102150405"), strings.ReplaceAll(r.Version, "-", "."))
+	tag, commits := r.Version, ""
+	if m := described.FindStringSubmatch(r.Version); m != nil {
+		tag, commits = m[1], "+"+dots.Replace(m[2])
+	}
+	return strings.Replace(tag, "-", "~", 1) + commits
 }
 
 // contents are the files of a package.
