@@ -11,6 +11,7 @@ import (
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/failure"
@@ -95,11 +96,12 @@ func (a *app) claim(ctx context.Context, c *dockercontext.Config, i *instance.In
 // localHost returns the URL of the socket of this machine that leads to the instance's
 // engine, "" if there is none.
 func localHost(i *instance.Instance) string {
-	ep, err := endpointOf(i)
+	driver, err := engine.DriverFor(i, nil)
 	if err != nil {
 		return ""
 	}
-	return ep.Host
+	host, _ := driver.LocalHost()
+	return host
 }
 
 // overridden reports whether docker uses another engine here than that of the stored current

@@ -260,6 +260,9 @@ func (c *Config) Reconsider(ctx context.Context, owner Owner, replaced string) O
 		if err != nil {
 			return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("Context %q can't be put back: %v.", named(replaced), err)}
 		}
+		if out.Changed {
+			out.Err = c.Release(context.WithoutCancel(ctx), owner).Err // what came with the promotion goes with it
+		}
 		return out
 	}
 }
