@@ -13,6 +13,7 @@ import (
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/commands/output"
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
@@ -98,6 +99,9 @@ var hints = []func(hinter, error) string{
 	}),
 	byType(func(_ hinter, e *objects.AmbiguousError) string { return "give more of the id" }),
 	byType(func(hinter, *state.NewerSchemaError) string { return newerProgram }),
+	byType(func(hinter, *dockercontext.RecordError) string {
+		return "`docker-rd context doctor --fix` moves it aside"
+	}),
 	byType(func(_ hinter, e *configfile.RefusedError) string { return configHints[e.Reason] }),
 }
 

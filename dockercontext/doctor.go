@@ -96,7 +96,7 @@ func (c *Config) Doctor(ctx context.Context) ([]Finding, error) {
 	add(c.credentialHelpers()...)
 	add(c.damagedContexts(ctx, instances)...)
 	add(c.missingContexts(instances)...)
-	if _, err := c.readRecord(); errors.Is(err, errRecord) {
+	if _, err := c.readRecord(); isInvalid(err) {
 		f := Finding{
 			Code: FindingRecordInvalid, Subject: c.o.RecordFile, Message: sentence(err), path: c.o.RecordFile,
 			Remedy: "The file is moved aside; docker rd then no longer knows which context to put back.",

@@ -440,7 +440,8 @@ func FuzzRecord(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, data string) {
-		c := Open(Options{Dir: t.TempDir(), RecordFile: filepath.Join(t.TempDir(), "r")})
+		dir := t.TempDir()
+		c := Open(Options{Dir: dir, RecordFile: filepath.Join(dir, "r"), LockFile: filepath.Join(dir, "l")})
 		if err := os.WriteFile(c.o.RecordFile, []byte(data), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -448,7 +449,7 @@ func FuzzRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if err := c.writeRecord(r); err != nil {
+		if _, err := c.update(t.Context(), func(t *tx) (Outcome, error) { return Outcome{}, t.save(r) }); err != nil {
 			t.Fatal(err)
 		}
 		again, err := c.readRecord()

@@ -2,7 +2,6 @@ package dockercontext
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
@@ -38,7 +37,7 @@ func (c *Config) mend(ctx context.Context, gone func(Owner) bool) (Outcome, erro
 		return Outcome{}, err
 	}
 	written, err := c.readRecord()
-	if errors.Is(err, errRecord) {
+	if isInvalid(err) {
 		return nothingToMend, nil // a promotion replaces it, the doctor reports it
 	}
 	if err != nil {

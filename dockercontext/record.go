@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/containerd/errdefs"
 
-	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/files"
 )
 
@@ -103,8 +101,24 @@ func (c *Config) view() (r record, stored string, err error) {
 	return r, stored, nil
 }
 
-// errRecord says that the record is there but can't be understood.
-var errRecord = errors.New("invalid promotion record")
+// A RecordError says that the record of a promotion is there but can't be understood. A
+// promotion makes it anew.
+type RecordError struct {
+	Path string
+	Err  error // what is wrong with it
+}
+
+func (e *RecordError) Error() string {
+	return fmt.Sprintf("invalid promotion record %q: %v", e.Path, e.Err)
+}
+
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// isInvalid reports whether err says that the record can't be understood.
+func isInvalid(err error) bool {
+	_, ok := errors.AsType[*RecordError](err)
+	return ok
+}
 
 // readRecord returns the record as it was written, an empty one where there is none.
 func (c *Config) readRecord() (record, error) {
@@ -116,42 +130,14 @@ func (c *Config) readRecord() (record, error) {
 		return record{}, fmt.Errorf("promotion record: %w", err)
 	}
 	var r record
-	if err := json.Unmarshal(data, &r); err != nil {
-		return record{}, invalidRecord(fmt.Errorf("%w %q: %w", errRecord, c.o.RecordFile, err))
+	err = json.Unmarshal(data, &r)
+	if err == nil && r.SchemaVersion != recordVersion {
+		err = fmt.Errorf("schema version %d, known is %d", r.SchemaVersion, recordVersion)
 	}
-	if r.SchemaVersion != recordVersion {
-		return record{}, invalidRecord(fmt.Errorf("%w %q: schema version %d, known is %d",
-			errRecord, c.o.RecordFile, r.SchemaVersion, recordVersion))
+	if err != nil {
+		return record{}, &RecordError{Path: c.o.RecordFile, Err: err}
 	}
 	return r, nil
-}
-
-func invalidRecord(err error) error {
-	return failure.WithHint(err, "`docker-rd context doctor --fix` moves it aside")
-}
-
-// writeRecord replaces the record and returns when it is on the disk. The lock must be held.
-func (c *Config) writeRecord(r record) error {
-	r.SchemaVersion = recordVersion
-	if r.Promoted == nil {
-		r.Promoted = []Owner{}
-	}
-	if r.Demoted == nil {
-		r.Demoted = []Owner{}
-	}
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	dir := filepath.Dir(c.o.RecordFile)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("promotion record: %w", err)
-	}
-	if err := files.ReplaceSynced(c.o.RecordFile, append(data, '\n')); err != nil {
-		return fmt.Errorf("promotion record: %w", err)
-	}
-	fault("record:written")
-	return nil
 }
 
 // notOurs returns a context that can be put back later: "" for one of ours, since nobody

@@ -2,6 +2,7 @@ package dockercontext
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
@@ -46,7 +48,7 @@ func (c *Config) update(ctx context.Context, f func(*tx) (Outcome, error)) (out 
 func (c *Config) updateAnew(ctx context.Context, f func(*tx) (Outcome, error)) (Outcome, error) {
 	return c.locked(ctx, func(t *tx) (Outcome, error) {
 		written, err := c.readRecord()
-		if err != nil && !errors.Is(err, errRecord) {
+		if err != nil && !isInvalid(err) {
 			return Outcome{}, err
 		}
 		if err := t.load(written); err != nil {
@@ -84,12 +86,27 @@ func (t *tx) load(written record) (err error) {
 	return nil
 }
 
-// save replaces the record.
+// save replaces the record, and returns when it is on the disk.
 func (t *tx) save(r record) error {
-	if err := t.writeRecord(r); err != nil {
+	r.SchemaVersion = recordVersion
+	if r.Promoted == nil {
+		r.Promoted = []Owner{}
+	}
+	if r.Demoted == nil {
+		r.Demoted = []Owner{}
+	}
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Dir(t.o.RecordFile), 0o700); err != nil {
+		return fmt.Errorf("promotion record: %w", err)
+	}
+	if err := files.ReplaceSynced(t.o.RecordFile, append(data, '\n')); err != nil {
+		return fmt.Errorf("promotion record: %w", err)
+	}
 	t.record = r
+	fault("record:written")
 	return nil
 }
 

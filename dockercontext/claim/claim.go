@@ -371,15 +371,12 @@ func (b Book) read() (record, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return record{}, nil
 	}
-	var r record
-	if err == nil {
-		err = json.Unmarshal(data, &r)
-	}
-	if err == nil && r.SchemaVersion != schemaVersion {
-		err = fmt.Errorf("schema version %d, known is %d", r.SchemaVersion, schemaVersion)
-	}
 	if err != nil {
-		return record{}, fmt.Errorf("record of the default sockets %q: %w", b.File, err)
+		return record{}, fmt.Errorf("record of the default sockets: %w", err)
+	}
+	var r record
+	if json.Unmarshal(data, &r) != nil || r.SchemaVersion != schemaVersion {
+		return record{}, nil // nothing that can't be understood is ours
 	}
 	return r, nil
 }
