@@ -1,7 +1,14 @@
 package commands
 
 import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/output"
@@ -22,6 +29,38 @@ type instanceRow struct {
 	Version string `json:"version"`
 	Error   string `json:"error,omitempty"`
 	Failure string `json:"failure,omitempty"` // why the instance is down for good
+
+	Running   int       `json:"running"`            // containers
+	Total     int       `json:"containers"`         //
+	StartedAt time.Time `json:"startedAt,omitzero"` // of the engine
+	DiskBytes int64     `json:"diskBytes"`          // of its data, as far as that was counted
+	DiskWhole bool      `json:"diskWhole"`          // it was counted to the end
+
+	live, disk bool // Running and Total are known; DiskBytes is
+}
+
+// Containers tells how many containers run, of how many.
+func (r instanceRow) Containers() string {
+	if !r.live {
+		return ""
+	}
+	return fmt.Sprintf("%d/%d", r.Running, r.Total)
+}
+
+// Uptime tells how long the engine has been running.
+func (r instanceRow) Uptime() string {
+	if r.StartedAt.IsZero() {
+		return ""
+	}
+	return units.HumanDuration(time.Since(r.StartedAt))
+}
+
+// Disk tells what the instance's data takes.
+func (r instanceRow) Disk() string {
+	if !r.disk {
+		return ""
+	}
+	return humanSize(r.DiskBytes, r.DiskWhole)
 }
 
 // FullHeader implements docker's formatter.SubContext. As in docker's list of
@@ -30,20 +69,34 @@ func (instanceRow) FullHeader() any {
 	return map[string]string{
 		"Name": "NAME", "Driver": "DRIVER", "Engine": "ENGINE", "Status": "STATUS", "Context": "CONTEXT",
 		"Host": "HOST", "Version": "VERSION", "Error": "ERROR", "Failure": "FAILURE",
+		"Containers": "CONTAINERS", "Uptime": "UPTIME", "Disk": "DISK",
 	}
 }
 
 var instanceLayout = output.Layout{
-	Table: "{{.Name}}\t{{.Status}}\t{{.Driver}}\t{{.Context}}{{if .Current}} *{{end}}\t{{.Host}}\t{{.Version}}",
+	Table: "{{.Name}}\t{{.Status}}\t{{.Driver}}\t{{.Engine}}\t{{.Version}}\t{{.Containers}}\t{{.Uptime}}\t{{.Disk}}\t{{.Context}}{{if .Current}} *{{end}}",
 	Key:   "{{.Name}}",
 }
 
 func (a *app) newLs() *cobra.Command {
 	var o output.Options
 	cmd := &cobra.Command{
-		Use:               "ls [OPTIONS]",
-		Aliases:           []string{"list"},
-		Short:             "List instances",
+		Use:     "ls [OPTIONS]",
+		Aliases: []string{"list"},
+		Short:   "List instances",
+		Long: `List instances, each with its status:
+
+  starting      it is being started
+  ready         its engine can be used, and its mirror is complete
+  running       its engine can be used, its mirror is not complete
+  stopping      it is being stopped
+  stopped       nothing of it runs
+  failed        its last start, or its engine, has failed: "status" tells why
+  unsupervised  its engine runs, but no supervisor: "start" adopts it
+  unusable      its settings can't be read
+
+Another word is the reason for which its engine can't be used, such as Unresponsive.
+"*" marks the current context. CONTAINERS are those that run, of all.`,
 		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -52,7 +105,7 @@ func (a *app) newLs() *cobra.Command {
 				return err
 			}
 			a.mend(cmd.Context(), dir)
-			rows, err := instanceRows()
+			rows, err := instanceRows(cmd.Context(), showsDisk(o))
 			if err != nil {
 				return err
 			}
@@ -63,22 +116,40 @@ func (a *app) newLs() *cobra.Command {
 	return cmd
 }
 
-func instanceRows() ([]instanceRow, error) {
+// showsDisk reports whether the output has the disk usage, which takes time to count.
+func showsDisk(o output.Options) bool {
+	return o.IsJSON() || !o.Quiet && (o.IsTable() || strings.Contains(o.Format, ".Disk"))
+}
+
+// countLimit is how long the files of instances are counted for a list.
+const countLimit = 500 * time.Millisecond
+
+func instanceRows(ctx context.Context, disk bool) ([]instanceRow, error) {
 	names, err := instanceNames()
 	if err != nil {
 		return nil, err
 	}
-	var rows []instanceRow
-	for _, name := range names {
-		i, err := loadNamed(name)
-		if err != nil {
-			// One that cannot be used must not hide the others.
-			rows = append(rows, instanceRow{Name: name, Status: "unusable", Error: err.Error()})
-			continue
-		}
-		rows = append(rows, newInstanceRow(i))
+	ctx, cancel := context.WithTimeout(ctx, countLimit)
+	defer cancel()
+	rows := make([]instanceRow, len(names))
+	var group errgroup.Group
+	for n, name := range names {
+		group.Go(func() error {
+			i, err := loadNamed(name)
+			if err != nil {
+				// One that cannot be used must not hide the others.
+				rows[n] = instanceRow{Name: name, Status: "unusable", Error: err.Error()}
+				return nil
+			}
+			rows[n] = newInstanceRow(i)
+			if disk && i.Settings.Driver != instance.DriverExisting {
+				rows[n].DiskBytes, rows[n].DiskWhole = i.DiskUsage(ctx)
+				rows[n].disk = true
+			}
+			return nil
+		})
 	}
-	return rows, nil
+	return rows, group.Wait()
 }
 
 func newInstanceRow(i *instance.Instance) instanceRow {
@@ -94,7 +165,8 @@ func newInstanceRow(i *instance.Instance) instanceRow {
 		row.Failure = f.Message
 	}
 	if o.State != nil && o.Live {
-		row.Host, row.Version = o.State.Instance.Host, o.State.Engine.Version
+		row.Host, row.Version, row.StartedAt = o.State.Instance.Host, o.State.Engine.Version, o.State.Engine.StartedAt
+		row.count(i)
 	}
 	// The instance's Docker configuration is none of the others' business.
 	row.Current, _ = contexts.Soon("current:"+i.Name, func() bool {
@@ -102,6 +174,20 @@ func newInstanceRow(i *instance.Instance) instanceRow {
 		return err == nil && isCurrent(docker, i)
 	})
 	return row
+}
+
+// count counts the containers in the mirror.
+func (r *instanceRow) count(i *instance.Instance) {
+	s, err := state.Read(i.Paths.StateFile())
+	if err != nil || s.Mirror.SyncedAt.IsZero() {
+		return
+	}
+	r.live, r.Total = true, len(s.Containers)
+	for _, c := range s.Containers {
+		if c.State == state.StateRunning {
+			r.Running++
+		}
+	}
 }
 
 // statusWord sums up an instance for a list. `status` tells the facts apart.

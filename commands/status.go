@@ -38,6 +38,7 @@ type instanceStatus struct {
 	LastFailure  *state.Failure    `json:"lastFailure,omitempty"` // why the last start or engine failed
 	Conditions   []state.Condition `json:"conditions"`
 	DockerConfig string            `json:"dockerConfig"`
+	Disk         *diskFact         `json:"disk,omitempty"` // nil where the engine is somebody else's
 }
 
 type supervisorFact struct {
@@ -61,6 +62,11 @@ type apiFact struct {
 	Error   string `json:"error,omitempty"`
 
 	hangs bool // it takes connections, and answers none
+}
+
+type diskFact struct {
+	Bytes int64 `json:"bytes"` // of the data of images, containers and volumes
+	Whole bool  `json:"whole"` // it was counted to the end
 }
 
 type contextFact struct {
@@ -124,13 +130,28 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 	if driver, err := engine.DriverFor(i, nil); err == nil {
 		s.Engine.Running, s.Engine.Remains = driver.Alive(), driver.Remains()
 	}
+	counted := make(chan *diskFact, 1)
+	go func() { counted <- diskOf(ctx, i) }()
 	s.API = askAPI(ctx, i)
+	s.Disk = <-counted
 	if docker, err := contexts.Config(i); err == nil {
 		_, err := docker.Endpoint(i.Context())
 		s.Context.Exists = !errdefs.IsNotFound(err)
 		s.Context.Current = isCurrent(docker, i)
 	}
 	return s
+}
+
+// diskOf counts the files of an instance, for no longer than the engine is waited for.
+func diskOf(ctx context.Context, i *instance.Instance) *diskFact {
+	if i.Settings.Driver == instance.DriverExisting {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var d diskFact
+	d.Bytes, d.Whole = i.DiskUsage(ctx)
+	return &d
 }
 
 // askAPI asks the engine itself, whatever the supervisor thinks of it.
@@ -193,6 +214,12 @@ func (s instanceStatus) write(w io.Writer) error {
 		add("Mirror", "%s", s.Mirror.Error)
 	} else {
 		add("Mirror", "%s, synced %s", yes(s.Mirror.Connected, "live", "not connected"), ago(s.Mirror.SyncedAt))
+	}
+	if s.Disk != nil {
+		add("Disk", "%s", humanSize(s.Disk.Bytes, s.Disk.Whole))
+	}
+	if given := s.Settings.Changed(); len(given) > 0 {
+		add("Settings", "%s", strings.Join(given, ", "))
 	}
 	if len(s.Pending) > 0 {
 		add("Pending", "%s, after a restart", strings.Join(s.Pending, ", "))

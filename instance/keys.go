@@ -193,6 +193,17 @@ func (s Settings) Source(name string) string {
 	return SourceChosen
 }
 
+// Changed describes what somebody has set, one "key=value" each.
+func (s Settings) Changed() []string {
+	var changed []string
+	for _, k := range keys {
+		if s.Source(k.name) == SourceGiven {
+			changed = append(changed, k.name+"="+k.get(&s))
+		}
+	}
+	return changed
+}
+
 // Diff describes what differs from other, one "key=value" each.
 func (s Settings) Diff(other Settings) []string {
 	var diff []string
