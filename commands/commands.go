@@ -64,6 +64,7 @@ func Add(root *cobra.Command, docker command.Cli) func(context.Context) context.
 		a.newAction(),
 		a.newDelete(),
 		a.newDashboard(),
+		a.newTop(),
 	)
 	return a.context
 }

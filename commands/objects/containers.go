@@ -371,3 +371,16 @@ func hasPort(c *state.Container, publish, expose map[string]bool) bool {
 		return publish[fmt.Sprintf("%d/%s", p.HostPort, p.Protocol)] || expose[fmt.Sprintf("%d/%s", p.ContainerPort, p.Protocol)]
 	})
 }
+
+// A Brief is what a list has to say of a container, as `docker ps` says it.
+type Brief struct{ Image, Status, Ports string }
+
+// BriefOf returns what a list has to say now of a container of a state.
+func BriefOf(s *state.State, c *state.Container, now time.Time) Brief {
+	image := c.ImageRef
+	if image == "" {
+		image = c.Image
+	}
+	v := &view{State: s, now: now, trunc: true}
+	return Brief{Image: image, Status: v.status(c), Ports: portsText(c.Ports)}
+}

@@ -47,7 +47,7 @@ func clientsOf(s *stage) []client {
 		{name: "testcontainers-node", sockets: true, argv: func(s *stage, name string) []string {
 			return []string{"node", s.installed("node/testcontainers.js"), name, image, "/prog", "exit", "0"}
 		}},
-		{name: "testcontainers-go", argv: func(s *stage, name string) []string {
+		{name: "testcontainers-go", sockets: true, argv: func(s *stage, name string) []string {
 			return []string{s.installed("testcontainers-go"), name, image, "/prog", "exit", "0"}
 		}},
 		{name: "act", sockets: true, argv: func(s *stage, name string) []string {

@@ -97,8 +97,9 @@ func newStage(t *testing.T) *stage {
 		// Its helper container is from a registry.
 		"TESTCONTAINERS_RYUK_DISABLED=true",
 	}
-	// It asks for the size of images otherwise.
-	s.write("home/.config/act/actrc", "--container-daemon-socket -\n--reuse\n")
+	// It asks for the size of images where it has none, and wants to listen where others
+	// reach it.
+	s.write("home/.config/act/actrc", "--container-daemon-socket -\n--reuse\n--no-cache-server\n--cache-server-addr 127.0.0.1\n--artifact-server-addr 127.0.0.1\n")
 	s.findDockers(t)
 	s.makeRootFS(t)
 	return s

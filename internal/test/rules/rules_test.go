@@ -21,10 +21,11 @@ const module = "github.com/docker-rd/docker-rd"
 var rooms = map[string][]string{
 	"cmd":                      {"plugin", "internal", "engine"},                             // engine: the script tests' entry is the driver's helper too
 	"plugin":                   {"commands", "supervisor", "engine", "instance", "internal"}, // supervisor: the program is it, too
-	"commands":                 {"commands/objects", "commands/output", "dashboard", "board", "client", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "requests", "lock", "internal"},
+	"commands":                 {"commands/objects", "commands/output", "dashboard", "top", "board", "client", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "requests", "lock", "internal"},
 	"commands/objects":         {"commands/output", "mirror/state", "internal"}, // from the file alone
 	"commands/output":          {"internal"},
 	"dashboard":                {"board", "mirror/state", "internal"},
+	"top":                      {"board", "commands/objects", "mirror/state", "requests", "internal"}, // commands/objects: it says what docker would
 	"board":                    {"client", "instance", "mirror/state", "requests", "internal"},
 	"client":                   {"supervisor/wire", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "requests", "lock", "internal"}, // of the daemon it knows only what both agreed on
 	"supervisor":               {"supervisor/wire", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "requests", "lock", "internal"},

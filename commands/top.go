@@ -1,0 +1,186 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/gdamore/tcell/v2"
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	moby "github.com/moby/moby/client"
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/board"
+	"github.com/docker-rd/docker-rd/client"
+	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/top"
+)
+
+func (a *app) newTop() *cobra.Command {
+	return &cobra.Command{
+		Use:   "top [OPTIONS] [INSTANCE]",
+		Short: "Show instances and their objects live on the whole terminal",
+		Long: `Show instances, their conditions and objects live on the whole terminal: all instances,
+or the one that is named. Keys search, sort, show logs, start, stop and delete; "?" lists
+them. What is shown is read from the mirrors: the engines are asked for logs, and for what
+containers use, only when you want to see those. Without a terminal it is printed once.`,
+		Args:              takes(0, 1),
+		ValidArgsFunction: a.completeInstance,
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.runTop(cmd.Context(), args) },
+	}
+}
+
+func (a *app) runTop(ctx context.Context, args []string) error {
+	roots, err := instance.DefaultRoots()
+	if err != nil {
+		return err
+	}
+	o := top.Options{
+		Follow: func(ctx context.Context, f func(board.View) error) error { return board.Follow(ctx, roots, f) },
+		Status: viewStatus,
+		Act: func(ctx context.Context, name string, kind state.Kind, key, action string) error {
+			return board.Act(ctx, roots, name, kind, key, action)
+		},
+		Start: onNamed(func(ctx context.Context, i *instance.Instance) error {
+			_, err := client.Start(ctx, i, client.StartOptions{})
+			return err
+		}),
+		Stop: onNamed(func(ctx context.Context, i *instance.Instance) error {
+			_, err := client.Stop(ctx, i, client.StopOptions{})
+			return err
+		}),
+		Logs:  topLogs,
+		Usage: topUsage,
+		Color: os.Getenv("NO_COLOR") == "",
+	}
+	if len(args) > 0 || a.instance.given {
+		i, err := a.loadAnyway(args)
+		if err != nil {
+			return err
+		}
+		o.Only = i.Name
+	}
+	if !a.docker.In().IsTerminal() || !a.docker.Out().IsTerminal() {
+		names, err := instanceNames()
+		if err != nil {
+			return err
+		}
+		return top.Plain(ctx, a.out(), names, o)
+	}
+	screen, err := tcell.NewScreen()
+	if err != nil {
+		return fmt.Errorf("terminal %q: %w", os.Getenv("TERM"), err)
+	}
+	return top.Run(ctx, screen, o)
+}
+
+// onNamed makes what is done with an instance what is done with the one of a name.
+func onNamed(do func(context.Context, *instance.Instance) error) func(context.Context, string) error {
+	return func(ctx context.Context, name string) error {
+		i, err := loadNamed(name)
+		if err != nil {
+			return err
+		}
+		return do(ctx, i)
+	}
+}
+
+// topTail is how many lines of a log are shown at first.
+const topTail = 500
+
+// topLogs writes the log of an instance's engine, or of a container of it, and follows it.
+func topLogs(ctx context.Context, name, id string, w io.Writer) error {
+	i, err := loadNamed(name)
+	if err != nil {
+		return err
+	}
+	if id == "" {
+		path := i.Paths.EngineLog()
+		if i.Settings.Driver == instance.DriverExisting {
+			path = i.Paths.SupervisorLog() // its engine logs elsewhere
+		}
+		return showLog(ctx, w, path, topTail, true)
+	}
+	return withEngine(i, func(api *endpoint.Client) error {
+		about, err := api.ContainerInspect(ctx, id, moby.ContainerInspectOptions{})
+		if err != nil {
+			return err
+		}
+		log, err := api.ContainerLogs(ctx, id, moby.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: true, Tail: fmt.Sprint(topTail)})
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		if about.Container.Config != nil && about.Container.Config.Tty {
+			_, err = io.Copy(w, log)
+		} else {
+			_, err = stdcopy.StdCopy(w, w, log)
+		}
+		return err
+	})
+}
+
+// topUsage asks an engine for what a container uses.
+func topUsage(ctx context.Context, name, id string) (u top.Usage, err error) {
+	i, err := loadNamed(name)
+	if err != nil {
+		return u, err
+	}
+	err = withEngine(i, func(api *endpoint.Client) error {
+		// Two samples, a second apart.
+		answer, err := api.ContainerStats(ctx, id, moby.ContainerStatsOptions{IncludePreviousSample: true})
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		var s container.StatsResponse
+		if err := json.NewDecoder(answer.Body).Decode(&s); err != nil {
+			return err
+		}
+		u, err = usageOf(&s)
+		return err
+	})
+	return u, err
+}
+
+// usageOf computes what docker's own stats shows.
+func usageOf(s *container.StatsResponse) (top.Usage, error) {
+	if s.Read.IsZero() || s.PreRead.IsZero() {
+		return top.Usage{}, errors.New("the container does not run")
+	}
+	// The page cache is not the container's: it would be given back.
+	memory := s.MemoryStats.Usage
+	for _, name := range []string{"total_inactive_file", "inactive_file"} { // control groups of version 1, and 2
+		if cache, ok := s.MemoryStats.Stats[name]; ok && cache < memory {
+			memory -= cache
+			break
+		}
+	}
+	used := float64(s.CPUStats.CPUUsage.TotalUsage) - float64(s.PreCPUStats.CPUUsage.TotalUsage)
+	all := float64(s.CPUStats.SystemUsage) - float64(s.PreCPUStats.SystemUsage)
+	u := top.Usage{Memory: memory}
+	if used > 0 && all > 0 {
+		u.CPU = used / all * float64(max(int(s.CPUStats.OnlineCPUs), len(s.CPUStats.CPUUsage.PercpuUsage))) * 100
+	}
+	return u, nil
+}
+
+// withEngine does something with a connection to an instance's engine.
+func withEngine(i *instance.Instance, do func(*endpoint.Client) error) error {
+	ep, err := endpointOf(i)
+	if err != nil {
+		return err
+	}
+	api, err := ep.Client()
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	return do(api)
+}

@@ -1,0 +1,318 @@
+package top
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/gdamore/tcell/v2"
+	"github.com/rivo/uniseg"
+)
+
+// The lines above and below the table: title, tabs, header; message, keys.
+const (
+	linesAbove = 3
+	linesBelow = 2
+)
+
+// styles are the looks of what is drawn.
+func (t *top) style(m mood) tcell.Style {
+	s := tcell.StyleDefault
+	if !t.Color {
+		if m == bad {
+			s = s.Bold(true)
+		}
+		return s
+	}
+	switch m {
+	case good:
+		return s.Foreground(tcell.ColorGreen)
+	case bad:
+		return s.Foreground(tcell.ColorRed).Bold(true)
+	case waiting:
+		return s.Foreground(tcell.ColorYellow)
+	case faint:
+		return s.Dim(true)
+	}
+	return s
+}
+
+// draw draws everything anew; the screen sends to the terminal what has changed.
+func (t *top) draw() {
+	s := t.screen
+	s.Clear()
+	s.HideCursor()
+	width, height := s.Size()
+	if width < 20 || height < linesAbove+linesBelow+1 {
+		t.text(0, 0, width, "too small", tcell.StyleDefault)
+		s.Show()
+		return
+	}
+	now := time.Now()
+	t.title(width)
+	if t.page != nil {
+		t.page.draw(t, 1, height-linesBelow-1)
+	} else {
+		t.tabs(width, now)
+		t.table(width, height, now)
+	}
+	t.messageLine(width, height-2)
+	t.keysLine(width, height-1)
+	s.Show()
+}
+
+func (t *top) title(width int) {
+	title := " docker rd top"
+	if t.model.only != "" {
+		title += " " + t.model.only
+	}
+	style := tcell.StyleDefault.Bold(true)
+	t.text(0, 0, width, title, style)
+	if t.page != nil {
+		t.text(len(title)+2, 0, width, t.page.title(), style)
+	}
+}
+
+// tabs draws the names of the tables, or only that of the one that is looked at if there is
+// no room for all.
+func (t *top) tabs(width int, now time.Time) {
+	var names []string
+	total := 0
+	for i, table := range tables {
+		name := fmt.Sprintf(" %d %s (%d) ", i+1, table.name, t.model.count(i, now))
+		names = append(names, name)
+		total += len(name)
+	}
+	x := 0
+	for i, name := range names {
+		style := tcell.StyleDefault
+		if i == t.model.tab {
+			style = style.Reverse(true)
+		} else if total > width {
+			name = fmt.Sprintf(" %d ", i+1)
+		}
+		x = t.text(x, 1, width, name, style)
+	}
+}
+
+func (t *top) table(width, height int, now time.Time) {
+	m := t.model
+	rows := m.rows(now)
+	columns := tables[m.tab].columns
+	visible := height - linesAbove - linesBelow
+	t.scroll(rows, visible)
+	if len(rows) == 0 {
+		t.text(1, linesAbove, width, t.nothing(), t.style(faint))
+	}
+	shown := rows[min(m.first, len(rows)):min(m.first+visible, len(rows))]
+	titles := make([]string, len(columns))
+	for c, column := range columns {
+		titles[c] = column.title
+		if s := m.sorting[m.tab]; c == s.column {
+			titles[c] += map[bool]string{false: "↓", true: "↑"}[s.turned]
+		}
+	}
+	widths := fit(titles, shown, t.hidden(columns), width)
+	x := 1
+	for c, title := range titles {
+		t.cell(x, linesAbove-1, widths[c], title, columns[c].right, tcell.StyleDefault.Bold(true))
+		x += widths[c] + gap(widths[c])
+	}
+	for y, r := range shown {
+		selected := m.first+y == m.index
+		x := 1
+		if selected {
+			t.text(0, linesAbove+y, width, strings.Repeat(" ", width), tcell.StyleDefault.Reverse(true))
+		}
+		for c, cell := range r.cells {
+			style := t.style(cell.mood)
+			if selected {
+				style = tcell.StyleDefault.Reverse(true)
+			}
+			t.cell(x, linesAbove+y, widths[c], cell.text, columns[c].right, style)
+			x += widths[c] + gap(widths[c])
+		}
+	}
+}
+
+// nothing says why there are no rows.
+func (t *top) nothing() string {
+	switch m := t.model; {
+	case m.search != "":
+		return fmt.Sprintf("nothing has %q in it", m.search)
+	case len(m.views) == 0 && m.only != "":
+		return fmt.Sprintf("there is no instance %q", m.only)
+	case len(m.views) == 0:
+		return "there are no instances: `docker rd start` makes one"
+	}
+	return "nothing"
+}
+
+// scroll sees to it that the cursor's row is visible.
+func (t *top) scroll(rows []row, visible int) {
+	m := t.model
+	m.selected(rows)
+	m.first = min(m.first, max(0, len(rows)-visible))
+	if m.index < m.first {
+		m.first = m.index
+	}
+	if m.index >= m.first+visible {
+		m.first = m.index - visible + 1
+	}
+}
+
+// hidden returns which columns say nothing: the instance where there is only one, and what
+// containers use where that is not asked for.
+func (t *top) hidden(columns []column) []bool {
+	hidden := make([]bool, len(columns))
+	for c, column := range columns {
+		switch column.title {
+		case "INSTANCE":
+			hidden[c] = len(t.model.views) < 2
+		case "CPU", "MEMORY":
+			hidden[c] = !t.usage.on
+		}
+	}
+	return hidden
+}
+
+// gap is what follows a column of a width.
+func gap(width int) int {
+	if width == 0 {
+		return 0
+	}
+	return 2
+}
+
+// fit returns how wide the columns are to be: as wide as what is in them, and where there is
+// no room for that, the widest are made narrower, and then the last are left out.
+func fit(titles []string, rows []row, hidden []bool, width int) []int {
+	const least = 8
+	widths := make([]int, len(titles))
+	for c, title := range titles {
+		if hidden[c] {
+			continue
+		}
+		widths[c] = uniseg.StringWidth(title)
+		for _, r := range rows {
+			widths[c] = max(widths[c], uniseg.StringWidth(clean(r.cells[c].text)))
+		}
+	}
+	total := func() int {
+		n := 1
+		for _, w := range widths {
+			n += w + gap(w)
+		}
+		return n
+	}
+	for total()-2 > width {
+		widest := 0
+		for c, w := range widths {
+			if w > widths[widest] {
+				widest = c
+			}
+		}
+		if widths[widest] > least {
+			widths[widest]--
+			continue
+		}
+		last := len(widths) - 1
+		for last > 0 && widths[last] == 0 {
+			last--
+		}
+		if last == 0 {
+			break
+		}
+		widths[last] = 0
+	}
+	return widths
+}
+
+// cell draws a text in a column, shortened if it does not fit.
+func (t *top) cell(x, y, width int, text string, right bool, style tcell.Style) {
+	if width == 0 {
+		return
+	}
+	text = shorten(clean(text), width)
+	if right {
+		x += width - uniseg.StringWidth(text)
+	}
+	t.text(x, y, x+width, text, style)
+}
+
+// shorten cuts a text so that it is no wider than width.
+func shorten(text string, width int) string {
+	if uniseg.StringWidth(text) <= width {
+		return text
+	}
+	var b strings.Builder
+	used := 0
+	for g := uniseg.NewGraphemes(text); g.Next(); {
+		if used += g.Width(); used > width-1 {
+			break
+		}
+		b.WriteString(g.Str())
+	}
+	return b.String() + "…"
+}
+
+// clean replaces what a terminal would take for a command.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return ' '
+		}
+		if !unicode.IsPrint(r) {
+			return '·'
+		}
+		return r
+	}, text)
+}
+
+// text draws a text from x on, up to the column limit, and returns where it ends.
+func (t *top) text(x, y, limit int, text string, style tcell.Style) int {
+	for g := uniseg.NewGraphemes(clean(text)); g.Next(); {
+		runes := g.Runes()
+		if x+g.Width() > limit {
+			break
+		}
+		t.screen.SetContent(x, y, runes[0], runes[1:], style)
+		x += g.Width()
+	}
+	return x
+}
+
+// messageLine draws a question, the search, or what has been done.
+func (t *top) messageLine(width, y int) {
+	switch {
+	case t.ask != nil:
+		t.text(1, y, width, t.ask.question+" [y/N]", t.style(waiting).Bold(true))
+	case t.typing:
+		x := t.text(1, y, width, "search: "+t.model.search, tcell.StyleDefault)
+		t.screen.ShowCursor(x, y)
+	case t.message != "":
+		mood := plain
+		if t.bad {
+			mood = bad
+		}
+		t.text(1, y, width, shorten(t.message, width-2), t.style(mood))
+	case t.model.search != "":
+		t.text(1, y, width, "search: "+t.model.search+" (Esc: all)", t.style(faint))
+	}
+}
+
+func (t *top) keysLine(width, y int) {
+	x := 1
+	for _, k := range t.keys() {
+		if !k.common {
+			continue
+		}
+		label := k.label()
+		if x+len(label)+len(k.does)+3 > width {
+			break
+		}
+		x = t.text(x, y, width, label, tcell.StyleDefault.Bold(true))
+		x = t.text(x, y, width, " "+k.does+"  ", tcell.StyleDefault)
+	}
+}

@@ -1,0 +1,206 @@
+package top
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+
+	"github.com/docker-rd/docker-rd/board"
+	"github.com/docker-rd/docker-rd/commands/objects"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// The tables, in the order of their numbers.
+const (
+	instancesTab = iota
+	containersTab
+)
+
+var tables = []table{
+	{"Instances", []column{
+		{title: "NAME"}, {title: "STATUS"}, {title: "CONTAINERS", right: true, number: true}, {title: "IMAGES", right: true, number: true},
+		{title: "DRIVER"}, {title: "VERSION"}, {title: "CONTEXT"}, {title: "HOST"},
+	}, instanceRows},
+	{"Containers", []column{
+		{title: "NAME"}, {title: "STATUS"}, {title: "CPU", right: true, number: true}, {title: "MEMORY", right: true, number: true},
+		{title: "IMAGE"}, {title: "PORTS"}, {title: "INSTANCE"},
+	}, containerRows},
+	{"Images", []column{
+		{title: "NAME"}, {title: "SIZE", right: true, number: true}, {title: "CREATED", number: true}, {title: "PLATFORM"}, {title: "INSTANCE"},
+	}, imageRows},
+	{"Volumes", []column{{title: "NAME"}, {title: "DRIVER"}, {title: "CREATED", number: true}, {title: "INSTANCE"}}, volumeRows},
+	{"Networks", []column{{title: "NAME"}, {title: "DRIVER"}, {title: "SUBNETS"}, {title: "INSTANCE"}}, networkRows},
+	{"Conditions", []column{{title: "TYPE"}, {title: "STATUS"}, {title: "REASON"}, {title: "SINCE", number: true}, {title: "INSTANCE"}, {title: "MESSAGE"}}, conditionRows},
+}
+
+func instanceRows(m *model, v board.View, _ time.Time) []row {
+	status := cell{text: m.status(v), mood: bad}
+	switch status.text {
+	case "ready", "running":
+		status.mood = good
+	case "starting", "stopping":
+		status.mood = waiting
+	case "stopped":
+		status.mood = faint
+	}
+	if v.Err != nil {
+		return []row{{object{instance: v.Name}, v.Name, []cell{{text: v.Name}, status, {}, {}, {}, {}, {}, {text: v.Err.Error()}}}}
+	}
+	var s state.State
+	if v.State != nil {
+		s = *v.State
+	}
+	running := 0
+	for _, c := range s.Containers {
+		if c.State == state.StateRunning {
+			running++
+		}
+	}
+	return []row{{object{instance: v.Name}, v.Name, []cell{
+		{text: v.Name}, status,
+		{text: fmt.Sprintf("%d/%d", running, len(s.Containers)), order: float64(len(s.Containers))},
+		{text: strconv.Itoa(len(s.Images)), order: float64(len(s.Images))},
+		{text: v.Instance.Settings.Driver}, {text: s.Engine.Version}, {text: v.Instance.Context()}, {text: s.Instance.Host},
+	}}}
+}
+
+func containerRows(m *model, v board.View, now time.Time) []row {
+	var rows []row
+	for key, c := range objectsOf(v, func(s *state.State) map[string]state.Container { return s.Containers }) {
+		brief := objects.BriefOf(v.State, &c, now)
+		status := cell{text: brief.Status, mood: faint}
+		switch {
+		case c.Health == state.HealthUnhealthy, c.State == state.StateExited && c.ExitCode != 0, c.State == state.StateDead:
+			status.mood = bad
+		case c.State == state.StateRunning:
+			status.mood = good
+		case c.State == state.StatePaused, c.State == state.StateRestarting:
+			status.mood = waiting
+		}
+		pending(&status, c.Deletion)
+		about := object{v.Name, state.Containers, key}
+		cpu, memory := cell{order: -1}, cell{order: -1}
+		if u, ok := m.usage[about]; ok {
+			cpu = cell{text: fmt.Sprintf("%.1f%%", u.CPU), order: u.CPU}
+			memory = cell{text: units.BytesSize(float64(u.Memory)), order: float64(u.Memory)}
+		}
+		rows = append(rows, row{about, c.Name, []cell{{text: c.Name}, status, cpu, memory, {text: brief.Image}, {text: brief.Ports}, {text: v.Name}}})
+	}
+	return rows
+}
+
+func imageRows(_ *model, v board.View, now time.Time) []row {
+	var rows []row
+	for key, i := range objectsOf(v, func(s *state.State) map[string]state.Image { return s.Images }) {
+		name := cell{text: strings.Join(i.RepoTags, ", ")}
+		if name.text == "" {
+			name = cell{text: short(i.ID), mood: faint}
+		}
+		called := name.text
+		for _, d := range i.Deletions {
+			pending(&name, &d)
+		}
+		rows = append(rows, row{object{v.Name, state.Images, key}, called, []cell{
+			name, {text: units.HumanSize(float64(i.Size)), order: float64(i.Size)}, since(i.CreatedAt, now),
+			{text: path.Join(i.OS, i.Architecture)}, {text: v.Name},
+		}})
+	}
+	return rows
+}
+
+func volumeRows(_ *model, v board.View, now time.Time) []row {
+	var rows []row
+	for key, o := range objectsOf(v, func(s *state.State) map[string]state.Volume { return s.Volumes }) {
+		name := cell{text: o.Name}
+		pending(&name, o.Deletion)
+		rows = append(rows, row{object{v.Name, state.Volumes, key}, o.Name, []cell{name, {text: o.Driver}, since(o.CreatedAt, now), {text: v.Name}}})
+	}
+	return rows
+}
+
+func networkRows(_ *model, v board.View, _ time.Time) []row {
+	var rows []row
+	for key, n := range objectsOf(v, func(s *state.State) map[string]state.Network { return s.Networks }) {
+		name := cell{text: n.Name}
+		pending(&name, n.Deletion)
+		rows = append(rows, row{object{v.Name, state.Networks, key}, n.Name, []cell{name, {text: n.Driver}, {text: strings.Join(n.Subnets, ", ")}, {text: v.Name}}})
+	}
+	return rows
+}
+
+func conditionRows(_ *model, v board.View, now time.Time) []row {
+	if !v.Live {
+		return nil // nobody keeps them
+	}
+	var rows []row
+	for _, c := range v.State.Conditions {
+		status := cell{text: string(c.Status), mood: faint}
+		switch c.Status {
+		case state.True:
+			status.mood = good
+		case state.Unknown:
+			status.mood = waiting
+		}
+		rows = append(rows, row{object{instance: v.Name, key: c.Type}, c.Type, []cell{
+			{text: c.Type}, status, {text: c.Reason}, since(c.LastTransitionTime, now), {text: v.Name}, {text: c.Message},
+		}})
+	}
+	return rows
+}
+
+// objectsOf returns the objects of a kind of a view, which may have no state.
+func objectsOf[T any](v board.View, of func(*state.State) map[string]T) map[string]T {
+	if v.State == nil {
+		return nil
+	}
+	return of(v.State)
+}
+
+// since tells how long ago something was.
+func since(t, now time.Time) cell {
+	if t.IsZero() {
+		return cell{}
+	}
+	return cell{text: units.HumanDuration(now.Sub(t)) + " ago", order: float64(t.Unix())}
+}
+
+// pending adds to a cell that a deletion is asked for.
+func pending(c *cell, d *state.Deletion) {
+	if d == nil {
+		return
+	}
+	c.text += " (to be deleted"
+	if d.Error != "" {
+		c.text += ": " + d.Error
+	}
+	c.text += ")"
+	c.mood = waiting
+}
+
+func short(id string) string {
+	_, hex, ok := strings.Cut(id, ":")
+	if !ok {
+		hex = id
+	}
+	return hex[:min(len(hex), 12)]
+}
+
+// isPending reports whether a deletion of an object is asked for.
+func isPending(v board.View, o object) bool {
+	if v.State == nil {
+		return false
+	}
+	s := v.State
+	return s.Containers[o.key].Deletion != nil || len(s.Images[o.key].Deletions) > 0 ||
+		s.Volumes[o.key].Deletion != nil || s.Networks[o.key].Deletion != nil
+}
+
+// tabOf returns the number of the table of that name, or -1.
+func tabOf(name string) int {
+	return slices.IndexFunc(tables, func(t table) bool { return strings.EqualFold(t.name, name) })
+}
