@@ -112,14 +112,16 @@ func (e *Engine) Release() {
 	e.watchers.Wait()
 }
 
-// Stop ends the engine. dockerd is asked to, and stops its containers as it always
-// does; when it has ended, or when ctx has, every process that is left is killed, and
+// Stop ends the engine. dockerd is asked to, unless ctx has ended, and stops its containers as
+// it always does; when it has ended, or when ctx has, every process that is left is killed, and
 // everything that was made for the engine is removed. It returns when that is so, with the
 // ids of the containers that were killed.
 func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 	known := e.escapedGroups()
-	if err := e.id.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, process.ErrGone) {
-		e.cfg.log().WarnContext(ctx, "engine can't be asked to end", "error", err)
+	if ctx.Err() == nil { // else whether a container ends by itself before it is killed would be a matter of luck
+		if err := e.id.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, process.ErrGone) {
+			e.cfg.log().WarnContext(ctx, "engine can't be asked to end", "error", err)
+		}
 	}
 	select {
 	case <-e.exited:
