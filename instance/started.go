@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
-	"github.com/moby/sys/atomicwriter"
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // startedFile returns the path of the settings that the engine was started with.
@@ -18,7 +17,7 @@ func (p Paths) startedFile() string { return filepath.Join(p.State, "started.jso
 func (i *Instance) RecordStarted() error {
 	data, err := json.Marshal(i.Settings)
 	if err == nil {
-		err = atomicwriter.WriteFile(i.Paths.startedFile(), append(data, '\n'), 0o600)
+		err = files.ReplaceSynced(i.Paths.startedFile(), append(data, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("instance %q: record what it was started with: %w", i.Name, err)
@@ -28,7 +27,7 @@ func (i *Instance) RecordStarted() error {
 
 // ForgetStarted removes what [Instance.RecordStarted] has recorded: nothing runs any more.
 func (i *Instance) ForgetStarted() error {
-	if err := os.Remove(i.Paths.startedFile()); !errors.Is(err, fs.ErrNotExist) {
+	if err := files.Remove(i.Paths.startedFile()); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -37,7 +36,7 @@ func (i *Instance) ForgetStarted() error {
 // Started returns the settings that the engine, which runs, was started with: those that it
 // has now where nothing else is recorded.
 func (i *Instance) Started() Settings {
-	data, err := os.ReadFile(i.Paths.startedFile())
+	data, err := files.Read(i.Paths.startedFile())
 	s := Settings{}
 	if err != nil || json.Unmarshal(data, &s) != nil {
 		return i.Settings

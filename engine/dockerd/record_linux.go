@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
@@ -44,11 +45,7 @@ func (c *Config) writeRecord(r record) error {
 	if err != nil {
 		return err
 	}
-	temp := c.recordPath() + ".new"
-	if err := os.WriteFile(temp, append(data, '\n'), 0o600); err != nil {
-		return fmt.Errorf("engine record: %w", err)
-	}
-	if err := os.Rename(temp, c.recordPath()); err != nil {
+	if err := files.Replace(c.recordPath(), append(data, '\n')); err != nil {
 		return fmt.Errorf("engine record: %w", err)
 	}
 	return nil

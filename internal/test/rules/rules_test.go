@@ -61,6 +61,8 @@ var forbidden = []struct {
 	{"github.com/spf13/cobra", []string{"plugin", "commands"}, "command lines are parsed in one place"},
 	{"github.com/docker/cli/cli/connhelper/commandconn", nil, "it ignores deadlines and leaves processes behind"},
 	{"github.com/fsnotify/fsnotify", []string{"internal"}, "directories are watched through internal/dirwatch"},
+	{"github.com/moby/sys/atomicwriter", nil, "files are replaced through internal/files, on Windows too"},
+	{"github.com/gofrs/flock", nil, "it opens lock files so that they can't be removed on Windows: see package lock"},
 	{"log", nil, "logs are structured: log/slog"},
 }
 

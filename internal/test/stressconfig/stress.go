@@ -13,9 +13,9 @@ import (
 
 	dockerconfig "github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/config/types"
-	"github.com/gofrs/flock"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/lock"
 )
 
 const (
@@ -171,11 +171,11 @@ func entry(writer, i int) string { return fmt.Sprintf("writer%d-%d.example.test"
 
 // save is what `docker login` does, under a lock of the writers alone.
 func save(dir, registry string) error {
-	l := flock.New(filepath.Join(dir, "writers.lock"))
-	if err := l.Lock(); err != nil {
+	release, err := lock.Acquire(context.Background(), filepath.Join(dir, "writers.lock"))
+	if err != nil {
 		return err
 	}
-	defer l.Unlock()
+	defer release()
 	config, err := dockerconfig.Load(dir)
 	if err != nil {
 		return err
