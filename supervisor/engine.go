@@ -97,6 +97,9 @@ func (l *loop) connect(running engine.Running, adopted bool) {
 	e.adopted = adopted
 	e.proven = e.proven || adopted
 	l.store.SetEngineProcess(running.PID(), running.StartedAt())
+	if ep, err := l.driver.Endpoint(); err == nil {
+		l.store.SetHost(ep.Host)
+	}
 	if !adopted {
 		if err := l.inst.RecordStarted(); err != nil {
 			l.log.Warn("settings not recorded", "error", err)

@@ -934,3 +934,20 @@ func TestSocketFollowsPromotion(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Where the user's context leads elsewhere, the driver begins anew: what it did for the engine
+// before, such as to relay to it, may be different now.
+func TestEndpointChanges(t *testing.T) {
+	f := setup(t)
+	f.driver.foreign = true
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	<-f.driver.started
+	f.driver.kill() // its socket is the next one's
+	f.loop.events <- message{f.loop.ctx, endpointNew{"unix://" + f.driver.socket}}
+	<-f.driver.started
+	f.wait(state.Ready, state.True, "")
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+}

@@ -65,7 +65,7 @@ type (
 	retryDue    struct{}            // the delay before another launch is over
 	mirrored    struct{ mirror.Update }
 	pinged      struct{ err error }     // the check of a lost engine is over
-	endpointNew struct{ host string }   // it is reached elsewhere from now on
+	endpointNew struct{ host string }   // the user has led its context elsewhere
 	graceKnown  struct{ time.Duration } // how long it has to stop its containers
 	ended       struct {                // it was stopped, and what was left of it removed
 		killed []string // ids of containers
@@ -147,8 +147,12 @@ func (l *loop) handle(ev event) {
 		}
 
 	case endpointNew:
-		l.store.SetHost(ev.host)
-		l.wakeMirror()
+		switch e.phase {
+		case engineConnecting, engineUp, engineLost, engineAway:
+			l.releaseEngine()
+			l.disconnect("the engine is looked for where its context leads now")
+			l.launch()
+		}
 
 	case graceKnown:
 		l.stop.grace = ev.Duration

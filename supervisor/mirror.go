@@ -52,13 +52,6 @@ func (l *loop) mirrorEngine() {
 	l.early = nil
 }
 
-// wakeMirror makes the mirror, if there is one, connect anew.
-func (l *loop) wakeMirror() {
-	if l.mirror.source != nil && l.stop == nil {
-		l.mirror.source.Wake()
-	}
-}
-
 func (l *loop) dial(context.Context) (*endpoint.Client, error) {
 	ep, err := l.driver.Endpoint()
 	if err != nil {
