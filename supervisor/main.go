@@ -73,6 +73,7 @@ func supervise(dir string, toStop *requests.StopOptions) int {
 
 	log := newLog(os.Stderr, inst)
 	slog.SetDefault(log) // for what libraries log
+	defer leaveCaller(inst, log)()
 	l, err := newLoopFor(inst, log)
 	if err != nil {
 		log.Error("supervisor ends", "error", err)

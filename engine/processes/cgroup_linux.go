@@ -25,7 +25,8 @@ import (
 type Hierarchies struct {
 	V2      string   // mount point, "" if there is none
 	V1      []string // mount points
-	freezer string   // the one of v1's freezer, "" if there is none
+	Systemd string   // the one of V1 by which systemd keeps its units apart, "" if there is none
+	freezer string   // the one of V1's freezer, "" if there is none
 }
 
 // FindHierarchies finds the cgroup mounts of the process's mount namespace.
@@ -52,8 +53,11 @@ func hierarchiesOf(infos []*mountinfo.Info) Hierarchies {
 			continue
 		}
 		h.V1 = append(h.V1, info.Mountpoint)
-		if slices.Contains(strings.Split(info.VFSOptions, ","), "freezer") {
+		switch options := strings.Split(info.VFSOptions, ","); {
+		case slices.Contains(options, "freezer"):
 			h.freezer = info.Mountpoint
+		case slices.Contains(options, "name=systemd"):
+			h.Systemd = info.Mountpoint
 		}
 	}
 	return h
