@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +22,9 @@ type logsOptions struct {
 	follow     bool
 	tail       flagTail
 	supervisor bool
+	since      flagMoment
+	until      flagMoment
+	timestamps bool
 }
 
 func (a *app) newLogs() *cobra.Command {
@@ -35,6 +39,9 @@ func (a *app) newLogs() *cobra.Command {
 	o.tail.lines = -1
 	flags.BoolVarP(&o.follow, "follow", "f", false, "Follow log output")
 	flags.VarP(&o.tail, "tail", "n", "Number of lines to show from the end of the log")
+	flags.Var(&o.since, "since", `Show what was logged since a time ("2026-01-02T15:04:05") or for as long ("42m")`)
+	flags.Var(&o.until, "until", `Show what was logged before a time ("2026-01-02T15:04:05") or until as long ago ("42m")`)
+	flags.BoolVarP(&o.timestamps, "timestamps", "t", false, "Show timestamps before the lines")
 	flags.BoolVar(&o.supervisor, "supervisor", false, "Show the supervisor's log")
 	return cmd
 }
@@ -44,7 +51,19 @@ func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) 
 	if o.supervisor {
 		path = i.Paths.SupervisorLog()
 	}
-	err := showLog(ctx, a.out(), path, o.tail.lines, o.follow)
+	filter := &logFilter{w: a.out(), timestamps: o.timestamps}
+	var err error
+	if filter.since, err = o.since.at(time.Now()); err != nil {
+		return err
+	}
+	if filter.until, err = o.until.at(time.Now()); err != nil {
+		return err
+	}
+	err = showLog(ctx, filter, path, o.tail.lines, o.follow)
+	if errors.Is(err, errLater) {
+		return nil
+	}
+	err = errors.Join(err, filter.flush())
 	if errors.Is(err, fs.ErrNotExist) {
 		return hinted(failure.Refuse("instance %q has no such log: %w", i.Name, err), func(h hinter) string {
 			return "an adopted engine logs elsewhere; " + h.run("logs --supervisor", i.Name) + " shows what docker-rd logs"

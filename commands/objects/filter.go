@@ -108,9 +108,9 @@ func (f filterSet) anyOf(name string, satisfies func(value string) bool) bool {
 	return false
 }
 
-// parseMoment reads a time as docker's filters take it: one that has passed since, a
+// ParseMoment reads a time as docker's filters take it: one that has passed since, a
 // time of day, or seconds since 1970. What has no zone is local.
-func parseMoment(value string, now time.Time) (time.Time, error) {
+func ParseMoment(value string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(value); err == nil {
 		return now.Add(-d), nil
 	}

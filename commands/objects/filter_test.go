@@ -218,14 +218,14 @@ func TestParseMoment(t *testing.T) {
 		"1700000000":                time.Unix(1700000000, 0),
 		"1700000000.25":             time.Unix(1700000000, 250000000),
 	} {
-		got, err := parseMoment(value, now)
+		got, err := ParseMoment(value, now)
 		if err != nil || !got.Equal(want) {
-			t.Errorf("parseMoment(%q) = %v, %v, want %v", value, got, err, want)
+			t.Errorf("ParseMoment(%q) = %v, %v, want %v", value, got, err, want)
 		}
 	}
 	for _, value := range []string{"", "soon", "12.x", "2026-13-01"} {
-		if got, err := parseMoment(value, now); err == nil {
-			t.Errorf("parseMoment(%q) = %v, want an error", value, got)
+		if got, err := ParseMoment(value, now); err == nil {
+			t.Errorf("ParseMoment(%q) = %v, want an error", value, got)
 		}
 	}
 }
@@ -237,13 +237,13 @@ func FuzzParseMoment(f *testing.F) {
 	f.Add("1700000000.25")
 	f.Fuzz(func(t *testing.T, value string) {
 		now := time.Unix(1700000000, 0)
-		first, err := parseMoment(value, now)
+		first, err := ParseMoment(value, now)
 		if err != nil || first.Year() < 0 || first.Year() > 9999 {
 			return
 		}
 		text := first.UTC().Format(time.RFC3339Nano)
-		if again, err := parseMoment(text, now); err != nil || !again.Equal(first) {
-			t.Errorf("parseMoment(%q) = %v; of its own text %q: %v, %v", value, first, text, again, err)
+		if again, err := ParseMoment(text, now); err != nil || !again.Equal(first) {
+			t.Errorf("ParseMoment(%q) = %v; of its own text %q: %v, %v", value, first, text, again, err)
 		}
 	})
 }

@@ -208,7 +208,7 @@ func matchImages(v *view, f filterSet) (func(key string) bool, error) {
 			return err
 		},
 		"until": func(value string) error {
-			t, err := parseMoment(value, v.now)
+			t, err := ParseMoment(value, v.now)
 			before = earlier(before, t)
 			return err
 		},

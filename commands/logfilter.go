@@ -1,0 +1,94 @@
+package commands
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"regexp"
+	"time"
+
+	"github.com/docker-rd/docker-rd/commands/objects"
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// flagMoment is the value of a flag that is a time, as docker takes it: one that has passed
+// since, or an absolute one.
+type flagMoment struct{ text string }
+
+func (f *flagMoment) String() string     { return f.text }
+func (f *flagMoment) Type() string       { return "string" }
+func (f *flagMoment) Set(s string) error { *f = flagMoment{s}; return nil }
+
+// at returns the time, zero where the flag is not given.
+func (f *flagMoment) at(now time.Time) (time.Time, error) {
+	if f.text == "" {
+		return time.Time{}, nil
+	}
+	t, err := objects.ParseMoment(f.text, now)
+	if err != nil {
+		return t, failure.Refuse("%q is not a time such as 10m or 2026-01-02T15:04:05", f.text)
+	}
+	return t, nil
+}
+
+// errLater ends the copying of a log whose lines are later than was asked for.
+var errLater = errors.New("later than asked for")
+
+// A logFilter passes on the lines of a log that are between two times, zero for no limit.
+// A line without a time belongs to the one before.
+type logFilter struct {
+	w            io.Writer
+	since, until time.Time
+	timestamps   bool // before each line
+
+	rest []byte
+	last time.Time
+}
+
+// Write implements [io.Writer]. Its error is errLater where all lines that follow are later
+// than until.
+func (f *logFilter) Write(p []byte) (int, error) {
+	f.rest = append(f.rest, p...)
+	for {
+		end := bytes.IndexByte(f.rest, '\n')
+		if end < 0 {
+			return len(p), nil
+		}
+		if err := f.line(f.rest[:end+1]); err != nil {
+			return 0, err
+		}
+		f.rest = f.rest[end+1:]
+	}
+}
+
+// flush passes on a last line that has no end.
+func (f *logFilter) flush() error {
+	if len(f.rest) == 0 {
+		return nil
+	}
+	err := f.line(f.rest)
+	f.rest = nil
+	return err
+}
+
+// logTime finds the time of a line of dockerd's, containerd's or the supervisor's.
+var logTime = regexp.MustCompile(`\btime="?([0-9T:.+Z-]+)"?`)
+
+func (f *logFilter) line(line []byte) error {
+	if m := logTime.FindSubmatch(line); m != nil {
+		if t, err := time.Parse(time.RFC3339Nano, string(m[1])); err == nil {
+			f.last = t
+		}
+	}
+	if f.last.Before(f.since) {
+		return nil
+	}
+	if !f.until.IsZero() && f.last.After(f.until) {
+		return errLater
+	}
+	if f.timestamps {
+		line = append([]byte(f.last.UTC().Format("2006-01-02T15:04:05.000000000Z")+" "), line...)
+	}
+	_, err := f.w.Write(line)
+	return err
+}
