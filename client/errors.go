@@ -17,6 +17,7 @@ const (
 	ContextInUse Problem = "ContextInUse" // its context is current, and not by docker rd's doing
 	Unanswered   Problem = "Unanswered"   // a request, or a sync, did not end as it should
 	Interrupted  Problem = "Interrupted"  // a request was under way when the supervisor ended
+	Disconnected Problem = "Disconnected" // the supervisor is not connected to the engine
 	TooNew       Problem = "TooNew"       // a later version wrote its state
 )
 

@@ -73,6 +73,28 @@ func Request(ctx context.Context, i *instance.Instance, r requests.Request) (req
 	}
 }
 
+// Settle has the instance's mirror see all that its engine has done until now, and returns when
+// that has reached the state file. Where there is no supervisor, or it is not connected to the
+// engine, the error has the problem [NotRunning] or [Disconnected].
+func Settle(ctx context.Context, i *instance.Instance) error {
+	o, err := Request(ctx, i, requests.Request{Type: requests.RequestSettle})
+	switch {
+	case err != nil:
+		return err
+	case o.State == requests.OutcomeDisconnected:
+		return problem(i, Disconnected, fmt.Errorf("instance %q: %s", i.Name, o.Error))
+	case o.State != state.ActionSucceeded:
+		return problem(i, Unanswered, fmt.Errorf("instance %q: %s", i.Name, o.Error))
+	}
+	return nil
+}
+
+// Is reports whether err says that the instance has the problem.
+func Is(err error, p Problem) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Problem == p
+}
+
 func gaveUp(ctx context.Context, i *instance.Instance, text string) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()

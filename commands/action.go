@@ -63,14 +63,13 @@ func (a *app) runAction(ctx context.Context, t teller, word, action string) erro
 	if err != nil {
 		return err
 	}
-	s, err := readState(i)
-	if err != nil {
+	k, key := objects.Containers(), ""
+	err = find(ctx, i, func(s *state.State) (err error) {
+		key, err = k.One(s, word)
 		return err
-	}
-	k := objects.Containers()
-	key, err := k.One(s, word)
+	})
 	if err != nil {
-		return err
+		return named(action, k.Text(word), err)
 	}
 	t = t.of(i.Name, "action")
 	t.doing(fmt.Sprintf("Container %q is %s%s", word, actionWords[action].doing, where),
@@ -79,7 +78,7 @@ func (a *app) runAction(ctx context.Context, t teller, word, action string) erro
 		Type: requests.RequestAction, Kind: state.Containers, Key: key, Name: word, Action: action,
 	})
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", action, k.Text(word), err)
+		return named(action, k.Text(word), err)
 	}
 	if o.State != state.ActionSucceeded {
 		return fmt.Errorf("%s %s: %s", action, k.Text(word), o.Error)

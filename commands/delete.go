@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,9 +33,9 @@ func (a *app) newDelete() *cobra.Command {
 		Short: "Delete containers, images, volumes or networks",
 		Long: `Have the supervisor delete objects: containers, images, volumes or networks.
 
-What the engine refuses, such as an image that a container uses, stays requested and
-is tried again until it succeeds; why it was refused is recorded on the object in the
-mirror. --cancel takes the request back. Of an image that is named by one of its
+What the engine refuses, such as an image that a container uses, fails, but stays
+requested and is tried again until it succeeds. "get" and "status" show why it was
+refused, and --cancel takes the request back. Of an image that is named by one of its
 references, only that is deleted.`,
 		Example: `  docker rd delete volumes data --wait
   docker rd delete images app:1 --cancel`,
@@ -67,25 +68,24 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 	if err != nil {
 		return err
 	}
-	s, err := readState(i)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := withTimeout(ctx, o.timeout)
+	defer cancel()
 	asked := make([]requests.Request, len(words))
-	for n, word := range words {
-		if asked[n], err = deletion(s, k, word); err != nil {
-			return err
+	err = find(ctx, i, func(s *state.State) (err error) {
+		for n, word := range words {
+			if asked[n], err = deletion(s, k, word); err != nil {
+				return err
+			}
 		}
-		if o.cancel {
-			asked[n].Type = requests.RequestCancel
-		}
+		return nil
+	})
+	if err != nil {
+		return named("delete", k.Text(words[0]), err)
 	}
 	return a.withProgress(o.progress.value, func(t teller) error { return deleteAll(ctx, i, o, k, asked, t, where) })
 }
 
 func deleteAll(ctx context.Context, i *instance.Instance, o deleteOptions, k *objects.Kind, asked []requests.Request, t teller, where string) error {
-	ctx, cancel := withTimeout(ctx, o.timeout)
-	defer cancel()
 	step := func(r requests.Request) teller { return t.of(i.Name, string(k.Kind)+"/"+r.Name) }
 	refusals := make(chan refused)
 	if o.wait {
@@ -110,23 +110,42 @@ func deleteAll(ctx context.Context, i *instance.Instance, o deleteOptions, k *ob
 			}
 		}
 	}
+	done := "done"
+	if o.cancel {
+		done = "cancelled"
+	}
 	var errs []error
+	var left []string
 	for n, r := range asked {
-		if err := await(ends[n]); err != nil {
-			errs = append(errs, fmt.Errorf("delete %s: %w", k.Text(r.Name), err))
+		err := await(ends[n])
+		if err == nil {
+			step(r).did(fmt.Sprintf("Deletion of %s is %s%s", k.Text(r.Name), done, where))
 			continue
 		}
-		done := "requested"
-		switch {
-		case o.wait:
-			done = "done"
-		case o.cancel:
-			done = "cancelled"
+		errs = append(errs, fmt.Errorf("delete %s: %w", k.Text(r.Name), err))
+		if _, stays := errors.AsType[*staysError](err); stays {
+			left = append(left, shellQuote(r.Name))
 		}
-		step(r).did(fmt.Sprintf("Deletion of %s is %s%s", k.Text(r.Name), done, where))
 	}
-	return errors.Join(errs...)
+	if len(left) == 0 {
+		return errors.Join(errs...)
+	}
+	return hinted(errors.Join(errs...), func(h hinter) string {
+		return fmt.Sprintf("`docker-rd delete%s --cancel %s %s` cancels %s", h.flag(i.Name), k.Kind, strings.Join(left, " "), them(left))
+	})
 }
+
+func them(words []string) string {
+	if len(words) == 1 {
+		return "it"
+	}
+	return "them"
+}
+
+// A staysError says why a deletion is not done that stays requested.
+type staysError struct{ error }
+
+func (e *staysError) Unwrap() error { return e.error }
 
 // deletion returns the request to delete what a word means.
 func deletion(s *state.State, k *objects.Kind, word string) (requests.Request, error) {
@@ -148,20 +167,25 @@ func deletion(s *state.State, k *objects.Kind, word string) (requests.Request, e
 	return r, nil
 }
 
-// request asks for a deletion, or for its end, and waits for as much as is wanted.
+// request asks for a deletion, or for its end, and waits for as much as is wanted: without
+// --wait for what the engine says at first.
 func request(ctx context.Context, i *instance.Instance, o deleteOptions, r requests.Request) error {
-	if !o.wait && !o.cancel {
-		return client.Ask(i, r)
+	if o.cancel {
+		r.Type = requests.RequestCancel
 	}
+	r.First = !o.wait
 	outcome, err := client.Request(ctx, i, r)
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil && !o.cancel {
-		return hinted(fmt.Errorf("%w%s", err, lastRefusal(i, r)), func(h hinter) string {
-			return fmt.Sprintf("`docker-rd delete%s --cancel %s %s` cancels it", h.flag(i.Name), r.Kind, shellQuote(r.Name))
-		})
-	}
 	switch {
+	case o.cancel && err != nil:
+		return err
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil:
+		return &staysError{fmt.Errorf("%w%s", err, lastRefusal(i, r))}
+	case ctx.Err() != nil && err != nil:
+		return &staysError{failure.WithCode(fmt.Errorf("interrupted%s (it stays requested)", lastRefusal(i, r)), failure.CodeInterrupted)}
 	case err != nil:
 		return err
+	case outcome.State == requests.OutcomeRefused:
+		return &staysError{fmt.Errorf("%s (it stays requested)", outcome.Error)}
 	case outcome.State == requests.OutcomeCancelled:
 		return errors.New("it was cancelled")
 	case outcome.State != state.ActionSucceeded:

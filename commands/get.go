@@ -2,18 +2,21 @@ package commands
 
 import (
 	"context"
-	"runtime/debug"
+	"time"
 
 	"github.com/docker/cli/opts"
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/instance"
 )
 
 type getOptions struct {
 	objects.Options
-	watch bool
+	watch   bool
+	fresh   bool
+	timeout flagDuration
 }
 
 func (a *app) newGet() *cobra.Command {
@@ -25,9 +28,12 @@ func (a *app) newGet() *cobra.Command {
 namespaces.
 
 Nothing but the mirror is read, so this also works while the engine hangs or is gone;
-a note then says how old the mirror is. Tables, filters and the placeholders of
-templates are docker's. Besides, there are .Deletion and .LastAction, which tell of
-requests, and .Event with --watch.`,
+a note then says how old the mirror is. Otherwise it may be some milliseconds behind;
+--fresh waits until the mirror has seen all that the engine has done until now.
+
+Tables, filters and the placeholders of templates are docker's. There are also
+.Deletion and .LastAction, which show what was requested, and .Event with --watch.
+A table has a column for deletions while there are any.`,
 		Example: `  docker rd get containers --filter status=running
   docker rd get ps web --format '{{.Names}}: {{.Status}}'
   docker rd get images --watch`,
@@ -40,6 +46,8 @@ requests, and .Event with --watch.`,
 	flags.BoolVarP(&o.All, "all", "a", false, "Show all images (default hides intermediate images)")
 	flags.BoolVar(&o.NoTrunc, "no-trunc", false, "Don't truncate output")
 	flags.BoolVarP(&o.watch, "watch", "w", false, "Go on with a row for each change, until interrupted")
+	flags.BoolVar(&o.fresh, "fresh", false, "Wait until the mirror has seen all until now")
+	addTimeout(flags, &o.timeout, 30*time.Second)
 	flags.VarP(&o.Filter, "filter", "f", "Filter output based on conditions provided")
 	_ = cmd.RegisterFlagCompletionFunc("filter", completeFilter)
 	return cmd
@@ -58,20 +66,24 @@ func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	if o.fresh {
+		ctx, cancel := withTimeout(ctx, o.timeout)
+		defer cancel()
+		if err := client.Settle(ctx, i); err != nil {
+			return err
+		}
+	}
 	if o.watch {
 		changes := q.Changes(a.out())
 		return a.followMirror(ctx, i, changes.Show)
 	}
-	// It is over before collecting what it leaves behind would pay, unless that is a lot:
-	// some 80 MB at first.
-	debug.SetGCPercent(2000)
 	s, err := readState(i)
 	if err != nil {
 		return err
 	}
-	note := ""
-	a.noteAge(&note, s, instance.Live(s))
-	return q.Write(a.out(), s)
+	note, live := "", instance.Live(s)
+	a.noteAge(&note, i, s, live)
+	return q.Write(a.out(), s, moment(i, s, live))
 }
 
 // completeFilter completes the name of a filter.

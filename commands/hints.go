@@ -243,7 +243,7 @@ func (h hinter) problem(e *client.Error) string {
 		return h.run("start", name) + " makes it anew"
 	case client.NotReady:
 		return h.run("status", name) + " and " + h.run("logs", name) + " tell more"
-	case client.Unanswered:
+	case client.Unanswered, client.Disconnected:
 		return h.run("status", name) + " tells more"
 	case client.Stopping:
 		return h.run("stop --force", name) + " ends it at once"

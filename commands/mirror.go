@@ -24,9 +24,46 @@ func readState(i *instance.Instance) (*state.State, error) {
 	return s, readError(i, err)
 }
 
+// current reads the instance's mirror once that has seen all that the engine had done before.
+// Where the engine is not connected, the mirror is as it was.
+func current(ctx context.Context, i *instance.Instance) (*state.State, error) {
+	if err := client.Settle(ctx, i); err != nil && !client.Is(err, client.Disconnected) {
+		return nil, err
+	}
+	return readState(i)
+}
+
+// find has objects looked for in the instance's mirror as it is now. What is not there is
+// looked for once more after a full sync: there are changes of which engines tell nobody.
+func find(ctx context.Context, i *instance.Instance, find func(*state.State) error) error {
+	s, err := current(ctx, i)
+	if err != nil {
+		return err
+	}
+	err = find(s)
+	if _, missing := errors.AsType[*objects.NotFoundError](err); !missing || !s.Mirror.Connected {
+		return err
+	}
+	if syncErr := client.Sync(ctx, i); syncErr != nil {
+		return syncErr
+	}
+	if s, err = readState(i); err != nil {
+		return err
+	}
+	return find(s)
+}
+
+// named returns err with what was to be done to what, unless it names the object already.
+func named(verb, object string, err error) error {
+	if failure.Code(err) == failure.CodeRefused {
+		return err
+	}
+	return fmt.Errorf("%s %s: %w", verb, object, err)
+}
+
 // followMirror calls show with the instance's mirror as it is, and again whenever it
 // has changed, until ctx ends: then the error says only that it was interrupted.
-func (a *app) followMirror(ctx context.Context, i *instance.Instance, show func(*state.State) error) error {
+func (a *app) followMirror(ctx context.Context, i *instance.Instance, show func(*state.State, time.Time) error) error {
 	shown, note := false, ""
 	err := client.FollowObjects(ctx, i, func(o instance.Observation) (bool, error) {
 		if _, corrupt := errors.AsType[*state.CorruptError](o.StateErr); corrupt && shown {
@@ -35,9 +72,9 @@ func (a *app) followMirror(ctx context.Context, i *instance.Instance, show func(
 		if o.StateErr != nil {
 			return false, readError(i, o.StateErr)
 		}
-		a.noteAge(&note, o.State, o.Live)
+		a.noteAge(&note, i, o.State, o.Live)
 		shown = true
-		return true, show(o.State)
+		return true, show(o.State, moment(i, o.State, o.Live))
 	})
 	return interrupted(ctx, err)
 }
@@ -66,25 +103,49 @@ func readError(i *instance.Instance, err error) error {
 	return err
 }
 
-// staleness says why a mirror may differ from the engine and how old it is, "" if it is
-// kept up to date. Live is whether the supervisor that wrote it lives.
-func staleness(s *state.State, live bool, now time.Time) string {
+// staleness says why an instance's mirror may differ from its engine and how old it is, "" if
+// it is kept up to date. Live is whether the supervisor that wrote it lives.
+func staleness(i *instance.Instance, s *state.State, live bool, now time.Time) string {
 	synced, _ := s.Condition(state.MirrorSynced)
+	unwritten := live && state.Stale(i.Paths.StateFile())
+	why := "no supervisor runs"
 	switch {
-	case live && s.Mirror.Connected && synced.Status == state.True:
+	case live && s.Mirror.Connected && synced.Status == state.True && !unwritten:
 		return ""
+	case unwritten:
+		why = "the mirror can't be written"
 	case live && s.Mirror.Connected:
 		return fmt.Sprintf("the mirror is not complete yet (%s)", synced.Reason)
-	}
-	why := "no supervisor runs"
-	if live {
+	case live:
 		why = "the engine is not connected"
+	case stopped(s):
+		return why + ": the instance is stopped, and its mirror is empty"
 	}
 	at := asOf(s, synced)
 	if at.IsZero() {
 		return why + ", and the mirror was never synced"
 	}
 	return fmt.Sprintf("%s: the mirror is %s old", why, humanDuration(max(0, now.Sub(at))))
+}
+
+// stopped reports whether the instance was stopped, which empties its mirror.
+func stopped(s *state.State) bool {
+	c, _ := s.Condition(state.EngineReady)
+	return c.Reason == state.ReasonStopped && len(s.Containers)+len(s.Images)+len(s.Volumes)+len(s.Networks) == 0
+}
+
+// moment returns the moment that the mirror shows: now where it is kept up to date, or else
+// when it last was. How long a container has been up counts until then.
+func moment(i *instance.Instance, s *state.State, live bool) time.Time {
+	now := time.Now()
+	if staleness(i, s, live, now) == "" || live && s.Mirror.Connected {
+		return now
+	}
+	synced, _ := s.Condition(state.MirrorSynced)
+	if at := asOf(s, synced); !at.IsZero() {
+		return at
+	}
+	return now
 }
 
 // humanDuration is a duration in the middle of a sentence.
@@ -108,8 +169,8 @@ func asOf(s *state.State, synced state.Condition) time.Time {
 
 // noteAge says how old a mirror is that is not kept up to date, whenever that is not
 // what was said last.
-func (a *app) noteAge(last *string, s *state.State, live bool) {
-	note := staleness(s, live, time.Now())
+func (a *app) noteAge(last *string, i *instance.Instance, s *state.State, live bool) {
+	note := staleness(i, s, live, time.Now())
 	if note == *last {
 		return
 	}

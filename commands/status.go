@@ -81,7 +81,17 @@ type mirrorFact struct {
 	SyncedAt  time.Time `json:"syncedAt,omitzero"`
 	WrittenAt time.Time `json:"writtenAt,omitzero"`
 	Revision  uint64    `json:"revision"`
-	Error     string    `json:"error,omitempty"`
+	// Unwritten says that the supervisor can't write it, as on a full disk.
+	Unwritten bool           `json:"unwritten,omitempty"`
+	Deletions []deletionFact `json:"deletions,omitempty"` // that are requested
+	Error     string         `json:"error,omitempty"`
+}
+
+type deletionFact struct {
+	Kind        state.Kind `json:"kind"`
+	Name        string     `json:"name"`
+	RequestedAt time.Time  `json:"requestedAt"`
+	Error       string     `json:"error"`
 }
 
 func (a *app) newStatus() *cobra.Command {
@@ -117,6 +127,8 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 		if o.Live {
 			s.Supervisor.Version = st.Supervisor.Version
 			s.Mirror.Connected = st.Mirror.Connected
+			s.Mirror.Unwritten = state.Stale(i.Paths.StateFile())
+			s.Mirror.Deletions = deletions(i)
 			for _, typ := range conditionTypes {
 				if c, ok := st.Condition(typ); ok {
 					s.Conditions = append(s.Conditions, c)
@@ -152,6 +164,18 @@ func diskOf(ctx context.Context, i *instance.Instance) *diskFact {
 	var d diskFact
 	d.Bytes, d.Whole = i.DiskUsage(ctx)
 	return &d
+}
+
+// deletions returns the deletions that are requested of an instance's objects.
+func deletions(i *instance.Instance) (facts []deletionFact) {
+	s, err := state.Read(i.Paths.StateFile())
+	if err != nil {
+		return nil
+	}
+	for _, d := range s.Deletions() {
+		facts = append(facts, deletionFact{d.Kind, d.Name, d.RequestedAt, d.Error})
+	}
+	return facts
 }
 
 // askAPI asks the engine itself, whatever the supervisor thinks of it.
@@ -213,7 +237,18 @@ func (s instanceStatus) write(w io.Writer) error {
 	if s.Mirror.Error != "" {
 		add("Mirror", "%s", s.Mirror.Error)
 	} else {
-		add("Mirror", "%s, synced %s", yes(s.Mirror.Connected, "live", "not connected"), ago(s.Mirror.SyncedAt))
+		how := yes(s.Mirror.Connected, "live", "not connected")
+		if s.Mirror.Unwritten {
+			how = "can't be written since " + ago(s.Mirror.WrittenAt)
+		}
+		add("Mirror", "%s, synced %s", how, ago(s.Mirror.SyncedAt))
+	}
+	for n, d := range s.Mirror.Deletions {
+		text := "requested " + ago(d.RequestedAt)
+		if d.Error != "" {
+			text += ": " + strings.ReplaceAll(d.Error, "\n", "; ")
+		}
+		add(yes(n == 0, "Deletions", ""), "%s %s: %s", d.Kind, d.Name, text)
 	}
 	if s.Disk != nil {
 		add("Disk", "%s", humanSize(s.Disk.Bytes, s.Disk.Whole))

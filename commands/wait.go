@@ -3,7 +3,6 @@ package commands
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +23,7 @@ var conditionTypes = []string{state.Ready, state.EngineReady, state.ContextReady
 const waitStopped = "stopped"
 
 func (a *app) newWait() *cobra.Command {
-	var target string
+	var targets []string
 	var timeout flagDuration
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "wait [OPTIONS] [INSTANCE]",
@@ -36,7 +35,10 @@ func (a *app) newWait() *cobra.Command {
   stopped               engine and supervisor are gone
   container/NAME=STATE  the container is running, healthy, exited or gone
 
-A condition counts only while a supervisor keeps it. A container need not exist yet.`,
+With several --for, each is waited for, one after the other. A condition counts only
+while a supervisor keeps it. A container need not exist yet. One that has exited and
+is gone already, as with "docker run --rm", counts as exited if it went during the
+wait or in the ten seconds before, or if it is named by its ID.`,
 		Example: `  docker rd wait --for stopped --timeout 1m
   docker rd wait dev --for container/db=healthy`,
 	}, func(args []string) (*instance.Instance, error) {
@@ -44,9 +46,14 @@ A condition counts only while a supervisor keeps it. A container need not exist 
 	}, func(cmd *cobra.Command, i *instance.Instance) error {
 		ctx, cancel := withTimeout(cmd.Context(), timeout)
 		defer cancel()
-		return runWait(ctx, i, target)
+		for _, target := range targets {
+			if err := runWait(ctx, i, target); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	cmd.Flags().StringVar(&target, "for", state.Ready, "What to wait for")
+	cmd.Flags().StringArrayVar(&targets, "for", []string{state.Ready}, "What to wait for")
 	_ = cmd.RegisterFlagCompletionFunc("for", a.completeTarget)
 	addTimeout(cmd.Flags(), &timeout, 30*time.Second)
 	return cmd
@@ -91,68 +98,6 @@ func runWait(ctx context.Context, i *instance.Instance, target string) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &client.Error{Instance: i, Problem: client.Unanswered,
 			Err: failure.Timeout("instance %q: not %s in time, but %s", i.Name, target, howItIs(i, last, target))}
-	}
-	return err
-}
-
-// containerPrefix begins a target that is a container's.
-const containerPrefix = "container/"
-
-// Targets of a container.
-const (
-	isRunning = "running"
-	isHealthy = "healthy"
-	isExited  = "exited"
-	isGone    = "gone"
-)
-
-var containerStates = []string{isRunning, isHealthy, isExited, isGone}
-
-// runWaitContainer waits until a container is as the target says. Only a mirror that
-// is kept up to date counts.
-func runWaitContainer(ctx context.Context, i *instance.Instance, target string) error {
-	word, want, _ := strings.Cut(strings.TrimPrefix(target, containerPrefix), "=")
-	if word == "" || !slices.Contains(containerStates, want) {
-		return failure.Refuse("target %q: it can be %sNAME=running, healthy, exited or gone", target, containerPrefix)
-	}
-	k := objects.Containers()
-	found := "no supervisor runs"
-	err := client.FollowObjects(ctx, i, func(o instance.Observation) (bool, error) {
-		if err := client.RefuseNewer(i, o.StateErr); err != nil {
-			return false, err
-		}
-		if o.State == nil {
-			return true, nil
-		}
-		if found = staleness(o.State, o.Live, time.Now()); found != "" {
-			return true, client.Failed(ctx, i, o)
-		}
-		keys := k.Find(o.State, word)
-		if len(keys) == 0 {
-			found = "there is none"
-			return want != isGone, nil
-		}
-		key, err := k.One(o.State, word)
-		if err != nil {
-			return false, err
-		}
-		c := o.State.Containers[key]
-		found = fmt.Sprintf("it is %s", c.State)
-		if c.Health != state.HealthNone && c.Health != "" {
-			found += fmt.Sprintf(" (%s)", c.Health)
-		}
-		switch {
-		case want == isHealthy && c.State == state.StateRunning && c.Health == state.HealthNone:
-			return false, failure.Refuse("container %q has no health check", word)
-		case want == isHealthy:
-			return c.State != state.StateRunning || c.Health != state.HealthHealthy, nil
-		}
-		return c.State != want, nil // the targets are named as the states
-	})
-	if errors.Is(err, context.DeadlineExceeded) {
-		return hinted(failure.Timeout("instance %q: container %q is not %s in time: %s", i.Name, word, want, found), func(h hinter) string {
-			return fmt.Sprintf("`docker-rd get%s containers %s` tells more", h.flag(i.Name), shellQuote(word))
-		})
 	}
 	return err
 }

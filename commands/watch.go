@@ -2,8 +2,9 @@ package commands
 
 import (
 	"context"
-	"encoding/json"
+	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/instance"
@@ -32,17 +33,19 @@ may have missed some of them begins after the one before.`,
 }
 
 func (a *app) runWatch(ctx context.Context, i *instance.Instance, since uint64) error {
-	enc := json.NewEncoder(a.out())
-	enc.SetEscapeHTML(false)
 	var last *state.State
-	return a.followMirror(ctx, i, func(s *state.State) error {
+	return a.followMirror(ctx, i, func(s *state.State, _ time.Time) error {
 		changes := state.Changes(last, s)
 		if last == nil {
 			changes = s.Since(since)
 		}
 		last = s
 		for _, c := range changes {
-			if err := enc.Encode(c); err != nil {
+			line, err := json.Marshal(c, json.Deterministic(true))
+			if err != nil {
+				return err
+			}
+			if _, err := a.out().Write(append(line, '\n')); err != nil {
 				return err
 			}
 		}

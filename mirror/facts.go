@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -31,13 +30,20 @@ func (s *Source) askFacts(ctx context.Context, cli *endpoint.Client, moment time
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		about, aboutErr = cli.About(ctx)
+		ping, stop := context.WithTimeout(ctx, pingTimeout)
+		defer stop()
+		if about, aboutErr = cli.About(ping); aboutErr != nil {
+			cancel() // an engine that does not answer this answers nothing
+		}
 	}()
 	begin := time.Now()
 	result, err := cli.Info(ctx, client.InfoOptions{})
 	margin := time.Since(begin)
 	<-done
-	if err := errors.Join(err, aboutErr); err != nil {
+	if aboutErr != nil {
+		err = aboutErr
+	}
+	if err != nil {
 		return f, fmt.Errorf("ask the engine what it is: %w", err)
 	}
 	info := result.Info

@@ -61,10 +61,11 @@ type session struct {
 	listings []*listing
 	limiter  *rate.Limiter
 
-	full     *fullSync       // under way, nil for none
-	waiting  []chan struct{} // for this session's first full sync
-	settling []*settling     // for what is on its way
-	answers  []chan struct{} // for the update that is sent now
+	full     *fullSync   // under way, nil for none
+	waiting  []*waiter   // for this session's first full sync
+	settling []*settling // for what is on its way
+	doubtful []*waiter   // for an answer to the ping, and then for a full sync
+	answers  []*waiter   // for the update that is sent now
 
 	names     map[string]string // of containers that the engine has told the end of
 	clock     engineClock
@@ -153,6 +154,7 @@ func (p *session) run(ctx context.Context) error {
 	if s.sync.Status != state.True {
 		s.setSync(state.False, state.ReasonSyncing, "")
 	}
+	s.setLost(false)
 	s.sync.Connected = true
 	s.out.Engine = &facts.engine
 	s.emitSync()
@@ -240,8 +242,8 @@ func (p *session) next() (updates chan<- Update, out, kept Update) {
 
 // answer tells who waited that the mirror is as far as they asked for.
 func (p *session) answer() {
-	for _, done := range p.answers {
-		close(done)
+	for _, w := range p.answers {
+		w.done <- nil
 	}
 	p.answers = nil
 }
@@ -273,6 +275,9 @@ func (p *session) ping(ctx context.Context) {
 			p.pinging = false
 			if err != nil {
 				p.silent = fmt.Errorf("%w: %w", errNoAnswer, err)
+			} else if len(p.doubtful) > 0 {
+				p.src.wait(p.doubtful...)
+				p.doubtful = nil
 			}
 		}
 	})

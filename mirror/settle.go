@@ -17,13 +17,17 @@ import (
 // they are asked for a second time, up to now, which it answers at once. What they mark has to
 // be looked up before the mirror has seen all until now.
 
+// pastTimeout bounds asking for past events. An engine that takes longer may not know how to
+// end: a full sync does it then.
+const pastTimeout = 5 * time.Second
+
 // replayed is how many events moby remembers.
 const replayed = 256
 
 // A settling waits until the mirror has seen all that the engine had done when it was asked.
 type settling struct {
 	*barrier
-	done []chan struct{}
+	done []*waiter
 }
 
 // settle notes when the full sync is complete, and then takes care of who wants to see what
@@ -35,7 +39,7 @@ func (p *session) settle(ctx context.Context) {
 	if p.full != nil || p.renew {
 		return
 	}
-	if asked := p.src.takeAsked(); len(asked) > 0 {
+	if asked := p.src.takeSettlers(); len(asked) > 0 {
 		p.askAgain(ctx, asked)
 	}
 	rest := p.settling[:0]
@@ -51,10 +55,9 @@ func (p *session) settle(ctx context.Context) {
 
 // askAgain asks the engine for the events that have not come through the stream. Where that
 // says nothing, as with podman, whose events take their time, a full sync is what is left.
-func (p *session) askAgain(ctx context.Context, asked []chan struct{}) {
+func (p *session) askAgain(ctx context.Context, asked []*waiter) {
 	if p.podman || !p.clock.known() {
-		p.src.wait(asked)
-		p.renew = true
+		p.src.wait(asked...)
 		return
 	}
 	// The call keeps it up: until it has ended, nothing is open.
@@ -62,14 +65,18 @@ func (p *session) askAgain(ctx context.Context, asked []chan struct{}) {
 	w.lists[""] = 0
 	p.settling = append(p.settling, w)
 	since, until := p.intake.lastEvent(p.clock.begin), p.clock.now()
-	p.call(ctx, p.src.opts.InspectTimeout, func(ctx context.Context) func() {
-		events, err := p.past(ctx, since, until)
+	p.call(ctx, min(pastTimeout, p.src.opts.InspectTimeout), func(call context.Context) func() {
+		events, err := p.past(call, since, until)
 		return func() {
 			delete(w.lists, "")
-			if err != nil || len(events) >= replayed {
+			switch {
+			case err != nil: // whether it answers at all is to be known first
+				w.done, p.doubtful = nil, append(p.doubtful, asked...)
+				p.ping(ctx)
+				return
+			case len(events) >= replayed:
 				w.done = nil
-				p.src.wait(asked)
-				p.renew = true
+				p.src.wait(asked...)
 				return
 			}
 			for _, e := range events {

@@ -56,10 +56,23 @@ type Source struct {
 	out    Update
 
 	mu       sync.Mutex
-	waiting  []chan struct{} // for a full sync that has not begun
-	settlers []chan struct{} // for what is on its way
-	intake   *intake         // of the session under way
+	waiting  []*waiter // for a full sync that has not begun
+	settlers []*waiter // for what is on its way
+	lost     bool      // the engine is not connected
+	intake   *intake   // of the session under way
 }
+
+// A waiter waits for the mirror to be as far as it asks for.
+type waiter struct {
+	done chan error // gets one value
+	// settles: it does not wait for an engine that is not connected.
+	settles bool
+}
+
+func newWaiter(settles bool) *waiter { return &waiter{make(chan error, 1), settles} }
+
+// ErrDisconnected says that the mirror can't see what goes on in the engine.
+var ErrDisconnected = errors.New("the engine is not connected")
 
 // NewSource returns a source that does nothing before Run.
 func NewSource(opts SourceOptions) *Source {
@@ -86,29 +99,36 @@ func NewSource(opts SourceOptions) *Source {
 func (s *Source) Updates() <-chan Update { return s.updates }
 
 // Sync asks for a full sync and waits until one that began after the call is
-// complete and its last update was received. The error is that of ctx.
+// complete and its last update was received. Where the engine is not connected, that takes
+// until it is. The error is that of ctx.
 func (s *Source) Sync(ctx context.Context) error {
-	done := make(chan struct{})
-	s.wait([]chan struct{}{done})
-	return await(ctx, done)
+	w := newWaiter(false)
+	s.wait(w)
+	return w.await(ctx)
 }
 
 // Settle waits until the mirror has seen all that the engine had done before the call, as far
-// as the engine tells, and the last update of that was received. Where the engine is not
-// connected, that takes until it is. The error is that of ctx.
+// as the engine tells, and the last update of that was received. The error is that of ctx, or
+// [ErrDisconnected].
 func (s *Source) Settle(ctx context.Context) error {
-	done := make(chan struct{})
+	w := newWaiter(true)
 	s.mu.Lock()
-	s.settlers = append(s.settlers, done)
+	lost := s.lost
+	if !lost {
+		s.settlers = append(s.settlers, w)
+	}
 	s.mu.Unlock()
+	if lost {
+		return ErrDisconnected
+	}
 	signal(s.asked)
-	return await(ctx, done)
+	return w.await(ctx)
 }
 
-func await(ctx context.Context, done <-chan struct{}) error {
+func (w *waiter) await(ctx context.Context) error {
 	select {
-	case <-done:
-		return nil
+	case err := <-w.done:
+		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -149,15 +169,15 @@ func (s *Source) beginSession() *intake {
 }
 
 // wait has somebody wait for the next session's full sync.
-func (s *Source) wait(done []chan struct{}) {
+func (s *Source) wait(w ...*waiter) {
 	s.mu.Lock()
-	s.waiting = append(s.waiting, done...)
+	s.waiting = append(s.waiting, w...)
 	s.mu.Unlock()
 	s.Wake()
 }
 
 // takeWaiting returns who is waiting for a sync that begins now.
-func (s *Source) takeWaiting() []chan struct{} {
+func (s *Source) takeWaiting() []*waiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
@@ -169,24 +189,44 @@ func (s *Source) takeWaiting() []chan struct{} {
 	return w
 }
 
-// takeAsked returns who waits for what is on its way.
-func (s *Source) takeAsked() []chan struct{} {
+// takeSettlers returns who waits for what is on its way.
+func (s *Source) takeSettlers() []*waiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.settlers
+	w := s.settlers
 	s.settlers = nil
-	return a
+	return w
 }
 
-// giveBack makes whoever waited for a session that failed wait for the next.
+// giveBack makes whoever waited for a session that is over wait for the next.
 func (s *Source) giveBack(p *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting = append(p.waiting, s.waiting...)
-	for _, w := range p.settling { // a full sync shows that as well
-		s.waiting = append(s.waiting, w.done...)
+	for _, w := range p.settling {
+		s.settlers = append(s.settlers, w.done...)
 	}
-	s.waiting = append(s.waiting, p.answers...)
+	s.settlers = append(s.settlers, p.doubtful...)
+	s.waiting = append(s.waiting, p.answers...) // their update was not received
+}
+
+// setLost notes whether the engine is not connected. Then nobody can see what is on its way.
+func (s *Source) setLost(lost bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = lost
+	if !lost {
+		return
+	}
+	var rest []*waiter
+	for _, w := range append(s.waiting, s.settlers...) {
+		if w.settles {
+			w.done <- ErrDisconnected
+		} else {
+			rest = append(rest, w)
+		}
+	}
+	s.waiting, s.settlers = rest, nil
 }
 
 // errRenew ends a session so that the next begins at once.
@@ -214,6 +254,7 @@ func (s *Source) Run(ctx context.Context) error {
 		if s.sync.Reason != state.ReasonDisconnected || s.sync.Message != message { // once, not each time it is tried
 			s.opts.Log.Warn("lost the engine's events", "error", err)
 		}
+		s.setLost(true)
 		s.sync.Connected = false
 		s.setSync(state.False, state.ReasonDisconnected, message)
 		if err := s.deliver(ctx); err != nil {

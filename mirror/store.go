@@ -387,6 +387,9 @@ func (s *Store) edited(changed bool, err error) {
 	}
 }
 
+// Hurry has what there is to write written at once: somebody waits for it.
+func (s *Store) Hurry() { s.urgent = s.urgent || s.dirty }
+
 // NextFlush returns whether there is something to write, and how long the loop should wait
 // with it: so long that writing takes at most a tenth of the time, and at most a second.
 // What a condition comes to is written at once.

@@ -1,7 +1,6 @@
 package requests
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -9,11 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
@@ -27,6 +23,7 @@ const (
 	RequestDelete = "delete" // delete the object Key, of an image the Reference
 	RequestCancel = "cancel" // give up the deletion of the same
 	RequestSync   = "sync"   // sync in full
+	RequestSettle = "settle" // have the mirror see all that has happened until now
 )
 
 // The actions on a container.
@@ -65,6 +62,9 @@ type Request struct {
 	Reply bool `json:"reply,omitempty"`
 	// Stop is what a RequestStop asks for.
 	Stop *Stop `json:"stop,omitempty"`
+	// First asks for the outcome of a deletion's first try instead: OutcomeRefused where it
+	// goes on.
+	First bool `json:"first,omitempty"`
 
 	// Sent says of an action that the engine may have been told, and StartedBefore
 	// when the container had been started last: set when it is begun.
@@ -85,15 +85,20 @@ func (r *Request) target() target { return target{r.Kind, r.Key, r.Reference} }
 
 // An Outcome is how a request ended.
 type Outcome struct {
-	ID    string `json:"id"`
-	State string `json:"state"` // state.ActionSucceeded, state.ActionFailed or OutcomeCancelled
+	ID string `json:"id"`
+	// State is state.ActionSucceeded, state.ActionFailed or one of Outcome….
+	State string `json:"state"`
 	Error string `json:"error"`
 	// Killed are the names of the containers that a stop had to kill.
 	Killed []string `json:"killed,omitempty"`
 }
 
-// OutcomeCancelled is the state of a deletion that was cancelled.
-const OutcomeCancelled = "Cancelled"
+// Outcomes beside those of actions.
+const (
+	OutcomeDisconnected = "Disconnected" // what the engine does can't be seen
+	OutcomeCancelled    = "Cancelled"    // somebody has cancelled it
+	OutcomeRefused      = "Refused"      // the engine refused; it stays requested and is tried again
+)
 
 // Files in the directory of requests.
 const (
@@ -121,7 +126,7 @@ func Submit(dir string, r Request) (id string, err error) {
 	return r.ID, nil
 }
 
-// Withdraw takes back a request that nobody has begun. It tells whether it could.
+// Withdraw takes back a request that nobody has begun. It reports whether it could.
 func Withdraw(dir, id string) bool {
 	return files.Remove(filepath.Join(dir, id+extPending)) == nil
 }
@@ -176,103 +181,6 @@ func writeJSON(dir, name string, v any) error {
 		return err
 	}
 	return nil
-}
-
-// An Inbox brings the requests of a directory, each once.
-type Inbox struct {
-	dir      string
-	log      *slog.Logger
-	requests chan Request
-}
-
-// NewInbox returns an inbox that brings nothing before Run.
-func NewInbox(dir string, log *slog.Logger) *Inbox {
-	return &Inbox{dir: dir, log: log, requests: make(chan Request)}
-}
-
-// Requests returns the channel of requests, oldest first. It is never closed.
-func (i *Inbox) Requests() <-chan Request { return i.requests }
-
-// Run watches the directory until ctx ends, whose error it returns. Requests that are
-// there already come first.
-func (i *Inbox) Run(ctx context.Context) error {
-	if err := os.MkdirAll(i.dir, 0o700); err != nil {
-		return fmt.Errorf("watch requests: %w", err)
-	}
-	// Whoever submits a request makes the directory anew where somebody has removed it.
-	w := dirwatch.Follow(i.dir, pollInterval, func(cause error) {
-		i.log.Warn("requests can't be watched and are looked for instead", "dir", i.dir, "error", cause)
-	})
-	defer w.Close()
-	brought := map[string]bool{}
-	for {
-		found, err := scan(i.dir, i.log)
-		if err != nil {
-			i.log.Error("requests can't be read", "dir", i.dir, "error", err)
-		}
-		there := map[string]bool{}
-		for _, r := range found {
-			there[r.ID] = true
-			if brought[r.ID] {
-				continue
-			}
-			select {
-			case i.requests <- r:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		brought = there
-		if err := w.Wait(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-// scan reads the requests of the directory, oldest first, and removes outcomes that nobody
-// fetched. Requests that can't be read are removed, too, and logged, if log is not nil.
-func scan(dir string, log *slog.Logger) ([]Request, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	var found []Request
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		id, ext := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name())), filepath.Ext(e.Name())
-		switch ext {
-		case extPending, extBegun:
-		case extDone, ".tmp":
-			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandoned {
-				_ = files.Remove(path)
-			}
-			continue
-		default:
-			continue
-		}
-		data, err := files.Read(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // decided, or withdrawn
-		}
-		var r Request
-		if err == nil {
-			err = json.Unmarshal(data, &r)
-		}
-		if err == nil && r.ID != id {
-			err = fmt.Errorf("its id is %q", r.ID)
-		}
-		if err != nil {
-			if log != nil {
-				log.Error("request can't be read and is dropped", "path", path, "error", err)
-			}
-			_ = files.Remove(path)
-			continue
-		}
-		r.begun = ext == extBegun
-		found = append(found, r)
-	}
-	slices.SortFunc(found, func(a, b Request) int { return cmp.Compare(a.ID, b.ID) })
-	return found, nil
 }
 
 // pollInterval is how often a directory is looked at that can't be watched.

@@ -266,7 +266,7 @@ func (l *loop) flush() {
 		l.announced = true
 	}
 	if l.mirror.executor != nil && l.stop == nil {
-		l.mirror.executor.Settle()
+		l.mirror.executor.Flushed()
 	}
 }
 

@@ -3,6 +3,7 @@ package objects
 import (
 	"io"
 	"slices"
+	"time"
 
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -27,11 +28,11 @@ func (q *Query) Changes(w io.Writer) *Changes {
 	}
 }
 
-// Show prints what the query finds in the first state, and in each later one a row for
+// Show prints what the query finds in the first state, which shows the given moment, and in each later one a row for
 // every change since the one before. A word that means nothing is an error in the first
 // state alone: what it means may come again.
-func (c *Changes) Show(s *state.State) error {
-	v := newView(s, c.o)
+func (c *Changes) Show(s *state.State, now time.Time) error {
+	v := newView(s, c.o, now)
 	keys, err := c.list(v, c.last == nil)
 	if err != nil {
 		return err

@@ -190,7 +190,7 @@ func TestChanges(t *testing.T) {
 			var got []string
 			for _, edit := range test.edits {
 				out.Reset()
-				if err := changes.Show(s.next(func() { edit(s) })); err != nil {
+				if err := changes.Show(s.next(func() { edit(s) }), time.Now()); err != nil {
 					t.Fatal(err)
 				}
 				got = append(got, strings.ReplaceAll(strings.TrimSpace(out.String()), "\n", ", "))
@@ -213,7 +213,7 @@ func TestChangesOfNothing(t *testing.T) {
 		err = q.Changes(&bytes.Buffer{}).Show(s.next(func() {
 			s.container("c1", state.Container{})
 			s.container("c2", state.Container{})
-		}))
+		}), time.Now())
 		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", words)) {
 			t.Errorf("%s: error %v", words, err)
 		}

@@ -46,6 +46,8 @@ type containerRow struct {
 // Label returns the value of a label.
 func (r *containerRow) Label(name string) string { return r.labels[name] }
 
+func (r *containerRow) deletion() string { return r.Deletion }
+
 // FullHeader implements docker's formatter.SubContext.
 func (*containerRow) FullHeader() any {
 	return formatter.SubHeaderContext{

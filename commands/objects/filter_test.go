@@ -144,7 +144,7 @@ func TestFilters(t *testing.T) {
 			}
 			s := filterState()
 			var got []string
-			for _, key := range k.keys(newView(s, testOptions("table")), true) {
+			for _, key := range k.keys(newView(s, testOptions("table"), time.Now()), true) {
 				if match(key) {
 					got = append(got, strings.TrimPrefix(key, "sha256:"))
 				}
@@ -172,7 +172,7 @@ func compile(name, filters string) (*Kind, func(string) bool, error) {
 	if err != nil {
 		return k, nil, err
 	}
-	match, err := k.match(newView(filterState(), testOptions("table")), f)
+	match, err := k.match(newView(filterState(), testOptions("table"), time.Now()), f)
 	return k, match, err
 }
 

@@ -36,6 +36,8 @@ func (r *imageRow) part() string { return r.Repository + ":" + r.Tag + "@" + r.D
 // VirtualSize is the size: docker before 29 has this placeholder too.
 func (r *imageRow) VirtualSize() string { return r.Size }
 
+func (r *imageRow) deletion() string { return r.Deletion }
+
 // FullHeader implements docker's formatter.SubContext.
 func (*imageRow) FullHeader() any {
 	return formatter.SubHeaderContext{
@@ -49,7 +51,7 @@ func (*imageRow) FullHeader() any {
 func Images() *Kind {
 	return &Kind{
 		Kind: state.Images, singular: "image",
-		layout:  output.Layout{Table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}", Key: "{{.ID}}"},
+		layout:  output.Layout{Table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}", Key: "{{.ID}}"},
 		empty:   &imageRow{},
 		filters: []string{"before", "dangling", "label", "reference", "since", "until"},
 		keys: func(v *view, all bool) []string {
@@ -113,7 +115,7 @@ func (v *view) imageRows(i *state.Image) []row {
 		r := &imageRow{
 			Containers:   strconv.FormatInt(v.users()[i.ID], 10),
 			CreatedAt:    second(i.CreatedAt),
-			CreatedSince: v.ago(listed(i.CreatedAt)),
+			CreatedSince: v.since(i.CreatedAt),
 			Digest:       digest,
 			ID:           v.id(i.ID),
 			Repository:   repo,

@@ -31,6 +31,8 @@ type networkRow struct {
 // Label returns the value of a label.
 func (r *networkRow) Label(name string) string { return r.labels[name] }
 
+func (r *networkRow) deletion() string { return r.Deletion }
+
 // FullHeader implements docker's formatter.SubContext.
 func (*networkRow) FullHeader() any {
 	return formatter.SubHeaderContext{

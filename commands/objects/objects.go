@@ -22,6 +22,8 @@ type row interface {
 	setEvent(state.ChangeType)
 	// part tells the rows of an object apart.
 	part() string
+	// deletion describes the deletion that is requested, "" for none.
+	deletion() string
 }
 
 // follows is what a row has that tells of a change.
@@ -31,11 +33,12 @@ type follows struct {
 
 func (f *follows) setEvent(e state.ChangeType) { f.Event = e }
 func (*follows) part() string                  { return "" }
+func (*follows) deletion() string              { return "" }
 
 // notAvailable is what docker prints where it does not know.
 const notAvailable = "N/A"
 
-// A view is a state to be shown. It belongs to one goroutine; see copy.
+// A view is a state to be shown. It belongs to one goroutine.
 type view struct {
 	*state.State
 	now    time.Time
@@ -49,20 +52,13 @@ type view struct {
 	known map[string]string        // what was asked of resolve
 }
 
-func newView(s *state.State, o Options) *view {
+func newView(s *state.State, o Options, now time.Time) *view {
 	return &view{
-		State: s, now: time.Now(), trunc: !o.NoTrunc, digest: strings.Contains(o.Format, "{{.Digest}}"),
+		State: s, now: now, trunc: !o.NoTrunc, digest: strings.Contains(o.Format, "{{.Digest}}"),
 		names: sync.OnceValue(func() map[string]string { return imageNames(s) }),
 		users: sync.OnceValue(func() map[string]int64 { return containersByImage(s) }),
 		known: map[string]string{},
 	}
-}
-
-// copy returns the view for another goroutine.
-func (v *view) copy() *view {
-	c := *v
-	c.known = map[string]string{}
-	return &c
 }
 
 func (v *view) id(id string) string {
@@ -74,16 +70,19 @@ func (v *view) id(id string) string {
 
 func (v *view) ago(t time.Time) string { return units.HumanDuration(v.now.Sub(t)) + " ago" }
 
+// since is how long ago an image was made, "" where it has no date.
+func (v *view) since(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return v.ago(listed(t))
+}
+
 // second is a time as docker prints it, which has the list call's precision.
 func second(t time.Time) string { return listed(t).String() }
 
-// listed is a time as the list call has it: in seconds, and none is that of 1970.
-func listed(t time.Time) time.Time {
-	if t.IsZero() {
-		return time.Unix(0, 0)
-	}
-	return time.Unix(t.Unix(), 0)
-}
+// listed is a time as the list call has it: in seconds.
+func listed(t time.Time) time.Time { return time.Unix(t.Unix(), 0) }
 
 func joinLabels(labels map[string]string) string {
 	joined := make([]string, 0, len(labels))

@@ -118,7 +118,7 @@ func TestContainersAsDocker(t *testing.T) {
 		for _, format := range []string{"table", "json", `{{.ID}} {{.Names}} {{.Label "a"}} {{.Labels}} {{.Image}} {{.Platform}}`} {
 			o := testOptions(format)
 			o.NoTrunc = !trunc
-			v := newView(s, o)
+			v := newView(s, o, time.Now())
 			keys := k.keys(v, false)
 			got := rendered(t, k, v, o, keys)
 			var summaries []container.Summary
@@ -178,7 +178,7 @@ func TestImagesAsDocker(t *testing.T) {
 		id := "sha256:" + fmt.Sprintf("%064x", n+0xabcdef0123)
 		created, listed := created, created.Unix()
 		if len(refs.tags)+len(refs.digests) == 0 { // an image that does not say when it was made
-			created, listed = time.Time{}, 0
+			created, listed = time.Time{}, time.Time{}.Unix()
 		}
 		s.Images[id] = state.Image{ID: id, RepoTags: refs.tags, RepoDigests: refs.digests, CreatedAt: created, Size: 123456789 * int64(n)}
 		keys = append(keys, id)
@@ -191,7 +191,7 @@ func TestImagesAsDocker(t *testing.T) {
 		for _, format := range []string{"table", "json", "{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}", "{{.CreatedAt}} {{.Size}} {{.Containers}}"} {
 			o := testOptions(format)
 			o.NoTrunc = !trunc
-			got := rendered(t, k, newView(s, o), o, keys)
+			got := rendered(t, k, newView(s, o, time.Now()), o, keys)
 			var want bytes.Buffer
 			ctx := formatter.ImageContext{Context: formatter.Context{Output: &want, Format: formatter.NewImageFormat(format, false, false), Trunc: trunc}}
 			if err := formatter.ImageWrite(ctx, summaries); err != nil {
@@ -215,7 +215,7 @@ func TestCreatedSince(t *testing.T) {
 func TestVirtualSize(t *testing.T) {
 	s := &state.State{Images: map[string]state.Image{"sha256:1": {ID: "sha256:1", Size: 5_780_000}}}
 	o := testOptions("table {{.VirtualSize}}")
-	if got := rendered(t, Images(), newView(s, o), o, []string{"sha256:1"}); got != "SIZE\n5.78MB\n" {
+	if got := rendered(t, Images(), newView(s, o, time.Now()), o, []string{"sha256:1"}); got != "SIZE\n5.78MB\n" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -225,7 +225,7 @@ func TestVolumesAsDocker(t *testing.T) {
 	s := &state.State{Volumes: map[string]state.Volume{"data": v}}
 	for _, format := range []string{"table", "json", `{{.Name}} {{.Label "b"}}`} {
 		o := testOptions(format)
-		got := rendered(t, Volumes(), newView(s, o), o, []string{"data"})
+		got := rendered(t, Volumes(), newView(s, o, time.Now()), o, []string{"data"})
 		var want bytes.Buffer
 		ctx := formatter.Context{Output: &want, Format: formatter.NewVolumeFormat(format, false)}
 		err := formatter.VolumeWrite(ctx, []volume.Volume{{Name: v.Name, Driver: v.Driver, Scope: v.Scope, Mountpoint: v.Mountpoint, Labels: v.Labels}})
@@ -271,7 +271,7 @@ func TestImageByDigest(t *testing.T) {
 		digest:     {ID: digest, RepoTags: []string{"app:1", "example.org/app:2"}, RepoDigests: []string{"example.org/app@" + digest}},
 		"sha256:b": {ID: "sha256:b", RepoTags: []string{"graph:1"}, RepoDigests: []string{"graph@sha256:c"}},
 	}}
-	v := newView(s, testOptions("table"))
+	v := newView(s, testOptions("table"), time.Now())
 	for ref, want := range map[string]string{
 		"app@" + digest: digest, "docker.io/library/app@" + digest: digest, "app:1@" + digest: digest, "example.org/app@" + digest: digest,
 		"other@" + digest: "", "@" + digest: "", "graph@sha256:b": "", "graph@sha256:c": "sha256:b",
@@ -293,7 +293,7 @@ func TestIntermediateImages(t *testing.T) {
 		"sha256:c": {ID: "sha256:c", Parent: "sha256:b"},
 	}}
 	k := Images()
-	v := newView(s, testOptions("table"))
+	v := newView(s, testOptions("table"), time.Now())
 	if diff := cmp.Diff([]string{"sha256:b", "sha256:c"}, k.keys(v, false)); diff != "" {
 		t.Error(diff)
 	}

@@ -1,12 +1,9 @@
 package objects
 
 import (
-	"bytes"
-	"errors"
 	"io"
-	"runtime"
 	"slices"
-	"sync"
+	"time"
 
 	"github.com/docker/cli/opts"
 
@@ -37,53 +34,26 @@ func NewQuery(k *Kind, words []string, o Options) (*Query, error) {
 	return &Query{Kind: k, o: o, words: words, filters: filters}, err
 }
 
-// Write prints what the query finds in a mirror. A word that means nothing there is an
-// error.
-func (q *Query) Write(w io.Writer, s *state.State) error {
-	v := newView(s, q.o)
+// Write prints what the query finds in a mirror that shows the given moment. A word that means
+// nothing there is an error.
+func (q *Query) Write(w io.Writer, s *state.State, now time.Time) error {
+	v := newView(s, q.o, now)
 	keys, err := q.list(v, true)
 	if err != nil {
 		return err
 	}
-	parts := q.parts(v, keys)
-	if !q.o.IsJSON() {
-		return output.WriteRowsLike(w, q.o.Options, q.layout, q.empty, slices.Concat(parts...))
+	var rows []row
+	for _, key := range keys {
+		rows = append(rows, q.rows(v, key)...)
 	}
-	texts := make([]bytes.Buffer, len(parts))
-	errs := make([]error, len(parts))
-	var group sync.WaitGroup
-	for n, rows := range parts {
-		group.Go(func() { errs[n] = output.WriteJSONLines(&texts[n], rows) })
+	if q.o.IsJSON() {
+		return output.WriteJSONLines(w, rows)
 	}
-	group.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return err
+	layout := q.layout
+	if slices.ContainsFunc(rows, func(r row) bool { return r.deletion() != "" }) {
+		layout.Table += "\t{{.Deletion}}"
 	}
-	for n := range texts {
-		if _, err := texts[n].WriteTo(w); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// minPart is how many objects are worth a goroutine.
-const minPart = 200
-
-// parts returns the rows of the objects in their order, made on all processors.
-func (q *Query) parts(v *view, keys []string) [][]row {
-	parts := make([][]row, max(1, min(runtime.GOMAXPROCS(0), len(keys)/minPart)))
-	var group sync.WaitGroup
-	for n := range parts {
-		group.Go(func() {
-			v, keys := v.copy(), keys[len(keys)*n/len(parts):len(keys)*(n+1)/len(parts)]
-			for _, key := range keys {
-				parts[n] = append(parts[n], q.rows(v, key)...)
-			}
-		})
-	}
-	group.Wait()
-	return parts
+	return output.WriteRowsLike(w, q.o.Options, layout, q.empty, rows)
 }
 
 // list returns the keys of what is asked for, in docker's order or in that of the words.

@@ -27,6 +27,8 @@ type volumeRow struct {
 // Label returns the value of a label.
 func (r *volumeRow) Label(name string) string { return r.labels[name] }
 
+func (r *volumeRow) deletion() string { return r.Deletion }
+
 // FullHeader implements docker's formatter.SubContext.
 func (*volumeRow) FullHeader() any {
 	return formatter.SubHeaderContext{

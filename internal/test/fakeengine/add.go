@@ -17,6 +17,8 @@ type Objects struct {
 	Volumes    []VolumeSpec    `json:"volumes"`
 	Networks   []NetworkSpec   `json:"networks"`
 	Containers []ContainerSpec `json:"containers"`
+	// EventDelay is how late events come, in milliseconds.
+	EventDelay int `json:"eventDelay"`
 }
 
 // ImageSpec describes an image. Parent is a tag of another.
@@ -51,6 +53,7 @@ type ContainerSpec struct {
 	Command  []string          `json:"command"`
 	State    string            `json:"state"`
 	ExitCode int               `json:"exitCode"`
+	Error    string            `json:"error"`
 	Health   string            `json:"health"`
 	Labels   map[string]string `json:"labels"`
 	Ports    []string          `json:"ports"`
@@ -63,6 +66,7 @@ type ContainerSpec struct {
 
 // Add adds objects, with their events.
 func (e *Engine) Add(o Objects) {
+	e.SetFaults(func(f *Faults) { f.EventDelay = time.Duration(o.EventDelay) * time.Millisecond })
 	for _, i := range o.Images {
 		e.addImage(i)
 	}
@@ -146,6 +150,7 @@ func (e *Engine) addContainer(spec ContainerSpec) {
 		}
 		switch state := container.ContainerState(spec.State); state {
 		case "", container.StateCreated:
+			c.State.ExitCode, c.State.Error = spec.ExitCode, spec.Error
 		case container.StateRunning, container.StatePaused, container.StateRestarting:
 			run(c, 1000, at)
 			c.State.Status, c.State.Paused, c.State.Restarting = state, state == container.StatePaused, state == container.StateRestarting

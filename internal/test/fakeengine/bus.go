@@ -177,6 +177,10 @@ func (e *Engine) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s, replay := e.subscribe(parseSince(r.URL.Query().Get("since")))
+	var end <-chan time.Time
+	if until := parseSince(r.URL.Query().Get("until")); !until.IsZero() {
+		end = time.After(time.Until(until.Add(-e.clockOffset())))
+	}
 	defer func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -190,7 +194,7 @@ func (e *Engine) serveEvents(w http.ResponseWriter, r *http.Request) {
 	for {
 		select {
 		case <-s.ready:
-			if !e.wait(r.Context(), 0) {
+			if !e.wait(r.Context(), e.eventDelay()) {
 				return
 			}
 			for _, m := range s.take() {
@@ -208,10 +212,24 @@ func (e *Engine) serveEvents(w http.ResponseWriter, r *http.Request) {
 			flusher.Flush()
 		case <-s.end:
 			return
+		case <-end:
+			return
 		case <-r.Context().Done():
 			return
 		}
 	}
+}
+
+func (e *Engine) eventDelay() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.faults.EventDelay
+}
+
+func (e *Engine) clockOffset() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.facts.ClockOffset
 }
 
 // parseSince reads the "seconds.nanoseconds" of the events call.

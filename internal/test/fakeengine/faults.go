@@ -12,6 +12,9 @@ type Faults struct {
 	// SubscribeDelay passes between the headers of the event stream and the
 	// subscription, as in moby, where it is short.
 	SubscribeDelay time.Duration
+	// EventDelay passes before events are sent to those who listen. Who asks for past events
+	// gets them at once.
+	EventDelay time.Duration
 	// Drop tells which events are lost.
 	Drop func(events.Message) bool
 	// Repeat sends each event twice, Reorder each pair of events the wrong way round.

@@ -152,7 +152,7 @@ func (r *Rig) Start() (stop func()) {
 				if err := r.Store.Flush(ctx); err != nil && ctx.Err() == nil {
 					r.T.Errorf("flush: %v", err)
 				}
-				r.Executor.Settle()
+				r.Executor.Flushed()
 			}
 		}
 	}()

@@ -1,0 +1,131 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker-rd/docker-rd/client"
+	"github.com/docker-rd/docker-rd/commands/objects"
+	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// containerPrefix begins a target that is a container's.
+const containerPrefix = "container/"
+
+// Targets of a container.
+const (
+	isRunning = "running"
+	isHealthy = "healthy"
+	isExited  = "exited"
+	isGone    = "gone"
+)
+
+var containerStates = []string{isRunning, isHealthy, isExited, isGone}
+
+// justNow is how long before the command a container of a name may have gone to be the one
+// that is meant. Names are used again; an ID is not.
+const justNow = 10 * time.Second
+
+// A containerWait waits for what becomes of a container.
+type containerWait struct {
+	i          *instance.Instance
+	word, want string
+	since      time.Time // tombstones of names count from then on
+	seen       string    // the container that was found last
+	found      string    // what was found instead
+}
+
+// runWaitContainer waits until a container is as the target says. Only a mirror that
+// is kept up to date counts.
+func runWaitContainer(ctx context.Context, i *instance.Instance, target string) error {
+	w := &containerWait{i: i, since: time.Now().Add(-justNow), found: "no supervisor runs"}
+	w.word, w.want, _ = strings.Cut(strings.TrimPrefix(target, containerPrefix), "=")
+	if w.word == "" || !slices.Contains(containerStates, w.want) {
+		return failure.Refuse("target %q: it can be %sNAME=running, healthy, exited or gone", target, containerPrefix)
+	}
+	// What happened before the command was typed is to be seen before anything is judged.
+	err := client.Settle(ctx, i)
+	switch {
+	case err == nil, client.Is(err, client.NotRunning), client.Is(err, client.Disconnected):
+		err = client.FollowObjects(ctx, i, func(o instance.Observation) (bool, error) { return w.look(ctx, o) })
+	case ctx.Err() != nil:
+		err, w.found = ctx.Err(), "the mirror has not seen yet what happened before"
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return hinted(failure.Timeout("instance %q: container %q is not %s in time: %s", i.Name, w.word, w.want, w.found), func(h hinter) string {
+			return fmt.Sprintf("`docker-rd get%s containers %s` tells more", h.flag(i.Name), shellQuote(w.word))
+		})
+	}
+	return err
+}
+
+// look looks at one state, and returns whether to wait for another.
+func (w *containerWait) look(ctx context.Context, o instance.Observation) (more bool, err error) {
+	if err := client.RefuseNewer(w.i, o.StateErr); err != nil {
+		return false, err
+	}
+	if o.State == nil {
+		return true, nil
+	}
+	if w.found = staleness(w.i, o.State, o.Live, time.Now()); w.found != "" {
+		return true, client.Failed(ctx, w.i, o)
+	}
+	k := objects.Containers()
+	if len(k.Find(o.State, w.word)) == 0 {
+		return w.missing(o.State), nil
+	}
+	key, err := k.One(o.State, w.word)
+	if err != nil {
+		return false, err
+	}
+	w.seen = key
+	return w.judge(o.State.Containers[key])
+}
+
+// missing judges that there is no such container (any more).
+func (w *containerWait) missing(s *state.State) (more bool) {
+	w.found = "there is none"
+	if w.want != isExited {
+		return w.want != isGone
+	}
+	if w.seen != "" {
+		return false
+	}
+	for _, d := range s.Deleted {
+		if d.Kind != state.Containers {
+			continue
+		}
+		byID := len(w.word) >= len("0123456789ab") && strings.HasPrefix(d.ID, w.word)
+		if byID || d.Name == w.word && d.DeletedAt.After(w.since) {
+			return false
+		}
+		if d.Name == w.word {
+			w.found = fmt.Sprintf("there is none; one of that name went %s ago", humanDuration(time.Since(d.DeletedAt)))
+		}
+	}
+	return true
+}
+
+// judge judges a container that is there.
+func (w *containerWait) judge(c state.Container) (more bool, err error) {
+	w.found = fmt.Sprintf("it is %s", c.State)
+	if c.Health != state.HealthNone && c.Health != "" {
+		w.found += fmt.Sprintf(" (%s)", c.Health)
+	}
+	failed := c.Error != "" && (c.State == state.StateCreated || c.State == state.StateExited && w.want != isExited)
+	switch {
+	case failed && w.want != isGone:
+		return false, fmt.Errorf("instance %q: container %q could not be started: %s", w.i.Name, w.word, c.Error)
+	case w.want == isHealthy && c.State == state.StateRunning && c.Health == state.HealthNone:
+		return false, failure.Refuse("container %q has no health check", w.word)
+	case w.want == isHealthy:
+		return c.State != state.StateRunning || c.Health != state.HealthHealthy, nil
+	}
+	return c.State != w.want, nil // the targets are named as the states
+}

@@ -1,0 +1,275 @@
+package requests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/mirror"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+const (
+	// actionTimeout bounds an action, beside the time that the container has to stop.
+	actionTimeout = time.Minute
+	// An action that nobody waits for any more is looked after as often, for as long,
+	// beside the time that the container has to stop.
+	lookDelay   = 200 * time.Millisecond
+	lookTimeout = 10 * time.Second
+)
+
+func (e *Executor) acceptAction(r Request) {
+	if last, ok := e.store.Container(r.Key); ok && last.LastAction != nil && last.LastAction.Request == r.ID {
+		// Decided by a supervisor that died before it could say so.
+		e.decideAs(r, Outcome{ID: r.ID, State: last.LastAction.State, Error: last.LastAction.Error})
+		return
+	}
+	if !slices.Contains(Actions(), r.Action) || r.Kind != state.Containers {
+		e.decide(r, fmt.Errorf("there is no action %q on %s", r.Action, r.Kind))
+		return
+	}
+	e.actions[r.Key] = append(e.actions[r.Key], r)
+	if len(e.actions[r.Key]) == 1 {
+		e.beginAction(r)
+	}
+}
+
+func (e *Executor) beginAction(r Request) {
+	e.beside(func(ctx context.Context) func() {
+		err := e.act(ctx, r)
+		if e.ctx.Err() != nil {
+			return nil // the next supervisor finds out
+		}
+		return func() { e.endAction(r, err) }
+	})
+}
+
+func (e *Executor) endAction(r Request, err error) {
+	if errors.Is(err, errWithdrawn) {
+		delete(e.accepted, r.ID)
+	} else {
+		last := state.LastAction{
+			Request: r.ID, Action: r.Action, State: state.ActionSucceeded,
+			RequestedAt: r.RequestedAt, CompletedAt: time.Now().UTC(),
+		}
+		if err != nil {
+			last.State, last.Error = state.ActionFailed, err.Error()
+		}
+		e.store.SetLastAction(r.Key, &last)
+		e.decide(r, err)
+	}
+	queue := e.actions[r.Key][1:]
+	if len(queue) == 0 {
+		delete(e.actions, r.Key)
+		return
+	}
+	e.actions[r.Key] = queue
+	e.beginAction(queue[0])
+}
+
+// errWithdrawn says that a request was taken back before it was begun.
+var errWithdrawn = errors.New("the request was withdrawn")
+
+// act does an action. It returns when the outcome is known.
+func (e *Executor) act(ctx context.Context, r Request) error {
+	cli, before, err := e.find(ctx, r.Key)
+	if err != nil {
+		return err
+	}
+	defer cli.Close()
+	if r.Sent {
+		if e.turnsOut(ctx, r) {
+			return nil
+		}
+		return fmt.Errorf("the supervisor ended while it asked the engine to %s it: whether that was done is not known", r.Action)
+	}
+	if err := e.begin(r); err != nil {
+		return err
+	}
+	todo, err := plan(r.Action, before.state)
+	if err != nil || !todo {
+		return err
+	}
+	// What tells afterwards whether it was done is noted before it may be.
+	r.Sent, r.StartedBefore = true, before.startedAt
+	if err := writeJSON(e.dir, r.ID+extBegun, r); err != nil {
+		return fmt.Errorf("request %q can't be sent: %w", r.ID, err)
+	}
+	call, cancel := context.WithTimeout(ctx, actionTimeout+before.stopTimeout)
+	defer cancel()
+	stop := e.doubting()
+	err = order(call, cli, r.Key, r.Action)
+	stop()
+	// Not all that it did has an event: a start that failed leaves its reason and an
+	// exit code without one.
+	e.source.Mark(state.Containers, r.Key)
+	if err == nil || !ambiguous(err) {
+		return err
+	}
+	if e.turnsOut(ctx, r) {
+		return nil
+	}
+	return fmt.Errorf("the engine did not say how it ended: %w", endpoint.WithoutURL(err))
+}
+
+// begin takes the request from whoever could withdraw it.
+func (e *Executor) begin(r Request) error {
+	if r.begun {
+		return nil
+	}
+	err := files.Rename(e.file(r.ID, extPending), e.file(r.ID, extBegun))
+	if errors.Is(err, os.ErrNotExist) {
+		return errWithdrawn
+	}
+	return err
+}
+
+// turnsOut reports whether an action that was sent turns out to be done, now or while the
+// engine may still be at it. It waits for the engine until ctx ends.
+func (e *Executor) turnsOut(ctx context.Context, r Request) bool {
+	for began := time.Now(); ; {
+		cli, now, err := e.find(ctx, r.Key)
+		if err != nil {
+			return false
+		}
+		_ = cli.Close()
+		switch {
+		case achieved(r.Action, r.StartedBefore, now):
+			return true
+		case time.Since(began) > e.patience+now.stopTimeout:
+			return false
+		}
+		select {
+		case <-time.After(lookDelay):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// order sends an action to the engine.
+func order(ctx context.Context, cli *endpoint.Client, id, action string) (err error) {
+	switch action {
+	case ActionStart:
+		_, err = cli.ContainerStart(ctx, id, client.ContainerStartOptions{})
+	case ActionStop:
+		_, err = cli.ContainerStop(ctx, id, client.ContainerStopOptions{})
+	case ActionPause:
+		_, err = cli.ContainerPause(ctx, id, client.ContainerPauseOptions{})
+	case ActionUnpause:
+		_, err = cli.ContainerUnpause(ctx, id, client.ContainerUnpauseOptions{})
+	case ActionRestart:
+		_, err = cli.ContainerRestart(ctx, id, client.ContainerRestartOptions{})
+	default:
+		err = fmt.Errorf("there is no action %q", action)
+	}
+	return err
+}
+
+// ambiguous reports whether a call that failed may have been carried out.
+func ambiguous(err error) bool {
+	return client.IsErrConnectionFailed(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// seen is what an action needs to know of a container.
+type seen struct {
+	state       string
+	startedAt   time.Time
+	stopTimeout time.Duration
+}
+
+// find looks at a container, waiting for the engine until ctx ends. The caller closes
+// the client.
+func (e *Executor) find(ctx context.Context, id string) (*endpoint.Client, seen, error) {
+	for {
+		cli, err := e.reach(ctx)
+		if err != nil {
+			return nil, seen{}, err
+		}
+		c, err := e.look(ctx, cli, id)
+		if err == nil {
+			return cli, c, nil
+		}
+		_ = cli.Close()
+		if !ambiguous(err) {
+			return nil, seen{}, err
+		}
+	}
+}
+
+func (e *Executor) look(ctx context.Context, cli *endpoint.Client, id string) (seen, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	defer e.doubting()()
+	c, err := cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return seen{}, err
+	}
+	s := seen{state: state.StateUnknown, stopTimeout: 10 * time.Second}
+	if c.Container.State != nil {
+		s.state = mirror.ContainerState(string(c.Container.State.Status))
+		s.startedAt = parseTime(c.Container.State.StartedAt)
+	}
+	if c.Container.Config != nil && c.Container.Config.StopTimeout != nil {
+		s.stopTimeout = time.Duration(*c.Container.Config.StopTimeout) * time.Second
+	}
+	return s, nil
+}
+
+// plan tells what an action means in a state of the container: to do something,
+// nothing because it is so already, or an error because it can't be. It is the same
+// for all engines.
+func plan(action, in string) (todo bool, err error) {
+	type answer int
+	const (
+		no answer = iota
+		yes
+		done
+	)
+	table := map[string]map[string]answer{
+		ActionStart: {
+			state.StateCreated: yes, state.StateExited: yes,
+			state.StateRunning: done, state.StateRestarting: done,
+		},
+		ActionStop: {
+			state.StateRunning: yes, state.StatePaused: yes, state.StateRestarting: yes,
+			state.StateCreated: done, state.StateExited: done, state.StateDead: done,
+		},
+		ActionPause:   {state.StateRunning: yes, state.StatePaused: done},
+		ActionUnpause: {state.StatePaused: yes, state.StateRunning: done},
+		ActionRestart: {
+			state.StateCreated: yes, state.StateRunning: yes, state.StatePaused: yes,
+			state.StateRestarting: yes, state.StateExited: yes,
+		},
+	}
+	switch table[action][in] {
+	case yes:
+		return true, nil
+	case done:
+		return false, nil
+	}
+	return false, fmt.Errorf("can't %s a container that is %s", action, in)
+}
+
+// achieved reports whether a container is as an action leaves it. Where that is no
+// proof, it must have been started since, when it was started before at the given time.
+func achieved(action string, startedBefore time.Time, now seen) bool {
+	switch action {
+	case ActionStart, ActionRestart:
+		return now.startedAt.After(startedBefore)
+	case ActionStop:
+		return now.state == state.StateExited || now.state == state.StateCreated || now.state == state.StateDead
+	case ActionPause:
+		return now.state == state.StatePaused
+	case ActionUnpause:
+		return now.state == state.StateRunning
+	}
+	return false
+}

@@ -1,0 +1,309 @@
+package requests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/client"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/mirror"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+const (
+	// firstRetry and maxRetry are the waits before a refused deletion is tried again
+	// by itself. A change in the mirror makes it sooner, but not before afterChange.
+	firstRetry  = time.Second
+	maxRetry    = time.Minute
+	afterChange = 200 * time.Millisecond
+)
+
+// A deletion that is not done yet.
+type deletion struct {
+	requests []Request
+	recorded *state.Deletion
+	cancel   context.CancelFunc // of the call or the wait under way, or nil
+	waits    int                // counts the waits: an older one that has ended says nothing
+	trying   bool
+	tried    time.Time
+	wait     time.Duration
+	// pin is the CreatedAt of the volume that is meant. While the mirror watches, it
+	// follows the mirror: engines before 23 say when the volume was last used.
+	pin    time.Time
+	pinned bool
+}
+
+// OwnNetwork reports whether a network of that name is one that the engine made itself and
+// never deletes. On another engine a user's may be called so.
+func OwnNetwork(e state.Engine, name string) bool {
+	switch name {
+	case "bridge", "host", "none":
+		return true
+	case "nat":
+		return e.OS == "windows"
+	case "podman":
+		return e.ID == ""
+	}
+	return false
+}
+
+func (e *Executor) acceptDeletion(r Request) {
+	t := r.target()
+	switch r.Kind {
+	case state.Containers, state.Images, state.Volumes:
+	case state.Networks:
+		if n, ok := e.store.Network(r.Key); ok && OwnNetwork(e.store.Engine(), n.Name) {
+			e.decide(r, fmt.Errorf("network %q is the engine's own", n.Name))
+			return
+		}
+	default:
+		e.decide(r, fmt.Errorf("%s can't be deleted", r.Kind))
+		return
+	}
+	if d := e.deletions[t]; d != nil {
+		d.requests = append(d.requests, r)
+		if !d.trying {
+			e.schedule(t, d, 0) // who asks again has reason to
+		}
+		e.tellLost(d)
+		return
+	}
+	d := &deletion{
+		requests: []Request{r},
+		recorded: &state.Deletion{Request: r.ID, RequestedAt: r.RequestedAt},
+		wait:     firstRetry,
+		pin:      r.CreatedAt,
+	}
+	e.deletions[t] = d
+	if e.watched && !e.checkPin(t, d) {
+		return
+	}
+	e.record(t, d)
+	e.schedule(t, d, 0)
+	e.tellLost(d)
+}
+
+// tellLost tells those that asked for the outcome of the first try that there is none while the
+// engine is not connected.
+func (e *Executor) tellLost(d *deletion) {
+	if e.lost {
+		e.refused(d, mirror.ErrDisconnected)
+	}
+}
+
+// checkPin ends a deletion of a volume that is another than was meant, as far as its
+// time of creation tells. It returns whether the deletion goes on.
+func (e *Executor) checkPin(t target, d *deletion) bool {
+	if t.kind != state.Volumes {
+		return true
+	}
+	v, ok := e.store.Volume(t.key)
+	if !ok {
+		e.endDeletion(t, Outcome{State: state.ActionSucceeded})
+		return false
+	}
+	if !d.pin.IsZero() && !v.CreatedAt.Equal(d.pin) {
+		e.endDeletion(t, Outcome{
+			State: state.ActionFailed,
+			Error: fmt.Sprintf("volume %q is not, or not provably, the one that was meant: it was created at %s", t.key, v.CreatedAt.Format(time.RFC3339)),
+		})
+		return false
+	}
+	d.pin, d.pinned = v.CreatedAt, true
+	return true
+}
+
+// pin follows the volume while nothing is missed.
+func (e *Executor) pin(t target, d *deletion) {
+	if !e.watched || t.kind != state.Volumes {
+		return
+	}
+	if v, ok := e.store.Volume(t.key); ok && d.pinned {
+		d.pin = v.CreatedAt
+	}
+}
+
+// record notes the deletion on the object, if that is there.
+func (e *Executor) record(t target, d *deletion) {
+	e.store.SetDeletion(t.kind, t.key, t.reference, d.recorded)
+}
+
+// endDeletion decides a deletion.
+func (e *Executor) endDeletion(t target, o Outcome) {
+	d := e.deletions[t]
+	if d == nil {
+		return
+	}
+	delete(e.deletions, t)
+	if d.cancel != nil {
+		d.cancel()
+	}
+	e.store.SetDeletion(t.kind, t.key, t.reference, nil)
+	for _, r := range d.requests {
+		o.ID = r.ID
+		e.decideAs(r, o)
+	}
+}
+
+func (e *Executor) acceptCancel(r Request) {
+	t := r.target()
+	if e.deletions[t] == nil {
+		e.decide(r, fmt.Errorf("no deletion of %q is requested", r.Name))
+		return
+	}
+	e.endDeletion(t, Outcome{State: OutcomeCancelled})
+	e.decide(r, nil)
+}
+
+// schedule tries the deletion after a wait, in place of the wait there was.
+func (e *Executor) schedule(t target, d *deletion, wait time.Duration) {
+	if d.cancel != nil {
+		d.cancel()
+	}
+	d.waits++
+	this := d.waits
+	d.cancel = e.beside(func(ctx context.Context) func() {
+		select {
+		case <-time.After(wait):
+			return func() {
+				if e.deletions[t] == d && d.waits == this {
+					e.try(t, d)
+				}
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	})
+}
+
+// try asks the engine to delete the object.
+func (e *Executor) try(t target, d *deletion) {
+	if t.kind == state.Volumes && !d.pinned || t.kind == state.Images && !e.watched {
+		// Not before the mirror has found the volume and it is the one, or the image on the
+		// engine that is meant. What finds that tries it.
+		d.cancel = nil
+		return
+	}
+	pin := d.pin
+	d.trying, d.tried = true, time.Now()
+	d.cancel = e.beside(func(ctx context.Context) func() {
+		gone, whole, err := e.remove(ctx, t, pin)
+		err = endpoint.WithoutURL(err)
+		e.source.Mark(t.kind, t.key)
+		if e.ctx.Err() != nil {
+			return nil
+		}
+		return func() {
+			d.trying = false
+			if e.deletions[t] != d {
+				return // decided meanwhile
+			}
+			if gone {
+				e.forget(t, d, whole)
+				e.endDeletion(t, Outcome{State: state.ActionSucceeded})
+				return
+			}
+			if err != nil && !errors.Is(err, errChanged) && d.recorded.Error != err.Error() {
+				c := *d.recorded
+				c.Error = err.Error()
+				d.recorded = &c
+				e.record(t, d)
+			}
+			if err != nil && !errors.Is(err, errChanged) {
+				e.refused(d, err)
+			}
+			e.schedule(t, d, jitter(d.wait))
+			d.wait = min(2*d.wait, maxRetry)
+		}
+	})
+}
+
+// refused tells those that asked for the outcome of the first try that the deletion goes on.
+func (e *Executor) refused(d *deletion, err error) {
+	for n, r := range d.requests {
+		if r.Reply && r.First {
+			d.requests[n].Reply = false
+			e.decided = append(e.decided, decision{r, Outcome{ID: r.ID, State: OutcomeRefused, Error: err.Error()}, true})
+			e.store.Hurry()
+		}
+	}
+	e.Flushed()
+}
+
+// forget takes what was deleted out of the store at once, an object as a whole or only a
+// reference of an image: who waited for the deletion must not find it there. The source
+// has the last word.
+func (e *Executor) forget(t target, d *deletion, whole bool) {
+	if v, ok := e.store.Volume(t.key); t.kind == state.Volumes && (!ok || !v.CreatedAt.Equal(d.pin)) {
+		return // another one already
+	}
+	if whole {
+		e.store.Forget(t.kind, t.key, "")
+	} else {
+		e.store.Forget(t.kind, t.key, t.reference)
+	}
+}
+
+// errChanged says that the mirror had to catch up first.
+var errChanged = errors.New("it has just changed")
+
+// remove deletes the object. It returns whether it is gone, and that as a whole or only a
+// reference of an image, or why not.
+func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone, whole bool, err error) {
+	cli, err := e.reach(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	defer cli.Close()
+	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	defer cancel()
+	defer e.doubting()()
+	whole = t.reference == ""
+	switch t.kind {
+	case state.Containers:
+		_, err = cli.ContainerRemove(ctx, t.key, client.ContainerRemoveOptions{})
+	case state.Networks:
+		_, err = cli.NetworkRemove(ctx, t.key, client.NetworkRemoveOptions{})
+	case state.Volumes:
+		// The engine knows volumes by name alone. Nothing can come between this look
+		// and the removal but another removal and creation at the same instant.
+		var v client.VolumeInspectResult
+		if v, err = cli.VolumeInspect(ctx, t.key, client.VolumeInspectOptions{}); err == nil {
+			if !parseTime(v.Volume.CreatedAt).Equal(pin) {
+				// Another one, or of an engine for which use changes it: once the
+				// mirror has caught up, that is known.
+				_ = e.source.Sync(ctx)
+				return false, false, errChanged
+			}
+			_, err = cli.VolumeRemove(ctx, t.key, client.VolumeRemoveOptions{})
+		}
+	case state.Images:
+		ref := t.key
+		if t.reference != "" {
+			ref = t.reference
+			var i client.ImageInspectResult
+			if i, err = cli.ImageInspect(ctx, ref); err == nil && i.ID != t.key {
+				return true, false, nil // the reference is another image's: not what was meant
+			}
+		}
+		if err == nil {
+			var removed client.ImageRemoveResult
+			removed, err = cli.ImageRemove(ctx, ref, client.ImageRemoveOptions{PruneChildren: true})
+			// The last reference takes the image along, in containerd the digest all.
+			whole = whole || slices.ContainsFunc(removed.Items, func(i image.DeleteResponse) bool {
+				return i.Deleted != "" && strings.TrimPrefix(i.Deleted, "sha256:") == strings.TrimPrefix(t.key, "sha256:") // podman leaves it out
+			})
+		}
+	}
+	if cerrdefs.IsNotFound(err) {
+		return true, whole, nil
+	}
+	return err == nil, whole, err
+}

@@ -1,0 +1,116 @@
+package requests
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/dirwatch"
+	"github.com/docker-rd/docker-rd/internal/files"
+)
+
+// An Inbox brings the requests of a directory, each once.
+type Inbox struct {
+	dir      string
+	log      *slog.Logger
+	requests chan Request
+}
+
+// NewInbox returns an inbox that brings nothing before Run.
+func NewInbox(dir string, log *slog.Logger) *Inbox {
+	return &Inbox{dir: dir, log: log, requests: make(chan Request)}
+}
+
+// Requests returns the channel of requests, oldest first. It is never closed.
+func (i *Inbox) Requests() <-chan Request { return i.requests }
+
+// Run watches the directory until ctx ends, whose error it returns. Requests that are
+// there already come first.
+func (i *Inbox) Run(ctx context.Context) error {
+	if err := os.MkdirAll(i.dir, 0o700); err != nil {
+		return fmt.Errorf("watch requests: %w", err)
+	}
+	// Whoever submits a request makes the directory anew where somebody has removed it.
+	w := dirwatch.Follow(i.dir, pollInterval, func(cause error) {
+		i.log.Warn("requests can't be watched and are looked for instead", "dir", i.dir, "error", cause)
+	})
+	defer w.Close()
+	brought := map[string]bool{}
+	for {
+		found, err := scan(i.dir, i.log)
+		if err != nil {
+			i.log.Error("requests can't be read", "dir", i.dir, "error", err)
+		}
+		there := map[string]bool{}
+		for _, r := range found {
+			there[r.ID] = true
+			if brought[r.ID] {
+				continue
+			}
+			select {
+			case i.requests <- r:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		brought = there
+		if err := w.Wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// scan reads the requests of the directory, oldest first, and removes outcomes that nobody
+// fetched. Requests that can't be read are removed, too, and logged, if log is not nil.
+func scan(dir string, log *slog.Logger) ([]Request, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var found []Request
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		id, ext := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name())), filepath.Ext(e.Name())
+		switch ext {
+		case extPending, extBegun:
+		case extDone, ".tmp":
+			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandoned {
+				_ = files.Remove(path)
+			}
+			continue
+		default:
+			continue
+		}
+		data, err := files.Read(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // decided, or withdrawn
+		}
+		var r Request
+		if err == nil {
+			err = json.Unmarshal(data, &r)
+		}
+		if err == nil && r.ID != id {
+			err = fmt.Errorf("its id is %q", r.ID)
+		}
+		if err != nil {
+			if log != nil {
+				log.Error("request can't be read and is dropped", "path", path, "error", err)
+			}
+			_ = files.Remove(path)
+			continue
+		}
+		r.begun = ext == extBegun
+		found = append(found, r)
+	}
+	slices.SortFunc(found, func(a, b Request) int { return cmp.Compare(a.ID, b.ID) })
+	return found, nil
+}
