@@ -412,10 +412,11 @@ func TestProbeSSH(t *testing.T) {
 		}, {
 			name: "leads-onward", timeout: long, health: HealthUnknown, reason: ProbeSSHOnward, message: `"ssh://u@self"`,
 			change: func(s *endpointtest.SSHD) error {
-				meta := filepath.Join(filepath.Dir(s.Remote), "config", "contexts", "meta", "x")
+				config := filepath.Join(filepath.Dir(s.Remote), "config")
+				meta := filepath.Join(config, "contexts", "meta", "x")
 				return errors.Join(
-					os.MkdirAll(meta, 0o755), os.WriteFile(filepath.Join(meta, "meta.json"), []byte("ssh://"), 0o600),
-					os.WriteFile(s.Remote+"/docker", []byte("#!/bin/sh\necho ssh://u@self\n"), 0o755))
+					os.MkdirAll(meta, 0o755), os.WriteFile(config+"/config.json", []byte(`{"currentContext":"self"}`), 0o600),
+					os.WriteFile(meta+"/meta.json", []byte(`{"Name":"self","Endpoints":{"docker":{"Host":"ssh://u@self"}}}`), 0o600))
 			},
 		}, {
 			name: "host-down", extra: "Host *\nPort 1", timeout: long, health: HealthUnknown, reason: ProbeSSHFailed,

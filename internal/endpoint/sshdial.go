@@ -27,11 +27,12 @@ const (
 
 	// greet says that the login is over.
 	greet = `echo "` + greeting + `" >&2; `
-	// guardOnward ends the script where docker would go on over ssh. It only asks docker,
-	// which takes a moment, where there is any such context.
-	guardOnward = `h=${DOCKER_HOST:-}; ` +
-		`if [ -z "$h" ] && grep -qs ssh:// "${DOCKER_CONFIG:-$HOME/.docker}"/contexts/meta/*/meta.json; ` +
-		`then h=$(docker context inspect --format "{{.Endpoints.docker.Host}}" 2>/dev/null); fi; ` +
+	// guardOnward ends the script where docker would go on over ssh. Docker can't be asked:
+	// that of 20.10 connects to its current context whatever it is to do.
+	guardOnward = `d=${DOCKER_CONFIG:-$HOME/.docker}; h=${DOCKER_HOST:-}; ` +
+		`c=${DOCKER_CONTEXT:-$(sed -n "s/.*\"currentContext\"[[:space:]]*:[[:space:]]*\"\\([^\"]*\\)\".*/\\1/p" "$d/config.json" 2>/dev/null)}; ` +
+		`if [ -z "$h" ] && [ -n "$c" ]; then ` +
+		`m=$(grep -ls "\"Name\":[[:space:]]*\"$c\"" "$d"/contexts/meta/*/meta.json) && h=$(grep -hos "ssh://[^\"]*" $m); fi; ` +
 		`case $h in ssh:*) echo "` + onward + `$h" >&2; exit 69;; esac; `
 	// relay runs the rest of the arguments, and kills what it runs when the connection
 	// ends: the input comes through a pipe, so that its end is seen. Where no pipe can be

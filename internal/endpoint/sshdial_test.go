@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -129,28 +130,47 @@ func TestSSHLeavesNothingThere(t *testing.T) {
 
 // The docker on the other side would go on over ssh, which may lead back here for ever.
 func TestSSHOnward(t *testing.T) {
-	for name, docker := range map[string]string{
-		"context":     "case $1 in context) echo ssh://u@self;; *) : >RAN;; esac",
-		"DOCKER_HOST": ": >RAN",
+	const compact = `{"Name":"self","Metadata":{},"Endpoints":{"docker":{"Host":"ssh://u@self","SkipTLSVerify":false}}}`
+	for _, tc := range []struct {
+		name, config, meta string
+		env                string // in the session
+		onward             bool
+	}{
+		{"current context", `{"auths":{},"currentContext":"self","x":1}`, compact, "", true},
+		{"laid out", "{\n\t\"currentContext\" : \"self\"\n}\n", strings.NewReplacer(":", ": ", ",", ",\n").Replace(strings.Replace(compact, "://", "%", 1)), "", true},
+		{"DOCKER_CONTEXT", `{"currentContext":"other"}`, compact, "DOCKER_CONTEXT=self", true},
+		{"DOCKER_HOST", `{}`, compact, "DOCKER_HOST=ssh://u@self", true},
+		{"another is current", `{"currentContext":"other"}`, compact, "", false},
+		{"none is current", `{"currentContext":""}`, compact, "", false},
+		{"DOCKER_HOST is a socket", `{"currentContext":"self"}`, compact, "DOCKER_HOST=unix:///s", false},
+		{"no configuration", "", "", "", false},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			name, value, _ := strings.Cut(tc.env, "=")
 			extra := ""
-			if name == "DOCKER_HOST" {
-				extra = "Host *\nSendEnv DOCKER_HOST"
-				t.Setenv("DOCKER_HOST", "ssh://u@self")
+			if name != "" {
+				extra = "Host *\nSendEnv " + name
+				t.Setenv(name, value)
 			}
-			s := endpointtest.StartSSHDWith(t, "", extra, "AcceptEnv DOCKER_HOST")
+			s := endpointtest.StartSSHDWith(t, "", extra, "AcceptEnv DOCKER_*")
 			ran := filepath.Join(s.Client, "ran")
-			endpointtest.Script(t, s.Remote+"/docker", strings.ReplaceAll(docker, "RAN", ran))
-			meta := filepath.Join(filepath.Dir(s.Remote), "config", "contexts", "meta", "x")
-			if extra == "" {
-				if err := errors.Join(os.MkdirAll(meta, 0o755), os.WriteFile(filepath.Join(meta, "meta.json"), []byte(`{"Host":"ssh://u@self"}`), 0o644)); err != nil {
+			endpointtest.Script(t, s.Remote+"/docker", ": >"+ran)
+			config := filepath.Join(filepath.Dir(s.Remote), "config")
+			if tc.config != "" {
+				meta := filepath.Join(config, "contexts", "meta", "x")
+				err := errors.Join(
+					os.MkdirAll(meta, 0o755), os.WriteFile(filepath.Join(config, "config.json"), []byte(tc.config), 0o644),
+					os.WriteFile(filepath.Join(meta, "meta.json"), []byte(strings.Replace(tc.meta, "%", "://", 1)), 0o644))
+				if err != nil {
 					t.Fatal(err)
 				}
 			}
 			_, err := ping(t, s.URL, 20*time.Second)
-			if !errors.Is(err, ErrSSHOnward) || !strings.Contains(err.Error(), "ssh://u@self") {
-				t.Errorf("Ping: %v, want %v\n%s", err, ErrSSHOnward, s.Log)
+			if errors.Is(err, ErrSSHOnward) != tc.onward || tc.onward && !strings.Contains(err.Error(), `"ssh://u@self"`) {
+				t.Errorf("Ping: %v\n%s", err, s.Log)
+			}
+			if _, err := os.Stat(ran); (err == nil) == tc.onward {
+				t.Errorf("docker ran: %v", err == nil)
 			}
 			// The path of a socket leads nowhere else.
 			_, err = ping(t, s.URL+"/run/s", 20*time.Second)
@@ -183,4 +203,34 @@ func TestSSHWithoutShell(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The same with docker itself on the other side, whose current context is the very one that
+// is pinged.
+func TestSSHLeadsBackHere(t *testing.T) {
+	s := endpointtest.StartSSHD(t, "", "")
+	config := filepath.Join(filepath.Dir(s.Remote), "config")
+	for _, docker := range dockers(t) {
+		if err := os.RemoveAll(config); err != nil {
+			t.Fatal(err)
+		}
+		create := exec.Command(docker, "--config", config, "context", "create", "self", "--docker", "host="+s.URL)
+		create.Env = append(os.Environ(), "DOCKER_HOST=", "DOCKER_CONTEXT=")
+		if out, err := create.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if err := os.WriteFile(filepath.Join(config, "config.json"), []byte(`{"currentContext":"self"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		called := filepath.Join(s.Client, "called")
+		endpointtest.Script(t, s.Remote+"/docker", ": >"+called)
+		_, err := ping(t, s.URL, 20*time.Second)
+		if !errors.Is(err, ErrSSHOnward) || !strings.Contains(err.Error(), s.URL) {
+			t.Errorf("%s: Ping: %v\n%s", docker, err, s.Log)
+		}
+		if _, err := os.Stat(called); err == nil {
+			t.Error("docker was called")
+		}
+	}
+	endpointtest.NoProcess(t, s.Client)
 }

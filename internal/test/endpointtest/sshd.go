@@ -96,7 +96,7 @@ func newSSHD(t testing.TB, socket, extra, server string) *SSHD {
 		}
 	}
 	link(t, "sleep", s.Client)
-	for _, program := range []string{"cat", "grep", "mktemp", "mkfifo", "rm"} {
+	for _, program := range []string{"cat", "grep", "sed", "mktemp", "mkfifo", "rm"} {
 		link(t, program, s.Remote)
 	}
 	me, err := user.Current()
