@@ -21,6 +21,7 @@ import (
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 
+	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -258,11 +259,11 @@ func TestCompressed(t *testing.T) {
 	}
 	r := mirrortest.New(t, mirror.SourceOptions{Connect: mirrortest.ConnectTo("tcp://" + l.Addr().String())})
 	var compressed atomic.Int64
-	socket := strings.TrimPrefix(r.Engine.Host(), "unix://")
+	socket := r.Engine.Path()
 	engine := &httputil.ReverseProxy{
 		Rewrite: func(q *httputil.ProxyRequest) { q.SetURL(&url.URL{Scheme: "http", Host: "engine"}) },
 		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
+			return fakeengine.Dial(ctx, socket)
 		}},
 		FlushInterval: -1, // at once
 		ModifyResponse: func(resp *http.Response) error {

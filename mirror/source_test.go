@@ -294,7 +294,7 @@ func TestEngineRestarts(t *testing.T) {
 	}
 	// However often it is tried: it is one change.
 	before := s.Revision
-	engine, err := fakeengine.Start(strings.TrimPrefix(r.Engine.Host(), "unix://"))
+	engine, err := fakeengine.Start(r.Engine.Path())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -22,7 +23,7 @@ func put(t *testing.T, path, content string) {
 	if err := os.WriteFile(path+".tmp", []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(path+".tmp", path); err != nil {
+	if err := files.Rename(path+".tmp", path); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -27,6 +27,7 @@ type Engine struct {
 	server   *http.Server
 	served   chan struct{} // closed when server serves no more
 	host     string
+	path     string // that it was started on
 
 	mu     sync.Mutex
 	faults Faults
@@ -59,7 +60,9 @@ func Start(path string) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Serve(listener), nil
+	e := Serve(listener)
+	e.path = path
+	return e, nil
 }
 
 // Serve runs an engine on a listener, which Close closes.
@@ -87,6 +90,10 @@ func Serve(listener net.Listener) *Engine {
 
 // Host returns the engine's address as DOCKER_HOST takes it.
 func (e *Engine) Host() string { return e.host }
+
+// Path returns what [Start] was told, with which another engine takes the place of this one
+// once it is closed.
+func (e *Engine) Path() string { return e.path }
 
 // Close stops the engine and cuts its connections.
 func (e *Engine) Close() error {

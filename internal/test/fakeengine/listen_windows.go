@@ -1,6 +1,7 @@
 package fakeengine
 
 import (
+	"context"
 	"net"
 	"sync"
 )
@@ -25,4 +26,12 @@ func listen(path string) (net.Listener, error) {
 		ports[path] = l.Addr().String()
 	}
 	return l, err
+}
+
+// Dial connects to the engine that was started on path.
+func Dial(ctx context.Context, path string) (net.Conn, error) {
+	portsMu.Lock()
+	address := ports[path]
+	portsMu.Unlock()
+	return new(net.Dialer).DialContext(ctx, "tcp", address)
 }

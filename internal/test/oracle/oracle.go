@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 )
 
 // An Oracle asks one engine.
@@ -31,7 +33,7 @@ type Oracle struct {
 // New returns an oracle for the engine that listens on a unix socket. Close it.
 func New(socket string) *Oracle {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		return fakeengine.Dial(ctx, socket)
 	}
 	return &Oracle{http: &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 8}}}
 }
