@@ -68,7 +68,7 @@ func (f lockFile) held(role string, after time.Duration) (release func()) {
 }
 
 // describe writes the holder into the locked file. Where that fails, as on a full disk, the
-// lock is as good, and only messages do not say who holds it.
+// lock still works, and only messages do not name the holder.
 func (f lockFile) describe(h Holder) {
 	data, err := json.Marshal(h)
 	if err != nil {
@@ -79,7 +79,7 @@ func (f lockFile) describe(h Holder) {
 	}
 }
 
-// ReadHolder returns who holds the lock at path, as that process described itself.
+// ReadHolder returns the holder of the lock at path, as that process described itself.
 // The zero Holder and no error mean that it is free or has not said so yet; it
 // takes [Held] to know.
 func ReadHolder(path string) (Holder, error) {

@@ -162,7 +162,7 @@ func take(ctx context.Context, path string, try tryFunc) (lockFile, error) {
 		}
 		f.close()
 		switch {
-		case ok: // whoever held it has removed it
+		case ok: // the former holder has removed it
 		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 			holder, _ := ReadHolder(path)
 			return lockFile{}, &HeldError{Path: path, Holder: holder, Err: err}
@@ -183,8 +183,8 @@ func (f lockFile) inPlace() bool {
 }
 
 // Gone returns a function that reports whether the lock file at path has been removed since,
-// or another put in its place: then whoever holds the lock excludes nobody any more. Where
-// that can't be determined it says no, and so it does where there is no file to begin with.
+// or replaced: then its holder no longer excludes anybody. It reports false where that can't be
+// determined, and where there is no file to begin with.
 func Gone(path string) func() bool {
 	file, err := os.Stat(path)
 	if err != nil {
@@ -205,7 +205,7 @@ func isGone(file fs.FileInfo, path string) (bool, error) {
 	return err == nil && !os.SameFile(file, now), err
 }
 
-// patience is how long a lock is waited for before somebody is told of it.
+// patience is how long Acquire waits before it reports the wait.
 const patience = time.Second
 
 type blockedKey struct{}
@@ -235,8 +235,7 @@ func notify(ctx context.Context, path string) (stop func()) {
 // makes no file. The answer may be old when it arrives: use it to inform, not to
 // exclude.
 func Held(path string) (bool, error) {
-	// A shared lock, so that two who ask do not see each other, which can also be had where
-	// nothing can be written.
+	// A shared lock: two callers do not see each other, and it works on a read-only file system.
 	file, err := open(path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

@@ -16,13 +16,13 @@ import (
 // and adds 126 and 127, as shells do.
 const (
 	CodeFailed      = 1   // anything that has no status of its own
-	CodeRefused     = 3   // a value or a request that cannot be
+	CodeRefused     = 3   // a value or a request that is not possible
 	CodeTimeout     = 4   // the time was up
 	CodeUsage       = 125 // wrong usage of the command line
 	CodeNotRunnable = 126 // run: the command is there and can't be executed
 	CodeNotFound    = 127 // run: there is no such command
 	CodeInterrupted = 130 // Ctrl-C
-	CodeClosed      = 141 // nobody reads the output any more: 128+SIGPIPE, as shells tell it
+	CodeClosed      = 141 // nobody reads the output any more: 128+SIGPIPE, as in shells
 )
 
 // codeError adds an exit status, hintError a remedy. Both keep the text of the
@@ -41,18 +41,18 @@ type hintError struct {
 
 func (e *hintError) Unwrap() error { return e.error }
 
-// Refuse returns an error for a value or a request that cannot be (exit status 3).
+// Refuse returns an error for a value or a request that is not possible (exit status 3).
 // Format and args are those of [fmt.Errorf].
 func Refuse(format string, args ...any) error {
 	return &codeError{fmt.Errorf(format, args...), CodeRefused}
 }
 
-// Usage returns an error for a wrong use of the command line (exit status 125).
+// Usage returns an error for wrong usage of the command line (exit status 125).
 func Usage(format string, args ...any) error {
 	return &codeError{fmt.Errorf(format, args...), CodeUsage}
 }
 
-// Timeout returns an error for a wait whose time was up (exit status 4).
+// Timeout returns an error for a wait that timed out (exit status 4).
 func Timeout(format string, args ...any) error {
 	return &codeError{fmt.Errorf(format, args...), CodeTimeout}
 }

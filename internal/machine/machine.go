@@ -1,5 +1,5 @@
-// Package machine tells machines apart, so that files on a shared home are not taken
-// for this machine's.
+// Package machine identifies machines, so that files of another machine on a shared home
+// are recognized as such.
 package machine
 
 import (

@@ -1,4 +1,4 @@
-// Package mounts tells where file systems are mounted.
+// Package mounts finds mount points.
 package mounts
 
 import (

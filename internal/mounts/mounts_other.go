@@ -1,6 +1,6 @@
 //go:build !linux
 
-// Package mounts tells where file systems are mounted.
+// Package mounts finds mount points.
 package mounts
 
 // Below returns none: where engines of ours don't run, nothing is mounted among their

@@ -1,4 +1,4 @@
-// Package process knows processes by more than their number.
+// Package process identifies processes by more than their number.
 //
 // A pid alone says nothing: it is reused, within hours on a busy machine and at
 // once after a reboot. An [ID] adds what makes it unique: when the process was
@@ -60,8 +60,8 @@ func find(pid int, ended bool) (ID, error) {
 	return ID{PID: pid, StartTime: start, BootID: boot}, nil
 }
 
-// Alive tells whether the process has not ended. A zombie has ended. Where that
-// can't be found out, the process counts as ended.
+// Alive reports whether the process runs. A zombie has ended. Where this can't be
+// determined, the process counts as ended.
 func (id ID) Alive() bool {
 	now, err := Find(id.PID)
 	return err == nil && now == id
@@ -69,7 +69,7 @@ func (id ID) Alive() bool {
 
 // Wait returns nil when the process has ended, at once where it had before, or the
 // context's error when ctx ends first. The process need not be a child; its exit
-// status can't be known this way.
+// status is not available this way.
 func (id ID) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -106,11 +106,10 @@ func (id ID) StartedAt() time.Time {
 // String names the process for a message.
 func (id ID) String() string { return fmt.Sprintf("pid %d", id.PID) }
 
-// pollInterval is how often a process is looked at where the system can't tell by
-// itself that it has ended.
+// pollInterval is how often a process is polled where the system does not report its end.
 const pollInterval = 50 * time.Millisecond
 
-// poll waits for the end of the process by looking at it again and again.
+// poll waits for the end of the process by polling it.
 func (id ID) poll(ctx context.Context) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()

@@ -32,7 +32,7 @@ func startTime(pid int, ended bool) (uint64, error) {
 	return uint64(t.Sec)*1e6 + uint64(t.Usec), nil
 }
 
-// wait looks again and again: kqueue would need a thread of its own here, and only
+// wait polls: kqueue would need a thread of its own here, and only
 // the supervisor of an engine run elsewhere is watched on macOS.
 func (id ID) wait(ctx context.Context) error { return id.poll(ctx) }
 

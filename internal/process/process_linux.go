@@ -40,7 +40,7 @@ type Stat struct {
 	StartTime uint64 // clock ticks since boot
 }
 
-// Ended tells whether the process is a zombie or already dead.
+// Ended reports whether the process is a zombie or already dead.
 func (s Stat) Ended() bool { return s.State == 'Z' || s.State == 'X' || s.State == 'x' }
 
 // ReadStat reads /proc/PID/stat. No such process is an error that matches [ErrGone].

@@ -1,4 +1,4 @@
-// Package version tells which docker-rd this is.
+// Package version identifies the docker-rd that runs.
 package version
 
 import (
