@@ -315,7 +315,7 @@ func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartO
 	if err != nil {
 		return err
 	}
-	a.warnOfContext(i, o)
+	a.warnOfDefects(i, o)
 	a.noteOverride(o)
 	switch {
 	case already.Condition(state.Ready).Status == state.True:
@@ -376,13 +376,16 @@ func tellConditions(i *instance.Instance, already instance.Observation, t teller
 	}
 }
 
-// warnOfContext warns where an engine has started without its context.
-func (a *app) warnOfContext(i *instance.Instance, o instance.Observation) {
+// warnOfDefects warns where an engine has started without its context, or with something
+// that does not work.
+func (a *app) warnOfDefects(i *instance.Instance, o instance.Observation) {
 	for _, c := range o.State.Conditions {
 		switch {
 		case c.Type == state.ContextReady && c.Status == state.False:
 			a.warn("no context %q: %s", i.Context(), c.Message)
 		case c.Type == state.ContextPromoted && c.Status == state.False && c.Reason == state.ReasonFailed:
+			a.warn("%s", c.Message)
+		case c.Type == state.EngineReady && c.Status == state.True && c.Message != "":
 			a.warn("%s", c.Message)
 		}
 	}
@@ -463,7 +466,7 @@ func describe(c state.Condition, i *instance.Instance) string {
 		switch {
 		case stayedByPolicy(c.Reason):
 			return fmt.Sprintf("%s To use %q: docker-rd context promote --force %s, or docker --context %s.", c.Message, i.Context(), i.Name, i.Context())
-		case c.Status != state.Unknown && c.Reason != state.ReasonNotApplicable && c.Reason != state.ReasonFailed: // see warnOfContext
+		case c.Status != state.Unknown && c.Reason != state.ReasonNotApplicable && c.Reason != state.ReasonFailed: // see warnOfDefects
 			return c.Message
 		}
 	case state.MirrorSynced:

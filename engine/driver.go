@@ -60,6 +60,9 @@ type Running interface {
 	// LastError returns the engine's own last words since it was started, "" if it
 	// said nothing of an error.
 	LastError() string
+	// Problems returns what does not work of the engine though it may answer, a sentence
+	// each, and a channel that is closed when that changes; nil if it is not ours.
+	Problems() (list []string, changed <-chan struct{})
 	// Release ends the goroutines that look after the engine, and waits for them. The
 	// engine, if it runs, goes on, and the value must not be used any more. To be called
 	// for an engine that has ended by itself, before another is started.

@@ -160,3 +160,6 @@ func (*connected) PID() int                { return 0 }
 func (*connected) StartedAt() time.Time    { return time.Time{} }
 func (*connected) Exited() <-chan struct{} { return nil }
 func (*connected) LastError() string       { return "" }
+
+// Problems implements [Running].
+func (*connected) Problems() ([]string, <-chan struct{}) { return nil, nil }

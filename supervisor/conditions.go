@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
@@ -64,7 +65,7 @@ func (l *loop) engineReady() state.Condition {
 	}
 	switch e.phase {
 	case engineUp:
-		return is(state.True, state.ReasonConnected, "")
+		return is(state.True, state.ReasonConnected, strings.Join(e.problems, "; "))
 	case engineLost, engineAway:
 		switch e.reason {
 		case "": // it is being checked

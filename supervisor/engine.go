@@ -37,6 +37,10 @@ type engineRun struct {
 
 	running engine.Running // nil while there is none
 	exited  <-chan struct{}
+
+	problems []string        // of the running engine
+	troubled <-chan struct{} // closed when there are others
+
 	adopted bool               // it ran before this supervisor
 	giveUp  context.CancelFunc // ends the launching; the driver leaves nothing behind
 	session context.Context    // ends with the engine's process, or when told to stop
@@ -93,6 +97,7 @@ func (l *loop) adoptToStop() {
 func (l *loop) connect(running engine.Running, adopted bool) {
 	e := &l.engine
 	e.phase, e.running, e.exited = engineConnecting, running, running.Exited()
+	e.problems, e.troubled = running.Problems()
 	e.session, e.end = context.WithCancel(l.ctx)
 	e.adopted = adopted
 	e.proven = e.proven || adopted
@@ -198,6 +203,7 @@ func (l *loop) releaseEngine() {
 		e.running.Release()
 	}
 	e.running, e.exited, e.lost, e.pinging = nil, nil, time.Time{}, false
+	e.problems, e.troubled = nil, nil
 }
 
 // checkEngine finds out what is wrong when the mirror has lost the engine although

@@ -178,6 +178,8 @@ func (l *loop) next(signals <-chan os.Signal, flush <-chan time.Time) event {
 		return answered{r}
 	case <-l.engine.exited:
 		return exited{}
+	case <-l.engine.troubled:
+		return troubled{}
 	case <-flush:
 		return nil
 	}

@@ -43,7 +43,8 @@ type fakeDriver struct {
 	killed []string
 
 	// foreign makes them somebody else's.
-	foreign bool
+	troubles atomic.Pointer[troubles]
+	foreign  bool
 
 	started chan struct{} // gets one for each engine
 
@@ -132,6 +133,12 @@ func (d *fakeDriver) counts() (starts, cleanups int) {
 	return d.starts, d.cleanups
 }
 
+// troubles are what does not work of the running engine.
+type troubles struct {
+	list    []string
+	changed chan struct{}
+}
+
 type fakeRunning struct {
 	driver *fakeDriver
 	engine *fakeengine.Engine
@@ -150,6 +157,12 @@ func (r *fakeRunning) PID() int             { return os.Getpid() }
 func (r *fakeRunning) StartedAt() time.Time { return time.Unix(1, 0) }
 func (r *fakeRunning) LastError() string    { return "the engine's own words" }
 func (r *fakeRunning) Release()             {}
+func (r *fakeRunning) Problems() ([]string, <-chan struct{}) {
+	if t := r.driver.troubles.Load(); t != nil {
+		return t.list, t.changed
+	}
+	return nil, nil
+}
 func (r *fakeRunning) Exited() <-chan struct{} {
 	if r.driver.foreign {
 		return nil
@@ -441,6 +454,30 @@ func TestEngineCrashes(t *testing.T) {
 }
 
 // One that crashes again and again stays down, and the current context is handed back.
+// What does not work of an engine that answers can be read, as long as it is so.
+func TestProblems(t *testing.T) {
+	f := setup(t)
+	first := &troubles{[]string{"no network", "no names"}, make(chan struct{})}
+	f.driver.troubles.Store(first)
+	f.start()
+	c := f.wait(state.EngineReady, state.True, state.ReasonConnected)
+	if want := "no network; no names"; c.Message != want {
+		t.Errorf("the message is %q, want %q", c.Message, want)
+	}
+	f.driver.troubles.Store(nil)
+	close(first.changed)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := client.Follow(ctx, f.inst, func(o instance.Observation) (bool, error) {
+		c = o.Condition(state.EngineReady)
+		return c.Message != "", nil
+	})
+	if err != nil || c.Status != state.True {
+		t.Errorf("afterwards: %+v, %v", c, err)
+	}
+	f.stopped(true)
+}
+
 func TestCrashLoop(t *testing.T) {
 	f := setup(t)
 	f.driver.run = func(n int) bool { return n == 1 }

@@ -62,6 +62,7 @@ type (
 	}
 	connected   struct{ err error } // the wait for its API is over
 	exited      struct{}            // its process has ended
+	troubled    struct{}            // other things do not work of it than before
 	retryDue    struct{}            // the delay before another launch is over
 	mirrored    struct{ mirror.Update }
 	pinged      struct{ err error }     // the check of a lost engine is over
@@ -123,6 +124,12 @@ func (l *loop) handle(ev event) {
 		e.exited = nil
 		if e.phase != engineStopping { // where it is expected
 			l.engineFailed(lastWords(e.running))
+		}
+
+	case troubled:
+		e.troubled = nil
+		if e.running != nil {
+			e.problems, e.troubled = e.running.Problems()
 		}
 
 	case retryDue:

@@ -3,6 +3,7 @@ package dockerd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/mounts"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
@@ -30,6 +32,7 @@ type Engine struct {
 	host      netip.Addr            // to which the address that stands for the host leads
 
 	recording sync.Mutex
+	problems  problems
 
 	cancel   context.CancelFunc // ends the watchers
 	watchers sync.WaitGroup
@@ -72,7 +75,8 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, id: rec.Engine, subnets: rec.Subnets, localhost: rec.Localhost, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
-	// Where one can't be started, everything else works. The watcher goes on trying.
+	// Where one can't be started, everything else works. The watcher goes on trying, and says
+	// what does not.
 	if rec.Slirp.Alive() {
 		e.slirp = &namespaces.Companion{ID: rec.Slirp}
 	} else if err := e.attachSlirp(ctx); err != nil {
@@ -104,6 +108,10 @@ func (e *Engine) LastError() string {
 	}
 	return msg
 }
+
+// Problems returns what does not work of the running engine though it may answer, a sentence
+// each, and a channel that is closed when that changes.
+func (e *Engine) Problems() (list []string, changed <-chan struct{}) { return e.problems.list() }
 
 // Release ends the watching of the engine, which goes on. The value must not be used
 // any more; the engine can be adopted.
@@ -156,6 +164,9 @@ func (e *Engine) escapedGroups() []string {
 func (e *Engine) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
+	if private, err := mounts.IsPrivate("/"); err == nil && private {
+		e.problems.set("mounts", "the host's / is mounted private: the engine does not see what is mounted or unmounted on the host from now on (`mount --make-rshared /` mends it for the next start)")
+	}
 	if e.adopted {
 		// Somebody else's child, or nobody's.
 		e.watchers.Go(func() {
@@ -165,10 +176,10 @@ func (e *Engine) watch() {
 		})
 	}
 	e.watchers.Go(func() {
-		e.keep(ctx, "slirp4netns", &e.slirp, e.attachSlirp, e.cfg.namespaces().LastWords)
+		e.keep(ctx, "slirp4netns", "the engine reaches nothing outside", &e.slirp, e.attachSlirp, e.cfg.namespaces().LastWords)
 	})
 	e.watchers.Go(func() {
-		e.keep(ctx, "the relay of name queries", &e.relay, e.attachRelay, func() string { return "" })
+		e.keep(ctx, "the relay", "the engine finds no names", &e.relay, e.attachRelay, func() string { return "" })
 	})
 	e.watchers.Go(func() { e.followHost(ctx) })
 	e.watchers.Go(func() { e.watchPorts(ctx) })
@@ -184,9 +195,9 @@ func (e *Engine) watch() {
 	})
 }
 
-// keep starts a companion again whenever it ends before the engine. LastWords returns why it
-// has ended.
-func (e *Engine) keep(ctx context.Context, name string, companion **namespaces.Companion, attach func(context.Context) error, lastWords func() string) {
+// keep starts a companion again whenever it ends before the engine. Where that fails, meaning
+// is what it means. LastWords returns why it has ended.
+func (e *Engine) keep(ctx context.Context, name, meaning string, companion **namespaces.Companion, attach func(context.Context) error, lastWords func() string) {
 	const shortest, longest = 10 * time.Millisecond, 10 * time.Second
 	delay := shortest
 	for {
@@ -209,8 +220,13 @@ func (e *Engine) keep(ctx context.Context, name string, companion **namespaces.C
 		case <-time.After(delay):
 		}
 		delay = min(2*delay, longest)
-		if err := attach(ctx); err != nil && e.id.Alive() && ctx.Err() == nil {
+		err := attach(ctx)
+		switch {
+		case err == nil:
+			e.problems.set(name, "")
+		case e.id.Alive() && ctx.Err() == nil:
 			e.cfg.log().ErrorContext(ctx, name+" can't be started again", "error", err)
+			e.problems.set(name, fmt.Sprintf("%s: %v", meaning, err))
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 
@@ -520,4 +521,43 @@ func TestLocalhost(t *testing.T) {
 		t.Fatal(err)
 	}
 	check()
+}
+
+// What does not work of an engine that answers is said, as long as it is so.
+func TestProblems(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	playNetwork(t)
+	in := newInstance(t)
+	in.start()
+	problem := func(want string) {
+		t.Helper()
+		list, changed := in.engine.Problems()
+		for strings.Join(list, "; ") != "" != (want != "") || !strings.Contains(strings.Join(list, "; "), want) {
+			select {
+			case <-changed:
+			case <-time.After(time.Minute):
+				t.Fatalf("the problems are %q, want %q", list, want)
+			}
+			list, changed = in.engine.Problems()
+		}
+	}
+	problem("")
+	path, err := exec.LookPath("slirp4netns")
+	must(t, err)
+	broken := filepath.Join(filepath.Dir(in.cfg.StateDir), "slirp4netns")
+	must(t, os.WriteFile(broken, []byte("#!/bin/sh\necho it is broken >&2\nexit 1\n"), 0o755))
+	must(t, syscall.Mount(broken, path, "", syscall.MS_BIND, ""))
+	in.kill(in.find("slirp4netns"))
+	problem("the engine reaches nothing outside: slirp4netns: it is broken")
+	must(t, syscall.Unmount(path, 0))
+	problem("")
+	if _, err := in.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	must(t, syscall.Mount("", "/", "", syscall.MS_PRIVATE, ""))
+	in.start()
+	problem("the host's / is mounted private")
 }

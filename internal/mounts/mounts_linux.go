@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/moby/sys/mountinfo"
 )
@@ -29,4 +30,17 @@ func Below(dir string) ([]string, error) {
 		points[n] = info.Mountpoint
 	}
 	return points, nil
+}
+
+// IsPrivate reports whether what is mounted below a mount point from now on, in the mount
+// namespace of the process, does not appear in namespaces that are made from it.
+func IsPrivate(point string) (bool, error) {
+	infos, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(point))
+	if err != nil {
+		return false, fmt.Errorf("read mounts: %w", err)
+	}
+	if len(infos) == 0 {
+		return false, fmt.Errorf("nothing is mounted at %q", point)
+	}
+	return !strings.Contains(infos[0].Optional, "shared:"), nil
 }
