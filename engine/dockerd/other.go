@@ -35,11 +35,11 @@ func Remains(Config) bool { return false }
 // An Engine does not exist on this system.
 type Engine struct{}
 
-func (*Engine) ID() process.ID                         { return process.ID{} }
-func (*Engine) Exited() <-chan struct{}                { return nil }
-func (*Engine) LastError() string                      { return "" }
+func (*Engine) ID() process.ID          { return process.ID{} }
+func (*Engine) Exited() <-chan struct{} { return nil }
+func (*Engine) LastError() string       { return "" }
 
 // Problems returns none.
-func (*Engine) Problems() ([]string, <-chan struct{}) { return nil, nil }
+func (*Engine) Problems() ([]string, <-chan struct{})  { return nil, nil }
 func (*Engine) Stop(context.Context) ([]string, error) { return nil, nil }
 func (*Engine) Release()                               {}
