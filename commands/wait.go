@@ -102,7 +102,7 @@ func runWait(ctx context.Context, i *instance.Instance, target string) error {
 	return err
 }
 
-// parseTarget returns what tells whether the target, a condition, is reached; nil for
+// parseTarget returns a function that reports whether the condition is reached; nil for
 // waitStopped.
 func parseTarget(target string) (func(instance.Observation) bool, error) {
 	if target == waitStopped {

@@ -63,7 +63,7 @@ func (m *marks) of(e event, d dialect) {
 	case events.ContainerEventType:
 		m.ofContainer(e, events.Action(action), d)
 	case events.ImageEventType:
-		// A tag that moves is told of the image it moved to alone, and a pull by name: only
+		// The event of a tag that moves names only the image it moved to, that of a pull a tag: only
 		// the list knows which images changed. A push adds a digest.
 		if events.Action(action) != events.ActionSave {
 			m.kinds[state.Images] = true
@@ -189,7 +189,7 @@ func (in *intake) again(e event) {
 	in.marks.of(e, in.dialect)
 }
 
-// mark marks an object that no event told of.
+// mark marks an object without an event.
 func (in *intake) mark(kind state.Kind, id string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// An imageCache remembers what inspections told of images. That does not change as long as the
+// An imageCache remembers what inspections said of images. That stays true as long as the
 // list says the same of them, and there are more images than anything else.
 type imageCache struct {
 	details map[string]imageDetails

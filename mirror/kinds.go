@@ -41,7 +41,7 @@ var containers = &kind[state.Container]{
 func fillContainer(old, new *state.Container) {
 	new.ImageRef, new.Path, new.Args = old.ImageRef, old.Path, old.Args
 	new.RestartPolicy, new.CreatedAt = old.RestartPolicy, old.CreatedAt
-	// What both tell of, the inspection tells better, and it is about to come: moby's list
+	// Where the list and the inspection overlap, the inspection is better, and about to come: moby's list
 	// does not know where anonymous volumes are, podman's not where ports are published.
 	inspected := old.RestartPolicy.Name != "" // no list says that
 	if inspected {

@@ -60,6 +60,9 @@ func TestOracle(t *testing.T) {
 				t.Error(err)
 			}
 		}()
+		if err := engine.ServeRegistry(); err != nil {
+			t.Fatal(err)
+		}
 		socket = engine.Socket
 	}
 	rootfs, err := realengine.RootFS(dir)

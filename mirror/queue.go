@@ -36,8 +36,8 @@ type item struct {
 
 // attributes are what is known of a flight.
 type attributes struct {
-	marked bool // an event told of the object
-	gone   bool // the engine told of its end: what is there by now was made anew
+	marked bool // an event named the object
+	gone   bool // the engine reported its end: what is there now was made anew
 	// Of a flight that is a retry: the wait before, and what was found then.
 	wait time.Duration
 	seen any
@@ -61,7 +61,7 @@ func (q *queue) item(k key) *item {
 	return i
 }
 
-// mark has an object looked up, urgently, that an event told of. That it was to be looked up
+// mark has an object looked up urgently that an event named. That it was to be looked up
 // again by itself is another matter now.
 func (q *queue) mark(k key, gone bool) {
 	i := q.item(k)

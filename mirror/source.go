@@ -49,7 +49,7 @@ type Source struct {
 	doubted chan struct{} // holds a value while somebody doubts that the engine answers
 
 	images *imageCache // lasts from session to session
-	// sync and events are what is told of the mirror, out is what has not been
+	// sync and events describe the mirror, and out is what has not been
 	// received yet.
 	sync   Sync
 	events uint64
@@ -150,7 +150,7 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// Mark has an object looked up although no event told of it. It returns at once.
+// Mark has an object looked up without an event. It returns at once.
 func (s *Source) Mark(kind state.Kind, id string) {
 	s.mu.Lock()
 	in := s.intake

@@ -139,7 +139,7 @@ func (s *Store) load(old *state.State) error {
 	)
 }
 
-// touch notes that there is something to write.
+// touch notes that the state is to be written.
 func (s *Store) touch() { s.dirty = true }
 
 // set sets a field of the head and notes whether that changed it.

@@ -90,7 +90,7 @@ func (e *Executor) acceptDeletion(r Request) {
 	e.tellLost(d)
 }
 
-// tellLost tells those that asked for the outcome of the first try that there is none while the
+// tellLost answers those that asked for the outcome of the first try: there is none while the
 // engine is not connected.
 func (e *Executor) tellLost(d *deletion) {
 	if e.lost {

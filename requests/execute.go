@@ -72,7 +72,7 @@ type Syncer interface {
 	Settle(ctx context.Context) error
 	// Mark has an object looked up soon.
 	Mark(kind state.Kind, id string)
-	// Doubt has it found out whether the engine still answers.
+	// Doubt has the engine pinged.
 	Doubt()
 }
 

@@ -329,7 +329,7 @@ func matchContainers(v *view, f filterSet) (func(key string) bool, error) {
 	}, nil
 }
 
-// isAlive tells whether the container has processes, or will again by itself.
+// isAlive reports whether the container has processes, or will again by itself.
 func isAlive(c *state.Container) bool {
 	return c.State == state.StateRunning || c.State == state.StatePaused || c.State == state.StateRestarting
 }

@@ -34,10 +34,10 @@ func parseFilters(k *Kind, flag opts.FilterOpt) (filterSet, error) {
 
 func (f filterSet) has(name string) bool { return len(f[name]) > 0 }
 
-// is tells whether the value is one of the filter's, or there is no such filter.
+// is reports whether the value is one of the filter's, or there is no such filter.
 func (f filterSet) is(name, value string) bool { return !f.has(name) || f[name][value] }
 
-// matches tells whether the value is one of the filter's or one of them, taken as a
+// matches reports whether the value is one of the filter's or one of them, taken as a
 // regular expression, matches a part of it; also if there is no such filter. One that
 // is no expression matches nothing else, as in moby.
 func (f filterSet) matches(name, value string) bool {
@@ -52,7 +52,7 @@ func (f filterSet) matches(name, value string) bool {
 	return false
 }
 
-// labels tells whether all labels of the filter are there, with the value if one is
+// labels reports whether all labels of the filter are there, with the value if one is
 // given.
 func (f filterSet) labels(labels map[string]string) bool {
 	for want := range f["label"] {
@@ -95,7 +95,7 @@ func (f filterSet) invalid(name, why string) error {
 	return failure.Refuse("filter %s: %s", strings.Join(values, ", "), why)
 }
 
-// anyOf tells whether one of the filter's values satisfies; also if there is none.
+// anyOf reports whether one of the filter's values satisfies; also if there is none.
 func (f filterSet) anyOf(name string, satisfies func(value string) bool) bool {
 	if !f.has(name) {
 		return true

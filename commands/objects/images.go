@@ -239,7 +239,7 @@ func matchImages(v *view, f filterSet) (func(key string) bool, error) {
 	}, nil
 }
 
-// refersTo tells whether a reference matches one of the patterns of the filter
+// refersTo reports whether a reference matches one of the patterns of the filter
 // "reference", in one of the forms in which it can be written.
 func (f filterSet) refersTo(ref string) bool {
 	named, err := reference.ParseNormalizedNamed(ref)

@@ -26,7 +26,7 @@ type row interface {
 	deletion() string
 }
 
-// follows is what a row has that tells of a change.
+// follows is the part of a row that describes a change.
 type follows struct {
 	Event state.ChangeType `json:",omitempty"` // with --watch
 }

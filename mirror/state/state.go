@@ -107,7 +107,7 @@ type Failure struct {
 	Time    time.Time `json:"time,omitzero"`
 }
 
-// Mirror tells how good the mirror is.
+// Mirror says how good the mirror is.
 type Mirror struct {
 	// Connected is whether the engine's events are being received.
 	Connected bool `json:"connected"`

@@ -27,9 +27,8 @@ import (
 const syncCommand = "sync-once"
 
 // syncTimes are how long a full sync took from the start of its process until the file
-// said so, and what writing the file costs once everything is in it: one change, and all
-// of it, as when the displaced file is not free.
-type syncTimes struct{ listed, synced, change, whole time.Duration }
+// said so, and what writing the file costs once everything is in it.
+type syncTimes struct{ listed, synced, change time.Duration }
 
 // syncOnce syncs the engine at socket into a new file.
 func (b *bench) syncOnce(ctx context.Context, socket string, writes int) (t syncTimes, err error) {
@@ -60,8 +59,6 @@ func (b *bench) syncOnce(ctx context.Context, socket string, writes int) (t sync
 			t.synced = time.Since(begin)
 		case "change":
 			t.change, err = time.ParseDuration(value)
-		case "whole":
-			t.whole, err = time.ParseDuration(value)
 		}
 		if err != nil {
 			return t, err
@@ -80,7 +77,7 @@ func (b *bench) syncOnce(ctx context.Context, socket string, writes int) (t sync
 }
 
 // syncMain is the process. It prints a line when the file says Listed, one when it says
-// Synced, and the median costs of so many writes.
+// Synced, and the median cost of so many writes.
 func syncMain(args []string) error {
 	if len(args) != 3 {
 		return errors.New("usage: " + syncCommand + " SOCKET DIR WRITES")
@@ -130,25 +127,14 @@ func syncMain(args []string) error {
 	}
 	objects := slices.Collect(maps.Values(synced.Containers))
 	change, err := timeWrites(ctx, store, objects, writes)
-	if err != nil {
-		return err
-	}
-	// Who has every version open makes the next a new file.
-	whole, err := timeWrites(ctx, store, objects, writes, func() error { _, err := os.Open(path); return err })
-	fmt.Printf("change %v\nwhole %v\n", change, whole)
+	fmt.Printf("change %v\n", change)
 	return err
 }
 
-// timeWrites returns what a write with one changed object costs, after preparations that
-// do not count.
-func timeWrites(ctx context.Context, store *mirror.Store, objects []state.Container, n int, prepare ...func() error) (time.Duration, error) {
+// timeWrites returns what a write with one changed object costs.
+func timeWrites(ctx context.Context, store *mirror.Store, objects []state.Container, n int) (time.Duration, error) {
 	var all samples
 	for i := range n {
-		for _, p := range prepare {
-			if err := p(); err != nil {
-				return 0, err
-			}
-		}
 		c := objects[i%len(objects)]
 		c.Name = fmt.Sprintf("another%d", time.Now().UnixNano())
 		store.Apply(mirror.Update{Changes: []mirror.Change{{Kind: state.Containers, Objects: []any{c}}}})

@@ -185,7 +185,7 @@ func (e *Engine) UnpackImage(id string) {
 	}
 }
 
-// CreateVolume makes a volume; one of that name that there is stays.
+// CreateVolume makes a volume. An existing one of that name stays.
 func (e *Engine) CreateVolume(name string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -236,7 +236,7 @@ func exit(c *container.InspectResponse, code int, now time.Time) {
 	}
 }
 
-// usesVolume tells whether a container mounts the volume.
+// usesVolume reports whether a container mounts the volume.
 func usesVolume(c *container.InspectResponse, name string) bool {
 	return slices.ContainsFunc(c.Mounts, func(m container.MountPoint) bool { return m.Type == mount.TypeVolume && m.Name == name })
 }

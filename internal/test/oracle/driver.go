@@ -36,7 +36,7 @@ type Driver struct {
 
 	// Excuses are what the engine has told nobody of.
 	Excuses []Excuse
-	// Podman: the engine is podman, which tells of no networks.
+	// Podman: the engine is podman, which has no events of networks.
 	Podman bool
 	// Done and Failed count the operations: many fail, as they would by hand.
 	Done, Failed map[string]int
@@ -48,7 +48,7 @@ type Driver struct {
 // empty all fields, or all objects of the kind.
 type Excuse struct{ Kind, ID, Field string }
 
-// Covers tells whether the difference is excused.
+// Covers reports whether the difference is excused.
 func (e Excuse) Covers(d Difference) bool {
 	return d.Kind == e.Kind && (e.ID == "" || d.ID == e.ID) && (e.Field == "" || d.Field == e.Field)
 }
@@ -204,6 +204,8 @@ func (d *Driver) operations() []operation {
 		{"buildkit", 1, func(ctx context.Context) error { return d.buildkit(ctx, d.tag()) }},
 		{"buildkit untagged", 1, func(ctx context.Context) error { return d.buildkit(ctx, "") }},
 		{"save", 1, d.save},
+		{"push", 4, d.push},
+		{"pull", 3, d.pull},
 		{"load", 2, d.load},
 		{"image prune", 1, func(ctx context.Context) error {
 			_, err := d.cli.ImagePrune(ctx, client.ImagePruneOptions{})
@@ -474,7 +476,10 @@ func drain(r io.ReadCloser, err error) error {
 		return err
 	}
 	defer r.Close()
-	_, err = io.Copy(io.Discard, r)
+	said, err := io.ReadAll(r)
+	if i := bytes.Index(said, []byte(`{"errorDetail"`)); err == nil && i >= 0 {
+		return fmt.Errorf("%s", bytes.TrimSpace(said[i:]))
+	}
 	return err
 }
 
@@ -502,7 +507,7 @@ func (d *Driver) build(ctx context.Context, tag string) error {
 	}
 	defer r.Body.Close()
 	answer, err := io.ReadAll(r.Body)
-	if tag == "" { // only containers that come and go tell of it, which is not urgent
+	if tag == "" { // only events of containers show it, which is not urgent
 		for _, step := range stepID.FindAllSubmatch(answer, -1) {
 			if i, err := d.cli.ImageInspect(ctx, string(step[1])); err == nil {
 				d.excuse("images", i.ID, "")
@@ -591,6 +596,34 @@ func (d *Driver) save(ctx context.Context) error {
 		d.saved = data
 	}
 	return err
+}
+
+// registry is where images are pushed to and pulled from: realengine runs one in the engine's
+// own network. Elsewhere that fails, as by hand.
+const registry = "127.0.0.1:5000"
+
+func (d *Driver) push(ctx context.Context) error {
+	ref := registry + "/x:" + d.pick("1", "2", "3")
+	id, err := d.anyImage(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := d.cli.ImageTag(ctx, client.ImageTagOptions{Source: id, Target: ref}); err != nil {
+		return err
+	}
+	r, err := d.cli.ImagePush(ctx, ref, client.ImagePushOptions{RegistryAuth: "e30"}) // {}
+	if err != nil {
+		return err
+	}
+	return drain(r, nil)
+}
+
+func (d *Driver) pull(ctx context.Context) error {
+	r, err := d.cli.ImagePull(ctx, registry+"/x:"+d.pick("1", "2", "3"), client.ImagePullOptions{})
+	if err != nil {
+		return err
+	}
+	return drain(r, nil)
 }
 
 func (d *Driver) load(ctx context.Context) error {

@@ -136,6 +136,20 @@ func (d *Dockerd) Start(ctx context.Context) error {
 	}
 }
 
+// ServeRegistry runs a registry in the engine's network, on 127.0.0.1:5000, until Close. The
+// engine reaches nothing else.
+func (d *Dockerd) ServeRegistry() error {
+	if _, err := exec.LookPath("docker-registry"); err != nil {
+		return err
+	}
+	config := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: 127.0.0.1:5000}\n", d.path("registry"))
+	if err := os.WriteFile(d.path("registry.yml"), []byte(config), 0o600); err != nil {
+		return err
+	}
+	d.do(fmt.Sprintf("docker-registry serve %s &", d.path("registry.yml")))
+	return nil
+}
+
 // Kill kills the engine and its containerd; the containers go on. Signal is that of
 // kill(1): KILL, TERM.
 func (d *Dockerd) Kill(signal string) {
