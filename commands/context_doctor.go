@@ -98,7 +98,7 @@ func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
 	return nil
 }
 
-// treat mends a finding, if that is asked for and can be, and tells people about it as
+// treat mends a finding, if that is asked for and can be, and prints it for people as
 // it goes.
 func (a *app) treat(ctx context.Context, fix, people bool, f dockercontext.Finding) findingRow {
 	row := findingRow{Finding: f}

@@ -115,7 +115,7 @@ func (a *app) contextNames(cmd *cobra.Command) error {
 	return nil
 }
 
-// probe prints the health of contexts, and tells whether all of them are healthy.
+// probe prints the health of contexts, and reports whether all of them are healthy.
 func (a *app) probe(cmd *cobra.Command, o probeOptions, names []string) (healthy bool, err error) {
 	c, err := shellContexts(cmd)
 	if err != nil {

@@ -34,7 +34,7 @@ type Instances interface {
 	State(Owner) EngineState
 	// All returns the instances that use the configuration and have a context of their
 	// own. It does not wait for long for what belongs to single instances, such as a file
-	// system that hangs: who can't be told to use the configuration is left out. The
+	// system that hangs: one of which that can't be found out is left out. The
 	// error says that nothing is known of any.
 	All() ([]Instance, error)
 }
@@ -55,7 +55,7 @@ func (i Instance) owns(o Owner) bool {
 	return i.Context == o.Context && (i.UID == o.UID || i.UID == "")
 }
 
-// noInstances is what a [Config] knows that was told of none.
+// noInstances is for a [Config] without instances.
 type noInstances struct{}
 
 func (noInstances) State(Owner) EngineState  { return NoInstance }

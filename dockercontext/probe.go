@@ -94,7 +94,7 @@ type Report struct {
 	// ClaimedFor is the context of ours whose engine answers here, because docker rd has
 	// claimed the socket for it, or "".
 	ClaimedFor string `json:"claimedFor,omitempty"`
-	// Current tells that this is the effective context, Ours that it belongs to an
+	// Current reports whether this is the effective context, Ours whether it belongs to an
 	// instance of docker rd.
 	Current bool `json:"current"`
 	Ours    bool `json:"ours"`
@@ -351,7 +351,7 @@ func isMissing(err error) bool {
 	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// isRelative tells whether the meaning of a socket's path depends on where docker runs.
+// isRelative reports whether the meaning of a socket's path depends on where docker runs.
 // Abstract sockets, with their "@", are in no directory.
 func isRelative(path string) bool {
 	return !filepath.IsAbs(path) && !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "@")
@@ -362,7 +362,7 @@ func isTimeout(err error) bool {
 	return ok && t.Timeout()
 }
 
-// tlsFailure tells whether the TLS handshake failed, here or over there.
+// tlsFailure reports whether the TLS handshake failed, here or over there.
 func tlsFailure(err error) bool {
 	// crypto/tls reports alerts this way; their type is its own.
 	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "remote error" || op.Op == "local error") {
@@ -376,7 +376,7 @@ func tlsFailure(err error) bool {
 		errors.As(err, new(x509.CertificateInvalidError))
 }
 
-// refusedOnLoopback tells whether a refused connection was one to this machine, and
+// refusedOnLoopback reports whether a refused connection was one to this machine, and
 // can't have been meant for any other: not through a proxy, and by a name whose
 // addresses are all our own.
 func refusedOnLoopback(ctx context.Context, host string, err error) bool {

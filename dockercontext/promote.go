@@ -49,7 +49,7 @@ func (c *Config) Judge(ctx context.Context, owner Owner, policy Policy) Judgemen
 // PromoteOptions are the circumstances of a promotion.
 type PromoteOptions struct {
 	Policy Policy
-	// DryRun tells what would be done.
+	// DryRun only finds out what would be done.
 	DryRun bool
 }
 
@@ -197,12 +197,12 @@ func (t *tx) promoteOver(owner Owner) (changed bool, err error) {
 // ContextPromoted, and changes nothing that counts. Where owner's context is the current
 // one, that is Promoted if it is by docker rd's doing, else AlreadyCurrent. Where it is not
 // any more, it is Demoted or ChangedByUser, after who put another in its place; Failed where
-// neither can be told. It waits for a promotion or demotion that is under way, until ctx
+// neither can be found out. It waits for a promotion or demotion that is under way, until ctx
 // ends.
 func (c *Config) Promoted(ctx context.Context, owner Owner) Outcome {
 	out, err := c.update(ctx, func(t *tx) (Outcome, error) { return t.standing(owner), nil })
 	if err != nil {
-		return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be told: %v.", err)}
+		return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be found out: %v.", err)}
 	}
 	return out
 }

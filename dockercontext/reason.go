@@ -69,7 +69,7 @@ type Outcome struct {
 	Reason string `json:"reason"`
 	// Message is a sentence for people.
 	Message string `json:"message"`
-	// Changed tells that something was changed; on a dry run, that it would be.
+	// Changed reports whether something was changed; on a dry run, whether it would be.
 	Changed bool `json:"changed"`
 	DryRun  bool `json:"dryRun,omitempty"`
 	// Previous and Current are the stored current context before and now, by name.

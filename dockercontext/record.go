@@ -152,8 +152,8 @@ func (c *Config) notOurs(r record, stored string) string {
 	return stored
 }
 
-// exists reports whether a context can be found. Where that can't be told, it errs on
-// the side of yes: nothing is concluded from what could not be read.
+// exists reports whether a context can be found. One whose metadata can't be read counts
+// as existing: nothing is concluded from that.
 func (c *Config) exists(name string) bool {
 	if name == DefaultName || name == "" {
 		return true

@@ -126,7 +126,7 @@ func (c *Config) Claimed(owner Owner) Outcome {
 	paths, err := c.o.Claims.Holds(claim.Owner(owner))
 	switch {
 	case err != nil:
-		return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("The default socket can't be told: %v.", err), Err: err}
+		return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("Whether the default socket is claimed can't be found out: %v.", err), Err: err}
 	case len(paths) == 0:
 		return Outcome{Reason: ReasonReleased, Message: "The default socket is not this engine's, or not any more."}
 	}

@@ -130,7 +130,7 @@ func (t *tx) handOver(from, to Owner, before, next configfile.Value) (changed bo
 	fault("change:recorded")
 	changed, err = t.setCurrent(next)
 	fault("change:changed")
-	after := was // not ours to tell what was before: the record must not claim it
+	after := was // what was before us is not known then: the record must not claim it
 	if changed {
 		after = during
 		after.Promoted = owners(to)

@@ -52,7 +52,7 @@ type entry struct {
 	Owner  Owner  `json:"owner"`
 	Path   string `json:"path"`
 	Target string `json:"target"`
-	// Device and Inode tell the link again.
+	// Device and Inode identify the link.
 	Device uint64 `json:"device"`
 	Inode  uint64 `json:"inode"`
 }
@@ -236,7 +236,7 @@ func (e entry) inPlace(path string) bool {
 	return err == nil && target == e.Target
 }
 
-// place puts the link in its place, where now is what is there.
+// place puts the link in its place. Now is the last look at what is there.
 func (b Book) place(r *record, e entry, now look) (err error) {
 	if err := makeParent(e.Path); err != nil {
 		return err

@@ -9,8 +9,7 @@ import (
 	"syscall"
 )
 
-// linkID returns what tells the link at path from all others. It is an error where there is
-// no link.
+// linkID returns what identifies the link at path. Anything else there is an error.
 func linkID(path string) (device, inode uint64, err error) {
 	info, err := os.Lstat(path)
 	if err != nil {

@@ -9,7 +9,7 @@
 // encoding/json, and with it docker, decodes as such: case does not matter, and of
 // several the last one wins. Where the key was not there, setting and unsetting it gives
 // the very same bytes again, but for a file without an object, which keeps an empty
-// one. A file that docker itself can't load is not edited, nor is one that could not be
+// one; where it was there and said that none is set, a [Value] remembers how. A file that docker itself can't load is not edited, nor is one that could not be
 // replaced as it is: see [RefusedError].
 //
 // # Other writers
@@ -48,9 +48,9 @@
 //     then the change fails. While the file is read here, for microseconds, docker's own
 //     rename fails, as it does beside any docker command.
 //   - On macOS access control lists are not kept.
-//   - A program that opens the file for writing in place, while we wait on another
-//     program's write, writes into a file that has been superseded. In place means without
-//     a new file; docker never does it.
+//   - A program that writes in place, which docker never does, may open the file in the moment
+//     before an exchange, or while we wait on another program's write, and then writes into
+//     a file that has been superseded. One that is just opening it can't be seen.
 //   - After a kill within the microseconds between exchange and verification, while
 //     somebody writes, a third write may come on top before a command of ours does. If
 //     it lacks something that the displaced one has, that is not merged but kept beside

@@ -128,7 +128,7 @@ func members(data []byte) (open int, list []member, end int, err error) {
 }
 
 // set returns the file with currentContext set to next, or without it for the zero Value.
-// All other bytes stay. exists tells an empty file from none.
+// All other bytes stay. exists reports whether there is a file, which may be empty.
 func (d *document) set(next Value, exists bool) ([]byte, error) {
 	if !utf8.ValidString(next.Name) {
 		return nil, fmt.Errorf("context name %q is not valid UTF-8", next.Name)
@@ -277,7 +277,7 @@ func includes(newer, older any) bool {
 	return true
 }
 
-// refusedDecoding tells what docker's decoder could not do with data, and where.
+// refusedDecoding returns what docker's decoder could not load of data, and where it is.
 func refusedDecoding(data []byte, err error) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return refusedAt(data, tokenAt(data, max(int(wrong.Offset)-1, 0)), WrongType, "docker can't load it: "+strings.TrimPrefix(err.Error(), "json: "))

@@ -45,7 +45,7 @@ type record struct {
 }
 
 // A journal exists while the file is being written, and after a kill until somebody
-// has tidied up. Its lock tells the two apart, and keeps writers of ours apart whose
+// has tidied up. Its lock distinguishes the two, and keeps writers of ours apart whose
 // callers have different locks because they come through different links.
 type journal struct {
 	f       *os.File
@@ -112,7 +112,7 @@ func openJournal(ctx context.Context, target string) (*journal, error) {
 	}
 }
 
-// inPlace tells whether a journal that was locked is still there. Whoever had it removes it in
+// inPlace reports whether a journal that was locked is still there. Whoever had it removes it in
 // the end: what is locked may be nobody's any more.
 func inPlace(f *os.File, name string) (bool, error) {
 	locked, err := f.Stat()
@@ -126,7 +126,7 @@ func inPlace(f *os.File, name string) (bool, error) {
 	return os.SameFile(locked, there), nil
 }
 
-// interrupted tells whether target has a journal of a process that does not live any more.
+// interrupted reports whether target has a journal whose process has ended.
 func interrupted(target string) bool {
 	name := journalName(target)
 	f, err := openLocked(name, false)

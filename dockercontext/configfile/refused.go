@@ -59,7 +59,7 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // refuse gives e the exit status.
 func refuse(e *RefusedError) error { return failure.WithCode(e, failure.CodeRefused) }
 
-// cannotWrite tells the refusals of the system from other failures to do what.
+// cannotWrite wraps a failure to do what: refusals by the system become a *[RefusedError].
 func cannotWrite(target, what string, err error) error {
 	if err == nil {
 		return nil

@@ -19,7 +19,7 @@ type ownFile struct {
 	placed
 }
 
-// placed tells a file again after it was exchanged.
+// placed identifies a file after it was exchanged.
 type placed struct {
 	info fs.FileInfo
 	data []byte
@@ -287,7 +287,7 @@ func (s *swap) finish() error {
 	return err
 }
 
-// halfDone tells whether an exchange of two steps failed between them.
+// halfDone reports whether an exchange of two steps failed between them.
 func (s *swap) halfDone() bool {
 	return slices.ContainsFunc(s.files, func(own *ownFile) bool {
 		_, err := os.Lstat(own.name + backupSuffix)

@@ -16,7 +16,7 @@ func isMountPoint(path string) bool {
 		st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 }
 
-// isImmutable tells whether not even root can replace path, see chattr(1).
+// isImmutable reports whether not even root can replace path, see chattr(1).
 func isImmutable(path string) bool {
 	var st unix.Statx_t
 	const fixed = unix.STATX_ATTR_IMMUTABLE | unix.STATX_ATTR_APPEND

@@ -26,7 +26,7 @@ const inodesFollowNames = true
 // noFollow makes open refuse a symbolic link.
 const noFollow = unix.O_NOFOLLOW
 
-// systemReason tells which refusal an error of the system is, "" for none.
+// systemReason returns the refusal that an error of the system means, "" for none.
 func systemReason(err error) Reason {
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):

@@ -79,7 +79,7 @@ func renameNew(from, to string) error {
 	return linkError("rename", from, to, windows.MoveFileEx(f, t, windows.MOVEFILE_WRITE_THROUGH))
 }
 
-// systemReason tells which refusal an error of the system is, "" for none.
+// systemReason returns the refusal that an error of the system means, "" for none.
 func systemReason(err error) Reason {
 	switch {
 	case errors.Is(err, windows.ERROR_DISK_FULL), errors.Is(err, windows.ERROR_HANDLE_DISK_FULL):

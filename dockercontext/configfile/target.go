@@ -82,7 +82,7 @@ func readVersion(path string) (version, error) {
 }
 
 // readSettled is readVersion after whoever has the file open for writing has closed
-// it, as far as the system tells and patience lasts.
+// it, as far as the system shows that, and no longer than patience.
 func readSettled(path string) (version, error) {
 	return readVersionWith(path, func(f *os.File) {
 		for end := time.Now().Add(patience); beingWritten(f) && time.Now().Before(end); {

@@ -38,7 +38,7 @@ const handshakeTimeout = 30 * time.Second
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // dialer returns how connections to e are made, and the host that docker's client
-// shall be told. An address that is not valid is an error.
+// gets. An address that is not valid is an error.
 func (e Endpoint) dialer() (dial dialFunc, host string, err error) {
 	switch scheme(e.Host) {
 	case "unix":

@@ -108,7 +108,7 @@ func FromContext(s store.Reader, name string) (_ Endpoint, err error) {
 	return fromDocker(ep), nil
 }
 
-// contextError keeps what the store tells apart: not found, and what the system
+// contextError keeps the two errors that the store distinguishes: not found, and what the system
 // refused to read. Everything else is damage.
 func contextError(name string, err error) error {
 	var pathErr *os.PathError

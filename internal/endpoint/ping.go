@@ -38,7 +38,7 @@ func (e *StatusError) Error() string {
 	return text
 }
 
-// Is tells errdefs what kind of error it is.
+// Is makes it an error of errdefs's kinds.
 func (e *StatusError) Is(target error) bool {
 	return target == errdefs.ErrNotFound && e.Status == http.StatusNotFound
 }
@@ -123,13 +123,13 @@ func about(ctx context.Context, c *http.Client, base *url.URL, headers map[strin
 	}
 	pong := Pong{
 		APIVersion: resp.Header.Get("Api-Version"),
-		// https://docs.podman.io/en/latest/_static/api.html, SystemPing: to tell it by.
+		// https://docs.podman.io/en/latest/_static/api.html, SystemPing.
 		Podman: resp.Header.Get("Libpod-Api-Version") != "",
 	}
 	if !isAPIVersion(pong.APIVersion) {
 		return Pong{}, ErrNotDocker
 	}
-	// dockerd and podman tell their version in passing: "Docker/28.2.2 (linux)".
+	// dockerd and podman send their version along: "Docker/28.2.2 (linux)".
 	server, _, _ := strings.Cut(resp.Header.Get("Server"), " ")
 	product, version, _ := strings.Cut(server, "/")
 	if (product == "Docker" || product == "Libpod") && version != "" {
@@ -144,7 +144,7 @@ func about(ctx context.Context, c *http.Client, base *url.URL, headers map[strin
 	return pong, nil
 }
 
-// isAPIVersion tells whether v is like "1.41".
+// isAPIVersion reports whether v is like "1.41".
 func isAPIVersion(v string) bool {
 	major, minor, ok := strings.Cut(v, ".")
 	digits := func(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

@@ -55,7 +55,7 @@ func (e *SSHError) Local() bool {
 }
 
 // Cause returns the lines of the message that say why ssh failed. What is said of a jump
-// host is followed by words about the connection that did not come about.
+// host is followed by lines about the connection that it did not make.
 func (e *SSHError) Cause() string {
 	lines := strings.Split(strings.TrimSpace(e.Message), "\n")
 	end := len(lines)

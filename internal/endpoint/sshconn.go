@@ -151,7 +151,7 @@ func (c *sshConn) closeFiles() {
 	}
 }
 
-// CloseWrite tells the engine that nothing more comes, as attached streams need it.
+// CloseWrite ends the input of the engine, as attached streams need it.
 func (c *sshConn) CloseWrite() error { return c.in.Close() }
 
 func (c *sshConn) SetDeadline(t time.Time) error {

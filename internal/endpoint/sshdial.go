@@ -42,7 +42,7 @@ const (
 		`{ cat <&3 >&4; kill -s KILL $p; } >/dev/null 2>&1 & a=$!; ` +
 		`exec 3<&- 4<&-; wait $p; s=$?; kill $a 2>/dev/null; exit $s`
 	// halfRelay is relay for connections that are closed for writing before the answer
-	// comes. Then nothing tells the end of the connection.
+	// comes. Then the end of the connection can't be seen.
 	halfRelay = `exec "$@"`
 )
 
@@ -234,7 +234,7 @@ func startSSH(args []string, loggedIn func()) (_ *sshConn, err error) {
 		return nil, fmt.Errorf("ssh: %w", err)
 	}
 	go c.drain()
-	// Until the engine says something, nothing tells that the login is over.
+	// Without a greeting, the end of the login shows only when the engine says something.
 	patience := time.AfterFunc(loginPatience, c.loggedIn)
 	go func() {
 		c.group.wait()
