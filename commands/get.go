@@ -24,16 +24,19 @@ func (a *app) newGet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get [OPTIONS] KIND [NAME|ID...]",
 		Short: "List objects of an engine from its mirror",
-		Long: `List objects of an engine from its mirror: containers, images, volumes, networks or
-namespaces.
+		Long: `List objects of an engine from its mirror:
 
-Nothing but the mirror is read, so this also works while the engine hangs or is gone;
-a note then says how old the mirror is. Otherwise it may be some milliseconds behind;
---fresh waits until the mirror has seen all that the engine has done until now.
+  containers (ps, ctr), images (img), volumes (vol), networks (net), namespaces (ns)
 
-Tables, filters and the placeholders of templates are docker's. There are also
-.Deletion and .LastAction, which show what was requested, and .Event with --watch.
-A table has a column for deletions while there are any.`,
+Tables, filters and the placeholders of templates are those of "docker ps" and the other
+lists of docker's. What differs:
+
+  - Only the mirror is read, and the engine is not asked: this is fast, and works while the
+    engine hangs or is gone. A note then says how old the mirror is. Otherwise it may be some
+    milliseconds behind; --fresh waits until it has seen all that the engine has done so far.
+  - Containers that do not run are listed too.
+  - There are .Deletion and .LastAction, which show what was requested, and .Event with
+    --watch. A table has a column for deletions while there are any.`,
 		Example: `  docker rd get containers --filter status=running
   docker rd get ps web --format '{{.Names}}: {{.Status}}'
   docker rd get images --watch`,
@@ -79,6 +82,9 @@ func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 	}
 	s, err := readState(i)
 	if err != nil {
+		return err
+	}
+	if err := neverSynced(i, s); err != nil {
 		return err
 	}
 	note, live := "", instance.Live(s)

@@ -26,7 +26,6 @@ var guesses = map[string]string{
 	"compose":    "run -- docker compose",
 	"docker":     "run -- docker",
 	"events":     "watch",
-	"top":        "get containers",
 	"stats":      "run -- docker stats",
 	"inspect":    "status",
 	"info":       "status",

@@ -103,6 +103,19 @@ func readError(i *instance.Instance, err error) error {
 	return err
 }
 
+// neverSynced refuses to take the emptiness of a mirror for that of the engine.
+func neverSynced(i *instance.Instance, s *state.State) error {
+	synced, _ := s.Condition(state.MirrorSynced)
+	if !s.Mirror.SyncedAt.IsZero() || synced.Reason == state.ReasonListed {
+		return nil
+	}
+	err := failure.Refuse("instance %q: its mirror was never synced", i.Name)
+	if instance.Live(s) {
+		return hinted(err, func(h hinter) string { return h.run("wait", i.Name) + " waits for it" })
+	}
+	return &client.Error{Instance: i, Problem: client.NotRunning, Err: err}
+}
+
 // staleness says why an instance's mirror may differ from its engine and how old it is, "" if
 // it is kept up to date. Live is whether the supervisor that wrote it lives.
 func staleness(i *instance.Instance, s *state.State, live bool, now time.Time) string {

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -11,7 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/instance/contexts"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 type stopOptions struct {
@@ -89,6 +93,7 @@ func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions, t t
 	if !client.Stopped(i) {
 		tellStopping(i, t)
 	}
+	before := useOf(i)
 	stopped, err := client.Stop(ctx, i, client.StopOptions{Force: o.force, Patience: o.patience()})
 	if err != nil {
 		return err
@@ -102,7 +107,39 @@ func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions, t t
 		a.warn("%s", killed(stopped.Killed))
 	}
 	t.did(fmt.Sprintf("Instance %q %s", i.Name, what))
+	tellUse(i, before, useOf(i), t)
 	return nil
+}
+
+// A use is what leads to an instance's engine without naming it.
+type use struct {
+	current string // the current context of its Docker configuration
+	socket  bool   // whether it has the default socket
+}
+
+func useOf(i *instance.Instance) use {
+	u := use{socket: instance.Observe(i).Condition(state.SocketClaimed).Status == state.True}
+	if docker, err := contexts.Config(i); err == nil {
+		current, _ := docker.Current()
+		u.current = cmp.Or(current, dockercontext.DefaultName)
+	}
+	return u
+}
+
+// tellUse tells what became of the current context and of the default socket with a stop.
+func tellUse(i *instance.Instance, before, after use, t teller) {
+	step := t.of(i.Name, state.ContextPromoted)
+	switch {
+	case !i.OwnsContext() || before.current != i.Context():
+	case after.current != i.Context():
+		step.did(fmt.Sprintf("The current context is %q again", after.current))
+	default:
+		step.warned(fmt.Sprintf("The current context is still %q, whose engine is stopped: you chose it. `docker%s context use default` chooses another one",
+			i.Context(), configFlag(i.DockerConfig)))
+	}
+	if before.socket && !after.socket {
+		t.of(i.Name, state.SocketClaimed).did("The default socket is given back")
+	}
 }
 
 // tellStopping tells that an instance is stopping, and, if that takes long, of what its

@@ -62,7 +62,7 @@ func (*containerRow) FullHeader() any {
 // Containers returns the kind of containers.
 func Containers() *Kind {
 	return &Kind{
-		Kind: state.Containers, singular: "container", aliases: []string{"ps"},
+		Kind: state.Containers, singular: "container", aliases: []string{"ctr", "ps"},
 		layout: output.Layout{Table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}", Key: "{{.ID}}"},
 		empty:  &containerRow{},
 		filters: []string{

@@ -50,7 +50,7 @@ func (*imageRow) FullHeader() any {
 // Images returns the kind of images.
 func Images() *Kind {
 	return &Kind{
-		Kind: state.Images, singular: "image",
+		Kind: state.Images, singular: "image", aliases: []string{"img"},
 		layout:  output.Layout{Table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}", Key: "{{.ID}}"},
 		empty:   &imageRow{},
 		filters: []string{"before", "dangling", "label", "reference", "since", "until"},

@@ -44,7 +44,7 @@ func (*networkRow) FullHeader() any {
 // Networks returns the kind of networks.
 func Networks() *Kind {
 	return &Kind{
-		Kind: state.Networks, singular: "network",
+		Kind: state.Networks, singular: "network", aliases: []string{"net"},
 		layout:  output.Layout{Table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}", Key: "{{.ID}}"},
 		empty:   &networkRow{},
 		filters: []string{"dangling", "driver", "id", "label", "name", "scope", "type"},

@@ -41,7 +41,7 @@ func (*volumeRow) FullHeader() any {
 // Volumes returns the kind of volumes.
 func Volumes() *Kind {
 	return &Kind{
-		Kind: state.Volumes, singular: "volume",
+		Kind: state.Volumes, singular: "volume", aliases: []string{"vol"},
 		layout:  output.Layout{Table: "{{.Driver}}\t{{.Name}}", Key: "{{.Name}}"},
 		empty:   &volumeRow{},
 		filters: []string{"dangling", "driver", "label", "name"},
