@@ -75,7 +75,7 @@ uninstall: ## Remove what install made; instances stay
 check: ## Pass all checks and tests, real engine included
 	@scripts/check-go $(GO)
 	@begin=$$(date +%s); \
-	[ "$$(id -u)" -eq 0 ] || echo "not root: tests that run real engines are left out"; \
+	[ "$$(id -u)" -eq 0 ] || echo "not root: tests of root's engines are left out"; \
 	scripts/install-deps test && $(MAKE) --no-print-directory fmt lint cross test && \
 	echo "make check: passed in $$(( $$(date +%s) - begin )) s"
 

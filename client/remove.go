@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/failure"
@@ -35,7 +36,7 @@ func Remove(ctx context.Context, i *instance.Instance) error {
 	err = forget(ctx, i)
 	if err != nil {
 		err = fmt.Errorf("remove instance %q: %w", i.Name, err)
-	} else {
+	} else if err = engine.RemoveData(i); err == nil {
 		err = i.Remove()
 	}
 	release()

@@ -39,6 +39,17 @@ func Hint(cmd *cobra.Command, err error) string {
 	return ""
 }
 
+// Hints returns the remedies for an error of cmd, see [Hint]: of several errors at once those
+// of all, each once.
+func Hints(cmd *cobra.Command, err error) (hints []string) {
+	for _, part := range failure.Parts(err) {
+		if hint := Hint(cmd, part); hint != "" && !slices.Contains(hints, hint) {
+			hints = append(hints, hint)
+		}
+	}
+	return hints
+}
+
 // hints finds remedies by the type of an error: the first that knows one.
 var hints = []func(hinter, error) string{
 	byType(func(h hinter, e *hintedError) string { return e.hint(h) }),

@@ -284,13 +284,23 @@ func shellQuoteAll(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// check refuses an instance whose engine cannot be started here.
+// check refuses an instance whose engine cannot be started here, with all that is missing.
 func check(i *instance.Instance) error {
 	driver, err := engine.DriverFor(i, nil)
 	if err != nil {
 		return err
 	}
-	return driver.Check()
+	return failure.Join(driver.Check())
+}
+
+// noteLimits says what the instance's engine can't do here.
+func (a *app) noteLimits(i *instance.Instance) {
+	for _, limit := range engine.Limits(i) {
+		a.note("%v", limit)
+		if hint := failure.Hint(limit); hint != "" {
+			_, _ = fmt.Fprintf(a.err(), "hint: %s\n", hint)
+		}
+	}
 }
 
 // start starts the instance and tells how that goes.
@@ -314,6 +324,9 @@ func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartO
 	o, err := client.Start(ctx, i, how)
 	if err != nil {
 		return err
+	}
+	if !already.Live {
+		a.noteLimits(i)
 	}
 	a.warnOfDefects(i, o)
 	a.noteOverride(o)

@@ -14,6 +14,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 )
 
@@ -29,6 +30,7 @@ func newDockerd(i *instance.Instance, log *slog.Logger) (Driver, error) {
 	}
 	return ownDockerd{dockerd.Config{
 		UID:        i.UID,
+		Rootless:   i.Settings.Driver == instance.DriverRootless,
 		Name:       i.Name,
 		DataRoot:   i.Paths.Data,
 		ExecRoot:   i.Paths.Exec(),
@@ -61,11 +63,33 @@ func proxyPath() (string, error) {
 	return exe, nil
 }
 
-// ownDockerd is the driver DriverDockerd.
+// Limits returns what the instance's engine can't do here that others can, each with a hint
+// how to mend it.
+func Limits(i *instance.Instance) []error {
+	if i.Settings.Driver != instance.DriverRootless {
+		return nil
+	}
+	return dockerd.UserLimits()
+}
+
+// RemoveData removes the data of a stopped instance's engine as far as it takes more than
+// being the user: containers have made files there as other users. The rest is for
+// [instance.Instance.Remove].
+func RemoveData(i *instance.Instance) error {
+	if i.Settings.Driver != instance.DriverRootless {
+		return nil
+	}
+	if err := dockerd.RemoveAsUser(i.Paths.Data); err != nil {
+		return failure.WithHint(fmt.Errorf("remove instance %q: %w", i.Name, err), "`sudo rm -rf %s`", i.Paths.Data)
+	}
+	return nil
+}
+
+// ownDockerd are the drivers DriverDockerd and DriverRootless.
 type ownDockerd struct{ config dockerd.Config }
 
 // Check implements [Driver].
-func (d ownDockerd) Check() error { return dockerd.Check(d.config) }
+func (d ownDockerd) Check() []error { return dockerd.Check(d.config) }
 
 // Adopt implements [Driver].
 func (d ownDockerd) Adopt(ctx context.Context) (Running, error) {

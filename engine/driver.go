@@ -13,9 +13,9 @@ import (
 
 // A Driver runs the engine of one instance.
 type Driver interface {
-	// Check tells whether the engine can be started here, before anything is
-	// changed. Its errors name what is missing and how to get it.
-	Check() error
+	// Check returns what stands against starting the engine here, all at once, each with a
+	// hint how to mend it. It changes nothing.
+	Check() []error
 
 	// Adopt returns the instance's engine where it runs already, nil otherwise.
 	Adopt(ctx context.Context) (Running, error)
@@ -78,7 +78,7 @@ type Running interface {
 // be nil.
 func DriverFor(i *instance.Instance, log *slog.Logger) (Driver, error) {
 	switch i.Settings.Driver {
-	case instance.DriverDockerd:
+	case instance.DriverDockerd, instance.DriverRootless:
 		return newDockerd(i, log)
 	case instance.DriverExisting:
 		return existing{i, log}, nil

@@ -26,7 +26,14 @@ type existing struct {
 }
 
 // Check implements [Driver]. Whether the engine answers is found out by connecting.
-func (d existing) Check() error {
+func (d existing) Check() []error {
+	if err := d.check(); err != nil {
+		return []error{err}
+	}
+	return nil
+}
+
+func (d existing) check() error {
 	_, err := d.Endpoint()
 	if name := d.inst.Settings.FromContext; errdefs.IsNotFound(err) {
 		return failure.WithCode(&ContextError{name, d.inst.DockerConfig}, failure.CodeRefused)

@@ -16,6 +16,7 @@ import (
 const (
 	DriverAuto     = "auto"     // chosen for the user and the system at creation
 	DriverDockerd  = "dockerd"  // our own dockerd: Linux, root
+	DriverRootless = "rootless" // our own dockerd: Linux, an ordinary user
 	DriverExisting = "existing" // an engine that is there already, by URL or context
 )
 
@@ -36,7 +37,7 @@ const (
 )
 
 var (
-	drivers  = []string{DriverAuto, DriverDockerd, DriverExisting}
+	drivers  = []string{DriverAuto, DriverDockerd, DriverRootless, DriverExisting}
 	kinds    = []string{KindMoby}
 	policies = []string{PromoteIfBroken, PromoteAlways, PromoteNever}
 )
@@ -150,7 +151,7 @@ func (s Settings) chooseDriver() (string, error) {
 	case runtime.GOOS != "linux":
 		return "", refuse(ErrNoDriver, "no driver can make an engine on %s", runtime.GOOS)
 	case !isRoot():
-		return "", refuse(ErrNoDriver, "driver %q needs root, and there is no driver for an ordinary user yet", DriverDockerd)
+		return DriverRootless, nil
 	}
 	return DriverDockerd, nil
 }

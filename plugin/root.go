@@ -189,7 +189,7 @@ func status(cmd *cobra.Command, err error) error {
 	if errors.Is(err, context.Canceled) && failure.Code(err) == failure.CodeInterrupted {
 		text = "interrupted"
 	}
-	if hint := commands.Hint(cmd, err); hint != "" {
+	for _, hint := range commands.Hints(cmd, err) {
 		text += "\nhint: " + hint
 	}
 	return cli.StatusError{Status: text, StatusCode: failure.Code(err), Cause: err}

@@ -55,7 +55,7 @@ type fakeDriver struct {
 	running  *fakeRunning
 }
 
-func (d *fakeDriver) Check() error { return nil }
+func (d *fakeDriver) Check() []error { return nil }
 
 func (d *fakeDriver) Adopt(context.Context) (engine.Running, error) {
 	if d.adopting != nil {

@@ -84,26 +84,26 @@ func TestScriptDocker(t *testing.T) {
 	}
 }
 
-// Scripts of engines run a real dockerd, which takes root.
+// Scripts of engines run a real dockerd: root's, or an ordinary user's.
 func TestScriptEngine(t *testing.T) {
-	realengine.Need(t)
+	realengine.NeedOwn(t)
 	self, err := exec.LookPath("docker-rd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The proxy belongs beside docker-rd.
-	if out, err := exec.Command("go", "build", "-o", filepath.Dir(self), "../docker-rd-proxy").CombinedOutput(); err != nil {
-		t.Fatalf("build the proxy: %v\n%s", err, out)
-	}
-	rootfs, err := realengine.RootFS(t.TempDir())
+	proxy, rootFS, err := realengine.Built(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	image := filepath.Join(t.TempDir(), "rootfs.tar")
-	if err := os.WriteFile(image, rootfs, 0o600); err != nil {
+	// The proxy belongs beside docker-rd.
+	data, err := os.ReadFile(proxy)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(filepath.Dir(self), filepath.Base(proxy)), data, 0o755)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("ROOTFS", image)
+	t.Setenv("ROOTFS", rootFS)
 	for version, path := range dockerCLIs() {
 		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/engine", path) })
 	}
@@ -157,12 +157,20 @@ func runScripts(t *testing.T, dir, docker string) {
 			"browser": browse,
 			"tls":     func(ts *testscript.TestScript, neg bool, args []string) { serveTLS(t, ts, neg, args) },
 			"sshd":    func(ts *testscript.TestScript, neg bool, args []string) { serveSSH(t, ts, docker, neg, args) },
+			"daemon":  daemon,
 		},
 	})
 }
 
-// condition knows "docker:VERSION", whether the docker command is of a version.
+// condition knows "docker:VERSION", whether the docker command is of a version, and "root"
+// and "user", whether that is who runs the scripts.
 func condition(c, docker string) (bool, error) {
+	switch c {
+	case "root": // whose engines these are
+		return os.Geteuid() == 0, nil
+	case "user":
+		return os.Geteuid() != 0, nil
+	}
 	version, ok := strings.CutPrefix(c, "docker:")
 	if !ok {
 		return false, fmt.Errorf("unknown condition %q", c)
@@ -311,6 +319,20 @@ func processesOf(home string) []int {
 		}
 	}
 	return pids
+}
+
+// daemon sets a variable to the number of an engine's dockerd: the engine's own process where
+// it is root's, else the child of that: daemon NAME PID.
+func daemon(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: daemon name pid")
+	}
+	pid := args[1]
+	if os.Geteuid() != 0 {
+		ts.Check(ts.Exec("pgrep", "--parent", pid, "--exact", "dockerd"))
+		pid = strings.TrimSpace(ts.ReadFile("stdout"))
+	}
+	ts.Setenv(args[0], pid)
 }
 
 // lockFile takes a file's lock as a program does that knows nothing of docker-rd, and

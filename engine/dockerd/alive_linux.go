@@ -11,37 +11,56 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
-// Alive tells whether the engine runs. It is cheap and changes nothing.
+// Alive reports whether the engine runs. It is cheap and changes nothing.
 func Alive(cfg Config) bool {
 	if cfg.readRecord().Engine.Alive() {
 		return true
 	}
 	// The record may be lost.
-	return slices.ContainsFunc(cfg.grouped(processes.DaemonGroup), func(s process.Stat) bool { return s.Comm == commDockerd })
+	return slices.ContainsFunc(cfg.mode().remains(), func(r remnant) bool { return r.daemon })
 }
 
-// Remains tells whether anything of the engine runs, be it only what a crash has left of
+// Remains reports whether anything of the engine runs, be it only what a crash has left of
 // it. It is cheap and changes nothing.
-func Remains(cfg Config) bool { return len(cfg.grouped("")) > 0 }
+func Remains(cfg Config) bool { return len(cfg.mode().remains()) > 0 }
 
-// grouped returns the processes in the engine's cgroups, or only in a subgroup.
-func (c *Config) grouped(sub string) []process.Stat {
-	if c.neverRan() {
+// A remnant is a process of the engine; daemon says that it is the one that makes it run.
+type remnant struct{ daemon bool }
+
+// remains implements [mode]: an engine of root's has control groups.
+func (m rootMode) remains() (found []remnant) {
+	if m.neverRan() {
 		return nil
 	}
 	h, err := processes.FindHierarchies()
 	if err != nil {
 		return nil
 	}
-	var stats []process.Stat
-	for _, dir := range c.processes().Groups(h) {
-		for _, pid := range processes.Members(filepath.Join(dir, sub)) {
+	for _, dir := range m.processes().Groups(h) {
+		own := processes.Members(filepath.Join(dir, processes.DaemonGroup))
+		for _, pid := range processes.Members(dir) {
 			if s, err := process.ReadStat(pid); err == nil && !s.Ended() {
-				stats = append(stats, s)
+				found = append(found, remnant{daemon: s.Comm == commDockerd && slices.Contains(own, pid)})
 			}
 		}
 	}
-	return stats
+	return found
+}
+
+// remains implements [mode]: an engine of a user's has left its runtime directory, unless
+// it was cleaned up, and only then are processes looked for.
+func (m userMode) remains() (found []remnant) {
+	if !exists(m.ExecRoot) {
+		return nil
+	}
+	f, err := m.processes().Scan(processes.Hierarchies{})
+	if err != nil {
+		return nil
+	}
+	for _, p := range f.Procs {
+		found = append(found, remnant{daemon: f.Daemon != nil && p.ID == f.Daemon.ID})
+	}
+	return found
 }
 
 // neverRan tells whether there was never an engine: it would have left its state, its data
@@ -60,12 +79,12 @@ const commDockerd = "dockerd"
 
 // processes says whose processes are the engine's.
 func (c *Config) processes() processes.Engine {
-	return processes.Engine{UID: c.UID, Daemon: commDockerd}
+	return processes.Engine{UID: c.UID, Daemon: c.mode().daemon()}
 }
 
 // namespaces says for whom namespaces are made.
 func (c *Config) namespaces() namespaces.Engine {
-	return namespaces.Engine{UID: c.UID, SlirpLog: c.private("slirp4netns.log")}
+	return namespaces.Engine{UID: c.UID, User: c.Rootless, SlirpLog: c.private("slirp4netns.log")}
 }
 
 // squatter returns the dockerd that has the engine's data or runtime directory although it
@@ -73,7 +92,8 @@ func (c *Config) namespaces() namespaces.Engine {
 // another home.
 func (c *Config) squatter(f *processes.Found) *processes.Proc {
 	for i, p := range f.Others {
-		if processes.Argument(p.ID.PID, "--data-root") == c.DataRoot || processes.Argument(p.ID.PID, "--exec-root") == c.ExecRoot {
+		if p.Comm == commDockerd &&
+			(processes.Argument(p.ID.PID, "--data-root") == c.DataRoot || processes.Argument(p.ID.PID, "--exec-root") == c.ExecRoot) {
 			return &f.Others[i]
 		}
 	}

@@ -13,42 +13,58 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
 // tools are the programs an engine needs, and the Debian packages they come in.
-var tools = []struct{ name, pkg string }{
+var tools = []tool{
 	{"dockerd", "docker.io"},
 	{"containerd", "containerd"},
 	{"containerd-shim-runc-v2", "containerd"},
 	{"runc", "runc"},
 	{"iptables", "iptables"},
-	{"slirp4netns", "slirp4netns"},
+	{namespaces.CommSlirp, "slirp4netns"},
 }
+
+type tool struct{ name, pkg string }
 
 // validUID is what can stand in a path, a cgroup's name and an environment variable.
 var validUID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
 
-// Check tells whether an engine can be started at all. It changes nothing. Everything
-// it finds is an error of exit status 3 with a hint.
-func Check(cfg Config) error {
+// Check returns what stands against starting an engine, all at once. It changes nothing.
+// Everything it finds is an error of exit status 3 with a hint.
+func Check(cfg Config) []error {
 	if !validUID.MatchString(cfg.UID) {
-		return failure.Refuse("engine uid %q: letters, digits and '-' are allowed, 64 at most", cfg.UID)
+		return []error{failure.Refuse("engine uid %q: letters, digits and '-' are allowed, 64 at most", cfg.UID)}
 	}
-	for _, check := range []func(*Config) error{checkRoot, checkTools, checkTun, checkCgroups, checkPaths, checkData} {
-		if err := check(&cfg); err != nil {
-			return err
+	return cfg.mode().check()
+}
+
+// checkAll calls each, and returns all that they find.
+func (c *Config) checkAll(checks ...func(*Config) error) (problems []error) {
+	for _, check := range checks {
+		if err := check(c); err != nil {
+			problems = append(problems, err)
 		}
 	}
-	return nil
+	return problems
+}
+
+// check implements [mode].
+func (m rootMode) check() []error {
+	if err := checkRoot(m.Config); err != nil {
+		return []error{err} // the others would only be its consequences
+	}
+	return m.checkAll(checkTools, checkTun, checkCgroups, checkPaths, checkData)
 }
 
 func checkRoot(*Config) error {
 	if os.Geteuid() != 0 {
 		return failure.WithHint(failure.Refuse("the dockerd driver needs root"),
-			"run it with sudo, or adopt an engine that is there: --from-context NAME, or --host URL")
+			"run it with sudo, or leave --driver out: an ordinary user gets an engine without root")
 	}
 	// In a container root may lack what it takes.
 	status, err := os.ReadFile("/proc/self/status")
@@ -82,7 +98,7 @@ func checkTools(cfg *Config) error {
 		return err
 	}
 	var missing, packages []string
-	for _, tool := range tools {
+	for _, tool := range append(cfg.mode().tools(), tools...) {
 		if tool.name == "iptables" && user.nftables() {
 			continue // dockerd may have a library instead of the program nft
 		}
@@ -95,7 +111,7 @@ func checkTools(cfg *Config) error {
 	}
 	if len(missing) > 0 {
 		return failure.WithHint(failure.Refuse("missing: %s", strings.Join(missing, ", ")),
-			"on Debian and Ubuntu: apt-get install %s", strings.Join(packages, " "))
+			"on Debian and Ubuntu: `sudo apt-get install %s`", strings.Join(packages, " "))
 	}
 	if _, err := exec.LookPath(cfg.Proxy); err != nil {
 		return failure.WithHint(failure.Refuse("the port proxy: %w", err),
@@ -108,8 +124,11 @@ func checkTun(*Config) error {
 	const tun = "/dev/net/tun"
 	fd, err := unix.Open(tun, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return failure.WithHint(failure.Refuse("%s: %w (slirp4netns needs it)", tun, err),
-			"modprobe tun; in a container: --device %s", tun)
+		hint := "modprobe tun; in a container: --device " + tun
+		if errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 {
+			hint = "`sudo chmod 666 " + tun + "`"
+		}
+		return failure.WithHint(failure.Refuse("%s: %w (slirp4netns needs it)", tun, err), "%s", hint)
 	}
 	return unix.Close(fd)
 }
@@ -166,29 +185,33 @@ func checkPaths(cfg *Config) error {
 // checkData looks whether the directories can be written, or made, without doing so.
 func checkData(cfg *Config) error {
 	for _, dir := range []string{cfg.DataRoot, cfg.ExecRoot, cfg.StateDir, filepath.Dir(cfg.Socket), filepath.Dir(cfg.LogPath)} {
-		path := dir
-		for {
-			info, err := os.Stat(path)
-			if errors.Is(err, os.ErrNotExist) && path != "/" {
-				path = filepath.Dir(path)
-				continue
-			}
-			if err == nil && !info.IsDir() {
-				err = syscall.ENOTDIR
-			}
-			if err == nil {
-				err = unix.Access(path, unix.W_OK|unix.X_OK)
-			}
-			var fs unix.Statfs_t
-			if err == nil && unix.Statfs(path, &fs) == nil && (fs.Type == unix.PROC_SUPER_MAGIC || fs.Type == unix.SYSFS_MAGIC) {
-				err = syscall.EROFS // root may write there, but there are no files to make
-			}
-			if err != nil {
-				return failure.WithHint(failure.Refuse("directory %q can't be written: %w", dir, err),
-					"set DOCKER_RD_HOME to a directory that can")
-			}
-			break
+		path := nearest(dir)
+		info, err := os.Stat(path)
+		if err == nil && !info.IsDir() {
+			err = syscall.ENOTDIR
+		}
+		if err == nil {
+			err = unix.Access(path, unix.W_OK|unix.X_OK)
+		}
+		var fs unix.Statfs_t
+		if err == nil && unix.Statfs(path, &fs) == nil && (fs.Type == unix.PROC_SUPER_MAGIC || fs.Type == unix.SYSFS_MAGIC) {
+			err = syscall.EROFS // root may write there, but there are no files to make
+		}
+		if err != nil {
+			return failure.WithHint(failure.Refuse("directory %q can't be written: %w", dir, err),
+				"set DOCKER_RD_HOME to a directory that can")
 		}
 	}
 	return nil
+}
+
+// nearest returns the path, or the nearest directory above that exists.
+func nearest(path string) string {
+	for path != "/" {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		path = filepath.Dir(path)
+	}
+	return path
 }

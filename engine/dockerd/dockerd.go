@@ -1,4 +1,5 @@
-// Package dockerd runs a root dockerd in namespaces of its own on Linux.
+// Package dockerd runs dockerds in namespaces of their own on Linux: root's, and an ordinary
+// user's (Config.Rootless).
 //
 // Each engine has a private network namespace, connected to the outside by
 // slirp4netns, and a private mount namespace, in which the few paths that dockerd
@@ -10,7 +11,8 @@
 //
 // The engine does not depend on the process that started it: the next one adopts
 // it. Every process of an engine carries its uid in its environment, which is how
-// the end of all of them is made certain.
+// the end of all of them is made certain. An ordinary user's engine has a user and a pid
+// namespace besides, and the kernel ends all of it with the first process there.
 //
 // On other systems every function refuses.
 package dockerd
@@ -24,6 +26,8 @@ import (
 type Config struct {
 	UID  string // identifies the instance for ever: letters, digits and '-'
 	Name string // the instance's name, for messages
+
+	Rootless bool // it is an ordinary user's, in a user namespace
 
 	DataRoot string // dockerd's data; survives everything
 	ExecRoot string // runtime files, at most MaxExecRoot bytes long; removed with the engine

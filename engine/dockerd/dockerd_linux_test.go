@@ -71,23 +71,26 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// buildPrograms builds the port proxy, and the root file system of the containers' image.
-var buildPrograms = sync.OnceValue(func() error {
-	var err error
-	if built, err = os.MkdirTemp("", "rdt"); err != nil {
-		return err
+// testPrograms are the paths of the port proxy and of the root file system of the containers'
+// image.
+var testPrograms = sync.OnceValues(func() (p struct{ proxy, rootFS string }, err error) {
+	if built, err = os.MkdirTemp("", "rdt"); err == nil {
+		p.proxy, p.rootFS, err = realengine.Built(built)
 	}
-	cmd := exec.Command("go", "build", "-o", filepath.Join(built, "proxy"), "../../cmd/docker-rd-proxy")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the proxy: %w\n%s", err, out)
-	}
-	rootFS, err := realengine.RootFS(built)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(built, "rootfs.tar"), rootFS, 0o600)
+	return p, err
 })
+
+// rootless reports whether the engines of these tests are an ordinary user's: whoever runs
+// the tests tests his own.
+var rootless = os.Geteuid() != 0
+
+// rootOnly skips what only root's engines have.
+func rootOnly(t *testing.T) {
+	t.Helper()
+	if rootless {
+		t.Skip("this is about root's engines")
+	}
+}
 
 // An instance is an engine of a test.
 type instance struct {
@@ -96,24 +99,42 @@ type instance struct {
 	engine *Engine
 }
 
-// newInstance prepares an engine with files of its own and makes sure that nothing of
-// it is left when the test ends.
-func newInstance(t *testing.T) *instance {
+// testConfig returns an engine with files of its own, which are removed when the test ends.
+func testConfig(t *testing.T) Config {
 	t.Helper()
-	realengine.Need(t)
-	if err := buildPrograms(); err != nil {
+	programs, err := testPrograms()
+	if err != nil {
 		t.Fatal(err)
 	}
 	dir, err := os.MkdirTemp("/tmp", "rd") // short: sockets are below it
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &instance{t: t, cfg: Config{
-		UID: "test-" + filepath.Base(dir), Name: "test",
+	cfg := Config{
+		UID: "test-" + filepath.Base(dir), Name: "test", Rootless: rootless,
 		DataRoot: filepath.Join(dir, "data"), ExecRoot: filepath.Join(dir, "x"), StateDir: filepath.Join(dir, "state"),
 		Socket: filepath.Join(dir, "run", "docker.sock"), LogPath: filepath.Join(dir, "log", "engine.log"),
-		Proxy: filepath.Join(built, "proxy"),
-	}}
+		Proxy: programs.proxy,
+	}
+	t.Cleanup(func() {
+		if err := cfg.mode().removeTree(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return cfg
+}
+
+// refusal returns what prevents a start.
+func refusal(cfg Config) error {
+	return failure.Join(Check(cfg))
+}
+
+// newInstance prepares an engine and makes sure that nothing of it is left when the test
+// ends.
+func newInstance(t *testing.T) *instance {
+	t.Helper()
+	realengine.NeedOwn(t)
+	in := &instance{t: t, cfg: testConfig(t)}
 	t.Cleanup(func() {
 		if t.Failed() {
 			log, _ := os.ReadFile(in.cfg.LogPath)
@@ -126,11 +147,8 @@ func newInstance(t *testing.T) *instance {
 			t.Errorf("Cleanup: %v", err)
 		}
 		in.checkGone()
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
 	})
-	if err := Check(in.cfg); err != nil {
+	if err := refusal(in.cfg); err != nil {
 		t.Fatal(err)
 	}
 	return in
@@ -200,7 +218,11 @@ func (in *instance) docker(args ...string) string {
 // importImage makes the image "app" of the tests' program: no registry is needed.
 func (in *instance) importImage() {
 	in.t.Helper()
-	in.docker("import", "-c", `ENTRYPOINT ["/prog"]`, filepath.Join(built, "rootfs.tar"), "app")
+	programs, err := testPrograms()
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	in.docker("import", "-c", `ENTRYPOINT ["/prog"]`, programs.rootFS, "app")
 }
 
 // checkOwnSocket checks that containers of the engine that mount docker.sock get its own.
@@ -215,7 +237,7 @@ func (in *instance) checkOwnSocket() {
 // scan returns what runs of the engine.
 func (in *instance) scan() *processes.Found {
 	in.t.Helper()
-	h, err := processes.FindHierarchies()
+	h, err := in.cfg.mode().hierarchies()
 	if err != nil {
 		in.t.Fatal(err)
 	}
@@ -285,6 +307,9 @@ func hostState(t *testing.T) map[string]string {
 		"iptables": {"iptables-save"}, "ip6tables": {"ip6tables-save"}, "links": {"ip", "-o", "link"},
 		"addresses": {"ip", "-o", "address"}, "routes": {"ip", "route", "show", "table", "all"},
 	} {
+		if rootless && strings.Contains(name, "tables") {
+			continue // not a user's to see, or to change
+		}
 		out, err := exec.Command(argv[0], argv[1:]...).Output()
 		if err != nil {
 			t.Fatalf("%v: %v", argv, err)
@@ -359,7 +384,7 @@ func TestStartStop(t *testing.T) {
 	in.checkOwnSocket() // also where the host has no engine
 	during := hostState(t)
 	for _, dir := range hostDirs {
-		if got, want := tree(dir), emptyTree(dir); before[dir] == missing && got != want {
+		if got, want := tree(dir), emptyTree(dir); !rootless && before[dir] == missing && got != want {
 			t.Errorf("%q during: %q, want an empty directory", dir, got)
 		}
 	}
@@ -372,7 +397,7 @@ func TestStartStop(t *testing.T) {
 		if p.Comm != commDockerd && p.Comm != "containerd" {
 			continue
 		}
-		if target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.ID.PID, namespaces.ExitFD)); err != nil || !strings.HasPrefix(target, "pipe:") {
+		if target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.ID.PID, namespaces.ExitFD)); !rootless && (err != nil || !strings.HasPrefix(target, "pipe:")) {
 			t.Errorf("%s: exit pipe: %q, %v", p.Comm, target, err)
 		}
 		if target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.ID.PID, inherited.Fd())); err == nil && target == inheritedName {
@@ -381,6 +406,9 @@ func TestStartStop(t *testing.T) {
 	}
 
 	in.eventually("the engine is in groups of its own", func() error {
+		if rootless {
+			return nil // it has none
+		}
 		for _, p := range in.scan().Procs {
 			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.ID.PID))
 			if err != nil {
@@ -395,7 +423,7 @@ func TestStartStop(t *testing.T) {
 		return nil
 	})
 
-	if id := in.engine.ID(); !id.Alive() || id != in.find(commDockerd) {
+	if id := in.engine.ID(); !id.Alive() || id != in.find(in.cfg.mode().daemon()) {
 		t.Errorf("ID = %v", id)
 	}
 	if _, err := Start(t.Context(), in.cfg); !errors.Is(err, ErrRunning) {
@@ -673,6 +701,7 @@ func TestKilled(t *testing.T) {
 	})
 
 	t.Run("dockerd with live-restore", func(t *testing.T) {
+		rootOnly(t)
 		in := newInstance(t)
 		in.cfg.Args = []string{"--live-restore"}
 		in.start()
@@ -733,6 +762,60 @@ func TestKilled(t *testing.T) {
 		}
 	})
 
+	t.Run("dockerd alone", func(t *testing.T) {
+		in := newInstance(t)
+		in.start()
+		in.importImage()
+		in.docker("run", "-d", "--name", "no", "app", "sleep")
+		in.kill(in.find(commDockerd))
+		<-in.engine.Exited()
+		if rootless {
+			in.eventually("all of it has ended", func() error {
+				if f := in.scan(); len(f.Procs) > 0 {
+					return errors.New(processes.Describe(f.Procs))
+				}
+				return nil
+			})
+		}
+	})
+
+	t.Run("the broker", func(t *testing.T) {
+		if !rootless {
+			t.Skip("this is about ordinary users' engines")
+		}
+		in := newInstance(t)
+		in.start()
+		in.importImage()
+		in.docker("run", "-d", "--name", "web", "--hostname", "web", "-p", "127.0.0.1::80", "app", "serve", "80")
+		old := in.cfg.readRecord().Broker
+		in.kill(old)
+		if got := greeting(t, in.published("web", "80/tcp")); got != "hello from web\n" {
+			t.Errorf("a port that is published already: %q", got)
+		}
+		in.eventually("it is started again", func() error {
+			if id := in.cfg.readRecord().Broker; id == old || !id.Alive() {
+				return errors.New("no broker")
+			}
+			return nil
+		})
+		in.docker("run", "-d", "--name", "two", "--hostname", "two", "-p", "127.0.0.1::80", "app", "serve", "80")
+		if got := greeting(t, in.published("two", "80/tcp")); got != "hello from two\n" {
+			t.Errorf("a port that is published then: %q", got)
+		}
+		in.engine.Release()
+
+		// While nobody looks after the engine.
+		old = in.cfg.readRecord().Broker
+		in.kill(old)
+		var err error
+		if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+			t.Fatal(err)
+		}
+		if id := in.cfg.readRecord().Broker; id == old || !id.Alive() {
+			t.Error("after adoption there is no broker")
+		}
+	})
+
 	t.Run("everything", func(t *testing.T) {
 		in := newInstance(t)
 		in.start()
@@ -784,13 +867,22 @@ func TestKilled(t *testing.T) {
 	})
 }
 
+// inside returns a command that runs in namespaces of the engine.
+func (in *instance) inside(namespace string, argv ...string) *exec.Cmd {
+	args := []string{"--target", strconv.Itoa(in.engine.ID().PID), namespace}
+	if rootless {
+		args = append(args, "--user", "--preserve-credentials")
+	}
+	return exec.Command("nsenter", append(args, argv...)...)
+}
+
 // connected tells whether a slirp4netns runs for the engine that is not old.
 func (in *instance) connected(old process.ID) error {
 	in.t.Helper()
 	if id := in.cfg.readRecord().Slirp; id == old || !id.Alive() {
 		return errors.New("no slirp4netns")
 	}
-	links, err := exec.Command("nsenter", "-t", fmt.Sprint(in.engine.ID().PID), "-n", "ip", "-o", "address", "show", "tap0").CombinedOutput()
+	links, err := in.inside("--net", "ip", "-o", "address", "show", "tap0").CombinedOutput()
 	if err != nil || !bytes.Contains(links, []byte("10.")) {
 		return fmt.Errorf("tap0: %w: %s", err, links)
 	}
@@ -805,7 +897,7 @@ func TestSquatter(t *testing.T) {
 	anew := *old
 	anew.cfg.UID += "-2"
 	_, err := Start(t.Context(), anew.cfg)
-	if failure.Code(err) != failure.CodeRefused || !strings.Contains(err.Error(), old.engine.ID().String()) {
+	if failure.Code(err) != failure.CodeRefused || !strings.Contains(err.Error(), old.find(commDockerd).String()) {
 		t.Errorf("Start = %v, want it refused with the engine named", err)
 	}
 	if err := Cleanup(t.Context(), anew.cfg); err != nil {
@@ -838,16 +930,18 @@ func TestTempDir(t *testing.T) {
 	t.Setenv("TMPDIR", temp)
 	in.start()
 	containerd := in.find("containerd")
-	dump := fmt.Sprintf("containerd.%d.stacks.log", containerd.PID)
+	const dump = "containerd.*.stacks.log"                     // with its number, in its pid namespace
 	if err := containerd.Signal(syscall.SIGUSR1); err != nil { // dockerd does that to one that does not answer
 		t.Fatal(err)
 	}
 	in.eventually("containerd dumps its stacks", func() error {
-		_, err := os.Stat(filepath.Join(in.cfg.ExecRoot, "tmp", dump))
-		if exists(filepath.Join(temp, dump)) {
+		if there, _ := filepath.Glob(filepath.Join(temp, dump)); len(there) > 0 {
 			t.Fatal("it does so in the host's directory")
 		}
-		return err
+		if here, _ := filepath.Glob(filepath.Join(in.cfg.ExecRoot, "tmp", dump)); len(here) == 0 {
+			return errors.New("no dump")
+		}
+		return nil
 	})
 }
 
@@ -900,11 +994,16 @@ func TestEscapees(t *testing.T) {
 	in := newInstance(t)
 	in.start()
 	in.importImage()
-	other := in.foreignGroup()
-	in.runDaemon("aa", "--pid", "host", "--cgroup-parent", other)
 	in.docker("run", "-d", "--name", "bb", "app", "sigterm-proof")
-	in.docker("pause", "bb") // the kernel ends no frozen process
-	in.runDaemon("cc", "--cgroupns", "host", "--cgroup-parent", other)
+	if rootless { // without control groups
+		in.runDaemon("aa", "--pid", "host")
+		in.runDaemon("cc", "--privileged")
+	} else {
+		other := in.foreignGroup()
+		in.runDaemon("aa", "--pid", "host", "--cgroup-parent", other)
+		in.docker("pause", "bb") // the kernel ends no frozen process
+		in.runDaemon("cc", "--cgroupns", "host", "--cgroup-parent", other)
+	}
 	procs := in.scan().Procs
 	if apps := slices.DeleteFunc(slices.Clone(procs), func(p processes.Proc) bool { return p.Comm != "prog" && p.Comm != "exe" }); len(apps) != 5 {
 		t.Errorf("the scan finds %d of 5 container processes: %s", len(apps), processes.Describe(procs))
@@ -921,6 +1020,7 @@ func TestEscapees(t *testing.T) {
 // A container that dockerd was ending when it was killed may have nothing left but a process
 // in a control group that the engine does not own.
 func TestEscapeeOfEndedShim(t *testing.T) {
+	rootOnly(t) // an ordinary user's ends with the engine, whatever it does
 	in := newInstance(t)
 	in.start()
 	in.importImage()
@@ -948,7 +1048,7 @@ func TestFailedStart(t *testing.T) {
 		{"unknown flag", "", []string{"--no-such-flag"}, "unknown flag: --no-such-flag"},
 		{"unknown key", `{"no-such-key": 1}`, nil, "no-such-key"},
 		{"flag and key", `{"debug": true}`, []string{"--debug"}, "specified both as a flag and in the configuration file: debug"},
-		{"bad value", "", []string{"--exec-opt", "native.cgroupdriver=nosuch"}, "native.cgroupdriver"},
+		{"bad value", "", []string{"--exec-opt", "native.cgroupdriver=nosuch"}, "cgroupdriver"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in := newInstance(t)
@@ -1129,7 +1229,7 @@ func TestBesideHostEngine(t *testing.T) {
 	must(os.WriteFile(resolver+".new", []byte("nameserver 127.0.0.53\nsearch after.example\n"), 0o644))
 	must(os.Rename(resolver+".new", resolver))
 	in.eventually("resolv.conf is the engine's own inside", func() error {
-		out, err := exec.Command("nsenter", "--target", strconv.Itoa(in.engine.ID().PID), "--mount", "cat", "/etc/resolv.conf").CombinedOutput()
+		out, err := in.inside("--mount", "cat", "/etc/resolv.conf").CombinedOutput()
 		if want := fmt.Sprintf("nameserver %s\nsearch after.example\n", in.engine.subnets.DNS()); string(out) != want {
 			err = fmt.Errorf("it is %q, want %q: %w", out, want, err)
 		}

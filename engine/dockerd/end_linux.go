@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
-	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/mounts"
 )
 
@@ -22,7 +21,7 @@ func Cleanup(ctx context.Context, cfg Config) error {
 
 // cleanup is [Cleanup] where cgroups of containers are known.
 func (c *Config) cleanup(ctx context.Context, known []string) error {
-	h, err := processes.FindHierarchies()
+	h, err := c.mode().hierarchies()
 	if err != nil {
 		return fmt.Errorf("cgroups: %w", err)
 	}
@@ -37,13 +36,15 @@ func (c *Config) cleanup(ctx context.Context, known []string) error {
 func (c *Config) removeLeftovers(ctx context.Context) error {
 	errs := []error{
 		removeFile(c.Socket),
-		removeTree(c.ExecRoot),
-		removeTree(c.private(runDocker)),
-		removeTree(c.private(runContainerd)),
-		removeTree(c.private(portsDir)),
+		c.mode().removeTree(c.ExecRoot),
+		c.mode().removeTree(c.private(runDocker)),
+		c.mode().removeTree(c.private(runContainerd)),
+		c.mode().removeTree(c.private(portsDir)),
 		removeFile(c.private(hostNetns)),
 		removeFile(c.recordPath()),
-		namespaces.RemoveHostPaths(ctx, slices.Concat(hostDirs, formerHostPaths)),
+	}
+	if !c.Rootless {
+		errs = append(errs, namespaces.RemoveHostPaths(ctx, slices.Concat(hostDirs, formerHostPaths)))
 	}
 	return errors.Join(errs...)
 }
@@ -56,9 +57,18 @@ func removeFile(path string) error {
 	return nil
 }
 
-// removeTree removes a directory with all that is in it. The engine's own mounts ended
-// with its mount namespace; whatever is mounted there now is somebody else's.
+// removeTree removes a directory with all that is in it.
 func removeTree(dir string) error {
+	if err := checkMounts(dir); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+// checkMounts refuses where something is mounted in a directory that is to be removed. The
+// engine's own mounts ended with its mount namespace; whatever is mounted there now is
+// somebody else's.
+func checkMounts(dir string) error {
 	points, err := mounts.Below(dir)
 	if err != nil {
 		return fmt.Errorf("remove %q: %w", dir, err)
@@ -66,7 +76,7 @@ func removeTree(dir string) error {
 	if len(points) > 0 {
 		return fmt.Errorf("remove %q: %w", dir, &mounts.BusyError{Point: points[0]})
 	}
-	return os.RemoveAll(dir)
+	return nil
 }
 
 func exists(path string) bool {

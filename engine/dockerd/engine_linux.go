@@ -26,10 +26,9 @@ type Engine struct {
 	logOffset int64
 	exited    chan struct{}
 	adopted   bool
-	slirp     *namespaces.Companion // nil while there is none
-	relay     *namespaces.Companion // of name queries; nil while there is none
-	localhost []uint16              // ports of the host's loopback that it reaches
-	host      netip.Addr            // to which the address that stands for the host leads
+	companions
+	localhost []uint16   // ports of the host's loopback that it reaches
+	host      netip.Addr // to which the address that stands for the host leads
 
 	recording sync.Mutex
 	problems  problems
@@ -38,8 +37,16 @@ type Engine struct {
 	watchers sync.WaitGroup
 }
 
+// companions are the processes in the host's namespaces that serve the engine; nil while
+// there is none.
+type companions struct {
+	slirp  *namespaces.Companion
+	relay  *namespaces.Companion // of name queries
+	broker *namespaces.Companion // of published ports; only of an ordinary user's engine
+}
+
 // Adopt returns the running engine that another process has started, or ErrNotRunning.
-// Where slirp4netns has ended meanwhile, the engine is connected again.
+// What serves it and has ended meanwhile is started again.
 func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 	rec := cfg.readRecord()
 	if !rec.Engine.Alive() {
@@ -58,6 +65,8 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 				rec.Slirp = p.ID
 			case p.Marked && p.Comm == portproxy.Name && processes.HasArgument(p.ID.PID, portproxy.RelayArg):
 				rec.Relay = p.ID
+			case p.Marked && p.Comm == portproxy.Name && processes.HasArgument(p.ID.PID, portproxy.BrokerArg):
+				rec.Broker = p.ID
 			}
 		}
 		if !rec.Subnets.Slirp.IsValid() {
@@ -68,7 +77,7 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 		}
 	}
 	// A helper that was never told what to do is no engine: it ends by itself.
-	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != commDockerd {
+	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != cfg.mode().daemon() {
 		return nil, ErrNotRunning
 	}
 	if err := os.MkdirAll(cfg.private(staging), 0o700); err != nil {
@@ -86,6 +95,15 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 		e.relay = &namespaces.Companion{ID: rec.Relay}
 	} else if err := e.attachRelay(ctx); err != nil {
 		cfg.log().WarnContext(ctx, "engine has no name server", "error", err)
+	}
+	switch {
+	case !cfg.Rootless:
+	case rec.Broker.Alive():
+		e.broker = &namespaces.Companion{ID: rec.Broker}
+	default:
+		if err := e.attachBroker(ctx); err != nil {
+			cfg.log().WarnContext(ctx, "engine can publish no further ports", "error", err)
+		}
 	}
 	e.watch()
 	return e, nil
@@ -137,7 +155,7 @@ func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 		e.cfg.log().WarnContext(ctx, "engine does not end in time: killing it", "pid", e.id.PID)
 	}
 	e.Release()
-	if h, err := processes.FindHierarchies(); err == nil {
+	if h, err := e.cfg.mode().hierarchies(); err == nil {
 		if f, err := e.cfg.processes().Scan(h); err == nil {
 			killed = f.Containers()
 		}
@@ -149,7 +167,7 @@ func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 // far as they can be found. Once dockerd ends a container, what has escaped to such a group
 // is left to its shim, and can't be found any more if that is killed before it is done.
 func (e *Engine) escapedGroups() []string {
-	h, err := processes.FindHierarchies()
+	h, err := e.cfg.mode().hierarchies()
 	if err != nil {
 		return nil
 	}
@@ -183,11 +201,17 @@ func (e *Engine) watch() {
 	})
 	e.watchers.Go(func() { e.followHost(ctx) })
 	e.watchers.Go(func() { e.watchPorts(ctx) })
-	e.watchers.Go(func() {
-		if err := e.moveLater(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
-			e.cfg.log().WarnContext(ctx, "the engine stays in the control groups of who started it", "error", err)
-		}
-	})
+	if e.cfg.Rootless {
+		e.watchers.Go(func() {
+			e.keep(ctx, "the broker", "no further ports can be published", &e.broker, e.attachBroker, func() string { return "" })
+		})
+	} else {
+		e.watchers.Go(func() {
+			if err := e.moveLater(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
+				e.cfg.log().WarnContext(ctx, "the engine stays in the control groups of who started it", "error", err)
+			}
+		})
+	}
 	e.watchers.Go(func() {
 		if err := e.keepFiles(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
 			e.cfg.log().WarnContext(ctx, "changes of the host's /run and resolv.conf are not followed", "error", err)
@@ -249,6 +273,16 @@ func (e *Engine) attachRelay(context.Context) error {
 	}
 	e.relay = r
 	return e.record(func(rec *record) { rec.Relay = r.ID })
+}
+
+// attachBroker starts the broker of published ports for the running engine and records it.
+func (e *Engine) attachBroker(ctx context.Context) error {
+	b, err := e.cfg.namespaces().AttachBroker(ctx, e.cfg.proxyOf(e.id), e.id, e.cfg.broker())
+	if err != nil {
+		return err
+	}
+	e.broker = b
+	return e.record(func(rec *record) { rec.Broker = b.ID })
 }
 
 // record changes the engine's record.

@@ -54,5 +54,8 @@ func (e *Engine) syncFiles() error {
 	if err := e.cfg.namespaces().SyncRun(e.id, e.cfg.run(), e.cfg.binds()); err != nil {
 		return err
 	}
+	if e.cfg.Rootless {
+		return nil // the host can't replace what is in the engine's own /etc
+	}
 	return e.cfg.namespaces().Rebind(e.id, []namespaces.Bind{{Source: e.cfg.private(resolvConf), Target: hostResolvConf, Optional: true}})
 }

@@ -122,13 +122,19 @@ func isNoise(line string) bool {
 	return strings.HasPrefix(line, "Run 'dockerd --help'")
 }
 
-// isContainerd tells whether a line is containerd's, which logs failed optional
-// plugins as errors, or about containerd's end, which follows any failed start.
+// isContainerd reports whether a line is containerd's, which logs failed optional
+// plugins as errors, and that it can't watch for a lack of memory without control groups,
+// or about containerd's end, which follows any failed start.
 func isContainerd(fields map[string]string) bool {
 	if fields["module"] == "libcontainerd" || strings.HasPrefix(fields["type"], "io.containerd.") {
 		return true
 	}
-	return strings.HasPrefix(fields["msg"], "failed to load cni") || strings.HasPrefix(fields["msg"], "containerd did not exit successfully")
+	for _, prefix := range []string{"failed to load cni", "add cg to OOM monitor", "containerd did not exit successfully"} {
+		if strings.HasPrefix(fields["msg"], prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // logFields returns the fields of a line in logrus's text or JSON format.

@@ -11,6 +11,7 @@ import (
 const (
 	lineInfo       = `time="2026-11-21T19:48:18.198198781Z" level=info msg="Starting up"` + "\n"
 	lineContainerd = `time="2026-11-21T19:48:18.244674288Z" level=error msg="failed to load cni during init, please check CRI plugin status" error="cni config load failed" type=io.containerd.grpc.v1.cri` + "\n"
+	lineOOM        = `time="2026-11-21T19:48:18.3Z" level=error msg="add cg to OOM monitor" error="open /sys/fs/cgroup/memory/cgroup.event_control: permission denied"` + "\n"
 	lineError      = `time="2026-11-21T19:55:39.785965516Z" level=error msg="Failed to GetDriver graph" driver=nosuch error="graphdriver plugins are only supported with \"experimental\" mode" home-dir=/x` + "\n"
 	lineFatal      = `time="2026-11-21T19:55:39.785965516Z" level=fatal msg="failed to start daemon: a \"quoted\" word"` + "\n"
 	linePlain      = "failed to start daemon: error initializing graphdriver: driver not supported\n"
@@ -21,7 +22,7 @@ func TestParseLastError(t *testing.T) {
 	for _, tc := range []struct{ name, log, want string }{
 		{"nothing", "", ""},
 		{"no error", lineInfo, ""},
-		{"containerd's own", lineInfo + lineContainerd, ""},
+		{"containerd's own", lineInfo + lineContainerd + lineOOM, ""},
 		{"error", lineInfo + lineError + lineContainerd, `Failed to GetDriver graph: graphdriver plugins are only supported with "experimental" mode`},
 		{"the last error", strings.Replace(lineError, "GetDriver", "x", 1) + lineError, `Failed to GetDriver graph: graphdriver plugins are only supported with "experimental" mode`},
 		{"fatal beats error", lineFatal + lineError, `failed to start daemon: a "quoted" word`},

@@ -35,7 +35,7 @@ func Start(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	l := &launch{cfg: cfg, user: user, former: cfg.readRecord()}
-	if l.hier, err = processes.FindHierarchies(); err != nil {
+	if l.hier, err = cfg.mode().hierarchies(); err != nil {
 		return nil, fmt.Errorf("cgroups: %w", err)
 	}
 	if err := l.clear(ctx); err != nil {
@@ -99,7 +99,7 @@ func (l *launch) clear(ctx context.Context) error {
 	}
 	if l.into == nil {
 		for _, dir := range []string{l.cfg.ExecRoot, l.cfg.private(runDocker), l.cfg.private(runContainerd)} {
-			if err := removeTree(dir); err != nil {
+			if err := l.cfg.mode().removeTree(dir); err != nil {
 				return err
 			}
 		}
@@ -130,10 +130,6 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	slirpPath, err := programs.Find("slirp4netns")
-	if err != nil {
-		return nil, err
-	}
 	if l.rec.Subnets = l.former.Subnets; l.into == nil || !l.rec.Subnets.Slirp.IsValid() {
 		if l.rec.Subnets, err = l.chooseSubnets(); err != nil {
 			return nil, err
@@ -158,7 +154,7 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return l.spawn(ctx, slirpPath, args, log)
+	return l.spawn(ctx, args, log)
 }
 
 // prepare makes directories and files, and returns dockerd's command line.
@@ -173,10 +169,10 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 	if err := c.writeResolvConf(l.rec.Subnets); err != nil {
 		return nil, err
 	}
-	if err := c.makeProxyPlace(); err != nil {
+	if err := errors.Join(c.makeProxyPlace(), c.mode().prepare()); err != nil {
 		return nil, err
 	}
-	config, userArgs, err := l.user.merged(l.rec.Subnets)
+	config, userArgs, err := l.user.merged(l.rec.Subnets, c.mode().cgroupDriver())
 	if err != nil {
 		return nil, err
 	}
@@ -190,13 +186,12 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 		"--data-root", c.DataRoot,
 		"--exec-root", c.ExecRoot,
 		"--pidfile", c.pidFile(),
-		"--cgroup-parent", c.processes().Parent(l.user.systemdCgroups()),
 		"--userland-proxy-path", c.private(proxyPlace),
 	}
 	if host := l.hostGateway(); host.IsValid() && !l.user.has("host-gateway-ip", "host-gateway-ips") {
 		args = append(args, "--host-gateway-ip", host.String())
 	}
-	return append(args, userArgs...), nil
+	return slices.Concat(args, c.mode().args(l.user), userArgs), nil
 }
 
 // hostGateway is what host-gateway means in docker run --add-host NAME:host-gateway. Of
@@ -221,18 +216,17 @@ func (c *Config) engineEnv() []string {
 		return strings.HasPrefix(name, "DOCKER_TLS") || strings.HasPrefix(name, "DOCKER_CLI_") ||
 			strings.HasPrefix(name, "DOCKER_RD_") || strings.HasPrefix(name, "ROOTLESSKIT_")
 	})
-	return append(env,
-		"PATH="+programs.SearchPath(),
+	env = append(env,
 		"TMPDIR="+c.tempDir(),
 		processes.MarkerEnv+"="+c.UID,
-		portproxy.HostNetnsEnv+"="+c.private(hostNetns),
 		portproxy.PortsEnv+"="+c.private(portsDir),
 		// dockerd would talk to the host's firewalld.
 		"DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent")
+	return append(env, c.mode().env()...)
 }
 
 // spawn starts the helper and slirp4netns and returns when dockerd runs.
-func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log *os.File) (*Engine, error) {
+func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engine, error) {
 	c := &l.cfg
 	var into *process.ID
 	if l.into != nil {
@@ -244,22 +238,25 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	}
 	defer exitR.Close()
 	defer exitW.Close()
-	h, p, err := namespaces.Launch{
+	launch := namespaces.Launch{
 		Into: into, Exit: exitW, Log: log, Processes: c.processes(), Hierarchies: l.hier,
-		Run: c.run(), Binds: c.binds(), HostNetns: c.private(hostNetns), Sysctls: c.sysctls(l.user),
+		Run: c.run(), Binds: c.binds(), Sysctls: c.sysctls(l.user),
 		DNS: l.rec.Subnets.DNS(), Localhost: l.rec.Localhost, Rules: l.rules, Tap: namespaces.TapSysctls(l.rec.Subnets),
-	}.Start()
+	}
+	if err := c.mode().complete(&launch); err != nil {
+		return nil, err
+	}
+	h, p, err := launch.Start()
 	if err != nil {
 		return nil, err
 	}
 	p.Exec, p.Env = args, c.engineEnv()
 	l.rec.UID, l.rec.Engine = c.UID, h.ID
-	s, ready, err := l.connect(slirpPath, exitR)
+	serving, ready, err := l.connect(exitR)
 	if err == nil {
-		l.rec.Slirp = s.ID
 		err = c.writeRecord(l.rec)
 	}
-	if err == nil {
+	if err == nil && !c.Rootless {
 		err = namespaces.MakeHostDirs(ctx, hostDirs)
 	}
 	if err != nil {
@@ -268,43 +265,52 @@ func (l *launch) spawn(ctx context.Context, slirpPath string, args []string, log
 	if err := h.Run(p); err != nil {
 		return nil, err
 	}
-	relay, err := c.namespaces().StartRelay(c.proxyOf(h.ID), h.Sockets, exitR)
+	serving.relay, err = c.namespaces().StartRelay(c.proxyOf(h.ID), h.Sockets, exitR)
 	if err == nil {
-		l.rec.Relay = relay.ID
+		l.rec.Relay = serving.relay.ID
 		err = c.writeRecord(l.rec)
 	}
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case err = <-ready:
-	case <-ctx.Done():
-		err = ctx.Err()
+	for _, r := range ready {
+		select {
+		case err = <-r:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, slirp: s, relay: relay, host: l.rules.Host, localhost: l.rec.Localhost}
+	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, companions: serving, host: l.rules.Host, localhost: l.rec.Localhost}
 	engine.watch()
 	return engine, nil
 }
 
-// connect starts slirp4netns for the engine's network namespace, before dockerd runs. ready
-// reports when it is; at once where it runs already.
-func (l *launch) connect(path string, exit *os.File) (s *namespaces.Companion, ready <-chan error, err error) {
+// connect starts the engine's companions in the host's namespaces, before dockerd runs.
+// Each of ready reports when one is.
+func (l *launch) connect(exit *os.File) (c companions, ready []<-chan error, err error) {
 	if l.into != nil && l.former.Slirp.Alive() {
-		done := make(chan error)
-		close(done)
-		return &namespaces.Companion{ID: l.former.Slirp}, done, nil
+		return companions{slirp: &namespaces.Companion{ID: l.former.Slirp}}, nil, nil
 	}
 	pid := l.rec.Engine.PID // the helper waits for its plan: the number is still its
 	if l.into != nil {
 		pid = l.into.ID.PID
 	}
-	netns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
-	if err != nil {
-		return nil, nil, err
+	start := func(c *namespaces.Companion, r <-chan error, err error) (*namespaces.Companion, error) {
+		ready = append(ready, r)
+		return c, err
 	}
-	defer netns.Close()
-	return l.cfg.namespaces().StartSlirp(path, netns, exit, l.rec.Subnets)
+	if c.slirp, err = start(l.cfg.namespaces().StartSlirp(pid, exit, l.rec.Subnets)); err != nil {
+		return c, nil, err
+	}
+	l.rec.Slirp = c.slirp.ID
+	if l.cfg.Rootless {
+		if c.broker, err = start(l.cfg.namespaces().StartBroker(l.cfg.Proxy, l.cfg.broker(), exit)); err != nil {
+			return c, nil, err
+		}
+		l.rec.Broker = c.broker.ID
+	}
+	return c, ready, nil
 }

@@ -15,7 +15,7 @@ func refuse() error {
 }
 
 // Check refuses on this system.
-func Check(Config) error { return refuse() }
+func Check(Config) []error { return []error{refuse()} }
 
 // Start refuses on this system.
 func Start(context.Context, Config) (*Engine, error) { return nil, refuse() }
@@ -31,6 +31,12 @@ func Alive(Config) bool { return false }
 
 // Remains finds nothing on this system.
 func Remains(Config) bool { return false }
+
+// UserLimits knows of none on this system.
+func UserLimits() []error { return nil }
+
+// RemoveAsUser refuses on this system.
+func RemoveAsUser(string) error { return refuse() }
 
 // An Engine does not exist on this system.
 type Engine struct{}

@@ -76,14 +76,14 @@ func TestCheckRefuses(t *testing.T) {
 	} {
 		cfg := good
 		change(&cfg)
-		if err := Check(cfg); failure.Code(err) != failure.CodeRefused {
+		if err := refusal(cfg); failure.Code(err) != failure.CodeRefused {
 			t.Errorf("%s: %v, want a refusal", name, err)
 		} else {
 			t.Logf("%s: %v (hint: %s)", name, err, failure.Hint(err))
 		}
 	}
 	t.Setenv("PATH", t.TempDir())
-	if err := Check(good); err != nil {
+	if err := refusal(good); err != nil {
 		t.Errorf("with an ordinary user's PATH: %v", err)
 	}
 }

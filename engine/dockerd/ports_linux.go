@@ -41,7 +41,7 @@ func (e *Engine) watchPorts(ctx context.Context) {
 // where the proxy did not.
 func (e *Engine) watchPort(ctx context.Context, file string) {
 	if pid, err := strconv.Atoi(filepath.Base(file)); err == nil {
-		if id, ok := childOf(e.id.PID, pid); ok && id.Wait(ctx) != nil {
+		if id, ok := childOf(e.dockerd(), pid); ok && id.Wait(ctx) != nil {
 			return
 		}
 	}
@@ -52,21 +52,42 @@ func (e *Engine) watchPort(ctx context.Context, file string) {
 	e.cfg.log().ErrorContext(ctx, "the proxy of a published port was killed: the port does not answer until its container is restarted", "port", string(port))
 }
 
+// dockerd returns the number of the dockerd, which an ordinary user's engine has below its
+// first process.
+func (e *Engine) dockerd() int {
+	if e.cfg.Rootless {
+		for _, pid := range children(e.id.PID) {
+			if stat, err := process.ReadStat(pid); err == nil && stat.Comm == commDockerd {
+				return pid
+			}
+		}
+	}
+	return e.id.PID
+}
+
 // childOf returns the child of a process that has the number in its own pid namespace.
 func childOf(parent, number int) (process.ID, bool) {
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
-	for _, list := range lists {
-		children, _ := os.ReadFile(list)
-		for field := range strings.FieldsSeq(string(children)) {
-			pid, err := strconv.Atoi(field)
-			if err != nil || innermost(pid) != number {
-				continue
-			}
+	for _, pid := range children(parent) {
+		if innermost(pid) == number {
 			id, err := process.Find(pid)
 			return id, err == nil
 		}
 	}
 	return process.ID{}, false
+}
+
+// children returns the numbers of a process's children.
+func children(parent int) (pids []int) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
+	for _, list := range lists {
+		data, _ := os.ReadFile(list)
+		for field := range strings.FieldsSeq(string(data)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
 }
 
 // innermost returns the number that a process has in its own pid namespace, 0 if it has

@@ -26,6 +26,7 @@ const (
 	daemonJSON    = "daemon.json"    // the configuration dockerd reads
 	staging       = "staging"        // empty
 	proxyPlace    = portproxy.Name   // the program that serves ports, which may be docker-rd itself
+	xdgConfig     = "xdg-config"     // ~/.config, for an ordinary user's dockerd
 	portsDir      = "ports"          // a file for each published port, see [portproxy.PortsEnv]
 )
 
@@ -47,6 +48,17 @@ func (c *Config) makeProxyPlace() error {
 		return err
 	}
 	return os.WriteFile(place, nil, 0o600)
+}
+
+// link makes a symbolic link at path, or changes the one that is there.
+func link(target, path string) error {
+	if now, err := os.Readlink(path); err == nil && now == target {
+		return nil
+	}
+	if err := removeFile(path); err != nil {
+		return err
+	}
+	return os.Symlink(target, path)
 }
 
 // proxyOf returns the path at which the host's processes find the program that is mounted
@@ -84,12 +96,23 @@ func privateResolvConf(host string, dns netip.Addr) []byte {
 	return []byte(b.String())
 }
 
+// certificates is the directory of the registries' certificates. A user's own go first,
+// as they do with a dockerd that RootlessKit runs.
+func (c *Config) certificates() string {
+	if base, err := os.UserConfigDir(); err == nil && c.Rootless {
+		if own := filepath.Join(base, "docker", "certs.d"); exists(own) {
+			return own
+		}
+	}
+	return "/etc/docker/certs.d"
+}
+
 // binds are the private versions of what every dockerd of a machine shares.
 func (c *Config) binds() []namespaces.Bind {
 	return []namespaces.Bind{
 		// The host's registries' certificates are for all engines; the rest of /etc/docker,
 		// with the identity (key.json) and the configuration, is not.
-		{Source: "/etc/docker/certs.d", Target: filepath.Join(c.private(etcDocker), "certs.d"), Optional: true},
+		{Source: c.certificates(), Target: filepath.Join(c.private(etcDocker), "certs.d"), Optional: true},
 		{Source: c.private(etcDocker), Target: "/etc/docker", Optional: true},
 		// The sockets of plugins, managed ones too.
 		{Source: c.private(runDocker), Target: "/run/docker"},

@@ -201,8 +201,9 @@ func (s *settings) systemdCgroups() bool {
 
 // merged returns the daemon.json and the arguments to start dockerd with: the user's,
 // and ours where the user has said nothing. dockerd refuses a setting that is both an
-// argument and in the file, so ours are in the file, where lists can be joined.
-func (s *settings) merged(net namespaces.Subnets) (file []byte, args []string, err error) {
+// argument and in the file, so ours are in the file, where lists can be joined. cgroups is
+// the cgroup driver, "" for dockerd's choice.
+func (s *settings) merged(net namespaces.Subnets, cgroups string) (file []byte, args []string, err error) {
 	all := map[string]any{}
 	for key, raw := range s.file {
 		all[key] = raw
@@ -221,10 +222,8 @@ func (s *settings) merged(net namespaces.Subnets) (file []byte, args []string, e
 	}
 	args = s.args
 	opts, flag := s.execOpts()
-	if !slices.ContainsFunc(opts, func(o string) bool { return strings.HasPrefix(o, cgroupDriver) }) {
-		// systemd would make the containers' scopes in its own tree, by D-Bus, and take
-		// its time for each.
-		const driver = cgroupDriver + "cgroupfs"
+	if cgroups != "" && !slices.ContainsFunc(opts, func(o string) bool { return strings.HasPrefix(o, cgroupDriver) }) {
+		driver := cgroupDriver + cgroups
 		if flag {
 			args = append(slices.Clone(args), "--exec-opt", driver)
 		} else {

@@ -4,22 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
 // A Companion is a process in the host's namespaces that serves an engine and ends with the
-// last of the engine's processes: slirp4netns, or the relay of
-// name queries and of connections to the host's loopback.
+// last of the engine's processes: slirp4netns, the relay of name queries and of connections
+// to the host's loopback, or the broker of published ports.
 type Companion struct {
 	ID     process.ID
 	exited chan struct{} // closed when it has ended; nil if it is not our child
@@ -64,6 +68,75 @@ func (e Engine) startCompanion(cmd *exec.Cmd, files ...*os.File) (*Companion, er
 		return nil, err
 	}
 	return c, nil
+}
+
+// patience is how long a companion may take to be ready, which takes it 3 to 6 ms.
+const patience = 5 * time.Second
+
+// startReady starts a companion that writes "1" to its file number 3 when it is ready, and
+// whose output goes to a log. It is ready when ready reports nil; an error there is in its own
+// words. The other files follow.
+func (e Engine) startReady(cmd *exec.Cmd, name, logPath string, files ...*os.File) (c *Companion, ready <-chan error, err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer w.Close()
+	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		_ = r.Close()
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	defer log.Close()
+	cmd.Env = append(cmd.Env, "PATH="+programs.SearchPath())
+	cmd.Stdout, cmd.Stderr = log, log
+	if c, err = e.startCompanion(cmd, append([]*os.File{w}, files...)...); err != nil {
+		_ = r.Close()
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	done := make(chan error, 1)
+	late := time.AfterFunc(patience, func() { _ = c.ID.Signal(syscall.SIGKILL) })
+	go func() {
+		defer r.Close()
+		answer, _ := io.ReadAll(io.LimitReader(r, 1))
+		if inTime := late.Stop(); string(answer) == "1" {
+			done <- nil
+		} else if !inTime {
+			done <- fmt.Errorf("%s is not ready after %s", name, patience)
+		} else {
+			<-c.exited
+			done <- fmt.Errorf("%s: %s", name, lastWords(logPath))
+		}
+	}()
+	return c, done, nil
+}
+
+// await returns when a companion is ready. One that is not is killed.
+func (c *Companion) await(ctx context.Context, ready <-chan error) (err error) {
+	select {
+	case err = <-ready:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = c.ID.Signal(syscall.SIGKILL)
+	}
+	return err
+}
+
+// lastWords returns what a companion that has ended says of it.
+func lastWords(path string) string {
+	data, _ := os.ReadFile(path)
+	words := "it ended without a word"
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimPrefix(strings.TrimSpace(line), CommSlirp+": ")
+		// The last line of slirp4netns's parent process only says that the child had failed,
+		// with words of its own.
+		if line != "" && !strings.HasPrefix(line, "child failed") {
+			words = line
+		}
+	}
+	return words
 }
 
 // exitPipeOf opens the read end of a running engine's exit pipe.

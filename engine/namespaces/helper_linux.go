@@ -26,8 +26,9 @@ type Helper struct {
 	report *os.File
 }
 
-// startHelper starts this program as the helper, with files from pipeFD on.
-func startHelper(files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*Helper, error) {
+// startHelper starts this program as the helper, with files from pipeFD on. Argv is what runs
+// it: this program with initArg or userArg.
+func startHelper(argv []string, files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*Helper, error) {
 	planR, planW, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -40,8 +41,8 @@ func startHelper(files []*os.File, attr *syscall.SysProcAttr, env []string, log 
 	}
 	defer reportW.Close()
 	cmd := &exec.Cmd{
-		Path:        "/proc/self/exe",
-		Args:        []string{"docker-rd", initArg},
+		Path:        argv[0],
+		Args:        append([]string{"docker-rd"}, argv[1:]...),
 		Env:         env,
 		ExtraFiles:  append([]*os.File{planR, reportW}, files...),
 		SysProcAttr: attr,
@@ -63,6 +64,8 @@ func startHelper(files []*os.File, attr *syscall.SysProcAttr, env []string, log 
 	return h, nil
 }
 
+func helperArgs(arg string) []string { return []string{"/proc/self/exe", arg} }
+
 // errNotBornIn says that the kernel, before Linux 5.7, starts no process in a group.
 var errNotBornIn = errors.New("processes can only move to a group")
 
@@ -76,7 +79,7 @@ func startHelperIn(dir string, files []*os.File, attr *syscall.SysProcAttr, env 
 	defer group.Close()
 	in := *attr
 	in.UseCgroupFD, in.CgroupFD = true, int(group.Fd())
-	h, err := startHelper(files, &in, env, log)
+	h, err := startHelper(helperArgs(initArg), files, &in, env, log)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.E2BIG) {
 		err = errNotBornIn
 	}
@@ -98,24 +101,27 @@ func (h *Helper) Abort() error {
 // Run gives the helper its plan and returns when it has become what it is to become,
 // or has ended.
 func (h *Helper) Run(p Plan) error {
-	defer h.report.Close()
-	err := json.NewEncoder(h.plan).Encode(p)
-	_ = h.plan.Close()
-	report, sockets, readErr := receive(int(h.report.Fd()))
-	switch {
-	case len(report) > 0:
+	report, err := h.ask(p)
+	if err == nil && len(report) > 0 {
 		err = errors.New(string(report))
-	case err != nil:
-		err = fmt.Errorf("plan: %w", err)
-	default:
-		err = readErr
 	}
 	if err != nil {
-		closeAll(sockets)
-		return err
+		closeAll(h.Sockets)
+		h.Sockets = nil
 	}
-	h.Sockets = sockets
-	return nil
+	return err
+}
+
+// ask gives the helper its plan and returns what it reports.
+func (h *Helper) ask(p Plan) (report []byte, err error) {
+	defer h.report.Close()
+	planErr := json.NewEncoder(h.plan).Encode(p)
+	_ = h.plan.Close()
+	report, h.Sockets, err = receive(int(h.report.Fd()))
+	if len(report) == 0 && planErr != nil {
+		err = fmt.Errorf("plan: %w", planErr)
+	}
+	return report, err
 }
 
 // socketPair returns two connected unix sockets.

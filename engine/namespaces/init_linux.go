@@ -36,6 +36,7 @@ const (
 // A Plan is what the helper is to do.
 type Plan struct {
 	Enter   bool     // enter the namespaces of netnsFD and mntnsFD instead of setting up new ones
+	Inside  bool     // the helper was started in the namespaces of a running engine
 	Cgroups []string // directories of the groups to join
 	Run     *Run     // the engine's own /run; nil: leave it
 	Binds   []Bind
@@ -45,7 +46,10 @@ type Plan struct {
 	DNS     netip.Addr // make it an address of the namespace, and pass on sockets for name queries; zero: don't
 	// Localhost are ports of the host's loopback; with DNS, sockets for them are passed on.
 	Localhost []uint16
-	Rules     *Rules   // packet filter rules; nil: leave them
+	Rules     *Rules    // packet filter rules; nil: leave them
+	User      *UserPlan // the namespaces are in a user namespace; nil: they are not
+	Probe     *probePlan
+	Remove    []string // directories to remove, as uid 0 of a user namespace
 	Exec      []string // what to become; empty: end
 	Env       []string
 }
@@ -63,60 +67,40 @@ func RunHelper() {
 	if filepath.Base(os.Args[0]) == portproxy.Name {
 		portproxy.Program()
 	}
-	if len(os.Args) != 2 || os.Args[1] != initArg {
+	if len(os.Args) != 2 || os.Args[1] != initArg && os.Args[1] != userArg {
 		return
 	}
 	runtime.LockOSThread()
 	report := os.NewFile(reportFD, "report")
-	if err := initMain(); err != nil {
+	run := func() error { return initMain(report) }
+	if os.Args[1] == userArg {
+		run = awaitIDs
+	}
+	if err := run(); err != nil {
 		_, _ = io.WriteString(report, err.Error())
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-func initMain() error {
+// initMain does what the plan says. Where the process does not become the daemon, it closes
+// report when that runs.
+func initMain(report *os.File) error {
 	var p Plan
 	// An end without a plan: who started this helper was killed before it had recorded
 	// it. Nothing has happened yet.
 	if err := json.NewDecoder(os.NewFile(planFD, "plan")).Decode(&p); err != nil {
 		return fmt.Errorf("helper: plan: %w", err)
 	}
-	if p.Enter {
-		if err := enter(); err != nil {
-			return err
-		}
-	} else if err := setUp(p.Sysctls); err != nil {
+	switch {
+	case p.Probe != nil:
+		return json.NewEncoder(report).Encode(p.Probe.do())
+	case len(p.Remove) > 0:
+		return removeAll(p.Remove)
+	}
+	rules, err := p.setUp()
+	if err != nil {
 		return err
-	}
-	var rules *ruling
-	if p.Rules != nil {
-		rules = p.Rules.set() // which takes programs a moment; meanwhile:
-	}
-	if p.Run != nil {
-		if err := p.Run.cover(); err != nil {
-			return err
-		}
-	}
-	for _, dir := range p.Cgroups {
-		if err := processes.Join(dir, 0); err != nil {
-			return err
-		}
-	}
-	if err := mountBinds(p.Binds); err != nil {
-		return err
-	}
-	if p.Netns != "" {
-		if err := mountNetns(p.Netns); err != nil {
-			return err
-		}
-	}
-	if !p.Enter {
-		// Among ourselves: containers may ask for it (-v …:rshared). Not before all is mounted,
-		// or it would be mounted at several places.
-		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
-			return fmt.Errorf("mount propagation of /: %w", err)
-		}
 	}
 	if p.DNS.IsValid() {
 		if err := openSockets(reportFD, p.DNS, p.Localhost); err != nil {
@@ -133,10 +117,71 @@ func initMain() error {
 		}
 		p.Env = append(p.Env, portproxy.ClientAddrEnv+"="+families)
 	}
-	if len(p.Exec) == 0 {
+	switch {
+	case len(p.Exec) == 0:
 		return nil
+	case p.User != nil:
+		return runInit(p, func() { _ = report.Close() })
 	}
 	return become(p.Exec, p.Env)
+}
+
+// setUp makes the namespaces fit for an engine, or does in those of a running one what the
+// plan says. The rules are not set yet when it returns.
+func (p *Plan) setUp() (rules *ruling, err error) {
+	switch {
+	case p.Inside:
+	case p.Enter:
+		err = enter()
+	case p.User != nil:
+		err = setUpUser(p)
+	default:
+		err = setUp(p.Sysctls)
+	}
+	if err != nil {
+		return nil, err
+	}
+	set := func() {
+		if p.Rules != nil {
+			rules = p.Rules.set() // which takes programs a moment; meanwhile go on
+		}
+	}
+	if p.User == nil { // an ordinary user's iptables takes his own /run for its lock
+		set()
+	}
+	if p.Run != nil {
+		if err := p.Run.cover(); err != nil {
+			return nil, err
+		}
+	}
+	if p.User != nil {
+		set()
+		if err := p.User.copyUp(); err != nil {
+			return nil, err
+		}
+	}
+	for _, dir := range p.Cgroups {
+		if err := processes.Join(dir, 0); err != nil {
+			return nil, err
+		}
+	}
+	if err := mountBinds(p.Binds, p.User != nil); err != nil {
+		return nil, err
+	}
+	if p.Netns != "" {
+		if err := mountNetns(p.Netns); err != nil {
+			return nil, err
+		}
+	}
+	if p.Enter || p.Inside {
+		return rules, nil
+	}
+	// Among ourselves: containers may ask for it (-v …:rshared). Not before all is mounted,
+	// or it would be mounted at several places.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
+		return nil, fmt.Errorf("mount propagation of /: %w", err)
+	}
+	return rules, nil
 }
 
 // enter moves this thread, the only one that matters, into the engine's namespaces. A
@@ -160,6 +205,11 @@ func setUp(sysctls []Sysctl) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("mount propagation of /: %w", err)
 	}
+	return setUpNetwork(sysctls)
+}
+
+// setUpNetwork makes a new network namespace fit for an engine.
+func setUpNetwork(sysctls []Sysctl) error {
 	if err := loopbackUp(); err != nil {
 		return fmt.Errorf("loopback interface: %w", err)
 	}
@@ -187,11 +237,16 @@ func loopbackUp() error {
 	return os.NewSyscallError("ioctl", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr))
 }
 
-// mountBinds covers shared paths with private versions.
-func mountBinds(binds []Bind) error {
+// mountBinds covers shared paths with private versions. With make it makes what is not there.
+func mountBinds(binds []Bind, make bool) error {
 	for _, b := range binds {
 		if sameFile(b.Source, b.Target) {
 			continue
+		}
+		if make {
+			if err := b.makeTarget(); err != nil && !b.Optional {
+				return err
+			}
 		}
 		err := unix.Mount(b.Source, b.Target, "", unix.MS_BIND|unix.MS_REC, "")
 		if b.Optional && errors.Is(err, unix.ENOENT) {

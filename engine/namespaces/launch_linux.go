@@ -11,6 +11,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
 // A Launch says how a daemon's process is made.
@@ -30,11 +31,19 @@ type Launch struct {
 	Binds     []Bind
 	HostNetns string   // where to make the host's network namespace reachable, in new namespaces
 	Sysctls   []Sysctl // for new namespaces
+
+	// User says what happens in a user namespace, and IDs what ids mean there; nil: the
+	// namespaces are in none of their own.
+	User *UserPlan
+	IDs  IDMap
 }
 
 // Start starts the helper, in new namespaces or to enter those that are there, and
 // returns it with its plan, which does not say yet what to become.
 func (l Launch) Start() (*Helper, Plan, error) {
+	if l.User != nil {
+		return l.startUser()
+	}
 	p := Plan{Enter: l.Into != nil, Run: l.Run, Binds: l.Binds, DNS: l.DNS, Localhost: l.Localhost, Rules: l.Rules, Tap: l.Tap}
 	attr := &syscall.SysProcAttr{Setsid: true}
 	var namespaces []*os.File
@@ -70,8 +79,72 @@ func (l Launch) Start() (*Helper, Plan, error) {
 		groups1 = []string{group2}
 	}
 	p.Cgroups = groups1
-	h, err := startHelper(files, attr, env, l.Log)
+	h, err := startHelper(helperArgs(initArg), files, attr, env, l.Log)
 	return h, p, err
+}
+
+// startUser is Start in a new user namespace, and in a pid namespace that ends with the
+// helper.
+func (l Launch) startUser() (*Helper, Plan, error) {
+	p := Plan{User: l.User, Run: l.Run, Binds: l.Binds, Sysctls: l.Sysctls, DNS: l.DNS, Localhost: l.Localhost, Rules: l.Rules, Tap: l.Tap}
+	attr := &syscall.SysProcAttr{Setsid: true, Cloneflags: userFlags}
+	if l.User.Group == "" {
+		attr.Cloneflags |= unix.CLONE_NEWCGROUP
+	}
+	h, err := startUserHelper(l.IDs, l.Exit, attr, []string{processes.MarkerEnv + "=" + l.Processes.UID}, l.Log)
+	return h, p, err
+}
+
+// startUserHelper starts the helper in a user namespace, in which it has ids.
+func startUserHelper(ids IDMap, exit *os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*Helper, error) {
+	alone := len(ids.UIDs) == 0 && len(ids.GIDs) == 0
+	if alone { // without the help of newuidmap
+		attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
+	h, err := startHelper(helperArgs(userArg), []*os.File{exit}, attr, env, log)
+	if err != nil || alone {
+		return h, err
+	}
+	if err := ids.write(h.ID.PID); err != nil {
+		return nil, errors.Join(err, h.Abort())
+	}
+	return h, nil
+}
+
+// userFlags are the namespaces of an ordinary user's engine.
+const userFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC
+
+// enterUser is enter for an ordinary user's engine. A program with many threads can't enter a
+// user namespace, so nsenter does, and runs the helper there.
+func (e Engine) enterUser(engine process.ID, p Plan) ([]*os.File, error) {
+	nsenter, err := programs.Find("nsenter")
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return nil, err
+	}
+	defer self.Close()
+	null, err := os.Open(os.DevNull) // in the place of the exit pipe
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	// The file number 6 is the helper's program, whatever is at its path in there.
+	argv := []string{nsenter, fmt.Sprintf("--target=%d", engine.PID), "--user", "--preserve-credentials", "--mount", "--net", "--pid", "/proc/self/fd/6", initArg}
+	h, err := startHelper(argv, []*os.File{null, self}, &syscall.SysProcAttr{Setsid: true}, []string{processes.MarkerEnv + "=" + e.UID}, nil)
+	if err != nil {
+		return nil, err
+	}
+	if !engine.Alive() { // it may be another process that has the number
+		return nil, errors.Join(process.ErrGone, h.Abort())
+	}
+	p.Inside = true
+	err = h.Run(p)
+	<-h.Exited
+	return h.Sockets, err
 }
 
 // ExitPipe makes an engine's exit pipe, or opens the one that the process into has.
@@ -132,6 +205,9 @@ func (e Engine) SetRules(engine process.ID, rules *Rules) error {
 // enter carries out a plan in the namespaces of the running engine, and returns the sockets
 // that it asks for.
 func (e Engine) enter(engine process.ID, p Plan) ([]*os.File, error) {
+	if e.User {
+		return e.enterUser(engine, p)
+	}
 	namespaces, err := openNamespaces(engine)
 	if err != nil {
 		return nil, err
@@ -143,7 +219,7 @@ func (e Engine) enter(engine process.ID, p Plan) ([]*os.File, error) {
 		return nil, err
 	}
 	defer null.Close()
-	h, err := startHelper(append([]*os.File{null}, namespaces...), &syscall.SysProcAttr{Setsid: true},
+	h, err := startHelper(helperArgs(initArg), append([]*os.File{null}, namespaces...), &syscall.SysProcAttr{Setsid: true},
 		[]string{processes.MarkerEnv + "=" + e.UID}, nil)
 	if err != nil {
 		return nil, err

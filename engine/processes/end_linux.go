@@ -15,8 +15,8 @@ import (
 const endTimeout = 10 * time.Second
 
 // End kills all processes of the engine, and removes its cgroups and those that are known
-// to be its containers'. It returns what it saw last: nothing of the engine, and the daemons
-// of others. When ctx ends before, or after ten seconds, the error says what is left.
+// to be its containers'. It returns what it saw last: nothing of the engine, and what
+// is others'. When ctx ends before, or after ten seconds, the error says what is left.
 func (e Engine) End(ctx context.Context, h Hierarchies, known []string) (*Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()

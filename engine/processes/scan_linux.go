@@ -105,7 +105,7 @@ type Found struct {
 	Shims  []Proc   // the containers' parents
 	Daemon *Proc    // the daemon, or the helper that becomes it
 	Groups []string // containers' cgroup directories that are not below the engine's own
-	Others []Proc   // daemons of other engines
+	Others []Proc   // other engines' own processes
 }
 
 // commShim begins the names of containerd's shims: containerd-shim, and
@@ -151,7 +151,7 @@ func (e Engine) Scan(h Hierarchies, known ...string) (*Found, error) {
 	}
 	for i := range all {
 		p := &all[i]
-		if p.Comm == e.Daemon && p.Engine != "" && !p.Marked {
+		if p.Engine != "" && !p.Marked {
 			f.Others = append(f.Others, *p)
 		}
 		if p.Marked || private[p.mntns] {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Exit statuses of docker rd. `docker rd run` passes on the status of its command
@@ -74,12 +75,45 @@ func WithHint(err error, format string, args ...any) error {
 	return &hintError{err, fmt.Sprintf(format, args...)}
 }
 
-// Hint returns the remedy of err, or "".
+// Hint returns the remedy of err, or ""; of one that was made by [Join] the first.
 func Hint(err error) string {
 	if h, ok := errors.AsType[*hintError](err); ok {
 		return h.hint
 	}
 	return ""
+}
+
+// Parts returns what err was joined of by [Join], else err alone.
+func Parts(err error) []error {
+	if j, ok := errors.AsType[joined](err); ok {
+		return j
+	}
+	return []error{err}
+}
+
+// joined are errors that are told at once.
+type joined []error
+
+func (j joined) Error() string {
+	texts := make([]string, len(j))
+	for i, err := range j {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (j joined) Unwrap() []error { return j }
+
+// Join returns an error for all that is wrong at once: one line, with the hints of each.
+// It is nil where there is none, and the only one where there is one.
+func Join(errs []error) error {
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	return joined(errs)
 }
 
 // Code returns the exit status for err: 0 for nil, the status it was given, that of

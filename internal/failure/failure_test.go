@@ -41,3 +41,20 @@ func TestHint(t *testing.T) {
 		t.Error("an error without a hint has one, or nil became an error")
 	}
 }
+
+func TestJoin(t *testing.T) {
+	one, two := WithHint(Refuse("one"), "first"), WithHint(Refuse("two"), "second")
+	err := fmt.Errorf("outer: %w", Join([]error{one, two, Refuse("three"), one}))
+	if got, want := err.Error(), "outer: one; two; three; one"; got != want {
+		t.Errorf("Error = %q, want %q", got, want)
+	}
+	if got := Parts(err); len(got) != 4 || Hint(got[1]) != "second" {
+		t.Errorf("Parts = %q", got)
+	}
+	if got := Code(err); got != CodeRefused {
+		t.Errorf("Code = %d, want %d", got, CodeRefused)
+	}
+	if Join(nil) != nil || Join([]error{one}) != one || len(Parts(one)) != 1 {
+		t.Error("none and one are not what they were")
+	}
+}

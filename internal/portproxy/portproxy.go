@@ -22,7 +22,7 @@ import (
 const Name = "docker-rd-proxy"
 
 // HostNetnsEnv names the environment variable that holds the path of the host's
-// network namespace. dockerd passes its environment on.
+// network namespace, or of a broker there. dockerd passes its environment on.
 const HostNetnsEnv = "DOCKER_RD_HOST_NETNS"
 
 // Config is one published port.

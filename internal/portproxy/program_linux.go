@@ -27,11 +27,19 @@ const RelayArg = "__relay"
 const resolvConf = "/etc/resolv.conf"
 
 // Program is the whole process of a proxy: it reads the arguments and files that dockerd
-// gave to it, serves until it is told to stop, and ends the process.
+// gave to it, serves until it is told to stop, and ends the process. With [RelayArg] or
+// [BrokerArg] it is a companion of an engine instead.
 func Program() {
 	if len(os.Args) > 1 && os.Args[1] == RelayArg {
 		if err := relay(os.Args[2:]); err != nil {
 			_, _ = os.Stderr.WriteString(Name + ": relay: " + err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if len(os.Args) == 4 && os.Args[1] == BrokerArg {
+		if err := brokerProgram(os.Args[2], os.Args[3]); err != nil {
+			_, _ = os.Stderr.WriteString(err.Error() + "\n")
 			os.Exit(1)
 		}
 		os.Exit(0)

@@ -1,13 +1,13 @@
 package portproxy
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +22,8 @@ type Proxy struct {
 }
 
 // Listen opens the listeners: in the host's network namespace, which the file
-// hostNetns names, and in the one of the calling process. listenFD is the latter's
+// hostNetns names, or the socket of a broker there ([BrokerPrefix]), and in the one of the
+// calling process. listenFD is the latter's
 // listener where dockerd has made it, else nil; it stays the caller's.
 //
 // The first error is the one users know from docker: a port that is taken on the
@@ -32,7 +33,7 @@ func Listen(cfg Config, hostNetns string, listenFD *os.File) (*Proxy, error) {
 		return nil, errors.New(HostNetnsEnv + " is not set")
 	}
 	p := &Proxy{cfg: cfg}
-	err := inNetns(hostNetns, p.listen)
+	err := p.listenOnHost(hostNetns)
 	// dockerd publishes on :: whenever its own namespace has IPv6. Where the host has
 	// none, there is nobody to serve.
 	if err != nil && !(cfg.Host.Addr() == netip.IPv6Unspecified() && absent(err)) {
@@ -55,6 +56,21 @@ func Listen(cfg Config, hostNetns string, listenFD *os.File) (*Proxy, error) {
 	return p, nil
 }
 
+// listenOnHost opens the listener in the host's network namespace: it goes there, or has
+// a broker do it.
+func (p *Proxy) listenOnHost(hostNetns string) error {
+	socket, brokered := strings.CutPrefix(hostNetns, BrokerPrefix)
+	if !brokered {
+		return inNetns(hostNetns, p.listen)
+	}
+	file, err := borrow(socket, p.cfg.network(), p.cfg.Host.String())
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return p.adopt(file)
+}
+
 // absent tells whether err says that the address is none of the namespace's.
 func absent(err error) bool {
 	return errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)
@@ -62,22 +78,12 @@ func absent(err error) bool {
 
 // listen opens a listener in the network namespace of the calling thread.
 func (p *Proxy) listen() error {
-	var lc net.ListenConfig
-	// Connections are spliced, which wants plain TCP on both sides.
-	lc.SetMultipathTCP(false)
-	if p.cfg.Proto == "tcp" {
-		l, err := lc.Listen(context.Background(), p.cfg.network(), p.cfg.Host.String())
-		if err != nil {
-			return err
-		}
-		p.listeners = append(p.listeners, l)
-		return nil
-	}
-	conn, err := net.ListenUDP(p.cfg.network(), net.UDPAddrFromAddrPort(p.cfg.Host))
+	file, err := open(p.cfg.network(), p.cfg.Host.String())
 	if err != nil {
 		return err
 	}
-	return p.addUDP(conn)
+	defer file.Close()
+	return p.adopt(file)
 }
 
 func (p *Proxy) addUDP(conn *net.UDPConn) error {
@@ -89,7 +95,7 @@ func (p *Proxy) addUDP(conn *net.UDPConn) error {
 	return nil
 }
 
-// adopt uses the listener that dockerd has bound.
+// adopt uses a listener that somebody has bound. The file stays the caller's.
 func (p *Proxy) adopt(file *os.File) error {
 	if p.cfg.Proto == "tcp" {
 		// It may be bound only; listening again to one that listens does no harm.
@@ -102,7 +108,7 @@ func (p *Proxy) adopt(file *os.File) error {
 		}
 		if _, ok := l.(*net.TCPListener); !ok {
 			_ = l.Close()
-			return errors.New("file descriptor 4 is no tcp listener")
+			return errors.New("the file is no tcp listener")
 		}
 		p.listeners = append(p.listeners, l)
 		return nil
@@ -114,7 +120,7 @@ func (p *Proxy) adopt(file *os.File) error {
 	conn, ok := c.(*net.UDPConn)
 	if !ok {
 		_ = c.Close()
-		return errors.New("file descriptor 4 is no udp socket")
+		return errors.New("the file is no udp socket")
 	}
 	return p.addUDP(conn)
 }

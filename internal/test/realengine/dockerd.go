@@ -24,11 +24,17 @@ import (
 // be, without root. Where a program is missing the test fails: `make deps` installs it.
 func Need(t testing.TB) {
 	t.Helper()
+	NeedOwn(t)
+	if os.Geteuid() != 0 {
+		t.Skip("this real engine takes root")
+	}
+}
+
+// NeedOwn is [Need] for an engine that everybody can have: root's or an ordinary user's.
+func NeedOwn(t testing.TB) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("real engines are left out of a short run")
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("a real engine takes root")
 	}
 }
 

@@ -10,16 +10,63 @@ import (
 	"runtime"
 )
 
-// RootFS builds the root file system of the tests' images, a tar archive with the one
-// program "/prog" in it: see prog/main.go for what it can do. Dir is for its binary.
-func RootFS(dir string) ([]byte, error) {
+// BuiltEnv names a directory in which [Build] has put what the tests run: who has no Go, an
+// ordinary user whom root runs the tests as, has that.
+const BuiltEnv = "DOCKER_RD_TEST_BUILT"
+
+const (
+	proxyName  = "docker-rd-proxy"
+	rootFSName = "rootfs.tar"
+)
+
+// Build builds the port proxy, and the root file system of the tests' images: a tar archive
+// with the one program "/prog" in it, see prog/main.go for what it can do.
+func Build(dir string) error {
+	if err := build(filepath.Join(dir, proxyName), "../../../cmd/docker-rd-proxy"); err != nil {
+		return err
+	}
+	rootFS, err := buildRootFS(dir)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, rootFSName), rootFS, 0o644)
+}
+
+// Built returns the paths of what [Build] makes: in dir, unless it was made before.
+func Built(dir string) (proxy, rootFS string, err error) {
+	if before := os.Getenv(BuiltEnv); before != "" {
+		dir = before
+	} else if err := Build(dir); err != nil {
+		return "", "", err
+	}
+	return filepath.Join(dir, proxyName), filepath.Join(dir, rootFSName), nil
+}
+
+// build builds a program from a directory of this package's.
+func build(out, from string) error {
 	_, here, _, _ := runtime.Caller(0)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, ".")
+	cmd.Dir = filepath.Join(filepath.Dir(here), from)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w: %s", filepath.Base(out), err, said)
+	}
+	return nil
+}
+
+// RootFS returns the root file system of the tests' images, see [Build]. Dir is for its
+// binary.
+func RootFS(dir string) ([]byte, error) {
+	if before := os.Getenv(BuiltEnv); before != "" {
+		return os.ReadFile(filepath.Join(before, rootFSName))
+	}
+	return buildRootFS(dir)
+}
+
+func buildRootFS(dir string) ([]byte, error) {
 	bin := filepath.Join(dir, "prog")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, ".")
-	build.Dir = filepath.Join(filepath.Dir(here), "prog")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the tests' program: %w: %s", err, out)
+	if err := build(bin, "prog"); err != nil {
+		return nil, err
 	}
 	data, err := os.ReadFile(bin)
 	if err != nil {

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -45,6 +46,9 @@ func main() {
 		}
 	case "touch":
 		_ = os.WriteFile(arg(2), nil, 0o644)
+	case "mkdir": // a directory that belongs to a user
+		uid, _ := strconv.Atoi(arg(3))
+		end(errors.Join(os.Mkdir(arg(2), 0o755), os.Chown(arg(2), uid, uid)))
 	case "rm":
 		_ = os.Remove(arg(2))
 	case "eat": // memory, until it is killed

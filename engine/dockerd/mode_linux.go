@@ -1,0 +1,157 @@
+package dockerd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/docker-rd/docker-rd/engine/namespaces"
+	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/portproxy"
+	"github.com/docker-rd/docker-rd/internal/programs"
+)
+
+// A mode is how an engine is kept apart from the rest of the machine. There are two: root's
+// engine is known by its control groups and its marker, and its dockerd is the first process;
+// an ordinary user's lives in a user and a pid namespace, and ends with the first process there.
+type mode interface {
+	// check returns what stands against a start, and tools what programs it takes besides.
+	check() []error
+	tools() []tool
+	// daemon is the command name of the engine's first process.
+	daemon() string
+	// hierarchies are those of the control groups that the engine's processes are found by.
+	hierarchies() (processes.Hierarchies, error)
+	// prepare makes what else the engine needs on disk.
+	prepare() error
+	// complete adds to a launch what is different.
+	complete(l *namespaces.Launch) error
+	// cgroupDriver returns the cgroup driver that dockerd is to use, "" for its own choice.
+	cgroupDriver() string
+	// args and env are dockerd's.
+	args(user *settings) []string
+	env() []string
+	// remains returns what runs of the engine. It is cheap.
+	remains() []remnant
+	// removeTree removes a directory of the engine.
+	removeTree(dir string) error
+}
+
+func (c *Config) mode() mode {
+	if c.Rootless {
+		return userMode{c}
+	}
+	return rootMode{c}
+}
+
+// rootMode is root's.
+type rootMode struct{ *Config }
+
+func (rootMode) tools() []tool { return nil }
+
+func (rootMode) daemon() string { return commDockerd }
+
+func (rootMode) hierarchies() (processes.Hierarchies, error) { return processes.FindHierarchies() }
+
+func (rootMode) prepare() error { return nil }
+
+func (m rootMode) complete(l *namespaces.Launch) error {
+	l.HostNetns = m.private(hostNetns)
+	return nil
+}
+
+// systemd would make the containers' scopes in its own tree, by D-Bus, and take its time
+// for each.
+func (rootMode) cgroupDriver() string { return "cgroupfs" }
+
+func (m rootMode) args(user *settings) []string {
+	return []string{"--cgroup-parent", m.processes().Parent(user.systemdCgroups())}
+}
+
+func (m rootMode) env() []string {
+	return []string{"PATH=" + programs.SearchPath(), portproxy.HostNetnsEnv + "=" + m.private(hostNetns)}
+}
+
+func (rootMode) removeTree(dir string) error { return removeTree(dir) }
+
+// userMode is an ordinary user's.
+type userMode struct{ *Config }
+
+func (userMode) tools() []tool {
+	return []tool{{"newuidmap", "uidmap"}, {"newgidmap", "uidmap"}, {"nsenter", "util-linux"}}
+}
+
+func (userMode) daemon() string { return namespaces.CommInit }
+
+// Nothing is found by them: whatever the engine has started ends with its first process.
+func (userMode) hierarchies() (processes.Hierarchies, error) { return processes.Hierarchies{}, nil }
+
+func (m userMode) prepare() error {
+	for _, dir := range []string{m.private(xdgConfig), m.rootlessKit()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	return errors.Join(link(m.private(etcDocker), filepath.Join(m.private(xdgConfig), "docker")),
+		link(m.private(proxyPlace), filepath.Join(m.rootlessKit(), "rootlesskit-docker-proxy")))
+}
+
+func (m userMode) complete(l *namespaces.Launch) (err error) {
+	// There must be an /etc/docker, and an /etc/resolv.conf that is no link.
+	l.User = &namespaces.UserPlan{Staging: m.private(staging), CopyUp: []string{"/etc"}}
+	if l.IDs, err = namespaces.OwnMap(); err != nil {
+		return err
+	}
+	// Of this network namespace, in which nobody else is.
+	l.Sysctls = append(l.Sysctls,
+		namespaces.Sysctl{Name: "net/ipv4/ip_forward", Value: "1"},
+		namespaces.Sysctl{Name: "net/ipv4/ip_unprivileged_port_start", Value: "0"},
+		namespaces.Sysctl{Name: "net/ipv4/ping_group_range", Value: fmt.Sprintf("0 %d", namespaces.Count(l.IDs.GIDs))})
+	return nil
+}
+
+func (userMode) cgroupDriver() string { return "" }
+
+func (m userMode) args(*settings) []string {
+	return []string{"--rootless"}
+}
+
+func (m userMode) env() []string {
+	return []string{
+		portproxy.HostNetnsEnv + "=" + portproxy.BrokerPrefix + m.broker().Socket,
+		// dockerd 28 and later asks RootlessKit's API which port driver there is, and the
+		// broker answers. Before, dockerd looks for RootlessKit's proxy, and takes ours.
+		"ROOTLESSKIT_STATE_DIR=" + m.rootlessKit(),
+		"PATH=" + m.rootlessKit() + ":" + programs.SearchPath(),
+		// With it dockerd has its identity and its registries' certificates here.
+		"XDG_CONFIG_HOME=" + m.private(xdgConfig),
+		"XDG_RUNTIME_DIR=" + m.tempDir(),
+	}
+}
+
+func (userMode) removeTree(dir string) error { return RemoveAsUser(dir) }
+
+// RemoveAsUser removes a directory of an ordinary user's engine, with what containers have
+// made there as other users. Where something is mounted in it, nothing is removed.
+func RemoveAsUser(dir string) error {
+	if err := checkMounts(dir); err != nil {
+		return err
+	}
+	ids, err := namespaces.OwnMap()
+	if err != nil {
+		return err
+	}
+	return namespaces.RemoveAll(ids, dir)
+}
+
+// rootlessKit is the directory that dockerd takes for the state of RootlessKit.
+func (c *Config) rootlessKit() string { return filepath.Join(c.ExecRoot, "rootlesskit") }
+
+// broker is what the engine's proxies ask for listeners.
+func (c *Config) broker() namespaces.Broker {
+	return namespaces.Broker{
+		Socket:    filepath.Join(c.ExecRoot, "broker.sock"),
+		APISocket: filepath.Join(c.rootlessKit(), "api.sock"), Log: c.private("broker.log"),
+	}
+}

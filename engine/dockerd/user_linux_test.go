@@ -1,0 +1,118 @@
+package dockerd
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/docker-rd/docker-rd/engine/namespaces"
+	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/test/asuser"
+	"github.com/docker-rd/docker-rd/internal/test/realengine"
+)
+
+// missingEnv tells the tests that run as a user that he lacks everything.
+const missingEnv = "DOCKERD_TEST_MISSING"
+
+// The tests of this package, for an ordinary user's engine.
+func TestAsUser(t *testing.T) {
+	asuser.Rerun(t, "^Test", asuser.Machine{})
+}
+
+// A user who lacks everything is told all of it at once.
+func TestAsUserWithNothing(t *testing.T) {
+	hide := []string{"/usr/bin/newuidmap", "/usr/bin/newgidmap", "/usr/bin/slirp4netns", "/etc/subuid", "/etc/subgid"}
+	asuser.Rerun(t, "^TestAllThatIsMissing$", asuser.Machine{ClosedTun: true, Hide: hide}, missingEnv+"=1")
+}
+
+func TestAllThatIsMissing(t *testing.T) {
+	if os.Getenv(missingEnv) == "" {
+		t.Skip("TestAsUserWithNothing runs this")
+	}
+	realengine.NeedOwn(t)
+	cfg := testConfig(t)
+	cfg.Args = []string{"--live-restore"}
+	err := refusal(cfg)
+	if failure.Code(err) != failure.CodeRefused {
+		t.Fatalf("Check = %v, want a refusal", err)
+	}
+	for _, part := range []string{"newuidmap", "newgidmap", "slirp4netns", "/etc/subuid", "/etc/subgid", "live-restore"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not name %s", err, part)
+		}
+	}
+	hints := ""
+	for _, part := range failure.Parts(err) {
+		hints += failure.Hint(part) + "\n"
+	}
+	for _, part := range []string{"apt-get install uidmap", "slirp4netns", "usermod --add-subuids ", "--add-subgids "} {
+		if !strings.Contains(hints, part) {
+			t.Errorf("the hints do not name %s:\n%s", part, hints)
+		}
+	}
+}
+
+func TestLiveRestoreIsRefused(t *testing.T) {
+	if !rootless {
+		t.Skip("this is about ordinary users' engines")
+	}
+	in := newInstance(t)
+	in.cfg.Args = []string{"--live-restore"}
+	if err := refusal(in.cfg); failure.Code(err) != failure.CodeRefused {
+		t.Errorf("Check = %v, want a refusal", err)
+	}
+}
+
+// Files have the owners that they have on the host where they are the user's, and his ids'
+// where a container made them as somebody else. He can remove all of them.
+func TestOwners(t *testing.T) {
+	if !rootless {
+		t.Skip("this is about ordinary users' engines")
+	}
+	in := newInstance(t)
+	in.start()
+	in.importImage()
+	dir := t.TempDir()
+	in.docker("run", "--rm", "-v", dir+":/dir", "app", "touch", "/dir/mine")
+	if info, err := os.Stat(dir + "/mine"); err != nil || owner(info) != os.Geteuid() {
+		t.Errorf("a file that root made in a container: %v", err)
+	}
+	in.docker("run", "--rm", "-v", "data:/data", "app", "mkdir", "/data/theirs", "33")
+	in.docker("run", "--rm", "-v", "data:/data", "--user", "33", "app", "touch", "/data/theirs/file")
+	theirs := in.cfg.DataRoot + "/volumes/data/_data/theirs"
+	if info, err := os.Stat(theirs); err != nil || owner(info) == os.Geteuid() {
+		t.Errorf("a directory that another user of a container has: %v", err)
+	}
+	if _, err := in.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(theirs); err == nil {
+		t.Error("the user can remove it himself: this test proves nothing")
+	}
+	if err := RemoveAsUser(in.cfg.DataRoot); err != nil || exists(in.cfg.DataRoot) {
+		t.Errorf("RemoveAsUser = %v", err)
+	}
+}
+
+func owner(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+
+func TestIDRanges(t *testing.T) {
+	for count, want := range map[uint32]bool{200: false, 201: true} {
+		if overlap([]namespaces.Range{{Start: 300, Count: 10}, {Start: 100, Count: count}}) != want {
+			t.Errorf("%d ids from 100 on, and some from 300 on: not %v", count, want)
+		}
+	}
+	file := t.TempDir() + "/subuid"
+	if got := freeRange(file); got != "100000-165535" {
+		t.Errorf("without a file: %s", got)
+	}
+	if err := os.WriteFile(file, []byte("a:100000:65536\nb:300000:10\nnonsense\nc:165536:65536\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("300010-365545", freeRange(file)); diff != "" {
+		t.Error(diff)
+	}
+}

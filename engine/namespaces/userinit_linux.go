@@ -1,0 +1,208 @@
+package namespaces
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// In a user namespace the helper does not become the daemon. It stays as the first process
+// of a pid namespace, and starts the daemon: whoever kills it ends everything there.
+
+// CommInit is the command name of the helper once it has started the daemon.
+const CommInit = "docker-rd-init"
+
+// userArg is [initArg] for a helper that was born in a user namespace. It has no ids there
+// yet: it waits until it has them, which is when its plan comes, and runs itself once more.
+// A program that uid 0 runs gets all capabilities of the namespace.
+const userArg = "__init-user"
+
+// A UserPlan is what a helper does in a user namespace.
+type UserPlan struct {
+	CopyUp []string
+	// Staging is an existing, empty directory for the moment, out of them.
+	Staging string
+	// Group is the cgroup of version 2 that is the engine's own to divide; "" if it has none.
+	Group string
+}
+
+// awaitIDs runs the helper again, as uid 0.
+func awaitIDs() error {
+	fds := []unix.PollFd{{Fd: planFD, Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(fds, -1); err == nil {
+			break
+		} else if !errors.Is(err, unix.EINTR) {
+			return os.NewSyscallError("poll", err)
+		}
+	}
+	return os.NewSyscallError("exec", unix.Exec("/proc/self/exe", []string{os.Args[0], initArg}, os.Environ()))
+}
+
+// setUpUser makes new namespaces fit for an engine, in a user namespace.
+func setUpUser(p *Plan) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("mount propagation of /: %w", err)
+	}
+	// The host's shows other processes than there are in this pid namespace.
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
+	}
+	if err := mountSys(p.User); err != nil {
+		return err
+	}
+	return setUpNetwork(p.Sysctls)
+}
+
+// copyUp replaces directories by writable ones.
+func (p *UserPlan) copyUp() error {
+	for _, dir := range p.CopyUp {
+		if err := copyUp(dir, p.Staging); err != nil {
+			return fmt.Errorf("a writable %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// mountSys mounts a sysfs that shows this network namespace, with the cgroups in it.
+func mountSys(p *UserPlan) error {
+	const sys, groups = "/sys", "/sys/fs/cgroup"
+	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if p.Group != "" {
+		// Made while in the group, the namespace has it as its root.
+		if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+			return fmt.Errorf("cgroup namespace: %w", err)
+		}
+	} else if err := unix.Mount(groups, p.Staging, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("keep the cgroups: %w", err)
+	}
+	if err := unix.Mount("sysfs", sys, "sysfs", flags, ""); err != nil {
+		return fmt.Errorf("mount %s: %w", sys, err)
+	}
+	if p.Group != "" {
+		if err := unix.Mount("cgroup2", groups, "cgroup2", flags, "nsdelegate"); err != nil {
+			return fmt.Errorf("mount the cgroups: %w", err)
+		}
+		return leaveRoot(groups)
+	}
+	if err := unix.Mount(p.Staging, groups, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("mount the cgroups: %w", err)
+	}
+	return os.NewSyscallError("umount", unix.Unmount(p.Staging, unix.MNT_DETACH))
+}
+
+// copyUp replaces a directory by a tmpfs in which everything of it is bound.
+func copyUp(dir, stage string) error {
+	if err := unix.Mount("tmpfs", stage, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		// What can't be copied is left out: a file that this very moment ends, or one that
+		// the user may not look at.
+		_ = copyEntry(filepath.Join(dir, e.Name()), filepath.Join(stage, e.Name()), e.Type())
+	}
+	// A shared mount can't be moved.
+	if err := unix.Mount("", stage, "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	return unix.Mount(stage, dir, "", unix.MS_MOVE, "")
+}
+
+func copyEntry(from, to string, typ os.FileMode) error {
+	switch {
+	case typ&os.ModeSymlink != 0:
+		target, err := os.Readlink(from)
+		if err != nil {
+			return err
+		}
+		return os.Symlink(target, to)
+	case typ.IsDir():
+		if err := os.Mkdir(to, 0o755); err != nil {
+			return err
+		}
+	default:
+		if err := os.WriteFile(to, nil, 0o644); err != nil {
+			return err
+		}
+	}
+	return unix.Mount(from, to, "", unix.MS_BIND|unix.MS_REC, "")
+}
+
+// makeTarget makes what the bind is mounted on: it is below a directory that was copied up.
+func (b Bind) makeTarget() error {
+	info, err := os.Stat(b.Source)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return os.MkdirAll(b.Target, 0o755)
+	}
+	// A link may lead to what the host replaces, or to nothing.
+	if there, err := os.Lstat(b.Target); err == nil && there.Mode()&os.ModeSymlink != 0 {
+		if err := os.Remove(b.Target); err != nil {
+			return err
+		}
+	}
+	if exists(b.Target) {
+		return nil
+	}
+	return os.WriteFile(b.Target, nil, 0o644)
+}
+
+// runInit starts the daemon and stays as the first process of the namespace until the
+// daemon ends. It passes on what it is asked to do, and collects what others leave behind.
+func runInit(p Plan, started func()) error {
+	if err := unix.Dup3(pipeFD, ExitFD, unix.O_CLOEXEC); err != nil {
+		return fmt.Errorf("exit pipe: %w", err)
+	}
+	if err := closeOnExec(3, ^uint(0)); err != nil {
+		return err
+	}
+	_ = unix.Close(pipeFD)
+	if err := os.WriteFile("/proc/self/comm", []byte(CommInit), 0); err != nil {
+		return err
+	}
+	for _, entry := range p.Env {
+		if path, ok := strings.CutPrefix(entry, "PATH="); ok {
+			_ = os.Setenv("PATH", path)
+		}
+	}
+	syscall.Umask(0o022)
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGCHLD)
+	daemon := exec.Command(p.Exec[0], p.Exec[1:]...)
+	daemon.Env, daemon.Dir = p.Env, "/"
+	daemon.Stdout, daemon.Stderr = os.Stdout, os.Stderr
+	if err := daemon.Start(); err != nil {
+		return fmt.Errorf("run %q: %w", p.Exec[0], err)
+	}
+	started()
+	for s := range signals {
+		if s != unix.SIGCHLD {
+			_ = daemon.Process.Signal(s)
+			continue
+		}
+		for {
+			var status unix.WaitStatus
+			pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
+			if err != nil || pid <= 0 {
+				break
+			}
+			if pid == daemon.Process.Pid {
+				os.Exit(status.ExitStatus() & 0xff) // the kernel ends all the others
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package namespaces
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"strconv"
+	"strings"
+
+	"github.com/docker-rd/docker-rd/internal/programs"
+)
+
+// A Range is a run of user or group ids of the host that belong to a user, who may give
+// them to containers (subuid(5), subgid(5)).
+type Range struct{ Start, Count uint32 }
+
+// An IDMap is what ids mean in a user namespace: 0 is the user, and from 1 on come the
+// ranges, one after the other.
+type IDMap struct{ UIDs, GIDs []Range }
+
+// Needed is how many ids an image may use: 0 to 65535.
+const Needed = 65536
+
+// Count returns how many ids the ranges have.
+func Count(ranges []Range) (n uint64) {
+	for _, r := range ranges {
+		n += uint64(r.Count)
+	}
+	return n
+}
+
+// OwnMap returns the ranges of the user whose process this is, which may be none.
+func OwnMap() (IDMap, error) {
+	u, err := user.Current()
+	if err != nil {
+		return IDMap{}, fmt.Errorf("who is the user: %w", err)
+	}
+	var m IDMap
+	if m.UIDs, err = rangesOf(u, "/etc/subuid"); err == nil {
+		m.GIDs, err = rangesOf(u, "/etc/subgid", "-g")
+	}
+	return m, err
+}
+
+// rangesOf asks the program getsubids, which knows where the system keeps the ranges, else
+// reads the file.
+func rangesOf(u *user.User, file string, option ...string) ([]Range, error) {
+	if path, err := programs.Find("getsubids"); err == nil {
+		out, err := exec.Command(path, append(option, u.Username)...).Output()
+		if err == nil {
+			return parseGetsubids(string(out)), nil
+		}
+		// It fails where the user has no range, and where the file names him by his number.
+	}
+	data, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return parseSubids(string(data), u.Username, u.Uid), nil
+}
+
+// parseGetsubids parses lines of "0: USER 100000 65536".
+func parseGetsubids(out string) (ranges []Range) {
+	for line := range strings.Lines(out) {
+		if f := strings.Fields(line); len(f) == 4 {
+			ranges = appendRange(ranges, f[2], f[3])
+		}
+	}
+	return ranges
+}
+
+// parseSubids parses subuid(5): lines of "USER:100000:65536", USER a name or a number.
+func parseSubids(file, name, uid string) (ranges []Range) {
+	for line := range strings.Lines(file) {
+		f := strings.Split(strings.TrimSpace(line), ":")
+		if len(f) == 3 && (f[0] == name || f[0] == uid) {
+			ranges = appendRange(ranges, f[1], f[2])
+		}
+	}
+	return ranges
+}
+
+func appendRange(ranges []Range, start, count string) []Range {
+	s, err := strconv.ParseUint(start, 10, 32)
+	n, err2 := strconv.ParseUint(count, 10, 32)
+	if err != nil || err2 != nil || n == 0 {
+		return ranges
+	}
+	return append(ranges, Range{uint32(s), uint32(n)})
+}
+
+// MapError is what newuidmap or newgidmap says where it refuses.
+type MapError struct{ Program, Text string }
+
+func (e *MapError) Error() string { return e.Program + ": " + e.Text }
+
+// write makes the map that of the user namespace of a process.
+func (m IDMap) write(pid int) error {
+	for _, p := range []struct {
+		program string
+		own     int
+		ranges  []Range
+	}{{"newuidmap", os.Getuid(), m.UIDs}, {"newgidmap", os.Getgid(), m.GIDs}} {
+		path, err := programs.Find(p.program)
+		if err != nil {
+			return err
+		}
+		args := append([]string{strconv.Itoa(pid)}, mapArgs(p.own, p.ranges)...)
+		if out, err := exec.Command(path, args...).CombinedOutput(); err != nil {
+			text := string(bytes.TrimSpace(out))
+			if text == "" {
+				text = err.Error()
+			}
+			return &MapError{p.program, strings.TrimPrefix(text, p.program+": ")}
+		}
+	}
+	return nil
+}
+
+// mapArgs are the lines of the map: the first id inside, the first outside, how many.
+func mapArgs(own int, ranges []Range) []string {
+	args := []string{"0", strconv.Itoa(own), "1"}
+	next := uint64(1)
+	for _, r := range ranges {
+		args = append(args, fmt.Sprint(next), fmt.Sprint(r.Start), fmt.Sprint(r.Count))
+		next += uint64(r.Count)
+	}
+	return args
+}

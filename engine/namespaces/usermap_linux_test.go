@@ -1,0 +1,77 @@
+package namespaces
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) {
+	RunHelper()
+	os.Exit(m.Run())
+}
+
+func TestSubids(t *testing.T) {
+	file := "other:1:2\nme:100000:65536\n1000:300000:10\nme:x:1\nme:5:0\n\nme:1\n"
+	if diff := cmp.Diff([]Range{{100000, 65536}, {300000, 10}}, parseSubids(file, "me", "1000")); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff([]Range{{100000, 65536}}, parseGetsubids("0: me 100000 65536\nnonsense\n")); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	want := strings.Fields("0 1000 1 1 100000 65536 65537 300000 10")
+	if diff := cmp.Diff(want, mapArgs(1000, []Range{{100000, 65536}, {300000, 10}})); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if n := Count([]Range{{0, 1 << 31}, {1 << 31, 1 << 31}}); n != 1<<32 {
+		t.Errorf("Count = %d", n)
+	}
+}
+
+// limitEnv tells the test that it runs where there can be no user namespace.
+const limitEnv = "NAMESPACES_TEST_LIMIT"
+
+// What can be tried without more ids than one's own is tried here, as whoever runs the tests.
+func TestProbe(t *testing.T) {
+	iptables, err := exec.LookPath("iptables")
+	if err != nil {
+		iptables = "/usr/sbin/iptables" // where an ordinary user does not look
+	}
+	p, err := ProbeUser(IDMap{}, iptables)
+	if os.Getenv(limitEnv) != "" {
+		if !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("ProbeUser = %v, want the kernel's limit", err)
+		}
+		return
+	}
+	if err != nil || p != (Probe{}) {
+		t.Errorf("ProbeUser = %+v, %v: %s", p, err, "this machine can't run an ordinary user's engine")
+	}
+	if p, err = ProbeUser(IDMap{}, "/no/iptables"); err != nil || p.Iptables == "" {
+		t.Errorf("without iptables: %+v, %v", p, err)
+	}
+
+	// The limit is one of each user namespace.
+	cmd := exec.Command("unshare", "--user", "--map-root-user", "sh", "-c",
+		`echo 0 >/proc/sys/user/max_user_namespaces && exec "$0" -test.run='^TestProbe$'`, "/proc/self/exe")
+	cmd.Args[len(cmd.Args)-1], _ = os.Executable()
+	cmd.Env = append(os.Environ(), limitEnv+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("where there can be none: %v\n%s", err, out)
+	}
+}
+
+func TestRemoveAll(t *testing.T) {
+	dir := t.TempDir() + "/dir"
+	if err := os.MkdirAll(dir+"/sub", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := RemoveAll(IDMap{}, dir, dir+"-not"); err != nil || exists(dir) {
+		t.Errorf("RemoveAll = %v", err)
+	}
+}

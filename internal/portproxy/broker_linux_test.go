@@ -1,0 +1,144 @@
+package portproxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// startBroker serves until the test ends, and returns the paths of its sockets.
+func startBroker(t *testing.T) (socket, api string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "rd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, api = filepath.Join(dir, "b"), filepath.Join(dir, "api")
+	b, err := newBroker(socket, api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		b.close()
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return socket, api
+}
+
+// proxyBy serves a port through the broker until the test ends.
+func proxyBy(t *testing.T, socket string, cfg Config) (*Proxy, error) {
+	t.Helper()
+	p := &Proxy{cfg: cfg}
+	if err := p.listenOnHost(BrokerPrefix + socket); err != nil {
+		return nil, err
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); p.Run() }()
+	t.Cleanup(func() { p.Close(); <-done })
+	return p, nil
+}
+
+func TestBroker(t *testing.T) {
+	socket, _ := startBroker(t)
+	back := listenTCP(t)
+	go func() {
+		for {
+			c, err := back.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "hello")
+			_ = c.Close()
+		}
+	}()
+	container := netip.MustParseAddrPort(back.Addr().String())
+	p, err := proxyBy(t, socket, Config{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: container})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := p.listeners[0].Addr()
+	if data, err := io.ReadAll(dialTCP(t, addr)); err != nil || string(data) != "hello" {
+		t.Errorf("through a listener of the broker: %q, %v", data, err)
+	}
+
+	// The words are those of a listener that was opened here.
+	taken := Config{Proto: "tcp", Host: netip.MustParseAddrPort(addr.String()), Container: container}
+	_, here := net.Listen("tcp4", addr.String())
+	if _, err = proxyBy(t, socket, taken); !errors.Is(err, unix.EADDRINUSE) || err.Error() != here.Error() {
+		t.Errorf("a port that is taken: %v, want %v", err, here)
+	}
+	taken.Host = netip.MustParseAddrPort("192.0.2.1:80")
+	if _, err = proxyBy(t, socket, taken); !absent(err) {
+		t.Errorf("an address that is not the host's: %v", err)
+	}
+	if _, err := borrow(socket, "nonsense", "x"); err == nil {
+		t.Error("nonsense is answered")
+	}
+	if _, err := borrow(socket+"-not", "tcp4", "127.0.0.1:0"); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("without a broker: %v", err)
+	}
+}
+
+func TestBrokerUDP(t *testing.T) {
+	socket, _ := startBroker(t)
+	back, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer back.Close()
+	go func() {
+		buf := make([]byte, 64)
+		for {
+			n, from, err := back.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			_, _ = back.WriteToUDPAddrPort(buf[:n], from)
+		}
+	}()
+	p, err := proxyBy(t, socket, Config{Proto: "udp", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: netip.MustParseAddrPort(back.LocalAddr().String())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("udp4", p.conns[0].LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "echo"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 64)
+	if n, err := c.Read(buf); err != nil || string(buf[:n]) != "echo" {
+		t.Errorf("through a socket of the broker: %q, %v", buf[:n], err)
+	}
+}
+
+// dockerd asks with RootlessKit's client, which is HTTP.
+func TestBrokerAPI(t *testing.T) {
+	_, api := startBroker(t)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", api) }}}
+	resp, err := client.Get("http://rootlesskit/v1/info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK || string(body) != rootlessKitInfo {
+		t.Errorf("%v: %s", fmt.Sprint(resp.Status, err), body)
+	}
+}

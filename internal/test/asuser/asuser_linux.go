@@ -1,0 +1,184 @@
+// Package asuser runs tests that root has begun a second time as an ordinary user, whom it
+// makes for that and removes again, also when the tests are killed.
+package asuser
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/test/realengine"
+)
+
+// guard makes the user and removes him with all that he has when its standard input ends:
+// that of a test that was killed ends too. What still runs then is an error.
+const guard = `set -u
+dir=$1 name=$2
+# useradd gives up at once where another test has the lock.
+until useradd --no-create-home --home-dir "$dir/home" --shell /bin/sh "$name" 2>"$dir/said"; do
+	grep -q 'cannot lock' "$dir/said" || { cat "$dir/said"; exit 1; }
+	sleep 0.1
+done
+uid=$(id -u "$name")
+next() { awk -F: 'BEGIN { n = 200000 } { e = $2 + $3; if (e > n) n = e } END { print n }' "$1"; }
+for kind in uid gid; do
+	until grep -q "^$name:" /etc/sub$kind; do
+		first=$(next /etc/sub$kind)
+		usermod --add-sub${kind}s "$first-$((first + 65535))" "$name" 2>/dev/null || sleep 0.1
+	done
+done
+install -d -o "$name" -m 0700 "$dir/home"
+echo made
+read -r _
+pids=$(pgrep -u "$name" -r D,R,S,T,t) && { echo "left:"; ps -o pid,args -p $(echo $pids | tr ' ' ,); kill -KILL $pids; }
+until userdel "$name" 2>"$dir/said"; do
+	grep -q 'cannot lock\|currently used' "$dir/said" || { cat "$dir/said"; break; }
+	sleep 0.1
+done
+rm -rf "$dir"
+`
+
+// enter gives the user a /dev/net/tun of his own, where the machine's is closed, and the
+// repository, where that is below a directory of root's, and runs the tests as him.
+const enter = `set -eu
+dir=$1 name=$2 repo=$3 work=$4; shift 4
+mount -t tmpfs tmpfs "$dir/dev"
+mknod -m 666 "$dir/dev/tun" c 10 200
+[ -n "${KEEP_TUN-}" ] || mount --bind "$dir/dev/tun" /dev/net/tun
+for path in ${HIDE-}; do mount --bind /dev/null "$path"; done
+mount --bind "$repo" "$dir/repo"
+cd "$dir/repo/$work"
+exec setpriv --reuid "$name" --regid "$name" --init-groups env -i "$@"
+`
+
+// A Machine is what is different for the user from what he finds on a machine that has
+// all he needs.
+type Machine struct {
+	ClosedTun bool     // /dev/net/tun is as the machine has it
+	Hide      []string // files that are empty and can't be run
+}
+
+// Rerun runs the tests of this test binary that match a pattern again as an ordinary user,
+// and fails if they do or if one of his processes outlives them. It is for root alone.
+func Rerun(t *testing.T, pattern string, m Machine, env ...string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("real engines are left out of a short run")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("an ordinary user runs these tests as they are")
+	}
+	dir, err := os.MkdirTemp("/tmp", "rdu") // short: sockets are below it
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "rdt-" + strings.TrimPrefix(filepath.Base(dir), "rdu")
+	if err := prepare(dir); err != nil {
+		t.Fatal(err)
+	}
+	makeUser(t, dir, name)
+
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo := root(wd)
+	work, err := filepath.Rel(repo, wd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	argv := append([]string{"-c", enter, "enter", dir, name, repo, work, "HOME=" + dir + "/home", "USER=" + name,
+		"PATH=" + os.Getenv("PATH"), realengine.BuiltEnv + "=" + filepath.Join(dir, "built")}, env...)
+	argv = append(argv, filepath.Join(dir, "tests"), "-test.run="+pattern, "-test.v", "-test.failfast=false")
+	if deadline, ok := t.Deadline(); ok {
+		argv = append(argv, "-test.timeout="+(time.Until(deadline)-10*time.Second).String())
+	}
+	cmd := exec.Command("sh", argv...)
+	cmd.Env = append(os.Environ(), "HIDE="+strings.Join(m.Hide, " "))
+	if m.ClosedTun {
+		cmd.Env = append(cmd.Env, "KEEP_TUN=1")
+	}
+	// A mount namespace of its own: unshare(2) in a shell's place, with the mounts private.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+strings.Trim(pattern, "^$"))) {
+		t.Errorf("as user %s: %v\n%s", name, err, out)
+	} else {
+		t.Logf("as user %s:\n%s", name, out)
+	}
+}
+
+// prepare makes what the user can read: the tests' binary and what it would build.
+func prepare(dir string) error {
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return err
+	}
+	for _, sub := range []string{"dev", "repo", "built"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := realengine.Build(filepath.Join(dir, "built")); err != nil {
+		return err
+	}
+	in, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(filepath.Join(dir, "tests"), os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	_, err = io.Copy(out, in)
+	return err
+}
+
+// makeUser makes the user, until the test ends.
+func makeUser(t *testing.T, dir, name string) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", guard, "guard", dir, name)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is not for it
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	first := make([]byte, len("made\n"))
+	if _, err := io.ReadFull(out, first); err != nil || string(first) != "made\n" {
+		rest, _ := io.ReadAll(out)
+		t.Fatalf("make user %s: %v: %s%s", name, cmd.Wait(), first, rest)
+	}
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		rest, _ := io.ReadAll(out)
+		if err := cmd.Wait(); err != nil || len(rest) > 0 {
+			t.Errorf("remove user %s: %v: %s", name, err, rest)
+		}
+	})
+}
+
+// root returns the repository's directory.
+func root(dir string) string {
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+	}
+	panic(fmt.Sprintf("%s is in no module", dir))
+}
