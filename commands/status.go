@@ -146,6 +146,9 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 	go func() { counted <- diskOf(ctx, i) }()
 	s.API = askAPI(ctx, i)
 	s.Disk = <-counted
+	if s.Status == "ready" && !s.API.Answers {
+		s.Status = "not answering" // which its supervisor has not noticed yet
+	}
 	if docker, err := contexts.Config(i); err == nil {
 		_, err := docker.Endpoint(i.Context())
 		s.Context.Exists = !errdefs.IsNotFound(err)

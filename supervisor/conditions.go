@@ -69,7 +69,7 @@ func (l *loop) engineReady() state.Condition {
 	case engineLost, engineAway:
 		switch e.reason {
 		case "": // it is being checked
-			return is(state.True, state.ReasonConnected, "")
+			return is(state.True, state.ReasonConnected, strings.Join(e.problems, "; "))
 		case state.ReasonUnresponsive:
 			return is(state.Unknown, e.reason, e.words)
 		}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -25,6 +28,8 @@ const (
 	// pingTimeout is how long an engine may take to answer a ping before it counts
 	// as unresponsive.
 	pingTimeout = 10 * time.Second
+	// checkTimeout is how long an engine may take to answer once there is doubt.
+	checkTimeout = 3 * time.Second
 	// lostAfter is how long an engine that is not ours may be lost before the current
 	// context is handed back.
 	lostAfter = 30 * time.Second
@@ -113,6 +118,34 @@ func (l *loop) connect(running engine.Running, adopted bool) {
 	l.log.Info("engine process", "part", "engine", "pid", running.PID(), "adopted", adopted)
 	ours := e.exited != nil
 	l.beside(e.session, func(ctx context.Context) event { return connected{l.awaitAPI(ctx, ours)} })
+}
+
+// watchEngineSocket has the engine checked when somebody has removed or replaced its socket:
+// the mirror's connection goes on, but nobody else finds the engine any more.
+func (l *loop) watchEngineSocket() {
+	socket := l.localSocket()
+	was, err := os.Lstat(socket)
+	if err != nil {
+		return
+	}
+	watch, err := dirwatch.New(filepath.Dir(socket))
+	if err != nil {
+		l.log.Warn("socket is not watched", "part", "engine", "error", err)
+		return
+	}
+	session := l.engine.session
+	l.workers.Go(func() {
+		defer watch.Close()
+		for watch.Wait(session) == nil {
+			now, err := os.Lstat(socket)
+			if (err == nil) != (was != nil) || err == nil && !os.SameFile(now, was) {
+				l.send(session, socketTouched{})
+			}
+			if was = now; err != nil {
+				was = nil
+			}
+		}
+	})
 }
 
 // awaitAPI returns when the API answers. An engine that is not ours gets one try:
@@ -223,6 +256,8 @@ func (l *loop) checkEngine() {
 			return pinged{err}
 		}
 		defer api.Close()
+		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+		defer cancel()
 		return pinged{ping(ctx, api)}
 	})
 }

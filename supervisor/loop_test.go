@@ -988,3 +988,23 @@ func TestEndpointChanges(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An engine whose socket somebody removes is not taken for ready, and is again when it can be
+// reached.
+func TestSocketIsRemoved(t *testing.T) {
+	f := setup(t)
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	if err := os.Rename(f.driver.socket, f.driver.socket+".away"); err != nil {
+		t.Fatal(err)
+	}
+	f.wait(state.EngineReady, state.False, state.ReasonConnectFailed)
+	f.wait(state.Ready, state.False, state.ReasonConnectFailed)
+	if err := os.Rename(f.driver.socket+".away", f.driver.socket); err != nil {
+		t.Fatal(err)
+	}
+	f.wait(state.Ready, state.True, "")
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+}

@@ -60,15 +60,16 @@ type (
 		adopted bool // it ran before
 		err     error
 	}
-	connected   struct{ err error } // the wait for its API is over
-	exited      struct{}            // its process has ended
-	troubled    struct{}            // other things do not work of it than before
-	retryDue    struct{}            // the delay before another launch is over
-	mirrored    struct{ mirror.Update }
-	pinged      struct{ err error }     // the check of a lost engine is over
-	endpointNew struct{ host string }   // the user has led its context elsewhere
-	graceKnown  struct{ time.Duration } // how long it has to stop its containers
-	ended       struct {                // it was stopped, and what was left of it removed
+	connected     struct{ err error } // the wait for its API is over
+	exited        struct{}            // its process has ended
+	troubled      struct{}            // other things do not work of it than before
+	retryDue      struct{}            // the delay before another launch is over
+	mirrored      struct{ mirror.Update }
+	pinged        struct{ err error }     // the check of a lost engine is over
+	socketTouched struct{}                // somebody may have removed its socket
+	endpointNew   struct{ host string }   // the user has led its context elsewhere
+	graceKnown    struct{ time.Duration } // how long it has to stop its containers
+	ended         struct {                // it was stopped, and what was left of it removed
 		killed []string // ids of containers
 		err    error
 	}
@@ -119,6 +120,7 @@ func (l *loop) handle(ev event) {
 		}
 		l.engineAnswers()
 		l.mirrorEngine()
+		l.watchEngineSocket()
 
 	case exited:
 		e.exited = nil
@@ -130,6 +132,11 @@ func (l *loop) handle(ev event) {
 		e.troubled = nil
 		if e.running != nil {
 			e.problems, e.troubled = e.running.Problems()
+		}
+
+	case socketTouched:
+		if e.phase == engineUp || e.phase == engineLost || e.phase == engineAway {
+			l.checkEngine()
 		}
 
 	case retryDue:
@@ -149,8 +156,12 @@ func (l *loop) handle(ev event) {
 
 	case pinged:
 		e.pinging = false
-		if ev.err != nil && (e.phase == engineLost || e.phase == engineAway) {
+		switch {
+		case e.phase != engineLost && e.phase != engineAway:
+		case ev.err != nil:
 			l.engineMissing(ev.err)
+		case l.mirror.synced.Reason != mirrorLost:
+			l.engineAnswers()
 		}
 
 	case endpointNew:
