@@ -52,6 +52,7 @@ func Add(root *cobra.Command, docker command.Cli) func(context.Context) context.
 		a.newLogs(),
 		a.newWait(),
 		a.newRun(),
+		a.newShell(),
 		a.newEnv(),
 		a.newPaths(),
 		a.newDiagnose(),
@@ -63,6 +64,7 @@ func Add(root *cobra.Command, docker command.Cli) func(context.Context) context.
 		a.newSync(),
 		a.newAction(),
 		a.newDelete(),
+		a.aboutNone(a.newCpImage()),
 		a.newDashboard(),
 		a.newTop(),
 	)

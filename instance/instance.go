@@ -250,12 +250,21 @@ func (i *Instance) checkMachine() error {
 // runsHere reports whether the instance's engine runs in this very boot. Then the instance is
 // this machine's, whose id has changed since, and it must be possible to stop it.
 func (i *Instance) runsHere() bool {
+	_, ok := i.EngineProcess()
+	return ok
+}
+
+// EngineProcess returns the process of the instance's engine, if it is recorded and alive.
+func (i *Instance) EngineProcess() (process.ID, bool) {
 	data, err := os.ReadFile(i.Paths.EngineRecord())
 	if err != nil {
-		return false
+		return process.ID{}, false
 	}
 	var record struct{ Engine process.ID }
-	return json.Unmarshal(data, &record) == nil && record.Engine.Alive()
+	if json.Unmarshal(data, &record) != nil {
+		return process.ID{}, false
+	}
+	return record.Engine, record.Engine.Alive()
 }
 
 // read returns the instance as it is in its file. The error matches [fs.ErrNotExist]

@@ -1,0 +1,145 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/client"
+	"github.com/docker-rd/docker-rd/commands/objects"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+func (a *app) newCpImage() *cobra.Command {
+	var timeout flagDuration
+	var progress flagChoice
+	cmd := &cobra.Command{
+		Use:   "cp-image [OPTIONS] FROM TO IMAGE [IMAGE...]",
+		Short: "Copy images from one instance to another",
+		Long: `Copy images from one instance to another. Both must be running. Nothing is written
+on the way: the one engine saves what the other loads.`,
+		Example:           `  docker rd cp-image default ci app:1 postgres:17`,
+		Args:              takes(3, many),
+		ValidArgsFunction: a.completeCpImage,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := withTimeout(cmd.Context(), timeout)
+			defer cancel()
+			return a.withProgress(progress.value, func(t teller) error {
+				return cpImage(ctx, t, args[0], args[1], args[2:])
+			})
+		},
+	}
+	addTimeout(cmd.Flags(), &timeout, 0)
+	addProgress(cmd, &progress, "auto")
+	return cmd
+}
+
+// completeCpImage completes two instances, and then images of the first.
+func (a *app) completeCpImage(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) < 2 {
+		return a.completeInstances(cmd, args, word)
+	}
+	return a.objectWords(objects.Images(), args[:1], args[2:]), cobra.ShellCompDirectiveNoFileComp
+}
+
+func cpImage(ctx context.Context, t teller, from, to string, images []string) error {
+	if from == to {
+		return failure.Refuse("images are to be copied from instance %q to itself", from)
+	}
+	source, err := dialNamed(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := dialNamed(to)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	what := strings.Join(images, ", ")
+	t = t.of(to, "cp-image")
+	var copied atomic.Int64
+	t.because(func() string { return units.HumanSize(float64(copied.Load())) }).doing(
+		fmt.Sprintf("Copying %s from instance %q to %q", what, from, to), fmt.Sprintf("%s is not in instance %q", what, to))
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	saved, err := source.ImageSave(ctx, images)
+	if err != nil {
+		return fmt.Errorf("copy %s from instance %q: %w", what, from, err)
+	}
+	defer saved.Close()
+	loaded, err := target.ImageLoad(ctx, &counter{saved, &copied, cancel})
+	if err == nil {
+		err = loadError(loaded)
+		_ = loaded.Close()
+	}
+	// What the source says of why it broke off is more than what the target can.
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("copy %s from instance %q: %w", what, from, cause)
+	}
+	if err != nil {
+		return fmt.Errorf("copy %s to instance %q: %w", what, to, err)
+	}
+	t.did(fmt.Sprintf("%s copied from instance %q to %q (%s)", what, from, to, units.HumanSize(float64(copied.Load()))))
+	return nil
+}
+
+// dialNamed returns a client of an instance's engine, which must run.
+func dialNamed(name string) (*endpoint.Client, error) {
+	i, err := loadNamed(name)
+	if err != nil {
+		return nil, err
+	}
+	if !usable(i) {
+		return nil, &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q is not running", name)}
+	}
+	ep, err := endpointOf(i)
+	if err != nil {
+		return nil, err
+	}
+	return ep.Client()
+}
+
+// A counter counts what is read, and tells why that broke off.
+type counter struct {
+	r     io.Reader
+	n     *atomic.Int64
+	broke context.CancelCauseFunc
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n.Add(int64(n))
+	if err != nil && err != io.EOF {
+		c.broke(err)
+	}
+	return n, err
+}
+
+// loadError returns the error that an engine tells of while it loads images, if any: its
+// answer has begun with success before.
+func loadError(answer io.Reader) error {
+	dec := json.NewDecoder(answer)
+	for {
+		var line struct {
+			Error string `json:"error"`
+		}
+		switch err := dec.Decode(&line); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case line.Error != "":
+			return errors.New(line.Error)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package commands
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/docker-rd/docker-rd/client"
+	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+func (a *app) newShell() *cobra.Command {
+	return &cobra.Command{
+		Use:   "shell [OPTIONS] [INSTANCE] [-- COMMAND [ARG...]]",
+		Short: "Run a shell where an engine runs",
+		Long: `Run a shell, or a command, in the namespaces of an engine: with the network, the mounts
+and, for an ordinary user's engine, the users that its containers build on. This shows
+what they see: bridges, routes, iptables rules, name servers, bind mounts.`,
+		Example: `  docker rd shell
+  docker rd shell dev -- ip address`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			return takes(0, 1)(cmd, instanceArgs(cmd, args))
+		},
+		ValidArgsFunction: a.completeInstance,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			i, err := a.loadNoting(instanceArgs(cmd, args))
+			if err != nil {
+				return err
+			}
+			command := args[len(instanceArgs(cmd, args)):]
+			if len(command) == 0 {
+				command = []string{cmp.Or(os.Getenv("SHELL"), "/bin/sh")}
+			}
+			return enter(cmd.Context(), i, command)
+		},
+	}
+}
+
+// enter runs a command in the namespaces of the instance's engine.
+func enter(ctx context.Context, i *instance.Instance, command []string) error {
+	if i.Settings.Driver == instance.DriverExisting {
+		return failure.Refuse("instance %q: its engine is somebody else's, and so are its namespaces", i.Name)
+	}
+	engine, ok := i.EngineProcess()
+	if !ok {
+		return &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q is not running", i.Name)}
+	}
+	args := []string{"nsenter", "--target", strconv.Itoa(engine.PID), "--mount", "--net"}
+	if i.Settings.Driver != instance.DriverDockerd {
+		args = append(args, "--user", "--preserve-credentials", "--pid")
+	}
+	return run(ctx, i, append(append(args, "--"), command...))
+}
