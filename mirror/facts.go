@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -42,6 +43,9 @@ func (s *Source) askFacts(ctx context.Context, cli *endpoint.Client, moment time
 	<-done
 	if aboutErr != nil {
 		err = aboutErr
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return f, errNoAnswer
 	}
 	if err != nil {
 		return f, fmt.Errorf("ask the engine what it is: %w", err)

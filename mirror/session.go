@@ -2,15 +2,10 @@ package mirror
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"reflect"
-	"slices"
 	"sync"
 	"time"
 
-	cerrdefs "github.com/containerd/errdefs"
 	"golang.org/x/time/rate"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -24,26 +19,11 @@ const (
 	lookupRate    = 800
 	lookupBurst   = 400
 	lookupQuantum = 20 * time.Millisecond
-	// secondLook is how long after an event a container is looked at once more, until it
-	// looks the same twice: what a failed start or removal leaves behind, or an update that
-	// is rolled back, has no event of its own.
-	secondLook = time.Second
-	// retryWait and maxRetryWait are the first and the longest wait before an object
-	// is looked up again that could not be inspected, or that won't stay as it is.
-	retryWait    = 200 * time.Millisecond
-	maxRetryWait = time.Minute
-	// maxRefusals is how often in a row the engine may refuse to list a kind before the
-	// session ends. Podman does so while a container or an image is being removed.
-	maxRefusals = 5
 	// unanswered is how long a call may go unanswered before the engine is pinged, and
 	// pingTimeout how long that may take.
 	unanswered  = 2 * time.Second
 	pingTimeout = 5 * time.Second
 )
-
-// podmanDefault is podman's default network, as its list calls it. When it was made,
-// podman makes up at each call.
-const podmanDefault = "bridge"
 
 // A session is one run of list and watch: one connection, one event stream, at least one full
 // sync. All its fields belong to the goroutine of run; calls to the engine run beside it and
@@ -77,19 +57,6 @@ type session struct {
 	failure   error         // why the session ends, once the lists under way have ended
 	silent    error         // why it ends at once: the engine does not answer
 	pinging   bool
-}
-
-// A listing is how a kind is listed.
-type listing struct {
-	*resource
-	wanted, urgent bool
-	call           uint64 // the list call under way, 0 for none
-	begin          time.Time
-	// touched are the objects that were looked up while it ran. What it says of
-	// them may be older than what the lookup said, or newer.
-	touched map[string]bool
-	pace    pace
-	refused int // how often in a row the engine refused
 }
 
 // A fullSync is what a full sync still waits for.
@@ -300,15 +267,6 @@ func (p *session) take() {
 	p.suspect(m.late, m.jumped)
 }
 
-func (p *session) of(kind state.Kind) *listing {
-	return p.listings[slices.IndexFunc(p.listings, func(l *listing) bool { return l.kind == kind })]
-}
-
-// isListing reports whether a list call is under way.
-func (p *session) isListing() bool {
-	return slices.ContainsFunc(p.listings, func(l *listing) bool { return l.call != 0 })
-}
-
 // dispatch starts the calls that are due and for which there is room.
 func (p *session) dispatch(ctx context.Context) {
 	now := time.Now()
@@ -400,41 +358,6 @@ func (p *session) completed() {
 	p.answers, p.waiting = append(p.answers, p.waiting...), nil
 }
 
-// list lists a kind.
-func (p *session) list(ctx context.Context, l *listing, now time.Time) {
-	p.numbered++
-	l.wanted, l.urgent = false, false
-	l.call, l.begin, l.touched = p.numbered, now, p.queue.inFlight(l.kind)
-	p.call(ctx, p.src.opts.ListTimeout, func(ctx context.Context) func() {
-		objects, err := l.list(ctx, p.cli)
-		return func() { p.listed(l, objects, err) }
-	})
-}
-
-// listed takes in a list.
-func (p *session) listed(l *listing, objects []any, err error) {
-	call := l.call
-	l.call = 0
-	if err != nil {
-		p.notListed(l, err)
-		return
-	}
-	l.refused = 0
-	l.pace.listed(l.begin, time.Now())
-	details := p.inventory(l, objects)
-	for _, b := range p.barriers() {
-		b.listed(l.kind, call, details, p.numbered+1)
-	}
-	for _, k := range details {
-		p.queue.add(k, l.touched[k.id])
-	}
-	if s := p.src; p.full != nil && len(p.full.lists) == 0 && s.sync.Status != state.True && s.sync.Reason != state.ReasonListed {
-		s.out.add(Change{Kind: state.Namespaces, Objects: []any{state.Namespace{Name: namespace}}, Replace: true})
-		s.setSync(state.False, state.ReasonListed, "details are coming")
-		s.emitSync()
-	}
-}
-
 // barriers returns what waits for calls.
 func (p *session) barriers() (all []*barrier) {
 	if p.full != nil {
@@ -444,143 +367,4 @@ func (p *session) barriers() (all []*barrier) {
 		all = append(all, w.barrier)
 	}
 	return all
-}
-
-// notListed has a kind listed again after a wait, or ends the session.
-func (p *session) notListed(l *listing, err error) {
-	var refusal *endpoint.StatusError
-	if !errors.As(err, &refusal) || l.refused == maxRefusals {
-		if p.failure == nil {
-			p.failure = fmt.Errorf("list the %s: %w", l.kind, err)
-		}
-		return
-	}
-	l.refused++
-	l.wanted, l.urgent = true, true
-	l.pace.notBefore = time.Now().Add(retryWait)
-}
-
-// inventory passes on what a list says, and returns the objects to look up. As long as the
-// mirror is not synced, what a list says is better than nothing; afterwards an object is
-// replaced by a whole one, or stays.
-func (p *session) inventory(l *listing, objects []any) (details []key) {
-	s := p.src
-	synced := s.sync.Status == state.True
-	c := Change{Kind: l.kind, Objects: objects, Replace: true, Except: maps.Clone(l.touched), Listed: true}
-	switch l.kind {
-	case state.Containers:
-		for _, o := range objects {
-			id := o.(state.Container).ID
-			details = append(details, key{l.kind, id})
-			if synced {
-				c.Except[id] = true
-			}
-		}
-	case state.Networks:
-		for i, o := range objects {
-			if n := o.(state.Network); p.podman && n.Name == podmanDefault {
-				n.CreatedAt = time.Time{}
-				objects[i] = n
-			}
-		}
-	case state.Images:
-		var rest []state.Image
-		c.Objects, rest = s.images.know(objects)
-		c.Except = map[string]bool{} // a lookup brings nothing that the list could contradict
-		for _, i := range rest {
-			details = append(details, key{l.kind, i.ID})
-			if synced {
-				c.Except[i.ID] = true
-			} else {
-				c.Objects = append(c.Objects, i)
-			}
-		}
-	}
-	s.out.add(c)
-	if !l.listsAll {
-		for id := range l.touched { // what the list says of these may be old
-			details = append(details, key{l.kind, id})
-		}
-	}
-	return details
-}
-
-// lookUp looks up an object that the queue has handed out.
-func (p *session) lookUp(ctx context.Context, k key) {
-	p.numbered++
-	l := p.of(k.kind)
-	if l.call != 0 {
-		l.touched[k.id] = true
-	}
-	p.call(ctx, p.src.opts.InspectTimeout, func(ctx context.Context) func() {
-		object, err := l.inspect(ctx, p.cli, k.id)
-		if err != nil {
-			object = nil
-		}
-		if cerrdefs.IsNotFound(err) {
-			err = nil
-		}
-		return func() { p.lookedUp(k, object, err) }
-	})
-}
-
-// lookedUp takes in what was found of an object: nil for nothing.
-func (p *session) lookedUp(k key, object any, err error) {
-	f := p.queue.done(k)
-	now := time.Now()
-	switch {
-	case f.again:
-		// It is looked up once more at once.
-	case err != nil:
-		if f.wait == 0 {
-			p.src.opts.Log.Warn("object can't be inspected", "kind", k.kind, "id", k.id, "error", err)
-		}
-		p.queue.retry(k, now, backedOff(f.wait), nil, f.gone)
-	case transient(object):
-		p.queue.retry(k, now, backedOff(f.wait), object, false)
-	case f.marked && k.kind == state.Containers && object != nil && !reflect.DeepEqual(object, f.seen):
-		p.queue.retry(k, now, secondLook, object, false)
-	}
-	p.found(k, object, f.gone, err)
-	if err != nil && p.full != nil && p.full.keys[k] != 0 {
-		p.full.failed++
-	}
-	for _, b := range p.barriers() {
-		b.lookedUp(k, f.call, err != nil)
-	}
-}
-
-// backedOff returns the wait that follows one.
-func backedOff(wait time.Duration) time.Duration {
-	return jitter(min(max(2*wait, retryWait), maxRetryWait), 5)
-}
-
-// transient reports whether an object is in a state that ends by itself, and not always with
-// an event: moby tells nobody when it gives up restarting a container.
-func transient(object any) bool {
-	c, ok := object.(state.Container)
-	return ok && (c.State == state.StateRestarting || c.State == state.StateRemoving)
-}
-
-// found passes on what was found of an object.
-func (p *session) found(k key, object any, gone bool, err error) {
-	s := p.src
-	if k.kind == state.Images {
-		if i, ok := s.images.complete(k.id, object, err); ok {
-			s.out.add(Change{Kind: k.kind, Objects: []any{i}})
-		}
-		return
-	}
-	if err != nil {
-		return
-	}
-	c := Change{Kind: k.kind}
-	if object == nil || gone && k.kind == state.Volumes {
-		c.Gone = []Gone{{Key: k.id, Name: p.names[k.id]}}
-		delete(p.names, k.id)
-	}
-	if object != nil {
-		c.Objects = []any{object}
-	}
-	s.out.add(c)
 }

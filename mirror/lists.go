@@ -1,0 +1,137 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// maxRefusals is how often in a row the engine may refuse to list a kind before the session
+// ends. Podman does so while a container or an image is being removed.
+const maxRefusals = 5
+
+// podmanDefault is podman's default network, as its list calls it. Podman makes up its time of
+// creation at each call.
+const podmanDefault = "bridge"
+
+// A listing is how a kind is listed.
+type listing struct {
+	*resource
+	wanted, urgent bool
+	call           uint64 // the list call under way, 0 for none
+	begin          time.Time
+	// touched are the objects that were looked up while it ran. What it says of
+	// them may be older than what the lookup said, or newer.
+	touched map[string]bool
+	pace    pace
+	refused int // how often in a row the engine refused
+}
+
+func (p *session) of(kind state.Kind) *listing {
+	return p.listings[slices.IndexFunc(p.listings, func(l *listing) bool { return l.kind == kind })]
+}
+
+// isListing reports whether a list call is under way.
+func (p *session) isListing() bool {
+	return slices.ContainsFunc(p.listings, func(l *listing) bool { return l.call != 0 })
+}
+
+// list lists a kind.
+func (p *session) list(ctx context.Context, l *listing, now time.Time) {
+	p.numbered++
+	l.wanted, l.urgent = false, false
+	l.call, l.begin, l.touched = p.numbered, now, p.queue.inFlight(l.kind)
+	p.call(ctx, p.src.opts.ListTimeout, func(ctx context.Context) func() {
+		objects, err := l.list(ctx, p.cli)
+		return func() { p.listed(l, objects, err) }
+	})
+}
+
+// listed takes in a list.
+func (p *session) listed(l *listing, objects []any, err error) {
+	call := l.call
+	l.call = 0
+	if err != nil {
+		p.notListed(l, err)
+		return
+	}
+	l.refused = 0
+	l.pace.listed(l.begin, time.Now())
+	details := p.inventory(l, objects)
+	for _, b := range p.barriers() {
+		b.listed(l.kind, call, details, p.numbered+1)
+	}
+	for _, k := range details {
+		p.queue.add(k, l.touched[k.id])
+	}
+	if s := p.src; p.full != nil && len(p.full.lists) == 0 && s.sync.Status != state.True && s.sync.Reason != state.ReasonListed {
+		s.out.add(Change{Kind: state.Namespaces, Objects: []any{state.Namespace{Name: namespace}}, Replace: true})
+		s.setSync(state.False, state.ReasonListed, "details are coming")
+		s.emitSync()
+	}
+}
+
+// notListed has a kind listed again after a wait, or ends the session.
+func (p *session) notListed(l *listing, err error) {
+	var refusal *endpoint.StatusError
+	if !errors.As(err, &refusal) || l.refused == maxRefusals {
+		if p.failure == nil {
+			p.failure = fmt.Errorf("list the %s: %w", l.kind, err)
+		}
+		return
+	}
+	l.refused++
+	l.wanted, l.urgent = true, true
+	l.pace.notBefore = time.Now().Add(retryWait)
+}
+
+// inventory passes on what a list says, and returns the objects to look up. As long as the
+// mirror is not synced, what a list says is better than nothing; afterwards an object is
+// replaced by a whole one, or stays.
+func (p *session) inventory(l *listing, objects []any) (details []key) {
+	s := p.src
+	synced := s.sync.Status == state.True
+	c := Change{Kind: l.kind, Objects: objects, Replace: true, Except: maps.Clone(l.touched), Listed: true}
+	switch l.kind {
+	case state.Containers:
+		for _, o := range objects {
+			id := o.(state.Container).ID
+			details = append(details, key{l.kind, id})
+			if synced {
+				c.Except[id] = true
+			}
+		}
+	case state.Networks:
+		for i, o := range objects {
+			if n := o.(state.Network); p.podman && n.Name == podmanDefault {
+				n.CreatedAt = time.Time{}
+				objects[i] = n
+			}
+		}
+	case state.Images:
+		var rest []state.Image
+		c.Objects, rest = s.images.know(objects)
+		c.Except = map[string]bool{} // a lookup brings nothing that the list could contradict
+		for _, i := range rest {
+			details = append(details, key{l.kind, i.ID})
+			if synced {
+				c.Except[i.ID] = true
+			} else {
+				c.Objects = append(c.Objects, i)
+			}
+		}
+	}
+	s.out.add(c)
+	if !l.listsAll {
+		for id := range l.touched { // what the list says of these may be old
+			details = append(details, key{l.kind, id})
+		}
+	}
+	return details
+}

@@ -1,0 +1,102 @@
+package mirror
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+const (
+	// secondLook is how long after an event a container is looked at once more, until it
+	// looks the same twice: what a failed start or removal leaves behind, or an update that
+	// is rolled back, has no event of its own.
+	secondLook = time.Second
+	// retryWait and maxRetryWait are the first and the longest wait before an object
+	// is looked up again that could not be inspected, or that won't stay as it is.
+	retryWait    = 200 * time.Millisecond
+	maxRetryWait = time.Minute
+)
+
+// lookUp looks up an object that the queue has handed out.
+func (p *session) lookUp(ctx context.Context, k key) {
+	p.numbered++
+	l := p.of(k.kind)
+	if l.call != 0 {
+		l.touched[k.id] = true
+	}
+	p.call(ctx, p.src.opts.InspectTimeout, func(ctx context.Context) func() {
+		object, err := l.inspect(ctx, p.cli, k.id)
+		if err != nil {
+			object = nil
+		}
+		if cerrdefs.IsNotFound(err) {
+			err = nil
+		}
+		return func() { p.lookedUp(k, object, err) }
+	})
+}
+
+// lookedUp takes in what was found of an object: nil for nothing.
+func (p *session) lookedUp(k key, object any, err error) {
+	f := p.queue.done(k)
+	now := time.Now()
+	switch {
+	case f.again:
+		// It is looked up once more at once.
+	case err != nil:
+		if f.wait == 0 {
+			p.src.opts.Log.Warn("object can't be inspected", "kind", k.kind, "id", k.id, "error", err)
+		}
+		p.queue.retry(k, now, backedOff(f.wait), nil, f.gone)
+	case transient(object):
+		p.queue.retry(k, now, backedOff(f.wait), object, false)
+	case f.marked && k.kind == state.Containers && object != nil && !reflect.DeepEqual(object, f.seen):
+		p.queue.retry(k, now, secondLook, object, false)
+	}
+	p.found(k, object, f.gone, err)
+	if err != nil && p.full != nil && p.full.keys[k] != 0 {
+		p.full.failed++
+	}
+	for _, b := range p.barriers() {
+		b.lookedUp(k, f.call, err != nil)
+	}
+}
+
+// backedOff returns the wait that follows one.
+func backedOff(wait time.Duration) time.Duration {
+	return jitter(min(max(2*wait, retryWait), maxRetryWait), 5)
+}
+
+// transient reports whether an object is in a state that ends by itself, and not always with
+// an event: moby tells nobody when it gives up restarting a container.
+func transient(object any) bool {
+	c, ok := object.(state.Container)
+	return ok && (c.State == state.StateRestarting || c.State == state.StateRemoving)
+}
+
+// found passes on what was found of an object.
+func (p *session) found(k key, object any, gone bool, err error) {
+	s := p.src
+	if k.kind == state.Images {
+		if i, ok := s.images.complete(k.id, object, err); ok {
+			s.out.add(Change{Kind: k.kind, Objects: []any{i}})
+		}
+		return
+	}
+	if err != nil {
+		return
+	}
+	c := Change{Kind: k.kind}
+	if object == nil || gone && k.kind == state.Volumes {
+		c.Gone = []Gone{{Key: k.id, Name: p.names[k.id]}}
+		delete(p.names, k.id)
+	}
+	if object != nil {
+		c.Objects = []any{object}
+	}
+	s.out.add(c)
+}
