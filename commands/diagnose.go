@@ -27,6 +27,7 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/version"
 )
 
@@ -237,7 +238,7 @@ func (d *diagnosis) tree(name, dir string) {
 
 // file adds a file as it is now, whole. One that does not exist is left out.
 func (d *diagnosis) file(name, from string) {
-	file, err := os.Open(from)
+	file, err := files.Open(from)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
