@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // ErrCorrupt is what a [CorruptError] matches with errors.Is.
@@ -133,10 +134,9 @@ func (s *State) readHead(d *jsontext.Decoder) error {
 	return nil
 }
 
-// open opens the file so that it can be replaced meanwhile: os.Root opens with
-// FILE_SHARE_DELETE on Windows, os.Open does not.
+// open opens the file so that it can be replaced meanwhile.
 func open(path string) (*os.File, error) {
-	file, err := os.OpenInRoot(filepath.Dir(path), filepath.Base(path))
+	file, err := files.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read state file %q: %w", path, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 	"github.com/docker-rd/docker-rd/internal/test/oracle"
 	"github.com/docker-rd/docker-rd/internal/test/stateschema"
@@ -192,7 +193,7 @@ func (r *Rig) Await(what string, ok func(*state.State) bool) *state.State {
 // Validate holds the file, as it is now, against the schema.
 func (r *Rig) Validate() {
 	r.T.Helper()
-	content, err := os.ReadFile(r.Path)
+	content, err := files.Read(r.Path)
 	if err == nil {
 		err = stateschema.Validate(content)
 	}
