@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -186,33 +185,8 @@ func firstLine(text string) string {
 	return line
 }
 
-// UserLimits returns what an ordinary user's engine can't do here, each with a hint how to
-// mend it. It is cheap.
-func UserLimits() (limits []error) {
-	if why, hint := delegated(); why != "" {
-		limits = append(limits, failure.WithHint(fmt.Errorf("containers have no limits of memory and processors here, and docker stats shows the machine's use: %s", why), "%s", hint))
-	}
-	return limits
-}
-
-// delegated returns "" where the user's systemd gives an engine control groups of its own,
-// else why not, and what changes that.
-func delegated() (why, hint string) {
-	var fs unix.Statfs_t
-	if err := unix.Statfs("/sys/fs/cgroup", &fs); err != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
-		return "the control groups are not version 2 alone", "boot with systemd.unified_cgroup_hierarchy=1"
-	}
-	u, err := user.Current()
-	if err != nil {
-		return err.Error(), "id"
-	}
-	linger := "`sudo loginctl enable-linger " + u.Username + "`"
-	if !exists(filepath.Join("/var/lib/systemd/linger", u.Username)) {
-		// Without, the engine would be killed when the last session ends.
-		return "systemd ends what is the user's at logout", linger
-	}
-	if !exists(filepath.Join("/run/user", u.Uid, "systemd", "private")) {
-		return "the user has no systemd", linger
-	}
-	return "", ""
+// UserLimits returns what an ordinary user's engine can't do, each with a hint.
+func UserLimits() []error {
+	return []error{failure.WithHint(errors.New("containers have no limits of memory and processors, and docker stats shows the machine's use: the control groups are root's"),
+		"root's engines have limits: `sudo docker-rd start`")}
 }
