@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/docker/cli/opts"
@@ -10,6 +11,7 @@ import (
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 type getOptions struct {
@@ -52,7 +54,7 @@ lists of docker's. What differs:
 	flags.BoolVar(&o.fresh, "fresh", false, "Wait until the mirror has seen all until now")
 	addTimeout(flags, &o.timeout, 30*time.Second)
 	flags.VarP(&o.Filter, "filter", "f", "Filter output based on conditions provided")
-	_ = cmd.RegisterFlagCompletionFunc("filter", completeFilter)
+	_ = cmd.RegisterFlagCompletionFunc("filter", a.completeFilter)
 	return cmd
 }
 
@@ -92,15 +94,29 @@ func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 	return q.Write(a.out(), s, moment(i, s, live))
 }
 
-// completeFilter completes the name of a filter.
-func completeFilter(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	var words []string
-	if len(args) > 0 {
-		if k, err := objects.ParseKind(args[0]); err == nil {
-			for _, name := range k.Filters() {
-				words = append(words, name+"=")
-			}
-		}
+// completeFilter completes the name of a filter, and then its value.
+func (a *app) completeFilter(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	k, err := objects.ParseKind(args[0])
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var words []string
+	name, _, valued := strings.Cut(word, "=")
+	if !valued {
+		for _, name := range k.Filters() {
+			words = append(words, name+"=")
+		}
+		return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
+	var s *state.State
+	if i, err := a.load(nil); err == nil {
+		s, _ = readState(i)
+	}
+	for _, value := range k.FilterValues(s, name) {
+		words = append(words, name+"="+value)
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
 }

@@ -1,6 +1,8 @@
 package commands
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
@@ -141,10 +143,24 @@ func (a *app) aboutNone(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// completeInstances completes the name of an instance.
-func (a *app) completeInstances(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+// completeInstances completes the names of instances that were not given yet.
+func (a *app) completeInstances(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	names, _ := instanceNames()
-	return names, cobra.ShellCompDirectiveNoFileComp
+	var words []string
+	for _, name := range names {
+		if !slices.Contains(args, name) {
+			words = append(words, cobra.CompletionWithDesc(name, instanceSummary(name)))
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+func instanceSummary(name string) string {
+	i, err := loadNamed(name)
+	if err != nil {
+		return "unusable"
+	}
+	return statusWord(instance.Observe(i), i) + ", " + i.Settings.Driver
 }
 
 // completeInstance completes the one instance that a command takes.

@@ -198,7 +198,7 @@ func (a *app) completeObjects(_ *cobra.Command, args []string, _ string) ([]stri
 	if len(args) == 0 {
 		var names []string
 		for _, k := range objects.Kinds() {
-			names = append(names, string(k.Kind))
+			names = append(names, cobra.CompletionWithDesc(string(k.Kind), strings.Join(append([]string{"also"}, k.Aliases()...), " ")))
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}

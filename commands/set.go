@@ -2,6 +2,7 @@ package commands
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,8 +45,10 @@ started the next time, or at once with --restart.`,
 				}
 				return words, cobra.ShellCompDirectiveNoFileComp
 			}
-			for _, k := range instance.Keys() {
-				words = append(words, k+"=")
+			for _, s := range settings {
+				if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, s.key+"=") }) {
+					words = append(words, cobra.CompletionWithDesc(s.key+"=", s.usage))
+				}
 			}
 			if len(args) == 0 {
 				names, _ := a.completeInstances(cmd, args, word)

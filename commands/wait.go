@@ -19,6 +19,16 @@ import (
 // conditionTypes are the conditions that can be waited for.
 var conditionTypes = []string{state.Ready, state.EngineReady, state.ContextReady, state.ContextPromoted, state.SocketClaimed, state.MirrorSynced}
 
+// conditionMeanings say what it means that a condition is True.
+var conditionMeanings = map[string]string{
+	state.Ready:           "the engine can be used, and all that a start waits for is decided",
+	state.EngineReady:     "the engine answers",
+	state.ContextReady:    "the context exists",
+	state.ContextPromoted: "the context is the current one",
+	state.SocketClaimed:   "the default socket leads to the engine",
+	state.MirrorSynced:    "the mirror is complete",
+}
+
 // waitStopped is what is waited for instead of a condition: no engine, no supervisor.
 const waitStopped = "stopped"
 
@@ -62,8 +72,17 @@ wait or in the ten seconds before, or if it is named by its ID.`,
 // completeTarget completes what can be waited for.
 func (a *app) completeTarget(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if !strings.HasPrefix(word, containerPrefix) {
-		return append(slices.Clone(conditionTypes), waitStopped, containerPrefix),
-			cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		if typ, _, ok := strings.Cut(word, "="); ok {
+			return []string{typ + "=True", typ + "=False", typ + "=Unknown"}, cobra.ShellCompDirectiveNoFileComp
+		}
+		words := []string{
+			cobra.CompletionWithDesc(waitStopped, "engine and supervisor are gone"),
+			cobra.CompletionWithDesc(containerPrefix, "a container is "+strings.Join(containerStates, ", ")),
+		}
+		for _, typ := range conditionTypes {
+			words = append(words, cobra.CompletionWithDesc(typ, conditionMeanings[typ]))
+		}
+		return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
 	var words []string
 	for _, name := range a.objectWords(objects.Containers(), args, nil) {

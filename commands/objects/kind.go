@@ -81,7 +81,34 @@ func (k *Kind) Filters() []string { return k.filters }
 func (k *Kind) Words(s *state.State, given []string) []string {
 	words := slices.DeleteFunc(k.words(s), func(w string) bool { return w == "" || slices.Contains(given, w) })
 	slices.SortFunc(words, naturally)
-	return words
+	return slices.Compact(words)
+}
+
+// Aliases returns the short names of the kind.
+func (k *Kind) Aliases() []string { return k.aliases }
+
+// FilterValues returns values that a filter can have: those of the objects in the mirror, or
+// all there are. Nil is anything.
+func (k *Kind) FilterValues(s *state.State, filter string) []string {
+	switch filter {
+	case "status":
+		return []string{
+			state.StateCreated, state.StateRunning, state.StatePaused, state.StateRestarting,
+			state.StateRemoving, state.StateExited, state.StateDead,
+		}
+	case "health":
+		return []string{state.HealthNone, state.HealthStarting, state.HealthHealthy, state.HealthUnhealthy}
+	case "dangling":
+		return []string{"true", "false"}
+	}
+	of := map[string]*Kind{"name": k, "ancestor": Images(), "reference": Images(), "network": Networks(), "volume": Volumes()}[filter]
+	if k.Kind == state.Images && (filter == "before" || filter == "since") || k.Kind == state.Containers && (filter == "before" || filter == "since") {
+		of = k
+	}
+	if of == nil || s == nil {
+		return nil
+	}
+	return of.Words(s, nil)
 }
 
 // byID returns the keys of the objects with the id, or which it abbreviates.
