@@ -25,11 +25,11 @@ type Driver interface {
 	// After any other error nothing is left running.
 	Start(ctx context.Context) (Running, error)
 
-	// Alive tells whether the engine runs, with or without a supervisor. It is cheap.
+	// Alive reports whether the engine runs, with or without a supervisor. It is cheap.
 	// For an engine that is not ours it is false.
 	Alive() bool
 
-	// Remains tells whether anything of the engine runs, be it only what a crash has left
+	// Remains reports whether anything of the engine runs, be it only what a crash has left
 	// of it. It is cheap. For an engine that is not ours it is false.
 	Remains() bool
 

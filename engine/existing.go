@@ -25,7 +25,7 @@ type existing struct {
 	log  *slog.Logger // may be nil
 }
 
-// Check implements [Driver]. Whether the engine answers is found out by connecting.
+// Check implements [Driver]. Only a connection shows whether the engine answers.
 func (d existing) Check() []error {
 	if err := d.check(); err != nil {
 		return []error{err}

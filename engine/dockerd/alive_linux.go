@@ -63,7 +63,7 @@ func (m userMode) remains() (found []remnant) {
 	return found
 }
 
-// neverRan tells whether there was never an engine: it would have left its state, its data
+// neverRan reports whether there was never an engine: it would have left its state, its data
 // or its runtime directory, unless somebody removed them. That saves the first start a look at every process
 // of the machine.
 func (c *Config) neverRan() bool {

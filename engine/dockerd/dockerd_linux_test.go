@@ -343,7 +343,7 @@ func hostState(t *testing.T) map[string]string {
 // missing is the tree of what is not there.
 const missing = "missing\n"
 
-// left tells whether docker rd has made the path, and nobody has put anything in it since.
+// left reports whether docker rd has made the path, and nobody has put anything in it since.
 func left(path string) bool {
 	return namespaces.Made(path) && (path == dockerSock || tree(path) == emptyTree(path))
 }
@@ -636,9 +636,11 @@ func TestProxyIsReplaced(t *testing.T) {
 	})
 
 	addr := in.published("removed", "80/tcp")
+	var proxy process.ID
 	for _, p := range in.scan().Procs {
 		if p.Comm == portproxy.Name && processes.HasArgument(p.ID.PID, strings.TrimPrefix(addr, "127.0.0.1:")) {
 			in.kill(p.ID)
+			proxy = p.ID
 		}
 	}
 	in.eventually("it is said", func() error {
@@ -649,7 +651,21 @@ func TestProxyIsReplaced(t *testing.T) {
 		}
 		return nil
 	})
+	in.eventually("it is a problem", func() error {
+		list, _ := in.engine.Problems()
+		// From version 23 on, dockerd has waited for the proxy, and it can't be known for how long.
+		if isZombie(proxy) && !strings.Contains(strings.Join(list, "\n"), "port "+addr+"/tcp does not answer") {
+			return fmt.Errorf("%q", list)
+		}
+		return nil
+	})
 	in.docker("restart", "-t", "0", "removed")
+	in.eventually("the problem is over", func() error {
+		if list, _ := in.engine.Problems(); strings.Contains(strings.Join(list, "\n"), addr) {
+			return fmt.Errorf("%q", list)
+		}
+		return nil
+	})
 	if got := greeting(t, in.published("removed", "80/tcp")); got != "hello from removed\n" {
 		t.Errorf("after a restart: %q", got)
 	}
@@ -876,7 +892,7 @@ func (in *instance) inside(namespace string, argv ...string) *exec.Cmd {
 	return exec.Command("nsenter", append(args, argv...)...)
 }
 
-// connected tells whether a slirp4netns runs for the engine that is not old.
+// connected reports whether a slirp4netns runs for the engine that is not old.
 func (in *instance) connected(old process.ID) error {
 	in.t.Helper()
 	if id := in.cfg.readRecord().Slirp; id == old || !id.Alive() {

@@ -111,7 +111,7 @@ func trimStatus(line string) string {
 	return statusCode.ReplaceAllString(rest, "")
 }
 
-// isNoise tells whether a plain line belongs to a longer output whose first line
+// isNoise reports whether a plain line belongs to a longer output whose first line
 // says it all: the pointer to the help below a wrong flag, a Go stack.
 func isNoise(line string) bool {
 	for _, prefix := range []string{"See 'dockerd --help'", "goroutine ", "github.com/", "runtime.", "main.", "net/", "created by ", "/"} {

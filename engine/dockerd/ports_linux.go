@@ -40,8 +40,10 @@ func (e *Engine) watchPorts(ctx context.Context) {
 // watchPort waits for the end of the proxy that has made the file, and removes the file
 // where the proxy did not.
 func (e *Engine) watchPort(ctx context.Context, file string) {
-	if pid, err := strconv.Atoi(filepath.Base(file)); err == nil {
-		if id, ok := childOf(e.dockerd(), pid); ok && id.Wait(ctx) != nil {
+	var proxy process.ID
+	if number, err := strconv.Atoi(filepath.Base(file)); err == nil {
+		var ok bool
+		if proxy, ok = childOf(e.dockerd(), number); ok && proxy.Wait(ctx) != nil {
 			return
 		}
 	}
@@ -50,6 +52,23 @@ func (e *Engine) watchPort(ctx context.Context, file string) {
 		return // it has ended as it should, or with the engine
 	}
 	e.cfg.log().ErrorContext(ctx, "the proxy of a published port was killed: the port does not answer until its container is restarted", "port", string(port))
+	// Before version 23, dockerd waits for it when the container ends. Later ones leave no sign
+	// of when the port is not meant to answer any more.
+	for isZombie(proxy) {
+		e.problems.set(file, fmt.Sprintf("port %s does not answer until its container is restarted: its proxy was killed", port))
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return
+		}
+	}
+	e.problems.set(file, "")
+}
+
+// isZombie reports whether a process has ended and its parent has not waited for it.
+func isZombie(id process.ID) bool {
+	stat, err := process.ReadStat(id.PID)
+	return err == nil && id.PID > 0 && stat.StartTime == id.StartTime && stat.Ended()
 }
 
 // dockerd returns the number of the dockerd, which an ordinary user's engine has below its

@@ -139,7 +139,7 @@ func parseFile(data []byte) (map[string]json.RawMessage, error) {
 	return file, nil
 }
 
-// has tells whether the user has set any of these: each is the option's name and,
+// has reports whether the user has set any of these: each is the option's name and,
 // where it differs, the key's.
 func (s *settings) has(names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
@@ -176,7 +176,7 @@ func (s *settings) liveRestore() bool {
 	return on
 }
 
-// nftables tells whether the user asked for nftables in the place of iptables, which
+// nftables reports whether the user asked for nftables in the place of iptables, which
 // dockerd can do from 29 on.
 func (s *settings) nftables() bool {
 	return s.text("firewall-backend") == "nftables"
@@ -193,7 +193,7 @@ func (s *settings) execOpts() (opts []string, flag bool) {
 	return opts, false
 }
 
-// systemdCgroups tells whether the user asked for cgroups made by systemd.
+// systemdCgroups reports whether the user asked for cgroups made by systemd.
 func (s *settings) systemdCgroups() bool {
 	opts, _ := s.execOpts()
 	return slices.Contains(opts, cgroupDriver+"systemd")

@@ -18,7 +18,7 @@ type localAddr struct {
 // oobSize is enough for one IP_PKTINFO or IPV6_PKTINFO message.
 const oobSize = 64
 
-// askLocalAddr makes the kernel tell the local address of each datagram (ip(7),
+// askLocalAddr has the kernel report the local address of each datagram (ip(7),
 // ipv6(7)): without it replies from a socket bound to all addresses could come from
 // another one than the client sent to.
 func askLocalAddr(conn *net.UDPConn, v6 bool) error {

@@ -11,9 +11,9 @@ import (
 // So it can be seen where one was killed: dockerd does not notice.
 const PortsEnv = "DOCKER_RD_PORTS"
 
-// tell makes the proxy's file and returns the function that removes it. Without it the proxy
-// is as good.
-func (c Config) tell(dir string) (forget func()) {
+// announce makes the proxy's file and returns the function that removes it. The proxy
+// works without it.
+func (c Config) announce(dir string) (forget func()) {
 	if dir == "" {
 		return func() {}
 	}

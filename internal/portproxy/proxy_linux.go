@@ -71,7 +71,7 @@ func (p *Proxy) listenOnHost(hostNetns string) error {
 	return p.adopt(file)
 }
 
-// absent tells whether err says that the address is none of the namespace's.
+// absent reports whether err says that the network namespace does not have the address.
 func absent(err error) bool {
 	return errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)
 }
@@ -186,7 +186,7 @@ func Main(args []string, hostNetns string, status io.WriteCloser, listenFD func(
 		_ = status.Close()
 		return 1
 	}
-	forget := p.cfg.tell(os.Getenv(PortsEnv))
+	forget := p.cfg.announce(os.Getenv(PortsEnv))
 	defer forget()
 	_, _ = io.WriteString(status, "0\n")
 	_ = status.Close()
