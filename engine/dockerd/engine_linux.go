@@ -266,8 +266,8 @@ func (e *Engine) attachSlirp(ctx context.Context) error {
 }
 
 // attachRelay starts the relay of name queries for the running engine and records it.
-func (e *Engine) attachRelay(context.Context) error {
-	r, err := e.cfg.namespaces().AttachRelay(e.cfg.proxyOf(e.id), e.id, e.subnets.DNS(), e.localhost)
+func (e *Engine) attachRelay(ctx context.Context) error {
+	r, err := e.cfg.namespaces().AttachRelay(ctx, e.cfg.proxyOf(e.id), e.id, e.subnets.DNS(), e.localhost)
 	if err != nil {
 		return err
 	}
@@ -303,7 +303,7 @@ func (e *Engine) followHost(ctx context.Context) {
 		rules := namespaces.FindRules()
 		rules.Update, rules.Gateway, rules.Host = true, e.subnets.Host(), host
 		rules.Local, rules.Localhost = e.subnets.DNS(), e.localhost
-		if err := e.cfg.namespaces().SetRules(e.id, rules); err != nil && ctx.Err() == nil && e.id.Alive() {
+		if err := e.cfg.namespaces().SetRules(ctx, e.id, rules); err != nil && ctx.Err() == nil && e.id.Alive() {
 			e.cfg.log().WarnContext(ctx, "containers can't reach the host by host-gateway", "address", host, "error", err)
 		}
 	})

@@ -23,7 +23,7 @@ const (
 func (e *Engine) keepFiles(ctx context.Context) error {
 	for {
 		watch, watchErr := dirwatch.New(watchedDirs()...) // before the look: nothing is missed
-		if err := e.syncFiles(); err != nil && ctx.Err() == nil && e.id.Alive() {
+		if err := e.syncFiles(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
 			e.cfg.log().WarnContext(ctx, "the engine sees a former state of the host's /run or resolv.conf", "error", err)
 		}
 		if watchErr != nil {
@@ -47,15 +47,15 @@ func watchedDirs() []string {
 }
 
 // syncFiles does it once. First /run, which resolv.conf may be in.
-func (e *Engine) syncFiles() error {
+func (e *Engine) syncFiles(ctx context.Context) error {
 	if err := e.cfg.writeResolvConf(e.subnets); err != nil {
 		return err
 	}
-	if err := e.cfg.namespaces().SyncRun(e.id, e.cfg.run(), e.cfg.binds()); err != nil {
+	if err := e.cfg.namespaces().SyncRun(ctx, e.id, e.cfg.run(), e.cfg.binds()); err != nil {
 		return err
 	}
 	if e.cfg.Rootless {
 		return nil // the host can't replace what is in the engine's own /etc
 	}
-	return e.cfg.namespaces().Rebind(e.id, []namespaces.Bind{{Source: e.cfg.private(resolvConf), Target: hostResolvConf, Optional: true}})
+	return e.cfg.namespaces().Rebind(ctx, e.id, []namespaces.Bind{{Source: e.cfg.private(resolvConf), Target: hostResolvConf, Optional: true}})
 }

@@ -262,7 +262,7 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	if err != nil {
 		return nil, errors.Join(err, h.Abort())
 	}
-	if err := h.Run(p); err != nil {
+	if err := h.Run(ctx, p); err != nil {
 		return nil, err
 	}
 	serving.relay, err = c.namespaces().StartRelay(c.proxyOf(h.ID), h.Sockets, exitR)

@@ -231,3 +231,34 @@ func TestHostLock(t *testing.T) {
 	}
 	in.checkGone()
 }
+
+// A start that is stuck in its preparations can be given up.
+func TestStuckHelper(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	in := newInstance(t)
+	path, err := exec.LookPath("iptables-restore")
+	must(t, err)
+	path, err = filepath.EvalSymlinks(path)
+	must(t, err)
+	dir := filepath.Dir(in.cfg.StateDir)
+	stuck := filepath.Join(dir, "stuck")
+	must(t, os.WriteFile(stuck, []byte("#!/bin/sh\ntouch "+dir+"/called\nexec sleep 600\n"), 0o755))
+	must(t, unix.Mount(stuck, path, "", unix.MS_BIND, ""))
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error)
+	go func() {
+		_, err := Start(ctx, in.cfg)
+		failed <- err
+	}()
+	in.eventually("the start is stuck", func() error {
+		_, err := os.Lstat(filepath.Join(dir, "called"))
+		return err
+	})
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Errorf("Start = %v, want Canceled", err)
+	}
+	in.checkGone()
+}

@@ -191,13 +191,13 @@ func portOf(socket *os.File) (int, error) {
 }
 
 // AttachRelay starts the relay for a running engine of which it has ended.
-func (e Engine) AttachRelay(program string, engine process.ID, dns netip.Addr, localhost []uint16) (*Companion, error) {
+func (e Engine) AttachRelay(ctx context.Context, program string, engine process.ID, dns netip.Addr, localhost []uint16) (*Companion, error) {
 	exit, err := exitPipeOf(engine)
 	if err != nil {
 		return nil, err
 	}
 	defer exit.Close()
-	sockets, err := e.enter(engine, Plan{DNS: dns, Localhost: localhost})
+	sockets, err := e.enter(ctx, engine, Plan{DNS: dns, Localhost: localhost})
 	if err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}

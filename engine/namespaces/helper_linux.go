@@ -1,6 +1,7 @@
 package namespaces
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,9 +100,13 @@ func (h *Helper) Abort() error {
 }
 
 // Run gives the helper its plan and returns when it has become what it is to become,
-// or has ended.
-func (h *Helper) Run(p Plan) error {
+// or has ended. When ctx ends before, the helper is killed.
+func (h *Helper) Run(ctx context.Context, p Plan) error {
+	stop := context.AfterFunc(ctx, func() { _ = h.cmd.Process.Kill() })
 	report, err := h.ask(p)
+	if !stop() {
+		err = ctx.Err()
+	}
 	if err == nil && len(report) > 0 {
 		err = errors.New(string(report))
 	}

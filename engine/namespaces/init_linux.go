@@ -92,6 +92,10 @@ func initMain(report *os.File) error {
 	if err := json.NewDecoder(os.NewFile(planFD, "plan")).Decode(&p); err != nil {
 		return fmt.Errorf("helper: plan: %w", err)
 	}
+	// Programs that it runs must not hold its end of the report.
+	if err := closeOnExec(3, ^uint(0)); err != nil {
+		return err
+	}
 	switch {
 	case p.Probe != nil:
 		return json.NewEncoder(report).Encode(p.Probe.do())

@@ -1,6 +1,7 @@
 package namespaces
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -117,7 +118,7 @@ const userFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET | un
 
 // enterUser is enter for an ordinary user's engine. A program with many threads can't enter a
 // user namespace, so nsenter does, and runs the helper there.
-func (e Engine) enterUser(engine process.ID, p Plan) ([]*os.File, error) {
+func (e Engine) enterUser(ctx context.Context, engine process.ID, p Plan) ([]*os.File, error) {
 	nsenter, err := programs.Find("nsenter")
 	if err != nil {
 		return nil, err
@@ -142,7 +143,7 @@ func (e Engine) enterUser(engine process.ID, p Plan) ([]*os.File, error) {
 		return nil, errors.Join(process.ErrGone, h.Abort())
 	}
 	p.Inside = true
-	err = h.Run(p)
+	err = h.Run(ctx, p)
 	<-h.Exited
 	return h.Sockets, err
 }
@@ -165,7 +166,7 @@ func ExitPipe(into *process.ID) (r, w *os.File, err error) {
 
 // Rebind mounts those of the binds that are not in their place, in the namespaces of the
 // running engine.
-func (e Engine) Rebind(engine process.ID, binds []Bind) error {
+func (e Engine) Rebind(ctx context.Context, engine process.ID, binds []Bind) error {
 	var missing []Bind
 	for _, b := range binds {
 		// Where the target is an absolute link, this leads to the host's file instead. Then
@@ -178,35 +179,35 @@ func (e Engine) Rebind(engine process.ID, binds []Bind) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	_, err := e.enter(engine, Plan{Binds: missing})
+	_, err := e.enter(ctx, engine, Plan{Binds: missing})
 	return err
 }
 
 // SyncRun has the running engine's /run follow the host's. An engine that was started
 // without one of its own gets one, with the binds on it.
-func (e Engine) SyncRun(engine process.ID, run *Run, binds []Bind) error {
+func (e Engine) SyncRun(ctx context.Context, engine process.ID, run *Run, binds []Bind) error {
 	covered, err := isCovered(engine.PID)
 	if err != nil {
 		return err
 	}
 	if !covered {
-		_, err := e.enter(engine, Plan{Run: run, Binds: binds})
+		_, err := e.enter(ctx, engine, Plan{Run: run, Binds: binds})
 		return err
 	}
 	return run.sync(fmt.Sprintf("/proc/%d/root%s", engine.PID, runDir), runDir)
 }
 
 // SetRules sets packet filter rules in the namespaces of the running engine.
-func (e Engine) SetRules(engine process.ID, rules *Rules) error {
-	_, err := e.enter(engine, Plan{Rules: rules})
+func (e Engine) SetRules(ctx context.Context, engine process.ID, rules *Rules) error {
+	_, err := e.enter(ctx, engine, Plan{Rules: rules})
 	return err
 }
 
 // enter carries out a plan in the namespaces of the running engine, and returns the sockets
 // that it asks for.
-func (e Engine) enter(engine process.ID, p Plan) ([]*os.File, error) {
+func (e Engine) enter(ctx context.Context, engine process.ID, p Plan) ([]*os.File, error) {
 	if e.User {
-		return e.enterUser(engine, p)
+		return e.enterUser(ctx, engine, p)
 	}
 	namespaces, err := openNamespaces(engine)
 	if err != nil {
@@ -225,7 +226,7 @@ func (e Engine) enter(engine process.ID, p Plan) ([]*os.File, error) {
 		return nil, err
 	}
 	p.Enter = true
-	err = h.Run(p)
+	err = h.Run(ctx, p)
 	<-h.Exited
 	return h.Sockets, err
 }

@@ -1,6 +1,7 @@
 package namespaces
 
 import (
+	"context"
 	"errors"
 	"os"
 	"syscall"
@@ -34,7 +35,7 @@ func RemoveAll(ids IDMap, dirs ...string) error {
 	if err != nil {
 		return err
 	}
-	err = h.Run(Plan{Remove: left})
+	err = h.Run(context.Background(), Plan{Remove: left})
 	<-h.Exited
 	return err
 }

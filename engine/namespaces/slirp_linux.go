@@ -80,7 +80,7 @@ func (e Engine) AttachSlirp(ctx context.Context, engine process.ID, net Subnets)
 	if !net.IPv6 {
 		return s, nil
 	}
-	if _, err := e.enter(engine, Plan{Tap: TapSysctls(net)}); err != nil {
+	if _, err := e.enter(ctx, engine, Plan{Tap: TapSysctls(net)}); err != nil {
 		return s, fmt.Errorf("IPv6: %w", err)
 	}
 	return s, nil
