@@ -130,6 +130,12 @@ func TestSSHLeavesNothingThere(t *testing.T) {
 
 // The docker on the other side would go on over ssh, which may lead back here for ever.
 func TestSSHOnward(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "")
+	t.Setenv("DOCKER_CONTEXT", "")
+	s := endpointtest.StartSSHDWith(t, "", "Host *\nSendEnv DOCKER_HOST DOCKER_CONTEXT", "AcceptEnv DOCKER_*")
+	ran := filepath.Join(s.Client, "ran")
+	endpointtest.Script(t, s.Remote+"/docker", ": >"+ran)
+	config := filepath.Join(filepath.Dir(s.Remote), "config")
 	const compact = `{"Name":"self","Metadata":{},"Endpoints":{"docker":{"Host":"ssh://u@self","SkipTLSVerify":false}}}`
 	for _, tc := range []struct {
 		name, config, meta string
@@ -146,16 +152,12 @@ func TestSSHOnward(t *testing.T) {
 		{"no configuration", "", "", "", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			name, value, _ := strings.Cut(tc.env, "=")
-			extra := ""
-			if name != "" {
-				extra = "Host *\nSendEnv " + name
+			if name, value, ok := strings.Cut(tc.env, "="); ok {
 				t.Setenv(name, value)
 			}
-			s := endpointtest.StartSSHDWith(t, "", extra, "AcceptEnv DOCKER_*")
-			ran := filepath.Join(s.Client, "ran")
-			endpointtest.Script(t, s.Remote+"/docker", ": >"+ran)
-			config := filepath.Join(filepath.Dir(s.Remote), "config")
+			if err := errors.Join(os.RemoveAll(config), os.RemoveAll(ran)); err != nil {
+				t.Fatal(err)
+			}
 			if tc.config != "" {
 				meta := filepath.Join(config, "contexts", "meta", "x")
 				err := errors.Join(
