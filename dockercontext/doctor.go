@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/docker/cli/cli/context/store"
 
@@ -33,6 +34,7 @@ const (
 	FindingInstanceWithoutContext  = "InstanceWithoutContext"
 	FindingForeignContext          = "ForeignContext"
 	FindingRecordInvalid           = "RecordInvalid"
+	FindingSocketLeft              = "SocketLeft"
 )
 
 // A Finding is something that is wrong with a Docker configuration.
@@ -96,6 +98,7 @@ func (c *Config) Doctor(ctx context.Context) ([]Finding, error) {
 	add(c.credentialHelpers()...)
 	add(c.damagedContexts(ctx, instances)...)
 	add(c.missingContexts(instances)...)
+	add(c.socketsLeft()...)
 	if _, err := c.readRecord(); isInvalid(err) {
 		f := Finding{
 			Code: FindingRecordInvalid, Subject: c.o.RecordFile, Message: sentence(err), path: c.o.RecordFile,
@@ -108,6 +111,30 @@ func (c *Config) Doctor(ctx context.Context) ([]Finding, error) {
 		add(unreadable(c.o.RecordFile, err))
 	}
 	return found, nil
+}
+
+// socketsLeft finds default sockets that lead to engines which are gone.
+func (c *Config) socketsLeft() []Finding {
+	owners, err := c.o.Claims.Owners()
+	if err != nil {
+		return []Finding{unreadable(c.o.Claims.File, err)}
+	}
+	var found []Finding
+	for _, o := range owners {
+		paths, _ := c.o.Claims.Holds(o)
+		if len(paths) == 0 || !c.gone(Owner(o)) {
+			continue
+		}
+		found = append(found, Finding{
+			Code: FindingSocketLeft, Subject: paths[0],
+			Message: fmt.Sprintf("docker rd has claimed %s for context %q, whose engine is gone.", strings.Join(paths, " and "), o.Context),
+			Remedy:  "It is given back.",
+		}.mendedBy(func(ctx context.Context) (Fixed, error) {
+			out := c.Release(ctx, Owner(o))
+			return Fixed{Message: out.Message}, out.Err
+		}))
+	}
+	return found
 }
 
 func unreadable(path string, err error) Finding {

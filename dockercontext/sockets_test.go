@@ -69,9 +69,22 @@ func TestDemoteReleases(t *testing.T) {
 
 // The supervisor was killed, and its engine is gone.
 func TestMendReleases(t *testing.T) {
-	f, _ := claimed(t)
+	f, engine := claimed(t)
 	f.wantOutcome(f.mendWhile(Away), ReasonNotApplicable, false)
 	f.wantSocket(true)
+	f.goes(Gone)
+	f.all = []Instance{{Owner: rd, State: Gone}}
+	found := f.doctor()
+	f.all = nil
+	if len(found) != 1 || found[0].Code != FindingSocketLeft || found[0].Subject != f.o.Sockets[0] {
+		t.Fatalf("the doctor finds %+v", found)
+	}
+	if fixed, err := found[0].Fix(t.Context()); err != nil || !strings.Contains(fixed.Message, "given back") {
+		t.Errorf("Fix = %+v, %v", fixed, err)
+	}
+	f.wantSocket(false)
+	f.runs()
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteIfBroken), ReasonClaimed, true)
 	f.wantOutcome(f.mendWhile(Gone), ReasonReleased, true)
 	f.wantSocket(false)
 	f.wantOutcome(f.mendWhile(Gone), ReasonNotApplicable, false)
