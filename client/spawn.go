@@ -61,19 +61,21 @@ func spawn(i *instance.Instance, args ...string) (*childProcess, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
-	// What the supervisor writes before it has a logger, and a panic, go to its log.
-	if err := os.Mkdir(i.Paths.LogDir(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	// What the supervisor writes before it has a logger, and a panic, go to its log. Where
+	// that can't be written, what is there must still be possible to stop.
+	log, err := openLog(i)
+	if err != nil && len(args) == 0 {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
-	log, err := logfile.Open(i.Paths.SupervisorLog())
-	if err != nil {
-		return nil, fmt.Errorf("start supervisor: %w", err)
+	if log != nil {
+		defer log.Close()
 	}
-	defer log.Close()
 	cmd := exec.Command(exe, append([]string{wire.Verb, i.Paths.State}, args...)...)
 	cmd.Dir = filepath.Dir(i.Paths.State) // there as long as the supervisor's files are
 	cmd.Env = environment(os.Environ(), i.DockerConfig)
-	cmd.Stderr = log
+	if log != nil {
+		cmd.Stderr = log
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
@@ -94,6 +96,14 @@ func spawn(i *instance.Instance, args ...string) (*childProcess, error) {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	return c, nil
+}
+
+// openLog opens the supervisor's log.
+func openLog(i *instance.Instance) (*os.File, error) {
+	if err := os.Mkdir(i.Paths.LogDir(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return logfile.Open(i.Paths.SupervisorLog())
 }
 
 // environment returns the environment for a supervisor: this one, without what leads

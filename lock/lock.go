@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -152,6 +153,9 @@ func take(ctx context.Context, path string, try tryFunc) (lockFile, error) {
 			return lockFile{}, fmt.Errorf("lock %q: %w", path, err) // nobody knows whether it is held
 		}
 		file, err := open(path, os.O_CREATE|os.O_RDWR)
+		if errors.Is(err, syscall.EROFS) { // what is there must still be possible to stop
+			file, err = open(path, os.O_RDONLY)
+		}
 		if err != nil {
 			return lockFile{}, fmt.Errorf("lock: %w", err)
 		}
