@@ -213,7 +213,7 @@ func (e *Engine) watch() {
 		})
 	}
 	e.watchers.Go(func() {
-		if err := e.keepFiles(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
+		if err := e.keepFiles(ctx); ctx.Err() == nil && e.id.Alive() {
 			e.cfg.log().WarnContext(ctx, "changes of the host's /run and resolv.conf are not followed", "error", err)
 		}
 	})

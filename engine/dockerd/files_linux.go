@@ -18,8 +18,8 @@ const (
 	hostResolvConf = "/etc/resolv.conf"
 )
 
-// keepFiles has what the engine sees of the host's /run and resolv.conf follow the host. It
-// returns when it can't, or ctx or the engine ends.
+// keepFiles has what the engine sees of the host's /run and resolv.conf follow the host, until
+// ctx or the engine ends. The error, never nil, says why it does so no longer.
 func (e *Engine) keepFiles(ctx context.Context) error {
 	for {
 		watch, watchErr := dirwatch.New(watchedDirs()...) // before the look: nothing is missed

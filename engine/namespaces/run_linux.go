@@ -159,9 +159,17 @@ func (r *Run) cover() error {
 
 // isCovered reports whether the process of a running engine has a /run of its own.
 func isCovered(pid int) (bool, error) {
-	infos, err := mountinfo.PidMountInfo(pid)
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
 	if err != nil {
 		return false, fmt.Errorf("mounts of the engine: %w", err)
 	}
-	return slices.ContainsFunc(infos, func(i *mountinfo.Info) bool { return i.Mountpoint == runDir && i.Source == runSource }), nil
+	defer f.Close()
+	infos, err := mountinfo.GetMountsFromReader(f, func(i *mountinfo.Info) (skip, stop bool) {
+		ours := i.Mountpoint == runDir && i.Source == runSource
+		return !ours, ours
+	})
+	if err != nil {
+		return false, fmt.Errorf("mounts of the engine: %w", err)
+	}
+	return len(infos) > 0, nil
 }

@@ -1,6 +1,7 @@
 package portproxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -131,7 +132,9 @@ func TestBrokerUDP(t *testing.T) {
 // dockerd asks with RootlessKit's client, which is HTTP.
 func TestBrokerAPI(t *testing.T) {
 	_, api := startBroker(t)
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", api) }}}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", api)
+	}}}
 	resp, err := client.Get("http://rootlesskit/v1/info")
 	if err != nil {
 		t.Fatal(err)
