@@ -13,8 +13,8 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
-// watchPorts says where the proxy of a published port was killed. The port does not answer
-// until its container is restarted, and dockerd does not notice. It returns when ctx ends.
+// watchPorts reports port proxies that were killed, which dockerd does not notice: the port
+// does not answer until its container is restarted. It returns when ctx ends.
 func (e *Engine) watchPorts(ctx context.Context) {
 	dir := e.cfg.private(portsDir)
 	follower := dirwatch.Follow(dir, 10*time.Second, nil)
@@ -52,8 +52,8 @@ func (e *Engine) watchPort(ctx context.Context, file string) {
 		return // it has ended as it should, or with the engine
 	}
 	e.cfg.log().ErrorContext(ctx, "the proxy of a published port was killed: the port does not answer until its container is restarted", "port", string(port))
-	// Before version 23, dockerd waits for it when the container ends. Later ones leave no sign
-	// of when the port is not meant to answer any more.
+	// Before version 23, dockerd reaps the proxy when the container ends. Later versions reap it
+	// at once, so there is no telling how long the problem lasts.
 	for isZombie(proxy) {
 		e.problems.set(file, fmt.Sprintf("port %s does not answer until its container is restarted: its proxy was killed", port))
 		select {

@@ -50,8 +50,8 @@ const (
 	hostChain = "DOCKER-RD-HOST"
 )
 
-// clientRules bring the answers for clients' addresses to the port proxies, which have
-// connected from these.
+// clientRules deliver a container's answers to the port proxy, which has connected to it from
+// its client's address.
 func clientRules() string {
 	return fmt.Sprintf(`*mangle
 :%[1]s - [0:0]
@@ -92,7 +92,7 @@ func (r *Rules) set() *ruling {
 	if r.Update {
 		return &ruling{host: restore(r.IPTables, r.hostRules())}
 	}
-	// Namespaces that are entered again have them.
+	// Namespaces that are entered again have the rules already.
 	if r.IPTables != "" && exec.Command(r.IPTables, "--wait", "--table", "nat", "--list", hostChain, "--numeric").Run() == nil {
 		update := *r
 		update.Update = true

@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An engine has a /run of its own: a file system in memory, in which the host's /run stands
-// as hostDir, and every entry of it, but for the hidden ones, as a link into that. So it does
-// not matter to the engine what the host has at the hidden names, and when it makes, removes
-// or replaces something there: a mount over a file of the host's would end with the file.
-// Links lead to what the host has at the moment when they are used.
+// An engine has its own /run, a tmpfs. It holds the host's /run as hostDir, and for each entry
+// of that, except the hidden ones, a symlink into it. So what the host has at a hidden name, and
+// when it creates, removes or replaces that, does not matter to the engine. A bind mount over
+// the host's file would end with the file. Symlinks are resolved when they are used, so they
+// also follow what the host replaces.
 const (
 	runDir  = "/run"
 	hostDir = ".host" // in runDir
@@ -26,15 +26,15 @@ const (
 
 // A Run is an engine's own /run.
 type Run struct {
-	// Hide are the names of the host's entries that the engine must not see. Those that
-	// end with "/" are made as empty directories, for others to be mounted there.
+	// Hide are the names of the host's entries that the engine does not see. For those that
+	// end with "/" there is an empty directory, as a mount point.
 	Hide []string
 	// Links are made besides: names in /run, and where they lead to.
 	Links map[string]string
-	// Own are paths below /run that the engine's processes use by name. They keep their
-	// names: the directory in /run that holds one is mounted instead of linked.
+	// Own are paths below /run that the engine's processes use by name. The directory in /run
+	// that holds one is mounted instead of linked, so that the real path stays the same.
 	Own []string
-	// Staging is an existing, empty directory for the moment.
+	// Staging is an empty directory, used for a moment.
 	Staging string
 }
 
@@ -44,8 +44,8 @@ func (r *Run) hidden(name string) bool {
 
 // mount covers /run in this mount namespace.
 func (r *Run) mount() error {
-	// The host's comes to its new place by way of another: once /run is covered it can't be
-	// reached, and before it is covered there is no place for it.
+	// The host's /run goes through the staging directory: its new place is inside the tmpfs,
+	// and once that is mounted, the host's can't be reached by name.
 	if err := unix.Mount(runDir, r.Staging, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("bind %q to %q: %w", runDir, r.Staging, err)
 	}
@@ -65,7 +65,7 @@ func (r *Run) mount() error {
 	if err := unix.Mount(staging, host, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("bind the host's %q to %q: %w", runDir, host, err)
 	}
-	// Private first, or all that is mounted below would be unmounted at the other places too.
+	// Private first, or the unmount would propagate to the other places.
 	if err := unix.Mount("", staging, "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make %q private: %w", r.Staging, err)
 	}

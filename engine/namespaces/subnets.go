@@ -36,8 +36,8 @@ const leastBits = 8
 
 // ChooseSubnets returns networks that collide with none of the host's routes and none of
 // the engine's own networks, and former ones again where that can be. Where everything is
-// taken, it takes those of the first candidates that no network of the engine has: what the
-// host's routes lead to there can't be reached, but the engine runs.
+// taken, it takes the first candidates that no network of the engine has: the engine runs, but
+// can't reach what the host's routes lead to there.
 func ChooseSubnets(routes, networks []netip.Prefix, former Subnets) Subnets {
 	var hosts []netip.Prefix
 	for _, r := range routes {
