@@ -385,3 +385,20 @@ func addr(a netip.Addr) string {
 	}
 	return a.String()
 }
+
+// What was read of one answer stays as it is while others are read.
+func TestAnswersShareNoMemory(t *testing.T) {
+	first, err := reader(inspectedContainer.object)(`{"Id":"c","Config":{"Labels":{"first\u002dkey":"value"}},"NetworkSettings":{"Networks":{"n\u0031":{}},"Ports":{"80/tcp":null}}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if _, err := reader(inspectedContainer.object)(`{"Id":"d","Config":{"Labels":{"other\u002dkeys":"XXXXX"}},"NetworkSettings":{"Networks":{"m\u0032":{}},"Ports":{"99/udp":null}}}`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := first.(state.Container)
+	if c.Labels["first-key"] != "value" || c.Networks[0].Name != "n1" || c.Ports[0].ContainerPort != 80 {
+		t.Errorf("the container is %+v", c)
+	}
+}
