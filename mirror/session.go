@@ -16,8 +16,8 @@ const (
 	// lookupRate is how many lookups that events cause are made in a second for long, and
 	// lookupBurst how many at once: they are what bounds the processor's time in a storm.
 	// Less than lookupQuantum is not worth a wake-up.
-	lookupRate    = 800
-	lookupBurst   = 400
+	lookupRate    = 1200
+	lookupBurst   = 600
 	lookupQuantum = 20 * time.Millisecond
 	// unanswered is how long a call may go unanswered before the engine is pinged, and
 	// pingTimeout how long that may take.

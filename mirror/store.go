@@ -26,7 +26,7 @@ const (
 	// minPause and maxPause bound the time between two writes: every follower reads the
 	// whole file after each, and no change waits for longer than a second.
 	minPause = 10 * time.Millisecond
-	maxPause = time.Second
+	maxPause = 800 * time.Millisecond
 	// retryDelay is how soon a failed write is tried again.
 	retryDelay = 500 * time.Millisecond
 )
