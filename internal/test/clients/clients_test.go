@@ -7,16 +7,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 )
 
 // A client makes something in an engine that it finds by itself.
 type client struct {
 	name string
-	// sockets says that it knows nothing of contexts: it looks for DOCKER_HOST, then for a
-	// socket at the places where engines usually have it.
-	sockets bool
 	// argv makes a container of the image, of the given name, or an image if image is set.
 	argv func(s *stage, name string) []string
 	// image says that it makes an image of that name.
@@ -24,6 +25,9 @@ type client struct {
 }
 
 const image = "clients:1"
+
+// patience is how long a client may take before it is taken for one that hangs.
+const patience = 2 * time.Minute
 
 // clientsOf returns the clients to try, with the docker commands that there are.
 func clientsOf(s *stage) []client {
@@ -37,20 +41,20 @@ func clientsOf(s *stage) []client {
 		{name: "docker-compose-1.29", argv: func(s *stage, name string) []string {
 			return []string{"docker-compose", "-f", s.composeFile(name), "-p", name, "up"}
 		}},
-		{name: "docker-py", sockets: true, argv: func(_ *stage, name string) []string {
+		{name: "docker-py", argv: func(_ *stage, name string) []string {
 			return []string{"/usr/bin/python3", "-c", `import docker, sys; docker.from_env().containers.run(sys.argv[2], sys.argv[3:], name=sys.argv[1])`,
 				name, image, "/prog", "exit", "0"}
 		}},
-		{name: "dockerode", sockets: true, argv: func(s *stage, name string) []string {
+		{name: "dockerode", argv: func(s *stage, name string) []string {
 			return []string{"node", s.installed("node/dockerode.js"), name, image, "/prog", "exit", "0"}
 		}},
-		{name: "testcontainers-node", sockets: true, argv: func(s *stage, name string) []string {
+		{name: "testcontainers-node", argv: func(s *stage, name string) []string {
 			return []string{"node", s.installed("node/testcontainers.js"), name, image, "/prog", "exit", "0"}
 		}},
-		{name: "testcontainers-go", sockets: true, argv: func(s *stage, name string) []string {
+		{name: "testcontainers-go", argv: func(s *stage, name string) []string {
 			return []string{s.installed("testcontainers-go"), name, image, "/prog", "exit", "0"}
 		}},
-		{name: "act", sockets: true, argv: func(s *stage, name string) []string {
+		{name: "act", argv: func(s *stage, name string) []string {
 			return []string{s.installed("act"), "--pull=false", "-W", s.workflow(name), "-P", "ubuntu-latest=" + image}
 		}},
 	}
@@ -76,12 +80,7 @@ func TestClients(t *testing.T) {
 		defer s.must(t, "docker-rd", "rm", "--force", "default")
 		s.load(t, "default")
 		for _, c := range clientsOf(s) {
-			t.Run(c.name, func(t *testing.T) {
-				if c.sockets && !s.claims(t) {
-					t.Skip("this docker rd does not claim the default socket")
-				}
-				s.try(t, c, "default", "started-"+c.name)
-			})
+			t.Run(c.name, func(t *testing.T) { s.try(t, c, "default", "started-"+c.name) })
 		}
 	})
 
@@ -90,11 +89,36 @@ func TestClients(t *testing.T) {
 		if err := os.Symlink(s.host.Socket, "/run/docker.sock"); err != nil {
 			t.Fatal(err)
 		}
+		defer os.Remove("/run/docker.sock")
+		before := s.hostCalls(t)
+		s.must(t, s.dockers["newest"], "version")
+		if s.hostCalls(t) == before {
+			t.Fatal("it does not show when the host's engine is reached")
+		}
 		s.must(t, "docker-rd", "start", "other")
 		defer s.must(t, "docker-rd", "rm", "--force", "other")
 		s.load(t, "other")
 		for _, c := range clientsOf(s) {
 			t.Run(c.name, func(t *testing.T) { s.try(t, c, "other", "run-"+c.name, "docker-rd", "run", "-i", "other", "--") })
+		}
+	})
+
+	// Inside run, on an engine that is behind ssh, which few of them can dial.
+	t.Run("ssh", func(t *testing.T) {
+		// The other side of sshd has a /run of its own.
+		s.env = append(s.env, "XDG_RUNTIME_DIR="+filepath.Join(s.dir, "run"))
+		s.must(t, "docker-rd", "start", "other")
+		defer s.must(t, "docker-rd", "rm", "--force", "other")
+		s.load(t, "other")
+		sshd := endpointtest.NewSSHD(t, "", "")
+		socket := strings.TrimSpace(s.must(t, "docker-rd", "paths", "other", "socket"))
+		endpointtest.Script(t, filepath.Join(sshd.Remote, "docker"), fmt.Sprintf(`exec %s --host unix://%s "$@"`, s.dockers["newest"], socket))
+		path := slices.IndexFunc(s.env, func(kv string) bool { return strings.HasPrefix(kv, "PATH=") })
+		s.env[path] = "PATH=" + sshd.Bin + ":" + strings.TrimPrefix(s.env[path], "PATH=")
+		s.must(t, "docker-rd", "start", "far", "--host", sshd.URL)
+		defer s.must(t, "docker-rd", "rm", "--force", "far")
+		for _, c := range clientsOf(s) {
+			t.Run(c.name, func(t *testing.T) { s.try(t, c, "other", "ssh-"+c.name, "docker-rd", "run", "-i", "far", "--") })
 		}
 	})
 }
@@ -104,7 +128,10 @@ func (s *stage) try(t *testing.T, c client, instance, name string, below ...stri
 	t.Helper()
 	name = strings.ReplaceAll(name, ".", "-")
 	before := s.hostCalls(t)
-	out, err := s.command(append(below, c.argv(s, name)...)...).CombinedOutput()
+	cmd := s.command(append(below, c.argv(s, name)...)...)
+	end := time.AfterFunc(patience, func() { _ = cmd.Process.Signal(os.Interrupt) })
+	out, err := cmd.CombinedOutput()
+	end.Stop()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -120,14 +147,16 @@ func (s *stage) try(t *testing.T, c client, instance, name string, below ...stri
 	}
 }
 
-// composeFile writes a file for compose with one service.
+// composeFile writes a file for compose with one service. It runs for a while: compose waits
+// for ever for the end of what ends before it listens, which takes a login over ssh, also
+// without docker rd.
 func (s *stage) composeFile(name string) string {
 	return s.write(filepath.Join(name, "compose.yaml"), fmt.Sprintf(`
 services:
   one:
     image: %s
     container_name: %s
-    command: ["/prog", "exit", "0"]
+    command: ["/prog", "sleep", "3000"]
     network_mode: none
 `, image, name))
 }

@@ -3,7 +3,6 @@
 package clients
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
-	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 const (
@@ -187,20 +185,4 @@ func (s *stage) hostCalls(t *testing.T) string {
 		t.Fatal("the host's engine tells nothing of what it is asked, not even of our own first ping")
 	}
 	return calls.String()
-}
-
-// claims reports whether docker rd claims the default socket.
-func (s *stage) claims(t *testing.T) bool {
-	t.Helper()
-	path := strings.TrimSpace(s.must(t, "docker-rd", "paths", "default", "state"))
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var st state.State
-	if err := json.Unmarshal(data, &st); err != nil {
-		t.Fatal(err)
-	}
-	_, ok := st.Condition("SocketClaimed")
-	return ok
 }
