@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -34,19 +35,22 @@ func (d existing) Check() []error {
 }
 
 func (d existing) check() error {
-	_, err := d.Endpoint()
+	ep, err := d.Endpoint()
 	if name := d.inst.Settings.FromContext; errdefs.IsNotFound(err) {
 		return failure.WithCode(&ContextError{name, d.inst.DockerConfig}, failure.CodeRefused)
 	}
 	if err != nil {
 		return err
 	}
-	host, err := d.LocalHost()
-	if err != nil || host == "" {
+	own := "unix://" + d.inst.Paths.Socket()
+	if ep.Host == own {
+		return failure.Refuse("host %q: %w", ep.Host, errItself)
+	}
+	if host, err := d.LocalHost(); err != nil || host != own {
 		return err
 	}
 	// The path of a socket may be too long.
-	if _, err := endpoint.FromURL(host, endpoint.TLSOptions{}); err != nil {
+	if _, err := endpoint.FromURL(own, endpoint.TLSOptions{}); err != nil {
 		return failure.WithHint(err, "set %s to a directory with a shorter path", instance.HomeEnv)
 	}
 	return nil
@@ -62,20 +66,40 @@ func (e *ContextError) Error() string {
 // Adopt implements [Driver]. There is nothing that a crash could have left.
 func (d existing) Adopt(context.Context) (Running, error) { return nil, nil }
 
-// Start implements [Driver].
+// Start implements [Driver]. A context of the user's may lead to a socket now and elsewhere
+// later, so there is a socket of ours in any case.
 func (d existing) Start(context.Context) (Running, error) {
+	ep, err := d.Endpoint()
+	if err != nil {
+		return nil, err
+	}
+	host, err := d.LocalHost()
+	if err != nil {
+		return nil, err
+	}
 	c := &connected{end: func() {}}
 	socket := d.inst.Paths.Socket()
-	if host, err := d.LocalHost(); err != nil || host != "unix://"+socket {
-		return c, err
+	needed := host == "unix://"+socket
+	switch {
+	case ep.Host == "unix://"+socket:
+		return nil, fmt.Errorf("host %q: %w", ep.Host, errItself)
+	case !needed && (d.inst.Settings.FromContext == "" || host == ""):
+		return c, nil
 	}
 	l, err := relay.Listen(socket)
+	if err != nil && !needed {
+		d.logger().Warn("no local socket for when the context leads elsewhere", "error", err)
+		return c, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	c.serve(l, relay.Relay{Dial: d.dial, Log: d.logger()})
 	return c, nil
 }
+
+// errItself says that an instance's engine would be the instance itself.
+var errItself = errors.New("it leads back to the instance")
 
 func (d existing) logger() *slog.Logger {
 	if d.log == nil {
@@ -89,6 +113,9 @@ func (d existing) dial(ctx context.Context) (net.Conn, error) {
 	ep, err := d.Endpoint()
 	if err != nil {
 		return nil, err
+	}
+	if ep.Host == "unix://"+d.inst.Paths.Socket() {
+		return nil, fmt.Errorf("host %q: %w", ep.Host, errItself)
 	}
 	return ep.Dial(ctx)
 }
