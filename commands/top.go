@@ -66,18 +66,17 @@ func (a *app) runTop(ctx context.Context, args []string) error {
 		}
 		o.Only = i.Name
 	}
-	if !a.docker.In().IsTerminal() || !a.docker.Out().IsTerminal() {
-		names, err := instanceNames()
-		if err != nil {
-			return err
+	if a.docker.In().IsTerminal() && a.docker.Out().IsTerminal() {
+		// A terminal that can't be drawn on is none.
+		if screen, err := tcell.NewScreen(); err == nil {
+			return top.Run(ctx, screen, o)
 		}
-		return top.Plain(ctx, a.out(), names, o)
 	}
-	screen, err := tcell.NewScreen()
+	names, err := instanceNames()
 	if err != nil {
-		return fmt.Errorf("terminal %q: %w", os.Getenv("TERM"), err)
+		return err
 	}
-	return top.Run(ctx, screen, o)
+	return top.Plain(ctx, a.out(), names, o)
 }
 
 // onNamed makes what is done with an instance what is done with the one of a name.
