@@ -74,10 +74,12 @@ func addSettings(cmd *cobra.Command) {
 }
 
 type startOptions struct {
-	timeout  flagDuration
-	detach   bool
-	all      bool
-	progress flagChoice
+	timeout flagDuration
+	detach  bool
+	all     bool
+	// foreground is for process managers: the command becomes the supervisor.
+	foreground bool
+	progress   flagChoice
 }
 
 func (a *app) newStart() *cobra.Command {
@@ -100,6 +102,9 @@ changes them. Arguments after "--" are passed to the engine.`,
 	addTimeout(flags, &o.timeout, 2*time.Minute)
 	addAll(cmd, &o.all, "Start")
 	flags.BoolVarP(&o.detach, "detach", "d", false, "Only wait until the supervisor runs")
+	flags.BoolVar(&o.foreground, "foreground", false, "Be the supervisor, for a process manager: log to stderr, stop on SIGTERM")
+	cmd.MarkFlagsMutuallyExclusive("foreground", "detach")
+	cmd.MarkFlagsMutuallyExclusive("foreground", "all")
 	addProgress(cmd, &o.progress, "auto")
 	return cmd
 }
@@ -121,6 +126,9 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 	defer cancel()
 	how.Detach = o.detach
 	change := a.changesOf(cmd, args)
+	if o.foreground {
+		return a.startForeground(ctx, names, change)
+	}
 	return a.onSeveral(o.progress.value, names, func(name string, t teller) error {
 		i, err := a.prepare(ctx, name, change)
 		if err != nil {
@@ -129,6 +137,19 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 		a.mend(ctx, i.DockerConfig)
 		return a.start(ctx, i, how, t)
 	})
+}
+
+// startForeground becomes the supervisor of the one instance.
+func (a *app) startForeground(ctx context.Context, names []string, change func(*instance.Settings) error) error {
+	if len(names) != 1 {
+		return failure.Usage("--foreground takes one instance")
+	}
+	i, err := a.prepare(ctx, names[0], change)
+	if err != nil {
+		return err
+	}
+	a.mend(ctx, i.DockerConfig)
+	return client.Supervise(i)
 }
 
 // changesOf returns what the flags that were given, and the engine's arguments, make

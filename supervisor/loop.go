@@ -47,6 +47,8 @@ type loop struct {
 	early  []requests.Request // which came before there is a mirror
 	askers []requests.Request // who has asked for the stop
 
+	notify notifier
+
 	// removed reports whether somebody has removed the instance's files. Whoever makes the
 	// instance anew takes another lock.
 	removed        func() bool
@@ -264,8 +266,9 @@ func (l *loop) flush() {
 		return
 	}
 	l.unwrittenSince = time.Time{}
-	if l.published[state.Ready].Status == state.True {
+	if l.published[state.Ready].Status == state.True && !l.announced {
 		l.announced = true
+		l.notify.tell("READY=1")
 	}
 	if l.mirror.executor != nil && l.stop == nil {
 		l.mirror.executor.Flushed()

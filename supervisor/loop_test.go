@@ -184,6 +184,7 @@ type fixture struct {
 	driver  *fakeDriver
 	docker  *dockercontext.Config
 	loop    *loop
+	notify  notifier
 	signals chan os.Signal
 	done    chan error
 }
@@ -242,6 +243,7 @@ func (f *fixture) start() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	f.loop.notify = f.notify
 	f.loop.engine.firstDelay, f.loop.engine.lostAfter = time.Millisecond, time.Millisecond
 	f.signals, f.done = make(chan os.Signal, 1), make(chan error, 1)
 	go func() {

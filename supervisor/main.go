@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/requests"
 	"github.com/docker-rd/docker-rd/supervisor/wire"
@@ -22,25 +23,40 @@ func RunMain() {
 		return
 	}
 	var toStop *requests.StopOptions
-	if len(os.Args) > 3 {
+	foreground := len(os.Args) > 3 && os.Args[3] == wire.Foreground
+	if len(os.Args) > 3 && !foreground {
 		toStop = &requests.StopOptions{}
 		if err := json.Unmarshal([]byte(os.Args[3]), toStop); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 	}
-	os.Exit(supervise(os.Args[2], toStop))
+	os.Exit(supervise(os.Args[2], toStop, foreground))
 }
 
 // supervise runs the supervisor of the instance in dir until it is told to end, or only
 // to stop what the last one has left behind, and returns the exit status: 0 also where
 // there is a supervisor already, unless it should have stopped the instance. Why it fails
-// it reports to the process that has started it.
-func supervise(dir string, toStop *requests.StopOptions) int {
+// it reports to the process that has started it. In the foreground it is its process
+// manager's, whose groups and limits it keeps, and whom it tells how it is.
+func supervise(dir string, toStop *requests.StopOptions, foreground bool) int {
+	notify := newNotifier()
 	closeInherited()
-	liftLimits()
-	// The end of the terminal or of a pipe of whoever started it must not end it.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	report := func(r wire.Report) { r.Write(os.Stdout) }
+	if foreground {
+		report = func(wire.Report) {} // it is in the log
+	} else {
+		liftLimits()
+		// The end of the terminal of whoever started it must not end it.
+		signal.Ignore(syscall.SIGHUP)
+	}
+	signal.Ignore(syscall.SIGPIPE)
+	// giveUp says why there is no supervisor, and returns its exit status.
+	giveUp := func(err error) int {
+		fmt.Fprintln(os.Stderr, err)
+		report(wire.Failed(err))
+		return failure.Code(err)
+	}
 
 	load := func() (*instance.Instance, error) {
 		inst, err := instance.LoadDir(dir)
@@ -60,6 +76,8 @@ func supervise(dir string, toStop *requests.StopOptions) int {
 	switch {
 	case errors.Is(err, lock.ErrHeld) && toStop != nil:
 		return wire.ExitHeld
+	case errors.Is(err, lock.ErrHeld) && foreground:
+		return giveUp(failure.Refuse("instance %q runs already: %w", inst.Name, err))
 	case errors.Is(err, lock.ErrHeld):
 		return 0
 	case err != nil:
@@ -73,27 +91,22 @@ func supervise(dir string, toStop *requests.StopOptions) int {
 
 	log := newLog(os.Stderr, inst)
 	slog.SetDefault(log) // for what libraries log
-	defer leaveCaller(inst, log)()
+	if !foreground {
+		defer leaveCaller(inst, log)()
+	}
 	l, err := newLoopFor(inst, log)
 	if err != nil {
 		log.Error("supervisor ends", "error", err)
-		wire.Failed(err).Write(os.Stdout)
+		report(wire.Failed(err))
 		return 1
 	}
+	l.notify = notify
 	defer keepLogs(inst, log)()
 	if err := l.run(signals, toStop); err != nil {
 		log.Error("supervisor ends", "error", err)
-		wire.Failed(err).Write(os.Stdout)
+		report(wire.Failed(err))
 		return 1
 	}
-	wire.Report{Killed: l.killed()}.Write(os.Stdout)
+	report(wire.Report{Killed: l.killed()})
 	return 0
-}
-
-// giveUp reports, and notes in the log, why there is no supervisor, and returns its exit
-// status.
-func giveUp(err error) int {
-	fmt.Fprintln(os.Stderr, err)
-	wire.Failed(err).Write(os.Stdout)
-	return 1
 }

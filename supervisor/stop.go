@@ -61,6 +61,7 @@ func (l *loop) shutDown(s stopRun) {
 	}
 	e := &l.engine
 	l.stop = &s
+	l.notify.tell("STOPPING=1")
 	if e.end != nil {
 		e.end()
 	}

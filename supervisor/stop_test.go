@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -162,5 +165,47 @@ func (f *fixture) follow(done func(instance.Observation) bool) {
 	})
 	if err != nil {
 		f.t.Fatalf("%+v: %v", last.State, err)
+	}
+}
+
+// A process manager is told when the instance is ready, and when it is being stopped.
+func TestNotify(t *testing.T) {
+	f := setup(t)
+	socket := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	t.Setenv("NOTIFY_SOCKET", socket)
+	n := newNotifier()
+	if _, ok := os.LookupEnv("NOTIFY_SOCKET"); ok {
+		t.Error("what is started would tell, too")
+	}
+	told := func() string {
+		t.Helper()
+		if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 100)
+		n, err := conn.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	f.notify = n
+	f.start()
+	if got := told(); got != "READY=1" {
+		t.Errorf("it tells %q", got)
+	}
+	if o := instance.Observe(f.inst); o.Condition(state.Ready).Status != state.True {
+		t.Error("it tells that before it is so")
+	}
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+	if got := told(); got != "STOPPING=1" {
+		t.Errorf("it tells %q", got)
 	}
 }

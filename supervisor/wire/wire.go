@@ -10,9 +10,13 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// Verb is the argument that makes docker-rd a supervisor: supervise DIR [STOP-OPTIONS].
+// Verb is the argument that makes docker-rd a supervisor: supervise DIR [STOP-OPTIONS|-f].
 // It is no command: nobody types it.
 const Verb = "supervise"
+
+// Foreground stands in the place of the options to stop for a supervisor that a process
+// manager looks after.
+const Foreground = "-f"
 
 // Role is the role in which a supervisor holds its lock. Commands hold it for moments.
 const Role = "supervisor"
