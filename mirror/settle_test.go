@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
+	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -218,9 +218,9 @@ func TestSecondLook(t *testing.T) {
 }
 
 func post(r *mirrortest.Rig, path string) (*http.Response, error) {
-	socket := strings.TrimPrefix(r.Engine.Host(), "unix://")
+	socket := r.Engine.Path()
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
+		return fakeengine.Dial(ctx, socket)
 	}}}
 	defer client.CloseIdleConnections()
 	return client.Post("http://engine"+path, "application/json", nil)

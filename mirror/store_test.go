@@ -21,6 +21,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/internal/test/stateschema"
+	"github.com/docker-rd/docker-rd/internal/test/wine"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -583,6 +584,7 @@ func TestReadersSeeWholeStates(t *testing.T) {
 // Whatever changes, and whoever reads meanwhile: each version is what the store holds, and
 // stays so for who has it open or has kept it under another name.
 func TestVersions(t *testing.T) {
+	wine.Skip(t, "a file that is open is not replaced")
 	for seed := range uint64(3) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "state.json")
