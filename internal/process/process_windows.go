@@ -47,8 +47,11 @@ func startTime(pid int, evenEnded bool) (uint64, error) {
 	return created(h)
 }
 
-// handle returns a handle of this very process.
+// handle returns a handle of this very process. An ID with a boot is of another system.
 func (id ID) handle(access uint32) (windows.Handle, error) {
+	if id.PID <= 0 || id.BootID != "" {
+		return 0, ErrGone
+	}
 	h, err := open(id.PID, access)
 	if err != nil {
 		return 0, err
