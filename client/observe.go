@@ -13,7 +13,7 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Stopped tells whether the instance has neither a supervisor nor anything of an engine
+// Stopped reports whether the instance has neither a supervisor nor anything of an engine
 // that runs.
 func Stopped(i *instance.Instance) bool {
 	if held, err := lock.Held(i.Paths.SupervisorLock()); err != nil || held {
@@ -22,7 +22,7 @@ func Stopped(i *instance.Instance) bool {
 	return engineGone(i)
 }
 
-// engineGone tells whether nothing of the instance's engine runs.
+// engineGone reports whether nothing of the instance's engine runs.
 func engineGone(i *instance.Instance) bool {
 	driver, err := engine.DriverFor(i, nil)
 	return err == nil && !driver.Alive() && !driver.Remains()

@@ -27,7 +27,7 @@ type childProcess struct {
 	report wire.Report // what it said of its end
 }
 
-// killed tells whether a signal ended it. To be called after done.
+// killed reports whether a signal ended it. To be called after done.
 func (c *childProcess) killed() bool { return c.exitedWith(-1) }
 
 func (c *childProcess) exitedWith(code int) bool {

@@ -75,7 +75,7 @@ func Start(ctx context.Context, i *instance.Instance, o StartOptions) (instance.
 	return last, problem(i, NotReady, failure.Timeout("instance %q is not ready in time: %s; %s", i.Name, pending(last), words))
 }
 
-// removed tells whether somebody has removed the instance.
+// removed reports whether somebody has removed the instance.
 func removed(i *instance.Instance) bool {
 	_, err := os.Lstat(i.Paths.InstanceFile())
 	return errors.Is(err, fs.ErrNotExist)

@@ -153,7 +153,7 @@ func stillStopping(ctx context.Context, i *instance.Instance, holder fmt.Stringe
 	return problem(i, Stopping, failure.WithCode(err, code))
 }
 
-// isStopped tells whether nothing is left of an instance without a supervisor: the last
+// isStopped reports whether nothing is left of an instance without a supervisor: the last
 // one has said so, no engine runs, and no object is mirrored, as after a sync that was
 // made without a supervisor.
 func isStopped(i *instance.Instance) bool {

@@ -30,9 +30,11 @@ func (a *app) newAction() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "action [OPTIONS] CONTAINER " + strings.Join(requests.Actions(), "|"),
 		Short: "Start, stop, pause, unpause or restart a container",
-		Long: `Have the supervisor do something to a container and wait for the outcome, which is
-also recorded on the container in the mirror (lastAction). What is so already
-succeeds. When the time is up, a request that was not begun is taken back.`,
+		Long: `Start, stop, pause, unpause or restart a container and wait for the outcome.
+
+The supervisor does it, and records the outcome on the container in the mirror
+(lastAction). An action that changes nothing succeeds. At the timeout, a request that
+has not begun is withdrawn.`,
 		Example: `  docker rd action web restart`,
 		Args:    takes(2, 2),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -37,17 +37,17 @@ func (a *app) newContextDoctor() *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:   "doctor [OPTIONS]",
-		Short: "Find and mend what is wrong with the Docker configuration",
-		Long: `Find what is wrong with the Docker configuration: a current context that does not
-exist, damaged contexts, an invalid config.json, and more.
+		Short: "Check and repair the Docker configuration",
+		Long: `Check the Docker configuration: for a current context that does not exist, damaged
+contexts, an invalid config.json, and more.
 
-With --fix, what is docker rd's or provably broken is mended. What is changed is
-copied beside it first. The exit status is 1 while something is wrong.`,
+--fix repairs what is docker rd's or provably broken, and first copies each file that it
+changes. The exit status is 1 while something is wrong.`,
 		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return a.runDoctor(cmd, o) },
 	}
-	cmd.Flags().BoolVar(&o.fix, "fix", false, "Mend what can be mended")
+	cmd.Flags().BoolVar(&o.fix, "fix", false, "Repair what can be repaired")
 	o.AddFormat(cmd)
 	return cmd
 }

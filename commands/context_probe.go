@@ -62,8 +62,8 @@ func (a *app) newContextLs() *cobra.Command {
 		Short:   "List contexts with their health",
 		Long: `List contexts with their health.
 
-Every context is probed, and is healthy (a Docker engine answers), broken (it is
-proven that none can) or unknown. "*" marks the one that docker uses here.`,
+Each context is probed. It is healthy (a Docker engine answers), broken (it is proven
+that none can answer) or unknown. "*" marks the context that docker uses here.`,
 		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -82,10 +82,10 @@ func (a *app) newContextProbe() *cobra.Command {
 	var o probeOptions
 	cmd := &cobra.Command{
 		Use:   "probe [OPTIONS] [CONTEXT...]",
-		Short: "Find out whether contexts work",
-		Long: `Find out whether contexts work: those that are named, or all.
+		Short: "Check whether contexts work",
+		Long: `Check whether contexts work: the given ones, or all.
 
-The exit status is 1 where one is not healthy.`,
+The exit status is 1 if one of them is not healthy.`,
 		Example:           `  docker rd context probe rd && docker --context rd ps`,
 		ValidArgsFunction: completeContexts,
 		RunE: func(cmd *cobra.Command, args []string) error {

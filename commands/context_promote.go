@@ -30,11 +30,11 @@ func (a *app) newContextPromote() *cobra.Command {
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "promote [OPTIONS] [INSTANCE]",
 		Short: "Make an instance's context the current one",
-		Long: `Make an instance's context the current one, if the one that is current is broken,
-or with --force whatever it is.
+		Long: `Make an instance's context the current one if the current one is broken, or, with
+--force, in any case.
 
-What was current before is remembered and put back when the engine stops, or by
-"context demote". The exit status is 3 where docker does not use the instance's context
+The previous context is remembered. It is put back when the engine stops, or by
+"context demote". The exit status is 3 if docker does not use the instance's context
 afterwards.`,
 	}, a.load, func(cmd *cobra.Command, i *instance.Instance) error { return a.runPromote(cmd, i, o) })
 	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Promote even if the current context works")
@@ -146,12 +146,12 @@ func (a *app) newContextDemote() *cobra.Command {
 	var o output.Options
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "demote [OPTIONS] [INSTANCE]",
-		Short: "Put back the context that was current before",
-		Long: `Put back the context that was current before an instance's: if it works or there is
-no other, else the context of another instance that runs.
+		Short: "Put back the previous context",
+		Long: `Put back the context that was current before an instance's. If it does not work, the
+context of another running instance takes its place.
 
-Only what docker rd made current is replaced, and not what was chosen by hand. The exit
-status is 3 where the instance's context stays the current one.`,
+A context that you chose by hand stays. The exit status is 3 if the instance's context
+stays the current one.`,
 	}, a.load, func(cmd *cobra.Command, i *instance.Instance) error {
 		c, err := ownContext(cmd, i)
 		if err != nil {

@@ -31,12 +31,12 @@ func (a *app) newDelete() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "delete [OPTIONS] KIND NAME|ID [NAME|ID...]",
 		Short: "Delete containers, images, volumes or networks",
-		Long: `Have the supervisor delete objects: containers, images, volumes or networks.
+		Long: `Delete containers, images, volumes or networks. The supervisor does it.
 
-What the engine refuses, such as an image that a container uses, fails, but stays
-requested and is tried again until it succeeds. "get" and "status" show why it was
-refused, and --cancel takes the request back. Of an image that is named by one of its
-references, only that is deleted.`,
+The engine may refuse, for example if a container uses the image. The command then fails,
+but the deletion stays requested, and is tried again until it succeeds. "get" and "status"
+show why it was refused; --cancel cancels it. An image that is named by a reference loses
+only that reference, as with "docker rmi".`,
 		Example: `  docker rd delete volumes data --wait
   docker rd delete images app:1 --cancel`,
 		Args:              takes(2, many),

@@ -37,7 +37,7 @@ func (a *app) newDiagnose() *cobra.Command {
 		Use:   "diagnose [OPTIONS] [INSTANCE]",
 		Short: "Write an archive for a bug report",
 		Long: `Write an archive with all that a bug report needs: versions, settings, the state
-file, logs, the engine's own report, Docker's contexts and what status tells. Keys,
+file, logs, the engine's own report, Docker's contexts and the output of status. Keys,
 certificates, registry credentials, containers' environment variables, and what looks
 like a password or a token are not in it; names, labels and commands are.`,
 	}, a.loadAnyway, func(cmd *cobra.Command, i *instance.Instance) error { return a.runDiagnose(cmd, i, output) })

@@ -75,7 +75,7 @@ var hints = []func(hinter, error) string{
 	byType(func(_ hinter, e *instance.ValueError) string {
 		return DidYouMean(nearest.To(e.Value, e.Values), "", e.Key+" can be "+strings.Join(e.Values, ", "))
 	}),
-	is(instance.ErrNoDriver, "adopt an engine: `docker-rd start --from-context NAME` or `docker-rd start --host URL`; or use `sudo docker-rd start` for one that root can use"),
+	is(instance.ErrNoDriver, "adopt an engine: `docker-rd start --from-context NAME` or `docker-rd start --host URL`"),
 	is(instance.ErrNoEngine, "name it by `--host URL` or `--from-context NAME`"),
 	is(instance.ErrTwoEngines, "leave one out, or take it back with an empty value: `--host ''` or `--from-context ''`"),
 	is(instance.ErrAdopts, "they belong to the driver \"existing\""),
@@ -253,13 +253,13 @@ func (h hinter) problem(e *client.Error) string {
 	case client.Removed:
 		return h.run("start", name) + " makes it anew"
 	case client.NotReady:
-		return h.run("status", name) + " and " + h.run("logs", name) + " tell more"
+		return h.run("status", name) + " and " + h.run("logs", name) + " show more"
 	case client.Unanswered, client.Disconnected:
-		return h.run("status", name) + " tells more"
+		return h.run("status", name) + " shows more"
 	case client.Stopping:
 		return h.run("stop --force", name) + " ends it at once"
 	case client.Crashed:
-		return h.run("logs --supervisor", name) + " tells more"
+		return h.run("logs --supervisor", name) + " shows more"
 	case client.TooNew:
 		return newerProgram
 	case client.EngineFailed:
@@ -273,11 +273,11 @@ func (h hinter) problem(e *client.Error) string {
 func (h hinter) engineFailed(i *instance.Instance) string {
 	switch s := i.Settings; {
 	case s.FromContext != "":
-		return "`docker-rd" + configFlag(i.DockerConfig) + " context probe " + shellQuote(s.FromContext) + "` tells more"
+		return "`docker-rd" + configFlag(i.DockerConfig) + " context probe " + shellQuote(s.FromContext) + "` shows more"
 	case s.Host != "" && !s.HasTLS():
-		return "`docker-rd --host " + shellQuote(s.Host) + " context probe default` tells more"
+		return "`docker-rd --host " + shellQuote(s.Host) + " context probe default` shows more"
 	case s.Host != "":
-		return h.run("logs --supervisor", i.Name) + " tells more"
+		return h.run("logs --supervisor", i.Name) + " shows more"
 	}
 	return "the engine's log is " + i.Paths.EngineLog() + ": " + h.run("logs", i.Name)
 }

@@ -35,7 +35,7 @@ func TestHint(t *testing.T) {
 		"a word":               {"action", unknown("action", "satrt", []string{"start", "stop"}), "did you mean `start`?"},
 		"no word":              {"action", unknown("action", "jump", []string{"start", "stop"}), "actions are start, stop"},
 		"a problem":            {"action", fmt.Errorf("x: %w", &client.Error{Instance: dev, Problem: client.NotRunning, Err: fmt.Errorf("y")}), "`docker-rd start dev` starts it"},
-		"of the default one":   {"action", &client.Error{Instance: standard, Problem: client.NotReady, Err: fmt.Errorf("y")}, "`docker-rd status` and `docker-rd logs` tell more"},
+		"of the default one":   {"action", &client.Error{Instance: standard, Problem: client.NotReady, Err: fmt.Errorf("y")}, "`docker-rd status` and `docker-rd logs` show more"},
 		"config.json":          {"start", &configfile.RefusedError{Reason: configfile.BOM}, "save the file as UTF-8 without a byte-order mark"},
 	} {
 		if got := Hint(&cobra.Command{Use: tc.verb}, tc.err); got != tc.want {

@@ -55,8 +55,8 @@ func (a *app) newPaths() *cobra.Command {
 		Short: "Print where the files of an instance are",
 		Long: `Print where the files of an instance are.
 
-With a KEY, only that path is printed. One argument is the KEY if there is one of
-that name, otherwise the INSTANCE.`,
+With a KEY, only that path is printed. A single argument is a KEY if it is the name of
+one, otherwise an INSTANCE.`,
 		Example: `  docker rd paths dev
   curl --unix-socket "$(docker rd paths socket)" http://localhost/_ping`,
 		Args: takes(0, 2),

@@ -30,9 +30,9 @@ func (a *app) newRm() *cobra.Command {
 		Aliases: []string{"remove"},
 		Short:   "Remove instances with all their data",
 		Long: `Remove stopped instances with all their data: context, images, volumes, logs, state.
-On a terminal it asks before, unless --force is given.
+On a terminal, it asks first, unless --force is given.
 
-An engine that was there already (driver existing) keeps its data.`,
+An adopted engine (driver existing) keeps its data.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if !a.instance.given && !o.all { // $DOCKER_RD_INSTANCE is not enough: whoever removes something names it
 				return takes(1, many)(cmd, args)

@@ -27,9 +27,9 @@ func (a *app) newRun() *cobra.Command {
 		Short: "Run a command that sees only an instance's engine",
 		Long: `Run a command that sees only an instance's engine.
 
-The instance is started if need be. The exit status is the command's, 128+n if a
-signal n ended it; 125 if docker-rd failed, 126 if the command can't be executed, 127
-if there is none.`,
+The instance is started if necessary. The exit status is the command's, or 128+n if
+signal n ended it; 125 if docker-rd failed, 126 if the command can't be executed, 127 if
+it does not exist.`,
 		Example: `  docker rd run -- docker ps
   docker rd run -i dev -- make test`,
 		Args: takes(1, many),

@@ -23,7 +23,7 @@ func exitStatus(s *os.ProcessState) int {
 	return s.ExitCode()
 }
 
-// fromTerminal tells whether the terminal sends the signal to the command too: it goes
+// fromTerminal reports whether the terminal sends the signal to the command too: it goes
 // to the whole foreground process group, in which both are.
 func fromTerminal(s os.Signal) bool {
 	switch s {

@@ -27,11 +27,12 @@ func (a *app) newSet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set [OPTIONS] [INSTANCE] [KEY=VALUE...]",
 		Short: "Show or change the settings of an instance",
-		Long: `Change the settings of an instance, or show them with where each comes from. They are:
+		Long: `Change the settings of an instance. Without KEY=VALUE, show them, and where each comes
+from. They are:
 
 ` + settingsHelp() + `
-An empty value brings the default back. A running instance takes them up when it is
-started the next time, or at once with --restart.`,
+An empty value restores the default. A running instance uses the new settings after its
+next restart, or at once with --restart.`,
 		Example: `  docker rd set promote=never
   docker rd set dev engine-args="--log-level debug" --restart`,
 		Args: takes(0, many),

@@ -17,9 +17,9 @@ func (a *app) newShell() *cobra.Command {
 	return &cobra.Command{
 		Use:   "shell [OPTIONS] [INSTANCE] [-- COMMAND [ARG...]]",
 		Short: "Run a shell where an engine runs",
-		Long: `Run a shell, or a command, in the namespaces of an engine: with the network, the mounts
-and, for an ordinary user's engine, the users that its containers build on. This shows
-what they see: bridges, routes, iptables rules, name servers, bind mounts.`,
+		Long: `Run a shell, or a command, in the namespaces of an engine: in its network and its
+mounts, and for an ordinary user's engine with its users. It shows what containers
+see: bridges, routes, iptables rules, name servers, bind mounts.`,
 		Example: `  docker rd shell
   docker rd shell dev -- ip address`,
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -33,10 +33,10 @@ func (a *app) newStop() *cobra.Command {
 		Short: "Stop engines and wait until they are gone",
 		Long: `Stop engines and wait until they are gone.
 
-Each container has the time to stop that it was given (docker run --stop-timeout), or as long
-as --timeout says, if that is longer. What does not stop in time is killed, and named.
+Each container has its own time to stop (docker run --stop-timeout), or the --timeout if
+that is longer. A container that does not stop in time is killed, and named.
 
-An engine that was there already (driver existing) goes on; it is only let go.`,
+An adopted engine (driver existing) keeps running; docker rd only disconnects.`,
 		ValidArgsFunction: a.completeInstances,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runStop(cmd.Context(), o, args) },
 	}

@@ -17,10 +17,10 @@ func (a *app) newSync() *cobra.Command {
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "sync [OPTIONS] [INSTANCE]",
 		Short: "Bring the mirror of an engine up to date",
-		Long: `Bring the mirror of an engine up to date: a full sync now.
+		Long: `Bring the mirror of an engine up to date: a full sync now. It also finds changes for
+which the engine sends no event.
 
-The supervisor does it where one runs, otherwise this command itself. This finds
-changes that engines send no event for.`,
+The supervisor does it if one runs, otherwise this command itself.`,
 	}, a.loadForObjects, func(cmd *cobra.Command, i *instance.Instance) error {
 		ctx, cancel := withTimeout(cmd.Context(), timeout)
 		defer cancel()

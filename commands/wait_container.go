@@ -59,7 +59,7 @@ func runWaitContainer(ctx context.Context, i *instance.Instance, target string) 
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return hinted(failure.Timeout("instance %q: container %q is not %s in time: %s", i.Name, w.word, w.want, w.found), func(h hinter) string {
-			return fmt.Sprintf("`docker-rd get%s containers %s` tells more", h.flag(i.Name), shellQuote(w.word))
+			return fmt.Sprintf("`docker-rd get%s containers %s` shows more", h.flag(i.Name), shellQuote(w.word))
 		})
 	}
 	return err

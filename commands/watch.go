@@ -20,11 +20,11 @@ func (a *app) newWatch() *cobra.Command {
 
   {"revision":42,"type":"MODIFIED","kind":"containers","id":"…","object":{…}}
 
-The type is ADDED, MODIFIED or DELETED; all objects that there are come first, as
-ADDED. With --since, only what changed after that revision comes. Where that is not
-known any more, a line of type RESYNC says so and all objects follow: what was known
-before and is not among them is gone. Several lines can have the same revision: whoever
-may have missed some of them begins after the one before.`,
+The type is ADDED, MODIFIED or DELETED. First, each existing object is printed as ADDED.
+With --since, only the changes after that revision are printed. If they are not known any
+more, a line of type RESYNC says so, and all objects follow: an object that is not among
+them is gone. Several lines can have the same revision. A reader that may have missed some
+of them continues after the revision before.`,
 	}, a.loadForObjects, func(cmd *cobra.Command, i *instance.Instance) error {
 		return a.runWatch(cmd.Context(), i, uint64(since))
 	})

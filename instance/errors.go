@@ -14,7 +14,7 @@ var (
 	// ErrOtherMachine is matched by the errors for an instance on a shared home that
 	// belongs to another machine.
 	ErrOtherMachine = errors.New("instance belongs to another machine")
-	// ErrNoDriver says that no driver makes engines for this user or on this system.
+	// ErrNoDriver says that no driver makes engines on this system.
 	ErrNoDriver = errors.New("no driver")
 	// ErrNoEngine says that the engine to adopt is not named.
 	ErrNoEngine = errors.New("no engine to adopt")

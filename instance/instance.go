@@ -65,7 +65,7 @@ func (i *Instance) Context() string {
 	return ContextName(i.Name)
 }
 
-// OwnsContext tells whether the context is the instance's own, to be made and
+// OwnsContext reports whether the context is the instance's own, to be made and
 // removed with it.
 func (i *Instance) OwnsContext() bool { return i.Settings.FromContext == "" }
 

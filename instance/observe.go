@@ -15,11 +15,11 @@ type Observation struct {
 	// that can be read, and then StateErr says why, if it should be there.
 	State    *state.State
 	StateErr error
-	// Supervised tells whether there is a supervisor, and Holder describes it as
+	// Supervised reports whether there is a supervisor, and Holder describes it as
 	// far as it has described itself.
 	Supervised bool
 	Holder     lock.Holder
-	// Live tells whether State was written by a process that lives now: only then
+	// Live reports whether State was written by a process that lives now: only then
 	// its conditions count.
 	Live bool
 }
@@ -48,7 +48,7 @@ func (o Observation) Condition(typ string) state.Condition {
 	return c
 }
 
-// Live tells whether the process that wrote the state is alive: only then its
+// Live reports whether the process that wrote the state is alive: only then its
 // conditions count.
 func Live(s *state.State) bool {
 	return s != nil && s.Supervisor != nil && SupervisorID(s).Alive()

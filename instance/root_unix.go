@@ -10,7 +10,7 @@ import (
 
 func isRoot() bool { return os.Geteuid() == 0 }
 
-// foreign tells whether a directory, or where it would be made, belongs to a user although
+// foreign reports whether a directory, or where it would be made, belongs to a user although
 // this is root: sudo may keep the user's environment.
 func foreign(dir string) bool {
 	if !isRoot() {

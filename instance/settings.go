@@ -89,7 +89,7 @@ func DefaultSettings() Settings {
 	return Settings{Driver: DriverAuto, Engine: KindMoby, Promote: PromoteIfBroken, Resync: Duration(DefaultResync)}
 }
 
-// Equal tells whether both are the same settings.
+// Equal reports whether both are the same settings.
 func (s Settings) Equal(o Settings) bool { return reflect.DeepEqual(s.normal(), o.normal()) }
 
 // normal makes an absent list and an empty one the same, and leaves out who set what.
@@ -185,7 +185,7 @@ func (s Settings) checkDriverSettings() error {
 	return nil
 }
 
-// HasTLS tells whether there are TLS settings, which go with Host.
+// HasTLS reports whether there are TLS settings, which go with Host.
 func (s Settings) HasTLS() bool { return s.TLSOptions() != endpoint.TLSOptions{} }
 
 // TLSOptions returns the TLS settings for [Settings.Host].

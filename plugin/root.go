@@ -148,7 +148,7 @@ func usage(cmd *cobra.Command, err error) error {
 	if _, invalid := errors.AsType[*pflag.InvalidValueError](err); invalid {
 		code = failure.CodeRefused
 	}
-	hint := "`" + standaloneName(cmd) + " --help` tells how it is used"
+	hint := "`" + standaloneName(cmd) + " --help` shows how it is used"
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		hint = commands.DidYouMean(nearFlags(cmd, unknown.GetSpecifiedName()), "--", "`"+standaloneName(cmd)+" --help` lists the options")
 	}

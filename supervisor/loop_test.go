@@ -32,7 +32,7 @@ type fakeDriver struct {
 	socket string
 	// launch is what Start does before it has an engine; nil: nothing.
 	launch func(ctx context.Context) error
-	// run tells whether the nth engine answers; one that does not ends at once.
+	// run reports whether the nth engine answers; one that does not ends at once.
 	run func(n int) bool
 	// adopting is called when one is looked for to adopt; nil: nothing.
 	adopting func()

@@ -382,7 +382,7 @@ func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// isStopped tells whether all threads of a process have been stopped. Where there is no
+// isStopped reports whether all threads of a process have been stopped. Where there is no
 // /proc nobody tells, and it says yes.
 func isStopped(pid int) bool {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))

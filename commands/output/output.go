@@ -37,10 +37,10 @@ func (o *Options) addFormat(cmd *cobra.Command, help string, words ...string) {
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// IsTable tells whether the output is the one for people.
+// IsTable reports whether the output is the one for people.
 func (o Options) IsTable() bool { return o.Format == formatter.TableFormatKey || o.Format == "" }
 
-// IsJSON tells whether the output is JSON, which --quiet does not change.
+// IsJSON reports whether the output is JSON, which --quiet does not change.
 func (o Options) IsJSON() bool { return o.Format == formatter.JSONFormatKey }
 
 // A Layout is what a list shows where no template says so.

@@ -64,7 +64,7 @@ func (m rootMode) check() []error {
 func checkRoot(*Config) error {
 	if os.Geteuid() != 0 {
 		return failure.WithHint(failure.Refuse("the dockerd driver needs root"),
-			"run it with sudo, or leave --driver out: an ordinary user gets an engine without root")
+			"run it with sudo, or leave `--driver` out: an ordinary user gets an engine without root")
 	}
 	// In a container root may lack what it takes.
 	status, err := os.ReadFile("/proc/self/status")
@@ -124,7 +124,7 @@ func checkTun(*Config) error {
 	const tun = "/dev/net/tun"
 	fd, err := unix.Open(tun, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		hint := "modprobe tun; in a container: --device " + tun
+		hint := "`modprobe tun`; in a container: run it with `--device " + tun + "`"
 		if errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 {
 			hint = "`sudo chmod 666 " + tun + "`"
 		}
@@ -140,12 +140,12 @@ func checkCgroups(*Config) error {
 	}
 	if len(h.All()) == 0 {
 		return failure.WithHint(failure.Refuse("no cgroups are mounted, without which there are no containers"),
-			"mount -t cgroup2 none /sys/fs/cgroup")
+			"`mount -t cgroup2 none /sys/fs/cgroup`")
 	}
 	for _, root := range h.All() {
 		if err := unix.Access(root, unix.W_OK); err != nil {
 			return failure.WithHint(failure.Refuse("cgroups %q can't be written: %w", root, err),
-				"in a container: --privileged")
+				"in a container: run it with `--privileged`")
 		}
 	}
 	return nil

@@ -19,7 +19,7 @@ import (
 func (m userMode) check() []error {
 	if os.Geteuid() == 0 {
 		return []error{failure.WithHint(failure.Refuse("the rootless driver is for ordinary users, and this is root"),
-			"leave --driver out")}
+			"leave `--driver` out")}
 	}
 	problems := m.checkAll(checkTools, checkUserSettings, checkIDs, checkTun, checkPaths, checkData, checkNFS)
 	return append(problems, m.tryNamespaces()...)
@@ -124,7 +124,7 @@ func (m userMode) tryNamespaces() []error {
 	var problems []error
 	if probe.Mounts != "" {
 		problems = append(problems, failure.WithHint(failure.Refuse("an ordinary user can't have /proc and /sys of an engine's own here: %s", probe.Mounts),
-			"in a container: run it with --privileged"))
+			"in a container: run it with `--privileged`"))
 	}
 	user, err := readSettings(m.Args, m.ConfigFile)
 	if err != nil {
@@ -160,7 +160,7 @@ func explainNamespaces(err error) error {
 		return failure.WithHint(what,
 			"AppArmor wants a profile: `echo 'abi <abi/4.0>, profile docker-rd %s flags=(unconfined) { userns, }' | sudo tee /etc/apparmor.d/docker-rd && sudo apparmor_parser -r /etc/apparmor.d/docker-rd`", exe)
 	}
-	return failure.WithHint(what, "in a container: run it with --privileged")
+	return failure.WithHint(what, "in a container: run it with `--privileged`")
 }
 
 func readSysctl(name string) string {

@@ -76,7 +76,7 @@ func (l *launch) clear(ctx context.Context) error {
 	switch {
 	case squatter != nil:
 		return failure.WithHint(failure.Refuse("%q and %q are used by the engine of another instance: %s", l.cfg.DataRoot, l.cfg.ExecRoot, squatter.ID),
-			"end it first, if its instance is gone: kill %d", squatter.ID.PID)
+			"end it first, if its instance is gone: `kill %d`", squatter.ID.PID)
 	case f.Daemon != nil:
 		return ErrRunning
 	case len(f.Shims) > 0 && l.user.liveRestore():

@@ -11,7 +11,7 @@ import (
 
 func refuse() error {
 	return failure.WithHint(failure.Refuse("the dockerd driver runs on Linux only"),
-		"use an engine that is there already: --driver existing")
+		"adopt an engine: `--driver existing`")
 }
 
 // Check refuses on this system.

@@ -174,7 +174,7 @@ func NoProcess(t testing.TB, text string) {
 	}
 }
 
-// Eventually tells whether ok becomes true within some seconds.
+// Eventually reports whether ok becomes true within some seconds.
 func Eventually(ok func() bool) bool {
 	const patience = 10 * time.Second
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {

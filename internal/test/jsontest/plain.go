@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Plain tells whether all names in a text are as encoding/json would write them for the
+// Plain reports whether all names in a text are as encoding/json would write them for the
 // type: it also reads them in another case, and a second time.
 func Plain(text string, t reflect.Type) bool {
 	known := map[string]bool{}

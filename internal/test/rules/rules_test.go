@@ -115,7 +115,7 @@ func roomOf(path string) string {
 	return ""
 }
 
-// isIn tells whether a package is in one of the folders, or below it.
+// isIn reports whether a package is in one of the folders, or below it.
 func isIn(path string, folders []string) bool {
 	return slices.ContainsFunc(folders, func(f string) bool { return path == f || strings.HasPrefix(path, f+"/") })
 }
