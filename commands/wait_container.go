@@ -55,7 +55,8 @@ func runWaitContainer(ctx context.Context, i *instance.Instance, target string) 
 	case err == nil, client.Is(err, client.NotRunning), client.Is(err, client.Disconnected):
 		err = client.FollowObjects(ctx, i, func(o instance.Observation) (bool, error) { return w.look(ctx, o) })
 	case ctx.Err() != nil:
-		err, w.found = ctx.Err(), "the mirror has not seen yet what happened before"
+		err = ctx.Err()
+		w.lookAtLast(ctx)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return hinted(failure.Timeout("instance %q: container %q is not %s in time: %s", i.Name, w.word, w.want, w.found), func(h hinter) string {
@@ -63,6 +64,18 @@ func runWaitContainer(ctx context.Context, i *instance.Instance, target string) 
 		})
 	}
 	return err
+}
+
+// lookAtLast looks at the mirror of before, for the message alone.
+func (w *containerWait) lookAtLast(ctx context.Context) {
+	s, err := state.Read(w.i.Paths.StateFile())
+	more := false
+	if err == nil {
+		more, err = w.look(ctx, instance.Observation{State: s, Live: instance.Live(s)})
+	}
+	if !more || err != nil {
+		w.found = "the mirror has not seen yet what happened before"
+	}
 }
 
 // look looks at one state, and returns whether to wait for another.
