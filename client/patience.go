@@ -22,27 +22,34 @@ func patient(ctx context.Context, patience time.Duration, file string) (context.
 		return context.WithCancel(ctx)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
+	tick := time.NewTicker(min(time.Second, patience/4))
 	go func() {
-		tick := time.NewTicker(min(time.Second, patience/4))
 		defer tick.Stop()
-		begin := time.Now()
-		size, grown := sizeOf(file), begin
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case now := <-tick.C:
-				if s := sizeOf(file); s != size {
-					size, grown = s, now
-				}
-				if now.Sub(grown) >= patience || now.Sub(begin) >= extension*patience {
-					cancel(errPatience)
-					return
-				}
-			}
+		if awaitStandstill(ctx, patience, time.Now(), tick.C, func() int64 { return sizeOf(file) }) {
+			cancel(errPatience)
 		}
 	}()
 	return ctx, func() { cancel(nil) }
+}
+
+// awaitStandstill looks at a size with each tick, and returns true when it has not changed for
+// as long as patience says, or when that has gone on for too long since begin. It returns
+// false when ctx ends before.
+func awaitStandstill(ctx context.Context, patience time.Duration, begin time.Time, ticks <-chan time.Time, size func() int64) bool {
+	was, changed := size(), begin
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case now := <-ticks:
+			if s := size(); s != was {
+				was, changed = s, now
+			}
+			if now.Sub(changed) >= patience || now.Sub(begin) >= extension*patience {
+				return true
+			}
+		}
+	}
 }
 
 // sizeOf returns the size of a file, -1 where there is none.

@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -17,6 +18,8 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
+	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
 // newInstance returns an instance that nobody has started.
@@ -166,5 +169,37 @@ func TestStopSparesCommands(t *testing.T) {
 	case <-told:
 		t.Error("the holder was told to end")
 	default:
+	}
+}
+
+// An engine that stays down after a crash loop is not waited for, also where the supervisor is
+// somebody else's.
+func TestWaitForCrashLoop(t *testing.T) {
+	i := newInstance(t)
+	self, err := process.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, err := lock.TryAcquireAs(i.Paths.SupervisorLock(), wire.Role)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	data, err := json.Marshal(state.State{
+		SchemaVersion: state.SchemaVersion, Revision: 1, Instance: i.Describe(""),
+		Supervisor:  &state.Supervisor{PID: self.PID, StartTicks: self.StartTime, BootID: self.BootID},
+		Conditions:  []state.Condition{{Type: state.EngineReady, Status: state.False, Reason: state.ReasonCrashLoop}},
+		LastFailure: &state.Failure{Reason: state.ReasonCrashLoop, Message: "it ended 6 times in a row"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(i.Paths.StateFile(), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &starter{inst: i}
+	_, again, err := s.wait(t.Context(), nil)
+	if e, ok := errors.AsType[*Error](err); !ok || again || e.Problem != EngineFailed || !strings.Contains(err.Error(), "6 times") {
+		t.Errorf("wait = %v, %v", again, err)
 	}
 }
