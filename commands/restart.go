@@ -2,12 +2,14 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 func (a *app) newRestart() *cobra.Command {
@@ -53,7 +55,9 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, how client.Star
 	}
 	stop := t.of(i.Name, "stop").because(tailOf(i.Paths.EngineLog()))
 	stop.doing("Engine is stopping", "Engine is not stopped")
-	stopped, err := client.Stop(ctx, i, client.StopOptions{Keep: true})
+	whole, cancel := withoutDeadline(ctx)
+	defer cancel()
+	stopped, err := client.Stop(whole, i, client.StopOptions{Keep: true})
 	if err != nil {
 		return err
 	}
@@ -62,5 +66,24 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, how client.Star
 	}
 	stop.did("Engine has stopped")
 	how.GoOn = true
-	return a.start(ctx, i, how, t)
+	if ctx.Err() == nil {
+		return a.start(ctx, i, how, t)
+	}
+	// The time was up with the stop. What ran before is started again all the same.
+	if _, err := client.Start(whole, i, client.StartOptions{Detach: true}); err != nil {
+		return err
+	}
+	return &client.Error{Instance: i, Problem: client.NotReady,
+		Err: failure.Timeout("instance %q has not stopped and started in time; it goes on starting", i.Name)}
+}
+
+// withoutDeadline returns a context that ends when ctx is cancelled, and not at its deadline.
+func withoutDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	whole, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			cancel()
+		}
+	})
+	return whole, func() { stop(); cancel() }
 }
