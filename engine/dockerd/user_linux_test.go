@@ -1,6 +1,8 @@
 package dockerd
 
 import (
+	"io"
+	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -94,6 +96,50 @@ func TestOwners(t *testing.T) {
 	}
 	if err := RemoveAsUser(in.cfg.DataRoot); err != nil || exists(in.cfg.DataRoot) {
 		t.Errorf("RemoveAsUser = %v", err)
+	}
+}
+
+// An ordinary user's engine reaches the ports of the host's loopback that it may, and its
+// containers see who connects.
+func TestUserAndHost(t *testing.T) {
+	if !rootless {
+		t.Skip("network_linux_test.go has this for root's engines, on a host of the test's own")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "hello from the host")
+			_ = c.Close()
+		}
+	}()
+	in := newInstance(t)
+	in.cfg.Localhost = []uint16{uint16(l.Addr().(*net.TCPAddr).Port)}
+	in.start()
+	in.importImage()
+	if got := in.docker("run", "--rm", "--network", "host", "app", "dial", l.Addr().String()); got != "hello from the host" {
+		t.Errorf("a port of the host's loopback: %q", got)
+	}
+
+	host := namespaces.HostAddress()
+	if !host.IsValid() {
+		t.Log("this host has loopback alone: nobody can connect whose address is not hidden")
+		return
+	}
+	in.docker("run", "-d", "--name", "who", "-p", "0.0.0.0::80", "app", "who", "80")
+	_, port, err := net.SplitHostPort(in.published("who", "80/tcp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := greeting(t, net.JoinHostPort(host.String(), port)); !strings.HasPrefix(got, host.String()+":") {
+		t.Errorf("the container sees %q connect, want %s", got, host)
 	}
 }
 
