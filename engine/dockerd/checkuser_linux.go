@@ -35,6 +35,10 @@ func checkUserSettings(c *Config) error {
 		return failure.WithHint(failure.Refuse("live-restore can't be with the rootless driver: its containers end with the engine"),
 			"remove it from the engine's arguments and its daemon configuration")
 	}
+	if user.systemdCgroups() {
+		return failure.WithHint(failure.Refuse("the cgroup driver systemd can't be with the rootless driver: it does not know the processes of the engine's pid namespace"),
+			"remove native.cgroupdriver from the engine's arguments and its daemon configuration")
+	}
 	return nil
 }
 

@@ -172,7 +172,7 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 	if err := errors.Join(c.makeProxyPlace(), c.mode().prepare()); err != nil {
 		return nil, err
 	}
-	config, userArgs, err := l.user.merged(l.rec.Subnets, c.mode().cgroupDriver())
+	config, userArgs, err := l.user.merged(l.rec.Subnets)
 	if err != nil {
 		return nil, err
 	}

@@ -27,8 +27,6 @@ type mode interface {
 	prepare() error
 	// complete adds to a launch what is different.
 	complete(l *namespaces.Launch) error
-	// cgroupDriver returns the cgroup driver that dockerd is to use, "" for its own choice.
-	cgroupDriver() string
 	// args and env are dockerd's.
 	args(user *settings) []string
 	env() []string
@@ -60,10 +58,6 @@ func (m rootMode) complete(l *namespaces.Launch) error {
 	l.HostNetns = m.private(hostNetns)
 	return nil
 }
-
-// systemd would make the containers' scopes in its own tree, by D-Bus, and take its time
-// for each.
-func (rootMode) cgroupDriver() string { return "cgroupfs" }
 
 func (m rootMode) args(user *settings) []string {
 	return []string{"--cgroup-parent", m.processes().Parent(user.systemdCgroups())}
@@ -110,8 +104,6 @@ func (m userMode) complete(l *namespaces.Launch) (err error) {
 		namespaces.Sysctl{Name: "net/ipv4/ping_group_range", Value: fmt.Sprintf("0 %d", namespaces.Count(l.IDs.GIDs))})
 	return nil
 }
-
-func (userMode) cgroupDriver() string { return "" }
 
 func (m userMode) args(*settings) []string {
 	return []string{"--rootless"}

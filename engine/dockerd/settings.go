@@ -201,9 +201,8 @@ func (s *settings) systemdCgroups() bool {
 
 // merged returns the daemon.json and the arguments to start dockerd with: the user's,
 // and ours where the user has said nothing. dockerd refuses a setting that is both an
-// argument and in the file, so ours are in the file, where lists can be joined. cgroups is
-// the cgroup driver, "" for dockerd's choice.
-func (s *settings) merged(net namespaces.Subnets, cgroups string) (file []byte, args []string, err error) {
+// argument and in the file, so ours are in the file, where lists can be joined.
+func (s *settings) merged(net namespaces.Subnets) (file []byte, args []string, err error) {
 	all := map[string]any{}
 	for key, raw := range s.file {
 		all[key] = raw
@@ -222,8 +221,11 @@ func (s *settings) merged(net namespaces.Subnets, cgroups string) (file []byte, 
 	}
 	args = s.args
 	opts, flag := s.execOpts()
-	if cgroups != "" && !slices.ContainsFunc(opts, func(o string) bool { return strings.HasPrefix(o, cgroupDriver) }) {
-		driver := cgroupDriver + cgroups
+	if !slices.ContainsFunc(opts, func(o string) bool { return strings.HasPrefix(o, cgroupDriver) }) {
+		// systemd would make the containers' scopes in its own tree, by D-Bus, and take its
+		// time for each. To a dockerd for ordinary users cgroupfs means none; the user's systemd
+		// can't know processes of another pid namespace.
+		const driver = cgroupDriver + "cgroupfs"
 		if flag {
 			args = append(slices.Clone(args), "--exec-opt", driver)
 		} else {

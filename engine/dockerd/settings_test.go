@@ -108,7 +108,7 @@ func TestMerged(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", tc.name, err)
 		}
-		data, args, err := s.merged(tc.net, "cgroupfs")
+		data, args, err := s.merged(tc.net)
 		if err != nil {
 			t.Fatalf("%s: %v", tc.name, err)
 		}
@@ -182,7 +182,7 @@ func FuzzSettings(f *testing.F) {
 			return
 		}
 		s := &settings{args: args, flags: flags, file: keys}
-		data, _, err := s.merged(namespaces.ChooseSubnets(nil, nil, namespaces.Subnets{}), "cgroupfs")
+		data, _, err := s.merged(namespaces.ChooseSubnets(nil, nil, namespaces.Subnets{}))
 		if err == nil && !json.Valid(data) {
 			t.Errorf("not JSON: %s", data)
 		}

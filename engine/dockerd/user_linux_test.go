@@ -57,15 +57,18 @@ func TestAllThatIsMissing(t *testing.T) {
 	}
 }
 
-func TestLiveRestoreIsRefused(t *testing.T) {
+func TestUserSettingsAreRefused(t *testing.T) {
 	if !rootless {
 		t.Skip("this is about ordinary users' engines")
 	}
 	in := newInstance(t)
-	in.cfg.Args = []string{"--live-restore"}
-	if err := refusal(in.cfg); failure.Code(err) != failure.CodeRefused {
-		t.Errorf("Check = %v, want a refusal", err)
+	for _, args := range [][]string{{"--live-restore"}, {"--exec-opt", "native.cgroupdriver=systemd"}} {
+		in.cfg.Args = args
+		if err := refusal(in.cfg); failure.Code(err) != failure.CodeRefused {
+			t.Errorf("%q: Check = %v, want a refusal", args, err)
+		}
 	}
+	in.cfg.Args = nil
 }
 
 // Files have the owners that they have on the host where they are the user's, and his ids'
