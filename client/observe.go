@@ -47,8 +47,7 @@ func AwaitStopped(ctx context.Context, i *instance.Instance) error {
 	return nil
 }
 
-// RefuseNewer returns the refusal of whoever needs the instance's state where err, of
-// reading it, says that a later version wrote it; otherwise nil.
+// RefuseNewer returns a refusal where err, of reading the instance's state, says that a later version wrote it; otherwise nil.
 func RefuseNewer(i *instance.Instance, err error) error {
 	if _, ok := errors.AsType[*state.NewerSchemaError](err); !ok {
 		return nil

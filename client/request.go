@@ -25,7 +25,7 @@ func Ask(i *instance.Instance, r requests.Request) error {
 		return err
 	}
 	// A supervisor that was told to stop meanwhile may have dropped its requests before
-	// this one came. Then it is withdrawn, lest it waits for the next start.
+	// this one came. Then it is withdrawn, or it would wait for the next start.
 	if _, err := supervisorOf(i); err != nil && requests.Withdraw(dir, id) {
 		return err
 	}

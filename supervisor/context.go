@@ -187,7 +187,7 @@ func (l *loop) handBack() {
 	l.operate(contextHandingBack, func(ctx context.Context) event {
 		out := l.docker.Demote(ctx, owner)
 		if socket.Reason == dockercontext.ReasonClaimed {
-			socket = l.docker.Claimed(owner) // not any more
+			socket = l.docker.Claimed(owner) // it was given back
 		}
 		return handedBack{out, socket}
 	})

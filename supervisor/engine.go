@@ -121,7 +121,7 @@ func (l *loop) connect(running engine.Running, adopted bool) {
 }
 
 // watchEngineSocket has the engine checked when somebody has removed or replaced its socket:
-// the mirror's connection goes on, but nobody else finds the engine any more.
+// the mirror's connection goes on, but no other program can connect.
 func (l *loop) watchEngineSocket() {
 	socket := l.localSocket()
 	was, err := os.Lstat(socket)
@@ -262,7 +262,7 @@ func (l *loop) checkEngine() {
 	})
 }
 
-// engineMissing notes why the engine does not answer any more.
+// engineMissing notes why the engine has stopped answering.
 func (l *loop) engineMissing(err error) {
 	e := &l.engine
 	e.reason, e.words = state.ReasonConnectFailed, err.Error()

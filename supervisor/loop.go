@@ -49,13 +49,13 @@ type loop struct {
 
 	notify notifier
 
-	// removed reports whether somebody has removed the instance's files. Whoever makes the
-	// instance anew takes another lock.
+	// removed reports whether somebody has removed the instance's files. A new
+	// instance of that name has another lock.
 	removed        func() bool
 	published      map[string]state.Condition
 	announced      bool      // that the instance is ready has reached the file
 	unwrittenSince time.Time // zero while the state can be written
-	writeless      bool      // the state has no place any more
+	writeless      bool      // the directory of the state is gone
 
 	done bool
 	err  error // why it failed, when done
@@ -132,7 +132,7 @@ func (l *loop) run(signals <-chan os.Signal, toStop *requests.StopOptions) error
 		PID: l.self.PID, StartTicks: l.self.StartTime, BootID: l.self.BootID,
 		StartedAt: l.self.StartedAt(), Version: version.Version(),
 	})
-	// What an earlier supervisor wrote of the mirror does not hold any more.
+	// What an earlier supervisor wrote of the mirror is out of date.
 	l.disconnect("the engine is not connected yet")
 	l.watchState()
 	l.watchRequests()
@@ -162,7 +162,7 @@ func (l *loop) run(signals <-chan os.Signal, toStop *requests.StopOptions) error
 }
 
 // next waits for the next event. It returns nil where there is none: the state is to be
-// written, or what has happened has no cause any more.
+// written, or the cause of what has happened has ended.
 func (l *loop) next(signals <-chan os.Signal, flush <-chan time.Time) event {
 	select {
 	case s := <-signals:

@@ -23,7 +23,7 @@ const (
 	engineLaunching  enginePhase = iota // the driver starts it, or adopts one that runs
 	engineConnecting                    // it has a process; its API does not answer yet
 	engineUp                            // its API answers
-	engineLost                          // its API does not answer any more, its process may go on
+	engineLost                          // its API has stopped answering, its process may go on
 	engineAway                          // lost for so long that another context takes over; never one of ours
 	engineDown                          // it has ended, and is started again after a delay
 	engineLooping                       // it has ended too often, and stays down

@@ -47,7 +47,7 @@ func supervise(dir string, toStop *requests.StopOptions, foreground bool) int {
 		report = func(wire.Report) {} // it is in the log
 	} else {
 		liftLimits()
-		// The end of the terminal of whoever started it must not end it.
+		// The end of the terminal that it was started from must not end it.
 		signal.Ignore(syscall.SIGHUP)
 	}
 	signal.Ignore(syscall.SIGPIPE)
@@ -84,7 +84,7 @@ func supervise(dir string, toStop *requests.StopOptions, foreground bool) int {
 		return giveUp(err)
 	}
 	defer release()
-	// Whoever had the lock may have removed the instance.
+	// The former holder of the lock may have removed the instance.
 	if inst, err = load(); err != nil {
 		return giveUp(err)
 	}

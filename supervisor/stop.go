@@ -103,7 +103,7 @@ func (l *loop) endEngine(running engine.Running) {
 	})
 }
 
-// orphaned ends an instance that nobody can reach any more. Where the engine's data is gone
+// orphaned ends an instance whose files are gone, so that nobody can reach it. Where the engine's data is gone
 // too, there is nothing for the engine to save, so it is ended by force.
 func (l *loop) orphaned() {
 	l.log.Error("supervisor ends", "error", errRemoved)
