@@ -86,9 +86,9 @@ func certPath(i *instance.Instance) (string, error) {
 			continue
 		}
 		if filepath.Base(path) != name || (dir != "" && filepath.Dir(path) != dir) {
-			return "", failure.WithHint(
+			return "", hinted(
 				failure.Refuse("DOCKER_CERT_PATH can't say %q: docker looks for ca.pem, cert.pem and key.pem in one directory", path),
-				"use the context: `docker --context %s ps`", i.Context())
+				func(hinter) string { return "use the context: `docker --context " + i.Context() + " ps`" })
 		}
 		dir = filepath.Dir(path)
 	}

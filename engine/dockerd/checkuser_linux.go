@@ -192,5 +192,5 @@ func firstLine(text string) string {
 // UserLimits returns what an ordinary user's engine can't do, each with a hint.
 func UserLimits() []error {
 	return []error{failure.WithHint(errors.New("containers have no limits of memory and processors, and docker stats shows the machine's use: the control groups are root's"),
-		"root's engines have limits: `sudo docker-rd start`")}
+		"root's engines have limits")}
 }
