@@ -41,30 +41,32 @@ func (i *Instance) Remove() error {
 			return fmt.Errorf("remove instance %q: %w", i.Name, err)
 		}
 	}
-	// The lock that the caller holds goes with the directory. That is the one place
-	// where a lock file is deleted: with it goes all that it protects.
 	entries, err := os.ReadDir(i.Paths.State)
 	if err != nil {
 		return fmt.Errorf("remove instance %q: %w", i.Name, err)
 	}
-	// The settings before their copy would look damaged.
+	// The settings before their copy would look damaged. Locks go after all that they protect:
+	// whoever waits for one looks for the settings as soon as it is gone. That is the one place
+	// where a lock file is deleted.
 	settings := []string{i.Paths.InstanceBackup(), i.Paths.InstanceFile()}
-	var errs []error
+	locks := []string{i.Paths.StateLock(), i.Paths.StartLock(), i.Paths.SupervisorLock()}
+	var rest []string
 	for _, e := range entries {
-		if path := filepath.Join(i.Paths.State, e.Name()); !slices.Contains(settings, path) {
-			errs = append(errs, files.RemoveAll(path))
+		if path := filepath.Join(i.Paths.State, e.Name()); !slices.Contains(settings, path) && !slices.Contains(locks, path) {
+			rest = append(rest, path)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("remove instance %q: %w", i.Name, err)
-	}
-	for _, path := range settings {
-		if err := files.RemoveAll(path); err != nil {
+	for _, paths := range [][]string{rest, settings, locks} {
+		var errs []error
+		for _, path := range paths {
+			errs = append(errs, files.RemoveAll(path))
+		}
+		if err := errors.Join(errs...); err != nil {
 			return fmt.Errorf("remove instance %q: %w", i.Name, err)
 		}
 	}
-	// Who waits to remove the instance too may have made its lock in there.
-	if err := files.RemoveAll(i.Paths.State); err != nil && !files.IsNotEmpty(err) {
+	// Who waited to remove or to make the instance may have made its files in there.
+	if err := files.Remove(i.Paths.State); err != nil && !files.IsNotEmpty(err) {
 		return fmt.Errorf("remove instance %q: %w", i.Name, err)
 	}
 	return nil
