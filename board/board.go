@@ -122,12 +122,17 @@ func (b *follower) instance(ctx context.Context, name string) {
 		}
 		return
 	}
-	_ = client.FollowObjects(ctx, i, func(o instance.Observation) (bool, error) {
+	round, again := context.WithCancel(ctx)
+	defer again()
+	_ = client.FollowObjects(round, i, func(o instance.Observation) (bool, error) {
 		if o.State != nil && o.State.Instance.UID != i.UID {
 			return false, nil // another one of that name
 		}
 		o.Supervised = o.Live
 		b.send(ctx, View{Name: name, Instance: i, Observation: o})
+		if !o.Live && !client.Stopped(i) {
+			time.AfterFunc(listInterval, again) // nothing reports the end of what has no supervisor
+		}
 		return true, nil
 	})
 }

@@ -155,13 +155,17 @@ func (a *app) startForeground(ctx context.Context, names []string, change func(*
 // changesOf returns what the flags that were given, and the engine's arguments, make
 // of settings.
 func (a *app) changesOf(cmd *cobra.Command, args []string) func(*instance.Settings) error {
+	var given []*pflag.Flag // found once: several instances are started at the same time
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if slices.Contains(instance.Keys(), f.Name) {
+			given = append(given, f)
+		}
+	})
 	return func(s *instance.Settings) error {
 		var errs []error
-		cmd.Flags().Visit(func(f *pflag.Flag) {
-			if slices.Contains(instance.Keys(), f.Name) {
-				errs = append(errs, s.Set(f.Name, f.Value.String()))
-			}
-		})
+		for _, f := range given {
+			errs = append(errs, s.Set(f.Name, f.Value.String()))
+		}
 		if n := cmd.ArgsLenAtDash(); n >= 0 {
 			errs = append(errs, s.SetArgs(args[n:]))
 		}

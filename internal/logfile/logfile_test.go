@@ -80,8 +80,9 @@ func TestKeep(t *testing.T) {
 			Keep(ctx, func(err error) { t.Error(err) }, filepath.Join(filepath.Dir(path), "missing"), path)
 		}()
 		for _, text := range []string{strings.Repeat("a", Max), strings.Repeat("b", 2*Max), "c"} {
+			synctest.Wait() // it looks while nobody writes
 			write(text)
-			time.Sleep(2 * Interval) // of the test's own clock
+			time.Sleep(Interval + Interval/2) // of the test's own clock
 		}
 		cancel()
 		<-ended
