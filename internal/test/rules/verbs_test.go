@@ -13,7 +13,7 @@ import (
 )
 
 // A command of docker-rd, as a message would name it.
-var ownCommand = regexp.MustCompile("\\bdocker[- ]rd (start|stop|restart|rm|ls|status|set|logs|wait|run|env|paths|diagnose|context|get|watch|sync|action|delete|shell|cp-image|top|dashboard)\\b")
+var ownCommand = regexp.MustCompile(`\bdocker[- ]rd (start|stop|restart|rm|ls|status|set|logs|wait|run|env|paths|diagnose|context|get|watch|sync|action|delete|shell|cp-image|top|dashboard)\b`)
 
 // namesCommands are the rooms whose messages may name commands of docker-rd. The others
 // return errors, for which commands/hints.go finds the remedy.
