@@ -35,7 +35,8 @@ type StartOptions struct {
 }
 
 // Start makes the instance run and waits until it is Ready. Where a supervisor runs
-// already, it only waits; one whose engine is down for good is replaced. Any number
+// already, it only waits, after it has made a context again that the user has removed; one
+// whose engine is down for good is replaced. Any number
 // of processes may start an instance at once: they make one engine.
 //
 // The error for an engine that cannot start comes as soon as that is known. When ctx
@@ -57,6 +58,7 @@ func Start(ctx context.Context, i *instance.Instance, o StartOptions) (instance.
 	s := starter{inst: i, StartOptions: o, alive: driver.Alive()}
 	wait, cancel := patient(ctx, o.Patience, i.Paths.EngineLog())
 	defer cancel()
+	remakeContext(wait, i, driver)
 	last, err := s.run(wait)
 	share()
 	switch {

@@ -121,6 +121,17 @@ func contextID(name string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// WatchDirs returns the directories in which a change of the current context or of owner's
+// shows, those that exist. The store makes a context in two steps, a directory and the file in
+// it, so both are among them.
+func (c *Config) WatchDirs(owner Owner) []string {
+	contexts := filepath.Join(c.o.Dir, "contexts", "meta")
+	return slices.DeleteFunc([]string{c.o.Dir, contexts, filepath.Join(contexts, contextID(owner.Context))}, func(dir string) bool {
+		info, err := os.Stat(dir)
+		return err != nil || !info.IsDir()
+	})
+}
+
 // guessName finds the name behind an ID among those that the configuration mentions.
 func (c *Config) guessName(id string) string {
 	var names []string

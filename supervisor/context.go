@@ -2,7 +2,7 @@ package supervisor
 
 import (
 	"context"
-	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
@@ -214,18 +214,36 @@ func (l *loop) removeContext() {
 // watchContext follows what becomes of the context and of the current one. Where the
 // system's watches are used up, that is seen at the next start.
 func (l *loop) watchContext() {
-	dir := l.docker.Dir()
-	watch, err := dirwatch.New(dir, filepath.Join(dir, "contexts", "meta"))
+	watch, err := l.newContextWatch()
 	if err != nil {
 		l.log.Warn("context is not watched", "part", "context", "error", err)
 		return
 	}
 	l.stream(func(ctx context.Context, send func(event)) {
-		defer watch.Close()
 		for watch.Wait(ctx) == nil {
+			if next, err := l.newContextWatch(); err == nil { // before the look: nothing is missed
+				watch.Close()
+				watch = next
+			}
 			send(l.lookAtContext(ctx))
 		}
+		watch.Close()
 	})
+}
+
+// newContextWatch watches the directories of the context, of which its own comes and goes
+// with it.
+func (l *loop) newContextWatch() (*dirwatch.Watcher, error) {
+	owner := l.context.owner // never changes
+	for {
+		dirs := l.docker.WatchDirs(owner)
+		watch, err := dirwatch.New(dirs...)
+		if err == nil && !slices.Equal(dirs, l.docker.WatchDirs(owner)) {
+			watch.Close()
+			continue
+		}
+		return watch, err
+	}
 }
 
 // lookAtContext returns what became of the context, of the current one and of the default

@@ -1,0 +1,36 @@
+package client
+
+import (
+	"context"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/instance/contexts"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// remakeContext makes the context of a running instance again where the user has removed it,
+// and waits until the supervisor has seen that. What keeps it from being made shows in the
+// condition, as at any start.
+func remakeContext(ctx context.Context, i *instance.Instance, driver engine.Driver) {
+	isRemoved := func(o instance.Observation) bool {
+		return o.Condition(state.ContextReady).Reason == dockercontext.ReasonRemoved
+	}
+	if !isRemoved(instance.Observe(i)) {
+		return
+	}
+	docker, err := contexts.Config(i)
+	if err != nil {
+		return
+	}
+	ep, err := driver.Endpoint()
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, contexts.Timeout)
+	defer cancel()
+	if docker.Create(ctx, contexts.Owner(i), ep, contexts.Description(i)).Reason == dockercontext.ReasonCreated {
+		_ = Follow(ctx, i, func(o instance.Observation) (bool, error) { return isRemoved(o), nil })
+	}
+}
