@@ -837,6 +837,12 @@ func TestHandOver(t *testing.T) {
 		second.start()
 		second.wait(state.Ready, state.True, "")
 		first.current("rd", true)
+		// By another process.
+		var err error
+		second.inst, err = instance.LoadDir(second.inst.Paths.State)
+		if err != nil {
+			t.Fatal(err)
+		}
 		setPolicy(t, second, policy)
 		if _, err := first.stopped(true); err != nil {
 			t.Error(err)
