@@ -454,11 +454,15 @@ func (e *Engine) remove(kind, ref string, force bool) (any, error) {
 	case "containers":
 		e.mu.Lock()
 		c := e.findContainer(ref)
+		var s container.ContainerState
+		if c != nil {
+			s = c.State.Status
+		}
 		e.mu.Unlock()
 		if c == nil {
 			return nil, notFound("container", ref)
 		}
-		if s := c.State.Status; (s == container.StateRunning || s == container.StatePaused) && !force {
+		if (s == container.StateRunning || s == container.StatePaused) && !force {
 			return nil, conflict("cannot remove container %q: container is %s: stop the container before removing or force remove", c.Name, s)
 		}
 		e.RemoveContainer(c.ID)
