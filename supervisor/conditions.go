@@ -58,11 +58,16 @@ func settled(c state.Condition) bool {
 	return c.Status == state.True
 }
 
+// conditionOf returns what makes conditions of one type.
+func conditionOf(typ string) func(status state.Status, reason, message string) state.Condition {
+	return func(status state.Status, reason, message string) state.Condition {
+		return state.Condition{Type: typ, Status: status, Reason: reason, Message: message}
+	}
+}
+
 func (l *loop) engineReady() state.Condition {
 	e := &l.engine
-	is := func(status state.Status, reason, message string) state.Condition {
-		return state.Condition{Type: state.EngineReady, Status: status, Reason: reason, Message: message}
-	}
+	is := conditionOf(state.EngineReady)
 	switch e.phase {
 	case engineUp:
 		return is(state.True, state.ReasonConnected, strings.Join(e.problems, "; "))
@@ -99,9 +104,7 @@ func (l *loop) engineReady() state.Condition {
 
 func (l *loop) contextReady() state.Condition {
 	c := &l.context
-	is := func(status state.Status, reason, message string) state.Condition {
-		return state.Condition{Type: state.ContextReady, Status: status, Reason: reason, Message: message}
-	}
+	is := conditionOf(state.ContextReady)
 	switch {
 	case c.phase == contextForeign:
 		return is(state.True, state.ReasonNotApplicable, "the context is the user's own")
@@ -115,9 +118,7 @@ func (l *loop) contextReady() state.Condition {
 
 func (l *loop) contextPromoted() state.Condition {
 	c := &l.context
-	is := func(status state.Status, reason, message string) state.Condition {
-		return state.Condition{Type: state.ContextPromoted, Status: status, Reason: reason, Message: message}
-	}
+	is := conditionOf(state.ContextPromoted)
 	switch {
 	case c.phase == contextForeign:
 		return is(state.False, state.ReasonNotApplicable, "the context is the user's own")
@@ -129,9 +130,7 @@ func (l *loop) contextPromoted() state.Condition {
 
 func (l *loop) socketClaimed() state.Condition {
 	c := &l.context
-	is := func(status state.Status, reason, message string) state.Condition {
-		return state.Condition{Type: state.SocketClaimed, Status: status, Reason: reason, Message: message}
-	}
+	is := conditionOf(state.SocketClaimed)
 	switch {
 	case c.phase == contextForeign:
 		return is(state.False, state.ReasonNotApplicable, "the context is the user's own")
