@@ -25,7 +25,7 @@ func Stopped(i *instance.Instance) bool {
 // engineGone reports whether nothing of the instance's engine runs.
 func engineGone(i *instance.Instance) bool {
 	driver, err := engine.DriverFor(i, nil)
-	return err == nil && !driver.Alive() && !driver.Remains()
+	return err == nil && driver.Life() == engine.Gone
 }
 
 // stoppedInterval is how often AwaitStopped looks: nothing tells of the end of what has no

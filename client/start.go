@@ -55,7 +55,7 @@ func Start(ctx context.Context, i *instance.Instance, o StartOptions) (instance.
 		share()
 		return instance.Observation{}, err
 	}
-	s := starter{inst: i, StartOptions: o, alive: driver.Alive()}
+	s := starter{inst: i, StartOptions: o, alive: driver.Life() == engine.Alive}
 	wait, cancel := patient(ctx, o.Patience, i.Paths.EngineLog())
 	defer cancel()
 	remakeContext(wait, i, driver)

@@ -62,7 +62,7 @@ func syncHere(ctx context.Context, i *instance.Instance) error {
 	if err != nil {
 		return err
 	}
-	if i.Settings.Driver != instance.DriverExisting && !driver.Alive() {
+	if i.Settings.Driver != instance.DriverExisting && driver.Life() != engine.Alive {
 		return problem(i, NotRunning, fmt.Errorf("instance %q: its engine is not running", i.Name))
 	}
 	err = syncOnce(ctx, i, driver, log)

@@ -140,7 +140,8 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 		s.Mirror.Error = o.StateErr.Error()
 	}
 	if driver, err := engine.DriverFor(i, nil); err == nil {
-		s.Engine.Running, s.Engine.Remains = driver.Alive(), driver.Remains()
+		life := driver.Life()
+		s.Engine.Running, s.Engine.Remains = life == engine.Alive, life != engine.Gone
 	}
 	counted := make(chan *diskFact, 1)
 	go func() { counted <- diskOf(ctx, i) }()

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"time"
 
 	"github.com/docker-rd/docker-rd/engine/dockerd"
 	"github.com/docker-rd/docker-rd/engine/namespaces"
@@ -100,7 +99,7 @@ func (d ownDockerd) Adopt(ctx context.Context) (Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ownEngine{e}, nil
+	return e, nil
 }
 
 // Start implements [Driver].
@@ -109,14 +108,11 @@ func (d ownDockerd) Start(ctx context.Context) (Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ownEngine{e}, nil
+	return e, nil
 }
 
-// Alive implements [Driver].
-func (d ownDockerd) Alive() bool { return dockerd.Alive(d.config) }
-
-// Remains implements [Driver].
-func (d ownDockerd) Remains() bool { return dockerd.Remains(d.config) }
+// Life implements [Driver].
+func (d ownDockerd) Life() Life { return dockerd.Life(d.config) }
 
 // Endpoint implements [Driver].
 func (d ownDockerd) Endpoint() (endpoint.Endpoint, error) {
@@ -129,12 +125,3 @@ func (d ownDockerd) LocalHost() (string, error) { return "unix://" + d.config.So
 
 // Cleanup implements [Driver].
 func (d ownDockerd) Cleanup(ctx context.Context) error { return dockerd.Cleanup(ctx, d.config) }
-
-// ownEngine is an engine of ours.
-type ownEngine struct{ *dockerd.Engine }
-
-// PID implements [Running].
-func (e ownEngine) PID() int { return e.ID().PID }
-
-// StartedAt implements [Running].
-func (e ownEngine) StartedAt() time.Time { return e.ID().StartedAt() }

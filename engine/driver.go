@@ -3,12 +3,13 @@ package engine
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"github.com/docker-rd/docker-rd/engine/dockerd"
+	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/process"
 )
 
 // A Driver runs the engine of one instance.
@@ -25,13 +26,9 @@ type Driver interface {
 	// After any other error nothing is left running.
 	Start(ctx context.Context) (Running, error)
 
-	// Alive reports whether the engine runs, with or without a supervisor. It is cheap.
-	// For an engine that is not ours it is false.
-	Alive() bool
-
-	// Remains reports whether anything of the engine runs, be it only what a crash has left
-	// of it. It is cheap. For an engine that is not ours it is false.
-	Remains() bool
+	// Life returns how much of the engine runs here. It is cheap. An engine that is not
+	// ours is [Gone].
+	Life() Life
 
 	// Endpoint returns how the engine's API is reached.
 	Endpoint() (endpoint.Endpoint, error)
@@ -49,20 +46,18 @@ type Driver interface {
 // ErrRunning says that there is nothing to start: the engine runs.
 var ErrRunning = dockerd.ErrRunning
 
-// Running is an engine that a driver has started or adopted.
+// Life is how much of an engine runs: [Gone], [Leftovers] or [Alive].
+type Life = processes.Life
+
+const (
+	Gone      = processes.Gone
+	Leftovers = processes.Leftovers
+	Alive     = processes.Alive
+)
+
+// Running is an engine that a driver has started or adopted. Where it is a process of ours,
+// it is a [Process] too.
 type Running interface {
-	// PID returns the engine's process, 0 if it is not ours.
-	PID() int
-	// StartedAt returns when the engine's process started; zero if it is not ours.
-	StartedAt() time.Time
-	// Exited is closed when the engine's process has ended; nil if it is not ours.
-	Exited() <-chan struct{}
-	// LastError returns the engine's own last words since it was started, "" if it
-	// said nothing of an error.
-	LastError() string
-	// Problems returns what does not work of the engine though it may answer, a sentence
-	// each, and a channel that is closed when that changes; nil if it is not ours.
-	Problems() (list []string, changed <-chan struct{})
 	// Release ends the goroutines that look after the engine, and waits for them. The
 	// engine, if it runs, goes on, and the value must not be used any more. To be called
 	// for an engine that has ended by itself, before another is started.
@@ -72,6 +67,20 @@ type Running interface {
 	// that did not end by themselves and were killed. An engine that is not ours is left
 	// alone.
 	Stop(ctx context.Context) (killed []string, err error)
+}
+
+// A Process is a running engine that is a process of ours.
+type Process interface {
+	Running
+	ID() process.ID
+	// Exited is closed when the process has ended.
+	Exited() <-chan struct{}
+	// LastError returns the last error that the engine itself has reported since it was
+	// started, "" if there is none.
+	LastError() string
+	// Problems returns what does not work of the engine though it may answer, a sentence
+	// each, and a channel that is closed when that changes.
+	Problems() (list []string, changed <-chan struct{})
 }
 
 // DriverFor returns the driver for the instance's settings. It logs to log, which may

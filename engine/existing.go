@@ -8,7 +8,6 @@ import (
 	"net"
 	"runtime"
 	"sync"
-	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -134,11 +133,8 @@ func (d existing) LocalHost() (string, error) {
 	return "unix://" + d.inst.Paths.Socket(), nil
 }
 
-// Alive implements [Driver].
-func (d existing) Alive() bool { return false }
-
-// Remains implements [Driver].
-func (d existing) Remains() bool { return false }
+// Life implements [Driver].
+func (d existing) Life() Life { return Gone }
 
 // Cleanup implements [Driver]. A supervisor that was killed has left its socket.
 func (d existing) Cleanup(context.Context) error {
@@ -189,11 +185,3 @@ func (c *connected) Stop(context.Context) ([]string, error) {
 	c.Release()
 	return nil, nil
 }
-
-func (*connected) PID() int                { return 0 }
-func (*connected) StartedAt() time.Time    { return time.Time{} }
-func (*connected) Exited() <-chan struct{} { return nil }
-func (*connected) LastError() string       { return "" }
-
-// Problems implements [Running].
-func (*connected) Problems() ([]string, <-chan struct{}) { return nil, nil }

@@ -41,6 +41,7 @@ type engineRun struct {
 	reason, words string // why it is lost, away, down or looping; "" while that is not known
 
 	running engine.Running // nil while there is none
+	process engine.Process // the running engine, where it is ours
 	exited  <-chan struct{}
 
 	problems []string        // of the running engine
@@ -75,7 +76,7 @@ func (l *loop) launch() {
 // startOrAdopt makes the engine run. To look for what is left of a former engine takes time,
 // and Start must do so anyway: it comes first, unless an engine is known to run.
 func startOrAdopt(ctx context.Context, d engine.Driver) launched {
-	if !d.Alive() {
+	if d.Life() != engine.Alive {
 		if running, err := d.Start(ctx); !errors.Is(err, engine.ErrRunning) {
 			return launched{running: running, err: err}
 		}
@@ -101,12 +102,16 @@ func (l *loop) adoptToStop() {
 // connect waits for the API of the engine that was launched.
 func (l *loop) connect(running engine.Running, adopted bool) {
 	e := &l.engine
-	e.phase, e.running, e.exited = engineConnecting, running, running.Exited()
-	e.problems, e.troubled = running.Problems()
+	e.phase, e.running = engineConnecting, running
 	e.session, e.end = context.WithCancel(l.ctx)
 	e.adopted = adopted
 	e.proven = e.proven || adopted
-	l.store.SetEngineProcess(running.PID(), running.StartedAt())
+	if p, ok := running.(engine.Process); ok {
+		e.process, e.exited = p, p.Exited()
+		e.problems, e.troubled = p.Problems()
+		l.store.SetEngineProcess(p.ID().PID, p.ID().StartedAt())
+		l.log.Info("engine process", "part", "engine", "pid", p.ID().PID, "adopted", adopted)
+	}
 	if ep, err := l.driver.Endpoint(); err == nil {
 		l.store.SetHost(ep.Host)
 	}
@@ -115,8 +120,7 @@ func (l *loop) connect(running engine.Running, adopted bool) {
 			l.log.Warn("settings not recorded", "error", err)
 		}
 	}
-	l.log.Info("engine process", "part", "engine", "pid", running.PID(), "adopted", adopted)
-	ours := e.exited != nil
+	ours := e.process != nil
 	l.beside(e.session, func(ctx context.Context) event { return connected{l.awaitAPI(ctx, ours)} })
 }
 
@@ -193,7 +197,7 @@ func (l *loop) engineAnswers() {
 func (l *loop) engineFailed(words string) {
 	e := &l.engine
 	e.phase, e.reason, e.words = engineDown, state.ReasonExited, words
-	if e.running != nil && e.running.PID() == 0 {
+	if e.running != nil && e.process == nil {
 		e.reason = state.ReasonConnectFailed
 	}
 	l.releaseEngine()
@@ -219,8 +223,8 @@ func (l *loop) engineFailed(words string) {
 }
 
 // lastWords returns what the engine, which has ended, said of an error.
-func lastWords(running engine.Running) string {
-	if words := running.LastError(); words != "" {
+func lastWords(p engine.Process) string {
+	if words := p.LastError(); words != "" {
 		return words
 	}
 	return "the engine ended without a word"
@@ -235,7 +239,7 @@ func (l *loop) releaseEngine() {
 	if e.running != nil {
 		e.running.Release()
 	}
-	e.running, e.exited, e.lost, e.pinging = nil, nil, time.Time{}, false
+	e.running, e.process, e.exited, e.lost, e.pinging = nil, nil, nil, time.Time{}, false
 	e.problems, e.troubled = nil, nil
 }
 
@@ -269,7 +273,7 @@ func (l *loop) engineMissing(err error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		e.reason, e.words = state.ReasonUnresponsive, "the engine does not answer"
 	}
-	if e.exited == nil && time.Since(e.lost) >= e.lostAfter {
+	if e.process == nil && time.Since(e.lost) >= e.lostAfter {
 		e.phase = engineAway
 	}
 }

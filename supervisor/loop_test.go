@@ -21,6 +21,7 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -41,10 +42,10 @@ type fakeDriver struct {
 
 	// killed are the containers that an engine kills when it is stopped.
 	killed []string
-
-	// foreign makes them somebody else's.
+	// troubles are what does not work of the engine.
 	troubles atomic.Pointer[troubles]
-	foreign  bool
+	// foreign makes the engines somebody else's.
+	foreign bool
 
 	started chan struct{} // gets one for each engine
 
@@ -89,6 +90,9 @@ func (d *fakeDriver) Start(ctx context.Context) (engine.Running, error) {
 	if d.run != nil && !d.run(d.starts) {
 		r.die()
 	}
+	if d.foreign {
+		return struct{ engine.Running }{r}, nil
+	}
 	return r, nil
 }
 
@@ -101,8 +105,7 @@ func (d *fakeDriver) serve() (*fakeRunning, error) {
 	return &fakeRunning{driver: d, engine: e, exited: make(chan struct{})}, nil
 }
 
-func (d *fakeDriver) Alive() bool   { return false }
-func (d *fakeDriver) Remains() bool { return false }
+func (d *fakeDriver) Life() engine.Life { return engine.Gone }
 
 func (d *fakeDriver) LocalHost() (string, error) { return "unix://" + d.socket, nil }
 
@@ -133,7 +136,6 @@ func (d *fakeDriver) counts() (starts, cleanups int) {
 	return d.starts, d.cleanups
 }
 
-// troubles are what does not work of the running engine.
 type troubles struct {
 	list    []string
 	changed chan struct{}
@@ -153,21 +155,15 @@ func (r *fakeRunning) die() {
 	})
 }
 
-func (r *fakeRunning) PID() int             { return os.Getpid() }
-func (r *fakeRunning) StartedAt() time.Time { return time.Unix(1, 0) }
-func (r *fakeRunning) LastError() string    { return "the engine's own words" }
-func (r *fakeRunning) Release()             {}
+func (r *fakeRunning) ID() process.ID          { return process.ID{PID: os.Getpid()} }
+func (r *fakeRunning) Exited() <-chan struct{} { return r.exited }
+func (r *fakeRunning) LastError() string       { return "the engine's own words" }
+func (r *fakeRunning) Release()                {}
 func (r *fakeRunning) Problems() ([]string, <-chan struct{}) {
 	if t := r.driver.troubles.Load(); t != nil {
 		return t.list, t.changed
 	}
 	return nil, nil
-}
-func (r *fakeRunning) Exited() <-chan struct{} {
-	if r.driver.foreign {
-		return nil
-	}
-	return r.exited
 }
 func (r *fakeRunning) Stop(ctx context.Context) ([]string, error) {
 	if r.driver.stopping != nil {
@@ -502,8 +498,6 @@ func TestCrashLoop(t *testing.T) {
 	f.current("", false)
 }
 
-// An engine that was there before is adopted, and started again when it ends, however
-// soon that is.
 // An engine that is somebody else's may be away for long: the current context is handed
 // back then. When it is there again, so is all that a start waits for.
 func TestForeignEngineIsAway(t *testing.T) {
@@ -527,6 +521,8 @@ func TestForeignEngineIsAway(t *testing.T) {
 	}
 }
 
+// An engine that was there before is adopted, and started again when it ends, however
+// soon that is.
 func TestAdoption(t *testing.T) {
 	f := setup(t)
 	var err error

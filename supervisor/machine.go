@@ -125,13 +125,13 @@ func (l *loop) handle(ev event) {
 	case exited:
 		e.exited = nil
 		if e.phase != engineStopping { // where it is expected
-			l.engineFailed(lastWords(e.running))
+			l.engineFailed(lastWords(e.process))
 		}
 
 	case troubled:
 		e.troubled = nil
-		if e.running != nil {
-			e.problems, e.troubled = e.running.Problems()
+		if e.process != nil {
+			e.problems, e.troubled = e.process.Problems()
 		}
 
 	case socketTouched:

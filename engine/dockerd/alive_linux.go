@@ -11,56 +11,54 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
-// Alive reports whether the engine runs. It is cheap and changes nothing.
-func Alive(cfg Config) bool {
+// Life returns how much of the engine runs. It is cheap and changes nothing.
+func Life(cfg Config) processes.Life {
 	if cfg.readRecord().Engine.Alive() {
-		return true
+		return processes.Alive
 	}
-	// The record may be lost.
-	return slices.ContainsFunc(cfg.mode().remains(), func(r remnant) bool { return r.daemon })
+	return cfg.mode().life() // the record may be lost
 }
 
-// Remains reports whether anything of the engine runs, be it only what a crash has left of
-// it. It is cheap and changes nothing.
-func Remains(cfg Config) bool { return len(cfg.mode().remains()) > 0 }
-
-// A remnant is a process of the engine; daemon says that it is the one that makes it run.
-type remnant struct{ daemon bool }
-
-// remains implements [mode]: an engine of root's has control groups.
-func (m rootMode) remains() (found []remnant) {
+// life implements [mode]: an engine of root's has control groups.
+func (m rootMode) life() processes.Life {
+	life := processes.Gone
 	if m.neverRan() {
-		return nil
+		return life
 	}
 	h, err := processes.FindHierarchies()
 	if err != nil {
-		return nil
+		return life
 	}
 	for _, dir := range m.processes().Groups(h) {
 		own := processes.Members(filepath.Join(dir, processes.DaemonGroup))
 		for _, pid := range processes.Members(dir) {
-			if s, err := process.ReadStat(pid); err == nil && !s.Ended() {
-				found = append(found, remnant{daemon: s.Comm == commDockerd && slices.Contains(own, pid)})
+			s, err := process.ReadStat(pid)
+			switch {
+			case err != nil || s.Ended():
+			case s.Comm == commDockerd && slices.Contains(own, pid):
+				return processes.Alive
+			default:
+				life = processes.Leftovers
 			}
 		}
 	}
-	return found
+	return life
 }
 
-// remains implements [mode]: an engine of a user's has left its runtime directory, unless
-// it was cleaned up, and only then are processes looked for.
-func (m userMode) remains() (found []remnant) {
+// life implements [mode]: an ordinary user's engine has a runtime directory until it is
+// cleaned up. Processes are looked for only where there is one.
+func (m userMode) life() processes.Life {
 	if !exists(m.ExecRoot) {
-		return nil
+		return processes.Gone
 	}
 	f, err := m.processes().Scan(processes.Hierarchies{})
-	if err != nil {
-		return nil
+	switch {
+	case err != nil || len(f.Procs) == 0:
+		return processes.Gone
+	case f.Daemon != nil:
+		return processes.Alive
 	}
-	for _, p := range f.Procs {
-		found = append(found, remnant{daemon: f.Daemon != nil && p.ID == f.Daemon.ID})
-	}
-	return found
+	return processes.Leftovers
 }
 
 // neverRan reports whether there was never an engine: it would have left its state, its data

@@ -30,8 +30,8 @@ type mode interface {
 	// args and env are dockerd's.
 	args(user *settings) []string
 	env() []string
-	// remains returns what runs of the engine. It is cheap.
-	remains() []remnant
+	// life returns how much of the engine runs. It is cheap.
+	life() processes.Life
 	// removeTree removes a directory of the engine.
 	removeTree(dir string) error
 }

@@ -5,6 +5,7 @@ package dockerd
 import (
 	"context"
 
+	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
@@ -26,11 +27,8 @@ func Adopt(context.Context, Config) (*Engine, error) { return nil, ErrNotRunning
 // Cleanup has nothing to do on this system.
 func Cleanup(context.Context, Config) error { return nil }
 
-// Alive finds no engine on this system.
-func Alive(Config) bool { return false }
-
-// Remains finds nothing on this system.
-func Remains(Config) bool { return false }
+// Life finds nothing on this system.
+func Life(Config) processes.Life { return processes.Gone }
 
 // UserLimits knows of none on this system.
 func UserLimits() []error { return nil }

@@ -59,7 +59,7 @@ func stateOf(i *instance.Instance) dockercontext.EngineState {
 		return dockercontext.Away
 	}
 	driver, err := engine.DriverFor(i, nil)
-	if err != nil || driver.Alive() {
+	if err != nil || driver.Life() == engine.Alive {
 		return dockercontext.Away
 	}
 	return dockercontext.Gone

@@ -1,0 +1,10 @@
+package processes
+
+// Life is how much of an engine runs.
+type Life int
+
+const (
+	Gone      Life = iota // nothing
+	Leftovers             // some of its processes, but not the engine itself
+	Alive                 // the engine, with or without a supervisor
+)
