@@ -39,7 +39,7 @@ func (f *file) replace(write func(io.Writer) error) error {
 	defer root.Close()
 	info, err := f.writeNext(root, write)
 	if err == nil {
-		err = files.Rename(filepath.Join(f.dir, f.temp()), f.path())
+		err = files.Supersede(filepath.Join(f.dir, f.temp()), f.path())
 	}
 	if err != nil {
 		_ = root.Remove(f.temp())

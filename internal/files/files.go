@@ -99,3 +99,15 @@ func Rename(from, to string) error {
 	}
 	return rename(from, to)
 }
+
+// Supersede is [Rename] for a large file whose next version comes soon. When the content is
+// written to the disk is left to the system: after a crash of the machine either version, or
+// none, may be there.
+func Supersede(from, to string) error {
+	// When a file is renamed onto another, ext4 writes its content to the disk at once. When the
+	// two are exchanged and the old one is removed, most versions are never written there.
+	if info, err := os.Lstat(to); err == nil && info.Mode().IsRegular() && Exchange(from, to) == nil {
+		return Remove(from)
+	}
+	return Rename(from, to)
+}

@@ -128,3 +128,36 @@ func TestReplaceFails(t *testing.T) {
 		t.Error("renamed into another directory")
 	}
 }
+
+// The older version is gone, and what is no file is not touched.
+func TestSupersede(t *testing.T) {
+	dir := t.TempDir()
+	path, next := filepath.Join(dir, "file"), filepath.Join(dir, "next")
+	for _, version := range []string{"one", "two", "three"} {
+		if err := os.WriteFile(next, []byte(version), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := Supersede(next, path); err != nil {
+			t.Fatal(err)
+		}
+		if data, err := Read(path); err != nil || string(data) != version {
+			t.Errorf("there is %q, %v, not %q", data, err, version)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+			t.Errorf("in the directory there is %v, %v", entries, err)
+		}
+	}
+	below := filepath.Join(dir, "dir", "below")
+	if err := os.MkdirAll(below, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Supersede(path, filepath.Dir(below)); err == nil {
+		t.Error("in the place of a directory")
+	}
+	if _, err := os.Lstat(below); err != nil {
+		t.Error(err)
+	}
+	if data, err := Read(path); err != nil || string(data) != "three" {
+		t.Errorf("after a failure there is %q, %v", data, err)
+	}
+}
