@@ -83,7 +83,8 @@ func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, l
 	}
 	// Opening the store may put a damaged file aside, so that comes after the engine has
 	// answered.
-	api, err := ep.Client()
+	connect := mirror.ConnectMoby(func(context.Context) (*endpoint.Client, error) { return ep.Client() })
+	api, err := connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -96,7 +97,7 @@ func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, l
 		return err
 	}
 	source := mirror.NewSource(mirror.SourceOptions{
-		Connect: func(context.Context) (*endpoint.Client, error) { return ep.Client() },
+		Connect: connect,
 		Log:     log,
 	})
 	ctx, cancel := context.WithCancel(ctx)
@@ -131,10 +132,9 @@ func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, l
 // pingTimeout is how long an engine may take to say that it is one.
 const pingTimeout = 10 * time.Second
 
-// answers returns nil when a Docker engine answers, and an error where anything else does.
-func answers(ctx context.Context, api *endpoint.Client) error {
+// answers returns nil when an engine answers, and an error where anything else does.
+func answers(ctx context.Context, api mirror.Engine) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	_, err := api.About(ctx)
-	return err
+	return api.Ping(ctx)
 }

@@ -40,8 +40,8 @@ var errNoIdentity = errors.New("the engine answers with an object that has no id
 
 // listOf returns what lists objects, each made of an answer by convert, which returns ""
 // for one that has no identity and is none.
-func listOf[A, T any](at string, convert func(A) (key string, object T, err error)) func(context.Context, *endpoint.Client) ([]any, error) {
-	return func(ctx context.Context, cli *endpoint.Client) ([]any, error) {
+func listOf[A, T any](cli *endpoint.Client, at string, convert func(A) (key string, object T, err error)) func(context.Context) ([]any, error) {
+	return func(ctx context.Context) ([]any, error) {
 		var answers []A
 		if err := get(ctx, cli, at, &answers); err != nil {
 			return nil, err
@@ -65,8 +65,8 @@ func converted[A, T any](answers []A, convert func(A) (key string, object T, err
 }
 
 // oneOf returns what inspects one object.
-func oneOf[A, T any](at string, convert func(A) (key string, object T, err error)) func(context.Context, *endpoint.Client, string) (any, error) {
-	return func(ctx context.Context, cli *endpoint.Client, id string) (any, error) {
+func oneOf[A, T any](cli *endpoint.Client, at string, convert func(A) (key string, object T, err error)) func(context.Context, string) (any, error) {
+	return func(ctx context.Context, id string) (any, error) {
 		var answer A
 		if err := get(ctx, cli, fmt.Sprintf(at, id), &answer); err != nil {
 			return nil, err
@@ -79,10 +79,12 @@ func oneOf[A, T any](at string, convert func(A) (key string, object T, err error
 	}
 }
 
-func listVolumes(ctx context.Context, cli *endpoint.Client) ([]any, error) {
-	var answer struct{ Volumes []volume }
-	if err := get(ctx, cli, "/volumes", &answer); err != nil {
-		return nil, err
+func listVolumes(cli *endpoint.Client) func(context.Context) ([]any, error) {
+	return func(ctx context.Context) ([]any, error) {
+		var answer struct{ Volumes []volume }
+		if err := get(ctx, cli, "/volumes", &answer); err != nil {
+			return nil, err
+		}
+		return converted(answer.Volumes, volume.object)
 	}
-	return converted(answer.Volumes, volume.object)
 }

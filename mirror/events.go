@@ -149,9 +149,7 @@ type intake struct {
 	ready chan struct{} // holds a value while there are marks
 
 	mu      sync.Mutex
-	dialect dialect
 	marks   marks
-	last    int64     // the time of the latest event, on the engine's clock
 	heardAt time.Time // when the engine last said anything
 }
 
@@ -159,34 +157,27 @@ func newIntake() *intake {
 	return &intake{ready: make(chan struct{}, 1), marks: newMarks(), heardAt: time.Now()}
 }
 
-func (in *intake) speak(d dialect) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.dialect = d
-}
-
-// add adds an event. It came late, or says that the engine's clock has jumped.
-func (in *intake) add(e event, late, jumped bool) {
+// add adds what an event says. It came late, or says that the engine's clock has jumped.
+func (in *intake) add(says func(*marks), late, jumped bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.heardAt = time.Now()
-	in.last = max(in.last, e.TimeNano)
 	in.marks.events++
 	if late {
 		in.marks.late++
 	}
 	in.marks.jumped = in.marks.jumped || jumped
-	in.marks.of(e, in.dialect)
+	says(&in.marks)
 	if len(in.marks.keys)+len(in.marks.kinds) > 0 || late || jumped {
 		in.wake()
 	}
 }
 
-// again adds an event that comes, or came, through the stream too.
-func (in *intake) again(e event) {
+// again adds what an event says that comes, or came, through the stream too.
+func (in *intake) again(says func(*marks)) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.marks.of(e, in.dialect)
+	says(&in.marks)
 }
 
 // mark marks an object without an event.
@@ -215,17 +206,6 @@ func (in *intake) lastHeard() time.Time {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.heardAt
-}
-
-// lastEvent returns the time of the latest event on the engine's clock, or that one if there
-// was none.
-func (in *intake) lastEvent(begin time.Time) time.Time {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.last == 0 {
-		return begin
-	}
-	return time.Unix(0, in.last)
 }
 
 // take returns what has come since it was last called.

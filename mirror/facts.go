@@ -14,16 +14,9 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// facts are what an engine says of itself.
-type facts struct {
-	engine  state.Engine
-	dialect dialect
-	clock   engineClock
-}
-
-// askFacts asks the engine what it is. Its clock is taken for the given moment.
-func (s *Source) askFacts(ctx context.Context, cli *endpoint.Client, moment time.Time) (f facts, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.InspectTimeout)
+// facts implements [Engine]. The engine's clock is taken for the given moment.
+func (m *Moby) facts(ctx context.Context, moment time.Time) (e state.Engine, err error) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// Not /version: it says little more, and dockerd runs two programs for each of them.
 	var about endpoint.Pong
@@ -33,25 +26,25 @@ func (s *Source) askFacts(ctx context.Context, cli *endpoint.Client, moment time
 		defer close(done)
 		ping, stop := context.WithTimeout(ctx, pingTimeout)
 		defer stop()
-		if about, aboutErr = cli.About(ping); aboutErr != nil {
+		if about, aboutErr = m.About(ping); aboutErr != nil {
 			cancel() // an engine that does not answer this answers nothing
 		}
 	}()
 	begin := time.Now()
-	result, err := cli.Info(ctx, client.InfoOptions{})
+	result, err := m.Info(ctx, client.InfoOptions{})
 	margin := time.Since(begin)
 	<-done
 	if aboutErr != nil {
 		err = aboutErr
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return f, errNoAnswer
+		return e, errNoAnswer
 	}
 	if err != nil {
-		return f, fmt.Errorf("ask the engine what it is: %w", err)
+		return e, fmt.Errorf("ask the engine what it is: %w", err)
 	}
 	info := result.Info
-	f.engine = state.Engine{
+	e = state.Engine{
 		ID:         info.ID,
 		Version:    info.ServerVersion,
 		APIVersion: about.APIVersion,
@@ -59,21 +52,21 @@ func (s *Source) askFacts(ctx context.Context, cli *endpoint.Client, moment time
 		Arch:       goarch(info.Architecture),
 		Rootless:   slices.Contains(info.SecurityOptions, "name=rootless"),
 	}
-	f.dialect = dialect{
+	m.dialect = dialect{
 		podman:  about.Podman,
 		unpacks: slices.Contains(info.DriverStatus, [2]string{"driver-type", "io.containerd.snapshotter.v1"}),
 	}
 	if about.Podman {
-		f.engine.ID = "" // it makes up another at each call
+		e.ID = "" // it makes up another at each call
 	}
 	clock := parseTime(info.SystemTime)
 	if clock.IsZero() {
 		// Some engine that does not tell. Ours may be ahead of its clock.
-		f.clock = engineClock{begin: moment.Add(-time.Minute), margin: time.Hour}
-		return f, nil
+		m.clock = engineClock{begin: moment.Add(-time.Minute), margin: time.Hour}
+		return e, nil
 	}
-	f.clock = engineClock{begin: clock.Add(-begin.Add(margin).Sub(moment)), offset: clock.Sub(begin), margin: margin}
-	return f, nil
+	m.clock = engineClock{begin: clock.Add(-begin.Add(margin).Sub(moment)), offset: clock.Sub(begin), margin: margin}
+	return e, nil
 }
 
 // goarch returns Go's name for an architecture as uname(2) names it, which is how engines

@@ -1,10 +1,8 @@
 package mirror
 
 import (
-	"context"
 	"time"
 
-	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -101,43 +99,4 @@ var namespaces = &kind[state.Namespace]{
 	meta: func(n *state.Namespace) *state.Meta { return &n.Meta },
 	keep: func(_, _ *state.Namespace) {},
 	fill: func(_, _ *state.Namespace) {},
-}
-
-// A resource is how a kind is asked for at the engine.
-type resource struct {
-	kind state.Kind
-	// list lists all objects.
-	list func(ctx context.Context, cli *endpoint.Client) ([]any, error)
-	// inspect looks at one object; of an image it tells only what the list does not.
-	inspect func(ctx context.Context, cli *endpoint.Client, id string) (any, error)
-	// listsAll says that only the list tells all: of an image its names; of networks the
-	// inspection may tell something else, of a swarm's the part on this node, of podman's
-	// default network another name.
-	listsAll bool
-}
-
-// resources are what a moby engine lists.
-var resources = []*resource{
-	{
-		kind:    state.Containers,
-		list:    listOf("/containers/json?all=1", listedContainer.object),
-		inspect: oneOf("/containers/%s/json", inspectedContainer.object),
-	},
-	{
-		kind: state.Images,
-		// All: an untagged image with children is there too, and events speak of it.
-		list:     listOf("/images/json?all=1", listedImage.object),
-		inspect:  oneOf("/images/%s/json", inspectedImage.object),
-		listsAll: true,
-	},
-	{
-		kind:    state.Volumes,
-		list:    listVolumes,
-		inspect: oneOf("/volumes/%s", volume.object),
-	},
-	{
-		kind:     state.Networks,
-		list:     listOf("/networks", listedNetwork.object),
-		listsAll: true,
-	},
 }

@@ -16,10 +16,6 @@ import (
 // ends. Podman does so while a container or an image is being removed.
 const maxRefusals = 5
 
-// podmanDefault is podman's default network, as its list calls it. Podman makes up its time of
-// creation at each call.
-const podmanDefault = "bridge"
-
 // A listing is how a kind is listed.
 type listing struct {
 	*resource
@@ -48,7 +44,7 @@ func (p *session) list(ctx context.Context, l *listing, now time.Time) {
 	l.wanted, l.urgent = false, false
 	l.call, l.begin, l.touched = p.numbered, now, p.queue.inFlight(l.kind)
 	p.call(ctx, p.src.opts.ListTimeout, func(ctx context.Context) func() {
-		objects, err := l.list(ctx, p.cli)
+		objects, err := l.list(ctx)
 		return func() { p.listed(l, objects, err) }
 	})
 }
@@ -71,7 +67,6 @@ func (p *session) listed(l *listing, objects []any, err error) {
 		p.queue.add(k, l.touched[k.id])
 	}
 	if s := p.src; p.full != nil && len(p.full.lists) == 0 && s.sync.Status != state.True && s.sync.Reason != state.ReasonListed {
-		s.out.add(Change{Kind: state.Namespaces, Objects: []any{state.Namespace{Name: namespace}}, Replace: true})
 		s.setSync(state.False, state.ReasonListed, "details are coming")
 		s.emitSync()
 	}
@@ -97,24 +92,19 @@ func (p *session) notListed(l *listing, err error) {
 func (p *session) inventory(l *listing, objects []any) (details []key) {
 	s := p.src
 	synced := s.sync.Status == state.True
-	c := Change{Kind: l.kind, Objects: objects, Replace: true, Except: maps.Clone(l.touched), Listed: true}
-	switch l.kind {
-	case state.Containers:
-		for _, o := range objects {
-			id := o.(state.Container).ID
-			details = append(details, key{l.kind, id})
+	c := Change{Kind: l.kind, Objects: objects, Replace: true, Except: maps.Clone(l.touched), Listed: l.details || l.kind == state.Images}
+	for i, o := range objects {
+		if l.amend != nil {
+			objects[i] = l.amend(o)
+		}
+		if o, ok := o.(state.Container); ok && l.details {
+			details = append(details, key{l.kind, o.ID})
 			if synced {
-				c.Except[id] = true
+				c.Except[o.ID] = true
 			}
 		}
-	case state.Networks:
-		for i, o := range objects {
-			if n := o.(state.Network); p.podman && n.Name == podmanDefault {
-				n.CreatedAt = time.Time{}
-				objects[i] = n
-			}
-		}
-	case state.Images:
+	}
+	if l.kind == state.Images {
 		var rest []state.Image
 		c.Objects, rest = s.images.know(objects)
 		c.Except = map[string]bool{} // a lookup brings nothing that the list could contradict

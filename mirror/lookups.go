@@ -29,7 +29,7 @@ func (p *session) lookUp(ctx context.Context, k key) {
 		l.touched[k.id] = true
 	}
 	p.call(ctx, p.src.opts.InspectTimeout, func(ctx context.Context) func() {
-		object, err := l.inspect(ctx, p.cli, k.id)
+		object, err := l.inspect(ctx, k.id)
 		if err != nil {
 			object = nil
 		}

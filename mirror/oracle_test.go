@@ -101,7 +101,7 @@ func TestOracle(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	opts := mirror.SourceOptions{Connect: mirrortest.ConnectTo("unix://" + proxy.Socket), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	opts := mirror.SourceOptions{Connect: mirror.ConnectMoby(mirrortest.ConnectTo("unix://" + proxy.Socket)), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	r := mirrortest.NewOf(t, dir, socket, opts)
 	stop := r.Start()
 	defer func() { stop() }()

@@ -76,7 +76,4 @@ func (p *session) suspect(late int, jumped bool) {
 	if earliest := p.ended.Add(suspectPause * p.cost); earliest.After(s.at) {
 		s.at = earliest
 	}
-	if jumped {
-		p.clock = engineClock{margin: clockJump} // until the next session
-	}
 }

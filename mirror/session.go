@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -30,9 +29,8 @@ const (
 // send their results to it.
 type session struct {
 	src    *Source
-	cli    *endpoint.Client
+	engine Engine
 	intake *intake
-	podman bool // the engine is podman
 
 	calls    sync.WaitGroup
 	results  chan func() // what calls that have ended have to say
@@ -48,7 +46,6 @@ type session struct {
 	answers  []*waiter   // for the update that is sent now
 
 	names     map[string]string // of containers that the engine has told the end of
-	clock     engineClock
 	suspicion suspicion
 	synced    bool
 	cost      time.Duration // of the last full sync
@@ -74,9 +71,6 @@ func newSession(s *Source) *session {
 		results: make(chan func()), queue: newQueue(), limiter: rate.NewLimiter(lookupRate, lookupBurst),
 		names: map[string]string{},
 	}
-	for _, r := range resources {
-		p.listings = append(p.listings, &listing{resource: r})
-	}
 	return p
 }
 
@@ -93,26 +87,28 @@ func (p *session) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer p.calls.Wait()
 	defer cancel()
-	cli, err := s.opts.Connect(ctx)
+	engine, err := s.opts.Connect(ctx)
 	if err != nil {
 		return fmt.Errorf("connect to the engine: %w", err)
 	}
-	defer cli.Close()
-	p.cli = cli
+	defer engine.Close()
+	p.engine = engine
+	for _, r := range engine.resources() {
+		p.listings = append(p.listings, &listing{resource: r})
+	}
 
 	// The lists take longest, so they come first. The stream will begin with what
 	// happened since the moment before.
 	begin := time.Now()
 	p.startFull(false)
 	p.dispatch(ctx)
-	facts, err := s.askFacts(ctx, cli, begin)
+	asking, answered := context.WithTimeout(ctx, s.opts.InspectTimeout)
+	facts, err := engine.facts(asking, begin)
+	answered()
 	if err != nil {
 		return err
 	}
-	p.podman = facts.dialect.podman
-	p.intake.speak(facts.dialect)
-	p.clock = facts.clock
-	ended, err := p.open(ctx)
+	ended, err := engine.watch(ctx, s.opts.InspectTimeout, p.intake, p.calls.Go)
 	if err != nil {
 		return err
 	}
@@ -123,7 +119,7 @@ func (p *session) run(ctx context.Context) error {
 	}
 	s.setLost(false)
 	s.sync.Connected = true
-	s.out.Engine = &facts.engine
+	s.out.Engine = &facts
 	s.emitSync()
 	return p.watch(ctx, ended)
 }
@@ -237,7 +233,7 @@ func (p *session) ping(ctx context.Context) {
 	}
 	p.pinging = true
 	p.call(ctx, min(pingTimeout, p.src.opts.InspectTimeout), func(ctx context.Context) func() {
-		_, err := p.cli.About(ctx)
+		err := p.engine.Ping(ctx)
 		return func() {
 			p.pinging = false
 			if err != nil {

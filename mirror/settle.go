@@ -2,27 +2,16 @@ package mirror
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net/url"
 	"time"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Whoever has just changed something in the engine wants to see it in the mirror. Its event is
-// on its way, and nothing tells when it has arrived. But the engine remembers its last events:
-// they are asked for a second time, up to now, which it answers at once. What they mark has to
-// be looked up before the mirror has seen all until now.
+// on its way, and nothing tells when it has arrived. So the engine is asked for what it has
+// done until now. What that marks has to be looked up before the mirror has seen it all.
 
 // pastTimeout bounds asking for past events. An engine that takes longer may not know how to
 // end: a full sync does it then.
 const pastTimeout = 5 * time.Second
-
-// replayed is how many events moby remembers.
-const replayed = 256
 
 // A settling waits until the mirror has seen all that the engine had done when it was asked.
 type settling struct {
@@ -53,20 +42,15 @@ func (p *session) settle(ctx context.Context) {
 	p.settling = rest
 }
 
-// askAgain asks the engine for the events that have not come through the stream. Where that
-// says nothing, as with podman, whose events take their time, a full sync is what is left.
+// askAgain has the engine say what has not come through the stream. Where that says nothing,
+// as with podman, whose events take their time, a full sync is what is left.
 func (p *session) askAgain(ctx context.Context, asked []*waiter) {
-	if p.podman || !p.clock.known() {
-		p.src.wait(asked...)
-		return
-	}
 	// The call keeps it up: until it has ended, nothing is open.
 	w := &settling{newBarrier(), asked}
 	w.lists[""] = 0
 	p.settling = append(p.settling, w)
-	since, until := p.intake.lastEvent(p.clock.begin), p.clock.now()
 	p.call(ctx, min(pastTimeout, p.src.opts.InspectTimeout), func(call context.Context) func() {
-		events, err := p.past(call, since, until)
+		sure, err := p.engine.catchUp(call, p.intake)
 		return func() {
 			delete(w.lists, "")
 			switch {
@@ -74,13 +58,10 @@ func (p *session) askAgain(ctx context.Context, asked []*waiter) {
 				w.done, p.doubtful = nil, append(p.doubtful, asked...)
 				p.ping(ctx)
 				return
-			case len(events) >= replayed:
+			case !sure:
 				w.done = nil
 				p.src.wait(asked...)
 				return
-			}
-			for _, e := range events {
-				p.intake.again(e)
 			}
 			p.take()
 			p.raise(w.barrier)
@@ -108,24 +89,3 @@ func (p *session) raise(b *barrier) {
 		}
 	}
 }
-
-// past returns the engine's events between two moments on its clock.
-func (p *session) past(ctx context.Context, since, until time.Time) (events []event, err error) {
-	answer, err := p.cli.Get(ctx, "/events", url.Values{"since": {moment(since)}, "until": {moment(until)}})
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	for d := jsontext.NewDecoder(answer.Body, liberal); ; {
-		var e event
-		if err := json.UnmarshalDecode(d, &e); errors.Is(err, io.EOF) {
-			return events, nil
-		} else if err != nil {
-			return nil, err
-		}
-		events = append(events, e)
-	}
-}
-
-// moment is a time as the engine takes it.
-func moment(t time.Time) string { return fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond()) }

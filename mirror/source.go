@@ -9,16 +9,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // SourceOptions are the options of a [Source]. Zero values of all but Connect work.
 type SourceOptions struct {
-	// Connect returns a client for the engine. It is called for each session; the
-	// client is closed at its end. Its transport should keep Parallel idle
-	// connections, or a sync spends its time on connecting.
-	Connect func(ctx context.Context) (*endpoint.Client, error)
+	// Connect returns a connection to the engine. It is called for each session; the
+	// connection is closed at its end.
+	Connect func(ctx context.Context) (Engine, error)
 	// Resync is how often to sync in full though nothing calls for it, give or take a
 	// tenth, or 0 for 5 minutes.
 	Resync time.Duration

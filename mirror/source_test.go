@@ -315,10 +315,10 @@ func TestAwayIsLoggedOnce(t *testing.T) {
 	var connects atomic.Int64
 	opts := mirror.SourceOptions{Log: slog.New(slog.NewTextHandler(&log, nil))}
 	dir := mirrortest.ShortDir(t)
-	opts.Connect = func(ctx context.Context) (*endpoint.Client, error) {
+	opts.Connect = mirror.ConnectMoby(func(ctx context.Context) (*endpoint.Client, error) {
 		connects.Add(1)
 		return mirrortest.ConnectTo("unix://" + dir + "/none.sock")(ctx)
-	}
+	})
 	r := mirrortest.NewOf(t, dir, dir+"/none.sock", opts)
 	stop := r.Start()
 	for end := time.Now().Add(mirrortest.Patience); connects.Load() < 10; time.Sleep(time.Millisecond) {

@@ -38,18 +38,17 @@ func (c engineClock) known() bool { return c.margin < clockJump }
 // now returns what the clock shows, or a little more.
 func (c engineClock) now() time.Time { return time.Now().Add(c.offset) }
 
-// open opens the event stream from the beginning of the session on and has it read into
-// the intake, always at once. The channel gets the reason why the stream ended.
+// watch implements [Engine]. Events are read always at once.
 //
 // The engine sends its answer's headers before it subscribes. So the subscription
 // may begin after the lists; what happens in between is replayed, because the stream
 // was asked for from a time before them.
-func (p *session) open(ctx context.Context) (<-chan error, error) {
+func (m *Moby) watch(ctx context.Context, timeout time.Duration, in *intake, run func(func())) (<-chan error, error) {
 	// The context of the stream lasts: only the wait for its beginning is bounded.
 	ctx, cancel := context.WithCancelCause(ctx)
-	timeout := time.AfterFunc(p.src.opts.InspectTimeout, func() { cancel(errNoAnswer) })
-	answer, err := p.cli.Get(ctx, "/events", url.Values{"since": {moment(p.clock.begin)}})
-	if !timeout.Stop() && err == nil {
+	timer := time.AfterFunc(timeout, func() { cancel(errNoAnswer) })
+	answer, err := m.Get(ctx, "/events", url.Values{"since": {moment(m.clock.begin)}})
+	if !timer.Stop() && err == nil {
 		_ = answer.Body.Close()
 	}
 	if cause := context.Cause(ctx); cause != nil {
@@ -59,9 +58,9 @@ func (p *session) open(ctx context.Context) (<-chan error, error) {
 		cancel(nil)
 		return nil, fmt.Errorf("open the event stream: %w", err)
 	}
-	s := newStream(answer.Body, p.clock)
+	s := newStream(answer.Body, m.clock)
 	ended := make(chan error, 1)
-	p.calls.Go(func() {
+	run(func() {
 		defer cancel(nil)
 		defer answer.Body.Close()
 		for {
@@ -70,7 +69,8 @@ func (p *session) open(ctx context.Context) (<-chan error, error) {
 				ended <- fmt.Errorf("event stream: %w", err)
 				return
 			}
-			p.intake.add(e, late, jumped)
+			m.sawEvent(e.TimeNano, jumped)
+			in.add(m.says(e), late, jumped)
 		}
 	})
 	return ended, nil

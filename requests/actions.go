@@ -12,7 +12,6 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/files"
-	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -23,6 +22,8 @@ const (
 	// beside the time that the container has to stop.
 	lookDelay   = 200 * time.Millisecond
 	lookTimeout = 10 * time.Second
+	// defaultStopTimeout is how long a container has to stop where nobody said.
+	defaultStopTimeout = 10 * time.Second
 )
 
 func (e *Executor) acceptAction(r Request) {
@@ -79,11 +80,11 @@ var errWithdrawn = errors.New("the request was withdrawn")
 
 // act does an action. It returns when the outcome is known.
 func (e *Executor) act(ctx context.Context, r Request) error {
-	cli, before, err := e.find(ctx, r.Key)
+	it, before, err := e.find(ctx, r.Key)
 	if err != nil {
 		return err
 	}
-	defer cli.Close()
+	defer it.Close()
 	if r.Sent {
 		if e.turnsOut(ctx, r) {
 			return nil
@@ -105,7 +106,7 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	call, cancel := context.WithTimeout(ctx, actionTimeout+before.stopTimeout)
 	defer cancel()
 	stop := e.doubting()
-	err = order(call, cli, r.Key, r.Action)
+	err = it.order(call, r.Key, r.Action)
 	stop()
 	// Not all that it did has an event: a start that failed leaves its reason and an
 	// exit code without one.
@@ -135,11 +136,11 @@ func (e *Executor) begin(r Request) error {
 // engine may still be at it. It waits for the engine until ctx ends.
 func (e *Executor) turnsOut(ctx context.Context, r Request) bool {
 	for began := time.Now(); ; {
-		cli, now, err := e.find(ctx, r.Key)
+		it, now, err := e.find(ctx, r.Key)
 		if err != nil {
 			return false
 		}
-		_ = cli.Close()
+		_ = it.Close()
 		switch {
 		case achieved(r.Action, r.StartedBefore, now):
 			return true
@@ -152,25 +153,6 @@ func (e *Executor) turnsOut(ctx context.Context, r Request) bool {
 			return false
 		}
 	}
-}
-
-// order sends an action to the engine.
-func order(ctx context.Context, cli *endpoint.Client, id, action string) (err error) {
-	switch action {
-	case ActionStart:
-		_, err = cli.ContainerStart(ctx, id, client.ContainerStartOptions{})
-	case ActionStop:
-		_, err = cli.ContainerStop(ctx, id, client.ContainerStopOptions{})
-	case ActionPause:
-		_, err = cli.ContainerPause(ctx, id, client.ContainerPauseOptions{})
-	case ActionUnpause:
-		_, err = cli.ContainerUnpause(ctx, id, client.ContainerUnpauseOptions{})
-	case ActionRestart:
-		_, err = cli.ContainerRestart(ctx, id, client.ContainerRestartOptions{})
-	default:
-		err = fmt.Errorf("there is no action %q", action)
-	}
-	return err
 }
 
 // ambiguous reports whether a call that failed may have been carried out.
@@ -186,41 +168,29 @@ type seen struct {
 }
 
 // find looks at a container, waiting for the engine until ctx ends. The caller closes
-// the client.
-func (e *Executor) find(ctx context.Context, id string) (*endpoint.Client, seen, error) {
+// the engine.
+func (e *Executor) find(ctx context.Context, id string) (engine, seen, error) {
 	for {
-		cli, err := e.reach(ctx)
+		it, err := e.reach(ctx)
 		if err != nil {
 			return nil, seen{}, err
 		}
-		c, err := e.look(ctx, cli, id)
+		c, err := e.look(ctx, it, id)
 		if err == nil {
-			return cli, c, nil
+			return it, c, nil
 		}
-		_ = cli.Close()
+		_ = it.Close()
 		if !ambiguous(err) {
 			return nil, seen{}, err
 		}
 	}
 }
 
-func (e *Executor) look(ctx context.Context, cli *endpoint.Client, id string) (seen, error) {
+func (e *Executor) look(ctx context.Context, it engine, id string) (seen, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	defer e.doubting()()
-	c, err := cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
-	if err != nil {
-		return seen{}, err
-	}
-	s := seen{state: state.StateUnknown, stopTimeout: 10 * time.Second}
-	if c.Container.State != nil {
-		s.state = mirror.ContainerState(string(c.Container.State.Status))
-		s.startedAt = parseTime(c.Container.State.StartedAt)
-	}
-	if c.Container.Config != nil && c.Container.Config.StopTimeout != nil {
-		s.stopTimeout = time.Duration(*c.Container.Config.StopTimeout) * time.Second
-	}
-	return s, nil
+	return it.look(ctx, id)
 }
 
 // plan tells what an action means in a state of the container: to do something,

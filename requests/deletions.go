@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
-	"github.com/moby/moby/api/types/image"
-	"github.com/moby/moby/client"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror"
@@ -257,52 +253,21 @@ var errChanged = errors.New("it has just changed")
 // remove deletes the object. It returns whether it is gone, and that as a whole or only a
 // reference of an image, or why not.
 func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone, whole bool, err error) {
-	cli, err := e.reach(ctx)
+	it, err := e.reach(ctx)
 	if err != nil {
 		return false, false, err
 	}
-	defer cli.Close()
+	defer it.Close()
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	defer e.doubting()()
-	whole = t.reference == ""
-	switch t.kind {
-	case state.Containers:
-		_, err = cli.ContainerRemove(ctx, t.key, client.ContainerRemoveOptions{})
-	case state.Networks:
-		_, err = cli.NetworkRemove(ctx, t.key, client.NetworkRemoveOptions{})
-	case state.Volumes:
-		// The engine knows volumes by name alone. Nothing can come between this look
-		// and the removal but another removal and creation at the same instant.
-		var v client.VolumeInspectResult
-		if v, err = cli.VolumeInspect(ctx, t.key, client.VolumeInspectOptions{}); err == nil {
-			if !parseTime(v.Volume.CreatedAt).Equal(pin) {
-				// Another one, or of an engine for which use changes it: once the
-				// mirror has caught up, that is known.
-				_ = e.source.Sync(ctx)
-				return false, false, errChanged
-			}
-			_, err = cli.VolumeRemove(ctx, t.key, client.VolumeRemoveOptions{})
-		}
-	case state.Images:
-		ref := t.key
-		if t.reference != "" {
-			ref = t.reference
-			var i client.ImageInspectResult
-			if i, err = cli.ImageInspect(ctx, ref); err == nil && i.ID != t.key {
-				return true, false, nil // the reference is another image's: not what was meant
-			}
-		}
-		if err == nil {
-			var removed client.ImageRemoveResult
-			removed, err = cli.ImageRemove(ctx, ref, client.ImageRemoveOptions{PruneChildren: true})
-			// The last reference takes the image along, in containerd the digest all.
-			whole = whole || slices.ContainsFunc(removed.Items, func(i image.DeleteResponse) bool {
-				return i.Deleted != "" && strings.TrimPrefix(i.Deleted, "sha256:") == strings.TrimPrefix(t.key, "sha256:") // podman leaves it out
-			})
-		}
-	}
-	if cerrdefs.IsNotFound(err) {
+	whole, err = it.remove(ctx, t, pin)
+	switch {
+	case errors.Is(err, errChanged):
+		// Another one, or of an engine for which use changes it: once the mirror has caught
+		// up, that is known.
+		_ = e.source.Sync(ctx)
+	case cerrdefs.IsNotFound(err):
 		return true, whole, nil
 	}
 	return err == nil, whole, err

@@ -11,9 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/moby/moby/client"
-
-	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -43,7 +40,7 @@ const (
 type Executor struct {
 	dir      string
 	store    *mirror.Store
-	connect  func(context.Context) (*endpoint.Client, error)
+	connect  func(context.Context) (mirror.Engine, error)
 	source   Syncer
 	log      *slog.Logger
 	results  chan Result
@@ -87,8 +84,8 @@ type decision struct {
 }
 
 // NewExecutor returns an executor for the requests of the directory. Connect returns
-// a client for the engine, which the executor closes. Close the executor.
-func NewExecutor(dir string, store *mirror.Store, connect func(context.Context) (*endpoint.Client, error), source Syncer, log *slog.Logger) *Executor {
+// a connection to the engine, which the executor closes. Close the executor.
+func NewExecutor(dir string, store *mirror.Store, connect func(context.Context) (mirror.Engine, error), source Syncer, log *slog.Logger) *Executor {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Executor{
 		dir: dir, store: store, connect: connect, source: source, log: log,
@@ -283,20 +280,40 @@ func (e *Executor) watch(now bool) {
 	e.watched = now
 }
 
-// reach returns a client of an engine that answers, waiting for it until ctx ends.
-func (e *Executor) reach(ctx context.Context) (*endpoint.Client, error) {
+// An engine does what requests ask for.
+type engine interface {
+	// Ping returns nil where the engine answers.
+	Ping(ctx context.Context) error
+	Close() error
+	// look looks at a container, order sends an action.
+	look(ctx context.Context, id string) (seen, error)
+	order(ctx context.Context, id, action string) error
+	// remove deletes an object, and returns whether that is gone as a whole, or only a
+	// reference of an image. A volume is only deleted if it was created at pin, else it is
+	// errChanged.
+	remove(ctx context.Context, t target, pin time.Time) (whole bool, err error)
+}
+
+// engineOf returns what does requests at the other end of a connection.
+func engineOf(e mirror.Engine) engine {
+	return moby{e.(*mirror.Moby).Client}
+}
+
+// reach returns an engine that answers, waiting for it until ctx ends.
+func (e *Executor) reach(ctx context.Context) (engine, error) {
 	for {
-		cli, err := e.connect(ctx)
+		conn, err := e.connect(ctx)
 		if err == nil {
+			it := engineOf(conn)
 			ping, cancel := context.WithTimeout(ctx, callTimeout)
 			stop := e.doubting()
-			_, err = cli.Ping(ping, client.PingOptions{NegotiateAPIVersion: true})
+			err = it.Ping(ping)
 			stop()
 			cancel()
 			if err == nil {
-				return cli, nil
+				return it, nil
 			}
-			_ = cli.Close()
+			_ = it.Close()
 		}
 		select {
 		case <-time.After(reachDelay):
@@ -310,13 +327,4 @@ func (e *Executor) reach(ctx context.Context) (*endpoint.Client, error) {
 func jitter(d time.Duration) time.Duration {
 	spread := d / 5
 	return d - spread + rand.N(2*spread+1)
-}
-
-// parseTime returns the zero time for what is no time.
-func parseTime(s string) time.Time {
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil || t.Year() <= 1 {
-		return time.Time{}
-	}
-	return t.UTC()
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
-	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -155,7 +155,7 @@ func (l *loop) watchEngineSocket() {
 // awaitAPI returns when the API answers. An engine that is not ours gets one try:
 // nothing says that it will ever be there.
 func (l *loop) awaitAPI(ctx context.Context, ours bool) error {
-	api, err := l.dial(ctx)
+	api, err := l.connectEngine(ctx)
 	if err != nil {
 		return err
 	}
@@ -173,12 +173,11 @@ func (l *loop) awaitAPI(ctx context.Context, ours bool) error {
 	}
 }
 
-// ping returns nil when a Docker engine answers, and an error where anything else does.
-func ping(ctx context.Context, api *endpoint.Client) error {
+// ping returns nil when an engine answers, and an error where anything else does.
+func ping(ctx context.Context, api mirror.Engine) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	_, err := api.About(ctx)
-	return err
+	return api.Ping(ctx)
 }
 
 // engineAnswers notes that the engine can be used, for the first time or again.
@@ -255,7 +254,7 @@ func (l *loop) checkEngine() {
 	}
 	e.pinging = true
 	l.beside(e.session, func(ctx context.Context) event {
-		api, err := l.dial(ctx)
+		api, err := l.connectEngine(ctx)
 		if err != nil {
 			return pinged{err}
 		}

@@ -39,17 +39,22 @@ func (l *loop) mirrorEngine() {
 	log := l.log.With("part", "mirror")
 	m.end = cancel
 	m.source = mirror.NewSource(mirror.SourceOptions{
-		Connect: l.dial,
+		Connect: l.connectEngine,
 		Resync:  time.Duration(l.inst.Settings.Resync),
 		Log:     log,
 	})
-	m.executor = requests.NewExecutor(l.inst.Paths.RequestsDir(), l.store, l.dial, m.source, log)
+	m.executor = requests.NewExecutor(l.inst.Paths.RequestsDir(), l.store, l.connectEngine, m.source, log)
 	m.updates, m.results = m.source.Updates(), m.executor.Results()
 	l.workers.Go(func() { _ = m.source.Run(ctx) })
 	for _, r := range l.early {
 		m.executor.Accept(r)
 	}
 	l.early = nil
+}
+
+// connectEngine connects to the engine for all that is the same for every kind.
+func (l *loop) connectEngine(ctx context.Context) (mirror.Engine, error) {
+	return mirror.ConnectMoby(l.dial)(ctx)
 }
 
 func (l *loop) dial(context.Context) (*endpoint.Client, error) {

@@ -95,9 +95,9 @@ func syncMain(args []string) error {
 		return err
 	}
 	source := mirror.NewSource(mirror.SourceOptions{
-		Connect: func(context.Context) (*endpoint.Client, error) {
+		Connect: mirror.ConnectMoby(func(context.Context) (*endpoint.Client, error) {
 			return endpoint.Endpoint{Host: "unix://" + socket}.Client()
-		},
+		}),
 		Log: log,
 	})
 	go func() { _ = source.Run(ctx) }()

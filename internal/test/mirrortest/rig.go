@@ -73,7 +73,7 @@ func New(t *testing.T, opts mirror.SourceOptions) *Rig {
 	}
 	t.Cleanup(func() { _ = engine.Close() })
 	if opts.Connect == nil {
-		opts.Connect = ConnectTo(engine.Host())
+		opts.Connect = mirror.ConnectMoby(ConnectTo(engine.Host()))
 	}
 	r := NewOf(t, dir, filepath.Join(dir, "e.sock"), opts)
 	r.Engine = engine

@@ -1,0 +1,160 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// replayed is how many events moby remembers.
+const replayed = 256
+
+// podmanDefault is podman's default network, as its list calls it. Podman makes up its time of
+// creation at each call.
+const podmanDefault = "bridge"
+
+// Moby is an engine that speaks Docker's API. Its transport should keep as many idle connections
+// as inspections run at once, or a sync spends its time on connecting.
+type Moby struct {
+	*endpoint.Client
+
+	// What facts has found out.
+	dialect dialect
+	clock   engineClock
+
+	mu      sync.Mutex
+	last    int64 // the time of the latest event, on the engine's clock
+	unknown bool  // the clock has jumped: what was found out of it is not so any more
+}
+
+// ConnectMoby returns what connects to an engine that speaks Docker's API.
+func ConnectMoby(dial func(context.Context) (*endpoint.Client, error)) func(context.Context) (Engine, error) {
+	return func(ctx context.Context) (Engine, error) {
+		cli, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &Moby{Client: cli}, nil
+	}
+}
+
+// Ping implements [Engine]: anything else than a Docker engine is an error.
+func (m *Moby) Ping(ctx context.Context) error {
+	_, err := m.About(ctx)
+	return err
+}
+
+func (m *Moby) resources() []*resource {
+	cli := m.Client
+	return []*resource{
+		{
+			kind:    state.Containers,
+			list:    listOf(cli, "/containers/json?all=1", listedContainer.object),
+			inspect: oneOf(cli, "/containers/%s/json", inspectedContainer.object),
+			details: true,
+		},
+		{
+			kind: state.Images,
+			// All: an untagged image with children is there too, and events speak of it.
+			list:     listOf(cli, "/images/json?all=1", listedImage.object),
+			inspect:  oneOf(cli, "/images/%s/json", inspectedImage.object),
+			listsAll: true,
+		},
+		{
+			kind:    state.Volumes,
+			list:    listVolumes(cli),
+			inspect: oneOf(cli, "/volumes/%s", volume.object),
+		},
+		{
+			kind:     state.Networks,
+			list:     listOf(cli, "/networks", listedNetwork.object),
+			listsAll: true,
+			amend:    m.amendNetwork,
+		},
+		{
+			kind:     state.Namespaces,
+			list:     listedNamespace(namespace),
+			listsAll: true,
+		},
+	}
+}
+
+func (m *Moby) amendNetwork(o any) any {
+	if n := o.(state.Network); m.dialect.podman && n.Name == podmanDefault {
+		n.CreatedAt = time.Time{}
+		return n
+	}
+	return o
+}
+
+// says returns what an event says.
+func (m *Moby) says(e event) func(*marks) {
+	return func(all *marks) { all.of(e, m.dialect) }
+}
+
+// sawEvent notes an event of the stream, and whether the clock must have jumped.
+func (m *Moby) sawEvent(at int64, jumped bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = max(m.last, at)
+	m.unknown = m.unknown || jumped
+}
+
+// lastEvent returns the time of the latest event on the engine's clock, or of the session's
+// begin if there was none; ok is false where the clock is not known.
+func (m *Moby) lastEvent() (at time.Time, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.last == 0 {
+		return m.clock.begin, !m.unknown && m.clock.known()
+	}
+	return time.Unix(0, m.last), !m.unknown && m.clock.known()
+}
+
+// catchUp implements [Engine]. The engine remembers its last events: those that have not come
+// through the stream are asked for, up to now, which it answers at once.
+func (m *Moby) catchUp(ctx context.Context, in *intake) (sure bool, err error) {
+	since, ok := m.lastEvent()
+	if m.dialect.podman || !ok {
+		return false, nil
+	}
+	events, err := m.past(ctx, since, m.clock.now())
+	if err != nil || len(events) >= replayed {
+		return false, err
+	}
+	for _, e := range events {
+		in.again(m.says(e))
+	}
+	return true, nil
+}
+
+// past returns the engine's events between two moments on its clock.
+func (m *Moby) past(ctx context.Context, since, until time.Time) (events []event, err error) {
+	answer, err := m.Get(ctx, "/events", url.Values{"since": {moment(since)}, "until": {moment(until)}})
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	for d := jsontext.NewDecoder(answer.Body, liberal); ; {
+		var e event
+		if err := json.UnmarshalDecode(d, &e); errors.Is(err, io.EOF) {
+			return events, nil
+		} else if err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+}
+
+// moment is a time as the engine takes it.
+func moment(t time.Time) string { return fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond()) }
