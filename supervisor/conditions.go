@@ -11,8 +11,8 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// publish computes the conditions from the phases, at the end of a turn. Nothing is ever
-// decided by a condition: they are for others.
+// publish computes the conditions from the phases, at the end of a turn. The loop never
+// reads them: they are for others.
 func (l *loop) publish() {
 	now := []state.Condition{l.engineReady(), l.contextReady(), l.contextPromoted(), l.mirror.synced, l.socketClaimed()}
 	for _, c := range append([]state.Condition{l.ready(now)}, now...) {
@@ -36,7 +36,7 @@ func level(c state.Condition) slog.Level {
 	return slog.LevelInfo
 }
 
-// ready sums up the other conditions, given in the order in which they come about.
+// ready sums up the other conditions. The first that is not settled is the reason.
 func (l *loop) ready(others []state.Condition) state.Condition {
 	if l.stop != nil {
 		return state.Condition{Type: state.Ready, Status: state.False, Reason: state.ReasonStopped}
@@ -49,16 +49,16 @@ func (l *loop) ready(others []state.Condition) state.Condition {
 	return state.Condition{Type: state.Ready, Status: state.True, Reason: state.ReasonUsable}
 }
 
-// settled reports whether a condition is as a start waits for it to be.
+// settled reports whether a start need not wait for the condition any longer.
 func settled(c state.Condition) bool {
 	switch c.Type {
 	case state.ContextReady, state.ContextPromoted:
-		return c.Status != state.Unknown // decided, whatever it is
+		return c.Status != state.Unknown // decided, one way or the other
 	}
 	return c.Status == state.True
 }
 
-// conditionOf returns what makes conditions of one type.
+// conditionOf returns a constructor of conditions of one type.
 func conditionOf(typ string) func(status state.Status, reason, message string) state.Condition {
 	return func(status state.Status, reason, message string) state.Condition {
 		return state.Condition{Type: typ, Status: status, Reason: reason, Message: message}
@@ -69,13 +69,10 @@ func (l *loop) engineReady() state.Condition {
 	e := &l.engine
 	is := conditionOf(state.EngineReady)
 	switch e.phase {
-	case engineUp:
+	case engineUp, engineDoubted:
 		return is(state.True, state.ReasonConnected, strings.Join(e.problems, "; "))
 	case engineLost, engineAway:
-		switch e.reason {
-		case "": // it is being checked
-			return is(state.True, state.ReasonConnected, strings.Join(e.problems, "; "))
-		case state.ReasonUnresponsive:
+		if e.reason == state.ReasonUnresponsive {
 			return is(state.Unknown, e.reason, e.words)
 		}
 		return is(state.False, e.reason, e.words)
@@ -110,7 +107,7 @@ func (l *loop) contextReady() state.Condition {
 		return is(state.True, state.ReasonNotApplicable, "the context is the user's own")
 	case c.ready.Reason == "":
 		return is(state.Unknown, state.ReasonStarting, "the context is made when the engine answers")
-	case c.ready.Reason == dockercontext.ReasonAlreadyCurrent: // it was not removed, since the user has chosen it
+	case c.ready.Reason == dockercontext.ReasonAlreadyCurrent: // not removed: the user has chosen it
 		return is(state.True, state.ReasonCreated, c.ready.Message)
 	}
 	return is(state.Status(dockercontext.ReadyStatus(c.ready.Reason)), c.ready.Reason, c.ready.Message)

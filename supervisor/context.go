@@ -10,14 +10,14 @@ import (
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
 )
 
-// contextRun is the instance's own Docker context as the loop sees it.
+// contextRun is the instance's own context as the loop sees it.
 type contextRun struct {
 	phase     contextPhase
 	owner     dockercontext.Owner      // the instance, as its owner
 	judgement *dockercontext.Judgement // of the current context; nil while it is probed
-	ready     dockercontext.Outcome    // what became of the context; its Reason is "" until it is made
-	promoted  dockercontext.Outcome    // what became of its promotion
-	claimed   dockercontext.Outcome    // what became of the default socket; its Reason is "" until that is tried
+	ready     dockercontext.Outcome    // of making it; without a Reason until then
+	promoted  dockercontext.Outcome    // of its promotion
+	claimed   dockercontext.Outcome    // of claiming the default socket; without a Reason until then
 	missed    bool                     // somebody may have changed it during an operation
 }
 
@@ -30,15 +30,15 @@ func (c *contextRun) busy() bool {
 	return false
 }
 
-// isCurrent reports whether the context is the current one, as far as is known.
+// isCurrent reports whether the context is the current one, as far as the loop knows.
 func (c *contextRun) isCurrent() bool {
 	return dockercontext.PromotedStatus(c.promoted.Reason) == dockercontext.True
 }
 
-// see takes in what somebody may have made of the context.
+// see takes in a look at the context, which somebody may have changed.
 func (c *contextRun) see(seen contextSeen) {
 	if c.missed = c.busy(); c.missed {
-		return // what was seen may be of before the operation: another look follows
+		return // it may have been seen before the operation: another look follows
 	}
 	ready, promoted := seen.ready, seen.promoted
 	switch c.ready.Reason {
@@ -55,15 +55,15 @@ func (c *contextRun) see(seen contextSeen) {
 		return
 	}
 	if c.promoted.Reason == dockercontext.ReasonAlreadyCurrent {
-		promoted.Reason = dockercontext.ReasonChangedByUser // a choice that was not ours is not ours to end
+		promoted.Reason = dockercontext.ReasonChangedByUser // the choice was never ours
 	}
 	c.promoted = promoted
 	if c.claimed = seen.claimed; c.isCurrent() {
-		c.claimed = dockercontext.Outcome{} // to be tried now
+		c.claimed = dockercontext.Outcome{} // try now
 	}
 }
 
-// operate does one thing to the context, beside the loop, in a bounded time.
+// operate starts an operation on the context, with a deadline.
 func (l *loop) operate(phase contextPhase, operation func(ctx context.Context) event) {
 	l.context.phase = phase
 	l.beside(l.ctx, func(ctx context.Context) event {
@@ -73,7 +73,7 @@ func (l *loop) operate(phase contextPhase, operation func(ctx context.Context) e
 	})
 }
 
-// judgeCurrent probes the current context, unless nothing depends on it.
+// judgeCurrent probes the current context, unless ours is the user's.
 func (l *loop) judgeCurrent() {
 	if l.context.phase == contextForeign {
 		return
@@ -86,8 +86,8 @@ func (l *loop) judgeCurrent() {
 	})
 }
 
-// makeContext makes the instance's context, now that the engine answers. Later it is left
-// as it is: if the user removed it, it stays removed until the next start.
+// makeContext makes the instance's context. If the user removes it later, it stays removed
+// until the next start.
 func (l *loop) makeContext() {
 	owner := l.context.owner
 	l.operate(contextMaking, func(ctx context.Context) event {
@@ -113,7 +113,7 @@ func (l *loop) promote() {
 			Policy: dockercontext.Policy(l.inst.Settings.Promote),
 		})
 		if out.Reason == dockercontext.ReasonAlreadyCurrent {
-			// By our doing, if that was before a restart.
+			// It may have been promoted before a restart.
 			if now := l.docker.Promoted(ctx, owner); now.Reason == dockercontext.ReasonPromoted {
 				out = now
 			}
@@ -122,8 +122,8 @@ func (l *loop) promote() {
 	})
 }
 
-// reconsider goes on looking for a while at the context that ours has replaced: an engine
-// that its owner restarts is away for a moment only.
+// reconsider watches the context that ours has replaced for a while: its engine may only
+// have been restarted.
 func (l *loop) reconsider() {
 	owner, judgement := l.context.owner, *l.context.judgement
 	if judgement.Report.Health != dockercontext.Broken {
@@ -132,24 +132,27 @@ func (l *loop) reconsider() {
 	l.beside(l.ctx, func(ctx context.Context) event {
 		ctx, cancel := context.WithTimeout(ctx, dockercontext.RestartTime)
 		defer cancel()
-		return reconsidered{l.docker.Reconsider(ctx, owner, judgement.Stored)}
+		out := l.docker.Reconsider(ctx, owner, judgement.Stored)
+		l.logFailure("replaced context not put back", out)
+		return reconsidered{out}
 	})
 }
 
-// claim makes the default socket lead to the engine, whose context is the current one: by the
-// same policy, but for a promotion by hand, which the policy does not forbid.
+// claim makes the default socket lead to the engine, by the same policy as the promotion. A
+// promotion by hand counts as one if broken.
 func (l *loop) claim() {
 	owner, policy := l.context.owner, dockercontext.Policy(l.inst.Settings.Promote)
 	if l.context.promoted.Reason == dockercontext.ReasonPromoted {
 		policy = dockercontext.PromoteIfBroken
 	}
 	l.operate(contextClaiming, func(ctx context.Context) event {
-		return claimed{l.docker.Claim(ctx, owner, l.localSocket(), policy)}
+		out := l.docker.Claim(ctx, owner, l.localSocket(), policy)
+		l.logFailure("default socket not claimed", out)
+		return claimed{out}
 	})
 }
 
-// localSocket returns the socket of this machine that leads to the engine, "" if there is
-// none.
+// localSocket returns the local socket that leads to the engine, "" if there is none.
 func (l *loop) localSocket() string {
 	host, err := l.driver.LocalHost()
 	if err != nil {
@@ -159,7 +162,7 @@ func (l *loop) localSocket() string {
 	return socket
 }
 
-// watchSocket follows whether the default sockets still are ours: an engine that starts later
+// watchSocket watches whether the default sockets remain ours: an engine that starts later
 // takes them.
 func (l *loop) watchSocket() {
 	owner := l.context.owner
@@ -179,40 +182,37 @@ func (l *loop) watchSocket() {
 	})
 }
 
-// handBack puts another context in the place of ours, if ours is current by our doing.
-// Promotions look at usable under the lock under which this is done, so that none can come
-// afterwards.
+// handBack makes another context current, if ours was promoted. Promotions read usable
+// under the same lock, so none can follow.
 func (l *loop) handBack() {
 	owner, socket := l.context.owner, l.context.claimed
 	l.operate(contextHandingBack, func(ctx context.Context) event {
 		out := l.docker.Demote(ctx, owner)
+		l.logFailure("current context not handed back", out)
 		if socket.Reason == dockercontext.ReasonClaimed {
-			socket = l.docker.Claimed(owner) // it was given back
+			socket = l.docker.Claimed(owner) // given back
 		}
 		return handedBack{out, socket}
 	})
 }
 
-// removeContext removes the context, which stays if the user has made it current.
+// removeContext removes the context, unless the user has made it current.
 func (l *loop) removeContext() {
 	owner := l.context.owner
 	l.operate(contextRemoving, func(ctx context.Context) event {
 		for {
 			out := l.docker.Remove(ctx, owner)
-			if out.Reason != dockercontext.ReasonAlreadyCurrent {
-				return contextRemoved{out}
-			}
-			// Another instance that stopped at the same time may have handed over to this one,
-			// which seemed to run.
-			if !l.docker.Demote(ctx, owner).Changed {
+			l.logFailure("context not removed", out)
+			// Another instance that stopped at the same time may have handed over to this one.
+			if out.Reason != dockercontext.ReasonAlreadyCurrent || !l.docker.Demote(ctx, owner).Changed {
 				return contextRemoved{out}
 			}
 		}
 	})
 }
 
-// watchContext follows what becomes of the context and of the current one. Where the
-// system's watches are used up, that is seen at the next start.
+// watchContext watches the context and the current one. Where the system's watches are used
+// up, changes show at the next start.
 func (l *loop) watchContext() {
 	watch, err := l.newContextWatch()
 	if err != nil {
@@ -231,8 +231,7 @@ func (l *loop) watchContext() {
 	})
 }
 
-// newContextWatch watches the directories of the context, of which its own comes and goes
-// with it.
+// newContextWatch watches the directories of the context. Its own comes and goes with it.
 func (l *loop) newContextWatch() (*dirwatch.Watcher, error) {
 	owner := l.context.owner // never changes
 	for {
@@ -246,20 +245,20 @@ func (l *loop) newContextWatch() (*dirwatch.Watcher, error) {
 	}
 }
 
-// lookAtContext returns what became of the context, of the current one and of the default
-// socket. Where the user has chosen another context, this voids the record: if he comes back
-// to ours later, that is his choice. Where he has removed ours while it was current, another
-// becomes current.
+// lookAtContext returns how the context, the current one and the default socket are now. If
+// the user has chosen another context, it voids the record: a later return to ours is the
+// user's choice. If the user has removed ours while it was current, another becomes current.
 func (l *loop) lookAtContext(ctx context.Context) event {
 	owner := l.context.owner // never changes
 	var seen contextSeen
-	seen.mended = l.docker.Mend(ctx)
+	l.logFailure("current context not looked after", l.docker.Mend(ctx))
 	seen.ready, seen.promoted, seen.claimed = l.docker.Ready(owner), l.docker.Promoted(ctx, owner), l.docker.Claimed(owner)
 	return seen
 }
 
+// logFailure logs why something could not be done. The end of the loop is no reason.
 func (l *loop) logFailure(what string, out dockercontext.Outcome) {
-	if out.Err != nil {
+	if out.Err != nil && l.ctx.Err() == nil {
 		l.log.Error(what, "part", "context", "error", out.Err)
 	}
 }

@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// contextInterval is how often a context is looked at that can't be watched.
+	// contextInterval is how often a context that can't be watched is read.
 	contextInterval = 30 * time.Second
-	// contextSettles is how long docker takes at most from a context's metadata to its keys
-	// and certificates, which it writes later.
+	// contextSettles is how long docker takes at most to write a context's keys and
+	// certificates after its metadata.
 	contextSettles = time.Second
 )
 
-// followEndpoint follows a context of the user's that leads to the engine: where it leads
-// elsewhere from now on, so does the instance.
+// followEndpoint follows the user's context that leads to the engine: when it changes, the
+// instance follows.
 func (l *loop) followEndpoint() {
 	name := l.inst.Settings.FromContext
 	if name == "" {
@@ -35,7 +35,7 @@ func (l *loop) followEndpoint() {
 				now, err := l.driver.Endpoint()
 				if err == nil && !reflect.DeepEqual(now, was) {
 					was = now
-					send(endpointNew{now.Host})
+					send(endpointNew{})
 				}
 				select {
 				case <-time.After(contextSettles):

@@ -15,20 +15,20 @@ import (
 )
 
 const (
-	// firstDelay is how long after its end an engine is started again; each failure
-	// in a row doubles it.
+	// firstDelay is how long an engine that has ended stays down; each failure in a row
+	// doubles it.
 	firstDelay = 250 * time.Millisecond
 	// maxFailures in a row make a crash loop.
 	maxFailures = 5
-	// steady is how long an engine must have answered for its next end to be the
-	// first of a row.
+	// steady is how long an engine must have answered for its next failure to begin a
+	// new row.
 	steady = 30 * time.Second
-	// connectDelay is how soon a connection to a starting engine is tried again.
+	// connectDelay is the time between two attempts to connect to a starting engine.
 	connectDelay = 5 * time.Millisecond
-	// pingTimeout is how long an engine may take to answer a ping before it counts
-	// as unresponsive.
+	// pingTimeout is how long a starting engine may take to answer a ping.
 	pingTimeout = 10 * time.Second
-	// checkTimeout is how long an engine may take to answer once there is doubt.
+	// checkTimeout is how long a doubted engine may take to answer before it counts as
+	// unresponsive.
 	checkTimeout = 3 * time.Second
 	// lostAfter is how long an engine that is not ours may be lost before the current
 	// context is handed back.
@@ -38,32 +38,32 @@ const (
 // engineRun is the engine as the loop sees it.
 type engineRun struct {
 	phase         enginePhase
-	reason, words string // why it is lost, away, down or looping; "" while that is not known
+	reason, words string // why it is lost, away, down or looping
 
 	running engine.Running // nil while there is none
 	process engine.Process // the running engine, where it is ours
 	exited  <-chan struct{}
 
 	problems []string        // of the running engine
-	troubled <-chan struct{} // closed when there are others
+	troubled <-chan struct{} // closed when they change
 
 	adopted bool               // it ran before this supervisor
-	giveUp  context.CancelFunc // ends the launching; the driver leaves nothing behind
-	session context.Context    // ends with the engine's process, or when told to stop
+	giveUp  context.CancelFunc // ends the launch; the driver leaves nothing behind
+	session context.Context    // ends with the engine's process, or with a stop
 	end     context.CancelFunc
 
-	answered bool      // by now, once
-	proven   bool      // it answered, or was adopted: what fails afterwards is tried again
+	answered bool      // at least once
+	proven   bool      // it answered, or was adopted: from then on it is started again
 	failures int       // in a row
 	upSince  time.Time // zero while it does not answer
-	lost     time.Time // since when it is lost; zero while it is not
-	pinging  bool      // a check of a lost engine is under way
+	lost     time.Time // since when it is doubted, lost or away
+	pinging  bool      // it is asked whether it answers
 
 	firstDelay, lostAfter time.Duration // the constants
 }
 
-// launch starts the engine, or adopts it. A stop makes the driver give up, and waits for
-// it, since it must know what to stop.
+// launch starts or adopts the engine. A stop makes the driver give up, and waits for it: it
+// must know what to stop.
 func (l *loop) launch() {
 	ctx, cancel := context.WithCancel(l.ctx)
 	l.engine.phase, l.engine.giveUp = engineLaunching, cancel
@@ -73,8 +73,8 @@ func (l *loop) launch() {
 	})
 }
 
-// startOrAdopt makes the engine run. To look for what is left of a former engine takes time,
-// and Start must do so anyway: it comes first, unless an engine is known to run.
+// startOrAdopt makes the engine run. To look for leftovers takes time, and Start does so
+// anyway: it comes first, unless the engine is known to run.
 func startOrAdopt(ctx context.Context, d engine.Driver) launched {
 	if d.Life() != engine.Alive {
 		if running, err := d.Start(ctx); !errors.Is(err, engine.ErrRunning) {
@@ -84,11 +84,11 @@ func startOrAdopt(ctx context.Context, d engine.Driver) launched {
 	if running, err := d.Adopt(ctx); running != nil || err != nil {
 		return launched{running: running, adopted: true, err: err}
 	}
-	running, err := d.Start(ctx) // the one to adopt has ended in this very moment
+	running, err := d.Start(ctx) // the one to adopt has just ended
 	return launched{running: running, err: err}
 }
 
-// adoptToStop takes over an engine without a supervisor, only to stop it.
+// adoptToStop adopts an engine without a supervisor, only to stop it.
 func (l *loop) adoptToStop() {
 	l.beside(l.ctx, func(ctx context.Context) event {
 		running, err := l.driver.Adopt(ctx)
@@ -99,7 +99,7 @@ func (l *loop) adoptToStop() {
 	})
 }
 
-// connect waits for the API of the engine that was launched.
+// connect waits for the API of an engine that was launched.
 func (l *loop) connect(running engine.Running, adopted bool) {
 	e := &l.engine
 	e.phase, e.running = engineConnecting, running
@@ -124,8 +124,8 @@ func (l *loop) connect(running engine.Running, adopted bool) {
 	l.beside(e.session, func(ctx context.Context) event { return connected{l.awaitAPI(ctx, ours)} })
 }
 
-// watchEngineSocket has the engine checked when somebody has removed or replaced its socket:
-// the mirror's connection goes on, but no other program can connect.
+// watchEngineSocket checks the engine when somebody removes or replaces its socket: the
+// mirror's connection goes on, but no other program can connect.
 func (l *loop) watchEngineSocket() {
 	socket := l.localSocket()
 	was, err := os.Lstat(socket)
@@ -152,8 +152,8 @@ func (l *loop) watchEngineSocket() {
 	})
 }
 
-// awaitAPI returns when the API answers. An engine that is not ours gets one try:
-// nothing says that it will ever be there.
+// awaitAPI returns when the API answers. An engine that is not ours gets one try: it may
+// never come.
 func (l *loop) awaitAPI(ctx context.Context, ours bool) error {
 	api, err := l.connectEngine(ctx)
 	if err != nil {
@@ -183,7 +183,7 @@ func ping(ctx context.Context, api mirror.Engine) error {
 // engineAnswers notes that the engine can be used, for the first time or again.
 func (l *loop) engineAnswers() {
 	e := &l.engine
-	e.phase, e.reason, e.words, e.lost = engineUp, "", "", time.Time{}
+	e.phase, e.reason, e.words = engineUp, "", ""
 	e.answered, e.proven = true, true
 	if e.upSince.IsZero() {
 		e.upSince = time.Now()
@@ -191,8 +191,8 @@ func (l *loop) engineAnswers() {
 	l.store.SetLastFailure(nil)
 }
 
-// engineFailed deals with an engine that could not be started, has ended, or could not be
-// reached: one that has never been there is given up, another is started again.
+// engineFailed deals with an engine that could not be started or reached, or has ended. One
+// that was never there is given up, another is started again.
 func (l *loop) engineFailed(words string) {
 	e := &l.engine
 	e.phase, e.reason, e.words = engineDown, state.ReasonExited, words
@@ -208,7 +208,7 @@ func (l *loop) engineFailed(words string) {
 	e.upSince, e.adopted = time.Time{}, false
 	e.failures++
 	switch {
-	case !e.proven: // a start waits for it: let it know, and leave nothing
+	case !e.proven: // a start waits for it: say so, and leave nothing
 		l.shutDown(stopRun{failure: errors.New(words)})
 	case e.failures > maxFailures && e.reason == state.ReasonExited:
 		e.phase, e.reason = engineLooping, state.ReasonCrashLoop
@@ -221,7 +221,7 @@ func (l *loop) engineFailed(words string) {
 	l.store.SetLastFailure(&state.Failure{Reason: e.reason, Message: e.words, Time: time.Now()})
 }
 
-// lastWords returns what the engine, which has ended, said of an error.
+// lastWords returns the last error of an engine that has ended.
 func lastWords(p engine.Process) string {
 	if words := p.LastError(); words != "" {
 		return words
@@ -229,7 +229,7 @@ func lastWords(p engine.Process) string {
 	return "the engine ended without a word"
 }
 
-// releaseEngine lets go of an engine that has ended by itself, or is to go on.
+// releaseEngine lets go of an engine that has ended by itself or is to go on.
 func (l *loop) releaseEngine() {
 	e := &l.engine
 	if e.end != nil {
@@ -238,16 +238,15 @@ func (l *loop) releaseEngine() {
 	if e.running != nil {
 		e.running.Release()
 	}
-	e.running, e.process, e.exited, e.lost, e.pinging = nil, nil, nil, time.Time{}, false
+	e.running, e.process, e.exited, e.pinging = nil, nil, nil, false
 	e.problems, e.troubled = nil, nil
 }
 
-// checkEngine finds out what is wrong when the mirror has lost the engine although
-// its process, if it is ours, goes on.
+// checkEngine asks an engine whether it still answers.
 func (l *loop) checkEngine() {
 	e := &l.engine
 	if e.phase == engineUp {
-		e.phase, e.lost = engineLost, time.Now()
+		e.phase, e.lost = engineDoubted, time.Now()
 	}
 	if e.pinging {
 		return
@@ -272,7 +271,10 @@ func (l *loop) engineMissing(err error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		e.reason, e.words = state.ReasonUnresponsive, "the engine does not answer"
 	}
-	if e.process == nil && time.Since(e.lost) >= e.lostAfter {
+	switch {
+	case e.process == nil && time.Since(e.lost) >= e.lostAfter:
 		e.phase = engineAway
+	case e.phase == engineDoubted:
+		e.phase = engineLost
 	}
 }

@@ -12,19 +12,19 @@ import (
 )
 
 const (
-	// defaultGrace is how long an engine may take to stop its containers before it is ended
-	// by force, where nobody said. dockerd itself gives them 15 s.
+	// defaultGrace is how long an engine has to stop its containers before it is killed.
+	// dockerd itself gives them 15 s.
 	defaultGrace = 45 * time.Second
-	// graceMargin is what the engine gets beside the longest time that a container has.
+	// graceMargin is what the engine gets beyond the longest time that a container has.
 	graceMargin = 15 * time.Second
-	// graceTimeout bounds asking for these times.
+	// graceTimeout bounds the asking for these times.
 	graceTimeout = 5 * time.Second
 	// forever is the time of a container that is never to be killed.
 	forever = time.Duration(math.MaxInt64)
 )
 
-// containersGrace returns how long the engine should have to stop its containers: each was
-// given a time of its own when it was created.
+// containersGrace returns how long the engine needs to stop its containers. Each has a time
+// of its own.
 func (l *loop) containersGrace(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, graceTimeout)
 	defer cancel()
@@ -57,8 +57,8 @@ func (l *loop) containersGrace(ctx context.Context) time.Duration {
 	return grace
 }
 
-// containerGrace returns how long the engine needs for a container: 0 where that is the
-// engine's default, which is short.
+// containerGrace returns how long the engine needs for a container; 0 for the engine's own,
+// short default.
 func containerGrace(c *container.Config) time.Duration {
 	switch {
 	case c == nil || c.StopTimeout == nil:

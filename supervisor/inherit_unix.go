@@ -9,10 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// closeInherited closes what the shell had open beside the standard files when it ran the
-// start: a pipe whose reader waits for its end, a script's lock. The supervisor, and the
-// engine's processes, which would inherit them too, must not keep them open. Files that
-// this process has opened itself are close-on-exec.
+// closeInherited closes files that the shell had open, such as a pipe whose reader waits for
+// its end, or a script's lock: neither the supervisor nor the engine may keep them open. Files
+// that this process has opened itself are close-on-exec.
 func closeInherited() {
 	entries, err := os.ReadDir("/dev/fd")
 	if err != nil {
@@ -29,15 +28,14 @@ func closeInherited() {
 	}
 }
 
-// liftLimits raises the resource limits that the shell has set to those of a service: the
-// engine and its containers inherit them. An ordinary user can raise them only as far as
-// the hard ones.
+// liftLimits raises the shell's resource limits to those of a service: the engine and its
+// containers inherit them. An ordinary user can raise them only up to the hard ones.
 func liftLimits() {
 	for _, resource := range []int{unix.RLIMIT_CPU, unix.RLIMIT_FSIZE, unix.RLIMIT_DATA, unix.RLIMIT_AS, unix.RLIMIT_NPROC} {
 		lift(resource, unix.RLIM_INFINITY, unix.RLIM_INFINITY)
 	}
-	// systemd's defaults, and not infinity: some programs close every file descriptor up to
-	// the limit when they start, which would take them long.
+	// systemd's defaults, not infinity: some programs close every descriptor up to the limit
+	// when they start.
 	lift(unix.RLIMIT_NOFILE, 1024, 524288)
 }
 

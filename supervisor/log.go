@@ -10,12 +10,12 @@ import (
 	"github.com/docker-rd/docker-rd/internal/logfile"
 )
 
-// newLog returns the log that an instance's supervisor writes to w. lastError reads it.
+// newLog returns the log of an instance's supervisor, which writes to w.
 func newLog(w io.Writer, i *instance.Instance) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, nil)).With("instance", i.Name)
 }
 
-// keepLogs has the instance's logs put aside when they grow too large, until stop is called.
+// keepLogs rotates the instance's logs when they grow too large, until stop is called.
 func keepLogs(i *instance.Instance, log *slog.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var keeper sync.WaitGroup

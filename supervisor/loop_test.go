@@ -394,7 +394,7 @@ func TestStopKeeps(t *testing.T) {
 	f := setup(t)
 	f.start()
 	f.wait(state.Ready, state.True, "")
-	f.loop.events <- message{f.loop.ctx, stopAsked{requests.StopOptions{Keep: true}}}
+	f.ask(requests.StopOptions{Keep: true})
 	if _, err := f.stopped(false); err != nil {
 		t.Error(err)
 	}
@@ -549,9 +549,7 @@ func TestAdoption(t *testing.T) {
 // A start that is taken back takes back what it has launched, and lets an engine go on that
 // was there before: with its context and its promotion.
 func TestUndo(t *testing.T) {
-	undo := func(f *fixture) {
-		f.loop.events <- message{f.loop.ctx, stopAsked{requests.StopOptions{Undo: true}}}
-	}
+	undo := func(f *fixture) { f.ask(requests.StopOptions{Undo: true}) }
 	t.Run("launched", func(t *testing.T) {
 		f := setup(t)
 		f.start()
@@ -757,7 +755,7 @@ func TestLateResultIsDropped(t *testing.T) {
 	release := make(chan struct{})
 	f.loop.beside(cause, func(context.Context) event {
 		<-release
-		return stopAsked{requests.StopOptions{Keep: true}}
+		return requested{requests.Request{Type: requests.RequestStop, Stop: &requests.Stop{Supervisor: f.loop.self, StopOptions: requests.StopOptions{Keep: true}}}}
 	})
 	end()
 	close(release)
@@ -985,7 +983,7 @@ func TestEndpointChanges(t *testing.T) {
 	f.wait(state.Ready, state.True, "")
 	<-f.driver.started
 	f.driver.kill() // its socket is the next one's
-	f.loop.events <- message{f.loop.ctx, endpointNew{"unix://" + f.driver.socket}}
+	f.loop.events <- message{f.loop.ctx, endpointNew{}}
 	<-f.driver.started
 	f.wait(state.Ready, state.True, "")
 	if _, err := f.stopped(true); err != nil {

@@ -11,10 +11,10 @@ import (
 	"github.com/docker-rd/docker-rd/requests"
 )
 
-// This page is all that can happen to an instance that has a supervisor. Its engine is in
-// one phase, and so is its context. What happens is an event, and events come one by one.
-// [loop.handle] says what each does in each phase. Then [loop.advance] begins what the
-// phases call for, and [loop.publish] computes the conditions from them.
+// This page says all that can happen to an instance that has a supervisor. The engine is in
+// one phase, and so is the context. Events come one by one. [loop.handle] says what each does
+// in each phase; then [loop.advance] begins what the phases call for, and [loop.publish]
+// computes the conditions from them.
 
 // An enginePhase is where the engine is in its life.
 type enginePhase int
@@ -23,29 +23,33 @@ const (
 	engineLaunching  enginePhase = iota // the driver starts it, or adopts one that runs
 	engineConnecting                    // it has a process; its API does not answer yet
 	engineUp                            // its API answers
+	engineDoubted                       // its API may have stopped answering, and is asked
 	engineLost                          // its API has stopped answering, its process may go on
 	engineAway                          // lost for so long that another context takes over; never one of ours
 	engineDown                          // it has ended, and is started again after a delay
 	engineLooping                       // it has ended too often, and stays down
-	engineUndoing                       // it is being launched, but the start was given up
+	engineUndoing                       // it is being launched, but the start was taken back
 	engineStopping                      // it is being ended
 	engineEnded                         // nothing is left of it
 )
 
-// A contextPhase is where the instance's own context is. While an operation is under way,
-// nothing else is done to the context.
+// attached reports whether the engine has answered, and is not known to have ended since.
+func (p enginePhase) attached() bool { return engineUp <= p && p <= engineAway }
+
+// A contextPhase is where the instance's own context is. During an operation nothing else is
+// done to it.
 type contextPhase int
 
 const (
-	contextForeign     contextPhase = iota // the user's: nothing is ever done to it
+	contextForeign     contextPhase = iota // the user's: it is left alone
 	contextNone                            // not made yet
 	contextMaking                          // operation
-	contextMade                            // there, or it can't be; not promoted yet
+	contextMade                            // it exists, or can't; not promoted yet
 	contextPromoting                       // operation
-	contextDecided                         // promoted, or not for a reason
+	contextDecided                         // promoted, or known why not
 	contextClaiming                        // operation: the default socket is led to the engine
 	contextHandingBack                     // operation: another becomes the current one
-	contextHandedBack                      // there, and not to be current
+	contextHandedBack                      // exists, and is not to be current
 	contextRemoving                        // operation
 	contextGone
 )
@@ -62,14 +66,14 @@ type (
 	}
 	connected     struct{ err error } // the wait for its API is over
 	exited        struct{}            // its process has ended
-	troubled      struct{}            // other things do not work of it than before
 	retryDue      struct{}            // the delay before another launch is over
 	mirrored      struct{ mirror.Update }
-	pinged        struct{ err error }     // the check of a lost engine is over
 	socketTouched struct{}                // somebody may have removed its socket
-	endpointNew   struct{ host string }   // the user has led its context elsewhere
+	pinged        struct{ err error }     // the check of a doubted or lost engine is over
+	troubled      struct{}                // its problems have changed
+	endpointNew   struct{}                // the user's context leads elsewhere now
 	graceKnown    struct{ time.Duration } // how long it has to stop its containers
-	ended         struct {                // it was stopped, and what was left of it removed
+	ended         struct {                // it was stopped, and its leftovers were removed
 		killed []string // ids of containers
 		err    error
 	}
@@ -78,41 +82,42 @@ type (
 	judged         struct{ dockercontext.Judgement } // the current context was probed
 	contextCreated struct{ dockercontext.Outcome }
 	promoted       struct{ dockercontext.Outcome }
-	reconsidered   struct{ dockercontext.Outcome } // what it replaced was looked at for a while
+	reconsidered   struct{ dockercontext.Outcome } // the context that it replaced was watched for a while
 	claimed        struct{ dockercontext.Outcome }
-	claimSeen      struct{ dockercontext.Outcome } // somebody may have taken the default socket
+	claimSeen      struct{ dockercontext.Outcome }                          // somebody has taken the default socket
+	contextSeen    struct{ ready, promoted, claimed dockercontext.Outcome } // somebody may have changed it
 	handedBack     struct{ context, socket dockercontext.Outcome }
 	contextRemoved struct{ dockercontext.Outcome }
-	contextSeen    struct{ ready, promoted, claimed, mended dockercontext.Outcome } // somebody may have changed it
 
 	// Of people and files.
 	signalled    struct{ os.Signal }
 	requested    struct{ requests.Request }
-	stopAsked    struct{ requests.StopOptions }
-	answered     struct{ requests.Result } // a call that a request has caused is over
-	stateTouched struct{}                  // somebody may have changed the state file, or removed everything
+	answered     struct{ requests.Result } // a call that a request made is over
+	stateTouched struct{}                  // somebody may have changed or removed the state file
 )
 
-// handle says what an event does in each phase.
+// handle says what an event does in each phase. An event whose cause has ended never gets
+// here (see [message]): one that only comes in certain phases does not check the phase.
 func (l *loop) handle(ev event) {
-	e, c := &l.engine, &l.context
+	l.handleEngine(ev)
+	l.handleContext(ev)
+	l.handlePeople(ev)
+}
+
+func (l *loop) handleEngine(ev event) {
+	e := &l.engine
 	switch ev := ev.(type) {
 	case launched:
 		switch {
 		case e.phase == engineStopping: // it had to be known what to stop
 			l.endEngine(ev.running)
-		case e.phase == engineUndoing && ev.adopted && ev.err == nil:
-			e.running = ev.running
-			l.letGo()
 		case e.phase == engineUndoing:
-			e.phase, e.running = engineConnecting, ev.running
-			l.shutDown(stopRun{})
+			l.undo(ev)
 		case ev.err != nil:
 			l.engineFailed(ev.err.Error())
 		default:
 			l.connect(ev.running, ev.adopted)
 		}
-
 	case connected:
 		if ev.err != nil {
 			l.engineFailed(fmt.Sprintf("no connection to the engine: %v", ev.err))
@@ -121,130 +126,96 @@ func (l *loop) handle(ev event) {
 		l.engineAnswers()
 		l.mirrorEngine()
 		l.watchEngineSocket()
-
 	case exited:
 		e.exited = nil
 		if e.phase != engineStopping { // where it is expected
 			l.engineFailed(lastWords(e.process))
 		}
-
-	case troubled:
-		e.troubled = nil
-		if e.process != nil {
-			e.problems, e.troubled = e.process.Problems()
-		}
-
-	case socketTouched:
-		if e.phase == engineUp || e.phase == engineLost || e.phase == engineAway {
-			l.checkEngine()
-		}
-
 	case retryDue:
 		if e.phase == engineDown {
 			l.launch()
 		}
-
 	case mirrored:
 		l.applyUpdate(ev.Update)
 		switch s := ev.Sync; {
-		case s == nil:
-		case s.Connected && (e.phase == engineLost || e.phase == engineAway):
+		case s == nil || !e.phase.attached():
+		case s.Connected:
 			l.engineAnswers()
-		case s.Reason == mirrorLost && (e.phase == engineUp || e.phase == engineLost || e.phase == engineAway):
+		case s.Reason == mirrorLost:
 			l.checkEngine()
 		}
-
+	case socketTouched:
+		l.checkEngine()
 	case pinged:
 		e.pinging = false
 		switch {
-		case e.phase != engineLost && e.phase != engineAway:
+		case e.phase == engineUp: // the mirror was connected sooner
 		case ev.err != nil:
 			l.engineMissing(ev.err)
 		case l.mirror.synced.Reason != mirrorLost:
 			l.engineAnswers()
 		}
-
+	case troubled:
+		e.problems, e.troubled = e.process.Problems()
 	case endpointNew:
-		switch e.phase {
-		case engineConnecting, engineUp, engineLost, engineAway:
+		if e.phase == engineConnecting || e.phase.attached() {
 			l.releaseEngine()
 			l.disconnect("the engine is looked for where its context leads now")
 			l.launch()
 		}
-
 	case graceKnown:
 		l.stop.grace = ev.Duration
-
 	case ended:
-		e.phase, e.running, e.exited = engineEnded, nil, nil
+		e.phase, e.running, e.process, e.exited, e.troubled = engineEnded, nil, nil, nil, nil
 		l.stop.killed, l.stop.err = l.containerNames(ev.killed), ev.err
+	}
+}
 
+func (l *loop) handleContext(ev event) {
+	c := &l.context
+	switch ev := ev.(type) {
 	case judged:
 		c.judgement = &ev.Judgement
-
 	case contextCreated:
 		c.phase, c.ready = contextMade, ev.Outcome
 		if ev.Reason == dockercontext.ReasonCreated {
 			l.watchContext()
 		}
-
 	case promoted:
 		c.phase, c.promoted = contextDecided, ev.Outcome
-
 		if ev.Reason == dockercontext.ReasonPromoted {
 			l.reconsider()
 		}
-
+	case reconsidered:
+		if ev.Changed && c.phase == contextDecided {
+			c.promoted = ev.Outcome
+		}
 	case claimed:
-		l.logFailure("default socket not claimed", ev.Outcome)
 		c.phase, c.claimed = contextDecided, ev.Outcome
 		if ev.Reason == dockercontext.ReasonClaimed {
 			l.watchSocket()
 		}
-
 	case claimSeen:
 		if c.phase == contextDecided && c.claimed.Reason == dockercontext.ReasonClaimed {
 			c.claimed = ev.Outcome
 		}
-
-	case reconsidered:
-		l.logFailure("replaced context not put back", ev.Outcome)
-		if ev.Changed && c.phase == contextDecided {
-			c.promoted = ev.Outcome
-		}
-
-	case handedBack:
-		l.logFailure("current context not handed back", ev.context)
-		c.phase, c.promoted, c.claimed = contextHandedBack, ev.context, ev.socket
-
-	case contextRemoved:
-		l.logFailure("context not removed", ev.Outcome)
-		c.phase, c.ready = contextGone, ev.Outcome
-
 	case contextSeen:
-		l.logFailure("current context not looked after", ev.mended)
 		if l.stop == nil {
 			c.see(ev)
 		}
+	case handedBack:
+		c.phase, c.promoted, c.claimed = contextHandedBack, ev.context, ev.socket
+	case contextRemoved:
+		c.phase, c.ready = contextGone, ev.Outcome
+	}
+}
 
-	case stopAsked:
-		switch {
-		case l.stop != nil:
-			l.stop.join(ev.StopOptions)
-		case ev.Undo && e.phase == engineLaunching: // is there an engine that goes on?
-			e.phase = engineUndoing
-			e.giveUp()
-		case ev.Undo && e.adopted:
-			l.letGo()
-		default:
-			l.shutDown(stopRun{StopOptions: ev.StopOptions})
-		}
-
+func (l *loop) handlePeople(ev event) {
+	switch ev := ev.(type) {
 	case signalled: // a second Ctrl-C is impatient
 		if l.stop == nil || ev.Signal == os.Interrupt {
-			l.handle(stopAsked{requests.StopOptions{Force: l.stop != nil}})
+			l.askStop(requests.StopOptions{Force: l.stop != nil})
 		}
-
 	case requested:
 		switch {
 		case ev.Type == requests.RequestStop:
@@ -255,10 +226,8 @@ func (l *loop) handle(ev event) {
 		default:
 			l.mirror.executor.Accept(ev.Request)
 		}
-
 	case answered:
 		l.mirror.executor.Receive(ev.Result)
-
 	case stateTouched:
 		if l.removed() {
 			l.orphaned()
@@ -268,16 +237,32 @@ func (l *loop) handle(ev event) {
 	}
 }
 
-// advance begins what the phases call for, now that an event was handled: the context
-// follows the engine, and when nothing is left to be stopped, the loop ends.
+// askStop says what a request to stop does in each phase.
+func (l *loop) askStop(o requests.StopOptions) {
+	e := &l.engine
+	switch {
+	case l.stop != nil:
+		l.stop.join(o)
+	case o.Undo && e.phase == engineLaunching: // is there an engine that goes on?
+		e.phase = engineUndoing
+		e.giveUp()
+	case o.Undo && e.adopted:
+		l.letGo()
+	default:
+		l.shutDown(stopRun{StopOptions: o})
+	}
+}
+
+// advance begins what the phases call for: the context follows the engine, and when nothing
+// is left to stop, the loop ends.
 func (l *loop) advance() {
 	e, c := &l.engine, &l.context
-	l.usable.Store(l.promotable()) // before anything is handed back: promotions look at it
+	l.usable.Store(l.promotable()) // before anything is handed back: promotions read it
 	if l.done {
 		return
 	}
 	if c.busy() {
-		return // the end of the operation is an event
+		return // until the event that ends the operation
 	}
 	if c.missed {
 		c.missed = false
@@ -296,7 +281,7 @@ func (l *loop) advance() {
 	case leave || !l.promotable():
 	case c.phase == contextNone:
 		l.makeContext()
-	case c.phase == contextHandedBack: // the engine is there again
+	case c.phase == contextHandedBack: // the engine is up again
 		c.phase, c.judgement = contextMade, nil
 		l.judgeCurrent()
 	case c.phase == contextMade && c.judgement != nil:
@@ -306,8 +291,8 @@ func (l *loop) advance() {
 	}
 }
 
-// promotable reports whether a context may be led to the engine. One that has crashed and is
-// started again still counts.
+// promotable reports whether the context may become the current one. An engine that has
+// crashed and is started again still counts.
 func (l *loop) promotable() bool {
 	switch l.engine.phase {
 	case engineAway, engineLooping, engineUndoing, engineStopping, engineEnded:

@@ -16,8 +16,8 @@ import (
 	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
-// RunMain turns the process into the supervisor that it was started as and does not
-// return then. In any other process it does nothing.
+// RunMain becomes the supervisor, and does not return, if the process was started as one.
+// Otherwise it does nothing.
 func RunMain() {
 	if len(os.Args) < 3 || os.Args[1] != wire.Verb {
 		return
@@ -34,17 +34,17 @@ func RunMain() {
 	os.Exit(supervise(os.Args[2], toStop, foreground))
 }
 
-// supervise runs the supervisor of the instance in dir until it is told to end, or only
-// to stop what the last one has left behind, and returns the exit status: 0 also where
-// there is a supervisor already, unless it should have stopped the instance. Why it fails
-// it reports to the process that has started it. In the foreground it is its process
-// manager's, whose groups and limits it keeps, and whom it tells how it is.
+// supervise runs the supervisor of the instance in dir until it is told to stop; with toStop
+// it only stops what an earlier one has left. It returns the exit status, which is 0 also
+// where another supervisor runs that need not stop. It reports a failure to the process that
+// started it. In the foreground it belongs to a process manager: it keeps its groups and
+// limits, and notifies it.
 func supervise(dir string, toStop *requests.StopOptions, foreground bool) int {
 	notify := newNotifier()
 	closeInherited()
 	report := func(r wire.Report) { r.Write(os.Stdout) }
 	if foreground {
-		report = func(wire.Report) {} // it is in the log
+		report = func(wire.Report) {} // the log has it
 	} else {
 		liftLimits()
 		// The end of the terminal that it was started from must not end it.
@@ -69,7 +69,7 @@ func supervise(dir string, toStop *requests.StopOptions, foreground bool) int {
 	if err != nil {
 		return giveUp(err)
 	}
-	// Before the lock is taken: it tells others whom to send signals to.
+	// Before the lock is taken: others signal its holder.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	release, err := lock.TryAcquireAs(inst.Paths.SupervisorLock(), wire.Role)

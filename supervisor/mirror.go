@@ -13,22 +13,21 @@ import (
 // mirrorLost is the reason of MirrorSynced while the mirror is not connected to the engine.
 const mirrorLost = state.ReasonDisconnected
 
-// mirrorRun is the mirror as the loop sees it. It begins when the engine answers for
-// the first time and lasts until the stop, also while the engine is away.
+// mirrorRun is the mirror as the loop sees it. It begins when the engine first answers and
+// lasts until the stop, also while the engine is away.
 type mirrorRun struct {
 	source   *mirror.Source // nil before it begins
 	executor *requests.Executor
 	end      context.CancelFunc
-	synced   state.Condition // what the source said last
+	synced   state.Condition
 
-	// Nil before the mirror begins, and again when it has ended, so that nothing
-	// arrives late.
+	// Nil before the mirror begins and after it has ended, so that nothing arrives late.
 	updates <-chan mirror.Update
 	results <-chan requests.Result
 }
 
-// mirrorEngine begins to mirror the engine and to do what requests ask for; where that
-// goes on already, it looks at the engine anew.
+// mirrorEngine begins to mirror the engine and to execute requests. If it did before, it only
+// wakes the source.
 func (l *loop) mirrorEngine() {
 	m := &l.mirror
 	if m.source != nil {
@@ -65,7 +64,7 @@ func (l *loop) dial(context.Context) (*endpoint.Client, error) {
 	return ep.Client()
 }
 
-// applyUpdate takes in what the source learned.
+// applyUpdate takes in an update of the source.
 func (l *loop) applyUpdate(u mirror.Update) {
 	l.store.Apply(u)
 	l.mirror.executor.Observe(u)
@@ -74,13 +73,13 @@ func (l *loop) applyUpdate(u mirror.Update) {
 	}
 }
 
-// disconnect notes that the engine is not mirrored, and why.
+// disconnect records that the engine is not mirrored, and why.
 func (l *loop) disconnect(why string) {
 	l.store.Disconnect(why)
 	l.mirror.synced = state.Condition{Type: state.MirrorSynced, Status: state.False, Reason: mirrorLost, Message: why}
 }
 
-// endMirror ends the mirroring and the requests, and returns when that is so.
+// endMirror ends the mirror and the requests, and waits for them.
 func (l *loop) endMirror() {
 	m := &l.mirror
 	if m.source == nil {
@@ -91,8 +90,7 @@ func (l *loop) endMirror() {
 	m.executor.Close()
 }
 
-// dropRequests drops the requests that are not decided: they were for an engine that is
-// being stopped.
+// dropRequests drops the requests that are pending: their engine is being stopped.
 func (l *loop) dropRequests() {
 	if err := requests.Drop(l.inst.Paths.RequestsDir()); err != nil {
 		l.log.Error("requests not dropped", "part", "mirror", "error", err)

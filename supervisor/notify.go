@@ -5,12 +5,12 @@ import (
 	"os"
 )
 
-// A notifier tells a process manager how its service is, as sd_notify(3) describes. The zero
-// notifier tells nobody.
+// A notifier notifies a process manager, as sd_notify(3) describes. The zero notifier does
+// nothing.
 type notifier struct{ socket string }
 
-// newNotifier returns the notifier for who started this process. What this process starts
-// itself has nobody to tell.
+// newNotifier returns the notifier for the process manager that started this process. Child
+// processes do not inherit it.
 func newNotifier() notifier {
 	const env = "NOTIFY_SOCKET"
 	n := notifier{os.Getenv(env)}
@@ -18,8 +18,8 @@ func newNotifier() notifier {
 	return n
 }
 
-// tell sends assignments such as "READY=1". Who does not listen misses it.
-func (n notifier) tell(assignments string) {
+// tell sends an assignment such as "READY=1", if anybody listens.
+func (n notifier) tell(assignment string) {
 	if n.socket == "" {
 		return
 	}
@@ -28,5 +28,5 @@ func (n notifier) tell(assignments string) {
 		return
 	}
 	defer conn.Close()
-	_, _ = conn.Write([]byte(assignments))
+	_, _ = conn.Write([]byte(assignment))
 }

@@ -13,19 +13,19 @@ import (
 	"github.com/docker-rd/docker-rd/requests"
 )
 
-// stopRun is a stop under way: the engine ends and the current context is handed back
-// beside each other, and when both are done, the rest follows.
+// stopRun is a stop under way. The engine is ended and the current context is handed back at
+// the same time; the rest follows.
 type stopRun struct {
 	requests.StopOptions
 	failure  error              // why the supervisor gives up; nil when it was told to stop
-	endGrace context.CancelFunc // ends the time that the engine has to stop by itself; nil before that has begun
-	grace    time.Duration      // how long that is; 0 while it is not known
+	endGrace context.CancelFunc // ends the grace period; nil before it begins
+	grace    time.Duration      // how long the engine has to stop by itself; 0 while it is not known
 	killed   []string           // names of the containers that had to be killed
-	err      error              // what of the stop failed
+	err      error              // why the stop failed
 }
 
-// join adds another request to a stop that is under way. It can only take time from it, or
-// make it leave less behind.
+// join adds another request to a stop that is under way. It can only shorten the stop, or
+// make it leave less.
 func (s *stopRun) join(o requests.StopOptions) {
 	s.Force, s.Keep = s.Force || o.Force, s.Keep && o.Keep
 	if s.Force && s.endGrace != nil {
@@ -33,7 +33,7 @@ func (s *stopRun) join(o requests.StopOptions) {
 	}
 }
 
-// takeStop takes a request to stop, if it is meant for this supervisor.
+// takeStop takes a request to stop, if it is for this supervisor.
 func (l *loop) takeStop(r requests.Request) {
 	dir := l.inst.Paths.RequestsDir()
 	if r.Stop == nil || r.Stop.Supervisor != l.self {
@@ -44,14 +44,25 @@ func (l *loop) takeStop(r requests.Request) {
 		l.log.Warn("request to stop not taken", "part", "requests", "error", err) // it is heeded all the same
 	}
 	l.askers = append(l.askers, r)
-	l.handle(stopAsked{r.Stop.StopOptions})
+	l.askStop(r.Stop.StopOptions)
 }
 
-// letGo ends the supervisor of an engine that was there before it, which goes on. The
-// state goes on naming this supervisor: there is something to stop.
+// letGo ends the supervisor of an engine that ran before it; the engine goes on. The state
+// still names this supervisor: there is something to stop.
 func (l *loop) letGo() {
 	l.disconnect("the start that found the engine running was given up")
 	l.finish(nil)
+}
+
+// undo takes a start back, now that its engine is known. One that ran before goes on.
+func (l *loop) undo(ev launched) {
+	if ev.adopted && ev.err == nil {
+		l.engine.running = ev.running
+		l.letGo()
+		return
+	}
+	l.shutDown(stopRun{})
+	l.endEngine(ev.running)
 }
 
 // shutDown begins to end the instance.
@@ -71,13 +82,13 @@ func (l *loop) shutDown(s stopRun) {
 	launching := e.phase == engineLaunching || e.phase == engineUndoing
 	e.phase = engineStopping
 	if launching {
-		e.giveUp() // what it has launched by then is stopped
+		e.giveUp() // what it has launched by then is stopped later
 	} else {
 		l.endEngine(e.running)
 	}
 }
 
-// endEngine ends the engine, which may be nil, and whatever else there is of it.
+// endEngine ends the engine, if running is not nil, and whatever is left of it.
 func (l *loop) endEngine(running engine.Running) {
 	graceful, cancel := context.WithCancel(l.ctx)
 	l.stop.endGrace = cancel
@@ -103,13 +114,13 @@ func (l *loop) endEngine(running engine.Running) {
 	})
 }
 
-// orphaned ends an instance whose files are gone, so that nobody can reach it. Where the engine's data is gone
-// too, there is nothing for the engine to save, so it is ended by force.
+// orphaned stops an instance whose files are gone, so that nobody can reach it. If the
+// engine's data is gone too, there is nothing to save, and it is ended by force.
 func (l *loop) orphaned() {
 	l.log.Error("supervisor ends", "error", errRemoved)
-	l.writeless = true
+	l.file.gone = true
 	_, err := os.Stat(l.inst.Paths.Data)
-	l.handle(stopAsked{requests.StopOptions{Force: errors.Is(err, fs.ErrNotExist)}})
+	l.askStop(requests.StopOptions{Force: errors.Is(err, fs.ErrNotExist)})
 }
 
 var errRemoved = errors.New("the instance's files were removed")
@@ -123,7 +134,7 @@ func (l *loop) last() {
 	}
 	l.store.SetEngineProcess(0, time.Time{})
 	if s.failure == nil && s.err == nil {
-		// This is what says that nothing is left to stop.
+		// Without a supervisor in the state, nothing is left to stop.
 		l.store.SetSupervisor(nil)
 		l.store.SetLastFailure(nil)
 	}
@@ -138,8 +149,8 @@ func (l *loop) last() {
 	l.finish(err)
 }
 
-// finish ends the loop. The last state must reach the file: commands conclude from it
-// why the supervisor is gone.
+// finish ends the loop. The last state must reach the file: it tells commands why the
+// supervisor has ended.
 func (l *loop) finish(err error) {
 	l.done, l.err = true, err
 	l.publish()
@@ -147,9 +158,9 @@ func (l *loop) finish(err error) {
 	l.tellAskers()
 }
 
-// tellAskers leaves the outcome for those who have asked for the stop.
+// tellAskers leaves the outcome for those who asked for the stop.
 func (l *loop) tellAskers() {
-	if l.writeless {
+	if l.file.gone {
 		return
 	}
 	for _, r := range l.askers {
@@ -171,8 +182,8 @@ func (l *loop) killed() []string {
 	return l.stop.killed
 }
 
-// containerNames returns the names of containers, or what stands for them in docker where
-// the mirror does not know them.
+// containerNames returns the names of containers; short ids where the mirror does not know
+// them.
 func (l *loop) containerNames(ids []string) []string {
 	var names []string
 	for _, id := range ids {

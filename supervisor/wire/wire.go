@@ -1,5 +1,5 @@
-// Package wire is what a supervisor and those who start, stop and watch it agree on: its
-// command line, its exit statuses, and what it says of its end.
+// Package wire is what a supervisor and its clients agree on: its command line, its exit
+// statuses, and the report of its end.
 package wire
 
 import (
@@ -14,19 +14,18 @@ import (
 // It is no command: nobody types it.
 const Verb = "supervise"
 
-// Foreground stands in the place of the options to stop for a supervisor that a process
-// manager looks after.
+// Foreground takes the place of STOP-OPTIONS for a supervisor under a process manager.
 const Foreground = "-f"
 
-// Role is the role in which a supervisor holds its lock. Commands hold it for moments.
+// Role is the role in which a supervisor holds its lock. Commands hold the lock for moments.
 const Role = "supervisor"
 
-// ExitHeld is the exit status of a supervisor that was to stop an instance that another
-// one holds.
+// ExitHeld is the exit status of a supervisor that was to stop an instance while another
+// one runs.
 const ExitHeld = 75 // EX_TEMPFAIL of sysexits.h
 
-// A Report is what a supervisor says of its end to the process that has started it, through
-// a pipe that is its standard output.
+// A Report is what a supervisor says of its end to the process that started it. Its standard
+// output is a pipe for that.
 type Report struct {
 	Error  string   `json:"error,omitempty"` // why it failed
 	Hint   string   `json:"hint,omitempty"`
@@ -34,10 +33,10 @@ type Report struct {
 	Killed []string `json:"killed,omitempty"` // the containers that a stop had to kill
 }
 
-// Write writes the report. Whoever should read it may be gone: that is no error.
+// Write writes the report. It is no error if the reader has gone.
 func (r Report) Write(w io.Writer) { _ = json.NewEncoder(w).Encode(r) }
 
-// ReadReport reads a report up to the end of r. Nothing to read is the zero report.
+// ReadReport reads a report up to the end of r; the zero report if there is none.
 func ReadReport(r io.Reader) Report {
 	var report Report
 	if err := json.NewDecoder(r).Decode(&report); err != nil {
@@ -52,7 +51,7 @@ func Failed(err error) Report {
 	return Report{Error: err.Error(), Hint: failure.Hint(err), Code: failure.Code(err)}
 }
 
-// Err returns the error that the report tells of, nil for none.
+// Err returns the reported error, nil if there is none.
 func (r Report) Err() error {
 	if r.Error == "" {
 		return nil
