@@ -4,6 +4,7 @@ package asuser
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -46,28 +47,77 @@ rm -rf "$dir"
 `
 
 // enter gives the user a /dev/net/tun of his own, where the machine's is closed, and the
-// repository, where that is below a directory of root's, and runs the tests as him.
+// repository, where that is below a directory of root's, and runs a command as him.
 const enter = `set -eu
 dir=$1 name=$2 repo=$3 work=$4; shift 4
 mount -t tmpfs tmpfs "$dir/dev"
 mknod -m 666 "$dir/dev/tun" c 10 200
-[ -n "${KEEP_TUN-}" ] || mount --bind "$dir/dev/tun" /dev/net/tun
-for path in ${HIDE-}; do mount --bind /dev/null "$path"; done
+mount --bind "$dir/dev/tun" /dev/net/tun
 mount --bind "$repo" "$dir/repo"
+eval "$SETUP"
 cd "$dir/repo/$work"
 exec setpriv --reuid "$name" --regid "$name" --init-groups env -i "$@"
 `
 
-// A Machine is what is different for the user from what he finds on a machine that has
-// all he needs.
-type Machine struct {
-	ClosedTun bool     // /dev/net/tun is as the machine has it
-	Hide      []string // files that are empty and can't be run
+// A User is an ordinary user, until the test ends.
+type User struct {
+	Name string
+	// Home is his home, in Dir, which everybody may read. Its path is short.
+	Home, Dir string
+
+	setup, repo, work string
+}
+
+// New makes a user, and what he runs: see [User.Program]. It is for root alone. Setup is a shell
+// script that root runs in the user's mount namespace before each of his commands: it may make
+// the machine another one for him. It finds a directory for files, "$dir/dev".
+func New(t *testing.T, setup string) *User {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "rdu") // short: sockets are below it
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := prepare(dir); err != nil {
+		t.Fatal(err)
+	}
+	u := &User{Name: "rdt-" + strings.TrimPrefix(filepath.Base(dir), "rdu"), Dir: dir, Home: filepath.Join(dir, "home"), setup: setup}
+	makeUser(t, dir, u.Name)
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.repo = root(wd)
+	if u.work, err = filepath.Rel(u.repo, wd); err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// Program returns the path of this test binary under another name, beside the port proxy.
+func (u *User) Program(name string) (string, error) {
+	path := filepath.Join(u.Dir, "built", name)
+	if err := os.Link(filepath.Join(u.Dir, "tests"), path); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", err
+	}
+	return path, nil
+}
+
+// Command returns a command of the user's, with nothing in its environment but what it takes
+// and env. It ends with this process.
+func (u *User) Command(env []string, argv ...string) *exec.Cmd {
+	args := append([]string{"-c", enter, "enter", u.Dir, u.Name, u.repo, u.work,
+		"HOME=" + u.Home, "USER=" + u.Name, "PATH=" + os.Getenv("PATH")}, env...)
+	cmd := exec.Command("sh", append(args, argv...)...)
+	cmd.Env = append(os.Environ(), "SETUP="+u.setup)
+	// A mount namespace of its own: unshare(2) in a shell's place, with the mounts private.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	return cmd
 }
 
 // Rerun runs the tests of this test binary that match a pattern again as an ordinary user,
-// and fails if they do or if one of his processes outlives them. It is for root alone.
-func Rerun(t *testing.T, pattern string, m Machine, env ...string) {
+// and fails if they do or if one of his processes outlives them. It is for root alone. Setup is
+// that of [New].
+func Rerun(t *testing.T, pattern, setup string, env ...string) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("real engines are left out of a short run")
@@ -75,44 +125,18 @@ func Rerun(t *testing.T, pattern string, m Machine, env ...string) {
 	if os.Geteuid() != 0 {
 		t.Skip("an ordinary user runs these tests as they are")
 	}
-	dir, err := os.MkdirTemp("/tmp", "rdu") // short: sockets are below it
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := "rdt-" + strings.TrimPrefix(filepath.Base(dir), "rdu")
-	if err := prepare(dir); err != nil {
-		t.Fatal(err)
-	}
-	makeUser(t, dir, name)
-
-	wd, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	repo := root(wd)
-	work, err := filepath.Rel(repo, wd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	argv := append([]string{"-c", enter, "enter", dir, name, repo, work, "HOME=" + dir + "/home", "USER=" + name,
-		"PATH=" + os.Getenv("PATH"), realengine.BuiltEnv + "=" + filepath.Join(dir, "built")}, env...)
-	argv = append(argv, filepath.Join(dir, "tests"), "-test.run="+pattern, "-test.v", "-test.failfast=false")
+	u := New(t, setup)
+	argv := []string{filepath.Join(u.Dir, "tests"), "-test.run=" + pattern, "-test.v", "-test.failfast=false"}
 	if deadline, ok := t.Deadline(); ok {
 		argv = append(argv, "-test.timeout="+(time.Until(deadline)-10*time.Second).String())
 	}
-	cmd := exec.Command("sh", argv...)
-	cmd.Env = append(os.Environ(), "HIDE="+strings.Join(m.Hide, " "))
-	if m.ClosedTun {
-		cmd.Env = append(cmd.Env, "KEEP_TUN=1")
-	}
-	// A mount namespace of its own: unshare(2) in a shell's place, with the mounts private.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	cmd := u.Command(append([]string{realengine.BuiltEnv + "=" + filepath.Join(u.Dir, "built")}, env...), argv...)
 	out, err := cmd.CombinedOutput()
 	first, _, _ := strings.Cut(pattern, "/")
 	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+strings.Trim(first, "^$"))) {
-		t.Errorf("as user %s: %v\n%s", name, err, out)
+		t.Errorf("as user %s: %v\n%s", u.Name, err, out)
 	} else {
-		t.Logf("as user %s:\n%s", name, out)
+		t.Logf("as user %s:\n%s", u.Name, out)
 	}
 }
 
