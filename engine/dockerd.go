@@ -68,7 +68,7 @@ func Limits(i *instance.Instance) []error {
 	if i.Settings.Driver != instance.DriverRootless {
 		return nil
 	}
-	return dockerd.UserLimits()
+	return dockerd.UserLimits(i.Paths.Data)
 }
 
 // RemoveData removes the data of a stopped instance's engine as far as it takes more than

@@ -201,7 +201,7 @@ func onOwnHost(t *testing.T) bool {
 
 func newPerson(t *testing.T, name string) *person {
 	t.Helper()
-	u := asuser.New(t, "")
+	u := asuser.New(t)
 	program, err := u.Program("docker-rd")
 	if err != nil {
 		t.Fatal(err)

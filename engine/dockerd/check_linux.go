@@ -124,7 +124,7 @@ func checkTun(*Config) error {
 	const tun = "/dev/net/tun"
 	fd, err := unix.Open(tun, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		hint := "`modprobe tun`; in a container: run it with `--device " + tun + "`"
+		hint := "`sudo modprobe tun`; in a container: run it with `--device " + tun + "`"
 		if errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 {
 			hint = "`sudo chmod 666 " + tun + "`"
 		}

@@ -1,10 +1,12 @@
 package dockerd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -53,33 +55,54 @@ func checkIDs(*Config) error {
 	if err != nil {
 		return failure.Refuse("who is the user: %w", err)
 	}
-	var wrong, options []string
-	for _, kind := range []struct {
-		ranges             []namespaces.Range
-		name, file, option string
-	}{{ids.UIDs, "user", "/etc/subuid", "--add-subuids"}, {ids.GIDs, "group", "/etc/subgid", "--add-subgids"}} {
-		if n := namespaces.Count(kind.ranges); n+1 < namespaces.Needed {
-			wrong = append(wrong, fmt.Sprintf("%s has %d %s ids for containers in %s, and images need %d", u.Username, n, kind.name, kind.file, namespaces.Needed))
-			options = append(options, fmt.Sprintf("%s %s", kind.option, freeRange(kind.file)))
-		} else if overlap(kind.ranges) {
-			return failure.WithHint(failure.Refuse("the %s ids of %s in %s overlap", kind.name, u.Username, kind.file), "`sudo editor %s`", kind.file)
-		}
-	}
-	if len(wrong) > 0 {
-		return failure.WithHint(failure.Refuse("%s", strings.Join(wrong, ", ")), "`sudo usermod %s %s`", strings.Join(options, " "), u.Username)
-	}
-	return nil
+	return judgeIDs(u.Username, namespaces.IDSource(), []ownIDs{
+		{"user", "/etc/subuid", "subuids", uint32(os.Getuid()), ids.UIDs},
+		{"group", "/etc/subgid", "subgids", uint32(os.Getgid()), ids.GIDs},
+	})
 }
 
-// overlap reports whether an id is in two of the ranges, which the kernel refuses.
-func overlap(ranges []namespaces.Range) bool {
-	sorted := slices.SortedFunc(slices.Values(ranges), func(a, b namespaces.Range) int { return int(int64(a.Start) - int64(b.Start)) })
-	for i := 1; i < len(sorted); i++ {
-		if uint64(sorted[i-1].Start)+uint64(sorted[i-1].Count) > uint64(sorted[i].Start) {
-			return true
+// ownIDs are the ids of one kind that a user has.
+type ownIDs struct {
+	kind, file, option string
+	own                uint32 // his own id, which is 0 in containers
+	ranges             []namespaces.Range
+}
+
+// judgeIDs says what is wrong with the ids that a source has for a user.
+func judgeIDs(username, source string, all []ownIDs) error {
+	var wrong, options []string
+	for _, ids := range all {
+		n := namespaces.Count(ids.ranges)
+		twice, overlap := overlapping(append([]namespaces.Range{{Start: ids.own, Count: 1}}, ids.ranges...))
+		switch {
+		case n+1 < namespaces.Needed:
+			wrong = append(wrong, fmt.Sprintf("%s has %d %s ids for containers in %s, and images need %d", username, n, ids.kind, ids.file, namespaces.Needed))
+			options = append(options, fmt.Sprintf("--add-%s %s", ids.option, freeRange(ids.file)))
+		case overlap:
+			wrong = append(wrong, fmt.Sprintf("%s has %s ids twice in %s: the range that begins with %d overlaps another", username, ids.kind, ids.file, twice.Start))
+			options = append(options, fmt.Sprintf("--del-%s %d-%d", ids.option, twice.Start, uint64(twice.Start)+uint64(twice.Count)-1))
 		}
 	}
-	return false
+	if len(wrong) == 0 {
+		return nil
+	}
+	err := failure.Refuse("%s", strings.Join(wrong, ", "))
+	if source != "files" {
+		return failure.WithHint(err, "/etc/nsswitch.conf says that %q has the ids: whoever runs that can give %s others (`getsubids %[2]s` shows them)", source, username)
+	}
+	return failure.WithHint(err, "`sudo usermod %s %s`", strings.Join(options, " "), username)
+}
+
+// overlapping returns the first of the ranges with an id that is in another one too, which the
+// kernel refuses.
+func overlapping(ranges []namespaces.Range) (namespaces.Range, bool) {
+	sorted := slices.SortedFunc(slices.Values(ranges), func(a, b namespaces.Range) int { return cmp.Compare(a.Start, b.Start) })
+	for i := 1; i < len(sorted); i++ {
+		if uint64(sorted[i-1].Start)+uint64(sorted[i-1].Count) > uint64(sorted[i].Start) {
+			return sorted[i], true
+		}
+	}
+	return namespaces.Range{}, false
 }
 
 // freeRange returns a range, as usermod takes it, that nobody has in the file.
@@ -99,12 +122,21 @@ func freeRange(file string) string {
 // checkNFS refuses data where files can't have other owners than the user.
 func checkNFS(c *Config) error {
 	var fs unix.Statfs_t
-	if err := unix.Statfs(nearest(c.DataRoot), &fs); err != nil || fs.Type != unix.NFS_SUPER_MAGIC {
+	if err := unix.Statfs(nearest(c.DataRoot), &fs); err != nil {
+		return nil // checkData says so
+	}
+	return c.refuseNFS(fs)
+}
+
+func (c *Config) refuseNFS(fs unix.Statfs_t) error {
+	if fs.Type != unix.NFS_SUPER_MAGIC {
 		return nil
 	}
 	return failure.WithHint(failure.Refuse("data directory %q is on NFS, where containers' files can't have owners of their own", c.DataRoot),
-		"set DOCKER_RD_HOME, or XDG_DATA_HOME, to a directory of a local disk")
+		"%s", elsewhere)
 }
+
+const elsewhere = "set DOCKER_RD_HOME, or XDG_DATA_HOME, to a directory of a local disk"
 
 // tryNamespaces makes the namespaces of an engine and tries in them what it needs.
 func (m userMode) tryNamespaces() []error {
@@ -112,59 +144,92 @@ func (m userMode) tryNamespaces() []error {
 	if err != nil {
 		return nil // checkIDs says so
 	}
+	// Where others have found that there are no ids, or no programs to map them, the rest is
+	// tried with the user's own.
+	missing := checkIDs(m.Config) != nil
 	for _, tool := range m.tools() {
-		if _, err := programs.Find(tool.name); err != nil {
-			ids = namespaces.IDMap{} // checkTools says so
-		}
+		_, err := programs.Find(tool.name)
+		missing = missing || err != nil
 	}
-	iptables, _ := programs.Find("iptables")
-	probe, err := namespaces.ProbeUser(ids, iptables)
-	if err != nil {
-		if err = explainNamespaces(err); err == nil {
-			return nil
-		}
-		return []error{err}
+	if missing {
+		ids = namespaces.IDMap{}
 	}
-	var problems []error
-	if probe.Mounts != "" {
-		problems = append(problems, failure.WithHint(failure.Refuse("an ordinary user can't have /proc and /sys of an engine's own here: %s", probe.Mounts),
-			"in a container: run it with `--privileged`"))
-	}
+	var plan namespaces.ProbePlan
 	user, err := readSettings(m.Args, m.ConfigFile)
 	if err != nil {
-		return problems
+		return nil // checkTools says so
 	}
-	if probe.Iptables != "" && iptables != "" && !user.nftables() {
-		problems = append(problems, failure.WithHint(failure.Refuse("iptables does not work for an ordinary user: %s", firstLine(probe.Iptables)),
-			"`sudo modprobe -a %s`", iptablesModules(iptables)))
+	if !user.nftables() {
+		plan.Iptables, _ = programs.Find("iptables")
 	}
-	if _, err := programs.Find("fuse-overlayfs"); probe.Overlay != "" && err != nil && !user.has("storage-driver") {
-		problems = append(problems, failure.WithHint(failure.Refuse("this kernel has no overlayfs for ordinary users (%s), and fuse-overlayfs is missing", probe.Overlay),
-			"on Debian and Ubuntu: `sudo apt-get install fuse-overlayfs`"))
+	plan.Fuse, _ = programs.Find(fuseOverlay)
+	if checkData(m.Config) == nil && checkNFS(m.Config) == nil {
+		plan.Data = nearest(m.DataRoot)
+	}
+	probe, err := namespaces.ProbeUser(ids, plan)
+	if err != nil {
+		return []error{explainNamespaces(err, readSysctl)}
+	}
+	if missing {
+		probe.Owners = "" // there are no others
+	}
+	return m.explainProbe(plan, probe, user.has("storage-driver"), readSysctl)
+}
+
+// fuseOverlay is the program, and the storage driver of dockerd's that runs it.
+const fuseOverlay = "fuse-overlayfs"
+
+// explainProbe says what was found missing. Where somebody has chosen a storage driver, it is his
+// affair whether that works.
+func (m userMode) explainProbe(plan namespaces.ProbePlan, probe namespaces.Probe, storage bool, sysctl func(string) string) (problems []error) {
+	refuse := func(hint, format string, args ...any) {
+		problems = append(problems, failure.WithHint(failure.Refuse(format, args...), "%s", hint))
+	}
+	if probe.Mounts != "" {
+		refuse(namespacesHint(sysctl), "an ordinary user can't have /proc and /sys of an engine's own here: %s", probe.Mounts)
+		return problems // nothing else was tried
+	}
+	if probe.Owners != "" {
+		refuse(elsewhere, "data directory %q: containers' files can't have owners of their own there: %s", m.DataRoot, probe.Owners)
+	}
+	switch {
+	case probe.Overlay == "" || storage:
+	case plan.Fuse == "":
+		refuse("on Debian and Ubuntu: `sudo apt-get install fuse-overlayfs`",
+			"data directory %q: overlayfs does not work there for an ordinary user (%s), and %s is missing", m.DataRoot, probe.Overlay, fuseOverlay)
+	case probe.Fuse != "":
+		refuse("`sudo modprobe fuse`, `sudo chmod 666 /dev/fuse`",
+			"data directory %q: neither overlayfs (%s) nor %s (%s) works there for an ordinary user", m.DataRoot, probe.Overlay, fuseOverlay, lastLine(probe.Fuse))
+	}
+	if probe.Iptables != "" {
+		refuse("`sudo modprobe -a "+iptablesModules(plan.Iptables)+"`", "iptables does not work for an ordinary user: %s", firstLine(probe.Iptables))
 	}
 	return problems
 }
 
-// explainNamespaces says in words what the kernel says by a number; nil where another
-// check has found it.
-func explainNamespaces(err error) error {
+// explainNamespaces says in words what the kernel says by a number.
+func explainNamespaces(err error, sysctl func(string) string) error {
 	if _, ok := errors.AsType[*namespaces.MapError](err); ok {
 		return failure.WithHint(failure.Refuse("ids for containers: %w", err),
 			"on Debian and Ubuntu: `sudo apt-get install --reinstall uidmap`; the ranges are in /etc/subuid and /etc/subgid")
 	}
-	what := failure.Refuse("an ordinary user can make no user namespaces here: %w", err)
-	switch {
-	case readSysctl("kernel/unprivileged_userns_clone") == "0":
-		return failure.WithHint(what, "`sudo sysctl -w kernel.unprivileged_userns_clone=1`")
-	case errors.Is(err, unix.ENOSPC): // the kernel's word for it is "no space left on device"
-		return failure.WithHint(failure.Refuse("an ordinary user can make no user namespaces here: user.max_user_namespaces is %s", readSysctl("user/max_user_namespaces")),
+	if errors.Is(err, unix.ENOSPC) { // the kernel's word for it is "no space left on device"
+		return failure.WithHint(failure.Refuse("an ordinary user can make no user namespaces here: user.max_user_namespaces is %s", sysctl("user/max_user_namespaces")),
 			"`sudo sysctl -w user.max_user_namespaces=28633`")
-	case readSysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
-		exe, _ := os.Executable()
-		return failure.WithHint(what,
-			"AppArmor wants a profile: `echo 'abi <abi/4.0>, profile docker-rd %s flags=(unconfined) { userns, }' | sudo tee /etc/apparmor.d/docker-rd && sudo apparmor_parser -r /etc/apparmor.d/docker-rd`", exe)
 	}
-	return failure.WithHint(what, "in a container: run it with `--privileged`")
+	return failure.WithHint(failure.Refuse("an ordinary user can make no user namespaces here: %w", err), "%s", namespacesHint(sysctl))
+}
+
+// namespacesHint says how an ordinary user gets user namespaces in which he may do all.
+func namespacesHint(sysctl func(string) string) string {
+	switch {
+	case sysctl("kernel/unprivileged_userns_clone") == "0":
+		return "`sudo sysctl -w kernel.unprivileged_userns_clone=1`"
+	case sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
+		exe, _ := os.Executable()
+		return fmt.Sprintf("AppArmor wants a profile: `echo 'abi <abi/4.0>, profile docker-rd %s flags=(unconfined) { userns, }' | sudo tee /etc/apparmor.d/docker-rd && sudo apparmor_parser -r /etc/apparmor.d/docker-rd`", exe)
+	}
+	return "in a container: run it with `--privileged`"
 }
 
 func readSysctl(name string) string {
@@ -175,7 +240,7 @@ func readSysctl(name string) string {
 // iptablesModules are the kernel modules that the program needs, which it can't load itself
 // in a user namespace.
 func iptablesModules(iptables string) string {
-	if real, err := os.Readlink("/etc/alternatives/iptables"); err == nil {
+	if real, err := filepath.EvalSymlinks(iptables); err == nil {
 		iptables = real
 	}
 	if strings.Contains(iptables, "legacy") {
@@ -189,8 +254,16 @@ func firstLine(text string) string {
 	return line
 }
 
-// UserLimits returns what an ordinary user's engine can't do, each with a hint.
-func UserLimits() []error {
-	return []error{failure.WithHint(errors.New("containers have no limits of memory and processors, and docker stats shows the machine's use: the control groups are root's"),
+func lastLine(text string) string { return text[strings.LastIndexByte(text, '\n')+1:] }
+
+// UserLimits returns what an ordinary user's running engine can't do, each with a hint. Data is
+// the engine's data directory.
+func UserLimits(data string) []error {
+	limits := []error{failure.WithHint(errors.New("containers have no limits of memory and processors, and docker stats shows the machine's use: the control groups are root's"),
 		"root's engines have limits")}
+	if exists(filepath.Join(data, fuseOverlay)) {
+		limits = append(limits, failure.WithHint(fmt.Errorf("containers' files go through %s, which is slow: overlayfs did not work in %q", fuseOverlay, data),
+			"a new instance is faster with Linux 5.11 or later, and on a local disk"))
+	}
+	return limits
 }

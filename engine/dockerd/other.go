@@ -31,7 +31,7 @@ func Cleanup(context.Context, Config) error { return nil }
 func Life(Config) processes.Life { return processes.Gone }
 
 // UserLimits knows of none on this system.
-func UserLimits() []error { return nil }
+func UserLimits(string) []error { return nil }
 
 // RemoveAsUser refuses on this system.
 func RemoveAsUser(string) error { return refuse() }

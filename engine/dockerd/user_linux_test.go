@@ -9,52 +9,257 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/test/asuser"
-	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
-
-// missingEnv tells the tests that run as a user that he lacks everything.
-const missingEnv = "DOCKERD_TEST_MISSING"
 
 // The tests of this package, for an ordinary user's engine.
 func TestAsUser(t *testing.T) {
-	asuser.Rerun(t, "^Test", "")
+	asuser.Rerun(t, "^Test")
 }
 
-// A user who lacks everything is told all of it at once.
-func TestAsUserWithNothing(t *testing.T) {
-	const setup = `chmod 600 "$dir/dev/tun"
-for path in /usr/bin/newuidmap /usr/bin/newgidmap /usr/bin/slirp4netns /etc/subuid /etc/subgid; do mount --bind /dev/null "$path"; done`
-	asuser.Rerun(t, "^TestAllThatIsMissing$", setup, missingEnv+"=1")
+// lackEnv names for the tests that run as a user what he lacks.
+const lackEnv = "DOCKERD_TEST_LACK"
+
+// overlaidHome has the user's home on an overlayfs, on which there can be no other.
+const overlaidHome = `cd "$dir/dev"
+mkdir lower upper work
+mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work "$dir/home"
+chown "$name" "$dir/home"
+mknod fuse c 10 229
+mount --bind fuse /dev/fuse
+`
+
+const noOverlayfs = overlaidHome + `mount --bind /dev/null "$(command -v fuse-overlayfs)"
+`
+
+// brokenIptables has a program that fails as iptables does where its modules are not loaded.
+const brokenIptables = `cat >"$dir/dev/iptables" <<'end'
+#!/bin/sh
+echo "iptables: can't initialize iptables table: Table does not exist (do you need to insmod?)"
+exit 3
+end
+chmod 755 "$dir/dev/iptables"
+mount --bind "$dir/dev/iptables" "$(readlink -f "$(command -v iptables)")"
+`
+
+// withoutSetuid makes newuidmap a program that everybody can run and that can do nothing.
+const withoutSetuid = `cp /usr/bin/newuidmap "$dir/dev/newuidmap"
+chmod 755 "$dir/dev/newuidmap"
+mount --bind "$dir/dev/newuidmap" /usr/bin/newuidmap
+`
+
+// lacking are machines on which an ordinary user lacks something, with what he is told: a
+// problem each and what its hint says.
+var lacking = map[string]struct {
+	setup string
+	args  []string
+	want  [][2]string
+}{
+	"everything": {noOverlayfs + brokenIptables + `chmod 600 "$dir/dev/tun"
+for path in /usr/bin/newuidmap /usr/bin/newgidmap /usr/bin/slirp4netns /etc/subuid /etc/subgid; do mount --bind /dev/null "$path"; done
+`, []string{"--live-restore"}, [][2]string{
+		{"missing: newuidmap, newgidmap, slirp4netns", "`sudo apt-get install uidmap slirp4netns`"},
+		{"live-restore can't be", "remove it"},
+		{"has 0 user ids for containers in /etc/subuid, and images need 65536, ", " --add-subgids 100000-165535 "},
+		{"/dev/net/tun: permission denied", "`sudo chmod 666 /dev/net/tun`"},
+		{"and fuse-overlayfs is missing", "`sudo apt-get install fuse-overlayfs`"},
+		{"iptables does not work for an ordinary user: iptables: can't initialize", "`sudo modprobe -a "},
+	}},
+	"newuidmap without setuid": {withoutSetuid, nil, [][2]string{
+		{"ids for containers: newuidmap: write to uid_map failed: Operation not permitted", "`sudo apt-get install --reinstall uidmap`"},
+	}},
+	"few ids": {`echo "$name:300000:1000" >"$dir/dev/few"
+mount --bind "$dir/dev/few" /etc/subuid
+`, nil, [][2]string{
+		{"has 1000 user ids for containers in /etc/subuid, and images need 65536", "`sudo usermod --add-subuids 301000-366535 rdt-"},
+	}},
+	"ids twice": {`printf "%s:300000:65536\n$name:310000:10\n" "$name" >"$dir/dev/twice"
+mount --bind "$dir/dev/twice" /etc/subgid
+`, nil, [][2]string{
+		{"group ids twice in /etc/subgid: the range that begins with 310000 overlaps another", "`sudo usermod --del-subgids 310000-310009 rdt-"},
+	}},
+	"iptables without modules": {brokenIptables, nil, [][2]string{
+		{"iptables does not work for an ordinary user: iptables: can't initialize", "`sudo modprobe -a "},
+	}},
+	"no overlayfs": {noOverlayfs, nil, [][2]string{
+		{"overlayfs does not work there for an ordinary user (invalid argument), and fuse-overlayfs is missing", "`sudo apt-get install fuse-overlayfs`"},
+	}},
+	"a closed /dev/fuse": {overlaidHome + "chmod 600 fuse\n", nil, [][2]string{
+		{"neither overlayfs (invalid argument) nor fuse-overlayfs (fuse-overlayfs: cannot mount: Permission denied) works", "`sudo chmod 666 /dev/fuse`"},
+	}},
 }
 
-func TestAllThatIsMissing(t *testing.T) {
-	if os.Getenv(missingEnv) == "" {
-		t.Skip("TestAsUserWithNothing runs this")
+// A user is told all that he lacks at once, and nothing else, before anything is changed.
+func TestUserLacks(t *testing.T) {
+	u := asuser.New(t)
+	for name, machine := range lacking {
+		t.Run(name, func(t *testing.T) {
+			u.Setup = machine.setup
+			u.Rerun(t, "^TestWhatIsLacking$", lackEnv+"="+name)
+		})
 	}
-	realengine.NeedOwn(t)
+}
+
+func TestWhatIsLacking(t *testing.T) {
+	machine, ok := lacking[os.Getenv(lackEnv)]
+	if !ok {
+		t.Skip("TestUserLacks runs this")
+	}
 	cfg := testConfig(t)
-	cfg.Args = []string{"--live-restore"}
-	err := refusal(cfg)
-	if failure.Code(err) != failure.CodeRefused {
-		t.Fatalf("Check = %v, want a refusal", err)
-	}
-	for _, part := range []string{"newuidmap", "newgidmap", "slirp4netns", "/etc/subuid", "/etc/subgid", "live-restore"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%q does not name %s", err, part)
+	home := os.Getenv("HOME")
+	cfg.DataRoot, cfg.Args = home+"/data", machine.args
+	problems := Check(cfg)
+	for _, p := range problems {
+		t.Logf("%v (%s)", p, failure.Hint(p))
+		if failure.Code(p) != failure.CodeRefused {
+			t.Errorf("%v: exit status %d", p, failure.Code(p))
 		}
 	}
-	hints := ""
-	for _, part := range failure.Parts(err) {
-		hints += failure.Hint(part) + "\n"
+	if len(problems) != len(machine.want) {
+		t.Fatalf("%d problems, want %d", len(problems), len(machine.want))
 	}
-	for _, part := range []string{"apt-get install uidmap", "slirp4netns", "usermod --add-subuids ", "--add-subgids "} {
-		if !strings.Contains(hints, part) {
-			t.Errorf("the hints do not name %s:\n%s", part, hints)
+	for i, want := range machine.want {
+		if got := problems[i].Error(); !strings.Contains(got, want[0]) {
+			t.Errorf("%q does not say %q", got, want[0])
 		}
+		if hint := failure.Hint(problems[i]); !strings.Contains(hint, want[1]) {
+			t.Errorf("the hint of %q is %q, without %q", problems[i], hint, want[1])
+		}
+	}
+	if left, err := os.ReadDir(home); err != nil || len(left) > 0 {
+		t.Errorf("in the user's home is %v, %v", left, err)
+	}
+}
+
+// Where the kernel's overlayfs does not work, fuse-overlayfs does, and that is said.
+func TestAsUserWithFuse(t *testing.T) {
+	u := asuser.New(t)
+	u.Setup = overlaidHome + "chmod 666 fuse\n"
+	u.Rerun(t, "^TestFuseOverlay$", lackEnv+"=overlayfs")
+}
+
+func TestFuseOverlay(t *testing.T) {
+	if os.Getenv(lackEnv) == "" {
+		t.Skip("TestAsUserWithFuse runs this")
+	}
+	in := newInstance(t)
+	limits := len(UserLimits(in.cfg.DataRoot))
+	in.cfg.DataRoot = os.Getenv("HOME") + "/data"
+	if err := refusal(in.cfg); err != nil {
+		t.Fatal(err)
+	}
+	in.start()
+	in.importImage()
+	in.docker("run", "--rm", "--user", "33", "app", "touch", "/tmp")
+	if got := in.docker("info", "-f", "{{.Driver}}"); got != fuseOverlay {
+		t.Errorf("the storage driver is %q", got)
+	}
+	if said := UserLimits(in.cfg.DataRoot); len(said) != limits+1 || !strings.Contains(said[limits].Error(), fuseOverlay) {
+		t.Errorf("the limits are %v, want one more that names %s", said, fuseOverlay)
+	}
+	if _, err := in.engine.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := RemoveAsUser(in.cfg.DataRoot); err != nil {
+		t.Error(err)
+	}
+}
+
+// idService is a service that has the ids of users, as sssd has those of a directory.
+const idService = `
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/types.h>
+struct range { unsigned long start, count; };
+static const struct range ids = { 1000000000, 65536 };
+int shadow_subid_has_range(const char *owner, unsigned long start, unsigned long count, int kind, bool *has) {
+	*has = start >= ids.start && start + count <= ids.start + ids.count;
+	return 0;
+}
+int shadow_subid_list_owner_ranges(const char *owner, int kind, struct range **ranges, int *count) {
+	*ranges = malloc(sizeof ids);
+	**ranges = ids;
+	*count = 1;
+	return 0;
+}
+int shadow_subid_find_subid_owners(unsigned long id, int kind, uid_t **uids, int *count) {
+	*count = 0;
+	return 0;
+}
+`
+
+// The ids of a user need not be in files.
+func TestAsUserOfService(t *testing.T) {
+	u := asuser.New(t)
+	u.Setup = `mkdir "$dir/dev/lib"
+cat >"$dir/dev/ids.c" <<'end'` + idService + `end
+gcc -shared -fPIC -o "$dir/dev/lib/libsubid_rdtest.so" "$dir/dev/ids.c"
+mount -t overlay overlay -o "lowerdir=$dir/dev/lib:/usr/lib" /usr/lib
+{ cat /etc/nsswitch.conf; echo "subid: rdtest"; } >"$dir/dev/nsswitch.conf"
+mount --bind "$dir/dev/nsswitch.conf" /etc/nsswitch.conf
+for kind in uid gid; do mount --bind /dev/null /etc/sub$kind; done
+`
+	u.Rerun(t, "^TestIDsOfService$|^TestOwners$", lackEnv+"=files")
+}
+
+func TestIDsOfService(t *testing.T) {
+	if os.Getenv(lackEnv) == "" {
+		t.Skip("TestAsUserOfService runs this")
+	}
+	ids, err := namespaces.OwnMap()
+	want := []namespaces.Range{{Start: 1000000000, Count: 65536}}
+	if diff := cmp.Diff(namespaces.IDMap{UIDs: want, GIDs: want}, ids); err != nil || diff != "" {
+		t.Errorf("OwnMap: %v, (-want +got):\n%s", err, diff)
+	}
+}
+
+// What this machine can't be made to lack.
+func TestExplanations(t *testing.T) {
+	sysctls := func(name, value string) func(string) string {
+		return func(asked string) string {
+			if asked == name {
+				return value
+			}
+			return ""
+		}
+	}
+	none := sysctls("", "")
+	cfg := Config{DataRoot: "/data"}
+	probe := func(p namespaces.Probe, sysctl func(string) string) error {
+		return failure.Join(userMode{&cfg}.explainProbe(namespaces.ProbePlan{}, p, false, sysctl))
+	}
+	few := []ownIDs{{"user", "/none", "subuids", 1000, []namespaces.Range{{Start: 1, Count: 2}}}}
+	for _, tc := range []struct {
+		name       string
+		err        error
+		says, hint string
+	}{
+		{"Debian's sysctl", explainNamespaces(unix.EPERM, sysctls("kernel/unprivileged_userns_clone", "0")), "operation not permitted", "sysctl -w kernel.unprivileged_userns_clone=1"},
+		{"the kernel's limit", explainNamespaces(unix.ENOSPC, sysctls("user/max_user_namespaces", "0")), "user.max_user_namespaces is 0", "sysctl -w user.max_user_namespaces="},
+		{"AppArmor", explainNamespaces(unix.EACCES, sysctls("kernel/apparmor_restrict_unprivileged_userns", "1")), "permission denied", "userns, }"},
+		{"AppArmor that lets them be made", probe(namespaces.Probe{Mounts: "mount /proc: permission denied"}, sysctls("kernel/apparmor_restrict_unprivileged_userns", "1")), "permission denied", "userns, }"},
+		{"in a container", probe(namespaces.Probe{Mounts: "mount /proc: operation not permitted"}, none), "mount /proc", "--privileged"},
+		{"a disk without owners", probe(namespaces.Probe{Owners: "operation not permitted"}, none), `"/data": containers' files can't have owners`, "DOCKER_RD_HOME"},
+		{"NFS", cfg.refuseNFS(unix.Statfs_t{Type: unix.NFS_SUPER_MAGIC}), "NFS", "DOCKER_RD_HOME"},
+		{"few ids of a service", judgeIDs("ann", "sss", few), "ann has 2 user ids", `says that "sss" has the ids`},
+	} {
+		if failure.Code(tc.err) != failure.CodeRefused || !strings.Contains(tc.err.Error(), tc.says) {
+			t.Errorf("%s: %v, want a refusal that says %q", tc.name, tc.err, tc.says)
+			continue
+		}
+		if hint := failure.Hint(failure.Parts(tc.err)[0]); !strings.Contains(hint, tc.hint) {
+			t.Errorf("%s: the hint is %q, without %q", tc.name, hint, tc.hint)
+		}
+	}
+	if err := probe(namespaces.Probe{Overlay: "invalid argument"}, none); err == nil {
+		t.Error("without any file system for containers there is no problem")
+	}
+	if err := failure.Join(userMode{&cfg}.explainProbe(namespaces.ProbePlan{}, namespaces.Probe{Overlay: "invalid argument"}, true, none)); err != nil {
+		t.Errorf("with a storage driver that was chosen: %v", err)
 	}
 }
 
@@ -151,7 +356,7 @@ func owner(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) 
 
 func TestIDRanges(t *testing.T) {
 	for count, want := range map[uint32]bool{200: false, 201: true} {
-		if overlap([]namespaces.Range{{Start: 300, Count: 10}, {Start: 100, Count: count}}) != want {
+		if _, got := overlapping([]namespaces.Range{{Start: 300, Count: 10}, {Start: 100, Count: count}}); got != want {
 			t.Errorf("%d ids from 100 on, and some from 300 on: not %v", count, want)
 		}
 	}

@@ -48,7 +48,7 @@ type Plan struct {
 	Localhost []uint16
 	Rules     *Rules    // packet filter rules; nil: leave them
 	User      *UserPlan // the namespaces are in a user namespace; nil: they are not
-	Probe     *probePlan
+	Probe     *ProbePlan
 	Remove    []string // directories to remove, as uid 0 of a user namespace
 	Exec      []string // what to become; empty: end
 	Env       []string

@@ -2,6 +2,7 @@ package namespaces
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,32 +10,40 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
 // A Probe is what an ordinary user can do here, "" or why not.
 type Probe struct {
 	Mounts   string // give an engine its own /proc and /sys
-	Overlay  string // mount overlayfs
+	Owners   string // give files in the data directory to other users of containers
+	Overlay  string // mount overlayfs on them
+	Fuse     string // mount fuse-overlayfs on them; tried where Overlay can't be
 	Iptables string // use iptables
 }
 
-type probePlan struct{ Iptables string }
+// A ProbePlan says what is to be tried.
+type ProbePlan struct {
+	Data           string // a directory that can be written; "" leaves out what takes one
+	Iptables, Fuse string // paths of the programs; "" where there is none
+}
 
-// ProbeUser tries, in namespaces that are gone when it returns, what an engine needs.
-// Iptables is the path of that program. Where there can be no such namespaces the error is the
-// kernel's, and where they can have no ids a [*MapError].
-func ProbeUser(ids IDMap, iptables string) (Probe, error) {
+// ProbeUser tries, in namespaces that are gone when it returns, what an engine needs. In the
+// data directory there are files of its own meanwhile. Where there can be no such namespaces
+// the error is the kernel's, and where they can have no ids a [*MapError].
+func ProbeUser(ids IDMap, plan ProbePlan) (Probe, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // in the place of the exit pipe
 	if err != nil {
 		return Probe{}, err
 	}
 	defer null.Close()
 	attr := &syscall.SysProcAttr{Setsid: true, Cloneflags: userFlags | unix.CLONE_NEWCGROUP}
-	h, err := startUserHelper(ids, null, attr, []string{"PATH=" + os.Getenv("PATH")}, nil)
+	h, err := startUserHelper(ids, null, attr, []string{"PATH=" + programs.SearchPath()}, nil)
 	if err != nil {
 		return Probe{}, err
 	}
-	report, err := h.ask(Plan{Probe: &probePlan{iptables}})
+	report, err := h.ask(Plan{Probe: &plan})
 	<-h.Exited
 	if err != nil {
 		return Probe{}, err
@@ -47,39 +56,79 @@ func ProbeUser(ids IDMap, iptables string) (Probe, error) {
 }
 
 // do is the helper's part.
-func (plan probePlan) do() Probe {
+func (plan ProbePlan) do() Probe {
 	const stage = "/tmp" // of this mount namespace alone
-	text := func(err error) string {
-		if err == nil {
-			return ""
-		}
-		return err.Error()
-	}
 	var p Probe
 	if p.Mounts = text(setUpUser(&Plan{User: &UserPlan{Staging: stage}})); p.Mounts != "" {
 		return p
 	}
-	p.Overlay = text(tryOverlay(stage))
-	cmd := exec.Command(plan.Iptables, "--table", "nat", "--list-rules")
-	cmd.Env = append(os.Environ(), "XTABLES_LOCKFILE="+stage+"/lock")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		p.Iptables = strings.TrimSpace(string(out))
-		if p.Iptables == "" {
+	if plan.Data != "" {
+		p.tryData(plan.Data, plan.Fuse)
+	}
+	if plan.Iptables != "" {
+		if err := unix.Mount("tmpfs", stage, "tmpfs", 0, ""); err != nil {
 			p.Iptables = err.Error()
+			return p
 		}
+		p.Iptables = tryProgram([]string{"XTABLES_LOCKFILE=" + stage + "/lock"}, plan.Iptables, "--table", "nat", "--list-rules")
 	}
 	return p
 }
 
-// tryOverlay mounts an overlayfs on dir.
-func tryOverlay(dir string) error {
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
-		return err
+func text(err error) string {
+	if err == nil {
+		return ""
 	}
-	for _, sub := range []string{"a", "b", "all"} {
-		if err := os.Mkdir(dir+"/"+sub, 0o755); err != nil {
-			return err
+	return err.Error()
+}
+
+// tryProgram runs a program and returns what it says if it fails.
+func tryProgram(env []string, name string, args ...string) string {
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return ""
+	}
+	if said := strings.TrimSpace(string(out)); said != "" {
+		return said
+	}
+	return err.Error()
+}
+
+// tryData tries what containers' file systems take.
+func (p *Probe) tryData(data, fuse string) {
+	dir, err := os.MkdirTemp(data, ".docker-rd-")
+	if err != nil {
+		p.Owners = err.Error()
+		return
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chdir(dir); err != nil {
+		p.Owners = err.Error()
+		return
+	}
+	defer func() { _ = os.Chdir("/") }()
+	const lower, upper, work, all = "lower", "upper", "work", "all"
+	for _, sub := range []string{lower, upper, work, all} {
+		if err := os.Mkdir(sub, 0o755); err != nil {
+			p.Owners = err.Error()
+			return
 		}
 	}
-	return unix.Mount("overlay", dir+"/all", "overlay", unix.MS_RDONLY, fmt.Sprintf("lowerdir=%[1]s/a:%[1]s/b", dir))
+	p.Owners = text(os.Chown(upper, 1, 1))
+	const options = "lowerdir=" + lower + ",upperdir=" + upper + ",workdir=" + work
+	err = unix.Mount("overlay", all, "overlay", 0, options+",userxattr")
+	if errors.Is(err, unix.EINVAL) { // Ubuntu's kernels before Linux 5.11 do it without
+		err = unix.Mount("overlay", all, "overlay", 0, options)
+	}
+	if p.Overlay = text(err); err != nil {
+		if fuse == "" {
+			return
+		}
+		if p.Fuse = tryProgram(nil, fuse, "-o", options, all); p.Fuse != "" {
+			return
+		}
+	}
+	_ = unix.Unmount(all, unix.MNT_DETACH)
 }

@@ -24,6 +24,18 @@ type IDMap struct{ UIDs, GIDs []Range }
 // Needed is how many ids an image may use: 0 to 65535.
 const Needed = 65536
 
+// IDSource is where the system keeps the ranges: "files", which are /etc/subuid and /etc/subgid,
+// or the service that nsswitch.conf(5) names.
+func IDSource() string {
+	data, _ := os.ReadFile("/etc/nsswitch.conf")
+	for line := range strings.Lines(string(data)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "subid:" {
+			return f[1]
+		}
+	}
+	return "files"
+}
+
 // Count returns how many ids the ranges have.
 func Count(ranges []Range) (n uint64) {
 	for _, r := range ranges {

@@ -42,7 +42,8 @@ func TestProbe(t *testing.T) {
 	if err != nil {
 		iptables = "/usr/sbin/iptables" // where an ordinary user does not look
 	}
-	p, err := ProbeUser(IDMap{}, iptables)
+	data := t.TempDir()
+	p, err := ProbeUser(IDMap{}, ProbePlan{Iptables: iptables})
 	if os.Getenv(limitEnv) != "" {
 		if !errors.Is(err, unix.ENOSPC) {
 			t.Errorf("ProbeUser = %v, want the kernel's limit", err)
@@ -52,8 +53,13 @@ func TestProbe(t *testing.T) {
 	if err != nil || p != (Probe{}) {
 		t.Errorf("ProbeUser = %+v, %v: %s", p, err, "this machine can't run an ordinary user's engine")
 	}
-	if p, err = ProbeUser(IDMap{}, "/no/iptables"); err != nil || p.Iptables == "" {
-		t.Errorf("without iptables: %+v, %v", p, err)
+	// With one id, files can't have other owners.
+	p, err = ProbeUser(IDMap{}, ProbePlan{Iptables: "/no/iptables", Data: data})
+	if err != nil || p.Iptables == "" || p.Owners == "" || p.Mounts != "" || p.Overlay != "" {
+		t.Errorf("without iptables and ids: %+v, %v", p, err)
+	}
+	if left, err := os.ReadDir(data); err != nil || len(left) > 0 {
+		t.Errorf("in the data directory is left: %v, %v", left, err)
 	}
 
 	// The limit is one of each user namespace.

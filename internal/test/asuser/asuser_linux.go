@@ -64,15 +64,24 @@ type User struct {
 	Name string
 	// Home is his home, in Dir, which everybody may read. Its path is short.
 	Home, Dir string
+	// Setup is a shell script that root runs in the user's mount namespace before each of his
+	// commands: it may make the machine another one for him. It finds the user's $name and $dir,
+	// and may make files in "$dir/dev".
+	Setup string
 
-	setup, repo, work string
+	repo, work string
 }
 
-// New makes a user, and what he runs: see [User.Program]. It is for root alone. Setup is a shell
-// script that root runs in the user's mount namespace before each of his commands: it may make
-// the machine another one for him. It finds a directory for files, "$dir/dev".
-func New(t *testing.T, setup string) *User {
+// New makes a user, and what he runs: see [User.Program]. It is for root alone: a test that
+// somebody else runs is skipped, and so it is in a short run.
+func New(t *testing.T) *User {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("real engines are left out of a short run")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("an ordinary user runs these tests as they are")
+	}
 	dir, err := os.MkdirTemp("/tmp", "rdu") // short: sockets are below it
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +89,7 @@ func New(t *testing.T, setup string) *User {
 	if err := prepare(dir); err != nil {
 		t.Fatal(err)
 	}
-	u := &User{Name: "rdt-" + strings.TrimPrefix(filepath.Base(dir), "rdu"), Dir: dir, Home: filepath.Join(dir, "home"), setup: setup}
+	u := &User{Name: "rdt-" + strings.TrimPrefix(filepath.Base(dir), "rdu"), Dir: dir, Home: filepath.Join(dir, "home")}
 	makeUser(t, dir, u.Name)
 	wd, err := os.Getwd()
 	if err != nil {
@@ -108,32 +117,30 @@ func (u *User) Command(env []string, argv ...string) *exec.Cmd {
 	args := append([]string{"-c", enter, "enter", u.Dir, u.Name, u.repo, u.work,
 		"HOME=" + u.Home, "USER=" + u.Name, "PATH=" + os.Getenv("PATH")}, env...)
 	cmd := exec.Command("sh", append(args, argv...)...)
-	cmd.Env = append(os.Environ(), "SETUP="+u.setup)
+	cmd.Env = append(os.Environ(), "SETUP="+u.Setup)
 	// A mount namespace of its own: unshare(2) in a shell's place, with the mounts private.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	return cmd
 }
 
-// Rerun runs the tests of this test binary that match a pattern again as an ordinary user,
-// and fails if they do or if one of his processes outlives them. It is for root alone. Setup is
-// that of [New].
-func Rerun(t *testing.T, pattern, setup string, env ...string) {
+// Rerun is [User.Rerun] for a new user.
+func Rerun(t *testing.T, pattern string, env ...string) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("real engines are left out of a short run")
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("an ordinary user runs these tests as they are")
-	}
-	u := New(t, setup)
+	New(t).Rerun(t, pattern, env...)
+}
+
+// Rerun runs the tests of this test binary that match a pattern again as the user, and fails if
+// they do or if one of his processes outlives them.
+func (u *User) Rerun(t *testing.T, pattern string, env ...string) {
+	t.Helper()
 	argv := []string{filepath.Join(u.Dir, "tests"), "-test.run=" + pattern, "-test.v", "-test.failfast=false"}
 	if deadline, ok := t.Deadline(); ok {
 		argv = append(argv, "-test.timeout="+(time.Until(deadline)-10*time.Second).String())
 	}
 	cmd := u.Command(append([]string{realengine.BuiltEnv + "=" + filepath.Join(u.Dir, "built")}, env...), argv...)
 	out, err := cmd.CombinedOutput()
-	first, _, _ := strings.Cut(pattern, "/")
-	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+strings.Trim(first, "^$"))) {
+	first := strings.FieldsFunc(pattern, func(r rune) bool { return strings.ContainsRune("^$|/", r) })[0]
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+first)) {
 		t.Errorf("as user %s: %v\n%s", u.Name, err, out)
 	} else {
 		t.Logf("as user %s:\n%s", u.Name, out)
