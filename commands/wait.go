@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +36,7 @@ const waitStopped = "stopped"
 func (a *app) newWait() *cobra.Command {
 	var targets []string
 	var timeout flagDuration
+	var progress flagChoice
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "wait [OPTIONS] [INSTANCE]",
 		Short: "Wait for a condition of an instance or a container",
@@ -56,16 +58,19 @@ wait or in the ten seconds before, or if it is named by its ID.`,
 	}, func(cmd *cobra.Command, i *instance.Instance) error {
 		ctx, cancel := withTimeout(cmd.Context(), timeout)
 		defer cancel()
-		for _, target := range targets {
-			if err := runWait(ctx, i, target); err != nil {
-				return err
+		return a.withProgress(progress.value, func(t teller) error {
+			for _, target := range targets {
+				if err := runWait(ctx, i, target, t.of(i.Name, target)); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 	cmd.Flags().StringArrayVar(&targets, "for", []string{state.Ready}, "What to wait for")
 	_ = cmd.RegisterFlagCompletionFunc("for", a.completeTarget)
 	addTimeout(cmd.Flags(), &timeout, 30*time.Second)
+	addProgress(cmd, &progress, "auto")
 	return cmd
 }
 
@@ -93,66 +98,82 @@ func (a *app) completeTarget(_ *cobra.Command, args []string, word string) ([]st
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
-func runWait(ctx context.Context, i *instance.Instance, target string) error {
-	if strings.HasPrefix(target, containerPrefix) {
-		return runWaitContainer(ctx, i, target)
+func runWait(ctx context.Context, i *instance.Instance, target string, t teller) error {
+	switch {
+	case strings.HasPrefix(target, containerPrefix):
+		return runWaitContainer(ctx, i, target, t)
+	case target == waitStopped:
+		return runWaitStopped(ctx, i, t)
 	}
-	reached, err := parseTarget(target)
+	typ, want, err := parseTarget(target)
 	if err != nil {
 		return err
 	}
 	var last instance.Observation
-	if target == waitStopped {
-		err = client.AwaitStopped(ctx, i)
-		last = instance.Observe(i)
-	} else {
-		err = client.Follow(ctx, i, func(o instance.Observation) (bool, error) {
-			last = o
-			if err := client.RefuseNewer(i, o.StateErr); err != nil || reached(o) {
-				return false, err
-			}
-			return true, client.Failed(ctx, i, o)
-		})
+	look := func(o instance.Observation) (more bool, err error) {
+		last = o
+		if err := client.RefuseNewer(i, o.StateErr); err != nil || o.Condition(typ).Status == want {
+			return false, err
+		}
+		t.live(fmt.Sprintf("Waiting for %s of instance %q: %s", target, i.Name, howItIs(o.Condition(typ))),
+			fmt.Sprintf("Instance %q: %s is not %s", i.Name, typ, want))
+		return true, client.Failed(ctx, i, o)
 	}
+	err = client.Follow(ctx, i, look)
+	if more := false; errors.Is(err, context.DeadlineExceeded) { // perhaps before the first look
+		if more, err = look(instance.Observe(i)); more {
+			return notInTime(i, target, howItIs(last.Condition(typ)))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	t.did(fmt.Sprintf("Instance %q: %s is %s", i.Name, typ, want))
+	return nil
+}
+
+// runWaitStopped waits until engine and supervisor are gone.
+func runWaitStopped(ctx context.Context, i *instance.Instance, t teller) error {
+	t.live(fmt.Sprintf("Waiting for instance %q to be stopped", i.Name), fmt.Sprintf("Instance %q is not stopped", i.Name))
+	err := client.AwaitStopped(ctx, i)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &client.Error{Instance: i, Problem: client.Unanswered,
-			Err: failure.Timeout("instance %q: not %s in time, but %s", i.Name, target, howItIs(i, last, target))}
+		return notInTime(i, waitStopped, statusWord(instance.Observe(i), i))
+	}
+	if err == nil {
+		t.did(fmt.Sprintf("Instance %q is stopped", i.Name))
 	}
 	return err
 }
 
-// parseTarget returns a function that reports whether the condition is reached; nil for
-// waitStopped.
-func parseTarget(target string) (func(instance.Observation) bool, error) {
-	if target == waitStopped {
-		return nil, nil
-	}
-	typ, status, ok := strings.Cut(target, "=")
-	if !ok {
-		status = string(state.True)
-	}
-	if !slices.Contains(conditionTypes, typ) {
-		return nil, unknown("condition", typ, append(slices.Clone(conditionTypes), waitStopped))
-	}
-	want := state.Status(status)
-	if want != state.True && want != state.False && want != state.Unknown {
-		return nil, failure.Refuse("status %q of condition %s: it can be True, False or Unknown", status, typ)
-	}
-	return func(o instance.Observation) bool { return o.Condition(typ).Status == want }, nil
+func notInTime(i *instance.Instance, target, found string) error {
+	return &client.Error{Instance: i, Problem: client.Unanswered,
+		Err: failure.Timeout("instance %q: not %s in time, but %s", i.Name, target, found)}
 }
 
-// howItIs describes what was found instead of the target.
-func howItIs(i *instance.Instance, o instance.Observation, target string) string {
-	if typ, _, _ := strings.Cut(target, "="); target != waitStopped {
-		c := o.Condition(typ)
-		text := string(c.Status)
-		if c.Reason != "" {
-			text += " (" + c.Reason + ")"
-		}
-		if c.Message != "" {
-			text += ": " + c.Message
-		}
-		return text
+// parseTarget returns which status of which condition a target is.
+func parseTarget(target string) (typ string, status state.Status, err error) {
+	typ, word, ok := strings.Cut(target, "=")
+	if !ok {
+		word = string(state.True)
 	}
-	return statusWord(o, i)
+	if !slices.Contains(conditionTypes, typ) {
+		return "", "", unknown("condition", typ, append(slices.Clone(conditionTypes), waitStopped))
+	}
+	status = state.Status(word)
+	if status != state.True && status != state.False && status != state.Unknown {
+		return "", "", failure.Refuse("status %q of condition %s: it can be True, False or Unknown", word, typ)
+	}
+	return typ, status, nil
+}
+
+// howItIs describes a condition.
+func howItIs(c state.Condition) string {
+	text := string(c.Status)
+	if c.Reason != "" {
+		text += " (" + c.Reason + ")"
+	}
+	if c.Message != "" {
+		text += ": " + c.Message
+	}
+	return text
 }

@@ -35,6 +35,7 @@ const justNow = 10 * time.Second
 // A containerWait waits for what becomes of a container.
 type containerWait struct {
 	i          *instance.Instance
+	t          teller
 	word, want string
 	since      time.Time // tombstones of names count from then on
 	seen       string    // the container that was found last
@@ -43,19 +44,28 @@ type containerWait struct {
 
 // runWaitContainer waits until a container is as the target says. Only a mirror that
 // is kept up to date counts.
-func runWaitContainer(ctx context.Context, i *instance.Instance, target string) error {
-	w := &containerWait{i: i, since: time.Now().Add(-justNow), found: "no supervisor runs"}
+func runWaitContainer(ctx context.Context, i *instance.Instance, target string, t teller) error {
+	w := &containerWait{i: i, t: t, since: time.Now().Add(-justNow)}
 	w.word, w.want, _ = strings.Cut(strings.TrimPrefix(target, containerPrefix), "=")
 	if w.word == "" || !slices.Contains(containerStates, w.want) {
 		return failure.Refuse("target %q: it can be %sNAME=running, healthy, exited or gone", target, containerPrefix)
 	}
 	// What happened before the command was typed is to be seen before anything is judged.
+	w.tell("what happened before is looked up")
 	err := client.Settle(ctx, i)
 	switch {
 	case err == nil, client.Is(err, client.NotRunning), client.Is(err, client.Disconnected):
-		err = client.FollowObjects(ctx, i, func(o instance.Observation) (bool, error) { return w.look(ctx, o) })
+		err = client.FollowObjects(ctx, i, func(o instance.Observation) (bool, error) {
+			more, err := w.look(ctx, o)
+			if more && err == nil {
+				w.tell(w.found)
+			}
+			return more, err
+		})
 	case ctx.Err() != nil:
 		err = ctx.Err()
+	}
+	if errors.Is(err, context.DeadlineExceeded) && w.found == "" {
 		w.lookAtLast(ctx)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -63,7 +73,16 @@ func runWaitContainer(ctx context.Context, i *instance.Instance, target string) 
 			return fmt.Sprintf("`docker-rd get%s containers %s` shows more", h.flag(i.Name), shellQuote(w.word))
 		})
 	}
+	if err == nil {
+		t.did(fmt.Sprintf("Instance %q: container %q is %s", i.Name, w.word, w.want))
+	}
 	return err
+}
+
+// tell tells how the container is that is waited for.
+func (w *containerWait) tell(how string) {
+	w.t.live(fmt.Sprintf("Waiting for container %q of instance %q to be %s: %s", w.word, w.i.Name, w.want, how),
+		fmt.Sprintf("Instance %q: container %q is not %s", w.i.Name, w.word, w.want))
 }
 
 // lookAtLast looks at the mirror of before, for the message alone.
@@ -84,6 +103,7 @@ func (w *containerWait) look(ctx context.Context, o instance.Observation) (more 
 		return false, err
 	}
 	if o.State == nil {
+		w.found = "there is no mirror yet"
 		return true, nil
 	}
 	if w.found = staleness(w.i, o.State, o.Live, time.Now()); w.found != "" {
