@@ -69,9 +69,10 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 	if err := cmd.Context().Err(); err != nil {
 		return err // interrupted, so the judgement says nothing
 	}
+	had := c.Claimed(owner)
 	out := c.Promote(cmd.Context(), judgement, owner, dockercontext.PromoteOptions{Policy: policy, DryRun: o.dryRun})
 	if !o.dryRun && dockercontext.PromotedStatus(out.Reason) == dockercontext.True {
-		a.claim(cmd.Context(), c, i, policy)
+		a.claim(cmd.Context(), c, i, policy, had)
 	}
 	// A script's next command must not hit another engine.
 	used := dockercontext.PromotedStatus(out.Reason) == dockercontext.True && !overridden(c, i)
@@ -79,29 +80,19 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 }
 
 // claim makes the default sockets lead to an engine whose context is the current one, and
-// says so where that is new.
-func (a *app) claim(ctx context.Context, c *dockercontext.Config, i *instance.Instance, policy dockercontext.Policy) {
-	socket, ok := strings.CutPrefix(localHost(i), "unix://")
-	if !ok {
-		return
-	}
-	switch out := c.Claim(ctx, contexts.Owner(i), socket, policy); {
-	case out.Err != nil:
-		a.warn("%v", out.Err)
-	case out.Changed:
-		a.note("%s", out.Message)
-	}
-}
-
-// localHost returns the URL of the socket of this machine that leads to the instance's
-// engine, "" if there is none.
-func localHost(i *instance.Instance) string {
+// says so where that is new. The supervisor, which had what it had before, may be faster.
+func (a *app) claim(ctx context.Context, c *dockercontext.Config, i *instance.Instance, policy dockercontext.Policy, had dockercontext.Outcome) {
 	driver, err := engine.DriverFor(i, nil)
 	if err != nil {
-		return ""
+		return
 	}
-	host, _ := driver.LocalHost()
-	return host
+	socket := engine.LocalSocket(driver)
+	switch out := c.Claim(ctx, contexts.Owner(i), socket, policy, nil); {
+	case out.Err != nil:
+		a.warn("%v", out.Err)
+	case out.Reason == dockercontext.ReasonClaimed && had.Reason != out.Reason:
+		a.note("%s", out.Message)
+	}
 }
 
 // overridden reports whether docker uses another engine here than that of the stored current

@@ -115,13 +115,22 @@ func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions, t t
 type use struct {
 	current string // the current context of its Docker configuration
 	socket  bool   // whether it has the default socket
+
+	other       string // the other instance that the current context belongs to, if any
+	otherSocket bool   // whether that has the default socket
 }
 
 func useOf(i *instance.Instance) use {
 	u := use{socket: instance.Observe(i).Condition(state.SocketClaimed).Status == state.True}
-	if docker, err := contexts.Config(i); err == nil {
-		current, _ := docker.Current()
-		u.current = cmp.Or(current, dockercontext.DefaultName)
+	docker, err := contexts.Config(i)
+	if err != nil {
+		return u
+	}
+	current, _ := docker.Current()
+	u.current = cmp.Or(current, dockercontext.DefaultName)
+	if name := ownedBy(docker, u.current); name != "" && name != i.Name {
+		owner, _ := docker.OwnerOf(u.current)
+		u.other, u.otherSocket = name, docker.Claimed(owner).Reason == dockercontext.ReasonClaimed
 	}
 	return u
 }
@@ -131,14 +140,21 @@ func tellUse(i *instance.Instance, before, after use, t teller) {
 	step := t.of(i.Name, state.ContextPromoted)
 	switch {
 	case !i.OwnsContext() || before.current != i.Context():
+	case after.other != "":
+		step.did(fmt.Sprintf("The current context is %q now, of instance %q", after.current, after.other))
 	case after.current != i.Context():
 		step.did(fmt.Sprintf("The current context is %q again", after.current))
 	default:
 		step.warned(fmt.Sprintf("The current context is still %q, whose engine is stopped: you chose it. `docker%s context use default` chooses another one",
 			i.Context(), configFlag(i.DockerConfig)))
 	}
-	if before.socket && !after.socket {
-		t.of(i.Name, state.SocketClaimed).did("The default socket is given back")
+	step = t.of(i.Name, state.SocketClaimed)
+	switch {
+	case !before.socket || after.socket:
+	case after.otherSocket:
+		step.did(fmt.Sprintf("The default socket leads to instance %q now", after.other))
+	default:
+		step.did("The default socket is given back")
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 // looks at it, so that none can follow.
 //
 // What is claimed for owner is given back first: programs must not find an engine that is
-// being stopped.
+// being stopped. For another running instance it is claimed again.
 //
 // The outcome's reason is Demoted, ChangedByUser, AlreadyCurrent (it is current, but
 // not by our doing), NotApplicable (there was nothing to do) or Failed.
@@ -52,7 +52,23 @@ func (c *Config) demote(ctx context.Context, owner Owner) (Outcome, error) {
 		return c.notPromoted(owner)
 	}
 	s := c.succession(ctx, owner, r.Previous)
-	return c.update(context.WithoutCancel(ctx), func(t *tx) (Outcome, error) { return t.demote(owner, s) })
+	return c.demoteTo(ctx, owner, s)
+}
+
+// demoteTo demotes owner in favour of who follows, and claims for that one what comes with a
+// promotion.
+func (c *Config) demoteTo(ctx context.Context, owner Owner, s succession) (Outcome, error) {
+	ctx = context.WithoutCancel(ctx)
+	out, err := c.update(ctx, func(t *tx) (Outcome, error) { return t.demote(owner, s) })
+	if err != nil || !out.Changed {
+		return out, err
+	}
+	for _, next := range s.others {
+		if next.Context == out.Current {
+			c.Claim(ctx, next.Owner, next.Socket, PromoteIfBroken, nil) // its supervisor says how that went
+		}
+	}
+	return out, nil
 }
 
 // settledRecord returns the record after a promotion that is under way has ended. Later
@@ -101,8 +117,8 @@ func (c *Config) healthy(ctx context.Context, stored string) bool {
 // A succession is what was found out, before the lock, about who can follow.
 type succession struct {
 	previous string
-	healthy  bool    // previous is
-	others   []Owner // where it is not
+	healthy  bool       // previous is
+	others   []Instance // where it is not
 }
 
 // succession finds out who can follow owner, where previous was current before.
@@ -150,8 +166,8 @@ func (t *tx) successor(s succession) (Owner, configfile.Value) {
 		return Owner{}, previous
 	}
 	for _, o := range s.others {
-		if ours, err := t.Exists(o); err == nil && ours {
-			return o, configfile.Value{Name: o.Context}
+		if ours, err := t.Exists(o.Owner); err == nil && ours {
+			return o.Owner, configfile.Value{Name: o.Context}
 		}
 	}
 	if t.exists(previous.Name) {

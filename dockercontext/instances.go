@@ -1,6 +1,8 @@
 package dockercontext
 
 import (
+	"slices"
+
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
 
@@ -47,7 +49,10 @@ type Instance struct {
 	// Successor says that its context may become the current one without being asked for.
 	Successor bool
 	// Endpoint is where the engine is reached, if it is Up.
-	Endpoint    endpoint.Endpoint
+	Endpoint endpoint.Endpoint
+	// Socket is the path of the local socket that leads to the engine, if it is Up; "" where
+	// there is none.
+	Socket      string
 	Description string // of its context
 }
 
@@ -72,16 +77,12 @@ func (c *Config) gone(o Owner) bool {
 }
 
 // successors returns whose contexts can take the place of owner's.
-func (c *Config) successors(owner Owner) []Owner {
+func (c *Config) successors(owner Owner) []Instance {
 	instances, err := c.o.Instances.All()
 	if err != nil {
 		return nil // then nobody is known to run
 	}
-	var owners []Owner
-	for _, i := range instances {
-		if i.State == Up && i.Successor && i.Context != "" && i.Owner != owner {
-			owners = append(owners, i.Owner)
-		}
-	}
-	return owners
+	return slices.DeleteFunc(slices.Clone(instances), func(i Instance) bool {
+		return i.State != Up || !i.Successor || i.Context == "" || i.Owner == owner
+	})
 }

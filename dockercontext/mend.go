@@ -79,7 +79,7 @@ func (c *Config) mend(ctx context.Context, gone func(Owner) bool) (Outcome, erro
 	if works() {
 		return nothingToMend, nil // started again during the probe
 	}
-	return c.update(context.WithoutCancel(ctx), func(t *tx) (Outcome, error) { return t.demote(owner, s) })
+	return c.demoteTo(ctx, owner, s)
 }
 
 // voidContradicted voids a record that the current context contradicts, unless it only

@@ -168,7 +168,7 @@ func TestReconsider(t *testing.T) {
 	if out := f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}); out.Reason != ReasonPromoted {
 		t.Fatalf("%+v", out)
 	}
-	f.wantOutcome(f.Claim(t.Context(), rd, endpointtest.Unix(t, endpointtest.Handler()), PromoteIfBroken), ReasonClaimed, true)
+	f.wantOutcome(f.Claim(t.Context(), rd, endpointtest.Unix(t, endpointtest.Handler()), PromoteIfBroken, nil), ReasonClaimed, true)
 	done := make(chan Outcome, 1)
 	go func() { done <- f.Reconsider(t.Context(), rd, "mine") }()
 	endpointtest.UnixAt(t, filepath.Join(f.o.Dir, "gone.sock"), endpointtest.Handler())

@@ -57,7 +57,8 @@ type PromoteOptions struct {
 // so, and if the current context is still the one that was judged, is still broken if
 // it was, and the engine is still up. What was current before is recorded first. Whatever
 // the policy, it is not made current where the owner of the configuration may not use the
-// engine. The outcome's reason is that of the condition ContextPromoted.
+// engine. What is claimed for another of ours that was current is given back: the claim goes
+// with the promotion. The outcome's reason is that of the condition ContextPromoted.
 func (c *Config) Promote(ctx context.Context, j Judgement, owner Owner, o PromoteOptions) Outcome {
 	out := c.promote(ctx, j, owner, o)
 	out.DryRun = o.DryRun
@@ -89,7 +90,11 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 	if o.DryRun {
 		return done
 	}
+	replaced, ours := c.ownerOf(j.Stored)
 	out, err := c.updateAnew(ctx, func(t *tx) (Outcome, error) { return t.promote(j, owner, done) })
+	if out.Changed && ours {
+		c.Release(context.WithoutCancel(ctx), replaced) // if that fails, the claim that follows says so
+	}
 	if err != nil {
 		out = stays(ReasonFailed, j.Stored, "Context %q can't be made the current one: %v.", owner.Context, err)
 		out.Err = err

@@ -19,8 +19,9 @@ import (
 // at the path socket, wherever nothing is or nobody listens there. It belongs to a
 // promotion: the caller has made owner's context the current one by the policy, or found
 // it to be so. The engine must still be up. The outcome's reason is that of the condition
-// SocketClaimed. It takes a moment, for the proof, and changes nothing where all is done.
-func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy Policy) Outcome {
+// SocketClaimed. It takes a moment, for the proof, unless there was a first look before, see
+// [Config.LookAtSockets], and changes nothing where all is done.
+func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy Policy, first *claim.Look) Outcome {
 	switch {
 	case owner.Context == "" || socket == "" || len(c.o.Sockets) == 0:
 		return Outcome{Reason: ReasonNotApplicable, Message: "There is no default socket to claim."}
@@ -31,7 +32,7 @@ func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy P
 	if len(paths) == 0 {
 		return Outcome{Reason: ReasonNotApplicable, Message: "The default socket is this engine's own."}
 	}
-	results, err := c.o.Claims.Make(ctx, claim.Owner(owner), socket, paths, func() bool {
+	results, err := c.o.Claims.Make(ctx, claim.Owner(owner), socket, paths, first, func() bool {
 		return c.o.Instances.State(owner) == Up
 	})
 	if err != nil {
@@ -39,6 +40,9 @@ func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy P
 	}
 	return claimOutcome(owner, results)
 }
+
+// LookAtSockets is the first look at the default sockets for a [Config.Claim] that follows.
+func (c *Config) LookAtSockets() *claim.Look { return claim.LookAt(c.o.Sockets) }
 
 // SocketDirs returns the directories of the default sockets, those that exist.
 func (c *Config) SocketDirs() []string {

@@ -23,7 +23,7 @@ func claimed(t *testing.T) (f *fixture, engine string) {
 	}
 	f.put("standard", endpoint.Endpoint{Host: "unix://" + f.o.Sockets[0]})
 	f.use("standard")
-	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteIfBroken), ReasonClaimed, true)
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteIfBroken, nil), ReasonClaimed, true)
 	f.wantOutcome(f.Claimed(rd), ReasonClaimed, false)
 	return f, engine
 }
@@ -84,7 +84,7 @@ func TestMendReleases(t *testing.T) {
 	}
 	f.wantSocket(false)
 	f.runs()
-	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteIfBroken), ReasonClaimed, true)
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteIfBroken, nil), ReasonClaimed, true)
 	f.wantOutcome(f.mendWhile(Gone), ReasonReleased, true)
 	f.wantSocket(false)
 	f.wantOutcome(f.mendWhile(Gone), ReasonNotApplicable, false)
@@ -93,28 +93,28 @@ func TestMendReleases(t *testing.T) {
 func TestNotClaimed(t *testing.T) {
 	f, engine := claimed(t)
 	f.own(rdB)
-	out := f.Claim(t.Context(), rdB, engine, PromoteAlways)
+	out := f.Claim(t.Context(), rdB, engine, PromoteAlways, nil)
 	f.wantOutcome(out, ReasonInUse, false)
 	if !strings.Contains(out.Message, `"rd"`) {
 		t.Errorf("%q does not say whose it is", out.Message)
 	}
 	f.Release(t.Context(), rd)
-	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteNever), ReasonNotRequested, false)
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteNever, nil), ReasonNotRequested, false)
 	f.goes(Away)
-	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteAlways), ReasonNotApplicable, false)
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteAlways, nil), ReasonNotApplicable, false)
 	f.runs()
 	f.wantSocket(false)
 
 	// Of its own socket an engine needs no claim.
 	endpointtest.UnixAt(t, f.o.Sockets[0], endpointtest.Handler())
-	f.wantOutcome(f.Claim(t.Context(), rd, f.o.Sockets[0], PromoteAlways), ReasonNotApplicable, false)
-	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteAlways), ReasonInUse, false)
+	f.wantOutcome(f.Claim(t.Context(), rd, f.o.Sockets[0], PromoteAlways, nil), ReasonNotApplicable, false)
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteAlways, nil), ReasonInUse, false)
 	if err := os.WriteFile(filepath.Join(f.o.Dir, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	f.o.Sockets = []string{filepath.Join(f.o.Dir, "none", "such", "s")}
 	none := Open(f.o)
-	f.wantOutcome(none.Claim(t.Context(), rd, engine, PromoteAlways), ReasonNotApplicable, false)
+	f.wantOutcome(none.Claim(t.Context(), rd, engine, PromoteAlways, nil), ReasonNotApplicable, false)
 }
 
 func TestClaimedStatus(t *testing.T) {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"github.com/docker-rd/docker-rd/engine/dockerd"
 	"github.com/docker-rd/docker-rd/engine/processes"
@@ -41,6 +42,17 @@ type Driver interface {
 	// returns when that is gone. When ctx ends before, its error says what is left. It may
 	// be called whenever no supervisor runs the engine, and any number of times.
 	Cleanup(ctx context.Context) error
+}
+
+// LocalSocket returns the path of the unix socket of this machine that leads to a driver's
+// engine, "" if there is none.
+func LocalSocket(d Driver) string {
+	host, err := d.LocalHost()
+	socket, ok := strings.CutPrefix(host, "unix://")
+	if err != nil || !ok {
+		return ""
+	}
+	return socket
 }
 
 // ErrRunning says that there is nothing to start: the engine runs.

@@ -41,8 +41,10 @@ func (l *loop) ready(others []state.Condition) state.Condition {
 	if l.stop != nil {
 		return state.Condition{Type: state.Ready, Status: state.False, Reason: state.ReasonStopped}
 	}
+	was := l.published[state.Ready].Status
 	for _, c := range others {
-		if c.Type != state.SocketClaimed && !settled(c) {
+		// What becomes of the default socket later, by hand, is nothing that a start waits for.
+		if !settled(c) && (c.Type != state.SocketClaimed || was != state.True) {
 			return state.Condition{Type: state.Ready, Status: state.False, Reason: c.Reason, Message: c.Message}
 		}
 	}
@@ -52,7 +54,7 @@ func (l *loop) ready(others []state.Condition) state.Condition {
 // settled reports whether a start need not wait for the condition any longer.
 func settled(c state.Condition) bool {
 	switch c.Type {
-	case state.ContextReady, state.ContextPromoted:
+	case state.ContextReady, state.ContextPromoted, state.SocketClaimed:
 		return c.Status != state.Unknown // decided, one way or the other
 	}
 	return c.Status == state.True

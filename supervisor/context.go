@@ -3,9 +3,10 @@ package supervisor
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/dockercontext/claim"
+	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
 )
@@ -15,6 +16,7 @@ type contextRun struct {
 	phase     contextPhase
 	owner     dockercontext.Owner      // the instance, as its owner
 	judgement *dockercontext.Judgement // of the current context; nil while it is probed
+	sockets   *claim.Look              // the first look at the default sockets
 	ready     dockercontext.Outcome    // of making it; without a Reason until then
 	promoted  dockercontext.Outcome    // of its promotion
 	claimed   dockercontext.Outcome    // of claiming the default socket; without a Reason until then
@@ -82,7 +84,7 @@ func (l *loop) judgeCurrent() {
 	l.beside(l.ctx, func(ctx context.Context) event {
 		ctx, cancel := context.WithTimeout(ctx, dockercontext.DefaultTimeout)
 		defer cancel()
-		return judged{l.docker.Judge(ctx, owner, policy)}
+		return judged{l.docker.Judge(ctx, owner, policy), l.docker.LookAtSockets()}
 	})
 }
 
@@ -145,21 +147,26 @@ func (l *loop) claim() {
 	if l.context.promoted.Reason == dockercontext.ReasonPromoted {
 		policy = dockercontext.PromoteIfBroken
 	}
+	first := l.context.sockets
+	l.context.sockets = nil
 	l.operate(contextClaiming, func(ctx context.Context) event {
-		out := l.docker.Claim(ctx, owner, l.localSocket(), policy)
+		out := l.docker.Claim(ctx, owner, engine.LocalSocket(l.driver), policy, first)
 		l.logFailure("default socket not claimed", out)
 		return claimed{out}
 	})
 }
 
-// localSocket returns the local socket that leads to the engine, "" if there is none.
-func (l *loop) localSocket() string {
-	host, err := l.driver.LocalHost()
-	if err != nil {
-		return ""
-	}
-	socket, _ := strings.CutPrefix(host, "unix://")
-	return socket
+// release gives the default socket back, since the user has chosen another context.
+func (l *loop) release() {
+	owner := l.context.owner
+	l.operate(contextClaiming, func(ctx context.Context) event {
+		out := l.docker.Release(ctx, owner)
+		l.logFailure("default socket not given back", out)
+		if out.Err == nil {
+			out = l.docker.Claimed(owner)
+		}
+		return claimed{out}
+	})
 }
 
 // watchSocket watches whether the default sockets remain ours: an engine that starts later

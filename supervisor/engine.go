@@ -127,7 +127,7 @@ func (l *loop) connect(running engine.Running, adopted bool) {
 // watchEngineSocket checks the engine when somebody removes or replaces its socket: the
 // mirror's connection goes on, but no other program can connect.
 func (l *loop) watchEngineSocket() {
-	socket := l.localSocket()
+	socket := engine.LocalSocket(l.driver)
 	was, err := os.Lstat(socket)
 	if err != nil {
 		return

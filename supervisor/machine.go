@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/dockercontext/claim"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/requests"
@@ -47,7 +48,7 @@ const (
 	contextMade                            // it exists, or can't; not promoted yet
 	contextPromoting                       // operation
 	contextDecided                         // promoted, or known why not
-	contextClaiming                        // operation: the default socket is led to the engine
+	contextClaiming                        // operation: the default socket is led to the engine, or given back
 	contextHandingBack                     // operation: another becomes the current one
 	contextHandedBack                      // exists, and is not to be current
 	contextRemoving                        // operation
@@ -79,7 +80,10 @@ type (
 	}
 
 	// Of the context.
-	judged         struct{ dockercontext.Judgement } // the current context was probed
+	judged struct { // the current context was probed, and the default sockets looked at
+		dockercontext.Judgement
+		sockets *claim.Look
+	}
 	contextCreated struct{ dockercontext.Outcome }
 	promoted       struct{ dockercontext.Outcome }
 	reconsidered   struct{ dockercontext.Outcome } // the context that it replaced was watched for a while
@@ -175,7 +179,7 @@ func (l *loop) handleContext(ev event) {
 	c := &l.context
 	switch ev := ev.(type) {
 	case judged:
-		c.judgement = &ev.Judgement
+		c.judgement, c.sockets = &ev.Judgement, ev.sockets
 	case contextCreated:
 		c.phase, c.ready = contextMade, ev.Outcome
 		if ev.Reason == dockercontext.ReasonCreated {
@@ -183,6 +187,9 @@ func (l *loop) handleContext(ev event) {
 		}
 	case promoted:
 		c.phase, c.promoted = contextDecided, ev.Outcome
+		if !c.isCurrent() {
+			c.sockets = nil // it is of the start, and would be old for a claim that comes later
+		}
 		if ev.Reason == dockercontext.ReasonPromoted {
 			l.reconsider()
 		}
@@ -288,6 +295,8 @@ func (l *loop) advance() {
 		l.promote()
 	case c.phase == contextDecided && c.isCurrent() && c.claimed.Reason == "":
 		l.claim()
+	case c.phase == contextDecided && !c.isCurrent() && c.claimed.Reason == dockercontext.ReasonClaimed:
+		l.release()
 	}
 }
 

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 			}
 		}
 		dir := os.Args[1]
-		_, _ = bookIn(dir).Make(context.Background(), one, dir+"/engine", []string{dir + "/default"}, up)
+		_, _ = bookIn(dir).Make(context.Background(), one, dir+"/engine", []string{dir + "/default"}, nil, up)
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
@@ -80,7 +80,7 @@ func (f *fixture) dead(path string) {
 
 func (f *fixture) make(owner Owner) Result {
 	f.t.Helper()
-	results, err := f.Make(f.t.Context(), owner, f.engine, []string{f.path}, up)
+	results, err := f.Make(f.t.Context(), owner, f.engine, []string{f.path}, nil, up)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -169,9 +169,32 @@ func TestClaim(t *testing.T) {
 	}
 }
 
+// What was free at a first look counts if it is so still; what was not is looked at anew.
+func TestFirstLook(t *testing.T) {
+	for _, tc := range []struct {
+		name          string
+		before, after func(f *fixture)
+		err           error
+	}{
+		{name: "free still", before: func(*fixture) {}, after: func(*fixture) {}},
+		{name: "taken", before: func(*fixture) {}, after: func(f *fixture) { f.listen(f.path) }, err: ErrInUse},
+		{name: "replaced", before: func(f *fixture) { f.dead(f.path) }, after: func(f *fixture) { _ = os.Remove(f.path) }, err: ErrInUse},
+		{name: "freed", before: func(f *fixture) { _ = os.Symlink(f.engine, f.path) }, after: func(f *fixture) { _ = os.Remove(f.path) }},
+	} {
+		f := setup(t)
+		tc.before(f)
+		first := LookAt([]string{f.path})
+		tc.after(f)
+		results, err := f.Make(t.Context(), one, f.engine, []string{f.path}, first, up)
+		if err != nil || !errors.Is(results[0].Err, tc.err) || results[0].Changed != (tc.err == nil) {
+			t.Errorf("%s: Make = %+v, %v", tc.name, results, err)
+		}
+	}
+}
+
 func TestNotUp(t *testing.T) {
 	f := setup(t)
-	results, err := f.Make(t.Context(), one, f.engine, []string{f.path}, func() bool { return false })
+	results, err := f.Make(t.Context(), one, f.engine, []string{f.path}, nil, func() bool { return false })
 	if err != nil || !errors.Is(results[0].Err, ErrNotUp) {
 		t.Errorf("Make = %+v, %v", results, err)
 	}

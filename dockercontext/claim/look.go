@@ -13,6 +13,32 @@ import (
 // has somebody who listens.
 const dialTimeout = time.Second
 
+// A Look is the first of the two that prove that nobody listens at some paths.
+type Look struct {
+	at   time.Time
+	seen map[string]look
+}
+
+// LookAt looks at paths.
+func LookAt(paths []string) *Look {
+	first := &Look{at: time.Now(), seen: map[string]look{}}
+	for _, path := range paths {
+		first.seen[path] = lookAt(path)
+	}
+	return first
+}
+
+// of returns what was at a path, and when. Where nobody has looked, or it could not be claimed
+// then, it looks now.
+func (l *Look) of(path string) (look, time.Time) {
+	if l != nil {
+		if seen, ok := l.seen[path]; ok && seen.free() {
+			return seen, l.at
+		}
+	}
+	return lookAt(path), time.Now()
+}
+
 // A look is what was at a path at one moment.
 type look struct {
 	info fs.FileInfo // nil where nothing was
@@ -33,8 +59,8 @@ func (l look) same(other look) bool {
 	return os.SameFile(l.info, other.info)
 }
 
-// look looks at a path. Who has claimed it is looked at elsewhere.
-func (b Book) look(path string) look {
+// lookAt looks at a path. Who has claimed it is looked at elsewhere.
+func lookAt(path string) look {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

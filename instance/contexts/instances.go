@@ -98,6 +98,7 @@ func describe(i *instance.Instance) dockercontext.Instance {
 	driver, err := engine.DriverFor(i, nil)
 	if err == nil {
 		d.Endpoint, err = driver.Endpoint()
+		d.Socket = engine.LocalSocket(driver)
 	}
 	if err != nil {
 		d.State = dockercontext.Away
