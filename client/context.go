@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 
-	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
@@ -15,7 +14,7 @@ import (
 // condition, as at any start.
 func remakeContext(ctx context.Context, i *instance.Instance, driver engine.Driver) {
 	isRemoved := func(o instance.Observation) bool {
-		return o.Condition(state.ContextReady).Reason == dockercontext.ReasonRemoved
+		return o.Condition(state.ContextReady).Reason == state.ReasonRemoved
 	}
 	if !isRemoved(instance.Observe(i)) {
 		return
@@ -30,7 +29,7 @@ func remakeContext(ctx context.Context, i *instance.Instance, driver engine.Driv
 	}
 	ctx, cancel := context.WithTimeout(ctx, contexts.Timeout)
 	defer cancel()
-	if docker.Create(ctx, contexts.Owner(i), ep, contexts.Description(i)).Reason == dockercontext.ReasonCreated {
+	if docker.Create(ctx, contexts.Owner(i), ep, contexts.Description(i)).Reason == state.ReasonCreated {
 		_ = Follow(ctx, i, func(o instance.Observation) (bool, error) { return isRemoved(o), nil })
 	}
 }

@@ -7,12 +7,12 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/lock"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // Remove stops the instance by force if it runs and removes it with all its files.
@@ -58,7 +58,7 @@ func forget(ctx context.Context, i *instance.Instance) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, contexts.Timeout)
 	defer cancel()
-	if out := docker.Demote(ctx, owner); out.Reason == dockercontext.ReasonFailed {
+	if out := docker.Demote(ctx, owner); out.Reason == state.ReasonFailed {
 		return out.Err
 	}
 	if out := docker.Remove(ctx, owner); out.Err != nil {

@@ -313,7 +313,7 @@ func pending(o instance.Observation) string {
 	case c.Message != "":
 		return c.Message
 	case c.Reason != "":
-		return "it is not ready (" + c.Reason + ")"
+		return fmt.Sprintf("it is not ready (%s)", c.Reason)
 	}
 	return "it is not ready"
 }

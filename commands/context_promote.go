@@ -71,11 +71,11 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 	}
 	had := c.Claimed(owner)
 	out := c.Promote(cmd.Context(), judgement, owner, dockercontext.PromoteOptions{Policy: policy, DryRun: o.dryRun})
-	if !o.dryRun && dockercontext.PromotedStatus(out.Reason) == dockercontext.True {
+	if !o.dryRun && out.IsCurrent() {
 		a.claim(cmd.Context(), c, i, policy, had)
 	}
 	// A script's next command must not hit another engine.
-	used := dockercontext.PromotedStatus(out.Reason) == dockercontext.True && !overridden(c, i)
+	used := out.IsCurrent() && !overridden(c, i)
 	return a.writeOutcome(o.Options, out, used, promoteHint(i, out))
 }
 
@@ -90,7 +90,7 @@ func (a *app) claim(ctx context.Context, c *dockercontext.Config, i *instance.In
 	switch out := c.Claim(ctx, contexts.Owner(i), socket, policy, nil); {
 	case out.Err != nil:
 		a.warn("%v", out.Err)
-	case out.Reason == dockercontext.ReasonClaimed && had.Reason != out.Reason:
+	case out.Reason == state.ReasonClaimed && had.Reason != out.Reason:
 		a.note("%s", out.Message)
 	}
 }
@@ -115,7 +115,7 @@ func overridden(c *dockercontext.Config, i *instance.Instance) bool {
 
 func promoteHint(i *instance.Instance, out dockercontext.Outcome) string {
 	switch {
-	case dockercontext.PromotedStatus(out.Reason) == dockercontext.True:
+	case out.IsCurrent():
 		return fmt.Sprintf("`unset %s` makes docker follow the current context", out.EnvOverride)
 	case stayedByPolicy(out.Reason):
 		return fmt.Sprintf("`docker-rd context promote --force %s` makes it current; `docker --context %s` works without that", i.Name, i.Context())
@@ -125,9 +125,9 @@ func promoteHint(i *instance.Instance, out dockercontext.Outcome) string {
 
 // stayedByPolicy reports whether a promotion was not made for a reason of which --force
 // takes no notice.
-func stayedByPolicy(reason string) bool {
+func stayedByPolicy(reason state.Reason) bool {
 	switch reason {
-	case dockercontext.ReasonCurrentHealthy, dockercontext.ReasonCurrentUnknown, dockercontext.ReasonNotRequested:
+	case state.ReasonCurrentHealthy, state.ReasonCurrentUnknown, state.ReasonNotRequested:
 		return true
 	}
 	return false
@@ -150,7 +150,7 @@ stays the current one.`,
 		}
 		a.mend(cmd.Context(), i.DockerConfig)
 		out := c.Demote(cmd.Context(), contexts.Owner(i))
-		return a.writeOutcome(o, out, out.Reason != dockercontext.ReasonAlreadyCurrent, "choose another: `docker context use default`")
+		return a.writeOutcome(o, out, out.Reason != state.ReasonAlreadyCurrent, "choose another: `docker context use default`")
 	})
 	o.AddFormat(cmd)
 	return cmd

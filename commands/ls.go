@@ -204,7 +204,7 @@ func statusWord(o instance.Observation, i *instance.Instance) string {
 	case o.Live && c.Reason == state.ReasonStopped:
 		return "stopping"
 	case o.Live:
-		return c.Reason
+		return string(c.Reason)
 	case o.Supervised:
 		return "starting"
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/progress"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // addProgress adds --progress, for whatever takes long.
@@ -19,7 +20,7 @@ func addProgress(cmd *cobra.Command, value *flagChoice, fallback string) {
 type teller struct {
 	display        *progress.Display
 	instance, step string
-	reason         string // of the condition that is told of
+	reason         state.Reason // of the condition that is told of
 	why            func() string
 }
 

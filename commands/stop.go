@@ -130,7 +130,7 @@ func useOf(i *instance.Instance) use {
 	u.current = cmp.Or(current, dockercontext.DefaultName)
 	if name := ownedBy(docker, u.current); name != "" && name != i.Name {
 		owner, _ := docker.OwnerOf(u.current)
-		u.other, u.otherSocket = name, docker.Claimed(owner).Reason == dockercontext.ReasonClaimed
+		u.other, u.otherSocket = name, docker.Claimed(owner).Reason == state.ReasonClaimed
 	}
 	return u
 }

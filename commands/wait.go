@@ -170,7 +170,7 @@ func parseTarget(target string) (typ string, status state.Status, err error) {
 func howItIs(c state.Condition) string {
 	text := string(c.Status)
 	if c.Reason != "" {
-		text += " (" + c.Reason + ")"
+		text += fmt.Sprintf(" (%s)", c.Reason)
 	}
 	if c.Message != "" {
 		text += ": " + c.Message

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // Demote puts another context back in place of owner's: the one before us if it is
@@ -32,7 +33,7 @@ func (c *Config) Demote(ctx context.Context, owner Owner) Outcome {
 	}
 	if err != nil {
 		out = Outcome{
-			Reason: ReasonFailed, Err: err,
+			Reason: state.ReasonFailed, Err: err,
 			Message: fmt.Sprintf("Context %q can't be replaced as the current one: %v.", owner.Context, err),
 		}
 	}
@@ -86,7 +87,7 @@ func (c *Config) settledRecord(ctx context.Context) (r record, err error) {
 // is no such context, config.json need not be readable to tell.
 func (c *Config) notPromoted(owner Owner) (Outcome, error) {
 	none := Outcome{
-		Reason:  ReasonNotApplicable,
+		Reason:  state.ReasonNotApplicable,
 		Message: fmt.Sprintf("Context %q is not the current one.", owner.Context),
 	}
 	ours, err := c.Exists(owner)
@@ -100,7 +101,7 @@ func (c *Config) notPromoted(owner Owner) (Outcome, error) {
 		return Outcome{}, err
 	}
 	if none.Current = named(stored); stored == owner.Context {
-		none.Reason = ReasonAlreadyCurrent
+		none.Reason = state.ReasonAlreadyCurrent
 		none.Message = fmt.Sprintf("Context %q was not made current by docker rd and stays.", stored)
 	}
 	return none, nil
@@ -155,7 +156,7 @@ func (t *tx) demote(owner Owner, s succession) (Outcome, error) {
 		message = fmt.Sprintf("Context %q of another running instance is the current one now.", to.Context)
 	}
 	return Outcome{
-		Reason: ReasonDemoted, Changed: true, Previous: owner.Context, Current: named(next.Name), Message: message,
+		Reason: state.ReasonDemoted, Changed: true, Previous: owner.Context, Current: named(next.Name), Message: message,
 	}, nil
 }
 
@@ -187,7 +188,7 @@ func (t *tx) void() (Outcome, error) {
 		next.Previous, next.PreviousUnset = r.Previous, r.PreviousUnset
 		next.Promoted, next.Voided = []Owner{other}, false
 		next.Demoted = slices.DeleteFunc(next.Demoted, func(o Owner) bool { return o == other })
-		out.Reason = ReasonNotApplicable
+		out.Reason = state.ReasonNotApplicable
 		out.Message = fmt.Sprintf("Context %q is the current one, by docker rd's doing, and stays.", stored)
 	}
 	if len(r.Promoted) == 0 {
@@ -202,7 +203,7 @@ func (t *tx) void() (Outcome, error) {
 // voided is the outcome where somebody else has chosen the stored context.
 func voided(stored string) Outcome {
 	return Outcome{
-		Reason: ReasonChangedByUser, Current: named(stored),
+		Reason: state.ReasonChangedByUser, Current: named(stored),
 		Message: fmt.Sprintf("The current context was changed to %q meanwhile and stays.", named(stored)),
 	}
 }

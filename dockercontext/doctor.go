@@ -15,6 +15,7 @@ import (
 	"github.com/docker/cli/cli/context/store"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // Codes of findings. Scripts may rely on them.
@@ -348,7 +349,7 @@ func (c *Config) missingContexts(instances []Instance) []Finding {
 			continue
 		}
 		switch out := c.Ready(i.Owner); out.Reason {
-		case ReasonRemoved:
+		case state.ReasonRemoved:
 			found = append(found, Finding{
 				Code: FindingInstanceWithoutContext, Subject: i.Context,
 				Message: fmt.Sprintf("A running instance has no context %q, or not any more.", i.Context),
@@ -357,7 +358,7 @@ func (c *Config) missingContexts(instances []Instance) []Finding {
 				out := c.Create(ctx, i.Owner, i.Endpoint, i.Description)
 				return Fixed{Message: out.Message}, out.Err
 			}))
-		case ReasonForeign:
+		case state.ReasonForeign:
 			found = append(found, Finding{
 				Code: FindingForeignContext, Subject: i.Context,
 				Message: fmt.Sprintf("A context %q exists that is not docker rd's, so the instance has none.", i.Context),

@@ -18,6 +18,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // A case of the doctor: what is wrong, what is found, and how it is after the fix.
@@ -175,7 +176,7 @@ func TestDoctor(t *testing.T) {
 			name:    "instance without context",
 			prepare: func(f *fixture) {}, instances: []Instance{running, {Owner: rdB}},
 			want: []string{"InstanceWithoutContext rd"}, fixable: true,
-			after: func(f *fixture) { f.wantOutcome(f.Ready(rd), ReasonCreated, false) },
+			after: func(f *fixture) { f.wantOutcome(f.Ready(rd), state.ReasonCreated, false) },
 		}, {
 			name:    "foreign context",
 			prepare: func(f *fixture) { f.healthyContext("rd") }, instances: []Instance{running},
@@ -307,7 +308,7 @@ func TestFixOrphan(t *testing.T) {
 		Host: "tcp://" + endpointtest.ClosedPort(t, "127.0.0.1"),
 		TLS:  &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key},
 	}
-	f.wantOutcome(f.Create(t.Context(), rd, e, "keys"), ReasonCreated, true)
+	f.wantOutcome(f.Create(t.Context(), rd, e, "keys"), state.ReasonCreated, true)
 	found := f.doctor()
 	if len(found) != 1 {
 		t.Fatalf("Doctor = %+v", found)

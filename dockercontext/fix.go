@@ -12,6 +12,7 @@ import (
 	"github.com/docker/cli/cli/context/store"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // fixMissing puts another context in the place of the current one, which does not exist.
@@ -25,7 +26,7 @@ func (c *Config) fixMissing(ctx context.Context, name string) (Fixed, error) {
 	}
 	out := c.mendGone(ctx, func(o Owner) bool { return o.Context == name })
 	switch {
-	case out.Reason == ReasonDemoted:
+	case out.Reason == state.ReasonDemoted:
 		return Fixed{out.Message, saved}, nil
 	case out.Err != nil:
 		return Fixed{Backup: saved}, out.Err
@@ -125,7 +126,7 @@ func (c *Config) removeOrphan(ctx context.Context, e entry, owner Owner) (Fixed,
 		return Fixed{Backup: saved}, out.Err
 	}
 	out := c.Remove(ctx, owner)
-	if out.Err == nil && out.Reason != ReasonRemoved {
+	if out.Err == nil && out.Reason != state.ReasonRemoved {
 		return Fixed{Backup: saved}, fmt.Errorf("context %q stays: it is the current one, or not docker rd's any more", e.Name)
 	}
 	return Fixed{out.Message, saved}, out.Err

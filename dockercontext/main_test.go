@@ -17,6 +17,7 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext/claim"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 func TestMain(m *testing.M) {
@@ -199,7 +200,7 @@ var (
 func (f *fixture) own(o Owner) {
 	f.t.Helper()
 	e := endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(f.t, endpointtest.Handler())}
-	if out := f.Create(f.t.Context(), o, e, "test"); out.Reason != ReasonCreated {
+	if out := f.Create(f.t.Context(), o, e, "test"); out.Reason != state.ReasonCreated {
 		f.t.Fatalf("Create(%v): %+v", o, out)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // Mend puts right what a killed process or a late writer left: an edit of config.json
@@ -25,12 +26,12 @@ func (c *Config) mendGone(ctx context.Context, gone func(Owner) bool) Outcome {
 		return released
 	}
 	if err != nil {
-		return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be mended: %v.", err)}
+		return Outcome{Reason: state.ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be mended: %v.", err)}
 	}
 	return out
 }
 
-var nothingToMend = Outcome{Reason: ReasonNotApplicable, Message: "There is nothing to mend."}
+var nothingToMend = Outcome{Reason: state.ReasonNotApplicable, Message: "There is nothing to mend."}
 
 func (c *Config) mend(ctx context.Context, gone func(Owner) bool) (Outcome, error) {
 	if err := configfile.Recover(ctx, c.file()); err != nil {

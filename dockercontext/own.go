@@ -15,6 +15,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // markKey is where a context's metadata carries our mark. `docker context create
@@ -83,24 +84,24 @@ func (c *Config) Ready(owner Owner) Outcome {
 	m, err := c.metadata(owner.Context)
 	if errdefs.IsNotFound(err) {
 		return Outcome{
-			Reason:  ReasonRemoved,
+			Reason:  state.ReasonRemoved,
 			Message: fmt.Sprintf("Context %q was removed; the next start makes it again.", owner.Context),
 		}
 	}
 	if err != nil {
-		return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("Context %q can't be read: %v.", owner.Context, err), Err: err}
+		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("Context %q can't be read: %v.", owner.Context, err), Err: err}
 	}
 	if !belongsTo(owner, m) {
 		return foreign(owner)
 	}
-	return Outcome{Reason: ReasonCreated, Message: fmt.Sprintf("Context %q is there.", owner.Context)}
+	return Outcome{Reason: state.ReasonCreated, Message: fmt.Sprintf("Context %q is there.", owner.Context)}
 }
 
-var noContext = Outcome{Reason: ReasonNotApplicable, Message: "This instance has no context of its own."}
+var noContext = Outcome{Reason: state.ReasonNotApplicable, Message: "This instance has no context of its own."}
 
 func foreign(owner Owner) Outcome {
 	return Outcome{
-		Reason:  ReasonForeign,
+		Reason:  state.ReasonForeign,
 		Message: fmt.Sprintf("A context %q that is not this instance's is left alone.", owner.Context),
 	}
 }
@@ -142,7 +143,7 @@ func (c *Config) create(owner Owner, e endpoint.Endpoint, description string) (O
 	case !belongsTo(owner, m):
 		return foreign(owner), nil
 	}
-	out := Outcome{Reason: ReasonCreated, Message: fmt.Sprintf("Context %q leads to %s.", owner.Context, e.Host)}
+	out := Outcome{Reason: state.ReasonCreated, Message: fmt.Sprintf("Context %q leads to %s.", owner.Context, e.Host)}
 	want := docker.EndpointMeta{Host: e.Host, SkipTLSVerify: e.SkipTLSVerify}
 	if m.Endpoints[docker.DockerEndpoint] == want && c.sameTLS(owner.Context, e.TLS) {
 		c.giveToOwner(owner.Context) // if root was killed before it
@@ -201,12 +202,12 @@ func tlsData(t *endpoint.TLS) *store.EndpointTLSData {
 func (c *Config) notReady(owner Owner, err error) Outcome {
 	if readOnly(err) {
 		return Outcome{
-			Reason:  ReasonConfigReadOnly,
+			Reason:  state.ReasonConfigReadOnly,
 			Message: fmt.Sprintf("The Docker configuration in %s can't be written, so there is no context %q.", c.o.Dir, owner.Context),
 			Err:     err,
 		}
 	}
-	return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("Context %q can't be made: %v.", owner.Context, err), Err: err}
+	return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("Context %q can't be made: %v.", owner.Context, err), Err: err}
 }
 
 // readOnly reports whether err means a configuration that nobody here may write.
@@ -233,7 +234,7 @@ func (c *Config) Remove(ctx context.Context, owner Owner) Outcome {
 // remove removes owner's context. Neither the record nor config.json need be in order if
 // there is none.
 func (t *tx) remove(owner Owner) (Outcome, error) {
-	missing := Outcome{Reason: ReasonRemoved, Message: fmt.Sprintf("There is no context %q.", owner.Context)}
+	missing := Outcome{Reason: state.ReasonRemoved, Message: fmt.Sprintf("There is no context %q.", owner.Context)}
 	m, err := t.metadata(owner.Context)
 	switch {
 	case errdefs.IsNotFound(err):
@@ -256,7 +257,7 @@ func (t *tx) remove(owner Owner) (Outcome, error) {
 		return Outcome{}, err
 	}
 	kept := Outcome{
-		Reason:  ReasonAlreadyCurrent,
+		Reason:  state.ReasonAlreadyCurrent,
 		Message: fmt.Sprintf("Context %q is the current one and stays.", owner.Context),
 		Current: owner.Context,
 	}
@@ -277,13 +278,13 @@ func (t *tx) remove(owner Owner) (Outcome, error) {
 			return t.store.CreateOrUpdate(m)
 		})
 	}
-	return Outcome{Reason: ReasonRemoved, Changed: true, Message: fmt.Sprintf("Context %q is removed.", owner.Context)}, nil
+	return Outcome{Reason: state.ReasonRemoved, Changed: true, Message: fmt.Sprintf("Context %q is removed.", owner.Context)}, nil
 }
 
 func (c *Config) notRemoved(owner Owner, err error) Outcome {
-	reason := ReasonFailed
+	reason := state.ReasonFailed
 	if readOnly(err) {
-		reason = ReasonConfigReadOnly
+		reason = state.ReasonConfigReadOnly
 	}
 	return Outcome{Reason: reason, Message: fmt.Sprintf("Context %q can't be removed: %v.", owner.Context, err), Err: err}
 }

@@ -16,18 +16,19 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 func TestCreate(t *testing.T) {
 	f := setup(t)
 	at := func(host string) endpoint.Endpoint { return endpoint.Endpoint{Host: host} }
-	f.wantOutcome(f.Create(t.Context(), rd, at("unix:///a"), "first"), ReasonCreated, true)
+	f.wantOutcome(f.Create(t.Context(), rd, at("unix:///a"), "first"), state.ReasonCreated, true)
 	before := f.tree()
-	f.wantOutcome(f.Create(t.Context(), rd, at("unix:///a"), "first"), ReasonCreated, false)
+	f.wantOutcome(f.Create(t.Context(), rd, at("unix:///a"), "first"), state.ReasonCreated, false)
 	if after := f.tree(); after != before {
 		t.Errorf("creating it again wrote:\n%s%s", before, after)
 	}
-	f.wantOutcome(f.Ready(rd), ReasonCreated, false)
+	f.wantOutcome(f.Ready(rd), state.ReasonCreated, false)
 
 	// What the user made of it stays when the endpoint moves.
 	m, err := f.metadata("rd")
@@ -40,7 +41,7 @@ func TestCreate(t *testing.T) {
 	if err := f.store.CreateOrUpdate(m); err != nil {
 		t.Fatal(err)
 	}
-	f.wantOutcome(f.Create(t.Context(), rd, at("unix:///b"), "second"), ReasonCreated, true)
+	f.wantOutcome(f.Create(t.Context(), rd, at("unix:///b"), "second"), state.ReasonCreated, true)
 	m, err = f.metadata("rd")
 	if err != nil {
 		t.Fatal(err)
@@ -55,9 +56,9 @@ func TestCreate(t *testing.T) {
 	if owner, ok := f.ownerOf("rd"); !ok || owner != rd {
 		t.Errorf("Owner = %+v, %v", owner, ok)
 	}
-	f.wantOutcome(f.Create(t.Context(), Owner{}, at("unix:///a"), ""), ReasonNotApplicable, false)
-	f.wantOutcome(f.Create(t.Context(), Owner{UID: "u", Context: "a/b"}, at("unix:///a"), ""), ReasonFailed, false)
-	f.wantOutcome(f.Create(t.Context(), Owner{UID: "u", Context: "default"}, at("unix:///a"), ""), ReasonFailed, false)
+	f.wantOutcome(f.Create(t.Context(), Owner{}, at("unix:///a"), ""), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.Create(t.Context(), Owner{UID: "u", Context: "a/b"}, at("unix:///a"), ""), state.ReasonFailed, false)
+	f.wantOutcome(f.Create(t.Context(), Owner{UID: "u", Context: "default"}, at("unix:///a"), ""), state.ReasonFailed, false)
 }
 
 func TestCreateWithTLS(t *testing.T) {
@@ -68,15 +69,15 @@ func TestCreateWithTLS(t *testing.T) {
 		Host: "tcp://" + endpointtest.TLS(t, pair, ca, endpointtest.Handler()),
 		TLS:  &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key},
 	}
-	f.wantOutcome(f.Create(t.Context(), rd, e, ""), ReasonCreated, true)
+	f.wantOutcome(f.Create(t.Context(), rd, e, ""), state.ReasonCreated, true)
 	f.wantProbe("rd", long, Healthy, ProbeHealthy)
-	f.wantOutcome(f.Create(t.Context(), rd, e, ""), ReasonCreated, false)
+	f.wantOutcome(f.Create(t.Context(), rd, e, ""), state.ReasonCreated, false)
 	e.TLS = &endpoint.TLS{CA: ca.PEM}
-	f.wantOutcome(f.Create(t.Context(), rd, e, ""), ReasonCreated, true)
+	f.wantOutcome(f.Create(t.Context(), rd, e, ""), state.ReasonCreated, true)
 	if got, err := f.Endpoint("rd"); err != nil || got.TLS.Key != nil || !bytes.Equal(got.TLS.CA, ca.PEM) {
 		t.Errorf("the TLS material is %+v (%v)", got.TLS, err)
 	}
-	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+	f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonRemoved, true)
 	if _, err := os.Stat(f.store.GetStorageInfo("rd").TLSPath); !os.IsNotExist(err) {
 		t.Errorf("keys are left: %v", err)
 	}
@@ -104,16 +105,16 @@ func TestForeign(t *testing.T) {
 			prepare(f)
 			f.use("gone")
 			before := f.tree()
-			f.wantOutcome(f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix:///x"}, ""), ReasonForeign, false)
-			f.wantOutcome(f.Ready(rd), ReasonForeign, false)
+			f.wantOutcome(f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix:///x"}, ""), state.ReasonForeign, false)
+			f.wantOutcome(f.Ready(rd), state.ReasonForeign, false)
 			if ok, err := f.Exists(rd); ok || err != nil {
 				t.Errorf("Exists = %v, %v", ok, err)
 			}
 			if after := f.tree(); after != before {
 				t.Errorf("before:\n%safter:\n%s", before, after)
 			}
-			f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteForce}), ReasonNotApplicable, false)
-			f.wantOutcome(f.Remove(t.Context(), rd), ReasonForeign, false)
+			f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteForce}), state.ReasonNotApplicable, false)
+			f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonForeign, false)
 			f.wantCurrent("gone")
 			if _, err := f.metadata("rd"); err != nil {
 				t.Errorf("the context is gone: %v", err)
@@ -123,20 +124,20 @@ func TestForeign(t *testing.T) {
 	// One that can't be read may be anybody's.
 	f := setup(t)
 	f.putRaw("rd", "{")
-	f.wantOutcome(f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix:///x"}, ""), ReasonFailed, false)
-	f.wantOutcome(f.Ready(rd), ReasonFailed, false)
-	f.wantOutcome(f.Remove(t.Context(), rd), ReasonFailed, false)
+	f.wantOutcome(f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix:///x"}, ""), state.ReasonFailed, false)
+	f.wantOutcome(f.Ready(rd), state.ReasonFailed, false)
+	f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonFailed, false)
 }
 
 func TestReadOnlyConfiguration(t *testing.T) {
 	f := setup(t)
 	f.own(rd)
 	f.use("gone")
-	state := filepath.Dir(f.o.LockFile)
-	if err := os.Mkdir(state, 0o700); err != nil {
+	dir := filepath.Dir(f.o.LockFile)
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	f.mode(state, 0o777)
+	f.mode(dir, 0o777)
 	f.mode(filepath.Dir(f.o.Dir), 0o755)
 	err := filepath.WalkDir(f.o.Dir, func(path string, d os.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
@@ -152,12 +153,12 @@ func TestReadOnlyConfiguration(t *testing.T) {
 	for _, tc := range []struct {
 		do     string
 		owner  Owner
-		reason string
+		reason state.Reason
 	}{
-		{"create", rdB, ReasonConfigReadOnly},
-		{"create", rd, ReasonConfigReadOnly}, // at another host
-		{"promote", rd, ReasonFailed},
-		{"remove", rd, ReasonConfigReadOnly},
+		{"create", rdB, state.ReasonConfigReadOnly},
+		{"create", rd, state.ReasonConfigReadOnly}, // at another host
+		{"promote", rd, state.ReasonFailed},
+		{"remove", rd, state.ReasonConfigReadOnly},
 	} {
 		var out Outcome
 		f.runOrdinary(&out, job{Do: tc.do, Owner: tc.owner})
@@ -193,16 +194,16 @@ func TestCreateBesideOthers(t *testing.T) {
 		})
 	}
 	for range 200 {
-		if out := f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix:///x"}, ""); out.Reason != ReasonCreated {
+		if out := f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix:///x"}, ""); out.Reason != state.ReasonCreated {
 			t.Errorf("Create: %+v (%v)", out, out.Err)
 		}
-		if out := f.Remove(t.Context(), rd); out.Reason != ReasonRemoved {
+		if out := f.Remove(t.Context(), rd); out.Reason != state.ReasonRemoved {
 			t.Errorf("Remove: %+v (%v)", out, out.Err)
 		}
 	}
 	close(stop)
 	wg.Wait()
-	f.wantOutcome(f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix:///x"}, ""), ReasonCreated, true)
+	f.wantOutcome(f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix:///x"}, ""), state.ReasonCreated, true)
 }
 
 // healthyMetadata stores a context and does not care whether that works.

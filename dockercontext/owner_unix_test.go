@@ -11,6 +11,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // What root makes in a user's configuration is the user's; what else lies there, and
@@ -36,7 +37,7 @@ func TestCreateAsRootForUser(t *testing.T) {
 		ca := endpointtest.NewAuthority(t)
 		e := endpoint.Endpoint{Host: "tcp://127.0.0.1:1", TLS: &endpoint.TLS{CA: ca.PEM}}
 		for _, changed := range []bool{true, false} {
-			f.wantOutcome(f.Create(t.Context(), rd, e, ""), ReasonCreated, changed)
+			f.wantOutcome(f.Create(t.Context(), rd, e, ""), state.ReasonCreated, changed)
 		}
 		found := 0
 		err := filepath.WalkDir(f.o.Dir, func(path string, _ fs.DirEntry, err error) error {
@@ -60,7 +61,7 @@ func TestCreateAsRootForUser(t *testing.T) {
 		if err := os.Symlink(elsewhere, filepath.Join(own, "dir")); err != nil {
 			t.Fatal(err)
 		}
-		f.wantOutcome(f.Create(t.Context(), rd, e, ""), ReasonCreated, false)
+		f.wantOutcome(f.Create(t.Context(), rd, e, ""), state.ReasonCreated, false)
 		wantOwner(t, secret, 0)
 		wantOwner(t, elsewhere, 0)
 	}

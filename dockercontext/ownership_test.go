@@ -10,15 +10,16 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // Somebody makes a context of his own by the name of ours, after ours was promoted and its
 // supervisor killed, and uses it: it is his choice, whatever any record says of the name.
 func TestNameIsNotOwnership(t *testing.T) {
 	for name, do := range map[string]func(f *fixture){
-		"mend":    func(f *fixture) { f.wantOutcome(f.mendWhile(Gone), ReasonChangedByUser, false) },
-		"demote":  func(f *fixture) { f.wantOutcome(f.Demote(f.t.Context(), rd), ReasonNotApplicable, false) },
-		"remove":  func(f *fixture) { f.wantOutcome(f.Remove(f.t.Context(), rd), ReasonForeign, false) },
+		"mend":    func(f *fixture) { f.wantOutcome(f.mendWhile(Gone), state.ReasonChangedByUser, false) },
+		"demote":  func(f *fixture) { f.wantOutcome(f.Demote(f.t.Context(), rd), state.ReasonNotApplicable, false) },
+		"remove":  func(f *fixture) { f.wantOutcome(f.Remove(f.t.Context(), rd), state.ReasonForeign, false) },
 		"promote": func(f *fixture) { f.promote(rd, PromoteOptions{Policy: PromoteForce}) },
 		"doctor": func(f *fixture) {
 			f.all = []Instance{{Owner: rd, State: Gone}, {Owner: rdB, State: Up}}
@@ -28,7 +29,7 @@ func TestNameIsNotOwnership(t *testing.T) {
 		},
 		"another of ours follows": func(f *fixture) {
 			f.promoted(rdB)
-			f.wantOutcome(f.Demote(f.t.Context(), rdB), ReasonDemoted, true)
+			f.wantOutcome(f.Demote(f.t.Context(), rdB), state.ReasonDemoted, true)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -45,7 +46,7 @@ func TestNameIsNotOwnership(t *testing.T) {
 			f.use("rd")
 			do(f)
 			f.wantCurrent("rd")
-			if out := f.Promoted(t.Context(), rd); out.Reason != ReasonChangedByUser {
+			if out := f.Promoted(t.Context(), rd); out.Reason != state.ReasonChangedByUser {
 				t.Errorf("Promoted = %+v", out)
 			}
 			f.wantPromoted()
@@ -55,7 +56,7 @@ func TestNameIsNotOwnership(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.own(rd)
-			f.wantOutcome(f.Demote(t.Context(), rd), ReasonAlreadyCurrent, false)
+			f.wantOutcome(f.Demote(t.Context(), rd), state.ReasonAlreadyCurrent, false)
 			f.wantCurrent("rd")
 		})
 	}
@@ -71,7 +72,7 @@ func TestVanishedContextIsReplaced(t *testing.T) {
 	if err := f.store.Remove("rd"); err != nil {
 		t.Fatal(err)
 	}
-	f.wantOutcome(f.Mend(t.Context()), ReasonDemoted, true)
+	f.wantOutcome(f.Mend(t.Context()), state.ReasonDemoted, true)
 	f.wantCurrent("good")
 }
 
@@ -94,10 +95,10 @@ func TestTwoHomes(t *testing.T) {
 		a.promoted(rd)
 		b.own(rdB)
 		b.promoted(rdB)
-		a.wantOutcome(a.Mend(t.Context()), ReasonNotApplicable, false) // as its supervisor does
+		a.wantOutcome(a.Mend(t.Context()), state.ReasonNotApplicable, false) // as its supervisor does
 		stop := func(f *fixture, o Owner) {
 			f.Demote(t.Context(), o)
-			f.wantOutcome(f.Remove(t.Context(), o), ReasonRemoved, true)
+			f.wantOutcome(f.Remove(t.Context(), o), state.ReasonRemoved, true)
 			if out := a.Mend(t.Context()); out.Err != nil {
 				t.Error(out.Err)
 			}
@@ -124,7 +125,7 @@ func TestUnsetIsPutBackAsItWas(t *testing.T) {
 		f.write(f.file(), text)
 		f.promoted(rd)
 		f.wantCurrent("rd")
-		f.wantOutcome(f.Demote(t.Context(), rd), ReasonDemoted, true)
+		f.wantOutcome(f.Demote(t.Context(), rd), state.ReasonDemoted, true)
 		if got, err := os.ReadFile(f.file()); err != nil || string(got) != text {
 			t.Errorf("%s became %s (%v)", text, got, err)
 		}
@@ -135,11 +136,11 @@ func TestUnsetIsPutBackAsItWas(t *testing.T) {
 func TestNothingToDemoteInUnreadableConfig(t *testing.T) {
 	f := setup(t)
 	f.write(f.file(), "{")
-	f.wantOutcome(f.Demote(t.Context(), rd), ReasonNotApplicable, false)
-	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, false)
+	f.wantOutcome(f.Demote(t.Context(), rd), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonRemoved, false)
 	f.own(rd)
-	f.wantOutcome(f.Demote(t.Context(), rd), ReasonFailed, false)
-	f.wantOutcome(f.Remove(t.Context(), rd), ReasonFailed, false)
+	f.wantOutcome(f.Demote(t.Context(), rd), state.ReasonFailed, false)
+	f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonFailed, false)
 }
 
 // The metadata of a context may give it no name.
@@ -165,14 +166,14 @@ func TestReconsider(t *testing.T) {
 	f.own(rd)
 	f.brokenContext("mine")
 	f.use("mine")
-	if out := f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}); out.Reason != ReasonPromoted {
+	if out := f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}); out.Reason != state.ReasonPromoted {
 		t.Fatalf("%+v", out)
 	}
-	f.wantOutcome(f.Claim(t.Context(), rd, endpointtest.Unix(t, endpointtest.Handler()), PromoteIfBroken, nil), ReasonClaimed, true)
+	f.wantOutcome(f.Claim(t.Context(), rd, endpointtest.Unix(t, endpointtest.Handler()), PromoteIfBroken, nil), state.ReasonClaimed, true)
 	done := make(chan Outcome, 1)
 	go func() { done <- f.Reconsider(t.Context(), rd, "mine") }()
 	endpointtest.UnixAt(t, filepath.Join(f.o.Dir, "gone.sock"), endpointtest.Handler())
-	f.wantOutcome(<-done, ReasonCurrentHealthy, true)
+	f.wantOutcome(<-done, state.ReasonCurrentHealthy, true)
 	f.wantSocket(false)
 	f.wantCurrent("mine")
 	f.wantPromoted()
@@ -181,7 +182,7 @@ func TestReconsider(t *testing.T) {
 	f.promoted(rd)
 	f.healthyContext("other")
 	f.use("other")
-	f.wantOutcome(f.Reconsider(t.Context(), rd, "mine"), ReasonNotApplicable, false)
+	f.wantOutcome(f.Reconsider(t.Context(), rd, "mine"), state.ReasonNotApplicable, false)
 	f.wantCurrent("other")
 }
 
@@ -210,12 +211,12 @@ func TestSudo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if out := f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix://" + socket}, ""); out.Reason != ReasonCreated {
+	if out := f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix://" + socket}, ""); out.Reason != state.ReasonCreated {
 		t.Fatalf("%+v", out)
 	}
 	for _, policy := range []Policy{PromoteIfBroken, PromoteAlways, PromoteForce} {
 		out := f.promote(rd, PromoteOptions{Policy: policy})
-		f.wantOutcome(out, ReasonNotPermitted, false)
+		f.wantOutcome(out, state.ReasonNotPermitted, false)
 		if !strings.Contains(out.Message, "only root") || !strings.Contains(out.Message, "nobody") {
 			t.Errorf("%q does not say who can use it", out.Message)
 		}
@@ -227,5 +228,5 @@ func TestSudo(t *testing.T) {
 	if err := os.Chmod(socket, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), ReasonPromoted, true)
+	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), state.ReasonPromoted, true)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // A Policy says when a context is made current.
@@ -63,7 +64,7 @@ func (c *Config) Promote(ctx context.Context, j Judgement, owner Owner, o Promot
 	out := c.promote(ctx, j, owner, o)
 	out.DryRun = o.DryRun
 	out.EnvOverride = c.EnvOverride()
-	if out.EnvOverride != "" && PromotedStatus(out.Reason) == True {
+	if out.EnvOverride != "" && out.IsCurrent() {
 		out.Message += fmt.Sprintf(" In this shell, %s overrides it.", out.EnvOverride)
 	}
 	return out
@@ -71,11 +72,11 @@ func (c *Config) Promote(ctx context.Context, j Judgement, owner Owner, o Promot
 
 func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o PromoteOptions) Outcome {
 	if owner.Context == "" {
-		return Outcome{Reason: ReasonNotApplicable, Message: "This instance has no context of its own to make current."}
+		return Outcome{Reason: state.ReasonNotApplicable, Message: "This instance has no context of its own to make current."}
 	}
 	if j.Err != nil {
 		return Outcome{
-			Reason: ReasonFailed, Err: j.Err,
+			Reason: state.ReasonFailed, Err: j.Err,
 			Message: fmt.Sprintf("The current context can't be read: %v.", j.Err),
 		}
 	}
@@ -96,21 +97,21 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 		c.Release(context.WithoutCancel(ctx), replaced) // if that fails, the claim that follows says so
 	}
 	if err != nil {
-		out = stays(ReasonFailed, j.Stored, "Context %q can't be made the current one: %v.", owner.Context, err)
+		out = stays(state.ReasonFailed, j.Stored, "Context %q can't be made the current one: %v.", owner.Context, err)
 		out.Err = err
 	}
 	return out
 }
 
 // stays is the outcome of a promotion that leaves the stored current context as it is.
-func stays(reason, stored, format string, args ...any) Outcome {
+func stays(reason state.Reason, stored, format string, args ...any) Outcome {
 	current := named(stored)
 	return Outcome{Reason: reason, Previous: current, Current: current, Message: fmt.Sprintf(format, args...)}
 }
 
 // declined returns why owner's context is not to be made current, nil if it is.
 func (c *Config) declined(j Judgement, owner Owner, policy Policy) *Outcome {
-	stay := func(reason, format string, args ...any) *Outcome {
+	stay := func(reason state.Reason, format string, args ...any) *Outcome {
 		out := stays(reason, j.Stored, format, args...)
 		return &out
 	}
@@ -118,21 +119,21 @@ func (c *Config) declined(j Judgement, owner Owner, policy Policy) *Outcome {
 	ours, err := c.Exists(owner)
 	switch {
 	case err == nil && !ours:
-		return stay(ReasonNotApplicable, "There is no context %q of this instance that could be made current.", owner.Context)
+		return stay(state.ReasonNotApplicable, "There is no context %q of this instance that could be made current.", owner.Context)
 	case j.Stored == owner.Context:
-		return stay(ReasonAlreadyCurrent, "Context %q is the current one already.", owner.Context)
+		return stay(state.ReasonAlreadyCurrent, "Context %q is the current one already.", owner.Context)
 	case policy == PromoteNever:
-		return stay(ReasonNotRequested, "The current context %q is left as it is, as asked.", current)
+		return stay(state.ReasonNotRequested, "The current context %q is left as it is, as asked.", current)
 	}
 	if barred := c.barred(owner.Context); barred != "" {
-		return stay(ReasonNotPermitted, "%s", barred)
+		return stay(state.ReasonNotPermitted, "%s", barred)
 	}
 	switch {
 	case policy == PromoteAlways || policy == PromoteForce:
 	case report.Health == Healthy:
-		return stay(ReasonCurrentHealthy, "The current context %q works and stays.", current)
+		return stay(state.ReasonCurrentHealthy, "The current context %q works and stays.", current)
 	case report.Health != Broken:
-		return stay(ReasonCurrentUnknown, "The current context %q may still work and stays: %s", current, lowerFirst(report.Message))
+		return stay(state.ReasonCurrentUnknown, "The current context %q may still work and stays: %s", current, lowerFirst(report.Message))
 	}
 	return nil
 }
@@ -140,7 +141,7 @@ func (c *Config) declined(j Judgement, owner Owner, policy Policy) *Outcome {
 // promoted is the outcome of a promotion that has been made, or on a dry run would be.
 func promoted(j Judgement, owner Owner, o PromoteOptions) Outcome {
 	out := Outcome{
-		Reason: ReasonPromoted, Changed: true, Previous: named(j.Stored), Current: owner.Context,
+		Reason: state.ReasonPromoted, Changed: true, Previous: named(j.Stored), Current: owner.Context,
 		Message: fmt.Sprintf("Context %q is the current one now", owner.Context),
 	}
 	if o.DryRun {
@@ -157,19 +158,19 @@ func promoted(j Judgement, owner Owner, o PromoteOptions) Outcome {
 
 // promote looks once more, and makes owner's context current: done.
 func (t *tx) promote(j Judgement, owner Owner, done Outcome) (Outcome, error) {
-	instead := func(reason, format string, args ...any) (Outcome, error) {
+	instead := func(reason state.Reason, format string, args ...any) (Outcome, error) {
 		out := stays(reason, j.Stored, format, args...)
 		out.Current = named(t.stored.Name)
 		return out, nil
 	}
 	if t.o.Instances.State(owner) != Up {
-		return instead(ReasonNotApplicable, "The engine is not up any more, so the current context stays.")
+		return instead(state.ReasonNotApplicable, "The engine is not up any more, so the current context stays.")
 	}
 	switch ours, err := t.Exists(owner); {
 	case err != nil:
 		return Outcome{}, err
 	case !ours:
-		return instead(ReasonNotApplicable, "There is no context %q of this instance that could be made current.", owner.Context)
+		return instead(state.ReasonNotApplicable, "There is no context %q of this instance that could be made current.", owner.Context)
 	}
 	if t.stored.Name == j.Stored {
 		changed, err := t.promoteOver(owner)
@@ -181,9 +182,9 @@ func (t *tx) promote(j Judgement, owner Owner, done Outcome) (Outcome, error) {
 		}
 	}
 	if t.stored.Name == owner.Context {
-		return instead(ReasonAlreadyCurrent, "Context %q is the current one already.", owner.Context)
+		return instead(state.ReasonAlreadyCurrent, "Context %q is the current one already.", owner.Context)
 	}
-	return instead(ReasonChangedByUser, "The current context was changed to %q meanwhile and stays.", named(t.stored.Name))
+	return instead(state.ReasonChangedByUser, "The current context was changed to %q meanwhile and stays.", named(t.stored.Name))
 }
 
 // promoteOver makes owner's context current in place of the stored one.
@@ -207,7 +208,7 @@ func (t *tx) promoteOver(owner Owner) (changed bool, err error) {
 func (c *Config) Promoted(ctx context.Context, owner Owner) Outcome {
 	out, err := c.update(ctx, func(t *tx) (Outcome, error) { return t.standing(owner), nil })
 	if err != nil {
-		return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be found out: %v.", err)}
+		return Outcome{Reason: state.ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be found out: %v.", err)}
 	}
 	return out
 }
@@ -219,19 +220,19 @@ func (t *tx) standing(owner Owner) Outcome {
 	out := Outcome{Current: named(stored)}
 	switch {
 	case stored == owner.Context && r.promoted(owner):
-		out.Reason = ReasonPromoted
+		out.Reason = state.ReasonPromoted
 		out.Message = fmt.Sprintf("Context %q is the current one, by docker rd's doing.", stored)
 	case stored == owner.Context && t.lost(owner):
-		out.Reason = ReasonChangedByUser
+		out.Reason = state.ReasonChangedByUser
 		out.Message = fmt.Sprintf("The current context %q is not this instance's any more.", stored)
 	case stored == owner.Context:
-		out.Reason = ReasonAlreadyCurrent
+		out.Reason = state.ReasonAlreadyCurrent
 		out.Message = fmt.Sprintf("Context %q is the current one by somebody's choice.", stored)
 	case demoted && !r.Voided && !r.promoted(owner):
-		out.Reason = ReasonDemoted
+		out.Reason = state.ReasonDemoted
 		out.Message = fmt.Sprintf("Context %q is the current one now, by docker rd's doing.", named(stored))
 	default:
-		out.Reason = ReasonChangedByUser
+		out.Reason = state.ReasonChangedByUser
 		out.Message = fmt.Sprintf("The current context was changed to %q.", named(stored))
 	}
 	return out
@@ -255,7 +256,7 @@ func (c *Config) Reconsider(ctx context.Context, owner Owner, replaced string) O
 	for {
 		select {
 		case <-ctx.Done():
-			return Outcome{Reason: ReasonNotApplicable, Message: fmt.Sprintf("Context %q stays the current one.", owner.Context)}
+			return Outcome{Reason: state.ReasonNotApplicable, Message: fmt.Sprintf("Context %q stays the current one.", owner.Context)}
 		case <-tick.C:
 		}
 		if c.forJudging().glance(ctx, named(replaced)).Health != Healthy {
@@ -263,7 +264,7 @@ func (c *Config) Reconsider(ctx context.Context, owner Owner, replaced string) O
 		}
 		out, err := c.update(context.WithoutCancel(ctx), func(t *tx) (Outcome, error) { return t.giveBack(owner, replaced) })
 		if err != nil {
-			return Outcome{Reason: ReasonFailed, Err: err, Message: fmt.Sprintf("Context %q can't be put back: %v.", named(replaced), err)}
+			return Outcome{Reason: state.ReasonFailed, Err: err, Message: fmt.Sprintf("Context %q can't be put back: %v.", named(replaced), err)}
 		}
 		if out.Changed {
 			out.Err = c.Release(context.WithoutCancel(ctx), owner).Err // what came with the promotion goes with it
@@ -274,7 +275,7 @@ func (c *Config) Reconsider(ctx context.Context, owner Owner, replaced string) O
 
 // giveBack puts the replaced context back, if nothing has changed since its promotion.
 func (t *tx) giveBack(owner Owner, replaced string) (Outcome, error) {
-	nothing := Outcome{Reason: ReasonNotApplicable, Message: "The current context has been changed since."}
+	nothing := Outcome{Reason: state.ReasonNotApplicable, Message: "The current context has been changed since."}
 	if t.stored.Name != owner.Context || !t.record.promoted(owner) || t.record.Previous != replaced {
 		return nothing, nil
 	}
@@ -284,7 +285,7 @@ func (t *tx) giveBack(owner Owner, replaced string) (Outcome, error) {
 		return nothing, err
 	}
 	return Outcome{
-		Reason: ReasonCurrentHealthy, Changed: true, Previous: owner.Context, Current: named(replaced),
+		Reason: state.ReasonCurrentHealthy, Changed: true, Previous: owner.Context, Current: named(replaced),
 		Message: fmt.Sprintf("Context %q works again and is put back: its engine was only restarting.", named(replaced)),
 	}, nil
 }

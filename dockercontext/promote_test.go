@@ -18,6 +18,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 	"github.com/docker-rd/docker-rd/lock"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 func (f *fixture) promote(owner Owner, o PromoteOptions) Outcome {
@@ -30,17 +31,17 @@ func (f *fixture) promote(owner Owner, o PromoteOptions) Outcome {
 // promoted makes owner's context current by our doing.
 func (f *fixture) promoted(owner Owner) {
 	f.t.Helper()
-	if out := f.promote(owner, PromoteOptions{Policy: PromoteForce}); out.Reason != ReasonPromoted {
+	if out := f.promote(owner, PromoteOptions{Policy: PromoteForce}); out.Reason != state.ReasonPromoted {
 		f.t.Fatalf("Promote(%v) = %+v", owner, out)
 	}
 }
 
-func (f *fixture) wantOutcome(out Outcome, reason string, changed bool) {
+func (f *fixture) wantOutcome(out Outcome, reason state.Reason, changed bool) {
 	f.t.Helper()
 	if out.Reason != reason || out.Changed != changed {
 		f.t.Errorf("outcome %s, changed %v (%s), want %s, %v", out.Reason, out.Changed, out.Message, reason, changed)
 	}
-	if (out.Err != nil) != (reason == ReasonFailed || reason == ReasonConfigReadOnly) {
+	if (out.Err != nil) != (reason == state.ReasonFailed || reason == state.ReasonConfigReadOnly) {
 		f.t.Errorf("outcome %s with the error %v", out.Reason, out.Err)
 	}
 	if !strings.HasSuffix(out.Message, ".") {
@@ -56,56 +57,56 @@ func TestPromote(t *testing.T) {
 		prepare func(f *fixture)
 		current string // before
 		o       PromoteOptions
-		reason  string
+		reason  state.Reason
 		changed bool
 		want    string // current afterwards, noChange for as before
 	}{
 		{
 			name: "missing context", current: "gone", o: PromoteOptions{Policy: PromoteIfBroken},
-			reason: ReasonPromoted, changed: true, want: "rd",
+			reason: state.ReasonPromoted, changed: true, want: "rd",
 		}, {
 			name: "broken context", current: "dead", o: PromoteOptions{Policy: PromoteIfBroken},
-			reason: ReasonPromoted, changed: true, want: "rd",
+			reason: state.ReasonPromoted, changed: true, want: "rd",
 		}, {
 			name: "dry run", current: "dead", o: PromoteOptions{Policy: PromoteIfBroken, DryRun: true},
-			reason: ReasonPromoted, changed: true,
+			reason: state.ReasonPromoted, changed: true,
 		}, {
 			name: "healthy", current: "good", o: PromoteOptions{Policy: PromoteIfBroken},
-			reason: ReasonCurrentHealthy,
+			reason: state.ReasonCurrentHealthy,
 		}, {
 			name: "unknown", current: "far", o: PromoteOptions{Policy: PromoteIfBroken},
-			reason: ReasonCurrentUnknown,
+			reason: state.ReasonCurrentUnknown,
 		}, {
 			name: "never", current: "dead", o: PromoteOptions{Policy: PromoteNever},
-			reason: ReasonNotRequested,
+			reason: state.ReasonNotRequested,
 		}, {
 			name: "never, but current", current: "rd", o: PromoteOptions{Policy: PromoteNever},
-			reason: ReasonAlreadyCurrent,
+			reason: state.ReasonAlreadyCurrent,
 		}, {
 			name: "always", current: "good", o: PromoteOptions{Policy: PromoteAlways},
-			reason: ReasonPromoted, changed: true, want: "rd",
+			reason: state.ReasonPromoted, changed: true, want: "rd",
 		}, {
 			name: "force", current: "far", o: PromoteOptions{Policy: PromoteForce},
-			reason: ReasonPromoted, changed: true, want: "rd",
+			reason: state.ReasonPromoted, changed: true, want: "rd",
 		}, {
 			name: "already current", current: "rd", o: PromoteOptions{Policy: PromoteIfBroken},
-			reason: ReasonAlreadyCurrent,
+			reason: state.ReasonAlreadyCurrent,
 		}, {
 			name: "engine is down", current: "gone", o: PromoteOptions{Policy: PromoteIfBroken},
 			prepare: func(f *fixture) { f.goes(Away) },
-			reason:  ReasonNotApplicable,
+			reason:  state.ReasonNotApplicable,
 		}, {
 			name: "our context is gone", current: "gone", o: PromoteOptions{Policy: PromoteAlways},
-			prepare: func(f *fixture) { f.wantOutcome(f.Remove(f.t.Context(), rd), ReasonRemoved, true) },
-			reason:  ReasonNotApplicable,
+			prepare: func(f *fixture) { f.wantOutcome(f.Remove(f.t.Context(), rd), state.ReasonRemoved, true) },
+			reason:  state.ReasonNotApplicable,
 		}, {
 			name: "a foreign context of our name is current", current: "rd", o: PromoteOptions{Policy: PromoteAlways},
 			prepare: func(f *fixture) { f.healthyContext("rd") },
-			reason:  ReasonNotApplicable,
+			reason:  state.ReasonNotApplicable,
 		}, {
 			name: "invalid configuration", o: PromoteOptions{Policy: PromoteAlways},
 			prepare: func(f *fixture) { f.write(f.file(), `{"currentContext": "gone",`) },
-			current: "-", reason: ReasonFailed,
+			current: "-", reason: state.ReasonFailed,
 		}, {
 			name: "configuration can't be edited", current: "gone", o: PromoteOptions{Policy: PromoteAlways},
 			prepare: func(f *fixture) {
@@ -113,7 +114,7 @@ func TestPromote(t *testing.T) {
 					f.t.Fatal(err)
 				}
 			},
-			reason: ReasonFailed,
+			reason: state.ReasonFailed,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -150,28 +151,35 @@ func TestPromote(t *testing.T) {
 		})
 	}
 	f := setup(t)
-	f.wantOutcome(f.promote(Owner{}, PromoteOptions{Policy: PromoteAlways}), ReasonNotApplicable, false)
+	f.wantOutcome(f.promote(Owner{}, PromoteOptions{Policy: PromoteAlways}), state.ReasonNotApplicable, false)
 }
 
-func TestReasonsHaveStatus(t *testing.T) {
-	for _, r := range []string{ReasonPromoted, ReasonAlreadyCurrent} {
-		if PromotedStatus(r) != True {
-			t.Errorf("%s is not True", r)
-		}
-	}
-	for _, r := range []string{ReasonCurrentHealthy, ReasonCurrentUnknown, ReasonNotRequested, ReasonDemoted, ReasonChangedByUser, ReasonFailed, ReasonNotApplicable} {
-		if PromotedStatus(r) != False {
-			t.Errorf("%s is not False", r)
-		}
-	}
-	if PromotedStatus(ReasonProbing) != Unknown {
-		t.Error("Probing is not Unknown")
-	}
-	for r, want := range map[string]string{
-		ReasonCreated: True, ReasonNotApplicable: True, ReasonFailed: False, ReasonForeign: False, ReasonRemoved: False, ReasonConfigReadOnly: False,
+func TestOutcomeStatus(t *testing.T) {
+	for condition, statuses := range map[string]map[state.Status][]state.Reason{
+		state.ContextReady: {
+			state.True:  {state.ReasonCreated, state.ReasonNotApplicable},
+			state.False: {state.ReasonFailed, state.ReasonForeign, state.ReasonRemoved, state.ReasonConfigReadOnly},
+		},
+		state.ContextPromoted: {
+			state.True: {state.ReasonPromoted, state.ReasonAlreadyCurrent},
+			state.False: {
+				state.ReasonCurrentHealthy, state.ReasonCurrentUnknown, state.ReasonNotRequested, state.ReasonDemoted,
+				state.ReasonChangedByUser, state.ReasonFailed, state.ReasonNotApplicable, state.ReasonNotPermitted,
+			},
+			state.Unknown: {state.ReasonProbing},
+		},
+		state.SocketClaimed: {
+			state.True:    {state.ReasonClaimed},
+			state.False:   {state.ReasonInUse, state.ReasonNotRequested, state.ReasonNotPermitted, state.ReasonReleased, state.ReasonNotApplicable, state.ReasonFailed},
+			state.Unknown: {state.ReasonProbing},
+		},
 	} {
-		if ReadyStatus(r) != want {
-			t.Errorf("%s is not %s", r, want)
+		for want, reasons := range statuses {
+			for _, reason := range reasons {
+				if got := (Outcome{Reason: reason}).Status(condition); got != want {
+					t.Errorf("%s is %s for %s, want %s", condition, got, reason, want)
+				}
+			}
 		}
 	}
 }
@@ -186,7 +194,7 @@ func TestPromoteInShellWithOverride(t *testing.T) {
 		f := f.with(map[string]string{env: "good"})
 		f.use("gone")
 		out := f.promote(rd, PromoteOptions{Policy: PromoteIfBroken})
-		f.wantOutcome(out, ReasonPromoted, true)
+		f.wantOutcome(out, state.ReasonPromoted, true)
 		if out.EnvOverride != env || !strings.Contains(out.Message, env) {
 			t.Errorf("%s is not told of: %+v", env, out)
 		}
@@ -223,12 +231,12 @@ func TestUserChoosesDuringProbe(t *testing.T) {
 		t.Fatalf("Judge = %+v", j)
 	}
 	f.docker("context", "use", "other")
-	f.wantOutcome(f.Promote(t.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}), ReasonChangedByUser, false)
+	f.wantOutcome(f.Promote(t.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}), state.ReasonChangedByUser, false)
 	f.wantCurrent("other")
 	f.wantPromoted()
 
 	f.docker("context", "use", "rd")
-	f.wantOutcome(f.Promote(t.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}), ReasonAlreadyCurrent, false)
+	f.wantOutcome(f.Promote(t.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}), state.ReasonAlreadyCurrent, false)
 	f.wantPromoted()
 }
 
@@ -244,11 +252,11 @@ func TestPromoteLooksAgain(t *testing.T) {
 		t.Fatalf("Judge = %+v", j)
 	}
 	for _, tc := range []struct {
-		reason string
+		reason state.Reason
 		serve  http.Handler
 	}{
-		{ReasonCurrentUnknown, status(500, "starting")},
-		{ReasonCurrentHealthy, endpointtest.Handler()},
+		{state.ReasonCurrentUnknown, status(500, "starting")},
+		{state.ReasonCurrentHealthy, endpointtest.Handler()},
 	} {
 		path := filepath.Join(f.o.Dir, "gone.sock")
 		_ = os.Remove(path)
@@ -266,32 +274,32 @@ func TestDemote(t *testing.T) {
 		previous   string
 		meanwhile  func(f *fixture)
 		candidates []Owner
-		reason     string
+		reason     state.Reason
 		want       string
 		promoted   []Owner
 	}{
-		{name: "previous is healthy", previous: "good", candidates: []Owner{rdB}, reason: ReasonDemoted, want: "good"},
-		{name: "another instance runs", previous: "dead", candidates: []Owner{rd, {}, rdB}, reason: ReasonDemoted, want: "rd-b", promoted: []Owner{rdB}},
-		{name: "the other has no context", previous: "dead", candidates: []Owner{{UID: "x", Context: "rd-x"}}, reason: ReasonDemoted, want: "dead"},
-		{name: "the other's is foreign", previous: "far", candidates: []Owner{{UID: "x", Context: "good"}}, reason: ReasonDemoted, want: "far"},
-		{name: "previous exists", previous: "far", reason: ReasonDemoted, want: "far"},
-		{name: "previous is gone", previous: "gone", reason: ReasonDemoted, want: ""},
-		{name: "previous was unset", previous: "", reason: ReasonDemoted, want: ""},
-		{name: "previous was default", previous: "default", reason: ReasonDemoted, want: "default"},
+		{name: "previous is healthy", previous: "good", candidates: []Owner{rdB}, reason: state.ReasonDemoted, want: "good"},
+		{name: "another instance runs", previous: "dead", candidates: []Owner{rd, {}, rdB}, reason: state.ReasonDemoted, want: "rd-b", promoted: []Owner{rdB}},
+		{name: "the other has no context", previous: "dead", candidates: []Owner{{UID: "x", Context: "rd-x"}}, reason: state.ReasonDemoted, want: "dead"},
+		{name: "the other's is foreign", previous: "far", candidates: []Owner{{UID: "x", Context: "good"}}, reason: state.ReasonDemoted, want: "far"},
+		{name: "previous exists", previous: "far", reason: state.ReasonDemoted, want: "far"},
+		{name: "previous is gone", previous: "gone", reason: state.ReasonDemoted, want: ""},
+		{name: "previous was unset", previous: "", reason: state.ReasonDemoted, want: ""},
+		{name: "previous was default", previous: "default", reason: state.ReasonDemoted, want: "default"},
 		{
-			name: "previous is damaged", previous: "far", reason: ReasonDemoted, want: "far",
+			name: "previous is damaged", previous: "far", reason: state.ReasonDemoted, want: "far",
 			meanwhile: func(f *fixture) { f.putRaw("far", "{") },
 		}, {
-			name: "user chose another", previous: "good", reason: ReasonChangedByUser, want: "far",
+			name: "user chose another", previous: "good", reason: state.ReasonChangedByUser, want: "far",
 			meanwhile: func(f *fixture) { f.docker("context", "use", "far") },
 		}, {
-			name: "user chose none", previous: "good", reason: ReasonChangedByUser, want: "",
+			name: "user chose none", previous: "good", reason: state.ReasonChangedByUser, want: "",
 			meanwhile: func(f *fixture) { f.docker("context", "use", "default") },
 		}, {
-			name: "user removed our context", previous: "good", reason: ReasonChangedByUser, want: "",
+			name: "user removed our context", previous: "good", reason: state.ReasonChangedByUser, want: "",
 			meanwhile: func(f *fixture) { f.docker("context", "rm", "-f", "rd") },
 		}, {
-			name: "invalid configuration", previous: "good", reason: ReasonFailed, want: "-", promoted: []Owner{rd},
+			name: "invalid configuration", previous: "good", reason: state.ReasonFailed, want: "-", promoted: []Owner{rd},
 			meanwhile: func(f *fixture) { f.write(f.file(), "{") },
 		},
 	} {
@@ -308,7 +316,7 @@ func TestDemote(t *testing.T) {
 				tc.meanwhile(f)
 			}
 			out := f.demoteTo(rd, tc.candidates...)
-			f.wantOutcome(out, tc.reason, tc.reason == ReasonDemoted)
+			f.wantOutcome(out, tc.reason, tc.reason == state.ReasonDemoted)
 			if tc.want != "-" {
 				f.wantCurrent(tc.want)
 				if out.Current != named(tc.want) {
@@ -325,17 +333,17 @@ func TestUserChoseOurs(t *testing.T) {
 	f := setup(t)
 	f.own(rd)
 	f.docker("context", "use", "rd")
-	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), ReasonAlreadyCurrent, false)
-	f.wantOutcome(f.Demote(t.Context(), rd), ReasonAlreadyCurrent, false)
-	f.wantOutcome(f.Remove(t.Context(), rd), ReasonAlreadyCurrent, false)
+	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), state.ReasonAlreadyCurrent, false)
+	f.wantOutcome(f.Demote(t.Context(), rd), state.ReasonAlreadyCurrent, false)
+	f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonAlreadyCurrent, false)
 	f.wantCurrent("rd")
 	if ok, err := f.Exists(rd); !ok {
 		t.Errorf("the context is gone (%v), and current", err)
 	}
 	f.use("")
-	f.wantOutcome(f.Demote(t.Context(), rd), ReasonNotApplicable, false)
-	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
-	f.wantOutcome(f.Demote(t.Context(), Owner{}), ReasonNotApplicable, false)
+	f.wantOutcome(f.Demote(t.Context(), rd), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonRemoved, true)
+	f.wantOutcome(f.Demote(t.Context(), Owner{}), state.ReasonNotApplicable, false)
 }
 
 // One of us follows another: what was before the first is what is put back.
@@ -350,17 +358,17 @@ func TestPromoteChain(t *testing.T) {
 	f.promoted(rdB)
 	f.wantCurrent("rd-b")
 	f.wantPromoted(rdB)
-	f.wantOutcome(f.demoteTo(rd, rdB), ReasonNotApplicable, false)
+	f.wantOutcome(f.demoteTo(rd, rdB), state.ReasonNotApplicable, false)
 	f.wantCurrent("rd-b")
-	f.wantOutcome(f.demoteTo(rdB, rd), ReasonDemoted, true)
+	f.wantOutcome(f.demoteTo(rdB, rd), state.ReasonDemoted, true)
 	f.wantCurrent("good")
 
 	// A handed-over promotion remembers it too.
 	f.brokenContext("good")
 	f.promoted(rd)
-	f.wantOutcome(f.demoteTo(rd, rdB), ReasonDemoted, true)
+	f.wantOutcome(f.demoteTo(rd, rdB), state.ReasonDemoted, true)
 	f.wantCurrent("rd-b")
-	f.wantOutcome(f.Demote(t.Context(), rdB), ReasonDemoted, true)
+	f.wantOutcome(f.Demote(t.Context(), rdB), state.ReasonDemoted, true)
 	f.wantCurrent("good")
 
 	// Nobody knows what was before a choice of the user among ours.
@@ -378,7 +386,7 @@ func TestPromoted(t *testing.T) {
 	f.own(rd)
 	f.own(rdB)
 	f.use("good")
-	want := func(owner Owner, reason, message string) {
+	want := func(owner Owner, reason state.Reason, message string) {
 		t.Helper()
 		f.Mend(t.Context()) // as a supervisor does that sees a change
 		out := f.Promoted(t.Context(), owner)
@@ -387,19 +395,19 @@ func TestPromoted(t *testing.T) {
 		}
 	}
 	f.promoted(rd)
-	want(rd, ReasonPromoted, `"rd"`)
+	want(rd, state.ReasonPromoted, `"rd"`)
 	f.promoted(rdB)
-	want(rd, ReasonDemoted, `"rd-b"`)
+	want(rd, state.ReasonDemoted, `"rd-b"`)
 	f.Demote(t.Context(), rdB)
-	want(rdB, ReasonDemoted, `"good"`)
+	want(rdB, state.ReasonDemoted, `"good"`)
 	f.docker("context", "use", "rd")
-	want(rd, ReasonAlreadyCurrent, `"rd"`)
+	want(rd, state.ReasonAlreadyCurrent, `"rd"`)
 	f.docker("context", "use", "good")
 	f.promoted(rd)
 	f.docker("context", "use", "default")
-	want(rd, ReasonChangedByUser, `"default"`)
+	want(rd, state.ReasonChangedByUser, `"default"`)
 	f.write(f.file(), "{")
-	want(rd, ReasonFailed, "not valid JSON")
+	want(rd, state.ReasonFailed, "not valid JSON")
 }
 
 // What is told of a promotion is so even while another process is ending it, or the user has
@@ -418,13 +426,13 @@ func TestPromotedMeanwhile(t *testing.T) {
 		}
 	}
 	defer func() { fault = func(string) {} }()
-	f.wantOutcome(f.Demote(t.Context(), rd), ReasonDemoted, true)
-	if out := <-told; out.Reason != ReasonDemoted {
+	f.wantOutcome(f.Demote(t.Context(), rd), state.ReasonDemoted, true)
+	if out := <-told; out.Reason != state.ReasonDemoted {
 		t.Errorf("during the demotion: %+v", out)
 	}
 	f.promoted(rd)
 	f.use("good")
-	if out := f.Promoted(t.Context(), rd); out.Reason != ReasonChangedByUser {
+	if out := f.Promoted(t.Context(), rd); out.Reason != state.ReasonChangedByUser {
 		t.Errorf("after the user's choice: %+v", out)
 	}
 }
@@ -436,8 +444,8 @@ func TestLateWriter(t *testing.T) {
 	f.own(rd)
 	f.use("good")
 	f.promoted(rd)
-	f.wantOutcome(f.Demote(t.Context(), rd), ReasonDemoted, true)
-	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+	f.wantOutcome(f.Demote(t.Context(), rd), state.ReasonDemoted, true)
+	f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonRemoved, true)
 	f.use("rd")
 
 	var missing *Finding
@@ -449,14 +457,14 @@ func TestLateWriter(t *testing.T) {
 	if missing == nil || !strings.Contains(missing.Message, "docker login") || !missing.Fixable {
 		t.Errorf("the doctor does not explain it: %+v", missing)
 	}
-	f.wantOutcome(f.Mend(t.Context()), ReasonDemoted, true)
+	f.wantOutcome(f.Mend(t.Context()), state.ReasonDemoted, true)
 	f.wantCurrent("good")
-	f.wantOutcome(f.Mend(t.Context()), ReasonNotApplicable, false)
+	f.wantOutcome(f.Mend(t.Context()), state.ReasonNotApplicable, false)
 
 	// The same name, chosen by the user after the next start, is his.
 	f.own(rd)
 	f.use("rd")
-	f.wantOutcome(f.Mend(t.Context()), ReasonNotApplicable, false)
+	f.wantOutcome(f.Mend(t.Context()), state.ReasonNotApplicable, false)
 	f.wantCurrent("rd")
 }
 
@@ -470,10 +478,10 @@ func TestLateWriterAfterChoice(t *testing.T) {
 		f.use("good")
 		f.promoted(rd)
 		f.use(choice)
-		f.wantOutcome(f.Demote(t.Context(), rd), ReasonChangedByUser, false)
-		f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+		f.wantOutcome(f.Demote(t.Context(), rd), state.ReasonChangedByUser, false)
+		f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonRemoved, true)
 		f.use("rd")
-		f.wantOutcome(f.mendWhile(Gone), ReasonDemoted, true)
+		f.wantOutcome(f.mendWhile(Gone), state.ReasonDemoted, true)
 		f.wantCurrent(choice)
 	}
 }
@@ -509,10 +517,10 @@ func TestSilenceIsNoChoice(t *testing.T) {
 				}
 			}
 			f.write(f.file(), string(text))
-			if out := f.Promoted(t.Context(), rd); out.Reason != ReasonPromoted {
+			if out := f.Promoted(t.Context(), rd); out.Reason != state.ReasonPromoted {
 				t.Errorf("Promoted = %+v", out)
 			}
-			f.wantOutcome(f.mendWhile(Gone), ReasonDemoted, true)
+			f.wantOutcome(f.mendWhile(Gone), state.ReasonDemoted, true)
 			f.wantCurrent("good")
 		})
 	}
@@ -531,7 +539,7 @@ func goneIs(gone Owner) func(Owner) EngineState {
 func TestMend(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	f.wantOutcome(f.mendWhile(Gone), ReasonNotApplicable, false)
+	f.wantOutcome(f.mendWhile(Gone), state.ReasonNotApplicable, false)
 	if _, err := os.Stat(filepath.Dir(f.o.LockFile)); err == nil {
 		t.Error("mending nothing made a directory")
 	}
@@ -540,9 +548,9 @@ func TestMend(t *testing.T) {
 	f.own(rdB)
 	f.use("good")
 	f.promoted(rd)
-	f.wantOutcome(f.mendWhile(Up), ReasonNotApplicable, false)
+	f.wantOutcome(f.mendWhile(Up), state.ReasonNotApplicable, false)
 	f.wantCurrent("rd")
-	f.wantOutcome(f.mendWhile(Gone), ReasonDemoted, true)
+	f.wantOutcome(f.mendWhile(Gone), state.ReasonDemoted, true)
 	f.wantCurrent("good")
 	f.wantPromoted()
 
@@ -551,28 +559,28 @@ func TestMend(t *testing.T) {
 	if err := f.store.Remove("rd"); err != nil {
 		t.Fatal(err)
 	}
-	f.wantOutcome(f.mendWhile(Up), ReasonDemoted, true)
+	f.wantOutcome(f.mendWhile(Up), state.ReasonDemoted, true)
 	f.wantCurrent("good")
-	f.wantOutcome(f.Ready(rd), ReasonRemoved, false)
+	f.wantOutcome(f.Ready(rd), state.ReasonRemoved, false)
 	f.own(rd)
 
 	f.brokenContext("good")
 	f.promoted(rd)
 	f.state, f.others = goneIs(rd), []Owner{rdB}
-	f.wantOutcome(f.Mend(t.Context()), ReasonDemoted, true)
+	f.wantOutcome(f.Mend(t.Context()), state.ReasonDemoted, true)
 	f.state, f.others = nil, nil
 	f.wantCurrent("rd-b")
 	f.wantPromoted(rdB)
 
 	f.use("good")
-	f.wantOutcome(f.mendWhile(Up), ReasonChangedByUser, false)
+	f.wantOutcome(f.mendWhile(Up), state.ReasonChangedByUser, false)
 	f.wantPromoted()
 	f.use("rd-b")
-	f.wantOutcome(f.mendWhile(Gone), ReasonNotApplicable, false) // the user's own choice now
+	f.wantOutcome(f.mendWhile(Gone), state.ReasonNotApplicable, false) // the user's own choice now
 	f.wantCurrent("rd-b")
 
 	f.write(f.o.RecordFile, "{")
-	f.wantOutcome(f.mendWhile(Gone), ReasonNotApplicable, false)
+	f.wantOutcome(f.mendWhile(Gone), state.ReasonNotApplicable, false)
 	f.promoted(rd) // starts a new record
 	f.wantPromoted(rd)
 }
@@ -589,7 +597,7 @@ func TestMendLooksAgain(t *testing.T) {
 		}
 		return Up
 	}
-	f.wantOutcome(f.Mend(t.Context()), ReasonNotApplicable, false)
+	f.wantOutcome(f.Mend(t.Context()), state.ReasonNotApplicable, false)
 	f.wantCurrent("rd")
 }
 
@@ -605,7 +613,7 @@ func TestKilled(t *testing.T) {
 			f.use("good")
 			f.killAt(point, "promote", rd)
 			f.mendWhile(Gone)
-			f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+			f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonRemoved, true)
 			f.wantCurrent("good")
 			f.wantPromoted()
 			f.wantNoLitter()
@@ -624,7 +632,7 @@ func TestKilled(t *testing.T) {
 				f.state, f.others = goneIs(rd), candidates
 				f.Mend(t.Context())
 				f.state, f.others = nil, nil
-				f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+				f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonRemoved, true)
 				if candidates == nil {
 					f.wantCurrent("dead")
 					f.wantPromoted()
@@ -634,7 +642,7 @@ func TestKilled(t *testing.T) {
 				f.wantCurrent("rd-b")
 				f.wantPromoted(rdB)
 				// And the other's turn ends as it would have.
-				f.wantOutcome(f.Demote(t.Context(), rdB), ReasonDemoted, true)
+				f.wantOutcome(f.Demote(t.Context(), rdB), state.ReasonDemoted, true)
 				f.wantCurrent("dead")
 				f.wantNoLitter()
 			})
@@ -645,7 +653,7 @@ func TestKilled(t *testing.T) {
 			f := setup(t)
 			f.own(rd)
 			f.killAt(point, "remove", rd)
-			f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, point == "remove:checked")
+			f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonRemoved, point == "remove:checked")
 		})
 	}
 }
@@ -722,7 +730,7 @@ func (f *fixture) stopDuringProbe(after time.Duration, cancelIt bool) {
 	t := f.t
 	t.Helper()
 	e := endpoint.Endpoint{Host: "unix:///engine.sock"}
-	if out := f.Create(t.Context(), rd, e, ""); out.Reason != ReasonCreated {
+	if out := f.Create(t.Context(), rd, e, ""); out.Reason != state.ReasonCreated {
 		t.Fatalf("Create: %+v", out)
 	}
 	f.use("gone") // whose two looks take proofPause
@@ -747,7 +755,7 @@ func (f *fixture) stopDuringProbe(after time.Duration, cancelIt bool) {
 		cancel() // as the supervisor does; commands only ask
 	}
 	f.Demote(t.Context(), rd)
-	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+	f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonRemoved, true)
 	wg.Wait()
 	if current, err := f.Current(); err != nil || current == "rd" {
 		t.Fatalf("%s after the probe: %q is current (%v), and removed", after, current, err)
@@ -782,7 +790,7 @@ func TestRaceWithDockerContextUse(t *testing.T) {
 	}
 	wg.Wait()
 	f.mendWhile(Gone)
-	f.wantOutcome(f.Remove(t.Context(), rd), ReasonRemoved, true)
+	f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonRemoved, true)
 	if current, err := f.Current(); err != nil || !f.exists(current) {
 		t.Errorf("%q is current (%v)", current, err)
 	}
@@ -802,7 +810,7 @@ func TestRemoveRace(t *testing.T) {
 		}
 	}
 	defer func() { fault = func(string) {} }()
-	f.wantOutcome(f.Remove(t.Context(), rd), ReasonAlreadyCurrent, false)
+	f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonAlreadyCurrent, false)
 	if now, err := f.metadata("rd"); err != nil || fmt.Sprint(now) != fmt.Sprint(was) {
 		t.Errorf("the context is %v (%v), was %v", now, err, was)
 	}
@@ -815,11 +823,11 @@ func TestRestartOfPromoted(t *testing.T) {
 	f.own(rd)
 	f.use("good")
 	f.promoted(rd)
-	f.wantOutcome(f.mendWhile(Away), ReasonNotApplicable, false)
+	f.wantOutcome(f.mendWhile(Away), state.ReasonNotApplicable, false)
 	f.own(rd) // at another socket
-	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), ReasonAlreadyCurrent, false)
+	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), state.ReasonAlreadyCurrent, false)
 	f.wantPromoted(rd)
-	f.wantOutcome(f.Demote(t.Context(), rd), ReasonDemoted, true)
+	f.wantOutcome(f.Demote(t.Context(), rd), state.ReasonDemoted, true)
 	f.wantCurrent("good")
 }
 
@@ -833,7 +841,7 @@ func TestSeparateConfigurations(t *testing.T) {
 	}
 	a.promoted(rd)
 	b.wantCurrent("good")
-	b.wantOutcome(b.Demote(t.Context(), rd), ReasonNotApplicable, false)
+	b.wantOutcome(b.Demote(t.Context(), rd), state.ReasonNotApplicable, false)
 	a.wantCurrent("rd")
 }
 
@@ -853,7 +861,7 @@ func TestLockHeld(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	out := f.Promote(ctx, j, rd, PromoteOptions{Policy: PromoteAlways})
-	f.wantOutcome(out, ReasonFailed, false)
+	f.wantOutcome(out, state.ReasonFailed, false)
 	if !strings.Contains(out.Message, fmt.Sprint(os.Getpid())) {
 		t.Errorf("%q does not tell who holds the lock", out.Message)
 	}
@@ -909,7 +917,7 @@ func BenchmarkPromoteNothing(b *testing.B) {
 	for b.Loop() {
 		c.Mend(b.Context())
 		j := c.Judge(b.Context(), rd, PromoteIfBroken)
-		if out := c.Promote(b.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}); out.Reason != ReasonAlreadyCurrent {
+		if out := c.Promote(b.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}); out.Reason != state.ReasonAlreadyCurrent {
 			b.Fatalf("%+v", out)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/dockercontext/claim"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // Claim makes the default sockets lead to owner's engine, which listens on the unix socket
@@ -24,19 +25,19 @@ import (
 func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy Policy, first *claim.Look) Outcome {
 	switch {
 	case owner.Context == "" || socket == "" || len(c.o.Sockets) == 0:
-		return Outcome{Reason: ReasonNotApplicable, Message: "There is no default socket to claim."}
+		return Outcome{Reason: state.ReasonNotApplicable, Message: "There is no default socket to claim."}
 	case policy == PromoteNever:
-		return Outcome{Reason: ReasonNotRequested, Message: "The default socket is left as it is, as asked."}
+		return Outcome{Reason: state.ReasonNotRequested, Message: "The default socket is left as it is, as asked."}
 	}
 	paths := slices.DeleteFunc(slices.Clone(c.o.Sockets), func(path string) bool { return sameName(path, socket) })
 	if len(paths) == 0 {
-		return Outcome{Reason: ReasonNotApplicable, Message: "The default socket is this engine's own."}
+		return Outcome{Reason: state.ReasonNotApplicable, Message: "The default socket is this engine's own."}
 	}
 	results, err := c.o.Claims.Make(ctx, claim.Owner(owner), socket, paths, first, func() bool {
 		return c.o.Instances.State(owner) == Up
 	})
 	if err != nil {
-		return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("The default socket can't be claimed: %v.", err), Err: err}
+		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("The default socket can't be claimed: %v.", err), Err: err}
 	}
 	return claimOutcome(owner, results)
 }
@@ -76,12 +77,12 @@ func claimOutcome(owner Owner, results []claim.Result) Outcome {
 	}
 	if len(claimed) > 0 {
 		return Outcome{
-			Reason: ReasonClaimed, Changed: changed,
+			Reason: state.ReasonClaimed, Changed: changed,
 			Message: fmt.Sprintf("%s leads to this engine.", strings.Join(claimed, " and ")),
 		}
 	}
 	for _, r := range results {
-		if out := notClaimed(r); out.Reason != ReasonNotApplicable {
+		if out := notClaimed(r); out.Reason != state.ReasonNotApplicable {
 			return out
 		}
 	}
@@ -89,22 +90,22 @@ func claimOutcome(owner Owner, results []claim.Result) Outcome {
 }
 
 func notClaimed(r claim.Result) Outcome {
-	say := func(reason, format string, args ...any) Outcome {
+	say := func(reason state.Reason, format string, args ...any) Outcome {
 		return Outcome{Reason: reason, Message: fmt.Sprintf(format, args...)}
 	}
 	switch {
 	case errors.Is(r.Err, claim.ErrNotUp):
-		return say(ReasonNotApplicable, "The engine is not up any more, so %s is not claimed.", r.Path)
+		return say(state.ReasonNotApplicable, "The engine is not up any more, so %s is not claimed.", r.Path)
 	case errors.Is(r.Err, claim.ErrInUse) && r.By != claim.Owner{}:
-		return say(ReasonInUse, "%s leads to the engine of context %q, which is docker rd's too.", r.Path, r.By.Context)
+		return say(state.ReasonInUse, "%s leads to the engine of context %q, which is docker rd's too.", r.Path, r.By.Context)
 	case errors.Is(r.Err, claim.ErrInUse):
-		return say(ReasonInUse, "%s is somebody else's: %v.", r.Path, r.Err)
+		return say(state.ReasonInUse, "%s is somebody else's: %v.", r.Path, r.Err)
 	case errors.Is(r.Err, fs.ErrPermission) || errors.Is(r.Err, syscall.EROFS):
-		return say(ReasonNotPermitted, "%s can't be claimed: %v.", r.Path, r.Err)
+		return say(state.ReasonNotPermitted, "%s can't be claimed: %v.", r.Path, r.Err)
 	case errors.Is(r.Err, fs.ErrNotExist):
-		return say(ReasonNotApplicable, "%s has no directory here.", r.Path)
+		return say(state.ReasonNotApplicable, "%s has no directory here.", r.Path)
 	}
-	out := say(ReasonFailed, "%s can't be claimed: %v.", r.Path, r.Err)
+	out := say(state.ReasonFailed, "%s can't be claimed: %v.", r.Path, r.Err)
 	out.Err = r.Err
 	return out
 }
@@ -116,11 +117,11 @@ func (c *Config) Release(ctx context.Context, owner Owner) Outcome {
 	paths, err := c.o.Claims.End(ctx, claim.Owner(owner))
 	switch {
 	case err != nil:
-		return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("The default socket can't be given back: %v.", err), Err: err}
+		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("The default socket can't be given back: %v.", err), Err: err}
 	case len(paths) == 0:
-		return Outcome{Reason: ReasonNotApplicable, Message: "No default socket was claimed."}
+		return Outcome{Reason: state.ReasonNotApplicable, Message: "No default socket was claimed."}
 	}
-	return Outcome{Reason: ReasonReleased, Changed: true, Message: fmt.Sprintf("%s is given back.", strings.Join(paths, " and "))}
+	return Outcome{Reason: state.ReasonReleased, Changed: true, Message: fmt.Sprintf("%s is given back.", strings.Join(paths, " and "))}
 }
 
 // Claimed returns how owner's claim stands, as a reason for the condition SocketClaimed, and
@@ -130,22 +131,11 @@ func (c *Config) Claimed(owner Owner) Outcome {
 	paths, err := c.o.Claims.Holds(claim.Owner(owner))
 	switch {
 	case err != nil:
-		return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("Whether the default socket is claimed can't be found out: %v.", err), Err: err}
+		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("Whether the default socket is claimed can't be found out: %v.", err), Err: err}
 	case len(paths) == 0:
-		return Outcome{Reason: ReasonReleased, Message: "The default socket is not this engine's, or not any more."}
+		return Outcome{Reason: state.ReasonReleased, Message: "The default socket is not this engine's, or not any more."}
 	}
-	return Outcome{Reason: ReasonClaimed, Message: fmt.Sprintf("%s leads to this engine.", strings.Join(paths, " and "))}
-}
-
-// ClaimedStatus returns the status of the condition SocketClaimed for a reason.
-func ClaimedStatus(reason string) string {
-	switch reason {
-	case ReasonClaimed:
-		return True
-	case ReasonProbing:
-		return Unknown
-	}
-	return False
+	return Outcome{Reason: state.ReasonClaimed, Message: fmt.Sprintf("%s leads to this engine.", strings.Join(paths, " and "))}
 }
 
 // claimant returns whose engine answers at an endpoint by a claim of ours.
@@ -161,7 +151,7 @@ func (c *Config) claimant(e endpoint.Endpoint) (Owner, bool) {
 func (c *Config) releaseGone(ctx context.Context) Outcome {
 	owners, err := c.o.Claims.Owners()
 	if err != nil {
-		return Outcome{Reason: ReasonFailed, Message: fmt.Sprintf("The default socket can't be given back: %v.", err), Err: err}
+		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("The default socket can't be given back: %v.", err), Err: err}
 	}
 	last := nothingToMend
 	for _, o := range owners {

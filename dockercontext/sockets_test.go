@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // claimed makes rd's context with an engine, and has it claim the default socket, to which
@@ -18,13 +19,13 @@ func claimed(t *testing.T) (f *fixture, engine string) {
 	t.Helper()
 	f = setup(t)
 	engine = endpointtest.Unix(t, endpointtest.Handler())
-	if out := f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix://" + engine}, ""); out.Reason != ReasonCreated {
+	if out := f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix://" + engine}, ""); out.Reason != state.ReasonCreated {
 		t.Fatalf("%+v", out)
 	}
 	f.put("standard", endpoint.Endpoint{Host: "unix://" + f.o.Sockets[0]})
 	f.use("standard")
-	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteIfBroken, nil), ReasonClaimed, true)
-	f.wantOutcome(f.Claimed(rd), ReasonClaimed, false)
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteIfBroken, nil), state.ReasonClaimed, true)
+	f.wantOutcome(f.Claimed(rd), state.ReasonClaimed, false)
 	return f, engine
 }
 
@@ -48,14 +49,14 @@ func TestClaimIsNobodysHealth(t *testing.T) {
 
 	// The promotion is made, and undone, as without the claim; with the end of it the claim
 	// goes too.
-	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), ReasonPromoted, true)
+	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), state.ReasonPromoted, true)
 	f.own(rdB)
-	f.wantOutcome(f.demoteTo(rd, rdB), ReasonDemoted, true)
+	f.wantOutcome(f.demoteTo(rd, rdB), state.ReasonDemoted, true)
 	f.wantCurrent("rd-b")
 	f.wantSocket(false)
-	f.wantOutcome(f.Claimed(rd), ReasonReleased, false)
-	f.wantOutcome(f.Release(t.Context(), rd), ReasonNotApplicable, false)
-	f.wantOutcome(f.Demote(t.Context(), rdB), ReasonDemoted, true)
+	f.wantOutcome(f.Claimed(rd), state.ReasonReleased, false)
+	f.wantOutcome(f.Release(t.Context(), rd), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.Demote(t.Context(), rdB), state.ReasonDemoted, true)
 	f.wantCurrent("standard")
 }
 
@@ -63,14 +64,14 @@ func TestClaimIsNobodysHealth(t *testing.T) {
 func TestDemoteReleases(t *testing.T) {
 	f, _ := claimed(t)
 	f.use("rd")
-	f.wantOutcome(f.Demote(t.Context(), rd), ReasonAlreadyCurrent, false)
+	f.wantOutcome(f.Demote(t.Context(), rd), state.ReasonAlreadyCurrent, false)
 	f.wantSocket(false)
 }
 
 // The supervisor was killed, and its engine is gone.
 func TestMendReleases(t *testing.T) {
 	f, engine := claimed(t)
-	f.wantOutcome(f.mendWhile(Away), ReasonNotApplicable, false)
+	f.wantOutcome(f.mendWhile(Away), state.ReasonNotApplicable, false)
 	f.wantSocket(true)
 	f.goes(Gone)
 	f.all = []Instance{{Owner: rd, State: Gone}}
@@ -84,46 +85,35 @@ func TestMendReleases(t *testing.T) {
 	}
 	f.wantSocket(false)
 	f.runs()
-	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteIfBroken, nil), ReasonClaimed, true)
-	f.wantOutcome(f.mendWhile(Gone), ReasonReleased, true)
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteIfBroken, nil), state.ReasonClaimed, true)
+	f.wantOutcome(f.mendWhile(Gone), state.ReasonReleased, true)
 	f.wantSocket(false)
-	f.wantOutcome(f.mendWhile(Gone), ReasonNotApplicable, false)
+	f.wantOutcome(f.mendWhile(Gone), state.ReasonNotApplicable, false)
 }
 
 func TestNotClaimed(t *testing.T) {
 	f, engine := claimed(t)
 	f.own(rdB)
 	out := f.Claim(t.Context(), rdB, engine, PromoteAlways, nil)
-	f.wantOutcome(out, ReasonInUse, false)
+	f.wantOutcome(out, state.ReasonInUse, false)
 	if !strings.Contains(out.Message, `"rd"`) {
 		t.Errorf("%q does not say whose it is", out.Message)
 	}
 	f.Release(t.Context(), rd)
-	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteNever, nil), ReasonNotRequested, false)
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteNever, nil), state.ReasonNotRequested, false)
 	f.goes(Away)
-	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteAlways, nil), ReasonNotApplicable, false)
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteAlways, nil), state.ReasonNotApplicable, false)
 	f.runs()
 	f.wantSocket(false)
 
 	// Of its own socket an engine needs no claim.
 	endpointtest.UnixAt(t, f.o.Sockets[0], endpointtest.Handler())
-	f.wantOutcome(f.Claim(t.Context(), rd, f.o.Sockets[0], PromoteAlways, nil), ReasonNotApplicable, false)
-	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteAlways, nil), ReasonInUse, false)
+	f.wantOutcome(f.Claim(t.Context(), rd, f.o.Sockets[0], PromoteAlways, nil), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteAlways, nil), state.ReasonInUse, false)
 	if err := os.WriteFile(filepath.Join(f.o.Dir, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	f.o.Sockets = []string{filepath.Join(f.o.Dir, "none", "such", "s")}
 	none := Open(f.o)
-	f.wantOutcome(none.Claim(t.Context(), rd, engine, PromoteAlways, nil), ReasonNotApplicable, false)
-}
-
-func TestClaimedStatus(t *testing.T) {
-	for reason, want := range map[string]string{
-		ReasonClaimed: True, ReasonProbing: Unknown, ReasonInUse: False, ReasonNotRequested: False,
-		ReasonNotPermitted: False, ReasonReleased: False, ReasonNotApplicable: False, ReasonFailed: False,
-	} {
-		if got := ClaimedStatus(reason); got != want {
-			t.Errorf("%s is %s", reason, got)
-		}
-	}
+	f.wantOutcome(none.Claim(t.Context(), rd, engine, PromoteAlways, nil), state.ReasonNotApplicable, false)
 }

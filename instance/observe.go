@@ -42,7 +42,7 @@ func Observe(i *Instance) Observation {
 // Condition returns a condition as it counts now: Unknown where nobody keeps it.
 func (o Observation) Condition(typ string) state.Condition {
 	if !o.Live {
-		return state.Condition{Type: typ, Status: state.Unknown, Reason: "NoSupervisor", Message: "no supervisor runs"}
+		return state.Condition{Type: typ, Status: state.Unknown, Reason: state.ReasonNoSupervisor, Message: "no supervisor runs"}
 	}
 	c, _ := o.State.Condition(typ)
 	return c

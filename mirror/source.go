@@ -267,7 +267,7 @@ func (s *Source) Run(ctx context.Context) error {
 	}
 }
 
-func (s *Source) setSync(status state.Status, reason, message string) {
+func (s *Source) setSync(status state.Status, reason state.Reason, message string) {
 	s.sync.Status, s.sync.Reason, s.sync.Message = status, reason, message
 }
 

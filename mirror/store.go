@@ -198,7 +198,7 @@ func (s *Store) SetEngineProcess(pid int, startedAt time.Time) {
 
 // SetCondition sets the condition of the type. Its time of transition changes only
 // with the status.
-func (s *Store) SetCondition(typ string, status state.Status, reason, message string) {
+func (s *Store) SetCondition(typ string, status state.Status, reason state.Reason, message string) {
 	c := state.Condition{Type: typ, Status: status, Reason: reason, Message: message}
 	i := slices.IndexFunc(s.head.Conditions, func(c state.Condition) bool { return c.Type == typ })
 	if i < 0 {

@@ -23,7 +23,7 @@ type Update struct {
 type Sync struct {
 	Connected bool
 	Status    state.Status
-	Reason    string
+	Reason    state.Reason
 	Message   string
 	// SyncedAt is when the last full sync was complete, Resyncs how many were.
 	SyncedAt time.Time

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -61,8 +60,8 @@ func settled(c state.Condition) bool {
 }
 
 // conditionOf returns a constructor of conditions of one type.
-func conditionOf(typ string) func(status state.Status, reason, message string) state.Condition {
-	return func(status state.Status, reason, message string) state.Condition {
+func conditionOf(typ string) func(status state.Status, reason state.Reason, message string) state.Condition {
+	return func(status state.Status, reason state.Reason, message string) state.Condition {
 		return state.Condition{Type: typ, Status: status, Reason: reason, Message: message}
 	}
 }
@@ -109,10 +108,10 @@ func (l *loop) contextReady() state.Condition {
 		return is(state.True, state.ReasonNotApplicable, "the context is the user's own")
 	case c.ready.Reason == "":
 		return is(state.Unknown, state.ReasonStarting, "the context is made when the engine answers")
-	case c.ready.Reason == dockercontext.ReasonAlreadyCurrent: // not removed: the user has chosen it
+	case c.ready.Reason == state.ReasonAlreadyCurrent: // not removed: the user has chosen it
 		return is(state.True, state.ReasonCreated, c.ready.Message)
 	}
-	return is(state.Status(dockercontext.ReadyStatus(c.ready.Reason)), c.ready.Reason, c.ready.Message)
+	return is(c.ready.Status(state.ContextReady), c.ready.Reason, c.ready.Message)
 }
 
 func (l *loop) contextPromoted() state.Condition {
@@ -124,7 +123,7 @@ func (l *loop) contextPromoted() state.Condition {
 	case c.phase < contextDecided || c.promoted.Reason == "":
 		return is(state.Unknown, state.ReasonProbing, "the current context is being probed")
 	}
-	return is(state.Status(dockercontext.PromotedStatus(c.promoted.Reason)), c.promoted.Reason, c.promoted.Message)
+	return is(c.promoted.Status(state.ContextPromoted), c.promoted.Reason, c.promoted.Message)
 }
 
 func (l *loop) socketClaimed() state.Condition {
@@ -134,7 +133,7 @@ func (l *loop) socketClaimed() state.Condition {
 	case c.phase == contextForeign:
 		return is(state.False, state.ReasonNotApplicable, "the context is the user's own")
 	case c.claimed.Reason != "":
-		return is(state.Status(dockercontext.ClaimedStatus(c.claimed.Reason)), c.claimed.Reason, c.claimed.Message)
+		return is(c.claimed.Status(state.SocketClaimed), c.claimed.Reason, c.claimed.Message)
 	case c.phase < contextDecided || c.isCurrent():
 		return is(state.Unknown, state.ReasonProbing, "it is claimed with the promotion")
 	case l.inst.Settings.Promote == instance.PromoteNever:

@@ -9,6 +9,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // contextRun is the instance's own context as the loop sees it.
@@ -34,7 +35,7 @@ func (c *contextRun) busy() bool {
 
 // isCurrent reports whether the context is the current one, as far as the loop knows.
 func (c *contextRun) isCurrent() bool {
-	return dockercontext.PromotedStatus(c.promoted.Reason) == dockercontext.True
+	return c.promoted.IsCurrent()
 }
 
 // see takes in a look at the context, which somebody may have changed.
@@ -44,7 +45,7 @@ func (c *contextRun) see(seen contextSeen) {
 	}
 	ready, promoted := seen.ready, seen.promoted
 	switch c.ready.Reason {
-	case dockercontext.ReasonCreated, dockercontext.ReasonRemoved:
+	case state.ReasonCreated, state.ReasonRemoved:
 		if ready.Reason != c.ready.Reason {
 			c.ready = ready
 		}
@@ -52,12 +53,12 @@ func (c *contextRun) see(seen contextSeen) {
 	if c.phase != contextDecided && c.phase != contextHandedBack || promoted.Err != nil {
 		return
 	}
-	again := c.promoted.Reason == dockercontext.ReasonChangedByUser && promoted.Reason == dockercontext.ReasonChangedByUser // to another
-	if dockercontext.PromotedStatus(promoted.Reason) == dockercontext.PromotedStatus(c.promoted.Reason) && !again {
+	again := c.promoted.Reason == state.ReasonChangedByUser && promoted.Reason == state.ReasonChangedByUser // to another
+	if promoted.IsCurrent() == c.isCurrent() && !again {
 		return
 	}
-	if c.promoted.Reason == dockercontext.ReasonAlreadyCurrent {
-		promoted.Reason = dockercontext.ReasonChangedByUser // the choice was never ours
+	if c.promoted.Reason == state.ReasonAlreadyCurrent {
+		promoted.Reason = state.ReasonChangedByUser // the choice was never ours
 	}
 	c.promoted = promoted
 	if c.claimed = seen.claimed; c.isCurrent() {
@@ -95,7 +96,7 @@ func (l *loop) makeContext() {
 	l.operate(contextMaking, func(ctx context.Context) event {
 		ep, err := l.driver.Endpoint()
 		if err != nil {
-			return contextCreated{dockercontext.Outcome{Reason: dockercontext.ReasonFailed, Message: err.Error(), Err: err}}
+			return contextCreated{dockercontext.Outcome{Reason: state.ReasonFailed, Message: err.Error(), Err: err}}
 		}
 		return contextCreated{l.docker.Create(ctx, owner, ep, contexts.Description(l.inst))}
 	})
@@ -104,9 +105,9 @@ func (l *loop) makeContext() {
 // promote makes the context the current one, if the policy and the judgement say so.
 func (l *loop) promote() {
 	c := &l.context
-	if c.ready.Reason != dockercontext.ReasonCreated {
+	if c.ready.Reason != state.ReasonCreated {
 		c.phase = contextDecided
-		c.promoted = dockercontext.Outcome{Reason: dockercontext.ReasonNotApplicable, Message: "there is no context to make current"}
+		c.promoted = dockercontext.Outcome{Reason: state.ReasonNotApplicable, Message: "there is no context to make current"}
 		return
 	}
 	judgement, owner := *c.judgement, c.owner
@@ -114,9 +115,9 @@ func (l *loop) promote() {
 		out := l.docker.Promote(ctx, judgement, owner, dockercontext.PromoteOptions{
 			Policy: dockercontext.Policy(l.inst.Settings.Promote),
 		})
-		if out.Reason == dockercontext.ReasonAlreadyCurrent {
+		if out.Reason == state.ReasonAlreadyCurrent {
 			// It may have been promoted before a restart.
-			if now := l.docker.Promoted(ctx, owner); now.Reason == dockercontext.ReasonPromoted {
+			if now := l.docker.Promoted(ctx, owner); now.Reason == state.ReasonPromoted {
 				out = now
 			}
 		}
@@ -144,7 +145,7 @@ func (l *loop) reconsider() {
 // promotion by hand counts as one if broken.
 func (l *loop) claim() {
 	owner, policy := l.context.owner, dockercontext.Policy(l.inst.Settings.Promote)
-	if l.context.promoted.Reason == dockercontext.ReasonPromoted {
+	if l.context.promoted.Reason == state.ReasonPromoted {
 		policy = dockercontext.PromoteIfBroken
 	}
 	first := l.context.sockets
@@ -181,7 +182,7 @@ func (l *loop) watchSocket() {
 	l.stream(func(ctx context.Context, send func(event)) {
 		defer watch.Close()
 		for watch.Wait(ctx) == nil {
-			if out := l.docker.Claimed(owner); out.Reason != dockercontext.ReasonClaimed {
+			if out := l.docker.Claimed(owner); out.Reason != state.ReasonClaimed {
 				send(claimSeen{out})
 				return
 			}
@@ -196,7 +197,7 @@ func (l *loop) handBack() {
 	l.operate(contextHandingBack, func(ctx context.Context) event {
 		out := l.docker.Demote(ctx, owner)
 		l.logFailure("current context not handed back", out)
-		if socket.Reason == dockercontext.ReasonClaimed {
+		if socket.Reason == state.ReasonClaimed {
 			socket = l.docker.Claimed(owner) // given back
 		}
 		return handedBack{out, socket}
@@ -211,7 +212,7 @@ func (l *loop) removeContext() {
 			out := l.docker.Remove(ctx, owner)
 			l.logFailure("context not removed", out)
 			// Another instance that stopped at the same time may have handed over to this one.
-			if out.Reason != dockercontext.ReasonAlreadyCurrent || !l.docker.Demote(ctx, owner).Changed {
+			if out.Reason != state.ReasonAlreadyCurrent || !l.docker.Demote(ctx, owner).Changed {
 				return contextRemoved{out}
 			}
 		}

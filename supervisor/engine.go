@@ -37,8 +37,9 @@ const (
 
 // engineRun is the engine as the loop sees it.
 type engineRun struct {
-	phase         enginePhase
-	reason, words string // why it is lost, away, down or looping
+	phase  enginePhase
+	reason state.Reason // why it is lost, away, down or looping
+	words  string
 
 	running engine.Running // nil while there is none
 	process engine.Process // the running engine, where it is ours

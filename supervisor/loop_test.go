@@ -271,7 +271,7 @@ func (f *fixture) ask(o requests.StopOptions) (request string) {
 }
 
 // wait returns when a condition is as wanted.
-func (f *fixture) wait(typ string, status state.Status, reason string) state.Condition {
+func (f *fixture) wait(typ string, status state.Status, reason state.Reason) state.Condition {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
 	defer cancel()
@@ -342,7 +342,7 @@ func TestStartAndStop(t *testing.T) {
 	if s.Supervisor != nil || s.Engine.PID != 0 || len(s.Networks) > 0 || len(s.Namespaces) > 0 {
 		t.Errorf("the last state is %+v", s)
 	}
-	for typ, reason := range map[string]string{
+	for typ, reason := range map[string]state.Reason{
 		state.EngineReady: state.ReasonStopped, state.Ready: state.ReasonStopped, state.ContextReady: state.ReasonRemoved,
 		state.ContextPromoted: state.ReasonDemoted, state.SocketClaimed: state.ReasonReleased, state.MirrorSynced: state.ReasonDisconnected,
 	} {

@@ -9,6 +9,7 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext/claim"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror"
+	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/requests"
 )
 
@@ -182,7 +183,7 @@ func (l *loop) handleContext(ev event) {
 		c.judgement, c.sockets = &ev.Judgement, ev.sockets
 	case contextCreated:
 		c.phase, c.ready = contextMade, ev.Outcome
-		if ev.Reason == dockercontext.ReasonCreated {
+		if ev.Reason == state.ReasonCreated {
 			l.watchContext()
 		}
 	case promoted:
@@ -190,7 +191,7 @@ func (l *loop) handleContext(ev event) {
 		if !c.isCurrent() {
 			c.sockets = nil // it is of the start, and would be old for a claim that comes later
 		}
-		if ev.Reason == dockercontext.ReasonPromoted {
+		if ev.Reason == state.ReasonPromoted {
 			l.reconsider()
 		}
 	case reconsidered:
@@ -199,11 +200,11 @@ func (l *loop) handleContext(ev event) {
 		}
 	case claimed:
 		c.phase, c.claimed = contextDecided, ev.Outcome
-		if ev.Reason == dockercontext.ReasonClaimed {
+		if ev.Reason == state.ReasonClaimed {
 			l.watchSocket()
 		}
 	case claimSeen:
-		if c.phase == contextDecided && c.claimed.Reason == dockercontext.ReasonClaimed {
+		if c.phase == contextDecided && c.claimed.Reason == state.ReasonClaimed {
 			c.claimed = ev.Outcome
 		}
 	case contextSeen:
@@ -295,7 +296,7 @@ func (l *loop) advance() {
 		l.promote()
 	case c.phase == contextDecided && c.isCurrent() && c.claimed.Reason == "":
 		l.claim()
-	case c.phase == contextDecided && !c.isCurrent() && c.claimed.Reason == dockercontext.ReasonClaimed:
+	case c.phase == contextDecided && !c.isCurrent() && c.claimed.Reason == state.ReasonClaimed:
 		l.release()
 	}
 }

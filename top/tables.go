@@ -147,7 +147,7 @@ func conditionRows(_ *model, v board.View, now time.Time) []row {
 			status.mood = waiting
 		}
 		rows = append(rows, row{object{instance: v.Name, key: c.Type}, c.Type, []cell{
-			{text: c.Type}, status, {text: c.Reason}, since(c.LastTransitionTime, now), {text: v.Name}, {text: c.Message},
+			{text: c.Type}, status, {text: string(c.Reason)}, since(c.LastTransitionTime, now), {text: v.Name}, {text: c.Message},
 		}})
 	}
 	return rows

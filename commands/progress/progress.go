@@ -8,6 +8,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // Modes of a display.
@@ -35,14 +37,14 @@ const Itself = "instance"
 
 // An Event tells of a step of an instance.
 type Event struct {
-	Time       time.Time `json:"time"`
-	Instance   string    `json:"instance,omitempty"`
-	Step       string    `json:"step"`
-	Status     Status    `json:"status"`
-	Reason     string    `json:"reason,omitempty"` // of the condition that is waited for
-	Message    string    `json:"message"`
-	DurationMs int64     `json:"durationMs"` // since the step began
-	Error      string    `json:"error,omitempty"`
+	Time       time.Time    `json:"time"`
+	Instance   string       `json:"instance,omitempty"`
+	Step       string       `json:"step"`
+	Status     Status       `json:"status"`
+	Reason     state.Reason `json:"reason,omitempty"` // of the condition that is waited for
+	Message    string       `json:"message"`
+	DurationMs int64        `json:"durationMs"` // since the step began
+	Error      string       `json:"error,omitempty"`
 
 	// Otherwise is the message for a step that fails while it is working.
 	Otherwise string `json:"-"`

@@ -28,50 +28,54 @@ const (
 	MirrorSynced = "MirrorSynced"
 )
 
+// A Reason says in one word why a condition has its status.
+type Reason string
+
 // The reasons of conditions. A reason belongs to one status of one or several types.
 const (
-	ReasonUsable = "Usable" // Ready True; where it is not, the reason is that of what it waits for
+	ReasonUsable       Reason = "Usable"       // Ready True; where it is not, the reason is that of what it waits for
+	ReasonNoSupervisor Reason = "NoSupervisor" // any Unknown: nobody keeps the file up to date, which itself never says so
 
-	ReasonConnected     = "Connected"     // EngineReady True
-	ReasonStarting      = "Starting"      // EngineReady False
-	ReasonConnectFailed = "ConnectFailed" // EngineReady False
-	ReasonExited        = "Exited"        // EngineReady False
-	ReasonCrashLoop     = "CrashLoop"     // EngineReady False
-	ReasonStopped       = "Stopped"       // EngineReady False
-	ReasonUnresponsive  = "Unresponsive"  // EngineReady Unknown
+	ReasonConnected     Reason = "Connected"     // EngineReady True
+	ReasonStarting      Reason = "Starting"      // EngineReady False, ContextReady Unknown
+	ReasonConnectFailed Reason = "ConnectFailed" // EngineReady False
+	ReasonExited        Reason = "Exited"        // EngineReady False
+	ReasonCrashLoop     Reason = "CrashLoop"     // EngineReady False
+	ReasonStopped       Reason = "Stopped"       // EngineReady False
+	ReasonUnresponsive  Reason = "Unresponsive"  // EngineReady Unknown
 
-	ReasonCreated        = "Created"        // ContextReady True
-	ReasonNotApplicable  = "NotApplicable"  // ContextReady and MirrorSynced True, ContextPromoted and SocketClaimed False
-	ReasonFailed         = "Failed"         // ContextReady and ContextPromoted False
-	ReasonForeign        = "Foreign"        // ContextReady False: a context of that name is not ours
-	ReasonRemoved        = "Removed"        // ContextReady False: by the user
-	ReasonConfigReadOnly = "ConfigReadOnly" // ContextReady False
+	ReasonCreated        Reason = "Created"        // ContextReady True
+	ReasonNotApplicable  Reason = "NotApplicable"  // ContextReady and MirrorSynced True, ContextPromoted and SocketClaimed False
+	ReasonFailed         Reason = "Failed"         // EngineReady, ContextReady, ContextPromoted and SocketClaimed False
+	ReasonForeign        Reason = "Foreign"        // ContextReady False: a context of that name is not ours
+	ReasonRemoved        Reason = "Removed"        // ContextReady False: by the user
+	ReasonConfigReadOnly Reason = "ConfigReadOnly" // ContextReady False
 
-	ReasonPromoted       = "Promoted"       // ContextPromoted True
-	ReasonAlreadyCurrent = "AlreadyCurrent" // ContextPromoted True
-	ReasonCurrentHealthy = "CurrentHealthy" // ContextPromoted False
-	ReasonCurrentUnknown = "CurrentUnknown" // ContextPromoted False
-	ReasonNotRequested   = "NotRequested"   // ContextPromoted and SocketClaimed False
-	ReasonDemoted        = "Demoted"        // ContextPromoted False
-	ReasonChangedByUser  = "ChangedByUser"  // ContextPromoted False
-	ReasonProbing        = "Probing"        // ContextPromoted and SocketClaimed Unknown
+	ReasonPromoted       Reason = "Promoted"       // ContextPromoted True
+	ReasonAlreadyCurrent Reason = "AlreadyCurrent" // ContextPromoted True
+	ReasonCurrentHealthy Reason = "CurrentHealthy" // ContextPromoted False
+	ReasonCurrentUnknown Reason = "CurrentUnknown" // ContextPromoted False
+	ReasonNotRequested   Reason = "NotRequested"   // ContextPromoted and SocketClaimed False
+	ReasonDemoted        Reason = "Demoted"        // ContextPromoted False
+	ReasonChangedByUser  Reason = "ChangedByUser"  // ContextPromoted False
+	ReasonProbing        Reason = "Probing"        // ContextPromoted and SocketClaimed Unknown
 
-	ReasonClaimed      = "Claimed"      // SocketClaimed True
-	ReasonInUse        = "InUse"        // SocketClaimed False: somebody answers there
-	ReasonNotPermitted = "NotPermitted" // ContextPromoted False: the configuration's owner may not use the engine; SocketClaimed False
-	ReasonReleased     = "Released"     // SocketClaimed False: it was given back, or taken by an engine that started later
+	ReasonClaimed      Reason = "Claimed"      // SocketClaimed True
+	ReasonInUse        Reason = "InUse"        // SocketClaimed False: somebody answers there
+	ReasonNotPermitted Reason = "NotPermitted" // ContextPromoted False: the configuration's owner may not use the engine; SocketClaimed False
+	ReasonReleased     Reason = "Released"     // SocketClaimed False: it was given back, or taken by an engine that started later
 
-	ReasonSynced       = "Synced"       // MirrorSynced True
-	ReasonSyncing      = "Syncing"      // MirrorSynced False
-	ReasonListed       = "Listed"       // MirrorSynced False: all objects are there, details are coming
-	ReasonDisconnected = "Disconnected" // MirrorSynced False
+	ReasonSynced       Reason = "Synced"       // MirrorSynced True
+	ReasonSyncing      Reason = "Syncing"      // MirrorSynced False
+	ReasonListed       Reason = "Listed"       // MirrorSynced False: all objects are there, details are coming
+	ReasonDisconnected Reason = "Disconnected" // MirrorSynced False
 )
 
 // Condition is one aspect of how the instance is, as in Kubernetes.
 type Condition struct {
 	Type    string `json:"type"`
 	Status  Status `json:"status"`
-	Reason  string `json:"reason"`
+	Reason  Reason `json:"reason"`
 	Message string `json:"message"`
 	// LastTransitionTime is when the status last changed.
 	LastTransitionTime time.Time `json:"lastTransitionTime,omitzero"`

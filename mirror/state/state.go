@@ -102,7 +102,7 @@ type Engine struct {
 // A Failure is why a start or an engine failed, and when.
 type Failure struct {
 	// Reason is that of the condition EngineReady: Exited, CrashLoop, ConnectFailed or Failed.
-	Reason  string    `json:"reason"`
+	Reason  Reason    `json:"reason"`
 	Message string    `json:"message"`
 	Time    time.Time `json:"time,omitzero"`
 }

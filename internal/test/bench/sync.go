@@ -53,9 +53,9 @@ func (b *bench) syncOnce(ctx context.Context, socket string, writes int) (t sync
 	}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		switch word, value, _ := strings.Cut(lines.Text(), " "); word {
-		case state.ReasonListed:
+		case string(state.ReasonListed):
 			t.listed = time.Since(begin)
-		case state.ReasonSynced:
+		case string(state.ReasonSynced):
 			t.synced = time.Since(begin)
 		case "change":
 			t.change, err = time.ParseDuration(value)
@@ -101,7 +101,7 @@ func syncMain(args []string) error {
 		Log: log,
 	})
 	go func() { _ = source.Run(ctx) }()
-	said := map[string]bool{}
+	said := map[state.Reason]bool{}
 	for !said[state.ReasonSynced] {
 		var flush <-chan time.Time
 		if wait, dirty := store.NextFlush(); dirty {

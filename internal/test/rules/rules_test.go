@@ -34,9 +34,9 @@ var rooms = map[string][]string{
 	"engine/dockerd":           {"engine/namespaces", "engine/processes", "internal"},
 	"engine/namespaces":        {"engine/processes", "lock", "internal"},
 	"engine/processes":         {"internal"},
-	"instance/contexts":        {"engine", "instance", "dockercontext", "mirror/state", "internal"}, // it joins what does not know each other
-	"instance":                 {"mirror/state", "lock", "internal"},                                // mirror/state: its state is one of its files
-	"dockercontext":            {"dockercontext/claim", "dockercontext/configfile", "lock", "internal"},
+	"instance/contexts":        {"engine", "instance", "dockercontext", "mirror/state", "internal"},                     // it joins what does not know each other
+	"instance":                 {"mirror/state", "lock", "internal"},                                                    // mirror/state: its state is one of its files
+	"dockercontext":            {"dockercontext/claim", "dockercontext/configfile", "mirror/state", "lock", "internal"}, // mirror/state: conditions and their reasons
 	"dockercontext/claim":      {"lock", "internal"},
 	"dockercontext/configfile": {"lock", "internal"},
 	"mirror":                   {"mirror/state", "lock", "internal"},

@@ -1,0 +1,39 @@
+package dockercontext
+
+import "github.com/docker-rd/docker-rd/mirror/state"
+
+// An Outcome says what a method found and did.
+type Outcome struct {
+	// Reason is that of the condition concerned: ContextReady, ContextPromoted or SocketClaimed.
+	Reason state.Reason `json:"reason"`
+	// Message is a sentence for people.
+	Message string `json:"message"`
+	// Changed reports whether something was changed; on a dry run, whether it would be.
+	Changed bool `json:"changed"`
+	DryRun  bool `json:"dryRun,omitempty"`
+	// Previous and Current are the stored current context before and now, by name.
+	Previous string `json:"previous,omitempty"`
+	Current  string `json:"current,omitempty"`
+	// EnvOverride is the environment variable that overrides Current here, or "".
+	EnvOverride string `json:"envOverride,omitempty"`
+	// Err is the cause where Reason is Failed or ConfigReadOnly.
+	Err error `json:"-"`
+}
+
+// Status returns the status that the outcome gives the condition of the type.
+func (o Outcome) Status(condition string) state.Status {
+	switch o.Reason {
+	case state.ReasonCreated, state.ReasonPromoted, state.ReasonAlreadyCurrent, state.ReasonClaimed:
+		return state.True
+	case state.ReasonProbing:
+		return state.Unknown
+	case state.ReasonNotApplicable:
+		if condition == state.ContextReady {
+			return state.True
+		}
+	}
+	return state.False
+}
+
+// IsCurrent reports whether the context is the current one, by the outcome of a promotion.
+func (o Outcome) IsCurrent() bool { return o.Status(state.ContextPromoted) == state.True }
