@@ -18,22 +18,22 @@ import (
 )
 
 // Sync brings the instance's mirror up to date with its engine once: the supervisor
-// does it where one runs, otherwise this process. After an error the state file is as
-// it was.
-func Sync(ctx context.Context, i *instance.Instance) error {
+// does it where one runs, otherwise this process. With sizes, it also measures what objects
+// take on disk. After an error the state file is as it was.
+func Sync(ctx context.Context, i *instance.Instance, sizes bool) error {
 	for {
 		before := instance.Observe(i)
 		if err := RefuseNewer(i, before.StateErr); err != nil {
 			return err // it would be replaced
 		}
 		if before.Live {
-			o, err := Request(ctx, i, requests.Request{Type: requests.RequestSync})
+			o, err := Request(ctx, i, requests.Request{Type: requests.RequestSync, Sizes: sizes})
 			if err == nil && o.Error != "" {
 				err = fmt.Errorf("instance %q: %s", i.Name, o.Error)
 			}
 			return err
 		}
-		err := syncHere(ctx, i)
+		err := syncHere(ctx, i, sizes)
 		if !errors.Is(err, lock.ErrHeld) {
 			return err
 		}
@@ -48,7 +48,7 @@ func Sync(ctx context.Context, i *instance.Instance) error {
 }
 
 // syncHere takes the place of the supervisor for one full sync.
-func syncHere(ctx context.Context, i *instance.Instance) error {
+func syncHere(ctx context.Context, i *instance.Instance, sizes bool) error {
 	// The start lock keeps starts waiting: they could not tell this process from a supervisor.
 	for _, path := range []string{i.Paths.StartLock(), i.Paths.SupervisorLock()} {
 		release, err := lock.TryAcquire(path)
@@ -65,7 +65,7 @@ func syncHere(ctx context.Context, i *instance.Instance) error {
 	if i.Settings.Driver != instance.DriverExisting && driver.Life() != engine.Alive {
 		return problem(i, NotRunning, fmt.Errorf("instance %q: its engine is not running", i.Name))
 	}
-	err = syncOnce(ctx, i, driver, log)
+	err = syncOnce(ctx, i, driver, log, sizes)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = failure.Timeout("instance %q: the engine did not answer in time", i.Name)
 	} else if err != nil && ctx.Err() == nil {
@@ -76,7 +76,7 @@ func syncHere(ctx context.Context, i *instance.Instance) error {
 
 // syncOnce syncs in full and writes the state. Whatever was recorded of a supervisor
 // that is gone stays: what it has left behind is still to be stopped.
-func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, log *slog.Logger) error {
+func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, log *slog.Logger, sizes bool) error {
 	ep, err := driver.Endpoint()
 	if err != nil {
 		return err
@@ -122,6 +122,13 @@ func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, l
 		case err := <-synced:
 			if err != nil {
 				return err
+			}
+			if sizes {
+				usage, err := mirror.Measure(ctx, api)
+				if err != nil {
+					return err
+				}
+				store.SetUsage(usage)
 			}
 			store.Disconnect("synced once, without a supervisor")
 			return store.Flush(ctx)

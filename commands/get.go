@@ -37,8 +37,11 @@ lists of docker's. What differs:
     engine hangs or is gone. A note then says how old the mirror is. Otherwise it may be some
     milliseconds behind; --fresh waits until it has seen all that the engine has done so far.
   - Containers that do not run are listed too.
-  - There are .Deletion and .LastAction, which show what was requested, and .Event with
-    --watch. A table has a column for deletions while there are any.`,
+  - There are .Deletion, .Action and .LastAction, which show what was requested, and .Event
+    with --watch. A table has a column for deletions while there are any.
+  - Templates can show more, such as .Project, .Limits and .HealthOutput of containers,
+    .Platform of images and .Subnets of networks.
+  - Sizes that the engine has to measure show after "docker rd sync --sizes".`,
 		Example: `  docker rd get containers --filter status=running
   docker rd get ps web --format '{{.Names}}: {{.Status}}'
   docker rd get images --watch`,

@@ -44,7 +44,7 @@ func find(ctx context.Context, i *instance.Instance, find func(*state.State) err
 	if _, missing := errors.AsType[*objects.NotFoundError](err); !missing || !s.Mirror.Connected {
 		return err
 	}
-	if syncErr := client.Sync(ctx, i); syncErr != nil {
+	if syncErr := client.Sync(ctx, i, false); syncErr != nil {
 		return syncErr
 	}
 	if s, err = readState(i); err != nil {

@@ -14,11 +14,14 @@ import (
 func (a *app) newSync() *cobra.Command {
 	var timeout flagDuration
 	var progress flagChoice
+	var sizes bool
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "sync [OPTIONS] [INSTANCE]",
 		Short: "Bring the mirror of an engine up to date",
 		Long: `Bring the mirror of an engine up to date: a full sync now. It also finds changes for
-which the engine sends no event.
+which the engine sends no event. --sizes also measures what containers and volumes take on
+disk and what images share, as "docker system df" does: "docker rd get" and the state file
+show that then, as of this moment.
 
 The supervisor does it if one runs, otherwise this command itself.`,
 	}, a.loadForObjects, func(cmd *cobra.Command, i *instance.Instance) error {
@@ -27,7 +30,7 @@ The supervisor does it if one runs, otherwise this command itself.`,
 		return a.withProgress(progress.value, func(t teller) error {
 			t = t.of(i.Name, state.MirrorSynced)
 			t.doing(fmt.Sprintf("Mirror of instance %q is being synced", i.Name), fmt.Sprintf("Mirror of instance %q is not synced", i.Name))
-			if err := client.Sync(ctx, i); err != nil {
+			if err := client.Sync(ctx, i, sizes); err != nil {
 				return err
 			}
 			t.did(fmt.Sprintf("Mirror of instance %q is synced", i.Name))
@@ -36,5 +39,6 @@ The supervisor does it if one runs, otherwise this command itself.`,
 	})
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
 	addProgress(cmd, &progress, "auto")
+	cmd.Flags().BoolVar(&sizes, "sizes", false, "Measure what objects take on disk, too")
 	return cmd
 }

@@ -2,7 +2,9 @@ package mirror
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,7 +45,8 @@ type listedPort struct {
 
 func (a listedContainer) object() (string, state.Container, error) {
 	c := state.Container{
-		ID: a.ID, Name: ownName(a.Names), Namespace: namespace, Image: a.ImageID, ImageRef: a.Image, Labels: a.Labels,
+		ID: a.ID, Name: ownName(a.Names), Namespace: namespace, Image: a.ImageID, ImageRef: a.Image,
+		Labels: a.Labels, Compose: compose(a.Labels),
 		State: ContainerState(a.State), Health: cmp.Or(a.Health.Status, healthOf(a.Status)), CreatedAt: unixTime(a.Created),
 		Mounts: mounts(a.Mounts), Networks: attachments(a.NetworkSettings.Networks),
 	}
@@ -64,8 +67,12 @@ type inspectedContainer struct {
 	RestartCount int
 	Created      string
 	Config       struct {
-		Image  string
-		Labels map[string]string
+		Image        string
+		Entrypoint   []string
+		Cmd          []string
+		User         string
+		Labels       map[string]string
+		ExposedPorts map[string]struct{}
 	}
 	State struct {
 		Status     string
@@ -75,13 +82,16 @@ type inspectedContainer struct {
 		OOMKilled  bool
 		StartedAt  string
 		FinishedAt string
-		Health     struct{ Status string }
+		Health     health
 	}
 	HostConfig struct {
 		RestartPolicy struct {
 			Name              string
 			MaximumRetryCount int
 		}
+		AutoRemove   bool
+		PortBindings map[string][]binding
+		limits
 	}
 	NetworkSettings struct {
 		Ports    map[string][]binding
@@ -96,31 +106,97 @@ type binding struct {
 }
 
 func (a inspectedContainer) object() (string, state.Container, error) {
-	published, err := ports(a.NetworkSettings.Ports)
+	published, err := ports(a.NetworkSettings.Ports, true)
+	bindings, bindingsErr := ports(a.HostConfig.PortBindings, false)
 	c := state.Container{
 		ID: a.ID, Name: strings.TrimPrefix(a.Name, "/"), Namespace: namespace, Image: a.Image, ImageRef: a.Config.Image,
-		Path: a.Path, Args: a.Args, Labels: a.Config.Labels,
-		State: ContainerState(a.State.Status), Health: cmp.Or(a.State.Health.Status, state.HealthNone),
+		Path: a.Path, Args: a.Args, Entrypoint: a.Config.Entrypoint, Cmd: a.Config.Cmd, User: a.Config.User,
+		Labels: a.Config.Labels, Compose: compose(a.Config.Labels),
+		State: ContainerState(a.State.Status), Health: cmp.Or(a.State.Health.Status, state.HealthNone), HealthCheck: a.State.Health.check(),
 		PID: a.State.Pid, ExitCode: a.State.ExitCode, Error: a.State.Error, OOMKilled: a.State.OOMKilled,
 		RestartCount: a.RestartCount,
 		RestartPolicy: state.RestartPolicy{
 			Name: cmp.Or(a.HostConfig.RestartPolicy.Name, "no"), MaximumRetryCount: a.HostConfig.RestartPolicy.MaximumRetryCount,
 		},
+		AutoRemove: a.HostConfig.AutoRemove, Limits: a.HostConfig.object(),
 		CreatedAt: parseTime(a.Created), StartedAt: parseTime(a.State.StartedAt), FinishedAt: parseTime(a.State.FinishedAt),
-		Ports: published, Mounts: mounts(a.Mounts), Networks: attachments(a.NetworkSettings.Networks),
+		Ports: published, PortBindings: bindings, ExposedPorts: exposedPorts(a.Config.ExposedPorts), Mounts: mounts(a.Mounts), Networks: attachments(a.NetworkSettings.Networks),
 	}
-	return c.ID, c, err
+	return c.ID, c, errors.Join(err, bindingsErr)
 }
 
-// ports returns the bindings by port as a list.
-func ports(all map[string][]binding) (out []state.Port, err error) {
+// health is how the health checks of a container go.
+type health struct {
+	Status        string
+	FailingStreak int
+	Log           []struct { // the oldest first
+		ExitCode int
+		Output   string
+	}
+}
+
+func (h health) check() *state.HealthCheck {
+	if h.Status == "" || h.Status == state.HealthNone {
+		return nil
+	}
+	c := &state.HealthCheck{FailingStreak: h.FailingStreak}
+	if n := len(h.Log); n > 0 && h.Log[n-1].ExitCode != 0 {
+		c.LastOutput = h.Log[n-1].Output
+	}
+	return c
+}
+
+type limits struct {
+	Memory            int64
+	MemoryReservation int64
+	MemorySwap        int64
+	NanoCPUs          int64 `json:"NanoCpus"`
+	CPUShares         int64 `json:"CpuShares"`
+	CPUPeriod         int64 `json:"CpuPeriod"`
+	CPUQuota          int64 `json:"CpuQuota"`
+	CpusetCpus        string
+	PidsLimit         int64
+}
+
+func (l limits) object() *state.Limits {
+	l.PidsLimit = max(l.PidsLimit, 0) // -1 is none too
+	if l == (limits{}) {
+		return nil
+	}
+	o := state.Limits(l)
+	return &o
+}
+
+// compose reads the labels that Docker Compose leaves on what it makes.
+func compose(labels map[string]string) *state.Compose {
+	project := labels["com.docker.compose.project"]
+	if project == "" {
+		return nil
+	}
+	return &state.Compose{Project: project, Service: labels["com.docker.compose.service"]}
+}
+
+// exposedPorts returns ports as a list, written as the engine writes them.
+func exposedPorts(all map[string]struct{}) (out []string) {
+	for name := range all {
+		if port, err := network.ParsePort(name); err == nil {
+			name = port.String()
+		}
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// ports returns the bindings by port as a list, with the ports that have none where exposed is set.
+func ports(all map[string][]binding, exposed bool) (out []state.Port, err error) {
 	for name, bindings := range all {
 		port, err := network.ParsePort(name)
 		if err != nil {
 			return nil, fmt.Errorf("port %q: %w", name, err)
 		}
 		p := state.Port{ContainerPort: port.Num(), Protocol: string(port.Proto())}
-		if len(bindings) == 0 {
+		if exposed && len(bindings) == 0 {
 			out = append(out, p)
 		}
 		for _, b := range bindings {
@@ -165,11 +241,18 @@ type attachment struct {
 	NetworkID         string
 	IPAddress         string
 	GlobalIPv6Address string
+	Gateway           string
+	IPv6Gateway       string
+	MacAddress        string
+	Aliases           []string
 }
 
 func attachments(all map[string]attachment) (out []state.Attachment) {
 	for name, a := range all {
-		out = append(out, state.Attachment{Name: name, ID: a.NetworkID, IPAddress: a.IPAddress, IPv6Address: a.GlobalIPv6Address})
+		out = append(out, state.Attachment{
+			Name: name, ID: a.NetworkID, IPAddress: a.IPAddress, IPv6Address: a.GlobalIPv6Address,
+			Gateway: a.Gateway, IPv6Gateway: a.IPv6Gateway, MacAddress: a.MacAddress, Aliases: a.Aliases,
+		})
 	}
 	slices.SortFunc(out, func(a, b state.Attachment) int { return cmp.Compare(a.Name, b.Name) })
 	return out
@@ -197,8 +280,14 @@ func (a listedImage) object() (string, state.Image, error) {
 // the list says the same of the image.
 type inspectedImage struct {
 	Architecture string
+	Variant      string
 	Os           string
 	Created      string
+	RootFS       struct{ Layers []string }
+	Config       struct {
+		ExposedPorts map[string]struct{}
+		Volumes      map[string]struct{}
+	}
 }
 
 // object returns the answer itself: whose it is, the list knows.
@@ -206,7 +295,10 @@ func (a inspectedImage) object() (string, inspectedImage, error) { return "image
 
 // complete adds the details to what the list knows.
 func (a inspectedImage) complete(i *state.Image) {
-	i.Architecture, i.OS = a.Architecture, a.Os
+	i.Architecture, i.Variant, i.OS = a.Architecture, a.Variant, a.Os
+	i.LayerCount = len(a.RootFS.Layers)
+	i.ExposedPorts = exposedPorts(a.Config.ExposedPorts)
+	i.Volumes = slices.Sorted(maps.Keys(a.Config.Volumes))
 	if created := parseTime(a.Created); !created.IsZero() {
 		i.CreatedAt = created
 	}
@@ -225,7 +317,7 @@ type volume struct {
 func (a volume) object() (string, state.Volume, error) {
 	v := state.Volume{
 		Name: a.Name, Namespace: namespace, Driver: a.Driver, Mountpoint: a.Mountpoint, Scope: a.Scope,
-		CreatedAt: parseTime(a.CreatedAt), Labels: a.Labels, Options: a.Options,
+		CreatedAt: parseTime(a.CreatedAt), Labels: a.Labels, Options: a.Options, Compose: compose(a.Labels),
 	}
 	return v.Name, v, nil
 }
@@ -237,19 +329,27 @@ type listedNetwork struct {
 	Scope      string
 	Internal   bool
 	EnableIPv6 bool
+	Attachable bool
+	Options    map[string]string
 	Labels     map[string]string
 	Created    string
-	IPAM       struct{ Config []struct{ Subnet string } }
+	IPAM       struct {
+		Config []struct{ Subnet, Gateway string }
+	}
 }
 
 func (a listedNetwork) object() (string, state.Network, error) {
 	n := state.Network{
 		ID: a.ID, Name: a.Name, Namespace: namespace, Driver: a.Driver, Scope: a.Scope, Internal: a.Internal, IPv6: a.EnableIPv6,
-		Labels: a.Labels, CreatedAt: parseTime(a.Created),
+		Attachable: a.Attachable, Options: a.Options, Labels: a.Labels, Compose: compose(a.Labels), CreatedAt: parseTime(a.Created),
 	}
 	for _, c := range a.IPAM.Config {
 		if c.Subnet != "" {
+			if c.Gateway == "<nil>" { // of an engine whose networks are just being restored
+				c.Gateway = ""
+			}
 			n.Subnets = append(n.Subnets, c.Subnet)
+			n.Gateways = append(n.Gateways, c.Gateway)
 		}
 	}
 	return n.ID, n, nil

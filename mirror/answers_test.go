@@ -3,6 +3,7 @@ package mirror
 import (
 	"cmp"
 	jsonv1 "encoding/json"
+	"net"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -40,19 +41,27 @@ var sampleAnswers = []string{
 	`{"Id":"c","Name":"c","CreatedAt":"9999-12-31T23:59:59-10:00","Created":"9999-12-31T23:59:59-10:00"}`,
 	`{"Id":"c","Created":"2026-01-02T03:04:05.678901234+02:00","Path":"sh","Args":["-c","echo \"\u2028 ü\" > /x"],
 	  "State":{"Status":"exited","Running":false,"Pid":0,"ExitCode":-1,"Error":"no\nway","OOMKilled":true,"StartedAt":"2026-01-02T03:04:05Z","FinishedAt":"0001-01-01T00:00:00Z",
-	           "Health":{"Status":"unhealthy","Log":[{"Output":"{\"State\":1}"}]}},
-	  "Image":"sha256:1","Name":"/n","RestartCount":3,"HostConfig":{"Memory":9223372036854775807,"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":5},"Binds":null},
-	  "Config":{"Env":["SECRET=1"],"Image":"app","Labels":{"k":"v"},"ExposedPorts":{"80/tcp":{}},"Healthcheck":{"Interval":1e3}},
-	  "NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"","HostPort":"8080"},{"HostIp":"::","HostPort":"x"}],"53/UDP":null,"9/sctp":[]},"Networks":{"x":{}}},
+	           "Health":{"Status":"unhealthy","FailingStreak":2,"Log":[{"ExitCode":1,"Output":"no"},null,{"ExitCode":2,"Output":"{\"State\":1}"}]}},
+	  "Image":"sha256:1","Name":"/n","RestartCount":3,"HostConfig":{"Memory":9223372036854775807,"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":5},"Binds":null,
+	  "AutoRemove":true,"PortBindings":{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"8080"},{"HostIp":"","HostPort":""}],"81/tcp":[],"82/udp":null,"83/tcp":[{"HostPort":"90-99"}]},
+	  "MemorySwap":-1,"MemoryReservation":5,"NanoCpus":1500000000,"CpuShares":2,"CpuPeriod":3,"CpuQuota":4,"CpusetCpus":"0-1","PidsLimit":7},
+	  "Config":{"Env":["SECRET=1"],"Image":"app","Entrypoint":["/init"],"Cmd":["a","b c"],"User":"0:0",
+	    "Labels":{"k":"v","com.docker.compose.project":"p","com.docker.compose.service":"s"},"ExposedPorts":{"80/tcp":{},"53/UDP":{},"9":{}},"Healthcheck":{"Interval":1e3}},
+	  "NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"","HostPort":"8080"},{"HostIp":"::","HostPort":"x"}],"53/UDP":null,"9/sctp":[]},"Networks":{"x":{"Gateway":"10.0.0.1","IPv6Gateway":"fd00::1","MacAddress":"02:42:ac:11:00:02","Aliases":["b","a"]}}},
 	  "Mounts":[{"Type":"tmpfs","Source":"","Destination":"/b","RW":true},{"Destination":"/a"}],"GraphDriver":{"Data":{"a":null}}}`,
 	`{"Id":"c","State":null,"HostConfig":null,"Config":null,"NetworkSettings":null,"Mounts":null,"Args":null,"Created":"","Name":null}`,
 	`{"Id":"c","State":{"Health":null,"Status":"stopped"},"HostConfig":{"RestartPolicy":{"Name":""}},"Config":{"Labels":null}}`,
 	`{"Id":"sha256:1","ParentId":"sha256:0","RepoTags":["<none>:<none>"],"RepoDigests":["b@sha256:1","a@sha256:1","<none>@<none>"],"Created":1700000000,"Size":99,
 	  "VirtualSize":99,"SharedSize":-1,"Labels":{"a":""},"Containers":-1,"Architecture":"arm64","Os":"linux"}`,
+	`{"Id":"sha256:1","Architecture":"arm","Variant":"v7","Os":"linux","RootFS":{"Type":"layers","Layers":["sha256:a","sha256:b"]},
+	  "Config":{"ExposedPorts":{"80/tcp":{},"443/tcp":{}},"Volumes":{"/v":{},"/a":{}},"Env":["X=1"]}}`,
+	`{"Id":"sha256:1","Config":null,"RootFS":null}`,
+	`{"Id":"c","State":{"Health":{"Status":"none"}},"HostConfig":{"PidsLimit":-1},"Config":{"Cmd":null,"Entrypoint":null,"Labels":{"com.docker.compose.service":"s"}}}`,
+	`{"Id":"c","State":{"Health":{"Status":"healthy","Log":[{"ExitCode":1,"Output":"no"},{"ExitCode":0,"Output":"ok"}]}},"HostConfig":{"PidsLimit":null}}`,
 	`{"Id":"sha256:1","RepoTags":["b:1","a:1"],"RepoDigests":null,"Labels":null,"Architecture":"","Created":"2026-01-02T03:04:05Z"}`,
 	`{"Name":"v","Driver":"local","Mountpoint":"/m","Scope":"local","CreatedAt":"2026-01-02T03:04:05+01:00","Labels":{"a":"b"},"Options":{"o":"bind"},"UsageData":{"Size":-1}}`,
 	`{"Name":"v","CreatedAt":"yesterday","Labels":null,"Options":null,"Status":{"x":[[[{}]]]}}`,
-	`{"Name":"n","Id":"n","Created":"2026-01-02T03:04:05.6Z","Scope":"local","Driver":"bridge","EnableIPv6":true,"Internal":true,"Labels":{"a":"b"},
+	`{"Name":"n","Id":"n","Created":"2026-01-02T03:04:05.6Z","Scope":"local","Driver":"bridge","EnableIPv6":true,"Internal":true,"Attachable":true,"Options":{"o":"1"},"Labels":{"a":"b","com.docker.compose.project":"p"},
 	  "IPAM":{"Driver":"default","Options":null,"Config":[{"Subnet":"10.0.0.0/8","Gateway":"10.0.0.1"},{"Subnet":""},{},{"Subnet":"fd00::/64"}]},"Containers":{}}`,
 	`{"Name":"n","Id":"n","IPAM":{"Config":null},"Labels":null}`,
 	`{"Name":"n","Id":"n","IPAM":null}`,
@@ -166,9 +175,18 @@ func canonical(object any) any {
 		for i := range o.Ports {
 			ip(&o.Ports[i].HostIP)
 		}
+		for i := range o.PortBindings {
+			ip(&o.PortBindings[i].HostIP)
+		}
+		sortPorts(o.PortBindings)
 		for i := range o.Networks {
-			ip(&o.Networks[i].IPAddress)
-			ip(&o.Networks[i].IPv6Address)
+			n := &o.Networks[i]
+			for _, address := range []*string{&n.IPAddress, &n.IPv6Address, &n.Gateway, &n.IPv6Gateway} {
+				ip(address)
+			}
+			if mac, err := net.ParseMAC(n.MacAddress); err == nil {
+				n.MacAddress = mac.String()
+			}
 		}
 		sortPorts(o.Ports)
 		o.Namespace = ""
@@ -181,6 +199,9 @@ func canonical(object any) any {
 		return o
 	case state.Network:
 		o.Namespace = ""
+		for i := range o.Gateways {
+			ip(&o.Gateways[i])
+		}
 		for i, s := range o.Subnets {
 			if p, err := netip.ParsePrefix(s); err == nil {
 				o.Subnets[i] = p.String()
@@ -195,7 +216,7 @@ func canonical(object any) any {
 func TestAnswersWithOddities(t *testing.T) {
 	read := reader(inspectedContainer.object)
 	for _, odd := range []string{`1e999`, `"x"`, `[{"a":[]}]`, `{"State":{"Pid":"no"}}`, `null`, `-0.5E-7`, `"\ud800"`} {
-		c, err := read(`{"Unknown":` + odd + `,"HostConfig":{"Memory":` + odd + `},"Id":"c","Config":{"Env":` + odd + `}}`)
+		c, err := read(`{"Unknown":` + odd + `,"HostConfig":{"Unknown":` + odd + `},"Id":"c","Config":{"Env":` + odd + `}}`)
 		if err != nil || c.(state.Container).ID != "c" {
 			t.Errorf("with %s: %+v, %v", odd, c, err)
 		}
@@ -218,6 +239,7 @@ func dockerListed(c container.Summary) state.Container {
 		Image:     c.ImageID,
 		ImageRef:  c.Image,
 		Labels:    c.Labels,
+		Compose:   dockerCompose(c.Labels),
 		State:     ContainerState(string(c.State)),
 		Health:    dockerHealth(c),
 		CreatedAt: unixTime(c.Created),
@@ -254,6 +276,12 @@ func dockerInspected(c container.InspectResponse) state.Container {
 	}
 	if c.Config != nil {
 		out.ImageRef, out.Labels = c.Config.Image, c.Config.Labels
+		out.Compose = dockerCompose(c.Config.Labels)
+		out.Entrypoint, out.Cmd, out.User = c.Config.Entrypoint, c.Config.Cmd, c.Config.User
+		for port := range c.Config.ExposedPorts {
+			out.ExposedPorts = append(out.ExposedPorts, port.String())
+		}
+		slices.Sort(out.ExposedPorts)
 	}
 	if s := c.State; s != nil {
 		out.State = ContainerState(string(s.Status))
@@ -261,12 +289,38 @@ func dockerInspected(c container.InspectResponse) state.Container {
 		out.StartedAt, out.FinishedAt = parseTime(s.StartedAt), parseTime(s.FinishedAt)
 		if s.Health != nil && s.Health.Status != "" {
 			out.Health = string(s.Health.Status)
+			if s.Health.Status != "none" {
+				out.HealthCheck = &state.HealthCheck{FailingStreak: s.Health.FailingStreak}
+				if n := len(s.Health.Log); n > 0 && s.Health.Log[n-1] != nil && s.Health.Log[n-1].ExitCode != 0 {
+					out.HealthCheck.LastOutput = s.Health.Log[n-1].Output
+				}
+			}
 		}
 	}
 	out.RestartPolicy.Name = "no"
 	if h := c.HostConfig; h != nil {
 		out.RestartPolicy.Name = cmp.Or(string(h.RestartPolicy.Name), "no")
 		out.RestartPolicy.MaximumRetryCount = h.RestartPolicy.MaximumRetryCount
+		out.AutoRemove = h.AutoRemove
+		limits := state.Limits{
+			Memory: h.Memory, MemoryReservation: h.MemoryReservation, MemorySwap: h.MemorySwap, NanoCPUs: h.NanoCPUs,
+			CPUShares: h.CPUShares, CPUPeriod: h.CPUPeriod, CPUQuota: h.CPUQuota, CpusetCpus: h.CpusetCpus,
+		}
+		if h.PidsLimit != nil && *h.PidsLimit > 0 {
+			limits.PidsLimit = *h.PidsLimit
+		}
+		if limits != (state.Limits{}) {
+			out.Limits = &limits
+		}
+		for port, bindings := range h.PortBindings {
+			for _, b := range bindings {
+				hostPort, _ := strconv.ParseUint(b.HostPort, 10, 16)
+				out.PortBindings = append(out.PortBindings, state.Port{
+					ContainerPort: port.Num(), Protocol: string(port.Proto()), HostIP: addr(b.HostIP), HostPort: uint16(hostPort),
+				})
+			}
+		}
+		sortPorts(out.PortBindings)
 	}
 	if n := c.NetworkSettings; n != nil {
 		out.Networks = dockerAttachments(n.Networks)
@@ -303,6 +357,13 @@ func dockerHealth(c container.Summary) string {
 	return ""
 }
 
+func dockerCompose(labels map[string]string) *state.Compose {
+	if p := labels["com.docker.compose.project"]; p != "" {
+		return &state.Compose{Project: p, Service: labels["com.docker.compose.service"]}
+	}
+	return nil
+}
+
 func dockerMounts(in []container.MountPoint) []state.Mount {
 	var out []state.Mount
 	for _, m := range in {
@@ -324,6 +385,7 @@ func dockerAttachments(in map[string]*network.EndpointSettings) []state.Attachme
 		a := state.Attachment{Name: name}
 		if e != nil {
 			a.ID, a.IPAddress, a.IPv6Address = e.NetworkID, addr(e.IPAddress), addr(e.GlobalIPv6Address)
+			a.Gateway, a.IPv6Gateway, a.MacAddress, a.Aliases = addr(e.Gateway), addr(e.IPv6Gateway), e.MacAddress.String(), e.Aliases
 		}
 		out = append(out, a)
 	}
@@ -344,7 +406,12 @@ func dockerImage(i image.Summary) state.Image {
 }
 
 func dockerImageDetails(i image.InspectResponse) inspectedImage {
-	return inspectedImage{Architecture: i.Architecture, Os: i.Os, Created: i.Created}
+	out := inspectedImage{Architecture: i.Architecture, Variant: i.Variant, Os: i.Os, Created: i.Created}
+	out.RootFS.Layers = i.RootFS.Layers
+	if i.Config != nil {
+		out.Config.ExposedPorts, out.Config.Volumes = i.Config.ExposedPorts, i.Config.Volumes
+	}
+	return out
 }
 
 func dockerVolume(v dockervolume.Volume) state.Volume {
@@ -356,23 +423,26 @@ func dockerVolume(v dockervolume.Volume) state.Volume {
 		CreatedAt:  parseTime(v.CreatedAt),
 		Labels:     v.Labels,
 		Options:    v.Options,
+		Compose:    dockerCompose(v.Labels),
 	}
 }
 
 func dockerNetwork(n network.Network) state.Network {
 	out := state.Network{
-		ID:        n.ID,
-		Name:      n.Name,
-		Driver:    n.Driver,
-		Scope:     n.Scope,
-		Internal:  n.Internal,
-		IPv6:      n.EnableIPv6,
+		ID:         n.ID,
+		Name:       n.Name,
+		Driver:     n.Driver,
+		Scope:      n.Scope,
+		Internal:   n.Internal,
+		IPv6:       n.EnableIPv6,
+		Attachable: n.Attachable, Options: n.Options, Compose: dockerCompose(n.Labels),
 		Labels:    n.Labels,
 		CreatedAt: parseTime(n.Created.Format(time.RFC3339Nano)),
 	}
 	for _, c := range n.IPAM.Config {
 		if c.Subnet.IsValid() {
 			out.Subnets = append(out.Subnets, c.Subnet.String())
+			out.Gateways = append(out.Gateways, addr(c.Gateway))
 		}
 	}
 	return out

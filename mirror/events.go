@@ -20,6 +20,7 @@ type event struct {
 		Attributes struct {
 			Name      string `json:"name"`
 			Container string `json:"container"` // of which a network tells
+			ExitCode  string `json:"exitCode"`  // of what has ended in a container
 		}
 	}
 	TimeNano int64 `json:"timeNano"`

@@ -64,3 +64,29 @@ func TestMarks(t *testing.T) {
 		}
 	}
 }
+
+// The end of a program in a container marks it where it may have been a health check that
+// changes something.
+func TestMarksOfHealthChecks(t *testing.T) {
+	m := &Moby{checks: map[string]bool{}}
+	m.looked("bad", state.Container{HealthCheck: &state.HealthCheck{FailingStreak: 1}})
+	m.looked("good", state.Container{HealthCheck: &state.HealthCheck{}})
+	m.looked("none", state.Container{})
+	m.looked("gone", state.Container{HealthCheck: &state.HealthCheck{}})
+	m.looked("gone", nil)
+	for _, test := range []struct {
+		id, exitCode string
+		want         bool
+	}{
+		{"good", "0", false}, {"good", "1", true}, {"good", "", true}, {"bad", "0", true}, {"bad", "1", true},
+		{"none", "1", false}, {"gone", "1", false},
+	} {
+		e := event{Type: events.ContainerEventType, Action: events.ActionExecDie}
+		e.Actor.ID, e.Actor.Attributes.ExitCode = test.id, test.exitCode
+		all := newMarks()
+		m.says(e)(&all)
+		if _, marked := all.keys[key{state.Containers, test.id}]; marked != test.want {
+			t.Errorf("exit code %q of %s marks: %v", test.exitCode, test.id, marked)
+		}
+	}
+}

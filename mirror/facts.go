@@ -51,6 +51,7 @@ func (m *Moby) facts(ctx context.Context, moment time.Time) (e state.Engine, err
 		OS:         info.OSType,
 		Arch:       goarch(info.Architecture),
 		Rootless:   slices.Contains(info.SecurityOptions, "name=rootless"),
+		Name:       info.Name, StorageDriver: info.Driver, NCPU: info.NCPU, MemTotal: info.MemTotal,
 	}
 	m.dialect = dialect{
 		podman:  about.Podman,

@@ -29,7 +29,7 @@ var containers = &kind[state.Container]{
 	title: func(c *state.Container) string { return c.Name },
 	meta:  func(c *state.Container) *state.Meta { return &c.Meta },
 	keep: func(old, new *state.Container) {
-		new.LastAction, new.Deletion = old.LastAction, old.Deletion
+		new.Usage, new.Action, new.LastAction, new.Deletion = old.Usage, old.Action, old.LastAction, old.Deletion
 	},
 	fill: fillContainer,
 }
@@ -38,7 +38,10 @@ var containers = &kind[state.Container]{
 // out where the state has changed since: they would be of another run.
 func fillContainer(old, new *state.Container) {
 	new.ImageRef, new.Path, new.Args = old.ImageRef, old.Path, old.Args
+	new.Entrypoint, new.Cmd, new.User = old.Entrypoint, old.Cmd, old.User
 	new.RestartPolicy, new.CreatedAt = old.RestartPolicy, old.CreatedAt
+	new.AutoRemove, new.Limits = old.AutoRemove, old.Limits
+	new.PortBindings, new.ExposedPorts = old.PortBindings, old.ExposedPorts
 	// Where the list and the inspection overlap, the inspection is better, and about to come: moby's list
 	// does not know where anonymous volumes are, podman's not where ports are published.
 	inspected := old.RestartPolicy.Name != "" // no list says that
@@ -54,6 +57,7 @@ func fillContainer(old, new *state.Container) {
 	new.PID, new.ExitCode, new.Error = old.PID, old.ExitCode, old.Error
 	new.OOMKilled, new.RestartCount = old.OOMKilled, old.RestartCount
 	new.StartedAt, new.FinishedAt = old.StartedAt, old.FinishedAt
+	new.HealthCheck = old.HealthCheck
 	if new.Health == "" {
 		new.Health = old.Health
 	}
@@ -63,11 +67,12 @@ var images = &kind[state.Image]{
 	name: state.Images,
 	key:  func(i *state.Image) string { return i.ID },
 	meta: func(i *state.Image) *state.Meta { return &i.Meta },
-	keep: func(old, new *state.Image) { new.Deletions = old.Deletions },
+	keep: func(old, new *state.Image) { new.Usage, new.Deletions = old.Usage, old.Deletions },
 	// What never changes in an image.
 	fill: func(old, new *state.Image) {
 		if new.Architecture == "" && new.OS == "" {
-			new.Architecture, new.OS = old.Architecture, old.OS
+			new.Architecture, new.Variant, new.OS = old.Architecture, old.Variant, old.OS
+			new.LayerCount, new.ExposedPorts, new.Volumes = old.LayerCount, old.ExposedPorts, old.Volumes
 		}
 		if new.CreatedAt.Equal(old.CreatedAt.Truncate(time.Second)) {
 			new.CreatedAt = old.CreatedAt
@@ -81,7 +86,7 @@ var volumes = &kind[state.Volume]{
 	name: state.Volumes,
 	key:  func(v *state.Volume) string { return v.Name },
 	meta: func(v *state.Volume) *state.Meta { return &v.Meta },
-	keep: func(old, new *state.Volume) { new.Deletion = old.Deletion },
+	keep: func(old, new *state.Volume) { new.Usage, new.Deletion = old.Usage, old.Deletion },
 	fill: func(_, _ *state.Volume) {},
 }
 

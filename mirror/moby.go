@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/moby/moby/api/types/events"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -35,6 +36,8 @@ type Moby struct {
 	mu      sync.Mutex
 	last    int64 // the time of the latest event, on the engine's clock
 	unknown bool  // the clock has jumped: what was found out of it is not so any more
+	// checks are the containers with a health check, and whether its last result was bad.
+	checks map[string]bool
 }
 
 // ConnectMoby returns what connects to an engine that speaks Docker's API.
@@ -44,7 +47,7 @@ func ConnectMoby(dial func(context.Context) (*endpoint.Client, error)) func(cont
 		if err != nil {
 			return nil, err
 		}
-		return &Moby{Client: cli}, nil
+		return &Moby{Client: cli, checks: map[string]bool{}}, nil
 	}
 }
 
@@ -60,7 +63,7 @@ func (m *Moby) resources() []*resource {
 		{
 			kind:    state.Containers,
 			list:    listOf(cli, "/containers/json?all=1", listedContainer.object),
-			inspect: oneOf(cli, "/containers/%s/json", inspectedContainer.object),
+			inspect: m.inspectContainer,
 			details: true,
 		},
 		{
@@ -89,6 +92,35 @@ func (m *Moby) resources() []*resource {
 	}
 }
 
+// inspectContainer looks at a container, and remembers how its health check is.
+func (m *Moby) inspectContainer(ctx context.Context, id string) (any, error) {
+	object, err := oneOf(m.Client, "/containers/%s/json", inspectedContainer.object)(ctx, id)
+	m.looked(id, object)
+	return object, err
+}
+
+func (m *Moby) looked(id string, object any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c, ok := object.(state.Container); ok && c.HealthCheck != nil {
+		m.checks[id] = c.HealthCheck.FailingStreak > 0 || c.HealthCheck.LastOutput != ""
+		return
+	}
+	delete(m.checks, id)
+}
+
+// isCheck reports whether an event may be of a health check that changes something. Only the end
+// of a program in the container tells of one; one that succeeds after others changes nothing.
+func (m *Moby) isCheck(e event) bool {
+	if e.Type != events.ContainerEventType || e.Action != events.ActionExecDie {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	bad, checked := m.checks[e.Actor.ID]
+	return checked && (bad || e.Actor.Attributes.ExitCode != "0")
+}
+
 func (m *Moby) amendNetwork(o any) any {
 	if n := o.(state.Network); m.dialect.podman && n.Name == podmanDefault {
 		n.CreatedAt = time.Time{}
@@ -99,7 +131,12 @@ func (m *Moby) amendNetwork(o any) any {
 
 // says returns what an event says.
 func (m *Moby) says(e event) func(*marks) {
-	return func(all *marks) { all.of(e, m.dialect) }
+	return func(all *marks) {
+		all.of(e, m.dialect)
+		if m.isCheck(e) {
+			all.object(state.Containers, e.Actor.ID, mark{})
+		}
+	}
 }
 
 // sawEvent notes an event of the stream, and whether the clock must have jumped.
@@ -128,18 +165,18 @@ func (m *Moby) catchUp(ctx context.Context, in *intake) (sure bool, err error) {
 	if m.dialect.podman || !ok {
 		return false, nil
 	}
-	events, err := m.past(ctx, since, m.clock.now())
-	if err != nil || len(events) >= replayed {
+	past, err := m.past(ctx, since, m.clock.now())
+	if err != nil || len(past) >= replayed {
 		return false, err
 	}
-	for _, e := range events {
+	for _, e := range past {
 		in.again(m.says(e))
 	}
 	return true, nil
 }
 
 // past returns the engine's events between two moments on its clock.
-func (m *Moby) past(ctx context.Context, since, until time.Time) (events []event, err error) {
+func (m *Moby) past(ctx context.Context, since, until time.Time) (all []event, err error) {
 	answer, err := m.Get(ctx, "/events", url.Values{"since": {moment(since)}, "until": {moment(until)}})
 	if err != nil {
 		return nil, err
@@ -148,11 +185,11 @@ func (m *Moby) past(ctx context.Context, since, until time.Time) (events []event
 	for d := jsontext.NewDecoder(answer.Body, liberal); ; {
 		var e event
 		if err := json.UnmarshalDecode(d, &e); errors.Is(err, io.EOF) {
-			return events, nil
+			return all, nil
 		} else if err != nil {
 			return nil, err
 		}
-		events = append(events, e)
+		all = append(all, e)
 	}
 }
 

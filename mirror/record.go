@@ -34,9 +34,15 @@ func (s *Store) Forget(kind state.Kind, key, reference string) {
 	}))
 }
 
-// SetLastAction records the outcome of an action on a container, if it is there.
+// SetAction records the action under way on a container, if it is there; nil for none.
+func (s *Store) SetAction(id string, a *state.Action) {
+	s.edited(s.containers.edit(id, s.next(), func(c *state.Container) { c.Action = a }))
+}
+
+// SetLastAction records the outcome of an action on a container, if it is there. No action is
+// under way then.
 func (s *Store) SetLastAction(id string, a *state.LastAction) {
-	s.edited(s.containers.edit(id, s.next(), func(c *state.Container) { c.LastAction = a }))
+	s.edited(s.containers.edit(id, s.next(), func(c *state.Container) { c.Action, c.LastAction = nil, a }))
 }
 
 // SetDeletion records a deletion on its object, or on a reference of an image, if that is

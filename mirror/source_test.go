@@ -75,6 +75,39 @@ func TestEvents(t *testing.T) {
 	r.AwaitEqual()
 }
 
+// What health checks say is seen though only a change of the health has an event of its own.
+func TestHealthChecks(t *testing.T) {
+	r := mirrortest.New(t, mirror.SourceOptions{})
+	r.Engine.Populate(1, 1, 0, 0)
+	id := r.Engine.IDs("containers")[0]
+	r.Engine.ChangeContainer(id, func(c *container.InspectResponse) {
+		c.State.Health = &container.Health{Status: container.Healthy}
+	})
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
+
+	probe := func(exitCode, streak int, output string) {
+		r.Engine.ProbeContainer(id, exitCode, func(h *container.Health) {
+			h.FailingStreak = streak
+			h.Log = append(h.Log, &container.HealthcheckResult{ExitCode: exitCode, Output: output})
+		})
+	}
+	await := func(want state.HealthCheck) {
+		t.Helper()
+		r.Await(fmt.Sprintf("the check %+v", want), func(s *state.State) bool {
+			c := s.Containers[id].HealthCheck
+			return c != nil && *c == want
+		})
+	}
+	probe(1, 1, "refused")
+	await(state.HealthCheck{FailingStreak: 1, LastOutput: "refused"})
+	probe(2, 2, "no route")
+	await(state.HealthCheck{FailingStreak: 2, LastOutput: "no route"})
+	probe(0, 0, "fine")
+	await(state.HealthCheck{})
+	r.AwaitEqual()
+}
+
 // The first container of an image in containerd makes it grow, without an event.
 func TestUnpacked(t *testing.T) {
 	r := mirrortest.New(t, mirror.SourceOptions{})

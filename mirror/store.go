@@ -129,6 +129,13 @@ func (s *Store) load(old *state.State) error {
 		s.touch()
 	}
 	s.file.takeOver()
+	for id, c := range old.Containers {
+		if c.Action != nil { // who was at it is gone
+			c.Action, c.Revision = nil, s.next()
+			old.Containers[id] = c
+			s.touch()
+		}
+	}
 	return errors.Join(
 		s.containers.load(old.Containers),
 		s.images.load(old.Images),

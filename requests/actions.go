@@ -43,6 +43,7 @@ func (e *Executor) acceptAction(r Request) {
 }
 
 func (e *Executor) beginAction(r Request) {
+	e.store.SetAction(r.Key, &state.Action{Request: r.ID, Action: r.Action, RequestedAt: r.RequestedAt})
 	e.beside(func(ctx context.Context) func() {
 		err := e.act(ctx, r)
 		if e.ctx.Err() != nil {
@@ -55,6 +56,7 @@ func (e *Executor) beginAction(r Request) {
 func (e *Executor) endAction(r Request, err error) {
 	if errors.Is(err, errWithdrawn) {
 		delete(e.accepted, r.ID)
+		e.store.SetAction(r.Key, nil)
 	} else {
 		last := state.LastAction{
 			Request: r.ID, Action: r.Action, State: state.ActionSucceeded,

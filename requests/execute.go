@@ -145,22 +145,47 @@ func (e *Executor) Accept(r Request) {
 	case RequestCancel:
 		e.acceptCancel(r)
 	case RequestSync:
-		e.await(r, e.source.Sync)
+		e.acceptSync(r)
 	case RequestSettle:
-		e.await(r, e.source.Settle)
+		e.acceptSettle(r)
 	default:
 		e.decide(r, fmt.Errorf("unknown request %q", r.Type))
 	}
 }
 
-// await decides a request when the mirror is as far as it asks for.
-func (e *Executor) await(r Request, sync func(context.Context) error) {
+// acceptSettle decides a request when the mirror has seen all that had happened before it.
+func (e *Executor) acceptSettle(r Request) {
 	e.beside(func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 		defer cancel()
-		err := sync(ctx)
+		err := e.source.Settle(ctx)
 		return func() { e.decide(r, err) }
 	})
+}
+
+// acceptSync decides a sync, after which sizes are measured where that was asked for.
+func (e *Executor) acceptSync(r Request) {
+	e.beside(func(ctx context.Context) func() {
+		ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+		defer cancel()
+		usage, err := e.sync(ctx, r.Sizes)
+		return func() {
+			e.store.SetUsage(usage)
+			e.decide(r, err)
+		}
+	})
+}
+
+func (e *Executor) sync(ctx context.Context, sizes bool) (usage mirror.Usage, err error) {
+	if err := e.source.Sync(ctx); err != nil || !sizes {
+		return usage, err
+	}
+	cli, err := e.connect(ctx)
+	if err != nil {
+		return usage, err
+	}
+	defer cli.Close()
+	return mirror.Measure(ctx, cli)
 }
 
 // doubting tells the source, unless stop is called soon, that a call goes unanswered.

@@ -198,6 +198,10 @@ func TestSlowStop(t *testing.T) {
 			ext = ".begun"
 		}
 	}
+	r.Await("the stop under way", func(s *state.State) bool {
+		a := s.Containers[ids[0]].Action
+		return a != nil && a.Action == "stop" && a.Request == slow && !a.RequestedAt.IsZero()
+	})
 	if o := r.ask(action(ids[1], "start")); o.State != state.ActionSucceeded {
 		t.Errorf("start beside it: %+v", o)
 	}
@@ -252,6 +256,9 @@ func TestWithdrawn(t *testing.T) {
 	}
 	if last := s.Containers[id].LastAction; last == nil || last.Action != "start" {
 		t.Errorf("last action is %+v", last)
+	}
+	if under := s.Containers[id].Action; under != nil {
+		t.Errorf("%+v is under way", under)
 	}
 	r.noRequests()
 }
@@ -388,8 +395,12 @@ func TestSupervisorDiesAtAction(t *testing.T) {
 	for r.Engine.Calls()["POST /containers/{id}/stop"] == 0 {
 		time.Sleep(time.Millisecond)
 	}
+	r.Await("the stop under way", func(s *state.State) bool { return s.Containers[id].Action != nil })
 	stop()
 	next := r.again()
+	if c, _ := next.Store.Container(id); c.Action != nil {
+		t.Errorf("%+v is under way without a supervisor", c.Action)
+	}
 	next.Executor.SetPatience(mirrortest.Patience)
 	next.Start()
 	r.Engine.ExitContainer(id, 0)

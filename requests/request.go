@@ -60,6 +60,8 @@ type Request struct {
 	RequestedAt time.Time `json:"requestedAt"` // set by Submit
 	// Reply asks for the outcome to be left for [Await].
 	Reply bool `json:"reply,omitempty"`
+	// Sizes asks, of a sync, for what objects take on disk to be measured, too.
+	Sizes bool `json:"sizes,omitempty"`
 	// Stop is what a RequestStop asks for.
 	Stop *Stop `json:"stop,omitempty"`
 	// First asks for the outcome of a deletion's first try instead: OutcomeRefused where it

@@ -82,6 +82,14 @@ func containerRows(m *model, v board.View, now time.Time) []row {
 		case c.State == state.StatePaused, c.State == state.StateRestarting:
 			status.mood = waiting
 		}
+		if c.HealthCheck != nil {
+			if said, _, _ := strings.Cut(strings.TrimSpace(c.HealthCheck.LastOutput), "\n"); said != "" {
+				status.text += ": " + said
+			}
+		}
+		if c.Action != nil {
+			status.text, status.mood = status.text+" ("+c.Action.Action+" under way)", waiting
+		}
 		pending(&status, c.Deletion)
 		about := object{v.Name, state.Containers, key}
 		cpu, memory := cell{order: -1}, cell{order: -1}
@@ -107,7 +115,7 @@ func imageRows(_ *model, v board.View, now time.Time) []row {
 		}
 		rows = append(rows, row{object{v.Name, state.Images, key}, called, []cell{
 			name, {text: units.HumanSize(float64(i.Size)), order: float64(i.Size)}, since(i.CreatedAt, now),
-			{text: path.Join(i.OS, i.Architecture)}, {text: v.Name},
+			{text: path.Join(i.OS, i.Architecture, i.Variant)}, {text: v.Name},
 		}})
 	}
 	return rows

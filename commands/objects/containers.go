@@ -40,17 +40,86 @@ type containerRow struct {
 	State        string
 	Status       string
 
-	labels map[string]string
+	container *state.Container
 }
 
 // Label returns the value of a label.
-func (r *containerRow) Label(name string) string { return r.labels[name] }
+func (r *containerRow) Label(name string) string { return r.container.Labels[name] }
+
+// What docker's lists do not tell.
+
+// Entrypoint and Cmd return what was configured to run.
+func (r *containerRow) Entrypoint() string { return strings.Join(r.container.Entrypoint, " ") }
+func (r *containerRow) Cmd() string        { return strings.Join(r.container.Cmd, " ") }
+
+// User returns the user that was configured.
+func (r *containerRow) User() string { return r.container.User }
+
+// AutoRemove reports whether the container is removed when it ends.
+func (r *containerRow) AutoRemove() bool { return r.container.AutoRemove }
+
+// Project and Service return what Docker Compose made the container for.
+func (r *containerRow) Project() string { return project(r.container.Compose) }
+func (r *containerRow) Service() string {
+	if r.container.Compose == nil {
+		return ""
+	}
+	return r.container.Compose.Service
+}
+
+// PortBindings returns the ports to publish while the container runs.
+func (r *containerRow) PortBindings() string { return portsText(r.container.PortBindings) }
+
+// Limits returns the limits that are set.
+func (r *containerRow) Limits() string {
+	l := r.container.Limits
+	if l == nil {
+		return ""
+	}
+	var all []string
+	add := func(format string, value any, set bool) {
+		if set {
+			all = append(all, fmt.Sprintf(format, value))
+		}
+	}
+	add("memory=%s", units.BytesSize(float64(l.Memory)), l.Memory > 0)
+	add("cpus=%g", float64(l.NanoCPUs)/1e9, l.NanoCPUs > 0)
+	add("cpus=%g", float64(l.CPUQuota)/float64(max(l.CPUPeriod, 1)), l.CPUQuota > 0 && l.CPUPeriod > 0)
+	add("cpuset=%s", l.CpusetCpus, l.CpusetCpus != "")
+	add("pids=%d", l.PidsLimit, l.PidsLimit > 0)
+	return strings.Join(all, ",")
+}
+
+// HealthOutput returns what the last health check wrote, if it failed.
+func (r *containerRow) HealthOutput() string {
+	if r.container.HealthCheck == nil {
+		return ""
+	}
+	return strings.TrimSpace(r.container.HealthCheck.LastOutput)
+}
+
+// Action returns the action under way.
+func (r *containerRow) Action() string {
+	if r.container.Action == nil {
+		return ""
+	}
+	return r.container.Action.Action
+}
+
+func project(c *state.Compose) string {
+	if c == nil {
+		return ""
+	}
+	return c.Project
+}
 
 func (r *containerRow) deletion() string { return r.Deletion }
 
 // FullHeader implements docker's formatter.SubContext.
 func (*containerRow) FullHeader() any {
 	return formatter.SubHeaderContext{
+		"Action": "ACTION", "AutoRemove": "AUTO REMOVE", "Cmd": "CMD", "Entrypoint": "ENTRYPOINT", "HealthOutput": "HEALTH OUTPUT",
+		"Limits": "LIMITS", "PortBindings": "PORT BINDINGS", "Project": "PROJECT", "Service": "SERVICE", "User": "USER",
 		"Command": "COMMAND", "CreatedAt": "CREATED AT", "Deletion": "DELETION", "Event": "EVENT",
 		"HealthStatus": "HEALTH STATUS", "ID": "CONTAINER ID", "Image": "IMAGE", "Labels": "LABELS",
 		"LastAction": "LAST ACTION", "LocalVolumes": "LOCAL VOLUMES", "Mounts": "MOUNTS", "Names": "NAMES",
@@ -64,7 +133,7 @@ func Containers() *Kind {
 	return &Kind{
 		Kind: state.Containers, singular: "container", aliases: []string{"ctr", "ps"},
 		layout: output.Layout{Table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}", Key: "{{.ID}}"},
-		empty:  &containerRow{},
+		empty:  &containerRow{container: &state.Container{}},
 		filters: []string{
 			"ancestor", "before", "exited", "expose", "health", "id", "label", "name", "network", "publish", "since", "status", "volume",
 		},
@@ -103,10 +172,10 @@ func (v *view) containerRow(c *state.Container) *containerRow {
 		Names:        c.Name,
 		Ports:        portsText(c.Ports),
 		RunningFor:   v.ago(listed(c.CreatedAt)),
-		Size:         notAvailable,
+		Size:         sizeOf(c.Usage),
 		State:        c.State,
 		Status:       v.status(c),
-		labels:       c.Labels,
+		container:    c,
 	}
 	if a := c.LastAction; a != nil {
 		r.LastAction = a.Action + " " + a.State
@@ -120,6 +189,18 @@ func (v *view) containerRow(c *state.Container) *containerRow {
 	}
 	r.Networks = strings.Join(names, ",")
 	return r
+}
+
+// sizeOf is what a container takes on disk, as docker writes it.
+func sizeOf(u *state.ContainerUsage) string {
+	if u == nil {
+		return notAvailable
+	}
+	size := units.HumanSizeWithPrecision(float64(u.SizeRw), 3)
+	if u.SizeRootFs == 0 {
+		return size
+	}
+	return fmt.Sprintf("%s (virtual %s)", size, units.HumanSizeWithPrecision(float64(u.SizeRootFs), 3))
 }
 
 // command is what the container runs, as the engine puts it together for its list.

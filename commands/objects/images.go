@@ -29,7 +29,23 @@ type imageRow struct {
 	Size         string
 	Tag          string
 	UniqueSize   string
+
+	image *state.Image
 }
+
+// What docker's lists do not tell.
+
+// Platform returns what the image is for.
+func (r *imageRow) Platform() string {
+	return path.Join(r.image.OS, r.image.Architecture, r.image.Variant)
+}
+
+// Layers returns how many layers the image has.
+func (r *imageRow) Layers() int { return r.image.LayerCount }
+
+// ExposedPorts and Volumes return what a container of the image gets.
+func (r *imageRow) ExposedPorts() string { return strings.Join(r.image.ExposedPorts, ", ") }
+func (r *imageRow) Volumes() string      { return strings.Join(r.image.Volumes, ",") }
 
 func (r *imageRow) part() string { return r.Repository + ":" + r.Tag + "@" + r.Digest }
 
@@ -43,6 +59,7 @@ func (*imageRow) FullHeader() any {
 	return formatter.SubHeaderContext{
 		"Containers": "CONTAINERS", "CreatedAt": "CREATED AT", "CreatedSince": "CREATED", "Deletion": "DELETION",
 		"Digest": "DIGEST", "Event": "EVENT", "ID": "IMAGE ID", "Repository": "REPOSITORY", "SharedSize": "SHARED SIZE",
+		"ExposedPorts": "EXPOSED PORTS", "Layers": "LAYERS", "Platform": "PLATFORM", "Volumes": "VOLUMES",
 		"Size": "SIZE", "Tag": "TAG", "UniqueSize": "UNIQUE SIZE", "VirtualSize": "SIZE",
 	}
 }
@@ -52,7 +69,7 @@ func Images() *Kind {
 	return &Kind{
 		Kind: state.Images, singular: "image", aliases: []string{"img"},
 		layout:  output.Layout{Table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}", Key: "{{.ID}}"},
-		empty:   &imageRow{},
+		empty:   &imageRow{image: &state.Image{}},
 		filters: []string{"before", "dangling", "label", "reference", "since", "until"},
 		keys: func(v *view, all bool) []string {
 			keys := sortedKeys(v.Images, func(i state.Image) time.Time { return i.CreatedAt }, newestFirst)
@@ -123,6 +140,11 @@ func (v *view) imageRows(i *state.Image) []row {
 			Size:         units.HumanSizeWithPrecision(float64(i.Size), 3),
 			Tag:          tag,
 			UniqueSize:   notAvailable,
+			image:        i,
+		}
+		if i.Usage != nil {
+			r.SharedSize = units.HumanSizeWithPrecision(float64(i.Usage.SharedSize), 3)
+			r.UniqueSize = units.HumanSizeWithPrecision(float64(i.Size-i.Usage.SharedSize), 3)
 		}
 		for _, key := range []string{ref, i.ID} {
 			if d, ok := i.Deletions[key]; ok {

@@ -25,17 +25,33 @@ type networkRow struct {
 	Name      string
 	Scope     string
 
-	labels map[string]string
+	network *state.Network
 }
 
 // Label returns the value of a label.
-func (r *networkRow) Label(name string) string { return r.labels[name] }
+func (r *networkRow) Label(name string) string { return r.network.Labels[name] }
+
+// What docker's lists do not tell.
+
+// Subnets and Gateways return the addresses of the network.
+func (r *networkRow) Subnets() string  { return strings.Join(r.network.Subnets, ",") }
+func (r *networkRow) Gateways() string { return strings.Join(r.network.Gateways, ",") }
+
+// Attachable reports whether containers beside a swarm's can connect to it.
+func (r *networkRow) Attachable() bool { return r.network.Attachable }
+
+// Options returns the options of the driver.
+func (r *networkRow) Options() string { return joinLabels(r.network.Options) }
+
+// Project returns what Docker Compose made the network for.
+func (r *networkRow) Project() string { return project(r.network.Compose) }
 
 func (r *networkRow) deletion() string { return r.Deletion }
 
 // FullHeader implements docker's formatter.SubContext.
 func (*networkRow) FullHeader() any {
 	return formatter.SubHeaderContext{
+		"Attachable": "ATTACHABLE", "Gateways": "GATEWAYS", "Options": "OPTIONS", "Project": "PROJECT", "Subnets": "SUBNETS",
 		"CreatedAt": "CREATED AT", "Deletion": "DELETION", "Driver": "DRIVER", "Event": "EVENT", "ID": "NETWORK ID",
 		"IPv4": "IPV4", "IPv6": "IPV6", "Internal": "INTERNAL", "Labels": "LABELS", "Name": "NAME", "Scope": "SCOPE",
 	}
@@ -46,7 +62,7 @@ func Networks() *Kind {
 	return &Kind{
 		Kind: state.Networks, singular: "network", aliases: []string{"net"},
 		layout:  output.Layout{Table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}", Key: "{{.ID}}"},
-		empty:   &networkRow{},
+		empty:   &networkRow{network: &state.Network{}},
 		filters: []string{"dangling", "driver", "id", "label", "name", "scope", "type"},
 		keys: func(v *view, _ bool) []string {
 			return sortedKeys(v.Networks, func(o state.Network) string { return o.Name }, naturally)
@@ -57,7 +73,7 @@ func Networks() *Kind {
 			return []row{&networkRow{
 				CreatedAt: n.CreatedAt.String(), Deletion: describeDeletion(n.Deletion), Driver: n.Driver, ID: v.id(n.ID),
 				IPv4: strconv.FormatBool(hasIPv4(n.Subnets)), IPv6: strconv.FormatBool(n.IPv6), Internal: strconv.FormatBool(n.Internal),
-				Labels: joinLabels(n.Labels), Name: n.Name, Scope: n.Scope, labels: n.Labels,
+				Labels: joinLabels(n.Labels), Name: n.Name, Scope: n.Scope, network: &n,
 			}}
 		},
 		find: func(s *state.State, word string) []string {

@@ -335,3 +335,42 @@ func FuzzCanShorten(f *testing.F) {
 		}
 	})
 }
+
+// What docker's lists do not tell is there for templates.
+func TestOwnFields(t *testing.T) {
+	compose := &state.Compose{Project: "shop", Service: "web"}
+	v := &view{now: time.Now(), users: func() map[string]int64 { return nil }, State: &state.State{
+		Containers: map[string]state.Container{"c": {
+			ID: "c", Entrypoint: []string{"/init"}, Cmd: []string{"serve", "all"}, User: "www", AutoRemove: true, Compose: compose,
+			PortBindings: []state.Port{{ContainerPort: 80, Protocol: "tcp", HostIP: "127.0.0.1", HostPort: 8080}},
+			Limits:       &state.Limits{Memory: 256 << 20, NanoCPUs: 15e8, CpusetCpus: "0-1", PidsLimit: 9},
+			HealthCheck:  &state.HealthCheck{LastOutput: "no\n"}, Action: &state.Action{Action: "stop"},
+			Usage: &state.ContainerUsage{SizeRw: 10, SizeRootFs: 2000},
+		}, "d": {ID: "d", Limits: &state.Limits{CPUQuota: 50, CPUPeriod: 100}}},
+		Images: map[string]state.Image{"i": {
+			ID: "i", OS: "linux", Architecture: "arm", Variant: "v7", LayerCount: 3, ExposedPorts: []string{"80/tcp"}, Volumes: []string{"/data"},
+			Size: 1500, Usage: &state.ImageUsage{SharedSize: 500},
+		}},
+		Volumes: map[string]state.Volume{"v": {Name: "v", Compose: compose, Usage: &state.VolumeUsage{Size: 1000}}},
+		Networks: map[string]state.Network{"n": {
+			ID: "n", Subnets: []string{"10.0.0.0/8", "fd00::/64"}, Gateways: []string{"10.0.0.1", ""}, Attachable: true,
+			Options: map[string]string{"o": "1"}, Compose: compose,
+		}},
+	}}
+	for _, test := range []struct {
+		kind              *Kind
+		key, format, want string
+	}{
+		{Containers(), "c", "{{.Entrypoint}}|{{.Cmd}}|{{.User}}|{{.AutoRemove}}|{{.Project}}|{{.Service}}", "/init|serve all|www|true|shop|web"},
+		{Containers(), "c", "{{.PortBindings}}|{{.Limits}}", "127.0.0.1:8080->80/tcp|memory=256MiB,cpus=1.5,cpuset=0-1,pids=9"},
+		{Containers(), "c", "{{.HealthOutput}}|{{.Action}}|{{.Size}}", "no|stop|10B (virtual 2kB)"},
+		{Containers(), "d", "{{.Limits}}|{{.Project}}|{{.Service}}|{{.HealthOutput}}|{{.Action}}|{{.Size}}", "cpus=0.5|||||N/A"},
+		{Images(), "i", "{{.Platform}}|{{.Layers}}|{{.ExposedPorts}}|{{.Volumes}}|{{.SharedSize}}|{{.UniqueSize}}", "linux/arm/v7|3|80/tcp|/data|500B|1kB"},
+		{Volumes(), "v", "{{.Project}}|{{.Size}}", "shop|1kB"},
+		{Networks(), "n", "{{.Subnets}}|{{.Gateways}}|{{.Attachable}}|{{.Options}}|{{.Project}}", "10.0.0.0/8,fd00::/64|10.0.0.1,|true|o=1|shop"},
+	} {
+		if got := rendered(t, test.kind, v, testOptions(test.format), []string{test.key}); got != test.want+"\n" {
+			t.Errorf("%s of %s is %q, want %q", test.format, test.key, got, test.want)
+		}
+	}
+}

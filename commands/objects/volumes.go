@@ -2,6 +2,7 @@ package objects
 
 import (
 	"github.com/docker/cli/cli/command/formatter"
+	"github.com/docker/go-units"
 
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -21,11 +22,14 @@ type volumeRow struct {
 	Size         string
 	Status       string
 
-	labels map[string]string
+	volume *state.Volume
 }
 
 // Label returns the value of a label.
-func (r *volumeRow) Label(name string) string { return r.labels[name] }
+func (r *volumeRow) Label(name string) string { return r.volume.Labels[name] }
+
+// Project returns what Docker Compose made the volume for.
+func (r *volumeRow) Project() string { return project(r.volume.Compose) }
 
 func (r *volumeRow) deletion() string { return r.Deletion }
 
@@ -33,7 +37,7 @@ func (r *volumeRow) deletion() string { return r.Deletion }
 func (*volumeRow) FullHeader() any {
 	return formatter.SubHeaderContext{
 		"Availability": "AVAILABILITY", "Deletion": "DELETION", "Driver": "DRIVER", "Event": "EVENT", "Group": "GROUP",
-		"Labels": "LABELS", "Links": "LINKS", "Mountpoint": "MOUNTPOINT", "Name": "VOLUME NAME", "Scope": "SCOPE",
+		"Labels": "LABELS", "Links": "LINKS", "Mountpoint": "MOUNTPOINT", "Name": "VOLUME NAME", "Project": "PROJECT", "Scope": "SCOPE",
 		"Size": "SIZE", "Status": "STATUS",
 	}
 }
@@ -43,7 +47,7 @@ func Volumes() *Kind {
 	return &Kind{
 		Kind: state.Volumes, singular: "volume", aliases: []string{"vol"},
 		layout:  output.Layout{Table: "{{.Driver}}\t{{.Name}}", Key: "{{.Name}}"},
-		empty:   &volumeRow{},
+		empty:   &volumeRow{volume: &state.Volume{}},
 		filters: []string{"dangling", "driver", "label", "name"},
 		keys: func(v *view, _ bool) []string {
 			return sortedKeys(v.Volumes, func(o state.Volume) string { return o.Name }, naturally)
@@ -51,11 +55,15 @@ func Volumes() *Kind {
 		match: matchVolumes,
 		rows: func(v *view, key string) []row {
 			vol := v.Volumes[key]
+			size := notAvailable
+			if vol.Usage != nil {
+				size = units.HumanSizeWithPrecision(float64(vol.Usage.Size), 3)
+			}
 			return []row{&volumeRow{
-				// Cluster volumes and sizes are not mirrored.
-				Availability: notAvailable, Group: notAvailable, Links: notAvailable, Size: notAvailable, Status: notAvailable,
+				// Cluster volumes are not mirrored.
+				Availability: notAvailable, Group: notAvailable, Links: notAvailable, Size: size, Status: notAvailable,
 				Deletion: describeDeletion(vol.Deletion), Driver: vol.Driver, Labels: joinLabels(vol.Labels),
-				Mountpoint: vol.Mountpoint, Name: vol.Name, Scope: vol.Scope, labels: vol.Labels,
+				Mountpoint: vol.Mountpoint, Name: vol.Name, Scope: vol.Scope, volume: &vol,
 			}}
 		},
 		find: func(s *state.State, word string) []string {

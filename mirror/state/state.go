@@ -89,14 +89,19 @@ type Instance struct {
 // Engine is what the engine says of itself, and its process where it is ours.
 type Engine struct {
 	// ID is empty where the engine has no lasting identity (podman).
-	ID         string    `json:"id"`
-	Version    string    `json:"version"`
-	APIVersion string    `json:"apiVersion"`
-	OS         string    `json:"os"`
-	Arch       string    `json:"arch"`
-	Rootless   bool      `json:"rootless"`
-	PID        int       `json:"pid"`
-	StartedAt  time.Time `json:"startedAt,omitzero"`
+	ID         string `json:"id"`
+	Version    string `json:"version"`
+	APIVersion string `json:"apiVersion"`
+	OS         string `json:"os"`
+	Arch       string `json:"arch"`
+	Rootless   bool   `json:"rootless"`
+	// Name is that of its host, NCPU how many processors it has, MemTotal its memory in bytes.
+	Name          string    `json:"name"`
+	StorageDriver string    `json:"storageDriver"`
+	NCPU          int       `json:"ncpu"`
+	MemTotal      int64     `json:"memTotal"`
+	PID           int       `json:"pid"`
+	StartedAt     time.Time `json:"startedAt,omitzero"`
 }
 
 // A Failure is why a start or an engine failed, and when.
@@ -149,31 +154,82 @@ const (
 
 // Container is a container. Its environment is never mirrored: it holds secrets.
 type Container struct {
-	ID            string            `json:"id"`
-	Name          string            `json:"name"` // without the engine's leading slash
-	Namespace     string            `json:"namespace"`
-	Image         string            `json:"image"`    // the image's id
-	ImageRef      string            `json:"imageRef"` // the image as it was asked for
-	Path          string            `json:"path"`
-	Args          []string          `json:"args"`
-	Labels        map[string]string `json:"labels"`
-	State         string            `json:"state"`
-	Health        string            `json:"health"`
-	PID           int               `json:"pid"`
-	ExitCode      int               `json:"exitCode"`
-	Error         string            `json:"error"`
-	OOMKilled     bool              `json:"oomKilled"`
-	RestartCount  int               `json:"restartCount"`
-	RestartPolicy RestartPolicy     `json:"restartPolicy"`
-	CreatedAt     time.Time         `json:"createdAt,omitzero"`
-	StartedAt     time.Time         `json:"startedAt,omitzero"`
-	FinishedAt    time.Time         `json:"finishedAt,omitzero"`
-	Ports         []Port            `json:"ports"`    // by container port, protocol, host address
-	Mounts        []Mount           `json:"mounts"`   // by destination
-	Networks      []Attachment      `json:"networks"` // by name
-	LastAction    *LastAction       `json:"lastAction,omitzero"`
-	Deletion      *Deletion         `json:"deletion,omitzero"`
+	ID        string `json:"id"`
+	Name      string `json:"name"` // without the engine's leading slash
+	Namespace string `json:"namespace"`
+	Image     string `json:"image"`    // the image's id
+	ImageRef  string `json:"imageRef"` // the image as it was asked for
+	// Path and Args are what runs: the Entrypoint followed by the Cmd.
+	Path       string            `json:"path"`
+	Args       []string          `json:"args"`
+	Entrypoint []string          `json:"entrypoint"`
+	Cmd        []string          `json:"cmd"`
+	User       string            `json:"user"` // as it was configured: empty for the image's default
+	Labels     map[string]string `json:"labels"`
+	Compose    *Compose          `json:"compose,omitzero"`
+	State      string            `json:"state"`
+	Health     string            `json:"health"`
+	// HealthCheck is left out where there is no health check.
+	HealthCheck   *HealthCheck  `json:"healthCheck,omitzero"`
+	PID           int           `json:"pid"`
+	ExitCode      int           `json:"exitCode"`
+	Error         string        `json:"error"`
+	OOMKilled     bool          `json:"oomKilled"`
+	RestartCount  int           `json:"restartCount"`
+	RestartPolicy RestartPolicy `json:"restartPolicy"`
+	AutoRemove    bool          `json:"autoRemove"`
+	// Limits are left out where none is set.
+	Limits     *Limits   `json:"limits,omitzero"`
+	CreatedAt  time.Time `json:"createdAt,omitzero"`
+	StartedAt  time.Time `json:"startedAt,omitzero"`
+	FinishedAt time.Time `json:"finishedAt,omitzero"`
+	Ports      []Port    `json:"ports"` // by container port, protocol, host address
+	// PortBindings are the ports to publish while it runs, in the order of Ports: HostPort is 0
+	// where the engine chooses. ExposedPorts are those it listens on, such as 80/tcp.
+	PortBindings []Port          `json:"portBindings"`
+	ExposedPorts []string        `json:"exposedPorts"`
+	Mounts       []Mount         `json:"mounts"`   // by destination
+	Networks     []Attachment    `json:"networks"` // by name
+	Usage        *ContainerUsage `json:"usage,omitzero"`
+	// Action is the one under way, LastAction how the one before ended.
+	Action     *Action     `json:"action,omitzero"`
+	LastAction *LastAction `json:"lastAction,omitzero"`
+	Deletion   *Deletion   `json:"deletion,omitzero"`
 	Meta
+}
+
+// Compose is what Docker Compose made an object for. Service is set for containers.
+type Compose struct {
+	Project string `json:"project"`
+	Service string `json:"service"`
+}
+
+// HealthCheck is how the health checks of a container go.
+type HealthCheck struct {
+	// FailingStreak is how many have failed in a row.
+	FailingStreak int `json:"failingStreak"`
+	// LastOutput is what the last one wrote, where it failed; empty where it did not.
+	LastOutput string `json:"lastOutput"`
+}
+
+// Limits are what a container may use of its host. 0 and the empty string mean no limit.
+type Limits struct {
+	Memory            int64  `json:"memory"`            // in bytes
+	MemoryReservation int64  `json:"memoryReservation"` // in bytes
+	MemorySwap        int64  `json:"memorySwap"`        // in bytes, the memory included; -1 for any
+	NanoCPUs          int64  `json:"nanoCpus"`          // in billionths of a processor
+	CPUShares         int64  `json:"cpuShares"`
+	CPUPeriod         int64  `json:"cpuPeriod"` // in microseconds, as CPUQuota
+	CPUQuota          int64  `json:"cpuQuota"`
+	CpusetCpus        string `json:"cpusetCpus"`
+	PidsLimit         int64  `json:"pidsLimit"`
+}
+
+// ContainerUsage is what a container took on disk, in bytes, when that was measured last.
+type ContainerUsage struct {
+	SizeRw     int64     `json:"sizeRw"`     // what it has written
+	SizeRootFs int64     `json:"sizeRootFs"` // with its image
+	MeasuredAt time.Time `json:"measuredAt,omitzero"`
 }
 
 // RestartPolicy is when the engine starts a container again by itself.
@@ -202,10 +258,14 @@ type Mount struct {
 
 // Attachment joins a container to a network.
 type Attachment struct {
-	Name        string `json:"name"`
-	ID          string `json:"id"`
-	IPAddress   string `json:"ipAddress"`
-	IPv6Address string `json:"ipv6Address"`
+	Name        string   `json:"name"`
+	ID          string   `json:"id"`
+	IPAddress   string   `json:"ipAddress"`
+	IPv6Address string   `json:"ipv6Address"`
+	Gateway     string   `json:"gateway"`
+	IPv6Gateway string   `json:"ipv6Gateway"`
+	MacAddress  string   `json:"macAddress"`
+	Aliases     []string `json:"aliases"` // names in this network beside its own; in the engine's order
 }
 
 // Image is an image. Parent is known to engines with graph drivers, for images
@@ -219,12 +279,24 @@ type Image struct {
 	CreatedAt    time.Time         `json:"createdAt,omitzero"`
 	Size         int64             `json:"size"`
 	Architecture string            `json:"architecture"`
+	Variant      string            `json:"variant"` // of the architecture, such as v8
 	OS           string            `json:"os"`
+	LayerCount   int               `json:"layerCount"`
+	ExposedPorts []string          `json:"exposedPorts"` // such as 80/tcp
+	Volumes      []string          `json:"volumes"`      // the paths for which a container gets volumes
 	Labels       map[string]string `json:"labels"`
+	Usage        *ImageUsage       `json:"usage,omitzero"`
 	// Deletions are the requested ones, by the reference to delete: one of the
 	// RepoTags, or the id for the image itself.
 	Deletions map[string]Deletion `json:"deletions"`
 	Meta
+}
+
+// ImageUsage is what of an image's size other images have too, in bytes, when that was
+// measured last.
+type ImageUsage struct {
+	SharedSize int64     `json:"sharedSize"`
+	MeasuredAt time.Time `json:"measuredAt,omitzero"`
 }
 
 // Volume is a volume.
@@ -237,23 +309,35 @@ type Volume struct {
 	CreatedAt  time.Time         `json:"createdAt,omitzero"`
 	Labels     map[string]string `json:"labels"`
 	Options    map[string]string `json:"options"`
+	Compose    *Compose          `json:"compose,omitzero"`
+	Usage      *VolumeUsage      `json:"usage,omitzero"`
 	Deletion   *Deletion         `json:"deletion,omitzero"`
 	Meta
 }
 
+// VolumeUsage is what a volume took on disk, in bytes, when that was measured last.
+type VolumeUsage struct {
+	Size       int64     `json:"size"`
+	MeasuredAt time.Time `json:"measuredAt,omitzero"`
+}
+
 // Network is a network.
 type Network struct {
-	ID        string            `json:"id"`
-	Name      string            `json:"name"`
-	Namespace string            `json:"namespace"`
-	Driver    string            `json:"driver"`
-	Scope     string            `json:"scope"`
-	Internal  bool              `json:"internal"`
-	IPv6      bool              `json:"ipv6"`
-	Subnets   []string          `json:"subnets"` // in the engine's order
-	Labels    map[string]string `json:"labels"`
-	CreatedAt time.Time         `json:"createdAt,omitzero"`
-	Deletion  *Deletion         `json:"deletion,omitzero"`
+	ID         string            `json:"id"`
+	Name       string            `json:"name"`
+	Namespace  string            `json:"namespace"`
+	Driver     string            `json:"driver"`
+	Scope      string            `json:"scope"`
+	Internal   bool              `json:"internal"`
+	IPv6       bool              `json:"ipv6"`
+	Attachable bool              `json:"attachable"`
+	Subnets    []string          `json:"subnets"`  // in the engine's order
+	Gateways   []string          `json:"gateways"` // of the subnets, in their order; empty for none
+	Options    map[string]string `json:"options"`
+	Labels     map[string]string `json:"labels"`
+	Compose    *Compose          `json:"compose,omitzero"`
+	CreatedAt  time.Time         `json:"createdAt,omitzero"`
+	Deletion   *Deletion         `json:"deletion,omitzero"`
 	Meta
 }
 
@@ -268,6 +352,13 @@ const (
 	ActionSucceeded = "Succeeded"
 	ActionFailed    = "Failed"
 )
+
+// Action is an action that was asked for and has not ended.
+type Action struct {
+	Request     string    `json:"request"` // the request's id
+	Action      string    `json:"action"`
+	RequestedAt time.Time `json:"requestedAt,omitzero"`
+}
 
 // LastAction is the outcome of the action last asked for.
 type LastAction struct {

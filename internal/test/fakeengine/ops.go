@@ -105,6 +105,17 @@ func (e *Engine) ChangeContainer(id string, change func(*container.InspectRespon
 	}
 }
 
+// ProbeContainer has a health check of a container end with an exit code, and then changes the
+// container, as moby does it in this order.
+func (e *Engine) ProbeContainer(id string, exitCode int, change func(*container.Health)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.world.containers.get(id)
+	e.emit(events.ContainerEventType, events.ActionExecDie, c.ID, map[string]string{"execID": "x", "exitCode": fmt.Sprint(exitCode)})
+	change(c.State.Health)
+	e.world.containers.put(id, c)
+}
+
 // StartContainer and ExitContainer are what start and an exiting process do.
 func (e *Engine) StartContainer(id string) {
 	e.mu.Lock()

@@ -94,6 +94,9 @@ func (e *Engine) route(w http.ResponseWriter, r *http.Request, path string) {
 		if e.wait(r.Context(), delay) {
 			reply(w, info, nil)
 		}
+	case path == "/system/df" && get:
+		e.count(r, path)
+		reply(w, e.diskUsage(), nil)
 	case path == "/events" && get:
 		e.count(r, path)
 		e.serveEvents(w, r)
@@ -162,6 +165,7 @@ func (e *Engine) info() (info system.Info, delay time.Duration) {
 	defer e.mu.Unlock()
 	i := system.Info{
 		ID: e.facts.ID, ServerVersion: e.facts.Version, OSType: e.facts.OS, Architecture: e.facts.Arch,
+		Name: "fake-host", Driver: "overlay2", NCPU: 4, MemTotal: 8 << 30,
 		SystemTime: e.now().Format(time.RFC3339Nano), Containers: len(e.world.containers.order), Images: len(e.world.images.order),
 	}
 	if e.facts.Podman {
@@ -174,6 +178,30 @@ func (e *Engine) info() (info system.Info, delay time.Duration) {
 		i.SecurityOptions = []string{"name=seccomp,profile=default", "name=rootless"}
 	}
 	return i, e.faults.InfoDelay
+}
+
+// diskUsage answers as before API 1.52: containers have written 10 bytes and images share 100
+// bytes, a volume has 1000.
+func (e *Engine) diskUsage() any {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	images, containers, volumes := []image.Summary{}, []container.Summary{}, []volume.Volume{}
+	for id, o := range e.world.images.objects {
+		images = append(images, image.Summary{ID: id, Size: o.value.Size, SharedSize: 100})
+	}
+	for id, o := range e.world.containers.objects {
+		size := int64(10)
+		if i := e.world.images.get(o.value.Image); i != nil {
+			size += i.Size
+		}
+		containers = append(containers, container.Summary{ID: id, SizeRw: 10, SizeRootFs: size})
+	}
+	for _, o := range e.world.volumes.objects {
+		v := *o.value
+		v.UsageData = &volume.UsageData{Size: 1000}
+		volumes = append(volumes, v)
+	}
+	return map[string]any{"Images": images, "Containers": containers, "Volumes": volumes}
 }
 
 func (e *Engine) serveList(w http.ResponseWriter, r *http.Request, kind, route string) {

@@ -148,7 +148,11 @@ func (d *Driver) operations() []operation {
 		})},
 		{"update", 3, d.on(func(ctx context.Context, id string) error {
 			policy := d.restartPolicy()
-			_, err := d.cli.ContainerUpdate(ctx, id, client.ContainerUpdateOptions{RestartPolicy: &policy})
+			opts := client.ContainerUpdateOptions{RestartPolicy: &policy}
+			if d.rng.IntN(2) == 0 {
+				opts.Resources = &container.Resources{CPUShares: 2 + d.rng.Int64N(1000)}
+			}
+			_, err := d.cli.ContainerUpdate(ctx, id, opts)
 			return err
 		})},
 		{"exec", 4, d.on(d.exec, running)},
@@ -389,7 +393,11 @@ func (d *Driver) labels() map[string]string {
 	if d.rng.IntN(2) == 0 {
 		return nil
 	}
-	return map[string]string{"oracle": d.pick("x", "", "<&>\u2028", `{"json":true}`), d.pick("k", "com.example/key"): "v"}
+	labels := map[string]string{"oracle": d.pick("x", "", "<&>\u2028", `{"json":true}`), d.pick("k", "com.example/key"): "v"}
+	if d.rng.IntN(3) == 0 {
+		labels["com.docker.compose.project"], labels["com.docker.compose.service"] = "p", d.pick("", "s")
+	}
+	return labels
 }
 
 func (d *Driver) restartPolicy() container.RestartPolicy {
@@ -414,7 +422,10 @@ func (d *Driver) createContainer(ctx context.Context) (id string, err error) {
 		{"/prog", "sleep"}, {"/prog", "sleep"}, {"/prog", "sleep"}, {"/prog", "sleep"}, {"/prog", "sleep"}, {"/prog", "sleep", "300", "0"}, {"/prog", "sleep", "100", "3"},
 		{"/prog", "exit", "7"}, {"/prog", "eat"}, {"/missing"},
 	}[d.rng.IntN(10)]
-	config := &container.Config{Image: BaseImage, Cmd: cmd, Labels: d.labels(), Env: []string{"SECRET=oracle-secret"}}
+	config := &container.Config{Image: BaseImage, Cmd: cmd, Labels: d.labels(), Env: []string{"SECRET=oracle-secret"}, User: d.pick("", "0", "0:0")}
+	if d.rng.IntN(3) == 0 {
+		config.Entrypoint, config.Cmd = cmd[:1], cmd[1:]
+	}
 	host := &container.HostConfig{RestartPolicy: d.restartPolicy()}
 	host.Memory = 32 << 20
 	if len(cmd) != 2 || cmd[1] != "sleep" {

@@ -151,9 +151,20 @@ func (o *Oracle) containers(ctx context.Context) (map[string]object, error) {
 			"pid": num(c, "State", "Pid"), "exitCode": num(c, "State", "ExitCode"), "error": str(c, "State", "Error"),
 			"oomKilled": at(c, "State", "OOMKilled") == true, "restartCount": num(c, "RestartCount"),
 			"restartPolicy": object{"name": restart, "maximumRetryCount": num(c, "HostConfig", "RestartPolicy", "MaximumRetryCount")},
-			"ports":         ports(at(c, "NetworkSettings", "Ports")),
+			"ports":         ports(at(c, "NetworkSettings", "Ports"), true),
+			"portBindings":  ports(at(c, "HostConfig", "PortBindings"), false),
+			"exposedPorts":  names(at(c, "Config", "ExposedPorts")),
+			"entrypoint":    list0(at(c, "Config", "Entrypoint")),
+			"cmd":           list0(at(c, "Config", "Cmd")),
+			"user":          str(c, "Config", "User"),
+			"autoRemove":    at(c, "HostConfig", "AutoRemove") == true,
 			"mounts":        mounts(at(c, "Mounts")),
 			"networks":      networks(at(c, "NetworkSettings", "Networks")),
+		}
+		setCompose(out, true)
+		setLimits(out, at(c, "HostConfig"))
+		if health != "none" {
+			setHealth(out, at(c, "State", "Health"))
 		}
 		setTime(out, "createdAt", str(c, "Created"))
 		setTime(out, "startedAt", str(c, "State", "StartedAt"))
@@ -162,14 +173,60 @@ func (o *Oracle) containers(ctx context.Context) (map[string]object, error) {
 	})
 }
 
-func ports(v any) []any {
+// setHealth sets how the health checks go, and what the last one wrote where it failed. That the
+// streak grows is not compared: it does so all the time while nothing else happens.
+func setHealth(out object, health any) {
+	output := ""
+	if log := list0(at(health, "Log")); len(log) > 0 {
+		if last := log[len(log)-1]; num(last, "ExitCode") != 0 {
+			output = str(last, "Output")
+		}
+	}
+	out["healthCheck"] = object{"failingStreak": min(1, num(health, "FailingStreak")), "lastOutput": output}
+}
+
+func setLimits(out object, host any) {
+	limits := object{
+		"memory": num(host, "Memory"), "memoryReservation": num(host, "MemoryReservation"), "memorySwap": num(host, "MemorySwap"),
+		"nanoCpus": num(host, "NanoCpus"), "cpuShares": num(host, "CpuShares"), "cpuPeriod": num(host, "CpuPeriod"),
+		"cpuQuota": num(host, "CpuQuota"), "cpusetCpus": str(host, "CpusetCpus"), "pidsLimit": max(0, num(host, "PidsLimit")),
+	}
+	for _, limit := range limits {
+		if limit != 0.0 && limit != "" {
+			out["limits"] = limits
+		}
+	}
+}
+
+// setCompose sets the project and, of a container, the service that its labels name.
+func setCompose(out object, container bool) {
+	if project := str(out, "labels", "com.docker.compose.project"); project != "" {
+		service := ""
+		if container {
+			service = str(out, "labels", "com.docker.compose.service")
+		}
+		out["compose"] = object{"project": project, "service": service}
+	}
+}
+
+// names returns the keys of a map as a list.
+func names(v any) []any {
+	out := []any{}
+	for name := range map0(v) {
+		out = append(out, name)
+	}
+	slices.SortFunc(out, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
+	return out
+}
+
+func ports(v any, exposed bool) []any {
 	out := []any{}
 	m, _ := v.(object)
 	for key, bindings := range m {
 		port, proto, _ := strings.Cut(key, "/")
 		n, _ := strconv.ParseFloat(port, 64)
 		list, _ := bindings.([]any)
-		if len(list) == 0 {
+		if exposed && len(list) == 0 {
 			out = append(out, object{"containerPort": n, "protocol": proto, "hostIP": "", "hostPort": 0.0})
 		}
 		for _, b := range list {
@@ -205,6 +262,7 @@ func networks(v any) []any {
 		e, _ := e.(object)
 		out = append(out, object{
 			"name": name, "id": str(e, "NetworkID"), "ipAddress": str(e, "IPAddress"), "ipv6Address": str(e, "GlobalIPv6Address"),
+			"gateway": str(e, "Gateway"), "ipv6Gateway": str(e, "IPv6Gateway"), "macAddress": str(e, "MacAddress"), "aliases": list0(at(e, "Aliases")),
 		})
 	}
 	sortBy(out, func(o object) string { return o["name"].(string) })
@@ -231,6 +289,8 @@ func (o *Oracle) images(ctx context.Context) (map[string]object, error) {
 			"repoTags": refs(at(l, "RepoTags")), "repoDigests": refs(at(l, "RepoDigests")),
 			"size": num(l, "Size"), "architecture": str(i, "Architecture"), "os": str(i, "Os"),
 			"labels": map0(at(l, "Labels")), "deletions": object{},
+			"variant": str(i, "Variant"), "layerCount": float64(len(list0(at(i, "RootFS", "Layers")))),
+			"exposedPorts": names(at(i, "Config", "ExposedPorts")), "volumes": names(at(i, "Config", "Volumes")),
 		}
 		setTime(out, "createdAt", str(i, "Created"))
 		if _, ok := out["createdAt"]; !ok {
@@ -272,6 +332,7 @@ func (o *Oracle) volumes(ctx context.Context) (map[string]object, error) {
 			"name": name, "namespace": "moby", "driver": str(v, "Driver"), "mountpoint": str(v, "Mountpoint"),
 			"scope": str(v, "Scope"), "labels": map0(v["Labels"]), "options": map0(v["Options"]),
 		}
+		setCompose(out, false)
 		setTime(out, "createdAt", str(v, "CreatedAt"))
 		return out, nil
 	})
@@ -291,16 +352,19 @@ func (o *Oracle) networks(ctx context.Context) (map[string]object, error) {
 		if err := o.get(ctx, "/networks/"+id, &n); err != nil {
 			return nil, err
 		}
-		subnets := []any{}
+		subnets, gateways := []any{}, []any{}
 		for _, c := range list0(at(n, "IPAM", "Config")) {
 			if s := str(c.(object), "Subnet"); s != "" {
 				subnets = append(subnets, s)
+				gateways = append(gateways, str(c.(object), "Gateway"))
 			}
 		}
 		out := object{
 			"id": id, "name": names[id], "namespace": "moby", "driver": str(n, "Driver"), "scope": str(n, "Scope"),
 			"internal": n["Internal"] == true, "ipv6": n["EnableIPv6"] == true, "subnets": subnets, "labels": map0(n["Labels"]),
+			"gateways": gateways, "options": map0(n["Options"]), "attachable": n["Attachable"] == true,
 		}
+		setCompose(out, false)
 		// Podman inspects its default network by another name, and says at each call
 		// that it was made just now.
 		if names[id] == str(n, "Name") || names[id] != "bridge" {
@@ -339,8 +403,11 @@ func Differences(content []byte, want Objects) ([]Difference, error) {
 				differ(kind, id, "", "missing")
 				continue
 			}
-			for _, field := range []string{"revision", "addedRevision", "lastAction", "deletion"} {
+			for _, field := range []string{"revision", "addedRevision", "usage", "action", "lastAction", "deletion"} {
 				delete(h, field)
+			}
+			if check, ok := h["healthCheck"].(object); ok {
+				check["failingStreak"] = min(1, num(check, "failingStreak"))
 			}
 			for field, value := range w {
 				if !reflect.DeepEqual(h[field], value) {

@@ -15,6 +15,7 @@ import (
 func full() state.State {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	meta := state.Meta{AddedRevision: 1, Revision: 2}
+	compose := &state.Compose{Project: "p", Service: "s"}
 	deletion := &state.Deletion{Request: "r", RequestedAt: now, Error: "in use"}
 	return state.State{
 		SchemaVersion: state.SchemaVersion, Revision: 2, WrittenAt: now,
@@ -29,11 +30,20 @@ func full() state.State {
 			CreatedAt: now, StartedAt: now, FinishedAt: now,
 			Ports: []state.Port{{}}, Mounts: []state.Mount{{}}, Networks: []state.Attachment{{}},
 			LastAction: &state.LastAction{Action: "start", State: state.ActionFailed, RequestedAt: now, CompletedAt: now},
-			Deletion:   deletion, Meta: meta,
+			Compose:    compose, HealthCheck: &state.HealthCheck{FailingStreak: 1, LastOutput: "no"}, Limits: &state.Limits{Memory: 1},
+			PortBindings: []state.Port{{}}, ExposedPorts: []string{"80/tcp"},
+			Usage:    &state.ContainerUsage{SizeRw: 1, MeasuredAt: now},
+			Action:   &state.Action{Action: "stop", RequestedAt: now},
+			Deletion: deletion, Meta: meta,
 		}},
-		Images:     map[string]state.Image{"i": {RepoTags: []string{"t"}, CreatedAt: now, Deletions: map[string]state.Deletion{"t": *deletion}, Meta: meta}},
-		Volumes:    map[string]state.Volume{"v": {CreatedAt: now, Deletion: deletion, Meta: meta}},
-		Networks:   map[string]state.Network{"n": {Subnets: []string{"10.0.0.0/8"}, CreatedAt: now, Deletion: deletion, Meta: meta}},
+		Images: map[string]state.Image{"i": {
+			RepoTags: []string{"t"}, CreatedAt: now, Deletions: map[string]state.Deletion{"t": *deletion},
+			Usage: &state.ImageUsage{SharedSize: 1, MeasuredAt: now}, Meta: meta,
+		}},
+		Volumes: map[string]state.Volume{"v": {
+			CreatedAt: now, Deletion: deletion, Compose: compose, Usage: &state.VolumeUsage{Size: 1, MeasuredAt: now}, Meta: meta,
+		}},
+		Networks:   map[string]state.Network{"n": {Subnets: []string{"10.0.0.0/8"}, CreatedAt: now, Deletion: deletion, Compose: compose, Meta: meta}},
 		Namespaces: map[string]state.Namespace{"moby": {Name: "moby", Meta: meta}},
 		Deleted:    []state.Deleted{{Kind: state.Containers, ID: "x", Name: "n", Revision: 2, DeletedAt: now}},
 	}
@@ -56,6 +66,7 @@ func TestValidate(t *testing.T) {
 		{`"state":"running"`, `"state":"walking"`},
 		{`"repoTags":["t"],`, ``},
 		{`"pid":1`, `"pid":1,"env":["SECRET=1"]`},
+		{`"failingStreak":1`, `"failingStreak":"1"`},
 	} {
 		text := strings.Replace(string(data), change[0], change[1], 1)
 		if text == string(data) {
