@@ -83,19 +83,38 @@ type Decision func(current Value) (next Value, ok bool)
 // that is under way is finished, which takes milliseconds. What an earlier process
 // left that was killed is finished first, as by [Recover].
 func Update(ctx context.Context, path string, decide Decision) (changed bool, err error) {
-	return update(ctx, path, true, decide)
+	return update(ctx, path, true, deciding(decide))
 }
 
 // UpdateWithoutLeases is [Update] as it works where the system has no leases. It is
 // there to be measured, by `make stress-config`.
 func UpdateWithoutLeases(ctx context.Context, path string, decide Decision) (changed bool, err error) {
-	return update(ctx, path, false, decide)
+	return update(ctx, path, false, deciding(decide))
+}
+
+// A changing returns the content of a version with a change made, which is the same where there
+// is nothing to change. It has no effects, as a [Decision].
+type changing func(version) ([]byte, error)
+
+// deciding returns the edit of the current context.
+func deciding(decide Decision) changing {
+	return func(v version) ([]byte, error) {
+		doc, err := parse(v.data)
+		if err != nil {
+			return nil, err
+		}
+		next, ok := decide(doc.current)
+		if !ok {
+			return v.data, nil
+		}
+		return doc.set(next, v.exists)
+	}
 }
 
 // insistAt is the attempt that no longer begins anew when the file has changed.
 const insistAt = 3
 
-func update(ctx context.Context, path string, leases bool, decide Decision) (bool, error) {
+func update(ctx context.Context, path string, leases bool, change changing) (bool, error) {
 	for attempt := 1; ; attempt++ {
 		if err := ctx.Err(); err != nil {
 			return false, err
@@ -111,11 +130,11 @@ func update(ctx context.Context, path string, leases bool, decide Decision) (boo
 		if err != nil {
 			return false, err
 		}
-		after, err := apply(before, decide)
+		after, err := change(before)
 		if err != nil {
 			// It may have been read while somebody was writing it.
 			if before, err = readSettled(target); err == nil {
-				after, err = apply(before, decide)
+				after, err = change(before)
 			}
 		}
 		if err != nil {
@@ -127,29 +146,16 @@ func update(ctx context.Context, path string, leases bool, decide Decision) (boo
 		if err := editable(target, before); err != nil {
 			return false, err
 		}
-		changed, again, err := replace(ctx, target, leases, attempt >= insistAt, before, after, decide)
+		changed, again, err := replace(ctx, target, leases, attempt >= insistAt, before, after, change)
 		if err != nil || !again {
 			return changed, err
 		}
 	}
 }
 
-// apply returns the content of v with what decide wants.
-func apply(v version, decide Decision) ([]byte, error) {
-	doc, err := parse(v.data)
-	if err != nil {
-		return nil, err
-	}
-	next, ok := decide(doc.current)
-	if !ok {
-		return v.data, nil
-	}
-	return doc.set(next, v.exists)
-}
-
 // replace makes after the content of target, which was before, or the same change to
 // what others have made of it meanwhile.
-func replace(ctx context.Context, target string, leases, insist bool, before version, after []byte, decide Decision) (changed, again bool, err error) {
+func replace(ctx context.Context, target string, leases, insist bool, before version, after []byte, change changing) (changed, again bool, err error) {
 	const what = "can't be replaced"
 	if !before.exists {
 		if err := MakeDir(filepath.Dir(target)); err != nil {
@@ -171,7 +177,7 @@ func replace(ctx context.Context, target string, leases, insist bool, before ver
 	s := newSwap(target, j, leases)
 	again, err = s.put(before, after, insist, func(theirs version) []byte {
 		// Whatever they wrote must get back in place, even if it can't be edited.
-		data, err := apply(theirs, decide)
+		data, err := change(theirs)
 		if err == nil {
 			err = editable(target, theirs)
 		}

@@ -14,7 +14,7 @@ import (
 
 // edit is what Update does to the bytes of an existing file.
 func edit(data, next string) (string, error) {
-	out, err := apply(version{exists: true, data: []byte(data)}, to(next))
+	out, err := deciding(to(next))(version{exists: true, data: []byte(data)})
 	return string(out), err
 }
 

@@ -163,7 +163,7 @@ func TestForeignWrites(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				_, err := update(context.Background(), path, leases, to("rd"))
+				_, err := update(context.Background(), path, leases, deciding(to("rd")))
 				faultHook = nil
 				if err != nil {
 					t.Fatalf("writes at %d and %d: %v", i, j, err)
@@ -202,9 +202,9 @@ func TestChoiceStands(t *testing.T) {
 					}
 				}
 			}
-			changed, err := update(context.Background(), path, leases, func(current Value) (Value, bool) {
+			changed, err := update(context.Background(), path, leases, deciding(func(current Value) (Value, bool) {
 				return Value{Name: "rd"}, current.Name == "gone"
-			})
+			}))
 			if changed {
 				t.Error("Update says that it has changed what it left")
 			}
@@ -239,7 +239,7 @@ func TestDisplacedOddities(t *testing.T) {
 				}
 			}
 		}
-		if changed, err := update(context.Background(), path, leases, to("rd")); err != nil || !changed {
+		if changed, err := update(context.Background(), path, leases, deciding(to("rd"))); err != nil || !changed {
 			t.Fatalf("Update = %t, %v", changed, err)
 		}
 		if link, err := os.Readlink(path); err != nil || link != elsewhere {

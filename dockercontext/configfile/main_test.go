@@ -50,7 +50,7 @@ func child(path string) int {
 			select {}
 		}
 	}
-	_, err := update(context.Background(), path, os.Getenv(envLeases) != "no", to("rd"))
+	_, err := update(context.Background(), path, os.Getenv(envLeases) != "no", deciding(to("rd")))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

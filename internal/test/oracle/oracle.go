@@ -161,7 +161,7 @@ func (o *Oracle) containers(ctx context.Context) (map[string]object, error) {
 			"mounts":        mounts(at(c, "Mounts")),
 			"networks":      networks(at(c, "NetworkSettings", "Networks")),
 		}
-		setCompose(out, true)
+		setCompose(out)
 		setLimits(out, at(c, "HostConfig"))
 		if health != "none" {
 			setHealth(out, at(c, "State", "Health"))
@@ -198,14 +198,10 @@ func setLimits(out object, host any) {
 	}
 }
 
-// setCompose sets the project and, of a container, the service that its labels name.
-func setCompose(out object, container bool) {
+// setCompose sets the project and the service that the labels name.
+func setCompose(out object) {
 	if project := str(out, "labels", "com.docker.compose.project"); project != "" {
-		service := ""
-		if container {
-			service = str(out, "labels", "com.docker.compose.service")
-		}
-		out["compose"] = object{"project": project, "service": service}
+		out["compose"] = object{"project": project, "service": str(out, "labels", "com.docker.compose.service")}
 	}
 }
 
@@ -332,7 +328,7 @@ func (o *Oracle) volumes(ctx context.Context) (map[string]object, error) {
 			"name": name, "namespace": "moby", "driver": str(v, "Driver"), "mountpoint": str(v, "Mountpoint"),
 			"scope": str(v, "Scope"), "labels": map0(v["Labels"]), "options": map0(v["Options"]),
 		}
-		setCompose(out, false)
+		setCompose(out)
 		setTime(out, "createdAt", str(v, "CreatedAt"))
 		return out, nil
 	})
@@ -364,7 +360,7 @@ func (o *Oracle) networks(ctx context.Context) (map[string]object, error) {
 			"internal": n["Internal"] == true, "ipv6": n["EnableIPv6"] == true, "subnets": subnets, "labels": map0(n["Labels"]),
 			"gateways": gateways, "options": map0(n["Options"]), "attachable": n["Attachable"] == true,
 		}
-		setCompose(out, false)
+		setCompose(out)
 		// Podman inspects its default network by another name, and says at each call
 		// that it was made just now.
 		if names[id] == str(n, "Name") || names[id] != "bridge" {
