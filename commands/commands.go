@@ -65,7 +65,7 @@ func Add(root *cobra.Command, docker command.Cli) func(context.Context) context.
 		a.newAction(),
 		a.newDelete(),
 		a.aboutNone(a.newCpImage()),
-		a.newDashboard(),
+		a.aboutNone(a.newDashboard()),
 		a.newTop(),
 	)
 	return a.context

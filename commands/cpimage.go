@@ -32,6 +32,9 @@ on the way: the one engine saves what the other loads.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := withTimeout(cmd.Context(), timeout)
 			defer cancel()
+			if told := a.typedElsewhere(args[:2]...); told != "" {
+				return foreign(told, "cp-image "+shellQuoteAll(args), args[0], args[1])
+			}
 			return a.withProgress(progress.value, func(t teller) error {
 				return cpImage(ctx, t, args[0], args[1], args[2:])
 			})

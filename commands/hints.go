@@ -199,7 +199,7 @@ func (h hinter) named(name string) bool {
 		return true
 	}
 	c, err := (&app{root: h.cmd}).choose(nil)
-	return err != nil || c.name != name
+	return err != nil || c.name != name || c.foreign != ""
 }
 
 // run returns a command on an instance, to be typed, with what follows the name.

@@ -24,7 +24,7 @@ func (a *app) newRestart() *cobra.Command {
 Their contexts, and which is the current one, stay as they are.`,
 		ValidArgsFunction: a.completeInstances,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			names, err := a.namesOf(args, all)
+			names, err := a.namesOf(args, all, a.toEnd(cmd))
 			if err != nil {
 				return err
 			}

@@ -53,7 +53,7 @@ An adopted engine (driver existing) keeps its data.`,
 }
 
 func (a *app) runRm(ctx context.Context, o rmOptions, args []string) error {
-	names, err := a.namesOf(args, o.all)
+	names, err := a.namesOf(args, o.all, a.choose)
 	if err != nil {
 		return err
 	}

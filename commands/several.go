@@ -12,8 +12,8 @@ import (
 )
 
 // namesOf returns the instances that a command works on which takes any number: those that
-// are named, all, or the one that is meant where none is named.
-func (a *app) namesOf(args []string, all bool) ([]string, error) {
+// are named, all, or the one that is chosen where none is named.
+func (a *app) namesOf(args []string, all bool, choose func(args []string) (choice, error)) ([]string, error) {
 	switch {
 	case all && (len(args) > 0 || a.instance.given):
 		return nil, failure.Usage("--all and an instance exclude each other")
@@ -24,8 +24,13 @@ func (a *app) namesOf(args []string, all bool) ([]string, error) {
 	case len(args) > 1:
 		return unique(args), nil
 	}
-	c, err := a.choose(args)
+	c, err := choose(args)
 	return []string{c.name}, err
+}
+
+// toEnd chooses for a command that ends engines.
+func (a *app) toEnd(cmd *cobra.Command) func(args []string) (choice, error) {
+	return func(args []string) (choice, error) { return a.chooseToEnd(args, cmd.Name()) }
 }
 
 func unique(names []string) []string {

@@ -27,7 +27,7 @@ see: bridges, routes, iptables rules, name servers, bind mounts.`,
 		},
 		ValidArgsFunction: a.completeInstance,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			i, err := a.loadNoting(instanceArgs(cmd, args))
+			i, err := a.loadForObjects(instanceArgs(cmd, args))
 			if err != nil {
 				return err
 			}

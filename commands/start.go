@@ -118,7 +118,7 @@ func instanceArgs(cmd *cobra.Command, args []string) []string {
 }
 
 func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error {
-	names, err := a.namesOf(instanceArgs(cmd, args), o.all)
+	names, err := a.namesOf(instanceArgs(cmd, args), o.all, a.choose)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ that is longer. A container that does not stop in time is killed, and named.
 
 An adopted engine (driver existing) keeps running; docker rd only disconnects.`,
 		ValidArgsFunction: a.completeInstances,
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.runStop(cmd.Context(), o, args) },
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.runStop(cmd, o, args) },
 	}
 	flags := cmd.Flags()
 	addTimeout(flags, &o.timeout, time.Minute)
@@ -48,12 +48,12 @@ An adopted engine (driver existing) keeps running; docker rd only disconnects.`,
 	return cmd
 }
 
-func (a *app) runStop(ctx context.Context, o stopOptions, args []string) error {
-	names, err := a.namesOf(args, o.all)
+func (a *app) runStop(cmd *cobra.Command, o stopOptions, args []string) error {
+	names, err := a.namesOf(args, o.all, a.toEnd(cmd))
 	if err != nil {
 		return err
 	}
-	ctx, cancel := withTimeout(ctx, o.timeout)
+	ctx, cancel := withTimeout(cmd.Context(), o.timeout)
 	defer cancel()
 	return a.onSeveral(o.progress.value, names, func(name string, t teller) error {
 		i, err := a.salvage(loadNamed(name))

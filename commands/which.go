@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -44,11 +46,18 @@ func (a *app) choose(args []string) (choice, error) {
 	if err := instance.CheckName(c.name); err != nil {
 		return c, err
 	}
-	// What was typed for docker must not be ignored either.
-	if s := a.shellContext(); s.by == "--context" && s.instance != c.name {
-		c.foreign = s.text
-	}
+	c.foreign = a.typedElsewhere(c.name)
 	return c, nil
+}
+
+// typedElsewhere returns which engine was typed for docker, if that is none of the
+// instances': it must not be ignored, although they were named.
+func (a *app) typedElsewhere(names ...string) string {
+	s := a.shellContext()
+	if s.by != "--context" && s.by != "--host" || slices.Contains(names, s.instance) {
+		return ""
+	}
+	return s.text
 }
 
 func (a *app) chooseByContext() (choice, error) {
@@ -72,9 +81,26 @@ func (a *app) chooseForObjects(args []string) (choice, error) {
 	if err != nil || c.foreign == "" {
 		return c, err
 	}
-	return c, hinted(failure.Refuse("%s is not the engine of instance %q", c.foreign, c.name), func(hinter) string {
-		return fmt.Sprintf("name the instance and no context: `docker-rd get -i %s containers`", c.name)
-	})
+	return c, foreign(c.foreign, "get -i "+c.name+" containers", c.name)
+}
+
+// chooseToEnd is choose for commands that end an engine. They refuse to do that to
+// another one than docker was told to use, unless the instance was typed.
+func (a *app) chooseToEnd(args []string, verb string) (choice, error) {
+	c, err := a.choose(args)
+	if err != nil || c.foreign == "" || c.typed {
+		return c, err
+	}
+	return c, foreign(c.foreign, verb+" "+c.name, c.name)
+}
+
+// foreign refuses to work on instances where docker was told to use another engine.
+func foreign(told, instead string, names ...string) error {
+	for i, name := range names {
+		names[i] = strconv.Quote(name)
+	}
+	return failure.WithHint(failure.Refuse("%s is not the engine of instance %s", told, strings.Join(names, " or ")),
+		"name the instance and no context: `docker-rd %s`", instead)
 }
 
 // where names the instance at the end of a message, unless it was typed.
