@@ -19,7 +19,7 @@ type event struct {
 		ID         string
 		Attributes struct {
 			Name      string `json:"name"`
-			Container string `json:"container"` // of which a network tells
+			Container string `json:"container"` // of which a network or a volume tells
 			ExitCode  string `json:"exitCode"`  // of what has ended in a container
 		}
 	}
@@ -77,6 +77,10 @@ func (m *marks) of(e event, d dialect) {
 			return
 		}
 		m.object(state.Volumes, e.Actor.ID, mark{gone: isEnd(events.Action(action))})
+		// That a start has failed may show by nothing but the volumes that it lets go.
+		if id := e.Actor.Attributes.Container; id != "" {
+			m.object(state.Containers, id, mark{})
+		}
 	case events.NetworkEventType:
 		switch events.Action(action) {
 		case events.ActionConnect, events.ActionDisconnect:

@@ -259,17 +259,25 @@ func (d *Driver) operations() []operation {
 	}
 }
 
-// starting has a start excused that fails: the engine leaves why in the container, and one
-// that was connected already may keep its address. An event tells only where a network or a
-// volume is let go.
+// starting has a start excused that fails: a container that was connected already may keep
+// its address. Why it has failed the engine leaves in the container, and an event tells of that
+// only where a network or a volume is let go.
 func (d *Driver) starting(start func(context.Context, string) error) func(context.Context, string) error {
 	return func(ctx context.Context, id string) error {
 		err := start(ctx, id)
 		if err != nil {
-			d.excuse("containers", id, "error", "exitCode", "networks")
+			d.excuse("containers", id, "networks")
+			if !d.hasVolume(ctx, id) {
+				d.excuse("containers", id, "error", "exitCode")
+			}
 		}
 		return err
 	}
+}
+
+func (d *Driver) hasVolume(ctx context.Context, id string) bool {
+	found, err := d.cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	return err == nil && slices.ContainsFunc(found.Container.Mounts, func(m container.MountPoint) bool { return m.Type == mount.TypeVolume })
 }
 
 // attaching excuses what there is no event of: networks of a container that is not running,
@@ -461,6 +469,14 @@ func (d *Driver) createContainer(ctx context.Context) (id string, err error) {
 		l, err := d.cli.ContainerList(ctx, client.ContainerListOptions{})
 		if err == nil && len(l.Items) > 0 {
 			host.Links = []string{l.Items[0].ID + ":db"}
+		}
+	}
+	if d.rng.IntN(12) == 0 && host.NetworkMode == "" && host.Links == nil && !d.Podman {
+		// Once the other has ended, this one fails to start before it has a network.
+		l, err := d.cli.ContainerList(ctx, client.ContainerListOptions{})
+		if err == nil && len(l.Items) > 0 {
+			host.NetworkMode = container.NetworkMode("container:" + l.Items[0].ID)
+			config.ExposedPorts, host.PortBindings = nil, nil
 		}
 	}
 	host.AutoRemove = d.rng.IntN(10) == 0 && host.RestartPolicy.Name == container.RestartPolicyDisabled
