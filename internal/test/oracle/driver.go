@@ -499,15 +499,20 @@ func (d *Driver) exec(ctx context.Context, id string) error {
 }
 
 func drain(r io.ReadCloser, err error) error {
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = output(r)
 	}
+	return err
+}
+
+// output returns all that an engine says of what it does, and its error as one.
+func output(r io.ReadCloser) ([]byte, error) {
 	defer r.Close()
 	said, err := io.ReadAll(r)
 	if i := bytes.Index(said, []byte(`{"errorDetail"`)); err == nil && i >= 0 {
-		return fmt.Errorf("%s", bytes.TrimSpace(said[i:]))
+		err = fmt.Errorf("%s", bytes.TrimSpace(said[i:]))
 	}
-	return err
+	return said, err
 }
 
 func (d *Driver) importImage(ctx context.Context, ref string) error {
@@ -532,8 +537,11 @@ func (d *Driver) build(ctx context.Context, tag string) error {
 	if err != nil {
 		return err
 	}
-	defer r.Body.Close()
-	answer, err := io.ReadAll(r.Body)
+	answer, err := output(r.Body)
+	if err != nil {
+		d.excuse("images", "", "") // what it leaves is like an untagged build's, and not in the answer
+		return err
+	}
 	if tag == "" { // only events of containers show it, which is not urgent
 		for _, step := range stepID.FindAllSubmatch(answer, -1) {
 			if i, err := d.cli.ImageInspect(ctx, string(step[1])); err == nil {
@@ -541,7 +549,7 @@ func (d *Driver) build(ctx context.Context, tag string) error {
 			}
 		}
 	}
-	return err
+	return nil
 }
 
 // stepID finds the images of the steps in the output of the builder that is not BuildKit.
@@ -575,8 +583,7 @@ func (d *Driver) buildkit(ctx context.Context, tag string) error {
 	if err != nil {
 		return errors.Join(err, <-uploaded)
 	}
-	defer r.Body.Close()
-	answer, err := io.ReadAll(r.Body)
+	answer, err := output(r.Body)
 	if built := imageID.FindSubmatch(answer); tag == "" && built != nil {
 		d.excuse("images", string(built[1]), "") // before moby 25 there is no event
 	}
