@@ -145,6 +145,9 @@ func (e *Engine) Release() {
 func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 	known := e.escapedGroups()
 	if ctx.Err() == nil { // else whether a container ends by itself before it is killed would be a matter of luck
+		if err := e.endLiveRestore(ctx); err != nil {
+			e.cfg.log().WarnContext(ctx, "live-restore is not ended: dockerd leaves its containers, and they are killed", "error", err)
+		}
 		if err := e.id.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, process.ErrGone) {
 			e.cfg.log().WarnContext(ctx, "engine can't be asked to end", "error", err)
 		}

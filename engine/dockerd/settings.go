@@ -171,8 +171,11 @@ func (s *settings) text(name string) string {
 	return value
 }
 
+// liveRestore is the name of the setting with which containers outlive dockerd.
+const liveRestore = "live-restore"
+
 func (s *settings) liveRestore() bool {
-	on, _ := s.boolean("live-restore")
+	on, _ := s.boolean(liveRestore)
 	return on
 }
 
@@ -220,6 +223,14 @@ func (s *settings) merged(net namespaces.Subnets) (file []byte, args []string, e
 		all["default-address-pools"] = net.Pools
 	}
 	args = s.args
+	if _, both := all[liveRestore]; s.liveRestore() && !both {
+		// In the file it can be switched off while dockerd runs.
+		all[liveRestore] = true
+		args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool {
+			name, _, _ := strings.Cut(arg, "=")
+			return name == "--"+liveRestore
+		})
+	}
 	opts, flag := s.execOpts()
 	if !slices.ContainsFunc(opts, func(o string) bool { return strings.HasPrefix(o, cgroupDriver) }) {
 		// systemd would make the containers' scopes in its own tree, by D-Bus, and take its

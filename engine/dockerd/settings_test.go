@@ -92,6 +92,9 @@ func TestMerged(t *testing.T) {
 			"--default-address-pool", "base=10.2.0.0/16,size=24"}, pools, map[string]any{},
 			[]string{"--dns", "9.9.9.9", "--mtu=1400", "--bip", "10.1.0.1/24", "--exec-opt", "isolation=x",
 				"--default-address-pool", "base=10.2.0.0/16,size=24", "--exec-opt", "native.cgroupdriver=cgroupfs"}},
+		{"live-restore as an argument", `{"mtu": 1400, "dns": [], "bridge": "none", "exec-opts": ["native.cgroupdriver=x"]}`,
+			[]string{"--debug", "--live-restore", "--live-restore=true"}, net, map[string]any{
+				"dns": []any{}, "mtu": 1400.0, "bridge": "none", "exec-opts": []any{"native.cgroupdriver=x"}, "live-restore": true}, []string{"--debug"}},
 		{"other exec-opts in the file", `{"exec-opts": ["isolation=x"]}`, nil, pools, map[string]any{
 			"dns": []any{"10.0.2.3"}, "mtu": 65520.0, "bip": "172.18.0.1/16",
 			"exec-opts":             []any{"isolation=x", "native.cgroupdriver=cgroupfs"},

@@ -1,0 +1,71 @@
+package dockerd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/process"
+)
+
+// reloadTimeout bounds the time that dockerd has to take in its changed configuration.
+const reloadTimeout = 5 * time.Second
+
+// endLiveRestore has dockerd stop its containers when it ends, each in its own time. With
+// live-restore it would leave them, and they would have to be killed. It returns when that is
+// so, or with an error.
+func (e *Engine) endLiveRestore(ctx context.Context) error {
+	path := e.cfg.private(daemonJSON)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var file map[string]json.RawMessage
+	if err := json.Unmarshal(data, &file); err != nil {
+		return fmt.Errorf("daemon configuration %q: %w", path, err)
+	}
+	if string(file[liveRestore]) != "true" {
+		return nil
+	}
+	file[liveRestore] = json.RawMessage("false")
+	if data, err = json.MarshalIndent(file, "", "  "); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil { // it is made anew at the next start
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	api, err := endpoint.Endpoint{Host: "unix://" + e.cfg.Socket}.Client()
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	if err := e.id.Signal(syscall.SIGHUP); err != nil {
+		if errors.Is(err, process.ErrGone) {
+			return nil // it has ended, and what it has left is no matter of its configuration
+		}
+		return err
+	}
+	for {
+		info, err := api.Info(ctx, client.InfoOptions{})
+		if err != nil {
+			return err
+		}
+		if !info.Info.LiveRestoreEnabled {
+			return nil
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
