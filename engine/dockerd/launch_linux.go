@@ -238,19 +238,21 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	}
 	defer exitR.Close()
 	defer exitW.Close()
-	launch := namespaces.Launch{
+	launch := &namespaces.Launch{
 		Into: into, Exit: exitW, Log: log, Processes: c.processes(), Hierarchies: l.hier,
-		Run: c.run(), Binds: c.binds(), Sysctls: c.sysctls(l.user),
-		DNS: l.rec.Subnets.DNS(), Localhost: l.rec.Localhost, Rules: l.rules, Tap: namespaces.TapSysctls(l.rec.Subnets),
+		Plan: namespaces.Plan{
+			Run: c.run(), Binds: c.binds(), Sysctls: c.sysctls(l.user), Rules: l.rules,
+			DNS: l.rec.Subnets.DNS(), Localhost: l.rec.Localhost, Tap: namespaces.TapSysctls(l.rec.Subnets),
+			Exec: args, Env: c.engineEnv(),
+		},
 	}
-	if err := c.mode().complete(&launch); err != nil {
+	if err := c.mode().complete(launch); err != nil {
 		return nil, err
 	}
-	h, p, err := launch.Start()
+	h, err := launch.Start()
 	if err != nil {
 		return nil, err
 	}
-	p.Exec, p.Env = args, c.engineEnv()
 	l.rec.UID, l.rec.Engine = c.UID, h.ID
 	serving, ready, err := l.connect(exitR)
 	if err == nil {
@@ -262,7 +264,7 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	if err != nil {
 		return nil, errors.Join(err, h.Abort())
 	}
-	if err := h.Run(ctx, p); err != nil {
+	if err := h.Run(ctx, launch.Plan); err != nil {
 		return nil, err
 	}
 	serving.relay, err = c.namespaces().StartRelay(c.proxyOf(h.ID), h.Sockets, exitR)

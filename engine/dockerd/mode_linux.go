@@ -55,7 +55,7 @@ func (rootMode) hierarchies() (processes.Hierarchies, error) { return processes.
 func (rootMode) prepare() error { return nil }
 
 func (m rootMode) complete(l *namespaces.Launch) error {
-	l.HostNetns = m.private(hostNetns)
+	l.Netns = m.private(hostNetns)
 	return nil
 }
 

@@ -27,8 +27,8 @@ type Helper struct {
 	report *os.File
 }
 
-// startHelper starts this program as the helper, with files from pipeFD on. Argv is what runs
-// it: this program with initArg or userArg.
+// startHelper starts this program as the helper, with files from pipeFD on: the first is the
+// write end of the exit pipe, or nil. Argv runs the program with initArg or userArg.
 func startHelper(argv []string, files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*Helper, error) {
 	planR, planW, err := os.Pipe()
 	if err != nil {

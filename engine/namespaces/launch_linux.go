@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"syscall"
 
@@ -17,48 +16,35 @@ import (
 
 // A Launch says how a daemon's process is made.
 type Launch struct {
+	Plan // for the helper; Start fills in what depends on the namespaces
+
 	Processes   processes.Engine      // whose it is
 	Hierarchies processes.Hierarchies // where its control groups are made
 	Exit        *os.File              // the write end of the exit pipe
 	Log         *os.File              // the daemon's output; nil: none
-
-	Into *process.ID // enter the namespaces of this process; nil: make new ones
-
-	Run       *Run // the engine's own /run
-	DNS       netip.Addr
-	Localhost []uint16
-	Rules     *Rules
-	Tap       []Sysctl
-	Binds     []Bind
-	HostNetns string   // where to make the host's network namespace reachable, in new namespaces
-	Sysctls   []Sysctl // for new namespaces
-
-	// User says what happens in a user namespace, and IDs what ids mean there; nil: the
-	// namespaces are in none of their own.
-	User *UserPlan
-	IDs  IDMap
+	Into        *process.ID           // enter the namespaces of this process; nil: make new ones
+	IDs         IDMap                 // the ids in the user namespace, where Plan.User is not nil
 }
 
-// Start starts the helper, in new namespaces or to enter those that are there, and
-// returns it with its plan, which does not say yet what to become.
-func (l Launch) Start() (*Helper, Plan, error) {
+// Start starts the helper, in new namespaces or to enter existing ones. It does not run the
+// plan yet: see [Helper.Run].
+func (l *Launch) Start() (*Helper, error) {
 	if l.User != nil {
 		return l.startUser()
 	}
-	p := Plan{Enter: l.Into != nil, Run: l.Run, Binds: l.Binds, DNS: l.DNS, Localhost: l.Localhost, Rules: l.Rules, Tap: l.Tap}
 	attr := &syscall.SysProcAttr{Setsid: true}
 	var namespaces []*os.File
 	var err error
-	if p.Enter {
+	if l.Enter = l.Into != nil; l.Enter {
+		l.Netns, l.Sysctls = "", nil
 		namespaces, err = openNamespaces(*l.Into)
 	} else {
-		p.Netns, p.Sysctls = l.HostNetns, l.Sysctls
 		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
 		namespaces = make([]*os.File, 1)
 		namespaces[0], err = os.Open("/proc/self/ns/net")
 	}
 	if err != nil {
-		return nil, p, err
+		return nil, err
 	}
 	defer closeAll(namespaces)
 	files := append([]*os.File{l.Exit}, namespaces...)
@@ -70,33 +56,30 @@ func (l Launch) Start() (*Helper, Plan, error) {
 	}
 	group2, groups1, err := l.Processes.MakeGroups(now)
 	if err != nil {
-		return nil, p, err
+		return nil, err
 	}
 	if group2 != "" {
 		h, err := startHelperIn(group2, files, attr, env, l.Log)
 		if !errors.Is(err, errNotBornIn) {
-			return h, p, err
+			return h, err
 		}
 		groups1 = []string{group2}
 	}
-	p.Cgroups = groups1
-	h, err := startHelper(helperArgs(initArg), files, attr, env, l.Log)
-	return h, p, err
+	l.Cgroups = groups1
+	return startHelper(helperArgs(initArg), files, attr, env, l.Log)
 }
 
 // startUser is Start in a new user namespace, and in a pid namespace that ends with the
 // helper.
-func (l Launch) startUser() (*Helper, Plan, error) {
-	p := Plan{User: l.User, Run: l.Run, Binds: l.Binds, Sysctls: l.Sysctls, DNS: l.DNS, Localhost: l.Localhost, Rules: l.Rules, Tap: l.Tap}
+func (l *Launch) startUser() (*Helper, error) {
 	attr := &syscall.SysProcAttr{Setsid: true, Cloneflags: userFlags}
 	if l.User.Group == "" {
 		attr.Cloneflags |= unix.CLONE_NEWCGROUP
 	}
-	h, err := startUserHelper(l.IDs, l.Exit, attr, []string{processes.MarkerEnv + "=" + l.Processes.UID}, l.Log)
-	return h, p, err
+	return startUserHelper(l.IDs, l.Exit, attr, []string{processes.MarkerEnv + "=" + l.Processes.UID}, l.Log)
 }
 
-// startUserHelper starts the helper in a user namespace, in which it has ids.
+// startUserHelper starts the helper in a user namespace, in which it has ids. Exit may be nil.
 func startUserHelper(ids IDMap, exit *os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*Helper, error) {
 	alone := len(ids.UIDs) == 0 && len(ids.GIDs) == 0
 	if alone { // without the help of newuidmap
@@ -128,14 +111,9 @@ func (e Engine) enterUser(ctx context.Context, engine process.ID, p Plan) ([]*os
 		return nil, err
 	}
 	defer self.Close()
-	null, err := os.Open(os.DevNull) // in the place of the exit pipe
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
 	// The file number 6 is the helper's program, whatever is at its path in there.
 	argv := []string{nsenter, fmt.Sprintf("--target=%d", engine.PID), "--user", "--preserve-credentials", "--mount", "--net", "--pid", "/proc/self/fd/6", initArg}
-	h, err := startHelper(argv, []*os.File{null, self}, &syscall.SysProcAttr{Setsid: true}, []string{processes.MarkerEnv + "=" + e.UID}, nil)
+	h, err := startHelper(argv, []*os.File{nil, self}, &syscall.SysProcAttr{Setsid: true}, []string{processes.MarkerEnv + "=" + e.UID}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -214,13 +192,7 @@ func (e Engine) enter(ctx context.Context, engine process.ID, p Plan) ([]*os.Fil
 		return nil, err
 	}
 	defer closeAll(namespaces)
-	// The helper expects the exit pipe's place to be taken.
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	h, err := startHelper(helperArgs(initArg), append([]*os.File{null}, namespaces...), &syscall.SysProcAttr{Setsid: true},
+	h, err := startHelper(helperArgs(initArg), append([]*os.File{nil}, namespaces...), &syscall.SysProcAttr{Setsid: true},
 		[]string{processes.MarkerEnv + "=" + e.UID}, nil)
 	if err != nil {
 		return nil, err

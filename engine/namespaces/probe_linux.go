@@ -29,17 +29,12 @@ type ProbePlan struct {
 	Iptables, Fuse string // paths of the programs; "" where there is none
 }
 
-// ProbeUser tries, in namespaces that are gone when it returns, what an engine needs. In the
-// data directory there are files of its own meanwhile. Where there can be no such namespaces
-// the error is the kernel's, and where they can have no ids a [*MapError].
+// ProbeUser tries, in namespaces that are gone when it returns, what an engine needs. It
+// makes and removes files of its own in the data directory. Where there can be no such
+// namespaces the error is the kernel's, and where they can have no ids a [*MapError].
 func ProbeUser(ids IDMap, plan ProbePlan) (Probe, error) {
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // in the place of the exit pipe
-	if err != nil {
-		return Probe{}, err
-	}
-	defer null.Close()
 	attr := &syscall.SysProcAttr{Setsid: true, Cloneflags: userFlags | unix.CLONE_NEWCGROUP}
-	h, err := startUserHelper(ids, null, attr, []string{"PATH=" + programs.SearchPath()}, nil)
+	h, err := startUserHelper(ids, nil, attr, []string{"PATH=" + programs.SearchPath()}, nil)
 	if err != nil {
 		return Probe{}, err
 	}

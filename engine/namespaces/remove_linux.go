@@ -26,12 +26,7 @@ func RemoveAll(ids IDMap, dirs ...string) error {
 	if len(left) == 0 {
 		return nil
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // in the place of the exit pipe
-	if err != nil {
-		return err
-	}
-	defer null.Close()
-	h, err := startUserHelper(ids, null, &syscall.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWUSER}, nil, nil)
+	h, err := startUserHelper(ids, nil, &syscall.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWUSER}, nil, nil)
 	if err != nil {
 		return err
 	}
