@@ -15,7 +15,7 @@ import (
 	"github.com/docker-rd/docker-rd/requests"
 )
 
-// actionWords say what is done to a container by an action, and what has been done.
+// actionWords say what an action is doing to a container, and what it has done.
 var actionWords = map[string]struct{ doing, done string }{
 	requests.ActionStart:   {"being started", "started"},
 	requests.ActionStop:    {"being stopped", "stopped"},

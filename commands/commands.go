@@ -27,16 +27,16 @@ type ExitStatus int
 
 func (s ExitStatus) Error() string { return "exit status " + strconv.Itoa(int(s)) }
 
-// app is what every command has: docker's side, and the instance that is meant.
+// app is what every command has: docker's side, and the value of --instance.
 type app struct {
 	docker   command.Cli
 	root     *cobra.Command
 	instance flagInstance
-	display  *progress.Display // that is being shown; nil if none is
+	display  *progress.Display // on the screen now; nil if there is none
 }
 
-// Add adds all commands and the options that they share to root, and returns what makes of
-// a context the one that they are to be run with.
+// Add adds all commands and the options that they share to root. It returns a function that
+// derives the context to run them with.
 func Add(root *cobra.Command, docker command.Cli) func(context.Context) context.Context {
 	a := &app{docker: docker, root: root}
 	root.PersistentFlags().VarP(&a.instance, "instance", "i", "Instance to work on (default: $"+instanceEnv+", the current context's, or \"default\")")
@@ -71,8 +71,8 @@ func Add(root *cobra.Command, docker command.Cli) func(context.Context) context.
 	return a.context
 }
 
-// context returns the context that commands are to be run with: whoever has to wait for a
-// lock under it prints a note that says who holds it.
+// context returns a context under which waiting for a lock prints a note that names its
+// holder.
 func (a *app) context(ctx context.Context) context.Context {
 	return lock.WithBlocked(ctx, func(e *lock.HeldError) { a.note("waiting: %v", e) })
 }
@@ -80,17 +80,17 @@ func (a *app) context(ctx context.Context) context.Context {
 func (a *app) out() io.Writer { return a.docker.Out() }
 func (a *app) err() io.Writer { return a.docker.Err() }
 
-// note prints a line that is no error and not what was asked for.
+// note prints a line beside the output.
 func (a *app) note(format string, args ...any) {
 	a.aside("note: "+format, args...)
 }
 
-// warn prints a line about something that went wrong without making the command fail.
+// warn prints a line about a failure that does not fail the command.
 func (a *app) warn(format string, args ...any) {
 	a.aside("warning: "+format, args...)
 }
 
-// aside prints a line to standard error that keeps clear of a display.
+// aside prints a line to standard error, above a display if there is one.
 func (a *app) aside(format string, args ...any) {
 	write := func() { _, _ = fmt.Fprintf(a.err(), format+"\n", args...) }
 	if a.display != nil {
@@ -110,8 +110,8 @@ func dockerConfig() (string, error) {
 	return dir, nil
 }
 
-// patience returns the context for a start, which ends at once when a --timeout that was
-// given is over. Without one, progress extends the wait.
+// patience returns the context and the options for a start. A --timeout that was given is a
+// deadline. The default one is extended by progress.
 func (f flagDuration) patience(ctx context.Context) (context.Context, context.CancelFunc, client.StartOptions) {
 	if f.given {
 		ctx, cancel := withTimeout(ctx, f)
@@ -121,7 +121,7 @@ func (f flagDuration) patience(ctx context.Context) (context.Context, context.Ca
 	return ctx, cancel, client.StartOptions{Patience: f.d}
 }
 
-// withTimeout is context.WithTimeout, where 0 is no limit.
+// withTimeout is context.WithTimeout; 0 is no limit.
 func withTimeout(ctx context.Context, limit flagDuration) (context.Context, context.CancelFunc) {
 	if limit.d == 0 {
 		return context.WithCancel(ctx)

@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// newCompletion returns the command that prints the completion of the standalone
-// docker-rd. That of `docker rd` is docker's own.
+// newCompletion returns the command for the completion of the standalone docker-rd. Docker's
+// own completion covers `docker rd`.
 func (a *app) newCompletion() *cobra.Command {
 	named := &cobra.Command{Use: "docker-rd"} // the scripts depend on the name alone
 	shells := map[string]func(io.Writer) error{

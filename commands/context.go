@@ -28,8 +28,8 @@ func (a *app) newContext() *cobra.Command {
 	return cmd
 }
 
-// configHere returns the Docker configuration in dir as this shell sees it, with the
-// options that were given to docker.
+// configHere returns the Docker configuration in dir with this shell's variables and docker's
+// options.
 func configHere(cmd *cobra.Command, dir string) (*dockercontext.Config, error) {
 	o, err := optionsHere(cmd, dir)
 	if err != nil {
@@ -46,7 +46,7 @@ func optionsHere(cmd *cobra.Command, dir string) (dockercontext.Options, error) 
 	o := contexts.Options(roots, dir)
 	o.Getenv = os.Getenv
 	d := endpoint.DefaultFromEnv(os.Getenv, dir)
-	// docker's plugin code parses them with a flag set of its own: Visit sees nothing.
+	// docker's plugin code parses them with its own flag set: Visit sees nothing.
 	cmd.Root().Flags().VisitAll(func(f *pflag.Flag) {
 		if !f.Changed {
 			return
@@ -82,8 +82,8 @@ func shellContexts(cmd *cobra.Command) (*dockercontext.Config, error) {
 	return configHere(cmd, dir)
 }
 
-// isCurrent reports whether the instance's context, and not another of that name, is the
-// stored current one.
+// isCurrent reports whether the instance's context is the stored current one. A foreign
+// context of that name does not count.
 func isCurrent(docker *dockercontext.Config, i *instance.Instance) bool {
 	current, err := docker.Current()
 	if err != nil || cmp.Or(current, dockercontext.DefaultName) != i.Context() {
@@ -96,7 +96,7 @@ func isCurrent(docker *dockercontext.Config, i *instance.Instance) bool {
 	return err == nil && ours
 }
 
-// completeContexts completes any number of names of contexts.
+// completeContexts completes contexts.
 func completeContexts(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	c, err := shellContexts(cmd)
 	if err != nil {

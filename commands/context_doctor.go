@@ -11,7 +11,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// A findingRow is something that is wrong, and what was done about it.
+// A findingRow is a finding and what was done about it.
 type findingRow struct {
 	dockercontext.Finding
 	Fixed  bool   `json:"fixed"`
@@ -53,7 +53,7 @@ changes. The exit status is 1 while something is wrong.`,
 }
 
 func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
-	// Nothing is mended beforehand, as other commands do: it is to be explained.
+	// Other commands mend first. Here everything is to be explained.
 	c, err := shellContexts(cmd)
 	if err != nil {
 		return err
@@ -63,8 +63,8 @@ func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
 	type finding struct{ code, subject string }
 	known := map[finding]bool{}
 	wrong := false
-	// What is mended can bring something else to light, such as a current context whose
-	// damaged metadata was moved aside.
+	// A repair can reveal something else, such as a current context whose damaged metadata was
+	// moved aside.
 	for again := true; again; {
 		again = false
 		findings, err := c.Doctor(cmd.Context())
@@ -84,7 +84,7 @@ func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
 		}
 	}
 	if len(rows) == 0 && people {
-		_, err := fmt.Fprintf(a.out(), "Nothing is wrong with the Docker configuration in %s.\n", c.Dir())
+		_, err := fmt.Fprintf(a.out(), "No problems found in the Docker configuration in %s.\n", c.Dir())
 		return err
 	}
 	if !people {
@@ -98,8 +98,7 @@ func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
 	return nil
 }
 
-// treat mends a finding, if that is asked for and can be, and prints it for people as
-// it goes.
+// treat repairs a finding if fix is set and it can be repaired. For people it prints both.
 func (a *app) treat(ctx context.Context, fix, people bool, f dockercontext.Finding) findingRow {
 	row := findingRow{Finding: f}
 	if people {
@@ -119,7 +118,7 @@ func (a *app) treat(ctx context.Context, fix, people bool, f dockercontext.Findi
 	return row
 }
 
-// printFinding says what is wrong, and what will or can be done about it.
+// printFinding prints what is wrong and the remedy.
 func (a *app) printFinding(f dockercontext.Finding) {
 	remedy := "remedy"
 	if f.Fixable {

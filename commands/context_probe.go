@@ -39,7 +39,7 @@ func (o *probeOptions) addTo(cmd *cobra.Command) {
 	addProbeTimeout(cmd.Flags(), &o.timeout)
 }
 
-// addProbeTimeout adds the --timeout of whatever probes: there is always one.
+// addProbeTimeout adds the --timeout of a probe, which always has one.
 func addProbeTimeout(flags *pflag.FlagSet, value *flagDuration) {
 	value.d = dockercontext.DefaultTimeout
 	flags.Var(value, "timeout", "How long a context may take to answer")
@@ -100,7 +100,7 @@ The exit status is 1 if one of them is not healthy.`,
 	return cmd
 }
 
-// contextNames prints the names alone, which takes no probe.
+// contextNames prints only the names, without a probe.
 func (a *app) contextNames(cmd *cobra.Command) error {
 	c, err := shellContexts(cmd)
 	if err != nil {
@@ -115,7 +115,7 @@ func (a *app) contextNames(cmd *cobra.Command) error {
 	return nil
 }
 
-// probe prints the health of contexts, and reports whether all of them are healthy.
+// probe prints the health of contexts and reports whether all are healthy.
 func (a *app) probe(cmd *cobra.Command, o probeOptions, names []string) (healthy bool, err error) {
 	c, err := shellContexts(cmd)
 	if err != nil {

@@ -67,7 +67,7 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 	owner := contexts.Owner(i)
 	judgement := c.Judge(ctx, owner, policy)
 	if err := cmd.Context().Err(); err != nil {
-		return err // interrupted, so the judgement says nothing
+		return err // interrupted: the judgement means nothing
 	}
 	had := c.Claimed(owner)
 	out := c.Promote(cmd.Context(), judgement, owner, dockercontext.PromoteOptions{Policy: policy, DryRun: o.dryRun})
@@ -95,8 +95,8 @@ func (a *app) claim(ctx context.Context, c *dockercontext.Config, i *instance.In
 	}
 }
 
-// overridden reports whether docker uses another engine here than that of the stored current
-// context, which is the instance's.
+// overridden reports whether this shell makes docker use another engine than the instance's,
+// whose context is current.
 func overridden(c *dockercontext.Config, i *instance.Instance) bool {
 	if c.EnvOverride() == "" {
 		return false
@@ -123,8 +123,7 @@ func promoteHint(i *instance.Instance, out dockercontext.Outcome) string {
 	return ""
 }
 
-// stayedByPolicy reports whether a promotion was not made for a reason of which --force
-// takes no notice.
+// stayedByPolicy reports whether --force would make the promotion.
 func stayedByPolicy(reason state.Reason) bool {
 	switch reason {
 	case state.ReasonCurrentHealthy, state.ReasonCurrentUnknown, state.ReasonNotRequested:
@@ -156,8 +155,7 @@ stays the current one.`,
 	return cmd
 }
 
-// ownContext returns the Docker configuration in which an instance has a context of its
-// own.
+// ownContext returns the Docker configuration that has the instance's own context.
 func ownContext(cmd *cobra.Command, i *instance.Instance) (*dockercontext.Config, error) {
 	if !i.OwnsContext() {
 		return nil, failure.Refuse("instance %q uses the context %q, which is yours: docker rd leaves it as it is", i.Name, i.Settings.FromContext)
@@ -170,8 +168,8 @@ func usable(i *instance.Instance) bool {
 	return instance.Observe(i).Condition(state.EngineReady).Status == state.True
 }
 
-// writeOutcome prints what was done, or returns why it could not be. Where it is not what was
-// asked for, the exit status says so, and a hint what to do.
+// writeOutcome prints what was done, or returns why it failed. If that is not what was asked
+// for, it returns a refusal with the hint.
 func (a *app) writeOutcome(o output.Options, out dockercontext.Outcome, asked bool, hint string) error {
 	if out.Err != nil {
 		return out.Err

@@ -45,7 +45,7 @@ on the way: the one engine saves what the other loads.`,
 	return cmd
 }
 
-// completeCpImage completes two instances, and then images of the first.
+// completeCpImage completes two instances, then images of the first.
 func (a *app) completeCpImage(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) < 2 {
 		return a.completeInstances(cmd, args, word)
@@ -85,7 +85,7 @@ func cpImage(ctx context.Context, t teller, from, to string, images []string) er
 		err = loadError(loaded)
 		_ = loaded.Close()
 	}
-	// What the source says of why it broke off is more than what the target can.
+	// The source knows better why it broke off.
 	if cause := context.Cause(ctx); cause != nil {
 		return fmt.Errorf("copy %s from instance %q: %w", what, from, cause)
 	}
@@ -96,7 +96,7 @@ func cpImage(ctx context.Context, t teller, from, to string, images []string) er
 	return nil
 }
 
-// dialNamed returns a client of an instance's engine, which must run.
+// dialNamed returns a client of a running instance's engine.
 func dialNamed(name string) (*endpoint.Client, error) {
 	i, err := loadNamed(name)
 	if err != nil {
@@ -112,7 +112,7 @@ func dialNamed(name string) (*endpoint.Client, error) {
 	return ep.Client()
 }
 
-// A counter counts what is read, and tells why that broke off.
+// A counter counts bytes that are read, and reports why reading broke off.
 type counter struct {
 	r     io.Reader
 	n     *atomic.Int64
@@ -128,8 +128,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// loadError returns the error that an engine tells of while it loads images, if any: its
-// answer has begun with success before.
+// loadError returns an error in the engine's answer, whose status was already success.
 func loadError(answer io.Reader) error {
 	dec := json.NewDecoder(answer)
 	for {

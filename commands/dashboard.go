@@ -28,8 +28,8 @@ func (a *app) newDashboard() *cobra.Command {
 		Use:   "dashboard [OPTIONS]",
 		Short: "Serve a local page that shows all instances live",
 		Long: `Serve a local page that shows all instances live, until interrupted, and print its
-address. Whoever on this machine has the address, which has a token in it, sees all. The
-page is read from the state files: engines notice nothing of it.`,
+address. The address contains a token: whoever on this machine has it sees all. The page
+is read from the state files and costs the engines nothing.`,
 		Example: `  docker rd dashboard --open
   docker rd dashboard --listen 127.0.0.1:8000 --allow-actions`,
 		Args:              takes(0, 0),
@@ -37,7 +37,7 @@ page is read from the state files: engines notice nothing of it.`,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return a.runDashboard(cmd.Context(), o) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "Loopback address to serve it at (port 0: any that is free)")
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "Loopback address to listen at (port 0: any free port)")
 	flags.BoolVar(&o.open, "open", false, "Open it in a browser")
 	flags.BoolVar(&o.allowActions, "allow-actions", false, "Let the page start, stop and delete objects")
 	return cmd
@@ -75,12 +75,12 @@ func (a *app) runDashboard(ctx context.Context, o dashboardOptions) error {
 		err = ctx.Err()
 	}
 	if errors.Is(err, context.Canceled) {
-		return nil // that is how it ends
+		return nil // it runs until interrupted
 	}
 	return err
 }
 
-// viewStatus sums up an instance in the word that `docker rd ls` has for it.
+// viewStatus sums up an instance in a word, as `docker rd ls` does.
 func viewStatus(v board.View) string {
 	if v.Err != nil {
 		return "unusable"

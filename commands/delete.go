@@ -142,12 +142,12 @@ func them(words []string) string {
 	return "them"
 }
 
-// A staysError says why a deletion is not done that stays requested.
+// A staysError says why a deletion is not done but stays requested.
 type staysError struct{ error }
 
 func (e *staysError) Unwrap() error { return e.error }
 
-// deletion returns the request to delete what a word means.
+// deletion returns the request to delete the object that a word names.
 func deletion(s *state.State, k *objects.Kind, word string) (requests.Request, error) {
 	r := requests.Request{Type: requests.RequestDelete, Kind: k.Kind, Name: word}
 	var err error
@@ -167,8 +167,8 @@ func deletion(s *state.State, k *objects.Kind, word string) (requests.Request, e
 	return r, nil
 }
 
-// request asks for a deletion, or for its end, and waits for as much as is wanted: without
-// --wait for what the engine says at first.
+// request asks for a deletion, or cancels it, and waits for the outcome; without --wait, only
+// for the engine's first answer.
 func request(ctx context.Context, i *instance.Instance, o deleteOptions, r requests.Request) error {
 	if o.cancel {
 		r.Type = requests.RequestCancel
@@ -194,7 +194,7 @@ func request(ctx context.Context, i *instance.Instance, o deleteOptions, r reque
 	return nil
 }
 
-// refused is why a deletion is not done yet.
+// refused says why a deletion is not done yet.
 type refused struct {
 	request requests.Request
 	why     string
@@ -218,8 +218,7 @@ func tellRefusals(ctx context.Context, i *instance.Instance, asked []requests.Re
 	})
 }
 
-// lastRefusal returns what the engine said to a deletion that it does not do, to be
-// added to a message.
+// lastRefusal returns the engine's last refusal of a deletion, for the end of a message.
 func lastRefusal(i *instance.Instance, r requests.Request) string {
 	s, _ := state.Read(i.Paths.StateFile())
 	if why := refusal(s, r); why != "" {
@@ -228,8 +227,7 @@ func lastRefusal(i *instance.Instance, r requests.Request) string {
 	return ""
 }
 
-// refusal returns what the engine said to a deletion when it was last tried, "" if that
-// is not known or there is none. There need not be a state.
+// refusal returns the engine's last refusal of a deletion, "" if none is known. S may be nil.
 func refusal(s *state.State, r requests.Request) string {
 	var d *state.Deletion
 	switch {

@@ -73,12 +73,12 @@ func (a *app) runDiagnose(cmd *cobra.Command, i *instance.Instance, output strin
 	return errors.Join(err, d.archive.Close(), zip.Close())
 }
 
-// diagnosis is an archive in the making.
+// diagnosis is an archive that is being written.
 type diagnosis struct {
 	archive *tar.Writer
 	root    string
-	failed  []string // what could not be had
-	err     error    // why the archive can't be written
+	failed  []string // what could not be collected, and why
+	err     error    // of writing the archive
 }
 
 func (d *diagnosis) collect(cmd *cobra.Command, i *instance.Instance) error {
@@ -104,12 +104,12 @@ func (d *diagnosis) collect(cmd *cobra.Command, i *instance.Instance) error {
 	return d.err
 }
 
-// systemFiles tell what an engine depends on, where they exist.
+// systemFiles describe the system, if they exist.
 var systemFiles = map[string]string{
 	"os-release": "/etc/os-release", "kernel": "/proc/version", "cgroups": "/proc/cgroups", "mountinfo": "/proc/self/mountinfo",
 }
 
-// engine adds what the engine says of itself, if it answers, and what its driver keeps.
+// engine adds the engine's own report, if it answers, and its driver's files.
 func (d *diagnosis) engine(ctx context.Context, i *instance.Instance, status instanceStatus) {
 	if status.API.Answers {
 		version, info, err := engineInfo(ctx, i)
@@ -128,7 +128,7 @@ func (d *diagnosis) engine(ctx context.Context, i *instance.Instance, status ins
 	}
 }
 
-// engineInfo asks the engine for its version and all that it tells of itself.
+// engineInfo asks the engine for its version and info.
 func engineInfo(ctx context.Context, i *instance.Instance) (version, info json.RawMessage, err error) {
 	ep, err := endpointOf(i)
 	if err != nil {
@@ -252,7 +252,7 @@ func (d *diagnosis) file(name, from string) {
 		d.note(name, err)
 		return
 	}
-	if info.Size() == 0 { // as the kernel's files seem to be
+	if info.Size() == 0 { // the kernel's files report no size
 		data, err := io.ReadAll(file)
 		d.note(name, err)
 		d.add(name, int64(len(data)), bytes.NewReader(data))
@@ -262,8 +262,8 @@ func (d *diagnosis) file(name, from string) {
 	d.add(name, info.Size(), io.LimitReader(file, info.Size()))
 }
 
-// add adds size bytes of content, secrets made unreadable. An error is the archive's:
-// nothing more can be added.
+// add adds size bytes of content with secrets hidden. After an error nothing more can be
+// added.
 func (d *diagnosis) add(name string, size int64, content io.Reader) {
 	if d.err != nil {
 		return

@@ -77,7 +77,7 @@ func (a *app) runEnv(o envOptions, args []string) error {
 	return nil
 }
 
-// nullable returns all variables, with null for those that have to be unset.
+// nullable returns all variables, with nil for those that must be unset.
 func nullable(set map[string]string) map[string]*string {
 	all := make(map[string]*string, len(engineVariables))
 	for _, name := range engineVariables {
@@ -90,10 +90,10 @@ func nullable(set map[string]string) map[string]*string {
 }
 
 // writeGitHubEnv appends the variables to the file that GitHub's runner reads after each
-// step. It can't unset one; docker and its libraries take an empty one for unset.
+// step. A variable can't be unset there, but docker and its libraries ignore an empty one.
 func writeGitHubEnv(path string, set map[string]string) (err error) {
 	if path == "" {
-		return failure.Refuse("GITHUB_ENV is not set: this is no step of a GitHub job")
+		return failure.Refuse("GITHUB_ENV is not set: this is not a step of a GitHub job")
 	}
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -114,7 +114,7 @@ func writeGitHubEnv(path string, set map[string]string) (err error) {
 	return err
 }
 
-// shellLine sets a variable, or unsets it where the value is empty.
+// shellLine returns the line that sets a variable, or unsets it if the value is empty.
 func shellLine(shell, name, value string) string {
 	switch {
 	case shell == "fish" && value == "":
@@ -133,7 +133,7 @@ func shellLine(shell, name, value string) string {
 	return "export " + name + "=" + shellQuote(value)
 }
 
-// shellQuote quotes for sh, and leaves alone what needs no quotes.
+// shellQuote quotes a word for sh, if it needs quotes.
 func shellQuote(s string) string {
 	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
 		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@%+=,", r)
@@ -147,12 +147,12 @@ func fishQuote(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
 }
 
-// powershellQuote doubles all that PowerShell takes for the end of a quotation.
+// powershellQuote doubles every character that ends a quotation in PowerShell.
 func powershellQuote(s string) string {
 	return "'" + strings.NewReplacer("'", "''", "\u2018", "\u2018\u2018", "\u2019", "\u2019\u2019", "\u201a", "\u201a\u201a", "\u201b", "\u201b\u201b").Replace(s) + "'"
 }
 
-// guessShell returns the shell that the user seems to use.
+// guessShell guesses the user's shell.
 func guessShell() string {
 	switch {
 	case os.Getenv("SHELL") == "" && os.Getenv("PSModulePath") != "":

@@ -12,15 +12,15 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// engineVariables are all environment variables by which a program may choose an engine,
-// in the order in which `env` prints them.
+// engineVariables are all environment variables by which programs choose an engine, in the
+// order in which `env` prints them.
 var engineVariables = append(slices.Clone(endpoint.Variables), instanceEnv)
 
-// environmentOf returns what each of engineVariables has to be for a program that is to
-// see only the instance's engine; a variable that is missing has to be unset.
+// environmentOf returns the engineVariables for a program that is to see only the instance's
+// engine. Those that are missing must be unset.
 //
-// DOCKER_HOST is for the many programs that ignore contexts, and wins over DOCKER_CONTEXT
-// in docker, which is for those that pass on nothing else.
+// DOCKER_HOST is for the many programs that ignore contexts; docker prefers it too.
+// DOCKER_CONTEXT is for programs that pass on nothing else.
 func environmentOf(i *instance.Instance) (map[string]string, error) {
 	set := map[string]string{instanceEnv: i.Name}
 	hasContext := instance.Observe(i).Condition(state.ContextReady).Status == state.True
@@ -38,7 +38,7 @@ func environmentOf(i *instance.Instance) (map[string]string, error) {
 }
 
 // hostVariables returns the variables that lead to the instance's engine without its
-// context: to the local socket wherever there is one.
+// context, by the local socket if there is one.
 func hostVariables(i *instance.Instance) (map[string]string, error) {
 	driver, err := engine.DriverFor(i, nil)
 	if err != nil {
@@ -72,9 +72,8 @@ func hostVariables(i *instance.Instance) (map[string]string, error) {
 	return set, nil
 }
 
-// certPath returns the directory in which docker finds the TLS material of the
-// instance's engine. Docker wants certain names there; Docker's own context store
-// uses them too.
+// certPath returns the directory in which docker finds the TLS material of the instance's
+// engine. Docker wants certain file names there, which its context store uses too.
 func certPath(i *instance.Instance) (string, error) {
 	s := i.Settings
 	if s.FromContext != "" {
@@ -95,7 +94,7 @@ func certPath(i *instance.Instance) (string, error) {
 	return dir, nil
 }
 
-// commandEnv returns env changed for a command that is to see only the instance's engine.
+// commandEnv returns env for a command that is to see only the instance's engine.
 func commandEnv(i *instance.Instance, env []string) ([]string, error) {
 	set, err := environmentOf(i)
 	if err != nil {

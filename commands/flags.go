@@ -13,10 +13,10 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// many is no limit for [takes].
+// many means no limit in [takes].
 const many = -1
 
-// takes checks how many arguments there are.
+// takes checks the number of arguments.
 func takes(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		n := len(args)
@@ -43,7 +43,7 @@ func takes(least, most int) cobra.PositionalArgs {
 	}
 }
 
-// nameOf returns the name of a command, with that of the group that it is in.
+// nameOf returns the name of a command, with its group's.
 func nameOf(cmd *cobra.Command) string {
 	_, name, _ := strings.Cut(cmd.CommandPath(), " rd ")
 	return name
@@ -64,7 +64,7 @@ func exclusive(cmd *cobra.Command, names ...string) error {
 	return nil
 }
 
-// flagDuration is the value of a time limit: not negative.
+// flagDuration is the value of a time limit, which is not negative.
 type flagDuration struct {
 	d     time.Duration
 	given bool
@@ -84,10 +84,10 @@ func (f *flagDuration) Set(s string) error {
 // addTimeout adds --timeout with a default.
 func addTimeout(flags *pflag.FlagSet, value *flagDuration, fallback time.Duration) {
 	value.d = fallback
-	flags.Var(value, "timeout", "How long to wait (0: for ever)")
+	flags.Var(value, "timeout", "How long to wait (0: no limit)")
 }
 
-// flagRevision is the value of a revision of a state file.
+// flagRevision is the value of a flag that takes a revision of the state file.
 type flagRevision uint64
 
 func (f *flagRevision) String() string { return strconv.FormatUint(uint64(*f), 10) }
@@ -101,7 +101,7 @@ func (f *flagRevision) Set(s string) error {
 	return nil
 }
 
-// flagChoice is the value of a flag that takes one of a few words.
+// flagChoice is the value of a flag that takes one of some words.
 type flagChoice struct {
 	value   string
 	choices []string
@@ -117,14 +117,14 @@ func (f *flagChoice) Set(s string) error {
 	return nil
 }
 
-// addChoice adds a flag that takes one of a few words and completes them.
+// addChoice adds a flag that takes and completes one of some words.
 func addChoice(cmd *cobra.Command, value *flagChoice, name, fallback, usage string, choices ...string) {
 	*value = flagChoice{value: fallback, choices: choices}
 	cmd.Flags().Var(value, name, usage+" ("+quoted(choices)+")")
 	completeFlag(cmd, name, choices...)
 }
 
-// quoted lists the values that something can have, as docker's help does.
+// quoted lists choices as docker's help does.
 func quoted(choices []string) string {
 	words := make([]string, len(choices))
 	for i, c := range choices {
@@ -133,7 +133,7 @@ func quoted(choices []string) string {
 	return strings.Join(words, ", ")
 }
 
-// flagTail is the value of --tail as docker has it: a number of lines, or "all".
+// flagTail is the value of docker's --tail: a number of lines, or "all".
 type flagTail struct{ lines int } // negative: all
 
 func (f *flagTail) Type() string { return "string" }
@@ -162,8 +162,7 @@ func completeFlag(cmd *cobra.Command, name string, words ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// completeFile completes a flag's value with the names of files, which docker's root
-// command turns off.
+// completeFile completes a flag's value with file names. Docker's root command turns that off.
 func completeFile(cmd *cobra.Command, name string) {
 	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault))
 }

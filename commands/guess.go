@@ -9,7 +9,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/nearest"
 )
 
-// guesses are the commands that people mean by words of other programs.
+// guesses map words of other programs to our commands.
 var guesses = map[string]string{
 	"ps":         "get containers",
 	"container":  "get containers",
@@ -88,12 +88,12 @@ var guesses = map[string]string{
 	"context fix":     "context doctor --fix",
 }
 
-// drastic are the commands that end or remove something. They are suggested only where
-// nothing else is near and no letter was mistaken for another: "step" is not "stop".
+// drastic are the commands that end or remove something. They are suggested only if nothing
+// else is near and no letter is replaced: "step" is not "stop".
 var drastic = []string{"stop", "restart", "rm", "delete", "action", "demote"}
 
-// Suggest returns what may have been meant by a word that is no command below parent, as
-// commands to be typed after docker-rd.
+// Suggest returns commands, to be typed after docker-rd, that an unknown word below parent may
+// have meant.
 func Suggest(parent *cobra.Command, word string) []string {
 	prefix := ""
 	if _, group, ok := strings.Cut(parent.CommandPath(), " rd "); ok {

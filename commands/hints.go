@@ -24,11 +24,10 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Hint returns the remedy for an error of cmd: one line, each command in it in backticks,
-// as it can be typed; "" where none is known.
+// Hint returns the remedy for an error of cmd, one line with commands in backticks, or "".
 func Hint(cmd *cobra.Command, err error) string {
 	if hint := failure.Hint(err); hint != "" {
-		return hint // where the error was made, more was known
+		return hint // whoever made the error knew more
 	}
 	h := hinter{cmd: cmd, verb: cmd.Name()}
 	for _, hint := range hints {
@@ -39,8 +38,8 @@ func Hint(cmd *cobra.Command, err error) string {
 	return ""
 }
 
-// Hints returns the remedies for an error of cmd, see [Hint]: of several errors at once those
-// of all, each once.
+// Hints returns the remedies for an error of cmd, see [Hint]. Several joined errors may have
+// several.
 func Hints(cmd *cobra.Command, err error) (hints []string) {
 	for _, part := range failure.Parts(err) {
 		if hint := Hint(cmd, part); hint != "" && !slices.Contains(hints, hint) {
@@ -50,7 +49,7 @@ func Hints(cmd *cobra.Command, err error) (hints []string) {
 	return hints
 }
 
-// hints finds remedies by the type of an error: the first that knows one.
+// hints find a remedy by the type of an error. The first that is not "" counts.
 var hints = []func(hinter, error) string{
 	byType(func(h hinter, e *hintedError) string { return e.hint(h) }),
 	byType(func(_ hinter, e *wordError) string {
@@ -61,7 +60,7 @@ var hints = []func(hinter, error) string{
 		return "a name is 1 to 31 of a-z, 0-9 and '-', and does not begin with '-'"
 	}),
 	byType(func(_ hinter, e *instance.OtherMachineError) string {
-		return fmt.Sprintf("use it there, or set %s to a directory of this machine; if this is that machine, with a new id: make machine.id %q in %s and its copy",
+		return fmt.Sprintf("use it there, or set %s to a directory of this machine; if this machine has only got a new id: set machine.id to %q in %s and its backup",
 			instance.HomeEnv, e.ID, e.File)
 	}),
 	byType(hinter.damaged),
@@ -77,7 +76,7 @@ var hints = []func(hinter, error) string{
 	}),
 	is(instance.ErrNoDriver, "adopt an engine: `docker-rd start --from-context NAME` or `docker-rd start --host URL`"),
 	is(instance.ErrNoEngine, "name it by `--host URL` or `--from-context NAME`"),
-	is(instance.ErrTwoEngines, "leave one out, or take it back with an empty value: `--host ''` or `--from-context ''`"),
+	is(instance.ErrTwoEngines, "leave one out, or reset it with an empty value: `--host ''` or `--from-context ''`"),
 	is(instance.ErrAdopts, "they belong to the driver \"existing\""),
 	is(instance.ErrNoHome, "set HOME or "+instance.HomeEnv),
 	byType(func(_ hinter, e *engine.ContextError) string {
@@ -108,7 +107,7 @@ var hints = []func(hinter, error) string{
 		}
 		return DidYouMean(nearest.To(e.Field, e.Fields), ".", "fields are ."+strings.Join(e.Fields, ", ."))
 	}),
-	byType(func(_ hinter, e *objects.AmbiguousError) string { return "give more of the id" }),
+	byType(func(_ hinter, e *objects.AmbiguousError) string { return "give more of the ID" }),
 	byType(func(hinter, *state.NewerSchemaError) string { return newerProgram }),
 	byType(func(hinter, *dockercontext.RecordError) string {
 		return "`docker-rd context doctor --fix` moves it aside"
@@ -120,10 +119,10 @@ const newerProgram = "use the newer docker-rd"
 
 // configHints are the remedies for a config.json that can't be edited.
 var configHints = map[configfile.Reason]string{
-	configfile.InvalidJSON:  "mend the file by hand; `docker-rd context doctor` shows where it is broken",
+	configfile.InvalidJSON:  "repair the file by hand; `docker-rd context doctor` shows where it is broken",
 	configfile.BOM:          "save the file as UTF-8 without a byte-order mark",
 	configfile.TrailingData: "keep one JSON object in the file",
-	configfile.WrongType:    "mend the file by hand; docker itself can't load it",
+	configfile.WrongType:    "repair the file by hand; docker itself can't load it",
 	configfile.NotRegular:   "put a regular file there",
 	configfile.HardLink:     "replace the extra names by symbolic links",
 	configfile.BindMount:    "mount its directory in place of the file, or change the context where the file comes from",
@@ -133,7 +132,7 @@ var configHints = map[configfile.Reason]string{
 	configfile.NoSpace:      "make room on the file system",
 }
 
-// A hintedError is an error whose remedy is only known where it was made.
+// A hintedError is an error with its own remedy.
 type hintedError struct {
 	error
 	hint func(hinter) string
@@ -144,7 +143,7 @@ func (e *hintedError) Unwrap() error { return e.error }
 // hinted returns err with a remedy.
 func hinted(err error, hint func(h hinter) string) error { return &hintedError{err, hint} }
 
-// A wordError says that there is nothing of a name among a few.
+// A wordError says that a word is none of those that are known.
 type wordError struct {
 	what, word string
 	words      []string
@@ -157,7 +156,7 @@ func unknown(what, word string, words []string) error {
 	return failure.WithCode(&wordError{what, word, words}, failure.CodeRefused)
 }
 
-// byType makes a hint for errors of one type into one for all errors.
+// byType returns a hint for errors of one type.
 func byType[E error](hint func(hinter, E) string) func(hinter, error) string {
 	return func(h hinter, err error) string {
 		if e, ok := errors.AsType[E](err); ok {
@@ -167,7 +166,7 @@ func byType[E error](hint func(hinter, E) string) func(hinter, error) string {
 	}
 }
 
-// is is the hint for one error.
+// is returns the hint for one error.
 func is(target error, text string) func(hinter, error) string {
 	return func(_ hinter, err error) string {
 		if errors.Is(err, target) {
@@ -177,8 +176,8 @@ func is(target error, text string) func(hinter, error) string {
 	}
 }
 
-// DidYouMean asks for one of the suggestions, each after prefix; the hint is otherwise where
-// there is none.
+// DidYouMean returns a hint with the suggestions, each after prefix, or otherwise if there are
+// none.
 func DidYouMean(suggestions []string, prefix, otherwise string) string {
 	if len(suggestions) == 0 {
 		return otherwise
@@ -192,8 +191,8 @@ type hinter struct {
 	verb string
 }
 
-// named reports whether a command to be typed has to name the instance. The default one
-// is not named where it is meant anyway: "default" is also a context of docker's.
+// named reports whether a command must name the instance. The default one is left out if it is
+// chosen anyway: "default" is also a context of docker's.
 func (h hinter) named(name string) bool {
 	if name != instance.DefaultName {
 		return true
@@ -202,7 +201,7 @@ func (h hinter) named(name string) bool {
 	return err != nil || c.name != name || c.foreign != ""
 }
 
-// run returns a command on an instance, to be typed, with what follows the name.
+// run returns a command on an instance in backticks. More follows the name.
 func (h hinter) run(command, name string, more ...string) string {
 	words := []string{"docker-rd", command}
 	if h.named(name) {
@@ -211,7 +210,7 @@ func (h hinter) run(command, name string, more ...string) string {
 	return "`" + strings.Join(append(words, more...), " ") + "`"
 }
 
-// flag returns what names an instance in a command that takes other arguments.
+// flag returns the option that names an instance in a command, "" if none is needed.
 func (h hinter) flag(name string) string {
 	if h.named(name) {
 		return " -i " + name
@@ -219,7 +218,7 @@ func (h hinter) flag(name string) string {
 	return ""
 }
 
-// ending are the commands that a new instance would not help.
+// ending are the commands for which creating the instance makes no sense.
 var ending = []string{"stop", "rm", "status", "logs", "diagnose", "demote", "set"}
 
 func (h hinter) notExist(e *instance.NotExistError) string {
@@ -231,15 +230,15 @@ func (h hinter) notExist(e *instance.NotExistError) string {
 	if slices.Contains(ending, h.verb) {
 		return list
 	}
-	return list + "; " + h.run("start", e.Name) + " makes it"
+	return list + "; " + h.run("start", e.Name) + " creates it"
 }
 
 func (h hinter) damaged(e *instance.DamagedError) string {
 	if e.Backup == nil {
-		return "bring it back from a backup, or mend it by hand: the uid must be that in state.json"
+		return "restore it from a backup, or repair it by hand: the uid must be that in state.json"
 	}
 	name := e.Backup.Name
-	return fmt.Sprintf("%s and %s work all the same; `cp %s %s` brings back what docker-rd wrote last",
+	return fmt.Sprintf("%s and %s still work; `cp %s %s` restores what docker-rd wrote last",
 		h.run("stop", name), "`docker-rd rm "+name+"`", shellQuote(e.Backup.Paths.InstanceBackup()), shellQuote(e.Path))
 }
 
@@ -249,9 +248,9 @@ func (h hinter) problem(e *client.Error) string {
 	case client.NotRunning:
 		return h.run("start", name) + " starts it"
 	case client.Interrupted:
-		return h.run("start", name) + " goes on; the mirror tells then how it ended"
+		return h.run("start", name) + " continues; then the mirror shows how it ended"
 	case client.Removed:
-		return h.run("start", name) + " makes it anew"
+		return h.run("start", name) + " creates it again"
 	case client.NotReady:
 		return h.run("status", name) + " and " + h.run("logs", name) + " show more"
 	case client.Unanswered, client.Disconnected:
@@ -282,8 +281,8 @@ func (h hinter) engineFailed(i *instance.Instance) string {
 	return "the engine's log is " + i.Paths.EngineLog() + ": " + h.run("logs", i.Name)
 }
 
-// configFlag returns the option that leads docker to a configuration directory, "" where
-// it uses that anyway.
+// configFlag returns docker's option for a configuration directory, "" if it is the one in
+// force.
 func configFlag(dir string) string {
 	if here, err := filepath.Abs(config.Dir()); err == nil && here == dir {
 		return ""

@@ -26,9 +26,9 @@ func TestHint(t *testing.T) {
 	}{
 		"none":                 {"start", fmt.Errorf("x"), ""},
 		"one of its own":       {"start", failure.WithHint(&instance.NotExistError{Name: "dev"}, "do y"), "do y"},
-		"a new one helps":      {"env", &instance.NotExistError{Name: "dev"}, "`docker-rd ls` lists the instances; `docker-rd start dev` makes it"},
+		"a new one helps":      {"env", &instance.NotExistError{Name: "dev"}, "`docker-rd ls` lists the instances; `docker-rd start dev` creates it"},
 		"a new one is no help": {"stop", failure.Refuse("%w", &instance.NotExistError{Name: "dev"}), "`docker-rd ls` lists the instances"},
-		"the default one":      {"env", &instance.NotExistError{Name: "default"}, "`docker-rd ls` lists the instances; `docker-rd start` makes it"},
+		"the default one":      {"env", &instance.NotExistError{Name: "default"}, "`docker-rd ls` lists the instances; `docker-rd start` creates it"},
 		"a setting":            {"set", &instance.KeyError{Key: "promtoe"}, "did you mean `promote`?"},
 		"no setting":           {"set", &instance.KeyError{Key: "colour"}, "settings are " + strings.Join(instance.Keys(), ", ")},
 		"a kind":               {"get", &objects.KindError{Word: "contianers"}, "did you mean `containers`?"},

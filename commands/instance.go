@@ -12,9 +12,9 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// flagInstance is the value of --instance. An empty one is a script's mistake and does not
-// mean the default. Set does not refuse it, [instance.CheckName] does: cobra reports the
-// errors of flags that come before a command in a way of its own.
+// flagInstance is the value of --instance. An empty one is a script's mistake, not the
+// default. Set does not refuse it, but [instance.CheckName] does: cobra has its own way to
+// report errors of flags before a command.
 type flagInstance struct {
 	value string
 	given bool
@@ -24,7 +24,7 @@ func (f *flagInstance) String() string     { return f.value }
 func (f *flagInstance) Type() string       { return "string" }
 func (f *flagInstance) Set(s string) error { *f = flagInstance{s, true}; return nil }
 
-// load returns the instance that a command is about; it must exist.
+// load returns the chosen instance, which must exist.
 func (a *app) load(args []string) (*instance.Instance, error) {
 	c, err := a.choose(args)
 	if err != nil {
@@ -33,7 +33,7 @@ func (a *app) load(args []string) (*instance.Instance, error) {
 	return loadNamed(c.name)
 }
 
-// loadNoting is load for commands whose output does not name the instance.
+// loadNoting is load with a note on a surprising choice.
 func (a *app) loadNoting(args []string) (*instance.Instance, error) {
 	c, err := a.choose(args)
 	if err != nil {
@@ -62,13 +62,12 @@ func loadNamed(name string) (*instance.Instance, error) {
 	return instance.Load(roots, name)
 }
 
-// loadAnyway is load for commands that look at an instance, stop or remove it, which must
-// work with damaged settings too: then the copy of them is used, with a warning.
+// loadAnyway is load for commands that also work with damaged settings.
 func (a *app) loadAnyway(args []string) (*instance.Instance, error) {
 	return a.salvage(a.load(args))
 }
 
-// salvage is [instance.Salvage], with a warning where the copy is used.
+// salvage is [instance.Salvage] with a warning if it uses the backup of damaged settings.
 func (a *app) salvage(i *instance.Instance, err error) (*instance.Instance, error) {
 	salvaged, still := instance.Salvage(i, err)
 	if err != nil && still == nil {
@@ -77,8 +76,8 @@ func (a *app) salvage(i *instance.Instance, err error) (*instance.Instance, erro
 	return salvaged, still
 }
 
-// loadRunning returns the instance on whose objects a command works, which must have a
-// supervisor to ask, and how messages tell which instance it is.
+// loadRunning returns the instance whose supervisor a command asks, which must run, and the
+// end of messages that names the instance, see [choice.where].
 func (a *app) loadRunning() (i *instance.Instance, where string, err error) {
 	c, err := a.chooseForObjects(nil)
 	if err != nil {
@@ -108,12 +107,10 @@ func instanceNames() ([]string, error) {
 	return instance.Names(roots)
 }
 
-// A loader finds the instance that a command's arguments name: [app.load] or
-// [app.loadAnyway].
+// A loader returns the instance that a command's arguments name, such as [app.load].
 type loader func(args []string) (*instance.Instance, error)
 
-// onInstance makes cmd a command that is about one instance, which must exist: it is the
-// only argument, if one is given.
+// onInstance makes cmd a command about one instance: its only, optional argument.
 func (a *app) onInstance(cmd *cobra.Command, load loader, run func(cmd *cobra.Command, i *instance.Instance) error) *cobra.Command {
 	cmd.Args = takes(0, 1)
 	cmd.ValidArgsFunction = a.completeInstance
@@ -127,8 +124,7 @@ func (a *app) onInstance(cmd *cobra.Command, load loader, run func(cmd *cobra.Co
 	return cmd
 }
 
-// aboutNone makes cmd a command that is about no instance, to which --instance means
-// nothing.
+// aboutNone makes cmd a command about no instance: it refuses --instance.
 func (a *app) aboutNone(cmd *cobra.Command) *cobra.Command {
 	check := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -143,7 +139,7 @@ func (a *app) aboutNone(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// completeInstances completes the names of instances that were not given yet.
+// completeInstances completes instances that were not given yet.
 func (a *app) completeInstances(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	names, _ := instanceNames()
 	var words []string
@@ -163,7 +159,7 @@ func instanceSummary(name string) string {
 	return statusWord(instance.Observe(i), i) + ", " + i.Settings.Driver
 }
 
-// completeInstance completes the one instance that a command takes.
+// completeInstance completes the only argument of a command.
 func (a *app) completeInstance(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

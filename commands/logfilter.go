@@ -11,15 +11,15 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// flagMoment is the value of a flag that is a time, as docker takes it: one that has passed
-// since, or an absolute one.
+// flagMoment is the value of a flag that takes a time as docker does: absolute, or a duration
+// before now.
 type flagMoment struct{ text string }
 
 func (f *flagMoment) String() string     { return f.text }
 func (f *flagMoment) Type() string       { return "string" }
 func (f *flagMoment) Set(s string) error { *f = flagMoment{s}; return nil }
 
-// at returns the time, zero where the flag is not given.
+// at returns the time, zero if the flag was not given.
 func (f *flagMoment) at(now time.Time) (time.Time, error) {
 	if f.text == "" {
 		return time.Time{}, nil
@@ -31,11 +31,11 @@ func (f *flagMoment) at(now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// errLater ends the copying of a log whose lines are later than was asked for.
-var errLater = errors.New("later than asked for")
+// errLater ends the copying of a log at a line that is too late.
+var errLater = errors.New("later than --until")
 
-// A logFilter passes on the lines of a log that are between two times, zero for no limit.
-// A line without a time belongs to the one before.
+// A logFilter passes on the lines of a log between two times; zero is no limit. A line without
+// a time has that of the line before.
 type logFilter struct {
 	w            io.Writer
 	since, until time.Time
@@ -45,8 +45,7 @@ type logFilter struct {
 	last time.Time
 }
 
-// Write implements [io.Writer]. Its error is errLater where all lines that follow are later
-// than until.
+// Write implements [io.Writer]. It returns errLater if all further lines are too late.
 func (f *logFilter) Write(p []byte) (int, error) {
 	f.rest = append(f.rest, p...)
 	for {
@@ -61,7 +60,7 @@ func (f *logFilter) Write(p []byte) (int, error) {
 	}
 }
 
-// flush passes on a last line that has no end.
+// flush passes on an unfinished last line.
 func (f *logFilter) flush() error {
 	if len(f.rest) == 0 {
 		return nil

@@ -66,7 +66,7 @@ func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) 
 	err = errors.Join(err, filter.flush())
 	if errors.Is(err, fs.ErrNotExist) {
 		return hinted(failure.Refuse("instance %q has no such log: %w", i.Name, err), func(h hinter) string {
-			return "an adopted engine logs elsewhere; " + h.run("logs --supervisor", i.Name) + " shows what docker-rd logs"
+			return "an adopted engine logs elsewhere; " + h.run("logs --supervisor", i.Name) + " shows the supervisor's log"
 		})
 	}
 	if o.follow {
@@ -75,9 +75,8 @@ func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) 
 	return err
 }
 
-// showLog copies the last lines of a file to w (all if lines is negative) and, if it
-// follows, what is added to it until ctx ends. Where the log is put aside meanwhile, the
-// rest of that is shown and the log is followed from its beginning.
+// showLog copies the last lines of a log to w, all if lines is negative. With follow it goes
+// on until ctx ends, across rotations.
 func showLog(ctx context.Context, w io.Writer, path string, lines int, follow bool) error {
 	var watch *dirwatch.Watcher
 	if follow {
@@ -108,8 +107,8 @@ func showLog(ctx context.Context, w io.Writer, path string, lines int, follow bo
 	}
 }
 
-// again goes back to the beginning of a log that was copied and emptied, after it has shown
-// what of the copy had not been read yet.
+// again goes back to the beginning of a log that was rotated (copied and truncated), after it
+// has shown the unread rest of the copy.
 func again(w io.Writer, file *os.File, path string) error {
 	info, err := file.Stat()
 	if err != nil {
@@ -132,8 +131,8 @@ func again(w io.Writer, file *os.File, path string) error {
 	return err
 }
 
-// seekLines moves the file to where its last n lines begin, or to its beginning if it
-// has fewer or n is negative.
+// seekLines moves to the beginning of the last n lines, or of the file if it has fewer or n is
+// negative.
 func seekLines(file *os.File, n int) error {
 	if n < 0 {
 		return nil

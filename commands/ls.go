@@ -24,7 +24,7 @@ type instanceRow struct {
 	Engine  string `json:"engine"`
 	Status  string `json:"status"`
 	Context string `json:"context"`
-	Current bool   `json:"current"` // by our doing or the user's
+	Current bool   `json:"current"` // promoted, or chosen by the user
 	Host    string `json:"host"`
 	Version string `json:"version"`
 	Error   string `json:"error,omitempty"`
@@ -33,13 +33,13 @@ type instanceRow struct {
 	Running   int       `json:"running"`            // containers
 	Total     int       `json:"containers"`         //
 	StartedAt time.Time `json:"startedAt,omitzero"` // of the engine
-	DiskBytes int64     `json:"diskBytes"`          // of its data, as far as that was counted
-	DiskWhole bool      `json:"diskWhole"`          // it was counted to the end
+	DiskBytes int64     `json:"diskBytes"`          // of its data, as far as counted
+	DiskWhole bool      `json:"diskWhole"`          // false: there is more
 
 	live, disk bool // Running and Total are known; DiskBytes is
 }
 
-// Containers tells how many containers run, of how many.
+// Containers returns how many containers run, of how many.
 func (r instanceRow) Containers() string {
 	if !r.live {
 		return ""
@@ -47,7 +47,7 @@ func (r instanceRow) Containers() string {
 	return fmt.Sprintf("%d/%d", r.Running, r.Total)
 }
 
-// Uptime tells how long the engine has been running.
+// Uptime returns how long the engine has been running.
 func (r instanceRow) Uptime() string {
 	if r.StartedAt.IsZero() {
 		return ""
@@ -55,7 +55,7 @@ func (r instanceRow) Uptime() string {
 	return units.HumanDuration(time.Since(r.StartedAt))
 }
 
-// Disk tells what the instance's data takes.
+// Disk returns the size of the instance's data.
 func (r instanceRow) Disk() string {
 	if !r.disk {
 		return ""
@@ -91,12 +91,12 @@ func (a *app) newLs() *cobra.Command {
   running       its engine can be used, its mirror is not complete
   stopping      it is being stopped
   stopped       nothing of it runs
-  failed        its last start, or its engine, has failed: "status" tells why
+  failed        its last start or its engine has failed: "status" shows why
   unsupervised  its engine runs, but no supervisor: "start" adopts it
   unusable      its settings can't be read
 
-Another word is the reason for which its engine can't be used, such as Unresponsive.
-"*" marks the current context. CONTAINERS are those that run, of all.`,
+Any other word is the reason why its engine can't be used, such as Unresponsive. "*" marks
+the current context. CONTAINERS shows how many run, of how many.`,
 		Args:              takes(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -116,12 +116,12 @@ Another word is the reason for which its engine can't be used, such as Unrespons
 	return cmd
 }
 
-// showsDisk reports whether the output has the disk usage, which takes time to count.
+// showsDisk reports whether the output has the disk usage, which takes time.
 func showsDisk(o output.Options) bool {
 	return o.IsJSON() || !o.Quiet && (o.IsTable() || strings.Contains(o.Format, ".Disk"))
 }
 
-// countLimit is how long the files of instances are counted for a list.
+// countLimit bounds the counting of files for a list.
 const countLimit = 500 * time.Millisecond
 
 func instanceRows(ctx context.Context, disk bool) ([]instanceRow, error) {
@@ -168,7 +168,7 @@ func newInstanceRow(i *instance.Instance) instanceRow {
 		row.Host, row.Version, row.StartedAt = o.State.Instance.Host, o.State.Engine.Version, o.State.Engine.StartedAt
 		row.count(i)
 	}
-	// The instance's Docker configuration is none of the others' business.
+	// One Docker configuration that hangs must not block the others.
 	row.Current, _ = contexts.Soon("current:"+i.Name, func() bool {
 		docker, err := contexts.Config(i)
 		return err == nil && isCurrent(docker, i)
@@ -190,13 +190,13 @@ func (r *instanceRow) count(i *instance.Instance) {
 	}
 }
 
-// statusWord sums up an instance for a list. `status` tells the facts apart.
+// statusWord sums up an instance in a word.
 func statusWord(o instance.Observation, i *instance.Instance) string {
 	switch c := o.Condition(state.EngineReady); {
 	case o.Condition(state.Ready).Status == state.True:
 		return "ready"
 	case o.Live && c.Status == state.True:
-		return "running" // the mirror is not synced yet, or not any more
+		return "running" // the mirror is not synced
 	case client.LastFailure(o) != nil && (o.Live || client.Stopped(i)):
 		return "failed"
 	case o.Live && c.Reason == state.ReasonStarting:

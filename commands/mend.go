@@ -8,9 +8,9 @@ import (
 	"github.com/docker-rd/docker-rd/instance/contexts"
 )
 
-// mend puts right what a crash left of a promotion in a Docker configuration: the
-// current context must not be one of ours whose engine is gone for good. It says what
-// it did, and why something could not be done. Neither keeps a command from its work.
+// mend repairs what a crash has left of a promotion in a Docker configuration: the current
+// context must not be one of ours whose engine is gone for good. It only notes what it did
+// or could not do.
 func (a *app) mend(ctx context.Context, dir string) {
 	roots, err := instance.DefaultRoots()
 	if err != nil {
@@ -19,7 +19,7 @@ func (a *app) mend(ctx context.Context, dir string) {
 	out := dockercontext.Open(contexts.Options(roots, dir)).Mend(ctx)
 	switch {
 	case out.Err != nil:
-		a.warn("what was current before could not be put back: %v", out.Err)
+		a.warn("the previous context could not be put back: %v", out.Err)
 	case out.Changed:
 		a.note("%s", out.Message)
 	}

@@ -24,8 +24,8 @@ func readState(i *instance.Instance) (*state.State, error) {
 	return s, readError(i, err)
 }
 
-// current reads the instance's mirror once that has seen all that the engine had done before.
-// Where the engine is not connected, the mirror is as it was.
+// current reads the instance's mirror once it is up to date. If the engine is not connected,
+// it reads the mirror as it is.
 func current(ctx context.Context, i *instance.Instance) (*state.State, error) {
 	if err := client.Settle(ctx, i); err != nil && !client.Is(err, client.Disconnected) {
 		return nil, err
@@ -33,8 +33,8 @@ func current(ctx context.Context, i *instance.Instance) (*state.State, error) {
 	return readState(i)
 }
 
-// find has objects looked for in the instance's mirror as it is now. What is not there is
-// looked for once more after a full sync: there are changes of which engines tell nobody.
+// find calls find with the instance's mirror, and, if an object is missing, again after a full
+// sync: engines send no event for some changes.
 func find(ctx context.Context, i *instance.Instance, find func(*state.State) error) error {
 	s, err := current(ctx, i)
 	if err != nil {
@@ -53,7 +53,7 @@ func find(ctx context.Context, i *instance.Instance, find func(*state.State) err
 	return find(s)
 }
 
-// named returns err with what was to be done to what, unless it names the object already.
+// named adds the verb and the object to err, unless it is a refusal, which names the object.
 func named(verb, object string, err error) error {
 	if failure.Code(err) == failure.CodeRefused {
 		return err
@@ -61,13 +61,13 @@ func named(verb, object string, err error) error {
 	return fmt.Errorf("%s %s: %w", verb, object, err)
 }
 
-// followMirror calls show with the instance's mirror as it is, and again whenever it
-// has changed, until ctx ends: then the error says only that it was interrupted.
+// followMirror calls show with the instance's mirror, now and after each change, until ctx
+// ends. See [interrupted] for the error.
 func (a *app) followMirror(ctx context.Context, i *instance.Instance, show func(*state.State, time.Time) error) error {
 	shown, note := false, ""
 	err := client.FollowObjects(ctx, i, func(o instance.Observation) (bool, error) {
 		if _, corrupt := errors.AsType[*state.CorruptError](o.StateErr); corrupt && shown {
-			return true, nil // it is being made anew
+			return true, nil // it is being rewritten
 		}
 		if o.StateErr != nil {
 			return false, readError(i, o.StateErr)
@@ -79,8 +79,8 @@ func (a *app) followMirror(ctx context.Context, i *instance.Instance, show func(
 	return interrupted(ctx, err)
 }
 
-// interrupted is the end of a command that goes on until it is told to end: as with
-// docker's own, the status says so, and no message.
+// interrupted returns the error of a command that runs until it is interrupted. As in docker,
+// an interruption has an exit status but no message.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return ExitStatus(failure.CodeInterrupted)
@@ -98,12 +98,12 @@ func readError(i *instance.Instance, err error) error {
 	case newer != nil:
 		return newer
 	case errors.Is(err, state.ErrCorrupt):
-		return hinted(err, func(h hinter) string { return h.run("sync", i.Name) + " makes it anew" })
+		return hinted(err, func(h hinter) string { return h.run("sync", i.Name) + " rewrites it" })
 	}
 	return err
 }
 
-// neverSynced refuses to take the emptiness of a mirror for that of the engine.
+// neverSynced refuses a mirror that is empty only because it was never synced.
 func neverSynced(i *instance.Instance, s *state.State) error {
 	synced, _ := s.Condition(state.MirrorSynced)
 	if !s.Mirror.SyncedAt.IsZero() || synced.Reason == state.ReasonListed {
@@ -117,7 +117,7 @@ func neverSynced(i *instance.Instance, s *state.State) error {
 }
 
 // staleness says why an instance's mirror may differ from its engine and how old it is, "" if
-// it is kept up to date. Live is whether the supervisor that wrote it lives.
+// it is up to date. Live says that the supervisor that wrote it runs.
 func staleness(i *instance.Instance, s *state.State, live bool, now time.Time) string {
 	synced, _ := s.Condition(state.MirrorSynced)
 	unwritten := live && state.Stale(i.Paths.StateFile())
@@ -141,14 +141,14 @@ func staleness(i *instance.Instance, s *state.State, live bool, now time.Time) s
 	return fmt.Sprintf("%s: the mirror is %s old", why, humanDuration(max(0, now.Sub(at))))
 }
 
-// stopped reports whether the instance was stopped, which empties its mirror.
+// stopped reports whether a stop has emptied the mirror.
 func stopped(s *state.State) bool {
 	c, _ := s.Condition(state.EngineReady)
 	return c.Reason == state.ReasonStopped && len(s.Containers)+len(s.Images)+len(s.Volumes)+len(s.Networks) == 0
 }
 
-// moment returns the moment that the mirror shows: now where it is kept up to date, or else
-// when it last was. How long a container has been up counts until then.
+// moment returns the moment that the mirror shows: now if it is up to date, else when it last
+// was. Uptimes count until then.
 func moment(i *instance.Instance, s *state.State, live bool) time.Time {
 	now := time.Now()
 	if staleness(i, s, live, now) == "" || live && s.Mirror.Connected {
@@ -161,18 +161,18 @@ func moment(i *instance.Instance, s *state.State, live bool) time.Time {
 	return now
 }
 
-// humanDuration is a duration in the middle of a sentence.
+// humanDuration formats a duration for the middle of a sentence.
 func humanDuration(d time.Duration) string { return strings.ToLower(units.HumanDuration(d)) }
 
-// asOf returns the last moment at which the mirror is known to have followed the
-// engine; zero if it never did.
+// asOf returns the last moment at which the mirror is known to have been up to date; zero if
+// there was none.
 func asOf(s *state.State, synced state.Condition) time.Time {
 	at := s.Mirror.SyncedAt
 	switch {
 	case at.IsZero():
 		return at
 	case s.Mirror.Connected:
-		// The supervisor was killed, some time after it last wrote.
+		// The supervisor was killed after it last wrote.
 		return s.WrittenAt
 	case synced.Status == state.False && synced.LastTransitionTime.After(at):
 		return synced.LastTransitionTime // when the connection was lost
@@ -180,8 +180,7 @@ func asOf(s *state.State, synced state.Condition) time.Time {
 	return at
 }
 
-// noteAge says how old a mirror is that is not kept up to date, whenever that is not
-// what was said last.
+// noteAge notes how old a mirror is, if it is not up to date and last was another note.
 func (a *app) noteAge(last *string, i *instance.Instance, s *state.State, live bool) {
 	note := staleness(i, s, live, time.Now())
 	if note == *last {
@@ -209,8 +208,8 @@ func (a *app) completeObjects(_ *cobra.Command, args []string, _ string) ([]stri
 	return a.objectWords(k, nil, args[1:]), cobra.ShellCompDirectiveNoFileComp
 }
 
-// objectWords returns what completes an object of the kind in the instance that the
-// arguments may name, other than those objects that were given already.
+// objectWords returns completions for objects of the kind that were not given yet. Instance is
+// the instance, if it is an argument.
 func (a *app) objectWords(k *objects.Kind, instance, given []string) []string {
 	i, err := a.load(instance)
 	if err != nil {

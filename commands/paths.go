@@ -12,7 +12,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// A pathRow is one place of an instance.
+// A pathRow is a path of an instance.
 type pathRow struct {
 	Key  string
 	Path string
@@ -21,8 +21,8 @@ type pathRow struct {
 // FullHeader implements docker's formatter.SubContext.
 func (pathRow) FullHeader() any { return map[string]string{"Key": "KEY", "Path": "PATH"} }
 
-// instancePaths returns all places of an instance, in the order of pathKeys. What
-// somebody else's engine keeps elsewhere has no path.
+// instancePaths returns all paths of an instance. Those that an adopted engine keeps elsewhere
+// are empty.
 func instancePaths(i *instance.Instance) []pathRow {
 	p := i.Paths
 	socket, log, data := p.Socket(), p.EngineLog(), p.Data
@@ -102,7 +102,7 @@ func (a *app) runPaths(format string, args []string) error {
 			}
 		}
 		if isPathKey(key) {
-			return failure.Refuse("instance %q has no %s of its own: its engine is somebody else's", i.Name, key)
+			return failure.Refuse("instance %q has no %s of its own: it adopts an engine", i.Name, key)
 		}
 		return unknown("path", key, pathKeys())
 	}

@@ -11,27 +11,27 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// addProgress adds --progress, for whatever takes long.
+// addProgress adds --progress.
 func addProgress(cmd *cobra.Command, value *flagChoice, fallback string) {
 	addChoice(cmd, value, "progress", fallback, "How progress is shown", "auto", progress.TTY, progress.Plain, progress.Quiet, progress.JSON)
 }
 
-// A teller tells how far one step of one instance is.
+// A teller shows the progress of one step of one instance.
 type teller struct {
 	display        *progress.Display
 	instance, step string
-	reason         state.Reason // of the condition that is told of
+	reason         state.Reason // of the condition
 	why            func() string
 }
 
-// withProgress runs f, which shows how far it is in the given mode: on standard output, so
-// that a failure is all there is on standard error.
+// withProgress runs f and shows its progress in the given mode on standard output. Standard
+// error has only the failure.
 func (a *app) withProgress(mode string, f func(t teller) error) error {
 	return a.showing(mode, a.docker.Out(), progress.Plain, f)
 }
 
-// withProgressAside is withProgress for a command whose output is another's: it uses
-// standard error, and says nothing unless that is a terminal or it is told to.
+// withProgressAside is withProgress on standard error, for a command whose output is another
+// program's. By default it is quiet unless that is a terminal.
 func (a *app) withProgressAside(mode string, f func(t teller) error) error {
 	return a.showing(mode, a.docker.Err(), progress.Quiet, f)
 }
@@ -69,7 +69,7 @@ func (t teller) of(instance, step string) teller {
 	return teller{display: t.display, instance: instance, step: step}
 }
 
-// because gives the teller what says, while the step takes long, what it waits for.
+// because sets what tells, while the step takes long, what it waits for.
 func (t teller) because(why func() string) teller {
 	t.why = why
 	return t
@@ -79,28 +79,28 @@ func (t teller) event(status progress.Status, message string) progress.Event {
 	return progress.Event{Instance: t.instance, Step: t.step, Status: status, Reason: t.reason, Message: message}
 }
 
-// doing tells what has begun, and what to say if it fails.
+// doing shows that the step has begun. Otherwise is the message if it fails.
 func (t teller) doing(message, otherwise string) {
 	e := t.event(progress.Working, message)
 	e.Otherwise = otherwise
 	t.display.Show(e, t.why)
 }
 
-// live is doing what is only worth a line where that is replaced by the outcome.
+// live is doing for a line that is only shown where the outcome replaces it.
 func (t teller) live(message, otherwise string) {
 	e := t.event(progress.Working, message)
 	e.Otherwise, e.Live = otherwise, true
 	t.display.Show(e, t.why)
 }
 
-// did tells what has been reached.
+// did shows that the step is done.
 func (t teller) did(message string) { t.display.Show(t.event(progress.Done, message), nil) }
 
-// warned tells of a step that ended otherwise than it should, which is no failure.
+// warned shows a step that ended with a problem, which is no failure.
 func (t teller) warned(message string) { t.display.Show(t.event(progress.Warning, message), nil) }
 
-// done tells what the command has come to.
+// done shows the result of the command.
 func (t teller) done(message string) { t.display.Show(t.event(progress.Result, message), nil) }
 
-// asked tells what was asked for, and is not quiet about it.
+// asked shows what was asked for, in every mode.
 func (t teller) asked(message string) { t.display.Asked(t.event(progress.Result, message)) }

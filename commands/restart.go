@@ -46,10 +46,10 @@ Their contexts, and which is the current one, stay as they are.`,
 	return cmd
 }
 
-// restart stops and starts the instance. The start goes on if it is not waited for to its
-// end: there was an engine before.
+// restart stops and starts the instance. At a timeout the start goes on: there was an engine
+// before.
 func (a *app) restart(ctx context.Context, i *instance.Instance, how client.StartOptions, t teller) error {
-	// Before anything is stopped that could not be started again.
+	// Do not stop what could not be started again.
 	if err := check(i); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, how client.Star
 	if ctx.Err() == nil {
 		return a.start(ctx, i, how, t)
 	}
-	// The time was up with the stop. What ran before is started again all the same.
+	// The stop took all the time. Start again what ran before.
 	if _, err := client.Start(whole, i, client.StartOptions{Detach: true}); err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, how client.Star
 		Err: failure.Timeout("instance %q has not stopped and started in time; it goes on starting", i.Name)}
 }
 
-// withoutDeadline returns a context that ends when ctx is cancelled, and not at its deadline.
+// withoutDeadline returns a context that ends when ctx is cancelled, but not at its deadline.
 func withoutDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	whole, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {

@@ -34,7 +34,7 @@ On a terminal, it asks first, unless --force is given.
 
 An adopted engine (driver existing) keeps its data.`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if !a.instance.given && !o.all { // $DOCKER_RD_INSTANCE is not enough: whoever removes something names it
+			if !a.instance.given && !o.all { // $DOCKER_RD_INSTANCE is not enough for a removal
 				return takes(1, many)(cmd, args)
 			}
 			if a.instance.given && len(args) > 0 {
@@ -69,7 +69,7 @@ func (a *app) runRm(ctx context.Context, o rmOptions, args []string) error {
 	return a.onSeveral(o.progress.value, names, func(name string, t teller) error { return a.remove(ctx, name, o, t) })
 }
 
-// confirmRemoval asks whether an instance is to be removed, and says how much is lost.
+// confirmRemoval asks whether to remove an instance, and says how much is lost.
 func (a *app) confirmRemoval(ctx context.Context, name string) error {
 	i, err := a.salvage(loadNamed(name))
 	if err != nil {
@@ -100,7 +100,7 @@ func (a *app) confirmRemoval(ctx context.Context, name string) error {
 	}
 }
 
-// humanSize is a size for people; one that is not whole is a part of it.
+// humanSize formats a size; if it is not whole, the true one is larger.
 func humanSize(size int64, whole bool) string {
 	text := units.HumanSizeWithPrecision(float64(size), 3)
 	if !whole {

@@ -47,7 +47,7 @@ it does not exist.`,
 			return run(cmd.Context(), i, args)
 		},
 	}
-	// What follows the command is the command's.
+	// Flags after COMMAND belong to it.
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().BoolVar(&noStart, "no-start", false, "Fail if the instance is not running")
 	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
@@ -55,7 +55,7 @@ it does not exist.`,
 	return cmd
 }
 
-// forRun returns the instance, running.
+// forRun returns the instance, and starts it if it does not run.
 func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, mode string) (*instance.Instance, error) {
 	ctx, cancel, how := timeout.patience(ctx)
 	defer cancel()
@@ -91,7 +91,7 @@ func run(ctx context.Context, i *instance.Instance, args []string) error {
 	if err != nil {
 		return failure.WithCode(err, failure.CodeUsage)
 	}
-	// Not exec.CommandContext: what ends us is passed on, and the command decides.
+	// Not exec.CommandContext: signals are passed on, and the command decides.
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -115,8 +115,8 @@ func run(ctx context.Context, i *instance.Instance, args []string) error {
 	return err
 }
 
-// passOn sends the command the signals that come to us alone. On a terminal, Ctrl-C
-// goes to both by itself; docker tells us to end by ending ctx.
+// passOn forwards signals to the command, except for those that the terminal sends to both.
+// docker asks us to end by cancelling ctx.
 func passOn(ctx context.Context, p *os.Process, signals <-chan os.Signal, done <-chan struct{}) {
 	told := ctx.Done()
 	for {

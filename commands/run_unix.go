@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forwarded are the signals that `run` passes on.
+// forwarded are the signals that `run` forwards.
 var forwarded = []os.Signal{
 	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM,
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGWINCH,
 }
 
-// exitStatus returns the exit status as shells tell it: 128+n for a signal.
+// exitStatus returns the exit status as shells do: 128+n for signal n.
 func exitStatus(s *os.ProcessState) int {
 	if ws, ok := s.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		return 128 + int(ws.Signal())
@@ -23,8 +23,8 @@ func exitStatus(s *os.ProcessState) int {
 	return s.ExitCode()
 }
 
-// fromTerminal reports whether the terminal sends the signal to the command too: it goes
-// to the whole foreground process group, in which both are.
+// fromTerminal reports whether the terminal has sent the signal to the command too: both are in
+// the foreground process group.
 func fromTerminal(s os.Signal) bool {
 	switch s {
 	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGWINCH:

@@ -2,8 +2,7 @@ package commands
 
 import "os"
 
-// forwarded are the signals that `run` takes note of. The console sends them to the
-// command by itself.
+// forwarded are the signals that `run` catches. The console sends them to the command too.
 var forwarded = []os.Signal{os.Interrupt}
 
 func exitStatus(s *os.ProcessState) int { return s.ExitCode() }

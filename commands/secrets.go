@@ -13,7 +13,7 @@ import (
 // leftOut stands for a value that may be a secret.
 const leftOut = "(left out)"
 
-// secrets are what may stand in any file, such as a password in the URL of a proxy.
+// secrets match what may be in any file, such as a password in the URL of a proxy.
 var secrets = []*regexp.Regexp{
 	regexp.MustCompile(`://[^/\s:@"']*:([^/\s@"']+)@`),
 	regexp.MustCompile(`https?://([^/\s:@"']+)@`), // a token, in the place of a user's name
@@ -21,13 +21,13 @@ var secrets = []*regexp.Regexp{
 	// debugs.
 	regexp.MustCompile(`Env\\*":\[([^\]]*)\]`),
 	regexp.MustCompile(`buildargs=([^&\s"]+)`),
-	// Whatever calls itself a secret: an option of a log driver, an argument, a header.
+	// Whatever is called a secret: an option of a log driver, an argument, a header.
 	regexp.MustCompile(`(?i)(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*\\*"\s*:\s*\\*"([^"\\]+)`),
 	regexp.MustCompile(`(?i)(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*=([^\s"',&\\]+)`),
 	regexp.MustCompile(`(?i)(?:bearer|authorization: basic) ([\w+/=.~-]{8,})`),
 }
 
-// hideSecrets makes secrets unreadable, and keeps the length.
+// hideSecrets overwrites secrets and keeps the length.
 func hideSecrets(line []byte) {
 	for _, secret := range secrets {
 		for _, m := range secret.FindAllSubmatchIndex(line, -1) {
@@ -38,13 +38,13 @@ func hideSecrets(line []byte) {
 	}
 }
 
-// safeVariables are those of docker's variables whose values are no secrets.
+// safeVariables are variables whose values are not secret.
 var safeVariables = append([]string{
 	"DOCKER_CONFIG", "DOCKER_DEFAULT_PLATFORM", "DOCKER_CONTENT_TRUST", "DOCKER_BUILDKIT", "DOCKER_RD_HOME", instanceEnv,
 	"HOME", "PATH", "SHELL", "SUDO_USER", "WSL_DISTRO_NAME", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "http_proxy", "https_proxy",
 }, endpoint.Variables...)
 
-// relevantEnvironment returns the variables that change what docker and docker rd do.
+// relevantEnvironment returns the variables that affect docker and docker rd.
 func relevantEnvironment(env []string) []string {
 	var kept []string
 	for _, kv := range env {
@@ -60,8 +60,8 @@ func relevantEnvironment(env []string) []string {
 	return kept
 }
 
-// configKeys returns the keys of a config.json, with the values of those that lead
-// docker to an engine or a plugin. All others may be secrets.
+// configKeys returns the keys of a config.json, with the values of those that choose an engine
+// or a plugin. Others may be secret.
 func configKeys(path string) map[string]any {
 	data, err := os.ReadFile(path)
 	var values map[string]any

@@ -61,13 +61,13 @@ next restart, or at once with --restart.`,
 	flags := cmd.Flags()
 	o.AddFlags(cmd, "names")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "Only print what would change")
-	flags.BoolVar(&o.restart, "restart", false, "Restart the instance if it runs and anything waits for that")
+	flags.BoolVar(&o.restart, "restart", false, "Restart the instance if it runs and settings are pending")
 	addTimeout(flags, &o.timeout, 2*time.Minute)
 	addProgress(cmd, &o.progress, "auto")
 	return cmd
 }
 
-// settingsHelp lists the settings with what they mean.
+// settingsHelp lists the settings with their usage.
 func settingsHelp() string {
 	var b strings.Builder
 	for _, s := range settings {
@@ -126,7 +126,7 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 	})
 }
 
-// assign returns the settings with each KEY=VALUE set, if they are good together.
+// assign returns the settings with each KEY=VALUE set, if the result is valid.
 func assign(s instance.Settings, pairs []string) (instance.Settings, error) {
 	for _, pair := range pairs {
 		key, value, ok := strings.Cut(pair, "=")
@@ -140,8 +140,8 @@ func assign(s instance.Settings, pairs []string) (instance.Settings, error) {
 	return s.Resolved()
 }
 
-// worse refuses settings with which the instance could not be started, unless that is so
-// already.
+// worse refuses settings with which the instance could not be started, unless it could not
+// be started before either.
 func worse(i *instance.Instance, next instance.Settings) error {
 	changed := *i
 	changed.Settings = next

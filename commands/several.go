@@ -11,8 +11,8 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// namesOf returns the instances that a command works on which takes any number: those that
-// are named, all, or the one that is chosen where none is named.
+// namesOf returns the instances of a command that takes any number: all, the named ones, or
+// the chosen one.
 func (a *app) namesOf(args []string, all bool, choose func(args []string) (choice, error)) ([]string, error) {
 	switch {
 	case all && (len(args) > 0 || a.instance.given):
@@ -45,8 +45,8 @@ func unique(names []string) []string {
 	return once
 }
 
-// onSeveral runs f for each instance, all at once, and shows how far that is. What fails
-// for one does not keep the others from it.
+// onSeveral runs f for all instances concurrently and shows progress. A failure of one does
+// not stop the others.
 func (a *app) onSeveral(mode string, names []string, f func(name string, t teller) error) error {
 	return a.withProgress(mode, func(t teller) error {
 		if len(names) > 1 {

@@ -43,7 +43,7 @@ see: bridges, routes, iptables rules, name servers, bind mounts.`,
 // enter runs a command in the namespaces of the instance's engine.
 func enter(ctx context.Context, i *instance.Instance, command []string) error {
 	if i.Settings.Driver == instance.DriverExisting {
-		return failure.Refuse("instance %q: its engine is somebody else's, and so are its namespaces", i.Name)
+		return failure.Refuse("instance %q adopts an engine, whose namespaces docker rd can't enter", i.Name)
 	}
 	engine, ok := i.EngineProcess()
 	if !ok {

@@ -22,25 +22,24 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// settings are what there is to set, as start and set tell of it.
+// settings are the settings in the help of start and set.
 var settings = []struct{ key, usage string }{
 	{"driver", "How the engine is run (" + quoted(instance.DriverNames()) + ")"},
 	{"engine", "Kind of engine (" + quoted(instance.KindNames()) + ")"},
 	{"promote", "When to make the context current (" + quoted(instance.PolicyNames()) + ")"},
-	{"host", "URL of an engine that is there already"},
-	{"from-context", "Docker context of an engine that is there already"},
+	{"host", "URL of an existing engine to adopt"},
+	{"from-context", "Docker context of an existing engine to adopt"},
 	{"tlscacert", "CA certificate for the host"},
 	{"tlscert", "Client certificate for the host"},
 	{"tlskey", "Client key for the host"},
 	{"tlsverify", "Use TLS for the host and verify it (false: only use it)"},
 	{"daemon-config", "Configuration file for dockerd"},
 	{"engine-args", "More arguments for dockerd, quoted as for a shell"},
-	{"localhost", "Ports of the host's 127.0.0.1 that the engine reaches on its own"},
+	{"localhost", "Ports of the host's 127.0.0.1 that the engine reaches on its own 127.0.0.1"},
 	{"resync", "How often the mirror is compared with the engine"},
 }
 
-// settingFlag is the value of a flag of start that is a setting of the same name. What
-// it can be is for the setting to say, whose value is remembered.
+// settingFlag is the value of a flag for the setting of the same name, which validates it.
 type settingFlag struct{ key, value string }
 
 func (f *settingFlag) String() string     { return f.value }
@@ -52,8 +51,8 @@ func (f *settingFlag) Type() string {
 	return "string"
 }
 
-// addSettings adds the flags for settings, but for those that start takes otherwise or
-// has no need of.
+// addSettings adds the flags for the settings, except for those that start takes as
+// arguments or does not need.
 func addSettings(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	for _, s := range settings {
@@ -74,10 +73,9 @@ func addSettings(cmd *cobra.Command) {
 }
 
 type startOptions struct {
-	timeout flagDuration
-	detach  bool
-	all     bool
-	// foreground is for process managers: the command becomes the supervisor.
+	timeout    flagDuration
+	detach     bool
+	all        bool
 	foreground bool
 	progress   flagChoice
 }
@@ -102,7 +100,7 @@ changes them. Arguments after "--" are passed to the engine.`,
 	addTimeout(flags, &o.timeout, 2*time.Minute)
 	addAll(cmd, &o.all, "Start")
 	flags.BoolVarP(&o.detach, "detach", "d", false, "Only wait until the supervisor runs")
-	flags.BoolVar(&o.foreground, "foreground", false, "Be the supervisor, for a process manager: log to stderr, stop on SIGTERM")
+	flags.BoolVar(&o.foreground, "foreground", false, "Be the supervisor, under a process manager: log to stderr, stop on SIGTERM")
 	cmd.MarkFlagsMutuallyExclusive("foreground", "detach")
 	cmd.MarkFlagsMutuallyExclusive("foreground", "all")
 	addProgress(cmd, &o.progress, "auto")
@@ -139,7 +137,7 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 	})
 }
 
-// startForeground becomes the supervisor of the one instance.
+// startForeground turns the command into the supervisor of the only instance.
 func (a *app) startForeground(ctx context.Context, names []string, change func(*instance.Settings) error) error {
 	if len(names) != 1 {
 		return failure.Usage("--foreground takes one instance")
@@ -152,8 +150,8 @@ func (a *app) startForeground(ctx context.Context, names []string, change func(*
 	return client.Supervise(i)
 }
 
-// changesOf returns what the flags that were given, and the engine's arguments, make
-// of settings.
+// changesOf returns a function that applies the given flags and the engine's arguments to
+// settings.
 func (a *app) changesOf(cmd *cobra.Command, args []string) func(*instance.Settings) error {
 	var given []*pflag.Flag // found once: several instances are started at the same time
 	cmd.Flags().Visit(func(f *pflag.Flag) {
@@ -176,9 +174,8 @@ func (a *app) changesOf(cmd *cobra.Command, args []string) func(*instance.Settin
 	}
 }
 
-// adoptDefault makes the context "default" into the engine that docker finds in it here:
-// where options or variables of this shell say which, that is remembered, since no other
-// shell need have them.
+// adoptDefault resolves the context "default" as docker does here. If options or variables
+// of this shell define it, the host is remembered: other shells need not have them.
 func (a *app) adoptDefault(cmd *cobra.Command, s *instance.Settings) error {
 	dir, err := dockerConfig()
 	if err != nil {
@@ -217,8 +214,8 @@ func (a *app) adoptDefault(cmd *cobra.Command, s *instance.Settings) error {
 	return errors.Join(errs...)
 }
 
-// prepare returns the instance with the settings changed, creating it if need be. It
-// refuses what cannot work before anything is written.
+// prepare returns the instance with changed settings. It creates the instance if it does not
+// exist, and refuses what can't work before it writes anything.
 func (a *app) prepare(ctx context.Context, name string, change func(*instance.Settings) error) (*instance.Instance, error) {
 	roots, err := instance.DefaultRoots()
 	if err != nil {
@@ -255,10 +252,10 @@ func (a *app) create(ctx context.Context, roots instance.Roots, name string, cha
 	if err != nil || created {
 		return i, err
 	}
-	return i, configure(ctx, i, change) // somebody was faster
+	return i, configure(ctx, i, change) // another command has created it
 }
 
-// configure changes the settings of an instance that exists, unless it runs.
+// configure changes the settings of an existing instance, unless it runs.
 func configure(ctx context.Context, i *instance.Instance, change func(*instance.Settings) error) error {
 	if instance.Observe(i).Supervised {
 		return runsWith(i, change)
@@ -284,7 +281,7 @@ func changed(s instance.Settings, change func(*instance.Settings) error) (instan
 	return s.Resolved()
 }
 
-// runsWith refuses settings that the engine, which runs, was not started with.
+// runsWith refuses settings that the running engine was not started with.
 func runsWith(i *instance.Instance, change func(*instance.Settings) error) error {
 	started := i.Started()
 	next, err := changed(started, change)
@@ -309,7 +306,7 @@ func shellQuoteAll(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// check refuses an instance whose engine cannot be started here, with all that is missing.
+// check refuses an instance whose engine can't be started here, and names all that is missing.
 func check(i *instance.Instance) error {
 	driver, err := engine.DriverFor(i, nil)
 	if err != nil {
@@ -318,7 +315,7 @@ func check(i *instance.Instance) error {
 	return failure.Join(driver.Check())
 }
 
-// noteLimits says what the instance's engine can't do here.
+// noteLimits notes what the instance's engine can't do here.
 func (a *app) noteLimits(i *instance.Instance) {
 	for _, limit := range engine.Limits(i) {
 		a.note("%v", limit)
@@ -328,7 +325,7 @@ func (a *app) noteLimits(i *instance.Instance) {
 	}
 }
 
-// start starts the instance and tells how that goes.
+// start starts the instance and shows progress.
 func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartOptions, t teller) error {
 	if user := os.Getenv("SUDO_USER"); user != "" && os.Geteuid() == 0 {
 		who := ""
@@ -367,18 +364,17 @@ func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartO
 	return nil
 }
 
-// notePending says which settings wait for a restart.
+// notePending notes which settings are pending until a restart.
 func (a *app) notePending(i *instance.Instance) {
 	if pending := i.Pending(); len(pending) > 0 {
 		a.note("instance %q runs without %s until a restart: %s", i.Name, strings.Join(pending, ", "), hinter{cmd: a.root}.run("restart", i.Name))
 	}
 }
 
-// tellConditions tells that the engine is starting, if nobody has begun to start it, and
-// returns what tells of the conditions as they come about, but for those that were so
-// already. How an engine starts may be over before it is seen.
+// tellConditions tells that the engine is starting, unless that has begun, and returns a
+// function that tells of conditions as they change.
 func tellConditions(i *instance.Instance, already instance.Observation, t teller) func(instance.Observation) {
-	seen := map[string]string{} // told, or no news
+	seen := map[string]string{} // the last line of each condition
 	for _, typ := range conditionTypes {
 		seen[typ] = describe(already.Condition(typ), i)
 	}
@@ -406,7 +402,7 @@ func tellConditions(i *instance.Instance, already instance.Observation, t teller
 		tell(state.Condition{Type: state.EngineReady, Reason: state.ReasonStarting})
 	}
 	return func(o instance.Observation) {
-		for _, typ := range conditionTypes { // in the order in which they come about
+		for _, typ := range conditionTypes {
 			c := o.Condition(typ)
 			c.Type = typ
 			tell(c)
@@ -414,8 +410,7 @@ func tellConditions(i *instance.Instance, already instance.Observation, t teller
 	}
 }
 
-// warnOfDefects warns where an engine has started without its context, or with something
-// that does not work.
+// warnOfDefects warns if an engine has started without its context, or with problems.
 func (a *app) warnOfDefects(i *instance.Instance, o instance.Observation) {
 	for _, c := range o.State.Conditions {
 		switch {
@@ -429,12 +424,12 @@ func (a *app) warnOfDefects(i *instance.Instance, o instance.Observation) {
 	}
 }
 
-// noticed is how long a supervisor may take to notice that its engine is gone.
+// noticed is how long a supervisor may take to notice that its engine has ended.
 const noticed = time.Second
 
-// answers asks the engine itself where its supervisor takes it for ready, since one that
-// hangs has told nobody, or has lost it. It waits a moment for the supervisor of one that
-// has just ended to say so; then there is no error.
+// answers asks the engine itself if its supervisor says that it is ready or lost: one that
+// hangs goes unnoticed. If an engine has just ended, answers waits a moment until its
+// supervisor has noticed, and returns no error.
 func answers(ctx context.Context, i *instance.Instance, o instance.Observation) error {
 	lost := func(o instance.Observation) bool {
 		reason := o.Condition(state.EngineReady).Reason
@@ -472,7 +467,7 @@ func answers(ctx context.Context, i *instance.Instance, o instance.Observation) 
 	return hinted(err, func(h hinter) string { return h.run("restart", i.Name) + " may help" })
 }
 
-// noteOverride says where the user's shell does not follow the current context.
+// noteOverride notes if this shell does not follow the current context.
 func (a *app) noteOverride(o instance.Observation) {
 	if o.Condition(state.ContextPromoted).Status != state.True {
 		return
@@ -482,8 +477,7 @@ func (a *app) noteOverride(o instance.Observation) {
 	}
 }
 
-// describe returns a line that tells of a condition as it comes about, "" where there
-// is nothing to tell yet.
+// describe returns a line of progress for a condition, "" if there is nothing to tell.
 func describe(c state.Condition, i *instance.Instance) string {
 	switch c.Type {
 	case state.EngineReady:
@@ -498,7 +492,7 @@ func describe(c state.Condition, i *instance.Instance) string {
 		}
 	case state.ContextReady:
 		if c.Reason == state.ReasonCreated {
-			return fmt.Sprintf("Context %q is there", i.Context())
+			return fmt.Sprintf("Context %q exists", i.Context())
 		}
 	case state.ContextPromoted:
 		switch {

@@ -22,8 +22,7 @@ import (
 // askTimeout is how long status waits for the engine's own answer.
 const askTimeout = 3 * time.Second
 
-// instanceStatus is all there is to know of one instance: each fact apart, since
-// every one of them can be wrong alone.
+// instanceStatus is all facts about an instance. Each can be wrong on its own.
 type instanceStatus struct {
 	Name         string            `json:"name"`
 	UID          string            `json:"uid"`
@@ -38,7 +37,7 @@ type instanceStatus struct {
 	LastFailure  *state.Failure    `json:"lastFailure,omitempty"` // why the last start or engine failed
 	Conditions   []state.Condition `json:"conditions"`
 	DockerConfig string            `json:"dockerConfig"`
-	Disk         *diskFact         `json:"disk,omitempty"` // nil where the engine is somebody else's
+	Disk         *diskFact         `json:"disk,omitempty"` // nil for an adopted engine
 }
 
 type supervisorFact struct {
@@ -49,8 +48,8 @@ type supervisorFact struct {
 }
 
 type engineFact struct {
-	Running   bool      `json:"running"` // whether its process lives; false where it is not ours
-	Remains   bool      `json:"remains"` // whether anything of it runs, be it only what a crash has left
+	Running   bool      `json:"running"` // its process runs; false for an adopted engine
+	Remains   bool      `json:"remains"` // any process of it runs; some may be left by a crash
 	PID       int       `json:"pid,omitempty"`
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	Version   string    `json:"version,omitempty"`
@@ -61,12 +60,12 @@ type apiFact struct {
 	Answers bool   `json:"answers"`
 	Error   string `json:"error,omitempty"`
 
-	hangs bool // it takes connections, and answers none
+	hangs bool // it accepts connections, but does not answer
 }
 
 type diskFact struct {
-	Bytes int64 `json:"bytes"` // of the data of images, containers and volumes
-	Whole bool  `json:"whole"` // it was counted to the end
+	Bytes int64 `json:"bytes"` // of images, containers and volumes
+	Whole bool  `json:"whole"` // false: there are more
 }
 
 type contextFact struct {
@@ -77,13 +76,12 @@ type contextFact struct {
 }
 
 type mirrorFact struct {
-	Connected bool      `json:"connected"`
-	SyncedAt  time.Time `json:"syncedAt,omitzero"`
-	WrittenAt time.Time `json:"writtenAt,omitzero"`
-	Revision  uint64    `json:"revision"`
-	// Unwritten says that the supervisor can't write it, as on a full disk.
-	Unwritten bool           `json:"unwritten,omitempty"`
-	Deletions []deletionFact `json:"deletions,omitempty"` // that are requested
+	Connected bool           `json:"connected"`
+	SyncedAt  time.Time      `json:"syncedAt,omitzero"`
+	WrittenAt time.Time      `json:"writtenAt,omitzero"`
+	Revision  uint64         `json:"revision"`
+	Unwritten bool           `json:"unwritten,omitempty"` // the supervisor can't write it, as on a full disk
+	Deletions []deletionFact `json:"deletions,omitempty"` // requested ones
 	Error     string         `json:"error,omitempty"`
 }
 
@@ -148,7 +146,7 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 	s.API = askAPI(ctx, i)
 	s.Disk = <-counted
 	if s.Status == "ready" && !s.API.Answers {
-		s.Status = "not answering" // which its supervisor has not noticed yet
+		s.Status = "not answering" // its supervisor has not noticed yet
 	}
 	if docker, err := contexts.Config(i); err == nil {
 		_, err := docker.Endpoint(i.Context())
@@ -158,7 +156,7 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 	return s
 }
 
-// diskOf counts the files of an instance, for no longer than the engine is waited for.
+// diskOf counts the files of an instance, for askTimeout at most.
 func diskOf(ctx context.Context, i *instance.Instance) *diskFact {
 	if i.Settings.Driver == instance.DriverExisting {
 		return nil
@@ -170,7 +168,7 @@ func diskOf(ctx context.Context, i *instance.Instance) *diskFact {
 	return &d
 }
 
-// deletions returns the deletions that are requested of an instance's objects.
+// deletions returns the requested deletions of an instance's objects.
 func deletions(i *instance.Instance) (facts []deletionFact) {
 	s, err := state.Read(i.Paths.StateFile())
 	if err != nil {
@@ -194,7 +192,7 @@ func askAPI(ctx context.Context, i *instance.Instance) apiFact {
 	fact := apiFact{Host: ep.Host, Answers: err == nil}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		fact.Error, fact.hangs = fmt.Sprintf("nothing within %s", askTimeout), true
+		fact.Error, fact.hangs = fmt.Sprintf("timed out after %s", askTimeout), true
 	case err != nil:
 		fact.Error = lowerFirst(strings.TrimSuffix(dockercontext.Explain(ctx, ep, err), "."))
 	}
@@ -228,13 +226,13 @@ func (s instanceStatus) write(w io.Writer) error {
 	}
 	switch {
 	case s.Settings.Driver == instance.DriverExisting:
-		add("Engine", "somebody else's%s", yes(s.Engine.Version != "", ", version "+s.Engine.Version, ""))
+		add("Engine", "adopted%s", yes(s.Engine.Version != "", ", version "+s.Engine.Version, ""))
 	case s.Engine.Running && s.Engine.PID != 0:
 		add("Engine", "running, pid %d, version %s", s.Engine.PID, s.Engine.Version)
 	case s.Engine.Running:
 		add("Engine", "running")
 	default:
-		add("Engine", "not running%s", yes(s.Engine.Remains, ", but processes of it are left", ""))
+		add("Engine", "not running%s", yes(s.Engine.Remains, ", but some of its processes are left", ""))
 	}
 	add("API", "%s %s", s.API.Host, yes(s.API.Answers, "answers", "does not answer: "+s.API.Error))
 	add("Context", "%s %s%s", s.Context.Name, yes(s.Context.Exists, "exists", "does not exist"), yes(s.Context.Current, ", is the current one", ""))

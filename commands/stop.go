@@ -64,8 +64,8 @@ func (a *app) runStop(cmd *cobra.Command, o stopOptions, args []string) error {
 	})
 }
 
-// patience is how long containers may take to stop, so that what had to be killed can still
-// be told in time. Without a --timeout they have what they were given when they were made.
+// patience is how long containers may take to stop: a little less than the --timeout, so that
+// the command can still name those that were killed. 0 leaves each its own time.
 func (o stopOptions) patience() time.Duration {
 	const margin = 5 * time.Second
 	switch {
@@ -77,7 +77,7 @@ func (o stopOptions) patience() time.Duration {
 	return max(0, o.timeout.d-margin)
 }
 
-// killed says which containers a stop had to kill.
+// killed names the containers that a stop had to kill.
 func killed(names []string) string {
 	quoted := make([]string, len(names))
 	for i, name := range names {
@@ -111,10 +111,10 @@ func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions, t t
 	return nil
 }
 
-// A use is what leads to an instance's engine without naming it.
+// A use says what leads to an instance's engine by default.
 type use struct {
 	current string // the current context of its Docker configuration
-	socket  bool   // whether it has the default socket
+	socket  bool   // the instance has claimed the default socket
 
 	other       string // the other instance that the current context belongs to, if any
 	otherSocket bool   // whether that has the default socket
@@ -158,8 +158,8 @@ func tellUse(i *instance.Instance, before, after use, t teller) {
 	}
 }
 
-// tellStopping tells that an instance is stopping, and, if that takes long, of what its
-// engine logs meanwhile.
+// tellStopping tells that an instance is stopping. If that takes long, it shows what the
+// engine logs.
 func tellStopping(i *instance.Instance, t teller) {
 	t.because(tailOf(i.Paths.EngineLog())).doing(
 		fmt.Sprintf("Instance %q is stopping", i.Name), fmt.Sprintf("Instance %q is not stopped", i.Name))

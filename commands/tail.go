@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// tailOf returns what returns the last line that is added to a log from now on, "" as long
-// as there is none.
+// tailOf returns a function that returns the last line that was added to a log since now, ""
+// if there is none.
 func tailOf(path string) func() string {
 	var begin int64
 	if info, err := os.Stat(path); err == nil {
@@ -27,7 +27,7 @@ func tailOf(path string) func() string {
 			return ""
 		}
 		if info.Size() < begin {
-			begin = 0 // another one is in its place
+			begin = 0 // it was rotated
 		}
 		from := max(begin, info.Size()-enough)
 		data, err := io.ReadAll(io.NewSectionReader(file, from, info.Size()-from))
@@ -42,7 +42,7 @@ func tailOf(path string) func() string {
 // logfmt finds the message in a line of dockerd's.
 var logfmt = regexp.MustCompile(`\bmsg=("(?:[^"\\]|\\.)*"|\S+)`)
 
-// logMessage returns what a line of a log says, without what stands before it.
+// logMessage returns the message in a line of a log.
 func logMessage(line string) string {
 	m := logfmt.FindStringSubmatch(line)
 	if m == nil {

@@ -28,8 +28,8 @@ func (a *app) newTop() *cobra.Command {
 		Short: "Show instances and their objects live on the whole terminal",
 		Long: `Show instances, their conditions and objects live on the whole terminal: all instances,
 or the one that is named. Keys search, sort, show logs, start, stop and delete; "?" lists
-them. What is shown is read from the mirrors: the engines are asked for logs, and for what
-containers use, only when you want to see those. Without a terminal it is printed once.`,
+them. All is read from the mirrors. The engines are asked only for logs, and for the use of
+processor and memory, when you want to see those. Without a terminal it is printed once.`,
 		Args:              takes(0, 1),
 		ValidArgsFunction: a.completeInstance,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runTop(cmd.Context(), args) },
@@ -67,7 +67,7 @@ func (a *app) runTop(ctx context.Context, args []string) error {
 		o.Only = i.Name
 	}
 	if a.docker.In().IsTerminal() && a.docker.Out().IsTerminal() {
-		// A terminal that can't be drawn on is none.
+		// A terminal that can't be drawn on does not count.
 		if screen, err := tcell.NewScreen(); err == nil {
 			return top.Run(ctx, screen, o)
 		}
@@ -79,7 +79,7 @@ func (a *app) runTop(ctx context.Context, args []string) error {
 	return top.Plain(ctx, a.out(), names, o)
 }
 
-// onNamed makes what is done with an instance what is done with the one of a name.
+// onNamed returns do for the instance of a name.
 func onNamed(do func(context.Context, *instance.Instance) error) func(context.Context, string) error {
 	return func(ctx context.Context, name string) error {
 		i, err := loadNamed(name)
@@ -90,10 +90,10 @@ func onNamed(do func(context.Context, *instance.Instance) error) func(context.Co
 	}
 }
 
-// topTail is how many lines of a log are shown at first.
+// topTail is how many lines of a log are shown first.
 const topTail = 500
 
-// topLogs writes the log of an instance's engine, or of a container of it, and follows it.
+// topLogs writes and follows the log of an instance's engine, or of the container id.
 func topLogs(ctx context.Context, name, id string, w io.Writer) error {
 	i, err := loadNamed(name)
 	if err != nil {
@@ -153,7 +153,7 @@ func usageOf(s *container.StatsResponse) (top.Usage, error) {
 	if s.Read.IsZero() || s.PreRead.IsZero() {
 		return top.Usage{}, errors.New("the container does not run")
 	}
-	// The page cache is not the container's: it would be given back.
+	// The page cache does not count: it can be reclaimed.
 	memory := s.MemoryStats.Usage
 	for _, name := range []string{"total_inactive_file", "inactive_file"} { // control groups of version 1, and 2
 		if cache, ok := s.MemoryStats.Stats[name]; ok && cache < memory {
@@ -170,7 +170,7 @@ func usageOf(s *container.StatsResponse) (top.Usage, error) {
 	return u, nil
 }
 
-// withEngine does something with a connection to an instance's engine.
+// withEngine calls do with a client of an instance's engine.
 func withEngine(i *instance.Instance, do func(*endpoint.Client) error) error {
 	ep, err := endpointOf(i)
 	if err != nil {

@@ -20,9 +20,9 @@ import (
 // conditionTypes are the conditions that can be waited for.
 var conditionTypes = []string{state.Ready, state.EngineReady, state.ContextReady, state.ContextPromoted, state.SocketClaimed, state.MirrorSynced}
 
-// conditionMeanings say what it means that a condition is True.
+// conditionMeanings say what True means for each condition.
 var conditionMeanings = map[string]string{
-	state.Ready:           "the engine can be used, and all that a start waits for is decided",
+	state.Ready:           "the engine can be used, as after a start",
 	state.EngineReady:     "the engine answers",
 	state.ContextReady:    "the context exists",
 	state.ContextPromoted: "the context is the current one",
@@ -30,7 +30,7 @@ var conditionMeanings = map[string]string{
 	state.MirrorSynced:    "the mirror is complete",
 }
 
-// waitStopped is what is waited for instead of a condition: no engine, no supervisor.
+// waitStopped is a target that is no condition: no engine, no supervisor.
 const waitStopped = "stopped"
 
 func (a *app) newWait() *cobra.Command {
@@ -47,10 +47,10 @@ func (a *app) newWait() *cobra.Command {
   stopped               engine and supervisor are gone
   container/NAME=STATE  the container is running, healthy, exited or gone
 
-With several --for, each is waited for, one after the other. A condition counts only
-while a supervisor keeps it. A container need not exist yet. One that has exited and
-is gone already, as with "docker run --rm", counts as exited if it went during the
-wait or in the ten seconds before, or if it is named by its ID.`,
+Several --for are waited for one after the other. A condition counts only while a
+supervisor runs. A container need not exist yet. One that has exited and was removed, as
+with "docker run --rm", counts as exited if that was during the wait or in the ten
+seconds before, or if it is named by its ID.`,
 		Example: `  docker rd wait --for stopped --timeout 1m
   docker rd wait dev --for container/db=healthy`,
 	}, func(args []string) (*instance.Instance, error) {
@@ -74,7 +74,7 @@ wait or in the ten seconds before, or if it is named by its ID.`,
 	return cmd
 }
 
-// completeTarget completes what can be waited for.
+// completeTarget completes a target.
 func (a *app) completeTarget(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if !strings.HasPrefix(word, containerPrefix) {
 		if typ, _, ok := strings.Cut(word, "="); ok {
@@ -150,7 +150,7 @@ func notInTime(i *instance.Instance, target, found string) error {
 		Err: failure.Timeout("instance %q: not %s in time, but %s", i.Name, target, found)}
 }
 
-// parseTarget returns which status of which condition a target is.
+// parseTarget returns the condition and the status that a target names.
 func parseTarget(target string) (typ string, status state.Status, err error) {
 	typ, word, ok := strings.Cut(target, "=")
 	if !ok {
@@ -166,7 +166,7 @@ func parseTarget(target string) (typ string, status state.Status, err error) {
 	return typ, status, nil
 }
 
-// howItIs describes a condition.
+// howItIs describes a condition for a message.
 func howItIs(c state.Condition) string {
 	text := string(c.Status)
 	if c.Reason != "" {

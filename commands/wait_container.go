@@ -15,10 +15,10 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// containerPrefix begins a target that is a container's.
+// containerPrefix begins the target for a container.
 const containerPrefix = "container/"
 
-// Targets of a container.
+// Targets for a container.
 const (
 	isRunning = "running"
 	isHealthy = "healthy"
@@ -28,29 +28,29 @@ const (
 
 var containerStates = []string{isRunning, isHealthy, isExited, isGone}
 
-// justNow is how long before the command a container of a name may have gone to be the one
-// that is meant. Names are used again; an ID is not.
+// justNow is how long before the command a container may have been removed to be found by its
+// name: names are used again.
 const justNow = 10 * time.Second
 
-// A containerWait waits for what becomes of a container.
+// A containerWait waits for a state of a container.
 type containerWait struct {
 	i          *instance.Instance
 	t          teller
 	word, want string
-	since      time.Time // tombstones of names count from then on
-	seen       string    // the container that was found last
-	found      string    // what was found instead
+	since      time.Time // tombstones with the name count from then on
+	seen       string    // key of the container that was found last
+	found      string    // the actual state, for a message
 }
 
-// runWaitContainer waits until a container is as the target says. Only a mirror that
-// is kept up to date counts.
+// runWaitContainer waits until a container is as the target says, in a mirror that is up to
+// date.
 func runWaitContainer(ctx context.Context, i *instance.Instance, target string, t teller) error {
 	w := &containerWait{i: i, t: t, since: time.Now().Add(-justNow)}
 	w.word, w.want, _ = strings.Cut(strings.TrimPrefix(target, containerPrefix), "=")
 	if w.word == "" || !slices.Contains(containerStates, w.want) {
 		return failure.Refuse("target %q: it can be %sNAME=running, healthy, exited or gone", target, containerPrefix)
 	}
-	// What happened before the command was typed is to be seen before anything is judged.
+	// The mirror must have seen all that happened before the command was typed.
 	w.tell("what happened before is looked up")
 	err := client.Settle(ctx, i)
 	switch {
@@ -85,7 +85,7 @@ func (w *containerWait) tell(how string) {
 		fmt.Sprintf("Instance %q: container %q is not %s", w.i.Name, w.word, w.want))
 }
 
-// lookAtLast looks at the mirror of before, for the message alone.
+// lookAtLast looks at the mirror as it is, only for the message.
 func (w *containerWait) lookAtLast(ctx context.Context) {
 	s, err := state.Read(w.i.Paths.StateFile())
 	more := false
@@ -93,7 +93,7 @@ func (w *containerWait) lookAtLast(ctx context.Context) {
 		more, err = w.look(ctx, instance.Observation{State: s, Live: instance.Live(s)})
 	}
 	if !more || err != nil {
-		w.found = "the mirror has not seen yet what happened before"
+		w.found = "the mirror is not up to date yet"
 	}
 }
 
@@ -121,9 +121,9 @@ func (w *containerWait) look(ctx context.Context, o instance.Observation) (more 
 	return w.judge(o.State.Containers[key])
 }
 
-// missing judges that there is no such container (any more).
+// missing judges a container that does not exist.
 func (w *containerWait) missing(s *state.State) (more bool) {
-	w.found = "there is none"
+	w.found = "it does not exist"
 	if w.want != isExited {
 		return w.want != isGone
 	}
@@ -139,13 +139,13 @@ func (w *containerWait) missing(s *state.State) (more bool) {
 			return false
 		}
 		if d.Name == w.word {
-			w.found = fmt.Sprintf("there is none; one of that name went %s ago", humanDuration(time.Since(d.DeletedAt)))
+			w.found = fmt.Sprintf("it does not exist; one of that name was removed %s ago", humanDuration(time.Since(d.DeletedAt)))
 		}
 	}
 	return true
 }
 
-// judge judges a container that is there.
+// judge judges a container that exists.
 func (w *containerWait) judge(c state.Container) (more bool, err error) {
 	w.found = fmt.Sprintf("it is %s", c.State)
 	if c.Health != state.HealthNone && c.Health != "" {
@@ -160,5 +160,5 @@ func (w *containerWait) judge(c state.Container) (more bool, err error) {
 	case w.want == isHealthy:
 		return c.State != state.StateRunning || c.Health != state.HealthHealthy, nil
 	}
-	return c.State != w.want, nil // the targets are named as the states
+	return c.State != w.want, nil // these targets are states
 }

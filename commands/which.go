@@ -21,14 +21,13 @@ import (
 type choice struct {
 	name  string
 	typed bool   // as an argument or by --instance
-	note  string // why it is this one, where that may surprise; else ""
-	// foreign says, where docker was told explicitly to use another engine, by what.
+	note  string // why it is this one, if that may surprise
+	// foreign names what told docker explicitly to use another engine, "" if nothing did.
 	foreign string
 }
 
-// choose finds out which instance a command is about: its argument, --instance,
-// $DOCKER_RD_INSTANCE, the context that docker would use here where that is an
-// instance's, or the default.
+// choose returns the instance that a command is about: its argument, --instance,
+// $DOCKER_RD_INSTANCE, the owner of the context that docker would use here, or the default.
 func (a *app) choose(args []string) (choice, error) {
 	c := choice{name: instance.DefaultName}
 	switch env := os.Getenv(instanceEnv); {
@@ -74,8 +73,8 @@ func (a *app) chooseByContext() (choice, error) {
 	}
 }
 
-// chooseForObjects is choose for commands that read or change the objects of an engine.
-// They refuse to work on another one than docker was told to use.
+// chooseForObjects is choose for commands that read or change an engine's objects. They
+// refuse to work on another engine than docker was told to use.
 func (a *app) chooseForObjects(args []string) (choice, error) {
 	c, err := a.choose(args)
 	if err != nil || c.foreign == "" {
@@ -84,8 +83,8 @@ func (a *app) chooseForObjects(args []string) (choice, error) {
 	return c, foreign(c.foreign, "get -i "+c.name+" containers", c.name)
 }
 
-// chooseToEnd is choose for commands that end an engine. They refuse to do that to
-// another one than docker was told to use, unless the instance was typed.
+// chooseToEnd is choose for commands that end an engine. Unless the instance was typed, they
+// refuse to end another engine than docker was told to use.
 func (a *app) chooseToEnd(args []string, verb string) (choice, error) {
 	c, err := a.choose(args)
 	if err != nil || c.foreign == "" || c.typed {
@@ -94,7 +93,7 @@ func (a *app) chooseToEnd(args []string, verb string) (choice, error) {
 	return c, foreign(c.foreign, verb+" "+c.name, c.name)
 }
 
-// foreign refuses to work on instances where docker was told to use another engine.
+// foreign refuses instances because docker was told to use another engine.
 func foreign(told, instead string, names ...string) error {
 	for i, name := range names {
 		names[i] = strconv.Quote(name)
@@ -103,7 +102,7 @@ func foreign(told, instead string, names ...string) error {
 		"name the instance and no context: `docker-rd %s`", instead)
 }
 
-// where names the instance at the end of a message, unless it was typed.
+// where returns the instance for the end of a message, "" if it was typed.
 func (c choice) where() string {
 	if c.typed {
 		return ""
@@ -111,18 +110,18 @@ func (c choice) where() string {
 	return fmt.Sprintf(" (instance %q)", c.name)
 }
 
-// noteChoice says which instance a command works on whose output does not tell.
+// noteChoice notes a surprising choice, for commands whose output does not name the instance.
 func (a *app) noteChoice(c choice) {
 	if c.note != "" {
 		a.note("instance %q: %s", c.name, c.note)
 	}
 }
 
-// A shellContext is what docker would use here.
+// A shellContext is the context or host that docker would use here.
 type shellContext struct {
-	by       string // what names it: a flag or a variable, "" where only config.json does
-	text     string // how messages call it
-	instance string // whose it is, "" if none of ours
+	by       string // the flag or variable that names it, "" for config.json
+	text     string // for messages
+	instance string // whose it is, "" if it is not ours
 }
 
 func (a *app) shellContext() shellContext {
@@ -147,8 +146,8 @@ func (a *app) shellContext() shellContext {
 	return s
 }
 
-// ownedBy returns the instance that a context belongs to: by its mark, or by its name
-// where it does not exist because the instance does not run.
+// ownedBy returns the instance that owns a context: by its metadata, or by its name while it
+// does not exist because the instance is stopped.
 func ownedBy(docker *dockercontext.Config, name string) string {
 	owner, ok := docker.OwnerOf(name)
 	if !ok {
@@ -166,14 +165,14 @@ func ownedBy(docker *dockercontext.Config, name string) string {
 	return ""
 }
 
-// adopterOf returns the one instance that was made from a context of the user's.
+// adopterOf returns the only instance that adopts the engine of a context.
 func adopterOf(docker *dockercontext.Config, name string) string {
 	return theOnly(func(i *instance.Instance) bool {
 		return i.Settings.FromContext == name && contexts.UsesConfig(i, docker.Dir())
 	})
 }
 
-// instanceAt returns the one instance whose local socket the host is.
+// instanceAt returns the only instance whose engine is at the host.
 func instanceAt(host string) string {
 	return theOnly(func(i *instance.Instance) bool {
 		set, err := hostVariables(i)
@@ -181,6 +180,7 @@ func instanceAt(host string) string {
 	})
 }
 
+// theOnly returns the name of the only instance for which is reports true, else "".
 func theOnly(is func(*instance.Instance) bool) string {
 	names, _ := instanceNames()
 	only := ""
@@ -189,7 +189,7 @@ func theOnly(is func(*instance.Instance) bool) string {
 		if err != nil {
 			continue
 		}
-		// What is looked at may be on a file system that hangs.
+		// Its files may be on a file system that hangs.
 		if matches, _ := contexts.Soon("only:"+name, func() bool { return is(i) }); !matches {
 			continue
 		}
@@ -201,7 +201,7 @@ func theOnly(is func(*instance.Instance) bool) string {
 	return only
 }
 
-// sameHost reports whether two hosts are one, also through symbolic links to a socket.
+// sameHost reports whether two hosts are the same; sockets are compared with links resolved.
 func sameHost(a, b string) bool {
 	pathA, okA := strings.CutPrefix(a, "unix://")
 	pathB, okB := strings.CutPrefix(b, "unix://")
