@@ -62,7 +62,7 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 	defer cancel()
 	policy := dockercontext.PromoteIfBroken
 	if o.force {
-		policy = dockercontext.PromoteForce
+		policy = dockercontext.PromoteAlways
 	}
 	owner := contexts.Owner(i)
 	judgement := c.Judge(ctx, owner, policy)

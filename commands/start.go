@@ -24,9 +24,9 @@ import (
 
 // settings are the settings in the help of start and set.
 var settings = []struct{ key, usage string }{
-	{"driver", "How the engine is run (" + quoted(instance.DriverNames()) + ")"},
-	{"engine", "Kind of engine (" + quoted(instance.KindNames()) + ")"},
-	{"promote", "When to make the context current (" + quoted(instance.PolicyNames()) + ")"},
+	{"driver", "How the engine is run (" + quoted(instance.KeyValues("driver")) + ")"},
+	{"engine", "Kind of engine (" + quoted(instance.KeyValues("engine")) + ")"},
+	{"promote", "When to make the context current (" + quoted(instance.KeyValues("promote")) + ")"},
 	{"host", "URL of an existing engine to adopt"},
 	{"from-context", "Docker context of an existing engine to adopt"},
 	{"tlscacert", "CA certificate for the host"},

@@ -113,7 +113,7 @@ func TestForeign(t *testing.T) {
 			if after := f.tree(); after != before {
 				t.Errorf("before:\n%safter:\n%s", before, after)
 			}
-			f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteForce}), state.ReasonNotApplicable, false)
+			f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteAlways}), state.ReasonNotApplicable, false)
 			f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonForeign, false)
 			f.wantCurrent("gone")
 			if _, err := f.metadata("rd"); err != nil {

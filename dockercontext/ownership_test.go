@@ -20,7 +20,7 @@ func TestNameIsNotOwnership(t *testing.T) {
 		"mend":    func(f *fixture) { f.wantOutcome(f.mendWhile(Gone), state.ReasonChangedByUser, false) },
 		"demote":  func(f *fixture) { f.wantOutcome(f.Demote(f.t.Context(), rd), state.ReasonNotApplicable, false) },
 		"remove":  func(f *fixture) { f.wantOutcome(f.Remove(f.t.Context(), rd), state.ReasonForeign, false) },
-		"promote": func(f *fixture) { f.promote(rd, PromoteOptions{Policy: PromoteForce}) },
+		"promote": func(f *fixture) { f.promote(rd, PromoteOptions{Policy: PromoteAlways}) },
 		"doctor": func(f *fixture) {
 			f.all = []Instance{{Owner: rd, State: Gone}, {Owner: rdB, State: Up}}
 			for _, x := range f.doctor() {
@@ -214,7 +214,7 @@ func TestSudo(t *testing.T) {
 	if out := f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix://" + socket}, ""); out.Reason != state.ReasonCreated {
 		t.Fatalf("%+v", out)
 	}
-	for _, policy := range []Policy{PromoteIfBroken, PromoteAlways, PromoteForce} {
+	for _, policy := range []Policy{PromoteIfBroken, PromoteAlways, PromoteAlways} {
 		out := f.promote(rd, PromoteOptions{Policy: policy})
 		f.wantOutcome(out, state.ReasonNotPermitted, false)
 		if !strings.Contains(out.Message, "only root") || !strings.Contains(out.Message, "nobody") {

@@ -17,7 +17,6 @@ const (
 	PromoteIfBroken Policy = "if-broken" // only where the current one is broken
 	PromoteAlways   Policy = "always"
 	PromoteNever    Policy = "never"
-	PromoteForce    Policy = "force" // as always, asked for by hand
 )
 
 // A Judgement is what was current at some moment, and what a probe thought of it.
@@ -129,7 +128,7 @@ func (c *Config) declined(j Judgement, owner Owner, policy Policy) *Outcome {
 		return stay(state.ReasonNotPermitted, "%s", barred)
 	}
 	switch {
-	case policy == PromoteAlways || policy == PromoteForce:
+	case policy == PromoteAlways:
 	case report.Health == Healthy:
 		return stay(state.ReasonCurrentHealthy, "The current context %q works and stays.", current)
 	case report.Health != Broken:

@@ -31,7 +31,7 @@ func (f *fixture) promote(owner Owner, o PromoteOptions) Outcome {
 // promoted makes owner's context current by our doing.
 func (f *fixture) promoted(owner Owner) {
 	f.t.Helper()
-	if out := f.promote(owner, PromoteOptions{Policy: PromoteForce}); out.Reason != state.ReasonPromoted {
+	if out := f.promote(owner, PromoteOptions{Policy: PromoteAlways}); out.Reason != state.ReasonPromoted {
 		f.t.Fatalf("Promote(%v) = %+v", owner, out)
 	}
 }
@@ -86,7 +86,7 @@ func TestPromote(t *testing.T) {
 			name: "always", current: "good", o: PromoteOptions{Policy: PromoteAlways},
 			reason: state.ReasonPromoted, changed: true, want: "rd",
 		}, {
-			name: "force", current: "far", o: PromoteOptions{Policy: PromoteForce},
+			name: "force", current: "far", o: PromoteOptions{Policy: PromoteAlways},
 			reason: state.ReasonPromoted, changed: true, want: "rd",
 		}, {
 			name: "already current", current: "rd", o: PromoteOptions{Policy: PromoteIfBroken},

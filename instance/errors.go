@@ -3,8 +3,6 @@ package instance
 import (
 	"errors"
 	"fmt"
-
-	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 // Why an instance cannot be used, made or changed as asked, to be tested with [errors.Is].
@@ -15,28 +13,16 @@ var (
 	// belongs to another machine.
 	ErrOtherMachine = errors.New("instance belongs to another machine")
 	// ErrNoDriver says that no driver makes engines on this system.
-	ErrNoDriver = errors.New("no driver")
+	ErrNoDriver = errors.New("no driver can make an engine")
 	// ErrNoEngine says that the engine to adopt is not named.
-	ErrNoEngine = errors.New("no engine to adopt")
+	ErrNoEngine = errors.New("needs the engine to adopt")
 	// ErrTwoEngines says that two engines to adopt are named.
-	ErrTwoEngines = errors.New("two engines to adopt")
+	ErrTwoEngines = errors.New("are two engines")
 	// ErrAdopts says that a setting is for adopted engines only.
-	ErrAdopts = errors.New("for adopted engines only")
+	ErrAdopts = errors.New("takes no host, no from-context and no TLS settings")
 	// ErrNoHome says that no directory is known for the state.
 	ErrNoHome = errors.New("no place for the state")
 )
-
-// refusal is an error of one of the kinds above with words of its own.
-type refusal struct {
-	error
-	kind error
-}
-
-func (e refusal) Is(target error) bool { return target == e.kind }
-
-func refuse(kind error, format string, args ...any) error {
-	return failure.WithCode(refusal{fmt.Errorf(format, args...), kind}, failure.CodeRefused)
-}
 
 // A NameError says that an instance cannot have a name.
 type NameError struct{ Name string }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/machine"
 	"github.com/docker-rd/docker-rd/internal/process"
@@ -111,16 +112,16 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("no change was written: %v", err)
 	}
 	refused := errors.New("no")
-	if err := i.Update(t.Context(), func(s *Settings) error { s.Promote = PromoteNever; return refused }); !errors.Is(err, refused) {
+	if err := i.Update(t.Context(), func(s *Settings) error { s.Promote = dockercontext.PromoteNever; return refused }); !errors.Is(err, refused) {
 		t.Errorf("Update = %v, want what the change said", err)
 	}
-	if loaded, err := Load(roots, "a"); err != nil || loaded.Settings.Promote != PromoteIfBroken || i.Settings.Promote != PromoteIfBroken {
+	if loaded, err := Load(roots, "a"); err != nil || loaded.Settings.Promote != dockercontext.PromoteIfBroken || i.Settings.Promote != dockercontext.PromoteIfBroken {
 		t.Errorf("a refused change was made: %+v, %v", loaded, err)
 	}
-	if err := i.Update(t.Context(), func(s *Settings) error { s.Promote = PromoteNever; return nil }); err != nil {
+	if err := i.Update(t.Context(), func(s *Settings) error { s.Promote = dockercontext.PromoteNever; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if loaded, err := Load(roots, "a"); err != nil || loaded.Settings.Promote != PromoteNever {
+	if loaded, err := Load(roots, "a"); err != nil || loaded.Settings.Promote != dockercontext.PromoteNever {
 		t.Errorf("a change was not made: %+v, %v", loaded, err)
 	}
 }
@@ -176,7 +177,7 @@ func TestDamaged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			roots := testRoots(t)
 			i := create(t, roots, "a")
-			if err := i.Update(t.Context(), func(s *Settings) error { s.Promote = PromoteNever; return nil }); err != nil {
+			if err := i.Update(t.Context(), func(s *Settings) error { s.Promote = dockercontext.PromoteNever; return nil }); err != nil {
 				t.Fatal(err)
 			}
 			if err := damage(i.Paths.InstanceFile()); err != nil {
@@ -187,7 +188,7 @@ func TestDamaged(t *testing.T) {
 			if !ok || errors.Is(err, ErrNotExist) || damaged.Backup == nil {
 				t.Fatalf("Load = %v, want that it is damaged, with its copy", err)
 			}
-			if b := damaged.Backup; b.UID != i.UID || b.Paths != i.Paths || b.Settings.Promote != PromoteNever {
+			if b := damaged.Backup; b.UID != i.UID || b.Paths != i.Paths || b.Settings.Promote != dockercontext.PromoteNever {
 				t.Errorf("the copy is %+v, want %+v", b, i)
 			}
 			if names, err := Names(roots); err != nil || len(names) != 1 {
@@ -302,7 +303,7 @@ func TestUpdateThatFails(t *testing.T) {
 	if err := os.Rename(i.Paths.InstanceBackup()+".x", i.Paths.InstanceBackup()); err != nil { // can't be written
 		t.Fatal(err)
 	}
-	err := i.Update(t.Context(), func(s *Settings) error { s.Promote = PromoteNever; return nil })
+	err := i.Update(t.Context(), func(s *Settings) error { s.Promote = dockercontext.PromoteNever; return nil })
 	if err == nil {
 		t.Fatal("it was written")
 	}

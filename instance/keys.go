@@ -31,7 +31,7 @@ type key struct {
 var keys = []key{
 	text("driver", func(s *Settings) *string { return &s.Driver }, drivers),
 	text("engine", func(s *Settings) *string { return &s.Engine }, kinds),
-	text("promote", func(s *Settings) *string { return &s.Promote }, policies),
+	text("promote", func(s *Settings) *string { return (*string)(&s.Promote) }, policies),
 	text("host", func(s *Settings) *string { return &s.Host }, nil),
 	text("from-context", func(s *Settings) *string { return &s.FromContext }, nil),
 	text("tlscacert", func(s *Settings) *string { return &s.TLSCACert }, nil),

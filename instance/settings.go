@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -23,13 +24,6 @@ const (
 // Kinds of engines.
 const KindMoby = "moby"
 
-// Promotion policies: when a start may make the instance's context current.
-const (
-	PromoteIfBroken = "if-broken"
-	PromoteAlways   = "always"
-	PromoteNever    = "never"
-)
-
 // Limits and defaults of settings.
 const (
 	DefaultResync = 5 * time.Minute
@@ -39,33 +33,24 @@ const (
 var (
 	drivers  = []string{DriverAuto, DriverDockerd, DriverRootless, DriverExisting}
 	kinds    = []string{KindMoby}
-	policies = []string{PromoteIfBroken, PromoteAlways, PromoteNever}
+	policies = []string{string(dockercontext.PromoteIfBroken), string(dockercontext.PromoteAlways), string(dockercontext.PromoteNever)}
 )
-
-// DriverNames returns the names that the driver setting takes.
-func DriverNames() []string { return slices.Clone(drivers) }
-
-// KindNames returns the names that the engine setting takes.
-func KindNames() []string { return slices.Clone(kinds) }
-
-// PolicyNames returns the names that the promote setting takes.
-func PolicyNames() []string { return slices.Clone(policies) }
 
 // Settings are what an instance remembers of how it is to be run.
 type Settings struct {
-	Driver       string   `json:"driver"`
-	Engine       string   `json:"engine"`
-	Host         string   `json:"host,omitempty"`         // existing: the engine's URL
-	FromContext  string   `json:"fromContext,omitempty"`  // existing: the user's context
-	TLSCACert    string   `json:"tlsCACert,omitempty"`    // existing with Host: absolute paths of PEM files
-	TLSCert      string   `json:"tlsCert,omitempty"`      //
-	TLSKey       string   `json:"tlsKey,omitempty"`       //
-	TLSVerify    *bool    `json:"tlsVerify,omitempty"`    // existing with Host: TLS, with or without verification; nil: as the PEM files say
-	Promote      string   `json:"promote"`                // a promotion policy
-	DaemonConfig string   `json:"daemonConfig,omitempty"` // dockerd: absolute path of a daemon.json
-	EngineArgs   []string `json:"engineArgs,omitempty"`   // dockerd: further arguments
-	Localhost    []uint16 `json:"localhost,omitempty"`    // dockerd: ports of the host's loopback that the engine reaches
-	Resync       Duration `json:"resync"`                 // the mirror's full sync
+	Driver       string               `json:"driver"`
+	Engine       string               `json:"engine"`
+	Host         string               `json:"host,omitempty"`         // existing: the engine's URL
+	FromContext  string               `json:"fromContext,omitempty"`  // existing: the user's context
+	TLSCACert    string               `json:"tlsCACert,omitempty"`    // existing with Host: absolute paths of PEM files
+	TLSCert      string               `json:"tlsCert,omitempty"`      //
+	TLSKey       string               `json:"tlsKey,omitempty"`       //
+	TLSVerify    *bool                `json:"tlsVerify,omitempty"`    // existing with Host: TLS, with or without verification; nil: as the PEM files say
+	Promote      dockercontext.Policy `json:"promote"`                // when a start may make the context the current one
+	DaemonConfig string               `json:"daemonConfig,omitempty"` // dockerd: absolute path of a daemon.json
+	EngineArgs   []string             `json:"engineArgs,omitempty"`   // dockerd: further arguments
+	Localhost    []uint16             `json:"localhost,omitempty"`    // dockerd: ports of the host's loopback that the engine reaches
+	Resync       Duration             `json:"resync"`                 // the mirror's full sync
 
 	// Given are the keys of what was set by somebody, sorted; the rest is by default.
 	Given []string `json:"given,omitempty"`
@@ -86,7 +71,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // DefaultSettings returns what a new instance starts from.
 func DefaultSettings() Settings {
-	return Settings{Driver: DriverAuto, Engine: KindMoby, Promote: PromoteIfBroken, Resync: Duration(DefaultResync)}
+	return Settings{Driver: DriverAuto, Engine: KindMoby, Promote: dockercontext.PromoteIfBroken, Resync: Duration(DefaultResync)}
 }
 
 // Equal reports whether both are the same settings.
@@ -114,7 +99,7 @@ func (s Settings) Resolved() (Settings, error) {
 	}{
 		{"driver", s.Driver, drivers},
 		{"engine", s.Engine, kinds},
-		{"promote", s.Promote, policies},
+		{"promote", string(s.Promote), policies},
 	} {
 		if !slices.Contains(c.names, c.value) {
 			return s, failure.WithCode(&ValueError{c.key, c.value, c.names}, failure.CodeRefused)
@@ -149,7 +134,7 @@ func (s Settings) chooseDriver() (string, error) {
 	case s.Host != "" || s.FromContext != "":
 		return DriverExisting, nil
 	case runtime.GOOS != "linux":
-		return "", refuse(ErrNoDriver, "no driver can make an engine on %s", runtime.GOOS)
+		return "", failure.Refuse("%w on %s", ErrNoDriver, runtime.GOOS)
 	case !isRoot():
 		return DriverRootless, nil
 	}
@@ -163,9 +148,9 @@ func (s Settings) checkDriverSettings() error {
 	case DriverExisting:
 		switch {
 		case s.Host == "" && s.FromContext == "":
-			return refuse(ErrNoEngine, "driver %q needs the engine to adopt", s.Driver)
+			return failure.Refuse("driver %q %w", s.Driver, ErrNoEngine)
 		case s.Host != "" && s.FromContext != "":
-			return refuse(ErrTwoEngines, "host %q and from-context %q are two engines", s.Host, s.FromContext)
+			return failure.Refuse("host %q and from-context %q %w", s.Host, s.FromContext, ErrTwoEngines)
 		case s.FromContext != "" && s.HasTLS():
 			return failure.Refuse("TLS settings go with host: context %q has its own", s.FromContext)
 		case s.DaemonConfig != "" || len(s.EngineArgs) > 0:
@@ -179,7 +164,7 @@ func (s Settings) checkDriverSettings() error {
 		}
 	default:
 		if s.Host != "" || s.FromContext != "" || s.HasTLS() {
-			return refuse(ErrAdopts, "driver %q takes no host, no from-context and no TLS settings", s.Driver)
+			return failure.Refuse("driver %q %w", s.Driver, ErrAdopts)
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/shlex"
 
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
@@ -113,7 +114,7 @@ func TestSettingsDiff(t *testing.T) {
 // What a setting is printed as can be set again.
 func TestSettingsRoundTrip(t *testing.T) {
 	s := Settings{
-		Driver: DriverExisting, Engine: KindMoby, Promote: PromoteNever, Host: "tcp://x:1", FromContext: "c",
+		Driver: DriverExisting, Engine: KindMoby, Promote: dockercontext.PromoteNever, Host: "tcp://x:1", FromContext: "c",
 		TLSCACert: "/ca", TLSCert: "/cert", TLSKey: "/key", TLSVerify: new(bool),
 		DaemonConfig: "/d.json", EngineArgs: []string{"--label", "it's \"it\"", ""}, Localhost: []uint16{5000, 3128}, Resync: Duration(time.Minute),
 	}

@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -136,7 +136,7 @@ func (l *loop) socketClaimed() state.Condition {
 		return is(c.claimed.Status(state.SocketClaimed), c.claimed.Reason, c.claimed.Message)
 	case c.phase < contextDecided || c.isCurrent():
 		return is(state.Unknown, state.ReasonProbing, "it is claimed with the promotion")
-	case l.inst.Settings.Promote == instance.PromoteNever:
+	case l.inst.Settings.Promote == dockercontext.PromoteNever:
 		return is(state.False, state.ReasonNotRequested, "the default socket is left as it is, as asked")
 	}
 	return is(state.False, state.ReasonNotApplicable, "the context is not the current one")

@@ -81,7 +81,7 @@ func (l *loop) judgeCurrent() {
 	if l.context.phase == contextForeign {
 		return
 	}
-	owner, policy := l.context.owner, dockercontext.Policy(l.inst.Settings.Promote)
+	owner, policy := l.context.owner, l.inst.Settings.Promote
 	l.beside(l.ctx, func(ctx context.Context) event {
 		ctx, cancel := context.WithTimeout(ctx, dockercontext.DefaultTimeout)
 		defer cancel()
@@ -113,7 +113,7 @@ func (l *loop) promote() {
 	judgement, owner := *c.judgement, c.owner
 	l.operate(contextPromoting, func(ctx context.Context) event {
 		out := l.docker.Promote(ctx, judgement, owner, dockercontext.PromoteOptions{
-			Policy: dockercontext.Policy(l.inst.Settings.Promote),
+			Policy: l.inst.Settings.Promote,
 		})
 		if out.Reason == state.ReasonAlreadyCurrent {
 			// It may have been promoted before a restart.
@@ -144,7 +144,7 @@ func (l *loop) reconsider() {
 // claim makes the default socket lead to the engine, by the same policy as the promotion. A
 // promotion by hand counts as one if broken.
 func (l *loop) claim() {
-	owner, policy := l.context.owner, dockercontext.Policy(l.inst.Settings.Promote)
+	owner, policy := l.context.owner, l.inst.Settings.Promote
 	if l.context.promoted.Reason == state.ReasonPromoted {
 		policy = dockercontext.PromoteIfBroken
 	}

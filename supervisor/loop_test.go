@@ -812,11 +812,11 @@ func TestHandedOverWhileStopping(t *testing.T) {
 
 // An instance that is never to be current does not become so by a hand-over either.
 func TestHandOver(t *testing.T) {
-	for policy, want := range map[string]string{
-		instance.PromoteIfBroken: "rd-second", instance.PromoteAlways: "rd-second", instance.PromoteNever: "",
+	for policy, want := range map[dockercontext.Policy]string{
+		dockercontext.PromoteIfBroken: "rd-second", dockercontext.PromoteAlways: "rd-second", dockercontext.PromoteNever: "",
 	} {
 		first := setup(t)
-		if policy == instance.PromoteAlways {
+		if policy == dockercontext.PromoteAlways {
 			// The same Docker configuration, by another name.
 			link := first.inst.DockerConfig + "-link"
 			if err := os.Symlink(first.inst.DockerConfig, link); err != nil {
@@ -827,7 +827,7 @@ func TestHandOver(t *testing.T) {
 		first.start()
 		first.wait(state.ContextPromoted, state.True, state.ReasonPromoted)
 		second := add(t, "second", filepath.Join(filepath.Dir(first.inst.DockerConfig), "docker"))
-		setPolicy(t, second, instance.PromoteNever)
+		setPolicy(t, second, dockercontext.PromoteNever)
 		second.start()
 		second.wait(state.Ready, state.True, "")
 		first.current("rd", true)
@@ -849,7 +849,7 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-func setPolicy(t *testing.T, f *fixture, policy string) {
+func setPolicy(t *testing.T, f *fixture, policy dockercontext.Policy) {
 	t.Helper()
 	err := f.inst.Update(t.Context(), func(s *instance.Settings) error { s.Promote = policy; return nil })
 	if err != nil {
@@ -861,7 +861,7 @@ func setPolicy(t *testing.T, f *fixture, policy string) {
 func TestUsersChoiceStays(t *testing.T) {
 	f := setup(t)
 	config := filepath.Join(f.inst.DockerConfig, "config.json")
-	f.inst.Settings.Promote = instance.PromoteNever
+	f.inst.Settings.Promote = dockercontext.PromoteNever
 	f.start()
 	f.wait(state.Ready, state.True, "")
 	if err := os.WriteFile(config, []byte(`{"currentContext":"rd"}`), 0o600); err != nil {
@@ -956,7 +956,7 @@ func TestSocketIsTaken(t *testing.T) {
 // A promotion by hand claims the default socket, too.
 func TestSocketFollowsPromotion(t *testing.T) {
 	f := setup(t)
-	setPolicy(t, f, instance.PromoteNever)
+	setPolicy(t, f, dockercontext.PromoteNever)
 	f.start()
 	f.wait(state.Ready, state.True, "")
 	f.wait(state.SocketClaimed, state.False, state.ReasonNotRequested)
@@ -964,8 +964,8 @@ func TestSocketFollowsPromotion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := docker.Judge(t.Context(), contexts.Owner(f.inst), dockercontext.PromoteForce)
-	if out := docker.Promote(t.Context(), j, contexts.Owner(f.inst), dockercontext.PromoteOptions{Policy: dockercontext.PromoteForce}); !out.Changed {
+	j := docker.Judge(t.Context(), contexts.Owner(f.inst), dockercontext.PromoteAlways)
+	if out := docker.Promote(t.Context(), j, contexts.Owner(f.inst), dockercontext.PromoteOptions{Policy: dockercontext.PromoteAlways}); !out.Changed {
 		t.Fatalf("not promoted: %+v", out)
 	}
 	f.wait(state.SocketClaimed, state.True, state.ReasonClaimed)

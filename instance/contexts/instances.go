@@ -90,7 +90,7 @@ func (is instances) All() ([]dockercontext.Instance, error) {
 func describe(i *instance.Instance) dockercontext.Instance {
 	d := dockercontext.Instance{
 		Owner: Owner(i), State: stateOf(i), Description: Description(i),
-		Successor: i.Settings.Promote != instance.PromoteNever,
+		Successor: i.Settings.Promote != dockercontext.PromoteNever,
 	}
 	if d.State != dockercontext.Up {
 		return d

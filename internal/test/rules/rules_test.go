@@ -35,7 +35,7 @@ var rooms = map[string][]string{
 	"engine/namespaces":        {"engine/processes", "lock", "internal"},
 	"engine/processes":         {"internal"},
 	"instance/contexts":        {"engine", "instance", "dockercontext", "mirror/state", "internal"},                     // it joins what does not know each other
-	"instance":                 {"mirror/state", "lock", "internal"},                                                    // mirror/state: its state is one of its files
+	"instance":                 {"dockercontext", "mirror/state", "lock", "internal"},                                   // dockercontext: a policy is a setting; mirror/state: its state is one of its files
 	"dockercontext":            {"dockercontext/claim", "dockercontext/configfile", "mirror/state", "lock", "internal"}, // mirror/state: conditions and their reasons
 	"dockercontext/claim":      {"lock", "internal"},
 	"dockercontext/configfile": {"lock", "internal"},
