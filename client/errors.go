@@ -18,6 +18,7 @@ const (
 	Unanswered   Problem = "Unanswered"   // a request, or a sync, did not end as it should
 	Interrupted  Problem = "Interrupted"  // a request was under way when the supervisor ended
 	Disconnected Problem = "Disconnected" // the supervisor is not connected to the engine
+	NoSystemd    Problem = "NoSystemd"    // to start it with the system
 	TooNew       Problem = "TooNew"       // a later version wrote its state
 )
 

@@ -33,17 +33,26 @@ func Remove(ctx context.Context, i *instance.Instance) error {
 	if err != nil {
 		return problem(i, StartedAgain, failure.Refuse("remove instance %q: it was started again: %w", i.Name, err))
 	}
-	err = forget(ctx, i)
-	if err != nil {
-		err = fmt.Errorf("remove instance %q: %w", i.Name, err)
-	} else if err = engine.RemoveData(i); err == nil {
-		err = i.Remove()
-	}
+	err = removeHeld(ctx, i)
 	release()
 	if err == nil {
 		_ = os.Remove(i.Paths.State) // where that was not possible before
 	}
 	return err
+}
+
+// removeHeld removes the instance, whose supervisor lock the caller holds.
+func removeHeld(ctx context.Context, i *instance.Instance) error {
+	if err := forget(ctx, i); err != nil {
+		return fmt.Errorf("remove instance %q: %w", i.Name, err)
+	}
+	if err := forgetBoot(ctx, i); err != nil {
+		return err
+	}
+	if err := engine.RemoveData(i); err != nil {
+		return err
+	}
+	return i.Remove()
 }
 
 // forget gives up the instance's context for good.

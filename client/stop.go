@@ -40,6 +40,14 @@ type StopResult struct {
 // Where the supervisor died, another is started for that. When ctx ends, the stop that was
 // asked for goes on; the error then says who holds the instance.
 func Stop(ctx context.Context, i *instance.Instance, o StopOptions) (StopResult, error) {
+	result, err := stop(ctx, i, o)
+	if err == nil {
+		settleUnit(ctx, i)
+	}
+	return result, err
+}
+
+func stop(ctx context.Context, i *instance.Instance, o StopOptions) (StopResult, error) {
 	s := stopper{inst: i, options: o, asked: map[process.ID]bool{}}
 	for {
 		release, err := lock.TryAcquire(i.Paths.SupervisorLock())

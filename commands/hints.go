@@ -259,6 +259,8 @@ func (h hinter) problem(e *client.Error) string {
 		return h.run("stop --force", name) + " ends it at once"
 	case client.Crashed:
 		return h.run("logs --supervisor", name) + " shows more"
+	case client.NoSystemd:
+		return "another process manager can run " + h.run("start --foreground", name)
 	case client.TooNew:
 		return newerProgram
 	case client.EngineFailed:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/commands/progress"
 	"github.com/docker-rd/docker-rd/instance"
@@ -32,7 +33,7 @@ from. They are:
 
 ` + settingsHelp() + `
 An empty value restores the default. A running instance uses the new settings after its
-next restart, or at once with --restart.`,
+next restart, or at once with --restart; autostart needs none.`,
 		Example: `  docker rd set promote=never
   docker rd set dev engine-args="--log-level debug" --restart`,
 		Args: takes(0, many),
@@ -96,17 +97,27 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 	}
 	changes := i.Settings.Diff(next)
 	running := instance.Observe(i).Supervised
-	if pending := running && len(i.Pending()) > 0; len(changes) == 0 && !(o.restart && pending) {
+	var again []string
+	for _, pair := range args {
+		key, _, _ := strings.Cut(pair, "=")
+		again = append(again, key)
+	}
+	if pending := running && len(i.Pending()) > 0; len(changes) == 0 && !(o.restart && pending) && !slices.Contains(again, "autostart") {
 		return nil
 	}
 	if err := worse(i, next); err != nil {
 		return err
 	}
-	if !o.dryRun && len(changes) > 0 {
-		err = i.Update(ctx, func(s *instance.Settings) error {
+	if o.dryRun && next.Autostart && slices.Contains(again, "autostart") {
+		if err := client.CheckBoot(i); err != nil {
+			return err
+		}
+	}
+	if !o.dryRun {
+		err = a.remember(ctx, i, func(s *instance.Settings) error {
 			*s, err = assign(*s, args)
 			return err
-		})
+		}, again...)
 		if err != nil {
 			return err
 		}

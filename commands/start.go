@@ -36,6 +36,7 @@ var settings = []struct{ key, usage string }{
 	{"daemon-config", "Configuration file for dockerd"},
 	{"engine-args", "More arguments for dockerd, quoted as for a shell"},
 	{"localhost", "Ports of the host's 127.0.0.1 that the engine reaches on its own 127.0.0.1"},
+	{"autostart", "Have systemd start the instance with the system"},
 	{"resync", "How often the mirror is compared with the engine"},
 }
 
@@ -45,7 +46,7 @@ type settingFlag struct{ key, value string }
 func (f *settingFlag) String() string     { return f.value }
 func (f *settingFlag) Set(s string) error { f.value = s; return nil }
 func (f *settingFlag) Type() string {
-	if f.key == "tlsverify" {
+	if f.key == "tlsverify" || f.key == "autostart" {
 		return "bool"
 	}
 	return "string"
@@ -66,6 +67,7 @@ func addSettings(cmd *cobra.Command) {
 		}
 	}
 	flags.Lookup("tlsverify").NoOptDefVal = "true"
+	flags.Lookup("autostart").NoOptDefVal = "true"
 	_ = cmd.RegisterFlagCompletionFunc("from-context", completeContexts)
 	for _, name := range []string{"tlscacert", "tlscert", "tlskey", "daemon-config"} {
 		completeFile(cmd, name)
@@ -228,16 +230,15 @@ func (a *app) prepare(ctx context.Context, name string, change func(*instance.Se
 	if err != nil {
 		return nil, err
 	}
-	return i, configure(ctx, i, change)
+	return i, a.configure(ctx, i, change)
 }
 
 func (a *app) create(ctx context.Context, roots instance.Roots, name string, change func(*instance.Settings) error) (*instance.Instance, error) {
-	s := instance.DefaultSettings()
-	if err := change(&s); err != nil {
+	s, err := changed(instance.DefaultSettings(), change)
+	if err != nil {
 		return nil, err
 	}
-	s, err := s.Resolved()
-	if err != nil {
+	if err := roots.Check(); err != nil {
 		return nil, err
 	}
 	dir, err := dockerConfig()
@@ -248,29 +249,65 @@ func (a *app) create(ctx context.Context, roots instance.Roots, name string, cha
 	if err := check(i); err != nil {
 		return nil, err
 	}
-	i, created, err := instance.Create(ctx, i)
+	i, created, err := client.Create(ctx, i)
+	if created && i.Settings.Autostart {
+		a.noteBoot(i)
+	}
 	if err != nil || created {
 		return i, err
 	}
-	return i, configure(ctx, i, change) // another command has created it
+	return i, a.configure(ctx, i, change) // another command has created it
 }
 
-// configure changes the settings of an existing instance, unless it runs.
-func configure(ctx context.Context, i *instance.Instance, change func(*instance.Settings) error) error {
-	if instance.Observe(i).Supervised {
-		return runsWith(i, change)
-	}
-	err := i.Update(ctx, func(s *instance.Settings) error {
+// configure changes the settings of an instance that exists: where it runs, only those that
+// need no restart.
+func (a *app) configure(ctx context.Context, i *instance.Instance, change func(*instance.Settings) error) error {
+	full := func(s *instance.Settings) error {
 		next, err := changed(*s, change)
 		if err == nil {
 			*s = next
 		}
 		return err
-	})
-	if err != nil {
+	}
+	if instance.Observe(i).Supervised {
+		if err := runsWith(i, change); err != nil {
+			return err
+		}
+		return a.remember(ctx, i, func(s *instance.Settings) error {
+			next := *s
+			if err := full(&next); err != nil {
+				return err
+			}
+			s.TakeLive(next)
+			return nil
+		})
+	}
+	if err := a.remember(ctx, i, full); err != nil {
 		return err
 	}
 	return check(i)
+}
+
+// remember is [client.Configure], with notes.
+func (a *app) remember(ctx context.Context, i *instance.Instance, change func(*instance.Settings) error, again ...string) error {
+	before := i.Settings.Autostart
+	if err := client.Configure(ctx, i, change, again...); err != nil {
+		return err
+	}
+	if i.Settings.Autostart && (!before || slices.Contains(again, "autostart")) {
+		a.noteBoot(i)
+	}
+	return nil
+}
+
+// noteBoot says where an instance that starts with the system does so less than one may think.
+func (a *app) noteBoot(i *instance.Instance) {
+	if client.BootOf(i).Lingers {
+		return
+	}
+	user := os.Getenv("USER")
+	a.note("instance %q starts when %s logs in, and stops when the last session ends", i.Name, user)
+	_, _ = fmt.Fprintf(a.err(), "hint: `sudo loginctl enable-linger %s` has it start with the system, and go on\n", user)
 }
 
 // changed returns the settings with a change.
@@ -288,6 +325,7 @@ func runsWith(i *instance.Instance, change func(*instance.Settings) error) error
 	if err != nil {
 		return err
 	}
+	next.TakeLive(started) // these can change
 	diff := started.Diff(next)
 	if len(diff) == 0 {
 		return nil

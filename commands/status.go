@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
@@ -34,6 +35,7 @@ type instanceStatus struct {
 	Context      contextFact       `json:"context"`
 	Mirror       mirrorFact        `json:"mirror"`
 	Pending      []string          `json:"pending"`               // settings that wait for a restart, as KEY=VALUE
+	Boot         *bootFact         `json:"boot,omitempty"`        // nil where the instance does not start with the system
 	LastFailure  *state.Failure    `json:"lastFailure,omitempty"` // why the last start or engine failed
 	Conditions   []state.Condition `json:"conditions"`
 	DockerConfig string            `json:"dockerConfig"`
@@ -66,6 +68,11 @@ type apiFact struct {
 type diskFact struct {
 	Bytes int64 `json:"bytes"` // of images, containers and volumes
 	Whole bool  `json:"whole"` // false: there are more
+}
+
+type bootFact struct {
+	Unit    string `json:"unit"`
+	Enabled bool   `json:"enabled"`
 }
 
 type contextFact struct {
@@ -113,6 +120,10 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 		Context:    contextFact{Name: i.Context(), Owned: i.OwnsContext()},
 		Conditions: []state.Condition{},
 		Pending:    []string{},
+	}
+	if i.Settings.Autostart {
+		boot := client.BootOf(i)
+		s.Boot = &bootFact{boot.Unit, boot.Enabled}
 	}
 	s.Supervisor.Running = o.Supervised
 	if o.Supervised {
@@ -257,6 +268,9 @@ func (s instanceStatus) write(w io.Writer) error {
 	}
 	if given := s.Settings.Changed(); len(given) > 0 {
 		add("Settings", "%s", strings.Join(given, ", "))
+	}
+	if s.Boot != nil {
+		add("Boot", "%s%s", s.Boot.Unit, yes(s.Boot.Enabled, "", " is missing or disabled: `docker-rd set "+s.Name+" autostart=true` makes it anew"))
 	}
 	if len(s.Pending) > 0 {
 		add("Pending", "%s, after a restart", strings.Join(s.Pending, ", "))

@@ -26,7 +26,10 @@ type key struct {
 	get    func(*Settings) string
 	set    func(*Settings, string) error
 	values []string // all there are, where they can be listed
+	live   bool     // it holds at once, without a restart
 }
+
+var errNotBool = errors.New("it can be true or false")
 
 var keys = []key{
 	text("driver", func(s *Settings) *string { return &s.Driver }, drivers),
@@ -53,7 +56,7 @@ var keys = []key{
 			b, err := strconv.ParseBool(v)
 			s.TLSVerify = &b
 			if err != nil {
-				return errors.New("it can be true or false")
+				return errNotBool
 			}
 			return nil
 		},
@@ -90,6 +93,18 @@ var keys = []key{
 			}
 			return nil
 		},
+	},
+	{
+		name: "autostart",
+		live: true,
+		get:  func(s *Settings) string { return strconv.FormatBool(s.Autostart) },
+		set: func(s *Settings, v string) (err error) {
+			if s.Autostart, err = strconv.ParseBool(v); err != nil {
+				return errNotBool
+			}
+			return nil
+		},
+		values: []string{"true", "false"},
 	},
 	{
 		name: "resync",
@@ -202,6 +217,21 @@ func (s Settings) Changed() []string {
 		}
 	}
 	return changed
+}
+
+// TakeLive takes over from other the settings that hold at once.
+func (s *Settings) TakeLive(other Settings) {
+	for _, k := range keys {
+		if !k.live {
+			continue
+		}
+		_ = k.set(s, k.get(&other)) // what it returns is what it takes
+		s.Given = slices.DeleteFunc(s.Given, func(key string) bool { return key == k.name })
+		if slices.Contains(other.Given, k.name) {
+			s.Given = append(s.Given, k.name)
+		}
+	}
+	slices.Sort(s.Given)
 }
 
 // Diff describes what differs from other, one "key=value" each.

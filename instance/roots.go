@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/session"
 )
 
 // HomeEnv names the environment variable that moves all roots together.
@@ -22,7 +23,7 @@ const HomeEnv = "DOCKER_RD_HOME"
 type Roots struct {
 	State   string // settings, state, locks, logs: must last
 	Data    string // images, volumes: large
-	Runtime string // sockets only: may vanish at logout
+	Runtime string // sockets only: may vanish at logout; "" where there is no place for them
 }
 
 // DefaultRoots returns the roots for this user: those under $DOCKER_RD_HOME, or the
@@ -96,17 +97,21 @@ const sessionDirs = "/run/user/"
 
 // runtimeRoot returns the directory for the sockets of the instances whose state is below
 // the directory state: one below XDG_RUNTIME_DIR or, where there is no login session, a
-// fallback. Root's engines outlive its login sessions, so their sockets must too.
+// fallback, "" where there is none. Root's engines outlive its login sessions, so their sockets
+// must too.
 func runtimeRoot(state string) string {
 	uid := os.Geteuid()
 	root := uid == 0 && runtime.GOOS == "linux"
-	base := os.Getenv("XDG_RUNTIME_DIR")
-	if filepath.IsAbs(base) && !foreign(base) && !(root && strings.HasPrefix(filepath.Clean(base)+"/", sessionDirs)) {
+	base := session.RuntimeDir()
+	if base != "" && !foreign(base) && !(root && strings.HasPrefix(filepath.Clean(base)+"/", sessionDirs)) {
 		return filepath.Join(base, "docker-rd")
 	}
 	dir := filepath.Join(os.TempDir(), "docker-rd-"+strconv.Itoa(uid), "docker-rd")
-	if root {
+	switch {
+	case root:
 		dir = "/run/docker-rd"
+	case runtime.GOOS == "linux": // others have no such directories, and some a temporary directory for each user
+		return ""
 	}
 	// Under another home there are other instances, which may have the same names.
 	if u, err := user.Current(); err == nil && state != filepath.Join(stateBase(u.HomeDir), "docker-rd") {
@@ -114,6 +119,17 @@ func runtimeRoot(state string) string {
 		dir += "-" + hex.EncodeToString(sum[:4])
 	}
 	return dir
+}
+
+// Check refuses to make an instance where there is no directory for its sockets. Those that are
+// there have their own.
+func (r Roots) Check() error {
+	if r.Runtime != "" {
+		return nil
+	}
+	uid := os.Geteuid()
+	return failure.WithHint(failure.Refuse("no directory for sockets: XDG_RUNTIME_DIR is not set, and %s%d is not there with mode 0700", sessionDirs, uid),
+		"log in by ssh or a console rather than by su, or have the directory made by `sudo loginctl enable-linger %d`; without systemd: `export XDG_RUNTIME_DIR=$HOME/.local/run && mkdir -p -m 0700 $XDG_RUNTIME_DIR`", uid)
 }
 
 func (r Roots) instanceDir(name string) string { return filepath.Join(r.State, "instances", name) }

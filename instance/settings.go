@@ -51,6 +51,7 @@ type Settings struct {
 	EngineArgs   []string             `json:"engineArgs,omitempty"`   // dockerd: further arguments
 	Localhost    []uint16             `json:"localhost,omitempty"`    // dockerd: ports of the host's loopback that the engine reaches
 	Resync       Duration             `json:"resync"`                 // the mirror's full sync
+	Autostart    bool                 `json:"autostart,omitempty"`    // systemd starts it with the system
 
 	// Given are the keys of what was set by somebody, sorted; the rest is by default.
 	Given []string `json:"given,omitempty"`

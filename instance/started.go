@@ -34,13 +34,14 @@ func (i *Instance) ForgetStarted() error {
 }
 
 // Started returns the settings that the engine, which runs, was started with: those that it
-// has now where nothing else is recorded.
+// has now where nothing else is recorded, or where they hold at once.
 func (i *Instance) Started() Settings {
 	data, err := files.Read(i.Paths.startedFile())
 	s := Settings{}
 	if err != nil || json.Unmarshal(data, &s) != nil {
 		return i.Settings
 	}
+	s.TakeLive(i.Settings)
 	return s
 }
 

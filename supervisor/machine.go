@@ -170,6 +170,7 @@ func (l *loop) handleEngine(ev event) {
 		}
 	case graceKnown:
 		l.stop.grace = ev.Duration
+		l.notify.patience(ev.Duration)
 	case ended:
 		e.phase, e.running, e.process, e.exited, e.troubled = engineEnded, nil, nil, nil, nil
 		l.stop.killed, l.stop.err = l.containerNames(ev.killed), ev.err

@@ -1,8 +1,10 @@
 package supervisor
 
 import (
+	"fmt"
 	"net"
 	"os"
+	"time"
 )
 
 // A notifier notifies a process manager, as sd_notify(3) describes. The zero notifier does
@@ -16,6 +18,12 @@ func newNotifier() notifier {
 	n := notifier{os.Getenv(env)}
 	_ = os.Unsetenv(env)
 	return n
+}
+
+// patience asks for as long as the containers have to stop, and a while for what follows.
+func (n notifier) patience(grace time.Duration) {
+	const rest, longest = time.Minute, 24 * time.Hour
+	n.tell(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (min(grace, longest) + rest).Microseconds()))
 }
 
 // tell sends an assignment such as "READY=1", if anybody listens.

@@ -12,6 +12,7 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/dockercontext/claim"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/internal/session"
 )
 
 // Timeout bounds what is done to the Docker configuration: a probe of the context before
@@ -85,7 +86,7 @@ func defaultSockets() []string {
 		return []string{"/var/run/docker.sock"}
 	}
 	var sockets []string
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+	if dir := session.RuntimeDir(); dir != "" {
 		sockets = append(sockets, filepath.Join(dir, "docker.sock"))
 	}
 	if home, err := os.UserHomeDir(); err == nil {

@@ -1,0 +1,26 @@
+// Package session finds what belongs to the login session of the user.
+package session
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// runtimeDirs is where systemd keeps the runtime directories of users. They are removed when
+// the user's last session ends.
+const runtimeDirs = "/run/user"
+
+// RuntimeDir returns the user's runtime directory: $XDG_RUNTIME_DIR or, where a program such as
+// su or cron has left that out, systemd's directory of the user, if it is there and nobody
+// else's. It returns "" where there is none.
+func RuntimeDir() string {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		return dir
+	}
+	dir := filepath.Join(runtimeDirs, strconv.Itoa(os.Geteuid()))
+	if !private(dir) {
+		return ""
+	}
+	return dir
+}
