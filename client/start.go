@@ -67,11 +67,15 @@ func Start(ctx context.Context, i *instance.Instance, o StartOptions) (instance.
 	case err == nil || wait.Err() == nil:
 		return last, err
 	}
-	words := "it goes on starting"
-	if !o.GoOn && s.undo() {
+	interrupted, words := errors.Is(ctx.Err(), context.Canceled), "it goes on starting"
+	late := ""
+	if !interrupted {
+		late = "it was not ready in time: " + pending(last)
+	}
+	if !o.GoOn && s.undo(late) {
 		words = "it was stopped again"
 	}
-	if errors.Is(ctx.Err(), context.Canceled) {
+	if interrupted {
 		return last, ctx.Err()
 	}
 	return last, problem(i, NotReady, failure.Timeout("instance %q is not ready in time: %s; %s", i.Name, pending(last), words))
@@ -266,9 +270,9 @@ func failedState(i *instance.Instance, s *state.State) error {
 	return nil
 }
 
-// undo stops what this call has launched, unless somebody else waits for it. It reports
-// whether nothing is left of that.
-func (s *starter) undo() bool {
+// undo stops what this call has launched, unless somebody else waits for it. Late is why, where
+// that is a failure of the start. It reports whether nothing is left of that.
+func (s *starter) undo(late string) bool {
 	if s.child == nil {
 		return false // it has found another supervisor
 	}
@@ -284,7 +288,7 @@ func (s *starter) undo() bool {
 	// the same, and ends the engine that it has launched.
 	polite, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
-	_, _ = askToStop(polite, s.inst, s.child.id, StopOptions{Undo: true})
+	_, _ = askToStop(polite, s.inst, s.child.id, StopOptions{Undo: true, Late: late})
 	select {
 	case <-s.child.done:
 		if s.child.err == nil {
@@ -303,7 +307,7 @@ func (s *starter) undo() bool {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
-	_, err = Stop(ctx, s.inst, StopOptions{Force: true})
+	_, err = Stop(ctx, s.inst, StopOptions{Force: true, Late: late})
 	return err == nil
 }
 

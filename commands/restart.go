@@ -3,13 +3,18 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 func (a *app) newRestart() *cobra.Command {
@@ -21,7 +26,8 @@ func (a *app) newRestart() *cobra.Command {
 		Short: "Restart engines with the remembered settings",
 		Long: `Stop engines and start them again with the remembered settings.
 
-Their contexts, and which is the current one, stay as they are.`,
+Their contexts, and which is the current one, stay as they are. An engine that does not
+start with settings that waited for the restart is started with those of before.`,
 		ValidArgsFunction: a.completeInstances,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			names, err := a.namesOf(args, all, a.toEnd(cmd))
@@ -53,6 +59,7 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, how client.Star
 	if err := check(i); err != nil {
 		return err
 	}
+	before := beforeRestart{i.Started(), i.Pending(), instance.Observe(i).Condition(state.ContextPromoted).Reason == state.ReasonPromoted}
 	stop := t.of(i.Name, "stop").because(tailOf(i.Paths.EngineLog()))
 	stop.doing("Engine is stopping", "Engine is not stopped")
 	whole, cancel := withoutDeadline(ctx)
@@ -67,7 +74,11 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, how client.Star
 	stop.did("Engine has stopped")
 	how.GoOn = true
 	if ctx.Err() == nil {
-		return a.start(ctx, i, how, t)
+		err := a.start(ctx, i, how, t)
+		if len(before.pending) > 0 && (client.Is(err, client.EngineFailed) || client.Is(err, client.Crashed)) {
+			return a.goBack(ctx, i, before, err, t)
+		}
+		return err
 	}
 	// The stop took all the time. Start again what ran before.
 	if _, err := client.Start(whole, i, client.StartOptions{Detach: true}); err != nil {
@@ -75,6 +86,49 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, how client.Star
 	}
 	return &client.Error{Instance: i, Problem: client.NotReady,
 		Err: failure.Timeout("instance %q has not stopped and started in time; it goes on starting", i.Name)}
+}
+
+// beforeRestart is what there was before a restart.
+type beforeRestart struct {
+	settings instance.Settings // that the engine ran with
+	pending  []string          // what waited for the restart
+	promoted bool              // the context was current, by docker rd's doing
+}
+
+// goBack starts an instance as it was before it failed with the settings that had waited for
+// the restart, and returns that failure. The settings are those of before again.
+func (a *app) goBack(ctx context.Context, i *instance.Instance, before beforeRestart, failed error, t teller) error {
+	with := strings.Join(before.pending, ", ")
+	t.of(i.Name, state.EngineReady).warned(fmt.Sprintf("Engine does not start with %s, and is started as before", with))
+	err := i.Update(ctx, func(s *instance.Settings) error {
+		*s = before.settings
+		return nil
+	})
+	if err == nil {
+		err = a.start(ctx, i, client.StartOptions{GoOn: true}, t)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; nor can it be started without %s, as before: %w", failed, with, err)
+	}
+	if before.promoted {
+		promoteAgain(ctx, i, t.of(i.Name, state.ContextPromoted))
+	}
+	return hinted(fmt.Errorf("%w; it runs again without %s, as before", failed, with), func(h hinter) string {
+		return h.run("logs", i.Name) + " shows more; " + h.run("set", i.Name, shellQuoteAll(before.pending), "--restart") + " tries it again"
+	})
+}
+
+// promoteAgain makes an instance's context current that a start which failed has replaced.
+func promoteAgain(ctx context.Context, i *instance.Instance, t teller) {
+	docker, err := contexts.Config(i)
+	if err != nil {
+		return
+	}
+	owner := contexts.Owner(i)
+	out := docker.Promote(ctx, docker.Judge(ctx, owner, dockercontext.PromoteAlways), owner, dockercontext.PromoteOptions{Policy: dockercontext.PromoteAlways})
+	if out.Reason != state.ReasonAlreadyCurrent {
+		t.did(out.Message)
+	}
 }
 
 // withoutDeadline returns a context that ends when ctx is cancelled, but not at its deadline.

@@ -23,6 +23,9 @@ type StopOptions struct {
 	Force bool `json:"force,omitempty"`
 	// Undo takes back a start: an engine that was there before goes on.
 	Undo bool `json:"undo,omitempty"`
+	// Late is why a start was taken back that was not ready in time; it becomes the last
+	// failure.
+	Late string `json:"late,omitempty"`
 	// Patience is how long the engine may take to stop its containers, if that is longer
 	// than what they were given themselves; 0 where nobody said.
 	Patience time.Duration `json:"patience,omitempty"`

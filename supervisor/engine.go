@@ -12,6 +12,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/requests"
 )
 
 const (
@@ -48,9 +49,10 @@ type engineRun struct {
 	problems []string        // of the running engine
 	troubled <-chan struct{} // closed when they change
 
-	adopted bool               // it ran before this supervisor
-	giveUp  context.CancelFunc // ends the launch; the driver leaves nothing behind
-	session context.Context    // ends with the engine's process, or with a stop
+	adopted bool                 // it ran before this supervisor
+	undo    requests.StopOptions // of a start that was taken back during the launch
+	giveUp  context.CancelFunc   // ends the launch; the driver leaves nothing behind
+	session context.Context      // ends with the engine's process, or with a stop
 	end     context.CancelFunc
 
 	answered bool      // at least once

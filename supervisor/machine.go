@@ -253,7 +253,7 @@ func (l *loop) askStop(o requests.StopOptions) {
 	case l.stop != nil:
 		l.stop.join(o)
 	case o.Undo && e.phase == engineLaunching: // is there an engine that goes on?
-		e.phase = engineUndoing
+		e.phase, e.undo = engineUndoing, o
 		e.giveUp()
 	case o.Undo && e.adopted:
 		l.letGo()

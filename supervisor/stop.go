@@ -61,7 +61,7 @@ func (l *loop) undo(ev launched) {
 		l.letGo()
 		return
 	}
-	l.shutDown(stopRun{})
+	l.shutDown(stopRun{StopOptions: l.engine.undo})
 	l.endEngine(ev.running)
 }
 
@@ -133,13 +133,15 @@ func (l *loop) last() {
 		l.log.Warn("settings not forgotten", "error", err)
 	}
 	l.store.SetEngineProcess(0, time.Time{})
-	if s.failure == nil && s.err == nil {
+	switch {
+	case s.err != nil:
+		l.store.SetLastFailure(&state.Failure{Reason: state.ReasonFailed, Message: s.err.Error(), Time: time.Now()})
+	case s.Late != "":
+		l.store.SetLastFailure(&state.Failure{Reason: state.ReasonTimedOut, Message: s.Late, Time: time.Now()})
+	case s.failure == nil:
 		// Without a supervisor in the state, nothing is left to stop.
 		l.store.SetSupervisor(nil)
 		l.store.SetLastFailure(nil)
-	}
-	if s.err != nil {
-		l.store.SetLastFailure(&state.Failure{Reason: state.ReasonFailed, Message: s.err.Error(), Time: time.Now()})
 	}
 	l.disconnect("the engine is stopped")
 	err := s.failure

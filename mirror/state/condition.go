@@ -39,6 +39,7 @@ const (
 	ReasonConnected     Reason = "Connected"     // EngineReady True
 	ReasonStarting      Reason = "Starting"      // EngineReady False, ContextReady Unknown
 	ReasonConnectFailed Reason = "ConnectFailed" // EngineReady False
+	ReasonTimedOut      Reason = "TimedOut"      // of a failure: the start was taken back
 	ReasonExited        Reason = "Exited"        // EngineReady False
 	ReasonCrashLoop     Reason = "CrashLoop"     // EngineReady False
 	ReasonStopped       Reason = "Stopped"       // EngineReady False
