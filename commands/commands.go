@@ -67,6 +67,8 @@ func Add(root *cobra.Command, docker command.Cli) func(context.Context) context.
 		a.aboutNone(a.newCpImage()),
 		a.aboutNone(a.newDashboard()),
 		a.newTop(),
+		a.newHooks(),
+		a.newHook(),
 	)
 	return a.context
 }

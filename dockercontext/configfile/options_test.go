@@ -7,8 +7,18 @@ import (
 	"testing"
 )
 
+// setTo sets the same options to a value.
+func setTo(value string, options ...string) func(Options) []Setting {
+	return func(Options) (all []Setting) {
+		for _, name := range options {
+			all = append(all, Setting{[]string{"plugins", "rd", name}, value})
+		}
+		return all
+	}
+}
+
 // What is set for a plugin is what docker sees, and leaves no trace when it is taken out.
-func TestSetPlugin(t *testing.T) {
+func TestUpdateOptions(t *testing.T) {
 	const (
 		tail  = `"rd": {"error-hooks": "ps,run"}`
 		whole = `"plugins": {` + tail + `}`
@@ -36,7 +46,7 @@ func TestSetPlugin(t *testing.T) {
 			}
 			set := func(value string, want bool) {
 				t.Helper()
-				changed, err := SetPlugin(context.Background(), path, "rd", Setting{"error-hooks", value})
+				changed, err := UpdateOptions(context.Background(), path, setTo(value, "error-hooks"))
 				if err != nil || changed != want {
 					t.Errorf("changed: %v, %v", changed, err)
 				}
@@ -45,8 +55,13 @@ func TestSetPlugin(t *testing.T) {
 			set("ps,run", true)
 			check("set", test.during)
 			set("ps,run", false)
-			if got, err := Plugin(path, "rd"); err != nil || got["error-hooks"] != "ps,run" {
-				t.Errorf("it is %v, %v", got, err)
+			if changed, err := UpdateOptions(context.Background(), path, func(o Options) []Setting {
+				if got := o.Plugins["rd"]["error-hooks"]; got != "ps,run" {
+					t.Errorf("it is %q", got)
+				}
+				return nil
+			}); changed || err != nil {
+				t.Errorf("changed: %v, %v", changed, err)
 			}
 			set("", true)
 			check("taken out", test.before)
@@ -55,15 +70,12 @@ func TestSetPlugin(t *testing.T) {
 }
 
 // Two options at once, in a file that is not there; what is left is an empty object.
-func TestSetPluginInNoFile(t *testing.T) {
+func TestUpdateOptionsInNoFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "docker", "config.json")
-	if got, err := Plugin(path, "rd"); err != nil || len(got) > 0 {
-		t.Errorf("it is %v, %v", got, err)
-	}
 	for _, test := range []struct{ value, want string }{
 		{"x", "{\n\t\"plugins\": {\"rd\": {\"error-hooks\": \"x\",\"hooks\": \"x\"}}\n}\n"}, {"", "{\n}\n"},
 	} {
-		if _, err := SetPlugin(context.Background(), path, "rd", Setting{"error-hooks", test.value}, Setting{"hooks", test.value}); err != nil {
+		if _, err := UpdateOptions(context.Background(), path, setTo(test.value, "error-hooks", "hooks")); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != test.want {
@@ -73,7 +85,7 @@ func TestSetPluginInNoFile(t *testing.T) {
 }
 
 // What docker can't load, and what is no place for options, stays as it is.
-func TestSetPluginRefused(t *testing.T) {
+func TestUpdateOptionsRefused(t *testing.T) {
 	for _, text := range []string{
 		`{`, `[]`, `null`, `{"plugins":"x"}`, `{"plugins":{"rd":[]}}`, `{"plugins":{"rd":{"error-hooks":1}}}`,
 		`{"plugins":{"rd":{"error-hooks":"a","error-hooks":"b"}}}`, `{"plugins":{},"plugins":{}}`, `{"plugins":null}`, `{"plugins":{"rd":null}}`,
@@ -82,7 +94,7 @@ func TestSetPluginRefused(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if changed, err := SetPlugin(context.Background(), path, "rd", Setting{"error-hooks", "ps"}); err == nil || changed {
+		if changed, err := UpdateOptions(context.Background(), path, setTo("ps", "error-hooks")); err == nil || changed {
 			t.Errorf("%s was changed: %v, %v", text, changed, err)
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != text {

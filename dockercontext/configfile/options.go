@@ -9,91 +9,101 @@ import (
 	dockerconfig "github.com/docker/cli/cli/config"
 )
 
-// A Setting is an option of a CLI plugin: see [SetPlugin]. An empty value means none.
-type Setting struct{ Key, Value string }
-
-// SetPlugin sets options that the file at path has for a CLI plugin of docker's, or takes them
-// out. What is taken out leaves the bytes that were there before it was put in. All else is as
-// with [Update].
-func SetPlugin(ctx context.Context, path, plugin string, settings ...Setting) (changed bool, err error) {
-	return update(ctx, path, true, func(v version) ([]byte, error) { return setPlugin(v, plugin, settings) })
+// Options are what a file says of docker's features and CLI plugins.
+type Options struct {
+	Features map[string]string
+	Plugins  map[string]map[string]string
 }
 
-// Plugin returns the options that the file at path has for a CLI plugin. Its errors are those of
-// [Current].
-func Plugin(path, plugin string) (map[string]string, error) {
-	target, err := resolve(path)
-	if err != nil {
-		return nil, err
+// at returns the value at a path of names.
+func (o Options) at(path []string) string {
+	switch {
+	case len(path) == 2 && path[0] == "features":
+		return o.Features[path[1]]
+	case len(path) == 3 && path[0] == "plugins":
+		return o.Plugins[path[1]][path[2]]
 	}
-	v, err := readVersion(target)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := parse(v.data); err != nil {
-		return nil, at(target, err)
-	}
-	config, err := dockerconfig.LoadFromReader(bytes.NewReader(orEmpty(v.data)))
-	if err != nil {
-		return nil, err
-	}
-	return config.Plugins[plugin], nil
+	return ""
 }
 
-// orEmpty returns what docker reads in place of nothing.
-func orEmpty(data []byte) []byte {
-	if skipSpace(data, 0) == len(data) {
-		return []byte("{}")
-	}
-	return data
+// A Setting is an option to be set: features NAME, or plugins PLUGIN NAME. An empty value
+// means none.
+type Setting struct {
+	Path  []string
+	Value string
 }
 
-func setPlugin(v version, plugin string, settings []Setting) ([]byte, error) {
-	doc, err := parse(v.data)
-	if err != nil {
-		return nil, err
-	}
-	data := v.data
-	for _, s := range settings {
-		path := []string{pluginsOf(doc), plugin, s.Key}
-		switch {
-		case s.Value == "":
-			if doc.blank {
-				continue
-			}
-			data, _, err = unsetIn(data, path)
-		case doc.blank && !v.exists:
-			data = []byte(newFileOpen + nested(path, s.Value)[1:])
-			data = append(data[:len(data)-1], newFileClose...)
-		case doc.blank:
-			data = []byte(nested(path, s.Value))
-		default:
-			data, err = setIn(data, path, s.Value)
-		}
+// UpdateOptions sets options that the file at path has for docker's features and CLI plugins, or
+// takes them out, as decide says. What is taken out leaves the bytes that were there before it
+// was put in. Decide must have no effects; all else is as with [Update].
+func UpdateOptions(ctx context.Context, path string, decide func(Options) []Setting) (changed bool, err error) {
+	return update(ctx, path, true, func(v version) ([]byte, error) {
+		doc, err := parse(v.data)
 		if err != nil {
 			return nil, err
 		}
-		// A mistake of ours must not reach the file.
-		config, err := dockerconfig.LoadFromReader(bytes.NewReader(data))
-		if err != nil || config.Plugins[plugin][s.Key] != s.Value {
-			return nil, fmt.Errorf("%q of plugin %q can't be set to %q: docker would see %q: %w", s.Key, plugin, s.Value, config.Plugins[plugin][s.Key], err)
-		}
-		if doc, err = parse(data); err != nil {
+		now, err := options(v.data, doc)
+		if err != nil {
 			return nil, err
 		}
-	}
-	return data, nil
+		data := v.data
+		for _, s := range decide(now) {
+			if data, doc, err = set(data, doc, v.exists, s); err != nil {
+				return nil, err
+			}
+		}
+		return data, nil
+	})
 }
 
-// pluginsOf returns how the document spells the key of the plugins: docker folds case.
-func pluginsOf(d *document) string {
-	const plugins = "plugins"
+// options returns what docker reads of the options.
+func options(data []byte, doc *document) (Options, error) {
+	if doc.blank {
+		return Options{}, nil
+	}
+	config, err := dockerconfig.LoadFromReader(bytes.NewReader(data))
+	if err != nil {
+		return Options{}, err
+	}
+	return Options{config.Features, config.Plugins}, nil
+}
+
+// set returns data, which doc is of, with an option as the setting has it.
+func set(data []byte, doc *document, exists bool, s Setting) (after []byte, next *document, err error) {
+	path := append([]string{spelled(doc, s.Path[0])}, s.Path[1:]...)
+	switch {
+	case s.Value == "" && doc.blank:
+		return data, doc, nil
+	case s.Value == "":
+		after, _, err = unsetIn(data, path)
+	case doc.blank && !exists:
+		after = []byte(newFileOpen + strings.TrimSuffix(nested(path, s.Value)[1:], "}") + newFileClose)
+	case doc.blank:
+		after = []byte(nested(path, s.Value))
+	default:
+		after, err = setIn(data, path, s.Value)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	// A mistake of ours must not reach the file.
+	if next, err = parse(after); err != nil {
+		return nil, nil, fmt.Errorf("%s can't be set to %q: %w", strings.Join(s.Path, "."), s.Value, err)
+	}
+	if check, err := options(after, next); err != nil || check.at(s.Path) != s.Value {
+		return nil, nil, fmt.Errorf("%s can't be set to %q: docker would see %q: %w", strings.Join(s.Path, "."), s.Value, check.at(s.Path), err)
+	}
+	return after, next, nil
+}
+
+// spelled returns how the document spells a key: docker folds case.
+func spelled(d *document, key string) string {
 	for _, m := range d.members {
-		if strings.EqualFold(m.name, plugins) {
+		if strings.EqualFold(m.name, key) {
 			return m.name
 		}
 	}
-	return plugins
+	return key
 }
 
 // setIn returns data, which begins with an object, with the value at a path of names. Objects
