@@ -3,7 +3,9 @@ package mirror
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -12,6 +14,24 @@ import (
 
 // Container returns a container as the file has it.
 func (s *Store) Container(id string) (c state.Container, ok bool) { return s.containers.get(id) }
+
+// Publishes reports whether a running container that was started before the moment publishes a
+// port, given in the form 127.0.0.1:80/tcp.
+func (s *Store) Publishes(port string, before time.Time) bool {
+	for _, e := range s.containers.entries {
+		c := &e.object
+		if c.State != state.StateRunning && c.State != state.StatePaused || !c.StartedAt.Before(before) {
+			continue
+		}
+		if slices.ContainsFunc(c.Ports, func(p state.Port) bool {
+			ip, err := netip.ParseAddr(p.HostIP)
+			return err == nil && netip.AddrPortFrom(ip, p.HostPort).String()+"/"+p.Protocol == port
+		}) {
+			return true
+		}
+	}
+	return false
+}
 
 // Volume returns a volume as the file has it.
 func (s *Store) Volume(name string) (v state.Volume, ok bool) { return s.volumes.get(name) }

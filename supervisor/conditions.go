@@ -71,7 +71,7 @@ func (l *loop) engineReady() state.Condition {
 	is := conditionOf(state.EngineReady)
 	switch e.phase {
 	case engineUp, engineDoubted:
-		return is(state.True, state.ReasonConnected, strings.Join(e.problems, "; "))
+		return is(state.True, state.ReasonConnected, l.problems())
 	case engineLost, engineAway:
 		if e.reason == state.ReasonUnresponsive {
 			return is(state.Unknown, e.reason, e.words)
@@ -98,6 +98,17 @@ func (l *loop) engineReady() state.Condition {
 		return is(state.False, state.ReasonStopped, words)
 	}
 	return is(state.False, state.ReasonStarting, "the engine is starting")
+}
+
+// problems returns what does not work of the running engine.
+func (l *loop) problems() string {
+	var words []string
+	for _, p := range l.engine.problems {
+		if p.Port == "" || l.store.Publishes(p.Port, p.Since) {
+			words = append(words, p.Words)
+		}
+	}
+	return strings.Join(words, "; ")
 }
 
 func (l *loop) contextReady() state.Condition {

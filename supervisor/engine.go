@@ -46,8 +46,8 @@ type engineRun struct {
 	process engine.Process // the running engine, where it is ours
 	exited  <-chan struct{}
 
-	problems []string        // of the running engine
-	troubled <-chan struct{} // closed when they change
+	problems []engine.Problem // of the running engine
+	troubled <-chan struct{}  // closed when they change
 
 	adopted bool                 // it ran before this supervisor
 	undo    requests.StopOptions // of a start that was taken back during the launch

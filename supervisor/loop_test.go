@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
@@ -137,7 +140,7 @@ func (d *fakeDriver) counts() (starts, cleanups int) {
 }
 
 type troubles struct {
-	list    []string
+	list    []engine.Problem
 	changed chan struct{}
 }
 
@@ -159,7 +162,7 @@ func (r *fakeRunning) ID() process.ID          { return process.ID{PID: os.Getpi
 func (r *fakeRunning) Exited() <-chan struct{} { return r.exited }
 func (r *fakeRunning) LastError() string       { return "the engine's own words" }
 func (r *fakeRunning) Release()                {}
-func (r *fakeRunning) Problems() ([]string, <-chan struct{}) {
+func (r *fakeRunning) Problems() ([]engine.Problem, <-chan struct{}) {
 	if t := r.driver.troubles.Load(); t != nil {
 		return t.list, t.changed
 	}
@@ -451,11 +454,10 @@ func TestEngineCrashes(t *testing.T) {
 	}
 }
 
-// One that crashes again and again stays down, and the current context is handed back.
 // What does not work of an engine that answers can be read, as long as it is so.
 func TestProblems(t *testing.T) {
 	f := setup(t)
-	first := &troubles{[]string{"no network", "no names"}, make(chan struct{})}
+	first := &troubles{[]engine.Problem{{Words: "no network"}, {Words: "no names"}}, make(chan struct{})}
 	f.driver.troubles.Store(first)
 	f.start()
 	c := f.wait(state.EngineReady, state.True, state.ReasonConnected)
@@ -476,6 +478,32 @@ func TestProblems(t *testing.T) {
 	f.stopped(true)
 }
 
+// A port that does not answer is a problem until the container that had it is started anew.
+func TestProblemOfPort(t *testing.T) {
+	f := setup(t)
+	first := &troubles{nil, make(chan struct{})}
+	f.driver.troubles.Store(first)
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	e := f.driver.running.engine
+	e.Add(fakeengine.Objects{Containers: []fakeengine.ContainerSpec{{Name: "web", State: "running", Ports: []string{"0.0.0.0:8080:80/tcp"}}}})
+	id := e.IDs("containers")[0]
+	f.awaitContainer("web")
+	killed := time.Now()
+	f.driver.troubles.Store(&troubles{[]engine.Problem{
+		{Words: "it does not answer", Port: "0.0.0.0:8080/tcp", Since: killed},
+		{Words: "nobody has that", Port: "0.0.0.0:8081/tcp", Since: killed},
+	}, nil})
+	close(first.changed)
+	f.waitMessage(state.EngineReady, "it does not answer")
+	e.ChangeContainer(id, func(c *container.InspectResponse) {
+		c.State.StartedAt = killed.Add(time.Millisecond).UTC().Format(time.RFC3339Nano)
+	}, events.ActionRestart)
+	f.waitMessage(state.EngineReady, "")
+	f.stopped(true)
+}
+
+// One that crashes again and again stays down, and the current context is handed back.
 func TestCrashLoop(t *testing.T) {
 	f := setup(t)
 	f.driver.run = func(n int) bool { return n == 1 }

@@ -20,6 +20,7 @@ package dockerd
 import (
 	"errors"
 	"log/slog"
+	"time"
 )
 
 // A Config says what an engine is and where its files are. All paths are absolute.
@@ -58,6 +59,15 @@ var ErrNotRunning = errors.New("the engine is not running")
 
 // ErrRunning says that an engine is running already: it can be adopted.
 var ErrRunning = errors.New("the engine is running already")
+
+// A Problem is what does not work of a running engine.
+type Problem struct {
+	Words string // a sentence
+	// Port is set where it is about a published port, in the form 127.0.0.1:80/tcp. The engine
+	// does not know when that is over: when the container that had the port at Since has ended.
+	Port  string
+	Since time.Time
+}
 
 func (c *Config) log() *slog.Logger {
 	if c.Log == nil {

@@ -127,9 +127,9 @@ func (e *Engine) LastError() string {
 	return msg
 }
 
-// Problems returns what does not work of the running engine though it may answer, a sentence
-// each, and a channel that is closed when that changes.
-func (e *Engine) Problems() (list []string, changed <-chan struct{}) { return e.problems.list() }
+// Problems returns what does not work of the running engine though it may answer, and a
+// channel that is closed when that changes.
+func (e *Engine) Problems() (list []Problem, changed <-chan struct{}) { return e.problems.list() }
 
 // Release ends the watching of the engine, which goes on. The value must not be used
 // any more; the engine can be adopted.

@@ -534,11 +534,11 @@ func TestProblems(t *testing.T) {
 	problem := func(want string) {
 		t.Helper()
 		list, changed := in.engine.Problems()
-		for strings.Join(list, "; ") != "" != (want != "") || !strings.Contains(strings.Join(list, "; "), want) {
+		for len(list) > 0 != (want != "") || want != "" && !strings.Contains(list[0].Words, want) {
 			select {
 			case <-changed:
 			case <-time.After(time.Minute):
-				t.Fatalf("the problems are %q, want %q", list, want)
+				t.Fatalf("the problems are %v, want %q", list, want)
 			}
 			list, changed = in.engine.Problems()
 		}

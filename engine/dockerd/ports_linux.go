@@ -40,11 +40,11 @@ func (e *Engine) watchPorts(ctx context.Context) {
 // watchPort waits for the end of the proxy that has made the file, and removes the file
 // where the proxy did not.
 func (e *Engine) watchPort(ctx context.Context, file string) {
-	var proxy process.ID
 	if number, err := strconv.Atoi(filepath.Base(file)); err == nil {
-		var ok bool
-		if proxy, ok = childOf(e.dockerd(), number); ok && proxy.Wait(ctx) != nil {
-			return
+		for range 3 { // while others end, a child may be left out among its parent's
+			if proxy, ok := childOf(e.dockerd(), number); ok && proxy.Wait(ctx) != nil {
+				return
+			}
 		}
 	}
 	port, err := os.ReadFile(file)
@@ -52,23 +52,10 @@ func (e *Engine) watchPort(ctx context.Context, file string) {
 		return // it has ended as it should, or with the engine
 	}
 	e.cfg.log().ErrorContext(ctx, "the proxy of a published port was killed: the port does not answer until its container is restarted", "port", string(port))
-	// Before version 23, dockerd reaps the proxy when the container ends. Later versions reap it
-	// at once, so there is no telling how long the problem lasts.
-	for isZombie(proxy) {
-		e.problems.set(file, fmt.Sprintf("port %s does not answer until its container is restarted: its proxy was killed", port))
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return
-		}
-	}
-	e.problems.set(file, "")
-}
-
-// isZombie reports whether a process has ended and its parent has not waited for it.
-func isZombie(id process.ID) bool {
-	stat, err := process.ReadStat(id.PID)
-	return err == nil && id.PID > 0 && stat.StartTime == id.StartTime && stat.Ended()
+	e.problems.put("port "+string(port), Problem{
+		Words: fmt.Sprintf("port %s does not answer until its container is restarted: its proxy was killed", port),
+		Port:  string(port), Since: time.Now(),
+	})
 }
 
 // dockerd returns the number of the dockerd, which an ordinary user's engine has below its

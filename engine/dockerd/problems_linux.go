@@ -9,22 +9,25 @@ import (
 // problems are what does not work of a running engine.
 type problems struct {
 	mu      sync.Mutex
-	of      map[string]string // sentences, by what they are about
-	changed chan struct{}     // closed with the next change
+	of      map[string]Problem // by what they are about
+	changed chan struct{}      // closed with the next change
 }
 
-// set says what is wrong with something; "" says that nothing is.
-func (p *problems) set(about, sentence string) {
+// set says in a sentence what is wrong with something; "" says that nothing is.
+func (p *problems) set(about, sentence string) { p.put(about, Problem{Words: sentence}) }
+
+// put is set for any problem.
+func (p *problems) put(about string, problem Problem) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.of[about] == sentence {
+	if p.of[about] == problem {
 		return
 	}
 	if p.of == nil {
-		p.of = map[string]string{}
+		p.of = map[string]Problem{}
 	}
-	p.of[about] = sentence
-	if sentence == "" {
+	p.of[about] = problem
+	if problem.Words == "" {
 		delete(p.of, about)
 	}
 	if p.changed != nil {
@@ -33,14 +36,14 @@ func (p *problems) set(about, sentence string) {
 	}
 }
 
-// list returns the sentences, and a channel that is closed when there are others.
-func (p *problems) list() ([]string, <-chan struct{}) {
+// list returns them, and a channel that is closed when there are others.
+func (p *problems) list() ([]Problem, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.changed == nil {
 		p.changed = make(chan struct{})
 	}
-	var list []string
+	var list []Problem
 	for _, about := range slices.Sorted(maps.Keys(p.of)) {
 		list = append(list, p.of[about])
 	}
