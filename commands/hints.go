@@ -68,8 +68,8 @@ var hints = []func(hinter, error) string{
 	byType(func(_ hinter, e *instance.UnwritableError) string {
 		return "set " + instance.HomeEnv + " to a directory that can be written"
 	}),
-	byType(func(_ hinter, e *instance.KeyError) string {
-		return DidYouMean(nearest.To(e.Key, instance.Keys()), "", "settings are "+strings.Join(instance.Keys(), ", "))
+	byType(func(_ hinter, e *instance.SettingError) string {
+		return DidYouMean(nearest.To(e.Name, instance.SettingNames()), "", "settings are "+strings.Join(instance.SettingNames(), ", "))
 	}),
 	byType(func(_ hinter, e *instance.ValueError) string {
 		return DidYouMean(nearest.To(e.Value, e.Values), "", e.Key+" can be "+strings.Join(e.Values, ", "))

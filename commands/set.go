@@ -42,7 +42,7 @@ next restart, or at once with --restart; autostart needs none.`,
 			key, _, ok := strings.Cut(word, "=")
 			var words []string
 			if ok {
-				for _, v := range instance.KeyValues(key) {
+				for _, v := range instance.SettingValues(key) {
 					words = append(words, key+"="+v)
 				}
 				return words, cobra.ShellCompDirectiveNoFileComp

@@ -24,9 +24,9 @@ import (
 
 // settings are the settings in the help of start and set.
 var settings = []struct{ key, usage string }{
-	{"driver", "How the engine is run (" + quoted(instance.KeyValues("driver")) + ")"},
-	{"engine", "Kind of engine (" + quoted(instance.KeyValues("engine")) + ")"},
-	{"promote", "When to make the context current (" + quoted(instance.KeyValues("promote")) + ")"},
+	{"driver", "How the engine is run (" + quoted(instance.SettingValues("driver")) + ")"},
+	{"engine", "Kind of engine (" + quoted(instance.SettingValues("engine")) + ")"},
+	{"promote", "When to make the context current (" + quoted(instance.SettingValues("promote")) + ")"},
 	{"host", "URL of an existing engine to adopt"},
 	{"from-context", "Docker context of an existing engine to adopt"},
 	{"tlscacert", "CA certificate for the host"},
@@ -62,7 +62,7 @@ func addSettings(cmd *cobra.Command) {
 			continue
 		}
 		flags.Var(&settingFlag{key: s.key}, s.key, s.usage)
-		if values := instance.KeyValues(s.key); values != nil {
+		if values := instance.SettingValues(s.key); values != nil {
 			completeFlag(cmd, s.key, values...)
 		}
 	}
@@ -157,7 +157,7 @@ func (a *app) startForeground(ctx context.Context, names []string, change func(*
 func (a *app) changesOf(cmd *cobra.Command, args []string) func(*instance.Settings) error {
 	var given []*pflag.Flag // found once: several instances are started at the same time
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if slices.Contains(instance.Keys(), f.Name) {
+		if slices.Contains(instance.SettingNames(), f.Name) {
 			given = append(given, f)
 		}
 	})

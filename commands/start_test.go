@@ -13,7 +13,7 @@ func TestSettingsHelp(t *testing.T) {
 	for _, s := range settings {
 		told = append(told, s.key)
 	}
-	keys := instance.Keys()
+	keys := instance.SettingNames()
 	slices.Sort(told)
 	slices.Sort(keys)
 	if !slices.Equal(told, keys) {

@@ -37,8 +37,8 @@ type Options struct {
 	// [Config.Claim]. Claims says which of them are claimed.
 	Sockets []string
 	Claims  claim.Book
-	// Instances answers what has to be known of docker rd's instances. Nil knows none.
-	Instances Instances
+	// Owners answers what has to be known of docker rd's instances. Nil knows none.
+	Owners Owners
 }
 
 // A Config is one Docker configuration: its contexts and its current one.
@@ -55,8 +55,8 @@ func Open(o Options) *Config {
 	if o.Getenv == nil {
 		o.Getenv = func(string) string { return "" }
 	}
-	if o.Instances == nil {
-		o.Instances = noInstances{}
+	if o.Owners == nil {
+		o.Owners = noOwners{}
 	}
 	return &Config{o: o, store: endpoint.OpenStore(o.Dir)}
 }

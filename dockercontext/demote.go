@@ -118,8 +118,8 @@ func (c *Config) healthy(ctx context.Context, stored string) bool {
 // A succession is what was found out, before the lock, about who can follow.
 type succession struct {
 	previous string
-	healthy  bool       // previous is
-	others   []Instance // where it is not
+	healthy  bool        // previous is
+	others   []OwnerInfo // where it is not
 }
 
 // succession finds out who can follow owner, where previous was current before.

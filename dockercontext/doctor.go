@@ -81,7 +81,7 @@ func (f Finding) Fix(ctx context.Context) (Fixed, error) {
 // Doctor looks for what is wrong with the configuration. It changes nothing. The error
 // says that nothing is known of docker rd's instances.
 func (c *Config) Doctor(ctx context.Context) ([]Finding, error) {
-	instances, err := c.o.Instances.All()
+	instances, err := c.o.Owners.All()
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (c *Config) socketsLeft() []Finding {
 	var found []Finding
 	for _, o := range owners {
 		paths, _ := c.o.Claims.Holds(o)
-		if len(paths) == 0 || !c.gone(Owner(o)) {
+		if len(paths) == 0 || !c.gone(o) {
 			continue
 		}
 		found = append(found, Finding{
@@ -131,7 +131,7 @@ func (c *Config) socketsLeft() []Finding {
 			Message: fmt.Sprintf("docker rd has claimed %s for context %q, whose engine is gone.", strings.Join(paths, " and "), o.Context),
 			Remedy:  "It is given back.",
 		}.mendedBy(func(ctx context.Context) (Fixed, error) {
-			out := c.Release(ctx, Owner(o))
+			out := c.Release(ctx, o)
 			return Fixed{Message: out.Message}, out.Err
 		}))
 	}
@@ -193,7 +193,7 @@ func (c *Config) currentMissing(stored string) []Finding {
 // engineGone finds a current context of ours that leads nowhere: a promotion that nobody
 // has taken back since the supervisor was killed, what an uninstallation has left, or
 // what the user has chosen and stopped.
-func (c *Config) engineGone(ctx context.Context, stored string, instances []Instance) []Finding {
+func (c *Config) engineGone(ctx context.Context, stored string, instances []OwnerInfo) []Finding {
 	r, _, err := c.view()
 	if err != nil || named(stored) == DefaultName || !c.exists(stored) {
 		return nil
@@ -205,7 +205,7 @@ func (c *Config) engineGone(ctx context.Context, stored string, instances []Inst
 			return nil
 		}
 	}
-	i := slices.IndexFunc(instances, func(i Instance) bool { return i.owns(owner) })
+	i := slices.IndexFunc(instances, func(i OwnerInfo) bool { return i.owns(owner) })
 	if i >= 0 && instances[i].State != Gone {
 		return nil
 	}
@@ -228,9 +228,9 @@ func (c *Config) engineGone(ctx context.Context, stored string, instances []Inst
 	return []Finding{f}
 }
 
-func (c *Config) overridden(stored string, instances []Instance) []Finding {
+func (c *Config) overridden(stored string, instances []OwnerInfo) []Finding {
 	name := c.EnvOverride()
-	running := slices.ContainsFunc(instances, func(i Instance) bool { return i.State == Up })
+	running := slices.ContainsFunc(instances, func(i OwnerInfo) bool { return i.State == Up })
 	if name == "" || stored == "" && !running {
 		return nil
 	}
@@ -275,7 +275,7 @@ func (c *Config) credentialHelpers() []Finding {
 }
 
 // damagedContexts looks at every stored context.
-func (c *Config) damagedContexts(ctx context.Context, instances []Instance) []Finding {
+func (c *Config) damagedContexts(ctx context.Context, instances []OwnerInfo) []Finding {
 	entries, err := c.list()
 	if err != nil {
 		return []Finding{unreadable(filepath.Join(c.o.Dir, "contexts"), err)}
@@ -315,7 +315,7 @@ func (c *Config) damagedContexts(ctx context.Context, instances []Instance) []Fi
 		if e.Err != nil || !ours {
 			continue
 		}
-		known := func(i Instance) bool { return i.owns(owner) }
+		known := func(i OwnerInfo) bool { return i.owns(owner) }
 		if !slices.ContainsFunc(instances, known) {
 			found = append(found, c.orphan(ctx, e, owner))
 		}
@@ -342,7 +342,7 @@ func (c *Config) orphan(ctx context.Context, e entry, owner Owner) Finding {
 	return f
 }
 
-func (c *Config) missingContexts(instances []Instance) []Finding {
+func (c *Config) missingContexts(instances []OwnerInfo) []Finding {
 	var found []Finding
 	for _, i := range instances {
 		if i.State != Up || i.Context == "" {

@@ -23,19 +23,19 @@ import (
 
 // A case of the doctor: what is wrong, what is found, and how it is after the fix.
 func TestDoctor(t *testing.T) {
-	running := Instance{Owner: rd, State: Up, Endpoint: endpoint.Endpoint{Host: "unix:///engine.sock"}}
+	running := OwnerInfo{Owner: rd, State: Up, Endpoint: endpoint.Endpoint{Host: "unix:///engine.sock"}}
 	for _, tc := range []struct {
 		name      string
 		env       map[string]string
 		prepare   func(f *fixture)
-		instances []Instance
+		instances []OwnerInfo
 		want      []string // code and subject; a subject that is a path ends with "…"
 		fixable   bool
 		after     func(f *fixture) // checks, after the fixes
 	}{
 		{
 			name:    "nothing",
-			prepare: func(f *fixture) { f.healthyContext("good"); f.own(rd); f.use("good") }, instances: []Instance{running},
+			prepare: func(f *fixture) { f.healthyContext("good"); f.own(rd); f.use("good") }, instances: []OwnerInfo{running},
 		}, {
 			name:    "empty configuration",
 			prepare: func(f *fixture) {},
@@ -66,7 +66,7 @@ func TestDoctor(t *testing.T) {
 		}, {
 			name:      "engine gone",
 			prepare:   func(f *fixture) { f.healthyContext("good"); f.own(rd); f.use("good"); f.promoted(rd) },
-			instances: []Instance{{Owner: rd, State: Gone}},
+			instances: []OwnerInfo{{Owner: rd, State: Gone}},
 			want:      []string{"EngineGone rd"}, fixable: true,
 			after: func(f *fixture) { f.wantCurrent("good") },
 		}, {
@@ -88,7 +88,7 @@ func TestDoctor(t *testing.T) {
 				f.Create(f.t.Context(), rd, endpoint.Endpoint{Host: "unix:///nonexistent/s"}, "")
 				f.use("rd")
 			},
-			instances: []Instance{{Owner: rd, State: Gone}},
+			instances: []OwnerInfo{{Owner: rd, State: Gone}},
 			want:      []string{"EngineGone rd"},
 		}, {
 			name:    "instance gone, but an engine answers",
@@ -97,7 +97,7 @@ func TestDoctor(t *testing.T) {
 		}, {
 			name:      "instance can't be read",
 			prepare:   func(f *fixture) { f.own(rd); f.promoted(rd) },
-			instances: []Instance{{Owner: Owner{Context: "rd"}}},
+			instances: []OwnerInfo{{Owner: Owner{Context: "rd"}}},
 		}, {
 			name:    "corrupt metadata",
 			prepare: func(f *fixture) { f.putRaw("rd", "{"); f.putRaw("zz", strings.Repeat("\x00", 9)) },
@@ -127,7 +127,7 @@ func TestDoctor(t *testing.T) {
 			want:    []string{"EnvOverride DOCKER_HOST"},
 		}, {
 			name: "DOCKER_CONTEXT shadows", env: map[string]string{"DOCKER_CONTEXT": "x"},
-			prepare: func(f *fixture) { f.own(rd) }, instances: []Instance{running},
+			prepare: func(f *fixture) { f.own(rd) }, instances: []OwnerInfo{running},
 			want: []string{"EnvOverride DOCKER_CONTEXT"},
 		}, {
 			name: "DOCKER_HOST alone is a choice", env: map[string]string{"DOCKER_HOST": "tcp://h:1"},
@@ -161,7 +161,7 @@ func TestDoctor(t *testing.T) {
 				f.Create(f.t.Context(), rd, endpoint.Endpoint{Host: "unix:///nonexistent/s"}, "")
 				f.Create(f.t.Context(), rdB, endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(f.t, endpointtest.Handler())}, "")
 			},
-			instances: []Instance{{Owner: rdB}},
+			instances: []OwnerInfo{{Owner: rdB}},
 			want:      []string{"ContextWithoutInstance rd"}, fixable: true,
 			after: func(f *fixture) {
 				if f.exists("rd") || !f.exists("rd-b") {
@@ -174,12 +174,12 @@ func TestDoctor(t *testing.T) {
 			want:    []string{"ContextWithoutInstance rd"},
 		}, {
 			name:    "instance without context",
-			prepare: func(f *fixture) {}, instances: []Instance{running, {Owner: rdB}},
+			prepare: func(f *fixture) {}, instances: []OwnerInfo{running, {Owner: rdB}},
 			want: []string{"InstanceWithoutContext rd"}, fixable: true,
 			after: func(f *fixture) { f.wantOutcome(f.Ready(rd), state.ReasonCreated, false) },
 		}, {
 			name:    "foreign context",
-			prepare: func(f *fixture) { f.healthyContext("rd") }, instances: []Instance{running},
+			prepare: func(f *fixture) { f.healthyContext("rd") }, instances: []OwnerInfo{running},
 			want: []string{"ForeignContext rd"},
 		}, {
 			name:    "invalid record",
@@ -193,7 +193,7 @@ func TestDoctor(t *testing.T) {
 			before := f.tree()
 			f.all = tc.instances
 			if f.all == nil {
-				f.all = []Instance{}
+				f.all = []OwnerInfo{}
 			}
 			found := f.doctor()
 			if after := f.tree(); after != before {

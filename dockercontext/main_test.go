@@ -41,10 +41,10 @@ type fixture struct {
 type instances struct {
 	state  func(Owner) EngineState // nil: up
 	others []Owner                 // that run and can follow
-	all    []Instance              // if not nil, in place of the others
+	all    []OwnerInfo             // if not nil, in place of the others
 }
 
-// State implements Instances.
+// State implements [Owners].
 func (is *instances) State(o Owner) EngineState {
 	switch {
 	case is.state != nil:
@@ -61,14 +61,14 @@ func (is *instances) State(o Owner) EngineState {
 	return NoInstance
 }
 
-// All implements Instances.
-func (is *instances) All() ([]Instance, error) {
+// All implements [Owners].
+func (is *instances) All() ([]OwnerInfo, error) {
 	if is.all != nil {
 		return is.all, nil
 	}
-	var all []Instance
+	var all []OwnerInfo
 	for _, o := range is.others {
-		all = append(all, Instance{Owner: o, State: Up, Successor: true})
+		all = append(all, OwnerInfo{Owner: o, State: Up, Successor: true})
 	}
 	return all, nil
 }
@@ -112,7 +112,7 @@ func setupAt(t *testing.T, dir string, env map[string]string) *fixture {
 		t.Fatal(err)
 	}
 	is := &instances{}
-	o.Instances = is
+	o.Owners = is
 	return &fixture{Open(o), t, o, is}
 }
 
@@ -248,7 +248,7 @@ func child() int {
 	}
 	c := Open(Options{
 		Dir: j.Options.Dir, LockFile: j.Options.LockFile, RecordFile: j.Options.RecordFile,
-		Instances: &instances{others: j.Candidates},
+		Owners: &instances{others: j.Candidates},
 	})
 	ctx := context.Background()
 	var result any

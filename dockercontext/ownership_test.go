@@ -22,7 +22,7 @@ func TestNameIsNotOwnership(t *testing.T) {
 		"remove":  func(f *fixture) { f.wantOutcome(f.Remove(f.t.Context(), rd), state.ReasonForeign, false) },
 		"promote": func(f *fixture) { f.promote(rd, PromoteOptions{Policy: PromoteAlways}) },
 		"doctor": func(f *fixture) {
-			f.all = []Instance{{Owner: rd, State: Gone}, {Owner: rdB, State: Up}}
+			f.all = []OwnerInfo{{Owner: rd, State: Gone}, {Owner: rdB, State: Up}}
 			for _, x := range f.doctor() {
 				f.t.Errorf("found %+v", x)
 			}
@@ -84,7 +84,7 @@ func TestTwoHomes(t *testing.T) {
 		o := a.o
 		o.RecordFile, o.LockFile = o.RecordFile+"-b", o.LockFile+"-b"
 		b := &fixture{t: t, o: o, instances: &instances{}}
-		b.o.Instances = b.instances
+		b.o.Owners = b.instances
 		b.Config = Open(b.o)
 		a.state = func(o Owner) EngineState { return map[bool]EngineState{true: Up, false: NoInstance}[o == rd] }
 		b.state = func(o Owner) EngineState { return map[bool]EngineState{true: Up, false: NoInstance}[o == rdB] }

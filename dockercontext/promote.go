@@ -162,7 +162,7 @@ func (t *tx) promote(j Judgement, owner Owner, done Outcome) (Outcome, error) {
 		out.Current = named(t.stored.Name)
 		return out, nil
 	}
-	if t.o.Instances.State(owner) != Up {
+	if t.o.Owners.State(owner) != Up {
 		return instead(state.ReasonNotApplicable, "The engine is not up any more, so the current context stays.")
 	}
 	switch ours, err := t.Exists(owner); {

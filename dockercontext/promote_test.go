@@ -880,7 +880,7 @@ func TestSteadyStateIsSilent(t *testing.T) {
 	f.promote(rd, PromoteOptions{Policy: PromoteIfBroken, DryRun: true})
 	f.mendWhile(Gone)
 	f.Ready(rd)
-	f.all = []Instance{{Owner: rd, State: Up}}
+	f.all = []OwnerInfo{{Owner: rd, State: Up}}
 	f.doctor()
 	if after := f.tree(); after != before {
 		t.Errorf("before:\n%safter:\n%s", before, after)
@@ -907,7 +907,7 @@ func (f *fixture) tree() string {
 // the current one.
 func BenchmarkPromoteNothing(b *testing.B) {
 	dir := b.TempDir()
-	c := Open(Options{Dir: dir, LockFile: filepath.Join(dir, "lock"), RecordFile: filepath.Join(dir, "record"), Instances: &instances{}})
+	c := Open(Options{Dir: dir, LockFile: filepath.Join(dir, "lock"), RecordFile: filepath.Join(dir, "record"), Owners: &instances{}})
 	if err := os.WriteFile(c.file(), []byte(`{"currentContext":"rd"}`), 0o600); err != nil {
 		b.Fatal(err)
 	}

@@ -33,8 +33,8 @@ func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy P
 	if len(paths) == 0 {
 		return Outcome{Reason: state.ReasonNotApplicable, Message: "The default socket is this engine's own."}
 	}
-	results, err := c.o.Claims.Make(ctx, claim.Owner(owner), socket, paths, first, func() bool {
-		return c.o.Instances.State(owner) == Up
+	results, err := c.o.Claims.Make(ctx, owner, socket, paths, first, func() bool {
+		return c.o.Owners.State(owner) == Up
 	})
 	if err != nil {
 		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("The default socket can't be claimed: %v.", err), Err: err}
@@ -96,7 +96,7 @@ func notClaimed(r claim.Result) Outcome {
 	switch {
 	case errors.Is(r.Err, claim.ErrNotUp):
 		return say(state.ReasonNotApplicable, "The engine is not up any more, so %s is not claimed.", r.Path)
-	case errors.Is(r.Err, claim.ErrInUse) && r.By != claim.Owner{}:
+	case errors.Is(r.Err, claim.ErrInUse) && r.By != Owner{}:
 		return say(state.ReasonInUse, "%s leads to the engine of context %q, which is docker rd's too.", r.Path, r.By.Context)
 	case errors.Is(r.Err, claim.ErrInUse):
 		return say(state.ReasonInUse, "%s is somebody else's: %v.", r.Path, r.Err)
@@ -114,7 +114,7 @@ func notClaimed(r claim.Result) Outcome {
 // with it. The outcome's reason is Released, NotApplicable where there was nothing to give
 // back, or Failed.
 func (c *Config) Release(ctx context.Context, owner Owner) Outcome {
-	paths, err := c.o.Claims.End(ctx, claim.Owner(owner))
+	paths, err := c.o.Claims.End(ctx, owner)
 	switch {
 	case err != nil:
 		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("The default socket can't be given back: %v.", err), Err: err}
@@ -128,7 +128,7 @@ func (c *Config) Release(ctx context.Context, owner Owner) Outcome {
 // changes nothing: Claimed, or Released where an engine has taken the socket that started
 // later, or nothing was claimed.
 func (c *Config) Claimed(owner Owner) Outcome {
-	paths, err := c.o.Claims.Holds(claim.Owner(owner))
+	paths, err := c.o.Claims.Holds(owner)
 	switch {
 	case err != nil:
 		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("Whether the default socket is claimed can't be found out: %v.", err), Err: err}
@@ -144,7 +144,7 @@ func (c *Config) claimant(e endpoint.Endpoint) (Owner, bool) {
 		return Owner{}, false
 	}
 	owner, ok := c.o.Claims.Find(strings.TrimPrefix(e.Host, "unix://"))
-	return Owner(owner), ok
+	return owner, ok
 }
 
 // releaseGone gives back what is claimed for engines that are gone.
@@ -155,10 +155,10 @@ func (c *Config) releaseGone(ctx context.Context) Outcome {
 	}
 	last := nothingToMend
 	for _, o := range owners {
-		if !c.gone(Owner(o)) {
+		if !c.gone(o) {
 			continue
 		}
-		if out := c.Release(ctx, Owner(o)); out.Changed || out.Err != nil {
+		if out := c.Release(ctx, o); out.Changed || out.Err != nil {
 			last = out
 		}
 	}

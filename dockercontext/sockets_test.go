@@ -74,7 +74,7 @@ func TestMendReleases(t *testing.T) {
 	f.wantOutcome(f.mendWhile(Away), state.ReasonNotApplicable, false)
 	f.wantSocket(true)
 	f.goes(Gone)
-	f.all = []Instance{{Owner: rd, State: Gone}}
+	f.all = []OwnerInfo{{Owner: rd, State: Gone}}
 	found := f.doctor()
 	f.all = nil
 	if len(found) != 1 || found[0].Code != FindingSocketLeft || found[0].Subject != f.o.Sockets[0] {

@@ -74,10 +74,10 @@ type UnwritableError struct{ Err error }
 func (e *UnwritableError) Error() string { return e.Err.Error() }
 func (e *UnwritableError) Unwrap() error { return e.Err }
 
-// A KeyError says that there is no setting of a name.
-type KeyError struct{ Key string }
+// A SettingError says that there is no setting of a name.
+type SettingError struct{ Name string }
 
-func (e *KeyError) Error() string { return fmt.Sprintf("unknown setting %q", e.Key) }
+func (e *SettingError) Error() string { return fmt.Sprintf("unknown setting %q", e.Name) }
 
 // A ValueError says that a setting cannot have a value, but one of a few.
 type ValueError struct {

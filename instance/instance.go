@@ -256,7 +256,7 @@ func (i *Instance) runsHere() bool {
 
 // EngineProcess returns the process of the instance's engine, if it is recorded and alive.
 func (i *Instance) EngineProcess() (process.ID, bool) {
-	data, err := os.ReadFile(i.Paths.EngineRecord())
+	data, err := os.ReadFile(i.Paths.EngineFile())
 	if err != nil {
 		return process.ID{}, false
 	}

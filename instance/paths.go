@@ -53,9 +53,9 @@ func (p Paths) SupervisorLog() string { return filepath.Join(p.LogDir(), "superv
 // engine after a crash.
 func (p Paths) EngineState() string { return filepath.Join(p.State, "engine") }
 
-// EngineRecord returns the path of what a driver has recorded of its running engine: a JSON
+// EngineFile returns the path of what a driver has recorded of its running engine: a JSON
 // object with the engine's process ID as "engine", and more that is the driver's own.
-func (p Paths) EngineRecord() string { return filepath.Join(p.EngineState(), "engine.json") }
+func (p Paths) EngineFile() string { return filepath.Join(p.EngineState(), "engine.json") }
 
 // Socket returns the path of the engine's socket.
 func (p Paths) Socket() string { return filepath.Join(p.Runtime, "docker.sock") }

@@ -119,7 +119,7 @@ func TestSettingsRoundTrip(t *testing.T) {
 		DaemonConfig: "/d.json", EngineArgs: []string{"--label", "it's \"it\"", ""}, Localhost: []uint16{5000, 3128}, Resync: Duration(time.Minute),
 	}
 	again := DefaultSettings()
-	for _, key := range Keys() {
+	for _, key := range SettingNames() {
 		if s.Get(key) == "" {
 			t.Errorf("the test says nothing of %s", key)
 		}

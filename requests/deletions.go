@@ -81,7 +81,7 @@ func (e *Executor) acceptDeletion(r Request) {
 	if e.watched && !e.checkPin(t, d) {
 		return
 	}
-	e.record(t, d)
+	e.note(t, d)
 	e.schedule(t, d, 0)
 	e.tellLost(d)
 }
@@ -126,8 +126,8 @@ func (e *Executor) pin(t target, d *deletion) {
 	}
 }
 
-// record notes the deletion on the object, if that is there.
-func (e *Executor) record(t target, d *deletion) {
+// note notes the deletion on the object, if that is there.
+func (e *Executor) note(t target, d *deletion) {
 	e.store.SetDeletion(t.kind, t.key, t.reference, d.recorded)
 }
 
@@ -210,7 +210,7 @@ func (e *Executor) try(t target, d *deletion) {
 				c := *d.recorded
 				c.Error = err.Error()
 				d.recorded = &c
-				e.record(t, d)
+				e.note(t, d)
 			}
 			if err != nil && !errors.Is(err, errChanged) {
 				e.refused(d, err)

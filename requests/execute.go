@@ -271,7 +271,7 @@ func (e *Executor) Observe(u mirror.Update) {
 	}
 	for t, d := range e.deletions {
 		e.pin(t, d)
-		e.record(t, d)
+		e.note(t, d)
 		if changed && !d.trying {
 			e.schedule(t, d, max(0, time.Until(d.tried.Add(afterChange))))
 		}

@@ -795,12 +795,12 @@ func TestLateResultIsDropped(t *testing.T) {
 
 // runs is what is known of instances by who takes one of them for running.
 type runs struct {
-	dockercontext.Instances
+	dockercontext.Owners
 	owner dockercontext.Owner
 }
 
-func (r runs) All() ([]dockercontext.Instance, error) {
-	return []dockercontext.Instance{{Owner: r.owner, State: dockercontext.Up, Successor: true}}, nil
+func (r runs) All() ([]dockercontext.OwnerInfo, error) {
+	return []dockercontext.OwnerInfo{{Owner: r.owner, State: dockercontext.Up, Successor: true}}, nil
 }
 
 // Two that stop at once: the one that is handed over to must not keep its context.
@@ -820,7 +820,7 @@ func TestHandedOverWhileStopping(t *testing.T) {
 			t.Error(err)
 		}
 		o := contexts.Options(roots, first.inst.DockerConfig)
-		o.Instances = runs{o.Instances, contexts.Owner(second.inst)}
+		o.Owners = runs{o.Owners, contexts.Owner(second.inst)}
 		dockercontext.Open(o).Demote(context.Background(), contexts.Owner(first.inst))
 		second.current("rd-second", true)
 	}

@@ -67,20 +67,20 @@ type Display struct {
 	o Options
 
 	mu    sync.Mutex
-	begun map[key]time.Time
-	last  map[key]Event
-	order []key // of steps that are still working, as they began
-	told  bool  // that something failed
+	begun map[stepID]time.Time
+	last  map[stepID]Event
+	order []stepID // of steps that are still working, as they began
+	told  bool     // that something failed
 	term  screen
 	stop  chan struct{}
 	ended chan struct{}
 }
 
-type key struct{ instance, step string }
+type stepID struct{ instance, step string }
 
 // New returns a display that has shown nothing yet.
 func New(o Options) *Display {
-	d := &Display{o: o, begun: map[key]time.Time{}, last: map[key]Event{}}
+	d := &Display{o: o, begun: map[stepID]time.Time{}, last: map[stepID]Event{}}
 	if o.Mode == TTY {
 		d.term.o = o
 		d.stop, d.ended = make(chan struct{}), make(chan struct{})
@@ -124,7 +124,7 @@ func (d *Display) Show(e Event, why func() string) {
 }
 
 func (d *Display) show(e Event, why func() string) {
-	k := key{e.Instance, e.Step}
+	k := stepID{e.Instance, e.Step}
 	e.Time = d.o.Now()
 	if _, ok := d.begun[k]; !ok {
 		d.begun[k] = e.Time
@@ -174,7 +174,7 @@ func (d *Display) Asked(e Event) {
 func (d *Display) Fail(instance string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, k := range append([]key(nil), d.order...) {
+	for _, k := range append([]stepID(nil), d.order...) {
 		if instance != "" && k.instance != instance {
 			continue
 		}
@@ -219,7 +219,7 @@ func (d *Display) Close() {
 	d.term.end()
 }
 
-func without(keys []key, k key) []key {
+func without(keys []stepID, k stepID) []stepID {
 	kept := keys[:0:0]
 	for _, other := range keys {
 		if other != k {

@@ -42,7 +42,7 @@ func display(mode string, width, height int) (*Display, *strings.Builder, *time.
 		Mode: mode, Out: &out, Now: func() time.Time { return now },
 		Size: func() (int, int) { return width, height },
 	}
-	d := &Display{o: o, begun: map[key]time.Time{}, last: map[key]Event{}} // without a ticker
+	d := &Display{o: o, begun: map[stepID]time.Time{}, last: map[stepID]Event{}} // without a ticker
 	d.term.o = o
 	return d, &out, &now
 }

@@ -57,7 +57,7 @@ type entry struct {
 	Inode  uint64 `json:"inode"`
 }
 
-type record struct {
+type claims struct {
 	SchemaVersion int     `json:"schemaVersion"`
 	Claims        []entry `json:"claims"`
 }
@@ -101,7 +101,7 @@ func (b Book) Make(ctx context.Context, owner Owner, target string, paths []stri
 		return nil, ctx.Err()
 	}
 	results := make([]Result, len(paths))
-	err := b.update(ctx, func(r *record) error {
+	err := b.update(ctx, func(r *claims) error {
 		for i, path := range paths {
 			results[i] = b.makeOne(r, entry{Owner: owner, Path: path, Target: target}, looks[i], up)
 		}
@@ -111,7 +111,7 @@ func (b Book) Make(ctx context.Context, owner Owner, target string, paths []stri
 }
 
 // makeOne claims one path, of which first was the first look.
-func (b Book) makeOne(r *record, e entry, first look, up func() bool) Result {
+func (b Book) makeOne(r *claims, e entry, first look, up func() bool) Result {
 	result := Result{Path: e.Path}
 	if by, ok := r.claimant(e.Path); ok {
 		result.By = by.Owner
@@ -148,7 +148,7 @@ func (b Book) End(ctx context.Context, owner Owner) (ended []string, err error) 
 	if err != nil || !slices.ContainsFunc(r.Claims, func(e entry) bool { return e.Owner == owner }) {
 		return nil, err
 	}
-	err = b.update(ctx, func(r *record) error {
+	err = b.update(ctx, func(r *claims) error {
 		var left []entry
 		var errs []error
 		for _, e := range r.Claims {
@@ -219,7 +219,7 @@ func (b Book) Holds(owner Owner) ([]string, error) {
 }
 
 // claimant returns the claim whose link the path is.
-func (r record) claimant(path string) (entry, bool) {
+func (r claims) claimant(path string) (entry, bool) {
 	i := slices.IndexFunc(r.Claims, func(e entry) bool { return e.inPlace(path) })
 	if i < 0 {
 		return entry{}, false
@@ -238,7 +238,7 @@ func (e entry) inPlace(path string) bool {
 }
 
 // place puts the link in its place. Now is the last look at what is there.
-func (b Book) place(r *record, e entry, now look) (err error) {
+func (b Book) place(r *claims, e entry, now look) (err error) {
 	if err := makeParent(e.Path); err != nil {
 		return err
 	}
@@ -346,7 +346,7 @@ func makeParent(path string) error {
 }
 
 // update calls f under the lock, with the record as it is then.
-func (b Book) update(ctx context.Context, f func(*record) error) error {
+func (b Book) update(ctx context.Context, f func(*claims) error) error {
 	if err := os.MkdirAll(filepath.Dir(b.Lock), 0o700); err != nil {
 		return fmt.Errorf("lock of the default sockets: %w", err)
 	}
@@ -364,25 +364,25 @@ func (b Book) update(ctx context.Context, f func(*record) error) error {
 	return f(&r)
 }
 
-func (b Book) read() (record, error) {
+func (b Book) read() (claims, error) {
 	if b.File == "" {
-		return record{}, nil
+		return claims{}, nil
 	}
 	data, err := files.Read(b.File)
 	if errors.Is(err, fs.ErrNotExist) {
-		return record{}, nil
+		return claims{}, nil
 	}
 	if err != nil {
-		return record{}, fmt.Errorf("record of the default sockets: %w", err)
+		return claims{}, fmt.Errorf("record of the default sockets: %w", err)
 	}
-	var r record
+	var r claims
 	if json.Unmarshal(data, &r) != nil || r.SchemaVersion != schemaVersion {
-		return record{}, nil // nothing that can't be understood is ours
+		return claims{}, nil // nothing that can't be understood is ours
 	}
 	return r, nil
 }
 
-func (b Book) write(r record) error {
+func (b Book) write(r claims) error {
 	r.SchemaVersion = schemaVersion
 	if r.Claims == nil {
 		r.Claims = []entry{}

@@ -167,7 +167,7 @@ func replace(ctx context.Context, target string, leases, insist bool, before ver
 		return false, false, cannotWrite(target, what, err)
 	}
 	fault("locked")
-	if left, err := tempNames(target); err != nil || len(j.records) > 0 || len(left) > 0 {
+	if left, err := tempNames(target); err != nil || len(j.entries) > 0 || len(left) > 0 {
 		// Killed, or another writer of ours was, since we looked.
 		return false, true, cannotWrite(target, what, errors.Join(err, j.recover(leases)))
 	}

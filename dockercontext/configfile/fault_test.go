@@ -395,7 +395,7 @@ func TestExchangeOfTwoSteps(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := j.add(record{Ours: sum([]byte(ours)), Expected: sum([]byte(before))}); err != nil {
+			if err := j.add(entry{Ours: sum([]byte(ours)), Expected: sum([]byte(before))}); err != nil {
 				t.Fatal(err)
 			}
 			j.leave()

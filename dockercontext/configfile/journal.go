@@ -36,9 +36,9 @@ var (
 	errNoExchange = files.ErrNoExchange
 )
 
-// A record is made before an exchange, so that the next process knows what it finds
+// An entry is made before an exchange, so that the next process knows what it finds
 // if this one is killed. Contents are known by their SHA-256: they hold secrets.
-type record struct {
+type entry struct {
 	Ours     string `json:"ours,omitempty"`     // what the new file holds
 	Expected string `json:"expected,omitempty"` // what it should displace
 	Done     bool   `json:"done,omitempty"`     // all is in its place, the rest is litter
@@ -50,7 +50,7 @@ type record struct {
 type journal struct {
 	f       *os.File
 	target  string
-	records []record
+	entries []entry
 }
 
 func journalName(target string) string {
@@ -145,32 +145,32 @@ func (j *journal) read() error {
 	}
 	// A line that was cut off was not followed by an exchange.
 	for line := range bytes.Lines(data) {
-		var r record
-		if !bytes.HasSuffix(line, []byte("\n")) || json.Unmarshal(line, &r) != nil {
+		var e entry
+		if !bytes.HasSuffix(line, []byte("\n")) || json.Unmarshal(line, &e) != nil {
 			break
 		}
-		j.records = append(j.records, r)
+		j.entries = append(j.entries, e)
 	}
 	return nil
 }
 
-// add writes a record so that it is there even after a power failure.
-func (j *journal) add(r record) error {
-	if err := j.write(r); err != nil {
+// add writes an entry so that it is there even after a power failure.
+func (j *journal) add(e entry) error {
+	if err := j.write(e); err != nil {
 		return err
 	}
 	return j.f.Sync()
 }
 
-func (j *journal) write(r record) error {
-	line, err := json.Marshal(r)
+func (j *journal) write(e entry) error {
+	line, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
 	if _, err := j.f.Write(append(line, '\n')); err != nil {
 		return err
 	}
-	j.records = append(j.records, r)
+	j.entries = append(j.entries, e)
 	return nil
 }
 

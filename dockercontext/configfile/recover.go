@@ -67,11 +67,11 @@ func (j *journal) restore(leases bool) error {
 			}
 		}
 	}
-	if n := len(j.records); n == 0 || j.records[n-1].Done {
+	if n := len(j.entries); n == 0 || j.entries[n-1].Done {
 		return nil
 	}
-	for n := len(j.records); n > 0; n-- {
-		r := j.records[n-1]
+	for n := len(j.entries); n > 0; n-- {
+		e := j.entries[n-1]
 		name := tempName(j.target, n)
 		v, err := readVersion(name)
 		if err != nil {
@@ -81,12 +81,12 @@ func (j *journal) restore(leases bool) error {
 		switch {
 		case !v.exists:
 			return nil // being removed, so all was in its place
-		case sum(v.data) == r.Ours:
+		case sum(v.data) == e.Ours:
 			continue // not exchanged: then the one before matters
-		case sum(v.data) == r.Expected:
+		case sum(v.data) == e.Expected:
 			return nil // exchanged, and nobody else had written
 		default:
-			return j.restoreDisplaced(name, v, r, leases)
+			return j.restoreDisplaced(name, v, e, leases)
 		}
 	}
 	return nil
@@ -106,9 +106,9 @@ func (j *journal) endExchange(backup, name string) error {
 	return err
 }
 
-// restoreDisplaced deals with displaced, at name, which r did not expect: somebody
+// restoreDisplaced deals with displaced, at name, which e did not expect: somebody
 // else's write that our file has taken the place of.
-func (j *journal) restoreDisplaced(name string, displaced version, r record, leases bool) error {
+func (j *journal) restoreDisplaced(name string, displaced version, e entry, leases bool) error {
 	now, err := readVersion(j.target)
 	if err != nil {
 		return j.rescue(name)
@@ -116,7 +116,7 @@ func (j *journal) restoreDisplaced(name string, displaced version, r record, lea
 	if !now.exists {
 		return renameNew(name, j.target)
 	}
-	if sum(now.data) != r.Ours {
+	if sum(now.data) != e.Ours {
 		if covers(now.data, displaced.data) {
 			return nil
 		}

@@ -51,7 +51,7 @@ type swap struct {
 }
 
 func newSwap(target string, j *journal, leases bool) *swap {
-	return &swap{target: target, journal: j, leases: leases, next: len(j.records) + 1}
+	return &swap{target: target, journal: j, leases: leases, next: len(j.entries) + 1}
 }
 
 // prepare makes the next new file: data, with the metadata of the file at path, which
@@ -107,7 +107,7 @@ func (s *swap) put(before version, after []byte, insist bool, rebase func(versio
 	if err != nil {
 		return false, err
 	}
-	if err := s.journal.add(record{Ours: sum(after), Expected: sum(before.data)}); err != nil {
+	if err := s.journal.add(entry{Ours: sum(after), Expected: sum(before.data)}); err != nil {
 		return false, err
 	}
 	fault("recorded")
@@ -162,7 +162,7 @@ func (s *swap) settle(name string, found version, last placed, rebase func(versi
 		data := rebase(found)
 		own, err := s.prepare(data, name, found)
 		if err == nil {
-			err = s.journal.add(record{Ours: sum(data), Expected: sum(last.data)})
+			err = s.journal.add(entry{Ours: sum(data), Expected: sum(last.data)})
 		}
 		made := false
 		if err == nil {
@@ -252,7 +252,7 @@ func (s *swap) release() error {
 	var err error
 	if s.final != nil && !s.stuck {
 		// From here on the files are no longer what the records say.
-		if err = s.journal.write(record{Done: true}); err == nil {
+		if err = s.journal.write(entry{Done: true}); err == nil {
 			for _, own := range s.files {
 				err = errors.Join(err, own.rewrite(s.final))
 			}

@@ -13,7 +13,7 @@ import (
 
 // Life returns how much of the engine runs. It is cheap and changes nothing.
 func Life(cfg Config) processes.Life {
-	if cfg.readRecord().Engine.Alive() {
+	if cfg.readEngineFile().Engine.Alive() {
 		return processes.Alive
 	}
 	return cfg.mode().life() // the record may be lost

@@ -93,7 +93,7 @@ func checkRoot(*Config) error {
 }
 
 func checkTools(cfg *Config) error {
-	user, err := readSettings(cfg.Args, cfg.ConfigFile)
+	user, err := readDaemonOptions(cfg.Args, cfg.ConfigFile)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (m userMode) check() []error {
 
 // checkUserSettings refuses what an ordinary user's engine can't do.
 func checkUserSettings(c *Config) error {
-	user, err := readSettings(c.Args, c.ConfigFile)
+	user, err := readDaemonOptions(c.Args, c.ConfigFile)
 	if err != nil {
 		return nil // checkTools says so
 	}
@@ -155,7 +155,7 @@ func (m userMode) tryNamespaces() []error {
 		ids = namespaces.IDMap{}
 	}
 	var plan namespaces.ProbePlan
-	user, err := readSettings(m.Args, m.ConfigFile)
+	user, err := readDaemonOptions(m.Args, m.ConfigFile)
 	if err != nil {
 		return nil // checkTools says so
 	}

@@ -288,7 +288,7 @@ func (in *instance) checkGone() {
 	for _, dir := range in.cfg.processes().Groups(h) {
 		in.t.Errorf("cgroup %q is left", dir)
 	}
-	for _, path := range []string{in.cfg.Socket, in.cfg.ExecRoot, in.cfg.recordPath(), in.cfg.private(runContainerd),
+	for _, path := range []string{in.cfg.Socket, in.cfg.ExecRoot, in.cfg.engineFilePath(), in.cfg.private(runContainerd),
 		in.cfg.private(runDocker), in.cfg.private(hostNetns)} {
 		if exists(path) {
 			in.t.Errorf("%q is left", path)
@@ -630,10 +630,10 @@ func TestProxyIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	serves("replaced")
-	old := in.cfg.readRecord().Relay
+	old := in.cfg.readEngineFile().Relay
 	in.kill(old)
 	in.eventually("the relay runs again", func() error {
-		if id := in.cfg.readRecord().Relay; id == old || !id.Alive() {
+		if id := in.cfg.readEngineFile().Relay; id == old || !id.Alive() {
 			return errors.New("no relay")
 		}
 		return nil
@@ -798,13 +798,13 @@ func TestKilled(t *testing.T) {
 		in.start()
 		in.importImage()
 		in.docker("run", "-d", "--name", "web", "--hostname", "web", "-p", "127.0.0.1::80", "app", "serve", "80")
-		old := in.cfg.readRecord().Broker
+		old := in.cfg.readEngineFile().Broker
 		in.kill(old)
 		if got := greeting(t, in.published("web", "80/tcp")); got != "hello from web\n" {
 			t.Errorf("a port that is published already: %q", got)
 		}
 		in.eventually("it is started again", func() error {
-			if id := in.cfg.readRecord().Broker; id == old || !id.Alive() {
+			if id := in.cfg.readEngineFile().Broker; id == old || !id.Alive() {
 				return errors.New("no broker")
 			}
 			return nil
@@ -816,13 +816,13 @@ func TestKilled(t *testing.T) {
 		in.engine.Release()
 
 		// While nobody looks after the engine.
-		old = in.cfg.readRecord().Broker
+		old = in.cfg.readEngineFile().Broker
 		in.kill(old)
 		var err error
 		if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
 			t.Fatal(err)
 		}
-		if id := in.cfg.readRecord().Broker; id == old || !id.Alive() {
+		if id := in.cfg.readEngineFile().Broker; id == old || !id.Alive() {
 			t.Error("after adoption there is no broker")
 		}
 	})
@@ -862,7 +862,7 @@ func TestKilled(t *testing.T) {
 		in.start()
 		id := in.engine.ID()
 		in.engine.Release()
-		if err := os.Remove(in.cfg.recordPath()); err != nil {
+		if err := os.Remove(in.cfg.engineFilePath()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Start(t.Context(), in.cfg); !errors.Is(err, ErrRunning) {
@@ -890,7 +890,7 @@ func (in *instance) inside(namespace string, argv ...string) *exec.Cmd {
 // connected reports whether a slirp4netns runs for the engine that is not old.
 func (in *instance) connected(old process.ID) error {
 	in.t.Helper()
-	if id := in.cfg.readRecord().Slirp; id == old || !id.Alive() {
+	if id := in.cfg.readEngineFile().Slirp; id == old || !id.Alive() {
 		return errors.New("no slirp4netns")
 	}
 	links, err := in.inside("--net", "ip", "-o", "address", "show", "tap0").CombinedOutput()

@@ -41,7 +41,7 @@ func (c *Config) removeLeftovers(ctx context.Context) error {
 		c.mode().removeTree(c.private(runContainerd)),
 		c.mode().removeTree(c.private(portsDir)),
 		removeFile(c.private(hostNetns)),
-		removeFile(c.recordPath()),
+		removeFile(c.engineFilePath()),
 	}
 	if !c.Rootless {
 		errs = append(errs, namespaces.RemoveHostPaths(ctx, slices.Concat(hostDirs, formerHostPaths)))

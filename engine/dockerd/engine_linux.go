@@ -48,7 +48,7 @@ type companions struct {
 // Adopt returns the running engine that another process has started, or ErrNotRunning.
 // What serves it and has ended meanwhile is started again.
 func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
-	rec := cfg.readRecord()
+	rec := cfg.readEngineFile()
 	if !rec.Engine.Alive() {
 		// The record may be lost, or older than the engine; its processes tell.
 		f, err := cfg.processes().Scan(processes.Hierarchies{})
@@ -72,7 +72,7 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 		if !rec.Subnets.Slirp.IsValid() {
 			rec.Subnets = namespaces.ChooseSubnets(nil, nil, namespaces.Subnets{})
 		}
-		if err := cfg.writeRecord(rec); err != nil {
+		if err := cfg.writeEngineFile(rec); err != nil {
 			return nil, err
 		}
 	}
@@ -265,7 +265,7 @@ func (e *Engine) attachSlirp(ctx context.Context) error {
 		return err
 	}
 	e.slirp = s
-	return errors.Join(err, e.record(func(r *record) { r.Slirp = s.ID }))
+	return errors.Join(err, e.note(func(r *engineFile) { r.Slirp = s.ID }))
 }
 
 // attachRelay starts the relay of name queries for the running engine and records it.
@@ -275,7 +275,7 @@ func (e *Engine) attachRelay(ctx context.Context) error {
 		return err
 	}
 	e.relay = r
-	return e.record(func(rec *record) { rec.Relay = r.ID })
+	return e.note(func(rec *engineFile) { rec.Relay = r.ID })
 }
 
 // attachBroker starts the broker of published ports for the running engine and records it.
@@ -285,19 +285,19 @@ func (e *Engine) attachBroker(ctx context.Context) error {
 		return err
 	}
 	e.broker = b
-	return e.record(func(rec *record) { rec.Broker = b.ID })
+	return e.note(func(rec *engineFile) { rec.Broker = b.ID })
 }
 
-// record changes the engine's record.
-func (e *Engine) record(change func(*record)) error {
+// note changes the engine's record.
+func (e *Engine) note(change func(*engineFile)) error {
 	e.recording.Lock()
 	defer e.recording.Unlock()
-	rec := e.cfg.readRecord()
+	rec := e.cfg.readEngineFile()
 	if rec.Engine != e.id {
 		return nil
 	}
 	change(&rec)
-	return e.cfg.writeRecord(rec)
+	return e.cfg.writeEngineFile(rec)
 }
 
 // followHost has the address that stands for the host lead to the host's own as that changes.

@@ -30,11 +30,11 @@ import (
 // the engine ends by [Engine.Stop], and not with the calling process. The caller has no
 // file open that is not close-on-exec: the engine's processes would keep it open.
 func Start(ctx context.Context, cfg Config) (*Engine, error) {
-	user, err := readSettings(cfg.Args, cfg.ConfigFile)
+	user, err := readDaemonOptions(cfg.Args, cfg.ConfigFile)
 	if err != nil {
 		return nil, err
 	}
-	l := &launch{cfg: cfg, user: user, former: cfg.readRecord()}
+	l := &launch{cfg: cfg, user: user, former: cfg.readEngineFile()}
 	if l.hier, err = cfg.mode().hierarchies(); err != nil {
 		return nil, fmt.Errorf("cgroups: %w", err)
 	}
@@ -54,10 +54,10 @@ func Start(ctx context.Context, cfg Config) (*Engine, error) {
 // A launch is one start of an engine.
 type launch struct {
 	cfg    Config
-	user   *settings
+	user   *daemonOptions
 	hier   processes.Hierarchies
-	former record
-	rec    record
+	former engineFile
+	rec    engineFile
 	rules  *namespaces.Rules
 	into   *processes.Proc // a process whose namespaces dockerd enters; nil: new ones
 }
@@ -256,7 +256,7 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	l.rec.UID, l.rec.Engine = c.UID, h.ID
 	serving, ready, err := l.connect(exitR)
 	if err == nil {
-		err = c.writeRecord(l.rec)
+		err = c.writeEngineFile(l.rec)
 	}
 	if err == nil && !c.Rootless {
 		err = namespaces.MakeHostDirs(ctx, hostDirs)
@@ -270,7 +270,7 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	serving.relay, err = c.namespaces().StartRelay(c.proxyOf(h.ID), h.Sockets, exitR)
 	if err == nil {
 		l.rec.Relay = serving.relay.ID
-		err = c.writeRecord(l.rec)
+		err = c.writeEngineFile(l.rec)
 	}
 	if err != nil {
 		return nil, err

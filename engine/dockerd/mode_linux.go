@@ -28,7 +28,7 @@ type mode interface {
 	// complete adds to a launch what is different.
 	complete(l *namespaces.Launch) error
 	// args and env are dockerd's.
-	args(user *settings) []string
+	args(user *daemonOptions) []string
 	env() []string
 	// life returns how much of the engine runs. It is cheap.
 	life() processes.Life
@@ -59,7 +59,7 @@ func (m rootMode) complete(l *namespaces.Launch) error {
 	return nil
 }
 
-func (m rootMode) args(user *settings) []string {
+func (m rootMode) args(user *daemonOptions) []string {
 	return []string{"--cgroup-parent", m.processes().Parent(user.systemdCgroups())}
 }
 
@@ -105,7 +105,7 @@ func (m userMode) complete(l *namespaces.Launch) (err error) {
 	return nil
 }
 
-func (m userMode) args(*settings) []string {
+func (m userMode) args(*daemonOptions) []string {
 	return []string{"--rootless"}
 }
 

@@ -233,7 +233,7 @@ func TestNameServers(t *testing.T) {
 		t.Errorf("in the engine's network: %q, %v", out, err)
 	}
 
-	relay := func() { t.Helper(); in.kill(in.cfg.readRecord().Relay) }
+	relay := func() { t.Helper(); in.kill(in.cfg.readEngineFile().Relay) }
 	relay()
 	in.eventually("names are found after the relay was killed", func() error {
 		out, err := in.try("run", "--rm", "app", "lookup", "a.example.")
@@ -249,7 +249,7 @@ func TestNameServers(t *testing.T) {
 	}
 	lookup("192.0.2.53", "b.example")
 	in.engine.Release()
-	must(t, os.Remove(in.cfg.recordPath()))
+	must(t, os.Remove(in.cfg.engineFilePath()))
 	if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -399,7 +399,7 @@ func TestCompanionsEnd(t *testing.T) {
 	in := newInstance(t)
 	in.start()
 	in.importImage()
-	rec := in.cfg.readRecord()
+	rec := in.cfg.readEngineFile()
 	for _, id := range []int{rec.Slirp.PID, rec.Relay.PID} {
 		limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", id))
 		if err != nil || !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max data size 1073741824 1073741824") {
@@ -419,7 +419,7 @@ func TestCompanionsEnd(t *testing.T) {
 	}
 
 	in.start()
-	rec = in.cfg.readRecord()
+	rec = in.cfg.readEngineFile()
 	must(t, errors.Join(rec.Slirp.Signal(syscall.SIGSTOP), rec.Relay.Signal(syscall.SIGSTOP)))
 	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
@@ -514,7 +514,7 @@ func TestLocalhost(t *testing.T) {
 	}
 	check()
 	in.engine.Release()
-	in.kill(in.cfg.readRecord().Relay)
+	in.kill(in.cfg.readEngineFile().Relay)
 	in.cfg.Localhost = nil // for the next start
 	var err error
 	if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {

@@ -21,7 +21,7 @@ func TestPrivateResolvConf(t *testing.T) {
 
 func TestSysctls(t *testing.T) {
 	for backend, forward := range map[string]bool{"iptables": false, "nftables": true} {
-		user, err := readSettings([]string{"--firewall-backend", backend}, "")
+		user, err := readDaemonOptions([]string{"--firewall-backend", backend}, "")
 		if err != nil {
 			t.Fatal(err)
 		}

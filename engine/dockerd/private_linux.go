@@ -141,7 +141,7 @@ func (c *Config) run() *namespaces.Run {
 }
 
 // sysctls are the settings that an engine needs.
-func (c *Config) sysctls(user *settings) []namespaces.Sysctl {
+func (c *Config) sysctls(user *daemonOptions) []namespaces.Sysctl {
 	all := []namespaces.Sysctl{
 		// dockerd 28 and later binds published addresses itself, and those of the host are
 		// none of this namespace.

@@ -220,7 +220,7 @@ func TestHostLock(t *testing.T) {
 		failed <- err
 	}()
 	in.eventually("the start has come to the lock", func() error {
-		if !in.cfg.readRecord().Engine.Alive() {
+		if !in.cfg.readEngineFile().Engine.Alive() {
 			return errors.New("no helper")
 		}
 		return nil

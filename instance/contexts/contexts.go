@@ -46,7 +46,7 @@ func ConfigWhile(i *instance.Instance, up func() bool) (*dockercontext.Config, e
 	}
 	o := Options(roots, i.DockerConfig)
 	if up != nil {
-		o.Instances = supervised{o.Instances, Owner(i), up}
+		o.Owners = supervised{o.Owners, Owner(i), up}
 	}
 	return dockercontext.Open(o), nil
 }
@@ -60,7 +60,7 @@ func Options(roots instance.Roots, dir string) dockercontext.Options {
 		Dir:        dir,
 		LockFile:   base + ".lock",
 		RecordFile: base + ".json",
-		Instances:  instances{roots, dir},
+		Owners:     owners{roots, dir},
 		Sockets:    defaultSockets(),
 		Claims: claim.Book{
 			File: filepath.Join(roots.PromotionDir(), "sockets.json"),

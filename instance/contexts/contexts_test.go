@@ -39,7 +39,7 @@ func TestOwnerIsAnInstance(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return Options(roots, i.DockerConfig).Instances.State(o) != dockercontext.NoInstance
+		return Options(roots, i.DockerConfig).Owners.State(o) != dockercontext.NoInstance
 	}
 	own := Owner(i)
 	for _, tc := range []struct {

@@ -74,14 +74,14 @@ func Changes(prev, next *State) []Change {
 	for kind, objects := range prev.all() {
 		before[kind] = objects
 	}
-	deleted := map[objectKey]uint64{}
+	deleted := map[key]uint64{}
 	for _, d := range next.Deleted {
-		deleted[objectKey{d.Kind, d.ID}] = d.Revision
+		deleted[key{d.Kind, d.ID}] = d.Revision
 	}
 	gone := func(kind Kind, id string, latest uint64) {
 		// The list of deleted objects is bounded; what it lacks went some time
 		// before latest.
-		rev, ok := deleted[objectKey{kind, id}]
+		rev, ok := deleted[key{kind, id}]
 		if !ok || rev > latest {
 			rev = latest
 		}
@@ -111,7 +111,7 @@ func Changes(prev, next *State) []Change {
 	return changes
 }
 
-type objectKey struct {
+type key struct {
 	kind Kind
 	id   string
 }

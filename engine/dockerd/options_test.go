@@ -41,11 +41,11 @@ func TestReservedSettings(t *testing.T) {
 		{"--config-file", "/x"}, {"--containerd", "/x"}, {"--cgroup-parent", "x"}, {"--userland-proxy-path=/x"},
 		{"--userland-proxy=false"}, {"--rootless"}, {"--version"}, {"-v"}, {"--help"}, {"--validate"},
 	} {
-		if _, err := readSettings(args, ""); failure.Code(err) != failure.CodeRefused || failure.Hint(err) == "" {
+		if _, err := readDaemonOptions(args, ""); failure.Code(err) != failure.CodeRefused || failure.Hint(err) == "" {
 			t.Errorf("%q: %v, want a refusal with a hint", args, err)
 		}
 	}
-	if _, err := readSettings([]string{"--userland-proxy=true", "--debug", "--insecure-registry", "x"}, ""); err != nil {
+	if _, err := readDaemonOptions([]string{"--userland-proxy=true", "--debug", "--insecure-registry", "x"}, ""); err != nil {
 		t.Error(err)
 	}
 	path := filepath.Join(t.TempDir(), "daemon.json")
@@ -61,12 +61,12 @@ func TestReservedSettings(t *testing.T) {
 		if err := os.WriteFile(path, []byte(tc.file), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := readSettings(nil, path)
+		_, err := readDaemonOptions(nil, path)
 		if tc.ok && err != nil || !tc.ok && failure.Code(err) != failure.CodeRefused {
 			t.Errorf("%s: %v", tc.file, err)
 		}
 	}
-	if _, err := readSettings(nil, path+".missing"); failure.Code(err) != failure.CodeRefused {
+	if _, err := readDaemonOptions(nil, path+".missing"); failure.Code(err) != failure.CodeRefused {
 		t.Errorf("a missing file: %v, want a refusal", err)
 	}
 }
@@ -107,7 +107,7 @@ func TestMerged(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s, err := readSettings(tc.args, path)
+		s, err := readDaemonOptions(tc.args, path)
 		if err != nil {
 			t.Fatalf("%s: %v", tc.name, err)
 		}
@@ -141,7 +141,7 @@ func TestLiveRestore(t *testing.T) {
 		{nil, "", false}, {[]string{"--live-restore"}, "", true}, {[]string{"--live-restore=true"}, "", true},
 		{[]string{"--live-restore=false"}, "", false}, {nil, path, true},
 	} {
-		s, err := readSettings(tc.args, tc.path)
+		s, err := readDaemonOptions(tc.args, tc.path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +164,7 @@ func TestNftables(t *testing.T) {
 		{nil, "", false}, {[]string{"--firewall-backend", "nftables"}, "", true}, {[]string{"--firewall-backend=iptables"}, "", false},
 		{nil, path, true},
 	} {
-		s, err := readSettings(tc.args, tc.path)
+		s, err := readDaemonOptions(tc.args, tc.path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +184,7 @@ func FuzzSettings(f *testing.F) {
 		if err != nil {
 			return
 		}
-		s := &settings{args: args, flags: flags, file: keys}
+		s := &daemonOptions{args: args, flags: flags, file: keys}
 		data, _, err := s.merged(namespaces.ChooseSubnets(nil, nil, namespaces.Subnets{}))
 		if err == nil && !json.Valid(data) {
 			t.Errorf("not JSON: %s", data)

@@ -3,15 +3,13 @@ package dockercontext
 import (
 	"slices"
 
+	"github.com/docker-rd/docker-rd/dockercontext/claim"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
 
 // An Owner is an instance with its context. Instances that use somebody else's context
 // own none: the zero Owner.
-type Owner struct {
-	UID     string `json:"uid"`
-	Context string `json:"context"`
-}
+type Owner = claim.Owner
 
 // An EngineState says how an instance's engine is, as far as contexts are concerned.
 type EngineState int
@@ -28,9 +26,9 @@ const (
 	Gone
 )
 
-// Instances answers what a [Config] has to know of docker rd's instances. Its methods are
+// Owners answers what a [Config] has to know of docker rd's instances. Its methods are
 // called by several goroutines, and also under the promotion lock.
-type Instances interface {
+type Owners interface {
 	// State returns how the owner's engine is. An instance whose settings can't be read
 	// is Away.
 	State(Owner) EngineState
@@ -38,12 +36,12 @@ type Instances interface {
 	// own. It does not wait for long for what belongs to single instances, such as a file
 	// system that hangs: one of which that can't be found out is left out. The
 	// error says that nothing is known of any.
-	All() ([]Instance, error)
+	All() ([]OwnerInfo, error)
 }
 
-// An Instance is what has to be known of an instance of ours. One that can't be read has
+// An OwnerInfo is what a [Config] has to know of one owner. One that can't be read has
 // no uid; its context's name counts then.
-type Instance struct {
+type OwnerInfo struct {
 	Owner
 	State EngineState
 	// Successor says that its context may become the current one without being asked for.
@@ -56,33 +54,33 @@ type Instance struct {
 	Description string // of its context
 }
 
-func (i Instance) owns(o Owner) bool {
+func (i OwnerInfo) owns(o Owner) bool {
 	return i.Context == o.Context && (i.UID == o.UID || i.UID == "")
 }
 
-// noInstances is for a [Config] without instances.
-type noInstances struct{}
+// noOwners is for a [Config] without instances.
+type noOwners struct{}
 
-func (noInstances) State(Owner) EngineState  { return NoInstance }
-func (noInstances) All() ([]Instance, error) { return nil, nil }
+func (noOwners) State(Owner) EngineState   { return NoInstance }
+func (noOwners) All() ([]OwnerInfo, error) { return nil, nil }
 
 // known reports whether an instance of ours is the owner.
-func (c *Config) known(o Owner) bool { return c.o.Instances.State(o) != NoInstance }
+func (c *Config) known(o Owner) bool { return c.o.Owners.State(o) != NoInstance }
 
 // gone reports whether the owner's engine is down for good. One that no instance has any
 // more is.
 func (c *Config) gone(o Owner) bool {
-	s := c.o.Instances.State(o)
+	s := c.o.Owners.State(o)
 	return s == Gone || s == NoInstance
 }
 
 // successors returns whose contexts can take the place of owner's.
-func (c *Config) successors(owner Owner) []Instance {
-	instances, err := c.o.Instances.All()
+func (c *Config) successors(owner Owner) []OwnerInfo {
+	instances, err := c.o.Owners.All()
 	if err != nil {
 		return nil // then nobody is known to run
 	}
-	return slices.DeleteFunc(slices.Clone(instances), func(i Instance) bool {
+	return slices.DeleteFunc(slices.Clone(instances), func(i OwnerInfo) bool {
 		return i.State != Up || !i.Successor || i.Context == "" || i.Owner == owner
 	})
 }

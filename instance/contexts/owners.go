@@ -10,16 +10,16 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// instances answers what package dockercontext asks of instances. It implements
-// [dockercontext.Instances].
-type instances struct {
+// owners answers what package dockercontext asks of instances. It implements
+// [dockercontext.Owners].
+type owners struct {
 	roots instance.Roots
 	dir   string // the Docker configuration
 }
 
-// State implements [dockercontext.Instances].
-func (is instances) State(owner dockercontext.Owner) dockercontext.EngineState {
-	i, err := is.find(owner)
+// State implements [dockercontext.Owners].
+func (os owners) State(owner dockercontext.Owner) dockercontext.EngineState {
+	i, err := os.find(owner)
 	switch {
 	case errors.Is(err, instance.ErrNotExist):
 		return dockercontext.NoInstance
@@ -31,8 +31,8 @@ func (is instances) State(owner dockercontext.Owner) dockercontext.EngineState {
 
 // find returns the owner. The error matches [instance.ErrNotExist] where it is no instance;
 // of one whose settings are damaged, their copy is good enough.
-func (is instances) find(owner dockercontext.Owner) (*instance.Instance, error) {
-	names, err := instance.Names(is.roots)
+func (os owners) find(owner dockercontext.Owner) (*instance.Instance, error) {
+	names, err := instance.Names(os.roots)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (is instances) find(owner dockercontext.Owner) (*instance.Instance, error) 
 	if n < 0 {
 		return nil, instance.ErrNotExist
 	}
-	i, err := instance.Salvage(instance.Load(is.roots, names[n]))
+	i, err := instance.Salvage(instance.Load(os.roots, names[n]))
 	if err == nil && Owner(i) != owner { // made anew, or it uses the user's context now
 		return nil, instance.ErrNotExist
 	}
@@ -65,30 +65,30 @@ func stateOf(i *instance.Instance) dockercontext.EngineState {
 	return dockercontext.Gone
 }
 
-// All implements [dockercontext.Instances].
-func (is instances) All() ([]dockercontext.Instance, error) {
-	names, err := instance.Names(is.roots)
+// All implements [dockercontext.Owners].
+func (os owners) All() ([]dockercontext.OwnerInfo, error) {
+	names, err := instance.Names(os.roots)
 	if err != nil {
 		return nil, err
 	}
-	var all []dockercontext.Instance
+	var all []dockercontext.OwnerInfo
 	for _, name := range names {
-		i, err := instance.Load(is.roots, name)
+		i, err := instance.Load(os.roots, name)
 		if err != nil {
 			// Its context must not look as if nobody owned it.
 			owner := dockercontext.Owner{Context: instance.ContextName(name)}
-			all = append(all, dockercontext.Instance{Owner: owner, State: dockercontext.Away})
+			all = append(all, dockercontext.OwnerInfo{Owner: owner, State: dockercontext.Away})
 			continue
 		}
-		if i.OwnsContext() && UsesConfig(i, is.dir) {
+		if i.OwnsContext() && UsesConfig(i, os.dir) {
 			all = append(all, describe(i))
 		}
 	}
 	return all, nil
 }
 
-func describe(i *instance.Instance) dockercontext.Instance {
-	d := dockercontext.Instance{
+func describe(i *instance.Instance) dockercontext.OwnerInfo {
+	d := dockercontext.OwnerInfo{
 		Owner: Owner(i), State: stateOf(i), Description: Description(i),
 		Successor: i.Settings.Promote != dockercontext.PromoteNever,
 	}
@@ -108,16 +108,16 @@ func describe(i *instance.Instance) dockercontext.Instance {
 
 // supervised is what the supervisor of one instance knows of all.
 type supervised struct {
-	dockercontext.Instances
+	dockercontext.Owners
 	self dockercontext.Owner
 	up   func() bool
 }
 
-// State implements [dockercontext.Instances].
+// State implements [dockercontext.Owners].
 func (s supervised) State(owner dockercontext.Owner) dockercontext.EngineState {
 	switch {
 	case owner != s.self:
-		return s.Instances.State(owner)
+		return s.Owners.State(owner)
 	case s.up():
 		return dockercontext.Up
 	}

@@ -20,8 +20,8 @@ const (
 	SourceChosen  = "chosen"  // for the user and the system, when the instance was made
 )
 
-// A key is one setting as people name it. Setting "" brings the default back.
-type key struct {
+// A setting is one of Settings as people name it. Setting "" brings the default back.
+type setting struct {
 	name   string
 	get    func(*Settings) string
 	set    func(*Settings, string) error
@@ -31,7 +31,7 @@ type key struct {
 
 var errNotBool = errors.New("it can be true or false")
 
-var keys = []key{
+var settings = []setting{
 	text("driver", func(s *Settings) *string { return &s.Driver }, drivers),
 	text("engine", func(s *Settings) *string { return &s.Engine }, kinds),
 	text("promote", func(s *Settings) *string { return (*string)(&s.Promote) }, policies),
@@ -118,8 +118,8 @@ var keys = []key{
 	},
 }
 
-func text(name string, field func(*Settings) *string, values []string) key {
-	return key{
+func text(name string, field func(*Settings) *string, values []string) setting {
+	return setting{
 		name:   name,
 		get:    func(s *Settings) string { return *field(s) },
 		set:    func(s *Settings, v string) error { *field(s) = v; return nil },
@@ -139,35 +139,35 @@ func joinArgs(args []string) string {
 	return strings.Join(quoted, " ")
 }
 
-func findKey(name string) (key, bool) {
-	for _, k := range keys {
+func findSetting(name string) (setting, bool) {
+	for _, k := range settings {
 		if k.name == name {
 			return k, true
 		}
 	}
-	return key{}, false
+	return setting{}, false
 }
 
-// Keys returns the names of all settings.
-func Keys() []string {
-	names := make([]string, len(keys))
-	for i, k := range keys {
+// SettingNames returns the names of all settings.
+func SettingNames() []string {
+	names := make([]string, len(settings))
+	for i, k := range settings {
 		names[i] = k.name
 	}
 	return names
 }
 
-// KeyValues returns the values that the setting can have, nil where they cannot be
+// SettingValues returns the values that the setting can have, nil where they cannot be
 // listed.
-func KeyValues(name string) []string {
-	k, _ := findKey(name)
+func SettingValues(name string) []string {
+	k, _ := findSetting(name)
 	return k.values
 }
 
 // Get returns a setting as text that [Settings.Set] takes; "" where it is not set or
 // there is none of that name.
 func (s Settings) Get(name string) string {
-	if k, ok := findKey(name); ok {
+	if k, ok := findSetting(name); ok {
 		return k.get(&s)
 	}
 	return ""
@@ -176,9 +176,9 @@ func (s Settings) Get(name string) string {
 // Set changes one setting. An empty value brings its default back. Whether the
 // settings are good together is for [Settings.Resolved] to say.
 func (s *Settings) Set(name, value string) error {
-	k, ok := findKey(name)
+	k, ok := findSetting(name)
 	if !ok {
-		return failure.WithCode(&KeyError{name}, failure.CodeRefused)
+		return failure.WithCode(&SettingError{name}, failure.CodeRefused)
 	}
 	given := slices.DeleteFunc(slices.Clone(s.Given), func(key string) bool { return key == name })
 	if value == "" {
@@ -211,7 +211,7 @@ func (s Settings) Source(name string) string {
 // Changed describes what somebody has set, one "key=value" each.
 func (s Settings) Changed() []string {
 	var changed []string
-	for _, k := range keys {
+	for _, k := range settings {
 		if s.Source(k.name) == SourceGiven {
 			changed = append(changed, k.name+"="+k.get(&s))
 		}
@@ -221,7 +221,7 @@ func (s Settings) Changed() []string {
 
 // TakeLive takes over from other the settings that hold at once.
 func (s *Settings) TakeLive(other Settings) {
-	for _, k := range keys {
+	for _, k := range settings {
 		if !k.live {
 			continue
 		}
@@ -237,7 +237,7 @@ func (s *Settings) TakeLive(other Settings) {
 // Diff describes what differs from other, one "key=value" each.
 func (s Settings) Diff(other Settings) []string {
 	var diff []string
-	for _, k := range keys {
+	for _, k := range settings {
 		if was, is := k.get(&s), k.get(&other); was != is {
 			diff = append(diff, fmt.Sprintf("%s=%s", k.name, is))
 		}

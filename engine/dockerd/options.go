@@ -13,8 +13,8 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// settings are what the user asks of dockerd, by arguments and in a daemon.json.
-type settings struct {
+// daemonOptions are what the user asks of dockerd, by arguments and in a daemon.json.
+type daemonOptions struct {
 	args  []string
 	flags map[string][]string        // the arguments by long name
 	file  map[string]json.RawMessage // the daemon.json
@@ -48,10 +48,10 @@ var shorthands = map[byte]string{
 
 const valueShorthands = "HbGglps"
 
-// readSettings reads and checks what the user asks for. What dockerd itself refuses
+// readDaemonOptions reads and checks what the user asks for. What dockerd itself refuses
 // is left to dockerd.
-func readSettings(args []string, path string) (*settings, error) {
-	s := &settings{args: args, flags: parseArgs(args), path: path}
+func readDaemonOptions(args []string, path string) (*daemonOptions, error) {
+	s := &daemonOptions{args: args, flags: parseArgs(args), path: path}
 	for name := range s.flags {
 		if _, ok := reserved[name]; ok {
 			return nil, failure.WithHint(failure.Refuse("engine argument --%s is set by docker rd", name),
@@ -141,7 +141,7 @@ func parseFile(data []byte) (map[string]json.RawMessage, error) {
 
 // has reports whether the user has set any of these: each is the option's name and,
 // where it differs, the key's.
-func (s *settings) has(names ...string) bool {
+func (s *daemonOptions) has(names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
 		_, flag := s.flags[name]
 		_, key := s.file[name]
@@ -149,7 +149,7 @@ func (s *settings) has(names ...string) bool {
 	})
 }
 
-func (s *settings) boolean(name string) (value, ok bool) {
+func (s *daemonOptions) boolean(name string) (value, ok bool) {
 	if values, ok := s.flags[name]; ok {
 		last := values[len(values)-1]
 		on, err := strconv.ParseBool(last)
@@ -162,7 +162,7 @@ func (s *settings) boolean(name string) (value, ok bool) {
 }
 
 // text returns a setting that is a string, "" where it is not set.
-func (s *settings) text(name string) string {
+func (s *daemonOptions) text(name string) string {
 	if values := s.flags[name]; len(values) > 0 {
 		return values[len(values)-1]
 	}
@@ -174,30 +174,30 @@ func (s *settings) text(name string) string {
 // liveRestore is the name of the setting with which containers outlive dockerd.
 const liveRestore = "live-restore"
 
-func (s *settings) liveRestore() bool {
+func (s *daemonOptions) liveRestore() bool {
 	on, _ := s.boolean(liveRestore)
 	return on
 }
 
 // nftables reports whether the user asked for nftables in the place of iptables, which
 // dockerd can do from 29 on.
-func (s *settings) nftables() bool {
+func (s *daemonOptions) nftables() bool {
 	return s.text("firewall-backend") == "nftables"
 }
 
 const cgroupDriver = "native.cgroupdriver="
 
 // execOpts returns the user's exec-opts, and whether they are arguments.
-func (s *settings) execOpts() (opts []string, flag bool) {
+func (s *daemonOptions) execOpts() (opts []string, flag bool) {
 	if opts, ok := s.flags["exec-opt"]; ok {
 		return opts, true
 	}
-	_ = json.Unmarshal(s.file["exec-opts"], &opts) // checked by readSettings
+	_ = json.Unmarshal(s.file["exec-opts"], &opts) // checked by readDaemonOptions
 	return opts, false
 }
 
 // systemdCgroups reports whether the user asked for cgroups made by systemd.
-func (s *settings) systemdCgroups() bool {
+func (s *daemonOptions) systemdCgroups() bool {
 	opts, _ := s.execOpts()
 	return slices.Contains(opts, cgroupDriver+"systemd")
 }
@@ -205,7 +205,7 @@ func (s *settings) systemdCgroups() bool {
 // merged returns the daemon.json and the arguments to start dockerd with: the user's,
 // and ours where the user has said nothing. dockerd refuses a setting that is both an
 // argument and in the file, so ours are in the file, where lists can be joined.
-func (s *settings) merged(net namespaces.Subnets) (file []byte, args []string, err error) {
+func (s *daemonOptions) merged(net namespaces.Subnets) (file []byte, args []string, err error) {
 	all := map[string]any{}
 	for key, raw := range s.file {
 		all[key] = raw

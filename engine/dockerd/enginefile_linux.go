@@ -11,10 +11,10 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
-// A record is what the next process must know of an engine to adopt it. It is
+// An engineFile is what the next process must know of an engine to adopt it. It is
 // written before dockerd runs, so there is no engine without one, and needs no
 // fsync: after a crash of the machine there is no engine either.
-type record struct {
+type engineFile struct {
 	UID       string             `json:"uid"`
 	Engine    process.ID         `json:"engine"`
 	Slirp     process.ID         `json:"slirp"`
@@ -25,29 +25,29 @@ type record struct {
 	LogOffset int64              `json:"logOffset"`           // where this engine's part of the log begins
 }
 
-func (c *Config) recordPath() string { return filepath.Join(c.StateDir, "engine.json") }
+func (c *Config) engineFilePath() string { return filepath.Join(c.StateDir, "engine.json") }
 
-// readRecord returns the zero record where there is none, or none that can be read:
+// readEngineFile returns the zero engineFile where there is none, or none that can be read:
 // an engine is found without, by its processes.
-func (c *Config) readRecord() record {
-	data, err := os.ReadFile(c.recordPath())
+func (c *Config) readEngineFile() engineFile {
+	data, err := os.ReadFile(c.engineFilePath())
 	if err != nil {
-		return record{}
+		return engineFile{}
 	}
-	var r record
+	var r engineFile
 	if json.Unmarshal(data, &r) != nil || r.UID != c.UID {
-		return record{}
+		return engineFile{}
 	}
 	return r
 }
 
-func (c *Config) writeRecord(r record) error {
+func (c *Config) writeEngineFile(r engineFile) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := files.Replace(c.recordPath(), append(data, '\n')); err != nil {
-		return fmt.Errorf("engine record: %w", err)
+	if err := files.Replace(c.engineFilePath(), append(data, '\n')); err != nil {
+		return fmt.Errorf("engine file: %w", err)
 	}
 	return nil
 }
