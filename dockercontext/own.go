@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -32,6 +33,40 @@ func ownerIn(m store.Metadata, name string) (Owner, bool) {
 		return Owner{}, false
 	}
 	return Owner{UID: uid, Context: name}, true
+}
+
+// beforeKey is where our mark says what was current before the context, the latest first, for
+// a docker rd with another home that promotes over it: it knows nothing of our record.
+const beforeKey = "before"
+
+// maxBefore bounds how far a mark reaches back.
+const maxBefore = 8
+
+// markedBefore returns what was current before a context, as its mark says.
+func (c *Config) markedBefore(name string) (before []string) {
+	m, err := c.metadata(name)
+	if _, ours := ownerIn(m, name); err != nil || !ours {
+		return nil
+	}
+	list, _ := m.Metadata.(map[string]any)[markKey].(map[string]any)[beforeKey].([]any)
+	for _, item := range list {
+		if s, ok := item.(string); ok && len(before) < maxBefore {
+			before = append(before, s)
+		}
+	}
+	return before
+}
+
+// markBefore has owner's context say what was current before it. Nothing else depends on that.
+func (c *Config) markBefore(owner Owner, before []string) {
+	m, err := c.metadata(owner.Context)
+	if err != nil || !belongsTo(owner, m) || slices.Equal(c.markedBefore(owner.Context), before) {
+		return
+	}
+	m.Metadata.(map[string]any)[markKey].(map[string]any)[beforeKey] = before[:min(len(before), maxBefore)]
+	if c.store.CreateOrUpdate(m) == nil {
+		c.giveToOwner(owner.Context)
+	}
 }
 
 // belongsTo reports whether the context that m describes is owner's.

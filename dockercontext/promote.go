@@ -25,6 +25,8 @@ type Judgement struct {
 	Stored string
 	// Report is the probe's, the zero Report where none was needed.
 	Report Report
+	// Elsewhere says that it belongs to an instance of a docker rd with another home.
+	Elsewhere bool
 	// Err says why the stored current context can't be read, if so. Such a
 	// configuration is not changed either.
 	Err error
@@ -39,12 +41,16 @@ func (c *Config) Judge(ctx context.Context, owner Owner, policy Policy) Judgemen
 	if err != nil {
 		return Judgement{Err: err}
 	}
-	j := Judgement{Stored: stored}
+	j := Judgement{Stored: stored, Elsewhere: c.foreignInstance(stored)}
 	if stored != owner.Context && policy == PromoteIfBroken {
 		j.Report = c.forJudging().Probe(ctx, named(stored))[0]
 	}
 	return j
 }
+
+// Gone reports whether a context of an instance with another home that was judged has gone, as
+// it does when that stops: then the judgement does not count any more.
+func (c *Config) Gone(j Judgement) bool { return j.Elsewhere && !c.exists(j.Stored) }
 
 // PromoteOptions are the circumstances of a promotion.
 type PromoteOptions struct {

@@ -24,6 +24,9 @@ type record struct {
 	// how the file said so, see [configfile.Value].
 	Previous      string `json:"previous"`
 	PreviousUnset string `json:"previousUnset,omitempty"`
+	// Before is what was current before Previous, the latest first, where that is a context
+	// of a docker rd with another home: it goes when its instance stops.
+	Before []string `json:"before,omitempty"`
 	// Promoted is who of us was made current. While one hands over to another, it is
 	// both, so that a kill in between loses neither.
 	Promoted []Owner `json:"promoted"`
@@ -64,8 +67,12 @@ func remember(list []Owner, owners ...Owner) []Owner {
 
 // valid returns what counts of a record while stored is the current context, and reports
 // whether that is less than it says: nothing that it says of a context counts any more
-// once the context of that name is somebody else's.
+// once the context of that name is somebody else's. In place of a previous context that has
+// gone counts the one before it.
 func (c *Config) valid(r record, stored string) (record, bool) {
+	for len(r.Before) > 0 && !c.exists(r.Previous) {
+		r.Previous, r.PreviousUnset, r.Before = r.Before[0], "", r.Before[1:]
+	}
 	promoted := slices.DeleteFunc(slices.Clone(r.Promoted), c.lost)
 	demoted := slices.DeleteFunc(slices.Clone(r.Demoted), c.lost)
 	if len(promoted) == len(r.Promoted) && len(demoted) == len(r.Demoted) {

@@ -121,11 +121,17 @@ func (t *tx) save(r record) error {
 func (t *tx) handOver(from, to Owner, before, next configfile.Value) (changed bool, err error) {
 	was := t.record
 	during := record{
-		Previous: before.Name, PreviousUnset: before.Unset,
+		Previous: before.Name, PreviousUnset: before.Unset, Before: was.Before,
 		Promoted: owners(from, to), Demoted: was.Demoted,
+	}
+	if before.Name != was.Previous {
+		during.Before = t.markedBefore(before.Name)
 	}
 	if err := t.save(during); err != nil {
 		return false, err
+	}
+	if to != (Owner{}) {
+		t.markBefore(to, append([]string{before.Name}, during.Before...))
 	}
 	fault("change:recorded")
 	changed, err = t.setCurrent(next)

@@ -89,6 +89,23 @@ func (l *loop) judgeCurrent() {
 	})
 }
 
+// followElsewhere has the current context judged anew when the one that was judged belonged to
+// an instance of a docker rd with another home and has gone with it: that one can't hand over
+// to this instance.
+func (l *loop) followElsewhere() {
+	c := &l.context
+	if c.phase != contextDecided || c.isCurrent() || c.judgement == nil || !c.judgement.Elsewhere {
+		return
+	}
+	j := *c.judgement
+	l.beside(l.ctx, func(context.Context) event {
+		if l.docker.Gone(j) {
+			return judgedGone{}
+		}
+		return nil
+	})
+}
+
 // makeContext makes the instance's context. If the user removes it later, it stays removed
 // until the next start.
 func (l *loop) makeContext() {

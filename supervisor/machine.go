@@ -85,6 +85,7 @@ type (
 		dockercontext.Judgement
 		sockets *claim.Look
 	}
+	judgedGone     struct{} // what was judged is gone with an instance of another home
 	contextCreated struct{ dockercontext.Outcome }
 	promoted       struct{ dockercontext.Outcome }
 	reconsidered   struct{ dockercontext.Outcome } // the context that it replaced was watched for a while
@@ -211,6 +212,12 @@ func (l *loop) handleContext(ev event) {
 	case contextSeen:
 		if l.stop == nil {
 			c.see(ev)
+		}
+		l.followElsewhere()
+	case judgedGone:
+		if c.phase == contextDecided && !c.isCurrent() {
+			c.phase, c.judgement = contextMade, nil
+			l.judgeCurrent()
 		}
 	case handedBack:
 		c.phase, c.promoted, c.claimed = contextHandedBack, ev.context, ev.socket
