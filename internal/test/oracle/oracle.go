@@ -352,7 +352,8 @@ func (o *Oracle) networks(ctx context.Context) (map[string]object, error) {
 		for _, c := range list0(at(n, "IPAM", "Config")) {
 			if s := str(c.(object), "Subnet"); s != "" {
 				subnets = append(subnets, s)
-				gateways = append(gateways, str(c.(object), "Gateway"))
+				// As podman says of an internal network, and moby while it restores one.
+				gateways = append(gateways, strings.TrimPrefix(str(c.(object), "Gateway"), "<nil>"))
 			}
 		}
 		out := object{
