@@ -204,6 +204,7 @@ func (e *Engine) watch() {
 	})
 	e.watchers.Go(func() { e.followHost(ctx) })
 	e.watchers.Go(func() { e.watchPorts(ctx) })
+	e.watchers.Go(func() { e.watchUse(ctx, useInterval, busyShare) })
 	if e.cfg.Rootless {
 		e.watchers.Go(func() {
 			e.keep(ctx, "the broker", "no further ports can be published", &e.broker, e.attachBroker, func() string { return "" })

@@ -1,6 +1,7 @@
 package dockerd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -408,6 +410,17 @@ func TestCompanionsEnd(t *testing.T) {
 	}
 	in.docker("run", "-d", "--name", "busy", "app", "dial", hostIP+":8100")
 	<-connected
+	watching, end := context.WithCancel(t.Context())
+	var watcher sync.WaitGroup
+	watcher.Go(func() { in.engine.watchUse(watching, 100*time.Millisecond, 0.01) })
+	in.eventually("it is said that slirp4netns is busy", func() error {
+		if list, _ := in.engine.Problems(); len(list) != 1 || !strings.HasPrefix(list[0].Words, "slirp4netns is busy") {
+			return fmt.Errorf("%v", list)
+		}
+		return nil
+	})
+	end()
+	watcher.Wait()
 	in.engine.Release()
 	for _, p := range in.scan().Procs {
 		if p.ID != rec.Slirp && p.ID != rec.Relay {

@@ -37,7 +37,8 @@ type Stat struct {
 	Comm      string // the command's name, cut to 15 bytes by the kernel
 	State     byte   // R, S, D, Z, …
 	PPID      int
-	StartTime uint64 // clock ticks since boot
+	StartTime uint64        // clock ticks since boot
+	CPU       time.Duration // processor time that it has used
 }
 
 // Ended reports whether the process is a zombie or already dead.
@@ -71,6 +72,8 @@ func parseStat(data []byte) (Stat, error) {
 		first     = 3 // the fields are numbered as in the manual
 		state     = 0
 		ppid      = 4 - first
+		utime     = 14 - first
+		stime     = 15 - first
 		starttime = 22 - first
 	)
 	fields := strings.Fields(string(data[end+1:]))
@@ -84,6 +87,13 @@ func parseStat(data []byte) (Stat, error) {
 	}
 	if s.StartTime, err = strconv.ParseUint(fields[starttime], 10, 64); err != nil {
 		return Stat{}, fmt.Errorf("start time: %w", err)
+	}
+	for _, field := range []int{utime, stime} {
+		ticks, err := strconv.ParseInt(fields[field], 10, 64)
+		if err != nil {
+			return Stat{}, fmt.Errorf("processor time: %w", err)
+		}
+		s.CPU += time.Duration(ticks) * time.Second / userHz
 	}
 	return s, nil
 }

@@ -4,18 +4,19 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParseStat(t *testing.T) {
-	const tail = " 1 2 3 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0\n"
+	const tail = " 1 2 3 0 -1 4194560 0 0 0 0 120 30 0 0 20 0 1 0 4711 0 0\n"
 	for _, tc := range []struct {
 		name, in string
 		want     Stat
 	}{
-		{"plain", "7 (sh) S" + tail, Stat{"sh", 'S', 1, 4711}},
-		{"blanks and parentheses", "7 (a) Z (b (c)) R" + tail, Stat{"a) Z (b (c)", 'R', 1, 4711}},
-		{"newline", "7 (a\nb) D" + tail, Stat{"a\nb", 'D', 1, 4711}},
-		{"empty name", "7 () S" + tail, Stat{"", 'S', 1, 4711}},
+		{"plain", "7 (sh) S" + tail, Stat{"sh", 'S', 1, 4711, 1500 * time.Millisecond}},
+		{"blanks and parentheses", "7 (a) Z (b (c)) R" + tail, Stat{"a) Z (b (c)", 'R', 1, 4711, 1500 * time.Millisecond}},
+		{"newline", "7 (a\nb) D" + tail, Stat{"a\nb", 'D', 1, 4711, 1500 * time.Millisecond}},
+		{"empty name", "7 () S" + tail, Stat{"", 'S', 1, 4711, 1500 * time.Millisecond}},
 	} {
 		got, err := parseStat([]byte(tc.in))
 		if err != nil || got != tc.want {
