@@ -77,7 +77,7 @@ func TestVanishedContextIsReplaced(t *testing.T) {
 }
 
 // Two docker rd with homes of their own over one Docker configuration, as sudo makes them:
-// whichever order they stop in, nothing that has gone stays the current context.
+// in whatever order they stop, what was current before both comes back.
 func TestTwoHomes(t *testing.T) {
 	for _, aFirst := range []bool{false, true} {
 		a := setup(t)
@@ -107,7 +107,7 @@ func TestTwoHomes(t *testing.T) {
 			stop(a, rd)
 			a.wantCurrent("rd-b")
 			stop(b, rdB)
-			a.wantCurrent("") // what was before b is gone
+			a.wantCurrent("good") // what was before b is gone; this was before that
 		} else {
 			stop(b, rdB)
 			a.wantCurrent("rd")
