@@ -23,8 +23,9 @@ func (m userMode) check() []error {
 		return []error{failure.WithHint(failure.Refuse("the rootless driver is for ordinary users, and this is root"),
 			"leave `--driver` out")}
 	}
-	problems := m.checkAll(checkTools, checkUserSettings, checkIDs, checkTun, checkPaths, checkData, checkNFS)
-	return append(problems, m.tryNamespaces()...)
+	ids, noIDs := checkIDs()
+	problems := m.checkAll(checkTools, checkUserSettings, func(*Config) error { return noIDs }, checkTun, checkPaths, checkData, checkNFS)
+	return append(problems, m.tryNamespaces(ids, noIDs != nil)...)
 }
 
 // checkUserSettings refuses what an ordinary user's engine can't do.
@@ -44,18 +45,18 @@ func checkUserSettings(c *Config) error {
 	return nil
 }
 
-// checkIDs looks whether the user has ids for containers. Without, nothing fails at the
-// start, but every image that has files of other users than root.
-func checkIDs(*Config) error {
+// checkIDs looks whether the user has ids for containers, and returns them. Without, nothing
+// fails at the start, but every image that has files of other users than root.
+func checkIDs() (namespaces.IDMap, error) {
 	ids, err := namespaces.OwnMap()
 	if err != nil {
-		return failure.Refuse("ids for containers: %w", err)
+		return ids, failure.Refuse("ids for containers: %w", err)
 	}
 	u, err := user.Current()
 	if err != nil {
-		return failure.Refuse("who is the user: %w", err)
+		return ids, failure.Refuse("who is the user: %w", err)
 	}
-	return judgeIDs(u.Username, namespaces.IDSource(), []ownIDs{
+	return ids, judgeIDs(u.Username, namespaces.IDSource(), []ownIDs{
 		{"user", "/etc/subuid", "subuids", uint32(os.Getuid()), ids.UIDs},
 		{"group", "/etc/subgid", "subgids", uint32(os.Getgid()), ids.GIDs},
 	})
@@ -72,6 +73,9 @@ type ownIDs struct {
 func judgeIDs(username, source string, all []ownIDs) error {
 	var wrong, options []string
 	for _, ids := range all {
+		if source != namespaces.FilesSource {
+			ids.file = fmt.Sprintf("the service %q", source)
+		}
 		n := namespaces.Count(ids.ranges)
 		twice, overlap := overlapping(append([]namespaces.Range{{Start: ids.own, Count: 1}}, ids.ranges...))
 		switch {
@@ -87,8 +91,8 @@ func judgeIDs(username, source string, all []ownIDs) error {
 		return nil
 	}
 	err := failure.Refuse("%s", strings.Join(wrong, ", "))
-	if source != "files" {
-		return failure.WithHint(err, "/etc/nsswitch.conf says that %q has the ids: whoever runs that can give %s others (`getsubids %[2]s` shows them)", source, username)
+	if source != namespaces.FilesSource {
+		return failure.WithHint(err, "/etc/nsswitch.conf names that service: who runs it can give %s others (`getsubids %[1]s` shows them)", username)
 	}
 	return failure.WithHint(err, "`sudo usermod %s %s`", strings.Join(options, " "), username)
 }
@@ -138,15 +142,9 @@ func (c *Config) refuseNFS(fs unix.Statfs_t) error {
 
 const elsewhere = "set DOCKER_RD_HOME, or XDG_DATA_HOME, to a directory of a local disk"
 
-// tryNamespaces makes the namespaces of an engine and tries in them what it needs.
-func (m userMode) tryNamespaces() []error {
-	ids, err := namespaces.OwnMap()
-	if err != nil {
-		return nil // checkIDs says so
-	}
-	// Where others have found that there are no ids, or no programs to map them, the rest is
-	// tried with the user's own.
-	missing := checkIDs(m.Config) != nil
+// tryNamespaces makes the namespaces of an engine and tries in them what it needs. Where others
+// have found that ids are missing, or programs to map them, it does so with the user's own.
+func (m userMode) tryNamespaces(ids namespaces.IDMap, missing bool) []error {
 	for _, tool := range m.tools() {
 		_, err := programs.Find(tool.name)
 		missing = missing || err != nil

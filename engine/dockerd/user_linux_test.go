@@ -14,6 +14,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/test/asuser"
+	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
 
 // The tests of this package, for an ordinary user's engine.
@@ -95,6 +96,7 @@ mount --bind "$dir/dev/twice" /etc/subgid
 
 // A user is told all that he lacks at once, and nothing else, before anything is changed.
 func TestUserLacks(t *testing.T) {
+	realengine.Need(t)
 	u := asuser.New(t)
 	for name, machine := range lacking {
 		t.Run(name, func(t *testing.T) {
@@ -137,6 +139,7 @@ func TestWhatIsLacking(t *testing.T) {
 
 // Where the kernel's overlayfs does not work, fuse-overlayfs does, and that is said.
 func TestAsUserWithFuse(t *testing.T) {
+	realengine.Need(t)
 	u := asuser.New(t)
 	u.Setup = overlaidHome + "chmod 666 fuse\n"
 	u.Rerun(t, "^TestFuseOverlay$", lackEnv+"=overlayfs")
@@ -194,6 +197,7 @@ int shadow_subid_find_subid_owners(unsigned long id, int kind, uid_t **uids, int
 
 // The ids of a user need not be in files.
 func TestAsUserOfService(t *testing.T) {
+	realengine.Need(t)
 	u := asuser.New(t)
 	u.Setup = `mkdir "$dir/dev/lib"
 cat >"$dir/dev/ids.c" <<'end'` + idService + `end
@@ -245,7 +249,7 @@ func TestExplanations(t *testing.T) {
 		{"in a container", probe(namespaces.Probe{Mounts: "mount /proc: operation not permitted"}, none), "mount /proc", "--privileged"},
 		{"a disk without owners", probe(namespaces.Probe{Owners: "operation not permitted"}, none), `"/data": containers' files can't have owners`, "DOCKER_RD_HOME"},
 		{"NFS", cfg.refuseNFS(unix.Statfs_t{Type: unix.NFS_SUPER_MAGIC}), "NFS", "DOCKER_RD_HOME"},
-		{"few ids of a service", judgeIDs("ann", "sss", few), "ann has 2 user ids", `says that "sss" has the ids`},
+		{"few ids of a service", judgeIDs("ann", "sss", few), `ann has 2 user ids for containers in the service "sss"`, "getsubids ann"},
 	} {
 		if failure.Code(tc.err) != failure.CodeRefused || !strings.Contains(tc.err.Error(), tc.says) {
 			t.Errorf("%s: %v, want a refusal that says %q", tc.name, tc.err, tc.says)

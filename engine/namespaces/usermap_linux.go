@@ -24,8 +24,10 @@ type IDMap struct{ UIDs, GIDs []Range }
 // Needed is how many ids an image may use: 0 to 65535.
 const Needed = 65536
 
-// IDSource is where the system keeps the ranges: "files", which are /etc/subuid and /etc/subgid,
-// or the service that nsswitch.conf(5) names.
+// FilesSource says that the ranges are in /etc/subuid and /etc/subgid.
+const FilesSource = "files"
+
+// IDSource is where the system keeps the ranges: in files, or a service that nsswitch.conf(5) names.
 func IDSource() string {
 	data, _ := os.ReadFile("/etc/nsswitch.conf")
 	for line := range strings.Lines(string(data)) {
@@ -33,7 +35,7 @@ func IDSource() string {
 			return f[1]
 		}
 	}
-	return "files"
+	return FilesSource
 }
 
 // Count returns how many ids the ranges have.
@@ -57,21 +59,25 @@ func OwnMap() (IDMap, error) {
 	return m, err
 }
 
-// rangesOf asks the program getsubids, which knows where the system keeps the ranges, else
-// reads the file.
+// rangesOf reads the file, where the system keeps the ranges in files, else asks the program
+// getsubids.
 func rangesOf(u *user.User, file string, option ...string) ([]Range, error) {
-	if path, err := programs.Find("getsubids"); err == nil {
-		out, err := exec.Command(path, append(option, u.Username)...).Output()
-		if err == nil {
-			return parseGetsubids(string(out)), nil
+	if IDSource() == FilesSource {
+		data, err := os.ReadFile(file)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
 		}
-		// It fails where the user has no range, and where the file names him by his number.
+		return parseSubids(string(data), u.Username, u.Uid), nil
 	}
-	data, err := os.ReadFile(file)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	path, err := programs.Find("getsubids")
+	if err != nil {
 		return nil, err
 	}
-	return parseSubids(string(data), u.Username, u.Uid), nil
+	out, err := exec.Command(path, append(option, u.Username)...).Output()
+	if _, ok := errors.AsType[*exec.ExitError](err); ok {
+		return nil, nil // he has none
+	}
+	return parseGetsubids(string(out)), err
 }
 
 // parseGetsubids parses lines of "0: USER 100000 65536".

@@ -72,16 +72,9 @@ type User struct {
 	repo, work string
 }
 
-// New makes a user, and what he runs: see [User.Program]. It is for root alone: a test that
-// somebody else runs is skipped, and so it is in a short run.
-func New(t *testing.T) *User {
+// New makes a user, and what he runs: see [User.Program]. It is for root alone.
+func New(t testing.TB) *User {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("real engines are left out of a short run")
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("an ordinary user runs these tests as they are")
-	}
 	dir, err := os.MkdirTemp("/tmp", "rdu") // short: sockets are below it
 	if err != nil {
 		t.Fatal(err)
@@ -126,6 +119,10 @@ func (u *User) Command(env []string, argv ...string) *exec.Cmd {
 // Rerun is [User.Rerun] for a new user.
 func Rerun(t *testing.T, pattern string, env ...string) {
 	t.Helper()
+	realengine.NeedOwn(t)
+	if os.Geteuid() != 0 {
+		t.Skip("an ordinary user runs these tests as they are")
+	}
 	New(t).Rerun(t, pattern, env...)
 }
 
@@ -175,7 +172,7 @@ func prepare(dir string) error {
 }
 
 // makeUser makes the user, until the test ends.
-func makeUser(t *testing.T, dir, name string) {
+func makeUser(t testing.TB, dir, name string) {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", guard, "guard", dir, name)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is not for it

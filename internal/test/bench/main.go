@@ -2,8 +2,8 @@
 
 // Command bench measures what has a target, and says of each whether it was met. What
 // is compared takes turns, so that what else the machine does meets all of it, and
-// medians are compared. It takes root, docker, dockerd and curl, and the programs that
-// `make build` makes:
+// medians are compared. It takes root, docker, dockerd, rootlesskit and curl, and the programs
+// that `make build` makes:
 //
 //	make bench                                       # everything
 //	make bench BENCH_FLAGS='-sections start -n 9'    # one section, more rounds
@@ -41,6 +41,8 @@ var sections = []struct {
 	{"start", (*bench).start},
 	{"contexts", (*bench).contexts},
 	{"relay", (*bench).relay},
+	{"rootless", (*bench).rootless},
+	{"ports", (*bench).ports},
 	{"mirror", (*bench).mirror},
 }
 
@@ -48,6 +50,9 @@ func main() {
 	endpointtest.Main() // the other side of ssh
 	if len(os.Args) > 1 && os.Args[1] == syncCommand {
 		exit(syncMain(os.Args[2:]))
+	}
+	if len(os.Args) == 3 && os.Args[1] == userCommand {
+		exit(userMain(os.Args[2]))
 	}
 	var names []string
 	for _, s := range sections {

@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -30,16 +29,7 @@ const relayed = 256 << 20
 // with dialling that engine directly.
 func (b *bench) relay(ctx context.Context) (err error) {
 	tb := &helper{}
-	defer func() {
-		if p := recover(); p != nil {
-			failed, ok := p.(helperFailed)
-			if !ok {
-				panic(p)
-			}
-			err = errors.New(string(failed))
-		}
-		tb.cleanUp()
-	}()
+	defer tb.end(&err)
 	h, err := b.newHome("r")
 	if err != nil {
 		return err
@@ -192,22 +182,3 @@ func fetch(ctx context.Context, c *http.Client, method, path string, body io.Rea
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
-
-// A helper lets what is made for tests work here.
-type helper struct {
-	testing.TB
-	cleanups []func()
-}
-
-type helperFailed string
-
-func (*helper) Helper()                           {}
-func (h *helper) Cleanup(f func())                { h.cleanups = append(h.cleanups, f) }
-func (*helper) Fatal(args ...any)                 { panic(helperFailed(fmt.Sprint(args...))) }
-func (*helper) Fatalf(format string, args ...any) { panic(helperFailed(fmt.Sprintf(format, args...))) }
-
-func (h *helper) cleanUp() {
-	for _, f := range slices.Backward(h.cleanups) {
-		f()
-	}
-}

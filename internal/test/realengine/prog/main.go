@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -78,6 +79,8 @@ func main() {
 		end(who(arg(2)))
 	case "datagram": // prints what an address answers to the datagram "who"
 		end(datagram(arg(2)))
+	case "pour": // for a port: sends so many bytes as a connection's first line says, or counts what comes after "0"
+		end(pour(arg(2)))
 	case "dial": // prints what an address answers
 		end(dial(arg(2)))
 	case "ask": // prints what a unix socket answers to a GET of a path
@@ -176,6 +179,38 @@ func who(port string) error {
 		}
 		_, _ = fmt.Fprintln(c, c.RemoteAddr())
 		_ = c.Close()
+	}
+}
+
+func pour(port string) error {
+	l, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		return err
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer c.Close()
+			in := bufio.NewReader(c)
+			var n int64
+			if _, err := fmt.Fscanln(in, &n); err != nil {
+				return
+			}
+			if n == 0 {
+				n, _ = io.Copy(io.Discard, in)
+				_, _ = fmt.Fprintln(c, n)
+				return
+			}
+			zeros := make([]byte, 1<<16)
+			for ; n > 0; n -= int64(len(zeros)) {
+				if _, err := c.Write(zeros[:min(n, int64(len(zeros)))]); err != nil {
+					return
+				}
+			}
+		}()
 	}
 }
 
