@@ -177,6 +177,9 @@ func (m userMode) tryNamespaces(ids namespaces.IDMap, missing bool) []error {
 // fuseOverlay is the program, and the storage driver of dockerd's that runs it.
 const fuseOverlay = "fuse-overlayfs"
 
+// orVFS names what always works, and why it is not taken by itself.
+const orVFS = "; or the engine's argument `--storage-driver vfs`, with which each image and container takes its full size"
+
 // explainProbe says what was found missing. Where somebody has chosen a storage driver, it is his
 // affair whether that works.
 func (m userMode) explainProbe(plan namespaces.ProbePlan, probe namespaces.Probe, storage bool, sysctl func(string) string) (problems []error) {
@@ -193,10 +196,10 @@ func (m userMode) explainProbe(plan namespaces.ProbePlan, probe namespaces.Probe
 	switch {
 	case probe.Overlay == "" || storage:
 	case plan.Fuse == "":
-		refuse("on Debian and Ubuntu: `sudo apt-get install fuse-overlayfs`",
+		refuse("on Debian and Ubuntu: `sudo apt-get install fuse-overlayfs`"+orVFS,
 			"data directory %q: overlayfs does not work there for an ordinary user (%s), and %s is missing", m.DataRoot, probe.Overlay, fuseOverlay)
 	case probe.Fuse != "":
-		refuse("`sudo modprobe fuse`, `sudo chmod 666 /dev/fuse`",
+		refuse("`sudo modprobe fuse`, `sudo chmod 666 /dev/fuse`"+orVFS,
 			"data directory %q: neither overlayfs (%s) nor %s (%s) works there for an ordinary user", m.DataRoot, probe.Overlay, fuseOverlay, lastLine(probe.Fuse))
 	}
 	if probe.Iptables != "" {
