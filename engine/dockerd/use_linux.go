@@ -26,7 +26,7 @@ func (e *Engine) watchUse(ctx context.Context, interval time.Duration, share flo
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for last := time.Now(); ; {
-		now, rec := time.Now(), e.cfg.readRecord()
+		now, rec := time.Now(), e.cfg.readEngineFile()
 		for name, id := range map[string]process.ID{"slirp4netns": rec.Slirp, "the relay of name queries": rec.Relay, "the broker of published ports": rec.Broker} {
 			sentence := ""
 			if stat, err := process.ReadStat(id.PID); err == nil && stat.StartTime == id.StartTime {
