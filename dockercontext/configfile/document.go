@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	dockerconfig "github.com/docker/cli/cli/config"
 )
 
@@ -93,35 +95,37 @@ func (d *document) scan() error {
 	return nil
 }
 
+// docker takes what encoding/json takes.
+var liberal = jsontext.AllowDuplicateNames(true)
+
 // members returns the members of the object that data begins with, and where it opens
 // and ends.
 func members(data []byte) (open int, list []member, end int, err error) {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if _, err := dec.Token(); err != nil {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(data), liberal, jsontext.AllowInvalidUTF8(true))
+	if _, err := dec.ReadToken(); err != nil {
 		return 0, nil, 0, refusedSyntax(data, err)
 	}
 	open = int(dec.InputOffset())
-	for dec.More() {
+	for dec.PeekKind() != '}' {
 		var m member
-		m.keyStart = skipSpace(data, int(dec.InputOffset()))
-		if data[m.keyStart] == ',' {
-			m.keyStart = skipSpace(data, m.keyStart+1)
+		name, err := dec.ReadValue()
+		if err == nil {
+			err = json.Unmarshal(name, &m.name)
 		}
-		name, err := dec.Token()
 		if err != nil {
 			return 0, nil, 0, refusedSyntax(data, err)
 		}
-		m.name = name.(string) // json.Decoder accepts nothing else as a key
 		m.keyEnd = int(dec.InputOffset())
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
+		m.keyStart = m.keyEnd - len(name)
+		value, err := dec.ReadValue()
+		if err != nil {
 			return 0, nil, 0, refusedSyntax(data, err)
 		}
 		m.valueEnd = int(dec.InputOffset())
-		m.valueStart = skipSpace(data, skipSpace(data, m.keyEnd)+1) // past the colon
+		m.valueStart = m.valueEnd - len(value)
 		list = append(list, m)
 	}
-	if _, err := dec.Token(); err != nil {
+	if _, err := dec.ReadToken(); err != nil {
 		return 0, nil, 0, refusedSyntax(data, err)
 	}
 	return open, list, int(dec.InputOffset()), nil
@@ -199,47 +203,29 @@ func (d *document) unset() []byte {
 // duplicates returns a finding for every key that is in one object again. At the top
 // docker folds case, below it that depends on the type, so only equal names count.
 func duplicates(data []byte) []*RefusedError {
-	type object struct {
-		seen  map[string]int
-		isKey bool
-	}
 	var found []*RefusedError
-	var stack []*object // nil for an array
-	dec := json.NewDecoder(bytes.NewReader(data))
+	seen := map[jsontext.Pointer]int{}
+	dec := jsontext.NewDecoder(bytes.NewBuffer(data), liberal, jsontext.AllowInvalidUTF8(true))
 	for {
-		start := int(dec.InputOffset())
-		token, err := dec.Token()
+		kind, read := dec.StackIndex(dec.StackDepth())
+		if kind != '{' || read%2 != 0 || dec.PeekKind() == '}' {
+			if _, err := dec.ReadToken(); err != nil {
+				return found
+			}
+			continue
+		}
+		name, err := dec.ReadValue()
 		if err != nil {
 			return found
 		}
-		var top *object
-		if len(stack) > 0 {
-			top = stack[len(stack)-1]
+		pointer := dec.StackPointer()
+		written := pointer.LastToken()
+		if dec.StackDepth() == 1 {
+			pointer = jsontext.Pointer(strings.ToLower(string(pointer)))
 		}
-		if name, ok := token.(string); ok && top != nil && top.isKey {
-			folded := name
-			if len(stack) == 1 {
-				folded = strings.ToLower(name)
-			}
-			if top.seen[folded] == 1 {
-				found = append(found, finding(data, skipTo(data, start), DuplicateKey, fmt.Sprintf("key %q is there more than once", name)))
-			}
-			top.seen[folded]++
-			top.isKey = false
-			continue
-		}
-		switch token {
-		case json.Delim('{'):
-			stack = append(stack, &object{seen: map[string]int{}, isKey: true})
-			continue
-		case json.Delim('['):
-			stack = append(stack, nil)
-			continue
-		case json.Delim('}'), json.Delim(']'):
-			stack = stack[:len(stack)-1]
-		}
-		if len(stack) > 0 && stack[len(stack)-1] != nil {
-			stack[len(stack)-1].isKey = true
+		if seen[pointer]++; seen[pointer] == 2 {
+			detail := fmt.Sprintf("key %q is there more than once", written)
+			found = append(found, finding(data, int(dec.InputOffset())-len(name), DuplicateKey, detail))
 		}
 	}
 }
