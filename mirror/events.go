@@ -11,7 +11,7 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// An event is what is read of an engine's event.
+// An event holds the fields of an engine's event that matter here.
 type event struct {
 	Type   events.Type
 	Action events.Action
@@ -26,20 +26,20 @@ type event struct {
 	TimeNano int64 `json:"timeNano"`
 }
 
-// marks is what events say must be looked at: objects, and kinds to list anew.
+// marks is the dirty set: objects to inspect and kinds to list again.
 type marks struct {
 	keys map[key]mark
-	// kinds says whether listing the kind is urgent.
+	// kinds maps each dirty kind to whether listing it is urgent.
 	kinds map[state.Kind]bool
-	// events counts them, late those that came late. Jumped: the engine's clock was set.
+	// events counts all events, late the late ones. Jumped: the engine's clock was set.
 	events uint64
 	late   int
 	jumped bool
 }
 
-// mark says more about a marked object.
+// mark is what an event says of an object.
 type mark struct {
-	// gone: the engine said that it was destroyed. There may be a new one by now.
+	// gone: it was destroyed. There may be a new one of that name.
 	gone bool
 	name string // of a container that is gone
 }
@@ -48,30 +48,29 @@ func newMarks() marks {
 	return marks{keys: map[key]mark{}, kinds: map[state.Kind]bool{}}
 }
 
-// A dialect is what differs between engines in what their events mean.
+// A dialect describes how an engine's events differ from moby's with graph drivers.
 type dialect struct {
 	podman bool
-	// unpacks: the engine keeps images in containerd. The first container of an image,
-	// or of one of its platforms, unpacks it: it grows, and no event says so.
+	// unpacks: the image store is containerd's. The first container of an image, or of one of
+	// its platforms, unpacks it: its size grows without an event.
 	unpacks bool
 }
 
-// of adds what an event says. An event carries no state that could be relied on, and
-// an unknown one is taken for a change.
+// of marks what an event may have changed. Events carry no reliable state, and an unknown
+// one counts as a change.
 func (m *marks) of(e event, d dialect) {
 	action, _, _ := strings.Cut(string(e.Action), ":") // "exec_start: cmd", "health_status: healthy"
 	switch e.Type {
 	case events.ContainerEventType:
 		m.ofContainer(e, events.Action(action), d)
 	case events.ImageEventType:
-		// The event of a tag that moves names only the image it moved to, that of a pull a tag: only
-		// the list knows which images changed. A push adds a digest.
+		// A moved tag names only its new image, a pull only a tag, and a push adds a digest: only
+		// the list shows which images changed.
 		if events.Action(action) != events.ActionSave {
 			m.kinds[state.Images] = true
 		}
 	case events.VolumeEventType:
-		// Mounting changes a volume too: before moby 23 its time of creation is that of
-		// the last change of its root directory.
+		// Mounting changes a volume too: before moby 23, createdAt is the mtime of its root.
 		if events.Action(action) == events.ActionPrune {
 			m.kinds[state.Volumes] = true
 			return
@@ -114,9 +113,8 @@ func (m *marks) ofContainer(e event, action events.Action, d dialect) {
 		}
 	case events.ActionDestroy, events.ActionRemove:
 		made = mark{gone: true, name: e.Actor.Attributes.Name}
-		// A legacy build without a tag shows only by the containers of its steps. Few
-		// containers are such, so that is not urgent. Podman tells nothing of volumes
-		// that go with their container.
+		// A legacy build without a tag shows only in the containers of its steps: rare, so not
+		// urgent. Podman has no event for a volume that is removed with its container.
 		m.later(state.Images)
 		if d.podman {
 			m.kinds[state.Volumes] = true
@@ -129,14 +127,14 @@ func isEnd(action events.Action) bool {
 	return action == events.ActionDestroy || action == events.ActionRemove
 }
 
-// later marks a kind to be listed when there is time.
+// later marks a kind as dirty, not urgently.
 func (m *marks) later(kind state.Kind) {
 	if _, marked := m.kinds[kind]; !marked {
 		m.kinds[kind] = false
 	}
 }
 
-// object marks an object, or the kind where only the list tells all.
+// object marks an object as dirty, or its kind if only the list is complete.
 func (m *marks) object(kind state.Kind, id string, with mark) {
 	if id == "" || kind == state.Images || kind == state.Networks {
 		m.kinds[kind] = true
@@ -147,9 +145,8 @@ func (m *marks) object(kind state.Kind, id string, with mark) {
 	m.keys[k] = mark{gone: old.gone || with.gone, name: cmp.Or(with.name, old.name)}
 }
 
-// An intake collects marks from the stream's reader until the session takes them. The
-// reader is never kept waiting: the engine drops, without a word, what a listener
-// does not take within 100 ms.
+// An intake collects marks from the stream's reader until the session takes them. The reader
+// never blocks: the engine silently drops what a listener does not read within 100 ms.
 type intake struct {
 	ready chan struct{} // holds a value while there are marks
 
@@ -185,7 +182,7 @@ func (in *intake) again(says func(*marks)) {
 	says(&in.marks)
 }
 
-// mark marks an object without an event.
+// mark marks an object as dirty without an event.
 func (in *intake) mark(kind state.Kind, id string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -200,7 +197,7 @@ func (in *intake) wake() {
 	}
 }
 
-// heard notes that the engine has answered.
+// heard notes a sign of life.
 func (in *intake) heard() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -213,7 +210,7 @@ func (in *intake) lastHeard() time.Time {
 	return in.heardAt
 }
 
-// take returns what has come since it was last called.
+// take returns the marks since the last call.
 func (in *intake) take() (m marks) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

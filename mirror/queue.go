@@ -13,10 +13,10 @@ type key struct {
 	id   string
 }
 
-// A queue holds the objects to look up, each once. One that is added while it is in flight is
-// handed out again afterwards: the answer under way may be older than what it was added for.
-// Urgent ones and others are handed out in turns, or a storm would keep a full sync from ever
-// being complete. A queue belongs to one goroutine.
+// A queue holds the objects to look up, each once. An object that is added while in flight is
+// handed out again afterwards: the pending answer may be older than the reason for adding it.
+// Urgent and other objects take turns, or a full sync would never end during a storm. A queue
+// belongs to one goroutine.
 type queue struct {
 	items        map[key]*item
 	urgent, bulk []key
@@ -25,25 +25,25 @@ type queue struct {
 	flying       int
 }
 
-// An item is an object that is in the queue, in flight, or to be looked up again later.
+// An item is an object that is queued, in flight, or waiting for a retry.
 type item struct {
 	queued, urgent bool
-	call           uint64 // the number of the call that looks it up, 0 for none
+	call           uint64 // the number of the lookup in flight, 0 for none
 	again          bool   // added while in flight
 	next, flying   attributes
-	at             time.Time // when it is looked up again by itself, zero for never
+	at             time.Time // when the retry is due, zero for none
 }
 
-// attributes are what is known of a flight.
+// attributes describe a lookup.
 type attributes struct {
 	marked bool // an event named the object
-	gone   bool // the engine reported its end: what is there now was made anew
-	// Of a flight that is a retry: the wait before, and what was found then.
+	gone   bool // the engine reported its end: an object found now is a new one
+	// Of a retry: the wait before it, and what was found then.
 	wait time.Duration
 	seen any
 }
 
-// A flight is one that has ended.
+// A flight is a lookup that has ended.
 type flight struct {
 	attributes
 	call  uint64
@@ -61,8 +61,7 @@ func (q *queue) item(k key) *item {
 	return i
 }
 
-// mark has an object looked up urgently that an event named. That it was to be looked up
-// again by itself is another matter now.
+// mark queues an object that an event named, urgently, and drops its retry.
 func (q *queue) mark(k key, gone bool) {
 	i := q.item(k)
 	i.at = time.Time{}
@@ -70,7 +69,7 @@ func (q *queue) mark(k key, gone bool) {
 	q.add(k, true)
 }
 
-// add has an object looked up, before others if that is urgent.
+// add queues an object.
 func (q *queue) add(k key, urgent bool) {
 	i := q.item(k)
 	if i.call != 0 {
@@ -87,10 +86,11 @@ func (q *queue) add(k key, urgent bool) {
 	i.queued = true
 }
 
-// waiting reports whether there is something to hand out; with bulk also what is not urgent.
+// waiting reports whether next would return an object.
 func (q *queue) waiting(bulk bool) bool { return len(q.urgent) > 0 || bulk && len(q.bulk) > 0 }
 
-// next hands out an object for the call of the given number.
+// next hands out an object for the lookup of the given number: with bulk also one that is not
+// urgent.
 func (q *queue) next(call uint64, bulk bool) (k key, ok bool) {
 	for q.waiting(bulk) {
 		if len(q.urgent) > 0 && !(bulk && q.bulkNext && len(q.bulk) > 0) {
@@ -100,7 +100,7 @@ func (q *queue) next(call uint64, bulk bool) (k key, ok bool) {
 			k, q.bulk = q.bulk[0], q.bulk[1:]
 			q.bulkNext = false
 		}
-		// Else it was in both lists and has had its turn.
+		// Else it was in both lists, and is in flight already.
 		if i := q.items[k]; i != nil && i.queued {
 			i.queued, i.urgent, i.call = false, false, call
 			i.flying, i.next = i.next, attributes{}
@@ -122,8 +122,7 @@ func (q *queue) inFlight(kind state.Kind) map[string]bool {
 	return ids
 }
 
-// done ends a flight. An object that was added meanwhile is in the queue again, urgently, and
-// with what was known of the flight.
+// done ends a lookup. An object that was added meanwhile is queued again, urgently.
 func (q *queue) done(k key) flight {
 	i := q.items[k]
 	f := flight{attributes: i.flying, call: i.call, again: i.again}
@@ -139,8 +138,8 @@ func (q *queue) done(k key) flight {
 	return f
 }
 
-// retry has an object looked up again, not urgently, after the wait, and notes what was seen
-// of it now and whether it is still to be told as gone.
+// retry queues an object again after the wait, not urgently. Seen is what was found now; gone
+// is as in attributes.
 func (q *queue) retry(k key, now time.Time, wait time.Duration, seen any, gone bool) {
 	i := q.item(k)
 	i.at = now.Add(wait)
@@ -148,18 +147,18 @@ func (q *queue) retry(k key, now time.Time, wait time.Duration, seen any, gone b
 	heap.Push(&q.retries, timed{i.at, k})
 }
 
-// due queues the objects whose retry has come.
+// due queues the objects whose retry is due.
 func (q *queue) due(now time.Time) {
 	for len(q.retries) > 0 && !now.Before(q.retries[0].at) {
 		r := heap.Pop(&q.retries).(timed)
-		if i := q.items[r.key]; i != nil && i.at.Equal(r.at) { // else it was put off
+		if i := q.items[r.key]; i != nil && i.at.Equal(r.at) { // else it was superseded
 			i.at = time.Time{}
 			q.add(r.key, false)
 		}
 	}
 }
 
-// wake returns when a retry is due next; ok is false where there is none.
+// wake returns when the next retry is due; ok is false if there is none.
 func (q *queue) wake() (at time.Time, ok bool) {
 	if len(q.retries) == 0 {
 		return at, false

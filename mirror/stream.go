@@ -13,38 +13,35 @@ import (
 )
 
 const (
-	// lateBy is how late an event must come to count as late, beside what the
-	// measurement of the clocks allows: moby drops an event when a listener's queue has
-	// been full for so long, and then all in the queue are as late.
+	// lateBy is the delay at which an event counts as late, beside the uncertainty of the
+	// clocks: moby drops an event when a listener's queue has been full for that long.
 	lateBy = 100 * time.Millisecond
-	// clockJump is how far an event's time may be off before the engine's clock must
-	// have jumped.
+	// clockJump is the difference at which the engine's clock must have been set.
 	clockJump = 30 * time.Second
 )
 
 var errNoAnswer = errors.New("the engine does not answer")
 
-// An engineClock says how the engine's clock goes.
+// An engineClock relates the engine's clock to ours.
 type engineClock struct {
 	// begin is what it showed when the session began, or a little less.
 	begin time.Time
-	// offset is what it is ahead of ours at most, and less the margin at least.
+	// offset is how far it is ahead of ours at most; at least it is offset-margin.
 	offset, margin time.Duration
 }
 
-// known reports whether the clock is known well enough to tell what is late by it.
+// known reports whether the clock is known well enough to tell which events are late.
 func (c engineClock) known() bool { return c.margin < clockJump }
 
-// now returns what the clock shows, or a little more.
+// now returns the engine's time, or a little more.
 func (c engineClock) now() time.Time { return time.Now().Add(c.offset) }
 
-// watch implements [Engine]. Events are read always at once.
+// watch implements [Engine].
 //
-// The engine sends its answer's headers before it subscribes. So the subscription
-// may begin after the lists; what happens in between is replayed, because the stream
-// was asked for from a time before them.
+// The engine sends the response headers before it subscribes, so the subscription may begin
+// after the lists. Events in between are replayed: since is a time before the lists.
 func (m *Moby) watch(ctx context.Context, timeout time.Duration, in *intake, run func(func())) (<-chan error, error) {
-	// The context of the stream lasts: only the wait for its beginning is bounded.
+	// Only the wait for the response is bounded, not the stream.
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(timeout, func() { cancel(errNoAnswer) })
 	answer, err := m.Get(ctx, "/events", url.Values{"since": {moment(m.clock.begin)}})
@@ -76,14 +73,12 @@ func (m *Moby) watch(ctx context.Context, timeout time.Duration, in *intake, run
 	return ended, nil
 }
 
-// A stream reads the engine's events. Nothing says that an engine puts each on a line of its
-// own.
+// A stream reads the engine's events, which need not be on lines of their own.
 type stream struct {
 	decoder *jsontext.Decoder
 	clock   engineClock
-	// first is what the engine's clock showed at most when the first event came, zero before
-	// and where the clock is unknown. What happened earlier was replayed: the subscription
-	// began no later.
+	// first is the engine's time when the first event came, zero before that and while the
+	// clock is unknown. Earlier events were replayed: the subscription began no later.
 	first time.Time
 }
 
@@ -91,9 +86,8 @@ func newStream(body io.Reader, clock engineClock) *stream {
 	return &stream{decoder: jsontext.NewDecoder(body, liberal), clock: clock}
 }
 
-// next returns the next event, whether it came so late that others may have been lost,
-// which goes for what was replayed too, and whether the engine's clock must have jumped.
-// The error is never io.EOF.
+// next returns the next event, whether it is so late that others may have been lost (as a
+// replayed one always is), and whether the engine's clock has jumped. The error is never io.EOF.
 func (s *stream) next() (e event, late, jumped bool, err error) {
 	if err = json.UnmarshalDecode(s.decoder, &e); errors.Is(err, io.EOF) {
 		err = errors.New("the engine ended it")
