@@ -151,9 +151,10 @@ func dockerVersion(ctx context.Context) (v cliVersion) {
 // newHook returns the command that docker runs for a hint.
 func (a *app) newHook() *cobra.Command {
 	return &cobra.Command{
-		Use:    metadata.HookSubcommandName + " REQUEST",
-		Hidden: true,
-		Args:   takes(1, 1),
+		Use:     "hint REQUEST", // by docker's name it would widen the list of commands
+		Aliases: []string{metadata.HookSubcommandName},
+		Hidden:  true,
+		Args:    takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var r hooks.Request
 			if err := json.Unmarshal([]byte(args[0]), &r); err != nil {
