@@ -78,7 +78,7 @@ func claimOutcome(owner Owner, results []claim.Result) Outcome {
 	if len(claimed) > 0 {
 		return Outcome{
 			Reason: state.ReasonClaimed, Changed: changed,
-			Message: fmt.Sprintf("%s leads to this engine.", strings.Join(claimed, " and ")),
+			Message: leads(claimed),
 		}
 	}
 	for _, r := range results {
@@ -135,7 +135,7 @@ func (c *Config) Claimed(owner Owner) Outcome {
 	case len(paths) == 0:
 		return Outcome{Reason: state.ReasonReleased, Message: "The default socket is not this engine's, or not any more."}
 	}
-	return Outcome{Reason: state.ReasonClaimed, Message: fmt.Sprintf("%s leads to this engine.", strings.Join(paths, " and "))}
+	return Outcome{Reason: state.ReasonClaimed, Message: leads(paths)}
 }
 
 // claimant returns whose engine answers at an endpoint by a claim of ours.
@@ -163,4 +163,13 @@ func (c *Config) releaseGone(ctx context.Context) Outcome {
 		}
 	}
 	return last
+}
+
+// leads says of default sockets that they lead to the engine.
+func leads(paths []string) string {
+	verb := "leads"
+	if len(paths) > 1 {
+		verb = "lead"
+	}
+	return fmt.Sprintf("%s %s to this engine.", strings.Join(paths, " and "), verb)
 }

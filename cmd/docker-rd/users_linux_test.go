@@ -208,6 +208,8 @@ func newPerson(t *testing.T, name string) *person {
 	}
 	// Root, who comes later, runs the last one's.
 	t.Setenv(realengine.BuiltEnv, filepath.Dir(program))
+	// As it is on most hosts.
+	u.Setup = "mount --make-rshared /"
 	runtime := filepath.Join(u.Home, "run")
 	env := []string{"XDG_RUNTIME_DIR=" + runtime, "PATH=" + filepath.Dir(program) + ":" + os.Getenv("PATH")}
 	p := &person{t, name, func(argv ...string) *exec.Cmd { return u.Command(env, argv...) }}
