@@ -120,6 +120,8 @@ func newSession(t *testing.T, ann *person, name string) *pageSession {
 func (s *pageSession) take(step console.Step) {
 	s.t.Helper()
 	switch {
+	case strings.HasSuffix(step.File, ".go"):
+		s.build(step)
 	case step.File != "":
 		s.write(step.File, step.Text)
 	case step.Script != "":
@@ -132,6 +134,26 @@ func (s *pageSession) take(step console.Step) {
 			s.t.Errorf("line %d: %s: %v", step.Line, step.Command, err)
 		}
 	}
+}
+
+// build builds a program, which can be run by its name.
+func (s *pageSession) build(step console.Step) {
+	s.t.Helper()
+	// Below this directory, so that it is of this module.
+	dir, err := os.MkdirTemp(".", "docs")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	source, name := filepath.Join(dir, step.File), strings.TrimSuffix(step.File, ".go")
+	program := filepath.Join(os.Getenv(realengine.BuiltEnv), name)
+	if err := os.WriteFile(source, []byte(step.Text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if out, err := exec.Command("go", "build", "-o", program, source).CombinedOutput(); err != nil {
+		s.t.Fatalf("line %d: %v\n%s", step.Line, err, out)
+	}
+	s.ann.out("ln", "-s", program, filepath.Join(s.home, name))
 }
 
 func (s *pageSession) write(name, text string) {
