@@ -1,3 +1,3 @@
 // Package engine holds the drivers: a [Driver] turns an instance's settings into a running
-// engine. Nothing here watches or restarts an engine: that is the supervisor's part.
+// engine. The supervisor decides when an engine is started again; drivers do not.
 package engine

@@ -17,8 +17,8 @@ import (
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 )
 
-// RunHelper turns the process into one of the driver's helper programs if it was started
-// as that, and does not return then.
+// RunHelper becomes one of the drivers' helper programs, and does not return, if the process
+// was started as one.
 func RunHelper() { namespaces.RunHelper() }
 
 // newDockerd returns the driver that runs a dockerd of our own.
@@ -44,10 +44,9 @@ func newDockerd(i *instance.Instance, log *slog.Logger) (Driver, error) {
 	}}, nil
 }
 
-// proxyPath returns the program that serves published ports: the one beside docker-rd,
-// where the links in docker's plugin directories and on the PATH lead to, and docker-rd
-// itself where it was installed alone: a process for each port then has 2.4 MB of its own
-// in place of 0.8.
+// proxyPath returns the program that serves published ports: the one beside docker-rd (links
+// in docker's plugin directories and on the PATH are resolved), or docker-rd itself if it was
+// installed alone. That costs 2.4 MB of memory a port, the lean one 0.8.
 func proxyPath() (string, error) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -62,8 +61,7 @@ func proxyPath() (string, error) {
 	return exe, nil
 }
 
-// Limits returns what the instance's engine can't do here that others can, each with a hint
-// how to mend it.
+// Limits returns what the instance's engine can't do here, each with a hint.
 func Limits(i *instance.Instance) []error {
 	if i.Settings.Driver != instance.DriverRootless {
 		return nil
@@ -71,9 +69,8 @@ func Limits(i *instance.Instance) []error {
 	return dockerd.UserLimits(i.Paths.Data)
 }
 
-// RemoveData removes the data of a stopped instance's engine as far as it takes more than
-// being the user: containers have made files there as other users. The rest is for
-// [instance.Instance.Remove].
+// RemoveData removes those data of a stopped instance's engine that the user can't remove:
+// containers have made files as other users. [instance.Instance.Remove] removes the rest.
 func RemoveData(i *instance.Instance) error {
 	if i.Settings.Driver != instance.DriverRootless {
 		return nil

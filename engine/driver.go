@@ -15,16 +15,16 @@ import (
 
 // A Driver runs the engine of one instance.
 type Driver interface {
-	// Check returns what stands against starting the engine here, all at once, each with a
-	// hint how to mend it. It changes nothing.
+	// Check returns everything that prevents a start of the engine here, each with a hint. It
+	// changes nothing.
 	Check() []error
 
-	// Adopt returns the instance's engine where it runs already, nil otherwise.
+	// Adopt returns the instance's engine if it runs already, else nil.
 	Adopt(ctx context.Context) (Running, error)
 
-	// Start launches the engine and returns as soon as it has a process: the API may
-	// not answer yet. An engine that runs already is [ErrRunning], to be adopted.
-	// After any other error nothing is left running.
+	// Start launches the engine and returns as soon as it has a process: the API may not
+	// answer yet. If the engine runs already, the error is [ErrRunning]: adopt it. After any
+	// other error nothing is left running.
 	Start(ctx context.Context) (Running, error)
 
 	// Life returns how much of the engine runs here. It is cheap. An engine that is not
@@ -38,9 +38,9 @@ type Driver interface {
 	// engine while it runs, for programs that can dial nothing else; "" if there is none.
 	LocalHost() (string, error)
 
-	// Cleanup ends and removes whatever a crash has left of the instance's engine, and
-	// returns when that is gone. When ctx ends before, its error says what is left. It may
-	// be called whenever no supervisor runs the engine, and any number of times.
+	// Cleanup ends and removes whatever is left of the instance's engine, and returns when
+	// that is done. If ctx ends first, the error says what is left. It may be called whenever
+	// no supervisor runs the engine, any number of times.
 	Cleanup(ctx context.Context) error
 }
 
@@ -55,7 +55,7 @@ func LocalSocket(d Driver) string {
 	return socket
 }
 
-// ErrRunning says that there is nothing to start: the engine runs.
+// ErrRunning says that the engine runs already.
 var ErrRunning = dockerd.ErrRunning
 
 // Life is how much of an engine runs: [Gone], [Leftovers] or [Alive].
@@ -70,14 +70,13 @@ const (
 // Running is an engine that a driver has started or adopted. Where it is a process of ours,
 // it is a [Process] too.
 type Running interface {
-	// Release ends the goroutines that look after the engine, and waits for them. The
-	// engine, if it runs, goes on, and the value must not be used any more. To be called
-	// for an engine that has ended by itself, before another is started.
+	// Release ends the goroutines that watch the engine, and waits for them. An engine that
+	// runs goes on. The value must not be used afterwards. Call it too for an engine that has
+	// ended by itself, before the next start.
 	Release()
-	// Stop ends the engine and everything that it started, gracefully until ctx
-	// ends and then by force. It returns when all is gone, with the ids of the containers
-	// that did not end by themselves and were killed. An engine that is not ours is left
-	// alone.
+	// Stop ends the engine and everything that it started, gracefully until ctx ends, then by
+	// force. It returns when all is gone, with the ids of the containers that had to be
+	// killed. An engine that is not ours goes on.
 	Stop(ctx context.Context) (killed []string, err error)
 }
 
@@ -98,8 +97,7 @@ type Process interface {
 // A Problem is what does not work of a running engine.
 type Problem = dockerd.Problem
 
-// DriverFor returns the driver for the instance's settings. It logs to log, which may
-// be nil.
+// DriverFor returns the driver for the instance's settings. It logs to log, which may be nil.
 func DriverFor(i *instance.Instance, log *slog.Logger) (Driver, error) {
 	switch i.Settings.Driver {
 	case instance.DriverDockerd, instance.DriverRootless:

@@ -17,15 +17,14 @@ import (
 	"github.com/docker-rd/docker-rd/internal/relay"
 )
 
-// existing adopts an engine that somebody else runs: start connects, stop disconnects, and
-// the engine is left alone. Where the engine is elsewhere, a socket of this machine leads
-// to it meanwhile.
+// existing adopts an engine that somebody else runs: start connects, stop disconnects. If the
+// engine is not on a local socket, a local socket relays to it meanwhile.
 type existing struct {
 	inst *instance.Instance
 	log  *slog.Logger // may be nil
 }
 
-// Check implements [Driver]. Only a connection shows whether the engine answers.
+// Check implements [Driver]. It does not connect to the engine.
 func (d existing) Check() []error {
 	if err := d.check(); err != nil {
 		return []error{err}
@@ -62,11 +61,11 @@ func (e *ContextError) Error() string {
 	return fmt.Sprintf("context %q does not exist in %q", e.Context, e.DockerConfig)
 }
 
-// Adopt implements [Driver]. There is nothing that a crash could have left.
+// Adopt implements [Driver]. There is never an engine of ours.
 func (d existing) Adopt(context.Context) (Running, error) { return nil, nil }
 
-// Start implements [Driver]. A context of the user's may lead to a socket now and elsewhere
-// later, so there is a socket of ours in any case.
+// Start implements [Driver]. A user's context may lead to a local socket now and elsewhere
+// later, so it gets a relay in any case.
 func (d existing) Start(context.Context) (Running, error) {
 	ep, err := d.Endpoint()
 	if err != nil {
@@ -97,7 +96,7 @@ func (d existing) Start(context.Context) (Running, error) {
 	return c, nil
 }
 
-// errItself says that an instance's engine would be the instance itself.
+// errItself says that an instance would adopt itself.
 var errItself = errors.New("it leads back to the instance")
 
 func (d existing) logger() *slog.Logger {
@@ -145,14 +144,14 @@ func (d existing) Cleanup(context.Context) error {
 	return relay.RemoveSocket(socket)
 }
 
-// Endpoint implements [Driver]. A context and the configured headers are read anew each
-// time: they are the user's and may be changed.
+// Endpoint implements [Driver]. It reads the context and the configured headers each time:
+// the user may change them.
 func (d existing) Endpoint() (e endpoint.Endpoint, err error) {
 	s := d.inst.Settings
 	switch s.FromContext {
 	case "":
 		e, err = endpoint.FromURL(s.Host, s.TLSOptions())
-	case endpoint.DefaultContext: // of the system: no shell's variables count here
+	case endpoint.DefaultContext: // the system's: variables of a shell do not count
 		e, err = endpoint.FromDefault(endpoint.Default{})
 	default:
 		e, err = endpoint.FromContext(endpoint.OpenStore(d.inst.DockerConfig), s.FromContext)
@@ -167,7 +166,7 @@ type connected struct {
 	end      context.CancelFunc // ends the relaying
 }
 
-// serve leads who connects to l to the engine.
+// serve relays connections to l to the engine.
 func (c *connected) serve(l net.Listener, r relay.Relay) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.end = cancel

@@ -229,7 +229,7 @@ func lastWords(p engine.Process) string {
 	if words := p.LastError(); words != "" {
 		return words
 	}
-	return "the engine ended without a word"
+	return "the engine ended without a message"
 }
 
 // releaseEngine lets go of an engine that has ended by itself or is to go on.

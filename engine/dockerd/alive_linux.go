@@ -62,8 +62,7 @@ func (m userMode) life() processes.Life {
 }
 
 // neverRan reports whether there was never an engine: it would have left its state, its data
-// or its runtime directory, unless somebody removed them. That saves the first start a look at every process
-// of the machine.
+// or its runtime directory. That saves the first start a scan of all processes.
 func (c *Config) neverRan() bool {
 	if exists(c.StateDir) || exists(c.ExecRoot) {
 		return false
@@ -85,9 +84,8 @@ func (c *Config) namespaces() namespaces.Engine {
 	return namespaces.Engine{UID: c.UID, User: c.Rootless, SlirpLog: c.private("slirp4netns.log")}
 }
 
-// squatter returns the dockerd that has the engine's data or runtime directory although it
-// is another engine's: of an instance whose files were removed by hand, or one under
-// another home.
+// squatter returns another engine's dockerd that uses this engine's data or runtime directory:
+// of an instance whose files were removed by hand, or under another home.
 func (c *Config) squatter(f *processes.Found) *processes.Proc {
 	for i, p := range f.Others {
 		if p.Comm == commDockerd &&

@@ -34,8 +34,8 @@ type tool struct{ name, pkg string }
 // validUID is what can stand in a path, a cgroup's name and an environment variable.
 var validUID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
 
-// Check returns what stands against starting an engine, all at once. It changes nothing.
-// Everything it finds is an error of exit status 3 with a hint.
+// Check returns everything that prevents a start of the engine. It changes nothing. Each error
+// has exit status 3 and a hint.
 func Check(cfg Config) []error {
 	if !validUID.MatchString(cfg.UID) {
 		return []error{failure.Refuse("engine uid %q: letters, digits and '-' are allowed, 64 at most", cfg.UID)}
@@ -56,7 +56,7 @@ func (c *Config) checkAll(checks ...func(*Config) error) (problems []error) {
 // check implements [mode].
 func (m rootMode) check() []error {
 	if err := checkRoot(m.Config); err != nil {
-		return []error{err} // the others would only be its consequences
+		return []error{err} // the others would only be consequences
 	}
 	return m.checkAll(checkTools, checkTun, checkCgroups, checkPaths, checkData)
 }
@@ -151,8 +151,8 @@ func checkCgroups(*Config) error {
 	return nil
 }
 
-// unusable are characters that make dockerd fail, or make directories elsewhere: it takes
-// some paths for lists, for formats or for URLs.
+// unusable are characters with which dockerd fails, or makes directories elsewhere: it reads
+// some paths as lists, formats or URLs.
 const unusable = `,%\`
 
 func checkPaths(cfg *Config) error {
@@ -182,7 +182,7 @@ func checkPaths(cfg *Config) error {
 	return nil
 }
 
-// checkData looks whether the directories can be written, or made, without doing so.
+// checkData checks that the directories can be written or made, without doing so.
 func checkData(cfg *Config) error {
 	for _, dir := range []string{cfg.DataRoot, cfg.ExecRoot, cfg.StateDir, filepath.Dir(cfg.Socket), filepath.Dir(cfg.LogPath)} {
 		path := nearest(dir)
@@ -205,7 +205,7 @@ func checkData(cfg *Config) error {
 	return nil
 }
 
-// nearest returns the path, or the nearest directory above that exists.
+// nearest returns the path, or the nearest existing directory above it.
 func nearest(path string) string {
 	for path != "/" {
 		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {

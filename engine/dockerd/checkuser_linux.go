@@ -17,7 +17,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
-// check implements [mode]. What can be tried is tried, in namespaces that end with it.
+// check implements [mode]. It tries what it can, in namespaces that end with it.
 func (m userMode) check() []error {
 	if os.Geteuid() == 0 {
 		return []error{failure.WithHint(failure.Refuse("the rootless driver is for ordinary users, and this is root"),
@@ -35,11 +35,11 @@ func checkUserSettings(c *Config) error {
 		return nil // checkTools says so
 	}
 	if user.liveRestore() {
-		return failure.WithHint(failure.Refuse("live-restore can't be with the rootless driver: its containers end with the engine"),
+		return failure.WithHint(failure.Refuse("the rootless driver does not support live-restore: containers end with the engine"),
 			"remove it from the engine's arguments and its daemon configuration")
 	}
 	if user.systemdCgroups() {
-		return failure.WithHint(failure.Refuse("the cgroup driver systemd can't be with the rootless driver: it does not know the processes of the engine's pid namespace"),
+		return failure.WithHint(failure.Refuse("the rootless driver does not support the cgroup driver systemd, which does not know the processes of the engine's pid namespace"),
 			"remove native.cgroupdriver from the engine's arguments and its daemon configuration")
 	}
 	return nil
@@ -238,8 +238,8 @@ func readSysctl(name string) string {
 	return strings.TrimSpace(string(data))
 }
 
-// iptablesModules are the kernel modules that the program needs, which it can't load itself
-// in a user namespace.
+// iptablesModules are the kernel modules that the program needs. It can't load them in a user
+// namespace.
 func iptablesModules(iptables string) string {
 	if real, err := filepath.EvalSymlinks(iptables); err == nil {
 		iptables = real

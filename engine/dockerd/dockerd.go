@@ -25,7 +25,7 @@ import (
 
 // A Config says what an engine is and where its files are. All paths are absolute.
 type Config struct {
-	UID  string // identifies the instance for ever: letters, digits and '-'
+	UID  string // identifies the instance for good: letters, digits and '-'
 	Name string // the instance's name, for messages
 
 	Rootless bool // it is an ordinary user's, in a user namespace
@@ -37,7 +37,7 @@ type Config struct {
 	Socket  string // where the API is served, at most MaxSocket bytes long
 	LogPath string // the engine's log, appended to; put aside when it has grown too large
 
-	ConfigFile string   // the user's daemon.json; "" if there is none
+	ConfigFile string   // the user's daemon.json, or ""
 	Args       []string // the user's own arguments for dockerd
 	Localhost  []uint16 // ports of the host's loopback that the engine reaches on its own loopback, by tcp
 

@@ -11,22 +11,21 @@ import (
 	"github.com/docker-rd/docker-rd/internal/mounts"
 )
 
-// Cleanup ends every process of the engine at once and removes what is left of it,
-// whether or not there is a record of it and whatever was killed before. The engine's
-// data, its private configuration and its log stay. Nothing to do is no error. When
-// ctx ends it gives up and says what is left.
+// Cleanup kills every process of the engine and removes what is left of it, with or without a
+// record and whatever was killed before. The engine's data, its private configuration and its
+// log stay. Nothing to do is no error. When ctx ends, the error says what is left.
 func Cleanup(ctx context.Context, cfg Config) error {
 	return cfg.cleanup(ctx, nil)
 }
 
-// cleanup is [Cleanup] where cgroups of containers are known.
+// cleanup is [Cleanup] with cgroups of containers that are known.
 func (c *Config) cleanup(ctx context.Context, known []string) error {
 	h, err := c.mode().hierarchies()
 	if err != nil {
 		return fmt.Errorf("cgroups: %w", err)
 	}
 	left, err := c.processes().End(ctx, h, known)
-	if err != nil || c.squatter(left) != nil { // then the files are that engine's
+	if err != nil || c.squatter(left) != nil { // the files are that engine's
 		return err
 	}
 	return c.removeLeftovers(ctx)
@@ -49,7 +48,7 @@ func (c *Config) removeLeftovers(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// removeFile removes a file, if it is there.
+// removeFile removes a file, if it exists.
 func removeFile(path string) error {
 	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -57,7 +56,7 @@ func removeFile(path string) error {
 	return nil
 }
 
-// removeTree removes a directory with all that is in it.
+// removeTree removes a directory with its contents.
 func removeTree(dir string) error {
 	if err := checkMounts(dir); err != nil {
 		return err
@@ -65,9 +64,8 @@ func removeTree(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// checkMounts refuses where something is mounted in a directory that is to be removed. The
-// engine's own mounts ended with its mount namespace; whatever is mounted there now is
-// somebody else's.
+// checkMounts refuses to remove a directory in which something is mounted. The engine's own
+// mounts ended with its mount namespace, so that is somebody else's.
 func checkMounts(dir string) error {
 	points, err := mounts.Below(dir)
 	if err != nil {

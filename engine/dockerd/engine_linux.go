@@ -28,7 +28,7 @@ type Engine struct {
 	adopted   bool
 	companions
 	localhost []uint16   // ports of the host's loopback that it reaches
-	host      netip.Addr // to which the address that stands for the host leads
+	host      netip.Addr // what host-gateway leads to
 
 	recording sync.Mutex
 	problems  problems
@@ -45,8 +45,8 @@ type companions struct {
 	broker *namespaces.Companion // of published ports; only of an ordinary user's engine
 }
 
-// Adopt returns the running engine that another process has started, or ErrNotRunning.
-// What serves it and has ended meanwhile is started again.
+// Adopt returns the running engine that another process has started, or ErrNotRunning. It
+// starts companions again that have ended meanwhile.
 func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 	rec := cfg.readEngineFile()
 	if !rec.Engine.Alive() {
@@ -76,7 +76,7 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 			return nil, err
 		}
 	}
-	// A helper that was never told what to do is no engine: it ends by itself.
+	// A helper without a plan is no engine: it ends by itself.
 	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != cfg.mode().daemon() {
 		return nil, ErrNotRunning
 	}
@@ -84,8 +84,8 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, id: rec.Engine, subnets: rec.Subnets, localhost: rec.Localhost, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
-	// Where one can't be started, everything else works. The watcher goes on trying, and says
-	// what does not.
+	// If one can't be started, everything else works. The watcher tries again and reports the
+	// problem.
 	if rec.Slirp.Alive() {
 		e.slirp = &namespaces.Companion{ID: rec.Slirp}
 	} else if err := e.attachSlirp(ctx); err != nil {
@@ -112,12 +112,12 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 // ID returns the identity of the engine's process.
 func (e *Engine) ID() process.ID { return e.id }
 
-// Exited returns a channel that is closed when the engine's process has ended. What it
-// started may still run: Start or Cleanup end that.
+// Exited returns a channel that is closed when the engine's process has ended. Processes that
+// it started may still run: Start or Cleanup end them.
 func (e *Engine) Exited() <-chan struct{} { return e.exited }
 
-// LastError returns, as one line, the last error that the engine itself has reported
-// since it was started, or "". For an engine that has ended it is why.
+// LastError returns, as one line, the last error that the engine itself has reported since it
+// was started, or "". For an engine that has ended that is the reason.
 func (e *Engine) LastError() string {
 	msg := lastErrorIn(e.cfg.LogPath, e.logOffset)
 	if e.cfg.ConfigFile != "" {
@@ -131,20 +131,20 @@ func (e *Engine) LastError() string {
 // channel that is closed when that changes.
 func (e *Engine) Problems() (list []Problem, changed <-chan struct{}) { return e.problems.list() }
 
-// Release ends the watching of the engine, which goes on. The value must not be used
-// any more; the engine can be adopted.
+// Release stops watching the engine, which goes on and can be adopted. The value must not be
+// used afterwards.
 func (e *Engine) Release() {
 	e.cancel()
 	e.watchers.Wait()
 }
 
-// Stop ends the engine. dockerd is asked to, unless ctx has ended, and stops its containers as
-// it always does; when it has ended, or when ctx has, every process that is left is killed, and
-// everything that was made for the engine is removed. It returns when that is so, with the
-// ids of the containers that were killed.
+// Stop ends the engine. Unless ctx has ended, it asks dockerd to end, which stops the
+// containers. When dockerd or ctx has ended, it kills every process that is left and removes
+// everything that was made for the engine. It returns the ids of the containers that were
+// killed.
 func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 	known := e.escapedGroups()
-	if ctx.Err() == nil { // else whether a container ends by itself before it is killed would be a matter of luck
+	if ctx.Err() == nil { // else some containers might end by themselves before they are killed
 		if err := e.endLiveRestore(ctx); err != nil {
 			e.cfg.log().WarnContext(ctx, "live-restore is not ended: dockerd leaves its containers, and they are killed", "error", err)
 		}
@@ -166,9 +166,8 @@ func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 	return killed, e.cfg.cleanup(context.WithoutCancel(ctx), known)
 }
 
-// escapedGroups returns the cgroups of containers that are not below the engine's own, as
-// far as they can be found. Once dockerd ends a container, what has escaped to such a group
-// is left to its shim, and can't be found any more if that is killed before it is done.
+// escapedGroups returns the cgroups of containers that are not below the engine's own. They
+// are looked for before the stop: once a container's shim was killed, they can't be found.
 func (e *Engine) escapedGroups() []string {
 	h, err := e.cfg.mode().hierarchies()
 	if err != nil {
@@ -181,7 +180,7 @@ func (e *Engine) escapedGroups() []string {
 	return f.Groups
 }
 
-// watch starts the goroutines that look after a running engine.
+// watch starts the goroutines that watch a running engine.
 func (e *Engine) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
@@ -223,8 +222,8 @@ func (e *Engine) watch() {
 	})
 }
 
-// keep starts a companion again whenever it ends before the engine. Where that fails, meaning
-// is what it means. LastWords returns why it has ended.
+// keep restarts a companion whenever it ends before the engine. Meaning is the consequence if
+// that fails; lastWords returns why it has ended.
 func (e *Engine) keep(ctx context.Context, name, meaning string, companion **namespaces.Companion, attach func(context.Context) error, lastWords func() string) {
 	const shortest, longest = 10 * time.Millisecond, 10 * time.Second
 	delay := shortest
@@ -301,7 +300,7 @@ func (e *Engine) note(change func(*engineFile)) error {
 	return e.cfg.writeEngineFile(rec)
 }
 
-// followHost has the address that stands for the host lead to the host's own as that changes.
+// followHost makes host-gateway lead to the host's address as that changes.
 func (e *Engine) followHost(ctx context.Context) {
 	err := namespaces.WatchHostAddress(ctx, e.host, func(host netip.Addr) {
 		rules := namespaces.FindRules()
@@ -316,13 +315,13 @@ func (e *Engine) followHost(ctx context.Context) {
 	}
 }
 
-// moveDelay is how long after its start the engine is moved: not while it is starting,
-// because it would have to wait meanwhile.
+// moveDelay is how long after its start the engine is moved: a move while it starts would slow
+// the start.
 const moveDelay = 2 * time.Second
 
-// moveLater takes the engine's processes out of the groups of the session or service
-// that it was started from, in the hierarchies that they were not born into their own
-// group of. Containers have groups of their own.
+// moveLater moves the engine's processes out of the control groups of the session or service
+// that started them, in the hierarchies in which they were not born into their own group.
+// Containers have groups of their own.
 func (e *Engine) moveLater(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -342,8 +341,7 @@ func (e *Engine) moveLater(ctx context.Context) error {
 	if group2 != "" {
 		groups1 = append(groups1, group2)
 	}
-	// Again until there is nothing to move: what a process started before it was moved
-	// itself was born in the old group.
+	// Until there is nothing to move: a process that was moved may have started others before.
 	moved := map[int]bool{}
 	for {
 		all, err := processes.All(e.cfg.UID)

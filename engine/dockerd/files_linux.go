@@ -18,8 +18,8 @@ const (
 	hostResolvConf = "/etc/resolv.conf"
 )
 
-// keepFiles has what the engine sees of the host's /run and resolv.conf follow the host, until
-// ctx or the engine ends. The error, never nil, says why it does so no longer.
+// keepFiles makes the engine's /run and resolv.conf follow the host's until ctx or the engine
+// ends. The error is never nil.
 func (e *Engine) keepFiles(ctx context.Context) error {
 	for {
 		watch, watchErr := dirwatch.New(watchedDirs()...) // before the look: nothing is missed
@@ -37,7 +37,7 @@ func (e *Engine) keepFiles(ctx context.Context) error {
 	}
 }
 
-// watchedDirs are where the files are that the host may replace.
+// watchedDirs are the directories of files that the host may replace.
 func watchedDirs() []string {
 	dirs := []string{filepath.Dir(dockerSock), filepath.Dir(hostResolvConf)}
 	if path, err := filepath.EvalSymlinks(hostResolvConf); err == nil {
@@ -46,7 +46,7 @@ func watchedDirs() []string {
 	return dirs
 }
 
-// syncFiles does it once. First /run, which resolv.conf may be in.
+// syncFiles does so once. It begins with /run, which may contain resolv.conf.
 func (e *Engine) syncFiles(ctx context.Context) error {
 	if err := e.cfg.writeResolvConf(e.subnets); err != nil {
 		return err

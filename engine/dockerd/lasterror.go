@@ -15,8 +15,8 @@ import (
 // maxLog is how much of a log's end is read for the last error.
 const maxLog = 256 << 10
 
-// lastErrorIn returns the engine's own last words in the log at path, from offset on
-// (from the beginning where the log has been cut since), or "".
+// lastErrorIn returns the engine's last error in the log at path, from offset on (from the
+// beginning if the log was rotated since), or "".
 func lastErrorIn(path string, offset int64) string {
 	file, err := files.Open(path)
 	if err != nil {

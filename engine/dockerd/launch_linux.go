@@ -21,14 +21,13 @@ import (
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
-// Start starts the engine and returns when its process runs: that it answers is for
-// the caller to find out. What was left of a former engine is ended and removed first;
-// with live-restore, dockerd comes back to the containers that still run. An engine
-// that runs already is ErrRunning.
+// Start starts the engine and returns when its process runs; it may not answer yet. It first
+// ends and removes what is left of a former engine; with live-restore, dockerd returns to the
+// containers that still run. If the engine runs already, the error is ErrRunning.
 //
-// When ctx ends before, or on an error, nothing is left. Afterwards ctx means nothing:
-// the engine ends by [Engine.Stop], and not with the calling process. The caller has no
-// file open that is not close-on-exec: the engine's processes would keep it open.
+// After an error, or if ctx ends first, nothing is left. Afterwards ctx has no effect: the
+// engine ends by [Engine.Stop], not with the calling process. All files of the caller must be
+// close-on-exec, or the engine's processes would keep them open.
 func Start(ctx context.Context, cfg Config) (*Engine, error) {
 	user, err := readDaemonOptions(cfg.Args, cfg.ConfigFile)
 	if err != nil {
@@ -62,8 +61,7 @@ type launch struct {
 	into   *processes.Proc // a process whose namespaces dockerd enters; nil: new ones
 }
 
-// clear ends what is left of a former engine, and finds out whether to go back into
-// its namespaces.
+// clear ends what is left of a former engine, and decides whether to enter its namespaces.
 func (l *launch) clear(ctx context.Context) error {
 	f := &processes.Found{}
 	if !l.cfg.neverRan() {
@@ -80,8 +78,7 @@ func (l *launch) clear(ctx context.Context) error {
 	case f.Daemon != nil:
 		return ErrRunning
 	case len(f.Shims) > 0 && l.user.liveRestore():
-		// In new namespaces dockerd would find the containers running, and their networks
-		// nowhere.
+		// In new namespaces dockerd would find the containers but not their networks.
 		l.into = &f.Shims[0]
 		// A containerd that is just ending would be taken for a running one.
 		for _, p := range f.Procs {
@@ -104,7 +101,7 @@ func (l *launch) clear(ctx context.Context) error {
 			}
 		}
 	}
-	// No proxy runs either, and those that were killed are nobody's concern any more.
+	// No proxy runs either.
 	if err := removeTree(l.cfg.private(portsDir)); err != nil {
 		return err
 	}
@@ -120,8 +117,8 @@ func (l *launch) clear(ctx context.Context) error {
 
 func (c *Config) pidFile() string { return filepath.Join(c.ExecRoot, "docker.pid") }
 
-// tempDir is where containerd dumps its stacks when dockerd gives it up; dockerd itself
-// has its temporary files below the data.
+// tempDir is where containerd dumps its stacks when dockerd kills it. dockerd's own temporary
+// files are below the data.
 func (c *Config) tempDir() string { return filepath.Join(c.ExecRoot, "tmp") }
 
 func (l *launch) start(ctx context.Context) (*Engine, error) {
@@ -194,8 +191,8 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 	return slices.Concat(args, c.mode().args(l.user), userArgs), nil
 }
 
-// hostGateway is what host-gateway means in docker run --add-host NAME:host-gateway. Of
-// itself dockerd takes its bridge's address, which is not the host's here.
+// hostGateway is what host-gateway means in docker run --add-host NAME:host-gateway. dockerd
+// would take its bridge's address, which is not the host's here.
 func (l *launch) hostGateway() netip.Addr {
 	if l.rules.IPTables != "" {
 		return l.rules.Gateway // leads to the host's own address as that changes
@@ -203,8 +200,8 @@ func (l *launch) hostGateway() netip.Addr {
 	return l.rules.Host
 }
 
-// engineEnv is dockerd's environment: ours without the variables that are for clients, and
-// those that would make it use something of the host's.
+// engineEnv is dockerd's environment: ours without variables for clients, and without those
+// that would make it use something of the host's.
 func (c *Config) engineEnv() []string {
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
@@ -296,7 +293,7 @@ func (l *launch) connect(exit *os.File) (c companions, ready []<-chan error, err
 	if l.into != nil && l.former.Slirp.Alive() {
 		return companions{slirp: &namespaces.Companion{ID: l.former.Slirp}}, nil, nil
 	}
-	pid := l.rec.Engine.PID // the helper waits for its plan: the number is still its
+	pid := l.rec.Engine.PID // the helper waits for its plan, so it has not ended
 	if l.into != nil {
 		pid = l.into.ID.PID
 	}

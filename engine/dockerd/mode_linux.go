@@ -12,20 +12,20 @@ import (
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
-// A mode is how an engine is kept apart from the rest of the machine. There are two: root's
-// engine is known by its control groups and its marker, and its dockerd is the first process;
-// an ordinary user's lives in a user and a pid namespace, and ends with the first process there.
+// A mode is how an engine is isolated. There are two: root's engine is found by its control
+// groups and its marker, and dockerd is its first process; an ordinary user's runs in a user
+// and a pid namespace, and ends with the first process there.
 type mode interface {
-	// check returns what stands against a start, and tools what programs it takes besides.
+	// check returns what prevents a start; tools are the programs that it needs besides.
 	check() []error
 	tools() []tool
 	// daemon is the command name of the engine's first process.
 	daemon() string
 	// hierarchies are those of the control groups that the engine's processes are found by.
 	hierarchies() (processes.Hierarchies, error)
-	// prepare makes what else the engine needs on disk.
+	// prepare makes further files that the engine needs.
 	prepare() error
-	// complete adds to a launch what is different.
+	// complete adds the mode's part to a launch.
 	complete(l *namespaces.Launch) error
 	// args and env are dockerd's.
 	args(user *daemonOptions) []string
@@ -78,7 +78,7 @@ func (userMode) tools() []tool {
 
 func (userMode) daemon() string { return namespaces.CommInit }
 
-// Nothing is found by them: whatever the engine has started ends with its first process.
+// None are needed: everything ends with the engine's first process.
 func (userMode) hierarchies() (processes.Hierarchies, error) { return processes.Hierarchies{}, nil }
 
 func (m userMode) prepare() error {
@@ -124,8 +124,8 @@ func (m userMode) env() []string {
 
 func (userMode) removeTree(dir string) error { return RemoveAsUser(dir) }
 
-// RemoveAsUser removes a directory of an ordinary user's engine, with what containers have
-// made there as other users. Where something is mounted in it, nothing is removed.
+// RemoveAsUser removes a directory of an ordinary user's engine, including files that
+// containers have made as other users. If something is mounted in it, it removes nothing.
 func RemoveAsUser(dir string) error {
 	if err := checkMounts(dir); err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// A network is one that people have made in the engine.
+// A network is one that users have made in the engine.
 type network struct {
 	name    string
 	subnets []netip.Prefix // IPv4
@@ -26,8 +26,8 @@ type network struct {
 // networkKeys begins the keys of networks in dockerd's store.
 const networkKeys = "docker/network/v1.0/network/"
 
-// readNetworks returns the networks in the data of an engine that does not run. dockerd's
-// default bridge is not one of them: it is made anew at each start, as we say.
+// readNetworks returns the networks in the data of an engine that does not run, without the
+// default bridge, which dockerd makes at each start from its configuration.
 func readNetworks(dataRoot string) (networks []network, err error) {
 	path := filepath.Join(dataRoot, "network", "files", "local-kv.db")
 	db, err := bbolt.Open(path, 0, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
@@ -38,7 +38,7 @@ func readNetworks(dataRoot string) (networks []network, err error) {
 		return nil, fmt.Errorf("networks in %q: %w", path, err)
 	}
 	defer db.Close()
-	// The file is mapped, and not all that may be wrong with it is an error of the library.
+	// The file is mapped: a damaged one may cause faults, not only errors.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -94,8 +94,8 @@ func parseNetwork(value []byte) network {
 	return n
 }
 
-// chooseSubnets returns the engine's subnets. What the user wants is refused where dockerd
-// could not start with it.
+// chooseSubnets returns the engine's subnets. It refuses settings of the user's with which
+// dockerd could not start.
 func (l *launch) chooseSubnets() (namespaces.Subnets, error) {
 	routes, err := namespaces.HostRoutes()
 	if err != nil {
@@ -103,7 +103,7 @@ func (l *launch) chooseSubnets() (namespaces.Subnets, error) {
 	}
 	networks, err := readNetworks(l.cfg.DataRoot)
 	if err != nil {
-		// The engine may start with any choice, and says so if it can't.
+		// The engine may start with any choice, or reports an error of its own.
 		l.cfg.log().Warn("the engine's networks are not known", "error", err)
 	}
 	var own []netip.Prefix

@@ -21,8 +21,8 @@ type daemonOptions struct {
 	path  string                     // where that is, or ""
 }
 
-// Arguments and daemon.json keys (where the name differs) that belong to docker rd:
-// with another value the engine could not be found again, or would disturb another.
+// reserved maps arguments that belong to docker rd to their keys in daemon.json, "" for none:
+// with other values the engine could not be found again, or would disturb others.
 var reserved = map[string]string{
 	"host":                "hosts",
 	"data-root":           "data-root",
@@ -86,9 +86,8 @@ func readDaemonOptions(args []string, path string) (*daemonOptions, error) {
 	return s, nil
 }
 
-// parseArgs finds the options in args as dockerd (spf13/pflag) does. It does not know
-// which take a value, so it may take a value for one that does not; dockerd has no
-// other arguments.
+// parseArgs finds the options in args as dockerd (spf13/pflag) does. It does not know which
+// take a value, so it may assign a value to one that does not.
 func parseArgs(args []string) map[string][]string {
 	flags := map[string][]string{}
 	for i := 0; i < len(args); i++ {
@@ -125,8 +124,7 @@ func parseArgs(args []string) map[string][]string {
 	return flags
 }
 
-// parseFile parses a daemon.json. Like dockerd it takes a byte-order mark, and an
-// empty file for one without settings.
+// parseFile parses a daemon.json. Like dockerd it accepts a byte-order mark and an empty file.
 func parseFile(data []byte) (map[string]json.RawMessage, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	if len(bytes.TrimSpace(data)) == 0 {
@@ -139,8 +137,7 @@ func parseFile(data []byte) (map[string]json.RawMessage, error) {
 	return file, nil
 }
 
-// has reports whether the user has set any of these: each is the option's name and,
-// where it differs, the key's.
+// has reports whether the user has set any of these options or keys.
 func (s *daemonOptions) has(names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
 		_, flag := s.flags[name]
@@ -179,8 +176,8 @@ func (s *daemonOptions) liveRestore() bool {
 	return on
 }
 
-// nftables reports whether the user asked for nftables in the place of iptables, which
-// dockerd can do from 29 on.
+// nftables reports whether the user asked for nftables instead of iptables, as dockerd 29
+// supports.
 func (s *daemonOptions) nftables() bool {
 	return s.text("firewall-backend") == "nftables"
 }
@@ -202,9 +199,9 @@ func (s *daemonOptions) systemdCgroups() bool {
 	return slices.Contains(opts, cgroupDriver+"systemd")
 }
 
-// merged returns the daemon.json and the arguments to start dockerd with: the user's,
-// and ours where the user has said nothing. dockerd refuses a setting that is both an
-// argument and in the file, so ours are in the file, where lists can be joined.
+// merged returns the daemon.json and the arguments to start dockerd with: the user's settings,
+// and ours for what the user has not set. dockerd refuses a setting that is both an argument
+// and in the file, so ours are in the file.
 func (s *daemonOptions) merged(net namespaces.Subnets) (file []byte, args []string, err error) {
 	all := map[string]any{}
 	for key, raw := range s.file {

@@ -13,8 +13,8 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
-// watchPorts reports port proxies that were killed, which dockerd does not notice: the port
-// does not answer until its container is restarted. It returns when ctx ends.
+// watchPorts reports port proxies that were killed until ctx ends. dockerd does not notice
+// that: the port does not answer until its container is restarted.
 func (e *Engine) watchPorts(ctx context.Context) {
 	dir := e.cfg.private(portsDir)
 	follower := dirwatch.Follow(dir, 10*time.Second, nil)
@@ -37,8 +37,8 @@ func (e *Engine) watchPorts(ctx context.Context) {
 	}
 }
 
-// watchPort waits for the end of the proxy that has made the file, and removes the file
-// where the proxy did not.
+// watchPort waits for the end of the proxy that has made the file. If the proxy did not remove
+// the file, it was killed.
 func (e *Engine) watchPort(ctx context.Context, file string) {
 	if number, err := strconv.Atoi(filepath.Base(file)); err == nil {
 		for range 3 { // while others end, a child may be left out among its parent's
@@ -49,7 +49,7 @@ func (e *Engine) watchPort(ctx context.Context, file string) {
 	}
 	port, err := os.ReadFile(file)
 	if err != nil || !e.id.Alive() || os.Remove(file) != nil {
-		return // it has ended as it should, or with the engine
+		return // it has ended normally, or with the engine
 	}
 	e.cfg.log().ErrorContext(ctx, "the proxy of a published port was killed: the port does not answer until its container is restarted", "port", string(port))
 	e.problems.put("port "+string(port), Problem{
@@ -58,7 +58,7 @@ func (e *Engine) watchPort(ctx context.Context, file string) {
 	})
 }
 
-// dockerd returns the number of the dockerd, which an ordinary user's engine has below its
+// dockerd returns the pid of dockerd, which in an ordinary user's engine is a child of the
 // first process.
 func (e *Engine) dockerd() int {
 	if e.cfg.Rootless {
@@ -71,7 +71,7 @@ func (e *Engine) dockerd() int {
 	return e.id.PID
 }
 
-// childOf returns the child of a process that has the number in its own pid namespace.
+// childOf returns the child of a process that has the pid number in its own pid namespace.
 func childOf(parent, number int) (process.ID, bool) {
 	for _, pid := range children(parent) {
 		if innermost(pid) == number {
@@ -82,7 +82,7 @@ func childOf(parent, number int) (process.ID, bool) {
 	return process.ID{}, false
 }
 
-// children returns the numbers of a process's children.
+// children returns the pids of a process's children.
 func children(parent int) (pids []int) {
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
 	for _, list := range lists {
@@ -96,8 +96,7 @@ func children(parent int) (pids []int) {
 	return pids
 }
 
-// innermost returns the number that a process has in its own pid namespace, 0 if it has
-// ended.
+// innermost returns the pid of a process in its own pid namespace, 0 if it has ended.
 func innermost(pid int) int {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(status)) {

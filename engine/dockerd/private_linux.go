@@ -30,15 +30,15 @@ const (
 	portsDir      = "ports"          // a file for each published port, see [portproxy.PortsEnv]
 )
 
-// Directories of the host that dockerd needs a private version of. On a host without
-// docker they don't exist, and something has to be there to mount on.
+// hostDirs are directories of which dockerd gets a private version. On a host without docker
+// they must be made, as mount points.
 var hostDirs = []string{"/etc/docker", "/opt/containerd"}
 
-// What former versions made besides.
+// formerHostPaths were made by former versions.
 var formerHostPaths = []string{"/run/docker", "/run/containerd", dockerSock}
 
-// makeProxyPlace makes the file over which the proxy's program is mounted for dockerd: so the
-// engine keeps the one that it was started with, though docker-rd is moved or replaced.
+// makeProxyPlace makes the file over which the proxy's program is mounted for dockerd. So the
+// engine keeps the program that it was started with, even if docker-rd is moved or replaced.
 func (c *Config) makeProxyPlace() error {
 	place := c.private(proxyPlace)
 	if info, err := os.Lstat(place); err == nil && info.Mode().IsRegular() {
@@ -50,7 +50,7 @@ func (c *Config) makeProxyPlace() error {
 	return os.WriteFile(place, nil, 0o600)
 }
 
-// link makes a symbolic link at path, or changes the one that is there.
+// link makes or changes the symbolic link at path.
 func link(target, path string) error {
 	if now, err := os.Readlink(path); err == nil && now == target {
 		return nil
@@ -61,8 +61,7 @@ func link(target, path string) error {
 	return os.Symlink(target, path)
 }
 
-// proxyOf returns the path at which the host's processes find the program that is mounted
-// for a running engine.
+// proxyOf returns the path of a running engine's proxy program for processes of the host.
 func (c *Config) proxyOf(engine process.ID) string {
 	return fmt.Sprintf("/proc/%d/root%s", engine.PID, c.private(proxyPlace))
 }
@@ -82,8 +81,8 @@ func (c *Config) writeResolvConf(net namespaces.Subnets) error {
 	return os.WriteFile(c.private(resolvConf), data, 0o644) // in place: it may be mounted
 }
 
-// privateResolvConf is the host's resolv.conf with slirp4netns's name server, which
-// asks the host's: those may listen where only the host's namespace reaches them.
+// privateResolvConf is the host's resolv.conf with the engine's own name server. It asks the
+// host's, which may listen where only the host's namespace reaches them.
 func privateResolvConf(host string, dns netip.Addr) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "nameserver %s\n", dns)
@@ -96,8 +95,8 @@ func privateResolvConf(host string, dns netip.Addr) []byte {
 	return []byte(b.String())
 }
 
-// certificates is the directory of the registries' certificates. A user's own go first,
-// as they do with a dockerd that RootlessKit runs.
+// certificates is the directory of the registries' certificates. A user's own is preferred, as
+// under RootlessKit.
 func (c *Config) certificates() string {
 	if base, err := os.UserConfigDir(); err == nil && c.Rootless {
 		if own := filepath.Join(base, "docker", "certs.d"); exists(own) {
@@ -107,7 +106,7 @@ func (c *Config) certificates() string {
 	return "/etc/docker/certs.d"
 }
 
-// binds are the private versions of what every dockerd of a machine shares.
+// binds are the private versions of paths that all dockerds of a machine share.
 func (c *Config) binds() []namespaces.Bind {
 	return []namespaces.Bind{
 		// The host's registries' certificates are for all engines; the rest of /etc/docker,
@@ -127,9 +126,9 @@ func (c *Config) binds() []namespaces.Bind {
 	}
 }
 
-// run is the engine's own /run. dockerd makes docker.sock in it, by its name: what docker
-// run -v /var/run/docker.sock:… mounts is the engine that runs the container, whatever the
-// host has there. The link is for an engine that was started without.
+// run is the engine's own /run. dockerd makes docker.sock in it, so docker run -v
+// /var/run/docker.sock:… mounts the socket of the engine that runs the container. The link is
+// for an engine that was started without a /run of its own.
 func (c *Config) run() *namespaces.Run {
 	return &namespaces.Run{
 		// The lock of iptables is about rules, of which the engine has its own.

@@ -64,7 +64,7 @@ var lacking = map[string]struct {
 for path in /usr/bin/newuidmap /usr/bin/newgidmap /usr/bin/slirp4netns /etc/subuid /etc/subgid; do mount --bind /dev/null "$path"; done
 `, []string{"--live-restore"}, [][2]string{
 		{"missing: newuidmap, newgidmap, slirp4netns", "`sudo apt-get install uidmap slirp4netns`"},
-		{"live-restore can't be", "remove it"},
+		{"does not support live-restore", "remove it"},
 		{"has 0 user ids for containers in /etc/subuid, and images need 65536, ", " --add-subgids 100000-165535 "},
 		{"/dev/net/tun: permission denied", "`sudo chmod 666 /dev/net/tun`"},
 		{"and fuse-overlayfs is missing", "`sudo apt-get install fuse-overlayfs`"},

@@ -9,11 +9,11 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
-// A Broker opens listeners in the host's network namespace for an engine that can't go
-// there, see package portproxy.
+// A Broker opens listeners in the host's network namespace for an engine that can't enter it,
+// see package portproxy.
 type Broker struct {
 	Socket    string
-	APISocket string // where RootlessKit's API is served
+	APISocket string // of RootlessKit's API
 	Log       string
 }
 
@@ -24,7 +24,7 @@ func (e Engine) StartBroker(program string, b Broker, exit *os.File) (c *Compani
 	return e.startReady(cmd, "broker of published ports", b.Log, exit)
 }
 
-// AttachBroker starts the broker for a running engine of which it has ended.
+// AttachBroker starts the broker again for a running engine.
 func (e Engine) AttachBroker(ctx context.Context, program string, engine process.ID, b Broker) (*Companion, error) {
 	exit, err := exitPipeOf(engine)
 	if err != nil {

@@ -29,7 +29,7 @@ type Companion struct {
 	exited chan struct{} // closed when it has ended; nil if it is not our child
 }
 
-// Wait returns when it has ended or ctx has.
+// Wait returns when the companion or ctx has ended.
 func (c *Companion) Wait(ctx context.Context) error {
 	if c.exited == nil {
 		return c.ID.Wait(ctx)
@@ -42,8 +42,8 @@ func (c *Companion) Wait(ctx context.Context) error {
 	}
 }
 
-// What a companion may use: both take a few megabytes and one processor at most. A
-// slirp4netns has been seen to grow without an end over one connection.
+// companionMemory bounds a companion's memory. It needs a few megabytes, but a slirp4netns has
+// been seen to grow without end over one connection.
 const companionMemory = 1 << 30
 
 // startCompanion starts a companion of the engine, with files from number 3 on.
@@ -57,7 +57,7 @@ func (e Engine) startCompanion(cmd *exec.Cmd, files ...*os.File) (*Companion, er
 	}
 	limit := unix.Rlimit{Cur: companionMemory, Max: companionMemory}
 	limitErr := unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_DATA, &limit, nil)
-	id, err := process.FindChild(cmd.Process.Pid) // it may have failed already
+	id, err := process.FindChild(cmd.Process.Pid) // it may have ended already
 	if err == nil && limitErr != nil {
 		err = fmt.Errorf("limit its memory: %w", limitErr)
 	}
@@ -70,12 +70,12 @@ func (e Engine) startCompanion(cmd *exec.Cmd, files ...*os.File) (*Companion, er
 	return c, nil
 }
 
-// patience is how long a companion may take to be ready, which takes it 3 to 6 ms.
+// patience is how long a companion may take to be ready. Normally it takes 3 to 6 ms.
 const patience = 5 * time.Second
 
 // startReady starts a companion that writes "1" to its file number 3 when it is ready, and
-// whose output goes to a log. It is ready when ready reports nil; an error there is in its own
-// words. The other files follow.
+// whose output goes to a log. Further files follow. Ready sends nil when the companion is
+// ready, or else an error with its own words.
 func (e Engine) startReady(cmd *exec.Cmd, name, logPath string, files ...*os.File) (c *Companion, ready <-chan error, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -111,7 +111,7 @@ func (e Engine) startReady(cmd *exec.Cmd, name, logPath string, files ...*os.Fil
 	return c, done, nil
 }
 
-// await returns when a companion is ready. One that is not is killed.
+// await waits until a companion is ready, and kills it otherwise.
 func (c *Companion) await(ctx context.Context, ready <-chan error) (err error) {
 	select {
 	case err = <-ready:
@@ -124,14 +124,13 @@ func (c *Companion) await(ctx context.Context, ready <-chan error) (err error) {
 	return err
 }
 
-// lastWords returns what a companion that has ended says of it.
+// lastWords returns the last line of the log of a companion that has ended.
 func lastWords(path string) string {
 	data, _ := os.ReadFile(path)
-	words := "it ended without a word"
+	words := "it ended without a message"
 	for line := range strings.Lines(string(data)) {
 		line = strings.TrimPrefix(strings.TrimSpace(line), CommSlirp+": ")
-		// The last line of slirp4netns's parent process only says that the child had failed,
-		// with words of its own.
+		// slirp4netns's parent process only adds that the child has failed.
 		if line != "" && !strings.HasPrefix(line, "child failed") {
 			words = line
 		}
@@ -141,12 +140,12 @@ func lastWords(path string) string {
 
 // exitPipeOf opens the read end of a running engine's exit pipe.
 func exitPipeOf(engine process.ID) (*os.File, error) {
-	// To open a pipe's end through /proc opens the pipe, at whichever end.
+	// Opening either end of a pipe through /proc opens the pipe.
 	exit, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/%d", engine.PID, ExitFD), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
-	if !engine.Alive() { // so it was this pipe
+	if !engine.Alive() { // if it is alive, it was its pipe
 		_ = exit.Close()
 		return nil, process.ErrGone
 	}
@@ -154,7 +153,7 @@ func exitPipeOf(engine process.ID) (*os.File, error) {
 }
 
 // StartRelay starts the relay, which serves the engine's sockets (see [Helper.Sockets]) from
-// the host's namespaces, and closes them here.
+// the host's namespaces. It closes the sockets of this process.
 func (e Engine) StartRelay(program string, sockets []*os.File, exit *os.File) (*Companion, error) {
 	defer closeAll(sockets)
 	const forNames = 2
@@ -190,7 +189,7 @@ func portOf(socket *os.File) (int, error) {
 	return 0, os.NewSyscallError("getsockname", err)
 }
 
-// AttachRelay starts the relay for a running engine of which it has ended.
+// AttachRelay starts the relay again for a running engine.
 func (e Engine) AttachRelay(ctx context.Context, program string, engine process.ID, dns netip.Addr, localhost []uint16) (*Companion, error) {
 	exit, err := exitPipeOf(engine)
 	if err != nil {

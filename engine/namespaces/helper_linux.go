@@ -17,9 +17,9 @@ import (
 // A Helper is a started helper process that waits for its plan.
 type Helper struct {
 	ID     process.ID
-	Exited chan struct{} // closed when it has ended, whatever it has become
-	// Sockets are what the plan asked for, once it was carried out: name queries by udp,
-	// by tcp. They are the caller's.
+	Exited chan struct{} // closed when the process has ended
+	// Sockets are those that the plan asked for, once it was carried out. The caller closes
+	// them.
 	Sockets []*os.File
 
 	cmd    *exec.Cmd
@@ -67,11 +67,11 @@ func startHelper(argv []string, files []*os.File, attr *syscall.SysProcAttr, env
 
 func helperArgs(arg string) []string { return []string{"/proc/self/exe", arg} }
 
-// errNotBornIn says that the kernel, before Linux 5.7, starts no process in a group.
+// errNotBornIn says that the kernel can't start processes in a group (before Linux 5.7).
 var errNotBornIn = errors.New("processes can only move to a group")
 
-// startHelperIn is startHelper in the cgroup dir of version 2. A process that is born there
-// need not be moved, which takes the kernel 10 ms and more.
+// startHelperIn is startHelper in the cgroup dir of version 2. To move a process there later
+// takes the kernel 10 ms or more.
 func startHelperIn(dir string, files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*Helper, error) {
 	group, err := os.Open(dir)
 	if err != nil {
@@ -99,8 +99,8 @@ func (h *Helper) Abort() error {
 	return err
 }
 
-// Run gives the helper its plan and returns when it has become what it is to become,
-// or has ended. When ctx ends before, the helper is killed.
+// Run sends the helper its plan and returns when the helper has carried it out or has failed.
+// If ctx ends first, the helper is killed.
 func (h *Helper) Run(ctx context.Context, p Plan) error {
 	stop := context.AfterFunc(ctx, func() { _ = h.cmd.Process.Kill() })
 	report, err := h.ask(p)
@@ -117,7 +117,7 @@ func (h *Helper) Run(ctx context.Context, p Plan) error {
 	return err
 }
 
-// ask gives the helper its plan and returns what it reports.
+// ask sends the helper its plan and returns its report.
 func (h *Helper) ask(p Plan) (report []byte, err error) {
 	defer h.report.Close()
 	planErr := json.NewEncoder(h.plan).Encode(p)

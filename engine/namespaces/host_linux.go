@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HostAddress returns the IPv4 address at which others reach the host, the zero Addr where
-// there is none.
+// HostAddress returns the IPv4 address at which others reach the host; the zero Addr if there
+// is none.
 func HostAddress() netip.Addr {
-	// The one that the host would use to reach others. Nothing is sent by this.
+	// The address that the host would send from. This sends nothing.
 	if conn, err := net.Dial("udp4", "192.0.2.1:9"); err == nil {
 		defer conn.Close()
 		if addr := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(); addr.IsGlobalUnicast() {
@@ -31,8 +31,8 @@ func HostAddress() netip.Addr {
 	return netip.Addr{}
 }
 
-// WatchHostAddress calls changed whenever [HostAddress] is another than last, until ctx ends
-// or the changes can't be heard of. Last is what was known before.
+// WatchHostAddress calls changed whenever [HostAddress] differs from its last value, which
+// begins as last. It returns when ctx ends or changes can't be watched.
 func WatchHostAddress(ctx context.Context, last netip.Addr, changed func(netip.Addr)) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -55,7 +55,7 @@ func WatchHostAddress(ctx context.Context, last netip.Addr, changed func(netip.A
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		// Where messages were lost, something has changed all the same.
+		// Lost messages are changes too.
 		if err != nil && !errors.Is(err, unix.ENOBUFS) {
 			return err
 		}

@@ -13,20 +13,20 @@ import (
 	"github.com/docker-rd/docker-rd/lock"
 )
 
-// madeXattr marks a directory of the host as made by docker rd.
+// madeXattr marks a directory of the host that docker rd has made.
 const madeXattr = "trusted.docker-rd"
 
-// hostLock excludes those who make or remove directories of the host. Only root can open it,
-// or anyone could hold up all engines.
+// hostLock is held to make or remove directories of the host. Only root can open it: otherwise
+// any user could block all engines.
 const hostLock = "/run/docker-rd.lock"
 
-// hostLockPatience is how long a removal waits for the lock, which is held for a moment.
+// hostLockPatience is how long a removal waits for the lock, which is held for moments.
 const hostLockPatience = 3 * time.Second
 
-// MakeHostDirs makes those of the directories of the host that are missing. They stay as
-// long as an engine's process runs: call it when the helper that will mount on them does.
+// MakeHostDirs makes missing directories of the host. They are not removed while an engine's
+// process runs: call it once the helper that will mount on them runs.
 func MakeHostDirs(ctx context.Context, dirs []string) error {
-	// Nobody removes what others have made.
+	// Directories that others have made are never removed.
 	if !slices.ContainsFunc(dirs, func(dir string) bool { return !exists(dir) || Made(dir) }) {
 		return nil
 	}
@@ -46,14 +46,14 @@ func MakeHostDirs(ctx context.Context, dirs []string) error {
 // makeHostDir makes a directory of the host, empty, if it is missing.
 func makeHostDir(dir string) error {
 	err := unix.Mkdir(dir, 0o755)
-	// Where it can't be made, dockerd can't make it either.
+	// If it can't be made, dockerd can't make it either.
 	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.ENOENT) {
 		return nil
 	}
 	if err != nil {
 		return &os.PathError{Op: "mkdir", Path: dir, Err: err}
 	}
-	// Without the mark, where a file system has none, it stays: that is the safe side.
+	// On a file system without extended attributes it gets no mark and stays.
 	_ = unix.Setxattr(dir, madeXattr, []byte("made"), 0)
 	return nil
 }
@@ -64,14 +64,13 @@ func Made(path string) bool {
 	return err == nil
 }
 
-// RemoveHostPaths removes those of the paths that docker rd has made, when no engine runs
-// and nobody else uses them: directories only while they are empty. The removal of a
-// directory takes away what an engine has mounted on it.
+// RemoveHostPaths removes paths that docker rd has made, if no engine runs and directories are
+// empty. The removal of a directory would also unmount what an engine has mounted on it.
 func RemoveHostPaths(ctx context.Context, paths []string) error {
 	if !slices.ContainsFunc(paths, Made) {
 		return nil
 	}
-	// They are no reason to wait for somebody who is stopped. The next one removes them.
+	// Do not wait for a process that is stopped: the next removal removes them too.
 	ctx, cancel := context.WithTimeout(ctx, hostLockPatience)
 	defer cancel()
 	unlock, err := lock.Acquire(ctx, hostLock)

@@ -17,52 +17,51 @@ import (
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 )
 
-// The engine is started through a helper: this program, run again in the new
-// namespaces with the argument initArg. It sets them up and becomes the daemon.
+// The engine is started through a helper: this program, run again in the new namespaces with
+// the argument initArg. It sets them up and becomes the daemon.
 //
-// Namespaces are made when a process is made and entered by one that does nothing
-// else: unshare(2) and setns(2) act on one thread, and a Go program has many.
+// Namespaces are made with a process, or entered by a process that does nothing else:
+// unshare(2) and setns(2) affect one thread, and a Go program has many.
 const initArg = "__init"
 
 // The helper's files.
 const (
 	planFD   = 3 + iota // the plan, as JSON
-	reportFD            // takes the error, or is closed when the daemon runs
+	reportFD            // for the error; closed when the daemon runs
 	pipeFD              // the write end of the exit pipe
 	netnsFD             // the host's network namespace, or the engine's to enter
 	mntnsFD             // the engine's mount namespace to enter
 )
 
-// A Plan is what the helper is to do.
+// A Plan says what the helper does.
 type Plan struct {
 	Enter   bool     // enter the namespaces of netnsFD and mntnsFD instead of setting up new ones
 	Inside  bool     // the helper was started in the namespaces of a running engine
 	Cgroups []string // directories of the groups to join
-	Run     *Run     // the engine's own /run; nil: leave it
+	Run     *Run     // the engine's own /run, or nil
 	Binds   []Bind
 	Netns   string // where to bind the host's network namespace
 	Sysctls []Sysctl
 	Tap     []Sysctl   // of slirp4netns's interface
-	DNS     netip.Addr // make it an address of the namespace, and pass on sockets for name queries; zero: don't
+	DNS     netip.Addr // an address to add to the namespace, with sockets for name queries that are passed on; or zero
 	// Localhost are ports of the host's loopback; with DNS, sockets for them are passed on.
 	Localhost []uint16
-	Rules     *Rules    // packet filter rules; nil: leave them
-	User      *UserPlan // the namespaces are in a user namespace; nil: they are not
+	Rules     *Rules    // packet filter rules, or nil
+	User      *UserPlan // not nil in a user namespace
 	Probe     *ProbePlan
 	Remove    []string // directories to remove, as uid 0 of a user namespace
-	Exec      []string // what to become; empty: end
+	Exec      []string // the daemon's command; if empty, the helper ends
 	Env       []string
 }
 
 // A Bind is a private version of a path.
 type Bind struct {
 	Source, Target string
-	Optional       bool // do nothing where source or target is missing
+	Optional       bool // do nothing if source or target is missing
 }
 
-// RunHelper turns the process into the helper, or into a port proxy, if it was started as
-// one, and then does not return. A program that uses this package must call it before
-// anything else.
+// RunHelper becomes the helper or a port proxy, and does not return, if the process was started
+// as one. A program that uses this package must call it first.
 func RunHelper() {
 	if filepath.Base(os.Args[0]) == portproxy.Name {
 		portproxy.Program()
@@ -83,16 +82,16 @@ func RunHelper() {
 	os.Exit(0)
 }
 
-// initMain does what the plan says. Where the process does not become the daemon, it closes
-// report when that runs.
+// initMain carries out the plan. If the daemon is a process of its own, initMain closes report
+// once it runs.
 func initMain(report *os.File) error {
 	var p Plan
-	// An end without a plan: who started this helper was killed before it had recorded
-	// it. Nothing has happened yet.
+	// Without a plan, the parent was killed before it had recorded this helper. Nothing has
+	// happened yet.
 	if err := json.NewDecoder(os.NewFile(planFD, "plan")).Decode(&p); err != nil {
 		return fmt.Errorf("helper: plan: %w", err)
 	}
-	// Programs that it runs must not hold its end of the report.
+	// Child processes must not keep the report open.
 	if err := closeOnExec(3, ^uint(0)); err != nil {
 		return err
 	}
@@ -130,8 +129,8 @@ func initMain(report *os.File) error {
 	return become(p.Exec, p.Env)
 }
 
-// setUp makes the namespaces fit for an engine, or does in those of a running one what the
-// plan says. The rules are not set yet when it returns.
+// setUp prepares new namespaces for an engine, or carries out the plan in those of a running
+// one. The rules are still being set when it returns.
 func (p *Plan) setUp() (rules *ruling, err error) {
 	switch {
 	case p.Inside:
@@ -147,10 +146,10 @@ func (p *Plan) setUp() (rules *ruling, err error) {
 	}
 	set := func() {
 		if p.Rules != nil {
-			rules = p.Rules.set() // which takes programs a moment; meanwhile go on
+			rules = p.Rules.set() // async: the programs take a moment
 		}
 	}
-	if p.User == nil { // an ordinary user's iptables takes his own /run for its lock
+	if p.User == nil { // an ordinary user's iptables needs the engine's own /run for its lock
 		set()
 	}
 	if p.Run != nil {
@@ -180,16 +179,16 @@ func (p *Plan) setUp() (rules *ruling, err error) {
 	if p.Enter || p.Inside {
 		return rules, nil
 	}
-	// Among ourselves: containers may ask for it (-v …:rshared). Not before all is mounted,
-	// or it would be mounted at several places.
+	// Shared within the engine: containers may ask for it (-v …:rshared). Only after all mounts,
+	// or they would appear in several places.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
 		return nil, fmt.Errorf("mount propagation of /: %w", err)
 	}
 	return rules, nil
 }
 
-// enter moves this thread, the only one that matters, into the engine's namespaces. A
-// mount namespace can't be entered by a thread that shares its working directory.
+// enter moves this locked thread into the engine's namespaces. A thread that shares its working
+// directory can't enter a mount namespace.
 func enter() error {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return os.NewSyscallError("unshare", err)
@@ -203,22 +202,22 @@ func enter() error {
 	return nil
 }
 
-// setUp makes the new namespaces fit for an engine.
+// setUp prepares new namespaces for an engine.
 func setUp(sysctls []Sysctl) error {
-	// The host's mounts go on to appear here, and none of ours there.
+	// The host's mounts still appear here, but ours do not appear there.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("mount propagation of /: %w", err)
 	}
 	return setUpNetwork(sysctls)
 }
 
-// setUpNetwork makes a new network namespace fit for an engine.
+// setUpNetwork prepares a new network namespace for an engine.
 func setUpNetwork(sysctls []Sysctl) error {
 	if err := loopbackUp(); err != nil {
 		return fmt.Errorf("loopback interface: %w", err)
 	}
 	for _, ctl := range sysctls {
-		// Without IPv6 there are none of it.
+		// Without IPv6 its settings do not exist.
 		err := os.WriteFile("/proc/sys/"+ctl.Name, []byte(ctl.Value), 0)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -241,7 +240,7 @@ func loopbackUp() error {
 	return os.NewSyscallError("ioctl", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr))
 }
 
-// mountBinds covers shared paths with private versions. With make it makes what is not there.
+// mountBinds covers shared paths with private versions. With make it makes missing targets.
 func mountBinds(binds []Bind, make bool) error {
 	for _, b := range binds {
 		if sameFile(b.Source, b.Target) {
@@ -263,7 +262,7 @@ func mountBinds(binds []Bind, make bool) error {
 	return nil
 }
 
-// mountNetns makes the host's network namespace reachable by a path, for the proxies.
+// mountNetns binds the host's network namespace to a path, for the proxies.
 func mountNetns(path string) error {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		return err
@@ -275,8 +274,7 @@ func mountNetns(path string) error {
 	return nil
 }
 
-// become replaces this process by another program, which gets the exit pipe and no
-// other file.
+// become replaces this process by another program, which only gets the exit pipe.
 func become(argv, env []string) error {
 	if err := unix.Dup3(pipeFD, ExitFD, 0); err != nil {
 		return fmt.Errorf("exit pipe: %w", err)
@@ -294,7 +292,7 @@ func become(argv, env []string) error {
 	return fmt.Errorf("run %q: %w", argv[0], syscall.Exec(argv[0], argv, env))
 }
 
-// closeOnExec marks a range of file descriptors, those that are open.
+// closeOnExec marks the open file descriptors in a range.
 func closeOnExec(first, last uint) error {
 	err := unix.CloseRange(first, last, unix.CLOSE_RANGE_CLOEXEC)
 	if err == nil {

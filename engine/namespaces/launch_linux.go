@@ -52,7 +52,7 @@ func (l *Launch) Start() (*Helper, error) {
 
 	now := l.Hierarchies
 	if now.V2 != "" {
-		now.V1 = nil // the daemon is moved to these later, there is time for it
+		now.V1 = nil // the daemon is moved to these later
 	}
 	group2, groups1, err := l.Processes.MakeGroups(now)
 	if err != nil {
@@ -69,8 +69,7 @@ func (l *Launch) Start() (*Helper, error) {
 	return startHelper(helperArgs(initArg), files, attr, env, l.Log)
 }
 
-// startUser is Start in a new user namespace, and in a pid namespace that ends with the
-// helper.
+// startUser is Start in a new user namespace and a pid namespace, which ends with the helper.
 func (l *Launch) startUser() (*Helper, error) {
 	attr := &syscall.SysProcAttr{Setsid: true, Cloneflags: userFlags}
 	if l.User.Group == "" {
@@ -79,7 +78,7 @@ func (l *Launch) startUser() (*Helper, error) {
 	return startUserHelper(l.IDs, l.Exit, attr, []string{processes.MarkerEnv + "=" + l.Processes.UID}, l.Log)
 }
 
-// startUserHelper starts the helper in a user namespace, in which it has ids. Exit may be nil.
+// startUserHelper starts the helper in a user namespace with the ids. Exit may be nil.
 func startUserHelper(ids IDMap, exit *os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*Helper, error) {
 	alone := len(ids.UIDs) == 0 && len(ids.GIDs) == 0
 	if alone { // without the help of newuidmap
@@ -99,8 +98,8 @@ func startUserHelper(ids IDMap, exit *os.File, attr *syscall.SysProcAttr, env []
 // userFlags are the namespaces of an ordinary user's engine.
 const userFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC
 
-// enterUser is enter for an ordinary user's engine. A program with many threads can't enter a
-// user namespace, so nsenter does, and runs the helper there.
+// enterUser is enter for an ordinary user's engine. A program with several threads can't enter
+// a user namespace, so nsenter runs the helper there.
 func (e Engine) enterUser(ctx context.Context, engine process.ID, p Plan) ([]*os.File, error) {
 	nsenter, err := programs.Find("nsenter")
 	if err != nil {
@@ -111,13 +110,13 @@ func (e Engine) enterUser(ctx context.Context, engine process.ID, p Plan) ([]*os
 		return nil, err
 	}
 	defer self.Close()
-	// The file number 6 is the helper's program, whatever is at its path in there.
+	// File number 6 is the helper's program: its path may lead elsewhere in there.
 	argv := []string{nsenter, fmt.Sprintf("--target=%d", engine.PID), "--user", "--preserve-credentials", "--mount", "--net", "--pid", "/proc/self/fd/6", initArg}
 	h, err := startHelper(argv, []*os.File{nil, self}, &syscall.SysProcAttr{Setsid: true}, []string{processes.MarkerEnv + "=" + e.UID}, nil)
 	if err != nil {
 		return nil, err
 	}
-	if !engine.Alive() { // it may be another process that has the number
+	if !engine.Alive() { // another process may have the pid
 		return nil, errors.Join(process.ErrGone, h.Abort())
 	}
 	p.Inside = true
@@ -126,7 +125,7 @@ func (e Engine) enterUser(ctx context.Context, engine process.ID, p Plan) ([]*os
 	return h.Sockets, err
 }
 
-// ExitPipe makes an engine's exit pipe, or opens the one that the process into has.
+// ExitPipe makes an engine's exit pipe, or opens that of the process into.
 func ExitPipe(into *process.ID) (r, w *os.File, err error) {
 	if into == nil {
 		return os.Pipe()
@@ -142,13 +141,12 @@ func ExitPipe(into *process.ID) (r, w *os.File, err error) {
 	return r, w, nil
 }
 
-// Rebind mounts those of the binds that are not in their place, in the namespaces of the
-// running engine.
+// Rebind mounts missing binds in the namespaces of the running engine.
 func (e Engine) Rebind(ctx context.Context, engine process.ID, binds []Bind) error {
 	var missing []Bind
 	for _, b := range binds {
-		// Where the target is an absolute link, this leads to the host's file instead. Then
-		// the helper looks again, from inside.
+		// An absolute link leads to the host's file instead. The helper looks again, from
+		// inside.
 		inside := fmt.Sprintf("/proc/%d/root%s", engine.PID, b.Target)
 		if b.Source != b.Target && !sameFile(b.Source, inside) && !(b.Optional && !exists(inside)) {
 			missing = append(missing, b)
@@ -161,8 +159,8 @@ func (e Engine) Rebind(ctx context.Context, engine process.ID, binds []Bind) err
 	return err
 }
 
-// SyncRun has the running engine's /run follow the host's. An engine that was started
-// without one of its own gets one, with the binds on it.
+// SyncRun makes the running engine's /run follow the host's. An engine that was started without
+// a /run of its own gets one, with the binds on it.
 func (e Engine) SyncRun(ctx context.Context, engine process.ID, run *Run, binds []Bind) error {
 	covered, err := isCovered(engine.PID)
 	if err != nil {
@@ -181,8 +179,7 @@ func (e Engine) SetRules(ctx context.Context, engine process.ID, rules *Rules) e
 	return err
 }
 
-// enter carries out a plan in the namespaces of the running engine, and returns the sockets
-// that it asks for.
+// enter carries out a plan in the namespaces of the running engine and returns its sockets.
 func (e Engine) enter(ctx context.Context, engine process.ID, p Plan) ([]*os.File, error) {
 	if e.User {
 		return e.enterUser(ctx, engine, p)
@@ -203,7 +200,7 @@ func (e Engine) enter(ctx context.Context, engine process.ID, p Plan) ([]*os.Fil
 	return h.Sockets, err
 }
 
-// sameFile reports whether both paths lead to the same file.
+// sameFile reports whether both paths lead to one file.
 func sameFile(a, b string) bool {
 	x, err := os.Stat(a)
 	y, err2 := os.Stat(b)

@@ -13,7 +13,7 @@ import (
 // loIndex is the number of the loopback interface in every network namespace.
 const loIndex = 1
 
-// addToLoopback makes an IPv4 address one of this network namespace's own.
+// addToLoopback adds an IPv4 address to this network namespace.
 func addToLoopback(addr netip.Addr) error {
 	// struct ifaddrmsg: family, prefixlen, flags, scope, index
 	body := []byte{unix.AF_INET, 32, 0, unix.RT_SCOPE_UNIVERSE}
@@ -27,8 +27,8 @@ func addToLoopback(addr netip.Addr) error {
 	return nil
 }
 
-// deliverMarked has packets with a mark delivered in this network namespace, whatever their
-// destination. The mark is the number of the routing table too.
+// deliverMarked makes the kernel deliver packets with a mark locally in this network namespace,
+// whatever their destination. The routing table has the mark as its number.
 func deliverMarked(family byte, mark uint32) error {
 	// struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags
 	route := []byte{family, 0, 0, 0, unix.RT_TABLE_UNSPEC, unix.RTPROT_STATIC, unix.RT_SCOPE_HOST, unix.RTN_LOCAL, 0, 0, 0, 0}
@@ -60,7 +60,7 @@ func appendNumber(b []byte, kind uint16, value uint32) []byte {
 	return appendAttr(b, kind, binary.NativeEndian.AppendUint32(nil, value))
 }
 
-// routeRequest asks the kernel to make something of this network namespace's (rtnetlink(7)).
+// routeRequest makes a request to create something in this network namespace (rtnetlink(7)).
 func routeRequest(kind, flags uint16, body []byte) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 func TestSlirpsLastWords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	for log, want := range map[string]string{
-		"": "it ended without a word",
+		"": "it ended without a message",
 		"sent tapfd=5 for tap0\nopen /dev/net/tun: No such device\nchild failed(1)\n": "open /dev/net/tun: No such device",
 		"slirp4netns: unrecognized option '--netns-type=path'\n":                      "unrecognized option '--netns-type=path'",
 	} {

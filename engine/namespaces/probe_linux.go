@@ -14,7 +14,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
-// A Probe is what an ordinary user can do here, "" or why not.
+// A Probe says what an ordinary user can do here: "", or why not.
 type Probe struct {
 	Mounts   string // give an engine its own /proc and /sys
 	Owners   string // give files in the data directory to other users of containers
@@ -23,10 +23,10 @@ type Probe struct {
 	Iptables string // use iptables
 }
 
-// A ProbePlan says what is to be tried.
+// A ProbePlan says what to try.
 type ProbePlan struct {
-	Data           string // a directory that can be written; "" leaves out what takes one
-	Iptables, Fuse string // paths of the programs; "" where there is none
+	Data           string // a writable directory; "" leaves out what needs one
+	Iptables, Fuse string // paths of the programs; "" if missing
 }
 
 // ProbeUser tries, in namespaces that are gone when it returns, what an engine needs. It

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RemoveAll removes directories with all that is in them, as [os.RemoveAll] does, and also
-// what containers have made there as other users: their ids are ids of the user's.
+// RemoveAll removes directories as [os.RemoveAll] does, and also files in them that containers
+// have made as other users: these have subordinate ids of the user's.
 func RemoveAll(ids IDMap, dirs ...string) error {
 	var left []string
 	for _, dir := range dirs {
@@ -35,7 +35,7 @@ func RemoveAll(ids IDMap, dirs ...string) error {
 	return err
 }
 
-// removeAll is the helper's part. The directories above may be the user's, and are.
+// removeAll is the helper's part.
 func removeAll(dirs []string) error {
 	var errs []error
 	for _, dir := range dirs {

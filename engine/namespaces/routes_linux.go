@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// HostRoutes returns the destinations of all IPv4 routes in the network namespace of
-// the process, in all tables.
+// HostRoutes returns the destinations of all IPv4 routes in the process's network namespace, in
+// all tables.
 func HostRoutes() ([]netip.Prefix, error) {
 	routes, err := readRoutes(syscall.AF_INET)
 	var destinations []netip.Prefix
@@ -19,10 +19,10 @@ func HostRoutes() ([]netip.Prefix, error) {
 	return destinations, err
 }
 
-// slirpIPv6 is the network that slirp4netns has for IPv6, whatever it is told.
+// slirpIPv6 is slirp4netns's network for IPv6, which is fixed.
 var slirpIPv6 = netip.MustParsePrefix("fd00::/64")
 
-// HostIPv6 reports whether the host has a way out by IPv6 that slirp4netns can share.
+// HostIPv6 reports whether the host has an IPv6 default route that slirp4netns can use.
 func HostIPv6() bool {
 	routes, err := readRoutes(syscall.AF_INET6)
 	if err != nil {

@@ -16,23 +16,23 @@ import (
 
 // Rules are packet filter rules of an engine's network namespace, in chains of our own.
 type Rules struct {
-	// IPTables and IP6Tables are the paths of the programs; "" where there is none.
+	// IPTables and IP6Tables are the paths of the programs, or "".
 	IPTables, IP6Tables string
 
-	// Gateway is an address that stands for the host, and Host the host's own address at
-	// this moment, to which it leads; the zero Addr where the host has none.
+	// Gateway is the address of host-gateway. It leads to Host, the host's own current address,
+	// or zero if it has none.
 	Gateway, Host netip.Addr
 
-	// Localhost are ports of the host's loopback, which are served at Local, an address of the
-	// namespace's own.
+	// Localhost are ports of the host's loopback. They are served at Local, an address of the
+	// namespace.
 	Local     netip.Addr
 	Localhost []uint16
 
-	// Update says that the rules are there and only Host is new.
+	// Update says that the rules exist and only Host has changed.
 	Update bool
 }
 
-// FindRules returns rules without addresses, for the programs that are there.
+// FindRules returns rules without addresses, with the paths of the programs.
 func FindRules() *Rules {
 	r := &Rules{}
 	r.IPTables, _ = programs.Find("iptables")
@@ -41,8 +41,8 @@ func FindRules() *Rules {
 }
 
 const (
-	// clientMark is of connections from here to a container for which the source is a
-	// client's address, and of the packets that answer them. It is a routing table too.
+	// clientMark marks connections from here to a container that have a client's address as
+	// their source, and the answers. It is the number of a routing table too.
 	clientMark = 0x7264
 
 	clientOut = "DOCKER-RD-CLIENTS-OUT"
@@ -50,8 +50,8 @@ const (
 	hostChain = "DOCKER-RD-HOST"
 )
 
-// clientRules deliver a container's answers to the port proxy, which has connected to it from
-// its client's address.
+// clientRules deliver a container's answers to the port proxy, which connects to it from the
+// client's address.
 func clientRules() string {
 	return fmt.Sprintf(`*mangle
 :%[1]s - [0:0]
@@ -64,7 +64,7 @@ COMMIT
 `, clientOut, clientIn, clientMark)
 }
 
-// hostRules have the gateway's address lead to the host's own.
+// hostRules make the gateway's address lead to the host's own.
 func (r *Rules) hostRules() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "*nat\n:%s - [0:0]\n", hostChain)
@@ -81,18 +81,17 @@ func (r *Rules) hostRules() string {
 	return b.String()
 }
 
-// A ruling is the setting of rules that goes on beside.
+// A ruling is rules that are being set.
 type ruling struct {
 	host, client4, client6 func() error // wait for the end
 }
 
-// set begins to set the rules in this network namespace. It is called by the thread that
-// is in it.
+// set begins to set the rules in the network namespace of the calling thread.
 func (r *Rules) set() *ruling {
 	if r.Update {
 		return &ruling{host: restore(r.IPTables, r.hostRules())}
 	}
-	// Namespaces that are entered again have the rules already.
+	// Namespaces that are entered again have rules already.
 	if r.IPTables != "" && exec.Command(r.IPTables, "--wait", "--table", "nat", "--list", hostChain, "--numeric").Run() == nil {
 		update := *r
 		update.Update = true
@@ -108,8 +107,8 @@ func (r *Rules) set() *ruling {
 	}
 }
 
-// wait returns, when all is done, the address families for which answers to clients'
-// addresses come back. Without the rules an engine works, but for what they are for.
+// wait waits until the rules are set. It returns the address families for which answers to
+// clients' addresses come back. An engine works without the rules, except for their purpose.
 func (s *ruling) wait() (families string, err error) {
 	var errs []error
 	if err := s.host(); err != nil {
@@ -130,14 +129,14 @@ func (s *ruling) wait() (families string, err error) {
 	return families, errors.Join(errs...)
 }
 
-// clients begins to set the rules for the clients' addresses of a family.
+// clients begins to set the rules for clients' addresses of a family.
 func clients(program string, family byte) (wait func() error) {
 	restored := restore(program, clientRules())
 	err := deliverMarked(family, clientMark)
 	return func() error { return errors.Join(restored(), err) }
 }
 
-// check begins to look whether the rules for the clients' addresses are there.
+// check begins to check that the rules for clients' addresses exist.
 func check(program string) (wait func() error) {
 	if program == "" {
 		return func() error { return exec.ErrNotFound }

@@ -12,29 +12,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An engine has its own /run, a tmpfs. It holds the host's /run as hostDir, and for each entry
-// of that, except the hidden ones, a symlink into it. So what the host has at a hidden name, and
-// when it creates, removes or replaces that, does not matter to the engine. A bind mount over
-// the host's file would end with the file. Symlinks are resolved when they are used, so they
-// also follow what the host replaces.
+// An engine has its own /run, a tmpfs. It has the host's /run as hostDir and a symlink into it
+// for each entry that is not hidden. So it does not matter what the host has at a hidden name,
+// or when the host replaces it; a bind mount over the host's file would end with that file.
+// Symlinks follow what the host replaces.
 const (
 	runDir  = "/run"
 	hostDir = ".host" // in runDir
-	// runSource is the name of the file system in lists of mounts.
+	// runSource is the file system's name in lists of mounts.
 	runSource = "docker-rd-run"
 )
 
 // A Run is an engine's own /run.
 type Run struct {
-	// Hide are the names of the host's entries that the engine does not see. For those that
-	// end with "/" there is an empty directory, as a mount point.
+	// Hide are the host's entries that the engine does not see. Those that end with "/" are
+	// replaced by an empty directory, as a mount point.
 	Hide []string
-	// Links are made besides: names in /run, and where they lead to.
+	// Links are further links in /run: names and targets.
 	Links map[string]string
-	// Own are paths below /run that the engine's processes use by name. The directory in /run
-	// that holds one is mounted instead of linked, so that the real path stays the same.
+	// Own are paths below /run that the engine's processes use by name. Their directories in
+	// /run are mounted instead of linked, so that the real paths stay the same.
 	Own []string
-	// Staging is an empty directory, used for a moment.
+	// Staging is an empty directory for temporary use.
 	Staging string
 }
 
@@ -44,8 +43,8 @@ func (r *Run) hidden(name string) bool {
 
 // mount covers /run in this mount namespace.
 func (r *Run) mount() error {
-	// The host's /run goes through the staging directory: its new place is inside the tmpfs,
-	// and once that is mounted, the host's can't be reached by name.
+	// The host's /run moves through the staging directory: its new place is inside the tmpfs,
+	// which hides it once mounted.
 	if err := unix.Mount(runDir, r.Staging, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("bind %q to %q: %w", runDir, r.Staging, err)
 	}
@@ -99,7 +98,7 @@ func (r *Run) mountOwn(host string) error {
 		}
 		name, _, _ := strings.Cut(rest, "/")
 		source, target := filepath.Join(host, name), filepath.Join(runDir, name)
-		// A link would lead to somewhere else anyway.
+		// Links need no mount.
 		if info, err := os.Lstat(source); err != nil || !info.IsDir() || exists(target) || r.hidden(name) {
 			continue
 		}
@@ -113,8 +112,8 @@ func (r *Run) mountOwn(host string) error {
 	return nil
 }
 
-// sync makes the links in the engine's /run, which is at run, that lead to the host's entries, at
-// host, and removes those that lead nowhere any more. What else is there stays.
+// sync makes the links in the engine's /run, which is at run, to the host's entries, which are
+// at host, and removes dangling ones. Everything else stays.
 func (r *Run) sync(run, host string) error {
 	entries, err := os.ReadDir(host)
 	if err != nil {
@@ -148,7 +147,7 @@ func (r *Run) sync(run, host string) error {
 	return nil
 }
 
-// cover is mount where that is still to be done.
+// cover is mount, unless that was done before.
 func (r *Run) cover() error {
 	done, err := isCovered(os.Getpid())
 	if err != nil || done {
@@ -157,7 +156,7 @@ func (r *Run) cover() error {
 	return r.mount()
 }
 
-// isCovered reports whether the process of a running engine has a /run of its own.
+// isCovered reports whether a process has an engine's own /run.
 func isCovered(pid int) (bool, error) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
 	if err != nil {

@@ -12,15 +12,15 @@ import (
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
-// ExitFD is where the engine's processes hold the write end of a pipe, so that its
-// read end tells when the last of them has ended. A number this high is never used by
-// a shim, which takes 3 and up for its own children.
+// ExitFD is where the engine's processes have the write end of the exit pipe: its read end
+// reports when the last of them has ended. Shims use 3 and up for their children, but no
+// number this high.
 const ExitFD = 100
 
 // CommSlirp is the command name of slirp4netns.
 const CommSlirp = "slirp4netns"
 
-// An Engine says for whom namespaces are made.
+// An Engine identifies the engine for which namespaces are made.
 type Engine struct {
 	UID      string // marks its processes
 	User     bool   // they are in a user namespace
@@ -28,8 +28,8 @@ type Engine struct {
 }
 
 // StartSlirp starts slirp4netns for the network namespace of the process pid, which must not
-// end meanwhile. It ends by itself when nobody holds the other end of exit any more. It is
-// ready when ready reports nil; an error there is slirp4netns's own.
+// end meanwhile. It ends with the last writer of the pipe exit. Ready sends nil when it is
+// ready, or slirp4netns's error.
 func (e Engine) StartSlirp(pid int, exit *os.File, net Subnets) (s *Companion, ready <-chan error, err error) {
 	path, err := programs.Find(CommSlirp)
 	if err != nil {
@@ -59,7 +59,7 @@ func (e Engine) StartSlirp(pid int, exit *os.File, net Subnets) (s *Companion, r
 	return e.startReady(cmd, CommSlirp, e.SlirpLog, files...)
 }
 
-// AttachSlirp starts slirp4netns for a running engine of which it has ended.
+// AttachSlirp starts slirp4netns again for a running engine.
 func (e Engine) AttachSlirp(ctx context.Context, engine process.ID, net Subnets) (*Companion, error) {
 	exit, err := exitPipeOf(engine)
 	if err != nil {
@@ -70,7 +70,7 @@ func (e Engine) AttachSlirp(ctx context.Context, engine process.ID, net Subnets)
 	if err != nil {
 		return nil, err
 	}
-	if !engine.Alive() { // otherwise it was its namespace
+	if !engine.Alive() { // it may not have been its namespace
 		_ = s.ID.Signal(syscall.SIGKILL)
 		return nil, process.ErrGone
 	}
@@ -86,5 +86,5 @@ func (e Engine) AttachSlirp(ctx context.Context, engine process.ID, net Subnets)
 	return s, nil
 }
 
-// LastWords returns what the engine's last slirp4netns has said of its end.
+// LastWords returns the last words of the engine's last slirp4netns.
 func (e Engine) LastWords() string { return lastWords(e.SlirpLog) }

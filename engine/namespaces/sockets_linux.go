@@ -14,12 +14,11 @@ import (
 	"github.com/docker-rd/docker-rd/internal/dnsrelay"
 )
 
-// Sockets belong to the network namespace that they were made in: the helper makes them in
-// the engine's, and passes them on to processes in the host's.
+// Sockets belong to the network namespace in which they were made: the helper makes them in the
+// engine's, and passes them on to processes in the host's.
 
-// openSockets makes addr one of this network namespace's, and passes on, through the unix
-// socket fd, sockets of its name server, udp and tcp, and tcp listeners for ports of the host's
-// loopback.
+// openSockets adds addr to this network namespace. Through the unix socket fd it passes on the
+// sockets of the name server, udp and tcp, and tcp listeners for ports of the host's loopback.
 func openSockets(fd int, addr netip.Addr, localhost []uint16) error {
 	if err := addToLoopback(addr); err != nil {
 		return err
@@ -69,7 +68,7 @@ func sendListener(fd int, at netip.AddrPort) error {
 	return sendFile(fd, file)
 }
 
-// socketMark stands for a file that is passed on with it.
+// socketMark is the byte that is sent with each file.
 const socketMark = 0
 
 // sendFile passes a file on through the unix socket fd.
@@ -77,8 +76,8 @@ func sendFile(fd int, file *os.File) error {
 	return os.NewSyscallError("sendmsg", unix.Sendmsg(fd, []byte{socketMark}, unix.UnixRights(int(file.Fd())), nil, 0))
 }
 
-// receive reads from the unix socket until its other end is closed. It returns what was
-// said and the files that were passed on, which are the caller's.
+// receive reads from the unix socket until its other end is closed. It returns the text and
+// the files that were passed on; the caller closes them.
 func receive(fd int) (said []byte, files []*os.File, err error) {
 	buf, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(8*4))
 	for {

@@ -5,17 +5,16 @@ import (
 	"slices"
 )
 
-// SlirpMTU is what slirp4netns does best with (at most 65521).
+// SlirpMTU is the best MTU for slirp4netns (at most 65521).
 const SlirpMTU = 65520
 
-// Subnets are the addresses an engine uses in its own network namespace. They can't
-// collide with another engine's; but what they cover on the host's side can't be
-// reached from containers.
+// Subnets are the networks in an engine's own network namespace. They can't collide with
+// another engine's, but containers can't reach networks of the host that they cover.
 type Subnets struct {
 	Slirp  netip.Prefix `json:"slirp"`           // the network that leads outside
 	Bridge netip.Prefix `json:"bridge"`          // docker0's own address and network
-	Pools  []Pool       `json:"pools,omitempty"` // for networks people make; none: dockerd's
-	IPv6   bool         `json:"ipv6,omitempty"`  // the network that leads outside does so for IPv6 too
+	Pools  []Pool       `json:"pools,omitempty"` // for users' networks; none: dockerd's own
+	IPv6   bool         `json:"ipv6,omitempty"`  // IPv6 leads outside too
 }
 
 // A Pool is an entry of daemon.json's default-address-pools.
@@ -24,20 +23,20 @@ type Pool struct {
 	Size int          `json:"size"`
 }
 
-// Host is the address that stands for the host, the second of slirp4netns's network.
+// Host is the address of host-gateway, the second of slirp4netns's network.
 func (s Subnets) Host() netip.Addr { return s.Slirp.Masked().Addr().Next().Next() }
 
 // DNS is the engine's name server, the third address of slirp4netns's network.
 func (s Subnets) DNS() netip.Addr { return s.Host().Next() }
 
-// leastBits is the shortest prefix that says which networks the host uses. Shorter
-// ones (0.0.0.0/0, or 0.0.0.0/1 and 128.0.0.0/1 of a VPN) mean "everything else".
+// leastBits is the shortest prefix that counts as a network of the host. Shorter ones
+// (0.0.0.0/0, or 0.0.0.0/1 and 128.0.0.0/1 of a VPN) mean "everything else".
 const leastBits = 8
 
-// ChooseSubnets returns networks that collide with none of the host's routes and none of
-// the engine's own networks, and former ones again where that can be. Where everything is
-// taken, it takes the first candidates that no network of the engine has: the engine runs, but
-// can't reach what the host's routes lead to there.
+// ChooseSubnets returns networks that collide with no route of the host and no network of the
+// engine; the former ones if possible. If everything is taken, it returns the first candidates
+// that collide with no network of the engine: containers then can't reach that part of the
+// host's networks.
 func ChooseSubnets(routes, networks []netip.Prefix, former Subnets) Subnets {
 	var hosts []netip.Prefix
 	for _, r := range routes {
@@ -74,7 +73,7 @@ func ChooseSubnets(routes, networks []netip.Prefix, former Subnets) Subnets {
 	bridge := first(former.Bridge, poolCandidates())
 	s.Bridge = netip.PrefixFrom(bridge.Addr().Next(), bridge.Bits())
 
-	// The pools only where dockerd's own would collide.
+	// Pools are only needed if dockerd's own would collide.
 	taken := append(hosts, s.Slirp)
 	for _, c := range poolCandidates()[:dockerPools] {
 		if overlaps(c, taken) {
@@ -85,8 +84,7 @@ func ChooseSubnets(routes, networks []netip.Prefix, former Subnets) Subnets {
 	return s
 }
 
-// HostUses reports whether a route of the host's says that its destination is a network
-// that the host uses.
+// HostUses reports whether the destination of a route is a network that the host uses.
 func HostUses(route netip.Prefix) bool { return route.IsValid() && route.Bits() >= leastBits }
 
 func overlaps(p netip.Prefix, others []netip.Prefix) bool {
@@ -105,8 +103,8 @@ func choosePools(taken []netip.Prefix) []Pool {
 	return pools
 }
 
-// firstSwarmNetworks holds the networks that a swarm makes first, one after another without
-// a look at what else there is: the third has slirp4netns's own choice, 10.0.2.0/24.
+// firstSwarmNetworks contains the networks that a swarm makes first, without regard to others:
+// the third is slirp4netns's default, 10.0.2.0/24.
 var firstSwarmNetworks = netip.PrefixFrom(netip.AddrFrom4([4]byte{10}), 12)
 
 // slirpCandidates are networks for slirp4netns.

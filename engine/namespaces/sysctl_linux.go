@@ -14,9 +14,8 @@ type Sysctl struct {
 	Value string
 }
 
-// localPortRange is where dockerd finds the ports that it may choose from, one after
-// the other, for a container's port that is published without saying where. It is
-// each network namespace's own, and a new one has the kernel's default.
+// localPortRange has the ports from which dockerd chooses, in order, for a published port
+// without a number. Each network namespace has its own; it begins with the kernel's default.
 const localPortRange = "net/ipv4/ip_local_port_range"
 
 func readHostPorts() string {
@@ -24,18 +23,17 @@ func readHostPorts() string {
 	return string(data)
 }
 
-// LocalPorts returns the setting that gives an engine ports of its own to choose from;
-// false where the host's can't be understood.
+// LocalPorts returns the setting that gives an engine its own range of ports; false if the
+// host's can't be parsed.
 func LocalPorts(uid string) (Sysctl, bool) {
 	ports := portRange(readHostPorts(), uid)
 	return Sysctl{localPortRange, ports}, ports != ""
 }
 
-// portRange returns the part of the host's range that an engine chooses from, "" where
-// the host's can't be understood. Each engine begins elsewhere: dockerd before 28 goes
-// on to the next port when its proxy finds one taken on the host, but a later one binds
-// in its own namespace, where it does not see what others have published, and what its
-// proxy finds then fails the container.
+// portRange returns an engine's part of the host's range, "" if that can't be parsed. Each
+// engine begins elsewhere: dockerd before 28 tries the next port if its proxy finds one taken on
+// the host. Later versions bind in their own namespace, where they do not see the ports of
+// others, and then fail the container if the proxy finds the port taken.
 func portRange(host, uid string) string {
 	var first, last uint32
 	if n, _ := fmt.Sscan(host, &first, &last); n != 2 || first >= last || last > 65535 {
@@ -54,12 +52,11 @@ func TapSysctls(net Subnets) []Sysctl {
 	if !net.IPv6 {
 		return nil
 	}
-	// Routers don't listen to others, unless told so; this one gets its way out from
-	// slirp4netns.
+	// Routers ignore router advertisements by default; this one needs slirp4netns's.
 	return []Sysctl{{Name: "net/ipv6/conf/tap0/accept_ra", Value: "2"}}
 }
 
-// setTap sets them once the interface is there, which takes slirp4netns a moment.
+// setTap sets them as soon as slirp4netns has made the interface.
 func setTap(sysctls []Sysctl) error {
 	if len(sysctls) == 0 || !exists("/proc/sys/net/ipv6") {
 		return nil

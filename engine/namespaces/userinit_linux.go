@@ -13,23 +13,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// In a user namespace the helper does not become the daemon. It stays as the first process
-// of a pid namespace, and starts the daemon: whoever kills it ends everything there.
+// In a user namespace the helper does not become the daemon. It stays the first process of a pid
+// namespace and starts the daemon. Its end is the end of everything there.
 
 // CommInit is the command name of the helper once it has started the daemon.
 const CommInit = "docker-rd-init"
 
-// userArg is [initArg] for a helper that was born in a user namespace. It has no ids there
-// yet: it waits until it has them, which is when its plan comes, and runs itself once more.
-// A program that uid 0 runs gets all capabilities of the namespace.
+// userArg is [initArg] for a helper in a new user namespace. It waits until it has ids there,
+// which is when its plan arrives, and then executes itself again as uid 0, which gives it all
+// capabilities of the namespace.
 const userArg = "__init-user"
 
 // A UserPlan is what a helper does in a user namespace.
 type UserPlan struct {
 	CopyUp []string
-	// Staging is an existing, empty directory for the moment, out of them.
+	// Staging is an empty directory for temporary use, outside of them.
 	Staging string
-	// Group is the cgroup of version 2 that is the engine's own to divide; "" if it has none.
+	// Group is the cgroup of version 2 that is delegated to the engine, or "".
 	Group string
 }
 
@@ -46,12 +46,12 @@ func awaitIDs() error {
 	return os.NewSyscallError("exec", unix.Exec("/proc/self/exe", []string{os.Args[0], initArg}, os.Environ()))
 }
 
-// setUpUser makes new namespaces fit for an engine, in a user namespace.
+// setUpUser prepares new namespaces in a user namespace for an engine.
 func setUpUser(p *Plan) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("mount propagation of /: %w", err)
 	}
-	// The host's shows other processes than there are in this pid namespace.
+	// The host's /proc shows another pid namespace.
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
@@ -61,7 +61,7 @@ func setUpUser(p *Plan) error {
 	return setUpNetwork(p.Sysctls)
 }
 
-// copyUp replaces directories by writable ones.
+// copyUp replaces directories by writable copies.
 func (p *UserPlan) copyUp() error {
 	for _, dir := range p.CopyUp {
 		if err := copyUp(dir, p.Staging); err != nil {
@@ -71,7 +71,7 @@ func (p *UserPlan) copyUp() error {
 	return nil
 }
 
-// mountSys mounts a sysfs that shows this network namespace, with the cgroups in it.
+// mountSys mounts a sysfs for this network namespace, with the cgroups in it.
 func mountSys(p *UserPlan) error {
 	const sys, groups = "/sys", "/sys/fs/cgroup"
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
@@ -98,7 +98,7 @@ func mountSys(p *UserPlan) error {
 	return os.NewSyscallError("umount", unix.Unmount(p.Staging, unix.MNT_DETACH))
 }
 
-// copyUp replaces a directory by a tmpfs in which everything of it is bound.
+// copyUp replaces a directory by a tmpfs in which all its entries are bound.
 func copyUp(dir, stage string) error {
 	if err := unix.Mount("tmpfs", stage, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
 		return err
@@ -108,8 +108,8 @@ func copyUp(dir, stage string) error {
 		return err
 	}
 	for _, e := range entries {
-		// What can't be copied is left out: a file that this very moment ends, or one that
-		// the user may not look at.
+		// What can't be copied is left out: a file that was just removed, or that the user may
+		// not read.
 		_ = copyEntry(filepath.Join(dir, e.Name()), filepath.Join(stage, e.Name()), e.Type())
 	}
 	// A shared mount can't be moved.
@@ -139,7 +139,7 @@ func copyEntry(from, to string, typ os.FileMode) error {
 	return unix.Mount(from, to, "", unix.MS_BIND|unix.MS_REC, "")
 }
 
-// makeTarget makes what the bind is mounted on: it is below a directory that was copied up.
+// makeTarget makes the mount point of the bind, below a directory that was copied up.
 func (b Bind) makeTarget() error {
 	info, err := os.Stat(b.Source)
 	if err != nil {
@@ -148,7 +148,7 @@ func (b Bind) makeTarget() error {
 	if info.IsDir() {
 		return os.MkdirAll(b.Target, 0o755)
 	}
-	// A link may lead to what the host replaces, or to nothing.
+	// A link may dangle, or lead to a file that the host replaces.
 	if there, err := os.Lstat(b.Target); err == nil && there.Mode()&os.ModeSymlink != 0 {
 		if err := os.Remove(b.Target); err != nil {
 			return err
@@ -160,8 +160,8 @@ func (b Bind) makeTarget() error {
 	return os.WriteFile(b.Target, nil, 0o644)
 }
 
-// runInit starts the daemon and stays as the first process of the namespace until the
-// daemon ends. It passes on what it is asked to do, and collects what others leave behind.
+// runInit starts the daemon and stays the first process of the namespace until the daemon ends.
+// It forwards signals and reaps orphans.
 func runInit(p Plan, started func()) error {
 	if err := unix.Dup3(pipeFD, ExitFD, unix.O_CLOEXEC); err != nil {
 		return fmt.Errorf("exit pipe: %w", err)

@@ -13,15 +13,14 @@ import (
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
-// A Range is a run of user or group ids of the host that belong to a user, who may give
-// them to containers (subuid(5), subgid(5)).
+// A Range is a range of the host's user or group ids that are subordinate to a user (subuid(5),
+// subgid(5)).
 type Range struct{ Start, Count uint32 }
 
-// An IDMap is what ids mean in a user namespace: 0 is the user, and from 1 on come the
-// ranges, one after the other.
+// An IDMap is the ids of a user namespace: 0 is the user; the ranges follow from 1 on.
 type IDMap struct{ UIDs, GIDs []Range }
 
-// Needed is how many ids an image may use: 0 to 65535.
+// Needed is the number of ids that images use: 0 to 65535.
 const Needed = 65536
 
 // FilesSource says that the ranges are in /etc/subuid and /etc/subgid.
@@ -38,7 +37,7 @@ func IDSource() string {
 	return FilesSource
 }
 
-// Count returns how many ids the ranges have.
+// Count returns the number of ids in the ranges.
 func Count(ranges []Range) (n uint64) {
 	for _, r := range ranges {
 		n += uint64(r.Count)
@@ -46,7 +45,7 @@ func Count(ranges []Range) (n uint64) {
 	return n
 }
 
-// OwnMap returns the ranges of the user whose process this is, which may be none.
+// OwnMap returns the ranges of the current user, which may be none.
 func OwnMap() (IDMap, error) {
 	u, err := user.Current()
 	if err != nil {
@@ -115,7 +114,7 @@ type MapError struct{ Program, Text string }
 
 func (e *MapError) Error() string { return e.Program + ": " + e.Text }
 
-// write makes the map that of the user namespace of a process.
+// write sets the map of the user namespace of a process.
 func (m IDMap) write(pid int) error {
 	for _, p := range []struct {
 		program string
@@ -138,7 +137,7 @@ func (m IDMap) write(pid int) error {
 	return nil
 }
 
-// mapArgs are the lines of the map: the first id inside, the first outside, how many.
+// mapArgs are the lines of the map: the first id inside, the first outside, the count.
 func mapArgs(own int, ranges []Range) []string {
 	args := []string{"0", strconv.Itoa(own), "1"}
 	next := uint64(1)

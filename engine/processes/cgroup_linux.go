@@ -15,18 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Each engine has a cgroup of its own, below the root of each hierarchy: the daemon and
-// its helpers in one group below it, each container in one beside that. It takes the
-// engine out of the session or service that the user started it from, and it is how
-// all of it can be ended at once.
+// Each engine has a cgroup below the root of each hierarchy, with a subgroup for the daemon and
+// its helpers and one for each container. So the engine does not belong to the session or
+// service that started it, and all of it can be killed at once.
 
-// Hierarchies are the cgroup hierarchies that are mounted: one for version 2; one for
-// each controller for version 1; both on hybrid systems.
+// Hierarchies are the mounted cgroup hierarchies: one of version 2, or one for each controller
+// of version 1; both on hybrid systems.
 type Hierarchies struct {
 	V2      string   // mount point, "" if there is none
 	V1      []string // mount points
-	Systemd string   // the one of V1 by which systemd keeps its units apart, "" if there is none
-	freezer string   // the one of V1's freezer, "" if there is none
+	Systemd string   // systemd's own of V1, or ""
+	freezer string   // the freezer's of V1, or ""
 }
 
 // FindHierarchies finds the cgroup mounts of the process's mount namespace.
@@ -79,8 +78,7 @@ func (e Engine) cgroupSlice() string {
 	return "docker_rd_" + strings.ReplaceAll(e.UID, "-", "_") + ".slice"
 }
 
-// Parent returns what containers are put below, which differs under the systemd driver:
-// systemd only knows slices.
+// Parent returns the parent of containers' groups. The systemd driver needs a slice.
 func (e Engine) Parent(systemd bool) string {
 	if systemd {
 		return e.cgroupSlice()
@@ -88,12 +86,12 @@ func (e Engine) Parent(systemd bool) string {
 	return "/" + e.GroupName()
 }
 
-// DaemonGroup is the group of the daemon itself. In version 2 only groups without
-// subgroups may hold processes, so it is one below the engine's.
+// DaemonGroup is the daemon's group, below the engine's: in version 2 only groups without
+// subgroups may have processes.
 const DaemonGroup = "engine"
 
-// MakeGroups makes the engine's group in each hierarchy it is to be in and returns
-// the directories: the one of version 2, "" if there is none, and the others.
+// MakeGroups makes the daemon's group in each hierarchy and returns the directories: that of
+// version 2, or "", and the others.
 func (e Engine) MakeGroups(h Hierarchies) (v2 string, v1 []string, err error) {
 	mkdir := func(root string) (string, error) {
 		dir := filepath.Join(root, e.GroupName(), DaemonGroup)
@@ -110,8 +108,8 @@ func (e Engine) MakeGroups(h Hierarchies) (v2 string, v1 []string, err error) {
 		if err != nil {
 			return "", nil, fmt.Errorf("cgroup: %w", err)
 		}
-		// A new group of cpuset takes no process until it has got processors; runc does
-		// that for containers, and the daemon itself needs no limit there.
+		// A new group of cpuset takes no process until it has processors. runc does that for
+		// containers; the daemon needs no limit there.
 		if data, err := os.ReadFile(filepath.Join(dir, "cpuset.cpus")); err == nil && strings.TrimSpace(string(data)) == "" {
 			continue
 		}
@@ -128,7 +126,7 @@ func Join(dir string, pid int) error {
 	return nil
 }
 
-// Groups returns the engine's directories in all hierarchies, those that exist.
+// Groups returns the engine's existing directories in all hierarchies.
 func (e Engine) Groups(h Hierarchies) []string {
 	var dirs []string
 	for _, root := range h.All() {
@@ -180,7 +178,7 @@ func Members(dir string) []int {
 	return pids
 }
 
-// killGroup ends every process in dir and below it at once: none can fork away.
+// killGroup kills every process in dir and below it. None can escape by forking.
 func killGroup(h Hierarchies, dir string) {
 	// Version 2, since Linux 5.14.
 	if os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) == nil {
@@ -191,19 +189,19 @@ func killGroup(h Hierarchies, dir string) {
 		freezeGroup(dir, "FROZEN")
 	}
 	for _, pid := range Members(dir) {
-		_ = unix.Kill(pid, unix.SIGKILL) // it can't end and leave its pid to another: it is frozen
+		_ = unix.Kill(pid, unix.SIGKILL) // it is frozen, so its pid can't be reused
 	}
 	if freeze {
-		// Paused containers are frozen by themselves, and version 1 ends nothing frozen. From
-		// the top down: below a frozen group nothing thaws.
+		// Version 1 does not end frozen processes, such as those of paused containers. From the
+		// top down: below a frozen group nothing thaws.
 		for _, group := range slices.Backward(subgroups(dir)) {
 			freezeGroup(group, "THAWED")
 		}
 	}
 }
 
-// freezeGroup freezes or thaws a group of version 1 and waits, not for long, until it
-// is so: a process in an uninterruptible sleep can't be frozen, nor can it fork.
+// freezeGroup freezes or thaws a group of version 1 and waits for that, but not for long: a
+// process in uninterruptible sleep can't be frozen, nor can it fork.
 func freezeGroup(dir, state string) {
 	path := filepath.Join(dir, "freezer.state")
 	for range 20 {
@@ -217,8 +215,8 @@ func freezeGroup(dir, state string) {
 	}
 }
 
-// RemoveGroup removes dir and all groups below it, which is possible a little later
-// than their last process has ended.
+// RemoveGroup removes dir and all groups below it. That is possible only shortly after their
+// last process has ended.
 func RemoveGroup(dir string) error {
 	var last error
 	for range 100 {

@@ -1,6 +1,6 @@
 // Package processes finds the processes of an engine, and ends them, on Linux.
 //
-// It knows no daemon: an engine's processes are those that carry its uid in their
-// environment, what shares their mount namespace, what descends from them, and what is in
-// the engine's control groups and in those of its containers.
+// It knows no daemon. An engine's processes are those with its uid in their environment, those
+// in their mount namespace, their descendants, and those in the control groups of the engine
+// and its containers.
 package processes

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// endTimeout is how long the end of all processes may take once they were killed. It
-// is spent only on processes that the kernel itself holds.
+// endTimeout is how long processes may take to end once they were killed. Only those that hang
+// in the kernel take that long.
 const endTimeout = 10 * time.Second
 
-// End kills all processes of the engine, and removes its cgroups and those that are known
-// to be its containers'. It returns what it saw last: nothing of the engine, and what
-// is others'. When ctx ends before, or after ten seconds, the error says what is left.
+// End kills all processes of the engine and removes its cgroups and the known ones of its
+// containers. It returns the last scan, which has only other engines' processes. If ctx ends
+// first, or after ten seconds, the error says what is left.
 func (e Engine) End(ctx context.Context, h Hierarchies, known []string) (*Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
@@ -27,8 +27,8 @@ func (e Engine) End(ctx context.Context, h Hierarchies, known []string) (*Found,
 		if f, err = e.Scan(h, groups...); err != nil {
 			return nil, err
 		}
-		// Groups that were seen once are remembered: once the shim or the first process of
-		// the container has ended, they are not found again.
+		// Remember all groups: once the shim or the first process of a container has ended,
+		// its groups can't be found.
 		for _, dir := range append(e.Groups(h), f.Groups...) {
 			if !slices.Contains(groups, dir) {
 				groups = append(groups, dir)
@@ -53,7 +53,7 @@ func (e Engine) End(ctx context.Context, h Hierarchies, known []string) (*Found,
 
 // kill sends SIGKILL to everything found and waits a moment for its end.
 func kill(h Hierarchies, f *Found, groups []string) {
-	// The engine first: it would start containers again that end before it.
+	// The engine first, or it would restart containers.
 	if f.Daemon != nil {
 		_ = f.Daemon.ID.Signal(syscall.SIGKILL)
 	}

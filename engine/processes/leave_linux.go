@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// Leave moves this process into control groups of that name, out of those of the session,
-// service or job that it was started from, which are ended with all that is in them: in the
-// hierarchy of version 2 and in systemd's. A process that is in nobody's group stays. The
-// function that it returns moves the process on to the root groups, and removes the others.
+// Leave moves this process into control groups of that name, in the hierarchy of version 2 and
+// in systemd's: otherwise it would end with the session, service or job that started it. A
+// process in the root group stays. Back moves the process to the root groups and removes the
+// others.
 func Leave(name string) (back func(), err error) {
 	back = func() {}
 	h, err := FindHierarchies()

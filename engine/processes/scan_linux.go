@@ -12,15 +12,15 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
-// An Engine says whose processes are meant.
+// An Engine identifies an engine's processes.
 type Engine struct {
 	UID    string // the value of [MarkerEnv]
-	Daemon string // the command's name of its daemon, as the kernel cuts it to 15 bytes
+	Daemon string // the command name of its daemon, cut to 15 bytes by the kernel
 }
 
-// MarkerEnv is in the environment of every process of an engine, with its uid as the
-// value: the daemon gets it and passes it on to containerd, shims and proxies, but not
-// to containers. Unlike a namespace's inode number it is never reused.
+// MarkerEnv has the engine's uid in the environment of its processes: the daemon passes it on to
+// containerd, shims and proxies, but not to containers. Unlike a namespace's inode number it is
+// never reused.
 const MarkerEnv = "DOCKER_RD_ENGINE"
 
 // A Proc is a running process.
@@ -34,8 +34,7 @@ type Proc struct {
 	claim  string // its marker, which any user can give to a process of theirs
 }
 
-// All returns all running processes, kernel threads left out, and marks those of
-// the engine uid.
+// All returns all running processes except kernel threads, and marks those of the engine uid.
 func All(uid string) ([]Proc, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -72,8 +71,8 @@ func All(uid string) ([]Proc, error) {
 	return all, nil
 }
 
-// runsAs reports whether all user ids of a process are uid. The owner of /proc/PID says less:
-// it is root for whoever hides his memory, and for programs that are set-user-id.
+// runsAs reports whether all user ids of a process are uid. The owner of /proc/PID does not say
+// that: it is root for undumpable processes and set-user-id programs.
 func runsAs(pid, uid int) bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -89,7 +88,7 @@ func runsAs(pid, uid int) bool {
 	return false
 }
 
-// envValue returns the value of a variable in an environment block, "" if it is not there.
+// envValue returns the value of a variable in an environment block, or "".
 func envValue(env []byte, name string) string {
 	for entry := range bytes.SplitSeq(env, []byte{0}) {
 		if key, value, ok := bytes.Cut(entry, []byte("=")); ok && string(key) == name {
@@ -101,7 +100,7 @@ func envValue(env []byte, name string) string {
 
 // Found is what runs of an engine.
 type Found struct {
-	Procs  []Proc   // everything: its own processes first, then those of its containers
+	Procs  []Proc   // all of them: its own first, then those of its containers
 	Shims  []Proc   // the containers' parents
 	Daemon *Proc    // the daemon, or the helper that becomes it
 	Groups []string // containers' cgroup directories that are not below the engine's own
@@ -113,8 +112,8 @@ type Found struct {
 const commShim = "containerd-shim"
 
 // Scan finds every process of the engine: those with its marker, those in their mount
-// namespace, all descendants of those, and whatever is in its cgroups and in the known
-// ones of its containers.
+// namespace, all their descendants, and those in its cgroups and in known cgroups of its
+// containers.
 func (e Engine) Scan(h Hierarchies, known ...string) (*Found, error) {
 	all, err := All(e.UID)
 	if err != nil {
@@ -156,7 +155,7 @@ func (e Engine) Scan(h Hierarchies, known ...string) (*Found, error) {
 		}
 		if p.Marked || private[p.mntns] {
 			add(p)
-			// Not a child of the daemon that is just becoming another program.
+			// Not a child that the daemon has just forked.
 			if parent := byPID[p.PPID]; p.Marked && p.Comm == e.Daemon && (parent == nil || !parent.Marked) {
 				f.Daemon = p
 			}
@@ -179,10 +178,9 @@ func (e Engine) Scan(h Hierarchies, known ...string) (*Found, error) {
 	return f, nil
 }
 
-// containerGroups returns the cgroups of a shim's container where these are not below
-// the engine's own group, as with docker run --cgroup-parent. Only a group that has the
-// container's id in its name is the container's: a privileged process may have
-// moved itself to any other.
+// containerGroups returns the cgroups of a shim's container that are not below the engine's own
+// group, as with docker run --cgroup-parent. Only a group with the container's id in its name
+// counts: a privileged process may have moved to any other.
 func (e Engine) containerGroups(h Hierarchies, shim *Proc, children map[int][]*Proc) []string {
 	id := shimContainer(shim.ID.PID)
 	if id == "" {
@@ -230,7 +228,7 @@ func shimContainer(pid int) string {
 	return ""
 }
 
-// Argument returns what follows a name among a process's arguments, "" if it is not there.
+// Argument returns the argument of a process after name, or "".
 func Argument(pid int, name string) string {
 	args := arguments(pid)
 	if i := slices.Index(args, name); i >= 0 && i+1 < len(args) {
@@ -271,8 +269,9 @@ func cgroupPaths(file, id string) []string {
 	return paths
 }
 
-// AnyRuns reports whether any engine's process runs on the machine. Markers of other users'
-// processes are believed here: they have engines too, and a lie keeps empty directories.
+// AnyRuns reports whether a process of any engine runs on the machine. It believes the markers
+// of other users' processes: they have engines too, and a false one only keeps empty
+// directories.
 func AnyRuns() (bool, error) {
 	all, err := All("")
 	if err != nil {
