@@ -13,18 +13,17 @@ import (
 	"github.com/docker-rd/docker-rd/requests"
 )
 
-// What can be done to objects of any kind; the actions of the package requests are for
-// containers alone.
+// Actions on objects of any kind. Those of package requests are for containers.
 const (
 	ActionDelete = "delete"
-	ActionCancel = "cancel" // takes back a deletion that the engine refuses
+	ActionCancel = "cancel" // cancels a deletion that the engine refuses
 )
 
-// actTimeout bounds what is asked for.
+// actTimeout bounds an action.
 const actTimeout = time.Minute
 
-// Act asks the supervisor of an instance to do something to an object, and waits for the
-// outcome, except for deletions: what becomes of them shows on the object.
+// Act asks the supervisor of an instance for an action on an object and waits for the outcome,
+// except for deletions, whose outcome shows on the object.
 func Act(ctx context.Context, roots instance.Roots, name string, kind state.Kind, key, action string) error {
 	if err := instance.CheckName(name); err != nil {
 		return err
@@ -56,7 +55,7 @@ func Act(ctx context.Context, roots instance.Roots, name string, kind state.Kind
 	return nil
 }
 
-// request returns what to ask for.
+// request returns the request for an action.
 func request(s *state.State, kind state.Kind, key, action string) (requests.Request, error) {
 	r := requests.Request{Type: requests.RequestAction, Kind: kind, Key: key, Name: key, Action: action}
 	there := false
@@ -80,7 +79,7 @@ func request(s *state.State, kind state.Kind, key, action string) (requests.Requ
 		}
 	}
 	if !there {
-		return r, failure.Refuse("there is no %q among the %s", key, kind)
+		return r, failure.Refuse("no object %q of kind %s", key, kind)
 	}
 	switch action {
 	case ActionDelete:

@@ -1,6 +1,5 @@
-// Package board follows all instances at once, for whoever shows them live, and does to
-// their objects what people ask for there. It reads files alone: no engine notices who
-// looks.
+// Package board follows all instances for live views, and acts on their objects. It only reads
+// files, which costs the engines nothing.
 package board
 
 import (
@@ -12,22 +11,21 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 )
 
-// A View is an instance as it is at one moment.
+// A View is an instance at one moment.
 type View struct {
 	Name                 string
-	Instance             *instance.Instance // nil if it can't be read, and then Err says why
+	Instance             *instance.Instance // nil if it can't be read: then Err says why
 	Err                  error
 	instance.Observation      // with the objects
-	Gone                 bool // it is removed, and there is nothing else of it
+	Gone                 bool // it was removed; nothing else is set
 }
 
-// listInterval is how often the list of instances is looked at. What changes in an instance
-// is seen at once.
+// listInterval is how often the list of instances is read. Changes of an instance are seen at
+// once.
 const listInterval = time.Second
 
-// Follow calls f with each instance as it is, and again after each change of it, until ctx
-// ends, whose error it returns, or f returns one. It calls f from one goroutine. Changes in
-// quick succession may come as one.
+// Follow calls f with each instance, now and after each change, until ctx ends or f returns an
+// error, and returns that. It calls f from one goroutine. Quick changes may come as one.
 func Follow(ctx context.Context, roots instance.Roots, f func(View) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	b := follower{roots: roots, views: make(chan View)}
@@ -60,13 +58,13 @@ func (b *follower) send(ctx context.Context, v View) {
 	}
 }
 
-// list follows which instances there are, and each of them.
+// list follows the list of instances, and each instance.
 func (b *follower) list(ctx context.Context) {
-	following := map[string]func(){} // how to stop following each
+	following := map[string]func(){} // functions that stop following an instance
 	tick := time.NewTicker(listInterval)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		// An error to read the list says nothing of the instances.
+		// If the list can't be read, the instances go on.
 		if names, err := instance.Names(b.roots); err == nil {
 			b.compare(ctx, following, names)
 		}
@@ -77,7 +75,7 @@ func (b *follower) list(ctx context.Context) {
 	}
 }
 
-// compare begins and ends to follow, so that it is these instances.
+// compare begins and stops following so that exactly the named instances are followed.
 func (b *follower) compare(ctx context.Context, following map[string]func(), names []string) {
 	there := map[string]bool{}
 	for _, name := range names {
@@ -95,7 +93,7 @@ func (b *follower) compare(ctx context.Context, following map[string]func(), nam
 	}
 }
 
-// begin follows one instance. Nothing comes of it after stop has returned.
+// begin follows one instance. It sends nothing after stop has returned.
 func (b *follower) begin(ctx context.Context, name string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
@@ -111,12 +109,12 @@ func (b *follower) begin(ctx context.Context, name string) (stop func()) {
 	}
 }
 
-// instance follows one instance as long as it is the same.
+// instance follows one instance until another takes its name.
 func (b *follower) instance(ctx context.Context, name string) {
 	i, err := instance.Load(b.roots, name)
 	if err != nil {
 		b.send(ctx, View{Name: name, Err: err})
-		select { // it may be mended
+		select { // it may be repaired
 		case <-time.After(listInterval):
 		case <-ctx.Done():
 		}
@@ -126,12 +124,12 @@ func (b *follower) instance(ctx context.Context, name string) {
 	defer again()
 	_ = client.FollowObjects(round, i, func(o instance.Observation) (bool, error) {
 		if o.State != nil && o.State.Instance.UID != i.UID {
-			return false, nil // another one of that name
+			return false, nil // another instance of that name
 		}
 		o.Supervised = o.Live
 		b.send(ctx, View{Name: name, Instance: i, Observation: o})
 		if !o.Live && !client.Stopped(i) {
-			time.AfterFunc(listInterval, again) // nothing reports the end of what has no supervisor
+			time.AfterFunc(listInterval, again) // nothing reports the end of an engine without a supervisor
 		}
 		return true, nil
 	})

@@ -11,11 +11,11 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// heartbeat is how often a stream says that it lives where nothing happens. Writing fails
-// when the browser has gone.
+// heartbeat is how often a quiet stream sends a comment. The write fails once the browser has
+// gone.
 const heartbeat = 15 * time.Second
 
-// An update is what has become of an instance: the event "instance".
+// An update is the data of an event "instance".
 type update struct {
 	Name       string            `json:"name"`
 	Gone       bool              `json:"gone,omitempty"`
@@ -25,15 +25,14 @@ type update struct {
 	Context    string            `json:"context"`
 	Host       string            `json:"host"`
 	Version    string            `json:"version"`
-	Conditions []state.Condition `json:"conditions"` // none where no supervisor keeps them
+	Conditions []state.Condition `json:"conditions"` // none without a supervisor
 	SyncedAt   time.Time         `json:"syncedAt,omitzero"`
-	Live       bool              `json:"live"` // a supervisor keeps the objects up to date
-	// Changes are those of its objects since the last update, as `docker rd watch` prints
-	// them.
+	Live       bool              `json:"live"` // the objects are up to date
+	// Changes of its objects since the last update, as `docker rd watch` prints them.
 	Changes []state.Change `json:"changes"`
 }
 
-// events sends the instances as they are, and then what changes.
+// events sends all instances, and then their changes.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	out := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -49,7 +48,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		cancel(nil)
 		<-followed
 	}()
-	// What is unknown yet is nothing to wait for: the page shows that it is connected.
+	// Do not wait for the first update: the page shows that it is connected.
 	if _, err := fmt.Fprint(w, "retry: 1000\n\n"); err != nil || out.Flush() != nil {
 		return
 	}
@@ -71,7 +70,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// follow sends an update for each view of an instance that differs from the last.
+// follow sends an update for each view of an instance.
 func (s *Server) follow(ctx context.Context, updates chan<- update) error {
 	last := map[string]*state.State{}
 	return s.Follow(ctx, func(v board.View) error {
@@ -86,7 +85,7 @@ func (s *Server) follow(ctx context.Context, updates chan<- update) error {
 	})
 }
 
-// update returns what to send of a view; prev is the state that the page has.
+// update returns the update for a view. Prev is the state that the page has.
 func (s *Server) update(v board.View, prev *state.State) update {
 	u := update{Name: v.Name, Gone: v.Gone, Live: v.Live, Changes: []state.Change{}, Conditions: []state.Condition{}}
 	if v.Gone {

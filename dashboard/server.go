@@ -1,8 +1,7 @@
 // Package dashboard serves one local page that shows all instances live.
 //
-// The page is for whoever has its address, which has a token in it, on this machine. It
-// gets what the state files hold as server-sent events, and shows by that how a program
-// builds on them: see page.html.
+// Its address contains a token and works on this machine only. The page receives the state files
+// as server-sent events; page.html shows how programs can build on them.
 package dashboard
 
 import (
@@ -30,13 +29,13 @@ import (
 //go:embed page.html
 var pageSource string
 
-// page is read when it is needed: most commands do not.
+// page is parsed when needed: most commands do not.
 var page = sync.OnceValue(func() *template.Template { return template.Must(template.New("page").Parse(pageSource)) })
 
-// shutdownTimeout is how long requests under way get at the end.
+// shutdownTimeout is how long open requests get at the end.
 const shutdownTimeout = 2 * time.Second
 
-// Options say what is served.
+// Options say what to serve.
 type Options struct {
 	// Follow is [board.Follow] for the instances to show.
 	Follow func(ctx context.Context, f func(board.View) error) error
@@ -44,7 +43,7 @@ type Options struct {
 	Status func(board.View) string
 	// Act is [board.Act] for these instances; nil makes the page read-only.
 	Act func(ctx context.Context, instance string, kind state.Kind, key, action string) error
-	// Log gets what goes wrong; it must not be nil.
+	// Log must not be nil.
 	Log *slog.Logger
 }
 
@@ -53,11 +52,11 @@ type Server struct {
 	Options
 	listener net.Listener
 	token    string
-	host     string // what requests must name as theirs
+	host     string // the Host header that requests must have
 }
 
-// Listen makes a server on an address, such as "127.0.0.1:0", whose caller calls Serve.
-// Addresses that others can reach are refused.
+// Listen makes a server on an address such as "127.0.0.1:0". It refuses addresses that are not
+// loopback. The caller calls Serve.
 func Listen(address string, o Options) (*Server, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -68,7 +67,7 @@ func Listen(address string, o Options) (*Server, error) {
 	}
 	ip, err := netip.ParseAddr(host)
 	if err != nil || !ip.IsLoopback() {
-		return nil, failure.Refuse("address %q: the dashboard is served on loopback addresses alone, such as 127.0.0.1:0 or [::1]:0", address)
+		return nil, failure.Refuse("address %q: the dashboard needs a loopback address, such as 127.0.0.1:0 or [::1]:0", address)
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
 	if err != nil {
@@ -77,7 +76,7 @@ func Listen(address string, o Options) (*Server, error) {
 	return &Server{Options: o, listener: l, token: rand.Text(), host: l.Addr().String()}, nil
 }
 
-// URL returns the page's address. Whoever has it sees all, and may do what is allowed.
+// URL returns the page's address, with the token. It gives access to everything.
 func (s *Server) URL() string { return "http://" + s.host + "/?token=" + s.token }
 
 // Serve serves the page until ctx ends.
@@ -113,8 +112,8 @@ func (s *Server) routes() http.Handler {
 	return mux
 }
 
-// guard refuses who does not have the token, and pages of others, which a browser would let
-// send requests here (by name too: a name of theirs can lead to a loopback address).
+// guard refuses requests without the token, and those of other sites' pages, which a browser lets
+// send requests here, also by a name of theirs that resolves to a loopback address.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -151,7 +150,7 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// An action is what the page asks for.
+// An action is a request of the page.
 type action struct {
 	Instance string     `json:"instance"`
 	Kind     state.Kind `json:"kind"`

@@ -6,18 +6,15 @@ import (
 )
 
 const (
-	// pluginPrefix begins the environment variables by which docker and its plugins talk to
-	// each other.
+	// pluginPrefix begins the environment variables of docker's plugin protocol.
 	pluginPrefix = "DOCKER_CLI_PLUGIN_"
-	// otelAttributes also carries what docker tells its plugins of itself, beside what the
-	// user has put there.
+	// otelAttributes has docker's attributes beside the user's.
 	otelAttributes = "OTEL_RESOURCE_ATTRIBUTES"
 	otelPrefix     = "docker.cli."
 )
 
-// leaveDocker removes from the environment of this process what docker has put there for
-// its plugin. A plugin of docker's that runs below this process, docker-rd included, must
-// not take itself for one that docker has started.
+// leaveDocker removes docker's plugin protocol from the environment of this process: plugins that
+// run below this process must not think that docker has started them.
 func leaveDocker() {
 	for _, kv := range os.Environ() {
 		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, pluginPrefix) {

@@ -21,11 +21,9 @@ import (
 // Name is the name under which docker finds the plugin: `docker rd`.
 const Name = "rd"
 
-// Main runs docker-rd with the arguments of the process and ends the process with
-// its exit status.
+// Main runs docker-rd with the arguments of the process and exits with its status.
 func Main() {
-	// The two processes that docker-rd starts of itself are no commands of docker's:
-	// they come first, and cost nothing that they do not need.
+	// The processes that docker-rd starts of itself do not need docker's plugin code.
 	engine.RunHelper()
 	supervisor.RunMain()
 
@@ -42,8 +40,8 @@ func Main() {
 	})
 }
 
-// quietLibraries has only warnings printed of what is logged. What libraries log through
-// package log, such as net/http about an odd server's answer, counts as less than that.
+// quietLibraries prints only warnings of what is logged. Package log, which libraries such as
+// net/http use, logs below that level.
 func quietLibraries(w io.Writer) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn})))
 }

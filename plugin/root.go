@@ -23,7 +23,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/version"
 )
 
-// newRoot returns the command `docker rd` with all that is below it.
+// newRoot returns the command `docker rd` with all its subcommands.
 func newRoot(dockerCLI command.Cli) *cobra.Command {
 	var runWith func(context.Context) context.Context
 	root := &cobra.Command{
@@ -39,13 +39,13 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 			if err := initialize(dockerCLI, cmd, args); err != nil {
 				return status(cmd, err)
 			}
-			leaveDocker() // its plugin code has read all that it needs
-			// docker cancels the context when it is told to stop without a terminal;
-			// on a terminal, and standalone, the signal comes to us.
+			leaveDocker() // the plugin code has read it
+			// Without a terminal docker gets the signal and cancels the context; on a terminal,
+			// and standalone, we get it.
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-			context.AfterFunc(ctx, stop) // a second one ends us at once
-			// Writing where nobody reads is an error then, with a status of ours: when a
-			// signal ends a plugin, docker exits with 255.
+			context.AfterFunc(ctx, stop) // a second signal kills this process
+			// A write to a closed pipe is then an error with a status of ours: if a signal ends a
+			// plugin, docker exits with 255.
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			cmd.SetContext(runWith(ctx))
 			return nil
@@ -62,8 +62,8 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 	return root
 }
 
-// initialize runs docker's plugin code. It warns of a config.json that it can't load, on
-// behalf of every command; those that need the file say so themselves.
+// initialize runs docker's plugin code without its warning about an invalid config.json:
+// commands that need the file report that themselves.
 func initialize(dockerCLI command.Cli, cmd *cobra.Command, args []string) error {
 	cli, ok := dockerCLI.(*command.DockerCli)
 	if !ok {
@@ -77,7 +77,7 @@ func initialize(dockerCLI command.Cli, cmd *cobra.Command, args []string) error 
 	return errors.Join(err, command.WithErrorStream(stderr)(cli))
 }
 
-// newHelp returns the command that people try first.
+// newHelp returns the command help.
 func newHelp(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use:    "help [COMMAND]",
@@ -105,8 +105,7 @@ func newHelp(root *cobra.Command) *cobra.Command {
 	}
 }
 
-// wrap makes every command's errors into what docker's plugin code prints and exits
-// with, and what has only commands below it into a command.
+// wrap converts all errors of commands by [status], and makes groups print their help.
 func wrap(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		wrap(sub)
@@ -133,7 +132,7 @@ func wrap(cmd *cobra.Command) {
 	}
 }
 
-// unknownCommand is the error for arguments that name no command below cmd.
+// unknownCommand is the error for arguments that name no subcommand of cmd.
 func unknownCommand(cmd *cobra.Command, args []string) error {
 	name := standaloneName(cmd)
 	_, group, _ := strings.Cut(name, " ")
@@ -141,8 +140,8 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		commands.DidYouMean(commands.Suggest(cmd, args[0]), "docker-rd ", "`"+name+" --help` lists the commands"))
 }
 
-// usage makes an error of the command line one of ours. A value that a flag can't have
-// is refused, like one of a setting.
+// usage adds our exit status and a hint to an error of the command line. An invalid value of a
+// flag is a refusal, like that of a setting.
 func usage(cmd *cobra.Command, err error) error {
 	code := failure.CodeUsage
 	if _, invalid := errors.AsType[*pflag.InvalidValueError](err); invalid {
@@ -166,13 +165,13 @@ func nearFlags(cmd *cobra.Command, name string) []string {
 		})
 	}
 	if len(name) == 1 {
-		return nil // a shorthand is near to all others
+		return nil // all shorthands are near each other
 	}
 	return nearest.To(name, names)
 }
 
-// standaloneName is the command as it can be typed even where docker does not reach
-// its plugins.
+// standaloneName is the command for docker-rd, which works even if docker does not reach its
+// plugins.
 func standaloneName(cmd *cobra.Command) string {
 	path := cmd.CommandPath()
 	if i := strings.Index(path, " "+Name); i >= 0 {
@@ -181,15 +180,14 @@ func standaloneName(cmd *cobra.Command) string {
 	return "docker-" + path
 }
 
-// status makes an error into the form that docker's plugin code prints: one line,
-// and one for the hint.
+// status converts an error to what docker's plugin code prints: one line, and one for each hint.
 func status(cmd *cobra.Command, err error) error {
 	if err == nil {
 		return nil
 	}
 	var silent commands.ExitStatus
 	if errors.As(err, &silent) {
-		// The plugin code would print an empty line for a status without a text.
+		// The plugin code would print an empty line for an error without text.
 		os.Exit(int(silent))
 	}
 	if p, ok := errors.AsType[*fs.PathError](err); ok && p.Path == os.Stdout.Name() && errors.Is(err, syscall.EPIPE) {

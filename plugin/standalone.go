@@ -9,9 +9,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// standaloneArgs turns `docker-rd [docker's global options] start …` into what docker
-// would call the plugin with: the plugin's name comes before its own arguments. A shell
-// that completes asks for the same in front of the command.
+// standaloneArgs turns `docker-rd [docker's global options] start …` into docker's call of the
+// plugin, with its name before its own arguments. A completing shell puts its request in front.
 func standaloneArgs(args []string) []string {
 	i := 1
 	if len(args) > 1 && (args[1] == cobra.ShellCompRequestCmd || args[1] == cobra.ShellCompNoDescRequestCmd) {
@@ -33,8 +32,7 @@ func standaloneArgs(args []string) []string {
 	return slices.Insert(slices.Clone(args), i, Name)
 }
 
-// splitFlag returns the name of a flag with its dashes, and whether its value is in
-// the same argument.
+// splitFlag returns the name of a flag with its dashes, and whether the argument has its value.
 func splitFlag(arg string) (name string, value bool) {
 	if strings.HasPrefix(arg, "--") {
 		name, _, value = strings.Cut(arg, "=")

@@ -10,13 +10,13 @@ import (
 	"github.com/rivo/uniseg"
 )
 
-// The lines above and below the table: title, tabs, header; message, keys.
+// Lines above the table: title, tabs, header. Below: message, keys.
 const (
 	linesAbove = 3
 	linesBelow = 2
 )
 
-// styles are the looks of what is drawn.
+// style is the look of a mood.
 func (t *top) style(m mood) tcell.Style {
 	s := tcell.StyleDefault
 	if !t.Color {
@@ -38,7 +38,7 @@ func (t *top) style(m mood) tcell.Style {
 	return s
 }
 
-// draw draws everything anew; the screen sends to the terminal what has changed.
+// draw redraws everything; the screen sends only changes to the terminal.
 func (t *top) draw() {
 	s := t.screen
 	s.Clear()
@@ -74,8 +74,7 @@ func (t *top) title(width int) {
 	}
 }
 
-// tabs draws the names of the tables, or only that of the one that is looked at if there is
-// no room for all.
+// tabs draws the names of the tables, or only the current one's if there is no room for all.
 func (t *top) tabs(width int, now time.Time) {
 	var names []string
 	total := 0
@@ -149,7 +148,7 @@ func (t *top) nothing() string {
 	return "nothing"
 }
 
-// scroll sees to it that the cursor's row is visible.
+// scroll makes the cursor's row visible.
 func (t *top) scroll(rows []row, visible int) {
 	m := t.model
 	m.selected(rows)
@@ -162,8 +161,8 @@ func (t *top) scroll(rows []row, visible int) {
 	}
 }
 
-// hidden returns which columns say nothing: the instance where there is only one, and what
-// containers use where that is not asked for.
+// hidden returns which columns are hidden: the instance if there is only one, and the usage if it
+// is off.
 func (t *top) hidden(columns []column) []bool {
 	hidden := make([]bool, len(columns))
 	for c, column := range columns {
@@ -177,7 +176,7 @@ func (t *top) hidden(columns []column) []bool {
 	return hidden
 }
 
-// gap is what follows a column of a width.
+// gap is the space after a column of a width.
 func gap(width int) int {
 	if width == 0 {
 		return 0
@@ -185,8 +184,8 @@ func gap(width int) int {
 	return 2
 }
 
-// fit returns how wide the columns are to be: as wide as what is in them, and where there is
-// no room for that, the widest are made narrower, and then the last are left out.
+// fit returns the widths of the columns: as wide as their cells. If there is no room, it narrows
+// the widest ones, and then leaves out the last ones.
 func fit(titles []string, rows []row, hidden []bool, width int) []int {
 	const least = 8
 	widths := make([]int, len(titles))
@@ -229,7 +228,7 @@ func fit(titles []string, rows []row, hidden []bool, width int) []int {
 	return widths
 }
 
-// cell draws a text in a column, shortened if it does not fit.
+// cell draws a text in a column, shortened to fit.
 func (t *top) cell(x, y, width int, text string, right bool, style tcell.Style) {
 	if width == 0 {
 		return
@@ -241,7 +240,7 @@ func (t *top) cell(x, y, width int, text string, right bool, style tcell.Style) 
 	t.text(x, y, x+width, text, style)
 }
 
-// shorten cuts a text so that it is no wider than width.
+// shorten cuts a text to width.
 func shorten(text string, width int) string {
 	if uniseg.StringWidth(text) <= width {
 		return text
@@ -257,7 +256,7 @@ func shorten(text string, width int) string {
 	return b.String() + "…"
 }
 
-// clean replaces what a terminal would take for a command.
+// clean replaces control characters.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' {
@@ -270,7 +269,7 @@ func clean(text string) string {
 	}, text)
 }
 
-// text draws a text from x on, up to the column limit, and returns where it ends.
+// text draws a text from x up to limit, and returns its end.
 func (t *top) text(x, y, limit int, text string, style tcell.Style) int {
 	for g := uniseg.NewGraphemes(clean(text)); g.Next(); {
 		runes := g.Runes()
@@ -283,7 +282,7 @@ func (t *top) text(x, y, limit int, text string, style tcell.Style) int {
 	return x
 }
 
-// messageLine draws a question, the search, or what has been done.
+// messageLine draws a question, the search, or the outcome of an action.
 func (t *top) messageLine(width, y int) {
 	switch {
 	case t.ask != nil:

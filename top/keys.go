@@ -12,13 +12,13 @@ import (
 	"github.com/docker-rd/docker-rd/requests"
 )
 
-// A key does something.
+// A key is a key with its effect.
 type key struct {
-	runes  string      // any of these does it
-	key    []tcell.Key // or these
-	name   string      // what it is called, if that is not its first rune
+	runes  string      // any of these
+	key    []tcell.Key // or of these
+	name   string      // its label, if not the first rune
 	does   string
-	common bool // it is named on the last line
+	common bool // it is shown on the last line
 	do     func(t *top, rows []row)
 }
 
@@ -29,7 +29,7 @@ func (k key) label() string {
 	return string([]rune(k.runes)[:1])
 }
 
-// keys returns the keys that do something now.
+// keys returns the keys that work now.
 func (t *top) keys() []key {
 	if t.page != nil {
 		return t.page.keys()
@@ -39,9 +39,9 @@ func (t *top) keys() []key {
 		{runes: "?h", key: []tcell.Key{tcell.KeyF1}, does: "help", common: true, do: func(t *top, _ []row) { t.page = &help{t.keys()} }},
 		{runes: "/", does: "search", common: true, do: func(t *top, _ []row) { t.typing, t.message = true, "" }},
 		{key: []tcell.Key{tcell.KeyTab, tcell.KeyRight}, runes: "", name: "Tab", does: "next table", common: true, do: func(t *top, _ []row) { t.model.show(t.model.tab + 1) }},
-		{key: []tcell.Key{tcell.KeyBacktab, tcell.KeyLeft}, name: "Shift-Tab", does: "table before", do: func(t *top, _ []row) { t.model.show(t.model.tab - 1) }},
+		{key: []tcell.Key{tcell.KeyBacktab, tcell.KeyLeft}, name: "Shift-Tab", does: "previous table", do: func(t *top, _ []row) { t.model.show(t.model.tab - 1) }},
 		{runes: "s", does: "sort", common: true, do: func(t *top, _ []row) { t.model.sortNext() }},
-		{runes: "S", does: "turn the order around", do: func(t *top, _ []row) { t.model.sortTurned() }},
+		{runes: "S", does: "reverse the order", do: func(t *top, _ []row) { t.model.sortTurned() }},
 		{key: []tcell.Key{tcell.KeyUp}, runes: "k", name: "↑", does: "up", do: func(t *top, rows []row) { t.model.move(rows, -1) }},
 		{key: []tcell.Key{tcell.KeyDown}, runes: "j", name: "↓", does: "down", do: func(t *top, rows []row) { t.model.move(rows, 1) }},
 		{key: []tcell.Key{tcell.KeyPgUp}, name: "PgUp", does: "a page up", do: func(t *top, rows []row) { t.model.move(rows, -t.pageSize()) }},
@@ -65,7 +65,7 @@ func (t *top) keys() []key {
 	return all
 }
 
-// selected is a key that does something to the row that is selected.
+// selected is a key that acts on the selected row.
 func selected(runes, does string, do func(*top, row)) key {
 	return key{runes: runes, does: does, common: true, do: func(t *top, rows []row) {
 		if r, ok := t.model.selected(rows); ok {
@@ -74,13 +74,13 @@ func selected(runes, does string, do func(*top, row)) key {
 	}}
 }
 
-// pageSize is how many rows are visible.
+// pageSize is the number of visible rows.
 func (t *top) pageSize() int {
 	_, height := t.screen.Size()
 	return max(1, height-linesAbove-linesBelow)
 }
 
-// event does what the user wants.
+// event handles an event of the terminal.
 func (t *top) event(e tcell.Event) {
 	switch e := e.(type) {
 	case *tcell.EventResize:
@@ -131,7 +131,7 @@ func (k key) is(e *tcell.EventKey) bool {
 	return false
 }
 
-// typed goes on with the search, which shows its result at once.
+// typed handles a key of the search.
 func (t *top) typed(e *tcell.EventKey) {
 	m := t.model
 	switch e.Key() {
@@ -152,7 +152,7 @@ func (t *top) typed(e *tcell.EventKey) {
 	}
 }
 
-// An ask is a question to be answered with yes or no.
+// An ask is a yes-or-no question.
 type ask struct {
 	question string
 	yes      func()
@@ -176,14 +176,14 @@ func (t *top) stopInstance(r row) {
 	}}
 }
 
-// action returns what asks for an action on a container.
+// action returns a function that asks for an action on a container.
 func action(action string) func(*top, row) {
 	return func(t *top, r row) {
 		t.beside(action+" "+r.called, func(ctx context.Context) error { return t.Act(ctx, r.instance, r.kind, r.key, action) })
 	}
 }
 
-// remove asks for a deletion, or takes it back where the engine has refused it.
+// remove asks for a deletion, or cancels one that the engine refuses.
 func (t *top) remove(r row) {
 	act := func(what, action string) func() {
 		return func() {
@@ -192,7 +192,7 @@ func (t *top) remove(r row) {
 	}
 	called := r.called
 	if isPending(t.model.views[r.instance], r.object) {
-		t.ask = &ask{fmt.Sprintf("The deletion of %s is refused so far. Cancel it?", called), act("cancelling the deletion of "+called, board.ActionCancel)}
+		t.ask = &ask{fmt.Sprintf("The engine refuses to delete %s so far. Cancel the deletion?", called), act("cancelling the deletion of "+called, board.ActionCancel)}
 		return
 	}
 	kind := map[state.Kind]string{state.Containers: "container", state.Images: "image", state.Volumes: "volume", state.Networks: "network"}[r.kind]

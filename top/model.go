@@ -12,7 +12,7 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// An object is what a row is about.
+// An object identifies the object of a row.
 type object struct {
 	instance string
 	kind     state.Kind // "" for the instance itself
@@ -29,11 +29,11 @@ type row struct {
 // A cell is one value of a row.
 type cell struct {
 	text  string
-	order float64 // what to sort by, where that is not the text
+	order float64 // to sort by, in a column of numbers
 	mood  mood
 }
 
-// mood is what a color says of a cell.
+// A mood is the meaning of a color.
 type mood int
 
 const (
@@ -44,7 +44,7 @@ const (
 	faint
 )
 
-// A table is what can be shown.
+// A table is one of the tables that can be shown.
 type table struct {
 	name    string
 	columns []column
@@ -53,23 +53,23 @@ type table struct {
 
 type column struct {
 	title  string
-	right  bool // its values end at the right
-	number bool // it is sorted by cell.order, the largest first
+	right  bool // aligned to the right
+	number bool // sorted by cell.order, the largest first
 }
 
-// model is what is known and what of it is looked at.
+// model is the data, and which part of it is shown.
 type model struct {
 	only   string
 	status func(board.View) string
 	views  map[string]board.View
-	usage  map[object]Usage // nil if it is not shown
+	usage  map[object]Usage // nil if it is off
 
 	tab     int
 	sorting []sorting // of each table
 	search  string
-	cursor  object // where the user is, even if other rows come before it
-	index   int    // where that was last
-	first   int    // the first row that is visible
+	cursor  object // the selected object
+	index   int    // its last position
+	first   int    // the first visible row
 }
 
 type sorting struct {
@@ -80,7 +80,7 @@ type sorting struct {
 func newModel(only string, status func(board.View) string) *model {
 	m := &model{only: only, status: status, views: map[string]board.View{}, sorting: make([]sorting, len(tables))}
 	if only != "" {
-		m.tab = 1 // there is only one instance to see
+		m.tab = containersTab // there is only one instance
 	}
 	return m
 }
@@ -96,11 +96,7 @@ func (m *model) see(v board.View) {
 	}
 }
 
-// columns returns the columns of a table: without the instance where there is only one, and
-// without what containers use where that is not asked for.
-func (m *model) columns(t int) []column { return tables[t].columns }
-
-// rows returns the rows of the table that is looked at, as they are to be seen.
+// rows returns the rows of the current table, filtered and sorted.
 func (m *model) rows(now time.Time) []row { return m.rowsOf(m.tab, now) }
 
 func (m *model) rowsOf(tab int, now time.Time) []row {
@@ -138,8 +134,8 @@ func (m *model) count(tab int, now time.Time) int {
 	return n
 }
 
-// selected returns the row that the cursor is on; ok is false if there are no rows. A row
-// that is gone leaves the cursor where it was.
+// selected returns the row under the cursor; ok is false if there are no rows. If the object is
+// gone, the cursor keeps its position.
 func (m *model) selected(rows []row) (r row, ok bool) {
 	if len(rows) == 0 {
 		return row{}, false
@@ -152,7 +148,7 @@ func (m *model) selected(rows []row) (r row, ok bool) {
 	return rows[m.index], true
 }
 
-// move moves the cursor by so many rows.
+// move moves the cursor by a number of rows.
 func (m *model) move(rows []row, by int) {
 	if _, ok := m.selected(rows); ok {
 		m.index = min(max(m.index+by, 0), len(rows)-1)
@@ -160,7 +156,7 @@ func (m *model) move(rows []row, by int) {
 	}
 }
 
-// show looks at another table.
+// show switches to another table.
 func (m *model) show(tab int) {
 	m.tab = (tab + len(tables)) % len(tables)
 	m.cursor, m.index, m.first, m.search = object{}, 0, 0, ""
@@ -169,8 +165,8 @@ func (m *model) show(tab int) {
 // sortNext sorts by the next column.
 func (m *model) sortNext() {
 	s := &m.sorting[m.tab]
-	*s = sorting{column: (s.column + 1) % len(m.columns(m.tab))}
+	*s = sorting{column: (s.column + 1) % len(tables[m.tab].columns)}
 }
 
-// sortTurned turns the order around.
+// sortTurned reverses the order.
 func (m *model) sortTurned() { m.sorting[m.tab].turned = !m.sorting[m.tab].turned }

@@ -12,17 +12,14 @@ import (
 	"github.com/docker-rd/docker-rd/board"
 )
 
-// Plain prints the tables as they are now, one after the other, for where there is no
-// terminal. Names are those of the instances to wait for.
+// Plain prints the tables once, for output that is no terminal. Names are the instances to wait
+// for.
 func Plain(ctx context.Context, w io.Writer, names []string, o Options) error {
 	m := newModel(o.Only, o.Status)
 	missing := map[string]bool{}
 	for _, name := range names {
-		missing[name] = o.Only == "" || o.Only == name
-	}
-	for name, wanted := range missing {
-		if !wanted {
-			delete(missing, name)
+		if o.Only == "" || o.Only == name {
+			missing[name] = true
 		}
 	}
 	if len(missing) > 0 {

@@ -15,7 +15,7 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// The tables, in the order of their numbers.
+// Numbers of tables.
 const (
 	instancesTab = iota
 	containersTab
@@ -161,7 +161,7 @@ func conditionRows(_ *model, v board.View, now time.Time) []row {
 	return rows
 }
 
-// objectsOf returns the objects of a kind of a view, which may have no state.
+// objectsOf returns objects of a view, which may have no state.
 func objectsOf[T any](v board.View, of func(*state.State) map[string]T) map[string]T {
 	if v.State == nil {
 		return nil
@@ -169,7 +169,7 @@ func objectsOf[T any](v board.View, of func(*state.State) map[string]T) map[stri
 	return of(v.State)
 }
 
-// since tells how long ago something was.
+// since is a cell with the time since t.
 func since(t, now time.Time) cell {
 	if t.IsZero() {
 		return cell{}
@@ -177,7 +177,7 @@ func since(t, now time.Time) cell {
 	return cell{text: units.HumanDuration(now.Sub(t)) + " ago", order: float64(t.Unix())}
 }
 
-// pending adds to a cell that a deletion is asked for.
+// pending marks a cell with a requested deletion.
 func pending(c *cell, d *state.Deletion) {
 	if d == nil {
 		return
@@ -198,7 +198,7 @@ func short(id string) string {
 	return hex[:min(len(hex), 12)]
 }
 
-// isPending reports whether a deletion of an object is asked for.
+// isPending reports whether the deletion of an object is requested.
 func isPending(v board.View, o object) bool {
 	if v.State == nil {
 		return false
@@ -208,7 +208,7 @@ func isPending(v board.View, o object) bool {
 		s.Volumes[o.key].Deletion != nil || s.Networks[o.key].Deletion != nil
 }
 
-// tabOf returns the number of the table of that name, or -1.
+// tabOf returns the number of a table, or -1.
 func tabOf(name string) int {
 	return slices.IndexFunc(tables, func(t table) bool { return strings.EqualFold(t.name, name) })
 }

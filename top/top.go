@@ -1,7 +1,7 @@
-// Package top shows instances and what is in their engines on the whole terminal, live.
+// Package top shows instances and their objects live on the whole terminal.
 //
-// What is shown comes from the state files, so that it costs the engines nothing. Only logs
-// and the use of processor and memory are asked of them, when the user wants to see those.
+// It reads the state files, which costs the engines nothing. It asks engines only for logs and for
+// the usage of processor and memory, when the user wants to see them.
 package top
 
 import (
@@ -17,9 +17,9 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Options say what is shown, and how what is done is done.
+// Options say what to show, and how to act.
 type Options struct {
-	// Only is the one instance to show, "" for all.
+	// Only is the only instance to show, "" for all.
 	Only string
 	// Follow is [board.Follow] for all instances.
 	Follow func(ctx context.Context, f func(board.View) error) error
@@ -29,30 +29,30 @@ type Options struct {
 	Act func(ctx context.Context, instance string, kind state.Kind, key, action string) error
 	// Start and Stop start and stop an instance.
 	Start, Stop func(ctx context.Context, instance string) error
-	// Logs writes the last lines of an instance's log, or of that of a container if one is
-	// given, and then what is added, until ctx ends.
+	// Logs writes the log of an instance, or of a container if one is given, and follows it
+	// until ctx ends.
 	Logs func(ctx context.Context, instance, container string, w io.Writer) error
-	// Usage asks the engine what a container uses.
+	// Usage asks the engine for the usage of a container.
 	Usage func(ctx context.Context, instance, container string) (Usage, error)
-	// Color is whether colors may be used.
+	// Color allows colors.
 	Color bool
 }
 
-// A Usage is what a container uses.
+// A Usage is the usage of a container.
 type Usage struct {
 	CPU    float64 // in percent of one processor
 	Memory uint64  // in bytes
 }
 
 const (
-	// drawInterval is how often the screen is drawn anew at most.
+	// drawInterval is the least time between two redraws.
 	drawInterval = 50 * time.Millisecond
-	// clockInterval is how often it is drawn because time goes on.
+	// clockInterval is how often ages are redrawn.
 	clockInterval = time.Second
 )
 
-// Run shows everything on a screen, which it initializes and gives back, until the user
-// quits or ctx ends.
+// Run shows everything on a screen until the user quits or ctx ends. It initializes and finalizes
+// the screen.
 func Run(ctx context.Context, screen tcell.Screen, o Options) error {
 	if err := screen.Init(); err != nil {
 		return fmt.Errorf("terminal: %w", err)
@@ -79,24 +79,24 @@ func Run(ctx context.Context, screen tcell.Screen, o Options) error {
 	return t.loop(events, failed)
 }
 
-// top is a running Run. Everything in it belongs to its loop.
+// top is a call of Run. Its fields belong to its loop.
 type top struct {
 	Options
 	screen tcell.Screen
 	ctx    context.Context
-	inbox  chan func() // what others want to be done in the loop
+	inbox  chan func() // to be called in the loop
 	model  *model
 	usage  usage
 
-	page    page   // shown in place of the table; nil for that
+	page    page   // shown instead of the table; may be nil
 	ask     *ask   // a question to answer first
-	message string // the outcome of what was done last
-	bad     bool   // it failed
+	message string // the outcome of the last action
+	bad     bool   // the action failed
 	typing  bool   // the search is being typed
 	quit    bool
 }
 
-// post does something in the loop, unless that has ended.
+// post calls f in the loop, unless that has ended.
 func (t *top) post(f func()) {
 	select {
 	case t.inbox <- f:
@@ -116,7 +116,7 @@ func (t *top) loop(events <-chan tcell.Event, failed <-chan error) error {
 				return nil // the terminal has gone
 			}
 			t.event(e)
-			t.draw() // at once: somebody waits for it
+			t.draw() // at once: the user waits for it
 			continue
 		case f := <-t.inbox:
 			f()
@@ -142,7 +142,7 @@ func (t *top) loop(events <-chan tcell.Event, failed <-chan error) error {
 	return nil
 }
 
-// beside does what may take long in a goroutine of its own, and says how it went.
+// beside does something that may take long in a goroutine, and shows the outcome.
 func (t *top) beside(what string, do func(ctx context.Context) error) {
 	t.message, t.bad = what+"…", false
 	go func() {

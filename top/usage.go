@@ -6,22 +6,22 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// usage is what the visible containers use, if the user wants to see it.
+// usage is the usage of the visible containers, if it is on.
 type usage struct {
 	on     bool
 	of     map[object]Usage
 	asking map[object]bool
 }
 
-// toggleUsage begins or ends to ask the engines for it.
+// toggleUsage switches the usage on or off.
 func (t *top) toggleUsage() {
 	t.usage = usage{on: !t.usage.on, of: map[object]Usage{}, asking: map[object]bool{}}
 	t.model.usage = t.usage.of
 	t.refreshUsage()
 }
 
-// refreshUsage asks for what the visible running containers use, of each only once at a
-// time: an engine takes more than a second for its answer.
+// refreshUsage asks for the usage of the visible running containers, once at a time for each: an
+// engine takes more than a second to answer.
 func (t *top) refreshUsage() {
 	if !t.usage.on || t.model.tab != containersTab || t.page != nil {
 		return

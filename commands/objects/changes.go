@@ -9,15 +9,15 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Changes prints what a query finds, and then what changes of that from state to state.
+// Changes prints the result of a query, and then how it changes from state to state.
 type Changes struct {
 	*Query
-	last  *view           // nil before the first
-	found map[string]bool // the keys of what the query finds in last
+	last  *view           // nil before the first state
+	found map[string]bool // the keys that the query finds in last
 	out   *output.Stream[row]
 }
 
-// Changes returns what prints the changes of what the query finds to w.
+// Changes returns a printer of changes to w.
 func (q *Query) Changes(w io.Writer) *Changes {
 	l := q.layout
 	if q.o.IsTable() {
@@ -28,9 +28,9 @@ func (q *Query) Changes(w io.Writer) *Changes {
 	}
 }
 
-// Show prints what the query finds in the first state, which shows the given moment, and in each later one a row for
-// every change since the one before. A word that means nothing is an error in the first
-// state alone: what it means may come again.
+// Show prints the result of the query in the first state, and for each later one a row for every
+// change since the last. A word that names nothing is an error in the first state only: the
+// object may come later. Now is the moment that the state shows.
 func (c *Changes) Show(s *state.State, now time.Time) error {
 	v := newView(s, c.o, now)
 	keys, err := c.list(v, c.last == nil)
@@ -53,12 +53,12 @@ func (c *Changes) Show(s *state.State, now time.Time) error {
 	return c.out.WriteRows(rows)
 }
 
-// between returns the rows of what has changed since the last state: first of objects
-// that changed themselves, in the order in which they did, then of those which a filter
-// or a name means differently now because others changed.
+// between returns rows for the changes since the last state: first of objects that changed
+// themselves, in that order, then of those that a filter or a name finds, or no longer finds,
+// because others changed.
 func (c *Changes) between(v *view, keys []string, found map[string]bool) []row {
 	var changed []string
-	seen, anew := map[string]bool{}, map[string]bool{}
+	seen, recreated := map[string]bool{}, map[string]bool{}
 	add := func(key string) {
 		if !seen[key] {
 			seen[key] = true
@@ -68,7 +68,7 @@ func (c *Changes) between(v *view, keys []string, found map[string]bool) []row {
 	for _, change := range state.Changes(c.last.State, v.State) {
 		if change.Kind == c.Kind.Kind {
 			add(change.ID)
-			anew[change.ID] = anew[change.ID] || change.Type == state.Deletes
+			recreated[change.ID] = recreated[change.ID] || change.Type == state.Deletes
 		}
 	}
 	for _, key := range c.keys(c.last, true) {
@@ -90,14 +90,14 @@ func (c *Changes) between(v *view, keys []string, found map[string]bool) []row {
 		if found[key] {
 			after = c.rows(v, key)
 		}
-		rows = append(rows, differences(before, after, anew[key])...)
+		rows = append(rows, differences(before, after, recreated[key])...)
 	}
 	return rows
 }
 
-// differences returns what became of an object's rows. Where it was made anew, those
-// from before are gone.
-func differences(before, after []row, anew bool) []row {
+// differences returns rows for the changes of an object's rows. If the object was recreated, all
+// rows of before are deleted.
+func differences(before, after []row, recreated bool) []row {
 	parts := func(rows []row) (parts []string) {
 		for _, r := range rows {
 			parts = append(parts, r.part())
@@ -105,12 +105,12 @@ func differences(before, after []row, anew bool) []row {
 		return parts
 	}
 	was, is := parts(before), parts(after)
-	if anew {
+	if recreated {
 		was = nil
 	}
 	var rows []row
 	for _, r := range before {
-		if anew || !slices.Contains(is, r.part()) {
+		if recreated || !slices.Contains(is, r.part()) {
 			rows = append(rows, events(state.Deletes, []row{r})...)
 		}
 	}

@@ -126,7 +126,7 @@ func TestChanges(t *testing.T) {
 			},
 			want: []string{"ADDED c1 web", "DELETED c1 web", "ADDED c3 web", "DELETED c3 web, ADDED c4 web"},
 		},
-		"made anew": {
+		"recreated": {
 			kind: "volumes", format: "{{.Event}} {{.Name}}",
 			edits: []func(s *states){
 				func(s *states) { s.volume("v") },

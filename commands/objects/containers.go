@@ -203,7 +203,7 @@ func sizeOf(u *state.ContainerUsage) string {
 	return fmt.Sprintf("%s (virtual %s)", size, units.HumanSizeWithPrecision(float64(u.SizeRootFs), 3))
 }
 
-// command is what the container runs, as the engine puts it together for its list.
+// command is the container's command as the engine's list has it.
 func (v *view) command(c *state.Container) string {
 	words := []string{c.Path}
 	for _, arg := range c.Args {
@@ -219,7 +219,7 @@ func (v *view) command(c *state.Container) string {
 	return command
 }
 
-// imageOf is the image as it was asked for, if that still means the same image.
+// imageOf is the reference of the container's image if it still names that image, else the id.
 func (v *view) imageOf(c *state.Container) string {
 	ref := c.ImageRef
 	if ref != c.Image && v.resolve(ref) != c.Image {
@@ -240,14 +240,14 @@ func (v *view) imageOf(c *state.Container) string {
 	return shortReference(ref)
 }
 
-// canShorten tells quickly of most references that shortReference leaves them as they
-// are: it costs more than the rest of a row.
+// canShorten is a quick check that shortReference may change a reference: that one costs more
+// than the rest of a row.
 func canShorten(ref string) bool {
 	return strings.Contains(ref, "@") || strings.HasPrefix(ref, "library/") ||
 		strings.HasPrefix(ref, "docker.io/") || strings.HasPrefix(ref, "index.docker.io/")
 }
 
-// shortReference leaves out of a reference docker's own registry and the digest.
+// shortReference removes docker's own registry and the digest from a reference.
 func shortReference(ref string) string {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
@@ -286,7 +286,7 @@ func (v *view) mounts(c *state.Container) string {
 	return strings.Join(names, ",")
 }
 
-// status is the text that moby has for the state of a container.
+// status is moby's text for the state of a container.
 func (v *view) status(c *state.Container) string {
 	switch c.State {
 	case state.StateRunning:
@@ -410,12 +410,12 @@ func matchContainers(v *view, f filterSet) (func(key string) bool, error) {
 	}, nil
 }
 
-// isAlive reports whether the container has processes, or will again by itself.
+// isAlive reports whether the container has processes or restarts.
 func isAlive(c *state.Container) bool {
 	return c.State == state.StateRunning || c.State == state.StatePaused || c.State == state.StateRestarting
 }
 
-// addDescendants adds the images that were made from those in the set.
+// addDescendants adds the descendants of the images in the set.
 func (v *view) addDescendants(set map[string]bool) {
 	children := map[string][]string{}
 	for id, i := range v.Images {
@@ -455,10 +455,10 @@ func hasPort(c *state.Container, publish, expose map[string]bool) bool {
 	})
 }
 
-// A Brief is what a list has to say of a container, as `docker ps` says it.
+// A Brief is a part of a container's row in `docker ps`.
 type Brief struct{ Image, Status, Ports string }
 
-// BriefOf returns what a list has to say now of a container of a state.
+// BriefOf returns the brief of a container of a state.
 func BriefOf(s *state.State, c *state.Container, now time.Time) Brief {
 	image := c.ImageRef
 	if image == "" {

@@ -8,13 +8,12 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// A KindError says that there is no kind of a name.
+// A KindError says that a word names no kind.
 type KindError struct{ Word string }
 
 func (e *KindError) Error() string { return fmt.Sprintf("unknown kind %q", e.Word) }
 
-// A FilterError says that a kind has no filter of a name, or that the mirror does not hold
-// what it takes.
+// A FilterError says that a kind has no such filter, or that the mirror can't answer it.
 type FilterError struct {
 	Kind       *Kind
 	Name       string
@@ -28,7 +27,7 @@ func (e *FilterError) Error() string {
 	return fmt.Sprintf("%s have no filter %q", e.Kind.Kind, e.Name)
 }
 
-// A NotFoundError says that an instance has no object that a word means.
+// A NotFoundError says that a word names no object of an instance.
 type NotFoundError struct {
 	Kind  *Kind
 	Word  string
@@ -37,7 +36,7 @@ type NotFoundError struct {
 
 func (e *NotFoundError) Error() string { return fmt.Sprintf("no such %s: %q", e.Kind.singular, e.Word) }
 
-// An AmbiguousError says that a word means more than one object.
+// An AmbiguousError says that a word may name several objects.
 type AmbiguousError struct {
 	Kind *Kind
 	Word string
@@ -59,7 +58,7 @@ func (e *KindError) Near() []string {
 	return near
 }
 
-// KindNames lists the kinds for people.
+// KindNames lists the kinds for a message.
 func KindNames() string {
 	var names []string
 	for _, k := range Kinds() {

@@ -13,11 +13,11 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// A filterSet is what docker makes of its --filter flags: the values by name.
+// A filterSet holds the values of docker's --filter flags by name.
 type filterSet map[string]map[string]bool
 
-// parseFilters returns the filters for a kind. One that docker does not have for it, or
-// that the mirror can't answer, is refused.
+// parseFilters returns the filters for a kind. It refuses those that docker does not have for it
+// or that the mirror can't answer.
 func parseFilters(k *Kind, flag opts.FilterOpt) (filterSet, error) {
 	f := filterSet(flag.Value())
 	for name := range f {
@@ -34,12 +34,11 @@ func parseFilters(k *Kind, flag opts.FilterOpt) (filterSet, error) {
 
 func (f filterSet) has(name string) bool { return len(f[name]) > 0 }
 
-// is reports whether the value is one of the filter's, or there is no such filter.
+// is reports whether the filter has the value or is not set.
 func (f filterSet) is(name, value string) bool { return !f.has(name) || f[name][value] }
 
-// matches reports whether the value is one of the filter's or one of them, taken as a
-// regular expression, matches a part of it; also if there is no such filter. One that
-// is no expression matches nothing else, as in moby.
+// matches reports whether the filter is not set, has the value, or has a regular expression that
+// matches a part of the value. As in moby, an invalid expression matches only itself.
 func (f filterSet) matches(name, value string) bool {
 	if f.is(name, value) {
 		return true
@@ -52,8 +51,7 @@ func (f filterSet) matches(name, value string) bool {
 	return false
 }
 
-// labels reports whether all labels of the filter are there, with the value if one is
-// given.
+// labels reports whether all labels of the filter exist, with the filter's values if it has any.
 func (f filterSet) labels(labels map[string]string) bool {
 	for want := range f["label"] {
 		key, value, hasValue := strings.Cut(want, "=")
@@ -64,7 +62,7 @@ func (f filterSet) labels(labels map[string]string) bool {
 	return true
 }
 
-// bool returns the value of a filter that is true or false, and whether it is given.
+// bool returns the value of a boolean filter and whether it is set.
 func (f filterSet) bool(name string) (value, given bool, err error) {
 	if !f.has(name) {
 		return false, false, nil
@@ -95,7 +93,7 @@ func (f filterSet) invalid(name, why string) error {
 	return failure.Refuse("filter %s: %s", strings.Join(values, ", "), why)
 }
 
-// anyOf reports whether one of the filter's values satisfies; also if there is none.
+// anyOf reports whether the filter is not set or one of its values satisfies.
 func (f filterSet) anyOf(name string, satisfies func(value string) bool) bool {
 	if !f.has(name) {
 		return true
@@ -108,8 +106,8 @@ func (f filterSet) anyOf(name string, satisfies func(value string) bool) bool {
 	return false
 }
 
-// ParseMoment reads a time as docker's filters take it: one that has passed since, a
-// time of day, or seconds since 1970. What has no zone is local.
+// ParseMoment parses a time as docker's filters do: a duration before now, a date or time, or
+// seconds since 1970. Without a zone it is local.
 func ParseMoment(value string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(value); err == nil {
 		return now.Add(-d), nil

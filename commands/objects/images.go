@@ -49,7 +49,7 @@ func (r *imageRow) Volumes() string      { return strings.Join(r.image.Volumes, 
 
 func (r *imageRow) part() string { return r.Repository + ":" + r.Tag + "@" + r.Digest }
 
-// VirtualSize is the size: docker before 29 has this placeholder too.
+// VirtualSize is the size, a placeholder of docker before 29.
 func (r *imageRow) VirtualSize() string { return r.Size }
 
 func (r *imageRow) deletion() string { return r.Deletion }
@@ -100,7 +100,7 @@ func Images() *Kind {
 	}
 }
 
-// parents returns the images that others were made from.
+// parents returns the images that have children.
 func (v *view) parents() map[string]bool {
 	parents := map[string]bool{}
 	for _, i := range v.Images {
@@ -121,8 +121,8 @@ func containersByImage(s *state.State) map[string]int64 {
 
 const none = "<none>"
 
-// imageRows returns a row for each tag, or for each tag and digest where digests are
-// shown, and for each repository without a tag.
+// imageRows returns a row for each tag, or for each tag and digest if digests are shown, and for
+// each repository without a tag.
 func (v *view) imageRows(i *state.Image) []row {
 	var rows []row
 	add := func(repo, tag, digest, ref string) {
@@ -192,8 +192,7 @@ func (v *view) imageRows(i *state.Image) []row {
 	return rows
 }
 
-// familiar is a repository as docker shows it. Docker's engine writes it so already;
-// only names with a registry can be others.
+// familiar is a repository as docker shows it. Only names with a registry can differ.
 func familiar(repo string) string {
 	if !strings.HasPrefix(repo, "docker.io/") && !strings.HasPrefix(repo, "index.docker.io/") {
 		return repo
@@ -205,8 +204,8 @@ func familiar(repo string) string {
 	return reference.FamiliarName(named)
 }
 
-// matchImages compiles the filters of moby's daemon/images/image_list.go. Which rows of
-// an image a reference filter leaves, imageRows sees to.
+// matchImages compiles the filters of moby's daemon/images/image_list.go. imageRows applies the
+// reference filter to rows.
 func matchImages(v *view, f filterSet) (func(key string) bool, error) {
 	dangling, wanted, err := f.bool("dangling")
 	if err != nil {
@@ -261,8 +260,7 @@ func matchImages(v *view, f filterSet) (func(key string) bool, error) {
 	}, nil
 }
 
-// refersTo reports whether a reference matches one of the patterns of the filter
-// "reference", in one of the forms in which it can be written.
+// refersTo reports whether a form of a reference matches a pattern of the filter "reference".
 func (f filterSet) refersTo(ref string) bool {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
@@ -279,8 +277,8 @@ func (f filterSet) refersTo(ref string) bool {
 	})
 }
 
-// resolve returns the image that a reference means, as the engine finds it: by name, by
-// digest or by its id or the beginning of one. It returns "" if there is none.
+// resolve returns the image that a reference names as the engine resolves it: by name, digest,
+// or an unambiguous prefix of the id; "" if there is none.
 func (v *view) resolve(ref string) string {
 	if id, ok := v.names()[ref]; ok {
 		return id
@@ -309,7 +307,7 @@ func imageNames(s *state.State) map[string]string {
 	return names
 }
 
-// findImages returns the images that a reference may mean, by their names and ids.
+// findImages returns the images that a reference may name.
 func findImages(s *state.State, names map[string]string, ref string) []string {
 	for _, form := range referenceForms(ref) {
 		if id, ok := names[form]; ok {
@@ -322,9 +320,9 @@ func findImages(s *state.State, names map[string]string, ref string) []string {
 	return byID(s.Images, ref)
 }
 
-// imageByDigest returns the image in containerd, where its id is its digest, that has a
-// name in the reference's repository; "" if there is none. The engine finds it so, and
-// lists it by a digest in one of its repositories alone.
+// imageByDigest returns the image in containerd, where the id is the digest, that has a name in
+// the reference's repository; "" if there is none. The engine resolves it like that, but lists
+// the digest in only one of the image's repositories.
 func imageByDigest(s *state.State, ref string) string {
 	_, id, ok := strings.Cut(ref, "@")
 	i := s.Images[id]
@@ -341,7 +339,7 @@ func imageByDigest(s *state.State, ref string) string {
 	return id
 }
 
-// referenceForms returns how engines may write a reference: docker leaves out its own
+// referenceForms returns the forms in which engines may list a reference: docker omits its own
 // registry, podman never does.
 func referenceForms(ref string) []string {
 	forms := []string{ref}
@@ -352,8 +350,8 @@ func referenceForms(ref string) []string {
 	return forms
 }
 
-// ImageReference returns the image that a word means and the reference that it is, ""
-// if it is an id.
+// ImageReference returns the image that a word names, and the word as a reference, "" if it is
+// an id.
 func ImageReference(s *state.State, word string) (id, ref string) {
 	names := imageNames(s)
 	for _, form := range referenceForms(word) {

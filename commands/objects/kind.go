@@ -14,7 +14,7 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// A Kind is how commands deal with a kind of object.
+// A Kind is a kind of object as commands list it.
 type Kind struct {
 	state.Kind
 	singular string
@@ -22,28 +22,27 @@ type Kind struct {
 	layout   output.Layout
 	empty    row // for the header, and to try templates on
 
-	// filters are docker's that the mirror can answer, unanswered those it can't.
+	// filters are docker's filters that the mirror can answer, unanswered those that it can't.
 	filters, unanswered []string
 
 	// keys returns the keys of all objects that docker lists, in docker's order.
 	keys func(v *view, all bool) []string
-	// match compiles the filters, all of which are known.
+	// match compiles the filters, which were validated.
 	match func(v *view, f filterSet) (func(key string) bool, error)
 	// rows returns an object's rows.
 	rows func(v *view, key string) []row
 	// find is Find.
 	find func(s *state.State, word string) []string
-	// words returns what completes the name of an object.
+	// words returns the completions of an object.
 	words func(s *state.State) []string
 }
 
-// Kinds returns all kinds, in the order in which they are told.
+// Kinds returns all kinds in the order of help texts.
 func Kinds() []*Kind {
 	return []*Kind{Containers(), Images(), Volumes(), Networks(), Namespaces()}
 }
 
-// ParseKind returns the kind that a word names: as the mirror does, in the singular, or
-// as docker's short command.
+// ParseKind returns the kind that a word names: its name, singular, or alias.
 func ParseKind(word string) (*Kind, error) {
 	for _, k := range Kinds() {
 		if word == string(k.Kind) || word == k.singular || slices.Contains(k.aliases, word) {
@@ -53,12 +52,11 @@ func ParseKind(word string) (*Kind, error) {
 	return nil, failure.WithCode(&KindError{word}, failure.CodeRefused)
 }
 
-// Find returns the keys of the objects that a word may mean: all of that name or id, or
-// else all whose id begins with it.
+// Find returns the keys of the objects that a word may name: those with the name or id, or else
+// those whose id begins with it.
 func (k *Kind) Find(s *state.State, word string) []string { return k.find(s, word) }
 
-// One returns the key of the one object that a word means; it is an error if there is
-// none, or more than one.
+// One returns the key of the only object that a word names. None or several are an error.
 func (k *Kind) One(s *state.State, word string) (string, error) {
 	found := k.find(s, word)
 	switch len(found) {
@@ -70,14 +68,13 @@ func (k *Kind) One(s *state.State, word string) (string, error) {
 	return "", failure.WithCode(&AmbiguousError{k, word, found}, failure.CodeRefused)
 }
 
-// Text is how an object that a word means is called in messages.
+// Text returns how messages call the object that a word names.
 func (k *Kind) Text(word string) string { return fmt.Sprintf("%s %q", k.singular, word) }
 
-// Filters returns the names of the filters that a query for the kind can have.
+// Filters returns the names of the kind's filters.
 func (k *Kind) Filters() []string { return k.filters }
 
-// Words returns what completes the name of an object, other than those that were given
-// already.
+// Words returns the completions of an object, without those that were given already.
 func (k *Kind) Words(s *state.State, given []string) []string {
 	words := slices.DeleteFunc(k.words(s), func(w string) bool { return w == "" || slices.Contains(given, w) })
 	slices.SortFunc(words, naturally)
@@ -87,8 +84,7 @@ func (k *Kind) Words(s *state.State, given []string) []string {
 // Aliases returns the short names of the kind.
 func (k *Kind) Aliases() []string { return k.aliases }
 
-// FilterValues returns values that a filter can have: those of the objects in the mirror, or
-// all there are. Nil is anything.
+// FilterValues returns completions of a filter's value, nil for none. S may be nil.
 func (k *Kind) FilterValues(s *state.State, filter string) []string {
 	switch filter {
 	case "status":
@@ -101,17 +97,17 @@ func (k *Kind) FilterValues(s *state.State, filter string) []string {
 	case "dangling":
 		return []string{"true", "false"}
 	}
-	of := map[string]*Kind{"name": k, "ancestor": Images(), "reference": Images(), "network": Networks(), "volume": Volumes()}[filter]
-	if k.Kind == state.Images && (filter == "before" || filter == "since") || k.Kind == state.Containers && (filter == "before" || filter == "since") {
-		of = k
-	}
+	of := map[string]*Kind{
+		"name": k, "before": k, "since": k,
+		"ancestor": Images(), "reference": Images(), "network": Networks(), "volume": Volumes(),
+	}[filter]
 	if of == nil || s == nil {
 		return nil
 	}
 	return of.Words(s, nil)
 }
 
-// byID returns the keys of the objects with the id, or which it abbreviates.
+// byID returns the key of the object with the id, or the keys that begin with it.
 func byID[T any](objects map[string]T, word string) []string {
 	if word == "" {
 		return nil
@@ -141,8 +137,8 @@ func byID[T any](objects map[string]T, word string) []string {
 	return found
 }
 
-// byName returns the key of the object with the id, or else those with the name, or else
-// those whose id begins so: docker's order.
+// byName returns the key of the object with the id, or else those with the name, or else those
+// whose id begins with the word: docker's order.
 func byName[T any](objects map[string]T, word string, name func(T) string) []string {
 	if _, ok := objects[word]; ok {
 		return []string{word}
@@ -159,8 +155,7 @@ func byName[T any](objects map[string]T, word string, name func(T) string) []str
 	return found
 }
 
-// sortedKeys returns the keys by what by returns of their objects, and what is equal
-// there by key.
+// sortedKeys returns the keys sorted by what by returns for their objects, then by key.
 func sortedKeys[T, K any](objects map[string]T, by func(T) K, compare func(a, b K) int) []string {
 	type entry struct {
 		key string

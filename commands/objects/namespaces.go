@@ -17,7 +17,7 @@ func (*namespaceRow) FullHeader() any {
 	return formatter.SubHeaderContext{"Event": "EVENT", "Name": "NAME"}
 }
 
-// Namespaces returns the kind of namespaces, which docker does not list.
+// Namespaces returns the kind of namespaces, which docker does not have.
 func Namespaces() *Kind {
 	return &Kind{
 		Kind: state.Namespaces, singular: "namespace", aliases: []string{"ns"},

@@ -31,7 +31,7 @@ type networkRow struct {
 // Label returns the value of a label.
 func (r *networkRow) Label(name string) string { return r.network.Labels[name] }
 
-// What docker's lists do not tell.
+// The following are not in docker's lists.
 
 // Subnets and Gateways return the addresses of the network.
 func (r *networkRow) Subnets() string  { return strings.Join(r.network.Subnets, ",") }
@@ -88,13 +88,13 @@ func Networks() *Kind {
 	}
 }
 
-// hasIPv4 derives from the subnets what only engines since 28 tell: IPv4 is on unless
-// all subnets are others.
+// hasIPv4 derives from the subnets what only engines since 28 report: IPv4 is on unless all
+// subnets are IPv6.
 func hasIPv4(subnets []string) bool {
 	return len(subnets) == 0 || slices.ContainsFunc(subnets, func(s string) bool { return strings.Contains(s, ".") })
 }
 
-// predefined are the networks that moby calls so.
+// predefined are moby's predefined networks.
 var predefined = []string{"bridge", "host", "none", "default"}
 
 // matchNetworks compiles the filters of moby's daemon/network/filter.go.

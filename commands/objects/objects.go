@@ -1,5 +1,5 @@
-// Package objects lists the objects of a mirror as docker lists an engine's: which kinds
-// there are and how they are named, docker's columns, placeholders, order and filters.
+// Package objects lists the objects of a mirror as docker lists an engine's: kinds and their
+// names, columns, placeholders, order and filters.
 package objects
 
 import (
@@ -14,15 +14,15 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// A row is an object as docker lists it: its fields are docker's placeholders, with
-// docker's values. Docker's own formatters are not used, because they find the fields
-// of each row by reflection on methods; a test holds the two against each other.
+// A row is an object as docker lists it: its fields are docker's placeholders with docker's
+// values. Docker's own formatters are slow, since they find fields by reflection on methods; a
+// test compares the two.
 type row interface {
 	formatter.SubContext
 	setEvent(state.ChangeType)
-	// part tells the rows of an object apart.
+	// part identifies one of several rows of an object.
 	part() string
-	// deletion describes the deletion that is requested, "" for none.
+	// deletion describes the requested deletion, "" if there is none.
 	deletion() string
 }
 
@@ -35,7 +35,7 @@ func (f *follows) setEvent(e state.ChangeType) { f.Event = e }
 func (*follows) part() string                  { return "" }
 func (*follows) deletion() string              { return "" }
 
-// notAvailable is what docker prints where it does not know.
+// notAvailable is what docker prints for an unknown value.
 const notAvailable = "N/A"
 
 // A view is a state to be shown. It belongs to one goroutine.
@@ -43,13 +43,13 @@ type view struct {
 	*state.State
 	now    time.Time
 	trunc  bool
-	digest bool // the digests of images are shown
-	// shows tells which references of images get a row; nil for all.
+	digest bool // images show their digests
+	// shows reports whether a reference of an image gets a row; nil: all do.
 	shows func(id, ref string) bool
 
 	names func() map[string]string // tags and digests to images
 	users func() map[string]int64  // containers by image
-	known map[string]string        // what was asked of resolve
+	known map[string]string        // results of resolve
 }
 
 func newView(s *state.State, o Options, now time.Time) *view {
@@ -70,7 +70,7 @@ func (v *view) id(id string) string {
 
 func (v *view) ago(t time.Time) string { return units.HumanDuration(v.now.Sub(t)) + " ago" }
 
-// since is how long ago an image was made, "" where it has no date.
+// since is how long ago an image was made, "" if it has no date.
 func (v *view) since(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -78,10 +78,10 @@ func (v *view) since(t time.Time) string {
 	return v.ago(listed(t))
 }
 
-// second is a time as docker prints it, which has the list call's precision.
+// second formats a time as docker does: with the precision of the list call.
 func second(t time.Time) string { return listed(t).String() }
 
-// listed is a time as the list call has it: in seconds.
+// listed is a time with the precision of the list call: seconds.
 func listed(t time.Time) time.Time { return time.Unix(t.Unix(), 0) }
 
 func joinLabels(labels map[string]string) string {

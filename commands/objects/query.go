@@ -14,12 +14,12 @@ import (
 // Options are how objects are listed.
 type Options struct {
 	output.Options
-	All     bool // images that only others were made from too
+	All     bool // intermediate images too
 	NoTrunc bool
 	Filter  opts.FilterOpt
 }
 
-// A Query is what is asked of a mirror: some objects of a kind, in some form.
+// A Query selects objects of a kind and their output.
 type Query struct {
 	*Kind
 	o       Options
@@ -27,15 +27,15 @@ type Query struct {
 	filters filterSet
 }
 
-// NewQuery returns the query for the objects of a kind that the words name, or for all
-// of them, less what the filters leave out. Filters that can't be answered are refused.
+// NewQuery returns the query for the objects of a kind that the words name, or for all, that
+// pass the filters. It refuses filters that can't be answered.
 func NewQuery(k *Kind, words []string, o Options) (*Query, error) {
 	filters, err := parseFilters(k, o.Filter)
 	return &Query{Kind: k, o: o, words: words, filters: filters}, err
 }
 
-// Write prints what the query finds in a mirror that shows the given moment. A word that means
-// nothing there is an error.
+// Write prints the result of the query. Now is the moment that the mirror shows. A word that
+// names nothing is an error.
 func (q *Query) Write(w io.Writer, s *state.State, now time.Time) error {
 	v := newView(s, q.o, now)
 	keys, err := q.list(v, true)
@@ -56,8 +56,8 @@ func (q *Query) Write(w io.Writer, s *state.State, now time.Time) error {
 	return output.WriteRowsLike(w, q.o.Options, layout, q.empty, rows)
 }
 
-// list returns the keys of what is asked for, in docker's order or in that of the words.
-// Strictly, each word must mean one object.
+// list returns the keys of the result, in docker's order or in that of the words. If strict, each
+// word must name one object.
 func (q *Query) list(v *view, strict bool) ([]string, error) {
 	match, err := q.match(v, q.filters)
 	if err != nil {
@@ -92,8 +92,8 @@ func (q *Query) named(s *state.State, strict bool) ([]string, error) {
 	return keys, nil
 }
 
-// references returns which references of images are asked for: those that a filter
-// leaves, and of an image that was named by one, that one.
+// references returns a function that reports whether a reference of an image is selected: by a
+// filter, or by name. Nil selects all.
 func (q *Query) references(s *state.State) func(id, ref string) bool {
 	if q.Kind.Kind != state.Images || len(q.words) == 0 && !q.filters.has("reference") {
 		return nil

@@ -14,16 +14,16 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// A FieldError says that a format names a field that what is shown does not have.
+// A FieldError says that a format names an unknown field.
 type FieldError struct {
 	Format, Field string
-	Fields        []string // that there are
+	Fields        []string // the known ones
 }
 
 func (e *FieldError) Error() string { return fmt.Sprintf("format %q: no field .%s", e.Format, e.Field) }
 
-// badFormat returns the error for a format that is no template, or none for the value. The
-// words of package template name types of Go's, which mean nothing to a user.
+// badFormat returns the error for a format that is no template, or does not fit the value. The
+// errors of package template name Go types, which mean nothing to a user.
 func badFormat(format string, value any, err error) error {
 	tmpl, parseErr := templates.Parse(format)
 	if _, ok := errors.AsType[template.ExecError](err); !ok || parseErr != nil {
@@ -41,8 +41,8 @@ func badFormat(format string, value any, err error) error {
 	return failure.Refuse("format %q does not fit what is shown", format)
 }
 
-// missing returns the first name of a path of fields that a value of type t does not have,
-// and the type that does not have it; "" where nothing is known to be missing.
+// missing returns the first unknown name of a path of fields in type t, and the type that lacks
+// it; "" if none is known to be missing.
 func missing(t reflect.Type, path []string) (string, reflect.Type) {
 	for _, name := range path {
 		if m, ok := t.MethodByName(name); ok {
@@ -67,7 +67,7 @@ func missing(t reflect.Type, path []string) (string, reflect.Type) {
 	return "", nil
 }
 
-// headers returns the names by which a format can show a row, nil for another value.
+// headers returns the fields of a row, nil for another value.
 func headers(value any) []string {
 	row, ok := value.(formatter.SubContext)
 	if !ok {
@@ -94,8 +94,8 @@ func exported(t reflect.Type) []string {
 	return names
 }
 
-// fieldsIn returns the fields that a template mentions, in their order. Those inside of a
-// range or a with are another value's, and left out.
+// fieldsIn returns the fields in a template, in order. It leaves out those inside of range or
+// with, which belong to other values.
 func fieldsIn(node parse.Node) [][]string {
 	var paths [][]string
 	switch n := node.(type) {

@@ -1,5 +1,5 @@
-// Package output prints what commands show, in the formats that docker's --format has:
-// a table, JSON or a Go template.
+// Package output prints the output of commands in the formats of docker's --format: a table, JSON
+// or a Go template.
 package output
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Options are the flags of whatever prints rows, as docker's lists have them.
+// Options are the flags of docker's lists.
 type Options struct {
 	Format string
 	Quiet  bool
@@ -27,7 +27,7 @@ func (o *Options) AddFlags(cmd *cobra.Command, keys string) {
 	cmd.Flags().BoolVarP(&o.Quiet, "quiet", "q", false, "Only display "+keys)
 }
 
-// AddFormat adds the flag of what prints one object.
+// AddFormat adds the flag of a command that prints one object.
 func (o *Options) AddFormat(cmd *cobra.Command) {
 	o.addFormat(cmd, flags.InspectFormatHelp, formatter.JSONFormatKey)
 }
@@ -37,13 +37,13 @@ func (o *Options) addFormat(cmd *cobra.Command, help string, words ...string) {
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// IsTable reports whether the output is the one for people.
+// IsTable reports whether the output is for people.
 func (o Options) IsTable() bool { return o.Format == formatter.TableFormatKey || o.Format == "" }
 
 // IsJSON reports whether the output is JSON, which --quiet does not change.
 func (o Options) IsJSON() bool { return o.Format == formatter.JSONFormatKey }
 
-// A Layout is what a list shows where no template says so.
+// A Layout is what a list shows without a template.
 type Layout struct {
 	Table string // template of a table's columns
 	Key   string // template of what --quiet shows
@@ -60,22 +60,22 @@ func (o Options) format(l Layout) formatter.Format {
 	return formatter.Format(o.Format)
 }
 
-// WriteRows prints rows as docker prints lists. The zero value of T must be good for a row:
-// a template is tried on it first.
+// WriteRows prints rows as docker prints lists. It first tries a template on the zero value of T,
+// which must be valid.
 func WriteRows[T formatter.SubContext](w io.Writer, o Options, l Layout, rows []T) error {
 	var empty T
 	return WriteRowsLike(w, o, l, empty, rows)
 }
 
-// WriteRowsLike is [WriteRows] for rows of an interface type, all of the type of empty.
+// WriteRowsLike is [WriteRows] for rows of an interface type. It tries a template on empty.
 func WriteRowsLike[T formatter.SubContext](w io.Writer, o Options, l Layout, empty formatter.SubContext, rows []T) error {
 	if o.IsJSON() {
 		return WriteJSONLines(w, rows)
 	}
-	// Docker's formatter does not tell whether it could write.
+	// Docker's formatter does not report errors of writing.
 	var text bytes.Buffer
 	ctx := formatter.Context{Output: &text, Format: o.format(l)}
-	// A template must be right also where there is no row to show it.
+	// A template must be valid even if there are no rows.
 	err := ctx.Write(empty, func(write func(formatter.SubContext) error) error { return write(empty) })
 	if err == nil {
 		text.Reset()
@@ -95,8 +95,7 @@ func WriteRowsLike[T formatter.SubContext](w io.Writer, o Options, l Layout, emp
 	return err
 }
 
-// WriteJSONLines prints one JSON line for each row: what docker does for "json", but
-// without a template.
+// WriteJSONLines prints one JSON line for each row, like docker's "json".
 func WriteJSONLines[T any](w io.Writer, rows []T) error {
 	buffer := bufio.NewWriterSize(w, 64<<10)
 	enc := json.NewEncoder(buffer)
@@ -117,8 +116,7 @@ func WriteJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// WriteObject prints one object: as indented JSON, through a template, or, for a table,
-// as people prints it.
+// WriteObject prints one object: as indented JSON, through a template, or, for a table, by people.
 func WriteObject(w io.Writer, o Options, object any, people func(io.Writer) error) error {
 	switch {
 	case o.IsTable():

@@ -12,8 +12,8 @@ import (
 	"github.com/docker/cli/templates"
 )
 
-// A Stream prints rows as they come, where docker's formatter must know all of them. A
-// table has its header once; its columns are as wide as they had to be so far.
+// A Stream prints rows as they come; docker's formatter needs all at once. A table has one
+// header, and its columns are as wide as they had to be so far.
 type Stream[T formatter.SubContext] struct {
 	w      io.Writer
 	o      Options
@@ -23,8 +23,8 @@ type Stream[T formatter.SubContext] struct {
 	widths []int
 }
 
-// NewStream returns a stream of rows of the type of empty. Widest are the longest cells
-// that can come in the first columns of a plain table, where that is known.
+// NewStream returns a stream of rows of the type of empty. Widest are the longest possible cells
+// of the first columns of a plain table, as far as they are known.
 func NewStream[T formatter.SubContext](w io.Writer, o Options, l Layout, empty T, widest ...string) *Stream[T] {
 	s := &Stream[T]{w: w, o: o, format: o.format(l), empty: empty}
 	if o.IsTable() && !o.Quiet {
@@ -69,7 +69,7 @@ func (s *Stream[T]) WriteRows(rows []T) error {
 	return nil
 }
 
-// begin parses the template, tries it, and returns the header.
+// begin parses and tries the template, and returns the header.
 func (s *Stream[T]) begin() (string, error) {
 	text := string(s.format)
 	if s.format.IsTable() {

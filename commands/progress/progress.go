@@ -1,5 +1,5 @@
-// Package progress shows how far a command is: to people on a terminal, one line a step
-// that is replaced by its outcome; elsewhere one line an event; and to programs, JSON.
+// Package progress shows the progress of a command: on a terminal, a line for each step, which
+// its outcome replaces; elsewhere a line for each event; and JSON for programs.
 package progress
 
 import (
@@ -20,10 +20,10 @@ const (
 	JSON  = "json"  // an object an event
 )
 
-// A Status says how far a step is.
+// A Status is the status of a step.
 type Status string
 
-// Statuses of steps. Result is what a command has come to: a line of its own.
+// Statuses of steps. Result is the result of a command, on a line of its own.
 const (
 	Working Status = "working"
 	Done    Status = "done"
@@ -32,23 +32,23 @@ const (
 	Result  Status = "result"
 )
 
-// Itself is the step that is the instance itself. Its messages name it.
+// Itself is the step for the instance itself. Its messages name the instance.
 const Itself = "instance"
 
-// An Event tells of a step of an instance.
+// An Event is a change of a step of an instance.
 type Event struct {
 	Time       time.Time    `json:"time"`
 	Instance   string       `json:"instance,omitempty"`
 	Step       string       `json:"step"`
 	Status     Status       `json:"status"`
-	Reason     state.Reason `json:"reason,omitempty"` // of the condition that is waited for
+	Reason     state.Reason `json:"reason,omitempty"` // of the condition that the step waits for
 	Message    string       `json:"message"`
 	DurationMs int64        `json:"durationMs"` // since the step began
 	Error      string       `json:"error,omitempty"`
 
-	// Otherwise is the message for a step that fails while it is working.
+	// Otherwise is the message if the step fails while it is working.
 	Otherwise string `json:"-"`
-	// Live events are not worth a line that stays.
+	// Live events are shown only if the outcome can replace them.
 	Live bool `json:"-"`
 }
 
@@ -56,13 +56,13 @@ type Event struct {
 type Options struct {
 	Mode  string
 	Color bool
-	Size  func() (width, height int) // of the terminal; 0 where it is not known
+	Size  func() (width, height int) // of the terminal; 0 if unknown
 	Out   io.Writer
 	Now   func() time.Time
 }
 
-// A Display shows the progress of one command. Its methods may be called at once from
-// several goroutines. It must be closed.
+// A Display shows the progress of one command. Its methods may be called concurrently. It must be
+// closed.
 type Display struct {
 	o Options
 
@@ -106,17 +106,15 @@ func (d *Display) tick() {
 	}
 }
 
-// Several says that the command works on more than one instance, so that lines have to
-// name them.
+// Several says that the command works on several instances: lines then name them.
 func (d *Display) Several() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.term.several = true
 }
 
-// Show shows an event, whose time and duration it fills in. Events that tell nothing new
-// are left out. Why is asked now and then, while the step is working and takes long, for
-// what it waits for; it may be nil.
+// Show shows an event and sets its time and duration. It ignores events without news. Why returns
+// what a step waits for; it is called now and then while the step takes long, and may be nil.
 func (d *Display) Show(e Event, why func() string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -137,7 +135,7 @@ func (d *Display) show(e Event, why func() string) {
 	d.order = append(without(d.order, k), k)
 	if e.Status != Working {
 		d.order = without(d.order, k)
-		delete(d.begun, k) // where it begins again, its time does too
+		delete(d.begun, k) // it may begin again
 	}
 	switch d.o.Mode {
 	case TTY:
@@ -159,7 +157,7 @@ func (d *Display) encode(e Event) {
 	_ = enc.Encode(e)
 }
 
-// Asked shows what was asked for, in every mode.
+// Asked shows an event that was asked for, in every mode.
 func (d *Display) Asked(e Event) {
 	if d.o.Mode == Quiet {
 		_, _ = fmt.Fprintln(d.o.Out, e.Message)
@@ -169,8 +167,7 @@ func (d *Display) Asked(e Event) {
 	d.Show(e, nil)
 }
 
-// Fail ends the steps of an instance, or all where it is "", that are still working, since
-// err has ended the command.
+// Fail marks the working steps of an instance, or all if it is "", as failed with err.
 func (d *Display) Fail(instance string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -184,7 +181,7 @@ func (d *Display) Fail(instance string, err error) {
 			e.Message = e.Otherwise
 		}
 		d.told = true
-		if d.o.Mode != Plain { // there the error says all
+		if d.o.Mode != Plain { // there the error is enough
 			d.show(e, nil)
 		}
 	}
@@ -194,7 +191,7 @@ func (d *Display) Fail(instance string, err error) {
 	}
 }
 
-// Aside runs f, which writes something else to the terminal.
+// Aside runs f, which writes other output to the terminal.
 func (d *Display) Aside(f func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -207,7 +204,7 @@ func (d *Display) Aside(f func()) {
 	d.term.draw()
 }
 
-// Close leaves on the screen what is true in the end. Nothing must be shown afterwards.
+// Close leaves the final state on the screen. Nothing may be shown afterwards.
 func (d *Display) Close() {
 	if d.stop == nil {
 		return
@@ -229,8 +226,8 @@ func without(keys []stepID, k stepID) []stepID {
 	return kept
 }
 
-// prefixed is the event's message with the instance where there are several, unless it is
-// about the instance itself and names it.
+// prefixed is the event's message, with the instance if there are several and the message does
+// not name it.
 func prefixed(e Event, several bool) string {
 	if !several || e.Instance == "" || e.Step == Itself || e.Status == Result {
 		return e.Message

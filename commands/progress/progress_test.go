@@ -67,8 +67,8 @@ func TestTTY(t *testing.T) {
 	screen(" ⠸ Engine is starting: a long sto… 3.5s")
 	// What is written aside stays above, and what ends while something above goes on below.
 	d.Aside(func() { out.WriteString("note: x\n") })
-	d.Show(Event{Step: "context", Status: Done, Message: "Context is there, and its name is one that is quite long"}, nil)
-	screen("note: x", " ⠴ Engine is starting: a long sto… 3.5s", " ✔ Context is there, and its name… 0.0s")
+	d.Show(Event{Step: "context", Status: Done, Message: "Context exists, and its name is one that is quite long"}, nil)
+	screen("note: x", " ⠴ Engine is starting: a long sto… 3.5s", " ✔ Context exists, and its name i… 0.0s")
 	d.Show(Event{Step: "engine", Status: Done, Message: "Engine answers"}, nil)
 	d.Show(Event{Step: "mirror", Status: Working, Message: "Mirror is being synced", Otherwise: "Mirror is not synced"}, nil)
 	d.Show(Event{Step: Itself, Status: Result, Message: "ready"}, nil)
@@ -76,7 +76,7 @@ func TestTTY(t *testing.T) {
 	d.term.end()
 	screen("note: x",
 		" ✔ Engine answers                  3.5s",
-		" ✔ Context is there, and its name is one that is quite long",
+		" ✔ Context exists, and its name is one that is quite long",
 		" ✘ Mirror is not synced            0.0s",
 		"ready")
 }

@@ -10,13 +10,13 @@ import (
 // patience is how long a step may take before its line says what it waits for.
 const patience = 3 * time.Second
 
-// A screen is the part of a terminal in which lines change: those from the first step that
-// is still working. What is above is written for good.
+// A screen is the part of a terminal in which lines change: from the first working step on. Lines
+// above are final.
 type screen struct {
 	o       Options
 	several bool
 	lines   []*line
-	drawn   int // lines that are on the screen and can be replaced
+	drawn   int // changing lines on the screen
 	spins   int
 	ended   bool
 }
@@ -43,8 +43,7 @@ func (s *screen) show(e Event, why func() string) {
 	s.draw()
 }
 
-// draw replaces what can be replaced, and writes lines for good that can't change any more
-// and have no changing one above them.
+// draw redraws the changing lines. Finished lines above them become final.
 func (s *screen) draw() {
 	var b strings.Builder
 	s.rewind(&b)
@@ -56,7 +55,7 @@ func (s *screen) draw() {
 	width, height := s.o.Size()
 	live := s.lines
 	if height > 1 && len(live) > height-1 {
-		live = live[:height-1] // the rest comes when there is room
+		live = live[:height-1] // the rest follows when there is room
 	}
 	for _, l := range live {
 		b.WriteString(s.text(l, width) + "\n")
@@ -65,7 +64,7 @@ func (s *screen) draw() {
 	_, _ = fmt.Fprint(s.o.Out, b.String())
 }
 
-// rewind removes the changing lines and goes to where they began.
+// rewind removes the changing lines and moves the cursor to their beginning.
 func (s *screen) rewind(b *strings.Builder) {
 	if s.drawn > 0 {
 		fmt.Fprintf(b, "\033[%dA\033[J", s.drawn)
@@ -80,7 +79,7 @@ func (s *screen) clear() {
 	_, _ = fmt.Fprint(s.o.Out, b.String())
 }
 
-// end writes all lines for good.
+// end makes all lines final.
 func (s *screen) end() {
 	var b strings.Builder
 	s.rewind(&b)
@@ -94,7 +93,7 @@ func (s *screen) end() {
 
 const spinner = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
-// text is a line, no wider than width; 0 is no limit, for what is written for good.
+// text formats a line of at most width columns; 0 is no limit, for a final line.
 func (s *screen) text(l *line, width int) string {
 	e := l.event
 	text := prefixed(e, s.several)
@@ -109,7 +108,7 @@ func (s *screen) text(l *line, width int) string {
 		frames := []rune(spinner)
 		mark, color = string(frames[s.spins%len(frames)]), "33"
 		if s.ended {
-			mark = "…" // it goes on without us
+			mark = "…" // it continues without this command
 		} else if l.why != nil && took >= patience {
 			if why := l.why(); why != "" {
 				text += ": " + why
@@ -131,13 +130,13 @@ func (s *screen) text(l *line, width int) string {
 	}
 	room := terminal - 1 - marks - 1 - len(seconds)
 	if width == 0 && utf8.RuneCountInString(text) > room {
-		return " " + mark + " " + text // in full, on several lines if need be
+		return " " + mark + " " + text // in full, without a time
 	}
 	text = cut(text, max(room, 1))
 	return " " + mark + " " + text + strings.Repeat(" ", max(0, room-utf8.RuneCountInString(text))+1) + seconds
 }
 
-// cut returns the text in no more than width columns; 0 is no limit.
+// cut shortens the text to width columns; 0 is no limit.
 func cut(text string, width int) string {
 	runes := []rune(strings.Map(printable, text))
 	if width <= 0 || len(runes) <= width {
@@ -146,7 +145,7 @@ func cut(text string, width int) string {
 	return string(runes[:width-1]) + "…"
 }
 
-// printable keeps what an engine logs from moving the cursor.
+// printable replaces control characters: an engine's log must not move the cursor.
 func printable(r rune) rune {
 	if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 		return ' '

@@ -1,9 +1,9 @@
 // Package dnsrelay forwards DNS queries to the name servers of the host.
 //
-// An engine has one name server in its own network namespace: sockets that were opened
-// there and that a process in the host's namespace serves. So queries reach name servers
-// that only the host reaches (127.0.0.53, ::1), and all of them, as they are at that moment.
-// Messages are passed on as they are; nothing is cached.
+// An engine has one name server in its own network namespace. Its sockets were opened there, but
+// a process in the host's namespace serves them. So queries reach all current name servers of the
+// host, also those that only the host can reach (127.0.0.53, ::1). Messages are forwarded
+// unchanged; nothing is cached.
 package dnsrelay
 
 import (
@@ -20,19 +20,19 @@ import (
 )
 
 const (
-	// Port is where name servers listen.
+	// Port is the port of name servers.
 	Port = 53
 
 	// patience is how long a name server may be silent before the next one is asked too.
 	patience = time.Second
-	// timeout is how long a query may take. Clients ask again, or give up, after 5 seconds.
+	// timeout bounds a query. Clients retry or give up after 5 seconds.
 	timeout = 5 * time.Second
-	// memory is how long a name server that did not answer is asked last.
+	// memory is how long a silent name server is asked last.
 	memory = 30 * time.Second
 
-	// maxQueries bounds the UDP queries and the TCP connections that are open at once.
+	// maxQueries bounds the open UDP queries, and the open TCP connections.
 	maxQueries = 256
-	// idle ends a TCP connection on which nothing is sent.
+	// idle is how long a TCP connection may be idle.
 	idle = 30 * time.Second
 
 	maxMessage = 65535
@@ -44,17 +44,15 @@ type Relay struct {
 	port       uint16
 
 	mu     sync.Mutex
-	silent map[netip.Addr]time.Time // when the server did not answer
+	silent map[netip.Addr]time.Time // since when
 }
 
-// New returns a relay to the name servers that the file resolvConf lists. The file is read
-// anew for each query.
+// New returns a relay to the name servers in the file resolvConf, which is read for each query.
 func New(resolvConf string) *Relay {
 	return &Relay{resolvConf: resolvConf, port: Port, silent: map[netip.Addr]time.Time{}}
 }
 
-// Serve answers the queries that arrive on the two sockets until both are closed. Queries
-// that are open then are still answered.
+// Serve answers queries on the two sockets until both are closed, and then the open ones.
 func (r *Relay) Serve(udp net.PacketConn, tcp net.Listener) {
 	var both sync.WaitGroup
 	both.Go(func() { r.serveUDP(udp) })
@@ -62,7 +60,7 @@ func (r *Relay) Serve(udp net.PacketConn, tcp net.Listener) {
 	both.Wait()
 }
 
-// pause keeps a socket that goes on failing from taking a whole processor.
+// pause keeps a failing socket from using a whole processor.
 func pause() { time.Sleep(10 * time.Millisecond) }
 
 func (r *Relay) serveUDP(conn net.PacketConn) {
@@ -101,15 +99,15 @@ func answers(message, query []byte) bool {
 	return len(message) >= headerSize && message[0] == query[0] && message[1] == query[1] && message[2]&0x80 != 0
 }
 
-// helps reports whether an answer is the last word. After the others resolvers ask the next
-// name server: server failure, not implemented, refused.
+// helps reports whether an answer is final. After a server failure, "not implemented" or "refused"
+// resolvers ask the next name server.
 func helps(answer []byte) bool {
 	code := answer[3] & 0xf
 	return code != 2 && code != 4 && code != 5
 }
 
-// ask returns the answer to a query, nil if there is none. The servers are asked one after
-// another, the next as soon as one fails or is silent for a while.
+// ask returns the answer to a query, or nil. It asks the servers in order, the next one as soon as
+// one fails or is silent for a while.
 func (r *Relay) ask(query []byte) []byte {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -154,7 +152,7 @@ func (r *Relay) ask(query []byte) []byte {
 	return last
 }
 
-// exchange asks one server and returns its answer, nil if there is none before ctx ends.
+// exchange asks one server and returns its answer, or nil.
 func (r *Relay) exchange(ctx context.Context, server netip.Addr, query []byte) []byte {
 	conn, err := new(net.Dialer).DialContext(ctx, "udp", r.address(server))
 	if err != nil {
@@ -198,7 +196,7 @@ func (r *Relay) serveTCP(l net.Listener) {
 	}
 }
 
-// join connects a client with the first server that takes the connection.
+// join connects a client with the first server that accepts the connection.
 func (r *Relay) join(client net.Conn) {
 	defer client.Close()
 	for _, server := range r.servers() {
@@ -215,7 +213,7 @@ func (r *Relay) join(client net.Conn) {
 	}
 }
 
-// pass copies until from ends or is idle, and then ends to.
+// pass copies until from ends or is idle, and then closes to for writing.
 func pass(to, from net.Conn) {
 	buf := make([]byte, 4096)
 	for {
@@ -250,12 +248,11 @@ func (r *Relay) note(server netip.Addr, silent bool) {
 	}
 }
 
-// servers returns the name servers in the order in which they are to be asked: as listed,
-// those that were silent a moment ago last.
+// servers returns the name servers in the order of the file, silent ones last.
 func (r *Relay) servers() []netip.Addr {
 	data, err := os.ReadFile(r.resolvConf)
 	if err != nil {
-		data = nil // as the C library has it
+		data = nil // as in the C library
 	}
 	list := parse(string(data))
 	r.mu.Lock()
@@ -275,7 +272,7 @@ func (r *Relay) servers() []netip.Addr {
 	return list
 }
 
-// parse returns the name servers of a resolv.conf(5), and the local one where it has none.
+// parse returns the name servers of a resolv.conf(5); the local one if it has none.
 func parse(resolvConf string) []netip.Addr {
 	var list []netip.Addr
 	for line := range strings.Lines(resolvConf) {

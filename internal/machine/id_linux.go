@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// systemID returns the machine id (machine-id(5)), "" where there is none.
+// systemID returns the machine id (machine-id(5)), or "".
 func systemID() string {
 	for _, path := range []string{"/etc/machine-id", "/var/lib/dbus/machine-id"} {
 		if data, err := os.ReadFile(path); err == nil {

@@ -1,5 +1,4 @@
-// Package machine identifies machines, so that files of another machine on a shared home
-// are recognized as such.
+// Package machine identifies machines, to recognize files of another machine on a shared home.
 package machine
 
 import (
@@ -9,12 +8,11 @@ import (
 
 // An ID identifies a machine.
 type ID struct {
-	ID   string `json:"id"`   // the operating system's own, or made from the host name
+	ID   string `json:"id"`   // the operating system's, or derived from the host name
 	Host string `json:"host"` // its name, for people
 }
 
-// Current returns the identity of this machine. It does not change while the
-// system is installed.
+// Current returns the identity of this machine, which lasts as long as its installation.
 var Current = sync.OnceValue(func() ID {
 	host, err := os.Hostname()
 	if err != nil {

@@ -2,8 +2,7 @@ package mounts
 
 import "fmt"
 
-// A BusyError says that something is mounted where files are to be removed. It is not
-// theirs, and must not be lost with them.
+// A BusyError says that something is mounted in a directory that is to be removed.
 type BusyError struct{ Point string }
 
 func (e *BusyError) Error() string { return fmt.Sprintf("something is mounted at %q", e.Point) }

@@ -11,8 +11,8 @@ import (
 	"github.com/moby/sys/mountinfo"
 )
 
-// Below returns the mount points at and below dir in the mount namespace of the process;
-// none where dir does not exist.
+// Below returns the mount points at and below dir in the process's mount namespace; none if dir
+// does not exist.
 func Below(dir string) ([]string, error) {
 	real, err := filepath.EvalSymlinks(dir) // the kernel lists real paths
 	if errors.Is(err, fs.ErrNotExist) {
@@ -32,8 +32,8 @@ func Below(dir string) ([]string, error) {
 	return points, nil
 }
 
-// IsPrivate reports whether what is mounted below a mount point from now on, in the mount
-// namespace of the process, does not appear in namespaces that are made from it.
+// IsPrivate reports whether later mounts below a mount point do not propagate to mount namespaces
+// that are made from the process's.
 func IsPrivate(point string) (bool, error) {
 	infos, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(point))
 	if err != nil {

@@ -3,6 +3,5 @@
 // Package mounts finds mount points.
 package mounts
 
-// Below returns none: where engines of ours don't run, nothing is mounted among their
-// files.
+// Below returns none: engines of ours, which mount, do not run on this system.
 func Below(string) ([]string, error) { return nil, nil }

@@ -1,4 +1,4 @@
-// Package nearest finds what somebody meant who mistyped a name.
+// Package nearest finds the names that a typo may have meant.
 package nearest
 
 import (
@@ -6,10 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// To returns the names that word may be a typo of: those that fewest edits make of it, which
-// are insertions, deletions, substitutions and transpositions of neighbours. One edit is
-// enough for a name that word begins. There are at most two, or one where the word is short,
-// since short names all look alike.
+// To returns the names that word may be a typo of: those at the least distance, see [Edits], which
+// is at most two, or one for a short word. A name that begins with word is at distance one.
 func To(word string, names []string) []string {
 	fewest := 1
 	if utf8.RuneCountInString(word) > 5 {
@@ -32,7 +30,8 @@ func To(word string, names []string) []string {
 	return near
 }
 
-// Edits returns how many edits make b of a: the optimal string alignment distance.
+// Edits returns the optimal string alignment distance of a and b: the number of insertions,
+// deletions, substitutions and transpositions of neighbours.
 func Edits(a, b string) int {
 	x, y := []rune(a), []rune(b)
 	rows := make([][]int, len(x)+1)

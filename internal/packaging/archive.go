@@ -6,8 +6,10 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // A member is a file of an archive.
@@ -48,7 +50,7 @@ func (r *release) members(t target) ([]member, error) {
 		files[filepath.Base(path)] = path
 	}
 	var members []member
-	for _, name := range sorted(files) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
 		data, err := os.ReadFile(files[name])
 		if err != nil {
 			return nil, err
@@ -63,7 +65,7 @@ func (r *release) members(t target) ([]member, error) {
 }
 
 func (r *release) writeTar(w io.Writer, dir string, members []member) error {
-	// No name and no time in gzip's header.
+	// gzip's header has no name and no time.
 	compressed, err := gzip.NewWriterLevel(w, gzip.BestCompression)
 	if err != nil {
 		return err

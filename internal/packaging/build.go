@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -30,7 +32,7 @@ func (r *release) build(t target) error {
 	return nil
 }
 
-// run returns a command whose output is ours, that makes reproducible things.
+// run returns a command for reproducible output, with our standard output and error.
 func (r *release) run(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -38,7 +40,7 @@ func (r *release) run(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// completionDir is where the completion scripts are, each named as the shells want it.
+// completionDir is the directory of the completion scripts.
 func (r *release) completionDir() string { return filepath.Join(r.out, "build", "completions") }
 
 var completionFiles = map[string]string{
@@ -49,7 +51,7 @@ func (r *release) completions() error {
 	if err := os.MkdirAll(r.completionDir(), 0o755); err != nil {
 		return err
 	}
-	for _, shell := range sorted(completionFiles) {
+	for _, shell := range slices.Sorted(maps.Keys(completionFiles)) {
 		var script bytes.Buffer
 		cmd := r.run(r.goTool, "run", "-tags", r.tags, "./cmd/docker-rd", "completion", shell)
 		cmd.Stdout = &script

@@ -1,6 +1,5 @@
-// Command packaging makes everything that a release of docker rd consists of: archives,
-// packages, a Homebrew formula, winget manifests, SBOMs and checksums. The same source
-// gives the same bytes. `make release` runs it.
+// Command packaging makes a release of docker rd: archives, packages, a Homebrew formula, winget
+// manifests, SBOMs and checksums. The same source gives the same bytes. `make release` runs it.
 package main
 
 import (
@@ -9,28 +8,27 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 )
 
-// A release is what is to be made.
+// A release is one call of the command.
 type release struct {
-	Version string    // "1.2.3", or what git says of a commit without a tag
+	Version string    // "1.2.3", or git describe's for a commit without a tag
 	Commit  string    // the whole hash
 	Date    time.Time // of the commit: the time of every file
-	out     string    // directory of what is made
+	out     string    // output directory
 	goTool  string    // the go command
 	tags    string    // build tags
 	targets []target
 }
 
-// A target is a system that is built for.
+// A target is a system to build for.
 type target struct{ OS, Arch string }
 
 func (t target) String() string { return t.OS + "/" + t.Arch }
 
-// exe is what programs' names end with.
+// exe is the suffix of programs.
 func (t target) exe() string {
 	if t.OS == "windows" {
 		return ".exe"
@@ -38,12 +36,12 @@ func (t target) exe() string {
 	return ""
 }
 
-// name is how the target's files of the release begin.
+// name begins the names of the target's files.
 func (r *release) name(t target) string {
 	return fmt.Sprintf("docker-rd_%s_%s_%s", r.Version, t.OS, t.Arch)
 }
 
-// built returns where the target's programs are.
+// built returns the directory of the target's programs.
 func (r *release) built(t target) string { return filepath.Join(r.out, "build", t.OS+"_"+t.Arch) }
 
 func main() {
@@ -87,7 +85,7 @@ func parse(args []string) (*release, error) {
 	return r, err
 }
 
-// make makes the whole release. It is run in the project's directory.
+// make makes the whole release. It runs in the project's directory.
 func (r *release) make() error {
 	if err := os.RemoveAll(r.out); err != nil {
 		return err
@@ -97,7 +95,7 @@ func (r *release) make() error {
 	}
 	for _, t := range r.targets {
 		fmt.Println("build", t)
-		if err := errors.Join(r.build(t)); err != nil {
+		if err := r.build(t); err != nil {
 			return err
 		}
 		if err := errors.Join(r.archive(t), r.sbom(t)); err != nil {
@@ -119,7 +117,7 @@ func (r *release) make() error {
 	return r.checksums()
 }
 
-// extras are what goes to people beside the programs, by their names in archives.
+// extras are the files beside the programs, by their names in archives.
 func (r *release) extras() (map[string]string, error) {
 	files := map[string]string{}
 	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md"} {
@@ -135,14 +133,4 @@ func (r *release) extras() (map[string]string, error) {
 		}
 	}
 	return files, nil
-}
-
-// sorted returns a map's keys in order.
-func sorted[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }

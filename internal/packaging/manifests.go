@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 )
@@ -74,14 +76,14 @@ func (r *release) sums() (map[string]string, error) {
 	return sums, nil
 }
 
-// checksums writes them to a file, as sha256sum reads it.
+// checksums writes the checksums to a file for sha256sum.
 func (r *release) checksums() error {
 	sums, err := r.sums()
 	if err != nil {
 		return err
 	}
 	var b strings.Builder
-	for _, name := range sorted(sums) {
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
 		fmt.Fprintf(&b, "%s  %s\n", sums[name], name)
 	}
 	return os.WriteFile(filepath.Join(r.out, sumsFile), []byte(b.String()), 0o644)

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// What packages say of docker rd.
+// The description in packages.
 const (
 	summary     = "Your own Docker engines, by name"
 	homepage    = "https://github.com/docker-rd/docker-rd"
@@ -24,7 +24,7 @@ const (
 gives each a Docker context of its own, and mirrors what is in them into a file.`
 )
 
-// The programs that engines of our own take; an engine that is there takes none of them.
+// recommends are the programs for engines of our own. An adopted engine needs none.
 var recommends = map[string][]string{
 	"deb": {"docker.io | docker-ce", "iptables", "slirp4netns", "uidmap"},
 	"rpm": {"iptables", "slirp4netns", "shadow-utils"},
@@ -78,11 +78,11 @@ func (r *release) packages(t target) error {
 	return nil
 }
 
-// described is what git says of a commit after a tag: TAG-COMMITS-gHASH.
+// described matches git describe's output for a commit after a tag: TAG-COMMITS-gHASH.
 var described = regexp.MustCompile(`^(.*)-(\d+-g[0-9a-f]+.*)$`)
 
-// packageVersion is the version as both packagers order it: a release candidate before its
-// release, a commit after the tag that it follows, and one without a tag before everything.
+// packageVersion is the version in a form that both packagers sort: a release candidate before its
+// release, a commit after its tag, and a commit without a tag before everything.
 func (r *release) packageVersion() string {
 	dots := strings.NewReplacer("-", ".")
 	if !regexp.MustCompile(`^\d+\.`).MatchString(r.Version) {

@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,9 +89,9 @@ func TestReproducible(t *testing.T) {
 		t.Errorf("the checksums differ: %v\n%s\n%s", err, sums, sumsAgain)
 	}
 	if len(first) != 6+4 {
-		t.Errorf("there are %d files: %v", len(first), sorted(first))
+		t.Errorf("there are %d files: %v", len(first), slices.Sorted(maps.Keys(first)))
 	}
-	for _, name := range sorted(first) {
+	for _, name := range slices.Sorted(maps.Keys(first)) {
 		if first[name] != second[name] {
 			t.Errorf("%s differs", name)
 		}
@@ -177,7 +179,7 @@ func TestManifests(t *testing.T) {
 			t.Errorf("%s with %s is missing in\n%s", name, sum, in)
 		}
 	}
-	for _, name := range sorted(sums) {
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
 		if !strings.HasSuffix(name, ".gz") && !strings.HasSuffix(name, ".zip") && strings.Contains(read(name), "<no value>") {
 			t.Errorf("%s has gaps", name)
 		}

@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// A bom is a CycloneDX software bill of materials, as much of it as is known of a Go
-// program (https://cyclonedx.org/docs/1.5/json).
+// A bom is a CycloneDX software bill of materials (https://cyclonedx.org/docs/1.5/json).
 type bom struct {
 	Format      string `json:"bomFormat"`
 	SpecVersion string `json:"specVersion"`
@@ -31,8 +30,8 @@ type component struct {
 	PURL    string `json:"purl"`
 }
 
-// sbom writes what the target's docker-rd is made of, as the program itself says. The proxy
-// is made of a part of that.
+// sbom writes the modules of the target's docker-rd, which the program itself lists. The proxy has
+// a subset of them.
 func (r *release) sbom(t target) error {
 	info, err := buildinfo.ReadFile(filepath.Join(r.built(t), "docker-rd"+t.exe()))
 	if err != nil {

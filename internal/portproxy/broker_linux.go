@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process in a user namespace can't enter the host's network namespace. A socket keeps
-// the one that it was made in: so a broker on the host's side opens the listeners, and
-// hands them over.
+// A process in a user namespace can't enter the host's network namespace. But a socket keeps the
+// namespace in which it was made: so a broker on the host's side opens the listeners and hands
+// them over.
 //
-// One packet asks: "NETWORK ADDRESS", as for net.Listen. One answers: "0" with the
-// listener, or the errno, a blank, and the error's text.
+// The request is one packet, "NETWORK ADDRESS" as for net.Listen. The answer is one packet: "0"
+// with the listener, or the errno, a space, and the error's text.
 
-// BrokerArg is the first argument of a proxy that is to be the broker; the second is the
-// path of its socket, the third that of the socket for RootlessKit's API.
+// BrokerArg is the first argument of the broker. The second is the path of its socket, the third
+// that of the socket for RootlessKit's API.
 const BrokerArg = "__broker"
 
 // BrokerPrefix before a path in [HostNetnsEnv] says that it is a broker's socket.
@@ -32,7 +32,7 @@ const (
 	brokerExitFD             // the broker ends when this does
 )
 
-// brokerProgram is the whole process of a broker.
+// brokerProgram is the program of a broker.
 func brokerProgram(socket, apiSocket string) error {
 	ready, exit := os.NewFile(brokerReadyFD, "ready"), os.NewFile(brokerExitFD, "exit")
 	b, err := newBroker(socket, apiSocket)
@@ -169,7 +169,7 @@ func borrow(socket, network, address string) (*os.File, error) {
 	return nil, errors.New("the broker's answer has no listener")
 }
 
-// brokerError is what the broker could not open a listener for.
+// brokerError is why the broker could not open a listener.
 type brokerError struct {
 	text  string
 	errno syscall.Errno
@@ -178,8 +178,8 @@ type brokerError struct {
 func (e brokerError) Error() string { return e.text }
 func (e brokerError) Unwrap() error { return e.errno }
 
-// rootlessKitInfo answers every request for RootlessKit's API. dockerd 28 and later ask it
-// which port driver there is. There is none: so dockerd starts the proxy for each port.
+// rootlessKitInfo answers every request to RootlessKit's API. dockerd 28 and later ask for the port
+// driver. Without one, dockerd starts the proxy for each port.
 const rootlessKitInfo = `{"apiVersion":"1.1.1","version":"2.0.0","childPID":1,"networkDriver":{"driver":"slirp4netns"}}`
 
 func answerAPI(c *net.UnixConn) {

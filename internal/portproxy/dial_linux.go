@@ -12,24 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ClientAddrEnv names the environment variable that says for which address families the
-// engine's network namespace brings answers to foreign addresses back to this process: "4",
-// "6" or "46".
+// ClientAddrEnv names the environment variable with the address families ("4", "6" or "46") for
+// which the engine's network namespace routes answers to foreign addresses to this process.
 const ClientAddrEnv = "DOCKER_RD_CLIENT_ADDRESS"
 
 const (
 	// asClientTimeout is how long a container may take to answer a client's address. On a
-	// bridge it is a moment, or a second where the first packet is lost, as one to an IPv6
-	// address that has just been made. One that has no route back through the engine never does.
+	// bridge that takes a moment, or a second if the first packet is lost, as to a new IPv6
+	// address. A container without a route back through the engine never answers.
 	asClientTimeout = 3 * time.Second
-	// asClientPause is how long a container that did not answer is dialed plainly.
+	// asClientPause is how long a container that did not answer is dialed from the engine's address.
 	asClientPause = 10 * time.Minute
 	// dialTimeout is how long a container may take to answer the engine's own address.
 	dialTimeout = 10 * time.Second
 )
 
-// A dialer connects to the container, with the client's address as the source where that
-// can be, so that the container sees who really connects.
+// A dialer connects to the container, if possible with the client's address as the source: so the
+// container sees the real client.
 type dialer struct {
 	container netip.AddrPort
 	families  string        // see ClientAddrEnv
@@ -41,8 +40,7 @@ func newDialer(container netip.AddrPort, families string) *dialer {
 	return &dialer{container: container, families: families, timeout: asClientTimeout}
 }
 
-// dial connects for a client. Where the client's address can't be the source, it is the
-// engine's.
+// dial connects for a client. If the client's address can't be the source, it uses the engine's.
 func (d *dialer) dial(network string, client netip.AddrPort) (net.Conn, error) {
 	if !d.canBe(client.Addr()) {
 		return d.plain(network)
@@ -69,7 +67,7 @@ func (d *dialer) dial(network string, client netip.AddrPort) (net.Conn, error) {
 // dialTCP is a dialFunc.
 func (d *dialer) dialTCP(client netip.AddrPort) (net.Conn, error) { return d.dial("tcp", client) }
 
-// canBe reports whether the client's address can be a source in the engine's namespace.
+// canBe reports whether the client's address may be used as a source.
 func (d *dialer) canBe(client netip.Addr) bool {
 	client = client.Unmap()
 	family := "6"
@@ -84,7 +82,7 @@ func (d *dialer) plain(network string) (net.Conn, error) {
 	return (&net.Dialer{Timeout: dialTimeout}).Dial(network, d.container.String())
 }
 
-// as connects from an address that need not be this namespace's.
+// as connects from a foreign address.
 func (d *dialer) as(network string, client netip.AddrPort) (net.Conn, error) {
 	nd := net.Dialer{Timeout: d.timeout}
 	nd.ControlContext = func(_ context.Context, _, _ string, raw syscall.RawConn) error {
@@ -103,8 +101,7 @@ func (d *dialer) as(network string, client netip.AddrPort) (net.Conn, error) {
 	return nd.Dial(network, d.container.String())
 }
 
-// allowForeign lets a socket be bound to a foreign address, and to one that another
-// connection has too.
+// allowForeign allows a socket to bind to a foreign address, also one of another connection.
 func allowForeign(fd int, v4 bool) error {
 	level, option := unix.SOL_IPV6, unix.IPV6_TRANSPARENT
 	if v4 {

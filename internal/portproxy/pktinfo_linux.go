@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// localAddr is the local address a datagram was sent to; the interface matters for
-// link-local addresses only. The zero value leaves the choice to the kernel.
+// localAddr is the local address to which a datagram was sent; the interface is for link-local
+// addresses only. The zero value leaves the choice to the kernel.
 type localAddr struct {
 	addr    netip.Addr
 	ifindex uint32
@@ -18,9 +18,8 @@ type localAddr struct {
 // oobSize is enough for one IP_PKTINFO or IPV6_PKTINFO message.
 const oobSize = 64
 
-// askLocalAddr has the kernel report the local address of each datagram (ip(7),
-// ipv6(7)): without it replies from a socket bound to all addresses could come from
-// another one than the client sent to.
+// askLocalAddr makes the kernel report the local address of each datagram (ip(7), ipv6(7)).
+// Without it a reply from a socket that is bound to all addresses could come from the wrong one.
 func askLocalAddr(conn *net.UDPConn, v6 bool) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -60,7 +59,7 @@ func parseLocalAddr(oob []byte) localAddr {
 	return localAddr{}
 }
 
-// oob is the control message that makes a datagram come from l.
+// oob is the control message for a datagram from l.
 func (l localAddr) oob() []byte {
 	switch {
 	case !l.addr.IsValid() || l.addr.IsUnspecified():

@@ -1,14 +1,12 @@
-// Package portproxy serves one published port of an engine that has a network
-// namespace of its own. It is what a dockerd started with --userland-proxy-path
-// runs for each published port, in place of docker-proxy, and it speaks the same
-// protocol (moby, cmd/docker-proxy).
+// Package portproxy serves one published port of an engine with its own network namespace. dockerd
+// runs it for each published port instead of docker-proxy (--userland-proxy-path), and it speaks
+// the same protocol (moby, cmd/docker-proxy).
 //
-// dockerd runs it in the engine's network namespace, where it can dial the
-// container. Clients are in the host's: so it listens there, which is where a port
-// that is taken must fail, and also in the engine's, for containers that use the
-// engine's own network ("hairpin").
+// dockerd runs it in the engine's network namespace, where it dials the container. Clients are in
+// the host's namespace: it listens there, so that a taken port fails, and also in the engine's,
+// for containers that use the engine's own network ("hairpin").
 //
-// It imports little: there is one such process for each published port.
+// It imports little, since each published port has a process.
 package portproxy
 
 import (
@@ -18,11 +16,11 @@ import (
 	"strings"
 )
 
-// Name is what the program is called, and the command name of its processes.
+// Name is the name of the program and its processes.
 const Name = "docker-rd-proxy"
 
-// HostNetnsEnv names the environment variable that holds the path of the host's
-// network namespace, or of a broker there. dockerd passes its environment on.
+// HostNetnsEnv names the environment variable with the path of the host's network namespace, or of
+// a broker there. dockerd passes its environment on.
 const HostNetnsEnv = "DOCKER_RD_HOST_NETNS"
 
 // Config is one published port.
@@ -30,12 +28,12 @@ type Config struct {
 	Proto     string         // "tcp" or "udp"
 	Host      netip.AddrPort // where clients connect
 	Container netip.AddrPort
-	// UseListenFD says that dockerd, from 28.0 on, passes the listener of its own
-	// namespace as file descriptor 4.
+	// UseListenFD says that dockerd (28.0 or later) passes the listener of its own namespace as
+	// file descriptor 4.
 	UseListenFD bool
 }
 
-// ParseArgs reads the arguments that dockerd gives to its proxy.
+// ParseArgs parses the arguments of dockerd's proxy.
 func ParseArgs(args []string) (Config, error) {
 	var hostIP, containerIP netip.Addr
 	var hostPort, containerPort uint16
@@ -95,8 +93,8 @@ func parsePort(s string) (uint16, error) {
 	return uint16(n), err
 }
 
-// network is the name of the listener's network for package net. With "tcp6" and
-// "udp6" it sets IPV6_V6ONLY: dockerd starts one proxy for each address family.
+// network is the listener's network for package net. "tcp6" and "udp6" set IPV6_V6ONLY: dockerd
+// starts a proxy for each address family.
 func (c Config) network() string {
 	if c.Host.Addr().Is4() {
 		return c.Proto + "4"

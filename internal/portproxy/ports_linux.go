@@ -6,13 +6,13 @@ import (
 	"strconv"
 )
 
-// PortsEnv names the environment variable that holds the directory in which each proxy has a
-// file as long as it is to run: named by its process id, with the port as people write it.
-// So it can be seen where one was killed: dockerd does not notice.
+// PortsEnv names the environment variable with the directory in which each running proxy has a
+// file, named by its pid, with the port. A file that is left shows that the proxy was killed,
+// which dockerd does not notice.
 const PortsEnv = "DOCKER_RD_PORTS"
 
-// announce makes the proxy's file and returns the function that removes it. The proxy
-// works without it.
+// announce makes the proxy's file and returns a function that removes it. The proxy works without
+// it.
 func (c Config) announce(dir string) (forget func()) {
 	if dir == "" {
 		return func() {}

@@ -17,18 +17,17 @@ const (
 	listenFD = 4
 )
 
-// RelayArg is the first argument of the program that is the relay instead, which serves
-// sockets of the engine's network namespace from the host's. Further arguments are ports of the
-// host's loopback. Its files are: the read end of a pipe, with which it ends; the sockets for
-// name queries, by udp and tcp; a listener for each of the further arguments.
+// RelayArg is the first argument of the relay, which serves sockets of the engine's network
+// namespace from the host's. Further arguments are ports of the host's loopback. Its files are
+// the read end of the exit pipe, the udp and tcp sockets for name queries, and a listener for
+// each port.
 const RelayArg = "__relay"
 
 // resolvConf lists the host's name servers.
 const resolvConf = "/etc/resolv.conf"
 
-// Program is the whole process of a proxy: it reads the arguments and files that dockerd
-// gave to it, serves until it is told to stop, and ends the process. With [RelayArg] or
-// [BrokerArg] it is a companion of an engine instead.
+// Program is the program of a proxy: it reads the arguments and files from dockerd, serves until it
+// is told to stop, and exits. With [RelayArg] or [BrokerArg] it is a companion of an engine.
 func Program() {
 	if len(os.Args) > 1 && os.Args[1] == RelayArg {
 		if err := relay(os.Args[2:]); err != nil {
@@ -44,7 +43,7 @@ func Program() {
 		}
 		os.Exit(0)
 	}
-	// Where it is run by hand, the Go runtime may have opened a file with that number.
+	// If it is run by hand, the number may be a file of the Go runtime.
 	var st syscall.Stat_t
 	if err := syscall.Fstat(statusFD, &st); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFIFO {
 		_, _ = os.Stderr.WriteString(Name + " is run by dockerd for each published port\n")
@@ -82,7 +81,7 @@ func relay(ports []string) error {
 	return nil
 }
 
-// serveLoopback joins connections with ones to a port of the loopback.
+// serveLoopback joins connections with a port of the loopback.
 func serveLoopback(l net.Listener, port string) {
 	_ = serveTCP(l, func(netip.AddrPort) (net.Conn, error) {
 		conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", port), dialTimeout)

@@ -21,21 +21,19 @@ type Proxy struct {
 	conns     []*net.UDPConn
 }
 
-// Listen opens the listeners: in the host's network namespace, which the file
-// hostNetns names, or the socket of a broker there ([BrokerPrefix]), and in the one of the
-// calling process. listenFD is the latter's
-// listener where dockerd has made it, else nil; it stays the caller's.
+// Listen opens the listeners in the host's network namespace and in that of the calling process.
+// HostNetns is the path of the host's namespace, or of a broker's socket ([BrokerPrefix]).
+// ListenFD is this namespace's listener, if dockerd has made it, or nil; the caller closes it.
 //
-// The first error is the one users know from docker: a port that is taken on the
-// host is EADDRINUSE with its address.
+// The first error is the same as docker's: a port that is taken on the host is EADDRINUSE with its
+// address.
 func Listen(cfg Config, hostNetns string, listenFD *os.File) (*Proxy, error) {
 	if hostNetns == "" {
 		return nil, errors.New(HostNetnsEnv + " is not set")
 	}
 	p := &Proxy{cfg: cfg}
 	err := p.listenOnHost(hostNetns)
-	// dockerd publishes on :: whenever its own namespace has IPv6. Where the host has
-	// none, there is nobody to serve.
+	// dockerd publishes on :: whenever its own namespace has IPv6, even if the host has none.
 	if err != nil && !(cfg.Host.Addr() == netip.IPv6Unspecified() && absent(err)) {
 		return nil, err
 	}
@@ -43,8 +41,8 @@ func Listen(cfg Config, hostNetns string, listenFD *os.File) (*Proxy, error) {
 		err = p.adopt(listenFD)
 	} else {
 		err = p.listen()
-		// An address of the host is usually not one of the engine's namespace.
-		// Containers reach it there like any other host.
+		// The engine's namespace usually lacks the host's address. Containers reach that like
+		// any other host.
 		if absent(err) {
 			err = nil
 		}
@@ -56,8 +54,7 @@ func Listen(cfg Config, hostNetns string, listenFD *os.File) (*Proxy, error) {
 	return p, nil
 }
 
-// listenOnHost opens the listener in the host's network namespace: it goes there, or has
-// a broker do it.
+// listenOnHost opens the listener in the host's network namespace, directly or through a broker.
 func (p *Proxy) listenOnHost(hostNetns string) error {
 	socket, brokered := strings.CutPrefix(hostNetns, BrokerPrefix)
 	if !brokered {
@@ -71,7 +68,7 @@ func (p *Proxy) listenOnHost(hostNetns string) error {
 	return p.adopt(file)
 }
 
-// absent reports whether err says that the network namespace does not have the address.
+// absent reports whether err says that the network namespace lacks the address.
 func absent(err error) bool {
 	return errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)
 }
@@ -95,7 +92,7 @@ func (p *Proxy) addUDP(conn *net.UDPConn) error {
 	return nil
 }
 
-// adopt uses a listener that somebody has bound. The file stays the caller's.
+// adopt uses an open listener. The caller closes the file.
 func (p *Proxy) adopt(file *os.File) error {
 	if p.cfg.Proto == "tcp" {
 		// It may be bound only; listening again to one that listens does no harm.

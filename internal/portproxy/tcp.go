@@ -14,8 +14,8 @@ import (
 // A dialFunc connects for a client.
 type dialFunc func(client netip.AddrPort) (net.Conn, error)
 
-// serveTCP accepts connections until the listener is closed and joins each with one
-// that dial makes. It returns when all of them have ended.
+// serveTCP accepts connections until the listener is closed and joins each with one that dial
+// makes. It returns when all have ended.
 func serveTCP(l net.Listener, dial dialFunc) error {
 	var conns sync.WaitGroup
 	defer conns.Wait()
@@ -25,7 +25,7 @@ func serveTCP(l net.Listener, dial dialFunc) error {
 			return nil
 		}
 		if err != nil {
-			// Out of file descriptors or memory: those that are open go on.
+			// Out of file descriptors or memory: open connections go on.
 			pause()
 			continue
 		}
@@ -33,11 +33,11 @@ func serveTCP(l net.Listener, dial dialFunc) error {
 	}
 }
 
-// pause keeps a socket that goes on failing from taking a whole processor.
+// pause keeps a failing socket from using a whole processor.
 func pause() { time.Sleep(10 * time.Millisecond) }
 
-// joinTCP passes bytes both ways until both have ended. One side's end is passed on
-// as such, so that a client that has sent all can still read the answer.
+// joinTCP copies both ways until both have ended. It passes on half-closes, so that a client that
+// has sent all can still read the answer.
 func joinTCP(client *net.TCPConn, dial dialFunc) {
 	defer client.Close()
 	conn, err := dial(client.RemoteAddr().(*net.TCPAddr).AddrPort())

@@ -14,16 +14,14 @@ import (
 )
 
 const (
-	// sessionTimeout is how long a client that sends nothing and gets nothing is
-	// remembered; docker-proxy's value.
+	// sessionTimeout ends idle sessions, as in docker-proxy.
 	sessionTimeout = 90 * time.Second
 
 	maxDatagram = 65507
 )
 
-// udpServer passes datagrams on. UDP knows no connections, so a client's address
-// stands for one: its datagrams go to the container through a socket of its own,
-// and what comes back on that goes to the client.
+// udpServer forwards datagrams. Each client's address has a session: a socket to the container,
+// whose replies go to the client.
 type udpServer struct {
 	conn    udpSocket
 	dialer  *dialer
@@ -36,13 +34,13 @@ type udpServer struct {
 	replies  sync.WaitGroup
 }
 
-// udpSocket is where clients' datagrams arrive: a *net.UDPConn.
+// udpSocket is the part of *net.UDPConn that receives clients' datagrams.
 type udpSocket interface {
 	ReadMsgUDPAddrPort(b, oob []byte) (n, oobn, flags int, addr netip.AddrPort, err error)
 	WriteMsgUDPAddrPort(b, oob []byte, addr netip.AddrPort) (n, oobn int, err error)
 }
 
-// udpKey names a session: a reply must come from the address the client sent to.
+// udpKey identifies a session: a reply must come from the address to which the client has sent.
 type udpKey struct {
 	client netip.AddrPort
 	local  localAddr
@@ -50,7 +48,7 @@ type udpKey struct {
 
 type udpSession struct {
 	conn     net.Conn
-	lastUsed atomic.Int64 // nanoseconds since the server began, which setting the clock does not change
+	lastUsed atomic.Int64 // in monotonic nanoseconds since the server began
 }
 
 func (s *udpServer) use(session *udpSession) { session.lastUsed.Store(int64(time.Since(s.began))) }
@@ -63,7 +61,7 @@ func newUDPServer(conn udpSocket, d *dialer, timeout time.Duration) *udpServer {
 	return &udpServer{conn: conn, dialer: d, timeout: timeout, began: time.Now(), pause: pause, sessions: map[udpKey]*udpSession{}}
 }
 
-// serve passes datagrams on until its socket is closed, and then ends all sessions.
+// serve forwards datagrams until its socket is closed, and then ends all sessions.
 func (s *udpServer) serve() error {
 	defer s.closeSessions()
 	buf, oob := make([]byte, maxDatagram), make([]byte, oobSize)
@@ -80,10 +78,10 @@ func (s *udpServer) serve() error {
 	}
 }
 
-// forward sends a datagram to the container. Like any network it may lose some.
+// forward sends a datagram to the container, or loses it.
 func (s *udpServer) forward(key udpKey, datagram []byte) {
-	// Twice: the first write may fail for a session that is just timing out, or
-	// report that the container refused an earlier datagram.
+	// The first write may fail because the session has just timed out, or report that the
+	// container has refused an earlier datagram.
 	for range 2 {
 		session, err := s.session(key)
 		if err != nil {
@@ -113,8 +111,7 @@ func (s *udpServer) session(key udpKey) (*udpSession, error) {
 	return session, nil
 }
 
-// reply sends what comes from the container to the client until the session has not
-// been used for the timeout.
+// reply forwards the container's datagrams to the client until the session is idle.
 func (s *udpServer) reply(key udpKey, session *udpSession) {
 	defer func() {
 		s.mu.Lock()

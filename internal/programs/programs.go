@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// SearchPath is PATH with the directories that root's programs are in: they are not
-// in an ordinary user's, which sudo may keep.
+// SearchPath is PATH with the directories of root's programs. They are not in an ordinary user's
+// PATH, which sudo may keep.
 func SearchPath() string {
 	path := os.Getenv("PATH")
 	for _, dir := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"} {
@@ -21,8 +21,8 @@ func SearchPath() string {
 	return path
 }
 
-// Find returns the path of a program in [SearchPath]. One that is not there is an error
-// that matches [exec.ErrNotFound].
+// Find returns the path of a program in [SearchPath]. A missing program is an error that matches
+// [exec.ErrNotFound].
 func Find(name string) (string, error) {
 	for _, dir := range filepath.SplitList(SearchPath()) {
 		if !filepath.IsAbs(dir) {
