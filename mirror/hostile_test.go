@@ -97,10 +97,7 @@ func TestBrokenLists(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := mirrortest.New(t, mirror.SourceOptions{ListTimeout: time.Second})
-			r.Engine.Populate(5, 5, 5, 5)
-			r.Start()
-			r.Await("MirrorSynced", mirrortest.Synced)
+			r := mirrortest.NewSynced(t, mirror.SourceOptions{ListTimeout: time.Second}, 5, 5, 5, 5)
 			for _, path := range paths {
 				var answered atomic.Int64
 				r.Engine.SetFaults(func(f *mirrortest.Faults) {
@@ -164,10 +161,7 @@ func TestOddEvents(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := mirrortest.New(t, mirror.SourceOptions{})
-			r.Engine.Populate(5, 2, 2, 2)
-			r.Start()
-			r.Await("MirrorSynced", mirrortest.Synced)
+			r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 5, 2, 2, 2)
 			r.AwaitStream()
 			for _, part := range test.text {
 				r.Engine.EmitText(part)
@@ -422,10 +416,7 @@ func TestImagesListedTwice(t *testing.T) {
 // Containers can have more of everything than anybody needs, and names that nobody would
 // choose.
 func TestCrowdedContainer(t *testing.T) {
-	r := mirrortest.New(t, mirror.SourceOptions{})
-	r.Engine.Populate(1, 1, 0, 0)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 1, 1, 0, 0)
 	id := r.Engine.IDs("containers")[0]
 	r.Engine.ChangeContainer(id, func(c *container.InspectResponse) {
 		c.Config.Labels = map[string]string{"": "", "\u2028": "\x00", "com.docker.compose.project": "ü", "com.docker.swarm.task": "", `"\`: `</script>`}

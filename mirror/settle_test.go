@@ -80,10 +80,7 @@ func TestSettle(t *testing.T) {
 
 // More happened than the engine remembers.
 func TestSettleAfterMuch(t *testing.T) {
-	r := mirrortest.New(t, mirror.SourceOptions{})
-	r.Engine.Populate(20, 5, 5, 2)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 20, 5, 5, 2)
 	r.AwaitStream()
 	r.Engine.SetFaults(func(f *mirrortest.Faults) { f.EventDelay = time.Second })
 	r.Engine.CreateVolume("first")
@@ -99,10 +96,7 @@ func TestSettleAfterMuch(t *testing.T) {
 func TestSilence(t *testing.T) {
 	disconnected := func(s *state.State) bool { return !s.Mirror.Connected && !mirrortest.Synced(s) }
 	t.Run("noticed", func(t *testing.T) {
-		r := mirrortest.New(t, mirror.SourceOptions{Silence: 100 * time.Millisecond, InspectTimeout: 200 * time.Millisecond})
-		r.Engine.Populate(2, 1, 1, 1)
-		r.Start()
-		r.Await("MirrorSynced", mirrortest.Synced)
+		r := mirrortest.NewSynced(t, mirror.SourceOptions{Silence: 100 * time.Millisecond, InspectTimeout: 200 * time.Millisecond}, 2, 1, 1, 1)
 		r.Engine.Hang()
 		r.Await("Disconnected", disconnected)
 		r.Engine.Resume()
@@ -111,10 +105,7 @@ func TestSilence(t *testing.T) {
 	})
 	for _, doubt := range []bool{false, true} {
 		t.Run(fmt.Sprintf("asked=%v", doubt), func(t *testing.T) {
-			r := mirrortest.New(t, mirror.SourceOptions{})
-			r.Engine.Populate(2, 1, 1, 1)
-			r.Start()
-			r.Await("MirrorSynced", mirrortest.Synced)
+			r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 2, 1, 1, 1)
 			r.Engine.Hang()
 			defer r.Engine.Resume()
 			if doubt {
@@ -152,10 +143,7 @@ func TestSilenceOfIdleEngine(t *testing.T) {
 // While the mirror is synced, an object in it is whole, also during a full sync: an exit code
 // of 0 means success.
 func TestSyncShowsWholeObjects(t *testing.T) {
-	r := mirrortest.New(t, mirror.SourceOptions{})
-	r.Engine.Populate(3, 2, 1, 1)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 3, 2, 1, 1)
 	r.Engine.SetFaults(func(f *mirrortest.Faults) { f.InspectDelay = 20 * time.Millisecond })
 	ctx, cancel := context.WithCancel(context.Background())
 	looked := make(chan struct{})
@@ -199,10 +187,7 @@ func TestSyncShowsWholeObjects(t *testing.T) {
 
 // What has no event of its own is found by a second look: here a start that fails.
 func TestSecondLook(t *testing.T) {
-	r := mirrortest.New(t, mirror.SourceOptions{})
-	r.Engine.Populate(0, 1, 0, 0)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 0, 1, 0, 0)
 	r.Engine.SetFaults(func(f *mirrortest.Faults) { f.StartFails = "no such program" })
 	id := r.Engine.CreateContainer("c", "image0:latest")
 	r.Await("the container", func(s *state.State) bool { return s.Containers[id].State == state.StateCreated })

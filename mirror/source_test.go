@@ -44,10 +44,7 @@ func TestFirstSync(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	r := mirrortest.New(t, mirror.SourceOptions{})
-	r.Engine.Populate(3, 2, 2, 1)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 3, 2, 2, 1)
 
 	id := r.Engine.CreateContainer("new", "image0:latest", "volume0")
 	r.Engine.StartContainer(id)
@@ -314,10 +311,7 @@ func TestStreamEnds(t *testing.T) {
 
 // The engine goes away and comes back with other objects.
 func TestEngineRestarts(t *testing.T) {
-	r := mirrortest.New(t, mirror.SourceOptions{})
-	r.Engine.Populate(5, 2, 2, 1)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 5, 2, 2, 1)
 	if err := r.Engine.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -414,10 +408,7 @@ func TestPodmanIdentity(t *testing.T) {
 func TestClockJump(t *testing.T) {
 	for _, jump := range []time.Duration{time.Hour, -time.Hour} {
 		t.Run(jump.String(), func(t *testing.T) {
-			r := mirrortest.New(t, mirror.SourceOptions{})
-			r.Engine.Populate(2, 1, 1, 1)
-			r.Start()
-			r.Await("MirrorSynced", mirrortest.Synced)
+			r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 2, 1, 1, 1)
 			r.AwaitStream()
 			r.Engine.SetFacts(func(f *mirrortest.Facts) { f.ClockOffset = jump })
 			r.Engine.SetFaults(func(f *mirrortest.Faults) { f.Drop = func(events.Message) bool { return true } })
@@ -531,10 +522,7 @@ func TestSync(t *testing.T) {
 // A full sync that finds nothing new changes no object, also where the list and the
 // inspection of one do not say quite the same.
 func TestSyncOfNothingNew(t *testing.T) {
-	r := mirrortest.New(t, mirror.SourceOptions{})
-	r.Engine.Populate(4, 2, 2, 2)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 4, 2, 2, 2)
 	anonymous := strings.Repeat("0123456789abcdef", 4)
 	r.Engine.CreateVolume(anonymous)
 	r.Engine.StartContainer(r.Engine.CreateContainer("c", "image0:latest", anonymous, "volume0"))
@@ -554,10 +542,7 @@ func TestSyncOfNothingNew(t *testing.T) {
 // A network is what the list says it is: of a swarm's, the inspection may tell of this
 // node.
 func TestNetworksAreListed(t *testing.T) {
-	r := mirrortest.New(t, mirror.SourceOptions{})
-	r.Engine.Populate(1, 1, 1, 3)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 1, 1, 1, 3)
 	r.Engine.RemoveNetwork(r.Engine.CreateNetwork("short"))
 	n := r.Engine.CreateNetwork("long")
 	r.Await("the networks", func(s *state.State) bool { return len(s.Networks) == 4 && s.Networks[n].Name == "long" })
@@ -570,10 +555,7 @@ func TestNetworksAreListed(t *testing.T) {
 // A storm of 100,000 events ends equal.
 func TestStorm(t *testing.T) {
 	const many, workers = 100_000, 2
-	r := mirrortest.New(t, mirror.SourceOptions{})
-	r.Engine.Populate(200, 20, 20, 5)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 200, 20, 20, 5)
 	ids := r.Engine.IDs("containers")
 	var storm sync.WaitGroup
 	for w := range workers {
@@ -616,10 +598,7 @@ func TestSyncUnderStorm(t *testing.T) {
 
 // The engine tells nobody when it gives up restarting a container.
 func TestRestartGivenUp(t *testing.T) {
-	r := mirrortest.New(t, mirror.SourceOptions{})
-	r.Engine.Populate(1, 1, 0, 0)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 1, 1, 0, 0)
 	id := r.Engine.IDs("containers")[0]
 	become := func(s container.ContainerState) func(*container.InspectResponse) {
 		return func(c *container.InspectResponse) { c.State.Status = s }

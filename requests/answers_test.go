@@ -53,11 +53,8 @@ func TestFirstTry(t *testing.T) {
 
 // While the engine is away nobody waits for the first try, or to see what it does.
 func TestAskedWhileAway(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{})
-	r.Engine.Populate(1, 1, 0, 0)
+	r := newSynced(t, 1, 1, 0, 0)
 	id := r.Engine.IDs("containers")[0]
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
 	_ = r.Engine.Close()
 	first := deletion(state.Containers, id, "")
 	first.First = true
@@ -75,10 +72,7 @@ func TestAskedWhileAway(t *testing.T) {
 
 // What was done in the engine before a settle was asked for is in the file when it is answered.
 func TestSettleRequest(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{})
-	r.Engine.Populate(1, 1, 0, 0)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := newSynced(t, 1, 1, 0, 0)
 	r.AwaitStream()
 	r.Engine.SetFaults(func(f *mirrortest.Faults) { f.EventDelay = mirrortest.Patience })
 	r.Engine.CreateVolume("v")

@@ -30,6 +30,12 @@ func newRig(t *testing.T, opts mirror.SourceOptions) *rig {
 	return &rig{mirrortest.New(t, opts)}
 }
 
+// newSynced is newRig for an engine that has so many objects, when they are mirrored.
+func newSynced(t *testing.T, containers, images, volumes, networks int) *rig {
+	t.Helper()
+	return &rig{mirrortest.NewSynced(t, mirror.SourceOptions{}, containers, images, volumes, networks)}
+}
+
 // again is the next supervisor of the same instance and engine.
 func (r *rig) again() *rig { return &rig{r.Rig.Again()} }
 
@@ -105,10 +111,7 @@ func TestActions(t *testing.T) {
 		{container.StateRemoving, row{"start": refused, "stop": refused, "pause": refused, "unpause": refused, "restart": refused}},
 	}
 	after := map[string]string{"start": "running", "stop": "exited", "pause": "paused", "unpause": "running", "restart": "running"}
-	r := newRig(t, mirror.SourceOptions{})
-	r.Engine.Populate(0, 1, 0, 0)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := newSynced(t, 0, 1, 0, 0)
 	for _, tt := range tests {
 		for _, what := range requests.Actions() {
 			t.Run(fmt.Sprintf("%s/%s", tt.state, what), func(t *testing.T) {
@@ -167,10 +170,7 @@ func TestActionUnknown(t *testing.T) {
 
 // A start that fails leaves its reason in the container without an event.
 func TestFailedStart(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{})
-	r.Engine.Populate(2, 1, 0, 0)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := newSynced(t, 2, 1, 0, 0)
 	id := r.Engine.IDs("containers")[1] // not running
 	r.Engine.SetFaults(func(f *mirrortest.Faults) { f.StartFails = "no such program" })
 	if o := r.ask(action(id, "start")); o.State != state.ActionFailed {
@@ -184,10 +184,7 @@ func TestFailedStart(t *testing.T) {
 
 // A slow stop of one container delays nothing of another.
 func TestSlowStop(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{})
-	r.Engine.Populate(4, 1, 1, 0)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := newSynced(t, 4, 1, 1, 0)
 	ids := r.Engine.IDs("containers") // 0 and 2 run
 	r.Engine.Hang()                   // so that the stop is under way for sure, and stays so
 	slow := r.submit(requests.Request{Type: requests.RequestAction, Kind: state.Containers, Key: ids[0], Action: "stop", Reply: true})
@@ -215,10 +212,7 @@ func TestSlowStop(t *testing.T) {
 
 // A request that is withdrawn while another is under way leaves no trace.
 func TestWithdrawn(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{})
-	r.Engine.Populate(2, 1, 0, 0)
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
+	r := newSynced(t, 2, 1, 0, 0)
 	id := r.Engine.IDs("containers")[1] // does not run
 	r.Engine.Hang()
 	start := r.submit(requests.Request{Type: requests.RequestAction, Kind: state.Containers, Key: id, Action: "start", Reply: true})
@@ -414,11 +408,8 @@ func TestSupervisorDiesAtAction(t *testing.T) {
 
 // The engine dies in the middle of an action, and another one does not have the container.
 func TestEngineDiesAtAction(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{})
-	r.Engine.Populate(1, 1, 0, 0)
+	r := newSynced(t, 1, 1, 0, 0)
 	id := r.Engine.IDs("containers")[0]
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
 	r.Engine.SetFaults(func(f *mirrortest.Faults) { f.StopTakes = mirrortest.Patience })
 	req := r.submit(requests.Request{Type: requests.RequestAction, Kind: state.Containers, Key: id, Action: "stop", Reply: true})
 	for r.Engine.Calls()["POST /containers/{id}/stop"] == 0 {
@@ -488,11 +479,8 @@ func TestDeletionWaits(t *testing.T) {
 // What was to be deleted on one engine is not deleted on another that takes its place,
 // though the image has the same id there.
 func TestDeletionOfOtherEngine(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{})
-	r.Engine.Populate(1, 1, 0, 0)
+	r := newSynced(t, 1, 1, 0, 0)
 	id := r.Engine.IDs("images")[0]
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
 	req := r.submit(deletion(state.Images, id, ""))
 	r.Await("a refusal", func(s *state.State) bool { return s.Images[id].Deletions[id].Error != "" })
 	r.Engine.SetFacts(func(f *mirrortest.Facts) { f.ID = "another" })
@@ -618,11 +606,8 @@ func TestDeletionIsPinned(t *testing.T) {
 }
 
 func TestDeletionCancelled(t *testing.T) {
-	r := newRig(t, mirror.SourceOptions{})
-	r.Engine.Populate(1, 1, 0, 0)
+	r := newSynced(t, 1, 1, 0, 0)
 	id := r.Engine.IDs("containers")[0] // runs
-	r.Start()
-	r.Await("MirrorSynced", mirrortest.Synced)
 	first, second := r.submit(deletion(state.Containers, id, "")), r.submit(deletion(state.Containers, id, ""))
 	r.Await("why it is refused", func(s *state.State) bool {
 		return s.Containers[id].Deletion != nil && s.Containers[id].Deletion.Error != ""

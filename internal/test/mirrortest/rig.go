@@ -80,6 +80,16 @@ func New(t *testing.T, opts mirror.SourceOptions) *Rig {
 	return r
 }
 
+// NewSynced is New for an engine that has so many objects, and returns when they are mirrored.
+func NewSynced(t *testing.T, opts mirror.SourceOptions, containers, images, volumes, networks int) *Rig {
+	t.Helper()
+	r := New(t, opts)
+	r.Engine.Populate(containers, images, volumes, networks)
+	r.Start()
+	r.Await("MirrorSynced", Synced)
+	return r
+}
+
 // NewOf returns a mirror of any engine, which the oracle asks at the socket.
 func NewOf(t *testing.T, dir, socket string, opts mirror.SourceOptions) *Rig {
 	t.Helper()
