@@ -13,27 +13,26 @@ import (
 )
 
 // maxRefusals is how often in a row the engine may refuse to list a kind before the session
-// ends. Podman does so while a container or an image is being removed.
+// ends. Podman refuses while a container or an image is being removed.
 const maxRefusals = 5
 
-// A listing is how a kind is listed.
+// A listing is the state of one kind's list call.
 type listing struct {
 	*resource
 	wanted, urgent bool
-	call           uint64 // the list call under way, 0 for none
+	call           uint64 // the list call in flight, 0 for none
 	begin          time.Time
-	// touched are the objects that were looked up while it ran. What it says of
-	// them may be older than what the lookup said, or newer.
+	// touched are the objects that were looked up meanwhile: the list may be older or newer.
 	touched map[string]bool
 	pace    pace
-	refused int // how often in a row the engine refused
+	refused int // refusals in a row
 }
 
 func (p *session) of(kind state.Kind) *listing {
 	return p.listings[slices.IndexFunc(p.listings, func(l *listing) bool { return l.kind == kind })]
 }
 
-// isListing reports whether a list call is under way.
+// isListing reports whether a list call is in flight.
 func (p *session) isListing() bool {
 	return slices.ContainsFunc(p.listings, func(l *listing) bool { return l.call != 0 })
 }
@@ -72,7 +71,7 @@ func (p *session) listed(l *listing, objects []any, err error) {
 	}
 }
 
-// notListed has a kind listed again after a wait, or ends the session.
+// notListed lists a kind again after a wait, or ends the session.
 func (p *session) notListed(l *listing, err error) {
 	var refusal *endpoint.StatusError
 	if !errors.As(err, &refusal) || l.refused == maxRefusals {
@@ -86,9 +85,8 @@ func (p *session) notListed(l *listing, err error) {
 	l.pace.notBefore = time.Now().Add(retryWait)
 }
 
-// inventory passes on what a list says, and returns the objects to look up. As long as the
-// mirror is not synced, what a list says is better than nothing; afterwards an object is
-// replaced by a whole one, or stays.
+// inventory passes on a list, and returns the objects to look up. Before the mirror is synced,
+// listed objects are better than nothing; afterwards only whole ones replace others.
 func (p *session) inventory(l *listing, objects []any) (details []key) {
 	s := p.src
 	synced := s.sync.Status == state.True
@@ -107,7 +105,7 @@ func (p *session) inventory(l *listing, objects []any) (details []key) {
 	if l.kind == state.Images {
 		var rest []state.Image
 		c.Objects, rest = s.images.know(objects)
-		c.Except = map[string]bool{} // a lookup brings nothing that the list could contradict
+		c.Except = map[string]bool{} // no lookup contradicts the list
 		for _, i := range rest {
 			details = append(details, key{l.kind, i.ID})
 			if synced {
@@ -119,7 +117,7 @@ func (p *session) inventory(l *listing, objects []any) (details []key) {
 	}
 	s.out.add(c)
 	if !l.listsAll {
-		for id := range l.touched { // what the list says of these may be old
+		for id := range l.touched { // the list may be older
 			details = append(details, key{l.kind, id})
 		}
 	}

@@ -11,17 +11,16 @@ import (
 )
 
 const (
-	// secondLook is how long after an event a container is looked at once more, until it
-	// looks the same twice: what a failed start or removal leaves behind, or an update that
-	// is rolled back, has no event of its own.
+	// secondLook is how long after an event a container is looked up once more, until two
+	// lookups agree: a failed start or removal, or an update that is rolled back, has no event.
 	secondLook = time.Second
-	// retryWait and maxRetryWait are the first and the longest wait before an object
-	// is looked up again that could not be inspected, or that won't stay as it is.
+	// retryWait and maxRetryWait are the first and the longest wait before a lookup that failed,
+	// or found a transient state, is repeated.
 	retryWait    = 200 * time.Millisecond
 	maxRetryWait = time.Minute
 )
 
-// lookUp looks up an object that the queue has handed out.
+// lookUp begins to look up an object from the queue.
 func (p *session) lookUp(ctx context.Context, k key) {
 	p.numbered++
 	l := p.of(k.kind)
@@ -40,13 +39,13 @@ func (p *session) lookUp(ctx context.Context, k key) {
 	})
 }
 
-// lookedUp takes in what was found of an object: nil for nothing.
+// lookedUp takes in the answer: object is nil if there is none.
 func (p *session) lookedUp(k key, object any, err error) {
 	f := p.queue.done(k)
 	now := time.Now()
 	switch {
 	case f.again:
-		// It is looked up once more at once.
+		// It is in the queue again.
 	case err != nil:
 		if f.wait == 0 {
 			p.src.opts.Log.Warn("object can't be inspected", "kind", k.kind, "id", k.id, "error", err)
@@ -66,19 +65,19 @@ func (p *session) lookedUp(k key, object any, err error) {
 	}
 }
 
-// backedOff returns the wait that follows one.
+// backedOff returns the wait after the given one.
 func backedOff(wait time.Duration) time.Duration {
 	return jitter(min(max(2*wait, retryWait), maxRetryWait), 5)
 }
 
-// transient reports whether an object is in a state that ends by itself, and not always with
-// an event: moby tells nobody when it gives up restarting a container.
+// transient reports whether an object is in a state that ends by itself, not always with an
+// event: moby has none for a container that it gives up restarting.
 func transient(object any) bool {
 	c, ok := object.(state.Container)
 	return ok && (c.State == state.StateRestarting || c.State == state.StateRemoving)
 }
 
-// found passes on what was found of an object.
+// found passes on the answer of a lookup.
 func (p *session) found(k key, object any, gone bool, err error) {
 	s := p.src
 	if k.kind == state.Images {

@@ -3,26 +3,25 @@ package mirror
 import "time"
 
 const (
-	// listShare is the part of the time that listing a kind again and again may
-	// take: one in so many. No list waits for longer than maxListWait for that: what
-	// took long may have been the connection.
+	// Listing a kind may take 1/listShare of the time. No list waits for longer than
+	// maxListWait: the last one may have been slow for other reasons.
 	listShare   = 10
 	maxListWait = time.Second
-	// idleShare, minIdleWait and maxIdleWait are the same for what is not urgent, as
-	// images are when containers come and go: an engine that keeps images in containerd
-	// spends a millisecond on each that it lists.
+	// idleShare, minIdleWait and maxIdleWait are the same for lists that are not urgent, such as
+	// that of images when containers come and go: an engine with containerd's image store
+	// spends a millisecond on each image.
 	idleShare   = 50
 	minIdleWait = time.Second
 	maxIdleWait = 30 * time.Second
 )
 
-// A pace says when a kind may be listed again that has been listed.
+// A pace says when a kind may be listed again.
 type pace struct {
 	notBefore time.Time
-	idle      time.Time // nor, where that is not urgent, before
+	idle      time.Time // the same for a list that is not urgent
 }
 
-// listed notes that a list has begun and ended.
+// listed notes when a list has begun and ended.
 func (p *pace) listed(begin, end time.Time) {
 	took := end.Sub(begin)
 	p.notBefore = end.Add(min((listShare-1)*took, maxListWait))
@@ -38,19 +37,19 @@ func (p pace) due(urgent bool) time.Time {
 }
 
 const (
-	// lateEvents is how many late events make it likely that some were lost: half of
-	// what moby replays to a late subscriber.
+	// lateEvents is the number of late events at which some were probably lost: half of what
+	// moby replays to a late subscriber.
 	lateEvents = replayed / 2
-	// maxSuspicion is how long a full sync waits for late events to end, suspectPause for
-	// how many times as long as the last one took the engine is left alone before.
+	// maxSuspicion is how long a full sync waits for late events to end. Before it, the engine
+	// is left alone for suspectPause times as long as the last one took.
 	maxSuspicion = 5 * time.Second
 	suspectPause = 4
 )
 
-// A suspicion is that events were lost.
+// A suspicion says that events may have been lost.
 type suspicion struct {
 	late      int       // events that came late so far
-	since, at time.Time // when it arose, and when a full sync is due; zero for none
+	since, at time.Time // when it arose, and when the full sync is due; zero for none
 }
 
 func (s suspicion) due(now time.Time) bool { return !s.at.IsZero() && !now.Before(s.at) }
@@ -68,7 +67,6 @@ func (p *session) suspect(late int, jumped bool) {
 		s.since = now
 		p.src.opts.Log.Info("events came late or the engine's clock jumped: syncing in full once more")
 	}
-	// Once the wave is over, if it ends soon, and seldom enough to leave the engine alone.
 	s.at = now.Add(4 * lateBy)
 	if latest := s.since.Add(maxSuspicion); latest.Before(s.at) {
 		s.at = latest

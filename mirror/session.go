@@ -12,28 +12,28 @@ import (
 )
 
 const (
-	// lookupRate is how many lookups that events cause are made in a second for long, and
-	// lookupBurst how many at once: they are what bounds the processor's time in a storm.
-	// Less than lookupQuantum is not worth a wake-up.
+	// lookupRate and lookupBurst are a token bucket for the lookups that events cause, per
+	// second: it bounds the processor time of a storm. Waiting for less than lookupQuantum is
+	// not worth a wake-up.
 	lookupRate    = 1200
 	lookupBurst   = 600
 	lookupQuantum = 20 * time.Millisecond
-	// unanswered is how long a call may go unanswered before the engine is pinged, and
-	// pingTimeout how long that may take.
+	// unanswered is how long a call may take before the engine is pinged, and pingTimeout how
+	// long the ping may take.
 	unanswered  = 2 * time.Second
 	pingTimeout = 5 * time.Second
 )
 
 // A session is one run of list and watch: one connection, one event stream, at least one full
-// sync. All its fields belong to the goroutine of run; calls to the engine run beside it and
-// send their results to it.
+// sync. All its fields belong to run's goroutine; calls to the engine are async and send it
+// their results.
 type session struct {
 	src    *Source
 	engine Engine
 	intake *intake
 
 	calls    sync.WaitGroup
-	results  chan func() // what calls that have ended have to say
+	results  chan func() // what run does when a call has ended
 	numbered uint64      // list calls and lookups so far
 	queue    *queue
 	listings []*listing
@@ -41,27 +41,27 @@ type session struct {
 
 	full     *fullSync   // under way, nil for none
 	waiting  []*waiter   // for this session's first full sync
-	settling []*settling // for what is on its way
-	doubtful []*waiter   // for an answer to the ping, and then for a full sync
-	answers  []*waiter   // for the update that is sent now
+	settling []*settling // for events in flight
+	doubtful []*waiter   // for the ping, and then for a full sync
+	answers  []*waiter   // for the update that is being sent
 
-	names     map[string]string // of containers that the engine has told the end of
+	names     map[string]string // of containers that events reported as removed
 	suspicion suspicion
 	synced    bool
 	cost      time.Duration // of the last full sync
 	ended     time.Time     // when it was complete
 	renew     bool          // it is time for a new session
-	failure   error         // why the session ends, once the lists under way have ended
-	silent    error         // why it ends at once: the engine does not answer
+	failure   error         // ends the session once the pending lists have ended
+	silent    error         // ends it at once: the engine does not answer
 	pinging   bool
 }
 
-// A fullSync is what a full sync still waits for.
+// A fullSync is a full sync in progress.
 type fullSync struct {
 	*barrier
 	failed int
 	begin  time.Time
-	// suspected: events may have been lost, which is so where there are too many.
+	// suspected: it was begun because events may have been lost, as in a storm.
 	suspected bool
 }
 
@@ -74,8 +74,8 @@ func newSession(s *Source) *session {
 	return p
 }
 
-// run lists and watches until the stream ends, ctx ends or it is time for a new session
-// (errRenew). Every goroutine it started has ended when it returns.
+// run lists and watches until the stream or ctx ends, or it is time for a new session
+// (errRenew). All its goroutines have ended when it returns.
 func (p *session) run(ctx context.Context) error {
 	s := p.src
 	if s.sync.Status == "" {
@@ -97,8 +97,7 @@ func (p *session) run(ctx context.Context) error {
 		p.listings = append(p.listings, &listing{resource: r})
 	}
 
-	// The lists take longest, so they come first. The stream will begin with what
-	// happened since the moment before.
+	// The lists take longest, so they come first. The stream will begin at the time before them.
 	begin := time.Now()
 	p.startFull(false)
 	p.dispatch(ctx)
@@ -112,8 +111,8 @@ func (p *session) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Not before: while the engine can't be reached, the mirror stays Disconnected
-	// and every attempt does not make two writes.
+	// Not before: while the engine can't be reached the mirror stays Disconnected, and an
+	// attempt writes nothing.
 	if s.sync.Status != state.True {
 		s.setSync(state.False, state.ReasonSyncing, "")
 	}
@@ -139,7 +138,7 @@ func (p *session) watch(ctx context.Context, ended <-chan error) error {
 			return p.silent
 		case p.failure == nil:
 			p.dispatch(ctx)
-		case !p.isListing(): // the other lists may fail too, for the same reason
+		case !p.isListing(): // the other lists may fail for the same reason
 			return p.failure
 		}
 		p.settle(ctx)
@@ -179,16 +178,16 @@ func (p *session) watch(ctx context.Context, ended <-chan error) error {
 			p.answer()
 		case <-timer.C:
 		}
-		// A sync under way ends first: others may be waiting for it. What has not
-		// been looked up by then the next session will.
+		// A full sync in progress ends first: others may be waiting for it. The next session
+		// looks up the rest.
 		if p.renew && p.full == nil && len(p.waiting)+len(p.answers) == 0 {
 			return errRenew
 		}
 	}
 }
 
-// next returns what is to be sent now, and what of it is kept back until everything is
-// listed: as long as the mirror is not synced, a part of the objects is of no use.
+// next returns the update to send now, and what is kept back of it: while the mirror is not
+// synced, changes wait until everything is listed.
 func (p *session) next() (updates chan<- Update, out, kept Update) {
 	s := p.src
 	out = s.out
@@ -196,14 +195,14 @@ func (p *session) next() (updates chan<- Update, out, kept Update) {
 		out.Changes, kept.Changes = nil, out.Changes
 	}
 	if out.empty() {
-		p.answer() // nothing is on its way
+		p.answer() // nothing to wait for
 		return nil, out, kept
 	}
 	out.Events = s.events
 	return s.updates, out, kept
 }
 
-// answer tells who waited that the mirror is as far as they asked for.
+// answer wakes the waiters whose update was received.
 func (p *session) answer() {
 	for _, w := range p.answers {
 		w.done <- nil
@@ -211,7 +210,7 @@ func (p *session) answer() {
 	p.answers = nil
 }
 
-// call makes a call to the engine beside the loop, which then does what the call returned.
+// call runs f async. The loop then calls what f returned.
 func (p *session) call(ctx context.Context, timeout time.Duration, f func(ctx context.Context) (then func())) {
 	p.calls.Go(func() {
 		call, cancel := context.WithTimeout(ctx, timeout)
@@ -226,7 +225,7 @@ func (p *session) call(ctx context.Context, timeout time.Duration, f func(ctx co
 	})
 }
 
-// ping finds out whether the engine answers, and ends the session if it does not.
+// ping ends the session if the engine does not answer.
 func (p *session) ping(ctx context.Context) {
 	if p.pinging {
 		return
@@ -246,7 +245,7 @@ func (p *session) ping(ctx context.Context) {
 	})
 }
 
-// take takes over what the events marked.
+// take queues what the events marked.
 func (p *session) take() {
 	m := p.intake.take()
 	p.src.events += m.events
@@ -263,7 +262,7 @@ func (p *session) take() {
 	p.suspect(m.late, m.jumped)
 }
 
-// dispatch starts the calls that are due and for which there is room.
+// dispatch starts the calls that are due, as far as the limits allow.
 func (p *session) dispatch(ctx context.Context) {
 	now := time.Now()
 	p.queue.due(now)
@@ -282,13 +281,13 @@ func (p *session) dispatch(ctx context.Context) {
 	}
 }
 
-// room reports whether there is something to look up that may be looked up now.
+// room reports whether another lookup may be started.
 func (p *session) room() bool {
 	return p.queue.flying < p.src.opts.Parallel && p.queue.waiting(p.bulk())
 }
 
-// bulk reports whether what is not urgent may be looked up. It is not while a full sync lists:
-// that all is listed is the first thing that others wait for.
+// bulk reports whether objects that are not urgent may be looked up: not while a full sync
+// lists, since others wait for the lists first.
 func (p *session) bulk() bool {
 	if p.full != nil {
 		return len(p.full.lists) == 0
@@ -296,12 +295,12 @@ func (p *session) bulk() bool {
 	return len(p.queue.urgent) == 0
 }
 
-// paced reports whether the rate counts: not in a full sync that somebody may be waiting for.
+// paced reports whether the token bucket counts: not in a full sync that others may wait for.
 func (p *session) paced() bool {
 	return p.full == nil || p.full.suspected && !p.renew
 }
 
-// wake returns when something is due that nothing else will announce.
+// wake returns when the loop has to run again though nothing happens.
 func (p *session) wake() (at time.Time, ok bool) {
 	due := func(t time.Time) {
 		if !t.IsZero() && (!ok || t.Before(at)) {
@@ -354,7 +353,7 @@ func (p *session) completed() {
 	p.answers, p.waiting = append(p.answers, p.waiting...), nil
 }
 
-// barriers returns what waits for calls.
+// barriers returns everything that waits for calls.
 func (p *session) barriers() (all []*barrier) {
 	if p.full != nil {
 		all = append(all, p.full.barrier)

@@ -9,18 +9,17 @@ import (
 // on its way, and nothing tells when it has arrived. So the engine is asked for what it has
 // done until now. What that marks has to be looked up before the mirror has seen it all.
 
-// pastTimeout bounds asking for past events. An engine that takes longer may not know how to
-// end: a full sync does it then.
+// pastTimeout bounds the request for past events. An engine that takes longer may not support
+// until: a full sync takes its place.
 const pastTimeout = 5 * time.Second
 
-// A settling waits until the mirror has seen all that the engine had done when it was asked.
+// A settling waits for the lookups that past events call for.
 type settling struct {
 	*barrier
 	done []*waiter
 }
 
-// settle notes when the full sync is complete, and then takes care of who wants to see what
-// is on its way.
+// settle ends a full sync that is complete, and then serves the settlers.
 func (p *session) settle(ctx context.Context) {
 	if p.full != nil && p.full.open() {
 		p.completed()
@@ -45,7 +44,7 @@ func (p *session) settle(ctx context.Context) {
 // askAgain has the engine say what has not come through the stream. Where that says nothing,
 // as with podman, whose events take their time, a full sync is what is left.
 func (p *session) askAgain(ctx context.Context, asked []*waiter) {
-	// The call keeps it up: until it has ended, nothing is open.
+	// The pending call keeps the barrier closed.
 	w := &settling{newBarrier(), asked}
 	w.lists[""] = 0
 	p.settling = append(p.settling, w)
@@ -54,7 +53,7 @@ func (p *session) askAgain(ctx context.Context, asked []*waiter) {
 		return func() {
 			delete(w.lists, "")
 			switch {
-			case err != nil: // whether it answers at all is to be known first
+			case err != nil: // first of all: does it answer?
 				w.done, p.doubtful = nil, append(p.doubtful, asked...)
 				p.ping(ctx)
 				return
@@ -69,7 +68,7 @@ func (p *session) askAgain(ctx context.Context, asked []*waiter) {
 	})
 }
 
-// raise has a barrier wait for all that is marked now, and that be done at once.
+// raise makes a barrier wait for everything that is dirty now, and makes that urgent.
 func (p *session) raise(b *barrier) {
 	for _, l := range p.listings {
 		switch {

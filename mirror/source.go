@@ -17,62 +17,58 @@ type SourceOptions struct {
 	// Connect returns a connection to the engine. It is called for each session; the
 	// connection is closed at its end.
 	Connect func(ctx context.Context) (Engine, error)
-	// Resync is how often to sync in full though nothing calls for it, give or take a
-	// tenth, or 0 for 5 minutes.
+	// Resync is the interval of full syncs, with a jitter of a tenth, or 0 for 5 minutes.
 	Resync time.Duration
-	// Silence is how long an engine that says nothing is believed to be there before it is
-	// pinged, or 0 for 30 seconds.
+	// Silence is how long the engine may send nothing before it is pinged, or 0 for 30 seconds.
 	Silence time.Duration
-	// Parallel is how many inspections run at once, or 0 for 32.
+	// Parallel is the number of concurrent lookups, or 0 for 32.
 	Parallel int
 	// ListTimeout and InspectTimeout bound single calls: 0 for 2 minutes and 30
 	// seconds.
 	ListTimeout, InspectTimeout time.Duration
-	// MaxBackoff is the longest wait between attempts to reach the engine, or 0 for
-	// one second.
+	// MaxBackoff is the longest wait between attempts to reach the engine, or 0 for 1 second.
 	MaxBackoff time.Duration
-	// Log gets what went wrong; nil for nothing.
+	// Log gets errors; nil for no log.
 	Log *slog.Logger
 }
 
-// A Source lists and watches an engine. It works in sessions: each takes the engine's
-// clock, opens the event stream from there, lists everything, and then looks up what
-// events mark, until the stream ends or it is time for the next one. So nothing that
-// a session missed stays wrong for longer than until the next.
+// A Source lists and watches an engine. It works in sessions: each takes the engine's clock,
+// opens the event stream at that time, lists everything, and then looks up what events mark,
+// until the stream ends or the next session is due. So whatever a session missed is right again
+// with the next.
 type Source struct {
 	opts    SourceOptions
 	updates chan Update
-	kick    chan struct{} // holds a value while somebody waits for a sync
-	asked   chan struct{} // holds a value while somebody waits in settlers
-	doubted chan struct{} // holds a value while somebody doubts that the engine answers
+	kick    chan struct{} // holds a value while a new session is wanted
+	asked   chan struct{} // holds a value while settlers may have entries
+	doubted chan struct{} // holds a value while a ping is wanted
 
 	images *imageCache // lasts from session to session
-	// sync and events describe the mirror, and out is what has not been
-	// received yet.
+	// sync and events describe the mirror; out has not been received yet.
 	sync   Sync
 	events uint64
 	out    Update
 
 	mu       sync.Mutex
 	waiting  []*waiter // for a full sync that has not begun
-	settlers []*waiter // for what is on its way
+	settlers []*waiter // for events in flight
 	lost     bool      // the engine is not connected
-	intake   *intake   // of the session under way
+	intake   *intake   // of the current session
 }
 
-// A waiter waits for the mirror to be as far as it asks for.
+// A waiter waits for a full sync, or for the events in flight.
 type waiter struct {
 	done chan error // gets one value
-	// settles: it does not wait for an engine that is not connected.
+	// settles: it fails while the engine is not connected.
 	settles bool
 }
 
 func newWaiter(settles bool) *waiter { return &waiter{make(chan error, 1), settles} }
 
-// ErrDisconnected says that the mirror can't see what goes on in the engine.
+// ErrDisconnected says that the mirror gets no events from the engine.
 var ErrDisconnected = errors.New("the engine is not connected")
 
-// NewSource returns a source that does nothing before Run.
+// NewSource returns a source for Run.
 func NewSource(opts SourceOptions) *Source {
 	opts.Resync = cmp.Or(opts.Resync, 5*time.Minute)
 	opts.Silence = cmp.Or(opts.Silence, 30*time.Second)
@@ -93,21 +89,19 @@ func NewSource(opts SourceOptions) *Source {
 	}
 }
 
-// Updates returns the channel of what the source learns. It is never closed.
+// Updates returns the channel of updates. It is never closed.
 func (s *Source) Updates() <-chan Update { return s.updates }
 
-// Sync asks for a full sync and waits until one that began after the call is
-// complete and its last update was received. Where the engine is not connected, that takes
-// until it is. The error is that of ctx.
+// Sync waits until a full sync that began after the call is complete and its last update was
+// received: while the engine is not connected, until it is again. The error is that of ctx.
 func (s *Source) Sync(ctx context.Context) error {
 	w := newWaiter(false)
 	s.wait(w)
 	return w.await(ctx)
 }
 
-// Settle waits until the mirror has seen all that the engine had done before the call, as far
-// as the engine tells, and the last update of that was received. The error is that of ctx, or
-// [ErrDisconnected].
+// Settle waits until everything that the engine had done before the call, and reports, has been
+// looked up and its last update was received. The error is that of ctx, or [ErrDisconnected].
 func (s *Source) Settle(ctx context.Context) error {
 	w := newWaiter(true)
 	s.mu.Lock()
@@ -132,15 +126,14 @@ func (w *waiter) await(ctx context.Context) error {
 	}
 }
 
-// Wake begins a new session at once, also where the source waits because the engine
-// could not be reached.
+// Wake begins a new session at once, and cuts a backoff short.
 func (s *Source) Wake() { signal(s.kick) }
 
-// Doubt has the engine pinged: a call to it goes unanswered. If it does not answer the ping
-// either, the mirror is disconnected.
+// Doubt has the engine pinged, because a call to it goes unanswered. Without an answer to the
+// ping, the mirror is disconnected.
 func (s *Source) Doubt() { signal(s.doubted) }
 
-// signal puts a value into a channel that holds one.
+// signal fills a channel of capacity 1.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -148,7 +141,7 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// Mark has an object looked up without an event. It returns at once.
+// Mark has an object looked up without an event. It does not wait.
 func (s *Source) Mark(kind state.Kind, id string) {
 	s.mu.Lock()
 	in := s.intake
@@ -158,7 +151,7 @@ func (s *Source) Mark(kind state.Kind, id string) {
 	}
 }
 
-// beginSession returns a new intake to which [Source.Mark] adds from now on.
+// beginSession returns a new intake, which [Source.Mark] uses from now on.
 func (s *Source) beginSession() *intake {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,7 +159,7 @@ func (s *Source) beginSession() *intake {
 	return s.intake
 }
 
-// wait has somebody wait for the next session's full sync.
+// wait adds waiters for the next session's full sync.
 func (s *Source) wait(w ...*waiter) {
 	s.mu.Lock()
 	s.waiting = append(s.waiting, w...)
@@ -174,7 +167,7 @@ func (s *Source) wait(w ...*waiter) {
 	s.Wake()
 }
 
-// takeWaiting returns who is waiting for a sync that begins now.
+// takeWaiting returns the waiters for a full sync that begins now.
 func (s *Source) takeWaiting() []*waiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,7 +180,7 @@ func (s *Source) takeWaiting() []*waiter {
 	return w
 }
 
-// takeSettlers returns who waits for what is on its way.
+// takeSettlers returns the waiters for events in flight.
 func (s *Source) takeSettlers() []*waiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,7 +189,7 @@ func (s *Source) takeSettlers() []*waiter {
 	return w
 }
 
-// giveBack makes whoever waited for a session that is over wait for the next.
+// giveBack makes the waiters of a session that has ended wait for the next.
 func (s *Source) giveBack(p *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,7 +201,7 @@ func (s *Source) giveBack(p *session) {
 	s.waiting = append(s.waiting, p.answers...) // their update was not received
 }
 
-// setLost notes whether the engine is not connected. Then nobody can see what is on its way.
+// setLost notes whether the engine is not connected, in which case settlers fail.
 func (s *Source) setLost(lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -230,8 +223,8 @@ func (s *Source) setLost(lost bool) {
 // errRenew ends a session so that the next begins at once.
 var errRenew = errors.New("time for a new session")
 
-// Run lists and watches until ctx ends, whose error it returns. Everything it
-// started has ended then.
+// Run lists and watches until ctx ends, whose error it returns. All its goroutines have ended
+// then.
 func (s *Source) Run(ctx context.Context) error {
 	backoff := newBackoff(s.opts.MaxBackoff)
 	for {
@@ -246,10 +239,10 @@ func (s *Source) Run(ctx context.Context) error {
 			continue
 		}
 		if p.synced && time.Since(p.ended) > s.opts.MaxBackoff {
-			backoff.reset() // else a stream that always ends at once would have it sync all the time
+			backoff.reset() // else a stream that ends at once each time would cause a sync after another
 		}
 		message := err.Error()
-		if s.sync.Reason != state.ReasonDisconnected || s.sync.Message != message { // once, not each time it is tried
+		if s.sync.Reason != state.ReasonDisconnected || s.sync.Message != message { // not for each attempt
 			s.opts.Log.Warn("lost the engine's events", "error", err)
 		}
 		s.setLost(true)
@@ -271,13 +264,13 @@ func (s *Source) setSync(status state.Status, reason state.Reason, message strin
 	s.sync.Status, s.sync.Reason, s.sync.Message = status, reason, message
 }
 
-// emitSync adds how far the mirror is to what is sent next.
+// emitSync adds the sync state to the next update.
 func (s *Source) emitSync() {
 	y := s.sync
 	s.out.Sync = &y
 }
 
-// deliver sends what there is, with how far the mirror is.
+// deliver sends the pending update with the sync state.
 func (s *Source) deliver(ctx context.Context) error {
 	s.emitSync()
 	s.out.Events = s.events
@@ -290,7 +283,7 @@ func (s *Source) deliver(ctx context.Context) error {
 	}
 }
 
-// backoff counts the growing waits between attempts.
+// backoff is an exponential backoff.
 type backoff struct{ wait, limit time.Duration }
 
 func newBackoff(limit time.Duration) *backoff {
@@ -301,15 +294,14 @@ func newBackoff(limit time.Duration) *backoff {
 
 func (b *backoff) reset() { b.wait = min(b.limit, 50*time.Millisecond) }
 
-// next returns how long to wait, with a jitter of a fifth so that many sources of
-// one engine do not come back at once.
+// next returns how long to wait, with a jitter of a fifth.
 func (b *backoff) next() time.Duration {
 	wait := b.wait
 	b.wait = min(b.limit, 2*b.wait)
 	return jitter(wait, 5)
 }
 
-// jitter returns d give or take one n-th.
+// jitter returns d plus or minus at most d/n.
 func jitter(d time.Duration, n int64) time.Duration {
 	spread := int64(d) / n
 	return d - time.Duration(spread) + time.Duration(rand.Int64N(2*spread+1))
