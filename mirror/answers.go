@@ -15,12 +15,11 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// The engine's answers, and how they become our objects. Only what the mirror holds is read
-// of them, so an engine may answer whatever it likes in all else. The tests hold what comes
-// out against docker's own types. What the engine gives in no order is sorted, so that the
-// same object always has the same encoding.
+// The engine's answers, and how they become our objects. Only the fields that the mirror holds
+// are decoded; the tests compare the result with docker's own types. Lists without an order are
+// sorted, so that equal objects have equal encodings.
 
-// listedContainer is what the list call knows: no details of the run.
+// listedContainer is an entry of the list, without details of the run.
 type listedContainer struct {
 	ID              string `json:"Id"`
 	Names           []string
@@ -57,7 +56,7 @@ func (a listedContainer) object() (string, state.Container, error) {
 	return c.ID, c, nil
 }
 
-// inspectedContainer is what the inspection knows: everything.
+// inspectedContainer is the complete answer of an inspection.
 type inspectedContainer struct {
 	ID           string `json:"Id"`
 	Name         string
@@ -276,8 +275,8 @@ func (a listedImage) object() (string, state.Image, error) {
 	return i.ID, i, nil
 }
 
-// inspectedImage is what an image's inspection knows beyond the list. It never changes while
-// the list says the same of the image.
+// inspectedImage is what an inspection adds to the list. It never changes while the list says
+// the same of the image.
 type inspectedImage struct {
 	Architecture string
 	Variant      string
@@ -290,10 +289,10 @@ type inspectedImage struct {
 	}
 }
 
-// object returns the answer itself: whose it is, the list knows.
+// object returns the answer itself, which has no id.
 func (a inspectedImage) object() (string, inspectedImage, error) { return "image", a, nil }
 
-// complete adds the details to what the list knows.
+// complete adds the details to a listed image.
 func (a inspectedImage) complete(i *state.Image) {
 	i.Architecture, i.Variant, i.OS = a.Architecture, a.Variant, a.Os
 	i.LayerCount = len(a.RootFS.Layers)
@@ -355,8 +354,8 @@ func (a listedNetwork) object() (string, state.Network, error) {
 	return n.ID, n, nil
 }
 
-// ownName returns a container's own name among those it has. Legacy links give it
-// others, below the name of the container that links to it.
+// ownName returns a container's own name. Legacy links give it others, below the name of the
+// container that links to it.
 func ownName(names []string) string {
 	for _, name := range names {
 		if name = strings.TrimPrefix(name, "/"); !strings.Contains(name, "/") {
@@ -366,8 +365,7 @@ func ownName(names []string) string {
 	return ""
 }
 
-// ContainerState maps podman's states, which its Docker API does not always
-// translate, to docker's.
+// ContainerState maps podman's states, which its Docker API does not always translate.
 func ContainerState(s string) string {
 	switch s {
 	case state.StateCreated, state.StateRunning, state.StatePaused, state.StateRestarting,
@@ -383,8 +381,8 @@ func ContainerState(s string) string {
 	return state.StateUnknown
 }
 
-// healthOf reads the health from the list call's text for people: engines before API
-// 1.52 say it nowhere else there. It is empty where the text says nothing about it.
+// healthOf parses the health from the status text: lists before API 1.52 have it nowhere else.
+// It is "" if the text has none.
 func healthOf(status string) string {
 	switch {
 	case strings.HasSuffix(status, "(healthy)"):
@@ -397,8 +395,8 @@ func healthOf(status string) string {
 	return ""
 }
 
-// references leaves out "<none>:<none>" and "<none>@<none>", with which engines
-// before API 1.43 say that there are none.
+// references leaves out "<none>:<none>" and "<none>@<none>", which stand for no references
+// before API 1.43.
 func references(in []string) []string {
 	out := slices.DeleteFunc(in, func(r string) bool { return strings.HasPrefix(r, "<none>") })
 	slices.Sort(out)
@@ -412,8 +410,7 @@ func unixTime(seconds int64) time.Time {
 	return sensible(time.Unix(seconds, 0))
 }
 
-// parseTime returns the zero time for an empty string and anything else that is no
-// time.
+// parseTime returns the zero time for anything that is no time.
 func parseTime(s string) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
@@ -422,8 +419,7 @@ func parseTime(s string) time.Time {
 	return sensible(t)
 }
 
-// sensible returns the zero time for the engine's, which is in the year 1, and for what
-// RFC 3339 can't write.
+// sensible returns the zero time for the year 1, and for years that RFC 3339 can't express.
 func sensible(t time.Time) time.Time {
 	if t = t.UTC(); t.Year() <= 1 || t.Year() > 9999 {
 		return time.Time{}

@@ -13,8 +13,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
 
-// get asks the engine for a resource, given by its path and query, and decodes the answer.
-// What v does not have is not read.
+// get requests a resource by its path and query, and decodes the answer into v.
 func get(ctx context.Context, cli *endpoint.Client, at string, v any) error {
 	path, query, _ := strings.Cut(at, "?")
 	values, err := url.ParseQuery(query)
@@ -32,10 +31,10 @@ func get(ctx context.Context, cli *endpoint.Client, at string, v any) error {
 	return nil
 }
 
-// liberal takes what an engine may answer.
+// liberal accepts duplicate names and invalid UTF-8, which engines may send.
 var liberal = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
-// errNoIdentity says that an answer is no object.
+// errNoIdentity says that an answer has no id.
 var errNoIdentity = errors.New("the engine answers with an object that has no identity")
 
 // listOf returns what lists objects, each made of an answer by convert, which returns ""
@@ -64,7 +63,7 @@ func converted[A, T any](answers []A, convert func(A) (key string, object T, err
 	return objects, nil
 }
 
-// oneOf returns what inspects one object.
+// oneOf returns an inspect function.
 func oneOf[A, T any](cli *endpoint.Client, at string, convert func(A) (key string, object T, err error)) func(context.Context, string) (any, error) {
 	return func(ctx context.Context, id string) (any, error) {
 		var answer A

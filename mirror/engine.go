@@ -7,48 +7,45 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// An Engine is a connection to an engine that can be mirrored: [Moby].
-//
-// What differs between kinds of engines is behind it. Sessions, the queue and the store are
-// the same for all.
+// An Engine is a connection to an engine that can be mirrored. It hides what differs between
+// kinds of engines from sessions, the queue and the store.
 type Engine interface {
 	// Ping returns nil where an engine of this kind answers.
 	Ping(ctx context.Context) error
 	// Close ends the connection, after all calls have ended.
 	Close() error
 
-	// resources returns what is listed.
+	// resources returns the kinds of objects that the engine lists.
 	resources() []*resource
 	// facts asks the engine what it is. The session began at the given moment.
 	facts(ctx context.Context, began time.Time) (state.Engine, error)
-	// watch has the engine's events marked in the intake, those since the session began
-	// included, until ctx ends or the returned channel gets the reason why that has ended.
-	// It returns when nothing can be missed any more, or after the timeout. What it starts
-	// is started by run.
+	// watch marks in the intake what events have changed since the session began, until ctx
+	// ends or the returned channel receives an error. It returns when no event can be missed
+	// any more, or after the timeout. It starts goroutines by run.
 	watch(ctx context.Context, timeout time.Duration, in *intake, run func(func())) (ended <-chan error, err error)
-	// catchUp has marked all that the engine has done before the call when it returns. Where
-	// it can't say whether that is all, sure is false.
+	// catchUp marks everything that the engine has done before the call; sure is false if it
+	// can't tell whether that is complete.
 	catchUp(ctx context.Context, in *intake) (sure bool, err error)
 }
 
-// A resource is how a kind is asked for at the engine.
+// A resource lists and inspects the objects of a kind.
 type resource struct {
 	kind state.Kind
 	// list lists all objects.
 	list func(ctx context.Context) ([]any, error)
-	// inspect looks at one object; of an image it tells only what the list does not.
+	// inspect returns one object; of an image only what the list lacks.
 	inspect func(ctx context.Context, id string) (any, error)
-	// details says that the list lacks some, so that each object is inspected.
+	// details says that the list lacks fields, so that each object is inspected.
 	details bool
-	// listsAll says that only the list tells all: of an image its names; of networks the
-	// inspection may tell something else, of a swarm's the part on this node, of podman's
-	// default network another name.
+	// listsAll says that only the list is complete. It has the names of an image; an inspected
+	// network may differ: of a swarm's, it is the part on this node; podman's default one has
+	// another name.
 	listsAll bool
-	// amend corrects a listed object; nil for no need to.
+	// amend corrects a listed object; may be nil.
 	amend func(any) any
 }
 
-// listedNamespace returns what lists the namespaces of an engine that has one and no word for it.
+// listedNamespace returns a list function for an engine with one implicit namespace.
 func listedNamespace(name string) func(context.Context) ([]any, error) {
 	return func(context.Context) ([]any, error) { return []any{state.Namespace{Name: name}}, nil }
 }

@@ -18,7 +18,7 @@ import (
 func (m *Moby) facts(ctx context.Context, moment time.Time) (e state.Engine, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// Not /version: it says little more, and dockerd runs two programs for each of them.
+	// Not /version: it adds little, and dockerd runs two programs for it.
 	var about endpoint.Pong
 	var aboutErr error
 	done := make(chan struct{})
@@ -27,7 +27,7 @@ func (m *Moby) facts(ctx context.Context, moment time.Time) (e state.Engine, err
 		ping, stop := context.WithTimeout(ctx, pingTimeout)
 		defer stop()
 		if about, aboutErr = m.About(ping); aboutErr != nil {
-			cancel() // an engine that does not answer this answers nothing
+			cancel() // then it answers nothing else
 		}
 	}()
 	begin := time.Now()
@@ -58,11 +58,11 @@ func (m *Moby) facts(ctx context.Context, moment time.Time) (e state.Engine, err
 		unpacks: slices.Contains(info.DriverStatus, [2]string{"driver-type", "io.containerd.snapshotter.v1"}),
 	}
 	if about.Podman {
-		e.ID = "" // it makes up another at each call
+		e.ID = "" // another one in each answer
 	}
 	clock := parseTime(info.SystemTime)
 	if clock.IsZero() {
-		// Some engine that does not tell. Ours may be ahead of its clock.
+		// Not every engine tells. Our clock may be ahead of its.
 		m.clock = engineClock{begin: moment.Add(-time.Minute), margin: time.Hour}
 		return e, nil
 	}
@@ -70,8 +70,8 @@ func (m *Moby) facts(ctx context.Context, moment time.Time) (e state.Engine, err
 	return e, nil
 }
 
-// goarch returns Go's name for an architecture as uname(2) names it, which is how engines
-// describe their hosts; everything else, images too, is described with Go's.
+// goarch returns Go's name for an architecture of uname(2), as engines describe their hosts.
+// Images and everything else use Go's names.
 func goarch(machine string) string {
 	switch machine {
 	case "i486", "i586", "i686":

@@ -18,8 +18,8 @@ import (
 // A file is the state file on disk. It is replaced, never written into.
 type file struct {
 	dir, name string
-	written   os.FileInfo // as it was written last, or taken over; nil for neither
-	stale     bool        // the mark of [state.StaleMark] is there, or may be
+	written   os.FileInfo // as last written or taken over; nil for neither
+	stale     bool        // [state.StaleMark] exists, or may exist
 }
 
 func newFile(path string) *file {
@@ -28,8 +28,8 @@ func newFile(path string) *file {
 
 func (f *file) path() string { return filepath.Join(f.dir, f.name) }
 
-// replace puts what write writes in the file's place. After an error the file is as it was,
-// and marked as stale.
+// replace replaces the file by the output of write. After an error the file is as it was, and
+// marked as stale.
 func (f *file) replace(write func(io.Writer) error) error {
 	// On Windows, os.Root opens files so that they can be replaced while others read.
 	root, err := os.OpenRoot(f.dir)
@@ -69,8 +69,8 @@ func (f *file) writeNext(root *os.Root, write func(io.Writer) error) (os.FileInf
 
 func (f *file) temp() string { return "." + f.name + ".tmp" }
 
-// mark leaves word that the file could not be written. An empty file can be made on most
-// disks that are full.
+// mark notes beside the file that it could not be written. Most full disks have room for an
+// empty file.
 func (f *file) mark(root *os.Root) {
 	if mark, err := root.OpenFile(state.StaleMark(f.name), os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
 		_ = mark.Close()
@@ -87,19 +87,19 @@ func (f *file) unmark(root *os.Root) {
 	}
 }
 
-// takeOver notes that what is there now is known.
+// takeOver notes that the file's content is known.
 func (f *file) takeOver() {
 	f.written, _ = os.Lstat(f.path())
 }
 
-// intact reports whether the file is as it was written last.
+// intact reports whether the file is what was written last.
 func (f *file) intact() bool {
 	info, err := os.Lstat(f.path())
 	return err == nil && f.written != nil && os.SameFile(info, f.written) &&
 		info.Size() == f.written.Size() && info.ModTime().Equal(f.written.ModTime())
 }
 
-// setAside keeps the file under another name.
+// setAside renames the file.
 func (f *file) setAside() error {
 	if err := files.Rename(f.path(), f.path()+".old"); err != nil {
 		return fmt.Errorf("keep old state file: %w", err)
@@ -109,8 +109,8 @@ func (f *file) setAside() error {
 
 var revisionField = regexp.MustCompile(`"revision"\s*:\s*(\d+)`)
 
-// lastRevision returns the highest revision that is found in the file and the one that was
-// set aside, however damaged they are, or 0.
+// lastRevision returns the highest revision found in the file and the one set aside, however
+// damaged they are, or 0.
 func (f *file) lastRevision() (revision uint64) {
 	for _, path := range []string{f.path(), f.path() + ".old"} {
 		file, err := files.Open(path)

@@ -7,8 +7,8 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// An imageCache remembers what inspections said of images. That stays true as long as the
-// list says the same of them, and there are more images than anything else.
+// An imageCache remembers the inspections of images, which are valid while the list says the
+// same of an image. There are more images than anything else.
 type imageCache struct {
 	details map[string]imageDetails
 	pending map[string]state.Image // as listed, waiting for details
@@ -24,8 +24,8 @@ func newImageCache() *imageCache {
 	return &imageCache{details: map[string]imageDetails{}, pending: map[string]state.Image{}}
 }
 
-// know takes over a list of all images. It returns those whose details are known, with them,
-// and the others.
+// know takes in a list of all images. It returns those whose details are known, completed, and
+// the rest.
 func (c *imageCache) know(list []any) (whole []any, rest []state.Image) {
 	listed := map[string]state.Image{}
 	var order []string
@@ -55,8 +55,8 @@ func (c *imageCache) know(list []any) (whole []any, rest []state.Image) {
 	return whole, rest
 }
 
-// complete takes over what an inspection told, and returns the image with it. Where that has
-// failed, it is as it was listed, which is better than nothing.
+// complete takes in an inspection and returns the completed image. After an error it is the
+// image as listed.
 func (c *imageCache) complete(id string, object any, err error) (i state.Image, ok bool) {
 	i, ok = c.pending[id]
 	if !ok || err != nil {
@@ -65,15 +65,15 @@ func (c *imageCache) complete(id string, object any, err error) (i state.Image, 
 	delete(c.pending, id)
 	a, ok := object.(inspectedImage)
 	if !ok {
-		return i, false // whether it is there, the list says
+		return i, false // the list tells whether it exists
 	}
 	c.details[id] = imageDetails{size: i.Size, createdAt: i.CreatedAt, inspectedImage: a}
 	a.complete(&i)
 	return i, true
 }
 
-// united returns what two entries of a list say of one image. Before moby 27, engines that
-// keep images in containerd have one for each platform, in no order.
+// united merges two entries for one image. Before moby 27, lists of containerd's image store
+// have one for each platform, in no order.
 func united(a, b state.Image) state.Image {
 	if b.Size > a.Size {
 		a, b = b, a

@@ -9,17 +9,17 @@ import (
 // namespace is the one that a moby engine has.
 const namespace = "moby"
 
-// A kind is what the store knows of a kind of objects.
+// A kind describes a kind of objects to the store.
 type kind[T any] struct {
 	name state.Kind
-	// key returns the key of an object, title the name of one that has another, and meta a
-	// pointer to its revisions.
+	// key returns an object's key, title its name if that is another (may be nil), and meta its
+	// revisions.
 	key   func(*T) string
 	title func(*T) string
 	meta  func(*T) *state.Meta
-	// keep carries over what was recorded on an object, to the one that replaces it.
+	// keep copies what was recorded on an object to the one that replaces it.
 	keep func(old, new *T)
-	// fill carries over what is known of an object to one that was only listed.
+	// fill copies what a list lacks to an object that was only listed.
 	fill func(old, new *T)
 }
 
@@ -34,17 +34,17 @@ var containers = &kind[state.Container]{
 	fill: fillContainer,
 }
 
-// fillContainer carries over the details of the last inspection. Those of a run are left
-// out where the state has changed since: they would be of another run.
+// fillContainer copies the details of the last inspection. If the state has changed since,
+// details of the run are left out: they would be another run's.
 func fillContainer(old, new *state.Container) {
 	new.ImageRef, new.Path, new.Args = old.ImageRef, old.Path, old.Args
 	new.Entrypoint, new.Cmd, new.User = old.Entrypoint, old.Cmd, old.User
 	new.RestartPolicy, new.CreatedAt = old.RestartPolicy, old.CreatedAt
 	new.AutoRemove, new.Limits = old.AutoRemove, old.Limits
 	new.PortBindings, new.ExposedPorts = old.PortBindings, old.ExposedPorts
-	// Where the list and the inspection overlap, the inspection is better, and about to come: moby's list
-	// does not know where anonymous volumes are, podman's not where ports are published.
-	inspected := old.RestartPolicy.Name != "" // no list says that
+	// Where both overlap, the inspection is better: moby's list lacks the places of anonymous
+	// volumes, podman's the published ports.
+	inspected := old.RestartPolicy.Name != "" // never in a list
 	if inspected {
 		new.Mounts = old.Mounts
 	}

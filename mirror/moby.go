@@ -17,11 +17,11 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// replayed is how many events moby remembers.
+// replayed is the number of events that moby remembers.
 const replayed = 256
 
-// podmanDefault is podman's default network, as its list calls it. Podman makes up its time of
-// creation at each call.
+// podmanDefault is podman's default network in its list, which has another time of creation in
+// each answer.
 const podmanDefault = "bridge"
 
 // Moby is an engine that speaks Docker's API. Its transport should keep as many idle connections
@@ -29,18 +29,18 @@ const podmanDefault = "bridge"
 type Moby struct {
 	*endpoint.Client
 
-	// What facts has found out.
+	// Set by facts.
 	dialect dialect
 	clock   engineClock
 
 	mu      sync.Mutex
 	last    int64 // the time of the latest event, on the engine's clock
-	unknown bool  // the clock has jumped: what was found out of it is not so any more
+	unknown bool  // the clock has jumped, so clock is wrong
 	// checks are the containers with a health check, and whether its last result was bad.
 	checks map[string]bool
 }
 
-// ConnectMoby returns what connects to an engine that speaks Docker's API.
+// ConnectMoby returns a connect function for engines that speak Docker's API.
 func ConnectMoby(dial func(context.Context) (*endpoint.Client, error)) func(context.Context) (Engine, error) {
 	return func(ctx context.Context) (Engine, error) {
 		cli, err := dial(ctx)
@@ -92,7 +92,7 @@ func (m *Moby) resources() []*resource {
 	}
 }
 
-// inspectContainer looks at a container, and remembers how its health check is.
+// inspectContainer inspects a container, and remembers the result of its health check.
 func (m *Moby) inspectContainer(ctx context.Context, id string) (any, error) {
 	object, err := oneOf(m.Client, "/containers/%s/json", inspectedContainer.object)(ctx, id)
 	m.looked(id, object)
@@ -109,8 +109,8 @@ func (m *Moby) looked(id string, object any) {
 	delete(m.checks, id)
 }
 
-// isCheck reports whether an event may be of a health check that changes something. Only the end
-// of a program in the container tells of one; one that succeeds after others changes nothing.
+// isCheck reports whether an event may be the end of a health check that changes something: one
+// that succeeds after another does not.
 func (m *Moby) isCheck(e event) bool {
 	if e.Type != events.ContainerEventType || e.Action != events.ActionExecDie {
 		return false
@@ -129,7 +129,7 @@ func (m *Moby) amendNetwork(o any) any {
 	return o
 }
 
-// says returns what an event says.
+// says returns what marks the objects of an event.
 func (m *Moby) says(e event) func(*marks) {
 	return func(all *marks) {
 		all.of(e, m.dialect)
@@ -147,8 +147,8 @@ func (m *Moby) sawEvent(at int64, jumped bool) {
 	m.unknown = m.unknown || jumped
 }
 
-// lastEvent returns the time of the latest event on the engine's clock, or of the session's
-// begin if there was none; ok is false where the clock is not known.
+// lastEvent returns the latest event's time on the engine's clock, or the session's begin if
+// there was none; ok is false if the clock is not known.
 func (m *Moby) lastEvent() (at time.Time, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -158,8 +158,8 @@ func (m *Moby) lastEvent() (at time.Time, ok bool) {
 	return time.Unix(0, m.last), !m.unknown && m.clock.known()
 }
 
-// catchUp implements [Engine]. The engine remembers its last events: those that have not come
-// through the stream are asked for, up to now, which it answers at once.
+// catchUp implements [Engine]. The engine remembers its last events: those after the stream's
+// latest one are requested, up to now, which it answers at once.
 func (m *Moby) catchUp(ctx context.Context, in *intake) (sure bool, err error) {
 	since, ok := m.lastEvent()
 	if m.dialect.podman || !ok {
@@ -175,7 +175,7 @@ func (m *Moby) catchUp(ctx context.Context, in *intake) (sure bool, err error) {
 	return true, nil
 }
 
-// past returns the engine's events between two moments on its clock.
+// past returns the engine's events between two times on its clock.
 func (m *Moby) past(ctx context.Context, since, until time.Time) (all []event, err error) {
 	answer, err := m.Get(ctx, "/events", url.Values{"since": {moment(since)}, "until": {moment(until)}})
 	if err != nil {
@@ -193,5 +193,5 @@ func (m *Moby) past(ctx context.Context, since, until time.Time) (all []event, e
 	}
 }
 
-// moment is a time as the engine takes it.
+// moment formats a time for the engine.
 func moment(t time.Time) string { return fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond()) }

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Whoever has just changed something in the engine wants to see it in the mirror. Its event is
-// on its way, and nothing tells when it has arrived. So the engine is asked for what it has
-// done until now. What that marks has to be looked up before the mirror has seen it all.
+// After a change in the engine its event is in flight, and nothing tells when it has arrived.
+// So the engine is asked for what it has done until now. When everything that this marks has
+// been looked up, the mirror has seen it all.
 
 // pastTimeout bounds the request for past events. An engine that takes longer may not support
 // until: a full sync takes its place.
@@ -41,8 +41,8 @@ func (p *session) settle(ctx context.Context) {
 	p.settling = rest
 }
 
-// askAgain has the engine say what has not come through the stream. Where that says nothing,
-// as with podman, whose events take their time, a full sync is what is left.
+// askAgain asks the engine for what the stream has not delivered yet. If the engine can't tell,
+// as podman, a full sync takes its place.
 func (p *session) askAgain(ctx context.Context, asked []*waiter) {
 	// The pending call keeps the barrier closed.
 	w := &settling{newBarrier(), asked}

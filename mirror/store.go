@@ -18,22 +18,20 @@ import (
 )
 
 const (
-	// maxDeleted bounds the list of deleted objects. Who is further behind than this
-	// starts over.
+	// maxDeleted bounds the list of tombstones. Followers that are further behind start over.
 	maxDeleted = 1024
-	// writeShare is the part of the time that writing may take: one in so many.
+	// Writing may take 1/writeShare of the time.
 	writeShare = 10
-	// minPause and maxPause bound the time between two writes: every follower reads the
-	// whole file after each, and no change waits for longer than a second.
+	// minPause and maxPause bound the time between two writes: each follower reads the whole
+	// file after each write, and no change waits for longer than a second.
 	minPause = 10 * time.Millisecond
 	maxPause = 800 * time.Millisecond
-	// retryDelay is how soon a failed write is tried again.
+	// retryDelay is the wait before a failed write is repeated.
 	retryDelay = 500 * time.Millisecond
 )
 
-// A Store holds the state of an instance and is the one writer of its state file.
-// It belongs to one goroutine and is not locked. Set, Apply and Clear change it in
-// memory; Flush writes what changed.
+// A Store holds the state of an instance and is the only writer of its state file. It belongs
+// to one goroutine. Set, Apply and Clear change it in memory; Flush writes the file.
 type Store struct {
 	file     *file
 	lockPath string
@@ -52,7 +50,7 @@ type Store struct {
 	tables     map[state.Kind]objects
 
 	dirty     bool
-	urgent    bool          // somebody may be waiting for what changed
+	urgent    bool          // others may be waiting for the change
 	failed    bool          // the last write failed
 	lastWrite time.Time     // when the last write ended
 	lastCost  time.Duration // how long it took
@@ -71,10 +69,9 @@ type head struct {
 	Mirror        state.Mirror      `json:"mirror"`
 }
 
-// OpenStore takes over the state file at path, or begins a new state where there is
-// none. A file that is torn, of a later format or of another instance is kept beside
-// the new one as path + ".old". Nothing is written before Flush. Writes are made
-// under the lock at lockPath.
+// OpenStore takes over the state file at path, or begins a new state if there is none. A file
+// that is torn, of a later format or of another instance is kept as path + ".old". Nothing is
+// written before Flush, which takes the lock at lockPath.
 func OpenStore(path, lockPath string, inst state.Instance, log *slog.Logger) (*Store, error) {
 	s := &Store{
 		file: newFile(path), lockPath: lockPath, log: log, now: time.Now,
@@ -96,9 +93,8 @@ func OpenStore(path, lockPath string, inst state.Instance, log *slog.Logger) (*S
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, err
 	}
-	// The time is greater than any revision that an earlier file of this instance, or an
-	// earlier instance of its name, has come to: there are never as many writes. Whoever
-	// followed one of those starts over.
+	// The time is greater than any revision of an earlier file, of this instance or of an
+	// earlier one of its name: there are never that many writes. Their followers start over.
 	s.head.Revision = max(uint64(s.now().UnixMicro()), s.file.lastRevision())
 	s.since = s.next()
 	s.touch()
@@ -109,7 +105,7 @@ func OpenStore(path, lockPath string, inst state.Instance, log *slog.Logger) (*S
 	return s, s.file.setAside()
 }
 
-// load takes over a state that was read. The instance may have been changed.
+// load takes over a state that was read. The instance may have changed since.
 func (s *Store) load(old *state.State) error {
 	inst := s.head.Instance
 	s.head = head{
@@ -121,7 +117,7 @@ func (s *Store) load(old *state.State) error {
 		Engine:        old.Engine,
 		Conditions:    append([]state.Condition{}, old.Conditions...),
 		LastFailure:   old.LastFailure,
-		// The counts are this process's, which has none yet.
+		// The counts begin with this process.
 		Mirror: state.Mirror{Connected: old.Mirror.Connected, SyncedAt: old.Mirror.SyncedAt},
 	}
 	s.deleted, s.since = old.Deleted, old.DeletedSince
@@ -145,10 +141,10 @@ func (s *Store) load(old *state.State) error {
 	)
 }
 
-// touch notes that the state is to be written.
+// touch marks the state as changed.
 func (s *Store) touch() { s.dirty = true }
 
-// set sets a field of the head and notes whether that changed it.
+// set sets a field of the head.
 func set[T comparable](s *Store, field *T, value T) {
 	if *field != value {
 		*field = value
@@ -156,7 +152,7 @@ func set[T comparable](s *Store, field *T, value T) {
 	}
 }
 
-// SetSupervisor sets the process that keeps the state; nil for none.
+// SetSupervisor sets the process that keeps the state up to date; nil for none.
 func (s *Store) SetSupervisor(sup *state.Supervisor) {
 	old := s.head.Supervisor
 	if sup == old || sup != nil && old != nil && *sup == *old {
@@ -177,7 +173,7 @@ func (s *Store) SetHost(host string) {
 	set(s, &s.head.Instance, inst)
 }
 
-// SetLastFailure sets why the last start or engine failed; nil after a good one.
+// SetLastFailure sets why the last start or engine failed; nil if it did not.
 func (s *Store) SetLastFailure(f *state.Failure) {
 	old := s.head.LastFailure
 	if f == old || f != nil && old != nil && *f == *old {
@@ -195,16 +191,14 @@ func (s *Store) SetLastFailure(f *state.Failure) {
 // Engine returns what is known of the engine.
 func (s *Store) Engine() state.Engine { return s.head.Engine }
 
-// SetEngineProcess sets the engine's process: 0 and the zero time for none or one
-// that is not ours.
+// SetEngineProcess sets the engine's process: 0 and the zero time for none of ours.
 func (s *Store) SetEngineProcess(pid int, startedAt time.Time) {
 	e := s.head.Engine
 	e.PID, e.StartedAt = pid, utc(startedAt)
 	set(s, &s.head.Engine, e)
 }
 
-// SetCondition sets the condition of the type. Its time of transition changes only
-// with the status.
+// SetCondition sets the condition of the type. LastTransitionTime changes only with the status.
 func (s *Store) SetCondition(typ string, status state.Status, reason state.Reason, message string) {
 	c := state.Condition{Type: typ, Status: status, Reason: reason, Message: message}
 	i := slices.IndexFunc(s.head.Conditions, func(c state.Condition) bool { return c.Type == typ })
@@ -222,12 +216,12 @@ func (s *Store) SetCondition(typ string, status state.Status, reason state.Reaso
 	set(s, &s.head.Conditions[i], c)
 }
 
-// Condition returns the condition of the type; ok is false where there is none.
+// Condition returns the condition of the type; ok is false if there is none.
 func (s *Store) Condition(typ string) (c state.Condition, ok bool) {
 	return (&state.State{Conditions: s.head.Conditions}).Condition(typ)
 }
 
-// Apply makes an update.
+// Apply applies an update.
 func (s *Store) Apply(u Update) {
 	for _, c := range u.Changes {
 		s.change(c)
@@ -240,13 +234,13 @@ func (s *Store) Apply(u Update) {
 	if y := u.Sync; y != nil {
 		m := s.head.Mirror
 		m.Connected, m.Resyncs = y.Connected, y.Resyncs
-		if !y.SyncedAt.IsZero() { // else it is as old as it was
+		if !y.SyncedAt.IsZero() { // else it stays as it was
 			m.SyncedAt = utc(y.SyncedAt)
 		}
 		set(s, &s.head.Mirror, m)
 		s.SetCondition(state.MirrorSynced, y.Status, y.Reason, y.Message)
 	}
-	// The count alone is not worth a write: it would be one for each health check.
+	// The count alone is not worth a write: each health check would cause one.
 	s.head.Mirror.Events = max(s.head.Mirror.Events, u.Events)
 }
 
@@ -277,10 +271,10 @@ func (s *Store) change(c Change) {
 	}
 }
 
-// next is the revision of the next write.
+// next returns the revision of the next write.
 func (s *Store) next() uint64 { return s.head.Revision + 1 }
 
-// bury leaves a tombstone.
+// bury adds a tombstone.
 func (s *Store) bury(kind state.Kind, key, name string) {
 	s.deleted = append(s.deleted, state.Deleted{Kind: kind, ID: key, Name: name, Revision: s.next(), DeletedAt: utc(s.now())})
 	if over := len(s.deleted) - maxDeleted; over > 0 {
@@ -294,7 +288,7 @@ func (s *Store) buried(kind state.Kind, key string) bool {
 	return slices.ContainsFunc(s.deleted, func(d state.Deleted) bool { return d.Kind == kind && d.ID == key })
 }
 
-// Disconnect notes that the engine is not there. The objects stay.
+// Disconnect notes that the engine is not connected. The objects stay.
 func (s *Store) Disconnect(message string) {
 	m := s.head.Mirror
 	m.Connected = false
@@ -302,25 +296,25 @@ func (s *Store) Disconnect(message string) {
 	s.SetCondition(state.MirrorSynced, state.False, state.ReasonDisconnected, message)
 }
 
-// Clear removes all objects, and what was recorded on them.
+// Clear removes all objects.
 func (s *Store) Clear() {
 	for _, kind := range state.Kinds() {
 		s.change(Change{Kind: kind, Replace: true})
 	}
 }
 
-// Has reports whether there is such an object.
+// Has reports whether the object exists.
 func (s *Store) Has(kind state.Kind, key string) bool {
 	t := s.tables[kind]
 	return t != nil && t.has(key)
 }
 
-// Hurry has what there is to write written at once: somebody waits for it.
+// Hurry makes the next write immediate: others wait for it.
 func (s *Store) Hurry() { s.urgent = s.urgent || s.dirty }
 
-// NextFlush returns whether there is something to write, and how long the loop should wait
-// with it: so long that writing takes at most a tenth of the time, and at most a second.
-// What a condition comes to is written at once.
+// NextFlush returns whether there is something to write, and how long to wait before: so that
+// writing takes at most a tenth of the time, but no longer than a second. A condition with a
+// new reason is written at once.
 func (s *Store) NextFlush() (wait time.Duration, dirty bool) {
 	pause := min(max((writeShare-1)*s.lastCost, minPause), maxPause-s.lastCost)
 	switch {
@@ -334,9 +328,8 @@ func (s *Store) NextFlush() (wait time.Duration, dirty bool) {
 	return max(0, s.lastWrite.Add(pause).Sub(s.now())), true
 }
 
-// Flush writes the state if anything changed since the last write. It waits for the
-// lock until ctx ends. After a failure the state is as before, and is written by a
-// later Flush.
+// Flush writes the state if it has changed. It waits for the lock until ctx ends. After a
+// failure the file is as before; a later Flush writes the state.
 func (s *Store) Flush(ctx context.Context) error {
 	if !s.dirty {
 		return nil
@@ -357,8 +350,8 @@ func (s *Store) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Check looks whether the file is still what was written last. If somebody has removed
-// or changed it, it is written anew by the next Flush.
+// Check compares the file with what was written last. If somebody has removed or changed it,
+// the next Flush writes it again.
 func (s *Store) Check() {
 	if s.file.written == nil || s.file.intact() {
 		return
@@ -401,9 +394,8 @@ func (s *Store) encode(w io.Writer, h head) error {
 	return err
 }
 
-// catchUp raises the revision where somebody else has written the file since, as a
-// command does when the supervisor is gone. What they changed is not known, so
-// whoever follows by revision starts over.
+// catchUp raises the revision if another process has written the file since, as a command does
+// without a supervisor. What it changed is unknown, so followers by revision start over.
 func (s *Store) catchUp() {
 	if s.file.intact() {
 		return
@@ -414,7 +406,7 @@ func (s *Store) catchUp() {
 	}
 }
 
-// utc is t as it is written: a zero time stays zero.
+// utc returns t in UTC; a zero time stays zero.
 func utc(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}

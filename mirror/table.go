@@ -34,9 +34,9 @@ func newTable[T any](k *kind[T]) table[T] {
 
 // objects is a table of any kind.
 type objects interface {
-	// apply makes the change with the given revision. It returns whether anything
-	// changed, and the keys that are gone or were made anew. An object that can't be
-	// written keeps none of the others back.
+	// apply makes the change with the given revision. It returns whether anything changed,
+	// and the keys of objects that are gone or were replaced by new ones. An object that can't
+	// be encoded does not hold up the others.
 	apply(c Change, revision uint64) (changed bool, gone []string, err error)
 	write(w io.Writer) error
 	has(key string) bool
@@ -90,7 +90,7 @@ func (t *table[T]) apply(c Change, revision uint64) (changed bool, gone []string
 			continue
 		}
 		key := t.kind.key(&object)
-		if c.Except[key] || c.Replace && seen[key] { // there is one of it, whatever the list says
+		if c.Except[key] || c.Replace && seen[key] { // a list may have it twice
 			continue
 		}
 		seen[key] = true
@@ -130,7 +130,7 @@ func (t *table[T]) put(key string, object T, listed bool, revision uint64) (chan
 	return t.set(key, object, revision)
 }
 
-// edit changes an object, if it is there, and returns whether that made a difference.
+// edit changes an object, if it exists, and returns whether its encoding differs.
 func (t *table[T]) edit(key string, revision uint64, change func(*T)) (changed bool, err error) {
 	e := t.entries[key]
 	if e == nil {
@@ -161,8 +161,8 @@ func (t *table[T]) set(key string, object T, revision uint64) (changed bool, err
 	return true, nil
 }
 
-// newEntry returns an entry for an object without revisions whose encoding is body,
-// without the closing brace.
+// newEntry returns an entry for an object without revisions. Body is its encoding without the
+// closing brace.
 func newEntry[T any](key string, object T, meta state.Meta, body []byte) *entry[T] {
 	const room = 90 // for the revisions
 	line := make([]byte, 0, len(key)+len(body)+room)
@@ -178,8 +178,8 @@ func newEntry[T any](key string, object T, meta state.Meta, body []byte) *entry[
 	return &entry[T]{object: object, meta: meta, line: line, body: line[start:end:end]}
 }
 
-// encode returns the encoding of an object that has no revisions, without the
-// closing brace: they come at its end.
+// encode returns the encoding of an object without revisions and without the closing brace:
+// the revisions follow.
 func encode(object any) ([]byte, error) {
 	body, err := json.Marshal(object, json.Deterministic(true))
 	if err != nil {
@@ -188,8 +188,7 @@ func encode(object any) ([]byte, error) {
 	return body[:len(body)-1], nil
 }
 
-// write writes the kind's field of the state, one object a line, so that text tools can work
-// with the file too.
+// write writes the kind's field of the state, one object a line, for text tools.
 func (t *table[T]) write(w io.Writer) error {
 	if t.order == nil {
 		t.order = slices.Sorted(maps.Keys(t.entries))

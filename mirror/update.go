@@ -6,26 +6,25 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// An Update is what a [Source] learned. Every part of it is optional.
+// An Update is what a [Source] has learned. All fields are optional.
 type Update struct {
-	// Changes apply in their order.
+	// Changes are applied in order.
 	Changes []Change
-	// Engine is what the engine says of itself. PID and StartedAt are not set: they
-	// are its keeper's to know.
+	// Engine is what the engine says of itself, without PID and StartedAt.
 	Engine *state.Engine
-	// Sync is how far the mirror is.
+	// Sync is the state of the mirror.
 	Sync *Sync
-	// Events counts the engine's events so far, those that changed nothing included.
+	// Events counts all events so far.
 	Events uint64
 }
 
-// Sync is how far the mirror is: the condition MirrorSynced and what belongs to it.
+// Sync is the state of the mirror: the condition MirrorSynced and what belongs to it.
 type Sync struct {
 	Connected bool
 	Status    state.Status
 	Reason    state.Reason
 	Message   string
-	// SyncedAt is when the last full sync was complete, Resyncs how many were.
+	// SyncedAt is when the last full sync ended, Resyncs how many there were.
 	SyncedAt time.Time
 	Resyncs  uint64
 }
@@ -33,31 +32,31 @@ type Sync struct {
 // A Change changes the objects of one kind.
 type Change struct {
 	Kind state.Kind
-	// Gone are objects that went. They go before Objects come: an object in both was
-	// made anew and keeps nothing that was recorded on the old one.
+	// Gone are removed objects. They are removed before Objects are added: an object in both
+	// is a new one, on which nothing is recorded.
 	Gone []Gone
 	// Objects are new or changed objects of the kind: state.Container, state.Image,
-	// state.Volume, state.Network or state.Namespace values. Requests and outcomes
-	// recorded on the ones they replace stay.
+	// state.Volume, state.Network or state.Namespace values. They keep the requests and
+	// outcomes recorded on the ones they replace.
 	Objects []any
-	// Replace says that Objects are all there are. Except are keys that this does
-	// not count for, because something newer is known of them.
+	// Replace says that Objects is complete. Keys in Except are left alone: something newer
+	// is known of them.
 	Replace bool
 	Except  map[string]bool
-	// Listed says that the objects come from a list call, which lacks details: what
-	// it can't know stays as it was.
+	// Listed says that the objects come from a list call: fields that it lacks stay as they
+	// were.
 	Listed bool
 }
 
-// Gone names an object that went. With a name it leaves a tombstone even where the mirror
-// never saw it: a container that came and went in a moment.
+// Gone names a removed object. With a name it leaves a tombstone even if the mirror has never
+// seen it: a container may live for a moment only.
 type Gone struct{ Key, Name string }
 
 func (u *Update) empty() bool {
 	return len(u.Changes) == 0 && u.Engine == nil && u.Sync == nil
 }
 
-// add adds a change, to the last one where it is a plain change of the same kind.
+// add adds a change, and merges plain changes of one kind.
 func (u *Update) add(c Change) {
 	if n := len(u.Changes); n > 0 {
 		last := &u.Changes[n-1]
