@@ -180,6 +180,25 @@ const fuseOverlay = "fuse-overlayfs"
 // orVFS names what always works, and why it is not taken by itself.
 const orVFS = "; or the engine's argument `--storage-driver vfs`, with which each image and container takes its full size"
 
+// needsFuse reports whether the data are on fuse-overlayfs, or are to be. Before version 29, dockerd
+// would find that out by itself; then it takes overlayfs, with which no container starts.
+func (c *Config) needsFuse() bool {
+	if exists(filepath.Join(c.DataRoot, fuseOverlay)) {
+		return true
+	}
+	if entries, err := os.ReadDir(c.DataRoot); err != nil || len(entries) > 0 {
+		return false // dockerd has chosen before
+	}
+	ids, err := namespaces.OwnMap()
+	if err != nil {
+		return false
+	}
+	plan := namespaces.ProbePlan{Data: c.DataRoot}
+	plan.Fuse, _ = programs.Find(fuseOverlay)
+	probe, err := namespaces.ProbeUser(ids, plan)
+	return err == nil && probe.Overlay != "" && plan.Fuse != "" && probe.Fuse == ""
+}
+
 // explainProbe says what was found missing. Where somebody has chosen a storage driver, it is his
 // affair whether that works.
 func (m userMode) explainProbe(plan namespaces.ProbePlan, probe namespaces.Probe, storage bool, sysctl func(string) string) (problems []error) {
@@ -264,7 +283,7 @@ func UserLimits(data string) []error {
 		"root's engines have limits")}
 	if exists(filepath.Join(data, fuseOverlay)) {
 		limits = append(limits, failure.WithHint(fmt.Errorf("containers' files go through %s, which is slow: overlayfs did not work in %q", fuseOverlay, data),
-			"a new instance is faster with Linux 5.11 or later, and on a local disk"))
+			"a new instance is faster on Linux 5.11 or later, and on a local disk"))
 	}
 	return limits
 }

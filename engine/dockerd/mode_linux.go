@@ -105,8 +105,12 @@ func (m userMode) complete(l *namespaces.Launch) (err error) {
 	return nil
 }
 
-func (m userMode) args(*daemonOptions) []string {
-	return []string{"--rootless"}
+func (m userMode) args(user *daemonOptions) []string {
+	args := []string{"--rootless"}
+	if !user.has("storage-driver") && m.needsFuse() {
+		args = append(args, "--storage-driver", fuseOverlay)
+	}
+	return args
 }
 
 func (m userMode) env() []string {
