@@ -61,6 +61,8 @@ install: build ## Install for docker and on the PATH: as root for everybody; DES
 	bin/docker-rd$(EXE) completion bash >"$(DESTDIR)$(PREFIX)/share/$(word 1,$(COMPLETIONS))"
 	bin/docker-rd$(EXE) completion zsh >"$(DESTDIR)$(PREFIX)/share/$(word 2,$(COMPLETIONS))"
 	bin/docker-rd$(EXE) completion fish >"$(DESTDIR)$(PREFIX)/share/$(word 3,$(COMPLETIONS))"
+	mkdir -p "$(DESTDIR)$(PREFIX)/share/man/man1"
+	install -m 0644 docs/man/*.1 "$(DESTDIR)$(PREFIX)/share/man/man1/"
 ifeq ($(DESTDIR),)
 	@scripts/check-install "$(PREFIX)/bin" "$(PLUGINS)/docker-rd$(EXE)" "$(OWN_PLUGINS)/docker-rd$(EXE)"
 endif
@@ -69,6 +71,7 @@ endif
 uninstall: ## Remove what install made; instances stay
 	rm -f "$(DESTDIR)$(PREFIX)/bin/docker-rd$(EXE)" "$(DESTDIR)$(PLUGINS)/docker-rd$(EXE)"
 	rm -f $(foreach file,$(COMPLETIONS),"$(DESTDIR)$(PREFIX)/share/$(file)")
+	rm -f "$(DESTDIR)$(PREFIX)/share/man/man1/docker-rd.1" "$(DESTDIR)$(PREFIX)/share/man/man1/"docker-rd-*.1
 	rm -rf "$(DESTDIR)$(LIBDIR)"
 
 .PHONY: check
@@ -108,8 +111,8 @@ wine: ## Run the tests of the Windows build under wine (as root; makes a Debian 
 	@scripts/wine $(WINE_PACKAGES)
 
 .PHONY: golden
-golden: ## Rewrite the golden output of the script tests
-	UPDATE_GOLDEN=1 $(GO) test ./cmd/docker-rd ./commands/...
+golden: ## Rewrite the golden output of the script tests, and the pages of the commands
+	UPDATE_GOLDEN=1 $(GO) test ./cmd/docker-rd ./commands/... ./plugin
 
 .PHONY: stress-config
 stress-config: ## Count the writes of others to config.json that are lost beside ours

@@ -39,7 +39,7 @@ func TestInstallDestdir(t *testing.T) {
 				t.Errorf("%q: %v, %v", path, info, err)
 			}
 		}
-		for _, path := range []string{"bash-completion/completions/docker-rd", "zsh/site-functions/_docker-rd", "fish/vendor_completions.d/docker-rd.fish"} {
+		for _, path := range []string{"bash-completion/completions/docker-rd", "zsh/site-functions/_docker-rd", "fish/vendor_completions.d/docker-rd.fish", "man/man1/docker-rd.1", "man/man1/docker-rd-start.1"} {
 			if info, err := os.Stat(filepath.Join(dest, prefix, "share", path)); err != nil || info.Size() == 0 {
 				t.Errorf("%q: %v, %v", path, info, err)
 			}
