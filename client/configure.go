@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 )
 
@@ -16,13 +17,14 @@ func Configure(ctx context.Context, i *instance.Instance, change func(*instance.
 	if err := change(&next.Settings); err != nil {
 		return err
 	}
-	if err := applyLive(ctx, &before, &next, again); err != nil {
-		return err
+	err := applyLive(ctx, &before, &next, again)
+	if err == nil {
+		err = i.Update(ctx, change)
 	}
-	if err := i.Update(ctx, change); err != nil {
-		return errors.Join(err, applyLive(context.WithoutCancel(ctx), &next, &before, again))
+	if err != nil {
+		err = errors.Join(err, applyLive(context.WithoutCancel(ctx), &next, &before, nil))
 	}
-	return nil
+	return err
 }
 
 // Create makes the instance, see [instance.Create], with the settings that need no restart.
@@ -46,7 +48,12 @@ func applyLive(ctx context.Context, before, next *instance.Instance, named []str
 		return slices.Contains(named, key) || before.Settings.Get(key) != next.Settings.Get(key)
 	}
 	if differs("autostart") {
-		return SetBoot(ctx, next)
+		if err := SetBoot(ctx, next); err != nil {
+			return err
+		}
+	}
+	if differs("memory") || differs("cpus") || differs("pids-limit") {
+		return engine.SetLimits(next)
 	}
 	return nil
 }

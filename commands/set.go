@@ -33,7 +33,7 @@ from. They are:
 
 ` + settingsHelp() + `
 An empty value restores the default. A running instance uses the new settings after its
-next restart, or at once with --restart; autostart needs none.`,
+next restart, or at once with --restart; limits and autostart need none.`,
 		Example: `  docker rd set promote=never
   docker rd set dev engine-args="--log-level debug" --restart`,
 		Args: takes(0, many),
@@ -131,6 +131,8 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 			return nil
 		case !o.restart:
 			a.notePending(i)
+			return nil
+		case len(i.Pending()) == 0:
 			return nil
 		}
 		return a.restart(ctx, i, how, t.of(i.Name, progress.Itself))

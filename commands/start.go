@@ -36,6 +36,9 @@ var settings = []struct{ key, usage string }{
 	{"daemon-config", "Configuration file for dockerd"},
 	{"engine-args", "More arguments for dockerd, quoted as for a shell"},
 	{"localhost", "Ports of the host's 127.0.0.1 that the engine reaches on its own 127.0.0.1"},
+	{"memory", "Limit of the memory of the engine and its containers together, such as 2g"},
+	{"cpus", "Limit of the processors of the engine and its containers together, such as 1.5"},
+	{"pids-limit", "Limit of the processes of all containers together"},
 	{"autostart", "Have systemd start the instance with the system"},
 	{"resync", "How often the mirror is compared with the engine"},
 }

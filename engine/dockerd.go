@@ -27,7 +27,7 @@ func newDockerd(i *instance.Instance, log *slog.Logger) (Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("instance %q: find %s: %w", i.Name, portproxy.Name, err)
 	}
-	return ownDockerd{dockerd.Config{
+	return ownDockerd{inst: i, config: dockerd.Config{
 		UID:        i.UID,
 		Rootless:   i.Settings.Driver == instance.DriverRootless,
 		Name:       i.Name,
@@ -39,9 +39,27 @@ func newDockerd(i *instance.Instance, log *slog.Logger) (Driver, error) {
 		ConfigFile: i.Settings.DaemonConfig,
 		Args:       i.Settings.EngineArgs,
 		Localhost:  i.Settings.Localhost,
+		Limits:     limitsOf(i.Settings),
 		Proxy:      proxy,
 		Log:        log,
 	}}, nil
+}
+
+func limitsOf(s instance.Settings) dockerd.Limits {
+	return dockerd.Limits{Memory: s.Memory, NanoCPUs: s.NanoCPUs, Pids: s.PidsLimit}
+}
+
+// SetLimits limits the instance's engine, if it runs, as the settings of i say, whatever those
+// on disk are.
+func SetLimits(i *instance.Instance) error {
+	driver, err := newDockerd(i, nil)
+	if err != nil || driver.Life() != Alive {
+		return err
+	}
+	if err := dockerd.SetLimits(driver.(ownDockerd).config, limitsOf(i.Settings)); err != nil {
+		return fmt.Errorf("instance %q: %w", i.Name, err)
+	}
+	return nil
 }
 
 // proxyPath returns the program that serves published ports: the one beside docker-rd (links
@@ -82,7 +100,10 @@ func RemoveData(i *instance.Instance) error {
 }
 
 // ownDockerd are the drivers DriverDockerd and DriverRootless.
-type ownDockerd struct{ config dockerd.Config }
+type ownDockerd struct {
+	inst   *instance.Instance
+	config dockerd.Config
+}
 
 // Check implements [Driver].
 func (d ownDockerd) Check() []error { return dockerd.Check(d.config) }
@@ -101,7 +122,12 @@ func (d ownDockerd) Adopt(ctx context.Context) (Running, error) {
 
 // Start implements [Driver].
 func (d ownDockerd) Start(ctx context.Context) (Running, error) {
-	e, err := dockerd.Start(ctx, d.config)
+	config := d.config
+	// They may have changed since the supervisor was started.
+	if now, err := instance.LoadDir(d.inst.Paths.State); err == nil && now.UID == config.UID {
+		config.Limits = limitsOf(now.Settings)
+	}
+	e, err := dockerd.Start(ctx, config)
 	if err != nil {
 		return nil, err
 	}

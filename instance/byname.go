@@ -31,7 +31,9 @@ type setting struct {
 
 var errNotBool = errors.New("it can be true or false")
 
-var settings = []setting{
+var settings = slices.Concat(mainSettings, limits, []setting{resync})
+
+var mainSettings = []setting{
 	text("driver", func(s *Settings) *string { return &s.Driver }, drivers),
 	text("engine", func(s *Settings) *string { return &s.Engine }, kinds),
 	text("promote", func(s *Settings) *string { return (*string)(&s.Promote) }, policies),
@@ -106,15 +108,16 @@ var settings = []setting{
 		},
 		values: []string{"true", "false"},
 	},
-	{
-		name: "resync",
-		get:  func(s *Settings) string { return time.Duration(s.Resync).String() },
-		set: func(s *Settings, v string) error {
-			if s.Resync.UnmarshalText([]byte(v)) != nil {
-				return errors.New("not a time such as 30s or 5m")
-			}
-			return nil
-		},
+}
+
+var resync = setting{
+	name: "resync",
+	get:  func(s *Settings) string { return time.Duration(s.Resync).String() },
+	set: func(s *Settings, v string) error {
+		if s.Resync.UnmarshalText([]byte(v)) != nil {
+			return errors.New("not a time such as 30s or 5m")
+		}
+		return nil
 	},
 }
 
@@ -221,6 +224,7 @@ func (s Settings) Changed() []string {
 
 // TakeLive takes over from other the settings that hold at once.
 func (s *Settings) TakeLive(other Settings) {
+	s.Given = slices.Clone(s.Given)
 	for _, k := range settings {
 		if !k.live {
 			continue

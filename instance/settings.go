@@ -50,6 +50,9 @@ type Settings struct {
 	DaemonConfig string               `json:"daemonConfig,omitempty"` // dockerd: absolute path of a daemon.json
 	EngineArgs   []string             `json:"engineArgs,omitempty"`   // dockerd: further arguments
 	Localhost    []uint16             `json:"localhost,omitempty"`    // dockerd: ports of the host's loopback that the engine reaches
+	Memory       int64                `json:"memory,omitempty"`       // dockerd: limit of the whole instance, in bytes; 0: none
+	NanoCPUs     int64                `json:"nanoCPUs,omitempty"`     // dockerd: limit of the whole instance, in billionths; 0: none
+	PidsLimit    int64                `json:"pidsLimit,omitempty"`    // dockerd: limit of all containers together; 0: none
 	Resync       Duration             `json:"resync"`                 // the mirror's full sync
 	Autostart    bool                 `json:"autostart,omitempty"`    // systemd starts it with the system
 
@@ -156,6 +159,8 @@ func (s Settings) checkDriverSettings() error {
 			return failure.Refuse("TLS settings go with host: context %q has its own", s.FromContext)
 		case s.DaemonConfig != "" || len(s.EngineArgs) > 0:
 			return failure.Refuse("driver %q runs no engine: it takes no daemon-config and no engine arguments", s.Driver)
+		case s.Memory != 0 || s.NanoCPUs != 0 || s.PidsLimit != 0:
+			return failure.Refuse("driver %q runs no engine: it takes no memory, no cpus and no pids-limit", s.Driver)
 		case len(s.Localhost) > 0:
 			return failure.Refuse("driver %q runs no engine: it takes no localhost", s.Driver)
 		}

@@ -58,7 +58,7 @@ func (m rootMode) check() []error {
 	if err := checkRoot(m.Config); err != nil {
 		return []error{err} // the others would only be consequences
 	}
-	return m.checkAll(checkTools, checkTun, checkCgroups, checkPaths, checkData)
+	return m.checkAll(checkTools, checkTun, checkCgroups, checkLimits, checkPaths, checkData)
 }
 
 func checkRoot(*Config) error {
@@ -149,6 +149,36 @@ func checkCgroups(*Config) error {
 		}
 	}
 	return nil
+}
+
+// checkLimits refuses limits that the control groups can't keep to.
+func checkLimits(c *Config) error {
+	if c.Limits == (Limits{}) {
+		return nil
+	}
+	h, err := processes.FindHierarchies()
+	if err != nil {
+		return nil // checkCgroups says so
+	}
+	if err := processes.CheckLimits(h, c.Limits); err != nil {
+		return failure.WithHint(failure.Refuse("limits: %w", err),
+			"leave the limit out; where it is the memory's, the kernel's parameter `cgroup_enable=memory` may bring it")
+	}
+	if user, err := readDaemonOptions(c.Args, c.ConfigFile); err == nil && user.systemdCgroups() {
+		return failure.WithHint(failure.Refuse("limits can't be with the cgroup driver systemd: it puts containers out of the engine's control group"),
+			"remove native.cgroupdriver from the engine's arguments and its daemon configuration")
+	}
+	return nil
+}
+
+// SetLimits limits an engine that runs.
+func SetLimits(c Config, l Limits) error {
+	err := c.mode().limit(l)
+	if e, ok := errors.AsType[*processes.LimitError](err); ok && e.Controller == "memory" && errors.Is(err, unix.EBUSY) {
+		return failure.WithHint(failure.Refuse("memory: the engine and its containers use more than that now, and can't be made to use less"),
+			"stop containers first")
+	}
+	return err
 }
 
 // unusable are characters with which dockerd fails, or makes directories elsewhere: it reads

@@ -24,8 +24,18 @@ func (m userMode) check() []error {
 			"leave `--driver` out")}
 	}
 	ids, noIDs := checkIDs()
-	problems := m.checkAll(checkTools, checkUserSettings, func(*Config) error { return noIDs }, checkTun, checkPaths, checkData, checkNFS)
+	problems := m.checkAll(checkTools, checkUserSettings, checkUserLimits, func(*Config) error { return noIDs }, checkTun, checkPaths, checkData, checkNFS)
 	return append(problems, m.tryNamespaces(ids, noIDs != nil)...)
+}
+
+// errNoUserLimits says why an ordinary user's engine has no limits.
+var errNoUserLimits = failure.WithHint(failure.Refuse("limits can't be with the rootless driver: the control groups are root's"), "root's engines have limits")
+
+func checkUserLimits(c *Config) error {
+	if c.Limits != (Limits{}) {
+		return errNoUserLimits
+	}
+	return nil
 }
 
 // checkUserSettings refuses what an ordinary user's engine can't do.

@@ -21,6 +21,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/docker-rd/docker-rd/engine/processes"
 )
 
 // A Config says what an engine is and where its files are. All paths are absolute.
@@ -41,10 +43,15 @@ type Config struct {
 	Args       []string // the user's own arguments for dockerd
 	Localhost  []uint16 // ports of the host's loopback that the engine reaches on its own loopback, by tcp
 
+	Limits Limits
+
 	Proxy string // path of docker-rd-proxy, or of a program that calls Init
 
 	Log *slog.Logger // nil discards
 }
+
+// Limits bound what an engine and its containers use together.
+type Limits = processes.Limits
 
 // MaxExecRoot and MaxSocket are how long the paths may be, in bytes: dockerd makes
 // sockets below its exec-root, and a unix socket's address holds 104 bytes on macOS

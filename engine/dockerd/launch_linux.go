@@ -166,7 +166,7 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 	if err := c.writeResolvConf(l.rec.Subnets); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(c.makeProxyPlace(), c.mode().prepare()); err != nil {
+	if err := errors.Join(c.makeProxyPlace(), c.mode().prepare(), c.mode().limit(c.Limits)); err != nil {
 		return nil, err
 	}
 	config, userArgs, err := l.user.merged(l.rec.Subnets)

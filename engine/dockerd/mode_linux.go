@@ -23,6 +23,8 @@ type mode interface {
 	daemon() string
 	// hierarchies are those of the control groups that the engine's processes are found by.
 	hierarchies() (processes.Hierarchies, error)
+	// limit limits the engine, which may run.
+	limit(Limits) error
 	// prepare makes further files that the engine needs.
 	prepare() error
 	// complete adds the mode's part to a launch.
@@ -52,6 +54,14 @@ func (rootMode) daemon() string { return commDockerd }
 
 func (rootMode) hierarchies() (processes.Hierarchies, error) { return processes.FindHierarchies() }
 
+func (m rootMode) limit(l Limits) error {
+	h, err := processes.FindHierarchies()
+	if err != nil {
+		return err
+	}
+	return m.processes().SetLimits(h, l)
+}
+
 func (rootMode) prepare() error { return nil }
 
 func (m rootMode) complete(l *namespaces.Launch) error {
@@ -80,6 +90,13 @@ func (userMode) daemon() string { return namespaces.CommInit }
 
 // None are needed: everything ends with the engine's first process.
 func (userMode) hierarchies() (processes.Hierarchies, error) { return processes.Hierarchies{}, nil }
+
+func (userMode) limit(l Limits) error {
+	if l != (Limits{}) {
+		return errNoUserLimits
+	}
+	return nil
+}
 
 func (m userMode) prepare() error {
 	for _, dir := range []string{m.private(xdgConfig), m.rootlessKit()} {

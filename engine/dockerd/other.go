@@ -30,6 +30,9 @@ func Cleanup(context.Context, Config) error { return nil }
 // Life finds nothing on this system.
 func Life(Config) processes.Life { return processes.Gone }
 
+// SetLimits refuses on this system.
+func SetLimits(Config, Limits) error { return refuse() }
+
 // UserLimits knows of none on this system.
 func UserLimits(string) []error { return nil }
 

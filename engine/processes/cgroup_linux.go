@@ -16,7 +16,7 @@ import (
 )
 
 // Each engine has a cgroup below the root of each hierarchy, with a subgroup for the daemon and
-// its helpers and one for each container. So the engine does not belong to the session or
+// its helpers and one that has a group for each container. So the engine does not belong to the session or
 // service that started it, and all of it can be killed at once.
 
 // Hierarchies are the mounted cgroup hierarchies: one of version 2, or one for each controller
@@ -25,8 +25,12 @@ type Hierarchies struct {
 	V2      string   // mount point, "" if there is none
 	V1      []string // mount points
 	Systemd string   // systemd's own of V1, or ""
-	freezer string   // the freezer's of V1, or ""
+
+	controllers map[string]string // mount points of V1 by controller
 }
+
+// limiting are the controllers of version 1 that are used here.
+var limiting = []string{"freezer", "memory", "cpu", "pids"}
 
 // FindHierarchies finds the cgroup mounts of the process's mount namespace.
 func FindHierarchies() (Hierarchies, error) {
@@ -38,7 +42,7 @@ func FindHierarchies() (Hierarchies, error) {
 }
 
 func hierarchiesOf(infos []*mountinfo.Info) Hierarchies {
-	var h Hierarchies
+	h := Hierarchies{}
 	type device struct{ major, minor int }
 	seen := map[device]bool{} // a hierarchy may be mounted more than once
 	for _, info := range infos {
@@ -52,10 +56,16 @@ func hierarchiesOf(infos []*mountinfo.Info) Hierarchies {
 			continue
 		}
 		h.V1 = append(h.V1, info.Mountpoint)
-		switch options := strings.Split(info.VFSOptions, ","); {
-		case slices.Contains(options, "freezer"):
-			h.freezer = info.Mountpoint
-		case slices.Contains(options, "name=systemd"):
+		options := strings.Split(info.VFSOptions, ",")
+		for _, name := range limiting {
+			if slices.Contains(options, name) {
+				if h.controllers == nil {
+					h.controllers = map[string]string{}
+				}
+				h.controllers[name] = info.Mountpoint
+			}
+		}
+		if slices.Contains(options, "name=systemd") {
 			h.Systemd = info.Mountpoint
 		}
 	}
@@ -83,8 +93,11 @@ func (e Engine) Parent(systemd bool) string {
 	if systemd {
 		return e.cgroupSlice()
 	}
-	return "/" + e.GroupName()
+	return "/" + e.GroupName() + "/" + ContainerGroup
 }
+
+// ContainerGroup is the group of the containers, each in a group of its own below it.
+const ContainerGroup = "containers"
 
 // DaemonGroup is the daemon's group, below the engine's: in version 2 only groups without
 // subgroups may have processes.
@@ -184,7 +197,8 @@ func killGroup(h Hierarchies, dir string) {
 	if os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) == nil {
 		return
 	}
-	freeze := h.freezer != "" && strings.HasPrefix(dir, h.freezer+"/")
+	freezer := h.controllers["freezer"]
+	freeze := freezer != "" && strings.HasPrefix(dir, freezer+"/")
 	if freeze {
 		freezeGroup(dir, "FROZEN")
 	}

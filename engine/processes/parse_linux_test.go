@@ -25,7 +25,8 @@ func TestHierarchies(t *testing.T) {
 		{"none", "21 1 254:0 / / rw - ext4 /dev/vda rw\n", Hierarchies{}},
 		{"version 2", "30 21 0:26 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n", Hierarchies{V2: "/sys/fs/cgroup"}},
 		{"hybrid", hybrid, Hierarchies{V2: "/sys/fs/cgroup/unified",
-			V1: []string{"/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/my freezer"}, freezer: "/sys/fs/cgroup/my freezer"}},
+			V1:          []string{"/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/my freezer"},
+			controllers: map[string]string{"cpu": "/sys/fs/cgroup/cpu,cpuacct", "freezer": "/sys/fs/cgroup/my freezer"}}},
 	} {
 		infos, err := mountinfo.GetMountsFromReader(strings.NewReader(tc.in), mountinfo.FSTypeFilter("cgroup", "cgroup2"))
 		if err != nil {

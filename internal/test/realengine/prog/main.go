@@ -62,6 +62,21 @@ func main() {
 			hoard = append(hoard, b)
 			_ = hoard
 		}
+	case "spin": // busy for so many milliseconds
+		ms, err := strconv.Atoi(arg(2))
+		for end := time.Now().Add(time.Duration(ms) * time.Millisecond); time.Now().Before(end); {
+		}
+		end(err)
+	case "fork": // starts so many processes, and sleeps
+		n, _ := strconv.Atoi(arg(2))
+		for range n {
+			if err := exec.Command("/proc/self/exe", "sleep").Start(); err != nil {
+				fmt.Println(err)
+				break
+			}
+		}
+		fmt.Println("forked")
+		time.Sleep(time.Hour)
 	case "exit":
 		status, _ := strconv.Atoi(arg(2))
 		os.Exit(status)

@@ -1,0 +1,155 @@
+package processes
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A file of a control group, and what is to be in it.
+type setting struct{ file, value string }
+
+// A limit is one of an engine's limits as the control groups take it.
+type limit struct {
+	controller string
+	on         bool
+	group      string    // where it is set
+	v1, v2     []setting // for each version
+}
+
+const cpuPeriod = 100_000 // microseconds, as docker has it
+
+func (e Engine) limits(l Limits) []limit {
+	number := func(n int64, none string) string {
+		if n == 0 {
+			return none
+		}
+		return strconv.FormatInt(n, 10)
+	}
+	quota := l.NanoCPUs * cpuPeriod / 1e9
+	period := strconv.Itoa(cpuPeriod)
+	containers := filepath.Join(e.GroupName(), ContainerGroup)
+	return []limit{
+		{"memory", l.Memory != 0, e.GroupName(),
+			[]setting{{"memory.limit_in_bytes", number(l.Memory, "-1")}},
+			[]setting{{"memory.max", number(l.Memory, "max")}}},
+		{"cpu", l.NanoCPUs != 0, e.GroupName(),
+			[]setting{{"cpu.cfs_period_us", period}, {"cpu.cfs_quota_us", number(quota, "-1")}},
+			[]setting{{"cpu.max", number(quota, "max") + " " + period}}},
+		{"pids", l.Pids != 0, containers,
+			[]setting{{"pids.max", number(l.Pids, "max")}},
+			[]setting{{"pids.max", number(l.Pids, "max")}}},
+	}
+}
+
+// CheckLimits returns a [*LimitError] for the first limit that can't be had here.
+func CheckLimits(h Hierarchies, l Limits) error {
+	for _, limit := range (Engine{}).limits(l) {
+		if _, _, err := h.controller(limit.controller); limit.on && err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetLimits limits the engine's control groups, which it makes where they are needed and
+// missing. It returns a [*LimitError] for the first limit that can't be set.
+func (e Engine) SetLimits(h Hierarchies, l Limits) error {
+	for _, limit := range e.limits(l) {
+		root, v2, err := h.controller(limit.controller)
+		if err == nil {
+			err = limit.set(root, v2)
+		}
+		if err != nil && limit.on {
+			return limitError(limit.controller, err)
+		}
+	}
+	return nil
+}
+
+func limitError(controller string, err error) error {
+	if e, ok := errors.AsType[*LimitError](err); ok {
+		return e
+	}
+	return &LimitError{controller, err}
+}
+
+func (l limit) set(root string, v2 bool) error {
+	dir := filepath.Join(root, l.group)
+	settings := l.v1
+	if v2 {
+		settings = l.v2
+	}
+	if !l.on && !exists(filepath.Join(dir, settings[0].file)) {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if v2 {
+		if err := enable(root, dir, l.controller); err != nil {
+			return err
+		}
+	}
+	for _, s := range settings {
+		if err := writeControl(filepath.Join(dir, s.file), s.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enable has a group of version 2 have a controller.
+func enable(root, dir, controller string) error {
+	rel, err := filepath.Rel(root, dir)
+	if err != nil {
+		return err
+	}
+	parent := root
+	for _, name := range strings.Split(rel, "/") {
+		file := filepath.Join(parent, "cgroup.subtree_control")
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(strings.Fields(string(data)), controller) {
+			if err := writeControl(file, "+"+controller); err != nil {
+				return err
+			}
+		}
+		parent = filepath.Join(parent, name)
+	}
+	return nil
+}
+
+// writeControl writes to a file of a control group, which must be there.
+func writeControl(path, value string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(value)
+	return errors.Join(err, file.Close())
+}
+
+// controller returns the root of the hierarchy that has a controller, and whether that is of
+// version 2.
+func (h Hierarchies) controller(name string) (root string, v2 bool, err error) {
+	if root := h.controllers[name]; root != "" {
+		return root, false, nil
+	}
+	if h.V2 != "" {
+		data, err := os.ReadFile(filepath.Join(h.V2, "cgroup.controllers"))
+		if err != nil {
+			return "", false, &LimitError{name, err}
+		}
+		if slices.Contains(strings.Fields(string(data)), name) {
+			return h.V2, true, nil
+		}
+	}
+	return "", false, &LimitError{name, fmt.Errorf("the system has no such controller: %w", errors.ErrUnsupported)}
+}
