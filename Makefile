@@ -6,14 +6,14 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 COMMIT      ?= $(shell git rev-parse HEAD 2>/dev/null)
 DATE        ?= $(shell TZ=UTC git show -s --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
 VERSION_PKG := github.com/docker-rd/docker-rd/internal/version
-# Without the tracing pages of gRPC, which docker's CLI package brings along: they cost every
-# start of a process a millisecond.
+# Without gRPC's tracing pages, a dependency of docker's CLI package: they slow the start of every
+# process by a millisecond.
 TAGS        := grpcnotrace
 GO_BUILD    := CGO_ENABLED=0 $(GO) build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '-s -w -X $(VERSION_PKG).version=$(VERSION) -X $(VERSION_PKG).commit=$(COMMIT) -X $(VERSION_PKG).date=$(DATE)'
 EXE         := $(shell $(GO) env GOEXE 2>/dev/null)
 
-# Root, and a packager with DESTDIR, install for everybody, an ordinary user for themselves.
-# docker looks for everybody's plugins below /usr/local and /usr only.
+# Root, or a packager with DESTDIR, installs for all users; an ordinary user, for that user. docker
+# looks for plugins of all users only below /usr/local and /usr.
 EVERYBODY   := $(or $(DESTDIR),$(filter 0,$(shell id -u)))
 PREFIX      ?= $(if $(EVERYBODY),/usr/local,$(HOME)/.local)
 LIBDIR      ?= $(PREFIX)/lib/docker-rd
@@ -29,7 +29,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: start
-start: go deps install ## Install what is missing, install docker rd, and start an engine
+start: go deps install ## Install docker rd and missing programs, and start an engine
 	"$(PREFIX)/bin/docker-rd$(EXE)" start
 
 .PHONY: go
@@ -37,7 +37,7 @@ go:
 	@scripts/check-go $(GO)
 
 .PHONY: deps
-deps: ## Install the programs that docker rd runs, where they are missing
+deps: ## Install missing programs that docker rd runs
 	@scripts/install-deps
 
 .PHONY: build
@@ -46,13 +46,12 @@ build: go ## Build into bin/
 
 RELEASE_OUT ?= dist
 .PHONY: release
-release: go ## Make archives, packages, checksums and SBOMs of all platforms in dist/
+release: go ## Make archives, packages, checksums and SBOMs for all platforms in dist/
 	$(GO) run ./internal/packaging -go $(GO) -tags $(TAGS) -version "$(VERSION)" -commit "$(COMMIT)" -date "$(DATE)" -targets "$(PLATFORMS)" -out "$(RELEASE_OUT)"
 
-# The programs have a directory of their own: docker would take the proxy in its plugin
-# directory for a broken plugin.
+# The programs are not in the plugin directory: docker would take the proxy for a broken plugin.
 .PHONY: install
-install: build ## Install for docker and on the PATH: as root for everybody; DESTDIR, PREFIX, PLUGINS
+install: build ## Install the plugin and the program: as root for all users; DESTDIR, PREFIX, PLUGINS
 	mkdir -p "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PLUGINS)"
 	install -m 0755 bin/docker-rd$(EXE) bin/docker-rd-proxy$(EXE) "$(DESTDIR)$(LIBDIR)/"
 	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(DESTDIR)$(PREFIX)/bin/docker-rd$(EXE)"
@@ -68,14 +67,14 @@ ifeq ($(DESTDIR),)
 endif
 
 .PHONY: uninstall
-uninstall: ## Remove what install made; instances stay
+uninstall: ## Remove what install has made; instances stay
 	rm -f "$(DESTDIR)$(PREFIX)/bin/docker-rd$(EXE)" "$(DESTDIR)$(PLUGINS)/docker-rd$(EXE)"
 	rm -f $(foreach file,$(COMPLETIONS),"$(DESTDIR)$(PREFIX)/share/$(file)")
 	rm -f "$(DESTDIR)$(PREFIX)/share/man/man1/docker-rd.1" "$(DESTDIR)$(PREFIX)/share/man/man1/"docker-rd-*.1
 	rm -rf "$(DESTDIR)$(LIBDIR)"
 
 .PHONY: check
-check: ## Pass all checks and tests, real engine included
+check: ## Run all checks and tests, including real engines
 	@scripts/check-go $(GO)
 	@begin=$$(date +%s); \
 	[ "$$(id -u)" -eq 0 ] || echo "not root: tests of root's engines are left out"; \
@@ -83,7 +82,7 @@ check: ## Pass all checks and tests, real engine included
 	echo "make check: passed in $$(( $$(date +%s) - begin )) s"
 
 .PHONY: fmt
-fmt: ## Fail where gofmt would change something
+fmt: ## Fail if gofmt would change something
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt would change: $$files" >&2; exit 1; }
 
 .PHONY: lint
@@ -115,15 +114,15 @@ golden: ## Rewrite the golden output of the script tests, and the pages of the c
 	UPDATE_GOLDEN=1 $(GO) test ./cmd/docker-rd ./commands/... ./plugin
 
 .PHONY: stress-config
-stress-config: ## Count the writes of others to config.json that are lost beside ours
+stress-config: ## Count writes of other programs to config.json that are lost beside ours
 	$(GO) run ./internal/test/stressconfig $(STRESS_FLAGS)
 
 .PHONY: oracle
-oracle: ## Compare the mirror with a real engine under random operations, for long
+oracle: ## Compare the mirror with a real engine during many random operations
 	$(GO) test ./mirror -v -count=1 -timeout 2h -run '^TestOracle$$' -args -oracle.ops=5000 $(ORACLE_FLAGS)
 
 .PHONY: clients
-clients: build ## Install real clients of docker's into bin/clients, and try them
+clients: build ## Install real Docker clients into bin/clients, and try them
 	scripts/install-clients bin/clients
 	CLIENTS_DIR=$(CURDIR)/bin/clients CLIENTS_BIN=$(CURDIR)/bin $(GO) test -count=1 -v ./internal/test/clients
 
@@ -132,7 +131,7 @@ bench: build ## Measure everything that has a target, as ratios
 	$(GO) run ./internal/test/bench $(BENCH_FLAGS)
 
 .PHONY: release-check
-release-check: release ## Make the release again elsewhere, compare the bytes, and use the Debian package (as root)
+release-check: release ## Make the release again in another directory, compare the bytes, and use the Debian package (as root)
 	scripts/check-release "$(RELEASE_OUT)"
 	scripts/test-package "$$(ls "$(RELEASE_OUT)"/docker-rd_*_linux_$$($(GO) env GOARCH).deb)"
 
