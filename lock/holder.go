@@ -30,12 +30,11 @@ func (h Holder) String() string {
 	return fmt.Sprintf("pid %d (%s) since %s", h.PID, h.Command, h.Since.Local().Format(time.DateTime))
 }
 
-// infoOffset is where the holder's description begins. Locks on Windows are
-// mandatory and cover the first byte, which nobody else could read.
+// infoOffset is where the holder's description begins. Locks on Windows are mandatory and cover
+// the first byte.
 const infoOffset = 1
 
-// held has the holder of the locked file described after a delay. It returns the function
-// that releases the lock.
+// held describes the holder of the locked file after a delay. Release releases the lock.
 func (f lockFile) held(role string, after time.Duration) (release func()) {
 	h := Holder{Role: role, PID: os.Getpid(), Command: command(), Since: time.Now().UTC().Truncate(time.Second)}
 	if after == 0 {
@@ -67,8 +66,8 @@ func (f lockFile) held(role string, after time.Duration) (release func()) {
 	}
 }
 
-// describe writes the holder into the locked file. Where that fails, as on a full disk, the
-// lock still works, and only messages do not name the holder.
+// describe writes the holder into the locked file. If that fails, as on a full disk, the lock
+// still works; only messages do not name the holder.
 func (f lockFile) describe(h Holder) {
 	data, err := json.Marshal(h)
 	if err != nil {
@@ -79,9 +78,8 @@ func (f lockFile) describe(h Holder) {
 	}
 }
 
-// ReadHolder returns the holder of the lock at path, as that process described itself.
-// The zero Holder and no error mean that it is free or has not said so yet; it
-// takes [Held] to know.
+// ReadHolder returns the holder of the lock at path, as it has described itself. The zero Holder
+// without an error means that the lock is free or not described yet: see [Held].
 func ReadHolder(path string) (Holder, error) {
 	file, err := files.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -97,12 +95,12 @@ func ReadHolder(path string) (Holder, error) {
 	}
 	var h Holder
 	if json.Unmarshal(data, &h) != nil {
-		return Holder{}, nil // being written just now
+		return Holder{}, nil // half written
 	}
 	return h, nil
 }
 
-// command is how this process was started, short enough for one line.
+// command returns the beginning of this process's command line.
 func command() string {
 	const limit = 3
 	args := os.Args[:min(len(os.Args), limit)]

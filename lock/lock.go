@@ -1,13 +1,12 @@
 // Package lock provides locks between processes on files of their own.
 //
-// A lock file is made once and not replaced: a rename would give the next process another
-// inode, and both would hold "the" lock. Only its holder may delete it, with all that it
-// protects. While it is held for longer than a moment, the file describes the holder. The
-// kernel releases a lock when its process ends, however it ends, so there are no stale
-// locks.
+// A lock file is made once and never replaced: after a rename, the next process would lock
+// another inode. Only its holder may delete it, together with everything that it protects. A
+// holder that keeps it for longer than a moment describes itself in the file. The kernel
+// releases a lock when its process ends, so there are no stale locks.
 //
-// Locks are not inherited: files are opened close-on-exec. They exclude each other
-// within one process too. Over NFS they are as good as the server's flock(2).
+// Locks are not inherited (close-on-exec), and exclude each other within one process, too. Over
+// NFS they are as good as the server's flock(2).
 package lock
 
 import (
@@ -20,17 +19,17 @@ import (
 	"time"
 )
 
-// retryDelay is how often a blocked Acquire looks again.
+// retryDelay is how often a blocked Acquire tries again.
 const retryDelay = 10 * time.Millisecond
 
 // ErrHeld is what a [HeldError] matches with errors.Is.
 var ErrHeld = errors.New("lock is held")
 
-// HeldError says that a lock is held by someone else. It matches [ErrHeld] and the
-// error that ended the wait, if there was one.
+// HeldError says that someone else holds a lock. It matches [ErrHeld] and the error that ended
+// the wait, if any.
 type HeldError struct {
 	Path   string
-	Holder Holder // zero where the holder has not described itself (yet)
+	Holder Holder // zero if the holder has not described itself (yet)
 	Err    error  // the context's error
 }
 
@@ -40,24 +39,21 @@ func (e *HeldError) Error() string {
 
 func (e *HeldError) Unwrap() []error { return []error{ErrHeld, e.Err} }
 
-// Those that wait for a lock to be free hold it for an instant then, and those that ask
-// [Held] share it for one. So TryAcquire tries for a while, for longer where the lock is
-// only shared. What counts is the time between tries: on a busy machine there are no fewer
-// of them.
+// Waiters hold a lock for an instant, and [Held] shares it for one. So TryAcquire tries for a
+// while, and longer if the lock is only shared. The limits count the pauses, so a busy machine
+// gets no fewer tries.
 const (
 	tryHeld   = 50 * time.Millisecond
 	tryShared = 500 * time.Millisecond
 )
 
-// TryAcquire takes the lock at path without waiting for a holder and returns the
-// function that releases it, to be called once. A lock held by someone else is a
-// *[HeldError]. The file is made where it is missing (0600), its directory is not. Where
-// the directory is missing, or is removed during the wait, the error matches
-// [os.ErrNotExist]: what the lock would protect is gone. The holder is described at once.
+// TryAcquire takes the lock at path without waiting for a holder. Release is to be called once.
+// A lock that someone else holds is a *[HeldError]. A missing file is made (0600), a missing
+// directory is not: then, or if it is removed meanwhile, the error matches [os.ErrNotExist]. The
+// holder is described at once.
 func TryAcquire(path string) (release func(), err error) { return TryAcquireAs(path, "") }
 
-// TryAcquireAs is [TryAcquire] for a holder that is described with a role, for others to
-// know it by.
+// TryAcquireAs is [TryAcquire] with a role in the holder's description.
 func TryAcquireAs(path, role string) (release func(), err error) {
 	f, err := take(context.Background(), path, tryLock)
 	if err != nil {
@@ -66,10 +62,9 @@ func TryAcquireAs(path, role string) (release func(), err error) {
 	return f.held(role, 0), nil
 }
 
-// Acquire takes the lock at path as [TryAcquire] does, but waits for it until ctx
-// ends; then the error is a *[HeldError] that wraps the context's. The holder is described
-// once it has held the lock for a moment: most release it before, and each description is
-// a change in a directory that others watch.
+// Acquire is [TryAcquire], but waits until ctx ends; then the error is a *[HeldError] that wraps
+// the context's. The holder is described after a moment only: each description is a change in a
+// directory that others watch.
 func Acquire(ctx context.Context, path string) (release func(), err error) {
 	f, err := take(ctx, path, waitLock(exclusive))
 	if err != nil {
@@ -78,8 +73,7 @@ func Acquire(ctx context.Context, path string) (release func(), err error) {
 	return f.held("", patience/2), nil
 }
 
-// AcquireShared takes the lock at path together with all others who share it, and
-// otherwise as [Acquire] does. Those who share a lock are not described.
+// AcquireShared is [Acquire] for a lock that others may share. Its holders are not described.
 func AcquireShared(ctx context.Context, path string) (release func(), err error) {
 	f, err := take(ctx, path, waitLock(shared))
 	if err != nil {
@@ -103,7 +97,7 @@ const (
 	shared    = true
 )
 
-// A tryFunc locks the file and reports whether it could, before ctx ends.
+// A tryFunc locks the file before ctx ends, and reports whether it could.
 type tryFunc func(ctx context.Context, f lockFile) (bool, error)
 
 // tryLock is the tryFunc of [TryAcquire].
@@ -144,8 +138,8 @@ func waitLock(mode bool) tryFunc {
 	}
 }
 
-// take returns the file at path, made if need be, locked by try and still in its place.
-// If it is removed during the wait, but not its directory, it is made again.
+// take returns the file at path, locked by try. A missing file is made, also if it is removed
+// during the wait.
 func take(ctx context.Context, path string, try tryFunc) (lockFile, error) {
 	defer notify(ctx, path)()
 	for {
@@ -153,7 +147,7 @@ func take(ctx context.Context, path string, try tryFunc) (lockFile, error) {
 			return lockFile{}, fmt.Errorf("lock %q: %w", path, err) // nobody knows whether it is held
 		}
 		file, err := open(path, os.O_CREATE|os.O_RDWR)
-		if errors.Is(err, syscall.EROFS) { // what is there must still be possible to stop
+		if errors.Is(err, syscall.EROFS) { // a stop must still be possible
 			file, err = open(path, os.O_RDONLY)
 		}
 		if err != nil {
@@ -186,9 +180,9 @@ func (f lockFile) inPlace() bool {
 	return err == nil && !gone
 }
 
-// Gone returns a function that reports whether the lock file at path has been removed since,
-// or replaced: then its holder no longer excludes anybody. It reports false where that can't be
-// determined, and where there is no file to begin with.
+// Gone returns a function that reports whether the lock file at path has been removed or
+// replaced since: then its holder no longer excludes anybody. It reports false if that can't be
+// determined, or if there was no file.
 func Gone(path string) func() bool {
 	file, err := os.Stat(path)
 	if err != nil {
@@ -200,7 +194,7 @@ func Gone(path string) func() bool {
 	}
 }
 
-// isGone reports whether the file is not the one at path.
+// isGone reports whether file is not the one at path.
 func isGone(file fs.FileInfo, path string) (bool, error) {
 	now, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -209,20 +203,18 @@ func isGone(file fs.FileInfo, path string) (bool, error) {
 	return err == nil && !os.SameFile(file, now), err
 }
 
-// patience is how long Acquire waits before it reports the wait.
+// patience is how long Acquire waits before it calls the function of [WithBlocked].
 const patience = time.Second
 
 type blockedKey struct{}
 
-// WithBlocked returns a context for [Acquire] and [AcquireShared] under which those
-// that wait for longer than a moment call f, once each and from a goroutine of its own,
-// with what they wait for.
+// WithBlocked returns a context with which [Acquire] and [AcquireShared] call f, once and in a
+// goroutine of its own, if they wait for longer than a moment.
 func WithBlocked(ctx context.Context, f func(*HeldError)) context.Context {
 	return context.WithValue(ctx, blockedKey{}, f)
 }
 
-// notify calls the function of [WithBlocked], if ctx has one, once the lock at path has been
-// waited for too long, unless stop is called before.
+// notify calls the function of [WithBlocked], if ctx has one, unless stop is called soon.
 func notify(ctx context.Context, path string) (stop func()) {
 	f, _ := ctx.Value(blockedKey{}).(func(*HeldError))
 	if f == nil {

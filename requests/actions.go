@@ -18,8 +18,8 @@ import (
 const (
 	// actionTimeout bounds an action, beside the time that the container has to stop.
 	actionTimeout = time.Minute
-	// An action that nobody waits for any more is looked after as often, for as long,
-	// beside the time that the container has to stop.
+	// lookDelay and lookTimeout are how often and how long a container is inspected after an
+	// action without an answer, beside the time that it has to stop.
 	lookDelay   = 200 * time.Millisecond
 	lookTimeout = 10 * time.Second
 	// defaultStopTimeout is how long a container has to stop where nobody said.
@@ -28,7 +28,7 @@ const (
 
 func (e *Executor) acceptAction(r Request) {
 	if last, ok := e.store.Container(r.Key); ok && last.LastAction != nil && last.LastAction.Request == r.ID {
-		// Decided by a supervisor that died before it could say so.
+		// The supervisor that decided it died before it could say so.
 		e.decideAs(r, Outcome{ID: r.ID, State: last.LastAction.State, Error: last.LastAction.Error})
 		return
 	}
@@ -47,7 +47,7 @@ func (e *Executor) beginAction(r Request) {
 	e.beside(func(ctx context.Context) func() {
 		err := e.act(ctx, r)
 		if e.ctx.Err() != nil {
-			return nil // the next supervisor finds out
+			return nil // the next supervisor decides
 		}
 		return func() { e.endAction(r, err) }
 	})
@@ -77,10 +77,10 @@ func (e *Executor) endAction(r Request, err error) {
 	e.beginAction(queue[0])
 }
 
-// errWithdrawn says that a request was taken back before it was begun.
+// errWithdrawn says that a request was withdrawn before it was begun.
 var errWithdrawn = errors.New("the request was withdrawn")
 
-// act does an action. It returns when the outcome is known.
+// act performs an action and returns its outcome.
 func (e *Executor) act(ctx context.Context, r Request) error {
 	it, before, err := e.find(ctx, r.Key)
 	if err != nil {
@@ -100,7 +100,7 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	if err != nil || !todo {
 		return err
 	}
-	// What tells afterwards whether it was done is noted before it may be.
+	// Recorded before the action is sent: it tells afterwards whether it was done.
 	r.Sent, r.StartedBefore = true, before.startedAt
 	if err := writeJSON(e.dir, r.ID+extBegun, r); err != nil {
 		return fmt.Errorf("request %q can't be sent: %w", r.ID, err)
@@ -110,8 +110,7 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	stop := e.doubting()
 	err = it.order(call, r.Key, r.Action)
 	stop()
-	// Not all that it did has an event: a start that failed leaves its reason and an
-	// exit code without one.
+	// A start that failed leaves its reason and an exit code without an event.
 	e.source.Mark(state.Containers, r.Key)
 	if err == nil || !ambiguous(err) {
 		return err
@@ -122,7 +121,7 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	return fmt.Errorf("the engine did not say how it ended: %w", endpoint.WithoutURL(err))
 }
 
-// begin takes the request from whoever could withdraw it.
+// begin makes it impossible to withdraw the request.
 func (e *Executor) begin(r Request) error {
 	if r.begun {
 		return nil
@@ -134,8 +133,8 @@ func (e *Executor) begin(r Request) error {
 	return err
 }
 
-// turnsOut reports whether an action that was sent turns out to be done, now or while the
-// engine may still be at it. It waits for the engine until ctx ends.
+// turnsOut reports whether an action that was sent turns out to be done, now or within the time
+// that it may take. It waits for the engine until ctx ends.
 func (e *Executor) turnsOut(ctx context.Context, r Request) bool {
 	for began := time.Now(); ; {
 		it, now, err := e.find(ctx, r.Key)
@@ -157,12 +156,12 @@ func (e *Executor) turnsOut(ctx context.Context, r Request) bool {
 	}
 }
 
-// ambiguous reports whether a call that failed may have been carried out.
+// ambiguous reports whether a failed call may have been carried out.
 func ambiguous(err error) bool {
 	return client.IsErrConnectionFailed(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// seen is what an action needs to know of a container.
+// seen is a container as actions see it.
 type seen struct {
 	state       string
 	startedAt   time.Time
@@ -195,9 +194,8 @@ func (e *Executor) look(ctx context.Context, it engine, id string) (seen, error)
 	return it.look(ctx, id)
 }
 
-// plan tells what an action means in a state of the container: to do something,
-// nothing because it is so already, or an error because it can't be. It is the same
-// for all engines.
+// plan returns whether an action has anything to do in a state of the container, or why it is
+// not possible. It is the same for all engines.
 func plan(action, in string) (todo bool, err error) {
 	type answer int
 	const (
@@ -230,8 +228,8 @@ func plan(action, in string) (todo bool, err error) {
 	return false, fmt.Errorf("can't %s a container that is %s", action, in)
 }
 
-// achieved reports whether a container is as an action leaves it. Where that is no
-// proof, it must have been started since, when it was started before at the given time.
+// achieved reports whether a container is as the action leaves it: after a start, it was last
+// started after startedBefore.
 func achieved(action string, startedBefore time.Time, now seen) bool {
 	switch action {
 	case ActionStart, ActionRestart:

@@ -14,30 +14,30 @@ import (
 )
 
 const (
-	// firstRetry and maxRetry are the waits before a refused deletion is tried again
-	// by itself. A change in the mirror makes it sooner, but not before afterChange.
+	// firstRetry and maxRetry bound the waits before a refused deletion is repeated. A change in
+	// the mirror makes that sooner, but not before afterChange.
 	firstRetry  = time.Second
 	maxRetry    = time.Minute
 	afterChange = 200 * time.Millisecond
 )
 
-// A deletion that is not done yet.
+// A deletion is one that is not done yet.
 type deletion struct {
 	requests []Request
 	recorded *state.Deletion
-	cancel   context.CancelFunc // of the call or the wait under way, or nil
-	waits    int                // counts the waits: an older one that has ended says nothing
+	cancel   context.CancelFunc // of the current call or wait, or nil
+	waits    int                // the number of the current wait: the end of an older one is ignored
 	trying   bool
 	tried    time.Time
 	wait     time.Duration
-	// pin is the CreatedAt of the volume that is meant. While the mirror watches, it
-	// follows the mirror: engines before 23 say when the volume was last used.
+	// pin is the CreatedAt of the volume that is meant. It follows a mirror that is synced:
+	// before moby 23, CreatedAt is when the volume was last used.
 	pin    time.Time
 	pinned bool
 }
 
-// OwnNetwork reports whether a network of that name is one that the engine made itself and
-// never deletes. On another engine a user's may be called so.
+// OwnNetwork reports whether the engine itself has made the network of that name, and never
+// deletes it. On another engine it may be a user's.
 func OwnNetwork(e state.Engine, name string) bool {
 	switch name {
 	case "bridge", "host", "none":
@@ -66,7 +66,7 @@ func (e *Executor) acceptDeletion(r Request) {
 	if d := e.deletions[t]; d != nil {
 		d.requests = append(d.requests, r)
 		if !d.trying {
-			e.schedule(t, d, 0) // who asks again has reason to
+			e.schedule(t, d, 0) // there may be a reason to ask again
 		}
 		e.tellLost(d)
 		return
@@ -86,16 +86,16 @@ func (e *Executor) acceptDeletion(r Request) {
 	e.tellLost(d)
 }
 
-// tellLost answers those that asked for the outcome of the first try: there is none while the
-// engine is not connected.
+// tellLost answers requests for the outcome of the first try: while the engine is not
+// connected, there is none.
 func (e *Executor) tellLost(d *deletion) {
 	if e.lost {
 		e.refused(d, mirror.ErrDisconnected)
 	}
 }
 
-// checkPin ends a deletion of a volume that is another than was meant, as far as its
-// time of creation tells. It returns whether the deletion goes on.
+// checkPin ends the deletion if the volume is not the one that was meant, by its time of
+// creation. It returns whether the deletion goes on.
 func (e *Executor) checkPin(t target, d *deletion) bool {
 	if t.kind != state.Volumes {
 		return true
@@ -116,7 +116,7 @@ func (e *Executor) checkPin(t target, d *deletion) bool {
 	return true
 }
 
-// pin follows the volume while nothing is missed.
+// pin follows the volume while the mirror is synced.
 func (e *Executor) pin(t target, d *deletion) {
 	if !e.watched || t.kind != state.Volumes {
 		return
@@ -126,7 +126,7 @@ func (e *Executor) pin(t target, d *deletion) {
 	}
 }
 
-// note notes the deletion on the object, if that is there.
+// note records the deletion on the object, if it exists.
 func (e *Executor) note(t target, d *deletion) {
 	e.store.SetDeletion(t.kind, t.key, t.reference, d.recorded)
 }
@@ -158,7 +158,7 @@ func (e *Executor) acceptCancel(r Request) {
 	e.decide(r, nil)
 }
 
-// schedule tries the deletion after a wait, in place of the wait there was.
+// schedule tries the deletion after a wait, which replaces the current one.
 func (e *Executor) schedule(t target, d *deletion, wait time.Duration) {
 	if d.cancel != nil {
 		d.cancel()
@@ -182,8 +182,8 @@ func (e *Executor) schedule(t target, d *deletion, wait time.Duration) {
 // try asks the engine to delete the object.
 func (e *Executor) try(t target, d *deletion) {
 	if t.kind == state.Volumes && !d.pinned || t.kind == state.Images && !e.watched {
-		// Not before the mirror has found the volume and it is the one, or the image on the
-		// engine that is meant. What finds that tries it.
+		// Wait until the mirror has found the volume and it is the right one, or until the
+		// engine is known to be the right one. That schedules the next try.
 		d.cancel = nil
 		return
 	}
@@ -221,7 +221,7 @@ func (e *Executor) try(t target, d *deletion) {
 	})
 }
 
-// refused tells those that asked for the outcome of the first try that the deletion goes on.
+// refused answers requests for the outcome of the first try. The deletion goes on.
 func (e *Executor) refused(d *deletion, err error) {
 	for n, r := range d.requests {
 		if r.Reply && r.First {
@@ -233,9 +233,8 @@ func (e *Executor) refused(d *deletion, err error) {
 	e.Flushed()
 }
 
-// forget takes what was deleted out of the store at once, an object as a whole or only a
-// reference of an image: who waited for the deletion must not find it there. The source
-// has the last word.
+// forget removes the deleted object, or only a reference of an image, from the store at once:
+// whoever waited for the deletion must not find it. The source has the last word.
 func (e *Executor) forget(t target, d *deletion, whole bool) {
 	if v, ok := e.store.Volume(t.key); t.kind == state.Volumes && (!ok || !v.CreatedAt.Equal(d.pin)) {
 		return // another one already
@@ -247,11 +246,11 @@ func (e *Executor) forget(t target, d *deletion, whole bool) {
 	}
 }
 
-// errChanged says that the mirror had to catch up first.
+// errChanged says that the mirror has to catch up first.
 var errChanged = errors.New("it has just changed")
 
-// remove deletes the object. It returns whether it is gone, and that as a whole or only a
-// reference of an image, or why not.
+// remove deletes the object. It returns whether it is gone, whole or only a reference of an
+// image, or why not.
 func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone, whole bool, err error) {
 	it, err := e.reach(ctx)
 	if err != nil {
@@ -264,8 +263,7 @@ func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone, w
 	whole, err = it.remove(ctx, t, pin)
 	switch {
 	case errors.Is(err, errChanged):
-		// Another one, or of an engine for which use changes it: once the mirror has caught
-		// up, that is known.
+		// It is another volume, or use has changed this one. The mirror will tell.
 		_ = e.source.Sync(ctx)
 	case cerrdefs.IsNotFound(err):
 		return true, whole, nil

@@ -21,22 +21,21 @@ const (
 	callTimeout = 30 * time.Second
 	// syncTimeout bounds a requested sync.
 	syncTimeout = 5 * time.Minute
-	// reachDelay is how long to wait before the engine is tried again.
+	// reachDelay is the wait between attempts to reach the engine.
 	reachDelay = 500 * time.Millisecond
-	// unanswered is how long a call may go unanswered before the source is told to doubt.
+	// unanswered is how long a call may take before the engine is pinged.
 	unanswered = 2 * time.Second
 )
 
-// An Executor does what requests ask for. It belongs to the goroutine that owns the
-// store: calls to the engine run beside it and come back on Results.
+// An Executor carries out requests. It belongs to the goroutine that owns the store: calls to
+// the engine are async and return through Results.
 //
-// What is guaranteed: a request that was submitted is decided, also if the engine or
-// the supervisor was down meanwhile; only stopping the instance drops it. An action
-// is sent to the engine at most once. Where the connection breaks or the supervisor
-// dies while it is under way, the container is looked at until it shows that it was
-// done, and if it does not, the outcome says so: it is never sent again. A deletion may
-// be sent again, but only ever for the object that was meant: by id, or for volumes,
-// which have none, only while no other has had the name since.
+// A submitted request is decided, even if the engine or the supervisor was down meanwhile;
+// only a stop of the instance drops it. An action is sent to the engine at most once. If the
+// connection breaks or the supervisor dies meanwhile, the container is inspected until it shows
+// that the action was done; otherwise the outcome is unknown, and says so. A deletion may be
+// sent again, but only for the object that was meant: by id, or for volumes, which have none,
+// while no other volume has had the name.
 type Executor struct {
 	dir      string
 	store    *mirror.Store
@@ -50,33 +49,33 @@ type Executor struct {
 	cancel context.CancelFunc
 	calls  sync.WaitGroup
 
-	// actions are by container, the first one under way.
+	// actions are by container. The first one is in progress.
 	actions   map[string][]Request
 	deletions map[target]*deletion
 	lost      bool   // the engine is not connected
-	watched   bool   // the mirror has missed nothing since it was last synced
-	engine    string // the id of the engine that deletions are meant for, "" for unknown
-	// accepted are the requests that are not settled, decided those of them whose
-	// outcome is not in the file yet.
+	watched   bool   // the mirror is synced
+	engine    string // the id of the engine that deletions are for, "" for unknown
+	// accepted are the requests that are not settled, decided those of them whose outcome is
+	// not in the state file yet.
 	accepted map[string]bool
 	decided  []decision
 }
 
 // A Syncer keeps the mirror up to date: a [mirror.Source].
 type Syncer interface {
-	// Sync waits for a full sync, Settle until the mirror has seen all until now.
+	// Sync waits for a full sync, Settle until the mirror has seen everything until now.
 	Sync(ctx context.Context) error
 	Settle(ctx context.Context) error
-	// Mark has an object looked up soon.
+	// Mark has an object looked up.
 	Mark(kind state.Kind, id string)
 	// Doubt has the engine pinged.
 	Doubt()
 }
 
-// A Result is a message of a call that has ended.
+// A Result is that of an async call.
 type Result struct{ apply func() }
 
-// A decision is an outcome to be told once it is in the state file.
+// A decision is an outcome that is left for its asker once it is in the state file.
 type decision struct {
 	request Request
 	outcome Outcome
@@ -95,24 +94,23 @@ func NewExecutor(dir string, store *mirror.Store, connect func(context.Context) 
 	}
 }
 
-// Close cancels what is under way and waits for it. Requests that are not decided
-// stay in their directory.
+// Close cancels all calls and waits for their end. Requests that are not decided stay in the
+// directory.
 func (e *Executor) Close() {
 	e.cancel()
 	e.calls.Wait()
 }
 
-// Drop drops all requests: the instance is being stopped. Close comes first.
+// Drop removes all requests after Close: the instance is being stopped.
 func (e *Executor) Drop() error { return Drop(e.dir) }
 
-// Results returns the channel of what calls have to say. The loop passes each to
-// Receive. It is never closed.
+// Results returns the channel of results. The loop passes each to Receive. It is never closed.
 func (e *Executor) Results() <-chan Result { return e.results }
 
-// Receive takes in a result.
+// Receive applies a result.
 func (e *Executor) Receive(r Result) { r.apply() }
 
-// beside runs a call, and what it returns in the loop.
+// beside makes a call async. The loop runs what it returns.
 func (e *Executor) beside(call func(ctx context.Context) (apply func())) context.CancelFunc {
 	ctx, cancel := context.WithCancel(e.ctx)
 	e.calls.Go(func() {
@@ -129,9 +127,8 @@ func (e *Executor) beside(call func(ctx context.Context) (apply func())) context
 	return cancel
 }
 
-// Accept takes a request from the inbox. One that it has already, or that was settled
-// meanwhile, is nothing new: a directory that changes while it is read may show the
-// same request twice.
+// Accept takes a request from the inbox. It ignores one that it has, or that was settled
+// meanwhile: a directory that changes while it is read may show a request twice.
 func (e *Executor) Accept(r Request) {
 	if e.accepted[r.ID] || !exists(e.file(r.ID, extPending)) && !exists(e.file(r.ID, extBegun)) {
 		return
@@ -188,14 +185,14 @@ func (e *Executor) sync(ctx context.Context, sizes bool) (usage mirror.Usage, er
 	return mirror.Measure(ctx, cli)
 }
 
-// doubting tells the source, unless stop is called soon, that a call goes unanswered.
+// doubting has the engine pinged, unless stop is called soon.
 func (e *Executor) doubting() (stop func() bool) {
 	return time.AfterFunc(unanswered, e.source.Doubt).Stop
 }
 
 func (e *Executor) file(id, ext string) string { return filepath.Join(e.dir, id+ext) }
 
-// decide notes how a request ended.
+// decide ends a request.
 func (e *Executor) decide(r Request, err error) {
 	o := Outcome{ID: r.ID, State: state.ActionSucceeded}
 	if err != nil {
@@ -214,20 +211,20 @@ func (e *Executor) decideAs(r Request, o Outcome) {
 	e.Flushed()
 }
 
-// Flushed removes requests that are decided, once their outcome is in the state file.
-// The loop calls it after each flush.
+// Flushed settles decided requests, once their outcome is in the state file. The loop calls it
+// after each flush.
 func (e *Executor) Flushed() {
 	if _, dirty := e.store.NextFlush(); dirty || len(e.decided) == 0 {
 		return
 	}
 	for _, d := range e.decided {
-		// The outcome comes first, so that the request never seems to be dropped.
+		// The outcome comes first, or the request would seem to be dropped.
 		if d.request.Reply {
 			if err := writeJSON(e.dir, d.outcome.ID+extDone, d.outcome); err != nil {
 				e.log.Error("outcome can't be left for who waits for it", "request", d.outcome.ID, "error", err)
 			}
 		}
-		if d.goesOn { // the next supervisor must not tell it again
+		if d.goesOn { // the next supervisor must not answer again
 			d.request.Reply = false
 			if path := d.request.ID + extPending; exists(filepath.Join(e.dir, path)) {
 				if err := writeJSON(e.dir, path, d.request); err != nil {
@@ -246,7 +243,7 @@ func (e *Executor) Flushed() {
 	e.decided = nil
 }
 
-// Observe sees what the source learned, after it was applied to the store.
+// Observe takes in an update of the source, after it was applied to the store.
 func (e *Executor) Observe(u mirror.Update) {
 	changed := false
 	for _, c := range u.Changes {
@@ -278,8 +275,8 @@ func (e *Executor) Observe(u mirror.Update) {
 	}
 }
 
-// checkEngine ends all deletions where another engine has taken the place of the one they
-// were meant for: an image has the same id on both.
+// checkEngine ends all deletions if the engine is another one than they were for: an image has
+// the same id on both.
 func (e *Executor) checkEngine() {
 	id := e.store.Engine().ID
 	if id == e.engine {
@@ -293,7 +290,7 @@ func (e *Executor) checkEngine() {
 	e.engine = id
 }
 
-// watch notes whether the mirror misses nothing now.
+// watch notes whether the mirror is synced.
 func (e *Executor) watch(now bool) {
 	if now && !e.watched {
 		for t, d := range e.deletions {
@@ -348,7 +345,7 @@ func (e *Executor) reach(ctx context.Context) (engine, error) {
 	}
 }
 
-// jitter returns d give or take a fifth.
+// jitter returns d plus or minus at most a fifth.
 func jitter(d time.Duration) time.Duration {
 	spread := d / 5
 	return d - spread + rand.N(2*spread+1)

@@ -18,14 +18,14 @@ import (
 	"github.com/docker-rd/docker-rd/internal/files"
 )
 
-// An Inbox brings the requests of a directory, each once.
+// An Inbox delivers the requests in a directory, each once.
 type Inbox struct {
 	dir      string
 	log      *slog.Logger
 	requests chan Request
 }
 
-// NewInbox returns an inbox that brings nothing before Run.
+// NewInbox returns an inbox for Run.
 func NewInbox(dir string, log *slog.Logger) *Inbox {
 	return &Inbox{dir: dir, log: log, requests: make(chan Request)}
 }
@@ -33,13 +33,13 @@ func NewInbox(dir string, log *slog.Logger) *Inbox {
 // Requests returns the channel of requests, oldest first. It is never closed.
 func (i *Inbox) Requests() <-chan Request { return i.requests }
 
-// Run watches the directory until ctx ends, whose error it returns. Requests that are
-// there already come first.
+// Run watches the directory until ctx ends, whose error it returns. It begins with the requests
+// that exist already.
 func (i *Inbox) Run(ctx context.Context) error {
 	if err := os.MkdirAll(i.dir, 0o700); err != nil {
 		return fmt.Errorf("watch requests: %w", err)
 	}
-	// Whoever submits a request makes the directory anew where somebody has removed it.
+	// Submit makes the directory again if somebody has removed it.
 	w := dirwatch.Follow(i.dir, pollInterval, func(cause error) {
 		i.log.Warn("requests can't be watched and are looked for instead", "dir", i.dir, "error", cause)
 	})
@@ -69,8 +69,8 @@ func (i *Inbox) Run(ctx context.Context) error {
 	}
 }
 
-// scan reads the requests of the directory, oldest first, and removes outcomes that nobody
-// fetched. Requests that can't be read are removed, too, and logged, if log is not nil.
+// scan reads the requests in the directory, oldest first, and removes abandoned outcomes.
+// Requests that can't be read are removed and, if log is not nil, logged.
 func scan(dir string, log *slog.Logger) ([]Request, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -23,7 +23,7 @@ const (
 	RequestDelete = "delete" // delete the object Key, of an image the Reference
 	RequestCancel = "cancel" // give up the deletion of the same
 	RequestSync   = "sync"   // sync in full
-	RequestSettle = "settle" // have the mirror see all that has happened until now
+	RequestSettle = "settle" // have the mirror see everything until now
 )
 
 // The actions on a container.
@@ -40,22 +40,20 @@ func Actions() []string {
 	return []string{ActionStart, ActionStop, ActionPause, ActionUnpause, ActionRestart}
 }
 
-// A Request is what somebody asks the supervisor for: one file in the directory of
-// requests, made atomically and removed when it is decided.
+// A Request to the supervisor is one file in the directory of requests, made atomically and
+// removed when it is decided.
 type Request struct {
 	ID   string     `json:"id"` // given by Submit; sorts by time
 	Type string     `json:"type"`
 	Kind state.Kind `json:"kind,omitempty"`
-	// Key is the identity of the object that is meant, as the state file has it, and
-	// Name what the person called it.
+	// Key is the object's key in the state file, and Name what the user called it.
 	Key  string `json:"key,omitempty"`
 	Name string `json:"name,omitempty"`
 	// Action is one of Actions.
 	Action string `json:"action,omitempty"`
 	// Reference is one of an image's RepoTags to delete, or empty for the image.
 	Reference string `json:"reference,omitempty"`
-	// CreatedAt is the CreatedAt of a volume that is meant: its name may be another's
-	// by now.
+	// CreatedAt is that of the volume that is meant: another may have its name by now.
 	CreatedAt   time.Time `json:"createdAt,omitzero"`
 	RequestedAt time.Time `json:"requestedAt"` // set by Submit
 	// Reply asks for the outcome to be left for [Await].
@@ -64,20 +62,19 @@ type Request struct {
 	Sizes bool `json:"sizes,omitempty"`
 	// Stop is what a RequestStop asks for.
 	Stop *Stop `json:"stop,omitempty"`
-	// First asks for the outcome of a deletion's first try instead: OutcomeRefused where it
-	// goes on.
+	// First asks for the outcome of a deletion's first try: OutcomeRefused if it goes on.
 	First bool `json:"first,omitempty"`
 
-	// Sent says of an action that the engine may have been told, and StartedBefore
-	// when the container had been started last: set when it is begun.
+	// Sent says that an action may have reached the engine, and StartedBefore when the
+	// container was last started: set when it is begun.
 	Sent          bool      `json:"sent,omitempty"`
 	StartedBefore time.Time `json:"startedBefore,omitzero"`
 
-	// begun says that a supervisor that is gone began it.
+	// begun: a supervisor that is gone has begun it.
 	begun bool
 }
 
-// target is what requests about the same deletion agree on.
+// target identifies a deletion.
 type target struct {
 	kind           state.Kind
 	key, reference string
@@ -97,7 +94,7 @@ type Outcome struct {
 
 // Outcomes beside those of actions.
 const (
-	OutcomeDisconnected = "Disconnected" // what the engine does can't be seen
+	OutcomeDisconnected = "Disconnected" // the mirror gets no events
 	OutcomeCancelled    = "Cancelled"    // somebody has cancelled it
 	OutcomeRefused      = "Refused"      // the engine refused; it stays requested and is tried again
 )
@@ -106,14 +103,14 @@ const (
 const (
 	extPending = ".json"  // to be done
 	extBegun   = ".begun" // can't be withdrawn any more
-	extDone    = ".done"  // the outcome, for who waits for it
+	extDone    = ".done"  // the outcome, for Await
 )
 
-// abandoned is how long an outcome is kept for somebody who does not fetch it.
+// abandoned is how long an outcome is kept that nobody fetches.
 const abandoned = time.Minute
 
-// Submit puts a request into the directory and returns its id. It does not look at
-// whether there is a supervisor.
+// Submit puts a request into the directory and returns its id, whether there is a supervisor or
+// not.
 func Submit(dir string, r Request) (id string, err error) {
 	random := make([]byte, 4)
 	_, _ = rand.Read(random)
@@ -128,20 +125,19 @@ func Submit(dir string, r Request) (id string, err error) {
 	return r.ID, nil
 }
 
-// Withdraw takes back a request that nobody has begun. It reports whether it could.
+// Withdraw removes a request that is not begun. It reports whether it could.
 func Withdraw(dir, id string) bool {
 	return files.Remove(filepath.Join(dir, id+extPending)) == nil
 }
 
-// Await waits for the outcome of a request that asked for a Reply and takes it. The
-// error is that of ctx, or fs.ErrNotExist where the request is gone without one: the
-// instance was stopped.
+// Await waits for the outcome of a request with Reply, and removes it. The error is that of ctx,
+// or fs.ErrNotExist if the request is gone without an outcome: the instance was stopped.
 func Await(ctx context.Context, dir, id string) (Outcome, error) {
 	w := dirwatch.Follow(dir, pollInterval, nil)
 	defer w.Close()
 	done := filepath.Join(dir, id+extDone)
 	for {
-		// In this order: the outcome is there before the request goes.
+		// In this order: the outcome appears before the request goes.
 		pending := exists(filepath.Join(dir, id+extPending)) || exists(filepath.Join(dir, id+extBegun))
 		data, err := files.Read(done)
 		switch {
@@ -185,5 +181,5 @@ func writeJSON(dir, name string, v any) error {
 	return nil
 }
 
-// pollInterval is how often a directory is looked at that can't be watched.
+// pollInterval is how often a directory is read that can't be watched.
 const pollInterval = 250 * time.Millisecond
