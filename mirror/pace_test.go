@@ -48,7 +48,7 @@ func TestWritePace(t *testing.T) {
 			t.Error("dirty though nothing changed")
 		}
 		s.touch()
-		s.lastWrite, s.lastCost = now, cost
+		s.lastWrite, s.cost = now, cost
 		if wait, dirty := s.NextFlush(); !dirty || wait != want {
 			t.Errorf("after a write of %v: wait %v, dirty %v, want %v", cost, wait, dirty, want)
 		}
@@ -56,5 +56,22 @@ func TestWritePace(t *testing.T) {
 		if wait, _ := s.NextFlush(); wait != 0 {
 			t.Errorf("somebody waits for a condition, but %v", wait)
 		}
+	}
+}
+
+// One write that took long delays the next only by its part of the average, and many by all of it.
+func TestWriteCost(t *testing.T) {
+	s := &Store{}
+	for range 10 {
+		s.spent(2 * time.Millisecond)
+	}
+	if s.spent(42 * time.Millisecond); s.cost != 12*time.Millisecond {
+		t.Errorf("after a slow write among fast ones the cost is %v", s.cost)
+	}
+	for range 20 {
+		s.spent(42 * time.Millisecond)
+	}
+	if s.cost < 41*time.Millisecond {
+		t.Errorf("after slow writes the cost is %v", s.cost)
 	}
 }

@@ -53,7 +53,7 @@ type Store struct {
 	urgent    bool          // others may be waiting for the change
 	failed    bool          // the last write failed
 	lastWrite time.Time     // when the last write ended
-	lastCost  time.Duration // how long it took
+	cost      time.Duration // what writes take, on average
 }
 
 // head is the state file without its objects, in the order of state.State.
@@ -316,7 +316,7 @@ func (s *Store) Hurry() { s.urgent = s.urgent || s.dirty }
 // writing takes at most a tenth of the time, but no longer than a second. A condition with a
 // new reason is written at once.
 func (s *Store) NextFlush() (wait time.Duration, dirty bool) {
-	pause := min(max((writeShare-1)*s.lastCost, minPause), maxPause-s.lastCost)
+	pause := min(max((writeShare-1)*s.cost, minPause), maxPause-s.cost)
 	switch {
 	case !s.dirty:
 		return 0, false
@@ -345,9 +345,18 @@ func (s *Store) Flush(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("write state file: %w", err)
 	}
-	s.lastCost = s.lastWrite.Sub(begin)
+	s.spent(s.lastWrite.Sub(begin))
 	s.dirty, s.urgent = false, false
 	return nil
+}
+
+// spent takes in how long a write took. On a busy machine some take many times as long as
+// others, which must not hold up the next one for many times as long.
+func (s *Store) spent(d time.Duration) {
+	if s.cost == 0 {
+		s.cost = d
+	}
+	s.cost += (d - s.cost) / 4
 }
 
 // Check compares the file with what was written last. If somebody has removed or changed it,
