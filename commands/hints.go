@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -21,36 +22,57 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/mounts"
 	"github.com/docker-rd/docker-rd/internal/nearest"
-	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Hint returns the remedy for an error of cmd, one line with commands in backticks, or "".
-func Hint(cmd *cobra.Command, err error) string {
-	if hint := failure.Hint(err); hint != "" {
-		return hint // whoever made the error knew more
-	}
-	h := hinter{cmd: cmd, verb: cmd.Name()}
-	for _, hint := range hints {
-		if text := hint(h, err); text != "" {
-			return text
-		}
-	}
-	return ""
+// A Remedy is what can be done about an error.
+type Remedy struct {
+	Text string // one line, with commands in backticks
+	Of   string // the entry of the table that has it, "" if the error itself had it
 }
 
-// Hints returns the remedies for an error of cmd, see [Hint]. Several joined errors may have
-// several.
-func Hints(cmd *cobra.Command, err error) (hints []string) {
-	for _, part := range failure.Parts(err) {
-		if hint := Hint(cmd, part); hint != "" && !slices.Contains(hints, hint) {
-			hints = append(hints, hint)
+// Hint returns the text of the remedy for an error of cmd, or "".
+func Hint(cmd *cobra.Command, err error) string { return remedyFor(cmd, err).Text }
+
+func remedyFor(cmd *cobra.Command, err error) Remedy {
+	if hint := failure.Hint(err); hint != "" {
+		return Remedy{Text: hint} // whoever made the error knew more
+	}
+	h := hinter{cmd: cmd, verb: cmd.Name()}
+	for _, e := range hints {
+		if text := e.hint(h, err); text != "" {
+			return Remedy{text, e.of}
 		}
 	}
-	return hints
+	return Remedy{}
+}
+
+// Hints returns the remedies for an error of cmd. Several joined errors may have several.
+func Hints(cmd *cobra.Command, err error) (remedies []Remedy) {
+	for _, part := range failure.Parts(err) {
+		if r := remedyFor(cmd, part); r.Text != "" && !slices.Contains(remedies, r) {
+			remedies = append(remedies, r)
+		}
+	}
+	return remedies
+}
+
+// HintedErrors returns the entries of the table of hints.
+func HintedErrors() []string {
+	var names []string
+	for _, e := range hints {
+		names = append(names, e.of)
+	}
+	return names
+}
+
+// A hintEntry has the remedy for one sort of errors, which "of" names.
+type hintEntry struct {
+	of   string
+	hint func(hinter, error) string // "" for other errors
 }
 
 // hints find a remedy by the type of an error. The first that is not "" counts.
-var hints = []func(hinter, error) string{
+var hints = []hintEntry{
 	byType(func(h hinter, e *hintedError) string { return e.hint(h) }),
 	byType(func(_ hinter, e *wordError) string {
 		return DidYouMean(nearest.To(e.word, e.words), "", e.what+"s are "+strings.Join(e.words, ", "))
@@ -86,7 +108,26 @@ var hints = []func(hinter, error) string{
 	byType(func(_ hinter, e *mounts.BusyError) string {
 		return "it is not the instance's: `umount " + shellQuote(e.Point) + "`"
 	}),
-	byType(hinter.problem),
+	problem(client.NotRunning, func(h hinter, name string) string { return h.run("start", name) + " starts it" }),
+	problem(client.Interrupted, func(h hinter, name string) string {
+		return h.run("start", name) + " continues; then the mirror shows how it ended"
+	}),
+	problem(client.Removed, func(h hinter, name string) string { return h.run("start", name) + " creates it again" }),
+	problem(client.NotReady, func(h hinter, name string) string {
+		return h.run("status", name) + " and " + h.run("logs", name) + " show more"
+	}),
+	problem(client.Unanswered, hinter.statusShowsMore),
+	problem(client.Disconnected, hinter.statusShowsMore),
+	problem(client.Stopping, func(h hinter, name string) string { return h.run("stop --force", name) + " ends it at once" }),
+	problem(client.Crashed, func(h hinter, name string) string { return h.run("logs --supervisor", name) + " shows more" }),
+	problem(client.NoSystemd, func(h hinter, name string) string {
+		return "another process manager can run " + h.run("start --foreground", name)
+	}),
+	problem(client.TooNew, func(hinter, string) string { return newerProgram }),
+	onProblem(client.EngineFailed, func(h hinter, e *client.Error) string { return h.engineFailed(e.Instance) }),
+	onProblem(client.ContextInUse, func(_ hinter, e *client.Error) string {
+		return "choose another one first: `docker" + configFlag(e.Instance.DockerConfig) + " context use default`"
+	}),
 	byType(func(_ hinter, e *objects.KindError) string {
 		return DidYouMean(e.Near(), "", "kinds are "+objects.KindNames())
 	}),
@@ -108,29 +149,23 @@ var hints = []func(hinter, error) string{
 		return DidYouMean(nearest.To(e.Field, e.Fields), ".", "fields are ."+strings.Join(e.Fields, ", ."))
 	}),
 	byType(func(_ hinter, e *objects.AmbiguousError) string { return "give more of the ID" }),
-	byType(func(hinter, *state.NewerSchemaError) string { return newerProgram }),
 	byType(func(hinter, *dockercontext.RecordError) string {
 		return "`docker-rd context doctor --fix` moves it aside"
 	}),
-	byType(func(_ hinter, e *configfile.RefusedError) string { return configHints[e.Reason] }),
+	uneditable(configfile.InvalidJSON, "repair the file by hand; `docker-rd context doctor` shows where it is broken"),
+	uneditable(configfile.BOM, "save the file as UTF-8 without a byte-order mark"),
+	uneditable(configfile.TrailingData, "keep one JSON object in the file"),
+	uneditable(configfile.WrongType, "repair the file by hand; docker itself can't load it"),
+	uneditable(configfile.NotRegular, "put a regular file there"),
+	uneditable(configfile.HardLink, "replace the extra names by symbolic links"),
+	uneditable(configfile.BindMount, "mount its directory in place of the file, or change the context where the file comes from"),
+	uneditable(configfile.ReadOnly, "make the file and its directory writable"),
+	uneditable(configfile.Unreadable, "make the file readable"),
+	uneditable(configfile.Owner, "run the command as the owner of the file"),
+	uneditable(configfile.NoSpace, "make room on the file system"),
 }
 
 const newerProgram = "use the newer docker-rd"
-
-// configHints are the remedies for a config.json that can't be edited.
-var configHints = map[configfile.Reason]string{
-	configfile.InvalidJSON:  "repair the file by hand; `docker-rd context doctor` shows where it is broken",
-	configfile.BOM:          "save the file as UTF-8 without a byte-order mark",
-	configfile.TrailingData: "keep one JSON object in the file",
-	configfile.WrongType:    "repair the file by hand; docker itself can't load it",
-	configfile.NotRegular:   "put a regular file there",
-	configfile.HardLink:     "replace the extra names by symbolic links",
-	configfile.BindMount:    "mount its directory in place of the file, or change the context where the file comes from",
-	configfile.ReadOnly:     "make the file and its directory writable",
-	configfile.Unreadable:   "make the file readable",
-	configfile.Owner:        "run the command as the owner of the file",
-	configfile.NoSpace:      "make room on the file system",
-}
 
 // A hintedError is an error with its own remedy.
 type hintedError struct {
@@ -156,24 +191,53 @@ func unknown(what, word string, words []string) error {
 	return failure.WithCode(&wordError{what, word, words}, failure.CodeRefused)
 }
 
-// byType returns a hint for errors of one type.
-func byType[E error](hint func(hinter, E) string) func(hinter, error) string {
-	return func(h hinter, err error) string {
+// byType returns the entry for errors of one type.
+func byType[E error](hint func(hinter, E) string) hintEntry {
+	return hintEntry{reflect.TypeFor[E]().String(), func(h hinter, err error) string {
 		if e, ok := errors.AsType[E](err); ok {
 			return hint(h, e)
 		}
 		return ""
-	}
+	}}
 }
 
-// is returns the hint for one error.
-func is(target error, text string) func(hinter, error) string {
-	return func(_ hinter, err error) string {
+// is returns the entry for one error.
+func is(target error, text string) hintEntry {
+	return hintEntry{target.Error(), func(_ hinter, err error) string {
 		if errors.Is(err, target) {
 			return text
 		}
 		return ""
-	}
+	}}
+}
+
+// onProblem returns the entry for one problem of an instance, and problem the same for one
+// that needs no more than the instance's name.
+func onProblem(p client.Problem, hint func(hinter, *client.Error) string) hintEntry {
+	e := byType(func(h hinter, e *client.Error) string {
+		if e.Problem != p {
+			return ""
+		}
+		return hint(h, e)
+	})
+	e.of += " " + string(p)
+	return e
+}
+
+func problem(p client.Problem, hint func(h hinter, name string) string) hintEntry {
+	return onProblem(p, func(h hinter, e *client.Error) string { return hint(h, e.Instance.Name) })
+}
+
+// uneditable returns the entry for one reason for which config.json can't be edited.
+func uneditable(reason configfile.Reason, text string) hintEntry {
+	e := byType(func(_ hinter, e *configfile.RefusedError) string {
+		if e.Reason != reason {
+			return ""
+		}
+		return text
+	})
+	e.of += " " + string(reason)
+	return e
 }
 
 // DidYouMean returns a hint with the suggestions, each after prefix, or otherwise if there are
@@ -242,34 +306,7 @@ func (h hinter) damaged(e *instance.DamagedError) string {
 		h.run("stop", name), "`docker-rd rm "+name+"`", shellQuote(e.Backup.Paths.InstanceBackup()), shellQuote(e.Path))
 }
 
-func (h hinter) problem(e *client.Error) string {
-	name := e.Instance.Name
-	switch e.Problem {
-	case client.NotRunning:
-		return h.run("start", name) + " starts it"
-	case client.Interrupted:
-		return h.run("start", name) + " continues; then the mirror shows how it ended"
-	case client.Removed:
-		return h.run("start", name) + " creates it again"
-	case client.NotReady:
-		return h.run("status", name) + " and " + h.run("logs", name) + " show more"
-	case client.Unanswered, client.Disconnected:
-		return h.run("status", name) + " shows more"
-	case client.Stopping:
-		return h.run("stop --force", name) + " ends it at once"
-	case client.Crashed:
-		return h.run("logs --supervisor", name) + " shows more"
-	case client.NoSystemd:
-		return "another process manager can run " + h.run("start --foreground", name)
-	case client.TooNew:
-		return newerProgram
-	case client.EngineFailed:
-		return h.engineFailed(e.Instance)
-	case client.ContextInUse:
-		return "choose another one first: `docker" + configFlag(e.Instance.DockerConfig) + " context use default`"
-	}
-	return ""
-}
+func (h hinter) statusShowsMore(name string) string { return h.run("status", name) + " shows more" }
 
 func (h hinter) engineFailed(i *instance.Instance) string {
 	switch s := i.Settings; {

@@ -115,13 +115,18 @@ func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions, t t
 type use struct {
 	current string // the current context of its Docker configuration
 	socket  bool   // the instance has claimed the default socket
+	ours    bool   // docker rd made the instance's context the current one
 
 	other       string // the other instance that the current context belongs to, if any
 	otherSocket bool   // whether that has the default socket
 }
 
 func useOf(i *instance.Instance) use {
-	u := use{socket: instance.Observe(i).Condition(state.SocketClaimed).Status == state.True}
+	o := instance.Observe(i)
+	u := use{
+		socket: o.Condition(state.SocketClaimed).Status == state.True,
+		ours:   o.Condition(state.ContextPromoted).Reason == state.ReasonPromoted,
+	}
 	docker, err := contexts.Config(i)
 	if err != nil {
 		return u
@@ -145,8 +150,12 @@ func tellUse(i *instance.Instance, before, after use, t teller) {
 	case after.current != i.Context():
 		step.did(fmt.Sprintf("The current context is %q again", after.current))
 	default:
-		step.warned(fmt.Sprintf("The current context is still %q, whose engine is stopped: you chose it. `docker%s context use default` chooses another one",
-			i.Context(), configFlag(i.DockerConfig)))
+		why := "you chose it"
+		if before.ours {
+			why = "it could not be replaced"
+		}
+		step.warned(fmt.Sprintf("The current context is still %q, whose engine is stopped: %s. `docker%s context use default` chooses another one",
+			i.Context(), why, configFlag(i.DockerConfig)))
 	}
 	step = t.of(i.Name, state.SocketClaimed)
 	switch {

@@ -180,6 +180,9 @@ func standaloneName(cmd *cobra.Command) string {
 	return "docker-" + path
 }
 
+// Shown is called with each error that is about to be shown, if it is not nil. Tests set it.
+var Shown func(cmd *cobra.Command, text string, remedies []commands.Remedy)
+
 // status converts an error to what docker's plugin code prints: one line, and one for each hint.
 func status(cmd *cobra.Command, err error) error {
 	if err == nil {
@@ -200,8 +203,12 @@ func status(cmd *cobra.Command, err error) error {
 	if errors.Is(err, context.Canceled) && failure.Code(err) == failure.CodeInterrupted {
 		text = "interrupted"
 	}
-	for _, hint := range commands.Hints(cmd, err) {
-		text += "\nhint: " + hint
+	remedies := commands.Hints(cmd, err)
+	if Shown != nil {
+		Shown(cmd, text, remedies)
+	}
+	for _, r := range remedies {
+		text += "\nhint: " + r.Text
 	}
 	return cli.StatusError{Status: text, StatusCode: failure.Code(err), Cause: err}
 }

@@ -31,7 +31,6 @@ import (
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
 	"github.com/docker-rd/docker-rd/internal/test/stateschema"
 	"github.com/docker-rd/docker-rd/mirror/state"
-	"github.com/docker-rd/docker-rd/plugin"
 )
 
 // update makes the scripts' golden files what the program prints now.
@@ -42,7 +41,7 @@ func TestMain(m *testing.M) {
 	endpointtest.Main()
 	engine.RunHelper()
 	testscript.Main(m, map[string]func(){
-		"docker-rd":   plugin.Main,
+		"docker-rd":   dockerRD,
 		"fake-engine": fakeEngine,
 		"hung-fs":     hungFS,
 	})
@@ -148,6 +147,7 @@ func runScripts(t *testing.T, dir, docker string) {
 		Setup:               func(e *testscript.Env) error { return setup(e, bin, docker != "") },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":  status,
+			"hint":    hint,
 			"until":   until,
 			"signal":  sendSignal,
 			"replace": replace,
@@ -187,7 +187,8 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 		return err
 	}
 	config := filepath.Join(e.WorkDir, "docker")
-	for _, dir := range []string{filepath.Join(config, "cli-plugins"), filepath.Join(e.WorkDir, "home")} {
+	shown := filepath.Join(e.WorkDir, ".errors")
+	for _, dir := range []string{filepath.Join(config, "cli-plugins"), filepath.Join(e.WorkDir, "home"), shown} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -201,6 +202,7 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 	e.Setenv("S", filepath.Join(home, "state", "instances", "default", "state.json"))
 	e.Setenv("ROOTFS", os.Getenv("ROOTFS"))
 	e.Setenv("TZ", "UTC")
+	e.Setenv(errorsEnv, shown)
 	// Every command would sleep for a second at its end.
 	e.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	if docker {
@@ -215,7 +217,7 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 	t := e.T()
 	judge := watchStates(home)
 	e.Defer(func() {
-		if err := errors.Join(judge(), cleanUp(home)); err != nil {
+		if err := errors.Join(judge(), judgeErrors(shown), cleanUp(home)); err != nil {
 			t.Log(err)
 			t.FailNow()
 		}

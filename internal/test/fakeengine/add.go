@@ -19,6 +19,8 @@ type Objects struct {
 	Containers []ContainerSpec `json:"containers"`
 	// EventDelay is how late events come, in milliseconds.
 	EventDelay int `json:"eventDelay"`
+	// StopTakes is how long a container takes to stop, in milliseconds.
+	StopTakes int `json:"stopTakes"`
 }
 
 // ImageSpec describes an image. Parent is a tag of another.
@@ -66,7 +68,10 @@ type ContainerSpec struct {
 
 // Add adds objects, with their events.
 func (e *Engine) Add(o Objects) {
-	e.SetFaults(func(f *Faults) { f.EventDelay = time.Duration(o.EventDelay) * time.Millisecond })
+	e.SetFaults(func(f *Faults) {
+		f.EventDelay = time.Duration(o.EventDelay) * time.Millisecond
+		f.StopTakes = time.Duration(o.StopTakes) * time.Millisecond
+	})
 	for _, i := range o.Images {
 		e.addImage(i)
 	}
