@@ -57,40 +57,19 @@ func Act(ctx context.Context, roots instance.Roots, name string, kind state.Kind
 
 // request returns the request for an action.
 func request(s *state.State, kind state.Kind, key, action string) (requests.Request, error) {
-	r := requests.Request{Type: requests.RequestAction, Kind: kind, Key: key, Name: key, Action: action}
-	there := false
-	switch kind {
-	case state.Containers:
-		var c state.Container
-		c, there = s.Containers[key]
-		r.Name = c.Name
-	case state.Images:
-		_, there = s.Images[key]
-	case state.Volumes:
-		var v state.Volume
-		v, there = s.Volumes[key]
-		r.CreatedAt = v.CreatedAt
-	case state.Networks:
-		var n state.Network
-		n, there = s.Networks[key]
-		r.Name = n.Name
-		if requests.OwnNetwork(s.Engine, n.Name) {
-			return r, failure.Refuse("network %q is the engine's own", n.Name)
-		}
+	switch {
+	case action == ActionDelete:
+		return requests.Delete(s, kind, key)
+	case action == ActionCancel:
+		r, err := requests.Delete(s, kind, key)
+		r.Type = requests.RequestCancel
+		return r, err
+	case kind != state.Containers:
+		return requests.Request{}, failure.Refuse("%q can't be done to %s", action, kind)
 	}
-	if !there {
-		return r, failure.Refuse("no object %q of kind %s", key, kind)
+	c, ok := s.Containers[key]
+	if !ok {
+		return requests.Request{}, failure.Refuse("no container %q", key)
 	}
-	switch action {
-	case ActionDelete:
-		r.Type, r.Action = requests.RequestDelete, ""
-		return r, nil
-	case ActionCancel:
-		r.Type, r.Action = requests.RequestCancel, ""
-		return r, nil
-	}
-	if kind != state.Containers {
-		return r, failure.Refuse("%q can't be done to %s", action, kind)
-	}
-	return r, nil
+	return requests.Request{Type: requests.RequestAction, Kind: kind, Key: key, Name: c.Name, Action: action}, nil
 }

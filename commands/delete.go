@@ -19,11 +19,9 @@ import (
 )
 
 type deleteOptions struct {
-	wait    bool
-	cancel  bool
-	timeout flagDuration
-
-	progress flagChoice
+	longOptions
+	wait   bool
+	cancel bool
 }
 
 func (a *app) newDelete() *cobra.Command {
@@ -48,8 +46,7 @@ only that reference, as with "docker rmi".`,
 	flags := cmd.Flags()
 	flags.BoolVar(&o.wait, "wait", false, "Wait until they are gone")
 	flags.BoolVar(&o.cancel, "cancel", false, "Cancel deletions that are requested")
-	addTimeout(flags, &o.timeout, 2*time.Minute)
-	addProgress(cmd, &o.progress, "auto")
+	o.add(cmd, 2*time.Minute)
 	return cmd
 }
 
@@ -149,22 +146,16 @@ func (e *staysError) Unwrap() error { return e.error }
 
 // deletion returns the request to delete the object that a word names.
 func deletion(s *state.State, k *objects.Kind, word string) (requests.Request, error) {
-	r := requests.Request{Type: requests.RequestDelete, Kind: k.Kind, Name: word}
-	var err error
-	if r.Key, err = k.One(s, word); err != nil {
-		return r, err
+	key, err := k.One(s, word)
+	if err != nil {
+		return requests.Request{}, err
 	}
-	switch k.Kind {
-	case state.Images:
+	r, err := requests.Delete(s, k.Kind, key)
+	r.Name = word
+	if k.Kind == state.Images {
 		_, r.Reference = objects.ImageReference(s, word)
-	case state.Volumes:
-		r.CreatedAt = s.Volumes[r.Key].CreatedAt
-	case state.Networks:
-		if requests.OwnNetwork(s.Engine, s.Networks[r.Key].Name) {
-			return r, failure.Refuse("%s is the engine's own", k.Text(word))
-		}
 	}
-	return r, nil
+	return r, err
 }
 
 // request asks for a deletion, or cancels it, and waits for the outcome; without --wait, only

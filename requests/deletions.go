@@ -9,6 +9,7 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -48,6 +49,36 @@ func OwnNetwork(e state.Engine, name string) bool {
 		return e.ID == ""
 	}
 	return false
+}
+
+// Delete returns the request to delete the object of a kind that has the key. It refuses objects
+// that do not exist, and the engine's own networks.
+func Delete(s *state.State, kind state.Kind, key string) (Request, error) {
+	r := Request{Type: RequestDelete, Kind: kind, Key: key, Name: key}
+	exists := false
+	switch kind {
+	case state.Containers:
+		var c state.Container
+		c, exists = s.Containers[key]
+		r.Name = c.Name
+	case state.Images:
+		_, exists = s.Images[key]
+	case state.Volumes:
+		var v state.Volume
+		v, exists = s.Volumes[key]
+		r.CreatedAt = v.CreatedAt
+	case state.Networks:
+		var n state.Network
+		n, exists = s.Networks[key]
+		r.Name = n.Name
+	}
+	switch {
+	case !exists:
+		return r, failure.Refuse("no object %q of kind %s", key, kind)
+	case kind == state.Networks && OwnNetwork(s.Engine, r.Name):
+		return r, failure.Refuse("network %q is the engine's own", r.Name)
+	}
+	return r, nil
 }
 
 func (e *Executor) acceptDeletion(r Request) {
