@@ -25,8 +25,7 @@ var actionWords = map[string]struct{ doing, done string }{
 }
 
 func (a *app) newAction() *cobra.Command {
-	var timeout flagDuration
-	var progress flagChoice
+	var o longOptions
 	cmd := &cobra.Command{
 		Use:   "action [OPTIONS] CONTAINER " + strings.Join(requests.Actions(), "|"),
 		Short: "Start, stop, pause, unpause or restart a container",
@@ -47,13 +46,12 @@ has not begun is withdrawn.`,
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := withTimeout(cmd.Context(), timeout)
-			defer cancel()
-			return a.withProgress(progress.value, func(t teller) error { return a.runAction(ctx, t, args[0], args[1]) })
+			return a.inTime(cmd.Context(), o, func(ctx context.Context, t teller) error {
+				return a.runAction(ctx, t, args[0], args[1])
+			})
 		},
 	}
-	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
-	addProgress(cmd, &progress, "auto")
+	o.add(cmd, 2*time.Minute)
 	return cmd
 }
 

@@ -19,8 +19,7 @@ import (
 )
 
 func (a *app) newCpImage() *cobra.Command {
-	var timeout flagDuration
-	var progress flagChoice
+	var o longOptions
 	cmd := &cobra.Command{
 		Use:   "cp-image [OPTIONS] FROM TO IMAGE [IMAGE...]",
 		Short: "Copy images from one instance to another",
@@ -30,18 +29,15 @@ on the way: the one engine saves what the other loads.`,
 		Args:              takes(3, many),
 		ValidArgsFunction: a.completeCpImage,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := withTimeout(cmd.Context(), timeout)
-			defer cancel()
 			if told := a.typedElsewhere(args[:2]...); told != "" {
 				return foreign(told, "cp-image "+shellQuoteAll(args), args[0], args[1])
 			}
-			return a.withProgress(progress.value, func(t teller) error {
+			return a.inTime(cmd.Context(), o, func(ctx context.Context, t teller) error {
 				return cpImage(ctx, t, args[0], args[1], args[2:])
 			})
 		},
 	}
-	addTimeout(cmd.Flags(), &timeout, 0)
-	addProgress(cmd, &progress, "auto")
+	o.add(cmd, 0)
 	return cmd
 }
 

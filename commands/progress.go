@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"os"
 	"time"
 
@@ -11,9 +12,23 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// addProgress adds --progress.
-func addProgress(cmd *cobra.Command, value *flagChoice, fallback string) {
-	addChoice(cmd, value, "progress", fallback, "How progress is shown", "auto", progress.TTY, progress.Plain, progress.Quiet, progress.JSON)
+// longOptions are the options of a command that may take long.
+type longOptions struct {
+	timeout  flagDuration
+	progress flagChoice
+}
+
+// add adds --timeout, with a default, and --progress.
+func (o *longOptions) add(cmd *cobra.Command, timeout time.Duration) {
+	addTimeout(cmd.Flags(), &o.timeout, timeout)
+	addChoice(cmd, &o.progress, "progress", "auto", "How progress is shown", "auto", progress.TTY, progress.Plain, progress.Quiet, progress.JSON)
+}
+
+// inTime runs f with a context that ends at the timeout, and shows its progress.
+func (a *app) inTime(ctx context.Context, o longOptions, f func(ctx context.Context, t teller) error) error {
+	ctx, cancel := withTimeout(ctx, o.timeout)
+	defer cancel()
+	return a.withProgress(o.progress.value, func(t teller) error { return f(ctx, t) })
 }
 
 // A teller shows the progress of one step of one instance.

@@ -18,8 +18,7 @@ import (
 )
 
 func (a *app) newRestart() *cobra.Command {
-	var timeout flagDuration
-	var progress flagChoice
+	var o longOptions
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "restart [OPTIONS] [INSTANCE...]",
@@ -34,9 +33,9 @@ start with settings that waited for the restart is started with those of before.
 			if err != nil {
 				return err
 			}
-			ctx, cancel, how := timeout.patience(cmd.Context())
+			ctx, cancel, how := o.timeout.patience(cmd.Context())
 			defer cancel()
-			return a.onSeveral(progress.value, names, func(name string, t teller) error {
+			return a.onSeveral(o.progress.value, names, func(name string, t teller) error {
 				i, err := loadNamed(name)
 				if err != nil {
 					return err
@@ -47,8 +46,7 @@ start with settings that waited for the restart is started with those of before.
 		},
 	}
 	addAll(cmd, &all, "Restart")
-	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
-	addProgress(cmd, &progress, "auto")
+	o.add(cmd, 2*time.Minute)
 	return cmd
 }
 

@@ -16,11 +16,9 @@ import (
 )
 
 type rmOptions struct {
-	force   bool
-	all     bool
-	timeout flagDuration
-
-	progress flagChoice
+	longOptions
+	force bool
+	all   bool
 }
 
 func (a *app) newRm() *cobra.Command {
@@ -47,8 +45,7 @@ An adopted engine (driver existing) keeps its data.`,
 	}
 	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Do not ask, and stop instances that run, without waiting for their containers")
 	addAll(cmd, &o.all, "Remove")
-	addTimeout(cmd.Flags(), &o.timeout, time.Minute)
-	addProgress(cmd, &o.progress, "auto")
+	o.add(cmd, time.Minute)
 	return cmd
 }
 

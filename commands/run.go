@@ -20,8 +20,7 @@ import (
 
 func (a *app) newRun() *cobra.Command {
 	var noStart bool
-	var timeout flagDuration
-	var progress flagChoice
+	var o longOptions
 	cmd := &cobra.Command{
 		Use:   "run [OPTIONS] -- COMMAND [ARG...]",
 		Short: "Run a command that sees only an instance's engine",
@@ -37,7 +36,7 @@ it does not exist.`,
 			return nil, cobra.ShellCompDirectiveDefault
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			i, err := a.forRun(cmd.Context(), noStart, timeout, progress.value)
+			i, err := a.forRun(cmd.Context(), noStart, o)
 			if err != nil {
 				if code := failure.Code(err); code != failure.CodeInterrupted {
 					err = failure.WithCode(err, failure.CodeUsage)
@@ -50,14 +49,13 @@ it does not exist.`,
 	// Flags after COMMAND belong to it.
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().BoolVar(&noStart, "no-start", false, "Fail if the instance is not running")
-	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
-	addProgress(cmd, &progress, "auto")
+	o.add(cmd, 2*time.Minute)
 	return cmd
 }
 
 // forRun returns the instance, and starts it if it does not run.
-func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, mode string) (*instance.Instance, error) {
-	ctx, cancel, how := timeout.patience(ctx)
+func (a *app) forRun(ctx context.Context, noStart bool, o longOptions) (*instance.Instance, error) {
+	ctx, cancel, how := o.timeout.patience(ctx)
 	defer cancel()
 	c, err := a.chooseForObjects(nil)
 	if err != nil {
@@ -82,7 +80,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, timeout flagDuration, mo
 		return i, nil
 	}
 	a.mend(ctx, i.DockerConfig)
-	return i, a.withProgressAside(mode, func(t teller) error { return a.start(ctx, i, how, t.of(i.Name, progress.Itself)) })
+	return i, a.withProgressAside(o.progress.value, func(t teller) error { return a.start(ctx, i, how, t.of(i.Name, progress.Itself)) })
 }
 
 // run runs the command and returns its exit status as an error.

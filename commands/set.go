@@ -17,10 +17,9 @@ import (
 
 type setOptions struct {
 	output.Options
-	dryRun   bool
-	restart  bool
-	timeout  flagDuration
-	progress flagChoice
+	longOptions
+	dryRun  bool
+	restart bool
 }
 
 func (a *app) newSet() *cobra.Command {
@@ -63,8 +62,7 @@ next restart, or at once with --restart; limits and autostart need none.`,
 	o.AddFlags(cmd, "names")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "Only print what would change")
 	flags.BoolVar(&o.restart, "restart", false, "Restart the instance if it runs and settings are pending")
-	addTimeout(flags, &o.timeout, 2*time.Minute)
-	addProgress(cmd, &o.progress, "auto")
+	o.add(cmd, 2*time.Minute)
 	return cmd
 }
 

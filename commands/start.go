@@ -78,11 +78,10 @@ func addSettings(cmd *cobra.Command) {
 }
 
 type startOptions struct {
-	timeout    flagDuration
+	longOptions
 	detach     bool
 	all        bool
 	foreground bool
-	progress   flagChoice
 }
 
 func (a *app) newStart() *cobra.Command {
@@ -102,13 +101,12 @@ changes them. Arguments after "--" are passed to the engine.`,
 	}
 	flags := cmd.Flags()
 	addSettings(cmd)
-	addTimeout(flags, &o.timeout, 2*time.Minute)
 	addAll(cmd, &o.all, "Start")
 	flags.BoolVarP(&o.detach, "detach", "d", false, "Only wait until the supervisor runs")
 	flags.BoolVar(&o.foreground, "foreground", false, "Be the supervisor, under a process manager: log to stderr, stop on SIGTERM")
 	cmd.MarkFlagsMutuallyExclusive("foreground", "detach")
 	cmd.MarkFlagsMutuallyExclusive("foreground", "all")
-	addProgress(cmd, &o.progress, "auto")
+	o.add(cmd, 2*time.Minute)
 	return cmd
 }
 

@@ -19,11 +19,9 @@ import (
 )
 
 type stopOptions struct {
-	timeout flagDuration
-	force   bool
-	all     bool
-
-	progress flagChoice
+	longOptions
+	force bool
+	all   bool
 }
 
 func (a *app) newStop() *cobra.Command {
@@ -41,10 +39,9 @@ An adopted engine (driver existing) keeps running; docker rd only disconnects.`,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runStop(cmd, o, args) },
 	}
 	flags := cmd.Flags()
-	addTimeout(flags, &o.timeout, time.Minute)
 	flags.BoolVarP(&o.force, "force", "f", false, "Do not wait for containers to stop")
 	addAll(cmd, &o.all, "Stop")
-	addProgress(cmd, &o.progress, "auto")
+	o.add(cmd, time.Minute)
 	return cmd
 }
 

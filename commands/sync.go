@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -12,8 +13,7 @@ import (
 )
 
 func (a *app) newSync() *cobra.Command {
-	var timeout flagDuration
-	var progress flagChoice
+	var o longOptions
 	var sizes bool
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "sync [OPTIONS] [INSTANCE]",
@@ -25,9 +25,7 @@ show that then, as of this moment.
 
 The supervisor does it if one runs, otherwise this command itself.`,
 	}, a.loadForObjects, func(cmd *cobra.Command, i *instance.Instance) error {
-		ctx, cancel := withTimeout(cmd.Context(), timeout)
-		defer cancel()
-		return a.withProgress(progress.value, func(t teller) error {
+		return a.inTime(cmd.Context(), o, func(ctx context.Context, t teller) error {
 			t = t.of(i.Name, state.MirrorSynced)
 			t.doing(fmt.Sprintf("Mirror of instance %q is being synced", i.Name), fmt.Sprintf("Mirror of instance %q is not synced", i.Name))
 			if err := client.Sync(ctx, i, sizes); err != nil {
@@ -37,8 +35,7 @@ The supervisor does it if one runs, otherwise this command itself.`,
 			return nil
 		})
 	})
-	addTimeout(cmd.Flags(), &timeout, 2*time.Minute)
-	addProgress(cmd, &progress, "auto")
+	o.add(cmd, 2*time.Minute)
 	cmd.Flags().BoolVar(&sizes, "sizes", false, "Measure what objects take on disk, too")
 	return cmd
 }

@@ -35,8 +35,7 @@ const waitStopped = "stopped"
 
 func (a *app) newWait() *cobra.Command {
 	var targets []string
-	var timeout flagDuration
-	var progress flagChoice
+	var o longOptions
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "wait [OPTIONS] [INSTANCE]",
 		Short: "Wait for a condition of an instance or a container",
@@ -56,9 +55,7 @@ seconds before, or if it is named by its ID.`,
 	}, func(args []string) (*instance.Instance, error) {
 		return a.salvage(a.loadForObjects(args))
 	}, func(cmd *cobra.Command, i *instance.Instance) error {
-		ctx, cancel := withTimeout(cmd.Context(), timeout)
-		defer cancel()
-		return a.withProgress(progress.value, func(t teller) error {
+		return a.inTime(cmd.Context(), o, func(ctx context.Context, t teller) error {
 			for _, target := range targets {
 				if err := runWait(ctx, i, target, t.of(i.Name, target)); err != nil {
 					return err
@@ -69,8 +66,7 @@ seconds before, or if it is named by its ID.`,
 	})
 	cmd.Flags().StringArrayVar(&targets, "for", []string{state.Ready}, "What to wait for")
 	_ = cmd.RegisterFlagCompletionFunc("for", a.completeTarget)
-	addTimeout(cmd.Flags(), &timeout, 30*time.Second)
-	addProgress(cmd, &progress, "auto")
+	o.add(cmd, 30*time.Second)
 	return cmd
 }
 
