@@ -9,22 +9,20 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Demote puts another context back in place of owner's: the one before us if it is
-// healthy, else that of a candidate (another running instance of ours), else the one
-// before us if it exists, else none. It does so only where the record says that we
-// promoted owner's, and only while it is still current: a choice that somebody made
-// meanwhile stands, and voids the record.
+// Demote replaces owner's context as the current one: by the previous one if it is healthy, else
+// by that of another running instance, else by the previous one if it exists, else by none. It
+// does so only if the record says that docker rd promoted owner's context, and only while that
+// is current: if somebody has chosen another one meanwhile, it stays, and the record is void.
 //
-// The previous context is probed for at most [DefaultTimeout], and the end of ctx ends that
-// probe, after which the context counts as not healthy; the rest is done all the same.
-// Before the caller calls, the owner's state must not be Up any more for a promotion that
-// looks at it, so that none can follow.
+// The previous context is probed for at most [DefaultTimeout], or until ctx ends; then it counts
+// as not healthy, and the demotion goes on. The caller has made sure that the owner's state is
+// not Up any more, so that no promotion can follow.
 //
-// What is claimed for owner is given back first: programs must not find an engine that is
-// being stopped. For another running instance it is claimed again.
+// The owner's claims are given back first: programs must not find an engine that is being
+// stopped. The next owner claims them again.
 //
-// The outcome's reason is Demoted, ChangedByUser, AlreadyCurrent (it is current, but
-// not by our doing), NotApplicable (there was nothing to do) or Failed.
+// The outcome's reason is Demoted, ChangedByUser, AlreadyCurrent (current, but not promoted by
+// docker rd), NotApplicable (nothing to do) or Failed.
 func (c *Config) Demote(ctx context.Context, owner Owner) Outcome {
 	released := c.Release(context.WithoutCancel(ctx), owner)
 	out, err := c.demote(ctx, owner)
@@ -56,8 +54,7 @@ func (c *Config) demote(ctx context.Context, owner Owner) (Outcome, error) {
 	return c.demoteTo(ctx, owner, s)
 }
 
-// demoteTo demotes owner in favour of who follows, and claims for that one what comes with a
-// promotion.
+// demoteTo demotes owner, and makes the claims of the next one.
 func (c *Config) demoteTo(ctx context.Context, owner Owner, s succession) (Outcome, error) {
 	ctx = context.WithoutCancel(ctx)
 	out, err := c.update(ctx, func(t *tx) (Outcome, error) { return t.demote(owner, s) })
@@ -72,8 +69,8 @@ func (c *Config) demoteTo(ctx context.Context, owner Owner, s succession) (Outco
 	return out, nil
 }
 
-// settledRecord returns the record after a promotion that is under way has ended. Later
-// promotions will find the engine down. config.json need not be in order for it.
+// settledRecord returns the record after the end of a promotion in progress; later ones will
+// find the engine down. config.json may be damaged.
 func (c *Config) settledRecord(ctx context.Context) (r record, err error) {
 	_, err = c.locked(context.WithoutCancel(ctx), func(*tx) (Outcome, error) {
 		written, err := c.readRecord()
@@ -83,8 +80,8 @@ func (c *Config) settledRecord(ctx context.Context) (r record, err error) {
 	return r, err
 }
 
-// notPromoted is the outcome where owner's context is not current by our doing. Where there
-// is no such context, config.json need not be readable to tell.
+// notPromoted is the outcome if docker rd has not promoted owner's context. If there is no such
+// context, config.json may be unreadable.
 func (c *Config) notPromoted(owner Owner) (Outcome, error) {
 	none := Outcome{
 		Reason:  state.ReasonNotApplicable,
@@ -107,22 +104,22 @@ func (c *Config) notPromoted(owner Owner) (Outcome, error) {
 	return none, nil
 }
 
-// healthy probes a stored current context, for no longer than a probe takes: whoever
-// stops an engine may have given it minutes.
+// healthy probes a stored current context, for no longer than [DefaultTimeout]: a stop may have
+// minutes.
 func (c *Config) healthy(ctx context.Context, stored string) bool {
 	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
 	defer cancel()
 	return c.forJudging().Probe(ctx, named(stored))[0].Health == Healthy
 }
 
-// A succession is what was found out, before the lock, about who can follow.
+// A succession holds the contexts that can follow, found out before the lock is taken.
 type succession struct {
 	previous string
-	healthy  bool        // previous is
-	others   []OwnerInfo // where it is not
+	healthy  bool        // previous is healthy
+	others   []OwnerInfo // if it is not
 }
 
-// succession finds out who can follow owner, where previous was current before.
+// succession finds out which contexts can follow owner's, if previous was current before.
 func (c *Config) succession(ctx context.Context, owner Owner, previous string) succession {
 	s := succession{healthy: c.healthy(ctx, previous), previous: previous}
 	if !s.healthy {
@@ -131,10 +128,10 @@ func (c *Config) succession(ctx context.Context, owner Owner, previous string) s
 	return s
 }
 
-// demote puts another context in the place of owner's.
+// demote replaces owner's context as the current one.
 func (t *tx) demote(owner Owner, s succession) (Outcome, error) {
-	// A program that had read config.json before may have written the name of a context
-	// back that does not exist any more.
+	// A program that had read config.json before may have written back the name of a context
+	// that is gone.
 	_, late := byContext(t.record.Demoted, owner.Context)
 	switch {
 	case !t.record.promoted(owner) && (!late || t.exists(owner.Context)):
@@ -160,7 +157,7 @@ func (t *tx) demote(owner Owner, s succession) (Outcome, error) {
 	}, nil
 }
 
-// successor returns which context is to be current next, and whose it is if it is ours.
+// successor returns the next current context, and its owner if it is one of ours.
 func (t *tx) successor(s succession) (Owner, configfile.Value) {
 	previous := configfile.Value{Name: t.record.Previous, Unset: t.record.PreviousUnset}
 	if s.healthy && s.previous == previous.Name {
@@ -177,9 +174,9 @@ func (t *tx) successor(s succession) (Owner, configfile.Value) {
 	return Owner{}, configfile.Value{}
 }
 
-// void gives up what the record claims, since another context is current by somebody else's
-// choice. Where it is one that the record claims too, that claim stays. Nothing is given up
-// where the configuration says nothing, as one that is being written does for a moment.
+// void voids the record, because somebody else has chosen the current context. If the record
+// has a promotion of that one, too, it stays. Nothing is voided while the configuration is
+// empty or damaged, as it is for a moment when a program writes it in place.
 func (t *tx) void() (Outcome, error) {
 	stored, r := t.stored.Name, t.record
 	next := r.voided(t.notOurs(r, stored))
@@ -200,7 +197,7 @@ func (t *tx) void() (Outcome, error) {
 	return out, t.save(next)
 }
 
-// voided is the outcome where somebody else has chosen the stored context.
+// voided is the outcome if somebody else has chosen the stored context.
 func voided(stored string) Outcome {
 	return Outcome{
 		Reason: state.ReasonChangedByUser, Current: named(stored),

@@ -38,14 +38,14 @@ const (
 	FindingSocketLeft              = "SocketLeft"
 )
 
-// A Finding is something that is wrong with a Docker configuration.
+// A Finding is a fault of a Docker configuration.
 type Finding struct {
 	// Code is one of the Finding constants.
 	Code string `json:"code"`
-	// Subject is what is concerned: a context, a variable, a file.
+	// Subject is the context, variable or file concerned.
 	Subject string `json:"subject"`
-	// Message says what is wrong, Remedy what [Finding.Fix] will do where Fixable, else
-	// what the user can do: sentences for people.
+	// Message says what is wrong, Remedy what [Finding.Fix] will do if Fixable, else what the
+	// user can do: sentences for people.
 	Message string `json:"message"`
 	Remedy  string `json:"remedy"`
 	Fixable bool   `json:"fixable"`
@@ -54,7 +54,7 @@ type Finding struct {
 	fix  func(context.Context) (Fixed, error)
 }
 
-// mendedBy returns f with what mends it.
+// mendedBy returns f with a fix.
 func (f Finding) mendedBy(fix func(context.Context) (Fixed, error)) Finding {
 	f.Fixable, f.fix = true, fix
 	return f
@@ -64,13 +64,12 @@ func (f Finding) mendedBy(fix func(context.Context) (Fixed, error)) Finding {
 type Fixed struct {
 	// Message is a sentence for people.
 	Message string `json:"message"`
-	// Backup is the copy of what was changed, "" where nothing was overwritten.
+	// Backup is the copy of a file that was changed, or "".
 	Backup string `json:"backup,omitempty"`
 }
 
-// Fix mends a finding of [Config.Doctor] that is Fixable, as its Remedy says. What it
-// changes is copied beside the original first. A finding that has become untrue meanwhile
-// is left as it is.
+// Fix mends a Fixable finding, as its Remedy says, after it has copied what it changes beside the
+// original. It does nothing for a finding that is not true any more.
 func (f Finding) Fix(ctx context.Context) (Fixed, error) {
 	if f.fix == nil {
 		return Fixed{}, fmt.Errorf("%s %q can't be mended without you", f.Code, f.Subject)
@@ -78,8 +77,8 @@ func (f Finding) Fix(ctx context.Context) (Fixed, error) {
 	return f.fix(ctx)
 }
 
-// Doctor looks for what is wrong with the configuration. It changes nothing. The error
-// says that nothing is known of docker rd's instances.
+// Doctor finds faults of the configuration and changes nothing. The error says that docker rd's
+// instances can't be read.
 func (c *Config) Doctor(ctx context.Context) ([]Finding, error) {
 	instances, err := c.o.Owners.All()
 	if err != nil {
@@ -114,7 +113,7 @@ func (c *Config) Doctor(ctx context.Context) ([]Finding, error) {
 	return found, nil
 }
 
-// socketsLeft finds default sockets that lead to engines which are gone.
+// socketsLeft finds default sockets that lead to engines that are gone.
 func (c *Config) socketsLeft() []Finding {
 	owners, err := c.o.Claims.Owners()
 	if err != nil {
@@ -145,7 +144,7 @@ func unreadable(path string, err error) Finding {
 	}
 }
 
-// badConfig makes a finding of what is wrong with config.json.
+// badConfig returns the finding for a fault of config.json.
 func (c *Config) badConfig(e *configfile.RefusedError) Finding {
 	f := Finding{Code: FindingConfigNotEditable, Subject: e.Path, Message: sentence(e), path: e.Path}
 	switch e.Reason {
@@ -190,9 +189,9 @@ func (c *Config) currentMissing(stored string) []Finding {
 	return []Finding{f.mendedBy(func(ctx context.Context) (Fixed, error) { return c.fixMissing(ctx, stored) })}
 }
 
-// engineGone finds a current context of ours that leads nowhere: a promotion that nobody
-// has taken back since the supervisor was killed, what an uninstallation has left, or
-// what the user has chosen and stopped.
+// engineGone finds a current context of ours that leads nowhere: a promotion after its
+// supervisor was killed, the rest of an uninstallation, or an instance that the user has chosen
+// and stopped.
 func (c *Config) engineGone(ctx context.Context, stored string, instances []OwnerInfo) []Finding {
 	r, _, err := c.view()
 	if err != nil || named(stored) == DefaultName || !c.exists(stored) {
@@ -300,7 +299,7 @@ func (c *Config) damagedContexts(ctx context.Context, instances []OwnerInfo) []F
 				Message: fmt.Sprintf("%s: %s %s", e.Path, sentence(e.Err), consequence),
 				Remedy:  "Correct the file by hand, or move it out of the contexts directory.",
 			}
-			// Only what holds nothing that could be used is moved without a person.
+			// Only a file with nothing usable in it is moved automatically.
 			var syntax *json.SyntaxError
 			if errors.As(e.Err, &syntax) {
 				f.Remedy = "The file is moved aside, so that the context is gone; its content is kept."
@@ -323,8 +322,8 @@ func (c *Config) damagedContexts(ctx context.Context, instances []OwnerInfo) []F
 	return found
 }
 
-// orphan is a context of ours whose instance is not known. It may be known elsewhere:
-// only one that leads nowhere is removed.
+// orphan returns the finding for a context of an unknown instance. It may be known elsewhere, so
+// only a broken one is removed.
 func (c *Config) orphan(ctx context.Context, e entry, owner Owner) Finding {
 	f := Finding{
 		Code: FindingContextWithoutInstance, Subject: e.Name, path: e.Path,
@@ -332,7 +331,7 @@ func (c *Config) orphan(ctx context.Context, e entry, owner Owner) Finding {
 		Remedy:  fmt.Sprintf("If nobody needs it: `docker context rm %s`.", e.Name),
 	}
 	if store.ValidateContextName(e.Name) != nil {
-		return f // none that we have made, whatever it says
+		return f // docker rd has not made it
 	}
 	if r := c.Probe(ctx, e.Name)[0]; r.Health == Broken {
 		f.Message += " " + r.Message

@@ -15,7 +15,7 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// fixMissing puts another context in the place of the current one, which does not exist.
+// fixMissing replaces a current context that does not exist.
 func (c *Config) fixMissing(ctx context.Context, name string) (Fixed, error) {
 	if c.exists(name) {
 		return Fixed{Message: fmt.Sprintf("Context %q exists again.", name)}, nil
@@ -35,7 +35,7 @@ func (c *Config) fixMissing(ctx context.Context, name string) (Fixed, error) {
 	return withBackup(out, saved), err
 }
 
-// fixPromotion puts back what was current before owner's context, whose engine is gone.
+// fixPromotion demotes owner's context, whose engine is gone.
 func (c *Config) fixPromotion(ctx context.Context, owner Owner) (Fixed, error) {
 	saved, err := backup(c.file())
 	if err != nil {
@@ -45,7 +45,7 @@ func (c *Config) fixPromotion(ctx context.Context, owner Owner) (Fixed, error) {
 	return withBackup(out, saved), out.Err
 }
 
-// unsetCurrent makes no context the current one, if name still is.
+// unsetCurrent unsets the current context, if it is still name.
 func (c *Config) unsetCurrent(ctx context.Context, name string) (Fixed, error) {
 	saved, err := backup(c.file())
 	if err != nil {
@@ -67,7 +67,7 @@ func (t *tx) unset(name string) (Outcome, error) {
 	return out, err
 }
 
-// withBackup says what was done, and keeps the copy only if something was changed.
+// withBackup returns the result, and removes the copy if nothing was changed.
 func withBackup(out Outcome, saved string) Fixed {
 	if !out.Changed {
 		_ = os.Remove(saved)
@@ -76,7 +76,7 @@ func withBackup(out Outcome, saved string) Fixed {
 	return Fixed{out.Message, saved}
 }
 
-// moveAside renames a damaged file, if it still is one: check says so.
+// moveAside renames a damaged file, if check still fails.
 func (c *Config) moveAside(ctx context.Context, path string, check func() error) (fixed Fixed, err error) {
 	_, err = c.locked(ctx, func(*tx) (Outcome, error) {
 		if err := check(); err == nil || errors.Is(err, os.ErrNotExist) {
@@ -117,7 +117,7 @@ func (c *Config) removeOrphan(ctx context.Context, e entry, owner Owner) (Fixed,
 	if err != nil {
 		return Fixed{}, err
 	}
-	// Beside the store, which lists whatever lies within, and named as docker does it.
+	// Beside the store, which lists all its files, and named as docker does.
 	saved, err := writeNew(filepath.Join(c.o.Dir, "contexts", e.Name+".dockercontext"), data, 0o600, info)
 	if err != nil {
 		return Fixed{}, err
@@ -150,8 +150,8 @@ func backup(path string) (string, error) {
 	return writeNew(path, data, info.Mode().Perm(), info)
 }
 
-// writeNew writes data into a new file that is named after path and the time. Of root's,
-// it goes to the owner of the file that like describes, if that is not nil.
+// writeNew writes data into a new file, named after path and the time. Root gives it to the owner
+// in like, if that is not nil.
 func writeNew(path string, data []byte, mode os.FileMode, like os.FileInfo) (string, error) {
 	base := path + ".bak-" + time.Now().UTC().Format("20060102T150405Z")
 	for i := 0; ; i++ {

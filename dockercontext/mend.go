@@ -8,17 +8,16 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Mend puts right what a killed process or a late writer left: an edit of config.json
-// that was not finished, a promotion whose engine is gone for good, a current context
-// of ours that does not exist any more, a default socket that leads to an engine which is
-// gone, a record of a context that is somebody else's by
-// now. Where there is nothing to do, that takes a few reads.
+// Mend repairs what a killed process or a late writer has left: an unfinished edit of
+// config.json, a promotion whose engine is gone for good, a current context of ours that does
+// not exist any more, a default socket of an engine that is gone, a record of a context that is
+// somebody else's now. With nothing to do, it takes a few reads.
 //
-// The outcome's reason is Demoted where something was handed back, ChangedByUser where
-// a record was voided, Released where only a socket was given back, Failed, or NotApplicable.
+// The outcome's reason is Demoted, ChangedByUser if a record was voided, Released if only a
+// socket was given back, Failed, or NotApplicable.
 func (c *Config) Mend(ctx context.Context) Outcome { return c.mendGone(ctx, c.gone) }
 
-// mendGone is Mend for whoever knows better which engines are gone.
+// mendGone is Mend with a function that reports which engines are gone.
 func (c *Config) mendGone(ctx context.Context, gone func(Owner) bool) Outcome {
 	released := c.releaseGone(ctx)
 	out, err := c.mend(ctx, gone)
@@ -53,7 +52,7 @@ func (c *Config) mend(ctx context.Context, gone func(Owner) bool) (Outcome, erro
 	}
 	r, lost := c.valid(written, stored)
 	if lost {
-		return c.update(ctx, func(t *tx) (Outcome, error) { // which begins with giving that up
+		return c.update(ctx, func(t *tx) (Outcome, error) { // it begins with dropping those parts
 			if len(r.Promoted) == len(written.Promoted) {
 				return nothingToMend, nil
 			}
@@ -65,7 +64,7 @@ func (c *Config) mend(ctx context.Context, gone func(Owner) bool) (Outcome, erro
 	switch late, ok := byContext(r.Demoted, stored); {
 	case works():
 		if len(r.Promoted) > 1 {
-			return c.voidContradicted(ctx) // killed while one handed over to the other
+			return c.voidContradicted(ctx) // killed during a handover
 		}
 		return nothingToMend, nil
 	case promoted: // and its engine is gone
@@ -83,8 +82,8 @@ func (c *Config) mend(ctx context.Context, gone func(Owner) bool) (Outcome, erro
 	return c.demoteTo(ctx, owner, s)
 }
 
-// voidContradicted voids a record that the current context contradicts, unless it only
-// looked so while somebody else was promoting.
+// voidContradicted voids a record that the current context contradicts, unless a promotion was
+// just in progress.
 func (c *Config) voidContradicted(ctx context.Context) (Outcome, error) {
 	return c.update(ctx, func(t *tx) (Outcome, error) {
 		stored := t.stored.Name
@@ -92,16 +91,15 @@ func (c *Config) voidContradicted(ctx context.Context) (Outcome, error) {
 			return nothingToMend, nil
 		}
 		if t.foreignInstance(stored) {
-			// A docker rd with another home has promoted over us. When it gives back, ours is
-			// current again, and still ours to replace.
+			// A docker rd with another home has promoted its own. After its demotion ours is
+			// current again, and still to be demoted.
 			return nothingToMend, nil
 		}
 		return t.void()
 	})
 }
 
-// foreignInstance reports whether a context belongs to an instance that is not known here,
-// but to a docker rd with another home.
+// foreignInstance reports whether a context belongs to an instance with another home.
 func (c *Config) foreignInstance(name string) bool {
 	owner, marked := c.marked(name)
 	return marked && !c.known(owner)

@@ -2,21 +2,21 @@ package dockercontext
 
 import "github.com/docker-rd/docker-rd/mirror/state"
 
-// An Outcome says what a method found and did.
+// An Outcome is what a method has found and done.
 type Outcome struct {
 	// Reason is that of the condition concerned: ContextReady, ContextPromoted or SocketClaimed.
 	Reason state.Reason `json:"reason"`
 	// Message is a sentence for people.
 	Message string `json:"message"`
-	// Changed reports whether something was changed; on a dry run, whether it would be.
+	// Changed says that something was changed, or would be on a dry run.
 	Changed bool `json:"changed"`
 	DryRun  bool `json:"dryRun,omitempty"`
 	// Previous and Current are the stored current context before and now, by name.
 	Previous string `json:"previous,omitempty"`
 	Current  string `json:"current,omitempty"`
-	// EnvOverride is the environment variable that overrides Current here, or "".
+	// EnvOverride is the environment variable that overrides Current in this shell, or "".
 	EnvOverride string `json:"envOverride,omitempty"`
-	// Err is the cause where Reason is Failed or ConfigReadOnly.
+	// Err is the cause if Reason is Failed or ConfigReadOnly.
 	Err error `json:"-"`
 }
 
@@ -35,5 +35,5 @@ func (o Outcome) Status(condition string) state.Status {
 	return state.False
 }
 
-// IsCurrent reports whether the context is the current one, by the outcome of a promotion.
+// IsCurrent reports whether the context is the current one after a promotion.
 func (o Outcome) IsCurrent() bool { return o.Status(state.ContextPromoted) == state.True }

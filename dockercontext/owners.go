@@ -7,49 +7,46 @@ import (
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
 
-// An Owner is an instance with its context. Instances that use somebody else's context
-// own none: the zero Owner.
+// An Owner is an instance with its context. The zero Owner is for instances that use a foreign
+// context.
 type Owner = claim.Owner
 
-// An EngineState says how an instance's engine is, as far as contexts are concerned.
+// An EngineState is the state of an owner's engine.
 type EngineState int
 
 // The states of engines.
 const (
-	// NoInstance: the owner is no instance of ours, or not any more.
+	// NoInstance: there is no such instance, or not any more.
 	NoInstance EngineState = iota
 	// Up: the engine answers, and its context may become the current one.
 	Up
-	// Away: it is starting, restarting, unresponsive, or nobody can tell.
+	// Away: it is starting, restarting, unresponsive, or its state is unknown.
 	Away
-	// Gone: it is down, and nobody is going to start it again.
+	// Gone: it is down, and nothing will start it again.
 	Gone
 )
 
-// Owners answers what a [Config] has to know of docker rd's instances. Its methods are
-// called by several goroutines, and also under the promotion lock.
+// Owners looks up docker rd's instances for a [Config]. Its methods are called by several
+// goroutines, and under the promotion lock.
 type Owners interface {
-	// State returns how the owner's engine is. An instance whose settings can't be read
-	// is Away.
+	// State returns the state of the owner's engine: Away if the settings can't be read.
 	State(Owner) EngineState
-	// All returns the instances that use the configuration and have a context of their
-	// own. It does not wait for long for what belongs to single instances, such as a file
-	// system that hangs: one of which that can't be found out is left out. The
-	// error says that nothing is known of any.
+	// All returns the instances that use the configuration and have a context of their own. It
+	// does not wait long for a single one, whose file system may hang, but leaves it out. After
+	// an error nothing is known of any.
 	All() ([]OwnerInfo, error)
 }
 
-// An OwnerInfo is what a [Config] has to know of one owner. One that can't be read has
-// no uid; its context's name counts then.
+// An OwnerInfo describes an owner. One whose settings can't be read has no UID and is known by
+// its context.
 type OwnerInfo struct {
 	Owner
 	State EngineState
-	// Successor says that its context may become the current one without being asked for.
+	// Successor says that its context may become the current one unasked.
 	Successor bool
-	// Endpoint is where the engine is reached, if it is Up.
+	// Endpoint is the engine's, if it is Up.
 	Endpoint endpoint.Endpoint
-	// Socket is the path of the local socket that leads to the engine, if it is Up; "" where
-	// there is none.
+	// Socket is the path of the local socket of an engine that is Up, or "".
 	Socket      string
 	Description string // of its context
 }
@@ -67,14 +64,13 @@ func (noOwners) All() ([]OwnerInfo, error) { return nil, nil }
 // known reports whether an instance of ours is the owner.
 func (c *Config) known(o Owner) bool { return c.o.Owners.State(o) != NoInstance }
 
-// gone reports whether the owner's engine is down for good. One that no instance has any
-// more is.
+// gone reports whether the owner's engine is down for good, or has no instance any more.
 func (c *Config) gone(o Owner) bool {
 	s := c.o.Owners.State(o)
 	return s == Gone || s == NoInstance
 }
 
-// successors returns whose contexts can take the place of owner's.
+// successors returns the owners whose contexts can replace owner's.
 func (c *Config) successors(owner Owner) []OwnerInfo {
 	instances, err := c.o.Owners.All()
 	if err != nil {

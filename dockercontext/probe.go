@@ -22,11 +22,11 @@ import (
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
 
-// DefaultTimeout is how long a probe takes at most where its context has no deadline.
+// DefaultTimeout bounds a probe whose context has no deadline.
 const DefaultTimeout = 3 * time.Second
 
-// proofPause is how far the two looks are apart that prove a context broken: longer
-// than an engine takes to replace its socket.
+// proofPause is the time between the two looks that prove a context broken: longer than an
+// engine takes to replace its socket.
 const proofPause = 150 * time.Millisecond
 
 // Health is what a probe found.
@@ -36,9 +36,9 @@ type Health string
 const (
 	// Healthy: a Docker engine answered.
 	Healthy Health = "healthy"
-	// Broken: it was proven, twice, that nothing is there to answer.
+	// Broken: two looks proved that nothing can answer.
 	Broken Health = "broken"
-	// HealthUnknown: everything else. It may work in a moment, or for somebody else.
+	// HealthUnknown: everything else. It may work later, or for others.
 	HealthUnknown Health = "unknown"
 )
 
@@ -80,7 +80,7 @@ const (
 	ProbeConnectFailed      = "ConnectFailed"
 )
 
-// A Report is what a probe found out about a context.
+// A Report is the result of a probe.
 type Report struct {
 	Name          string `json:"name"`
 	Host          string `json:"host"`
@@ -91,20 +91,18 @@ type Report struct {
 	APIVersion    string `json:"apiVersion"`
 	ServerVersion string `json:"serverVersion"`
 	LatencyMs     int64  `json:"latencyMs"`
-	// ClaimedFor is the context of ours whose engine answers here, because docker rd has
-	// claimed the socket for it, or "".
+	// ClaimedFor is the context of the instance that has claimed this socket, or "".
 	ClaimedFor string `json:"claimedFor,omitempty"`
-	// Current reports whether this is the effective context, Ours whether it belongs to an
-	// instance of docker rd.
+	// Current says that it is the effective context, Ours that it belongs to an instance of
+	// docker rd.
 	Current bool `json:"current"`
 	Ours    bool `json:"ours"`
 }
 
-// Probe probes the named contexts beside each other, or all where none is named:
-// "default", the stored ones, and the effective one even if it does not exist. The
-// reports come in the order of the names. It returns at the latest 100 ms after the
-// deadline of ctx (or after [DefaultTimeout], where there is none) and leaves no
-// connection and no process behind. It asks no questions and changes nothing.
+// Probe probes the named contexts concurrently; without names, all: "default", the stored ones,
+// and the effective one even if it does not exist. The reports are in the order of the names. It
+// returns at most 100 ms after the deadline of ctx ([DefaultTimeout] without one), and leaves no
+// connection and no process behind. It never prompts and changes nothing.
 func (c *Config) Probe(ctx context.Context, names ...string) []Report {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
@@ -118,14 +116,14 @@ func (c *Config) Probe(ctx context.Context, names ...string) []Report {
 		i int
 		r Report
 	}
-	// Buffered: a probe that ends too late must not wait for somebody to take its report.
+	// Buffered: a late probe must not wait for a receiver.
 	results := make(chan numbered, len(names))
 	for i, name := range names {
 		reports[i] = Report{Name: name, Health: HealthUnknown, Reason: ProbeTimeout, Message: "It did not answer in time."}
 		go func() { results <- numbered{i, c.probe(ctx, name)} }()
 	}
-	// A ping keeps its deadline by itself. This is for what can't be interrupted, such
-	// as metadata on a file system that hangs.
+	// A ping keeps its deadline itself. The grace is for what can't be interrupted, such as
+	// reading metadata on a file system that hangs.
 	const grace = 80 * time.Millisecond
 	late := make(<-chan time.Time)
 	done := ctx.Done()
@@ -151,8 +149,7 @@ collect:
 	return reports
 }
 
-// Names returns what [Config.Probe] probes where nothing is named, as far as it has
-// names.
+// Names returns the names that [Config.Probe] probes by default.
 func (c *Config) Names() []string {
 	names, _ := c.everyName(c.effective())
 	return names
@@ -165,7 +162,7 @@ func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, DefaultTimeout)
 }
 
-// everyName returns the names that can be probed, and reports on what has no name.
+// everyName returns the names of all contexts, and reports for damaged ones without a name.
 func (c *Config) everyName(effective string) (names []string, damaged []Report) {
 	names = []string{DefaultName}
 	entries, err := c.list()
@@ -190,7 +187,7 @@ func (c *Config) everyName(effective string) (names []string, damaged []Report) 
 	return names, damaged
 }
 
-// probe looks once, and where that proves the context broken, once more.
+// probe looks once, and again to prove that a context is broken.
 func (c *Config) probe(ctx context.Context, name string) Report {
 	_, ours := c.ownerOf(name)
 	r := c.look(ctx, name)
@@ -209,7 +206,7 @@ func (c *Config) probe(ctx context.Context, name string) Report {
 	return r
 }
 
-// glance is one look, for no longer than a probe takes.
+// glance is one look, for at most [DefaultTimeout].
 func (c *Config) glance(ctx context.Context, name string) Report {
 	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
 	defer cancel()
@@ -242,13 +239,13 @@ func (c *Config) look(ctx context.Context, name string) Report {
 	return r
 }
 
-// Explain says in a sentence why an endpoint could not be used, from the error of a ping.
+// Explain returns a sentence on why an endpoint could not be used, from the error of a ping.
 func Explain(ctx context.Context, e endpoint.Endpoint, err error) string {
 	_, _, text := classify(ctx, e, err)
 	return printable(text)
 }
 
-// classify says what the end of a ping means. Broken is only what is certain to be.
+// classify interprets the result of a ping. Only what is certain is broken.
 func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, string, string) {
 	unknown := func(reason, format string, args ...any) (Health, string, string) {
 		return HealthUnknown, reason, fmt.Sprintf(format, args...)
@@ -264,7 +261,7 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, stri
 		return unknown(ProbeTimeout, "It did not answer in time.")
 	}
 
-	// First of all, since a page that is not found is no context that is not found.
+	// First: a page that is not found is no context that is not found.
 	var status *endpoint.StatusError
 	if errors.As(err, &status) {
 		if status.Status == http.StatusBadRequest && strings.Contains(status.Message, "HTTPS server") {
@@ -351,8 +348,8 @@ func isMissing(err error) bool {
 	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// isRelative reports whether the meaning of a socket's path depends on where docker runs.
-// Abstract sockets, with their "@", are in no directory.
+// isRelative reports whether a socket's path depends on the working directory. Abstract sockets
+// ("@") are in no directory.
 func isRelative(path string) bool {
 	return !filepath.IsAbs(path) && !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "@")
 }
@@ -376,9 +373,8 @@ func tlsFailure(err error) bool {
 		errors.As(err, new(x509.CertificateInvalidError))
 }
 
-// refusedOnLoopback reports whether a refused connection was one to this machine, and
-// can't have been meant for any other: not through a proxy, and by a name whose
-// addresses are all our own.
+// refusedOnLoopback reports whether this very machine refused the connection: not through a
+// proxy, and by a name with loopback addresses only.
 func refusedOnLoopback(ctx context.Context, host string, err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	if !ok || op.Op != "dial" {
@@ -401,7 +397,7 @@ func sentence(err error) string {
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 
-// line makes the end of a sentence of what a program has printed.
+// line turns the output of a program into the end of a sentence.
 func line(text string) string {
 	text = strings.Join(strings.Fields(printable(text)), " ")
 	if text == "" {
@@ -413,7 +409,7 @@ func line(text string) string {
 	return text
 }
 
-// printable keeps what others say from controlling the terminal.
+// printable replaces control characters, which could control the terminal.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

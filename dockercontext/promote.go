@@ -19,23 +19,21 @@ const (
 	PromoteNever    Policy = "never"
 )
 
-// A Judgement is what was current at some moment, and what a probe thought of it.
+// A Judgement is the current context at one moment, with the report of a probe.
 type Judgement struct {
-	// Stored is the current context as config.json had it, "" where none was set.
+	// Stored is the current context in config.json, "" if none was set.
 	Stored string
-	// Report is the probe's, the zero Report where none was needed.
+	// Report is the zero Report if no probe was needed.
 	Report Report
-	// Elsewhere says that it belongs to an instance of a docker rd with another home.
+	// Elsewhere says that it belongs to an instance with another home.
 	Elsewhere bool
-	// Err says why the stored current context can't be read, if so. Such a
-	// configuration is not changed either.
+	// Err says why config.json can't be read, if so. It is not changed then.
 	Err error
 }
 
-// Judge reads the stored current context and, where owner's promotion by the policy
-// depends on it, probes it: without what this process's environment overrides, since
-// the choice is for all shells. It takes as long as ctx allows ([DefaultTimeout] by
-// default) and changes nothing.
+// Judge reads the stored current context and, if owner's promotion by the policy depends on
+// that, probes it: without the environment's overrides, since the choice is for all shells. It
+// ends with ctx, or after [DefaultTimeout], and changes nothing.
 func (c *Config) Judge(ctx context.Context, owner Owner, policy Policy) Judgement {
 	stored, err := c.Current()
 	if err != nil {
@@ -48,23 +46,22 @@ func (c *Config) Judge(ctx context.Context, owner Owner, policy Policy) Judgemen
 	return j
 }
 
-// Gone reports whether a context of an instance with another home that was judged has gone, as
-// it does when that stops: then the judgement does not count any more.
+// Gone reports whether the judged context of an instance with another home has gone with that:
+// then the judgement does not count any more.
 func (c *Config) Gone(j Judgement) bool { return j.Elsewhere && !c.exists(j.Stored) }
 
-// PromoteOptions are the circumstances of a promotion.
+// PromoteOptions are the options of [Config.Promote].
 type PromoteOptions struct {
 	Policy Policy
 	// DryRun only finds out what would be done.
 	DryRun bool
 }
 
-// Promote makes owner's context the current one, if the policy and the judgement say
-// so, and if the current context is still the one that was judged, is still broken if
-// it was, and the engine is still up. What was current before is recorded first. Whatever
-// the policy, it is not made current where the owner of the configuration may not use the
-// engine. What is claimed for another of ours that was current is given back: the claim goes
-// with the promotion. The outcome's reason is that of the condition ContextPromoted.
+// Promote makes owner's context the current one if the policy and the judgement allow it, the
+// current context is still the judged one (and still broken, if it was), and the engine is still
+// up. The previous context is recorded first. Under no policy is a context promoted whose engine
+// the owner of the configuration may not use. The claims of an instance that was current are
+// given back. The outcome's reason is that of the condition ContextPromoted.
 func (c *Config) Promote(ctx context.Context, j Judgement, owner Owner, o PromoteOptions) Outcome {
 	out := c.promote(ctx, j, owner, o)
 	out.DryRun = o.DryRun
@@ -86,7 +83,7 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 		}
 	}
 	if o.Policy == PromoteIfBroken && j.Report.Health == Broken {
-		// It may be long ago: an engine takes its time to start, and so does another.
+		// The judgement may be old: engines start slowly.
 		j.Report = c.forJudging().glance(ctx, named(j.Stored))
 	}
 	if out := c.declined(j, owner, o.Policy); out != nil {
@@ -108,13 +105,13 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 	return out
 }
 
-// stays is the outcome of a promotion that leaves the stored current context as it is.
+// stays is the outcome if the stored current context stays.
 func stays(reason state.Reason, stored, format string, args ...any) Outcome {
 	current := named(stored)
 	return Outcome{Reason: reason, Previous: current, Current: current, Message: fmt.Sprintf(format, args...)}
 }
 
-// declined returns why owner's context is not to be made current, nil if it is.
+// declined returns why owner's context is not promoted, nil if it may be.
 func (c *Config) declined(j Judgement, owner Owner, policy Policy) *Outcome {
 	stay := func(reason state.Reason, format string, args ...any) *Outcome {
 		out := stays(reason, j.Stored, format, args...)
@@ -143,7 +140,7 @@ func (c *Config) declined(j Judgement, owner Owner, policy Policy) *Outcome {
 	return nil
 }
 
-// promoted is the outcome of a promotion that has been made, or on a dry run would be.
+// promoted is the outcome of a promotion, or of its dry run.
 func promoted(j Judgement, owner Owner, o PromoteOptions) Outcome {
 	out := Outcome{
 		Reason: state.ReasonPromoted, Changed: true, Previous: named(j.Stored), Current: owner.Context,
@@ -161,7 +158,7 @@ func promoted(j Judgement, owner Owner, o PromoteOptions) Outcome {
 	return out
 }
 
-// promote looks once more, and makes owner's context current: done.
+// promote checks everything again and makes owner's context current. Done is the outcome then.
 func (t *tx) promote(j Judgement, owner Owner, done Outcome) (Outcome, error) {
 	instead := func(reason state.Reason, format string, args ...any) (Outcome, error) {
 		out := stays(reason, j.Stored, format, args...)
@@ -192,7 +189,7 @@ func (t *tx) promote(j Judgement, owner Owner, done Outcome) (Outcome, error) {
 	return instead(state.ReasonChangedByUser, "The current context was changed to %q meanwhile and stays.", named(t.stored.Name))
 }
 
-// promoteOver makes owner's context current in place of the stored one.
+// promoteOver replaces the stored current context by owner's.
 func (t *tx) promoteOver(owner Owner) (changed bool, err error) {
 	last, ours := byContext(t.record.Promoted, t.stored.Name)
 	before := configfile.Value{Name: t.record.Previous, Unset: t.record.PreviousUnset}
@@ -200,16 +197,14 @@ func (t *tx) promoteOver(owner Owner) (changed bool, err error) {
 		last = Owner{}
 		before = configfile.Value{Name: t.notOurs(t.record, t.stored.Name), Unset: t.stored.Unset}
 	}
-	// Where we follow one of our own, what was before it is what was before us.
+	// After one of ours, the previous context stays the previous one.
 	return t.handOver(last, owner, before, configfile.Value{Name: owner.Context})
 }
 
-// Promoted returns how owner's promotion stands, as a reason for the condition
-// ContextPromoted, and changes nothing that counts. Where owner's context is the current
-// one, that is Promoted if it is by docker rd's doing, else AlreadyCurrent. Where it is not
-// any more, it is Demoted or ChangedByUser, after who put another in its place; Failed where
-// neither can be found out. It waits for a promotion or demotion that is under way, until ctx
-// ends.
+// Promoted returns the state of owner's promotion, as a reason of the condition ContextPromoted:
+// if its context is the current one, Promoted if docker rd made it so, else AlreadyCurrent; if
+// not, Demoted if docker rd replaced it, else ChangedByUser; Failed if that can't be determined.
+// It waits for a promotion or demotion in progress, until ctx ends.
 func (c *Config) Promoted(ctx context.Context, owner Owner) Outcome {
 	out, err := c.update(ctx, func(t *tx) (Outcome, error) { return t.standing(owner), nil })
 	if err != nil {
@@ -218,7 +213,7 @@ func (c *Config) Promoted(ctx context.Context, owner Owner) Outcome {
 	return out
 }
 
-// standing returns how owner's promotion stands.
+// standing returns the state of owner's promotion.
 func (t *tx) standing(owner Owner) Outcome {
 	stored, r := t.stored.Name, t.record
 	_, demoted := byContext(r.Demoted, owner.Context)
@@ -243,18 +238,17 @@ func (t *tx) standing(owner Owner) Outcome {
 	return out
 }
 
-// RestartTime is how long a broken context may come back for after it was replaced: as
-// long as the restart of a service takes. A start does not wait for that.
+// RestartTime is how long a replaced context may take to come back, as when a service restarts.
+// A start does not wait for that.
 const RestartTime = 10 * time.Second
 
-// restartInterval is how often a context is looked at that may be restarting.
+// restartInterval is how often [Config.Reconsider] probes.
 const restartInterval = 250 * time.Millisecond
 
-// Reconsider goes on with the proof after a promotion that rested on one: it looks at the
-// context that was current before, until ctx ends or owner's is not promoted any more, and
-// puts it back once it is healthy, since then it was only restarting. Then the reason is
-// CurrentHealthy, and Demoted is not: nobody stopped the engine. Otherwise the outcome is
-// NotApplicable, or Failed.
+// Reconsider probes the context that a promotion has replaced as broken, until ctx ends or
+// owner's is not promoted any more. Once it is healthy it is put back: its engine was only
+// restarting. Then the reason is CurrentHealthy, not Demoted: nobody stopped owner's engine.
+// Otherwise it is NotApplicable or Failed.
 func (c *Config) Reconsider(ctx context.Context, owner Owner, replaced string) Outcome {
 	tick := time.NewTicker(restartInterval)
 	defer tick.Stop()
@@ -272,13 +266,13 @@ func (c *Config) Reconsider(ctx context.Context, owner Owner, replaced string) O
 			return Outcome{Reason: state.ReasonFailed, Err: err, Message: fmt.Sprintf("Context %q can't be put back: %v.", named(replaced), err)}
 		}
 		if out.Changed {
-			out.Err = c.Release(context.WithoutCancel(ctx), owner).Err // what came with the promotion goes with it
+			out.Err = c.Release(context.WithoutCancel(ctx), owner).Err // claims end with the promotion
 		}
 		return out
 	}
 }
 
-// giveBack puts the replaced context back, if nothing has changed since its promotion.
+// giveBack puts the replaced context back, if nothing has changed since the promotion.
 func (t *tx) giveBack(owner Owner, replaced string) (Outcome, error) {
 	nothing := Outcome{Reason: state.ReasonNotApplicable, Message: "The current context has been changed since."}
 	if t.stored.Name != owner.Context || !t.record.promoted(owner) || t.record.Previous != replaced {

@@ -15,35 +15,35 @@ import (
 // recordVersion is the record's schema.
 const recordVersion = 1
 
-// A record says, for one Docker configuration, what was current before us and who of
-// us is current by our doing. It is written before the change that it describes.
+// A record says, for one Docker configuration, which context was current before ours, and which
+// of ours docker rd has promoted. It is written before the change that it describes.
 type record struct {
 	SchemaVersion int `json:"schemaVersion"`
-	// Previous is the stored current context before the first of us, or what somebody
-	// chose in our place: never one of our own, "" where none was set. PreviousUnset is
-	// how the file said so, see [configfile.Value].
+	// Previous is the stored current context before the first promotion, or what somebody
+	// chose since: never one of ours, "" if none was set. PreviousUnset is how the file said
+	// so, see [configfile.Value].
 	Previous      string `json:"previous"`
 	PreviousUnset string `json:"previousUnset,omitempty"`
 	// Before is what was current before Previous, the latest first, where that is a context
 	// of a docker rd with another home: it goes when its instance stops.
 	Before []string `json:"before,omitempty"`
-	// Promoted is who of us was made current. While one hands over to another, it is
-	// both, so that a kill in between loses neither.
+	// Promoted is the owner that was promoted: two while one hands over to another, so that a
+	// kill in between loses neither.
 	Promoted []Owner `json:"promoted"`
-	// Demoted is who was made current before. A program that read config.json then may
-	// write their names back for as long as it runs.
+	// Demoted are former owners. A program that has read config.json before may write their
+	// names back.
 	Demoted []Owner `json:"demoted"`
 	// Voided says that the last promotion ended by somebody else's choice.
 	Voided bool `json:"voided"`
 }
 
-// maxDemoted bounds how far the record reaches back.
+// maxDemoted bounds Demoted.
 const maxDemoted = 16
 
 func (r *record) promoted(owner Owner) bool { return slices.Contains(r.Promoted, owner) }
 
-// byContext returns the owner in list of the context name. The list must be a valid
-// record's: names are not ownership.
+// byContext returns the owner of the context name in the list, which must be that of a valid
+// record: names are not ownership.
 func byContext(list []Owner, name string) (Owner, bool) {
 	i := slices.IndexFunc(list, func(o Owner) bool { return o.Context == name })
 	if i < 0 {
@@ -52,7 +52,7 @@ func byContext(list []Owner, name string) (Owner, bool) {
 	return list[i], true
 }
 
-// voided returns what stays of r after somebody else has chosen a context.
+// voided returns r after somebody else has chosen a context.
 func (r record) voided(chosen string) record {
 	return record{Previous: chosen, Demoted: remember(r.Demoted, r.Promoted...), Voided: true}
 }
@@ -65,10 +65,9 @@ func remember(list []Owner, owners ...Owner) []Owner {
 	return list[max(0, len(list)-maxDemoted):]
 }
 
-// valid returns what counts of a record while stored is the current context, and reports
-// whether that is less than it says: nothing that it says of a context counts any more
-// once the context of that name is somebody else's. In place of a previous context that has
-// gone counts the one before it.
+// valid returns the part of a record that still counts while stored is the current context, and
+// whether that is less than all: an entry is void once the context of its name is somebody
+// else's. A previous context that is gone is replaced by the one before it.
 func (c *Config) valid(r record, stored string) (record, bool) {
 	for len(r.Before) > 0 && !c.exists(r.Previous) {
 		r.Previous, r.PreviousUnset, r.Before = r.Before[0], "", r.Before[1:]
@@ -87,15 +86,15 @@ func (c *Config) valid(r record, stored string) (record, bool) {
 	return r, true
 }
 
-// lost reports whether the context of owner's name is somebody else's. One that does not
-// exist, or can't be read, is not.
+// lost reports whether the context of owner's name is somebody else's. A missing or unreadable
+// one is not.
 func (c *Config) lost(owner Owner) bool {
 	m, err := c.metadata(owner.Context)
 	return err == nil && !belongsTo(owner, m)
 }
 
-// view returns the valid record and the stored current context, without the lock: both may
-// have changed since.
+// view returns the valid record and the stored current context without the lock: both may be
+// out of date.
 func (c *Config) view() (r record, stored string, err error) {
 	written, err := c.readRecord()
 	if err != nil {
@@ -108,8 +107,7 @@ func (c *Config) view() (r record, stored string, err error) {
 	return r, stored, nil
 }
 
-// A RecordError says that the record of a promotion is there but can't be understood. A
-// promotion makes it anew.
+// A RecordError says that the promotion record is damaged. The next promotion replaces it.
 type RecordError struct {
 	Path string
 	Err  error // what is wrong with it
@@ -121,13 +119,13 @@ func (e *RecordError) Error() string {
 
 func (e *RecordError) Unwrap() error { return e.Err }
 
-// isInvalid reports whether err says that the record can't be understood.
+// isInvalid reports whether err is a [RecordError].
 func isInvalid(err error) bool {
 	_, ok := errors.AsType[*RecordError](err)
 	return ok
 }
 
-// readRecord returns the record as it was written, an empty one where there is none.
+// readRecord returns the record as it was written, an empty one if there is none.
 func (c *Config) readRecord() (record, error) {
 	data, err := files.Read(c.o.RecordFile)
 	if errors.Is(err, os.ErrNotExist) {
@@ -147,8 +145,7 @@ func (c *Config) readRecord() (record, error) {
 	return r, nil
 }
 
-// notOurs returns a context that can be put back later: "" for one of ours, since nobody
-// knows what was before it.
+// notOurs returns a context that can be put back later: "" for one of ours.
 func (c *Config) notOurs(r record, stored string) string {
 	if _, ours := c.ownerOf(stored); ours {
 		return ""
@@ -159,8 +156,7 @@ func (c *Config) notOurs(r record, stored string) string {
 	return stored
 }
 
-// exists reports whether a context can be found. One whose metadata can't be read counts
-// as existing: nothing is concluded from that.
+// exists reports whether a context exists. One with unreadable metadata does.
 func (c *Config) exists(name string) bool {
 	if name == DefaultName || name == "" {
 		return true
@@ -169,5 +165,5 @@ func (c *Config) exists(name string) bool {
 	return !errdefs.IsNotFound(err)
 }
 
-// fault is where tests end the process, to see that the next one mends it.
+// fault is where tests kill the process.
 var fault = func(point string) {}

@@ -16,12 +16,11 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Claim makes the default sockets lead to owner's engine, which listens on the unix socket
-// at the path socket, wherever nothing is or nobody listens there. It belongs to a
-// promotion: the caller has made owner's context the current one by the policy, or found
-// it to be so. The engine must still be up. The outcome's reason is that of the condition
-// SocketClaimed. It takes a moment, for the proof, unless there was a first look before, see
-// [Config.LookAtSockets], and changes nothing where all is done.
+// Claim makes the default sockets lead to owner's engine, at the unix socket with the path
+// socket, if they do not exist or nobody listens there. It goes with a promotion: owner's
+// context is the current one. The engine must still be up. The outcome's reason is that of the
+// condition SocketClaimed. The proof takes a moment, unless there was a first look before, see
+// [Config.LookAtSockets]. If everything is claimed already, nothing is written.
 func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy Policy, first *claim.Look) Outcome {
 	switch {
 	case owner.Context == "" || socket == "" || len(c.o.Sockets) == 0:
@@ -42,10 +41,10 @@ func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy P
 	return claimOutcome(owner, results)
 }
 
-// LookAtSockets is the first look at the default sockets for a [Config.Claim] that follows.
+// LookAtSockets is a first look at the default sockets, for a later [Config.Claim].
 func (c *Config) LookAtSockets() *claim.Look { return claim.LookAt(c.o.Sockets) }
 
-// SocketDirs returns the directories of the default sockets, those that exist.
+// SocketDirs returns the existing directories of the default sockets.
 func (c *Config) SocketDirs() []string {
 	var dirs []string
 	for _, path := range c.o.Sockets {
@@ -64,8 +63,7 @@ func sameName(a, b string) bool {
 	return errA == nil && errB == nil && dirA == dirB && filepath.Base(a) == filepath.Base(b)
 }
 
-// claimOutcome sums up what became of each socket: one that is claimed counts, else the
-// first that is not.
+// claimOutcome sums up the results: a claimed socket counts, else the first failure.
 func claimOutcome(owner Owner, results []claim.Result) Outcome {
 	var claimed []string
 	var changed bool
@@ -110,9 +108,8 @@ func notClaimed(r claim.Result) Outcome {
 	return out
 }
 
-// Release gives back what owner has claimed, if it is still owner's. [Config.Demote] begins
-// with it. The outcome's reason is Released, NotApplicable where there was nothing to give
-// back, or Failed.
+// Release gives back the sockets that owner still claims. [Config.Demote] begins with it. The
+// outcome's reason is Released, NotApplicable if there was no claim, or Failed.
 func (c *Config) Release(ctx context.Context, owner Owner) Outcome {
 	paths, err := c.o.Claims.End(ctx, owner)
 	switch {
@@ -124,9 +121,8 @@ func (c *Config) Release(ctx context.Context, owner Owner) Outcome {
 	return Outcome{Reason: state.ReasonReleased, Changed: true, Message: fmt.Sprintf("%s is given back.", strings.Join(paths, " and "))}
 }
 
-// Claimed returns how owner's claim stands, as a reason for the condition SocketClaimed, and
-// changes nothing: Claimed, or Released where an engine has taken the socket that started
-// later, or nothing was claimed.
+// Claimed returns the state of owner's claim, as a reason of the condition SocketClaimed:
+// Claimed, or Released if there is none, or another engine has taken the socket.
 func (c *Config) Claimed(owner Owner) Outcome {
 	paths, err := c.o.Claims.Holds(owner)
 	switch {
@@ -138,7 +134,7 @@ func (c *Config) Claimed(owner Owner) Outcome {
 	return Outcome{Reason: state.ReasonClaimed, Message: leads(paths)}
 }
 
-// claimant returns whose engine answers at an endpoint by a claim of ours.
+// claimant returns the owner that has claimed the socket of an endpoint.
 func (c *Config) claimant(e endpoint.Endpoint) (Owner, bool) {
 	if e.Scheme() != "unix" {
 		return Owner{}, false
@@ -147,7 +143,7 @@ func (c *Config) claimant(e endpoint.Endpoint) (Owner, bool) {
 	return owner, ok
 }
 
-// releaseGone gives back what is claimed for engines that are gone.
+// releaseGone gives back the claims of engines that are gone.
 func (c *Config) releaseGone(ctx context.Context) Outcome {
 	owners, err := c.o.Claims.Owners()
 	if err != nil {

@@ -230,7 +230,7 @@ func duplicates(data []byte) []*RefusedError {
 	}
 }
 
-// covers says that newer has every value that older has, but for currentContext.
+// covers reports whether newer has every value that older has, but for currentContext.
 func covers(newer, older []byte) bool {
 	var n, o map[string]any
 	if json.Unmarshal(newer, &n) != nil || json.Unmarshal(older, &o) != nil {

@@ -25,7 +25,7 @@ type placed struct {
 	data []byte
 }
 
-// is says whether the file at name is p, without opening a leased one.
+// is reports whether the file at name is p, without opening a leased one.
 func (p placed) is(name string) (bool, error) {
 	info, err := os.Lstat(name)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 // dropInherited: access control lists are no attributes here, and are not kept.
 func dropInherited(*os.File) error { return nil }
 
-// keptAttribute says whether an extended attribute goes over to the new file, and
+// keptAttribute reports whether an extended attribute goes over to the new file, and
 // whether a failure to do so matters.
 func keptAttribute(string) (keep, must bool) { return true, false }
 

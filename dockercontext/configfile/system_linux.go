@@ -39,7 +39,7 @@ func endLease(f *os.File) error {
 	return err
 }
 
-// beingWritten says that somebody has f, opened for reading only, open for writing.
+// beingWritten reports whether somebody has f, opened for reading only, open for writing.
 // A read lease is refused then; where leases can't be had at all, the answer is no.
 func beingWritten(f *os.File) bool {
 	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
@@ -60,7 +60,7 @@ func dropInherited(f *os.File) error {
 	return ignoreUnsupported(err)
 }
 
-// keptAttribute says whether an extended attribute goes over to the new file, and
+// keptAttribute reports whether an extended attribute goes over to the new file, and
 // whether a failure to do so matters.
 func keptAttribute(name string) (keep, must bool) {
 	switch {

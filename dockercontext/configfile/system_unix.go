@@ -58,7 +58,7 @@ func writable(path string, info fs.FileInfo) error {
 	return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
 }
 
-// canKeepOwner says whether a new file can be given to the owner of info. A group may
+// canKeepOwner reports whether a new file can be given to the owner of info. A group may
 // still be refused.
 func canKeepOwner(info fs.FileInfo) bool {
 	me := os.Geteuid()

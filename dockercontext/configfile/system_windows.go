@@ -44,7 +44,7 @@ func exchange(a, b string) error {
 	return renameNew(backup, a)
 }
 
-// inUse says that another program has one of the files open, and nothing was done.
+// inUse reports whether another program has one of the files open, and nothing was done.
 func inUse(err error) bool {
 	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, errorUnableToRemoveReplaced)
 }

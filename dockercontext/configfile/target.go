@@ -68,7 +68,7 @@ type version struct {
 	info   fs.FileInfo
 }
 
-// same says that nothing that is kept has changed between two versions. It does not
+// same reports whether nothing that is kept has changed between two versions. It does not
 // ask for the same file: docker's writers make a new one each time.
 func (v version) same(other version) bool {
 	return v.exists == other.exists && bytes.Equal(v.data, other.data) &&
