@@ -157,6 +157,9 @@ stays the current one.`,
 
 // ownContext returns the Docker configuration that has the instance's own context.
 func ownContext(cmd *cobra.Command, i *instance.Instance) (*dockercontext.Config, error) {
+	if i.Context() == "" {
+		return nil, failure.Refuse("instance %q has no context: docker can't use a containerd", i.Name)
+	}
 	if !i.OwnsContext() {
 		return nil, failure.Refuse("instance %q uses the context %q, which is yours: docker rd leaves it as it is", i.Name, i.Settings.FromContext)
 	}

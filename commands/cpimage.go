@@ -101,7 +101,7 @@ func dialNamed(name string) (*endpoint.Client, error) {
 	if !usable(i) {
 		return nil, &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q is not running", name)}
 	}
-	ep, err := endpointOf(i)
+	ep, err := dockerEndpointOf(i)
 	if err != nil {
 		return nil, err
 	}

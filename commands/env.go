@@ -50,12 +50,13 @@ shell to evaluate. Most libraries ignore Docker contexts and need them.`,
 }
 
 func (a *app) runEnv(o envOptions, args []string) error {
-	set := map[string]string{}
+	set, names := map[string]string{}, variablesFor(nil)
 	if !o.unset {
 		i, err := a.loadNoting(args)
 		if err != nil {
 			return err
 		}
+		names = variablesFor(i)
 		if set, err = environmentOf(i); err != nil {
 			return err
 		}
@@ -65,11 +66,11 @@ func (a *app) runEnv(o envOptions, args []string) error {
 	}
 	switch {
 	case o.github:
-		return writeGitHubEnv(os.Getenv("GITHUB_ENV"), set)
+		return writeGitHubEnv(os.Getenv("GITHUB_ENV"), names, set)
 	case o.format.value == "json":
-		return output.WriteJSON(a.out(), nullable(set))
+		return output.WriteJSON(a.out(), nullable(names, set))
 	}
-	for _, name := range engineVariables {
+	for _, name := range names {
 		if _, err := fmt.Fprintln(a.out(), shellLine(o.shell.value, name, set[name])); err != nil {
 			return err
 		}
@@ -78,9 +79,9 @@ func (a *app) runEnv(o envOptions, args []string) error {
 }
 
 // nullable returns all variables, with nil for those that must be unset.
-func nullable(set map[string]string) map[string]*string {
-	all := make(map[string]*string, len(engineVariables))
-	for _, name := range engineVariables {
+func nullable(names []string, set map[string]string) map[string]*string {
+	all := make(map[string]*string, len(names))
+	for _, name := range names {
 		all[name] = nil
 		if value, ok := set[name]; ok {
 			all[name] = &value
@@ -91,7 +92,7 @@ func nullable(set map[string]string) map[string]*string {
 
 // writeGitHubEnv appends the variables to the file that GitHub's runner reads after each
 // step. A variable can't be unset there, but docker and its libraries ignore an empty one.
-func writeGitHubEnv(path string, set map[string]string) (err error) {
+func writeGitHubEnv(path string, names []string, set map[string]string) (err error) {
 	if path == "" {
 		return failure.Refuse("GITHUB_ENV is not set: this is not a step of a GitHub job")
 	}
@@ -101,7 +102,7 @@ func writeGitHubEnv(path string, set map[string]string) (err error) {
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	var lines strings.Builder
-	for _, name := range engineVariables {
+	for _, name := range names {
 		value := set[name]
 		if strings.ContainsAny(value, "\r\n") {
 			return failure.Refuse("%s=%q has more than one line", name, value)

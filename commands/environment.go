@@ -16,13 +16,29 @@ import (
 // order in which `env` prints them.
 var engineVariables = append(slices.Clone(endpoint.Variables), instanceEnv)
 
-// environmentOf returns the engineVariables for a program that is to see only the instance's
+// containerdVariables are those by which programs choose a containerd. Its namespace is left to
+// the user.
+var containerdVariables = []string{"CONTAINERD_ADDRESS", "NERDCTL_TOML"}
+
+// variablesFor returns the variables that count for an instance; nil stands for all of them.
+func variablesFor(i *instance.Instance) []string {
+	if i == nil || i.Settings.Engine == instance.KindContainerd {
+		return slices.Concat(engineVariables, containerdVariables)
+	}
+	return engineVariables
+}
+
+// environmentOf returns the variablesFor for a program that is to see only the instance's
 // engine. Those that are missing must be unset.
 //
 // DOCKER_HOST is for the many programs that ignore contexts; docker prefers it too.
 // DOCKER_CONTEXT is for programs that pass on nothing else.
 func environmentOf(i *instance.Instance) (map[string]string, error) {
 	set := map[string]string{instanceEnv: i.Name}
+	if i.Settings.Engine == instance.KindContainerd {
+		set["CONTAINERD_ADDRESS"], set["NERDCTL_TOML"] = i.Socket(), i.Paths.NerdctlConfig()
+		return set, nil
+	}
 	hasContext := instance.Observe(i).Condition(state.ContextReady).Status == state.True
 	if hasContext {
 		set["DOCKER_CONTEXT"] = i.Context()
@@ -103,7 +119,7 @@ func commandEnv(i *instance.Instance, env []string) ([]string, error) {
 	set["DOCKER_CONFIG"] = i.DockerConfig // where its context is
 	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
-		return name == "DOCKER_CONFIG" || slices.Contains(engineVariables, name)
+		return name == "DOCKER_CONFIG" || slices.Contains(variablesFor(i), name)
 	})
 	for name, value := range set {
 		env = append(env, name+"="+value)

@@ -98,6 +98,15 @@ func endpointOf(i *instance.Instance) (endpoint.Endpoint, error) {
 	return driver.Endpoint()
 }
 
+// dockerEndpointOf returns the endpoint of an instance's engine, which must speak Docker's API.
+func dockerEndpointOf(i *instance.Instance) (endpoint.Endpoint, error) {
+	if i.Settings.Engine == instance.KindContainerd {
+		return endpoint.Endpoint{}, hinted(failure.Refuse("instance %q runs a containerd, which does not speak Docker's API", i.Name),
+			func(h hinter) string { return "use its own programs: " + h.run("run", "-i "+i.Name+" -- nerdctl …") })
+	}
+	return endpointOf(i)
+}
+
 // instanceNames returns the names of all instances.
 func instanceNames() ([]string, error) {
 	roots, err := instance.DefaultRoots()

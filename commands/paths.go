@@ -25,7 +25,7 @@ func (pathRow) FullHeader() any { return map[string]string{"Key": "KEY", "Path":
 // are empty.
 func instancePaths(i *instance.Instance) []pathRow {
 	p := i.Paths
-	socket, log, data := p.Socket(), p.EngineLog(), p.Data
+	socket, log, data := i.Socket(), p.EngineLog(), p.Data
 	if i.Settings.Driver == instance.DriverExisting {
 		socket, log, data = "", "", ""
 		if env, err := hostVariables(i); err == nil {

@@ -43,6 +43,10 @@ it does not exist.`,
 				}
 				return err
 			}
+			if i.Settings.Engine == instance.KindContainerd {
+				// Programs of containerd's make files that it opens by their names.
+				return enter(cmd.Context(), i, args)
+			}
 			return run(cmd.Context(), i, args)
 		},
 	}

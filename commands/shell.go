@@ -3,6 +3,7 @@ package commands
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"strconv"
 
@@ -49,9 +50,14 @@ func enter(ctx context.Context, i *instance.Instance, command []string) error {
 	if !ok {
 		return &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q is not running", i.Name)}
 	}
-	args := []string{"nsenter", "--target", strconv.Itoa(engine.PID), "--mount", "--net"}
+	args := []string{"nsenter", "--target", strconv.Itoa(engine.PID), "--mount", "--net", "--cgroup"}
 	if i.Settings.Driver != instance.DriverDockerd {
 		args = append(args, "--user", "--preserve-credentials", "--pid")
+	}
+	if dir, err := os.Getwd(); err == nil {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", engine.PID, dir)); err == nil {
+			args = append(args, "--wdns="+dir)
+		}
 	}
 	return run(ctx, i, append(append(args, "--"), command...))
 }

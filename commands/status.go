@@ -17,6 +17,8 @@ import (
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -159,7 +161,7 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 	if s.Status == "ready" && !s.API.Answers {
 		s.Status = "not answering" // its supervisor has not noticed yet
 	}
-	if docker, err := contexts.Config(i); err == nil {
+	if docker, err := contexts.Config(i); err == nil && i.Context() != "" {
 		_, err := docker.Endpoint(i.Context())
 		s.Context.Exists = !errdefs.IsNotFound(err)
 		s.Context.Current = isCurrent(docker, i)
@@ -191,6 +193,20 @@ func deletions(i *instance.Instance) (facts []deletionFact) {
 	return facts
 }
 
+// answer returns nil where the engine answers.
+func answer(ctx context.Context, i *instance.Instance, ep endpoint.Endpoint) error {
+	if i.Settings.Engine != instance.KindContainerd {
+		_, err := ep.Ping(ctx)
+		return err
+	}
+	e, err := mirror.Connector(i.Settings.Engine, i.Paths.Data, i.Paths.Exec(), func() (endpoint.Endpoint, error) { return ep, nil })(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	return e.Ping(ctx)
+}
+
 // askAPI asks the engine itself, whatever the supervisor thinks of it.
 func askAPI(ctx context.Context, i *instance.Instance) apiFact {
 	ep, err := endpointOf(i)
@@ -199,11 +215,13 @@ func askAPI(ctx context.Context, i *instance.Instance) apiFact {
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	_, err = ep.Ping(ctx)
+	err = answer(ctx, i, ep)
 	fact := apiFact{Host: ep.Host, Answers: err == nil}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		fact.Error, fact.hangs = fmt.Sprintf("timed out after %s", askTimeout), true
+	case err != nil && i.Settings.Engine == instance.KindContainerd:
+		fact.Error = err.Error()
 	case err != nil:
 		fact.Error = lowerFirst(strings.TrimSuffix(dockercontext.Explain(ctx, ep, err), "."))
 	}
@@ -225,7 +243,7 @@ func (s instanceStatus) write(w io.Writer) error {
 	}
 	lines := [][2]string{
 		{"Instance", s.Name + " (" + s.Status + ")"},
-		{"Driver", s.Settings.Driver},
+		{"Driver", s.Settings.Driver + yes(s.Settings.Engine == instance.KindContainerd, ", engine "+s.Settings.Engine, "")},
 	}
 	add := func(key, format string, args ...any) {
 		lines = append(lines, [2]string{key, fmt.Sprintf(format, args...)})
@@ -246,7 +264,11 @@ func (s instanceStatus) write(w io.Writer) error {
 		add("Engine", "not running%s", yes(s.Engine.Remains, ", but some of its processes are left", ""))
 	}
 	add("API", "%s %s", s.API.Host, yes(s.API.Answers, "answers", "does not answer: "+s.API.Error))
-	add("Context", "%s %s%s", s.Context.Name, yes(s.Context.Exists, "exists", "does not exist"), yes(s.Context.Current, ", is the current one", ""))
+	if s.Context.Name == "" {
+		add("Context", "none: docker can't use a containerd")
+	} else {
+		add("Context", "%s %s%s", s.Context.Name, yes(s.Context.Exists, "exists", "does not exist"), yes(s.Context.Current, ", is the current one", ""))
+	}
 	if s.Mirror.Error != "" {
 		add("Mirror", "%s", s.Mirror.Error)
 	} else {

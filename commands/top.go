@@ -172,7 +172,7 @@ func usageOf(s *container.StatsResponse) (top.Usage, error) {
 
 // withEngine calls do with a client of an instance's engine.
 func withEngine(i *instance.Instance, do func(*endpoint.Client) error) error {
-	ep, err := endpointOf(i)
+	ep, err := dockerEndpointOf(i)
 	if err != nil {
 		return err
 	}

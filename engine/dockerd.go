@@ -30,17 +30,19 @@ func newDockerd(i *instance.Instance, log *slog.Logger) (Driver, error) {
 	return ownDockerd{inst: i, config: dockerd.Config{
 		UID:        i.UID,
 		Rootless:   i.Settings.Driver == instance.DriverRootless,
+		Containerd: i.Settings.Engine == instance.KindContainerd,
 		Name:       i.Name,
 		DataRoot:   i.Paths.Data,
 		ExecRoot:   i.Paths.Exec(),
 		StateDir:   i.Paths.EngineState(),
-		Socket:     i.Paths.Socket(),
+		Socket:     i.Socket(),
 		LogPath:    i.Paths.EngineLog(),
 		ConfigFile: i.Settings.DaemonConfig,
 		Args:       i.Settings.EngineArgs,
 		Localhost:  i.Settings.Localhost,
 		Limits:     limitsOf(i.Settings),
 		Proxy:      proxy,
+		Nerdctl:    i.Paths.NerdctlConfig(),
 		Log:        log,
 	}}, nil
 }

@@ -57,8 +57,11 @@ type Instance struct {
 }
 
 // Context returns the name of the Docker context through which the engine is used:
-// the instance's own, or the user's that it was made from.
+// the instance's own, or the user's that it was made from; "" where there is none.
 func (i *Instance) Context() string {
+	if i.Settings.Engine == KindContainerd { // which docker can't use
+		return ""
+	}
 	if i.Settings.FromContext != "" {
 		return i.Settings.FromContext
 	}
@@ -67,7 +70,15 @@ func (i *Instance) Context() string {
 
 // OwnsContext reports whether the context is the instance's own, to be made and
 // removed with it.
-func (i *Instance) OwnsContext() bool { return i.Settings.FromContext == "" }
+func (i *Instance) OwnsContext() bool { return i.Settings.FromContext == "" && i.Context() != "" }
+
+// Socket returns the path of the socket at which the engine is reached.
+func (i *Instance) Socket() string {
+	if i.Settings.Engine == KindContainerd {
+		return i.Paths.containerdSocket()
+	}
+	return i.Paths.Socket()
+}
 
 // New returns an instance that is not yet created: nothing is written. The name must
 // have passed [CheckName], the settings must be [Settings.Resolved].

@@ -57,7 +57,13 @@ func (p Paths) EngineState() string { return filepath.Join(p.State, "engine") }
 // object with the engine's process ID as "engine", and more that is the driver's own.
 func (p Paths) EngineFile() string { return filepath.Join(p.EngineState(), "engine.json") }
 
-// Socket returns the path of the engine's socket.
+// containerdSocket returns the path of a containerd's socket.
+func (p Paths) containerdSocket() string { return filepath.Join(p.Runtime, "containerd.sock") }
+
+// NerdctlConfig returns the path of the configuration by which nerdctl uses the engine.
+func (p Paths) NerdctlConfig() string { return filepath.Join(p.EngineState(), "nerdctl.toml") }
+
+// Socket returns the path of the engine's socket, where that speaks Docker's API.
 func (p Paths) Socket() string { return filepath.Join(p.Runtime, "docker.sock") }
 
 // Exec returns the engine's exec root.

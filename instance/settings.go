@@ -11,6 +11,7 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // Drivers, the ways in which an engine can be run.
@@ -22,7 +23,10 @@ const (
 )
 
 // Kinds of engines.
-const KindMoby = "moby"
+const (
+	KindMoby       = state.KindMoby
+	KindContainerd = state.KindContainerd // an own one, without Docker's API
+)
 
 // Limits and defaults of settings.
 const (
@@ -32,7 +36,7 @@ const (
 
 var (
 	drivers  = []string{DriverAuto, DriverDockerd, DriverRootless, DriverExisting}
-	kinds    = []string{KindMoby}
+	kinds    = []string{KindMoby, KindContainerd}
 	policies = []string{string(dockercontext.PromoteIfBroken), string(dockercontext.PromoteAlways), string(dockercontext.PromoteNever)}
 )
 
@@ -148,6 +152,13 @@ func (s Settings) chooseDriver() (string, error) {
 // checkDriverSettings refuses settings that mean nothing to the driver: whoever gave
 // them expects that they have an effect.
 func (s Settings) checkDriverSettings() error {
+	switch {
+	case s.Engine != KindContainerd:
+	case s.Driver == DriverExisting:
+		return failure.Refuse("driver %q adopts engines of kind %q only", s.Driver, KindMoby)
+	case s.DaemonConfig != "":
+		return failure.Refuse("engine %q takes no daemon-config: that is dockerd's", s.Engine)
+	}
 	switch s.Driver {
 	case DriverExisting:
 		switch {

@@ -67,7 +67,9 @@ func TestSettingsRefused(t *testing.T) {
 	}{
 		{[]string{"colour=blue"}, `unknown setting "colour"`},
 		{[]string{"driver=podman"}, `driver "podman"`},
-		{[]string{"engine=containerd"}, `engine "containerd"`},
+		{[]string{"engine=podman"}, `engine "podman"`},
+		{[]string{"engine=containerd", "host=unix:///x"}, `driver "existing" adopts engines of kind "moby" only`},
+		{[]string{"engine=containerd", "daemon-config=x"}, `engine "containerd" takes no daemon-config`},
 		{[]string{"promote=maybe"}, `promote "maybe"`},
 		{[]string{"promote=force"}, `promote "force"`}, // for context promote alone
 		{[]string{"promote=IF-BROKEN"}, `promote "IF-BROKEN"`},

@@ -287,6 +287,10 @@ type inspectedImage struct {
 		ExposedPorts map[string]struct{}
 		Volumes      map[string]struct{}
 	}
+
+	// What moby's list tells, and containerd's does not.
+	size   int64
+	labels map[string]string
 }
 
 // object returns the answer itself, which has no id.
@@ -300,6 +304,9 @@ func (a inspectedImage) complete(i *state.Image) {
 	i.Volumes = slices.Sorted(maps.Keys(a.Config.Volumes))
 	if created := parseTime(a.Created); !created.IsZero() {
 		i.CreatedAt = created
+	}
+	if a.size != 0 {
+		i.Size, i.Labels = a.size, a.labels
 	}
 }
 

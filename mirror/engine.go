@@ -7,8 +7,8 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// An Engine is a connection to an engine that can be mirrored. It hides what differs between
-// kinds of engines from sessions, the queue and the store.
+// An Engine is a connection to an engine that can be mirrored: [Moby] or [Containerd]. It hides
+// what differs between kinds of engines from sessions, the queue and the store.
 type Engine interface {
 	// Ping returns nil where an engine of this kind answers.
 	Ping(ctx context.Context) error
@@ -19,9 +19,12 @@ type Engine interface {
 	resources() []*resource
 	// facts asks the engine what it is. The session began at the given moment.
 	facts(ctx context.Context, began time.Time) (state.Engine, error)
-	// watch marks in the intake what events have changed since the session began, until ctx
-	// ends or the returned channel receives an error. It returns when no event can be missed
-	// any more, or after the timeout. It starts goroutines by run.
+	// replays reports whether watch also marks what events have changed since the session
+	// began. If not, everything is listed afterwards.
+	replays() bool
+	// watch marks in the intake what events change, until ctx ends or the returned channel
+	// receives an error. It returns when no event can be missed any more, or after the
+	// timeout. It starts goroutines by run.
 	watch(ctx context.Context, timeout time.Duration, in *intake, run func(func())) (ended <-chan error, err error)
 	// catchUp marks everything that the engine has done before the call; sure is false if it
 	// can't tell whether that is complete.

@@ -57,6 +57,8 @@ func (m *Moby) Ping(ctx context.Context) error {
 	return err
 }
 
+func (*Moby) replays() bool { return true }
+
 func (m *Moby) resources() []*resource {
 	cli := m.Client
 	return []*resource{

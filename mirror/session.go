@@ -99,8 +99,10 @@ func (p *session) run(ctx context.Context) error {
 
 	// The lists take longest, so they come first. The stream will begin at the time before them.
 	begin := time.Now()
-	p.startFull(false)
-	p.dispatch(ctx)
+	if engine.replays() {
+		p.startFull(false)
+		p.dispatch(ctx)
+	}
 	asking, answered := context.WithTimeout(ctx, s.opts.InspectTimeout)
 	facts, err := engine.facts(asking, begin)
 	answered()
@@ -110,6 +112,9 @@ func (p *session) run(ctx context.Context) error {
 	ended, err := engine.watch(ctx, s.opts.InspectTimeout, p.intake, p.calls.Go)
 	if err != nil {
 		return err
+	}
+	if !engine.replays() {
+		p.startFull(false)
 	}
 	// Not before: while the engine can't be reached the mirror stays Disconnected, and an
 	// attempt writes nothing.

@@ -233,7 +233,8 @@ func plan(action, in string) (todo bool, err error) {
 func achieved(action string, startedBefore time.Time, now seen) bool {
 	switch action {
 	case ActionStart, ActionRestart:
-		return now.startedAt.After(startedBefore)
+		// Containerd does not tell when; where it runs, the start of one that did not was done.
+		return now.startedAt.After(startedBefore) || action == ActionStart && now.startedAt.IsZero() && now.state == state.StateRunning
 	case ActionStop:
 		return now.state == state.StateExited || now.state == state.StateCreated || now.state == state.StateDead
 	case ActionPause:

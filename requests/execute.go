@@ -318,6 +318,9 @@ type engine interface {
 
 // engineOf returns what does requests at the other end of a connection.
 func engineOf(e mirror.Engine) engine {
+	if c, ok := e.(*mirror.Containerd); ok {
+		return ctrd{c}
+	}
 	return moby{e.(*mirror.Moby).Client}
 }
 

@@ -111,12 +111,21 @@ func (l *loop) problems() string {
 	return strings.Join(words, "; ")
 }
 
+// noContext returns a condition of the instance's own context where there is none.
+func (l *loop) noContext(typ string, status state.Status) state.Condition {
+	why := "the context is the user's own"
+	if l.inst.Context() == "" {
+		why = "docker can't use a containerd"
+	}
+	return conditionOf(typ)(status, state.ReasonNotApplicable, why)
+}
+
 func (l *loop) contextReady() state.Condition {
 	c := &l.context
 	is := conditionOf(state.ContextReady)
 	switch {
 	case c.phase == contextForeign:
-		return is(state.True, state.ReasonNotApplicable, "the context is the user's own")
+		return l.noContext(state.ContextReady, state.True)
 	case c.ready.Reason == "":
 		return is(state.Unknown, state.ReasonStarting, "the context is made when the engine answers")
 	case c.ready.Reason == state.ReasonAlreadyCurrent: // not removed: the user has chosen it
@@ -130,7 +139,7 @@ func (l *loop) contextPromoted() state.Condition {
 	is := conditionOf(state.ContextPromoted)
 	switch {
 	case c.phase == contextForeign:
-		return is(state.False, state.ReasonNotApplicable, "the context is the user's own")
+		return l.noContext(state.ContextPromoted, state.False)
 	case c.phase < contextDecided || c.promoted.Reason == "":
 		return is(state.Unknown, state.ReasonProbing, "the current context is being probed")
 	}
@@ -142,7 +151,7 @@ func (l *loop) socketClaimed() state.Condition {
 	is := conditionOf(state.SocketClaimed)
 	switch {
 	case c.phase == contextForeign:
-		return is(state.False, state.ReasonNotApplicable, "the context is the user's own")
+		return l.noContext(state.SocketClaimed, state.False)
 	case c.claimed.Reason != "":
 		return is(c.claimed.Status(state.SocketClaimed), c.claimed.Reason, c.claimed.Message)
 	case c.phase < contextDecided || c.isCurrent():

@@ -9,6 +9,8 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/docker-rd/docker-rd/instance"
 )
 
 const (
@@ -28,6 +30,9 @@ const (
 func (l *loop) containersGrace(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, graceTimeout)
 	defer cancel()
+	if l.inst.Settings.Engine == instance.KindContainerd {
+		return defaultGrace // its containers have no times of their own
+	}
 	api, err := l.dial(ctx)
 	if err != nil {
 		return defaultGrace

@@ -53,7 +53,7 @@ func (l *loop) mirrorEngine() {
 
 // connectEngine connects to the engine for all that is the same for every kind.
 func (l *loop) connectEngine(ctx context.Context) (mirror.Engine, error) {
-	return mirror.ConnectMoby(l.dial)(ctx)
+	return mirror.Connector(l.inst.Settings.Engine, l.inst.Paths.Data, l.inst.Paths.Exec(), l.driver.Endpoint)(ctx)
 }
 
 func (l *loop) dial(context.Context) (*endpoint.Client, error) {

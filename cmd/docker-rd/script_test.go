@@ -85,6 +85,35 @@ func TestScriptDocker(t *testing.T) {
 
 // Scripts of engines run a real dockerd: root's, or an ordinary user's.
 func TestScriptEngine(t *testing.T) {
+	needEngines(t)
+	for version, path := range dockerCLIs() {
+		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/engine", path) })
+	}
+}
+
+// Scripts of containerd run a real one: root's, or an ordinary user's.
+func TestScriptContainerd(t *testing.T) {
+	needEngines(t)
+	rootFS, err := os.ReadFile(os.Getenv("ROOTFS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, variable := range map[string]string{"docker.io/library/prog:1": "IMAGE", "docker.io/library/other:2": "OTHER_IMAGE"} {
+		archive, err := realengine.ImageArchive(rootFS, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), variable+".tar")
+		if err := os.WriteFile(path, archive, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv(variable, path)
+	}
+	runScripts(t, "../../testdata/script/containerd", "")
+}
+
+// needEngines makes what own engines take.
+func needEngines(t *testing.T) {
 	realengine.NeedOwn(t)
 	self, err := exec.LookPath("docker-rd")
 	if err != nil {
@@ -103,9 +132,6 @@ func TestScriptEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("ROOTFS", rootFS)
-	for version, path := range dockerCLIs() {
-		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/engine", path) })
-	}
 }
 
 // dockerCLIs returns the docker commands of this system by version: those on the PATH
@@ -200,7 +226,9 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 	e.Setenv("DOCKER_RD_DEFAULT_SOCKETS", filepath.Join(home, "default.sock"))
 	e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 	e.Setenv("S", filepath.Join(home, "state", "instances", "default", "state.json"))
-	e.Setenv("ROOTFS", os.Getenv("ROOTFS"))
+	for _, name := range []string{"ROOTFS", "IMAGE", "OTHER_IMAGE"} {
+		e.Setenv(name, os.Getenv(name))
+	}
 	e.Setenv("TZ", "UTC")
 	e.Setenv(errorsEnv, shown)
 	// Every command would sleep for a second at its end.

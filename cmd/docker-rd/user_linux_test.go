@@ -18,3 +18,7 @@ func TestScriptEngineAsUser(t *testing.T) {
 	}
 	asuser.Rerun(t, "^TestScriptEngine$/^"+regexp.QuoteMeta(versions[len(versions)-1])+"$")
 }
+
+func TestScriptContainerdAsUser(t *testing.T) {
+	asuser.Rerun(t, "^TestScriptContainerd$")
+}

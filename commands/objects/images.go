@@ -92,7 +92,7 @@ func Images() *Kind {
 			for id, i := range s.Images {
 				words = append(words, i.RepoTags...)
 				if len(i.RepoTags) == 0 {
-					words = append(words, formatter.TruncateID(id))
+					words = append(words, truncateID(id))
 				}
 			}
 			return words
@@ -280,8 +280,8 @@ func (f filterSet) refersTo(ref string) bool {
 // resolve returns the image that a reference names as the engine resolves it: by name, digest,
 // or an unambiguous prefix of the id; "" if there is none.
 func (v *view) resolve(ref string) string {
-	if id, ok := v.names()[ref]; ok {
-		return id
+	if ids := v.names()[ref]; len(ids) == 1 {
+		return ids[0]
 	}
 	id, ok := v.known[ref]
 	if !ok {
@@ -293,25 +293,27 @@ func (v *view) resolve(ref string) string {
 	return id
 }
 
-// imageNames returns the images by their tags and digests.
-func imageNames(s *state.State) map[string]string {
-	names := make(map[string]string, len(s.Images))
+// imageNames returns the images by their tags and digests. Each namespace has its own; with its
+// name before it, a reference means only one.
+func imageNames(s *state.State) map[string][]string {
+	names := make(map[string][]string, len(s.Images))
 	for id, i := range s.Images {
-		for _, t := range i.RepoTags {
-			names[t] = id
-		}
-		for _, d := range i.RepoDigests {
-			names[d] = id
+		namespace, _ := splitKey(id)
+		for _, name := range slices.Concat(i.RepoTags, i.RepoDigests) {
+			names[name] = append(names[name], id)
+			if namespace != "" {
+				names[namespace+"/"+name] = append(names[namespace+"/"+name], id)
+			}
 		}
 	}
 	return names
 }
 
 // findImages returns the images that a reference may name.
-func findImages(s *state.State, names map[string]string, ref string) []string {
+func findImages(s *state.State, names map[string][]string, ref string) []string {
 	for _, form := range referenceForms(ref) {
-		if id, ok := names[form]; ok {
-			return []string{id}
+		if ids, ok := names[form]; ok {
+			return ids
 		}
 	}
 	if id := imageByDigest(s, ref); id != "" {
@@ -340,8 +342,18 @@ func imageByDigest(s *state.State, ref string) string {
 }
 
 // referenceForms returns the forms in which engines may list a reference: docker omits its own
-// registry, podman never does.
+// registry, podman and containerd never do. The name of a namespace may be before it.
 func referenceForms(ref string) []string {
+	forms := plainForms(ref)
+	if namespace, rest := splitKey(ref); namespace != "" {
+		for _, form := range plainForms(rest) {
+			forms = append(forms, namespace+"/"+form)
+		}
+	}
+	return forms
+}
+
+func plainForms(ref string) []string {
 	forms := []string{ref}
 	if named, err := reference.ParseNormalizedNamed(ref); err == nil {
 		named = reference.TagNameOnly(named)
@@ -355,8 +367,12 @@ func referenceForms(ref string) []string {
 func ImageReference(s *state.State, word string) (id, ref string) {
 	names := imageNames(s)
 	for _, form := range referenceForms(word) {
-		if id, ok := names[form]; ok {
-			return id, form
+		if ids := names[form]; len(ids) == 1 {
+			namespace, _ := splitKey(ids[0])
+			if i := s.Images[ids[0]]; namespace != "" && !slices.Contains(slices.Concat(i.RepoTags, i.RepoDigests), form) {
+				form = strings.TrimPrefix(form, namespace+"/")
+			}
+			return ids[0], form
 		}
 	}
 	if id := imageByDigest(s, word); id != "" {

@@ -112,14 +112,18 @@ func byID[T any](objects map[string]T, word string) []string {
 	if word == "" {
 		return nil
 	}
+	namespace, word := splitKey(word)
 	algorithm, hex, ok := strings.Cut(word, ":")
 	if !ok {
 		hex = word
 	}
-	var found []string
+	var exact, found []string
 	for key := range objects {
-		id := key
-		if a, digest, digested := strings.Cut(key, ":"); digested {
+		of, id := splitKey(key)
+		if namespace != "" && namespace != of {
+			continue
+		}
+		if a, digest, digested := strings.Cut(id, ":"); digested {
 			if ok && a != algorithm {
 				continue
 			}
@@ -128,11 +132,14 @@ func byID[T any](objects map[string]T, word string) []string {
 			continue
 		}
 		if id == hex {
-			return []string{key}
+			exact = append(exact, key)
 		}
 		if strings.HasPrefix(id, hex) {
 			found = append(found, key)
 		}
+	}
+	if len(exact) > 0 {
+		return exact
 	}
 	return found
 }

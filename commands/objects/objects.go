@@ -47,15 +47,15 @@ type view struct {
 	// shows reports whether a reference of an image gets a row; nil: all do.
 	shows func(id, ref string) bool
 
-	names func() map[string]string // tags and digests to images
-	users func() map[string]int64  // containers by image
-	known map[string]string        // results of resolve
+	names func() map[string][]string // tags and digests to images
+	users func() map[string]int64    // containers by image
+	known map[string]string          // results of resolve
 }
 
 func newView(s *state.State, o Options, now time.Time) *view {
 	return &view{
 		State: s, now: now, trunc: !o.NoTrunc, digest: strings.Contains(o.Format, "{{.Digest}}"),
-		names: sync.OnceValue(func() map[string]string { return imageNames(s) }),
+		names: sync.OnceValue(func() map[string][]string { return imageNames(s) }),
 		users: sync.OnceValue(func() map[string]int64 { return containersByImage(s) }),
 		known: map[string]string{},
 	}
@@ -63,9 +63,26 @@ func newView(s *state.State, o Options, now time.Time) *view {
 
 func (v *view) id(id string) string {
 	if v.trunc {
-		return formatter.TruncateID(id)
+		return truncateID(id)
 	}
 	return id
+}
+
+// truncateID shortens an id, but not the namespace that may be before it.
+func truncateID(id string) string {
+	namespace, rest := splitKey(id)
+	if namespace == "" {
+		return formatter.TruncateID(id)
+	}
+	return namespace + "/" + formatter.TruncateID(rest)
+}
+
+// splitKey returns the namespace of a key, "" if it is an id without one, and the id.
+func splitKey(key string) (namespace, id string) {
+	if namespace, id, ok := strings.Cut(key, "/"); ok {
+		return namespace, id
+	}
+	return "", key
 }
 
 func (v *view) ago(t time.Time) string { return units.HumanDuration(v.now.Sub(t)) + " ago" }

@@ -35,7 +35,7 @@ func (m rootMode) life() processes.Life {
 			s, err := process.ReadStat(pid)
 			switch {
 			case err != nil || s.Ended():
-			case s.Comm == commDockerd && slices.Contains(own, pid):
+			case s.Comm == m.daemon() && slices.Contains(own, pid):
 				return processes.Alive
 			default:
 				life = processes.Leftovers
@@ -71,9 +71,6 @@ func (c *Config) neverRan() bool {
 	return len(data) == 0 && (err == nil || errors.Is(err, os.ErrNotExist))
 }
 
-// commDockerd is the name of dockerd's process.
-const commDockerd = "dockerd"
-
 // processes says whose processes are the engine's.
 func (c *Config) processes() processes.Engine {
 	return processes.Engine{UID: c.UID, Daemon: c.mode().daemon()}
@@ -84,12 +81,11 @@ func (c *Config) namespaces() namespaces.Engine {
 	return namespaces.Engine{UID: c.UID, User: c.Rootless, SlirpLog: c.private("slirp4netns.log")}
 }
 
-// squatter returns another engine's dockerd that uses this engine's data or runtime directory:
+// squatter returns another engine's daemon that uses this engine's data or runtime directory:
 // of an instance whose files were removed by hand, or under another home.
 func (c *Config) squatter(f *processes.Found) *processes.Proc {
 	for i, p := range f.Others {
-		if p.Comm == commDockerd &&
-			(processes.Argument(p.ID.PID, "--data-root") == c.DataRoot || processes.Argument(p.ID.PID, "--exec-root") == c.ExecRoot) {
+		if c.program().squats(p) {
 			return &f.Others[i]
 		}
 	}

@@ -19,9 +19,8 @@ import (
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
-// tools are the programs an engine needs, and the Debian packages they come in.
+// tools are the programs every engine needs, and the Debian packages they come in.
 var tools = []tool{
-	{"dockerd", "docker.io"},
 	{"containerd", "containerd"},
 	{"containerd-shim-runc-v2", "containerd"},
 	{"runc", "runc"},
@@ -93,12 +92,12 @@ func checkRoot(*Config) error {
 }
 
 func checkTools(cfg *Config) error {
-	user, err := readDaemonOptions(cfg.Args, cfg.ConfigFile)
+	user, err := cfg.program().options()
 	if err != nil {
 		return err
 	}
 	var missing, packages []string
-	for _, tool := range append(cfg.mode().tools(), tools...) {
+	for _, tool := range slices.Concat(cfg.mode().tools(), cfg.program().tools(), tools) {
 		if tool.name == "iptables" && user.nftables() {
 			continue // dockerd may have a library instead of the program nft
 		}
@@ -193,7 +192,7 @@ func checkPaths(cfg *Config) error {
 		{"data directory", cfg.DataRoot, 0},
 		{"runtime directory", cfg.ExecRoot, MaxExecRoot},
 		{"state directory", cfg.StateDir, 0},
-		{"socket", cfg.Socket, MaxSocket},
+		{"socket", cfg.Socket, cfg.program().maxSocket()},
 		{"log", cfg.LogPath, 0},
 		{"port proxy", cfg.Proxy, 0},
 	} {

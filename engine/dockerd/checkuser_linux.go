@@ -40,7 +40,7 @@ func checkUserLimits(c *Config) error {
 
 // checkUserSettings refuses what an ordinary user's engine can't do.
 func checkUserSettings(c *Config) error {
-	user, err := readDaemonOptions(c.Args, c.ConfigFile)
+	user, err := c.program().options()
 	if err != nil {
 		return nil // checkTools says so
 	}
@@ -163,7 +163,7 @@ func (m userMode) tryNamespaces(ids namespaces.IDMap, missing bool) []error {
 		ids = namespaces.IDMap{}
 	}
 	var plan namespaces.ProbePlan
-	user, err := readDaemonOptions(m.Args, m.ConfigFile)
+	user, err := m.program().options()
 	if err != nil {
 		return nil // checkTools says so
 	}

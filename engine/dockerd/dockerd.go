@@ -1,5 +1,5 @@
-// Package dockerd runs dockerds in namespaces of their own on Linux: root's, and an ordinary
-// user's (Config.Rootless).
+// Package dockerd runs dockerds, and containerds (Config.Containerd), in namespaces of their own
+// on Linux: root's, and an ordinary user's (Config.Rootless).
 //
 // Each engine has a private network namespace, connected to the outside by
 // slirp4netns, and a private mount namespace, in which the few paths that dockerd
@@ -30,9 +30,10 @@ type Config struct {
 	UID  string // identifies the instance for good: letters, digits and '-'
 	Name string // the instance's name, for messages
 
-	Rootless bool // it is an ordinary user's, in a user namespace
+	Rootless   bool // it is an ordinary user's, in a user namespace
+	Containerd bool // it is a containerd in the place of a dockerd
 
-	DataRoot string // dockerd's data; survives everything
+	DataRoot string // the daemon's data; survives everything
 	ExecRoot string // runtime files, at most MaxExecRoot bytes long; removed with the engine
 	StateDir string // the engine's record and its private versions of shared paths
 
@@ -40,12 +41,14 @@ type Config struct {
 	LogPath string // the engine's log, appended to; put aside when it has grown too large
 
 	ConfigFile string   // the user's daemon.json, or ""
-	Args       []string // the user's own arguments for dockerd
+	Args       []string // the user's own arguments for the daemon
 	Localhost  []uint16 // ports of the host's loopback that the engine reaches on its own loopback, by tcp
 
 	Limits Limits
 
 	Proxy string // path of docker-rd-proxy, or of a program that calls Init
+
+	Nerdctl string // where to write nerdctl's configuration, for a containerd
 
 	Log *slog.Logger // nil discards
 }

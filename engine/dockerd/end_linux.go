@@ -43,7 +43,7 @@ func (c *Config) removeLeftovers(ctx context.Context) error {
 		removeFile(c.engineFilePath()),
 	}
 	if !c.Rootless {
-		errs = append(errs, namespaces.RemoveHostPaths(ctx, slices.Concat(hostDirs, formerHostPaths)))
+		errs = append(errs, namespaces.RemoveHostPaths(ctx, slices.Concat(hostDirs, containerdHostDirs, formerHostPaths)))
 	}
 	return errors.Join(errs...)
 }

@@ -138,16 +138,14 @@ func (e *Engine) Release() {
 	e.watchers.Wait()
 }
 
-// Stop ends the engine. Unless ctx has ended, it asks dockerd to end, which stops the
-// containers. When dockerd or ctx has ended, it kills every process that is left and removes
-// everything that was made for the engine. It returns the ids of the containers that were
-// killed.
+// Stop ends the engine. Unless ctx has ended, it asks the daemon to end. dockerd stops its
+// containers then; those of a containerd are stopped before. When the daemon or ctx has ended, it
+// kills every process that is left and removes everything that was made for the engine. It
+// returns the ids of the containers that were killed.
 func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 	known := e.escapedGroups()
 	if ctx.Err() == nil { // else some containers might end by themselves before they are killed
-		if err := e.endLiveRestore(ctx); err != nil {
-			e.cfg.log().WarnContext(ctx, "live-restore is not ended: dockerd leaves its containers, and they are killed", "error", err)
-		}
+		killed = e.cfg.program().stopContainers(ctx, e)
 		if err := e.id.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, process.ErrGone) {
 			e.cfg.log().WarnContext(ctx, "engine can't be asked to end", "error", err)
 		}
@@ -160,7 +158,7 @@ func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 	e.Release()
 	if h, err := e.cfg.mode().hierarchies(); err == nil {
 		if f, err := e.cfg.processes().Scan(h); err == nil {
-			killed = f.Containers()
+			killed = append(killed, e.cfg.program().containers(f)...)
 		}
 	}
 	return killed, e.cfg.cleanup(context.WithoutCancel(ctx), known)

@@ -29,7 +29,7 @@ import (
 // engine ends by [Engine.Stop], not with the calling process. All files of the caller must be
 // close-on-exec, or the engine's processes would keep them open.
 func Start(ctx context.Context, cfg Config) (*Engine, error) {
-	user, err := readDaemonOptions(cfg.Args, cfg.ConfigFile)
+	user, err := cfg.program().options()
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (c *Config) tempDir() string { return filepath.Join(c.ExecRoot, "tmp") }
 
 func (l *launch) start(ctx context.Context) (*Engine, error) {
 	c := &l.cfg
-	dockerd, err := programs.Find("dockerd")
+	program, err := programs.Find(c.program().comm())
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 	l.rules.Gateway, l.rules.Host = l.rec.Subnets.Host(), namespaces.HostAddress()
 	l.rec.Localhost = c.Localhost
 	l.rules.Local, l.rules.Localhost = l.rec.Subnets.DNS(), l.rec.Localhost
-	args, err := l.prepare(dockerd)
+	args, err := l.prepare(program)
 	if err != nil {
 		return nil, err
 	}
@@ -154,11 +154,11 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 	return l.spawn(ctx, args, log)
 }
 
-// prepare makes directories and files, and returns dockerd's command line.
-func (l *launch) prepare(dockerd string) ([]string, error) {
+// prepare makes directories and files, and returns the daemon's command line.
+func (l *launch) prepare(program string) ([]string, error) {
 	c := &l.cfg
-	for _, dir := range []string{c.DataRoot, c.tempDir(), filepath.Dir(c.Socket), filepath.Dir(c.LogPath),
-		c.private(runDocker), c.private(runContainerd), c.private(optContainerd), c.private(staging), c.private(portsDir), filepath.Join(c.private(etcDocker), "certs.d")} {
+	for _, dir := range append(c.program().dirs(), c.DataRoot, c.tempDir(), filepath.Dir(c.Socket), filepath.Dir(c.LogPath),
+		c.private(runDocker), c.private(runContainerd), c.private(optContainerd), c.private(staging), c.private(portsDir)) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
@@ -169,26 +169,8 @@ func (l *launch) prepare(dockerd string) ([]string, error) {
 	if err := errors.Join(c.makeProxyPlace(), c.mode().prepare(), c.mode().limit(c.Limits)); err != nil {
 		return nil, err
 	}
-	config, userArgs, err := l.user.merged(l.rec.Subnets)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(c.private(daemonJSON), config, 0o600); err != nil {
-		return nil, err
-	}
-	args := []string{dockerd,
-		"--config-file", c.private(daemonJSON),
-		"--host", "unix://" + c.Socket,
-		"--host", "unix://" + dockerSock, // in the engine's own /run
-		"--data-root", c.DataRoot,
-		"--exec-root", c.ExecRoot,
-		"--pidfile", c.pidFile(),
-		"--userland-proxy-path", c.private(proxyPlace),
-	}
-	if host := l.hostGateway(); host.IsValid() && !l.user.has("host-gateway-ip", "host-gateway-ips") {
-		args = append(args, "--host-gateway-ip", host.String())
-	}
-	return slices.Concat(args, c.mode().args(l.user), userArgs), nil
+	args, err := c.program().prepare(l)
+	return append([]string{program}, args...), err
 }
 
 // hostGateway is what host-gateway means in docker run --add-host NAME:host-gateway. dockerd
@@ -200,7 +182,7 @@ func (l *launch) hostGateway() netip.Addr {
 	return l.rules.Host
 }
 
-// engineEnv is dockerd's environment: ours without variables for clients, and without those
+// engineEnv is the daemon's environment: ours without variables for clients, and without those
 // that would make it use something of the host's.
 func (c *Config) engineEnv() []string {
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
@@ -256,7 +238,7 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 		err = c.writeEngineFile(l.rec)
 	}
 	if err == nil && !c.Rootless {
-		err = namespaces.MakeHostDirs(ctx, hostDirs)
+		err = namespaces.MakeHostDirs(ctx, c.program().hostDirs())
 	}
 	if err != nil {
 		return nil, errors.Join(err, h.Abort())

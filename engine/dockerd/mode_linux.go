@@ -29,7 +29,7 @@ type mode interface {
 	prepare() error
 	// complete adds the mode's part to a launch.
 	complete(l *namespaces.Launch) error
-	// args and env are dockerd's.
+	// args are dockerd's, env is of both daemons.
 	args(user *daemonOptions) []string
 	env() []string
 	// life returns how much of the engine runs. It is cheap.
@@ -50,7 +50,7 @@ type rootMode struct{ *Config }
 
 func (rootMode) tools() []tool { return nil }
 
-func (rootMode) daemon() string { return commDockerd }
+func (m rootMode) daemon() string { return m.program().comm() }
 
 func (rootMode) hierarchies() (processes.Hierarchies, error) { return processes.FindHierarchies() }
 
@@ -66,6 +66,7 @@ func (rootMode) prepare() error { return nil }
 
 func (m rootMode) complete(l *namespaces.Launch) error {
 	l.Netns = m.private(hostNetns)
+	l.MakeRoots = m.Containerd // which can't be told to put containers below a group
 	return nil
 }
 
@@ -110,7 +111,7 @@ func (m userMode) prepare() error {
 
 func (m userMode) complete(l *namespaces.Launch) (err error) {
 	// There must be an /etc/docker, and an /etc/resolv.conf that is no link.
-	l.User = &namespaces.UserPlan{Staging: m.private(staging), CopyUp: []string{"/etc"}}
+	l.User = &namespaces.UserPlan{Staging: m.private(staging), CopyUp: m.program().copyUp()}
 	if l.IDs, err = namespaces.OwnMap(); err != nil {
 		return err
 	}

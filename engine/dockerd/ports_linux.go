@@ -63,7 +63,7 @@ func (e *Engine) watchPort(ctx context.Context, file string) {
 func (e *Engine) dockerd() int {
 	if e.cfg.Rootless {
 		for _, pid := range children(e.id.PID) {
-			if stat, err := process.ReadStat(pid); err == nil && stat.Comm == commDockerd {
+			if stat, err := process.ReadStat(pid); err == nil && stat.Comm == e.cfg.program().comm() {
 				return pid
 			}
 		}

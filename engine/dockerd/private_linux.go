@@ -106,15 +106,9 @@ func (c *Config) certificates() string {
 	return "/etc/docker/certs.d"
 }
 
-// binds are the private versions of paths that all dockerds of a machine share.
+// binds are the private versions of paths that all daemons of a machine share.
 func (c *Config) binds() []namespaces.Bind {
-	return []namespaces.Bind{
-		// The host's registries' certificates are for all engines; the rest of /etc/docker,
-		// with the identity (key.json) and the configuration, is not.
-		{Source: c.certificates(), Target: filepath.Join(c.private(etcDocker), "certs.d"), Optional: true},
-		{Source: c.private(etcDocker), Target: "/etc/docker", Optional: true},
-		// The sockets of plugins, managed ones too.
-		{Source: c.private(runDocker), Target: "/run/docker"},
+	return append(c.program().binds(), []namespaces.Bind{
 		// dockerd uses the host's containerd if its socket is here, and shims put theirs
 		// here whatever the exec-root. A directory of the host: with live-restore it must
 		// outlive the engine.
@@ -123,17 +117,15 @@ func (c *Config) binds() []namespaces.Bind {
 		{Source: c.private(optContainerd), Target: "/opt/containerd", Optional: true},
 		{Source: c.private(resolvConf), Target: hostResolvConf, Optional: true},
 		{Source: c.Proxy, Target: c.private(proxyPlace)},
-	}
+	}...)
 }
 
-// run is the engine's own /run. dockerd makes docker.sock in it, so docker run -v
-// /var/run/docker.sock:… mounts the socket of the engine that runs the container. The link is
-// for an engine that was started without a /run of its own.
+// run is the engine's own /run.
 func (c *Config) run() *namespaces.Run {
 	return &namespaces.Run{
 		// The lock of iptables is about rules, of which the engine has its own.
-		Hide:    []string{filepath.Base(dockerSock), "docker/", "containerd/", "docker.pid", "xtables.lock"},
-		Links:   map[string]string{filepath.Base(dockerSock): c.Socket},
+		Hide:    append([]string{filepath.Base(dockerSock), "docker/", "containerd/", "docker.pid", "xtables.lock"}, c.program().hide()...),
+		Links:   c.program().runLinks(),
 		Own:     []string{c.ExecRoot, c.Socket, c.StateDir, c.DataRoot, c.LogPath, c.Proxy},
 		Staging: c.private(staging),
 	}

@@ -38,12 +38,14 @@ type Plan struct {
 	Enter   bool     // enter the namespaces of netnsFD and mntnsFD instead of setting up new ones
 	Inside  bool     // the helper was started in the namespaces of a running engine
 	Cgroups []string // directories of the groups to join
-	Run     *Run     // the engine's own /run, or nil
-	Binds   []Bind
-	Netns   string // where to bind the host's network namespace
-	Sysctls []Sysctl
-	Tap     []Sysctl   // of slirp4netns's interface
-	DNS     netip.Addr // an address to add to the namespace, with sockets for name queries that are passed on; or zero
+	// OwnGroups are directories of groups that become the roots of the hierarchies they are in.
+	OwnGroups []string
+	Run       *Run // the engine's own /run, or nil
+	Binds     []Bind
+	Netns     string // where to bind the host's network namespace
+	Sysctls   []Sysctl
+	Tap       []Sysctl   // of slirp4netns's interface
+	DNS       netip.Addr // an address to add to the namespace, with sockets for name queries that are passed on; or zero
 	// Localhost are ports of the host's loopback; with DNS, sockets for them are passed on.
 	Localhost []uint16
 	Rules     *Rules    // packet filter rules, or nil
@@ -165,6 +167,11 @@ func (p *Plan) setUp() (rules *ruling, err error) {
 	}
 	for _, dir := range p.Cgroups {
 		if err := processes.Join(dir, 0); err != nil {
+			return nil, err
+		}
+	}
+	if len(p.OwnGroups) > 0 {
+		if err := ownGroups(p.OwnGroups); err != nil {
 			return nil, err
 		}
 	}

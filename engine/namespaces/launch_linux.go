@@ -24,6 +24,7 @@ type Launch struct {
 	Log         *os.File              // the daemon's output; nil: none
 	Into        *process.ID           // enter the namespaces of this process; nil: make new ones
 	IDs         IDMap                 // the ids in the user namespace, where Plan.User is not nil
+	MakeRoots   bool                  // the engine's control groups are the roots that it sees, in new namespaces
 }
 
 // Start starts the helper, in new namespaces or to enter existing ones. It does not run the
@@ -50,6 +51,12 @@ func (l *Launch) Start() (*Helper, error) {
 	files := append([]*os.File{l.Exit}, namespaces...)
 	env := []string{processes.MarkerEnv + "=" + l.Processes.UID}
 
+	if l.MakeRoots {
+		if l.OwnGroups, err = l.Processes.MakeRoots(l.Hierarchies); err != nil {
+			return nil, err
+		}
+		return startHelper(helperArgs(initArg), files, attr, env, l.Log)
+	}
 	now := l.Hierarchies
 	if now.V2 != "" {
 		now.V1 = nil // the daemon is moved to these later

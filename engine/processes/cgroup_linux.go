@@ -131,6 +131,45 @@ func (e Engine) MakeGroups(h Hierarchies) (v2 string, v1 []string, err error) {
 	return v2, v1, nil
 }
 
+// MakeRoots makes the engine's group in every hierarchy and returns the directories: a daemon
+// can have them for its roots.
+func (e Engine) MakeRoots(h Hierarchies) (dirs []string, err error) {
+	for _, root := range h.All() {
+		dir := filepath.Join(root, e.GroupName())
+		for _, group := range []string{dir, filepath.Join(dir, DaemonGroup)} {
+			if err := os.MkdirAll(group, 0o755); err != nil {
+				return nil, fmt.Errorf("cgroup: %w", err)
+			}
+			if root == h.V2 {
+				continue
+			}
+			if err := inheritCPUs(group); err != nil {
+				return nil, fmt.Errorf("cgroup: %w", err)
+			}
+		}
+		dirs = append(dirs, dir)
+	}
+	return dirs, nil
+}
+
+// inheritCPUs gives a new group of version 1's cpuset the processors of the one above: it takes
+// no process until it has some.
+func inheritCPUs(dir string) error {
+	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || strings.TrimSpace(string(data)) != "" {
+			continue // another hierarchy, or it has them
+		}
+		if data, err = os.ReadFile(filepath.Join(filepath.Dir(dir), name)); err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), data, 0)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Join moves a process, 0 for the caller, into the group dir.
 func Join(dir string, pid int) error {
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), strconv.AppendInt(nil, int64(pid), 10), 0); err != nil {

@@ -50,7 +50,9 @@ type State struct {
 	Mirror      Mirror   `json:"mirror"`
 
 	// Objects are keyed by the engine's own identity: containers, images and
-	// networks by id, volumes and namespaces by name.
+	// networks by id, volumes and namespaces by name. A containerd has namespaces that
+	// know nothing of each other: there such an id, and the name of a volume, is
+	// NAMESPACE/ID.
 	Containers map[string]Container `json:"containers"`
 	Images     map[string]Image     `json:"images"`
 	Volumes    map[string]Volume    `json:"volumes"`
@@ -74,13 +76,19 @@ type Supervisor struct {
 	Version    string    `json:"version"`
 }
 
+// Kinds of engines.
+const (
+	KindMoby       = "moby"
+	KindContainerd = "containerd"
+)
+
 // Instance is what the instance was created as.
 type Instance struct {
 	UID          string    `json:"uid"`
 	Name         string    `json:"name"`
 	Driver       string    `json:"driver"`
-	Engine       string    `json:"engine"` // engine kind: moby or containerd
-	Context      string    `json:"context"`
+	Engine       string    `json:"engine"`  // engine kind: KindMoby or KindContainerd
+	Context      string    `json:"context"` // empty where a containerd has none
 	ContextOwned bool      `json:"contextOwned"`
 	Host         string    `json:"host"`
 	CreatedAt    time.Time `json:"createdAt,omitzero"`
@@ -341,7 +349,8 @@ type Network struct {
 	Meta
 }
 
-// Namespace is a namespace of the engine. A moby engine has one, "moby".
+// Namespace is a namespace of the engine. A moby engine has one, "moby", a containerd as many as
+// were used.
 type Namespace struct {
 	Name string `json:"name"`
 	Meta

@@ -3,6 +3,8 @@ package realengine
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -91,4 +93,36 @@ func Tar(files map[string][]byte) ([]byte, error) {
 		return nil, err
 	}
 	return buf.Bytes(), nil
+}
+
+// ImageArchive returns an image of a root file system as `docker save` would write it. It is
+// always the same for the same name.
+func ImageArchive(rootFS []byte, name string) ([]byte, error) {
+	sum := func(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }
+	config, err := json.Marshal(map[string]any{
+		"architecture": runtime.GOARCH, "os": "linux", "created": "2026-01-02T03:04:05Z",
+		"config": map[string]any{"Cmd": []string{"/prog", "sleep"}, "Labels": map[string]string{"made": "by-a-test"}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + sum(rootFS)}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := json.Marshal([]any{map[string]any{"Config": sum(config) + ".json", "RepoTags": []string{name}, "Layers": []string{"layer.tar"}}})
+	if err != nil {
+		return nil, err
+	}
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	for _, file := range []struct {
+		name string
+		data []byte
+	}{{sum(config) + ".json", config}, {"layer.tar", rootFS}, {"manifest.json", manifest}} {
+		if err := w.WriteHeader(&tar.Header{Name: file.name, Mode: 0o644, Size: int64(len(file.data))}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(file.data); err != nil {
+			return nil, err
+		}
+	}
+	return buf.Bytes(), w.Close()
 }

@@ -1,0 +1,155 @@
+package dockerd
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/docker-rd/docker-rd/engine/namespaces"
+	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/containerd"
+	"github.com/docker-rd/docker-rd/internal/failure"
+)
+
+// Names in the directory of the engine's private versions of shared paths.
+const (
+	containerdTOML = "containerd.toml" // the configuration containerd reads
+	ttrpcSuffix    = ".ttrpc"          // of the socket by which shims report
+)
+
+// containerdHostDirs are directories of the host that plugins for networks use by name.
+var containerdHostDirs = []string{"/opt/containerd", "/var/lib/cni"}
+
+// stopGrace is how long a container of a containerd has to end, as docker's have.
+const stopGrace = 10 * time.Second
+
+// containerdProgram is containerd, with nerdctl and the plugins for networks in mind.
+type containerdProgram struct{ *Config }
+
+func (containerdProgram) comm() string { return "containerd" }
+
+func (containerdProgram) tools() []tool { return nil }
+
+// reservedContainerd are arguments that belong to docker rd.
+var reservedContainerd = []string{"config", "c", "address", "a", "root", "state", "help", "h", "version", "v"}
+
+func (p containerdProgram) options() (*daemonOptions, error) {
+	if p.ConfigFile != "" {
+		return nil, failure.WithHint(failure.Refuse("daemon configuration %q: it is dockerd's, and a containerd takes none", p.ConfigFile),
+			"pass arguments after `--`")
+	}
+	for _, arg := range p.Args {
+		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		for _, reserved := range reservedContainerd {
+			if strings.HasPrefix(arg, "-") && name == reserved {
+				return nil, failure.WithHint(failure.Refuse("engine argument %s is set by docker rd", arg), "leave it out")
+			}
+		}
+		if arg == "" || !strings.HasPrefix(arg, "-") && len(p.Args) == 1 {
+			return nil, failure.WithHint(failure.Refuse("engine argument %q is none of containerd's options", arg), "leave it out")
+		}
+	}
+	return &daemonOptions{args: p.Args}, nil
+}
+
+func (containerdProgram) maxSocket() int { return MaxSocket - len(ttrpcSuffix) }
+
+func (p containerdProgram) root() string  { return filepath.Join(p.DataRoot, "containerd") }
+func (p containerdProgram) state() string { return filepath.Join(p.ExecRoot, "containerd") }
+
+func (p containerdProgram) squats(other processes.Proc) bool {
+	return other.Comm == p.comm() &&
+		(processes.Argument(other.ID.PID, "--root") == p.root() || processes.Argument(other.ID.PID, "--state") == p.state())
+}
+
+// cniState is what plugins for networks remember: which addresses are taken.
+func (p containerdProgram) cniState() string { return filepath.Join(p.DataRoot, "cni", "state") }
+
+func (p containerdProgram) dirs() []string {
+	return []string{p.root(), p.state(), p.cniState()}
+}
+
+func (containerdProgram) hostDirs() []string { return containerdHostDirs }
+
+func (containerdProgram) copyUp() []string { return []string{"/etc", "/var/lib"} }
+
+func (p containerdProgram) binds() []namespaces.Bind {
+	return []namespaces.Bind{{Source: p.cniState(), Target: "/var/lib/cni", Optional: true}}
+}
+
+func (containerdProgram) hide() []string { return []string{"nerdctl/", "buildkit/"} }
+
+func (containerdProgram) runLinks() map[string]string { return nil }
+
+// prepare writes a configuration of version 2, which later versions of containerd take too.
+func (p containerdProgram) prepare(*launch) ([]string, error) {
+	config := fmt.Sprintf(`version = 2
+# The kubelet's: it would look for networks of its own. Versions call it differently.
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
+[grpc]
+  address = %s
+[ttrpc]
+  address = %s
+`, strconv.Quote(p.Socket), strconv.Quote(p.Socket+ttrpcSuffix))
+	if err := os.WriteFile(p.private(containerdTOML), []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(p.Nerdctl, []byte(p.nerdctl()), 0o600); err != nil {
+		return nil, err
+	}
+	return append([]string{"--config", p.private(containerdTOML), "--root", p.root(), "--state", p.state()}, p.Args...), nil
+}
+
+// nerdctl returns a configuration by which nerdctl uses the engine, from within its namespaces.
+func (p containerdProgram) nerdctl() string {
+	groups := "cgroupfs"
+	if p.Rootless {
+		groups = "none"
+	}
+	return fmt.Sprintf("address = %s\ndata_root = %s\ncni_netconfpath = %s\ncgroup_manager = %s\n", strconv.Quote(p.Socket),
+		strconv.Quote(filepath.Join(p.DataRoot, "nerdctl")), strconv.Quote(filepath.Join(p.DataRoot, "cni", "net.d")), strconv.Quote(groups))
+}
+
+// stopContainers implements [program]: a containerd leaves its containers running when it ends.
+func (p containerdProgram) stopContainers(ctx context.Context, _ *Engine) (killed []string) {
+	api, err := containerd.New(p.Socket)
+	if err != nil {
+		return nil
+	}
+	defer api.Close()
+	list, err := api.Namespaces(ctx)
+	if err != nil {
+		p.log().WarnContext(ctx, "containers can't be asked to end", "error", err)
+		return nil
+	}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, namespace := range list {
+		tasks, _ := api.Tasks(ctx, namespace) // what is left is killed
+		for _, t := range tasks {
+			all.Go(func() {
+				how, err := api.StopTask(ctx, namespace, t.ID, stopGrace)
+				if err != nil {
+					p.log().WarnContext(ctx, "container does not end", "namespace", namespace, "container", t.ID, "error", err)
+				}
+				if how == containerd.Killed {
+					mu.Lock()
+					defer mu.Unlock()
+					killed = append(killed, containerd.Key(namespace, t.ID))
+				}
+				// Then what was made for it, its networks too, is given back.
+				_ = api.DeleteTask(ctx, namespace, t.ID)
+			})
+		}
+	}
+	all.Wait()
+	return killed
+}
+
+// containers implements [program]. Those whose names are known were stopped before.
+func (containerdProgram) containers(*processes.Found) []string { return nil }

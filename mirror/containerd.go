@@ -1,0 +1,384 @@
+package mirror
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+
+	"github.com/docker-rd/docker-rd/internal/containerd"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// Containerd is a containerd of our own, with what nerdctl keeps beside it. Ids, and the names of
+// volumes, are those of [containerd.Key]: each namespace has its own.
+type Containerd struct {
+	*containerd.Client
+	files    nerdctlFiles
+	bundles  string // the directory of the tasks' files
+	rootless bool
+
+	mu     sync.Mutex
+	known  map[string]bool          // the namespaces, as last listed
+	hellos map[string]chan struct{} // events of our own that are to come back
+}
+
+// ContainerdOptions say which containerd is meant.
+type ContainerdOptions struct {
+	Socket   string
+	Data     string // the directory of nerdctl's files and networks
+	State    string // containerd's own directory of what ends with it
+	Rootless bool   // it is an ordinary user's
+}
+
+// ConnectContainerd returns what connects to a containerd.
+func ConnectContainerd(o ContainerdOptions) func(context.Context) (Engine, error) {
+	return func(context.Context) (Engine, error) {
+		cli, err := containerd.New(o.Socket)
+		if err != nil {
+			return nil, err
+		}
+		return &Containerd{Client: cli, files: nerdctlFiles(o.Data), bundles: filepath.Join(o.State, "io.containerd.runtime.v2.task"), rootless: o.Rootless, hellos: map[string]chan struct{}{}}, nil
+	}
+}
+
+// Ping implements [Engine].
+func (c *Containerd) Ping(ctx context.Context) error {
+	_, err := c.Server(ctx)
+	return err
+}
+
+func (*Containerd) replays() bool { return false }
+
+func (c *Containerd) resources() []*resource {
+	return []*resource{
+		{kind: state.Containers, list: c.listContainers, inspect: c.inspectContainer},
+		{kind: state.Images, list: c.listImages, inspect: c.inspectImage, listsAll: true},
+		{kind: state.Volumes, list: c.files.volumes, listsAll: true},
+		{kind: state.Networks, list: c.files.networks, listsAll: true},
+		{kind: state.Namespaces, list: c.listNamespaces, listsAll: true},
+	}
+}
+
+func (c *Containerd) facts(ctx context.Context, _ time.Time) (e state.Engine, err error) {
+	// It is on this very machine.
+	e = state.Engine{OS: runtime.GOOS, Arch: runtime.GOARCH, Rootless: c.rootless, NCPU: runtime.NumCPU()}
+	e.Name, _ = os.Hostname()
+	if e.ID, err = c.Server(ctx); err == nil {
+		e.Version, err = c.Version(ctx)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return e, errNoAnswer
+	}
+	if err != nil {
+		return e, fmt.Errorf("ask the engine what it is: %w", err)
+	}
+	return e, nil
+}
+
+// helloTopic is that of our own events.
+const helloTopic = "/docker-rd/hello"
+
+// watched are the topics that say something. Of those about content and snapshots it is only that
+// there is a namespace: none tells of its creation if that was by its first use.
+const watched = `topic~="^/(containers|tasks|images|namespaces|content|snapshot|docker-rd)/"`
+
+// watch implements [Engine]. Containerd tells nobody when a subscription has begun, and replays
+// nothing: it has when an event of our own comes back.
+func (c *Containerd) watch(ctx context.Context, timeout time.Duration, in *intake, run func(func())) (<-chan error, error) {
+	ended := make(chan error, 1)
+	run(func() {
+		err := c.Subscribe(ctx, watched, func(e containerd.Event) { c.event(in, e) })
+		ended <- fmt.Errorf("event stream: %w", err)
+	})
+	run(func() { c.files.watch(ctx, in) })
+	patience, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
+	defer cancel()
+	back := make(chan error, 1)
+	run(func() { back <- c.hello(patience) })
+	select {
+	case err := <-ended:
+		return nil, err
+	case err := <-back:
+		if err != nil {
+			err = fmt.Errorf("open the event stream: %w", err)
+		}
+		return ended, err
+	}
+}
+
+// helloDelay is how soon an event of our own is sent again that does not come back.
+const helloDelay = 50 * time.Millisecond
+
+// helloNumber makes each of our events another one.
+var helloNumber atomic.Uint64
+
+// hello returns when all that containerd has told before has come through the stream.
+func (c *Containerd) hello(ctx context.Context) error {
+	name := strconv.FormatInt(time.Now().UnixNano(), 36) + "-" + strconv.FormatUint(helloNumber.Add(1), 36)
+	back := make(chan struct{})
+	c.mu.Lock()
+	c.hellos[name] = back
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.hellos, name)
+	}()
+	for {
+		if err := c.Publish(ctx, helloTopic, name); err != nil {
+			return err
+		}
+		select {
+		case <-back:
+			return nil
+		case <-time.After(helloDelay):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// catchUp implements [Engine].
+func (c *Containerd) catchUp(ctx context.Context, in *intake) (sure bool, err error) {
+	if err := c.hello(ctx); err != nil {
+		return false, err
+	}
+	in.again(markFiles) // of which the system may not have told yet
+	return true, nil
+}
+
+// markFiles marks what is in files.
+func markFiles(m *marks) { m.kinds[state.Volumes], m.kinds[state.Networks] = true, true }
+
+// event takes in an event.
+func (c *Containerd) event(in *intake, e containerd.Event) {
+	first, second := e.Names()
+	if e.Topic == helloTopic {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if back := c.hellos[first]; back != nil {
+			close(back)
+			delete(c.hellos, first)
+		}
+		return
+	}
+	c.mu.Lock()
+	isNew := !c.known[e.Namespace]
+	c.mu.Unlock()
+	in.add(func(m *marks) {
+		if isNew {
+			m.kinds[state.Namespaces] = true
+		}
+		m.ofContainerd(e, first, second)
+	}, false, false)
+}
+
+// ofContainerd adds what an event of containerd says, whose message begins with these strings.
+func (m *marks) ofContainerd(e containerd.Event, first, second string) {
+	_, rest, _ := strings.Cut(e.Topic, "/")
+	subject, action, _ := strings.Cut(rest, "/")
+	switch subject {
+	case "containers":
+		m.object(state.Containers, containerd.Key(e.Namespace, first), mark{gone: action == "delete"})
+	case "tasks":
+		// Execs are processes of a container, and none of what is mirrored.
+		if strings.HasPrefix(action, "exec-") || action == "exit" && second != first {
+			return
+		}
+		m.object(state.Containers, containerd.Key(e.Namespace, first), mark{})
+	case "images":
+		m.kinds[state.Images] = true
+		m.later(state.Containers) // their image may be another by now
+	case "namespaces":
+		m.kinds[state.Namespaces] = true
+	}
+}
+
+func (c *Containerd) listNamespaces(ctx context.Context) (objects []any, err error) {
+	names, err := c.Namespaces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, name := range names {
+		known[name] = true
+		objects = append(objects, state.Namespace{Name: name})
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known = known
+	return objects, nil
+}
+
+// each calls list for each namespace. One that goes meanwhile has nothing.
+func (c *Containerd) each(ctx context.Context, list func(namespace string) error) error {
+	names, err := c.Namespaces(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := list(name); err != nil && !cerrdefs.IsNotFound(err) {
+			return fmt.Errorf("namespace %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (c *Containerd) listContainers(ctx context.Context) (objects []any, err error) {
+	err = c.each(ctx, func(namespace string) error {
+		// Tasks last: each has a container.
+		images, err := c.Images(ctx, namespace)
+		if err != nil {
+			return err
+		}
+		containers, err := c.Containers(ctx, namespace)
+		if err != nil {
+			return err
+		}
+		list, err := c.Tasks(ctx, namespace)
+		if err != nil {
+			return err
+		}
+		digests, tasks := map[string]string{}, map[string]containerd.Task{}
+		for _, i := range images {
+			digests[i.Name] = i.Target.Digest
+		}
+		for _, t := range list {
+			tasks[t.ID] = t
+		}
+		for _, one := range containers {
+			objects = append(objects, c.container(namespace, one, tasks[one.ID], digests[one.Image]))
+		}
+		return nil
+	})
+	return objects, err
+}
+
+func (c *Containerd) inspectContainer(ctx context.Context, key string) (any, error) {
+	o, err := c.Look(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// Look returns a container as the mirror has it.
+func (c *Containerd) Look(ctx context.Context, key string) (o state.Container, err error) {
+	namespace, id := containerd.SplitKey(key)
+	one, err := c.Container(ctx, namespace, id)
+	if err != nil {
+		return o, err
+	}
+	task, err := c.Task(ctx, namespace, id)
+	if err != nil && !cerrdefs.IsNotFound(err) {
+		return o, err
+	}
+	var image containerd.Image
+	if one.Image != "" {
+		if image, err = c.Image(ctx, namespace, one.Image); err != nil && !cerrdefs.IsNotFound(err) {
+			return o, err
+		}
+	}
+	return c.container(namespace, one, task, image.Target.Digest), nil
+}
+
+// taskStates are ours, by containerd's. A container without a task is one that was created.
+var taskStates = map[int]string{
+	0:                      state.StateCreated,
+	containerd.TaskCreated: state.StateCreated,
+	containerd.TaskRunning: state.StateRunning,
+	containerd.TaskStopped: state.StateExited,
+	containerd.TaskPaused:  state.StatePaused,
+	containerd.TaskPausing: state.StatePaused,
+}
+
+// container returns a container with its task, which may be the zero one, and the digest of its
+// image, which may be unknown.
+func (c *Containerd) container(namespace string, one containerd.Container, task containerd.Task, digest string) state.Container {
+	spec := readSpec(one.Spec.Value)
+	n := readNerdctl(one.Labels)
+	s := state.Container{
+		ID: containerd.Key(namespace, one.ID), Name: cmp.Or(n.name, one.ID), Namespace: namespace, ImageRef: one.Image,
+		Labels: one.Labels, Compose: compose(one.Labels), Limits: spec.limits(), State: cmp.Or(taskStates[task.State], state.StateUnknown), Health: state.HealthNone,
+		RestartPolicy: n.restart, RestartCount: n.restarts, CreatedAt: sensible(one.CreatedAt), Networks: n.networks, Mounts: n.mounts,
+	}
+	if digest != "" {
+		s.Image = containerd.Key(namespace, digest)
+	}
+	if len(spec.Process.Args) > 0 {
+		s.Path, s.Args = spec.Process.Args[0], spec.Process.Args[1:]
+	}
+	if s.Mounts == nil {
+		s.Mounts = spec.bindMounts()
+	}
+	c.files.complete(n.stateDir, &s)
+	if task.State > containerd.TaskCreated {
+		// Containerd does not tell. The shim has written this right before the start.
+		if info, err := os.Stat(filepath.Join(c.bundles, namespace, one.ID, "init.pid")); err == nil {
+			s.StartedAt = sensible(info.ModTime())
+		}
+	}
+	switch s.State {
+	case state.StateRunning, state.StatePaused:
+		s.PID = task.PID
+	case state.StateExited:
+		s.ExitCode, s.FinishedAt = task.ExitStatus, sensible(task.ExitedAt)
+	}
+	return s
+}
+
+// listImages returns the images, of each namespace one for each digest that names lead to.
+func (c *Containerd) listImages(ctx context.Context) (objects []any, err error) {
+	err = c.each(ctx, func(namespace string) error {
+		names, err := c.Images(ctx, namespace)
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(names, func(a, b containerd.Image) int { return cmp.Compare(a.Name, b.Name) })
+		byDigest := map[string]state.Image{}
+		var order []string
+		for _, n := range names {
+			digest := n.Target.Digest
+			i, ok := byDigest[digest]
+			if !ok {
+				i = state.Image{ID: containerd.Key(namespace, digest), Namespace: namespace}
+				order = append(order, digest)
+			}
+			if strings.Contains(n.Name, "@") {
+				i.RepoDigests = append(i.RepoDigests, n.Name)
+			} else {
+				i.RepoTags = append(i.RepoTags, n.Name)
+			}
+			byDigest[digest] = i
+		}
+		for _, digest := range order {
+			objects = append(objects, byDigest[digest])
+		}
+		return nil
+	})
+	return objects, err
+}
+
+// inspectImage returns what an image's content says of it. Where that is not all there, which is
+// usual for other platforms than this, it says less, for good: whatever makes it complete names
+// it anew.
+func (c *Containerd) inspectImage(ctx context.Context, key string) (any, error) {
+	namespace, digest := containerd.SplitKey(key)
+	answer, err := c.readImage(ctx, namespace, digest)
+	if err != nil && !cerrdefs.IsNotFound(err) {
+		return nil, err
+	}
+	return answer, nil
+}

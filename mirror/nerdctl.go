@@ -1,0 +1,420 @@
+package mirror
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+
+	"github.com/docker-rd/docker-rd/internal/containerd"
+	"github.com/docker-rd/docker-rd/internal/dirwatch"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// What containerd has no word for: specifications and image configurations are JSON of the Open
+// Container Initiative, and nerdctl keeps names, ports, volumes and networks in labels and in
+// files of its own. What can't be read there is left out: it is not the engine's.
+
+// A spec is what is read of a container's specification.
+type spec struct {
+	Process struct {
+		Args []string `json:"args"`
+	} `json:"process"`
+	Linux struct {
+		Resources struct {
+			Memory struct {
+				Limit       int64 `json:"limit"`
+				Reservation int64 `json:"reservation"`
+				Swap        int64 `json:"swap"`
+			} `json:"memory"`
+			CPU struct {
+				Shares int64  `json:"shares"`
+				Quota  int64  `json:"quota"`
+				Period int64  `json:"period"`
+				Cpus   string `json:"cpus"`
+			} `json:"cpu"`
+			Pids struct {
+				Limit int64 `json:"limit"`
+			} `json:"pids"`
+		} `json:"resources"`
+	} `json:"linux"`
+	Mounts []struct {
+		Destination string   `json:"destination"`
+		Type        string   `json:"type"`
+		Source      string   `json:"source"`
+		Options     []string `json:"options"`
+	} `json:"mounts"`
+}
+
+func readSpec(data []byte) (s spec) {
+	_ = json.Unmarshal(data, &s)
+	return s
+}
+
+// limits returns what the container may use, nil for no limit.
+func (s spec) limits() *state.Limits {
+	r := s.Linux.Resources
+	l := state.Limits{
+		Memory: r.Memory.Limit, MemoryReservation: r.Memory.Reservation, MemorySwap: r.Memory.Swap,
+		CPUShares: r.CPU.Shares, CPUQuota: max(0, r.CPU.Quota), CPUPeriod: r.CPU.Period, CpusetCpus: r.CPU.Cpus, PidsLimit: r.Pids.Limit,
+	}
+	if l == (state.Limits{}) {
+		return nil
+	}
+	return &l
+}
+
+// bindMounts returns the mounts of the host's files.
+func (s spec) bindMounts() (out []state.Mount) {
+	for _, m := range s.Mounts {
+		if m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind") {
+			out = append(out, state.Mount{Type: "bind", Source: m.Source, Destination: m.Destination, ReadOnly: slices.Contains(m.Options, "ro")})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b state.Mount) int { return cmp.Compare(a.Destination, b.Destination) })
+	return out
+}
+
+// nerdctl is what a container's labels say.
+type nerdctl struct {
+	name     string
+	stateDir string
+	networks []state.Attachment
+	mounts   []state.Mount // nil where they do not say
+	restart  state.RestartPolicy
+	restarts int
+}
+
+func readNerdctl(labels map[string]string) nerdctl {
+	n := nerdctl{name: labels["nerdctl/name"], stateDir: labels["nerdctl/state-dir"]}
+	var networks []string
+	_ = json.Unmarshal([]byte(labels["nerdctl/networks"]), &networks)
+	for _, name := range networks {
+		n.networks = append(n.networks, state.Attachment{Name: name})
+	}
+	slices.SortFunc(n.networks, func(a, b state.Attachment) int { return cmp.Compare(a.Name, b.Name) })
+	if text, ok := labels["nerdctl/mounts"]; ok {
+		var all []mount
+		if json.Unmarshal([]byte(text), &all) == nil {
+			n.mounts = append([]state.Mount{}, mounts(all)...)
+		}
+	}
+	name, count, _ := strings.Cut(labels["containerd.io/restart.policy"], ":")
+	n.restart.Name = cmp.Or(name, "no")
+	n.restart.MaximumRetryCount, _ = strconv.Atoi(count)
+	n.restarts, _ = strconv.Atoi(labels["containerd.io/restart.count"])
+	return n
+}
+
+// nerdctlFiles is the directory with the files of nerdctl and of the networks.
+type nerdctlFiles string
+
+func (f nerdctlFiles) root() string { return filepath.Join(string(f), "nerdctl") }
+func (f nerdctlFiles) nets() string { return filepath.Join(string(f), "cni", "net.d") }
+
+// holds reports whether a directory is one of nerdctl's: a label can say anything.
+func (f nerdctlFiles) holds(dir string) bool {
+	return strings.HasPrefix(filepath.Clean(dir), f.root()+string(filepath.Separator))
+}
+
+// complete adds what is in the directory of a container's state.
+func (f nerdctlFiles) complete(dir string, c *state.Container) {
+	if !f.holds(dir) {
+		return
+	}
+	var network struct {
+		PortMappings []struct {
+			HostPort, ContainerPort uint16
+			Protocol, HostIP        string
+		} `json:"portMappings"`
+	}
+	readFile(filepath.Join(dir, "network-config.json"), &network)
+	for _, p := range network.PortMappings {
+		c.Ports = append(c.Ports, state.Port{ContainerPort: p.ContainerPort, Protocol: p.Protocol, HostIP: p.HostIP, HostPort: p.HostPort})
+	}
+	sortPorts(c.Ports)
+}
+
+// readFile reads a file of JSON, if it is there.
+func readFile(path string, v any) {
+	if data, err := os.ReadFile(path); err == nil {
+		_ = json.Unmarshal(data, v)
+	}
+}
+
+// Forget removes what nerdctl keeps of a container that was deleted.
+func (c *Containerd) Forget(namespace string, one containerd.Container) error {
+	n := readNerdctl(one.Labels)
+	if !c.files.holds(n.stateDir) {
+		return nil
+	}
+	// DATA/nerdctl/HASH/containers/NAMESPACE/ID
+	store := filepath.Dir(filepath.Dir(filepath.Dir(filepath.Clean(n.stateDir))))
+	errs := []error{os.RemoveAll(n.stateDir), os.RemoveAll(filepath.Join(store, "etchosts", namespace, one.ID))}
+	name := filepath.Join(store, "names", namespace, filepath.Base(n.name))
+	if id, err := os.ReadFile(name); err == nil && strings.TrimSpace(string(id)) == one.ID {
+		errs = append(errs, os.Remove(name))
+	}
+	return errors.Join(errs...)
+}
+
+// RemoveVolume removes a volume, unless that is not the one created at pin: then it has changed.
+func (c *Containerd) RemoveVolume(namespace, name string, pin time.Time) (changed bool, err error) {
+	paths, err := glob(c.files.root(), "*/volumes/"+escaped(namespace)+"/"+escaped(name)+"/volume.json")
+	if err != nil {
+		return false, err
+	}
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return false, err
+		}
+		if !sensible(info.ModTime()).Equal(pin) {
+			return true, nil
+		}
+		if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// Network returns a network and the file it is in.
+func (c *Containerd) Network(key string) (n state.Network, path string, err error) {
+	err = c.files.eachNetwork(func(found state.Network, at string) {
+		if found.ID == key {
+			n, path = found, at
+		}
+	})
+	if err == nil && path == "" {
+		err = fmt.Errorf("network %q: %w", key, cerrdefs.ErrNotFound)
+	}
+	return n, path, err
+}
+
+// volumes lists nerdctl's volumes: DATA/nerdctl/HASH/volumes/NAMESPACE/NAME/volume.json.
+func (f nerdctlFiles) volumes(context.Context) (objects []any, err error) {
+	paths, err := glob(f.root(), "*/volumes/*/*/volume.json")
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		var v struct{ Labels map[string]string }
+		readFile(path, &v)
+		dir := filepath.Dir(path)
+		namespace := filepath.Base(filepath.Dir(dir))
+		objects = append(objects, state.Volume{
+			Name: containerd.Key(namespace, filepath.Base(dir)), Namespace: namespace, Driver: "local", Scope: "local",
+			Mountpoint: filepath.Join(dir, "_data"), Labels: v.Labels, Compose: compose(v.Labels), CreatedAt: sensible(info.ModTime()),
+		})
+	}
+	return objects, err
+}
+
+// networks lists the networks: DATA/cni/net.d/[NAMESPACE/]*.conflist. Those that are in no
+// namespace's directory are of "default".
+func (f nerdctlFiles) networks(context.Context) (objects []any, err error) {
+	err = f.eachNetwork(func(n state.Network, _ string) { objects = append(objects, n) })
+	return objects, err
+}
+
+func (f nerdctlFiles) eachNetwork(do func(n state.Network, path string)) error {
+	paths, err := glob(f.nets(), "*.conflist", "*/*.conflist")
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if n, ok := parseNetwork(data); ok {
+			if dir := filepath.Dir(path); dir != f.nets() {
+				n.Namespace = filepath.Base(dir)
+			}
+			n.ID = containerd.Key(n.Namespace, n.ID)
+			do(n, path)
+		}
+	}
+	return err
+}
+
+// parseNetwork reads the configuration of a network; ok is false where it is none, or not yet.
+func parseNetwork(data []byte) (n state.Network, ok bool) {
+	var conf struct {
+		Name    string            `json:"name"`
+		ID      string            `json:"nerdctlID"`
+		Labels  map[string]string `json:"nerdctlLabels"`
+		Plugins []struct {
+			Type string `json:"type"`
+			IPAM struct {
+				Subnet  string `json:"subnet"`
+				Gateway string `json:"gateway"`
+				Ranges  [][]struct {
+					Subnet  string `json:"subnet"`
+					Gateway string `json:"gateway"`
+				} `json:"ranges"`
+			} `json:"ipam"`
+		} `json:"plugins"`
+	}
+	if json.Unmarshal(data, &conf) != nil || conf.Name == "" || len(conf.Plugins) == 0 {
+		return n, false
+	}
+	n = state.Network{ID: cmp.Or(conf.ID, conf.Name), Name: conf.Name, Namespace: "default", Driver: conf.Plugins[0].Type, Scope: "local", Labels: conf.Labels, Compose: compose(conf.Labels)}
+	ipam := conf.Plugins[0].IPAM
+	if ipam.Subnet != "" {
+		n.Subnets, n.Gateways = append(n.Subnets, ipam.Subnet), append(n.Gateways, ipam.Gateway)
+	}
+	for _, r := range ipam.Ranges {
+		for _, s := range r {
+			n.Subnets, n.Gateways = append(n.Subnets, s.Subnet), append(n.Gateways, s.Gateway)
+		}
+	}
+	n.IPv6 = slices.ContainsFunc(n.Subnets, func(s string) bool { return strings.Contains(s, ":") })
+	return n, true
+}
+
+// glob returns what matches the patterns below a directory.
+func glob(dir string, patterns ...string) (paths []string, err error) {
+	for _, pattern := range patterns {
+		found, err := filepath.Glob(filepath.Join(escaped(dir), filepath.FromSlash(pattern)))
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, found...)
+	}
+	return paths, nil
+}
+
+// escaped is a directory as a part of a pattern.
+func escaped(dir string) string {
+	if runtime.GOOS == "windows" {
+		return dir
+	}
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
+}
+
+// filesInterval is how often the files are looked at where they can't be watched.
+const filesInterval = 10 * time.Second
+
+// watch marks volumes and networks whenever their files may have changed, until ctx ends.
+func (f nerdctlFiles) watch(ctx context.Context, in *intake) {
+	for ctx.Err() == nil {
+		watch, err := f.newWatch()
+		in.mark(state.Volumes, "")
+		in.mark(state.Networks, "")
+		if err == nil {
+			_ = watch.Wait(ctx)
+			watch.Close()
+			continue
+		}
+		select {
+		case <-time.After(filesInterval):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// newWatch watches the directories that there are, all of them.
+func (f nerdctlFiles) newWatch() (*dirwatch.Watcher, error) {
+	for {
+		dirs := f.dirs()
+		watch, err := dirwatch.New(dirs...)
+		if !slices.Equal(dirs, f.dirs()) { // one came or went, which may be why it failed
+			if err == nil {
+				watch.Close()
+			}
+			continue
+		}
+		return watch, err
+	}
+}
+
+func (f nerdctlFiles) dirs() (dirs []string) {
+	found, _ := glob(string(f), ".", "nerdctl", "nerdctl/*", "nerdctl/*/volumes", "nerdctl/*/volumes/*", "nerdctl/*/volumes/*/*", "cni", "cni/net.d", "cni/net.d/*")
+	for _, path := range found {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			dirs = append(dirs, path)
+		}
+	}
+	return dirs
+}
+
+// readImage reads what an image's content says of it.
+func (c *Containerd) readImage(ctx context.Context, namespace, digest string) (a inspectedImage, err error) {
+	type descriptor struct {
+		Digest   string `json:"digest"`
+		Size     int64  `json:"size"`
+		Platform struct {
+			OS           string `json:"os"`
+			Architecture string `json:"architecture"`
+		} `json:"platform"`
+	}
+	var manifest struct {
+		Manifests []descriptor `json:"manifests"`
+		Config    descriptor   `json:"config"`
+		Layers    []descriptor `json:"layers"`
+	}
+	read := func(digest string, v any) error {
+		data, err := c.Content(ctx, namespace, digest)
+		if err == nil {
+			_ = json.Unmarshal(data, v)
+		}
+		return err
+	}
+	if err := read(digest, &manifest); err != nil {
+		return a, err
+	}
+	if list := manifest.Manifests; len(list) > 0 {
+		// This machine's platform, or the first.
+		i := max(0, slices.IndexFunc(list, func(d descriptor) bool {
+			return d.Platform.OS == runtime.GOOS && d.Platform.Architecture == runtime.GOARCH
+		}))
+		manifest.Manifests = nil
+		if err := read(list[i].Digest, &manifest); err != nil {
+			return a, err
+		}
+	}
+	var config struct {
+		Architecture string `json:"architecture"`
+		Variant      string `json:"variant"`
+		OS           string `json:"os"`
+		Created      string `json:"created"`
+		Config       struct {
+			Labels       map[string]string
+			ExposedPorts map[string]struct{}
+			Volumes      map[string]struct{}
+		} `json:"config"`
+		RootFS struct {
+			Layers []string `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	if err := read(manifest.Config.Digest, &config); err != nil {
+		return a, err
+	}
+	a = inspectedImage{
+		Architecture: config.Architecture, Variant: config.Variant, Os: config.OS, Created: config.Created,
+		labels: config.Config.Labels, size: manifest.Config.Size,
+	}
+	a.RootFS.Layers = config.RootFS.Layers
+	a.Config.ExposedPorts, a.Config.Volumes = config.Config.ExposedPorts, config.Config.Volumes
+	for _, l := range manifest.Layers {
+		a.size += l.Size
+	}
+	return a, nil
+}

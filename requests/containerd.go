@@ -1,0 +1,224 @@
+package requests
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+
+	"github.com/docker-rd/docker-rd/internal/containerd"
+	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/mirror"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// ctrd is an [engine] that is a containerd.
+type ctrd struct{ *mirror.Containerd }
+
+// Labels of containers by which containerd and nerdctl know what is to become of them.
+const (
+	labelPolicy  = "containerd.io/restart.policy"
+	labelStopped = "containerd.io/restart.explicitly-stopped"
+	labelLog     = "nerdctl/log-uri"
+)
+
+func (c ctrd) look(ctx context.Context, key string) (seen, error) {
+	o, err := c.Look(ctx, key)
+	return seen{state: o.State, startedAt: o.StartedAt, stopTimeout: defaultStopTimeout}, err
+}
+
+func (c ctrd) order(ctx context.Context, key, action string) error {
+	namespace, id := containerd.SplitKey(key)
+	switch action {
+	case ActionStart:
+		return c.start(ctx, namespace, id)
+	case ActionStop:
+		return c.stop(ctx, namespace, id)
+	case ActionPause:
+		return c.Pause(ctx, namespace, id)
+	case ActionUnpause:
+		return c.Resume(ctx, namespace, id)
+	case ActionRestart:
+		if err := c.stop(ctx, namespace, id); err != nil {
+			return err
+		}
+		return c.start(ctx, namespace, id)
+	}
+	return fmt.Errorf("there is no action %q", action)
+}
+
+// tell has containerd know that a container with a restart policy was stopped on purpose, or was
+// not.
+func (c ctrd) tell(ctx context.Context, namespace string, one containerd.Container, stopped bool) error {
+	if one.Labels[labelPolicy] == "" {
+		return nil
+	}
+	return c.SetLabel(ctx, namespace, one.ID, labelStopped, fmt.Sprint(stopped))
+}
+
+func (c ctrd) stop(ctx context.Context, namespace, id string) error {
+	one, err := c.Container(ctx, namespace, id)
+	if err == nil {
+		err = c.tell(ctx, namespace, one, true)
+	}
+	if err == nil {
+		_, err = c.StopTask(ctx, namespace, id, defaultStopTimeout)
+	}
+	return err
+}
+
+// start makes a new task in the place of one that has ended. Its output goes where nerdctl wants
+// it, else nowhere: whoever took it before is gone.
+func (c ctrd) start(ctx context.Context, namespace, id string) error {
+	one, err := c.Container(ctx, namespace, id)
+	if err != nil {
+		return err
+	}
+	if err := c.DeleteTask(ctx, namespace, id); err != nil && !cerrdefs.IsNotFound(err) {
+		return err
+	}
+	var spec struct {
+		Process struct {
+			Terminal bool `json:"terminal"`
+		} `json:"process"`
+	}
+	if err := json.Unmarshal(one.Spec.Value, &spec); err != nil {
+		return fmt.Errorf("specification of container %q: %w", id, err)
+	}
+	r := containerd.TaskRequest{ID: id, Terminal: spec.Process.Terminal, Stdout: one.Labels[labelLog], Stderr: one.Labels[labelLog]}
+	if r.Terminal {
+		r.Stderr = ""
+	}
+	if one.SnapshotKey != "" {
+		if r.Rootfs, err = c.Mounts(ctx, namespace, one.Snapshotter, one.SnapshotKey); err != nil {
+			return err
+		}
+	}
+	if err := c.tell(ctx, namespace, one, false); err != nil {
+		return err
+	}
+	if err := c.CreateTask(ctx, namespace, r); err != nil {
+		return err
+	}
+	if err := c.StartTask(ctx, namespace, id); err != nil {
+		return errors.Join(err, c.DeleteTask(context.WithoutCancel(ctx), namespace, id))
+	}
+	return nil
+}
+
+func (c ctrd) remove(ctx context.Context, t target, pin time.Time) (whole bool, err error) {
+	namespace, id := containerd.SplitKey(t.key)
+	switch t.kind {
+	case state.Containers:
+		return true, c.removeContainer(ctx, namespace, id)
+	case state.Images:
+		return c.removeImage(ctx, namespace, id, t.reference)
+	case state.Volumes:
+		if err := c.inUse(ctx, namespace, func(o state.Container) bool {
+			return slices.ContainsFunc(o.Mounts, func(m state.Mount) bool { return m.Type == "volume" && m.Name == id })
+		}); err != nil {
+			return false, err
+		}
+		if changed, err := c.RemoveVolume(namespace, id, pin); changed || err != nil {
+			if changed {
+				err = errChanged
+			}
+			return false, err
+		}
+		return true, nil
+	case state.Networks:
+		n, path, err := c.Network(t.key)
+		if err != nil {
+			return false, err
+		}
+		if err := c.inUse(ctx, namespace, func(o state.Container) bool {
+			return slices.ContainsFunc(o.Networks, func(a state.Attachment) bool { return a.Name == n.Name })
+		}); err != nil {
+			return false, err
+		}
+		return true, files.Remove(path)
+	}
+	return false, fmt.Errorf("%s can't be deleted", t.kind)
+}
+
+// inUse refuses what a container of the namespace uses.
+func (c ctrd) inUse(ctx context.Context, namespace string, uses func(state.Container) bool) error {
+	all, err := c.Containers(ctx, namespace)
+	if err != nil {
+		return err
+	}
+	for _, one := range all {
+		o, err := c.Look(ctx, containerd.Key(namespace, one.ID))
+		if cerrdefs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if uses(o) {
+			return fmt.Errorf("container %q uses it", o.Name)
+		}
+	}
+	return nil
+}
+
+func (c ctrd) removeContainer(ctx context.Context, namespace, id string) error {
+	one, err := c.Container(ctx, namespace, id)
+	if err != nil {
+		return err
+	}
+	task, err := c.Task(ctx, namespace, id)
+	switch {
+	case err != nil && !cerrdefs.IsNotFound(err):
+		return err
+	case err == nil && task.State != containerd.TaskStopped && task.State != containerd.TaskCreated:
+		return errors.New("the container is running: stop it first")
+	case err == nil && task.State == containerd.TaskCreated:
+		_ = c.Kill(ctx, namespace, id, 9, true)
+		_ = c.Wait(ctx, namespace, id)
+	}
+	if err := c.DeleteTask(ctx, namespace, id); err != nil && !cerrdefs.IsNotFound(err) {
+		return err
+	}
+	if one.SnapshotKey != "" {
+		if err := c.RemoveSnapshot(ctx, namespace, one.Snapshotter, one.SnapshotKey); err != nil && !cerrdefs.IsNotFound(err) {
+			return err
+		}
+	}
+	if err := c.DeleteContainer(ctx, namespace, id); err != nil {
+		return err
+	}
+	return c.Forget(namespace, one)
+}
+
+// removeImage deletes the name of an image, or all names that lead to it.
+func (c ctrd) removeImage(ctx context.Context, namespace, digest, reference string) (whole bool, err error) {
+	all, err := c.Images(ctx, namespace)
+	if err != nil {
+		return false, err
+	}
+	var names, others []string
+	for _, i := range all {
+		switch {
+		case i.Target.Digest != digest:
+		case reference == "" || i.Name == reference:
+			names = append(names, i.Name)
+		default:
+			others = append(others, i.Name)
+		}
+	}
+	err = c.inUse(ctx, namespace, func(o state.Container) bool { return slices.Contains(names, o.ImageRef) })
+	if err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		if err := c.DeleteImage(ctx, namespace, name); err != nil && !cerrdefs.IsNotFound(err) {
+			return false, err
+		}
+	}
+	return len(others) == 0, nil
+}
