@@ -182,7 +182,7 @@ func SetLimits(c Config, l Limits) error {
 
 // unusable are characters with which dockerd fails, or makes directories elsewhere: it reads
 // some paths as lists, formats or URLs.
-const unusable = `,%\`
+const unusable = `,:%\`
 
 func checkPaths(cfg *Config) error {
 	for _, p := range []struct {

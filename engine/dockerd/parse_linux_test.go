@@ -69,6 +69,8 @@ func TestCheckRefuses(t *testing.T) {
 		"data root is a file":    func(c *Config) { c.DataRoot = "/etc/passwd" },
 		"data root below a file": func(c *Config) { c.DataRoot = "/etc/passwd/x" },
 		"data root with a comma": func(c *Config) { c.DataRoot = "/tmp/a,b" },
+		"data root with a colon": func(c *Config) { c.DataRoot = "/tmp/a:b" },
+		"exec-root with a colon": func(c *Config) { c.ExecRoot = "/tmp/a:b" },
 		"log with a percent":     func(c *Config) { c.LogPath = "/tmp/%s/log" },
 		"no proxy":               func(c *Config) { c.Proxy = file },
 		"argument":               func(c *Config) { c.Args = []string{"-H", "tcp://:1"} },
