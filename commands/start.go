@@ -34,6 +34,7 @@ var settings = []struct{ key, usage string }{
 	{"tlskey", "Client key for the host"},
 	{"tlsverify", "Use TLS for the host and verify it (false: only use it)"},
 	{"daemon-config", "Configuration file for dockerd"},
+	{"engine-path", "Directory of dockerd, containerd and runc, in place of the system's"},
 	{"engine-args", "More arguments for dockerd, quoted as for a shell"},
 	{"localhost", "Ports of the host's 127.0.0.1 that the engine reaches on its own 127.0.0.1"},
 	{"memory", "Limit of the memory of the engine and its containers together, such as 2g"},
@@ -75,6 +76,7 @@ func addSettings(cmd *cobra.Command) {
 	for _, name := range []string{"tlscacert", "tlscert", "tlskey", "daemon-config"} {
 		completeFile(cmd, name)
 	}
+	_ = cmd.MarkFlagDirname("engine-path")
 }
 
 type startOptions struct {

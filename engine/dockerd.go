@@ -38,6 +38,7 @@ func newDockerd(i *instance.Instance, log *slog.Logger) (Driver, error) {
 		Socket:     i.Socket(),
 		LogPath:    i.Paths.EngineLog(),
 		ConfigFile: i.Settings.DaemonConfig,
+		Programs:   i.Settings.EnginePath,
 		Args:       i.Settings.EngineArgs,
 		Localhost:  i.Settings.Localhost,
 		Limits:     limitsOf(i.Settings),

@@ -65,6 +65,7 @@ var mainSettings = []setting{
 		values: []string{"true", "false"},
 	},
 	text("daemon-config", func(s *Settings) *string { return &s.DaemonConfig }, nil),
+	text("engine-path", func(s *Settings) *string { return &s.EnginePath }, nil),
 	{
 		name: "engine-args",
 		get:  func(s *Settings) string { return joinArgs(s.EngineArgs) },

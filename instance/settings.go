@@ -52,6 +52,7 @@ type Settings struct {
 	TLSVerify    *bool                `json:"tlsVerify,omitempty"`    // existing with Host: TLS, with or without verification; nil: as the PEM files say
 	Promote      dockercontext.Policy `json:"promote"`                // when a start may make the context the current one
 	DaemonConfig string               `json:"daemonConfig,omitempty"` // dockerd: absolute path of a daemon.json
+	EnginePath   string               `json:"enginePath,omitempty"`   // dockerd: absolute path of the directory of its programs; "": the system's
 	EngineArgs   []string             `json:"engineArgs,omitempty"`   // dockerd: further arguments
 	Localhost    []uint16             `json:"localhost,omitempty"`    // dockerd: ports of the host's loopback that the engine reaches
 	Memory       int64                `json:"memory,omitempty"`       // dockerd: limit of the whole instance, in bytes; 0: none
@@ -123,7 +124,7 @@ func (s Settings) Resolved() (Settings, error) {
 		}
 		s.Driver = driver
 	}
-	for _, p := range []*string{&s.TLSCACert, &s.TLSCert, &s.TLSKey, &s.DaemonConfig} {
+	for _, p := range []*string{&s.TLSCACert, &s.TLSCert, &s.TLSKey, &s.DaemonConfig, &s.EnginePath} {
 		if *p == "" {
 			continue
 		}
@@ -172,6 +173,8 @@ func (s Settings) checkDriverSettings() error {
 			return failure.Refuse("driver %q runs no engine: it takes no daemon-config and no engine arguments", s.Driver)
 		case s.Memory != 0 || s.NanoCPUs != 0 || s.PidsLimit != 0:
 			return failure.Refuse("driver %q runs no engine: it takes no memory, no cpus and no pids-limit", s.Driver)
+		case s.EnginePath != "":
+			return failure.Refuse("driver %q runs no engine: it takes no engine-path", s.Driver)
 		case len(s.Localhost) > 0:
 			return failure.Refuse("driver %q runs no engine: it takes no localhost", s.Driver)
 		}

@@ -118,7 +118,7 @@ func TestSettingsRoundTrip(t *testing.T) {
 	s := Settings{
 		Driver: DriverExisting, Engine: KindMoby, Promote: dockercontext.PromoteNever, Host: "tcp://x:1", FromContext: "c",
 		TLSCACert: "/ca", TLSCert: "/cert", TLSKey: "/key", TLSVerify: new(bool),
-		DaemonConfig: "/d.json", EngineArgs: []string{"--label", "it's \"it\"", ""}, Localhost: []uint16{5000, 3128}, Resync: Duration(time.Minute),
+		DaemonConfig: "/d.json", EnginePath: "/opt/28", EngineArgs: []string{"--label", "it's \"it\"", ""}, Localhost: []uint16{5000, 3128}, Resync: Duration(time.Minute),
 		Autostart: true, Memory: 1536 << 20, NanoCPUs: 1_500_000_000, PidsLimit: 100,
 	}
 	again := DefaultSettings()

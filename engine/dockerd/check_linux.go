@@ -21,11 +21,15 @@ import (
 
 // tools are the programs every engine needs, and the Debian packages they come in.
 var tools = []tool{
+	{"iptables", "iptables"},
+	{namespaces.CommSlirp, "slirp4netns"},
+}
+
+// own are the programs that the engine consists of, beside its daemon.
+var own = []tool{
 	{"containerd", "containerd"},
 	{"containerd-shim-runc-v2", "containerd"},
 	{"runc", "runc"},
-	{"iptables", "iptables"},
-	{namespaces.CommSlirp, "slirp4netns"},
 }
 
 type tool struct{ name, pkg string }
@@ -57,7 +61,7 @@ func (m rootMode) check() []error {
 	if err := checkRoot(m.Config); err != nil {
 		return []error{err} // the others would only be consequences
 	}
-	return m.checkAll(checkTools, checkTun, checkCgroups, checkLimits, checkPaths, checkData)
+	return m.checkAll(checkTools, checkPrograms, checkTun, checkCgroups, checkLimits, checkPaths, checkData)
 }
 
 func checkRoot(*Config) error {
@@ -97,7 +101,11 @@ func checkTools(cfg *Config) error {
 		return err
 	}
 	var missing, packages []string
-	for _, tool := range slices.Concat(cfg.mode().tools(), cfg.program().tools(), tools) {
+	needed := slices.Concat(cfg.mode().tools(), tools)
+	if cfg.Programs == "" {
+		needed = slices.Concat(cfg.mode().tools(), cfg.program().tools(), own, tools)
+	}
+	for _, tool := range needed {
 		if tool.name == "iptables" && user.nftables() {
 			continue // dockerd may have a library instead of the program nft
 		}

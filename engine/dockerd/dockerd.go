@@ -40,6 +40,7 @@ type Config struct {
 	Socket  string // where the API is served, at most MaxSocket bytes long
 	LogPath string // the engine's log, appended to; put aside when it has grown too large
 
+	Programs   string   // directory of dockerd and what it runs; "": the system's
 	ConfigFile string   // the user's daemon.json, or ""
 	Args       []string // the user's own arguments for the daemon
 	Localhost  []uint16 // ports of the host's loopback that the engine reaches on its own loopback, by tcp

@@ -18,7 +18,6 @@ import (
 	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/process"
-	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
 // Start starts the engine and returns when its process runs; it may not answer yet. It first
@@ -123,7 +122,7 @@ func (c *Config) tempDir() string { return filepath.Join(c.ExecRoot, "tmp") }
 
 func (l *launch) start(ctx context.Context) (*Engine, error) {
 	c := &l.cfg
-	program, err := programs.Find(c.program().comm())
+	program, err := c.find(c.program().comm())
 	if err != nil {
 		return nil, err
 	}

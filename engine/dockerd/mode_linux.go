@@ -9,7 +9,6 @@ import (
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
-	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
 // A mode is how an engine is isolated. There are two: root's engine is found by its control
@@ -75,7 +74,7 @@ func (m rootMode) args(user *daemonOptions) []string {
 }
 
 func (m rootMode) env() []string {
-	return []string{"PATH=" + programs.SearchPath(), portproxy.HostNetnsEnv + "=" + m.private(hostNetns)}
+	return []string{"PATH=" + m.searchPath(), portproxy.HostNetnsEnv + "=" + m.private(hostNetns)}
 }
 
 func (rootMode) removeTree(dir string) error { return removeTree(dir) }
@@ -137,7 +136,7 @@ func (m userMode) env() []string {
 		// dockerd 28 and later asks RootlessKit's API which port driver there is, and the
 		// broker answers. Before, dockerd looks for RootlessKit's proxy, and takes ours.
 		"ROOTLESSKIT_STATE_DIR=" + m.rootlessKit(),
-		"PATH=" + m.rootlessKit() + ":" + programs.SearchPath(),
+		"PATH=" + m.rootlessKit() + ":" + m.searchPath(),
 		// With it dockerd has its identity and its registries' certificates here.
 		"XDG_CONFIG_HOME=" + m.private(xdgConfig),
 		"XDG_RUNTIME_DIR=" + m.tempDir(),

@@ -296,6 +296,9 @@ func become(argv, env []string) error {
 		return err
 	}
 	syscall.Umask(0o022)
+	// As Docker's own service: where memory runs out, containers end before the engine. In a
+	// container root may not do that.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("-500"), 0)
 	return fmt.Errorf("run %q: %w", argv[0], syscall.Exec(argv[0], argv, env))
 }
 
