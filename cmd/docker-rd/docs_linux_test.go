@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -67,6 +66,8 @@ type pageSession struct {
 	t      *testing.T
 	ann    *person
 	home   string // hers
+	login  string
+	uid    string
 	tmux   string // the terminal's socket
 	fifo   *os.File
 	number int
@@ -83,13 +84,13 @@ done`
 func newSession(t *testing.T, ann *person, name string) *pageSession {
 	s := &pageSession{t: t, ann: ann, home: filepath.Join(ann.out("sh", "-c", "echo $HOME"), name)}
 	s.tmux = filepath.Join(s.home, ".tmux")
-	uid := ann.out("id", "-u")
-	runtime := "/run/user/" + uid
+	s.login, s.uid = ann.out("id", "-un"), ann.out("id", "-u")
+	runtime := "/run/user/" + s.uid
 	if err := os.MkdirAll("/run/user", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(runtime); err != nil {
-		if out, err := exec.Command("install", "-d", "-o", uid, "-m", "700", runtime).CombinedOutput(); err != nil {
+		if out, err := exec.Command("install", "-d", "-o", s.uid, "-m", "700", runtime).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
@@ -106,7 +107,7 @@ func newSession(t *testing.T, ann *person, name string) *pageSession {
 	t.Cleanup(func() {
 		s.do("docker-rd rm --all --force --quiet >/dev/null 2>&1")
 		_ = s.fifo.Close() // which ends the shell, and so the terminal
-		for deadline := time.Now().Add(10 * time.Second); exec.Command("pgrep", "-u", uid).Run() == nil; time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(10 * time.Second); exec.Command("pgrep", "-u", s.uid).Run() == nil; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Error("the terminal does not end")
 				return
@@ -196,7 +197,7 @@ func (s *pageSession) do(commands string) (lines []string, code int) {
 
 // asShown returns what was printed as the pages have it, which are about another user.
 func (s *pageSession) asShown(text string) []string {
-	text = strings.NewReplacer(s.home, "/home/ann", "/run/user/"+fmt.Sprint(s.uid()), "/run/user/1000").Replace(text)
+	text = strings.NewReplacer(s.home, "/home/ann", "/run/user/"+s.uid, "/run/user/1000", s.login, "ann").Replace(text)
 	var lines []string
 	for line := range strings.SplitSeq(text, "\n") {
 		if !ofMachine.MatchString(line) {
@@ -208,11 +209,3 @@ func (s *pageSession) asShown(text string) []string {
 
 // ofMachine are lines that only some machines show.
 var ofMachine = regexp.MustCompile(`^note: containers have no limits of |^hint: root's engines have limits`)
-
-func (s *pageSession) uid() uint32 {
-	info, err := os.Stat(s.home)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return info.Sys().(*syscall.Stat_t).Uid
-}

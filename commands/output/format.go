@@ -32,7 +32,7 @@ func badFormat(format string, value any, err error) error {
 	for _, path := range fieldsIn(tmpl.Root) {
 		if name, of := missing(reflect.TypeOf(value), path); name != "" {
 			fields := headers(value)
-			if fields == nil || of != reflect.TypeOf(value) {
+			if fields == nil || of != pointedTo(reflect.TypeOf(value)) {
 				fields = exported(of)
 			}
 			return failure.WithCode(&FieldError{format, name, fields}, failure.CodeRefused)
@@ -49,9 +49,7 @@ func missing(t reflect.Type, path []string) (string, reflect.Type) {
 			t = m.Type.Out(0)
 			continue
 		}
-		for t.Kind() == reflect.Pointer {
-			t = t.Elem()
-		}
+		t = pointedTo(t)
 		if t.Kind() == reflect.Interface || t.Kind() == reflect.Map {
 			return "", nil
 		}
@@ -65,6 +63,14 @@ func missing(t reflect.Type, path []string) (string, reflect.Type) {
 		t = f.Type
 	}
 	return "", nil
+}
+
+// pointedTo returns the type that pointers of type t lead to, or t.
+func pointedTo(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
 }
 
 // headers returns the fields of a row, nil for another value.

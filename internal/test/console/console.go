@@ -26,20 +26,21 @@ type Step struct {
 	Text    string // of the file
 }
 
-var fence = regexp.MustCompile("^ *```([a-z]*)$")
+var fence = regexp.MustCompile("^```([a-z]*)$")
 
 // Parse returns the steps of a page.
 func Parse(page string) (steps []Step, err error) {
 	lines := strings.Split(page, "\n")
 	file := ""
 	for n := 0; n < len(lines); n++ {
-		line, begin := lines[n], n+1
+		line, begin := strings.TrimLeft(lines[n], " "), n+1
+		indent := strings.TrimSuffix(lines[n], line) // in a list
 		until := func(end string) (text []string) {
 			for n++; n < len(lines); n++ {
 				if strings.TrimSpace(lines[n]) == end {
 					return text
 				}
-				text = append(text, lines[n])
+				text = append(text, strings.TrimPrefix(lines[n], indent))
 			}
 			err = fmt.Errorf("line %d: it has no end", begin)
 			return text

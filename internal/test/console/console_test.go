@@ -30,6 +30,13 @@ print("x")
 ` + "```json" + `
 {}
 ` + "```" + `
+
+- in a list
+
+  ` + "```console" + `
+  $ third
+    out
+  ` + "```" + `
 `
 
 func TestParse(t *testing.T) {
@@ -39,6 +46,7 @@ func TestParse(t *testing.T) {
 		{Line: 10, Command: "first \\\n  --option", Output: []string{"out", ""}},
 		{Line: 14, Command: "second"},
 		{Line: 18, File: "watch.py", Text: "print(\"x\")\n"},
+		{Line: 29, Command: "third", Output: []string{"  out"}},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
