@@ -15,29 +15,28 @@ import (
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
 
-// DefaultName is the context that docker makes up from the environment.
+// DefaultName is the context that docker derives from the environment.
 const DefaultName = endpoint.DefaultContext
 
-// Options say which Docker configuration is meant and how it is seen.
+// Options describe a Docker configuration and how docker would see it.
 type Options struct {
 	// Dir is the Docker configuration directory. It need not exist.
 	Dir string
-	// LockFile and RecordFile are where docker rd keeps, for this directory, the lock
-	// over the promotion and the record of it. They must outlast a logout.
+	// LockFile and RecordFile are the promotion lock and record for this directory. They must
+	// outlast a logout.
 	LockFile, RecordFile string
-	// Getenv gives the environment in which docker would run, for what overrides the
-	// stored current context. Nil means an empty one, as a supervisor has it.
+	// Getenv reads the environment, which may override the stored current context. Nil is an
+	// empty one, as a supervisor has it.
 	Getenv func(string) string
-	// Context and Host are docker's flags --context and --host, where given.
+	// Context and Host are docker's flags --context and --host.
 	Context, Host string
-	// Default, if set, replaces what docker resolves the context "default" from,
-	// where there are flags for that.
+	// Default, if set, is what docker resolves the context "default" from, if there are flags
+	// for that.
 	Default *endpoint.Default
-	// Sockets are where programs look for an engine that know nothing of contexts: see
-	// [Config.Claim]. Claims says which of them are claimed.
+	// Sockets are the default sockets, for [Config.Claim]. Claims says which are claimed.
 	Sockets []string
 	Claims  claim.Book
-	// Owners answers what has to be known of docker rd's instances. Nil knows none.
+	// Owners looks up docker rd's instances. Nil knows none.
 	Owners Owners
 }
 
@@ -45,8 +44,8 @@ type Options struct {
 type Config struct {
 	o     Options
 	store *store.ContextStore
-	// judging makes probes leave out what docker rd has claimed: nobody else's health is
-	// seen there.
+	// judging makes probes ignore the engines behind our own claims: they say nothing of the
+	// health of others.
 	judging bool
 }
 
@@ -67,9 +66,8 @@ func (c *Config) Dir() string { return c.o.Dir }
 // file is the path of config.json.
 func (c *Config) file() string { return filepath.Join(c.o.Dir, "config.json") }
 
-// Current returns the stored current context, exactly as config.json has it: "" where
-// none is set. With an error, a *[configfile.RefusedError], it returns what docker
-// goes on with.
+// Current returns the stored current context exactly as in config.json: "" if none is set. With
+// an error, a *[configfile.RefusedError], it returns the one that docker goes on with.
 func (c *Config) Current() (string, error) {
 	current, err := configfile.Current(c.file())
 	return current.Name, err
@@ -84,10 +82,9 @@ func named(stored string) string {
 }
 
 // InForce returns the context that docker would use, like resolveContextName of
-// docker/cli/cli/command, and what names it: "--context", "--host", "DOCKER_HOST" or
-// "DOCKER_CONTEXT", or "" where nothing but config.json does. The name is "" where docker
-// refuses. With a config.json that can't be read docker goes on after a warning, and so
-// does this.
+// docker/cli/cli/command, and what names it: "--context", "--host", "DOCKER_HOST",
+// "DOCKER_CONTEXT", or "" for config.json. The name is "" if docker refuses. A config.json that
+// can't be read is ignored, as docker does after a warning.
 func (c *Config) InForce() (name, by string) {
 	switch {
 	case c.o.Context != "" && c.o.Host != "":
@@ -107,7 +104,7 @@ func (c *Config) InForce() (name, by string) {
 	return named(current), ""
 }
 
-// effective is the name alone of [Config.InForce].
+// effective returns the name of [Config.InForce].
 func (c *Config) effective() string {
 	name, _ := c.InForce()
 	return name
@@ -127,10 +124,9 @@ func (c *Config) EnvOverride() string {
 	return ""
 }
 
-// Endpoint returns the endpoint of a context, "default" included, with the headers
-// that config.json or the environment adds to each request. A missing context is an
-// error of containerd/errdefs's kind NotFound; the others are listed in
-// internal/endpoint, and [ProbeInvalidHeaders] stands for one of its own.
+// Endpoint returns the endpoint of a context or of "default", with the headers that config.json
+// or the environment adds to requests. For a missing context the error is NotFound of
+// containerd/errdefs; see internal/endpoint for others.
 func (c *Config) Endpoint(name string) (endpoint.Endpoint, error) {
 	var e endpoint.Endpoint
 	var err error
@@ -156,10 +152,10 @@ func (c *Config) defaults() endpoint.Default {
 	return d
 }
 
-// headersEnv is where docker takes headers from in place of the configured ones.
+// headersEnv replaces the configured headers.
 const headersEnv = "DOCKER_CUSTOM_HEADERS"
 
-// errHeaders says that docker can't make headers of headersEnv.
+// errHeaders says that docker can't parse headersEnv.
 var errHeaders = errors.New("not comma-separated key=value pairs")
 
 // headers returns the headers that docker adds to each request.
@@ -170,7 +166,7 @@ func (c *Config) headers() (map[string]string, error) {
 	return endpoint.ConfiguredHeaders(c.o.Dir), nil
 }
 
-// parseHeaders understands headersEnv as docker does: one CSV record of key=value pairs.
+// parseHeaders parses headersEnv as docker does: one CSV record of key=value pairs.
 func parseHeaders(env string) (map[string]string, error) {
 	pairs, err := csv.NewReader(strings.NewReader(env)).Read()
 	if err != nil {
@@ -187,9 +183,8 @@ func parseHeaders(env string) (map[string]string, error) {
 	return headers, nil
 }
 
-// forJudging returns c as what decides on the current context has to see it: as a shell
-// without Docker's variables, since what is stored must not be judged by the shell in which
-// somebody happens to ask, and as if docker rd had claimed no socket.
+// forJudging returns c as decisions on the current context have to see it: without the
+// environment and flags of the shell that happens to ask, and without our claims.
 func (c *Config) forJudging() *Config {
 	o := c.o
 	o.Getenv, o.Context, o.Host, o.Default = nil, "", "", nil

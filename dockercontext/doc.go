@@ -1,25 +1,24 @@
-// Package dockercontext looks after Docker's contexts on behalf of docker rd: it finds
-// out which ones work, keeps a context for each of our engines, and changes the current
-// context only where it is provably broken, to put it back afterwards.
+// Package dockercontext manages Docker contexts for docker rd: it probes which ones work, keeps
+// one for each of our engines, and changes the current context only if it is provably broken,
+// to put it back afterwards.
 //
-// What it promises:
+// It promises:
 //
-//   - A context that is not ours is never changed or removed. Ours is a context that
-//     carries our mark, with the instance's uid and the context's own name.
-//   - Names are not ownership: what is recorded of a context does not count any more once
-//     the context of that name is somebody else's.
+//   - A context that is not ours is never changed or removed. Ours carries our mark, with the
+//     instance's uid and the context's own name.
+//   - Names are not ownership: a record is void once the context of its name is somebody else's.
 //   - The current context is changed only by [Config.Promote], [Config.Reconsider],
 //     [Config.Demote], [Config.Mend] and [Finding.Fix], only if it is still what was judged,
-//     and only after what was there before has been recorded. All of them do so through one
+//     and only after the previous one has been recorded. All of them do so through one
 //     transaction, tx, which exists under the promotion lock.
-//   - A default socket is claimed only where nobody listens, by [Config.Claim], and given
+//   - A default socket is claimed only if nobody listens there, by [Config.Claim], and given
 //     back only if it is still ours: see package claim.
-//   - The current context is never left pointing at a context that we remove.
-//   - Where there is nothing to change, nothing is written.
+//   - The current context never points at a context that we remove.
+//   - If there is nothing to change, nothing is written.
 //
-// The current context, throughout, is the one stored in config.json; what a shell's
-// environment makes of it is the effective context.
+// The current context is the one stored in config.json; the effective context is what a shell's
+// environment makes of it.
 //
-// All methods may be called from several goroutines and processes at a time. They end
-// with their context; none of them prints or logs.
+// All methods may be called by several goroutines and processes at a time. They end with their
+// context; none of them prints or logs.
 package dockercontext

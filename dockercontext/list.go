@@ -25,9 +25,9 @@ type entry struct {
 	Err error
 }
 
-// list returns the stored contexts in docker's order, without "default". It reads them
-// one by one: the store's own List gives up on a damaged context, and comes back empty
-// while contexts are made or removed beside it. Damaged entries come last.
+// list returns the stored contexts in docker's order, without "default", damaged ones last. It
+// reads them one by one: the store's List fails at a damaged context, and is empty while others
+// make or remove contexts.
 func (c *Config) list() ([]entry, error) {
 	root := filepath.Join(c.o.Dir, "contexts", "meta")
 	dirs, err := os.ReadDir(root)
@@ -79,7 +79,7 @@ func (c *Config) list() ([]entry, error) {
 	return entries, nil
 }
 
-// checkMetadata returns the context's name, and an error for what docker can't decode.
+// checkMetadata returns the context's name, and an error if docker can't decode the metadata.
 func checkMetadata(data []byte) (string, error) {
 	var meta struct {
 		Name      string
@@ -106,7 +106,7 @@ func checkMetadata(data []byte) (string, error) {
 	return meta.Name, nil
 }
 
-// errMisplaced says that docker lists a context by a name under which it can't be found.
+// errMisplaced says that docker lists the context by a name, but can't find it by that.
 var errMisplaced = errors.New("the metadata is stored under another name than it gives the context")
 
 // errNameless says that the metadata gives the context no name.
@@ -121,9 +121,8 @@ func contextID(name string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// WatchDirs returns the directories in which a change of the current context or of owner's
-// shows, those that exist. The store makes a context in two steps, a directory and the file in
-// it, so both are among them.
+// WatchDirs returns the existing directories that change with the current context or with owner's.
+// The store makes a context in two steps, a directory and the file in it, so both are included.
 func (c *Config) WatchDirs(owner Owner) []string {
 	contexts := filepath.Join(c.o.Dir, "contexts", "meta")
 	return slices.DeleteFunc([]string{c.o.Dir, contexts, filepath.Join(contexts, contextID(owner.Context))}, func(dir string) bool {
@@ -132,7 +131,7 @@ func (c *Config) WatchDirs(owner Owner) []string {
 	})
 }
 
-// guessName finds the name behind an ID among those that the configuration mentions.
+// guessName finds the name of an ID among those that the configuration mentions.
 func (c *Config) guessName(id string) string {
 	var names []string
 	if current, err := c.Current(); err == nil {
@@ -153,8 +152,8 @@ func (c *Config) guessName(id string) string {
 	return ""
 }
 
-// metadata reads a context's metadata. Damage, also where the decoder panics on it, is
-// an error that is not of the kind NotFound.
+// metadata reads a context's metadata. Damage, on which the decoder may panic, is an error other
+// than NotFound.
 func (c *Config) metadata(name string) (m store.Metadata, err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -19,11 +19,11 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// markKey is where a context's metadata carries our mark. `docker context create
-// --from`, export and import copy it, which is why it repeats the context's name.
+// markKey is the key of our mark in a context's metadata. `docker context create --from`, export
+// and import copy the mark, so it has the context's name.
 const markKey = "io.github.docker-rd"
 
-// ownerIn returns whose mark the metadata of the context name carries.
+// ownerIn returns the owner by the mark in the metadata of the context name.
 func ownerIn(m store.Metadata, name string) (Owner, bool) {
 	fields, _ := m.Metadata.(map[string]any)
 	mark, _ := fields[markKey].(map[string]any)
@@ -69,13 +69,13 @@ func (c *Config) markBefore(owner Owner, before []string) {
 	}
 }
 
-// belongsTo reports whether the context that m describes is owner's.
+// belongsTo reports whether m is the metadata of owner's context.
 func belongsTo(owner Owner, m store.Metadata) bool {
 	found, ok := ownerIn(m, owner.Context)
 	return ok && found == owner
 }
 
-// marked returns whose mark a stored context carries, whether the instance exists or not.
+// marked returns the owner by the mark in a stored context, whether the instance exists or not.
 func (c *Config) marked(name string) (Owner, bool) {
 	m, err := c.metadata(name)
 	if err != nil {
@@ -109,9 +109,8 @@ func (c *Config) Exists(owner Owner) (bool, error) {
 	return belongsTo(owner, m), nil
 }
 
-// Ready returns how owner's context is, as a reason for the condition ContextReady, and
-// changes nothing: Created, Removed (by the user, since somebody made it), Foreign,
-// Failed where it can't be read, NotApplicable.
+// Ready returns the state of owner's context, as a reason of the condition ContextReady: Created,
+// Removed (by the user), Foreign, Failed if it can't be read, or NotApplicable.
 func (c *Config) Ready(owner Owner) Outcome {
 	if owner.Context == "" {
 		return noContext
@@ -141,9 +140,9 @@ func foreign(owner Owner) Outcome {
 	}
 }
 
-// Create makes owner's context, or brings its endpoint up to date, and returns the
-// reason for the condition ContextReady. What the user added to the context stays. A
-// context of that name that is not owner's is left alone: Foreign.
+// Create creates owner's context or updates its endpoint, and returns the reason of the condition
+// ContextReady. What the user has added to the context stays. A context of that name that is not
+// owner's stays as it is: Foreign.
 func (c *Config) Create(ctx context.Context, owner Owner, e endpoint.Endpoint, description string) Outcome {
 	if owner.Context == "" {
 		return noContext
@@ -219,7 +218,7 @@ func pems(t *endpoint.TLS) endpoint.TLS {
 	return *t
 }
 
-// tlsData returns nil where there is nothing to store.
+// tlsData returns nil if there is nothing to store.
 func tlsData(t *endpoint.TLS) *store.EndpointTLSData {
 	if t == nil {
 		return nil
@@ -233,7 +232,7 @@ func tlsData(t *endpoint.TLS) *store.EndpointTLSData {
 	return &store.EndpointTLSData{Files: files}
 }
 
-// notReady maps a failure to the reason for the condition ContextReady.
+// notReady maps an error to a reason of the condition ContextReady.
 func (c *Config) notReady(owner Owner, err error) Outcome {
 	if readOnly(err) {
 		return Outcome{
@@ -245,15 +244,15 @@ func (c *Config) notReady(owner Owner, err error) Outcome {
 	return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("Context %q can't be made: %v.", owner.Context, err), Err: err}
 }
 
-// readOnly reports whether err means a configuration that nobody here may write.
+// readOnly reports whether err says that the configuration can't be written here.
 func readOnly(err error) bool {
 	refused, ok := errors.AsType[*configfile.RefusedError](err)
 	return ok && refused.Reason == configfile.ReadOnly || errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
-// Remove removes owner's context. One that is current stays, whoever chose it, and so
-// does one that is not owner's. The outcome's reason is Removed where the context is
-// gone now, AlreadyCurrent or Foreign where it stays, Failed or ConfigReadOnly.
+// Remove removes owner's context, unless it is the current one or not owner's. The outcome's
+// reason is Removed if the context is gone now, AlreadyCurrent or Foreign if it stays, Failed or
+// ConfigReadOnly.
 func (c *Config) Remove(ctx context.Context, owner Owner) Outcome {
 	if owner.Context == "" {
 		return noContext
@@ -266,8 +265,7 @@ func (c *Config) Remove(ctx context.Context, owner Owner) Outcome {
 	return out
 }
 
-// remove removes owner's context. Neither the record nor config.json need be in order if
-// there is none.
+// remove removes owner's context. If there is none, the record and config.json may be damaged.
 func (t *tx) remove(owner Owner) (Outcome, error) {
 	missing := Outcome{Reason: state.ReasonRemoved, Message: fmt.Sprintf("There is no context %q.", owner.Context)}
 	m, err := t.metadata(owner.Context)
@@ -279,7 +277,7 @@ func (t *tx) remove(owner Owner) (Outcome, error) {
 	case !belongsTo(owner, m):
 		return foreign(owner), nil
 	}
-	// With this it could be put back.
+	// To restore it.
 	saved, err := endpoint.FromContext(t.store, owner.Context)
 	if errdefs.IsNotFound(err) {
 		return missing, nil
@@ -304,7 +302,7 @@ func (t *tx) remove(owner Owner) (Outcome, error) {
 		return Outcome{}, err
 	}
 	fault("remove:removed")
-	// Docker takes no lock: somebody may have chosen it in this very moment.
+	// Docker takes no lock: somebody may have chosen it just now.
 	if current, err := t.Current(); err == nil && current == owner.Context {
 		return kept, retry(t.ctx, func() error {
 			if err := t.store.ResetEndpointTLSMaterial(owner.Context, docker.DockerEndpoint, tlsData(saved.TLS)); err != nil {
@@ -324,8 +322,8 @@ func (c *Config) notRemoved(owner Owner, err error) Outcome {
 	return Outcome{Reason: reason, Message: fmt.Sprintf("Context %q can't be removed: %v.", owner.Context, err), Err: err}
 }
 
-// retry repeats f while it fails as the store does when somebody else makes or removes
-// contexts beside it: a directory vanishes, or is not empty after all.
+// retry repeats f while it fails as the store does when others make or remove contexts at the
+// same time: a directory is missing, or not empty.
 func retry(ctx context.Context, f func() error) error {
 	const attempts, pause = 20, 5 * time.Millisecond
 	for i := 1; ; i++ {

@@ -16,11 +16,10 @@ import (
 	"syscall"
 )
 
-// giveToOwner gives what root has made in the store for the context name to the owner
-// of the configuration. He could not remove it otherwise, nor make contexts himself.
-// The tree is in his hands: no link is followed out of it, and a file that has another
-// name elsewhere is not given away. What can't be given away stays root's; the context
-// works all the same.
+// giveToOwner gives what root has made in the store for the context name to the owner of the
+// configuration, who could not remove it otherwise, nor make contexts. The owner controls the
+// tree: no link is followed out of it, and a file with another name stays root's. A failure is
+// ignored; the context works all the same.
 func (c *Config) giveToOwner(name string) {
 	owner := c.otherUser()
 	if owner == nil {
@@ -51,8 +50,8 @@ func (c *Config) giveToOwner(name string) {
 	}
 }
 
-// otherUser returns whose the configuration is, where root works on that of another user;
-// else nil. A directory that is still to be made will be its parent's owner's.
+// otherUser returns the owner of the configuration if this is root and the owner is not; else
+// nil. A missing directory will get its parent's owner.
 func (c *Config) otherUser() *syscall.Stat_t {
 	if os.Geteuid() != 0 {
 		return nil
@@ -72,9 +71,9 @@ func (c *Config) otherUser() *syscall.Stat_t {
 	}
 }
 
-// barred returns a sentence that says why the owner of the configuration can't use the
-// engine behind the context name, "" if he can or nobody can tell: root's engines have
-// sockets that are root's, and `sudo` may work on its caller's configuration.
+// barred returns a sentence on why the owner of the configuration can't use the engine of the
+// context name, "" if that is possible or unknown: root's engines have sockets for root only,
+// and `sudo` may work on its caller's configuration.
 func (c *Config) barred(name string) string {
 	owner := c.otherUser()
 	if owner == nil {
@@ -95,8 +94,8 @@ func (c *Config) barred(name string) string {
 	return fmt.Sprintf("The Docker configuration in %s belongs to %s, who may not open this engine's socket: only root can use it, and it is not made current there.", c.o.Dir, who)
 }
 
-// mayOpen reports whether a user may connect to a socket. The system is asked, as that
-// user: access control lists and the directories above count too.
+// mayOpen reports whether a user may connect to a socket. A process of that user finds out, since
+// access control lists and the directories above count, too.
 func mayOpen(owner *syscall.Stat_t, socket string) bool {
 	id := &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}
 	if u, err := user.LookupId(strconv.Itoa(int(owner.Uid))); err == nil {
@@ -115,10 +114,10 @@ func mayOpen(owner *syscall.Stat_t, socket string) bool {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: id}
 	err := cmd.Run()
 	_, answered := errors.AsType[*exec.ExitError](err)
-	return !answered // of what can't be asked nothing is concluded
+	return !answered // nothing follows from a test that can't run
 }
 
-// giveLike gives a file that root has made to the owner of the one that like describes.
+// giveLike gives a file of root's to the owner in like.
 func giveLike(f *os.File, like os.FileInfo) error {
 	if os.Geteuid() != 0 {
 		return nil

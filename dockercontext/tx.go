@@ -15,22 +15,21 @@ import (
 	"github.com/docker-rd/docker-rd/lock"
 )
 
-// lockTimeout is how long the lock is waited for where ctx gives more time. It is
-// never held over a probe, so this is plenty.
+// lockTimeout bounds the wait for the lock. It is never held over a probe, so this is plenty.
 const lockTimeout = 10 * time.Second
 
-// A tx is the only way to change the stored current context and the record of who changed
-// it. It exists while the promotion lock is held, and is used by one goroutine.
+// A tx is the only way to change the stored current context and the promotion record. It exists
+// while the promotion lock is held, and belongs to one goroutine.
 type tx struct {
 	*Config
 	ctx context.Context
-	// record is what counts of the record on the disk: see [Config.valid].
+	// record is the valid part of the record on the disk: see [Config.valid].
 	record record
-	// stored is the stored current context, "" where none is set.
+	// stored is the stored current context, "" if none is set.
 	stored configfile.Value
 }
 
-// update calls f under the promotion lock. f's outcome and error are returned as they are.
+// update calls f under the promotion lock and returns what f returns.
 func (c *Config) update(ctx context.Context, f func(*tx) (Outcome, error)) (out Outcome, err error) {
 	return c.locked(ctx, func(t *tx) (Outcome, error) {
 		written, err := c.readRecord()
@@ -44,7 +43,7 @@ func (c *Config) update(ctx context.Context, f func(*tx) (Outcome, error)) (out 
 	})
 }
 
-// updateAnew is update for whoever makes the record anew if it can't be understood.
+// updateAnew is update, but replaces a damaged record.
 func (c *Config) updateAnew(ctx context.Context, f func(*tx) (Outcome, error)) (Outcome, error) {
 	return c.locked(ctx, func(t *tx) (Outcome, error) {
 		written, err := c.readRecord()
@@ -58,7 +57,7 @@ func (c *Config) updateAnew(ctx context.Context, f func(*tx) (Outcome, error)) (
 	})
 }
 
-// locked calls f under the promotion lock, with a tx that knows nothing yet.
+// locked calls f under the promotion lock, with an empty tx.
 func (c *Config) locked(ctx context.Context, f func(*tx) (Outcome, error)) (Outcome, error) {
 	if err := os.MkdirAll(filepath.Dir(c.o.LockFile), 0o700); err != nil {
 		return Outcome{}, fmt.Errorf("promotion lock: %w", err)
@@ -73,8 +72,8 @@ func (c *Config) locked(ctx context.Context, f func(*tx) (Outcome, error)) (Outc
 	return f(&tx{Config: c, ctx: ctx})
 }
 
-// load takes in the record as it is on the disk, and the stored current context. What of
-// the record does not count any more is given up for good.
+// load takes in the record on the disk and the stored current context. Parts of the record that
+// do not count any more are dropped on the disk, too.
 func (t *tx) load(written record) (err error) {
 	if t.stored, err = configfile.Current(t.file()); err != nil {
 		return err
@@ -86,7 +85,7 @@ func (t *tx) load(written record) (err error) {
 	return nil
 }
 
-// save replaces the record, and returns when it is on the disk.
+// save replaces the record, synced.
 func (t *tx) save(r record) error {
 	r.SchemaVersion = recordVersion
 	if r.Promoted == nil {
@@ -110,14 +109,12 @@ func (t *tx) save(r record) error {
 	return nil
 }
 
-// handOver makes the context to the current one in place of the stored one. The promotion
-// goes from one of us to another, either of which may be nobody. before is what was
-// current before us.
+// handOver replaces the stored current context by next. The promotion goes from one owner to
+// another; either may be the zero Owner. Before is what was current before the first of them.
 //
-// The record says first what is about to happen, in words that are true before and after
-// the change, then what has happened: so a kill loses nothing. changed=false says that
-// somebody else has changed the current context meanwhile; it is in t.stored then, and
-// the record is as it was.
+// The record is written twice: first so that it is true before and after the change, then as it
+// is after. So a kill loses nothing. If somebody else has changed the current context
+// meanwhile, changed is false, t.stored has it, and the record is as it was.
 func (t *tx) handOver(from, to Owner, before, next configfile.Value) (changed bool, err error) {
 	was := t.record
 	during := record{
@@ -136,7 +133,7 @@ func (t *tx) handOver(from, to Owner, before, next configfile.Value) (changed bo
 	fault("change:recorded")
 	changed, err = t.setCurrent(next)
 	fault("change:changed")
-	after := was // what was before us is not known then: the record must not claim it
+	after := was // the previous context is not known then
 	if changed {
 		after = during
 		after.Promoted = owners(to)
@@ -149,8 +146,7 @@ func (t *tx) handOver(from, to Owner, before, next configfile.Value) (changed bo
 	return changed, err
 }
 
-// setCurrent changes the stored current context, and reports whether it did. It leaves one
-// alone that somebody else has set meanwhile.
+// setCurrent changes the stored current context, unless somebody else has changed it meanwhile.
 func (t *tx) setCurrent(next configfile.Value) (changed bool, err error) {
 	changed, err = configfile.Update(t.ctx, t.file(), func(current configfile.Value) (configfile.Value, bool) {
 		return next, current.Name == t.stored.Name
@@ -164,7 +160,7 @@ func (t *tx) setCurrent(next configfile.Value) (changed bool, err error) {
 	return changed, err
 }
 
-// owners returns those who are somebody.
+// owners returns the list without zero Owners.
 func owners(list ...Owner) []Owner {
 	return slices.DeleteFunc(list, func(o Owner) bool { return o == Owner{} })
 }

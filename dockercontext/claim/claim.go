@@ -1,10 +1,9 @@
-// Package claim makes an engine answer where programs look that know nothing of Docker
-// contexts: at the default sockets, such as /var/run/docker.sock.
+// Package claim makes an engine answer at the default sockets, such as /var/run/docker.sock, for
+// programs that do not support Docker contexts.
 //
-// A socket is claimed by a symbolic link to the engine's own socket, and only where nothing
-// is, or where it is proven that nobody listens. What is done is recorded first. A claim
-// ends by itself when somebody puts something else in the place of the link, as an engine
-// does that starts later: only a link that is still the recorded one is taken away.
+// A claim is a symbolic link to the engine's own socket. It is made only if nothing is there or
+// nobody listens, provably, and recorded before. It ends when somebody replaces the link, as an
+// engine does that starts later: only a link that is still the recorded one is removed.
 package claim
 
 import (
@@ -22,14 +21,14 @@ import (
 	"github.com/docker-rd/docker-rd/lock"
 )
 
-// proofPause is how far the two looks are apart that prove that nobody listens: longer
-// than an engine takes to replace its socket.
+// proofPause is the time between the two looks that prove that nobody listens: longer than an
+// engine takes to replace its socket.
 const proofPause = 150 * time.Millisecond
 
-// lockTimeout is how long the lock is waited for where the context gives more time.
+// lockTimeout bounds the wait for the lock.
 const lockTimeout = 10 * time.Second
 
-// tempSuffix is what the name of a link ends with before it is in its place.
+// tempSuffix ends the name of a link before it is in its place.
 const tempSuffix = ".docker-rd"
 
 const schemaVersion = 1
@@ -70,14 +69,14 @@ var (
 	ErrNotUp = errors.New("the engine is not up any more")
 )
 
-// A Result says what became of one path.
+// A Result is the result for one path.
 type Result struct {
 	Path string
-	// By is whose claim the path is now, by whoever made it; the zero Owner if nobody's.
+	// By is the owner of the path's claim; the zero Owner if there is none.
 	By Owner
-	// Changed reports whether the claim was made by this very call.
+	// Changed says that this call has made the claim.
 	Changed bool
-	// Err says why it is not the owner's: ErrInUse, ErrNotUp, or the system's error.
+	// Err says why there is no claim: ErrInUse, ErrNotUp, or the system's error.
 	Err error
 }
 
@@ -141,8 +140,8 @@ func (b Book) makeOne(r *claims, e entry, first look, up func() bool) Result {
 	return result
 }
 
-// End takes the owner's links away, and returns the paths that led to its engine until
-// then. Links that somebody has replaced are left.
+// End removes the owner's links, and returns the paths that led to its engine. Links that somebody
+// has replaced stay.
 func (b Book) End(ctx context.Context, owner Owner) (ended []string, err error) {
 	r, err := b.read()
 	if err != nil || !slices.ContainsFunc(r.Claims, func(e entry) bool { return e.Owner == owner }) {
@@ -171,7 +170,7 @@ func (b Book) End(ctx context.Context, owner Owner) (ended []string, err error) 
 	return ended, err
 }
 
-// Find returns whose claim the path is, also through further links. It changes nothing.
+// Find returns the owner of the path's claim, through any links. It changes nothing.
 func (b Book) Find(path string) (Owner, bool) {
 	r, err := b.read()
 	if err != nil || len(r.Claims) == 0 {
@@ -194,7 +193,7 @@ func (b Book) Find(path string) (Owner, bool) {
 	return Owner{}, false
 }
 
-// Owners returns who has claims, whether they still are in their place or not.
+// Owners returns the owners of all claims, in place or not.
 func (b Book) Owners() ([]Owner, error) {
 	r, err := b.read()
 	var owners []Owner
@@ -206,7 +205,7 @@ func (b Book) Owners() ([]Owner, error) {
 	return owners, err
 }
 
-// Holds returns which paths lead to the owner's engine by its claim.
+// Holds returns the paths that lead to the owner's engine.
 func (b Book) Holds(owner Owner) ([]string, error) {
 	r, err := b.read()
 	var paths []string
@@ -218,7 +217,7 @@ func (b Book) Holds(owner Owner) ([]string, error) {
 	return paths, err
 }
 
-// claimant returns the claim whose link the path is.
+// claimant returns the claim of the link at path.
 func (r claims) claimant(path string) (entry, bool) {
 	i := slices.IndexFunc(r.Claims, func(e entry) bool { return e.inPlace(path) })
 	if i < 0 {
@@ -237,7 +236,7 @@ func (e entry) inPlace(path string) bool {
 	return err == nil && target == e.Target
 }
 
-// place puts the link in its place. Now is the last look at what is there.
+// place puts the link in its place. Now is the last look at that.
 func (b Book) place(r *claims, e entry, now look) (err error) {
 	if err := makeParent(e.Path); err != nil {
 		return err
@@ -270,7 +269,7 @@ func (b Book) place(r *claims, e entry, now look) (err error) {
 	return nil
 }
 
-// exchange gives the link at temp its place, if there still is what was seen there.
+// exchange moves the link from temp to its place, if that is as it was seen.
 func (e entry) exchange(temp string, now look) error {
 	if now.info == nil {
 		err := files.RenameNew(temp, e.Path)
@@ -281,7 +280,7 @@ func (e entry) exchange(temp string, now look) error {
 	}
 	err := files.Exchange(temp, e.Path)
 	if errors.Is(err, files.ErrNoExchange) {
-		return os.Rename(temp, e.Path) // whoever came since the look is lost; there is no better way
+		return os.Rename(temp, e.Path) // a socket made since the look is lost; there is no better way
 	}
 	if err != nil {
 		return err
@@ -291,11 +290,11 @@ func (e entry) exchange(temp string, now look) error {
 	if displaced.err == nil && displaced.same(now) && !answers(temp) {
 		return os.Remove(temp)
 	}
-	// An engine has made its socket in this very moment.
+	// An engine has just made its socket.
 	return errors.Join(ErrInUse, files.Exchange(temp, e.Path))
 }
 
-// remove takes the link away, and reports whether it was there.
+// remove removes the link, and reports whether it was in place.
 func (e entry) remove() (bool, error) {
 	temp := e.Path + tempSuffix
 	if e.inPlace(temp) { // killed before it was in its place
@@ -307,7 +306,7 @@ func (e entry) remove() (bool, error) {
 	if err := removeTemp(temp); err != nil {
 		return false, err
 	}
-	// Taken away first, then looked at: an engine may take its place at any moment.
+	// Moved first, then checked: an engine may replace it at any moment.
 	if err := files.RenameNew(e.Path, temp); err != nil {
 		return false, err
 	}
@@ -321,7 +320,7 @@ func (e entry) remove() (bool, error) {
 	return false, err
 }
 
-// removeTemp removes what a process has left at temp that was killed.
+// removeTemp removes what a killed process has left at temp.
 func removeTemp(temp string) error {
 	info, err := os.Lstat(temp)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -336,7 +335,7 @@ func removeTemp(temp string) error {
 	return err
 }
 
-// makeParent makes the directory of a socket, but none above it.
+// makeParent makes the directory of a socket, but not its parents.
 func makeParent(path string) error {
 	err := os.Mkdir(filepath.Dir(path), 0o700)
 	if errors.Is(err, fs.ErrExist) {
@@ -345,7 +344,7 @@ func makeParent(path string) error {
 	return err
 }
 
-// update calls f under the lock, with the record as it is then.
+// update calls f with the claims, under the lock.
 func (b Book) update(ctx context.Context, f func(*claims) error) error {
 	if err := os.MkdirAll(filepath.Dir(b.Lock), 0o700); err != nil {
 		return fmt.Errorf("lock of the default sockets: %w", err)
@@ -377,7 +376,7 @@ func (b Book) read() (claims, error) {
 	}
 	var r claims
 	if json.Unmarshal(data, &r) != nil || r.SchemaVersion != schemaVersion {
-		return claims{}, nil // nothing that can't be understood is ours
+		return claims{}, nil // a damaged record holds no claims
 	}
 	return r, nil
 }
@@ -397,5 +396,5 @@ func (b Book) write(r claims) error {
 	return nil
 }
 
-// fault is where tests end the process or act as somebody else would.
+// fault is where tests kill the process or interfere.
 var fault = func(point string) {}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// dialTimeout is how long a socket may take to accept a connection: one that takes longer
-// has somebody who listens.
+// dialTimeout is how long a socket may take to accept a connection: if it takes longer, somebody
+// listens.
 const dialTimeout = time.Second
 
 // A Look is the first of the two that prove that nobody listens at some paths.
@@ -39,16 +39,16 @@ func (l *Look) of(path string) (look, time.Time) {
 	return lookAt(path), time.Now()
 }
 
-// A look is what was at a path at one moment.
+// A look is the state of a path at one moment.
 type look struct {
-	info fs.FileInfo // nil where nothing was
+	info fs.FileInfo // nil if nothing was there
 	err  error       // why it can't be claimed
 }
 
 // free reports whether the path could be claimed.
 func (l look) free() bool { return l.err == nil }
 
-// same reports whether two looks saw the same, and that it could be claimed.
+// same reports whether two looks saw the same, which could be claimed.
 func (l look) same(other look) bool {
 	if l.err != nil || other.err != nil {
 		return false
