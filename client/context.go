@@ -9,9 +9,8 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// remakeContext makes the context of a running instance again where the user has removed it,
-// and waits until the supervisor has seen that. What keeps it from being made shows in the
-// condition, as at any start.
+// remakeContext makes the context of a running instance again if the user has removed it, and
+// waits until the supervisor has seen that. A failure shows in the condition, as at any start.
 func remakeContext(ctx context.Context, i *instance.Instance, driver engine.Driver) {
 	isRemoved := func(o instance.Observation) bool {
 		return o.Condition(state.ContextReady).Reason == state.ReasonRemoved

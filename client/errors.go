@@ -2,7 +2,7 @@ package client
 
 import "github.com/docker-rd/docker-rd/instance"
 
-// A Problem says in one word what keeps an instance from what was asked for.
+// A Problem says in one word why a request to an instance has failed.
 type Problem string
 
 // Problems.

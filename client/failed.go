@@ -9,9 +9,8 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// LastFailure returns why the instance is down for good, nil where it is not: its engine
-// stays down after a crash loop, or the last start or stop of it has failed and nobody has
-// started it since.
+// LastFailure returns why the instance is down for good, nil if it is not: its engine is in a
+// crash loop, or the last start or stop has failed and nobody has started it since.
 func LastFailure(o instance.Observation) *state.Failure {
 	switch {
 	case o.State == nil || o.State.LastFailure == nil:
@@ -24,9 +23,8 @@ func LastFailure(o instance.Observation) *state.Failure {
 	return o.State.LastFailure
 }
 
-// Failed returns the error for an instance that is down for good, as [LastFailure] has it:
-// to wait for it is in vain. Where somebody is just starting it, the end of that is waited
-// for, until ctx ends.
+// Failed returns the error for an instance that is down for good, see [LastFailure]: to wait for
+// it is in vain. If a start is in progress, it waits for its end, or that of ctx.
 func Failed(ctx context.Context, i *instance.Instance, o instance.Observation) error {
 	if LastFailure(o) == nil {
 		return nil

@@ -13,8 +13,7 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Stopped reports whether the instance has neither a supervisor nor anything of an engine
-// that runs.
+// Stopped reports whether neither a supervisor nor any part of an engine runs.
 func Stopped(i *instance.Instance) bool {
 	if held, err := lock.Held(i.Paths.SupervisorLock()); err != nil || held {
 		return false
@@ -22,18 +21,17 @@ func Stopped(i *instance.Instance) bool {
 	return engineGone(i)
 }
 
-// engineGone reports whether nothing of the instance's engine runs.
+// engineGone reports whether no part of the instance's engine runs.
 func engineGone(i *instance.Instance) bool {
 	driver, err := engine.DriverFor(i, nil)
 	return err == nil && driver.Life() == engine.Gone
 }
 
-// stoppedInterval is how often AwaitStopped looks: nothing tells of the end of what has no
-// supervisor.
+// stoppedInterval is how often AwaitStopped polls: the end of an engine without a supervisor has
+// no notification.
 const stoppedInterval = 50 * time.Millisecond
 
-// AwaitStopped returns nil when the instance is [Stopped], and the context's error when it
-// ends first.
+// AwaitStopped waits until the instance is [Stopped], or returns the context's error.
 func AwaitStopped(ctx context.Context, i *instance.Instance) error {
 	tick := time.NewTicker(stoppedInterval)
 	defer tick.Stop()
@@ -47,7 +45,8 @@ func AwaitStopped(ctx context.Context, i *instance.Instance) error {
 	return nil
 }
 
-// RefuseNewer returns a refusal where err, of reading the instance's state, says that a later version wrote it; otherwise nil.
+// RefuseNewer returns a refusal if err, of reading the instance's state, says that a later version
+// wrote it; else nil.
 func RefuseNewer(i *instance.Instance, err error) error {
 	if _, ok := errors.AsType[*state.NewerSchemaError](err); !ok {
 		return nil
@@ -55,15 +54,15 @@ func RefuseNewer(i *instance.Instance, err error) error {
 	return problem(i, TooNew, failure.Refuse("instance %q: %w", i.Name, err))
 }
 
-// Follow calls f with what can be seen of the instance, now and after each change of
-// its state file or the end of its supervisor, until f returns false or an error, or
-// ctx ends; that is the error then.
+// Follow calls f with observations of the instance: now, after each change of its state file, and
+// at the end of its supervisor. It ends when f returns false or an error, or with ctx and its
+// error.
 func Follow(ctx context.Context, i *instance.Instance, f func(instance.Observation) (more bool, err error)) error {
 	return followAs(ctx, i, true, f)
 }
 
-// FollowObjects is [Follow] with states that have their objects, which costs more. A
-// state file that is missing or can't be read shows in StateErr.
+// FollowObjects is [Follow] with objects in the states, which costs more. StateErr says why a
+// state file is missing or can't be read.
 func FollowObjects(ctx context.Context, i *instance.Instance, f func(instance.Observation) (more bool, err error)) error {
 	return followAs(ctx, i, false, f)
 }

@@ -7,16 +7,15 @@ import (
 	"time"
 )
 
-// errPatience ends a wait that has lasted too long.
+// errPatience is the cause when patience has ended a wait.
 var errPatience = errors.New("out of patience")
 
-// extension is how many times the patience a wait lasts at most, however much progress
-// there is.
+// extension bounds a wait with progress: so many times the patience.
 const extension = 10
 
-// patient returns a context that ends, with the cause errPatience, when nothing has been
-// written to the file for as long as patience says: an engine that restores hundreds of
-// containers tells of each in its log. Without patience it is ctx.
+// patient returns a context that ends, with the cause errPatience, when the file has not grown for
+// the time of patience: an engine that restores hundreds of containers logs each. With patience
+// 0 it is ctx.
 func patient(ctx context.Context, patience time.Duration, file string) (context.Context, context.CancelFunc) {
 	if patience <= 0 {
 		return context.WithCancel(ctx)
@@ -32,9 +31,8 @@ func patient(ctx context.Context, patience time.Duration, file string) (context.
 	return ctx, func() { cancel(nil) }
 }
 
-// awaitStandstill looks at a size with each tick, and returns true when it has not changed for
-// as long as patience says, or when that has gone on for too long since begin. It returns
-// false when ctx ends before.
+// awaitStandstill reads a size with each tick. It returns true when the size has not changed for
+// the time of patience, or when the wait is too long in all, and false when ctx ends.
 func awaitStandstill(ctx context.Context, patience time.Duration, begin time.Time, ticks <-chan time.Time, size func() int64) bool {
 	was, changed := size(), begin
 	for {
@@ -52,7 +50,7 @@ func awaitStandstill(ctx context.Context, patience time.Duration, begin time.Tim
 	}
 }
 
-// sizeOf returns the size of a file, -1 where there is none.
+// sizeOf returns the size of a file, -1 if there is none.
 func sizeOf(path string) int64 {
 	info, err := os.Stat(path)
 	if err != nil {

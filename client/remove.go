@@ -15,10 +15,9 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Remove stops the instance by force if it runs and removes it with all its files.
-// Where its context is still current and cannot be handed back or removed, nothing is
-// removed; where something is mounted among its files, it is not stopped either. When ctx
-// ends before the files are being removed, they stay, and its error is returned.
+// Remove stops the instance by force and removes it with all its files. If its context can't be
+// demoted or removed, nothing is removed; if something is mounted among its files, it is not
+// stopped either. If ctx ends before the files are being removed, they stay.
 func Remove(ctx context.Context, i *instance.Instance) error {
 	if err := i.CheckRemove(); err != nil {
 		return err
@@ -36,7 +35,7 @@ func Remove(ctx context.Context, i *instance.Instance) error {
 	err = removeHeld(ctx, i)
 	release()
 	if err == nil {
-		_ = os.Remove(i.Paths.State) // where that was not possible before
+		_ = os.Remove(i.Paths.State) // on Windows, only after the lock's release
 	}
 	return err
 }
@@ -55,7 +54,7 @@ func removeHeld(ctx context.Context, i *instance.Instance) error {
 	return i.Remove()
 }
 
-// forget gives up the instance's context for good.
+// forget demotes and removes the instance's context.
 func forget(ctx context.Context, i *instance.Instance) error {
 	owner := contexts.Owner(i)
 	if owner.Context == "" {

@@ -24,10 +24,10 @@ type childProcess struct {
 	done <-chan struct{} // closed when it has ended
 	// To be read after done:
 	err    error       // how it has ended, nil for exit status 0
-	report wire.Report // what it said of its end
+	report wire.Report // why it has ended
 }
 
-// killed reports whether a signal ended it. To be called after done.
+// killed reports whether a signal has ended it. Call it after done.
 func (c *childProcess) killed() bool { return c.exitedWith(-1) }
 
 func (c *childProcess) exitedWith(code int) bool {
@@ -44,7 +44,7 @@ func (c *childProcess) ended() bool {
 	}
 }
 
-// spawnToStop starts a supervisor that only stops what the last one has left behind.
+// spawnToStop starts a supervisor that only stops what the last one has left.
 func spawnToStop(i *instance.Instance, o StopOptions) (*childProcess, error) {
 	options, err := json.Marshal(o)
 	if err != nil {
@@ -53,16 +53,16 @@ func spawnToStop(i *instance.Instance, o StopOptions) (*childProcess, error) {
 	return spawn(i, string(options))
 }
 
-// spawn starts a supervisor for the instance, in a session of its own and without
-// this process's pipes. It goes on when this process ends. Where there is a
-// supervisor already, the new one ends at once with exit status 0.
+// spawn starts a supervisor for the instance in a session of its own, without this process's
+// pipes, so that it outlives this process. If there is a supervisor already, the new one ends at
+// once with exit status 0.
 func spawn(i *instance.Instance, args ...string) (*childProcess, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
-	// What the supervisor writes before it has a logger, and a panic, go to its log. Where
-	// that can't be written, what is there must still be possible to stop.
+	// Standard error, with panics, goes to the log. If that can't be written, a stop must still
+	// be possible.
 	log, err := openLog(i)
 	if err != nil && len(args) == 0 {
 		return nil, fmt.Errorf("start supervisor: %w", err)
@@ -106,8 +106,8 @@ func openLog(i *instance.Instance) (*os.File, error) {
 	return logfile.Open(i.Paths.SupervisorLog())
 }
 
-// environment returns the environment for a supervisor: this one, without what leads
-// docker to another engine and without what docker tells its plugins.
+// environment returns the environment for a supervisor, without variables that lead docker to
+// another engine and without those of docker's plugin protocol.
 func environment(env []string, dockerConfig string) []string {
 	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")

@@ -18,30 +18,26 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// undoTimeout bounds taking back a start that was interrupted, once the polite way and
-// once by force.
+// undoTimeout bounds the undoing of an interrupted start, once politely and once by force.
 const undoTimeout = 15 * time.Second
 
 // StartOptions say how to start.
 type StartOptions struct {
-	Detach bool // only until the supervisor runs
-	// Patience is how long to wait after the last sign of progress, beside the deadline of
-	// the context; 0 for no such limit.
+	Detach bool // wait only until the supervisor runs
+	// Patience is how long to wait after the last sign of progress, in addition to ctx; 0 for no
+	// such limit.
 	Patience time.Duration
-	// GoOn lets the start go on when it is not waited for any longer, in place of taking
-	// back what it has launched: something ran before it.
+	// GoOn lets the start go on when the wait ends, instead of undoing it: something ran before.
 	GoOn     bool
 	Progress func(instance.Observation) // called with each new observation; may be nil
 }
 
-// Start makes the instance run and waits until it is Ready. Where a supervisor runs
-// already, it only waits, after it has made a context again that the user has removed; one
-// whose engine is down for good is replaced. Any number
-// of processes may start an instance at once: they make one engine.
+// Start starts the instance and waits until it is Ready. If a supervisor runs already, Start makes
+// a context again that the user has removed, and waits; a supervisor whose engine is down for good
+// is replaced. Any number of processes may start an instance at once: they make one engine.
 //
-// The error for an engine that cannot start comes as soon as that is known. When ctx
-// ends, what this very call has launched is taken back, unless another start waits
-// for it too.
+// It returns as soon as it is known that the engine can't start. When ctx ends, it undoes what
+// this call has launched, unless another start waits for that, too.
 func Start(ctx context.Context, i *instance.Instance, o StartOptions) (instance.Observation, error) {
 	share, err := lock.AcquireShared(ctx, i.Paths.StartLock())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -99,11 +95,11 @@ type starter struct {
 	alive bool          // the engine ran before this call
 }
 
-// heldPatience is how long a lock may be held by somebody who does not say who it is.
+// heldPatience is how long a holder of a lock may take to describe itself.
 const heldPatience = 500 * time.Millisecond
 
-// attempts is how often a start tries again when the supervisor that it waited for has
-// gone without a reason, or its own found another one, which then was gone.
+// attempts is how often a start tries again after its supervisor has gone without a reason, or has
+// found another one, which then was gone.
 const attempts = 10
 
 func (s *starter) run(ctx context.Context) (instance.Observation, error) {
@@ -137,9 +133,8 @@ func (s *starter) run(ctx context.Context) (instance.Observation, error) {
 	return last, fmt.Errorf("instance %q: its supervisor comes and goes: %s", s.inst.Name, last.Holder)
 }
 
-// wait watches the supervisor, be it the child or another's, until the instance is
-// ready or has failed. Again is true if there is no supervisor any more, and no
-// reason for that.
+// wait watches the supervisor, the child or another one, until the instance is ready or has
+// failed. Again is true if the supervisor is gone without a reason.
 func (s *starter) wait(ctx context.Context, child *childProcess) (last instance.Observation, again bool, err error) {
 	round, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -152,8 +147,8 @@ func (s *starter) wait(ctx context.Context, child *childProcess) (last instance.
 			}
 		}()
 	}
-	// The end of a holder of the lock that writes no state, such as a supervisor that is
-	// just dying, shows in nothing but the lock: it is free, or there is none any more.
+	// The end of a holder that writes no state, such as a dying supervisor, shows only in the
+	// lock: it is free or gone.
 	unheld := sync.OnceFunc(func() {
 		go func() {
 			defer cancel()
@@ -211,8 +206,8 @@ func (s *starter) wait(ctx context.Context, child *childProcess) (last instance.
 	return last, again, err
 }
 
-// gone returns why the supervisor that was waited for is gone. Where it was killed,
-// another one goes on with what it has launched.
+// gone returns why the supervisor is gone. If it was killed, another one goes on with what it has
+// launched.
 func (s *starter) gone(st *state.State, was process.ID) (again bool, err error) {
 	switch {
 	case st == nil:
@@ -226,8 +221,7 @@ func (s *starter) gone(st *state.State, was process.ID) (again bool, err error) 
 	return true, nil // there is another one already
 }
 
-// held refuses to wait for a supervisor lock that is no supervisor's: whoever takes it
-// among docker-rd's processes says so in it.
+// held refuses to wait for a supervisor lock that no docker-rd holds: that would describe itself.
 func (s *starter) held(ctx context.Context, o instance.Observation) error {
 	if !o.Supervised || o.Holder.PID != 0 {
 		return nil
@@ -243,7 +237,7 @@ func (s *starter) held(ctx context.Context, o instance.Observation) error {
 	return failure.WithCode(fmt.Errorf("start instance %q: %w", s.inst.Name, err), failure.CodeFailed)
 }
 
-// childError returns why a supervisor that this process has started gave up.
+// childError returns why a supervisor that this process has started has failed.
 func childError(i *instance.Instance, child *childProcess) error {
 	if st, err := state.ReadHead(i.Paths.StateFile()); err == nil && st.Supervisor != nil && instance.SupervisorID(st) == child.id {
 		if err := failedState(i, st); err != nil {
@@ -260,7 +254,7 @@ func childError(i *instance.Instance, child *childProcess) error {
 	return problem(i, Crashed, fmt.Errorf("instance %q: %w", i.Name, err))
 }
 
-// failedState returns the failure that a supervisor's last state tells of, if any.
+// failedState returns the failure in a supervisor's last state, if any.
 func failedState(i *instance.Instance, s *state.State) error {
 	c, _ := s.Condition(state.EngineReady)
 	switch c.Reason {
@@ -284,8 +278,8 @@ func (s *starter) undo(late string) bool {
 		return false
 	}
 	defer release()
-	// The child may not be the supervisor yet, or may never become it. It is told to end all
-	// the same, and ends the engine that it has launched.
+	// The child may not be the supervisor yet. It is told to end all the same, with the engine
+	// that it has launched.
 	polite, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
 	_, _ = askToStop(polite, s.inst, s.child.id, StopOptions{Undo: true, Late: late})
@@ -311,7 +305,7 @@ func (s *starter) undo(late string) bool {
 	return err == nil
 }
 
-// pending says what an instance that is not ready waits for.
+// pending returns what an instance that is not ready waits for.
 func pending(o instance.Observation) string {
 	switch c := o.Condition(state.Ready); {
 	case c.Message != "":

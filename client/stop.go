@@ -19,26 +19,26 @@ import (
 )
 
 const (
-	// forcedStop is how long a supervisor has to stop by force before it is killed.
+	// forcedStop is how long a forced stop may take before the supervisor is killed.
 	forcedStop = 10 * time.Second
-	// noticed is how long a supervisor may take to see a request.
+	// noticed is how long a supervisor may take to begin a request.
 	noticed = 2 * time.Second
-	// lookAgain is how soon to look again at who holds a lock.
+	// lookAgain is how soon to look at a lock again.
 	lookAgain = 200 * time.Millisecond
 )
 
 // StopOptions say how to stop.
 type StopOptions = requests.StopOptions
 
-// A StopResult is what a stop has come to.
+// A StopResult is the result of a stop.
 type StopResult struct {
 	Ran    bool     // there was something to stop
 	Killed []string // the names of the containers that had to be killed
 }
 
-// Stop stops the instance and returns when its engine and its supervisor are gone.
-// Where the supervisor died, another is started for that. When ctx ends, the stop that was
-// asked for goes on; the error then says who holds the instance.
+// Stop stops the instance and returns when its engine and its supervisor are gone. If the
+// supervisor has died, it starts another one for that. When ctx ends, the stop goes on, and the
+// error says who holds the instance.
 func Stop(ctx context.Context, i *instance.Instance, o StopOptions) (StopResult, error) {
 	result, err := stop(ctx, i, o)
 	if err == nil {
@@ -73,15 +73,15 @@ func stop(ctx context.Context, i *instance.Instance, o StopOptions) (StopResult,
 type stopper struct {
 	inst    *instance.Instance
 	options StopOptions
-	asked   map[process.ID]bool // the supervisors that were told to end, or started for it
-	done    bool                // by a supervisor that was started for it
+	asked   map[process.ID]bool // supervisors told to end, or started for the stop
+	done    bool                // by a supervisor that was started for the stop
 	killed  []string
 }
 
 func (s *stopper) result() StopResult { return StopResult{Ran: len(s.asked) > 0, Killed: s.killed} }
 
-// stopLeftovers starts a supervisor that stops what the last one has left behind, and waits
-// for it. It is not done where that was killed, or found that there is another by now.
+// stopLeftovers starts a supervisor that stops what the last one has left, and waits for it. The
+// stop is not done if that was killed, or has found another supervisor.
 func (s *stopper) stopLeftovers(ctx context.Context) error {
 	child, err := spawnToStop(s.inst, s.options)
 	if err != nil {
@@ -100,9 +100,8 @@ func (s *stopper) stopLeftovers(ctx context.Context) error {
 	return nil
 }
 
-// stopHolder tells the holder of the supervisor lock to end, if it is a supervisor that was
-// not asked before, and waits, for a while at least, until it has. Commands hold the lock
-// for moments, to look at what is left, and must not be ended by that.
+// stopHolder tells the holder of the supervisor lock to end, if it is a supervisor that was not
+// told before, and waits for a while. Commands hold the lock for moments, and are not told.
 func (s *stopper) stopHolder(ctx context.Context, holder lock.Holder) error {
 	id, err := supervisorHolding(s.inst, holder)
 	if err == nil && !s.asked[id] {
@@ -122,9 +121,9 @@ func (s *stopper) stopHolder(ctx context.Context, holder lock.Holder) error {
 	return nil
 }
 
-// supervisorHolding returns the supervisor that holds its lock, as the state or the lock
-// names it: on a full disk only one of them may. The error matches [os.ErrProcessDone] where
-// the holder is none.
+// supervisorHolding returns the supervisor that holds the lock, as named in the state or the lock:
+// on a full disk only one of them may be right. The error matches [os.ErrProcessDone] if the
+// holder is no supervisor.
 func supervisorHolding(i *instance.Instance, holder lock.Holder) (process.ID, error) {
 	if s, err := state.ReadHead(i.Paths.StateFile()); err == nil && instance.Live(s) {
 		return instance.SupervisorID(s), nil
@@ -135,8 +134,8 @@ func supervisorHolding(i *instance.Instance, holder lock.Holder) (process.ID, er
 	return process.Find(holder.PID)
 }
 
-// awaitFree returns nil when nobody holds the lock at path, and an error that says who does
-// after the limit or at the end of ctx.
+// awaitFree waits until the lock at path is free. After the limit, or when ctx ends, the error
+// says who holds it.
 func awaitFree(ctx context.Context, path string, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -147,7 +146,7 @@ func awaitFree(ctx context.Context, path string, limit time.Duration) error {
 	return err
 }
 
-// stillStopping says that a stop is not waited for any longer, but goes on.
+// stillStopping returns the error for a stop that goes on when the wait ends.
 func stillStopping(ctx context.Context, i *instance.Instance, holder fmt.Stringer) error {
 	words := ""
 	if c := instance.Observe(i).Condition(state.EngineReady); c.Reason == state.ReasonStopped && c.Message != "" {
@@ -161,9 +160,8 @@ func stillStopping(ctx context.Context, i *instance.Instance, holder fmt.Stringe
 	return problem(i, Stopping, failure.WithCode(err, code))
 }
 
-// isStopped reports whether nothing is left of an instance without a supervisor: the last
-// one has said so, no engine runs, and no object is mirrored, as after a sync that was
-// made without a supervisor.
+// isStopped reports whether an instance without a supervisor is stopped: the last one has said so,
+// no engine runs, and the mirror is empty (a sync without a supervisor fills it).
 func isStopped(i *instance.Instance) bool {
 	s, err := state.Read(i.Paths.StateFile())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -173,8 +171,8 @@ func isStopped(i *instance.Instance) bool {
 		len(s.Containers)+len(s.Images)+len(s.Volumes)+len(s.Networks)+len(s.Namespaces) == 0
 }
 
-// askToStop tells the supervisor to end and waits until it has, or ctx ends. One that does
-// not react to a stop by force is killed.
+// askToStop tells the supervisor to end and waits for that, or for the end of ctx. One that does
+// not react to a forced stop is killed.
 func askToStop(ctx context.Context, i *instance.Instance, id process.ID, o StopOptions) (requests.Outcome, error) {
 	dir := i.Paths.RequestsDir()
 	request, err := requests.Submit(dir, requests.Request{

@@ -37,7 +37,7 @@ func Sync(ctx context.Context, i *instance.Instance, sizes bool) error {
 		if !errors.Is(err, lock.ErrHeld) {
 			return err
 		}
-		// Another process starts, stops or syncs it: look again when that is over.
+		// Another process starts, stops or syncs it.
 		for _, path := range []string{i.Paths.StartLock(), i.Paths.SupervisorLock()} {
 			_ = awaitFree(ctx, path, lookAgain)
 		}
@@ -47,9 +47,9 @@ func Sync(ctx context.Context, i *instance.Instance, sizes bool) error {
 	}
 }
 
-// syncHere takes the place of the supervisor for one full sync.
+// syncHere does one full sync in place of a supervisor.
 func syncHere(ctx context.Context, i *instance.Instance, sizes bool) error {
-	// The start lock keeps starts waiting: they could not tell this process from a supervisor.
+	// The start lock makes starts wait: they would take this process for a supervisor.
 	for _, path := range []string{i.Paths.StartLock(), i.Paths.SupervisorLock()} {
 		release, err := lock.TryAcquire(path)
 		if err != nil {
@@ -57,7 +57,7 @@ func syncHere(ctx context.Context, i *instance.Instance, sizes bool) error {
 		}
 		defer release()
 	}
-	log := slog.New(slog.DiscardHandler) // what goes wrong comes back as an error
+	log := slog.New(slog.DiscardHandler) // errors are returned
 	driver, err := engine.DriverFor(i, log)
 	if err != nil {
 		return err
@@ -74,8 +74,8 @@ func syncHere(ctx context.Context, i *instance.Instance, sizes bool) error {
 	return problem(i, Unanswered, err)
 }
 
-// syncOnce syncs in full and writes the state. Whatever was recorded of a supervisor
-// that is gone stays: what it has left behind is still to be stopped.
+// syncOnce syncs in full and writes the state. The last supervisor stays in it: what it has left
+// is still to be stopped.
 func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, log *slog.Logger, sizes bool) error {
 	ep, err := driver.Endpoint()
 	if err != nil {

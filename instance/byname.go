@@ -13,9 +13,9 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// Where the values of settings come from.
+// Sources of values.
 const (
-	SourceGiven   = "set"     // by `start` or `set`
+	SourceGiven   = "set"     // by the user
 	SourceDefault = "default" // of every instance
 	SourceChosen  = "chosen"  // for the user and the system, when the instance was made
 )
@@ -25,7 +25,7 @@ type setting struct {
 	name   string
 	get    func(*Settings) string
 	set    func(*Settings, string) error
-	values []string // all there are, where they can be listed
+	values []string // all possible ones; nil if there is no such list
 	live   bool     // it holds at once, without a restart
 }
 
@@ -161,15 +161,13 @@ func SettingNames() []string {
 	return names
 }
 
-// SettingValues returns the values that the setting can have, nil where they cannot be
-// listed.
+// SettingValues returns the possible values of a setting, nil if there is no such list.
 func SettingValues(name string) []string {
 	k, _ := findSetting(name)
 	return k.values
 }
 
-// Get returns a setting as text that [Settings.Set] takes; "" where it is not set or
-// there is none of that name.
+// Get returns a setting as text for [Settings.Set]; "" if it is not set or unknown.
 func (s Settings) Get(name string) string {
 	if k, ok := findSetting(name); ok {
 		return k.get(&s)
@@ -177,8 +175,8 @@ func (s Settings) Get(name string) string {
 	return ""
 }
 
-// Set changes one setting. An empty value brings its default back. Whether the
-// settings are good together is for [Settings.Resolved] to say.
+// Set changes one setting; an empty value sets the default. [Settings.Resolved] checks whether
+// all settings fit together.
 func (s *Settings) Set(name, value string) error {
 	k, ok := findSetting(name)
 	if !ok {
@@ -201,7 +199,7 @@ func (s *Settings) Set(name, value string) error {
 // SetArgs sets the engine's arguments.
 func (s *Settings) SetArgs(args []string) error { return s.Set("engine-args", joinArgs(args)) }
 
-// Source says where the value of a setting comes from.
+// Source returns the source of a setting's value.
 func (s Settings) Source(name string) string {
 	switch {
 	case slices.Contains(s.Given, name):
@@ -212,7 +210,7 @@ func (s Settings) Source(name string) string {
 	return SourceChosen
 }
 
-// Changed describes what somebody has set, one "key=value" each.
+// Changed returns the settings that the user has set, as KEY=VALUE.
 func (s Settings) Changed() []string {
 	var changed []string
 	for _, k := range settings {
@@ -239,7 +237,7 @@ func (s *Settings) TakeLive(other Settings) {
 	slices.Sort(s.Given)
 }
 
-// Diff describes what differs from other, one "key=value" each.
+// Diff returns the settings in which other differs, as KEY=VALUE.
 func (s Settings) Diff(other Settings) []string {
 	var diff []string
 	for _, k := range settings {

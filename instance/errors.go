@@ -5,12 +5,11 @@ import (
 	"fmt"
 )
 
-// Why an instance cannot be used, made or changed as asked, to be tested with [errors.Is].
+// Errors for [errors.Is].
 var (
-	// ErrNotExist is matched by the errors for an instance that does not exist.
+	// ErrNotExist says that an instance does not exist.
 	ErrNotExist = errors.New("no such instance")
-	// ErrOtherMachine is matched by the errors for an instance on a shared home that
-	// belongs to another machine.
+	// ErrOtherMachine says that an instance on a shared home belongs to another machine.
 	ErrOtherMachine = errors.New("instance belongs to another machine")
 	// ErrNoDriver says that no driver makes engines on this system.
 	ErrNoDriver = errors.New("no driver can make an engine")
@@ -39,7 +38,7 @@ func (e *NotExistError) Unwrap() error { return ErrNotExist }
 // It matches [ErrOtherMachine].
 type OtherMachineError struct {
 	Name, Host string
-	File, ID   string // where this machine's id would have to be for it to be this one's
+	File, ID   string // the instance's file, and this machine's id
 }
 
 func (e *OtherMachineError) Error() string {
@@ -47,11 +46,11 @@ func (e *OtherMachineError) Error() string {
 }
 func (e *OtherMachineError) Unwrap() error { return ErrOtherMachine }
 
-// A DamagedError says that an instance's settings cannot be read, or are lost.
+// A DamagedError says that an instance's settings can't be read, or are lost.
 type DamagedError struct {
 	Path   string
-	Err    error     // why; not unwrapped, since settings that are lost do not mean that there is no such instance
-	Backup *Instance // as docker rd wrote it last: enough to stop and remove it; nil if that is lost too
+	Err    error     // why; not unwrapped: lost settings do not mean that the instance does not exist
+	Backup *Instance // the copy: enough to stop and remove it; nil if that is lost, too
 }
 
 func (e *DamagedError) Error() string {

@@ -27,8 +27,7 @@ const instanceSchema = 1
 
 var nameRE = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
 
-// CheckName refuses what cannot be an instance's name. It is called before any path
-// is made from a name.
+// CheckName refuses what can't be an instance's name. Call it before a path is made from a name.
 func CheckName(name string) error {
 	if nameRE.MatchString(name) {
 		return nil
@@ -36,7 +35,7 @@ func CheckName(name string) error {
 	return failure.WithCode(&NameError{name}, failure.CodeRefused)
 }
 
-// ContextName returns the Docker context that belongs to the instance of that name.
+// ContextName returns the name of the Docker context of an instance.
 func ContextName(instance string) string {
 	if instance == DefaultName {
 		return "rd"
@@ -44,10 +43,10 @@ func ContextName(instance string) string {
 	return "rd-" + instance
 }
 
-// An Instance is a named engine as it is remembered: all of it is in instance.json.
+// An Instance is a named engine, as stored in instance.json.
 type Instance struct {
 	SchemaVersion int        `json:"schemaVersion"`
-	UID           string     `json:"uid"` // made once, in no other instance
+	UID           string     `json:"uid"` // made once, unique
 	Name          string     `json:"name"`
 	CreatedAt     time.Time  `json:"createdAt"`
 	Settings      Settings   `json:"settings"`
@@ -68,8 +67,7 @@ func (i *Instance) Context() string {
 	return ContextName(i.Name)
 }
 
-// OwnsContext reports whether the context is the instance's own, to be made and
-// removed with it.
+// OwnsContext reports whether the context is the instance's own, made and removed with it.
 func (i *Instance) OwnsContext() bool { return i.Settings.FromContext == "" && i.Context() != "" }
 
 // Socket returns the path of the socket at which the engine is reached.
@@ -80,8 +78,8 @@ func (i *Instance) Socket() string {
 	return i.Paths.Socket()
 }
 
-// New returns an instance that is not yet created: nothing is written. The name must
-// have passed [CheckName], the settings must be [Settings.Resolved].
+// New returns an instance to be created; it writes nothing. The name must have passed [CheckName],
+// the settings must be [Settings.Resolved].
 func New(roots Roots, name, dockerConfig string, s Settings) *Instance {
 	return &Instance{
 		SchemaVersion: instanceSchema,
@@ -95,8 +93,8 @@ func New(roots Roots, name, dockerConfig string, s Settings) *Instance {
 	}
 }
 
-// Create writes the new instance and makes its directories. Where another process
-// was faster, its instance is returned instead, with created false.
+// Create writes the new instance and makes its directories. If another process was faster, it
+// returns that one's instance, and created is false.
 func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err error) {
 	defer func() {
 		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
@@ -117,14 +115,14 @@ func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err
 	}
 	release()
 	if err != nil {
-		_ = os.Remove(i.Paths.State) // where the lock's file was in the way before
+		_ = os.Remove(i.Paths.State) // on Windows, only after the lock's release
 		return nil, false, err
 	}
 	return i, true, nil
 }
 
-// lockNew takes the state lock of an instance that may not exist yet. Where a former one is
-// being removed with its files, it tries again.
+// lockNew takes the state lock of an instance that may not exist yet. While a former one is being
+// removed, it tries again.
 func (i *Instance) lockNew(ctx context.Context) (release func(), err error) {
 	const attempts = 100
 	for range attempts {
@@ -139,8 +137,8 @@ func (i *Instance) lockNew(ctx context.Context) (release func(), err error) {
 	return release, err
 }
 
-// unmake removes what [Instance.write] has made of an instance that has not come about: no
-// directory that anything is in. The caller holds the state lock.
+// unmake removes what a failed [Instance.write] has left: no directory with other files. The
+// caller holds the state lock.
 func (i *Instance) unmake() {
 	if _, err := os.Lstat(i.Paths.InstanceFile()); err == nil {
 		return
@@ -150,10 +148,8 @@ func (i *Instance) unmake() {
 	}
 }
 
-// Update changes the settings as change says and writes them, if that made a
-// difference. Change gets the settings as they are on disk now; its error is
-// returned as it is, and then nothing has changed. Otherwise i has the settings that
-// are on disk afterwards.
+// Update changes the settings on the disk by change, and then i's, too. Equal settings are not
+// written. An error of change is returned as it is, and nothing has changed then.
 func (i *Instance) Update(ctx context.Context, change func(*Settings) error) error {
 	release, err := lock.Acquire(ctx, i.Paths.StateLock())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -198,17 +194,17 @@ func (i *Instance) write() error {
 	if err := files.ReplaceSynced(i.Paths.InstanceFile(), data); err != nil {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
-	// The copy is for settings that somebody damages, not for a crash: an fsync, which would
-	// cost each first start milliseconds, is not needed.
+	// The copy is for settings that somebody damages, not for a crash: it needs no fsync, which
+	// would cost each first start milliseconds.
 	if err := files.Replace(i.Paths.InstanceBackup(), data); err != nil {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
 	return nil
 }
 
-// Load returns the instance of that name. An error is a [*NotExistError] if there is
-// none, a [*OtherMachineError] if it may not be used here, and a [*DamagedError] if its
-// settings are lost.
+// Load returns the instance of that name. The error is a [*NotExistError] if there is none, an
+// [*OtherMachineError] if it may not be used here, and a [*DamagedError] if its settings are
+// damaged.
 func Load(roots Roots, name string) (*Instance, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
@@ -224,8 +220,7 @@ func noInstance(name string) error {
 	return failure.WithCode(&NotExistError{name}, failure.CodeRefused)
 }
 
-// LoadDir returns the instance whose state directory is dir. Its errors are those of
-// [Load].
+// LoadDir returns the instance with the state directory dir. Its errors are those of [Load].
 func LoadDir(dir string) (*Instance, error) {
 	i, err := read(Paths{State: dir})
 	if damaged, ok := errors.AsType[*DamagedError](err); ok && damaged.Backup != nil {
@@ -239,9 +234,8 @@ func LoadDir(dir string) (*Instance, error) {
 	return i, i.checkMachine()
 }
 
-// Salvage passes on what [Load] or [LoadDir] returned, but where the settings are damaged
-// and there is a copy, it returns the copy as the instance and no error. The copy is good
-// enough to look at the instance, to stop and to remove it.
+// Salvage passes on what [Load] or [LoadDir] returned, but replaces damaged settings by their
+// copy, if there is one. That is good enough to observe, stop and remove the instance.
 func Salvage(i *Instance, err error) (*Instance, error) {
 	if damaged, ok := errors.AsType[*DamagedError](err); ok && damaged.Backup != nil {
 		return damaged.Backup, nil
@@ -258,14 +252,14 @@ func (i *Instance) checkMachine() error {
 	return failure.WithCode(&OtherMachineError{i.Name, i.Machine.Host, i.Paths.InstanceFile(), here.ID}, failure.CodeRefused)
 }
 
-// runsHere reports whether the instance's engine runs in this very boot. Then the instance is
-// this machine's, whose id has changed since, and it must be possible to stop it.
+// runsHere reports whether the instance's engine runs in this boot. Then the machine's id has
+// changed since, and a stop must be possible.
 func (i *Instance) runsHere() bool {
 	_, ok := i.EngineProcess()
 	return ok
 }
 
-// EngineProcess returns the process of the instance's engine, if it is recorded and alive.
+// EngineProcess returns the process of the instance's engine, if it is known and alive.
 func (i *Instance) EngineProcess() (process.ID, bool) {
 	data, err := os.ReadFile(i.Paths.EngineFile())
 	if err != nil {
@@ -278,8 +272,8 @@ func (i *Instance) EngineProcess() (process.ID, bool) {
 	return record.Engine, record.Engine.Alive()
 }
 
-// read returns the instance as it is in its file. The error matches [fs.ErrNotExist]
-// where there is neither that nor its copy.
+// read reads the instance's file. The error matches [fs.ErrNotExist] if neither the file nor its
+// copy exists.
 func read(p Paths) (*Instance, error) {
 	i, err := readFile(p.InstanceFile())
 	if err == nil {
@@ -321,7 +315,7 @@ func checkSchema(path string, i *Instance) error {
 	return failure.WithCode(&NewerError{path, i.SchemaVersion, instanceSchema}, failure.CodeRefused)
 }
 
-// Names returns the names of all instances, sorted. They need not be loadable.
+// Names returns the names of all instances, sorted, damaged ones included.
 func Names(roots Roots) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Dir(roots.instanceDir(DefaultName)))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

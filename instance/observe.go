@@ -9,22 +9,20 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// An Observation is what can be seen of an instance from outside, at one moment.
+// An Observation is an instance as seen from outside, at one moment.
 type Observation struct {
-	// State is the head of the state file, without objects; nil if there is none
-	// that can be read, and then StateErr says why, if it should be there.
+	// State is the head of the state file, without objects. It is nil if there is no file, or
+	// if that can't be read, for StateErr.
 	State    *state.State
 	StateErr error
-	// Supervised reports whether there is a supervisor, and Holder describes it as
-	// far as it has described itself.
+	// Supervised says that there is a supervisor, and Holder how that describes itself.
 	Supervised bool
 	Holder     lock.Holder
-	// Live reports whether State was written by a process that lives now: only then
-	// its conditions count.
+	// Live says that the process that wrote State is alive: only then its conditions count.
 	Live bool
 }
 
-// Observe looks at an instance's files and processes. It changes nothing.
+// Observe reads an instance's files and processes. It changes nothing.
 func Observe(i *Instance) Observation {
 	var o Observation
 	o.State, o.StateErr = state.ReadHead(i.Paths.StateFile())
@@ -39,7 +37,7 @@ func Observe(i *Instance) Observation {
 	return o
 }
 
-// Condition returns a condition as it counts now: Unknown where nobody keeps it.
+// Condition returns a condition: Unknown if no supervisor keeps it up to date.
 func (o Observation) Condition(typ string) state.Condition {
 	if !o.Live {
 		return state.Condition{Type: typ, Status: state.Unknown, Reason: state.ReasonNoSupervisor, Message: "no supervisor runs"}
@@ -48,8 +46,7 @@ func (o Observation) Condition(typ string) state.Condition {
 	return c
 }
 
-// Live reports whether the process that wrote the state is alive: only then its
-// conditions count.
+// Live reports whether the process that wrote the state is alive.
 func Live(s *state.State) bool {
 	return s != nil && s.Supervisor != nil && SupervisorID(s).Alive()
 }
@@ -59,7 +56,7 @@ func SupervisorID(s *state.State) process.ID {
 	return process.ID{PID: s.Supervisor.PID, StartTime: s.Supervisor.StartTicks, BootID: s.Supervisor.BootID}
 }
 
-// Describe returns what the state says of the instance, whose engine is reached at host.
+// Describe returns the state's description of the instance, with the engine at host.
 func (i *Instance) Describe(host string) state.Instance {
 	return state.Instance{
 		UID:          i.UID,

@@ -2,12 +2,12 @@ package instance
 
 import "path/filepath"
 
-// Paths says where everything of an instance is. The directories are recorded when
-// the instance is created; the files have fixed places in them.
+// Paths are the places of an instance. The directories are stored when the instance is created;
+// the files have fixed places in them.
 type Paths struct {
 	State   string `json:"state"`   // settings, state, locks, logs
 	Data    string `json:"data"`    // the engine's data root
-	Runtime string `json:"runtime"` // sockets and what the engine makes anew at each start
+	Runtime string `json:"runtime"` // sockets, and what each start of the engine makes
 }
 
 func newPaths(r Roots, name string) Paths {
@@ -21,23 +21,22 @@ func newPaths(r Roots, name string) Paths {
 // InstanceFile returns the path of instance.json.
 func (p Paths) InstanceFile() string { return filepath.Join(p.State, "instance.json") }
 
-// InstanceBackup returns the path of the copy of instance.json by which an instance can
-// still be stopped and removed when that file is damaged.
+// InstanceBackup returns the path of the copy of instance.json, for when that is damaged.
 func (p Paths) InstanceBackup() string { return filepath.Join(p.State, "instance.json.bak") }
 
 // StateFile returns the path of state.json, the mirror.
 func (p Paths) StateFile() string { return filepath.Join(p.State, "state.json") }
 
-// RequestsDir returns the directory of what actions and deletions ask for.
+// RequestsDir returns the directory of requests.
 func (p Paths) RequestsDir() string { return filepath.Join(p.State, "requests") }
 
-// SupervisorLock returns the lock that the supervisor holds as long as it lives.
+// SupervisorLock returns the lock that the supervisor holds for life.
 func (p Paths) SupervisorLock() string { return filepath.Join(p.State, "supervisor.lock") }
 
-// StateLock returns the lock around each write of the state or the settings.
+// StateLock returns the lock for writes of the state and the settings.
 func (p Paths) StateLock() string { return filepath.Join(p.State, "state.lock") }
 
-// StartLock returns the lock that every waiting start shares.
+// StartLock returns the lock that waiting starts share.
 func (p Paths) StartLock() string { return filepath.Join(p.State, "start.lock") }
 
 // LogDir returns the directory of the logs.
@@ -49,12 +48,11 @@ func (p Paths) EngineLog() string { return filepath.Join(p.LogDir(), "engine.log
 // SupervisorLog returns the path of the supervisor's log.
 func (p Paths) SupervisorLog() string { return filepath.Join(p.LogDir(), "supervisor.log") }
 
-// EngineState returns the directory in which a driver keeps what it must know of its
-// engine after a crash.
+// EngineState returns the directory of a driver, for what it must know after a crash.
 func (p Paths) EngineState() string { return filepath.Join(p.State, "engine") }
 
-// EngineFile returns the path of what a driver has recorded of its running engine: a JSON
-// object with the engine's process ID as "engine", and more that is the driver's own.
+// EngineFile returns the path of a driver's description of its running engine: a JSON object with
+// the engine's process ID as "engine", and fields of the driver's own.
 func (p Paths) EngineFile() string { return filepath.Join(p.EngineState(), "engine.json") }
 
 // containerdSocket returns the path of a containerd's socket.

@@ -12,8 +12,8 @@ import (
 	"github.com/docker-rd/docker-rd/internal/mounts"
 )
 
-// CheckRemove refuses where something is mounted among the instance's files: it is not
-// the instance's, and must not be lost with it.
+// CheckRemove refuses if something is mounted among the instance's files: it must not be removed
+// with them.
 func (i *Instance) CheckRemove() error {
 	for _, dir := range []string{i.Paths.Runtime, i.Paths.Data, i.Paths.State} {
 		points, err := mounts.Below(dir)
@@ -27,11 +27,10 @@ func (i *Instance) CheckRemove() error {
 	return nil
 }
 
-// Remove deletes all files of the instance, the settings last, so that an
-// interrupted removal can be repeated. Where [Instance.CheckRemove] refuses, nothing is
-// deleted. The instance must be stopped and the caller must hold its supervisor lock. Where
-// the lock's file, though removed, keeps the directory from being so until the lock is
-// released, the empty directory stays.
+// Remove deletes all files of the instance, the settings last, so that an interrupted removal can
+// be repeated. If [Instance.CheckRemove] refuses, nothing is deleted. The instance must be
+// stopped, and the caller must hold its supervisor lock. On Windows the empty state directory
+// stays until the lock is released.
 func (i *Instance) Remove() error {
 	if err := i.CheckRemove(); err != nil {
 		return err
@@ -45,9 +44,9 @@ func (i *Instance) Remove() error {
 	if err != nil {
 		return fmt.Errorf("remove instance %q: %w", i.Name, err)
 	}
-	// The settings before their copy would look damaged. Locks go after all that they protect:
-	// whoever waits for one looks for the settings as soon as it is gone. That is the one place
-	// where a lock file is deleted.
+	// The copy goes before the settings, which would look damaged otherwise. Locks go last:
+	// whoever waits for one looks for the settings once it is gone. Lock files are deleted
+	// nowhere else.
 	settings := []string{i.Paths.InstanceBackup(), i.Paths.InstanceFile()}
 	locks := []string{i.Paths.StateLock(), i.Paths.StartLock(), i.Paths.SupervisorLock()}
 	var rest []string
@@ -65,7 +64,7 @@ func (i *Instance) Remove() error {
 			return fmt.Errorf("remove instance %q: %w", i.Name, err)
 		}
 	}
-	// Who waited to remove or to make the instance may have made its files in there.
+	// Another process may have begun to create the instance again.
 	if err := files.Remove(i.Paths.State); err != nil && !files.IsNotEmpty(err) {
 		return fmt.Errorf("remove instance %q: %w", i.Name, err)
 	}

@@ -18,8 +18,8 @@ import (
 // HomeEnv names the environment variable that moves all roots together.
 const HomeEnv = "DOCKER_RD_HOME"
 
-// Roots are the directories under which the files of all instances live. An
-// instance's own paths are made from them once, when it is created.
+// Roots are the directories for the files of all instances. An instance's paths are made from them
+// once, when it is created.
 type Roots struct {
 	State   string // settings, state, locks, logs: must last
 	Data    string // images, volumes: large
@@ -63,9 +63,9 @@ func DefaultRoots() (Roots, error) {
 // stateBase is XDG_STATE_HOME's default.
 func stateBase(home string) string { return filepath.Join(home, ".local", "state") }
 
-// homeDir returns the user's home directory: $HOME or, as docker has it, that in the
-// system's list of users. A service may have no HOME. Root may have a user's (sudo -E):
-// what root makes there, the user could not use afterwards.
+// homeDir returns the user's home directory: $HOME or, like docker, that of the user database. A
+// service may have no HOME. Root may have a user's (sudo -E), who could not use what root makes
+// there.
 func homeDir() (string, error) {
 	home := os.Getenv("HOME")
 	if home == "" || foreign(home) {
@@ -81,8 +81,8 @@ func homeDir() (string, error) {
 	return home, nil
 }
 
-// xdg returns our directory under a base directory. The specification wants relative
-// values to be ignored. Where this is root, directories of users are ignored too.
+// xdg returns our directory in a base directory. By the specification relative values are
+// ignored, and for root those of other users, too.
 func xdg(env, fallback string) string {
 	base := os.Getenv(env)
 	if !filepath.IsAbs(base) || foreign(base) {
@@ -91,8 +91,8 @@ func xdg(env, fallback string) string {
 	return filepath.Join(base, "docker-rd")
 }
 
-// sessionDirs is where systemd keeps the runtime directories of users. They are removed
-// when the user's last session ends.
+// sessionDirs has the runtime directories of users, which systemd removes with the user's last
+// session.
 const sessionDirs = "/run/user/"
 
 // runtimeRoot returns the directory for the sockets of the instances whose state is below
@@ -113,7 +113,7 @@ func runtimeRoot(state string) string {
 	case runtime.GOOS == "linux": // others have no such directories, and some a temporary directory for each user
 		return ""
 	}
-	// Under another home there are other instances, which may have the same names.
+	// Instances with another home may have the same names.
 	if u, err := user.Current(); err == nil && state != filepath.Join(stateBase(u.HomeDir), "docker-rd") {
 		sum := sha256.Sum256([]byte(state))
 		dir += "-" + hex.EncodeToString(sum[:4])
@@ -134,6 +134,6 @@ func (r Roots) Check() error {
 
 func (r Roots) instanceDir(name string) string { return filepath.Join(r.State, "instances", name) }
 
-// PromotionDir returns the directory for what is kept of each Docker configuration
-// directory: the promotion records and their locks.
+// PromotionDir returns the directory of the promotion records and their locks, one for each Docker
+// configuration directory.
 func (r Roots) PromotionDir() string { return filepath.Join(r.State, "promotion") }

@@ -40,7 +40,7 @@ var (
 	policies = []string{string(dockercontext.PromoteIfBroken), string(dockercontext.PromoteAlways), string(dockercontext.PromoteNever)}
 )
 
-// Settings are what an instance remembers of how it is to be run.
+// Settings say how an instance is run.
 type Settings struct {
 	Driver       string               `json:"driver"`
 	Engine       string               `json:"engine"`
@@ -61,7 +61,7 @@ type Settings struct {
 	Resync       Duration             `json:"resync"`                 // the mirror's full sync
 	Autostart    bool                 `json:"autostart,omitempty"`    // systemd starts it with the system
 
-	// Given are the keys of what was set by somebody, sorted; the rest is by default.
+	// Given are the names of the settings that the user has set, sorted; the others are defaults.
 	Given []string `json:"given,omitempty"`
 }
 
@@ -78,7 +78,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return err
 }
 
-// DefaultSettings returns what a new instance starts from.
+// DefaultSettings returns the settings of a new instance.
 func DefaultSettings() Settings {
 	return Settings{Driver: DriverAuto, Engine: KindMoby, Promote: dockercontext.PromoteIfBroken, Resync: Duration(DefaultResync)}
 }
@@ -86,7 +86,7 @@ func DefaultSettings() Settings {
 // Equal reports whether both are the same settings.
 func (s Settings) Equal(o Settings) bool { return reflect.DeepEqual(s.normal(), o.normal()) }
 
-// normal makes an absent list and an empty one the same, and leaves out who set what.
+// normal makes nil and empty lists equal, and drops Given.
 func (s Settings) normal() Settings {
 	s.Given = nil
 	if len(s.EngineArgs) == 0 {
@@ -98,9 +98,8 @@ func (s Settings) normal() Settings {
 	return s
 }
 
-// Resolved returns the settings with the driver chosen and every path absolute, or
-// a refusal that names the setting and what it takes. It looks at the system it
-// runs on, but not at files or engines.
+// Resolved returns the settings with the driver chosen and all paths absolute, or a refusal that
+// names the setting and its values. It looks at the system, but not at files or engines.
 func (s Settings) Resolved() (Settings, error) {
 	for _, c := range []struct {
 		key, value string
@@ -137,7 +136,7 @@ func (s Settings) Resolved() (Settings, error) {
 	return s, s.checkDriverSettings()
 }
 
-// chooseDriver is what "auto" means here.
+// chooseDriver returns the driver for "auto".
 func (s Settings) chooseDriver() (string, error) {
 	switch {
 	case s.Host != "" || s.FromContext != "":
@@ -150,8 +149,7 @@ func (s Settings) chooseDriver() (string, error) {
 	return DriverDockerd, nil
 }
 
-// checkDriverSettings refuses settings that mean nothing to the driver: whoever gave
-// them expects that they have an effect.
+// checkDriverSettings refuses settings that have no effect with the driver.
 func (s Settings) checkDriverSettings() error {
 	switch {
 	case s.Engine != KindContainerd:
@@ -190,7 +188,7 @@ func (s Settings) checkDriverSettings() error {
 	return nil
 }
 
-// HasTLS reports whether there are TLS settings, which go with Host.
+// HasTLS reports whether there are TLS settings, which belong to Host.
 func (s Settings) HasTLS() bool { return s.TLSOptions() != endpoint.TLSOptions{} }
 
 // TLSOptions returns the TLS settings for [Settings.Host].

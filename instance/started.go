@@ -10,10 +10,10 @@ import (
 	"github.com/docker-rd/docker-rd/internal/files"
 )
 
-// startedFile returns the path of the settings that the engine was started with.
+// startedFile has the settings that the running engine was started with.
 func (p Paths) startedFile() string { return filepath.Join(p.State, "started.json") }
 
-// RecordStarted records the settings as those that the engine was started with.
+// RecordStarted stores the settings as those that the engine was started with.
 func (i *Instance) RecordStarted() error {
 	data, err := json.Marshal(i.Settings)
 	if err == nil {
@@ -25,7 +25,7 @@ func (i *Instance) RecordStarted() error {
 	return nil
 }
 
-// ForgetStarted removes what [Instance.RecordStarted] has recorded: nothing runs any more.
+// ForgetStarted undoes [Instance.RecordStarted]: no engine runs any more.
 func (i *Instance) ForgetStarted() error {
 	if err := files.Remove(i.Paths.startedFile()); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -45,6 +45,5 @@ func (i *Instance) Started() Settings {
 	return s
 }
 
-// Pending returns, as KEY=VALUE, the settings that wait for a restart of the engine, which
-// runs.
+// Pending returns the settings that wait for a restart of the running engine, as KEY=VALUE.
 func (i *Instance) Pending() []string { return i.Started().Diff(i.Settings) }

@@ -6,11 +6,11 @@ import (
 	"path/filepath"
 )
 
-// DiskUsage returns how many bytes the instance's data takes on the disk. Whole is false
-// where ctx ended before all was counted, or something could not be read.
+// DiskUsage returns the size of the instance's data on the disk in bytes. Whole is false if ctx
+// has ended before, or something could not be read.
 func (i *Instance) DiskUsage(ctx context.Context) (bytes int64, whole bool) {
 	whole = true
-	seen := map[fileID]bool{} // a file with several names takes its place once
+	seen := map[fileID]bool{} // hard links count once
 	err := filepath.WalkDir(i.Paths.Data, func(_ string, entry fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()

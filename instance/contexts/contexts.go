@@ -1,5 +1,5 @@
-// Package contexts joins instances and Docker contexts: package dockercontext knows owners
-// of contexts, and package instance named engines.
+// Package contexts connects package instance with package dockercontext, which knows instances as
+// owners of contexts.
 package contexts
 
 import (
@@ -15,12 +15,12 @@ import (
 	"github.com/docker-rd/docker-rd/internal/session"
 )
 
-// Timeout bounds what is done to the Docker configuration: a probe of the context before
-// ours, and waiting for the promotion lock.
+// Timeout bounds changes of the Docker configuration: a probe of the previous context, and the
+// wait for the promotion lock.
 const Timeout = 10 * time.Second
 
-// Owner returns the instance as the owner of its context; the zero Owner where it has
-// none of its own.
+// Owner returns the instance as the owner of its context; the zero Owner if it has none of its
+// own.
 func Owner(i *instance.Instance) dockercontext.Owner {
 	if !i.OwnsContext() {
 		return dockercontext.Owner{}
@@ -31,14 +31,14 @@ func Owner(i *instance.Instance) dockercontext.Owner {
 // Description describes the instance's context in docker's list.
 func Description(i *instance.Instance) string { return "docker rd instance " + i.Name }
 
-// Config returns the Docker configuration that the instance was created under,
-// as a process without Docker's variables sees it.
+// Config returns the Docker configuration that the instance was created under, as seen without
+// Docker's environment variables.
 func Config(i *instance.Instance) (*dockercontext.Config, error) {
 	return ConfigWhile(i, nil)
 }
 
-// ConfigWhile is [Config] for the instance's own supervisor, which knows better than its
-// state file whether the engine is up. Nil is [Config].
+// ConfigWhile is [Config] for the instance's supervisor: up reports whether the engine is up, nil
+// looks at the state file.
 func ConfigWhile(i *instance.Instance, up func() bool) (*dockercontext.Config, error) {
 	roots, err := instance.DefaultRoots()
 	if err != nil {
@@ -51,8 +51,8 @@ func ConfigWhile(i *instance.Instance, up func() bool) (*dockercontext.Config, e
 	return dockercontext.Open(o), nil
 }
 
-// Options returns the options for a Docker configuration directory, with the
-// places where docker rd keeps what it remembers of it.
+// Options returns the options for a Docker configuration directory, with its promotion lock and
+// record.
 func Options(roots instance.Roots, dir string) dockercontext.Options {
 	sum := sha256.Sum256([]byte(realDir(dir)))
 	base := filepath.Join(roots.PromotionDir(), hex.EncodeToString(sum[:8]))
@@ -69,12 +69,11 @@ func Options(roots instance.Roots, dir string) dockercontext.Options {
 	}
 }
 
-// SocketsEnv names other default sockets than the system's, as a list like PATH; an empty
-// one means none.
+// SocketsEnv is the environment variable with other default sockets, a list like PATH; empty for
+// none.
 const SocketsEnv = "DOCKER_RD_DEFAULT_SOCKETS"
 
-// defaultSockets returns where programs look for an engine that know nothing of contexts,
-// as far as this user may put one there.
+// defaultSockets returns the default sockets that this user may claim.
 func defaultSockets() []string {
 	if list, ok := os.LookupEnv(SocketsEnv); ok {
 		return filepath.SplitList(list)

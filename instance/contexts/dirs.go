@@ -8,8 +8,8 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 )
 
-// realDir returns what a directory is called without symbolic links, as far as it
-// exists: what is known of a Docker configuration counts under all of its names.
+// realDir resolves the symbolic links in a directory's path, as far as it exists: a configuration
+// has one record under all of its names.
 func realDir(dir string) string {
 	real, err := filepath.EvalSymlinks(dir)
 	if err == nil {
@@ -22,8 +22,8 @@ func realDir(dir string) string {
 	return filepath.Join(realDir(parent), filepath.Base(dir))
 }
 
-// UsesConfig reports whether an instance was created under a Docker configuration. An
-// instance whose own configuration is on a file system that hangs was not.
+// UsesConfig reports whether an instance was created under a Docker configuration: false for one
+// with its configuration on a file system that hangs.
 func UsesConfig(i *instance.Instance, dir string) bool {
 	if filepath.Clean(i.DockerConfig) == filepath.Clean(dir) {
 		return true
@@ -32,15 +32,14 @@ func UsesConfig(i *instance.Instance, dir string) bool {
 	return ok && theirs == realDir(dir)
 }
 
-// patience is how long Soon waits.
+// patience bounds [Soon].
 const patience = 500 * time.Millisecond
 
-// hanging are the calls of Soon that were given up and have not ended yet.
+// hanging has the keys of calls that [Soon] has given up and that have not ended.
 var hanging sync.Map
 
-// Soon returns what look returns, if that is soon: look reads files that may be on a file
-// system that hangs, on which nothing else may depend. What hangs, known by its key, is not
-// asked again before it has come back.
+// Soon returns the result of look, if that is soon: look reads files that may be on a file system
+// that hangs. While a call hangs, others with its key fail at once.
 func Soon[T any](key string, look func() T) (result T, ok bool) {
 	if _, hangs := hanging.Load(key); hangs {
 		return result, false

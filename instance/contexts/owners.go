@@ -10,8 +10,7 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// owners answers what package dockercontext asks of instances. It implements
-// [dockercontext.Owners].
+// owners implements [dockercontext.Owners].
 type owners struct {
 	roots instance.Roots
 	dir   string // the Docker configuration
@@ -24,13 +23,13 @@ func (os owners) State(owner dockercontext.Owner) dockercontext.EngineState {
 	case errors.Is(err, instance.ErrNotExist):
 		return dockercontext.NoInstance
 	case err != nil:
-		return dockercontext.Away // damaged, or another machine's: nobody can tell
+		return dockercontext.Away // damaged, or another machine's
 	}
 	return stateOf(i)
 }
 
-// find returns the owner. The error matches [instance.ErrNotExist] where it is no instance;
-// of one whose settings are damaged, their copy is good enough.
+// find returns the instance of an owner. The error matches [instance.ErrNotExist] if there is
+// none. Damaged settings are replaced by their copy.
 func (os owners) find(owner dockercontext.Owner) (*instance.Instance, error) {
 	names, err := instance.Names(os.roots)
 	if err != nil {
@@ -41,7 +40,7 @@ func (os owners) find(owner dockercontext.Owner) (*instance.Instance, error) {
 		return nil, instance.ErrNotExist
 	}
 	i, err := instance.Salvage(instance.Load(os.roots, names[n]))
-	if err == nil && Owner(i) != owner { // made anew, or it uses the user's context now
+	if err == nil && Owner(i) != owner { // created again, or with the user's context now
 		return nil, instance.ErrNotExist
 	}
 	return i, err
@@ -75,7 +74,7 @@ func (os owners) All() ([]dockercontext.OwnerInfo, error) {
 	for _, name := range names {
 		i, err := instance.Load(os.roots, name)
 		if err != nil {
-			// Its context must not look as if nobody owned it.
+			// Its context must have an owner all the same.
 			owner := dockercontext.Owner{Context: instance.ContextName(name)}
 			all = append(all, dockercontext.OwnerInfo{Owner: owner, State: dockercontext.Away})
 			continue
@@ -106,7 +105,7 @@ func describe(i *instance.Instance) dockercontext.OwnerInfo {
 	return d
 }
 
-// supervised is what the supervisor of one instance knows of all.
+// supervised are the owners as one instance's supervisor knows them.
 type supervised struct {
 	dockercontext.Owners
 	self dockercontext.Owner
@@ -121,5 +120,5 @@ func (s supervised) State(owner dockercontext.Owner) dockercontext.EngineState {
 	case s.up():
 		return dockercontext.Up
 	}
-	return dockercontext.Away // it decides itself when it is gone
+	return dockercontext.Away // the supervisor itself decides when it is gone
 }
