@@ -80,7 +80,7 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 }
 
 // claim makes the default sockets lead to an engine whose context is the current one, and
-// says so where that is new. The supervisor, which had what it had before, may be faster.
+// notes it if that is new. The supervisor may do the same at the same time.
 func (a *app) claim(ctx context.Context, c *dockercontext.Config, i *instance.Instance, policy dockercontext.Policy, had dockercontext.Outcome) {
 	driver, err := engine.DriverFor(i, nil)
 	if err != nil {

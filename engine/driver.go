@@ -89,12 +89,12 @@ type Process interface {
 	// LastError returns the last error that the engine itself has reported since it was
 	// started, "" if there is none.
 	LastError() string
-	// Problems returns what does not work of the engine though it may answer, and a channel
-	// that is closed when that changes.
+	// Problems returns what does not work although the engine may answer, and a channel that is
+	// closed when they change.
 	Problems() (list []Problem, changed <-chan struct{})
 }
 
-// A Problem is what does not work of a running engine.
+// A Problem is something that does not work in a running engine.
 type Problem = dockerd.Problem
 
 // DriverFor returns the driver for the instance's settings. It logs to log, which may be nil.

@@ -359,7 +359,7 @@ func TestStartAndStop(t *testing.T) {
 }
 
 // An instance whose files somebody removes can't be reached any more: its engine ends, and
-// with nothing left of its data at once. The directory is not made anew for a last state.
+// with nothing left of its data at once. The directory is not made again for a last state.
 func TestFilesAreRemoved(t *testing.T) {
 	for name, tc := range map[string]struct {
 		remove func(i *instance.Instance) string
@@ -377,7 +377,7 @@ func TestFilesAreRemoved(t *testing.T) {
 			f.start()
 			f.wait(state.Ready, state.True, "")
 			for os.RemoveAll(tc.remove(f.inst)) != nil {
-				// The state file, gone before the rest, was written anew.
+				// The state file was removed first and then rewritten.
 			}
 			if err := <-f.done; err != nil {
 				t.Error(err)
@@ -454,7 +454,7 @@ func TestEngineCrashes(t *testing.T) {
 	}
 }
 
-// What does not work of an engine that answers can be read, as long as it is so.
+// Problems of an engine that answers can be read while they last.
 func TestProblems(t *testing.T) {
 	f := setup(t)
 	first := &troubles{[]engine.Problem{{Words: "no network"}, {Words: "no names"}}, make(chan struct{})}
@@ -803,7 +803,7 @@ func (r runs) All() ([]dockercontext.OwnerInfo, error) {
 	return []dockercontext.OwnerInfo{{Owner: r.owner, State: dockercontext.Up, Successor: true}}, nil
 }
 
-// Two that stop at once: the one that is handed over to must not keep its context.
+// Two instances stop at once: the one that takes over must not keep its context.
 func TestHandedOverWhileStopping(t *testing.T) {
 	first := setup(t)
 	second := add(t, "second", first.inst.DockerConfig)
@@ -1002,8 +1002,8 @@ func TestSocketFollowsPromotion(t *testing.T) {
 	}
 }
 
-// Where the user's context leads elsewhere, the driver begins anew: what it did for the engine
-// before, such as to relay to it, may be different now.
+// If the user's context leads elsewhere, the driver starts again: it may have to relay now, or no
+// longer.
 func TestEndpointChanges(t *testing.T) {
 	f := setup(t)
 	f.driver.foreign = true

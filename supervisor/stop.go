@@ -41,7 +41,7 @@ func (l *loop) takeStop(r requests.Request) {
 		return
 	}
 	if err := requests.Begin(dir, r); err != nil {
-		l.log.Warn("request to stop not taken", "part", "requests", "error", err) // it is heeded all the same
+		l.log.Warn("request to stop not taken", "part", "requests", "error", err) // it is carried out nevertheless
 	}
 	l.askers = append(l.askers, r)
 	l.askStop(r.Stop.StopOptions)

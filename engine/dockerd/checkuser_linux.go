@@ -72,14 +72,14 @@ func checkIDs() (namespaces.IDMap, error) {
 	})
 }
 
-// ownIDs are the ids of one kind that a user has.
+// ownIDs are a user's ids of one kind.
 type ownIDs struct {
 	kind, file, option string
-	own                uint32 // his own id, which is 0 in containers
+	own                uint32 // the user's own id, which is 0 in containers
 	ranges             []namespaces.Range
 }
 
-// judgeIDs says what is wrong with the ids that a source has for a user.
+// judgeIDs returns what is wrong with a user's ids from a source.
 func judgeIDs(username, source string, all []ownIDs) error {
 	var wrong, options []string
 	for _, ids := range all {
@@ -107,8 +107,7 @@ func judgeIDs(username, source string, all []ownIDs) error {
 	return failure.WithHint(err, "`sudo usermod %s %s`", strings.Join(options, " "), username)
 }
 
-// overlapping returns the first of the ranges with an id that is in another one too, which the
-// kernel refuses.
+// overlapping returns a range that overlaps another, which the kernel refuses.
 func overlapping(ranges []namespaces.Range) (namespaces.Range, bool) {
 	sorted := slices.SortedFunc(slices.Values(ranges), func(a, b namespaces.Range) int { return cmp.Compare(a.Start, b.Start) })
 	for i := 1; i < len(sorted); i++ {
@@ -119,7 +118,7 @@ func overlapping(ranges []namespaces.Range) (namespaces.Range, bool) {
 	return namespaces.Range{}, false
 }
 
-// freeRange returns a range, as usermod takes it, that nobody has in the file.
+// freeRange returns a range for usermod that is free in the file.
 func freeRange(file string) string {
 	data, _ := os.ReadFile(file) // there may be none
 	first := uint64(100000)
@@ -133,7 +132,7 @@ func freeRange(file string) string {
 	return fmt.Sprintf("%d-%d", first, first+namespaces.Needed-1)
 }
 
-// checkNFS refuses data where files can't have other owners than the user.
+// checkNFS refuses a data directory on NFS, where files can't have other owners.
 func checkNFS(c *Config) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(nearest(c.DataRoot), &fs); err != nil {
@@ -152,8 +151,8 @@ func (c *Config) refuseNFS(fs unix.Statfs_t) error {
 
 const elsewhere = "set DOCKER_RD_HOME, or XDG_DATA_HOME, to a directory of a local disk"
 
-// tryNamespaces makes the namespaces of an engine and tries in them what it needs. Where others
-// have found that ids are missing, or programs to map them, it does so with the user's own.
+// tryNamespaces tries what an engine needs in temporary namespaces. If ids are missing, or programs
+// to map them, it uses only the user's own id.
 func (m userMode) tryNamespaces(ids namespaces.IDMap, missing bool) []error {
 	for _, tool := range m.tools() {
 		_, err := programs.Find(tool.name)
@@ -184,14 +183,14 @@ func (m userMode) tryNamespaces(ids namespaces.IDMap, missing bool) []error {
 	return m.explainProbe(plan, probe, user.has("storage-driver"), readSysctl)
 }
 
-// fuseOverlay is the program, and the storage driver of dockerd's that runs it.
+// fuseOverlay is the program, and dockerd's storage driver that runs it.
 const fuseOverlay = "fuse-overlayfs"
 
-// orVFS names what always works, and why it is not taken by itself.
+// orVFS names the alternative that always works, and its cost.
 const orVFS = "; or the engine's argument `--storage-driver vfs`, with which each image and container takes its full size"
 
-// needsFuse reports whether the data are on fuse-overlayfs, or are to be. Before version 29, dockerd
-// would find that out by itself; then it takes overlayfs, with which no container starts.
+// needsFuse reports whether the data need fuse-overlayfs. dockerd before version 29 detects that
+// itself; later versions use overlayfs, with which no container starts.
 func (c *Config) needsFuse() bool {
 	if exists(filepath.Join(c.DataRoot, fuseOverlay)) {
 		return true
@@ -209,8 +208,8 @@ func (c *Config) needsFuse() bool {
 	return err == nil && probe.Overlay != "" && plan.Fuse != "" && probe.Fuse == ""
 }
 
-// explainProbe says what was found missing. Where somebody has chosen a storage driver, it is his
-// affair whether that works.
+// explainProbe returns what a probe has found missing. A storage driver that the user has chosen is
+// not checked.
 func (m userMode) explainProbe(plan namespaces.ProbePlan, probe namespaces.Probe, storage bool, sysctl func(string) string) (problems []error) {
 	refuse := func(hint, format string, args ...any) {
 		problems = append(problems, failure.WithHint(failure.Refuse(format, args...), "%s", hint))
@@ -237,7 +236,7 @@ func (m userMode) explainProbe(plan namespaces.ProbePlan, probe namespaces.Probe
 	return problems
 }
 
-// explainNamespaces says in words what the kernel says by a number.
+// explainNamespaces explains the kernel's error.
 func explainNamespaces(err error, sysctl func(string) string) error {
 	if _, ok := errors.AsType[*namespaces.MapError](err); ok {
 		return failure.WithHint(failure.Refuse("ids for containers: %w", err),
@@ -250,7 +249,7 @@ func explainNamespaces(err error, sysctl func(string) string) error {
 	return failure.WithHint(failure.Refuse("an ordinary user can make no user namespaces here: %w", err), "%s", namespacesHint(sysctl))
 }
 
-// namespacesHint says how an ordinary user gets user namespaces in which he may do all.
+// namespacesHint is the remedy if an ordinary user can't have full user namespaces.
 func namespacesHint(sysctl func(string) string) string {
 	switch {
 	case sysctl("kernel/unprivileged_userns_clone") == "0":

@@ -900,18 +900,18 @@ func (in *instance) connected(old process.ID) error {
 	return nil
 }
 
-// An instance that is made anew at the place of one whose files were removed by hand
+// An instance that is recreated in place of one whose files were removed by hand
 // leaves that one's engine, which still runs, alone, and so does who cleans up after it.
 func TestSquatter(t *testing.T) {
 	old := newInstance(t)
 	old.start()
-	anew := *old
-	anew.cfg.UID += "-2"
-	_, err := Start(t.Context(), anew.cfg)
+	recreated := *old
+	recreated.cfg.UID += "-2"
+	_, err := Start(t.Context(), recreated.cfg)
 	if failure.Code(err) != failure.CodeRefused || !strings.Contains(err.Error(), old.find(commDockerd).String()) {
 		t.Errorf("Start = %v, want it refused with the engine named", err)
 	}
-	if err := Cleanup(t.Context(), anew.cfg); err != nil {
+	if err := Cleanup(t.Context(), recreated.cfg); err != nil {
 		t.Error(err)
 	}
 	if err := ping(old.cfg.Socket); err != nil {

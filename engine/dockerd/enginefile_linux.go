@@ -11,9 +11,8 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
-// An engineFile is what the next process must know of an engine to adopt it. It is
-// written before dockerd runs, so there is no engine without one, and needs no
-// fsync: after a crash of the machine there is no engine either.
+// An engineFile is what the next process needs to adopt an engine. It is written before dockerd
+// runs. It needs no fsync: after a crash of the machine there is no engine either.
 type engineFile struct {
 	UID       string             `json:"uid"`
 	Engine    process.ID         `json:"engine"`
@@ -27,8 +26,8 @@ type engineFile struct {
 
 func (c *Config) engineFilePath() string { return filepath.Join(c.StateDir, "engine.json") }
 
-// readEngineFile returns the zero engineFile where there is none, or none that can be read:
-// an engine is found without, by its processes.
+// readEngineFile returns the zero engineFile if there is none that can be read: the engine is then
+// found by its processes.
 func (c *Config) readEngineFile() engineFile {
 	data, err := os.ReadFile(c.engineFilePath())
 	if err != nil {

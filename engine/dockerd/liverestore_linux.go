@@ -15,12 +15,11 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
-// reloadTimeout bounds the time that dockerd has to take in its changed configuration.
+// reloadTimeout is how long dockerd may take to reload its configuration.
 const reloadTimeout = 5 * time.Second
 
-// endLiveRestore has dockerd stop its containers when it ends, each in its own time. With
-// live-restore it would leave them, and they would have to be killed. It returns when that is
-// so, or with an error.
+// endLiveRestore switches live-restore off and waits until dockerd has reloaded that. Then dockerd
+// stops its containers when it ends, each in its own time; otherwise they would have to be killed.
 func (e *Engine) endLiveRestore(ctx context.Context) error {
 	path := e.cfg.private(daemonJSON)
 	data, err := os.ReadFile(path)
@@ -38,7 +37,7 @@ func (e *Engine) endLiveRestore(ctx context.Context) error {
 	if data, err = json.MarshalIndent(file, "", "  "); err != nil {
 		return err
 	}
-	if err := os.WriteFile(path, data, 0o600); err != nil { // it is made anew at the next start
+	if err := os.WriteFile(path, data, 0o600); err != nil { // the next start writes it again
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
@@ -50,7 +49,7 @@ func (e *Engine) endLiveRestore(ctx context.Context) error {
 	defer api.Close()
 	if err := e.id.Signal(syscall.SIGHUP); err != nil {
 		if errors.Is(err, process.ErrGone) {
-			return nil // it has ended, and what it has left is no matter of its configuration
+			return nil // it has ended
 		}
 		return err
 	}

@@ -9,14 +9,14 @@ import (
 // problems are what does not work of a running engine.
 type problems struct {
 	mu      sync.Mutex
-	of      map[string]Problem // by what they are about
+	of      map[string]Problem // by subject
 	changed chan struct{}      // closed with the next change
 }
 
-// set says in a sentence what is wrong with something; "" says that nothing is.
+// set sets the sentence for a subject; "" removes it.
 func (p *problems) set(about, sentence string) { p.put(about, Problem{Words: sentence}) }
 
-// put is set for any problem.
+// put is set for a whole problem.
 func (p *problems) put(about string, problem Problem) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -36,7 +36,7 @@ func (p *problems) put(about string, problem Problem) {
 	}
 }
 
-// list returns them, and a channel that is closed when there are others.
+// list returns the problems, and a channel that is closed when they change.
 func (p *problems) list() ([]Problem, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,15 +8,14 @@ import (
 )
 
 const (
-	// useInterval is how often the use of the companions is looked at.
+	// useInterval is how often the processor time of the companions is read.
 	useInterval = time.Minute
-	// busyShare is the part of a processor from which on a companion is said to be busy.
+	// busyShare is the share of a processor above which a companion is busy.
 	busyShare = 0.3
 )
 
-// watchUse notices companions that take much of a processor: almost nothing is what they take
-// where nothing goes through them. It returns when ctx ends. (slirp4netns has one thread, so one
-// processor is the most that it can take.)
+// watchUse reports companions that use much of a processor, until ctx ends. Without traffic they use
+// almost nothing. (slirp4netns has one thread, so it uses one processor at most.)
 func (e *Engine) watchUse(ctx context.Context, interval time.Duration, share float64) {
 	type use struct {
 		id  process.ID
@@ -31,7 +30,7 @@ func (e *Engine) watchUse(ctx context.Context, interval time.Duration, share flo
 			sentence := ""
 			if stat, err := process.ReadStat(id.PID); err == nil && stat.StartTime == id.StartTime {
 				if before := was[name]; before.id == id && float64(stat.CPU-before.cpu) > share*float64(now.Sub(last)) {
-					sentence = name + " is busy: it takes much of a processor"
+					sentence = name + " is busy: it uses much of a processor"
 				}
 				was[name] = use{id, stat.CPU}
 			}

@@ -22,7 +22,7 @@ func TestAsUser(t *testing.T) {
 	asuser.Rerun(t, "^Test")
 }
 
-// lackEnv names for the tests that run as a user what he lacks.
+// lackEnv names, for the tests that run as a user, what that user lacks.
 const lackEnv = "DOCKERD_TEST_LACK"
 
 // overlaidHome has the user's home on an overlayfs, on which there can be no other.
@@ -94,7 +94,7 @@ mount --bind "$dir/dev/twice" /etc/subgid
 	}},
 }
 
-// A user is told all that he lacks at once, and nothing else, before anything is changed.
+// A user learns everything that is missing at once, and nothing else, before anything is changed.
 func TestUserLacks(t *testing.T) {
 	realengine.Need(t)
 	u := asuser.New(t)
@@ -305,7 +305,7 @@ func TestOwners(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(theirs); err == nil {
-		t.Error("the user can remove it himself: this test proves nothing")
+		t.Error("the user can remove it without help: this test proves nothing")
 	}
 	if err := RemoveAsUser(in.cfg.DataRoot); err != nil || exists(in.cfg.DataRoot) {
 		t.Errorf("RemoveAsUser = %v", err)

@@ -1,5 +1,5 @@
-// Package dirwatch waits for changes in directories. Files are not watched themselves: a
-// file that is replaced takes its watch along.
+// Package dirwatch waits for changes in directories. Files are not watched: a watch follows a file
+// that is replaced.
 package dirwatch
 
 import (
@@ -12,16 +12,15 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// A Watcher watches directories. It is used by one goroutine.
+// A Watcher watches directories. Only one goroutine may use it.
 type Watcher struct {
 	w    *fsnotify.Watcher
 	dirs []string
-	lost bool // one of the directories is gone: another of its name is not watched
+	lost bool // one of the directories was removed: a new one of that name is not watched
 }
 
-// New watches the directories, which must exist. An error says that the system's limit
-// of watches is used up, or that a directory can't be read. The caller closes the
-// watcher.
+// New watches the directories, which must exist. It fails if the system's watches are used up, or a
+// directory can't be read. The caller closes the watcher.
 func New(dirs ...string) (*Watcher, error) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -36,24 +35,24 @@ func New(dirs ...string) (*Watcher, error) {
 	return &Watcher{w: w, dirs: dirs}, nil
 }
 
-// Close ends the watch. A Wait returns [ErrClosed] then.
+// Close ends the watch. Wait then returns [ErrClosed].
 func (w *Watcher) Close() { _ = w.w.Close() }
 
-// ErrClosed is the error of a Wait for a watcher that is closed.
+// ErrClosed is the error of Wait for a closed watcher.
 var ErrClosed = errors.New("the watch has ended")
 
-// Wait returns nil when something has changed since the last Wait, or may have, and the
-// context's error when it ends first.
+// Wait returns nil when something may have changed since the last Wait, or the context's error if
+// that ends first.
 func (w *Watcher) Wait(ctx context.Context) error {
 	var e fsnotify.Event
 	ok := false
 	select {
 	case e, ok = <-w.w.Events:
-	case _, ok = <-w.w.Errors: // events may be lost: the caller looks for itself
+	case _, ok = <-w.w.Errors: // events may be lost, so something may have changed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	for ok { // one look shows it all
+	for ok { // drain: one look covers all
 		w.see(e)
 		e = fsnotify.Event{}
 		select {

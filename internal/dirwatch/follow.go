@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// A Follower waits for changes in one directory, come what may: where the directory is
-// missing, or the system's limit of watches is used up, it looks at intervals instead. It
-// is used by one goroutine.
+// A Follower waits for changes in one directory. If the directory is missing, or the system's
+// watches are used up, it polls instead. Only one goroutine may use it.
 type Follower struct {
 	dir      string
 	interval time.Duration
@@ -18,9 +17,9 @@ type Follower struct {
 	err      error // why there is no watch
 }
 
-// Follow begins to follow a directory, which need not exist. Whenever it can't be watched
-// (any more), polling is called, if it is not nil, with the cause, and the follower looks
-// at each interval. The caller closes the follower.
+// Follow begins to follow a directory, which need not exist. When it can't be watched, the follower
+// polls at the interval, and calls polling, unless that is nil, with the cause. The caller closes
+// the follower.
 func Follow(dir string, interval time.Duration, polling func(cause error)) *Follower {
 	f := &Follower{dir: dir, interval: interval, polling: polling}
 	f.begin()
@@ -43,8 +42,8 @@ func (f *Follower) Close() {
 	}
 }
 
-// Wait returns nil when something may have changed since the last Wait, and the context's
-// error when it ends first.
+// Wait returns nil when something may have changed since the last Wait, or the context's error if
+// that ends first.
 func (f *Follower) Wait(ctx context.Context) error {
 	if f.watch == nil {
 		return f.poll(ctx)
@@ -60,8 +59,8 @@ func (f *Follower) Wait(ctx context.Context) error {
 	return nil
 }
 
-// poll waits for an interval. A directory that was missing may be there then; a limit that
-// is used up is for a person to raise.
+// poll waits for an interval. A missing directory may exist then; a limit of watches does not
+// change by itself.
 func (f *Follower) poll(ctx context.Context) error {
 	timer := time.NewTimer(f.interval)
 	defer timer.Stop()

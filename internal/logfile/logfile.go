@@ -1,8 +1,8 @@
-// Package logfile keeps logs that must not grow for ever.
+// Package logfile keeps logs from growing without limit.
 //
-// The file is never replaced: the engine writes to it, outlives whoever opened it for the
-// engine, and would go on writing to what was put aside. So a log that has grown too large
-// is copied and then emptied in place, as logrotate's copytruncate does.
+// The file is never replaced: the engine outlives the process that opened it, and would go on
+// writing to the old file. So a log that is too large is copied and then truncated in place, like
+// logrotate's copytruncate.
 package logfile
 
 import (
@@ -16,14 +16,14 @@ import (
 	"github.com/docker-rd/docker-rd/internal/files"
 )
 
-// Max is the size from which a log is put aside, in bytes.
+// Max is the size in bytes at which a log is rotated.
 const Max = 10 << 20
 
-// Interval is how often [Keep] looks.
+// Interval is how often [Keep] checks.
 const Interval = time.Minute
 
-// Open opens the log at path for appending and makes it where it is missing. One that has
-// grown too large is put aside first. The caller closes the file.
+// Open opens or makes the log at path for appending. It first rotates a log that is too large. The
+// caller closes the file.
 func Open(path string) (*os.File, error) {
 	if err := Rotate(path); err != nil {
 		return nil, err
@@ -31,11 +31,11 @@ func Open(path string) (*os.File, error) {
 	return files.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 }
 
-// Aside returns where the log at path is put.
+// Aside returns the path of the copy of the log at path.
 func Aside(path string) string { return path + ".1" }
 
-// Keep puts the logs aside, now and whenever they have grown too large, until ctx ends. What fails
-// is reported and tried again: a full disk is one of the reasons why it must.
+// Keep rotates logs that are too large, now and later, until ctx ends. It reports errors and tries
+// again.
 func Keep(ctx context.Context, report func(error), paths ...string) {
 	tick := time.NewTicker(Interval)
 	defer tick.Stop()
@@ -53,9 +53,8 @@ func Keep(ctx context.Context, report func(error), paths ...string) {
 	}
 }
 
-// Rotate puts the log at path aside if it has grown too large, in the place of the one
-// before. Others may be writing to it: a line that is written in the instant between the
-// end of the copy and the emptying is lost.
+// Rotate copies the log at path, if it is too large, over the last copy, and truncates it. A line
+// that is written between the end of the copy and the truncation is lost.
 func Rotate(path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() < Max {
@@ -69,7 +68,7 @@ func Rotate(path string) error {
 		return err
 	}
 	defer log.Close()
-	// Where there is no room for a copy, the log must not take the rest.
+	// Truncate it even if there is no room for a copy.
 	err = copyAside(log, Aside(path))
 	return errors.Join(err, log.Truncate(0))
 }

@@ -76,7 +76,7 @@ echo "E: Unable to lock directory /var/lib/apt/lists/" >&2
 exit 100
 `
 
-// The lock of apt is waited for; any other failure is one.
+// A lock of apt is waited for; other failures are reported.
 func TestInstallDepsWaits(t *testing.T) {
 	system := []string{"id", "env", "grep", "sed", "sleep", "mktemp", "rm", "cat", "sudo"}
 	if os.Geteuid() == 0 {

@@ -1,9 +1,8 @@
 // Package process identifies processes by more than their number.
 //
-// A pid alone says nothing: it is reused, within hours on a busy machine and at
-// once after a reboot. An [ID] adds what makes it unique: when the process was
-// started, in the kernel's own clock, and in which boot. IDs are written to files
-// and read back by other processes.
+// Pids are reused, within hours on a busy machine and at once after a reboot. An [ID] is unique: it
+// also has the start time of the process, by the kernel's clock, and the boot. IDs are written to
+// files and read by other processes.
 package process
 
 import (
@@ -19,8 +18,7 @@ import (
 // [os.ErrProcessDone].
 var ErrGone = fmt.Errorf("no such process: %w", os.ErrProcessDone)
 
-// An ID names one process of one boot of one machine, for good. The zero ID names
-// none.
+// An ID identifies one process of one boot of a machine. The zero ID identifies none.
 type ID struct {
 	PID int `json:"pid"`
 	// StartTime is when the process was started, in the unit of the operating
@@ -39,12 +37,11 @@ func Self() (ID, error) { return Find(os.Getpid()) }
 // zombies included, is an error that matches [ErrGone].
 func Find(pid int) (ID, error) { return find(pid, false) }
 
-// FindChild returns the ID of a child that nobody has waited for yet. It may have ended:
-// until then the pid is still its.
+// FindChild returns the ID of a child that was not waited for yet. It may have ended: its pid is
+// not reused until then.
 func FindChild(pid int) (ID, error) { return find(pid, true) }
 
-// find returns the ID of the process that has pid now, of one that has ended only if
-// ended is true.
+// find returns the ID of the process that has pid now. If ended is true, it may be a zombie.
 func find(pid int, ended bool) (ID, error) {
 	if pid <= 0 {
 		return ID{}, fmt.Errorf("process %d: %w", pid, ErrGone)
@@ -60,16 +57,15 @@ func find(pid int, ended bool) (ID, error) {
 	return ID{PID: pid, StartTime: start, BootID: boot}, nil
 }
 
-// Alive reports whether the process runs. A zombie has ended. Where this can't be
-// determined, the process counts as ended.
+// Alive reports whether the process runs. A zombie does not run, nor does a process of which this
+// can't be determined.
 func (id ID) Alive() bool {
 	now, err := Find(id.PID)
 	return err == nil && now == id
 }
 
-// Wait returns nil when the process has ended, at once where it had before, or the
-// context's error when ctx ends first. The process need not be a child; its exit
-// status is not available this way.
+// Wait returns nil when the process has ended, or the context's error if ctx ends first. The process
+// need not be a child. Its exit status is not available.
 func (id ID) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -84,9 +80,8 @@ func (id ID) Wait(ctx context.Context) error {
 	}
 }
 
-// Signal sends sig to the process and to no other, even where the pid has been
-// reused. A process that has ended is an error that matches [ErrGone]. On Windows
-// every signal ends the process.
+// Signal sends sig to the process, never to another one with the same pid. If the process has ended,
+// the error matches [ErrGone]. On Windows every signal ends the process.
 func (id ID) Signal(sig syscall.Signal) error {
 	if err := id.signal(sig); err != nil {
 		return fmt.Errorf("signal process %d: %w", id.PID, err)
@@ -94,8 +89,8 @@ func (id ID) Signal(sig syscall.Signal) error {
 	return nil
 }
 
-// StartedAt returns when the process was started, in whole milliseconds of the clock as
-// it is now; the zero time where that can't be known.
+// StartedAt returns when the process was started, in milliseconds of the current clock; the zero
+// time if unknown.
 func (id ID) StartedAt() time.Time {
 	if id.StartTime == 0 {
 		return time.Time{}
@@ -106,7 +101,7 @@ func (id ID) StartedAt() time.Time {
 // String names the process for a message.
 func (id ID) String() string { return fmt.Sprintf("pid %d", id.PID) }
 
-// pollInterval is how often a process is polled where the system does not report its end.
+// pollInterval is how often a process is polled if the system does not report its end.
 const pollInterval = 50 * time.Millisecond
 
 // poll waits for the end of the process by polling it.

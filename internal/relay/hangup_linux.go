@@ -8,9 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// awaitHangUp returns true when the other side of a unix socket has closed it altogether,
-// after it had closed it for writing, and false when conn is closed. Reading does not tell
-// the one from the other.
+// awaitHangUp waits until the other side of a unix socket, which has closed it for writing, closes
+// it completely, and returns true; false if conn is closed. Reading can't distinguish the two.
 func awaitHangUp(conn net.Conn) bool {
 	c, ok := conn.(syscall.Conn)
 	if !ok {
@@ -23,7 +22,7 @@ func awaitHangUp(conn net.Conn) bool {
 	return raw.Read(pollHangUp) == nil // asks again after each event of the socket
 }
 
-// hungUp reports whether the other side of a unix socket has closed it altogether.
+// hungUp reports whether the other side of a unix socket has closed it completely.
 func hungUp(conn net.Conn) (yes bool) {
 	if c, ok := conn.(syscall.Conn); ok {
 		if raw, err := c.SyscallConn(); err == nil {
@@ -35,7 +34,7 @@ func hungUp(conn net.Conn) (yes bool) {
 
 func pollHangUp(fd uintptr) bool {
 	for {
-		// It need not be asked for POLLHUP.
+		// POLLHUP is always reported.
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, 0)
 		if !errors.Is(err, unix.EINTR) {
 			return n > 0 || err != nil

@@ -4,9 +4,9 @@ package relay
 
 import "net"
 
-// awaitHangUp can't be had on this system. The engine has heard that the client says
-// nothing more, and ends by that whatever is not a stream of its own.
+// awaitHangUp is not possible on this system. The engine knows that the client sends nothing more,
+// and ends everything that is not a stream of its own.
 func awaitHangUp(net.Conn) bool { return false }
 
-// hungUp takes a connection that has failed for one that the other side has closed.
+// hungUp assumes that the other side has closed a connection that has failed.
 func hungUp(net.Conn) bool { return true }

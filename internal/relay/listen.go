@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 )
 
-// Listen makes a unix socket at path that the user alone can connect to, in the place of
-// one that a process left there which is dead; the caller knows that it is. Its directory
-// is made if need be. Closing the listener removes the socket.
+// Listen makes a unix socket at path to which only the user can connect, and its directory. It
+// replaces an old socket; the caller knows that nobody serves that one. Closing the listener
+// removes the socket.
 func Listen(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("local socket: %w", err)
@@ -23,21 +23,21 @@ func Listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("local socket %q: %w", path, err)
 	}
-	// The directory is the user's, so nobody else can have been faster.
+	// The directory is the user's: nobody else could connect before.
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("local socket: %w", err), l.Close())
 	}
 	return l, nil
 }
 
-// RemoveSocket removes the socket at path, if there is one. Anything else is an error.
+// RemoveSocket removes the socket at path, if it exists. Any other file is an error.
 func RemoveSocket(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil && info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("local socket: %q is there and is no socket", path)
+		return fmt.Errorf("local socket: %q exists and is not a socket", path)
 	}
 	if err == nil {
 		err = os.Remove(path)

@@ -1,8 +1,8 @@
-// Package relay serves an engine that is elsewhere on a socket of this machine, for
-// programs that can dial nothing but a socket.
+// Package relay serves a remote engine on a local socket, for programs that can only dial a
+// socket.
 //
-// It passes on bytes and knows nothing of the API, so whatever works over a connection to
-// the engine works through it: hijacked streams, half-closed ones, build sessions.
+// It copies bytes and knows nothing of the API. So everything that works over a connection to the
+// engine works through it: hijacked streams, half-closed ones, build sessions.
 package relay
 
 import (
@@ -19,31 +19,29 @@ import (
 	"time"
 )
 
-// grace is how long the engine may take to end what a client has turned its back on. What
-// the client sent last is still on its way.
+// grace is how long a connection to the engine may outlive its client. The client's last bytes are
+// still on their way.
 var grace = 5 * time.Second
 
 const (
-	// acceptDelay is how long to wait when the system has no descriptor left.
+	// acceptDelay is how long to wait when the system is out of descriptors.
 	acceptDelay = 100 * time.Millisecond
-	// bufferSize is as much as a pipe to ssh holds.
+	// bufferSize is the capacity of a pipe to ssh.
 	bufferSize = 64 << 10
 )
 
-// A Relay leads clients to an engine.
+// A Relay connects clients with an engine.
 type Relay struct {
-	// Dial connects to the engine. It ends with ctx, which may be before the connection
-	// does.
+	// Dial connects to the engine. The connection may outlive ctx.
 	Dial func(ctx context.Context) (net.Conn, error)
-	// Log gets what goes wrong; it must not be nil.
+	// Log must not be nil.
 	Log *slog.Logger
 }
 
-// Serve accepts clients from l and leads each of them to the engine over a connection of
-// its own, which is made when the client says something. A client that can't be led there
-// is answered why, as the engine would answer it.
+// Serve accepts clients from l and connects each with the engine, as soon as the client sends
+// something. If that fails, the client gets an error in the form of the engine's own.
 //
-// When ctx ends, Serve closes l and all connections, and returns when that is done.
+// When ctx ends, Serve closes l and all connections, and returns when they have ended.
 func (r *Relay) Serve(ctx context.Context, l net.Listener) {
 	ctx, cancel := context.WithCancel(ctx)
 	var clients sync.WaitGroup
@@ -68,12 +66,12 @@ func (r *Relay) Serve(ctx context.Context, l net.Listener) {
 	}
 }
 
-// client serves one client until it or the engine is done.
+// client serves one client until the client or the engine has ended.
 func (r *Relay) client(ctx context.Context, client net.Conn) {
 	defer client.Close()
 	defer context.AfterFunc(ctx, func() { _ = client.Close() })()
-	// A connection to the engine may cost a login. Whoever only looks whether there is a
-	// socket, or connects in advance, costs none.
+	// A connection to the engine may cost a login. Clients that only check the socket, or
+	// connect in advance, cost none.
 	first := make([]byte, bufferSize)
 	n, err := client.Read(first)
 	if err != nil {
@@ -100,15 +98,15 @@ func (r *Relay) client(ctx context.Context, client net.Conn) {
 	<-up
 }
 
-// sendUp passes on what the client says, first of all first. It returns when the client has
-// said all and does not listen any more either, or when one of the connections is closed.
+// sendUp copies from the client, beginning with first. It returns when the client has closed its
+// connection in both directions, or when one of the connections is closed.
 func sendUp(engine, client net.Conn, first []byte) {
 	_, err := engine.Write(first)
 	if err == nil {
 		_, err = io.CopyBuffer(engine, client, first[:cap(first)])
 	}
 	if err != nil && !hungUp(client) {
-		return // it is the engine that does not listen, but it may still say why
+		return // the engine does not read, but may still answer
 	}
 	closeWrite(engine)
 	if err != nil || awaitHangUp(client) {
@@ -116,9 +114,8 @@ func sendUp(engine, client net.Conn, first []byte) {
 	}
 }
 
-// sendDown passes on what the engine says, until it has said all. The error is not nil
-// where nothing that the client says can matter any more. If the engine says nothing at
-// all, the client gets an answer of ours.
+// sendDown copies from the engine to its end. An error means that the client need not send any
+// more. If the engine sends nothing at all, answer tells the client why.
 func sendDown(client, engine net.Conn, answer func(error)) error {
 	buf := make([]byte, bufferSize)
 	n, err := engine.Read(buf)
@@ -141,7 +138,7 @@ func sendDown(client, engine net.Conn, answer func(error)) error {
 	return nil
 }
 
-// refusal returns what tells a client why its request can't be passed on.
+// refusal returns a function that tells a client why its request can't be relayed.
 func (r *Relay) refusal(client net.Conn, request []byte) func(why error) {
 	head := bytes.HasPrefix(request, []byte(http.MethodHead+" "))
 	return func(why error) {
@@ -159,7 +156,7 @@ func (r *Relay) refusal(client net.Conn, request []byte) func(why error) {
 	}
 }
 
-// closeWrite tells the other side that nothing more comes.
+// closeWrite closes a connection for writing, if it can.
 func closeWrite(conn net.Conn) {
 	if c, ok := conn.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite()

@@ -212,8 +212,8 @@ func TestBothSpeakAtOnce(t *testing.T) {
 	})
 }
 
-// Whoever goes away in the middle of an answer ends the request, whether the engine has
-// anything to say or not, and whether he has read all that it said or not.
+// A client that goes away in the middle of an answer ends the request, whether or not the engine has
+// more to send, and whether or not the client has read everything.
 func TestClientGoesAway(t *testing.T) {
 	for name, spoken := range map[string]string{"silent": "", "unread": "some news"} {
 		t.Run(name, func(t *testing.T) {

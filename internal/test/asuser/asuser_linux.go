@@ -1,5 +1,5 @@
-// Package asuser runs tests that root has begun a second time as an ordinary user, whom it
-// makes for that and removes again, also when the tests are killed.
+// Package asuser runs tests of root's again as an ordinary user, which it makes and removes, also if
+// the tests are killed.
 package asuser
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
 
-// guard makes the user and removes him with all that he has when its standard input ends:
-// that of a test that was killed ends too. What still runs then is an error.
+// guard makes the user, and removes the user with all files when its standard input ends, which also
+// happens if the test is killed. Processes that still run are an error.
 const guard = `set -u
 dir=$1 name=$2
 # useradd gives up at once where another test has the lock.
@@ -46,8 +46,8 @@ done
 rm -rf "$dir"
 `
 
-// enter gives the user a /dev/net/tun of his own, where the machine's is closed, and the
-// repository, where that is below a directory of root's, and runs a command as him.
+// enter runs a command as the user, with a private /dev/net/tun if the machine's is closed, and with
+// the repository if that is below a directory of root's.
 const enter = `set -eu
 dir=$1 name=$2 repo=$3 work=$4; shift 4
 mount -t tmpfs tmpfs "$dir/dev"
@@ -62,17 +62,17 @@ exec setpriv --reuid "$name" --regid "$name" --init-groups env -i "$@"
 // A User is an ordinary user, until the test ends.
 type User struct {
 	Name string
-	// Home is his home, in Dir, which everybody may read. Its path is short.
+	// Home is the user's home, in Dir, which everybody may read. Its path is short.
 	Home, Dir string
-	// Setup is a shell script that root runs in the user's mount namespace before each of his
-	// commands: it may make the machine another one for him. It finds the user's $name and $dir,
-	// and may make files in "$dir/dev".
+	// Setup is a shell script that root runs in the user's mount namespace before each of the
+	// user's commands, to change the machine there. It has the user's $name and $dir, and may
+	// make files in "$dir/dev".
 	Setup string
 
 	repo, work string
 }
 
-// New makes a user, and what he runs: see [User.Program]. It is for root alone.
+// New makes a user and the programs of [User.Program]. It needs root.
 func New(t testing.TB) *User {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "rdu") // short: sockets are below it
@@ -104,8 +104,8 @@ func (u *User) Program(name string) (string, error) {
 	return path, nil
 }
 
-// Command returns a command of the user's, with nothing in its environment but what it takes
-// and env. It ends with this process.
+// Command returns a command that runs as the user with a minimal environment and env. It ends with
+// this process.
 func (u *User) Command(env []string, argv ...string) *exec.Cmd {
 	args := append([]string{"-c", enter, "enter", u.Dir, u.Name, u.repo, u.work,
 		"HOME=" + u.Home, "USER=" + u.Name, "PATH=" + os.Getenv("PATH")}, env...)
@@ -126,8 +126,8 @@ func Rerun(t *testing.T, pattern string, env ...string) {
 	New(t).Rerun(t, pattern, env...)
 }
 
-// Rerun runs the tests of this test binary that match a pattern again as the user, and fails if
-// they do or if one of his processes outlives them.
+// Rerun runs the tests of this test binary that match a pattern again as the user. It fails if they
+// fail, or if a process of the user outlives them.
 func (u *User) Rerun(t *testing.T, pattern string, env ...string) {
 	t.Helper()
 	argv := []string{filepath.Join(u.Dir, "tests"), "-test.run=" + pattern, "-test.v", "-test.failfast=false"}
@@ -144,7 +144,7 @@ func (u *User) Rerun(t *testing.T, pattern string, env ...string) {
 	}
 }
 
-// prepare makes what the user can read: the tests' binary and what it would build.
+// prepare copies the tests' binary, and what it would build, to where the user can read it.
 func prepare(dir string) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err

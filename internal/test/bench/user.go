@@ -19,8 +19,8 @@ import (
 	"github.com/docker-rd/docker-rd/internal/test/asuser"
 )
 
-// userCommand makes this program one that an ordinary user runs, to start and stop engines of
-// his for the bench that root runs.
+// userCommand is the argument with which an ordinary user runs this program, to start and stop
+// engines for root's bench.
 const userCommand = "as-user"
 
 // An order is what the user is to do: start or stop an engine with its files below a directory.
@@ -78,7 +78,7 @@ func (b *bench) newUser(tb *helper) (*user, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Where he may read it.
+	// Where the user may read it.
 	bin := filepath.Join(u.Dir, "bin")
 	if out, err := exec.Command("cp", "-r", filepath.Dir(b.bin), bin).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("cp: %w: %s", err, out)
