@@ -725,6 +725,9 @@ func TestKilled(t *testing.T) {
 		if now := in.docker("inspect", "-f", "{{.State.Pid}} {{.State.Status}}", "web"); now != pid+" running" {
 			t.Errorf("the container: %q, was %s", now, pid)
 		}
+		if err := in.connected(process.ID{}); err != nil {
+			t.Errorf("the next process finds %v", err) // it would start another one
+		}
 		if got := greeting(t, in.published("web", "80/tcp")); got != "hello from web\n" {
 			t.Errorf("its published port: %q", got)
 		}

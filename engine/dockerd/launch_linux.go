@@ -272,7 +272,8 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 // Each of ready reports when one is.
 func (l *launch) connect(exit *os.File) (c companions, ready []<-chan error, err error) {
 	if l.into != nil && l.former.Slirp.Alive() {
-		return companions{slirp: &namespaces.Companion{ID: l.former.Slirp}}, nil, nil
+		l.rec.Slirp = l.former.Slirp
+		return companions{slirp: &namespaces.Companion{ID: l.rec.Slirp}}, nil, nil
 	}
 	pid := l.rec.Engine.PID // the helper waits for its plan, so it has not ended
 	if l.into != nil {
