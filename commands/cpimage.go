@@ -73,7 +73,7 @@ func cpImage(ctx context.Context, t teller, from, to string, images []string) er
 	defer cancel(nil)
 	saved, err := source.ImageSave(ctx, images)
 	if err != nil {
-		return fmt.Errorf("copy %s from instance %q: %w", what, from, err)
+		return fmt.Errorf("copy %s from instance %q: %w", what, from, endpoint.WithoutURL(err))
 	}
 	defer saved.Close()
 	loaded, err := target.ImageLoad(ctx, &counter{saved, &copied, cancel})
@@ -86,7 +86,7 @@ func cpImage(ctx context.Context, t teller, from, to string, images []string) er
 		return fmt.Errorf("copy %s from instance %q: %w", what, from, cause)
 	}
 	if err != nil {
-		return fmt.Errorf("copy %s to instance %q: %w", what, to, err)
+		return fmt.Errorf("copy %s to instance %q: %w", what, to, endpoint.WithoutURL(err))
 	}
 	t.did(fmt.Sprintf("%s copied from instance %q to %q (%s)", what, from, to, units.HumanSize(float64(copied.Load()))))
 	return nil

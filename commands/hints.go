@@ -97,8 +97,12 @@ var hints = []hintEntry{
 		return DidYouMean(nearest.To(e.Value, e.Values), "", e.Key+" can be "+strings.Join(e.Values, ", "))
 	}),
 	is(instance.ErrNoDriver, "adopt an engine: `docker-rd start --from-context NAME` or `docker-rd start --host URL`"),
-	is(instance.ErrNoEngine, "name it by `--host URL` or `--from-context NAME`"),
-	is(instance.ErrTwoEngines, "leave one out, or reset it with an empty value: `--host ''` or `--from-context ''`"),
+	isFor(instance.ErrNoEngine, func(h hinter) string {
+		return "name it by `" + h.setting("host", "URL") + "` or `" + h.setting("from-context", "NAME") + "`"
+	}),
+	isFor(instance.ErrTwoEngines, func(h hinter) string {
+		return "leave one out, or reset it with an empty value: `" + h.setting("host", "") + "` or `" + h.setting("from-context", "") + "`"
+	}),
 	is(instance.ErrAdopts, "they belong to the driver \"existing\""),
 	is(instance.ErrNoHome, "set HOME or "+instance.HomeEnv),
 	byType(func(_ hinter, e *engine.ContextError) string {
@@ -203,9 +207,14 @@ func byType[E error](hint func(hinter, E) string) hintEntry {
 
 // is returns the entry for one error.
 func is(target error, text string) hintEntry {
-	return hintEntry{target.Error(), func(_ hinter, err error) string {
+	return isFor(target, func(hinter) string { return text })
+}
+
+// isFor is [is] with a hint that depends on the command.
+func isFor(target error, hint func(hinter) string) hintEntry {
+	return hintEntry{target.Error(), func(h hinter, err error) string {
 		if errors.Is(err, target) {
-			return text
+			return hint(h)
 		}
 		return ""
 	}}
@@ -272,6 +281,17 @@ func (h hinter) run(command, name string, more ...string) string {
 		words = append(words, name)
 	}
 	return "`" + strings.Join(append(words, more...), " ") + "`"
+}
+
+// setting returns how the command is given a setting.
+func (h hinter) setting(key, value string) string {
+	if h.verb == "set" {
+		return key + "=" + value
+	}
+	if value == "" {
+		value = "''"
+	}
+	return "--" + key + " " + value
 }
 
 // flag returns the option that names an instance in a command, "" if none is needed.

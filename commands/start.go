@@ -495,7 +495,10 @@ func answers(ctx context.Context, i *instance.Instance, o instance.Observation) 
 			return nil
 		}
 	}
-	if ctx.Err() != nil {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return &client.Error{Instance: i, Problem: client.Unanswered, Err: failure.Timeout("instance %q runs, but its engine did not answer in time", i.Name)}
+	case ctx.Err() != nil:
 		return ctx.Err()
 	}
 	err := fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error)

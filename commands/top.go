@@ -181,5 +181,5 @@ func withEngine(i *instance.Instance, do func(*endpoint.Client) error) error {
 		return err
 	}
 	defer api.Close()
-	return do(api)
+	return endpoint.WithoutURL(do(api))
 }
