@@ -150,4 +150,7 @@ func (d ownDockerd) Endpoint() (endpoint.Endpoint, error) {
 func (d ownDockerd) LocalHost() (string, error) { return "unix://" + d.config.Socket, nil }
 
 // Cleanup implements [Driver].
-func (d ownDockerd) Cleanup(ctx context.Context) error { return dockerd.Cleanup(ctx, d.config) }
+func (d ownDockerd) Cleanup(ctx context.Context) (killed []string, err error) {
+	killed = dockerd.Containers(d.config)
+	return killed, dockerd.Cleanup(ctx, d.config)
+}

@@ -39,9 +39,10 @@ type Driver interface {
 	LocalHost() (string, error)
 
 	// Cleanup ends and removes whatever is left of the instance's engine, and returns when
-	// that is done. If ctx ends first, the error says what is left. It may be called whenever
-	// no supervisor runs the engine, any number of times.
-	Cleanup(ctx context.Context) error
+	// that is done, with the ids of the containers that it killed. If ctx ends first, the
+	// error says what is left. It may be called whenever no supervisor runs the engine, any
+	// number of times.
+	Cleanup(ctx context.Context) (killed []string, err error)
 }
 
 // LocalSocket returns the path of the unix socket of this machine that leads to a driver's

@@ -136,12 +136,12 @@ func (d existing) LocalHost() (string, error) {
 func (d existing) Life() Life { return Gone }
 
 // Cleanup implements [Driver]. A supervisor that was killed has left its socket.
-func (d existing) Cleanup(context.Context) error {
+func (d existing) Cleanup(context.Context) (killed []string, err error) {
 	socket := d.inst.Paths.Socket()
 	if d.inst.Settings.Host == "unix://"+socket {
-		return nil // somebody else's
+		return nil, nil // somebody else's
 	}
-	return relay.RemoveSocket(socket)
+	return nil, relay.RemoveSocket(socket)
 }
 
 // Endpoint implements [Driver]. It reads the context and the configured headers each time:

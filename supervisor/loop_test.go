@@ -116,14 +116,14 @@ func (d *fakeDriver) Endpoint() (endpoint.Endpoint, error) {
 	return endpoint.Endpoint{Host: "unix://" + d.socket}, nil
 }
 
-func (d *fakeDriver) Cleanup(context.Context) error {
+func (d *fakeDriver) Cleanup(context.Context) ([]string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.cleanups++
 	if d.running != nil {
 		d.running.die()
 	}
-	return nil
+	return nil, nil
 }
 
 // kill ends the engine that runs, as a crash does.

@@ -109,7 +109,9 @@ func (l *loop) endEngine(running engine.Running) {
 				l.log.WarnContext(ctx, "engine not stopped", "part", "engine", "error", err)
 			}
 		}
-		end.err = l.driver.Cleanup(ctx) // it also ends what was not stopped: its error is the one that counts
+		// It also ends what was not stopped: its error is the one that counts.
+		left, err := l.driver.Cleanup(ctx)
+		end.killed, end.err = append(end.killed, left...), err
 		return end
 	})
 }

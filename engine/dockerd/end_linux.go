@@ -18,6 +18,19 @@ func Cleanup(ctx context.Context, cfg Config) error {
 	return cfg.cleanup(ctx, nil)
 }
 
+// Containers returns the ids of the containers that run of an engine that has ended.
+func Containers(cfg Config) []string {
+	h, err := cfg.mode().hierarchies()
+	if err != nil {
+		return nil
+	}
+	f, err := cfg.processes().Scan(h)
+	if err != nil {
+		return nil
+	}
+	return cfg.program().containers(f)
+}
+
 // cleanup is [Cleanup] with cgroups of containers that are known.
 func (c *Config) cleanup(ctx context.Context, known []string) error {
 	h, err := c.mode().hierarchies()

@@ -156,11 +156,7 @@ func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 		e.cfg.log().WarnContext(ctx, "engine does not end in time: killing it", "pid", e.id.PID)
 	}
 	e.Release()
-	if h, err := e.cfg.mode().hierarchies(); err == nil {
-		if f, err := e.cfg.processes().Scan(h); err == nil {
-			killed = append(killed, e.cfg.program().containers(f)...)
-		}
-	}
+	killed = append(killed, Containers(e.cfg)...)
 	return killed, e.cfg.cleanup(context.WithoutCancel(ctx), known)
 }
 

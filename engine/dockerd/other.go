@@ -24,6 +24,9 @@ func Start(context.Context, Config) (*Engine, error) { return nil, refuse() }
 // Adopt finds no engine on this system.
 func Adopt(context.Context, Config) (*Engine, error) { return nil, ErrNotRunning }
 
+// Containers finds none on this system.
+func Containers(Config) []string { return nil }
+
 // Cleanup has nothing to do on this system.
 func Cleanup(context.Context, Config) error { return nil }
 
