@@ -163,6 +163,10 @@ func checkLimits(c *Config) error {
 	if c.Limits == (Limits{}) {
 		return nil
 	}
+	if c.Containerd && c.Limits.Pids != 0 {
+		return failure.WithHint(failure.Refuse("pids-limit can't be with a containerd: it has no one control group for all containers"),
+			"leave it out; memory and cpus work")
+	}
 	h, err := processes.FindHierarchies()
 	if err != nil {
 		return nil // checkCgroups says so
