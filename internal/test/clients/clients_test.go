@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker-rd/docker-rd/internal/test/asuser"
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
+	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
 
 // A client makes something in an engine that it finds by itself.
@@ -22,6 +24,8 @@ type client struct {
 	argv func(s *stage, name string) []string
 	// image says that it makes an image of that name.
 	image bool
+	// told says that it looks for an engine at /var/run/docker.sock alone, unless it is told.
+	told bool
 }
 
 const image = "clients:1"
@@ -41,7 +45,7 @@ func clientsOf(s *stage) []client {
 		{name: "docker-compose-1.29", argv: func(s *stage, name string) []string {
 			return []string{"docker-compose", "-f", s.composeFile(name), "-p", name, "up"}
 		}},
-		{name: "docker-py", argv: func(_ *stage, name string) []string {
+		{name: "docker-py", told: true, argv: func(_ *stage, name string) []string {
 			return []string{"/usr/bin/python3", "-c", `import docker, sys; docker.from_env().containers.run(sys.argv[2], sys.argv[3:], name=sys.argv[1])`,
 				name, image, "/prog", "exit", "0"}
 		}},
@@ -71,7 +75,10 @@ func clientsOf(s *stage) []client {
 // TestClients runs every client beside an engine of the host's, which none of them may
 // reach.
 func TestClients(t *testing.T) {
+	needClients(t)
+	realengine.Need(t)
 	s := newStage(t)
+	s.startHost(t)
 
 	// Without any flag or variable, after `docker rd start`. The host's engine is not where
 	// engines usually are, so the current context is broken, and ours takes its place.
@@ -121,6 +128,33 @@ func TestClients(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) { s.try(t, c, "other", "ssh-"+c.name, "docker-rd", "run", "-i", "far", "--") })
 		}
 	})
+}
+
+// An ordinary user's clients find his engine.
+func TestClientsAsUser(t *testing.T) {
+	needClients(t)
+	realengine.Need(t)
+	u := asuser.New(t)
+	bin := filepath.Join(u.Dir, "repo", "bin")
+	u.Rerun(t, "^TestUserClients$", insideVar+"=1", dirVar+"="+filepath.Join(bin, "clients"), binVar+"="+bin)
+}
+
+func TestUserClients(t *testing.T) {
+	needClients(t)
+	if os.Geteuid() == 0 {
+		t.Skip("TestClientsAsUser runs this")
+	}
+	s := newStage(t)
+	s.env = append(s.env, "XDG_RUNTIME_DIR="+filepath.Join(s.dir, "run"))
+	s.must(t, "docker-rd", "start")
+	defer s.must(t, "docker-rd", "rm", "--force", "default")
+	s.load(t, "default")
+	for _, c := range clientsOf(s) {
+		if !c.told {
+			t.Run("started/"+c.name, func(t *testing.T) { s.try(t, c, "default", "started-"+c.name) })
+		}
+		t.Run("run/"+c.name, func(t *testing.T) { s.try(t, c, "default", "run-"+c.name, "docker-rd", "run", "--") })
+	}
 }
 
 // try runs a client below a command, and looks where its object came about.

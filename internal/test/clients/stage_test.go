@@ -3,6 +3,7 @@
 package clients
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,40 +45,36 @@ func TestMain(m *testing.M) {
 type stage struct {
 	dir      string
 	env      []string
-	clients  string // the directory of the installed ones
-	host     *realengine.Dockerd
+	clients  string              // the directory of the installed ones
+	host     *realengine.Dockerd // nil if there is none
 	hostLog  string
 	rootfs   string
 	dockers  map[string]string // by version, and the "newest"
 	programs map[string]string // what is not on everyone's PATH
 }
 
-func newStage(t *testing.T) *stage {
-	realengine.Need(t)
-	s := &stage{clients: os.Getenv(dirVar)}
-	if s.clients == "" {
+// needClients skips a test where the clients are not installed.
+func needClients(t *testing.T) {
+	t.Helper()
+	realengine.NeedOwn(t)
+	if os.Getenv(dirVar) == "" {
 		t.Skip("`make clients` installs the clients and runs this")
 	}
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	s := &stage{clients: os.Getenv(dirVar)}
 	var err error
 	if s.dir, err = os.MkdirTemp("/tmp", "rdc"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(s.dir) })
-	hostDir := filepath.Join(s.dir, "h")
-	if s.host, err = realengine.StartDockerd(t.Context(), hostDir, "--debug"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.host.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	s.hostLog = filepath.Join(hostDir, "dockerd.log")
 
 	home := filepath.Join(s.dir, "home")
 	plugins := filepath.Join(home, ".docker", "cli-plugins")
 	bin := os.Getenv(binVar)
-	for _, dir := range []string{plugins, filepath.Join(home, ".config", "act")} {
+	for _, dir := range []string{plugins, filepath.Join(home, ".config", "act"), filepath.Join(s.dir, "tmp"), filepath.Join(s.dir, "run")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -92,6 +89,7 @@ func newStage(t *testing.T) *stage {
 	s.programs = map[string]string{"docker-rd": filepath.Join(bin, "docker-rd")}
 	s.env = []string{
 		"HOME=" + home, "PATH=" + bin + ":" + os.Getenv("PATH"), "LANG=C.UTF-8",
+		"TMPDIR=" + filepath.Join(s.dir, "tmp"), // some leave files there
 		// Its helper container is from a registry.
 		"TESTCONTAINERS_RYUK_DISABLED=true",
 	}
@@ -101,6 +99,22 @@ func newStage(t *testing.T) *stage {
 	s.findDockers(t)
 	s.makeRootFS(t)
 	return s
+}
+
+// startHost starts the host's engine.
+func (s *stage) startHost(t *testing.T) {
+	t.Helper()
+	dir := filepath.Join(s.dir, "h")
+	var err error
+	if s.host, err = realengine.StartDockerd(t.Context(), dir, "--debug"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.host.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s.hostLog = filepath.Join(dir, "dockerd.log")
 }
 
 func (s *stage) installed(name string) string { return filepath.Join(s.clients, name) }
@@ -137,8 +151,14 @@ func (s *stage) makeRootFS(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(root, "bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := realengine.RootFS(root); err != nil { // leaves its program there
+	rootFS, err := realengine.RootFS(t.TempDir())
+	if err != nil {
 		t.Fatal(err)
+	}
+	unpack := exec.Command("tar", "-C", root, "-xf", "-")
+	unpack.Stdin = bytes.NewReader(rootFS)
+	if out, err := unpack.CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v\n%s", err, out)
 	}
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
@@ -168,9 +188,12 @@ func (s *stage) load(t *testing.T, instance string) {
 	s.docker(t, instance, "import", "--change", "ENV PATH=/bin", s.rootfs, image)
 }
 
-// hostCalls returns what the host's engine has been asked, one line each.
+// hostCalls returns what the host's engine has been asked, one line each; "" if there is none.
 func (s *stage) hostCalls(t *testing.T) string {
 	t.Helper()
+	if s.host == nil {
+		return ""
+	}
 	data, err := os.ReadFile(s.hostLog)
 	if err != nil {
 		t.Fatal(err)
