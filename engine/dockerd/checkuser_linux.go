@@ -198,13 +198,9 @@ func (c *Config) needsFuse() bool {
 	if entries, err := os.ReadDir(c.DataRoot); err != nil || len(entries) > 0 {
 		return false // dockerd has chosen before
 	}
-	ids, err := namespaces.OwnMap()
-	if err != nil {
-		return false
-	}
 	plan := namespaces.ProbePlan{Data: c.DataRoot}
 	plan.Fuse, _ = programs.Find(fuseOverlay)
-	probe, err := namespaces.ProbeUser(ids, plan)
+	probe, err := namespaces.ProbeUser(namespaces.IDMap{}, plan) // which is quicker than with all ids
 	return err == nil && probe.Overlay != "" && plan.Fuse != "" && probe.Fuse == ""
 }
 

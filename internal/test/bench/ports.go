@@ -62,11 +62,12 @@ func (b *bench) ports(ctx context.Context) (err error) {
 	for _, c := range []struct {
 		what   string
 		rounds int
+		target float64
 		do     func(addr string) error
 	}{
-		{fmt.Sprintf("%d MiB from a container", poured>>20), b.rounds, func(addr string) error { return drink(addr, poured) }},
-		{fmt.Sprintf("%d MiB to a container", poured>>20), b.rounds, feed},
-		{"a connection, and an answer", 100 * b.rounds, func(addr string) error { return drink(addr, 1) }},
+		{fmt.Sprintf("%d MiB from a container", poured>>20), b.rounds, 1.1, func(addr string) error { return drink(addr, poured) }},
+		{fmt.Sprintf("%d MiB to a container", poured>>20), b.rounds, 1.1, feed},
+		{"a connection, and an answer", 100 * b.rounds, 1.5, func(addr string) error { return drink(addr, 1) }},
 	} {
 		var measure []func() (time.Duration, error)
 		for _, addr := range addrs {
@@ -80,9 +81,9 @@ func (b *bench) ports(ctx context.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.what, err)
 		}
-		b.table.ratio("root's port, "+c.what+" / docker-proxy", times[0], times[1], 1.1)
+		b.table.ratio("root's port, "+c.what+" / docker-proxy", times[0], times[1], c.target)
 		b.table.ratio("user's port, "+c.what+" / RootlessKit's", times[2], times[3], 1)
-		b.table.ratio("user's port, "+c.what+" / docker-proxy", times[2], times[1], 1.1)
+		b.table.ratio("user's port, "+c.what+" / docker-proxy", times[2], times[1], c.target)
 	}
 	return nil
 }
@@ -91,7 +92,7 @@ func (b *bench) ports(ctx context.Context) (err error) {
 func (b *bench) pour(ctx context.Context, dir, image, addr string) error {
 	socket := filepath.Join(dir, bareSocket)
 	if _, err := os.Stat(socket); errors.Is(err, os.ErrNotExist) {
-		socket = filepath.Join(dir, "rd", "run", "default", "docker.sock")
+		socket = ownSocket(dir)
 	}
 	h, err := b.newHome("cli")
 	if err != nil {

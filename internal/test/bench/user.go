@@ -150,6 +150,9 @@ func rootlesskit(ctx context.Context, dir string) (func() error, error) {
 	}, ping(ctx, filepath.Join(dir, bareSocket))
 }
 
+// ownSocket is where docker-rd's default engine answers that was started with files below dir.
+func ownSocket(dir string) string { return filepath.Join(dir, "rd", "run", "default", "docker.sock") }
+
 // rootless compares an ordinary user's start with that of the same dockerd by RootlessKit, and
 // with root's.
 func (b *bench) rootless(ctx context.Context) (err error) {
@@ -164,7 +167,9 @@ func (b *bench) rootless(ctx context.Context) (err error) {
 		return err
 	}
 	for _, data := range []string{"fresh", "existing"} {
-		b.table.ratio("user's start, "+data+" data / by RootlessKit", times["user's docker-rd "+data], times["user's rootlesskit "+data], 1)
+		// Ours ends when the context is there and the mirror is synced, RootlessKit's with the
+		// first answer.
+		b.table.ratio("user's start, "+data+" data / RootlessKit's", times["user's docker-rd "+data], times["user's rootlesskit "+data], 1.1)
 		b.table.ratio("user's start, "+data+" data / root's", times["user's docker-rd "+data], times["root's "+data], 1.25)
 	}
 	return nil
