@@ -131,9 +131,10 @@ bench: build ## Measure everything that has a target, as ratios
 	$(GO) run ./internal/test/bench $(BENCH_FLAGS)
 
 .PHONY: release-check
-release-check: release ## Make the release again in another directory, compare the bytes, and use the Debian package (as root)
+release-check: release ## Make the release again in another directory, compare the bytes, and use the packages (as root)
 	scripts/check-release "$(RELEASE_OUT)"
 	scripts/test-package "$$(ls "$(RELEASE_OUT)"/docker-rd_*_linux_$$($(GO) env GOARCH).deb)"
+	scripts/test-rpm "$$(ls "$(RELEASE_OUT)"/docker-rd_*_linux_$$($(GO) env GOARCH).rpm)"
 
 .PHONY: clean
 clean: ## Remove what was built

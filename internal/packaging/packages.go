@@ -35,7 +35,7 @@ var zshDirs = map[string]string{"deb": "/usr/share/zsh/vendor-completions", "rpm
 
 // content is a file of a package, as nfpm takes it.
 type content struct {
-	Src  string         `json:"src"`
+	Src  string         `json:"src,omitempty"`
 	Dst  string         `json:"dst"`
 	Type string         `json:"type,omitempty"`
 	Info map[string]any `json:"file_info,omitempty"`
@@ -103,8 +103,13 @@ func (r *release) contents(t target, format, scratch string) ([]content, error) 
 	link := func(to, at string) content {
 		return content{Src: to, Dst: at, Type: "symlink", Info: map[string]any{"mtime": r.Date}}
 	}
+	// RPM removes no directory that no package owns.
+	dir := func(at string) content {
+		return content{Dst: at, Type: "dir", Info: map[string]any{"mode": 0o755, "mtime": r.Date}}
+	}
 	built, completions := r.built(t), r.completionDir()
 	list := []content{
+		dir(programDir), dir("/usr/share/doc/docker-rd"),
 		file(filepath.Join(built, "docker-rd"), programDir+"/docker-rd", 0o755),
 		file(filepath.Join(built, "docker-rd-proxy"), programDir+"/docker-rd-proxy", 0o755),
 		link("../lib/docker-rd/docker-rd", "/usr/bin/docker-rd"),
