@@ -1028,7 +1028,13 @@ func TestSocketIsRemoved(t *testing.T) {
 	if err := os.Rename(f.driver.socket, f.driver.socket+".away"); err != nil {
 		t.Fatal(err)
 	}
-	f.wait(state.EngineReady, state.False, state.ReasonConnectFailed)
+	f.follow(func(o instance.Observation) bool {
+		missed := o.Condition(state.EngineReady).Reason == state.ReasonConnectFailed
+		if c := o.Condition(state.MirrorSynced); missed && c.Status != state.True {
+			t.Errorf("it is noticed only when the mirror is not connected any more: %+v", c)
+		}
+		return missed
+	})
 	f.wait(state.Ready, state.False, state.ReasonConnectFailed)
 	if err := os.Rename(f.driver.socket+".away", f.driver.socket); err != nil {
 		t.Fatal(err)
