@@ -20,25 +20,24 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// maxSocketPath is the longest path of a unix socket here, in bytes. The address ends
-// with a NUL.
+// maxSocketPath is the longest path of a unix socket in bytes, without the final NUL.
 const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
 // ErrPathTooLong says that a unix socket's path does not fit into an address.
 var ErrPathTooLong = errors.New("socket path is too long")
 
-// keepAlive finds out within about a minute that the other side of a quiet connection
-// is gone: an events stream has nothing to send that could fail.
+// keepAlive detects within about a minute that the peer of a quiet connection is gone: an event
+// stream never sends.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3}
 
-// handshakeTimeout bounds connecting and the TLS handshake of connections that nobody
-// waits for any more: net/http goes on with them when the request is cancelled.
+// handshakeTimeout bounds dials and TLS handshakes: net/http goes on with them when the request is
+// cancelled.
 const handshakeTimeout = 30 * time.Second
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// dialer returns how connections to e are made, and the host that docker's client
-// gets. An address that is not valid is an error.
+// dialer returns a dial function for e, and the host for docker's client. An invalid address is an
+// error.
 func (e Endpoint) dialer() (dial dialFunc, host string, err error) {
 	switch scheme(e.Host) {
 	case "unix":
@@ -74,8 +73,7 @@ func (e Endpoint) transport() (*http.Transport, string, error) {
 	t := &http.Transport{
 		DialContext:         dial,
 		TLSHandshakeTimeout: handshakeTimeout,
-		// A mirror looks up so many objects at once, and would spend its time on
-		// connecting for each: all connections are to one host.
+		// As many as a mirror's concurrent lookups: each would have to connect otherwise.
 		MaxIdleConnsPerHost: 32,
 		IdleConnTimeout:     30 * time.Second,
 		ReadBufferSize:      32 << 10, // events and lists come in many small chunks
@@ -121,8 +119,7 @@ func (e Endpoint) tlsConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-// A Client is docker's API client for an endpoint, which also gives answers that are not
-// decoded ([Client.Get]).
+// A Client is docker's API client for an endpoint, and can return raw answers ([Client.Get]).
 type Client struct {
 	*client.Client
 	http    *http.Client
@@ -162,8 +159,8 @@ func (e Endpoint) Client() (*Client, error) {
 	}, nil
 }
 
-// hideSocket makes the host in the URL of an answer a word: errors show that URL, in which
-// docker's client has the path of a socket, as http://%2Frun%2Fdocker.sock/v1.44/info.
+// hideSocket replaces the host in the URL of an answer: docker's client has the path of a socket
+// there, which errors show, as http://%2Frun%2Fdocker.sock/v1.44/info.
 func hideSocket(resp *http.Response) {
 	if resp.Request == nil || !strings.Contains(resp.Request.URL.Host, "/") {
 		return
@@ -173,9 +170,9 @@ func hideSocket(resp *http.Response) {
 	resp.Request.URL = &u
 }
 
-// Get asks for a resource by its path below the API's version and returns the answer,
-// whose body the caller closes. The error is docker's client's where the engine can't be
-// reached, and a [*StatusError] where its answer is no success.
+// Get requests a resource by its path below the API's version. The caller closes the answer's
+// body. The error is that of docker's client if the engine can't be reached, and a [*StatusError]
+// if the status is not 200.
 func (c *Client) Get(ctx context.Context, path string, query url.Values) (*http.Response, error) {
 	version, err := c.negotiate(ctx)
 	if err != nil {
@@ -194,8 +191,7 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values) (*http.
 	return resp, nil
 }
 
-// About asks the engine for its versions. Its errors are those of [Endpoint.Ping]; it takes
-// one of the client's connections, and ends with ctx.
+// About is [Endpoint.Ping] over one of the client's connections. It ends with ctx.
 func (c *Client) About(ctx context.Context) (Pong, error) {
 	return about(ctx, c.http, c.base, c.headers)
 }
@@ -213,7 +209,7 @@ func (c *Client) negotiate(ctx context.Context) (string, error) {
 	return c.version, nil
 }
 
-// statusError reads why the engine refused.
+// statusError returns the error in an answer.
 func statusError(resp *http.Response) error {
 	const limit = 64 << 10
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, limit))
@@ -224,7 +220,7 @@ func statusError(resp *http.Response) error {
 	return newStatusError(resp.StatusCode, answer.Message)
 }
 
-// baseURL is where requests go, as docker's client computes it.
+// baseURL returns the URL for requests, as docker's client computes it.
 func baseURL(host string, secure bool) (*url.URL, error) {
 	u, err := client.ParseHostURL(host)
 	if err != nil {

@@ -18,8 +18,8 @@ func (e Endpoint) IsLocal() bool {
 	return s == "unix" || s == "npipe"
 }
 
-// CanDial reports whether [Endpoint.Dial] can lead to the engine: only requests can lead to
-// one below a path, such as "tcp://host:2375/engine".
+// CanDial reports whether [Endpoint.Dial] can work: only requests reach an engine below a path,
+// such as "tcp://host:2375/engine".
 func (e Endpoint) CanDial() bool {
 	switch e.Scheme() {
 	case "tcp", "http", "https":
@@ -29,9 +29,9 @@ func (e Endpoint) CanDial() bool {
 	return true
 }
 
-// Dial connects to the engine: on the connection the Docker API is spoken as on the
-// engine's socket, TLS, ssh and proxies are seen to. Headers are the caller's to send. Dial
-// ends with ctx, and the connection is not bound to it. It can be closed for writing alone.
+// Dial connects to the engine through TLS, ssh and proxies: on the connection the Docker API is
+// spoken as on the engine's socket. The caller sends the headers. Dial ends with ctx, the
+// connection does not. It can be half-closed.
 func (e Endpoint) Dial(ctx context.Context) (net.Conn, error) {
 	if e.Scheme() == "ssh" {
 		dial, err := sshDialer(e.Host, true)
@@ -54,7 +54,7 @@ func (e Endpoint) Dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The deadline is for proxies and TLS too, which know of no other.
+	// Proxies and TLS have no other deadline.
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	conn, err := dialThrough(ctx, t, base)
@@ -73,8 +73,7 @@ func (e Endpoint) Dial(ctx context.Context) (net.Conn, error) {
 	return secure, nil
 }
 
-// dialThrough connects to a URL's host, through the proxy that the environment names for
-// it, if any.
+// dialThrough connects to a URL's host, through the environment's proxy for it, if any.
 func dialThrough(ctx context.Context, t *http.Transport, to *url.URL) (net.Conn, error) {
 	proxy, err := t.Proxy(&http.Request{URL: to})
 	if err != nil {
@@ -97,7 +96,7 @@ func dialThrough(ctx context.Context, t *http.Transport, to *url.URL) (net.Conn,
 	return conn, nil
 }
 
-// connectThrough asks the proxy at the other end of conn to lead it to an address.
+// connectThrough asks the proxy on conn for a tunnel to an address.
 func connectThrough(ctx context.Context, conn net.Conn, proxy *url.URL, address string) error {
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address, Header: http.Header{}}
@@ -110,8 +109,8 @@ func connectThrough(ctx context.Context, conn net.Conn, proxy *url.URL, address 
 	if err := req.Write(conn); err != nil {
 		return err
 	}
-	// The engine says nothing before it is asked, so nothing of it is read here. The body is
-	// what comes then: it is not to be closed.
+	// The engine sends nothing before it is asked, so the reader buffers nothing of it. The body
+	// is the tunnel: it must not be closed.
 	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
 	if err != nil {
 		return err

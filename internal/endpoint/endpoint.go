@@ -1,10 +1,9 @@
-// Package endpoint leads from a Docker endpoint, as a context, the environment or a
-// URL describes it, to a working API client or to one guarded ping.
+// Package endpoint connects to Docker endpoints, as described by a context, the environment or a
+// URL: by an API client, a connection, or one guarded ping.
 //
-// It speaks unix sockets, tcp with and without TLS, http and https, ssh, and named
-// pipes on Windows. Endpoints are resolved with docker's own library, so that they
-// mean what they mean to docker. Only the ssh dialer is ours: docker's ignores
-// deadlines and leaves processes behind.
+// It supports unix sockets, tcp with and without TLS, http and https, ssh, and named pipes on
+// Windows. Endpoints are resolved by docker's own library. Only the ssh dialer is ours: docker's
+// ignores deadlines and leaves processes behind.
 package endpoint
 
 import (
@@ -28,8 +27,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// Why an endpoint can't be had or used, to be tested with [errors.Is]. A context that
-// does not exist is an error of containerd/errdefs's kind NotFound instead.
+// Errors for [errors.Is]. A missing context is containerd/errdefs's NotFound instead.
 var (
 	// ErrCorrupt says that a context's stored metadata can't be read.
 	ErrCorrupt = errors.New("unreadable context metadata")
@@ -46,8 +44,7 @@ var (
 	ErrAddress = errors.New("invalid address")
 )
 
-// An Endpoint is everything it takes to reach an engine. The zero value has no host
-// and can't be used.
+// An Endpoint is how an engine is reached. The zero value can't be used.
 type Endpoint struct {
 	// Host is the engine's URL, such as "unix:///var/run/docker.sock".
 	Host string
@@ -60,13 +57,12 @@ type Endpoint struct {
 	Headers map[string]string
 }
 
-// TLS holds PEM data; what is nil is not used. Without a CA, the system's are trusted.
+// TLS holds PEM data; nil is not used. Without a CA, the system's are trusted.
 type TLS struct {
 	CA, Cert, Key []byte
 }
 
-// Scheme returns the scheme of the host in the case that is usual, or "" where it has
-// none.
+// Scheme returns the scheme of the host, with http-like ones in lower case, or "" if it has none.
 func (e Endpoint) Scheme() string { return scheme(e.Host) }
 
 func scheme(host string) string {
@@ -108,8 +104,7 @@ func FromContext(s store.Reader, name string) (_ Endpoint, err error) {
 	return fromDocker(ep), nil
 }
 
-// contextError keeps the two errors that the store distinguishes: not found, and what the system
-// refused to read. Everything else is damage.
+// contextError keeps NotFound and errors of the system. Everything else is damage.
 func contextError(name string, err error) error {
 	var pathErr *os.PathError
 	if errdefs.IsNotFound(err) || errors.As(err, &pathErr) {
@@ -126,13 +121,12 @@ func fromDocker(ep docker.Endpoint) Endpoint {
 	return e
 }
 
-// Variables are the environment variables that lead docker, and the libraries that ignore
-// contexts, to an engine. They are not to be changed.
+// Variables are the environment variables that lead docker, or libraries without contexts, to an
+// engine. Do not change the slice.
 var Variables = []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION"}
 
-// ConfiguredHeaders returns the headers that docker adds to each request, as config.json in
-// the Docker configuration directory has them. A file that can't be read has none: that is
-// for others to report.
+// ConfiguredHeaders returns the headers that docker adds to each request, from config.json in the
+// Docker configuration directory: none if that can't be read.
 func ConfiguredHeaders(configDir string) map[string]string {
 	data, err := os.ReadFile(filepath.Join(configDir, "config.json"))
 	if err != nil {
@@ -145,8 +139,8 @@ func ConfiguredHeaders(configDir string) map[string]string {
 	return f.HTTPHeaders
 }
 
-// DefaultContext is the context that docker makes up from flags and the environment. The
-// store does not have it.
+// DefaultContext is the context that docker derives from flags and the environment. It is not in
+// the store.
 const DefaultContext = "default"
 
 // Default is what docker resolves the context "default" from. [DefaultFromEnv] fills
@@ -227,10 +221,9 @@ type TLSOptions struct {
 
 func (o TLSOptions) used() bool { return o != TLSOptions{} }
 
-// FromURL returns the endpoint at a URL given by a user: unix, tcp, http, https, ssh
-// or npipe. It reads the TLS files and checks everything that can be checked without
-// connecting. Its errors have exit status 3 and match [ErrScheme], [ErrAddress] or
-// [ErrTLSMaterial].
+// FromURL returns the endpoint at a user's URL: unix, tcp, http, https, ssh or npipe. It reads the
+// TLS files and checks everything that needs no connection. Errors have exit status 3 and match
+// [ErrScheme], [ErrAddress] or [ErrTLSMaterial].
 func FromURL(host string, o TLSOptions) (Endpoint, error) {
 	e := Endpoint{Host: host, SkipTLSVerify: o.SkipVerify}
 	var err error
@@ -254,13 +247,13 @@ func FromURL(host string, o TLSOptions) (Endpoint, error) {
 		return Endpoint{}, failure.Refuse("host %q: %w: a %s endpoint takes no TLS options", host, ErrTLSMaterial, s)
 	}
 	if e.TLS, err = readTLS(o.CAFile, o.CertFile, o.KeyFile); err != nil {
-		return Endpoint{}, failure.WithCode(fmt.Errorf("host %q: %w", host, err), failure.CodeRefused)
+		return Endpoint{}, failure.Refuse("host %q: %w", host, err)
 	}
 	if e.TLS == nil {
 		e.TLS = &TLS{}
 	}
 	if _, err := e.tlsConfig(); err != nil {
-		return Endpoint{}, failure.WithCode(fmt.Errorf("host %q: %w", host, err), failure.CodeRefused)
+		return Endpoint{}, failure.Refuse("host %q: %w", host, err)
 	}
 	return e, nil
 }
@@ -283,7 +276,7 @@ func checkSocket(scheme, path string) error {
 	return nil
 }
 
-// checkTCP returns host with docker's default port where it has none.
+// checkTCP returns host with docker's default port if it has none.
 func checkTCP(host string, useTLS bool) (string, error) {
 	u, err := url.Parse(host)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// A group is a process and everything it started that did not leave its session.
+// A group is a process with its descendants in its session.
 type group struct {
 	cmd     *exec.Cmd
 	watcher *exec.Cmd
@@ -20,9 +20,9 @@ type group struct {
 	gone bool // the leader is reaped, its number may be someone else's
 }
 
-// startGroup starts cmd in a session of its own: a group that can be killed as one,
-// and no terminal to ask questions on. It does not outlive this process: cmd reads a
-// line from its descriptor 3 before it does anything else, and ends where there is none.
+// startGroup starts cmd in a session of its own: without a terminal for prompts, and to be killed as
+// one. It does not outlive this process: cmd first reads a line from descriptor 3, and ends without
+// one.
 func startGroup(cmd *exec.Cmd) (*group, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -48,7 +48,7 @@ func startGroup(cmd *exec.Cmd) (*group, error) {
 	return g, nil
 }
 
-// watch starts the watcher: a parent's death signal would come with the end of a thread.
+// watch starts the watcher. A parent death signal would come with the end of a thread.
 func (g *group) watch() error {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -67,8 +67,7 @@ func (g *group) watch() error {
 	return nil
 }
 
-// kill ends the whole group at once. Terminating it politely would only give it time
-// to ignore that.
+// kill kills the whole group: it may ignore SIGTERM.
 func (g *group) kill() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -77,20 +76,20 @@ func (g *group) kill() {
 	}
 }
 
-// wait waits for the leader, ends what it left behind, and reaps it. To be called once.
+// wait waits for the leader, kills the rest of the group, and reaps the leader. Call it once.
 func (g *group) wait() {
 	pid := g.cmd.Process.Pid
 	if awaitExit(pid) {
 		g.kill()
-		g.unwatch() // before the number may be someone else's
+		g.unwatch() // before the pid can be reused
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.gone = true
 		_ = g.cmd.Wait()
 		return
 	}
-	// The leader can only be reaped first. A group that still has members keeps its
-	// number from being given to others, an empty one has lost it this very instant.
+	// Here the leader can only be reaped first. While the group has members, its number is not
+	// reused; of an empty one it may be.
 	_ = g.cmd.Wait()
 	defer g.unwatch()
 	g.mu.Lock()

@@ -7,20 +7,18 @@ import (
 )
 
 const (
-	// maxLogins is how many connections of this process to one host log in at a time:
-	// sshd refuses some of more than ten (MaxStartups in sshd_config(5)), whoever they are
-	// from.
+	// maxLogins is the number of concurrent logins to one host: sshd refuses some of more than
+	// ten, of all clients together (MaxStartups in sshd_config(5)).
 	maxLogins = 5
-	// loginPatience is how long a login is waited for before the next may begin. It is
-	// longer than logins take, and not so long that slow ones hold up all others.
+	// loginPatience bounds the time that a login holds up others.
 	loginPatience = 2 * time.Second
 )
 
-// logins has the logins under way by host and port: each a value in the channel.
+// logins are semaphores by host and port.
 var logins sync.Map
 
-// beginLogin waits until one more connection may log in to the host. The caller calls done
-// when that one has, or has failed. The error is that of ctx.
+// beginLogin waits until one more connection may log in to the host. The caller calls done after
+// the login or its failure. The error is that of ctx.
 func beginLogin(ctx context.Context, host string) (done func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

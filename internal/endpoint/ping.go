@@ -23,8 +23,8 @@ type Pong struct {
 	Podman        bool   // it is podman, which has a Docker API
 }
 
-// A StatusError says that something answered with another HTTP status than 200. With
-// 404 it is an error of containerd/errdefs's kind NotFound.
+// A StatusError is an answer with another HTTP status than 200. 404 is containerd/errdefs's
+// NotFound.
 type StatusError struct {
 	Status  int
 	Message string // the first line of its answer, shortened
@@ -38,7 +38,7 @@ func (e *StatusError) Error() string {
 	return text
 }
 
-// Is makes it an error of errdefs's kinds.
+// Is matches the errors of errdefs.
 func (e *StatusError) Is(target error) bool {
 	return target == errdefs.ErrNotFound && e.Status == http.StatusNotFound
 }
@@ -50,16 +50,15 @@ func newStatusError(status int, message string) *StatusError {
 	return &StatusError{status, strings.ToValidUTF8(line[:min(len(line), enough)], "")}
 }
 
-// ErrNotDocker says that what answered is no Docker engine: it has no API version.
+// ErrNotDocker says that no Docker engine has answered: there is no API version.
 var ErrNotDocker = errors.New("the answer is not a Docker engine's")
 
-// pingGrace is how long after its context Ping waits for what it has just closed.
+// pingGrace is how long after its context Ping waits for the end of connections.
 const pingGrace = 60 * time.Millisecond
 
-// Ping asks the engine for its API version, over a connection of its own. It returns
-// at the latest 100 ms after the end of ctx, with ctx's error, and leaves neither a
-// connection nor a process behind. Other errors wrap what made the attempt fail:
-// a [*StatusError], [ErrNotDocker], a [*SSHError], or the system's own error.
+// Ping requests the engine's API version over a connection of its own. It returns at most 100 ms
+// after the end of ctx, with ctx's error, and leaves neither a connection nor a process behind.
+// Other errors wrap a [*StatusError], [ErrNotDocker], a [*SSHError], or the system's error.
 func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 	t, host, err := e.transport()
 	if err != nil {
@@ -71,7 +70,7 @@ func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 	}
 	var conns tracker
 	dial := t.DialContext
-	// net/http detaches its dials from the request; these shall end with it.
+	// net/http detaches dials from the request; these must end with it.
 	t.DialContext = func(_ context.Context, network, address string) (net.Conn, error) {
 		return conns.dial(func() (net.Conn, error) { return dial(ctx, network, address) })
 	}
@@ -92,7 +91,7 @@ func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 	case <-ctx.Done():
 		r.err = ctx.Err()
 	}
-	// What can't be interrupted is a system call, such as the one that starts ssh.
+	// A system call can't be interrupted, such as the one that starts ssh.
 	grace, cancel := context.WithTimeout(context.Background(), pingGrace)
 	defer cancel()
 	conns.close(grace)
@@ -129,7 +128,7 @@ func about(ctx context.Context, c *http.Client, base *url.URL, headers map[strin
 	if !isAPIVersion(pong.APIVersion) {
 		return Pong{}, ErrNotDocker
 	}
-	// dockerd and podman send their version along: "Docker/28.2.2 (linux)".
+	// dockerd and podman send their version: "Docker/28.2.2 (linux)".
 	server, _, _ := strings.Cut(resp.Header.Get("Server"), " ")
 	product, version, _ := strings.Cut(server, "/")
 	if (product == "Docker" || product == "Libpod") && version != "" {
@@ -151,8 +150,7 @@ func isAPIVersion(v string) bool {
 	return ok && digits(major) && digits(minor)
 }
 
-// request asks for a resource. The caller closes the answer's body. The error says nothing
-// of the URL, which is not one that people know.
+// request requests a URL, which is not in the error. The caller closes the answer's body.
 func request(ctx context.Context, c *http.Client, to *url.URL, headers map[string]string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
 	if err != nil {
@@ -165,8 +163,7 @@ func request(ctx context.Context, c *http.Client, to *url.URL, headers map[strin
 	return resp, WithoutURL(err)
 }
 
-// WithoutURL returns what went wrong with a request or in reading a URL, without that URL
-// if err says it. Nil stays nil.
+// WithoutURL returns an error of net/url or net/http without the URL. Nil stays nil.
 func WithoutURL(err error) error {
 	if where, ok := errors.AsType[*url.Error](err); ok {
 		return where.Err
@@ -188,7 +185,7 @@ func get(ctx context.Context, c *http.Client, to *url.URL, headers map[string]st
 	return resp, body, nil
 }
 
-// A tracker can close all connections that were made, and those that are being made.
+// A tracker closes all connections that were made or are being made.
 type tracker struct {
 	mu      sync.Mutex
 	closed  bool
@@ -196,7 +193,7 @@ type tracker struct {
 	dialing sync.WaitGroup
 }
 
-// dial makes a connection, unless the tracker is closed before there is one.
+// dial makes a connection, unless the tracker is closed before.
 func (t *tracker) dial(f func() (net.Conn, error)) (net.Conn, error) {
 	if !t.begin() {
 		return nil, net.ErrClosed
@@ -228,7 +225,7 @@ func (t *tracker) add(c net.Conn) bool {
 	return !t.closed
 }
 
-// close closes the connections, and waits until none is being made any more or ctx ends.
+// close closes all connections, and waits for the end of all dials, or of ctx.
 func (t *tracker) close(ctx context.Context) {
 	t.mu.Lock()
 	t.closed = true

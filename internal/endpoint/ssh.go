@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// sshFlags make ssh, and every ssh that it starts (see guarded), safe to run unattended.
-// For the rest the user's own configuration stays in force. See ssh_config(5).
+// sshFlags make ssh, and every ssh that it starts (see guarded), safe without a user. Otherwise the
+// user's ssh_config(5) applies.
 var sshFlags = []string{
 	"-T",                  // no terminal
 	"-o", "BatchMode=yes", // ask nothing
@@ -27,8 +27,8 @@ var sshFlags = []string{
 // ErrSSHMissing says that there is no ssh program.
 var ErrSSHMissing = errors.New("ssh program not found")
 
-// ErrSSHOnward says that the docker on the other side would itself go on over ssh. It may
-// lead back here, again and again, and so is not followed.
+// ErrSSHOnward says that the docker on the other side would itself use ssh. That may lead back
+// here, so it is not followed.
 var ErrSSHOnward = errors.New("the docker on the other side goes on over ssh")
 
 // An SSHError says how ssh ended.
@@ -48,14 +48,14 @@ func (e *SSHError) Error() string {
 	return fmt.Sprintf("ssh exited with status %d: %s", e.Status, e.Message)
 }
 
-// Local reports whether ssh failed itself, and not the command on the other side.
+// Local reports whether ssh itself has failed, not the remote command.
 func (e *SSHError) Local() bool {
 	const own = 255 // ssh(1)
 	return e.Status == own || e.Status < 0
 }
 
-// Cause returns the lines of the message that say why ssh failed. What is said of a jump
-// host is followed by lines about the connection that it did not make.
+// Cause returns the lines of the message that say why ssh has failed. After those of a jump host
+// there are lines about the connection that it has not made.
 func (e *SSHError) Cause() string {
 	lines := strings.Split(strings.TrimSpace(e.Message), "\n")
 	end := len(lines)
@@ -69,9 +69,8 @@ func (e *SSHError) Cause() string {
 	return strings.Join(lines[max(0, end-enough):end], "\n")
 }
 
-// Dropped reports whether a server closed the connection before anybody could log in, as
-// sshd does with some of those that come at a time (MaxStartups in sshd_config(5)). It may
-// accept the next one.
+// Dropped reports whether the server has closed the connection before the login, as sshd does with
+// some of many at a time (MaxStartups in sshd_config(5)). It may accept the next one.
 func (e *SSHError) Dropped() bool {
 	if !e.Local() || !strings.Contains(e.Message, "exchange_identification: ") {
 		return false
@@ -80,21 +79,21 @@ func (e *SSHError) Dropped() bool {
 	return isClosing(lines[len(lines)-1]) && slices.ContainsFunc(strings.Split(e.Message, "\n"), closedByServer)
 }
 
-// isClosing reports whether a line of ssh's says only that the connection was closed.
+// isClosing reports whether a line says only that the connection was closed.
 func isClosing(line string) bool {
 	line = strings.TrimSpace(line)
 	return strings.HasPrefix(line, "kex_exchange_identification: ") || strings.HasPrefix(line, "ssh_exchange_identification: ") ||
 		strings.HasPrefix(line, "Connection closed by ") || strings.HasPrefix(line, "Connection reset by ")
 }
 
-// closedByServer reports whether a line of ssh's says which server closed the connection:
-// that of a ProxyCommand has no address.
+// closedByServer reports whether a line names the server that has closed the connection: after a
+// ProxyCommand it does not.
 func closedByServer(line string) bool {
 	line = strings.TrimSpace(line)
 	return isClosing(line) && strings.Contains(line, " port ") && !strings.Contains(line, " UNKNOWN port ")
 }
 
-// isCause reports whether a line of ssh's says why it does not go on.
+// isCause reports whether a line says why ssh has failed.
 func isCause(line string) bool {
 	return slices.ContainsFunc([]string{
 		"verification failed", "Permission denied", "Too many authentication failures", "ssh: ", "forwarding failed", "onnection refused", "timed out",

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// reapTimeout bounds how long closing a connection waits for killed processes.
+// reapTimeout bounds the wait for killed processes when a connection is closed.
 const reapTimeout = 50 * time.Millisecond
 
 // sshConn is a connection through the standard streams of an ssh process.
@@ -34,7 +34,7 @@ type sshConn struct {
 	closed  bool
 }
 
-// maxStderr is how much of ssh's standard error is kept: banners may be long.
+// maxStderr bounds the part of standard error that is kept: banners may be long.
 const maxStderr = 4096
 
 func (c *sshConn) drain() {
@@ -51,7 +51,7 @@ func (c *sshConn) drain() {
 	}
 }
 
-// say takes in what came on standard error.
+// say takes in output on standard error.
 func (c *sshConn) say(text []byte) {
 	c.stderr = append(c.stderr, text...)
 	if !c.begun {
@@ -83,7 +83,7 @@ func (c *sshConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// cause turns the end of a stream into the reason why ssh ended, if it did.
+// cause returns why ssh has ended, if it has, in place of the end of a stream.
 func (c *sshConn) cause(err error) error {
 	c.mu.Lock()
 	closed := c.closed
@@ -106,10 +106,10 @@ func (c *sshConn) cause(err error) error {
 	return io.EOF
 }
 
-// failure returns why ssh has failed, after it has exited, and nil if it has not.
+// failure returns why ssh has failed, nil if it has not. Call it after the exit.
 func (c *sshConn) failure() error {
-	// Its group is dead, so what it said is all in the pipe. Only a process that left
-	// the group could hold the pipe open.
+	// The group is dead, so all output is in the pipe. Only a process that has left the group
+	// could hold it open.
 	select {
 	case <-c.drained:
 	case <-time.After(reapTimeout):
@@ -127,7 +127,7 @@ func (c *sshConn) failure() error {
 	return &SSHError{Status: status, Message: message}
 }
 
-// Close kills ssh and all that it started, and waits until they are gone.
+// Close kills ssh with its group, and waits for its end.
 func (c *sshConn) Close() error {
 	c.closing.Do(func() {
 		c.mu.Lock()
@@ -151,7 +151,7 @@ func (c *sshConn) closeFiles() {
 	}
 }
 
-// CloseWrite ends the input of the engine, as attached streams need it.
+// CloseWrite half-closes the connection, as attached streams need.
 func (c *sshConn) CloseWrite() error { return c.in.Close() }
 
 func (c *sshConn) SetDeadline(t time.Time) error {

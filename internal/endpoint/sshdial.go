@@ -16,9 +16,9 @@ import (
 	"github.com/docker/cli/cli/connhelper/ssh"
 )
 
-// What the other side runs is docker's dial-stdio, which goes on for as long as the engine
-// owes an answer, and follows whatever docker would use there. So it is run by a shell: on
-// one line, with double quotes alone, for whatever shell passes it on.
+// The other side runs docker's dial-stdio, which goes on while the engine owes an answer, and uses
+// whatever docker would use there. So a script is around it: on one line and with double quotes
+// only, for any login shell.
 const (
 	greeting = "docker-rd: logged in"
 	onward   = "docker-rd: onward to "
@@ -27,22 +27,21 @@ const (
 
 	// greet says that the login is over.
 	greet = `echo "` + greeting + `" >&2; `
-	// guardOnward ends the script where docker would go on over ssh. Docker can't be asked:
-	// that of 20.10 connects to its current context whatever it is to do.
+	// guardOnward ends the script if docker would use ssh there. Docker can't be asked: 20.10
+	// connects to its current context for every command.
 	guardOnward = `d=${DOCKER_CONFIG:-$HOME/.docker}; h=${DOCKER_HOST:-}; ` +
 		`c=${DOCKER_CONTEXT:-$(sed -n "s/.*\"currentContext\"[[:space:]]*:[[:space:]]*\"\\([^\"]*\\)\".*/\\1/p" "$d/config.json" 2>/dev/null)}; ` +
 		`if [ -z "$h" ] && [ -n "$c" ]; then ` +
 		`m=$(grep -ls "\"Name\":[[:space:]]*\"$c\"" "$d"/contexts/meta/*/meta.json) && h=$(grep -hos "ssh://[^\"]*" $m); fi; ` +
 		`case $h in ssh:*) echo "` + onward + `$h" >&2; exit 69;; esac; `
-	// relay runs the rest of the arguments, and kills what it runs when the connection
-	// ends: the input comes through a pipe, so that its end is seen. Where no pipe can be
-	// had, it is as halfRelay.
+	// relay runs the rest of the arguments, and kills it when the connection ends: it passes the
+	// input through a pipe to see its end. Without mkfifo it is halfRelay.
 	relay = `d=$(mktemp -d) && mkfifo $d/p && exec 3<&0 4<>$d/p; r=$?; rm -rf "$d"; [ $r = 0 ] || exec "$@"; ` +
 		`"$@" <&4 3<&- 4<&- & p=$!; ` +
 		`{ cat <&3 >&4; kill -s KILL $p; } >/dev/null 2>&1 & a=$!; ` +
 		`exec 3<&- 4<&-; wait $p; s=$?; kill $a 2>/dev/null; exit $s`
-	// halfRelay is relay for connections that are closed for writing before the answer
-	// comes. Then the end of the connection can't be seen.
+	// halfRelay is relay for connections that may be half-closed before the answer: it can't see
+	// the end of the connection.
 	halfRelay = `exec "$@"`
 )
 
@@ -73,8 +72,8 @@ type sshDial struct {
 	noShell atomic.Bool
 }
 
-// sshDialer returns how connections to the URL host are made. Those that half-close may be
-// closed for writing before the answer has come.
+// sshDialer returns a dial function for the URL host, for connections that may be half-closed
+// before the answer if halfCloses.
 func sshDialer(host string, halfCloses bool) (dialFunc, error) {
 	script := relay
 	if halfCloses {
@@ -95,17 +94,16 @@ func sshDialer(host string, halfCloses bool) (dialFunc, error) {
 }
 
 const (
-	// maxDrops is how often a connection may be dropped before anybody could log in.
+	// maxDrops is how often a connection may be dropped before the login.
 	maxDrops = 8
-	// minPause and maxPause are how long to wait after the first time, and after many.
+	// minPause and maxPause bound the pause after a drop.
 	minPause, maxPause = 100 * time.Millisecond, 800 * time.Millisecond
-	// greetingPatience is how long the greeting is waited for. An account that may only run
-	// a command of its own sends none.
+	// greetingPatience bounds the wait for the greeting: an account with a forced command sends
+	// none.
 	greetingPatience = time.Second
 )
 
-// dial connects. A connection that the server has dropped because there were too many at a
-// time is tried again, as long as there is time.
+// dial connects. It repeats a connection that the server has dropped, as long as there is time.
 func (d *sshDial) dial(ctx context.Context) (net.Conn, error) {
 	var pause time.Duration
 	for drops := 1; ; drops++ {
@@ -121,8 +119,8 @@ func (d *sshDial) dial(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// once connects after a pause, and returns when the login is over. Where the other side has
-// no shell of the usual kind, it runs the command alone.
+// once connects after a pause, and returns after the login. If the other side has no POSIX shell,
+// it runs the command without the script.
 func (d *sshDial) once(ctx context.Context, pause time.Duration) (net.Conn, error) {
 	if d.noShell.Load() {
 		return d.alone(ctx, pause)
@@ -164,8 +162,8 @@ func (d *sshDial) alone(ctx context.Context, pause time.Duration) (net.Conn, err
 	return conn, nil
 }
 
-// start starts ssh, as soon as another connection may log in. During the pause it counts
-// as one that does: the server takes fewer than we thought.
+// start starts ssh, as soon as another connection may log in. The pause counts as a login: the
+// server takes fewer than expected.
 func (d *sshDial) start(ctx context.Context, pause time.Duration, args []string) (*sshConn, error) {
 	done, err := beginLogin(ctx, d.host)
 	if err != nil {
@@ -182,10 +180,9 @@ func (d *sshDial) start(ctx context.Context, pause time.Duration, args []string)
 	return startSSH(args, done)
 }
 
-// startSSH starts ssh and returns its standard streams as a connection. The process
-// lives as long as the connection, not as long as a context: net/http keeps the
-// connection for later requests. LoggedIn is called once, when it has logged in or never
-// will.
+// startSSH starts ssh and returns its standard streams as a connection. The process lives as long as
+// the connection: net/http keeps it for later requests. LoggedIn is called once, after the login or
+// its failure.
 func startSSH(args []string, loggedIn func()) (_ *sshConn, err error) {
 	defer func() {
 		if err != nil {
@@ -201,7 +198,7 @@ func startSSH(args []string, loggedIn func()) (_ *sshConn, err error) {
 	// A security key that waits for a touch would open a window.
 	cmd.Env = append(cmd.Environ(), "SSH_ASKPASS_REQUIRE=never")
 
-	// Pipes of our own: os/exec's would make Wait wait for everyone who holds them.
+	// Pipes of our own: with os/exec's, Wait would wait for all processes that hold them.
 	var theirs []*os.File
 	defer func() {
 		for _, f := range theirs {
@@ -234,7 +231,7 @@ func startSSH(args []string, loggedIn func()) (_ *sshConn, err error) {
 		return nil, fmt.Errorf("ssh: %w", err)
 	}
 	go c.drain()
-	// Without a greeting, the end of the login shows only when the engine says something.
+	// Without a greeting, only an answer of the engine shows that the login is over.
 	patience := time.AfterFunc(loginPatience, c.loggedIn)
 	go func() {
 		c.group.wait()

@@ -1,9 +1,7 @@
-// Package failure gives errors what a command line needs beside their text: an
-// exit status and a hint.
+// Package failure adds to errors what a command line needs: an exit status and a hint.
 //
-// Every package below commands returns ordinary errors; only where the kind of a
-// failure or its remedy is known does it use this package. The root command reads
-// both back with [Code] and [Hint] and is the only one to print them.
+// Packages return ordinary errors, and use this package where they know the status or the remedy.
+// Only the root command reads both with [Code] and [Hint], and prints them.
 package failure
 
 import (
@@ -17,17 +15,16 @@ import (
 // and adds 126 and 127, as shells do.
 const (
 	CodeFailed      = 1   // anything that has no status of its own
-	CodeRefused     = 3   // a value or a request that is not possible
-	CodeTimeout     = 4   // the time was up
+	CodeRefused     = 3   // an impossible value or request
+	CodeTimeout     = 4   // timed out
 	CodeUsage       = 125 // wrong usage of the command line
-	CodeNotRunnable = 126 // run: the command is there and can't be executed
+	CodeNotRunnable = 126 // run: the command exists but can't be executed
 	CodeNotFound    = 127 // run: there is no such command
 	CodeInterrupted = 130 // Ctrl-C
-	CodeClosed      = 141 // nobody reads the output any more: 128+SIGPIPE, as in shells
+	CodeClosed      = 141 // the reader of the output is gone: 128+SIGPIPE, as in shells
 )
 
-// codeError adds an exit status, hintError a remedy. Both keep the text of the
-// error they wrap.
+// codeError adds an exit status, hintError a remedy. Both keep the text of the wrapped error.
 type codeError struct {
 	error
 	code int
@@ -42,8 +39,7 @@ type hintError struct {
 
 func (e *hintError) Unwrap() error { return e.error }
 
-// Refuse returns an error for a value or a request that is not possible (exit status 3).
-// Format and args are those of [fmt.Errorf].
+// Refuse is [fmt.Errorf] for an impossible value or request (exit status 3).
 func Refuse(format string, args ...any) error {
 	return &codeError{fmt.Errorf(format, args...), CodeRefused}
 }
@@ -66,8 +62,8 @@ func WithCode(err error, code int) error {
 	return &codeError{err, code}
 }
 
-// WithHint returns err with a remedy, one line without a full stop that completes
-// "hint: …"; nil stays nil. The outermost hint wins.
+// WithHint returns err with a remedy: one line to follow "hint: ", without a full stop. Nil stays
+// nil. The outermost hint wins.
 func WithHint(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
@@ -75,7 +71,7 @@ func WithHint(err error, format string, args ...any) error {
 	return &hintError{err, fmt.Sprintf(format, args...)}
 }
 
-// Hint returns the remedy of err, or ""; of one that was made by [Join] the first.
+// Hint returns the remedy of err, or ""; of joined errors the first.
 func Hint(err error) string {
 	if h, ok := errors.AsType[*hintError](err); ok {
 		return h.hint
@@ -83,7 +79,7 @@ func Hint(err error) string {
 	return ""
 }
 
-// Parts returns what err was joined of by [Join], else err alone.
+// Parts returns the errors in one of [Join], else err alone.
 func Parts(err error) []error {
 	if j, ok := errors.AsType[joined](err); ok {
 		return j
@@ -91,7 +87,7 @@ func Parts(err error) []error {
 	return []error{err}
 }
 
-// joined are errors that are told at once.
+// joined is the error of [Join].
 type joined []error
 
 func (j joined) Error() string {
@@ -104,8 +100,8 @@ func (j joined) Error() string {
 
 func (j joined) Unwrap() []error { return j }
 
-// Join returns an error for all that is wrong at once: one line, with the hints of each.
-// It is nil where there is none, and the only one where there is one.
+// Join returns one error for several, with one line and the hints of each: nil for none, and the
+// error itself for one.
 func Join(errs []error) error {
 	switch len(errs) {
 	case 0:
@@ -116,8 +112,8 @@ func Join(errs []error) error {
 	return joined(errs)
 }
 
-// Code returns the exit status for err: 0 for nil, the status it was given, that of
-// a context that ended, or [CodeFailed].
+// Code returns the exit status of err: 0 for nil, its own, that of a context's error, or
+// [CodeFailed].
 func Code(err error) int {
 	if err == nil {
 		return 0

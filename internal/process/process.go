@@ -14,8 +14,7 @@ import (
 	"time"
 )
 
-// ErrGone says that the process an [ID] names has ended. It matches
-// [os.ErrProcessDone].
+// ErrGone says that a process has ended. It matches [os.ErrProcessDone].
 var ErrGone = fmt.Errorf("no such process: %w", os.ErrProcessDone)
 
 // An ID identifies one process of one boot of a machine. The zero ID identifies none.
@@ -23,18 +22,17 @@ type ID struct {
 	PID int `json:"pid"`
 	// StartTime is when the process was started, in the unit of the operating
 	// system: on Linux clock ticks since boot (proc_pid_stat(5), field 22), on
-	// macOS microseconds since 1970, on Windows the creation FILETIME. It is only
-	// good for comparing.
+	// macOS microseconds since 1970, on Windows the creation FILETIME. Use it only to compare.
 	StartTime uint64 `json:"startTicks"`
-	// BootID changes with each boot; empty where StartTime alone is unique.
+	// BootID changes with each boot; empty if StartTime alone is unique.
 	BootID string `json:"bootId"`
 }
 
 // Self returns the ID of the calling process.
 func Self() (ID, error) { return Find(os.Getpid()) }
 
-// Find returns the ID of the process that has pid now. A process that has ended,
-// zombies included, is an error that matches [ErrGone].
+// Find returns the ID of the process with the pid. If it has ended, or is a zombie, the error
+// matches [ErrGone].
 func Find(pid int) (ID, error) { return find(pid, false) }
 
 // FindChild returns the ID of a child that was not waited for yet. It may have ended: its pid is
@@ -98,7 +96,7 @@ func (id ID) StartedAt() time.Time {
 	return id.startedAt().UTC().Round(time.Millisecond)
 }
 
-// String names the process for a message.
+// String returns the process for a message.
 func (id ID) String() string { return fmt.Sprintf("pid %d", id.PID) }
 
 // pollInterval is how often a process is polled if the system does not report its end.

@@ -25,14 +25,14 @@ func startTime(pid int, ended bool) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// A zombie keeps its pid and its start time until it is waited for.
+	// A zombie keeps its pid and start time.
 	if s.Ended() && !ended {
 		return 0, ErrGone
 	}
 	return s.StartTime, nil
 }
 
-// A Stat is what this project needs of /proc/PID/stat.
+// A Stat holds fields of /proc/PID/stat.
 type Stat struct {
 	Comm      string // the command's name, cut to 15 bytes by the kernel
 	State     byte   // R, S, D, Z, …
@@ -44,7 +44,7 @@ type Stat struct {
 // Ended reports whether the process is a zombie or already dead.
 func (s Stat) Ended() bool { return s.State == 'Z' || s.State == 'X' || s.State == 'x' }
 
-// ReadStat reads /proc/PID/stat. No such process is an error that matches [ErrGone].
+// ReadStat reads /proc/PID/stat. Without such a process, the error matches [ErrGone].
 func ReadStat(pid int) (Stat, error) {
 	path := fmt.Sprintf("/proc/%d/stat", pid)
 	data, err := os.ReadFile(path)
@@ -61,8 +61,8 @@ func ReadStat(pid int) (Stat, error) {
 	return s, nil
 }
 
-// parseStat parses proc_pid_stat(5). The command's name, in parentheses, may hold
-// blanks, parentheses and newlines: the fields begin after the last parenthesis.
+// parseStat parses proc_pid_stat(5). The command's name may contain blanks, parentheses and
+// newlines: the other fields follow the last parenthesis.
 func parseStat(data []byte) (Stat, error) {
 	open, end := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
 	if open < 0 || end < open {
@@ -98,8 +98,8 @@ func parseStat(data []byte) (Stat, error) {
 	return s, nil
 }
 
-// open returns a pidfd of the process. The start time is compared only when the
-// pidfd is there: from then on the pid can't come to mean another process.
+// open returns a pidfd of the process. It compares the start time after that: now the pid can't be
+// reused.
 func (id ID) open() (fd int, err error) {
 	if boot, err := bootID(); err != nil || boot != id.BootID || id.PID <= 0 {
 		return -1, ErrGone
@@ -126,7 +126,7 @@ func (id ID) wait(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Non-blocking, the runtime's poller waits for it and no thread is held.
+	// Non-blocking, so that the runtime's poller waits, without a thread.
 	if err := unix.SetNonblock(fd, true); err != nil {
 		_ = unix.Close(fd)
 		return err

@@ -9,7 +9,7 @@ import (
 // Set by the linker (see the Makefile).
 var version, commit, date string
 
-// Version returns the release, or what the go command knows of the build.
+// Version returns the release, or the version in the build info.
 func Version() string {
 	if version != "" {
 		return version
@@ -20,14 +20,14 @@ func Version() string {
 	return "0.0.0-dev"
 }
 
-// Commit returns the commit that was built, "" if that is not known.
+// Commit returns the commit, "" if it is not known.
 func Commit() string { return cmp.Or(commit, setting("vcs.revision")) }
 
-// Date returns when that commit was made, in RFC 3339, "" if that is not known. The time of
-// the build would make each build another.
+// Date returns the date of the commit in RFC 3339, "" if it is not known. The time of the build
+// would make each build different.
 func Date() string { return cmp.Or(date, setting("vcs.time")) }
 
-// setting returns what the go command knows of the build.
+// setting returns a setting in the build info.
 func setting(key string) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

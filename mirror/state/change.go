@@ -13,8 +13,7 @@ const (
 	Added    ChangeType = "ADDED"
 	Modified ChangeType = "MODIFIED"
 	Deletes  ChangeType = "DELETED"
-	// Resync says that the changes since then are not known. Every object that
-	// there is follows as Added; what does not follow is gone.
+	// Resync says that the changes are not known. All objects follow as Added; others are gone.
 	Resync ChangeType = "RESYNC"
 )
 
@@ -28,10 +27,9 @@ type Change struct {
 	Object   any        `json:"object,omitzero"` // a Container, Image, Volume, Network or Namespace
 }
 
-// Since returns what changed after the revision, by revision. If that can't be
-// told any more, or if the revision is none of this file's, the first change is a
-// Resync and the others are all objects. The revision 0 stands for an empty
-// state: all objects are Added.
+// Since returns the changes after the revision, by revision. If they are not known any more, or
+// the revision is not one of this file, the first change is a Resync and the others are all
+// objects. The revision 0 stands for an empty state: all objects are Added.
 func (s *State) Since(revision uint64) []Change {
 	if revision > s.Revision || revision != 0 && revision < s.DeletedSince {
 		return s.resync()
@@ -59,9 +57,9 @@ func (s *State) Since(revision uint64) []Change {
 	return changes
 }
 
-// Changes returns what changed from prev, by revision. A nil prev stands for an
-// empty state. If the two are not states of one file in this order, the first
-// change is a Resync and the others are all objects of next.
+// Changes returns the changes from prev to next, by revision. A nil prev stands for an empty
+// state. If the two are not states of one file in this order, the first change is a Resync and
+// the others are all objects of next.
 func Changes(prev, next *State) []Change {
 	if prev == nil {
 		return next.Since(0)
@@ -79,8 +77,7 @@ func Changes(prev, next *State) []Change {
 		deleted[key{d.Kind, d.ID}] = d.Revision
 	}
 	gone := func(kind Kind, id string, latest uint64) {
-		// The list of deleted objects is bounded; what it lacks went some time
-		// before latest.
+		// The list of tombstones is bounded; an object without one went before latest.
 		rev, ok := deleted[key{kind, id}]
 		if !ok || rev > latest {
 			rev = latest
@@ -116,13 +113,13 @@ type key struct {
 	id   string
 }
 
-// resync is all objects behind a Resync.
+// resync returns a Resync and all objects.
 func (s *State) resync() []Change {
 	return append([]Change{{Revision: s.Revision, Type: Resync}}, s.Since(0)...)
 }
 
-// sortChanges orders by revision. Within one, deletions come first: an object may
-// have been made anew.
+// sortChanges sorts by revision, and deletions of one first: there may be a new object of that
+// name.
 func sortChanges(changes []Change) {
 	kinds := Kinds()
 	slices.SortFunc(changes, func(a, b Change) int {

@@ -18,11 +18,10 @@ type Follower struct {
 	Path string
 	// Head reads states as ReadHead does, without the objects.
 	Head bool
-	// Interval is how often to look where the file can't be watched, or 0 for 500 ms.
+	// Interval is the polling interval if the file can't be watched, or 0 for 500 ms.
 	Interval time.Duration
-	// Polling is called, if it is not nil, when the file can't be watched and is
-	// looked at again and again instead, with the cause: the system's limit of
-	// watches is used up, or the directory does not exist (yet).
+	// Polling, if not nil, is called when the file can't be watched and is polled instead, with
+	// the cause: the system's limit of watches is used up, or the directory does not exist (yet).
 	Polling func(cause error)
 }
 
@@ -31,18 +30,17 @@ func Follow(ctx context.Context, path string) iter.Seq2[*State, error] {
 	return (&Follower{Path: path}).States(ctx)
 }
 
-// States yields the state as it is, then again after each change. Changes in quick
-// succession may be yielded as one. A file that is missing or can't be read is
-// yielded as the error of [Read], once until it changes; following goes on. The
-// sequence ends when ctx does.
+// States yields the state, and again after each change. Quick changes may be yielded as one. If
+// the file is missing or can't be read, it yields the error of [Read], once until that changes,
+// and goes on. The sequence ends with ctx.
 func (f *Follower) States(ctx context.Context) iter.Seq2[*State, error] {
 	return func(yield func(*State, error) bool) {
 		interval := f.Interval
 		if interval <= 0 {
 			interval = 500 * time.Millisecond
 		}
-		// The watch begins before the first read, so that no change falls in between. It is
-		// of the directory: one of the file would end when the file is replaced.
+		// The watch begins before the first read, so that no change is missed. It is on the
+		// directory: one on the file would end when the file is replaced.
 		w := dirwatch.Follow(filepath.Dir(f.Path), interval, f.Polling)
 		defer w.Close()
 		read := Read
@@ -53,10 +51,9 @@ func (f *Follower) States(ctx context.Context) iter.Seq2[*State, error] {
 		var lastErr string
 		var seen *State
 		for ctx.Err() == nil {
-			// The file is replaced, never written into: while it is the same file,
-			// there is nothing new in it. Looked at before it is read, so that a
-			// replacement in between is seen as one next time.
-			info, err := stat(f.Path)
+			// The file is replaced, never written into: the same file has the same content.
+			// The look comes before the read, so that a replacement in between shows next time.
+			info, err := os.Lstat(f.Path)
 			if err != nil || last == nil || !sameFile(info, last) {
 				last = info
 				s, err := read(f.Path)
@@ -84,8 +81,8 @@ func (f *Follower) States(ctx context.Context) iter.Seq2[*State, error] {
 	}
 }
 
-// errorKey tells errors apart that are worth telling apart: whether the file or its
-// directory is missing is not.
+// errorKey is the same for errors that need not be distinguished: that the file is missing, or its
+// directory.
 func errorKey(err error) string {
 	if errors.Is(err, fs.ErrNotExist) {
 		return "missing"
@@ -93,15 +90,7 @@ func errorKey(err error) string {
 	return err.Error()
 }
 
-func stat(path string) (os.FileInfo, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	return info, nil
-}
-
-// sameFile also compares time and size: an inode is used again once it is free.
+// sameFile also compares time and size: free inodes are reused.
 func sameFile(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }

@@ -16,8 +16,8 @@ import (
 // ErrCorrupt is what a [CorruptError] matches with errors.Is.
 var ErrCorrupt = errors.New("state file is corrupt")
 
-// CorruptError says that a state file is empty, torn or not a state file. It
-// matches [ErrCorrupt]. The supervisor makes the file anew from the engine.
+// CorruptError says that a state file is empty, torn or not a state file. It matches
+// [ErrCorrupt]. The supervisor rebuilds the file from the engine.
 type CorruptError struct {
 	Path string
 	Err  error
@@ -29,8 +29,8 @@ func (e *CorruptError) Error() string {
 
 func (e *CorruptError) Unwrap() []error { return []error{ErrCorrupt, e.Err} }
 
-// NewerSchemaError says that a state file was written by a later version in a
-// format that this one does not know.
+// NewerSchemaError says that a later version has written the state file, in a format that this
+// one does not know.
 type NewerSchemaError struct {
 	Path    string
 	Version int // the file's schema version
@@ -50,9 +50,9 @@ func Read(path string) (*State, error) {
 	return Parse(path, data)
 }
 
-// Parse is [Read] for content that is at hand. The path is for error messages.
+// Parse is [Read] for the content of a file. The path is for error messages.
 func Parse(path string, data []byte) (*State, error) {
-	// The version comes first: a later one may have given the rest other types.
+	// The version first: in a later one, other fields may have other types.
 	if _, err := parseHead(path, bytes.NewReader(data)); err != nil {
 		return nil, err
 	}
@@ -63,8 +63,7 @@ func Parse(path string, data []byte) (*State, error) {
 	return &s, nil
 }
 
-// ReadHead is [Read] without the objects and the deleted ones: it costs the same
-// for an engine with ten thousand containers as for an empty one.
+// ReadHead is [Read] without the objects and tombstones, at the same cost for any number of them.
 func ReadHead(path string) (*State, error) {
 	file, err := open(path)
 	if err != nil {
@@ -74,8 +73,8 @@ func ReadHead(path string) (*State, error) {
 	return parseHead(path, file)
 }
 
-// parseHead reads the fields before the first kind of objects. The schema version is the
-// first field of every file of ours.
+// parseHead reads the fields before the first kind of objects. The schema version is always the
+// first field.
 func parseHead(path string, r io.Reader) (*State, error) {
 	var s State
 	err := s.readHead(jsontext.NewDecoder(r))
@@ -134,7 +133,7 @@ func (s *State) readHead(d *jsontext.Decoder) error {
 	return nil
 }
 
-// open opens the file so that it can be replaced meanwhile.
+// open opens the file; it can be replaced meanwhile.
 func open(path string) (*os.File, error) {
 	file, err := files.Open(path)
 	if err != nil {
@@ -160,13 +159,11 @@ func readFile(path string) ([]byte, error) {
 	return data.Bytes(), nil
 }
 
-// StaleMark returns the name of the empty file that stands beside a state file of the name,
-// or path, while that could not be written, as on a full disk: then what the file says may be
-// old although its supervisor lives.
+// StaleMark returns the name, or path, of the empty file that exists beside a state file while
+// that can't be written, as on a full disk: its content may be old then.
 func StaleMark(path string) string { return path + ".stale" }
 
-// Stale reports whether the state file at path could not be written when its supervisor last
-// tried.
+// Stale reports whether the last write of the state file at path has failed.
 func Stale(path string) bool {
 	_, err := os.Lstat(StaleMark(path))
 	return err == nil

@@ -39,13 +39,13 @@ type State struct {
 	// Revision grows with each write and never falls.
 	Revision  uint64    `json:"revision"`
 	WrittenAt time.Time `json:"writtenAt,omitzero"`
-	// Supervisor is the process that keeps the state. The conditions count only
-	// while this very process lives. Left out where there is none.
+	// Supervisor is the process that keeps the state up to date; left out if there is none. The
+	// conditions count only while it lives.
 	Supervisor *Supervisor `json:"supervisor,omitzero"`
 	Instance   Instance    `json:"instance"`
 	Engine     Engine      `json:"engine"`
 	Conditions []Condition `json:"conditions"`
-	// LastFailure is why the last start or engine failed. Left out after a good one.
+	// LastFailure is why the last start or engine failed; left out if it did not.
 	LastFailure *Failure `json:"lastFailure,omitzero"`
 	Mirror      Mirror   `json:"mirror"`
 
@@ -59,15 +59,15 @@ type State struct {
 	Networks   map[string]Network   `json:"networks"`
 	Namespaces map[string]Namespace `json:"namespaces"`
 
-	// Deleted names the objects that went, by growing revision. It is complete for
-	// what went after the revision DeletedSince.
+	// Deleted are tombstones, by growing revision. They are complete after the revision
+	// DeletedSince.
 	Deleted      []Deleted `json:"deleted"`
 	DeletedSince uint64    `json:"deletedSince"`
 }
 
-// Supervisor identifies the process that keeps the state. A process id alone may be
-// another process by now: it is the same one only if it was started at StartTicks
-// within the boot BootID, where the system tells these.
+// Supervisor identifies the process that keeps the state up to date. Process ids are reused: it is
+// the same process only if it was started at StartTicks in the boot BootID, on systems that have
+// these.
 type Supervisor struct {
 	PID        int       `json:"pid"`
 	StartedAt  time.Time `json:"startedAt,omitzero"`
@@ -94,9 +94,9 @@ type Instance struct {
 	CreatedAt    time.Time `json:"createdAt,omitzero"`
 }
 
-// Engine is what the engine says of itself, and its process where it is ours.
+// Engine is what the engine says of itself, and its process if that is ours.
 type Engine struct {
-	// ID is empty where the engine has no lasting identity (podman).
+	// ID is empty if the engine has no stable identity (podman).
 	ID         string `json:"id"`
 	Version    string `json:"version"`
 	APIVersion string `json:"apiVersion"`
@@ -120,11 +120,11 @@ type Failure struct {
 	Time    time.Time `json:"time,omitzero"`
 }
 
-// Mirror says how good the mirror is.
+// Mirror is the state of the mirror.
 type Mirror struct {
-	// Connected is whether the engine's events are being received.
+	// Connected says that events of the engine are received.
 	Connected bool `json:"connected"`
-	// SyncedAt is when the last full sync was complete.
+	// SyncedAt is when the last full sync ended.
 	SyncedAt time.Time `json:"syncedAt,omitzero"`
 	// Resyncs counts the full syncs of this supervisor, Events the engine events it
 	// received. An event that changes nothing is counted with the next change.
@@ -134,8 +134,8 @@ type Mirror struct {
 
 // Meta is what every object has.
 type Meta struct {
-	// AddedRevision is the revision that the object appeared in, Revision the one
-	// that it last changed in.
+	// AddedRevision is the revision in which the object appeared, Revision that of its last
+	// change.
 	AddedRevision uint64 `json:"addedRevision,omitzero"`
 	Revision      uint64 `json:"revision,omitzero"`
 }
@@ -387,8 +387,8 @@ type Deletion struct {
 	Error string `json:"error"`
 }
 
-// Deleted is the tombstone of an object: what it was, and the revision from which on it is
-// missing. A container that came and went between two looks leaves one too.
+// Deleted is the tombstone of an object, with the revision from which on it is missing. A container
+// that the mirror has never seen leaves one, too.
 type Deleted struct {
 	Kind      Kind      `json:"kind"`
 	ID        string    `json:"id"`
