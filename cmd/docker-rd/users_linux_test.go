@@ -26,6 +26,7 @@ type person struct {
 	name string
 	// command returns a command as this person runs it.
 	command func(argv ...string) *exec.Cmd
+	sockets sync.Map // of the instances, by name
 }
 
 var instances = []string{"default", "dev"}
@@ -59,7 +60,12 @@ func (p *person) docker(instance string, args ...string) string {
 
 func (p *person) socket(instance string) string {
 	p.t.Helper()
-	return p.out("docker-rd", "paths", instance, "socket")
+	socket, ok := p.sockets.Load(instance)
+	if !ok {
+		socket = p.out("docker-rd", "paths", instance, "socket")
+		p.sockets.Store(instance, socket)
+	}
+	return socket.(string)
 }
 
 func (p *person) hostname(instance string) string { return p.name + "-" + instance }
@@ -212,7 +218,7 @@ func newPerson(t *testing.T, name string) *person {
 	u.Setup = "mount --make-rshared /"
 	runtime := filepath.Join(u.Home, "run")
 	env := []string{"XDG_RUNTIME_DIR=" + runtime, "PATH=" + filepath.Dir(program) + ":" + os.Getenv("PATH")}
-	p := &person{t, name, func(argv ...string) *exec.Cmd { return u.Command(env, argv...) }}
+	p := &person{t: t, name: name, command: func(argv ...string) *exec.Cmd { return u.Command(env, argv...) }}
 	p.out("mkdir", "-m", "700", runtime)
 	return p
 }
@@ -230,7 +236,7 @@ func newRoot(t *testing.T) *person {
 	})
 	path := os.Getenv(realengine.BuiltEnv) + ":" + os.Getenv("PATH")
 	t.Setenv("PATH", path)
-	return &person{t, "root", func(argv ...string) *exec.Cmd {
+	return &person{t: t, name: "root", command: func(argv ...string) *exec.Cmd {
 		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.Env = []string{"HOME=" + home, "PATH=" + path}
 		return cmd
