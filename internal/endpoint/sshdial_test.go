@@ -3,6 +3,7 @@
 package endpoint
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +34,29 @@ func TestSSHManyLogins(t *testing.T) {
 	}
 	wg.Wait()
 	endpointtest.NoProcess(t, s.Client)
+}
+
+// Fewer log in to one host at a time than sshd takes, which is ten.
+func TestLoginsAtOnce(t *testing.T) {
+	const host = "TestLoginsAtOnce:22"
+	begun := 0
+	for ; begun < 10; begun++ {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		done, err := beginLogin(ctx, host)
+		cancel()
+		if err != nil {
+			break // it would wait for another
+		}
+		defer done()
+	}
+	if begun == 0 || begun == 10 {
+		t.Errorf("%d log in at a time", begun)
+	}
+	if done, err := beginLogin(t.Context(), "another.TestLoginsAtOnce:22"); err != nil {
+		t.Error(err)
+	} else {
+		done()
+	}
 }
 
 // A server that goes on dropping connections is told from one that refuses a login.
