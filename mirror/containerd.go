@@ -200,7 +200,7 @@ func (m *marks) ofContainerd(e containerd.Event, first, second string) {
 		m.object(state.Containers, containerd.Key(e.Namespace, first), mark{})
 	case "images":
 		m.kinds[state.Images] = true
-		m.later(state.Containers) // their image may be another by now
+		m.kinds[state.Containers] = true // their image may be another by now
 	case "namespaces":
 		m.kinds[state.Namespaces] = true
 	}

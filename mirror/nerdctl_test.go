@@ -123,7 +123,7 @@ func TestContainerdEvents(t *testing.T) {
 		{topic: "/tasks/exit", first: "c", second: "c", keys: []key{{state.Containers, "n/c"}}},
 		{topic: "/tasks/exit", first: "c", second: "exec"},
 		{topic: "/tasks/exec-started", first: "c", second: "exec"},
-		{topic: "/images/create", first: "i", kinds: map[state.Kind]bool{state.Images: true, state.Containers: false}},
+		{topic: "/images/create", first: "i", kinds: map[state.Kind]bool{state.Images: true, state.Containers: true}},
 		{topic: "/namespaces/create", first: "x", kinds: map[state.Kind]bool{state.Namespaces: true}},
 		{topic: "/snapshot/prepare", first: "s"},
 		{topic: "/content/create", first: "s"},
