@@ -99,7 +99,7 @@ cross: ## Build for every platform
 
 .PHONY: test
 test: ## Run all tests with the race detector
-	$(GO) test -race -timeout 20m ./...
+	$(GO) test -race -timeout 25m ./...
 
 .PHONY: test-short
 test-short: ## Run the tests that need no real engine
