@@ -37,7 +37,7 @@ var settings = []struct{ key, usage string }{
 	{"engine-path", "Directory of dockerd, containerd and runc, in place of the system's"},
 	{"engine-args", "More arguments for dockerd, quoted as for a shell"},
 	{"localhost", "Ports of the host's 127.0.0.1 that the engine reaches on its own 127.0.0.1"},
-	{"memory", "Limit of the memory of the engine and its containers together, such as 2g"},
+	{"memory", "Limit of the memory of all containers together, such as 2g"},
 	{"cpus", "Limit of the processors of the engine and its containers together, such as 1.5"},
 	{"pids-limit", "Limit of the processes of all containers together"},
 	{"autostart", "Have systemd start the instance with the system"},

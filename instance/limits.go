@@ -29,7 +29,7 @@ var limits = []setting{
 				return errors.New("not a size such as 512m or 2g")
 			}
 			if s.Memory != 0 && s.Memory < minMemory {
-				return fmt.Errorf("less than %s, which an engine needs itself", formatSize(minMemory))
+				return fmt.Errorf("less than %s, the least for an instance", formatSize(minMemory))
 			}
 			return nil
 		},

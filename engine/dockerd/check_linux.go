@@ -186,7 +186,7 @@ func checkLimits(c *Config) error {
 func SetLimits(c Config, l Limits) error {
 	err := c.mode().limit(l)
 	if e, ok := errors.AsType[*processes.LimitError](err); ok && e.Controller == "memory" && errors.Is(err, unix.EBUSY) {
-		return failure.WithHint(failure.Refuse("memory: the engine and its containers use more than that now, and can't be made to use less"),
+		return failure.WithHint(failure.Refuse("memory: the containers use more than that now, and can't be made to use less"),
 			"stop containers first")
 	}
 	return err

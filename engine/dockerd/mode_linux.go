@@ -58,7 +58,7 @@ func (m rootMode) limit(l Limits) error {
 	if err != nil {
 		return err
 	}
-	return m.processes().SetLimits(h, l)
+	return m.processes().SetLimits(h, l, m.Containerd)
 }
 
 func (rootMode) prepare() error { return nil }

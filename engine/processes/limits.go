@@ -4,7 +4,7 @@ import "fmt"
 
 // Limits bound what an engine and its containers use together; 0 is no limit.
 type Limits struct {
-	Memory   int64 // bytes, of the engine too
+	Memory   int64 // bytes, of the containers; of the engine too if it is a containerd
 	NanoCPUs int64 // billionths of a processor, of the engine too
 	Pids     int64 // processes and threads of the containers; the engine's are what ends them
 }

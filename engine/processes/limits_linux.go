@@ -23,7 +23,7 @@ type limit struct {
 
 const cpuPeriod = 100_000 // microseconds, as docker has it
 
-func (e Engine) limits(l Limits) []limit {
+func (e Engine) limits(l Limits, together bool) []limit {
 	number := func(n int64, none string) string {
 		if n == 0 {
 			return none
@@ -33,8 +33,14 @@ func (e Engine) limits(l Limits) []limit {
 	quota := l.NanoCPUs * cpuPeriod / 1e9
 	period := strconv.Itoa(cpuPeriod)
 	containers := filepath.Join(e.GroupName(), ContainerGroup)
+	// Not the daemon's memory: while the kernel ends a container it may find that the daemon
+	// needs a page more, and end that too.
+	memory := containers
+	if together {
+		memory = e.GroupName()
+	}
 	return []limit{
-		{"memory", l.Memory != 0, e.GroupName(),
+		{"memory", l.Memory != 0, memory,
 			[]setting{{"memory.limit_in_bytes", number(l.Memory, "-1")}},
 			[]setting{{"memory.max", number(l.Memory, "max")}}},
 		{"cpu", l.NanoCPUs != 0, e.GroupName(),
@@ -48,7 +54,7 @@ func (e Engine) limits(l Limits) []limit {
 
 // CheckLimits returns a [*LimitError] for the first limit that can't be had here.
 func CheckLimits(h Hierarchies, l Limits) error {
-	for _, limit := range (Engine{}).limits(l) {
+	for _, limit := range (Engine{}).limits(l, false) {
 		if _, _, err := h.controller(limit.controller); limit.on && err != nil {
 			return err
 		}
@@ -57,9 +63,10 @@ func CheckLimits(h Hierarchies, l Limits) error {
 }
 
 // SetLimits limits the engine's control groups, which it makes where they are needed and
-// missing. It returns a [*LimitError] for the first limit that can't be set.
-func (e Engine) SetLimits(h Hierarchies, l Limits) error {
-	for _, limit := range e.limits(l) {
+// missing. Together limits the daemon's memory with its containers', which is for a daemon
+// that has no [ContainerGroup]. It returns a [*LimitError] for the first limit that can't be set.
+func (e Engine) SetLimits(h Hierarchies, l Limits, together bool) error {
+	for _, limit := range e.limits(l, together) {
 		root, v2, err := h.controller(limit.controller)
 		if err == nil {
 			err = limit.set(root, v2)

@@ -21,16 +21,16 @@ func TestLimitsVersion2(t *testing.T) {
 	h, e := Hierarchies{V2: root}, Engine{UID: "a"}
 	write("cgroup.controllers", "cpuset cpu memory pids\n")
 	write("cgroup.subtree_control", "memory pids\n")
-	for _, name := range []string{"cgroup.subtree_control", "memory.max", "containers/pids.max"} {
+	for _, name := range []string{"cgroup.subtree_control", "containers/memory.max", "containers/pids.max"} {
 		write(filepath.Join("docker-rd-a", name), "\n")
 	}
-	if err := e.SetLimits(h, Limits{Memory: 1 << 30, Pids: 50}); err != nil {
+	if err := e.SetLimits(h, Limits{Memory: 1 << 30, Pids: 50}, false); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
 		"cgroup.subtree_control":             "memory pids\n", // they are enabled already
-		"docker-rd-a/cgroup.subtree_control": "+pids",
-		"docker-rd-a/memory.max":             "1073741824",
+		"docker-rd-a/cgroup.subtree_control": "+pidsry",       // +memory, and over it +pids
+		"docker-rd-a/containers/memory.max":  "1073741824",
 		"docker-rd-a/containers/pids.max":    "50",
 	} {
 		data, err := os.ReadFile(filepath.Join(root, name))
@@ -41,7 +41,7 @@ func TestLimitsVersion2(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, "docker-rd-a", "cpu.max")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("cpu.max: %v, want none", err)
 	}
-	if err := e.SetLimits(h, Limits{}); err != nil {
+	if err := e.SetLimits(h, Limits{}, true); err != nil {
 		t.Fatal(err)
 	}
 	if data, _ := os.ReadFile(filepath.Join(root, "docker-rd-a", "containers", "pids.max")); string(data) != "max" && string(data) != "max\n" {
