@@ -93,10 +93,9 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 	if o.DryRun {
 		return done
 	}
-	replaced, ours := c.ownerOf(j.Stored)
 	out, err := c.updateAnew(ctx, func(t *tx) (Outcome, error) { return t.promote(j, owner, done) })
-	if out.Changed && ours {
-		c.Release(context.WithoutCancel(ctx), replaced) // if that fails, the claim that follows says so
+	if out.Changed {
+		c.releaseReplaced(context.WithoutCancel(ctx), owner)
 	}
 	if err != nil {
 		out = stays(state.ReasonFailed, j.Stored, "Context %q can't be made the current one: %v.", owner.Context, err)

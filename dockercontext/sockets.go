@@ -18,7 +18,7 @@ import (
 
 // Claim makes the default sockets lead to owner's engine, at the unix socket with the path
 // socket, if they do not exist or nobody listens there. It goes with a promotion: owner's
-// context is the current one. The engine must still be up. The outcome's reason is that of the
+// context is the current one, and the claim of the one that it replaced is given back. The engine must still be up. The outcome's reason is that of the
 // condition SocketClaimed. The proof takes a moment, unless there was a first look before, see
 // [Config.LookAtSockets]. If everything is claimed already, nothing is written.
 func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy Policy, first *claim.Look) Outcome {
@@ -32,6 +32,9 @@ func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy P
 	if len(paths) == 0 {
 		return Outcome{Reason: state.ReasonNotApplicable, Message: "The default socket is this engine's own."}
 	}
+	if c.releaseReplaced(ctx, owner) {
+		first = nil // it saw the claim that is gone
+	}
 	results, err := c.o.Claims.Make(ctx, owner, socket, paths, first, func() bool {
 		return c.o.Owners.State(owner) == Up
 	})
@@ -39,6 +42,22 @@ func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy P
 		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("The default socket can't be claimed: %v.", err), Err: err}
 	}
 	return claimOutcome(owner, results)
+}
+
+// releaseReplaced gives back the claims of other instances in this configuration if owner's context
+// is the current one: theirs are not. Everybody who sees a promotion does so, before anything is
+// claimed for it. If it fails, the claim that follows says so.
+func (c *Config) releaseReplaced(ctx context.Context, owner Owner) (released bool) {
+	if current, err := c.Current(); err != nil || current != owner.Context {
+		return false
+	}
+	others, _ := c.o.Claims.Owners()
+	for _, o := range others {
+		if here, _ := c.Exists(o); here && o != owner {
+			released = c.Release(ctx, o).Changed || released
+		}
+	}
+	return released
 }
 
 // LookAtSockets is a first look at the default sockets, for a later [Config.Claim].

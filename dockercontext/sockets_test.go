@@ -91,6 +91,24 @@ func TestMendReleases(t *testing.T) {
 	f.wantOutcome(f.mendWhile(Gone), state.ReasonNotApplicable, false)
 }
 
+// A claim goes with the promotion, also if the one that promotes has not given back the claim of
+// the replaced one yet. One that was made under another configuration stays.
+func TestClaimFollowsCurrent(t *testing.T) {
+	f, engine := claimed(t)
+	f.own(rdB)
+	f.use("rd-b")
+	f.wantOutcome(f.Claim(t.Context(), rdB, engine, PromoteIfBroken, nil), state.ReasonClaimed, true)
+	f.wantOutcome(f.Claimed(rd), state.ReasonReleased, false)
+	f.Release(t.Context(), rdB)
+
+	elsewhere := Owner{UID: "elsewhere", Context: "rd-elsewhere"}
+	made, err := f.o.Claims.Make(t.Context(), elsewhere, engine, f.o.Sockets, nil, func() bool { return true })
+	if err != nil || !made[0].Changed {
+		t.Fatalf("%+v, %v", made, err)
+	}
+	f.wantOutcome(f.Claim(t.Context(), rdB, engine, PromoteIfBroken, nil), state.ReasonInUse, false)
+}
+
 func TestNotClaimed(t *testing.T) {
 	f, engine := claimed(t)
 	f.own(rdB)
