@@ -13,6 +13,7 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/programs"
 	"github.com/docker-rd/docker-rd/internal/systemd"
 )
 
@@ -128,11 +129,8 @@ var bootVariables = []string{"DOCKER_CONFIG", "HOME", "PATH", instance.HomeEnv, 
 // program returns the path of this program, by its name on the PATH where that leads to it: a
 // package manager may keep the file itself in a directory of its version.
 func program() (string, error) {
-	exe, err := os.Executable()
+	exe, err := programs.Self()
 	if err != nil {
-		return "", err
-	}
-	if exe, err = filepath.EvalSymlinks(exe); err != nil {
 		return "", err
 	}
 	named, err := exec.LookPath("docker-rd")

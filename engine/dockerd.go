@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"os/exec"
 	"path/filepath"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
+	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
 // RunHelper becomes one of the drivers' helper programs, and does not return, if the process
@@ -69,11 +69,8 @@ func SetLimits(i *instance.Instance) error {
 // in docker's plugin directories and on the PATH are resolved), or docker-rd itself if it was
 // installed alone. That costs 2.4 MB of memory a port, the lean one 0.8.
 func proxyPath() (string, error) {
-	exe, err := os.Executable()
+	exe, err := programs.Self()
 	if err != nil {
-		return "", err
-	}
-	if exe, err = filepath.EvalSymlinks(exe); err != nil {
 		return "", err
 	}
 	if lean, err := exec.LookPath(filepath.Join(filepath.Dir(exe), portproxy.Name)); err == nil {

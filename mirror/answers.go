@@ -118,7 +118,7 @@ func (a inspectedContainer) object() (string, state.Container, error) {
 			Name: cmp.Or(a.HostConfig.RestartPolicy.Name, "no"), MaximumRetryCount: a.HostConfig.RestartPolicy.MaximumRetryCount,
 		},
 		AutoRemove: a.HostConfig.AutoRemove, Limits: a.HostConfig.object(),
-		CreatedAt: parseTime(a.Created), StartedAt: parseTime(a.State.StartedAt), FinishedAt: parseTime(a.State.FinishedAt),
+		CreatedAt: ParseTime(a.Created), StartedAt: ParseTime(a.State.StartedAt), FinishedAt: ParseTime(a.State.FinishedAt),
 		Ports: published, PortBindings: bindings, ExposedPorts: exposedPorts(a.Config.ExposedPorts), Mounts: mounts(a.Mounts), Networks: attachments(a.NetworkSettings.Networks),
 	}
 	return c.ID, c, errors.Join(err, bindingsErr)
@@ -302,7 +302,7 @@ func (a inspectedImage) complete(i *state.Image) {
 	i.LayerCount = len(a.RootFS.Layers)
 	i.ExposedPorts = exposedPorts(a.Config.ExposedPorts)
 	i.Volumes = slices.Sorted(maps.Keys(a.Config.Volumes))
-	if created := parseTime(a.Created); !created.IsZero() {
+	if created := ParseTime(a.Created); !created.IsZero() {
 		i.CreatedAt = created
 	}
 	if a.size != 0 {
@@ -323,7 +323,7 @@ type volume struct {
 func (a volume) object() (string, state.Volume, error) {
 	v := state.Volume{
 		Name: a.Name, Namespace: namespace, Driver: a.Driver, Mountpoint: a.Mountpoint, Scope: a.Scope,
-		CreatedAt: parseTime(a.CreatedAt), Labels: a.Labels, Options: a.Options, Compose: compose(a.Labels),
+		CreatedAt: ParseTime(a.CreatedAt), Labels: a.Labels, Options: a.Options, Compose: compose(a.Labels),
 	}
 	return v.Name, v, nil
 }
@@ -347,7 +347,7 @@ type listedNetwork struct {
 func (a listedNetwork) object() (string, state.Network, error) {
 	n := state.Network{
 		ID: a.ID, Name: a.Name, Namespace: namespace, Driver: a.Driver, Scope: a.Scope, Internal: a.Internal, IPv6: a.EnableIPv6,
-		Attachable: a.Attachable, Options: a.Options, Labels: a.Labels, Compose: compose(a.Labels), CreatedAt: parseTime(a.Created),
+		Attachable: a.Attachable, Options: a.Options, Labels: a.Labels, Compose: compose(a.Labels), CreatedAt: ParseTime(a.Created),
 	}
 	for _, c := range a.IPAM.Config {
 		if c.Subnet != "" {
@@ -417,8 +417,9 @@ func unixTime(seconds int64) time.Time {
 	return sensible(time.Unix(seconds, 0))
 }
 
-// parseTime returns the zero time for anything that is no time.
-func parseTime(s string) time.Time {
+// ParseTime reads a time of Docker's API, as the state file has it: in UTC, and the zero time for
+// anything that is no time.
+func ParseTime(s string) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
 		return time.Time{}

@@ -271,7 +271,7 @@ func dockerInspected(c container.InspectResponse) state.Container {
 		State:        state.StateUnknown,
 		Health:       state.HealthNone,
 		RestartCount: c.RestartCount,
-		CreatedAt:    parseTime(c.Created),
+		CreatedAt:    ParseTime(c.Created),
 		Mounts:       dockerMounts(c.Mounts),
 	}
 	if c.Config != nil {
@@ -286,7 +286,7 @@ func dockerInspected(c container.InspectResponse) state.Container {
 	if s := c.State; s != nil {
 		out.State = ContainerState(string(s.Status))
 		out.PID, out.ExitCode, out.Error, out.OOMKilled = s.Pid, s.ExitCode, s.Error, s.OOMKilled
-		out.StartedAt, out.FinishedAt = parseTime(s.StartedAt), parseTime(s.FinishedAt)
+		out.StartedAt, out.FinishedAt = ParseTime(s.StartedAt), ParseTime(s.FinishedAt)
 		if s.Health != nil && s.Health.Status != "" {
 			out.Health = string(s.Health.Status)
 			if s.Health.Status != "none" {
@@ -420,7 +420,7 @@ func dockerVolume(v dockervolume.Volume) state.Volume {
 		Driver:     v.Driver,
 		Mountpoint: v.Mountpoint,
 		Scope:      v.Scope,
-		CreatedAt:  parseTime(v.CreatedAt),
+		CreatedAt:  ParseTime(v.CreatedAt),
 		Labels:     v.Labels,
 		Options:    v.Options,
 		Compose:    dockerCompose(v.Labels),
@@ -437,7 +437,7 @@ func dockerNetwork(n network.Network) state.Network {
 		IPv6:       n.EnableIPv6,
 		Attachable: n.Attachable, Options: n.Options, Compose: dockerCompose(n.Labels),
 		Labels:    n.Labels,
-		CreatedAt: parseTime(n.Created.Format(time.RFC3339Nano)),
+		CreatedAt: ParseTime(n.Created.Format(time.RFC3339Nano)),
 	}
 	for _, c := range n.IPAM.Config {
 		if c.Subnet.IsValid() {

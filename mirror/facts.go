@@ -60,7 +60,7 @@ func (m *Moby) facts(ctx context.Context, moment time.Time) (e state.Engine, err
 	if about.Podman {
 		e.ID = "" // another one in each answer
 	}
-	clock := parseTime(info.SystemTime)
+	clock := ParseTime(info.SystemTime)
 	if clock.IsZero() {
 		// Not every engine tells. Our clock may be ahead of its.
 		m.clock = engineClock{begin: moment.Add(-time.Minute), margin: time.Hour}

@@ -130,7 +130,7 @@ func (e *Executor) beside(call func(ctx context.Context) (apply func())) context
 // Accept takes a request from the inbox. It ignores one that it has, or that was settled
 // meanwhile: a directory that changes while it is read may show a request twice.
 func (e *Executor) Accept(r Request) {
-	if e.accepted[r.ID] || !exists(e.file(r.ID, extPending)) && !exists(e.file(r.ID, extBegun)) {
+	if e.accepted[r.ID] || !files.Exists(e.file(r.ID, extPending)) && !files.Exists(e.file(r.ID, extBegun)) {
 		return
 	}
 	e.accepted[r.ID] = true
@@ -226,7 +226,7 @@ func (e *Executor) Flushed() {
 		}
 		if d.goesOn { // the next supervisor must not answer again
 			d.request.Reply = false
-			if path := d.request.ID + extPending; exists(filepath.Join(e.dir, path)) {
+			if path := d.request.ID + extPending; files.Exists(filepath.Join(e.dir, path)) {
 				if err := writeJSON(e.dir, path, d.request); err != nil {
 					e.log.Error("request can't be changed", "request", d.request.ID, "error", err)
 				}

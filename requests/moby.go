@@ -49,7 +49,7 @@ func (m moby) look(ctx context.Context, id string) (seen, error) {
 	s := seen{state: state.StateUnknown, stopTimeout: defaultStopTimeout}
 	if c.Container.State != nil {
 		s.state = mirror.ContainerState(string(c.Container.State.Status))
-		s.startedAt = parseTime(c.Container.State.StartedAt)
+		s.startedAt = mirror.ParseTime(c.Container.State.StartedAt)
 	}
 	if c.Container.Config != nil && c.Container.Config.StopTimeout != nil {
 		s.stopTimeout = time.Duration(*c.Container.Config.StopTimeout) * time.Second
@@ -69,7 +69,7 @@ func (m moby) remove(ctx context.Context, t target, pin time.Time) (whole bool, 
 		// and the removal but another removal and creation at the same instant.
 		var v client.VolumeInspectResult
 		if v, err = m.VolumeInspect(ctx, t.key, client.VolumeInspectOptions{}); err == nil {
-			if !parseTime(v.Volume.CreatedAt).Equal(pin) {
+			if !mirror.ParseTime(v.Volume.CreatedAt).Equal(pin) {
 				return false, errChanged
 			}
 			_, err = m.VolumeRemove(ctx, t.key, client.VolumeRemoveOptions{})
@@ -93,13 +93,4 @@ func (m moby) remove(ctx context.Context, t target, pin time.Time) (whole bool, 
 		}
 	}
 	return whole, err
-}
-
-// parseTime returns the zero time for what is no time.
-func parseTime(s string) time.Time {
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil || t.Year() <= 1 {
-		return time.Time{}
-	}
-	return t.UTC()
 }

@@ -138,7 +138,7 @@ func Await(ctx context.Context, dir, id string) (Outcome, error) {
 	done := filepath.Join(dir, id+extDone)
 	for {
 		// In this order: the outcome appears before the request goes.
-		pending := exists(filepath.Join(dir, id+extPending)) || exists(filepath.Join(dir, id+extBegun))
+		pending := files.Exists(filepath.Join(dir, id+extPending)) || files.Exists(filepath.Join(dir, id+extBegun))
 		data, err := files.Read(done)
 		switch {
 		case err == nil:
@@ -157,11 +157,6 @@ func Await(ctx context.Context, dir, id string) (Outcome, error) {
 			return Outcome{}, err
 		}
 	}
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }
 
 // writeJSON makes a file atomically.

@@ -48,7 +48,7 @@ func Begin(dir string, r Request) error {
 }
 
 // Begun reports whether the request is begun and not settled.
-func Begun(dir, id string) bool { return exists(filepath.Join(dir, id+extBegun)) }
+func Begun(dir, id string) bool { return files.Exists(filepath.Join(dir, id+extBegun)) }
 
 // Finish leaves the outcome of a request with Reply, and removes the request.
 func Finish(dir string, r Request, o Outcome) error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
@@ -48,7 +49,7 @@ func (m rootMode) life() processes.Life {
 // life implements [mode]: an ordinary user's engine has a runtime directory until it is
 // cleaned up. Processes are looked for only where there is one.
 func (m userMode) life() processes.Life {
-	if !exists(m.ExecRoot) {
+	if !files.Exists(m.ExecRoot) {
 		return processes.Gone
 	}
 	f, err := m.processes().Scan(processes.Hierarchies{})
@@ -64,7 +65,7 @@ func (m userMode) life() processes.Life {
 // neverRan reports whether there was never an engine: it would have left its state, its data
 // or its runtime directory. That saves the first start a scan of all processes.
 func (c *Config) neverRan() bool {
-	if exists(c.StateDir) || exists(c.ExecRoot) {
+	if files.Exists(c.StateDir) || files.Exists(c.ExecRoot) {
 		return false
 	}
 	data, err := os.ReadDir(c.DataRoot)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
@@ -192,7 +193,7 @@ const orVFS = "; or the engine's argument `--storage-driver vfs`, with which eac
 // needsFuse reports whether the data need fuse-overlayfs. dockerd before version 29 detects that
 // itself; later versions use overlayfs, with which no container starts.
 func (c *Config) needsFuse() bool {
-	if exists(filepath.Join(c.DataRoot, fuseOverlay)) {
+	if files.Exists(filepath.Join(c.DataRoot, fuseOverlay)) {
 		return true
 	}
 	if entries, err := os.ReadDir(c.DataRoot); err != nil || len(entries) > 0 {
@@ -286,7 +287,7 @@ func lastLine(text string) string { return text[strings.LastIndexByte(text, '\n'
 func UserLimits(data string) []error {
 	limits := []error{failure.WithHint(errors.New("containers have no limits of memory and processors, and docker stats shows the machine's use: the control groups are root's"),
 		"root's engines have limits")}
-	if exists(filepath.Join(data, fuseOverlay)) {
+	if files.Exists(filepath.Join(data, fuseOverlay)) {
 		limits = append(limits, failure.WithHint(fmt.Errorf("containers' files go through %s, which is slow: overlayfs did not work in %q", fuseOverlay, data),
 			"a new instance is faster on Linux 5.11 or later, and on a local disk"))
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/mounts"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/process"
@@ -290,7 +291,7 @@ func (in *instance) checkGone() {
 	}
 	for _, path := range []string{in.cfg.Socket, in.cfg.ExecRoot, in.cfg.engineFilePath(), in.cfg.private(runContainerd),
 		in.cfg.private(runDocker), in.cfg.private(hostNetns)} {
-		if exists(path) {
+		if files.Exists(path) {
 			in.t.Errorf("%q is left", path)
 		}
 	}
@@ -920,7 +921,7 @@ func TestSquatter(t *testing.T) {
 	if err := ping(old.cfg.Socket); err != nil {
 		t.Errorf("the engine: %v", err)
 	}
-	if !exists(old.cfg.ExecRoot) {
+	if !files.Exists(old.cfg.ExecRoot) {
 		t.Error("the engine's runtime directory is gone")
 	}
 }
@@ -1227,7 +1228,7 @@ func TestBesideHostEngine(t *testing.T) {
 		t.Errorf("the subnet %s is the host engine's", got)
 	}
 	in.checkOwnSocket()
-	if root := fmt.Sprintf("/proc/%d/root", in.engine.ID().PID); !exists(root + "/etc/docker/certs.d/registry.example") {
+	if root := fmt.Sprintf("/proc/%d/root", in.engine.ID().PID); !files.Exists(root + "/etc/docker/certs.d/registry.example") {
 		t.Error("the host's registry certificates are missing inside")
 	}
 	if diff := cmp.Diff(before, hostState(t)); diff != "" {

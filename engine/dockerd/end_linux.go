@@ -89,8 +89,3 @@ func checkMounts(dir string) error {
 	}
 	return nil
 }
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
-}

@@ -9,6 +9,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 func TestPrivateResolvConf(t *testing.T) {
@@ -27,7 +28,7 @@ func TestSysctls(t *testing.T) {
 		}
 		got := (&Config{UID: "u"}).sysctls(user)
 		for _, ctl := range got {
-			if !exists("/proc/sys/"+ctl.Name) && !strings.HasPrefix(ctl.Name, "net/ipv6/") {
+			if !files.Exists("/proc/sys/"+ctl.Name) && !strings.HasPrefix(ctl.Name, "net/ipv6/") {
 				t.Errorf("there is no %s", ctl.Name)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
@@ -99,7 +100,7 @@ func privateResolvConf(host string, dns netip.Addr) []byte {
 // under RootlessKit.
 func (c *Config) certificates() string {
 	if base, err := os.UserConfigDir(); err == nil && c.Rootless {
-		if own := filepath.Join(base, "docker", "certs.d"); exists(own) {
+		if own := filepath.Join(base, "docker", "certs.d"); files.Exists(own) {
 			return own
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
@@ -129,14 +130,14 @@ func TestHostRun(t *testing.T) {
 
 	must(t, os.RemoveAll("/run/late"))
 	in.eventually("what the host has removed is gone", func() error {
-		if inside := fmt.Sprintf("/proc/%d/root/run/late", in.engine.ID().PID); exists(inside) {
+		if inside := fmt.Sprintf("/proc/%d/root/run/late", in.engine.ID().PID); files.Exists(inside) {
 			return errors.New("it is there")
 		}
 		return nil
 	})
 	// What the engine's containers write is the host's.
 	in.docker("run", "--rm", "-v", "/run/dir:/it", "app", "touch", "/it/theirs")
-	if !exists("/run/dir/theirs") {
+	if !files.Exists("/run/dir/theirs") {
 		t.Error("a container's file in the host's directory is not there")
 	}
 	if _, err := in.engine.Stop(t.Context()); err != nil {
@@ -186,7 +187,7 @@ func TestAdoptWithoutOwnRun(t *testing.T) {
 	in.start()
 	in.checkOwnSocket()
 	in.docker("stop", "-t", "0", "before")
-	if exists(dockerSock) {
+	if files.Exists(dockerSock) {
 		t.Errorf("the host has a docker.sock: %s", tree(dockerSock))
 	}
 }

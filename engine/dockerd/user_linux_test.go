@@ -13,6 +13,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/test/asuser"
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
@@ -307,7 +308,7 @@ func TestOwners(t *testing.T) {
 	if err := os.RemoveAll(theirs); err == nil {
 		t.Error("the user can remove it without help: this test proves nothing")
 	}
-	if err := RemoveAsUser(in.cfg.DataRoot); err != nil || exists(in.cfg.DataRoot) {
+	if err := RemoveAsUser(in.cfg.DataRoot); err != nil || files.Exists(in.cfg.DataRoot) {
 		t.Errorf("RemoveAsUser = %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
@@ -27,7 +28,7 @@ const hostLockPatience = 3 * time.Second
 // process runs: call it once the helper that will mount on them runs.
 func MakeHostDirs(ctx context.Context, dirs []string) error {
 	// Directories that others have made are never removed.
-	if !slices.ContainsFunc(dirs, func(dir string) bool { return !exists(dir) || Made(dir) }) {
+	if !slices.ContainsFunc(dirs, func(dir string) bool { return !files.Exists(dir) || Made(dir) }) {
 		return nil
 	}
 	unlock, err := lock.Acquire(ctx, hostLock)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
@@ -155,7 +156,7 @@ func (e Engine) Rebind(ctx context.Context, engine process.ID, binds []Bind) err
 		// An absolute link leads to the host's file instead. The helper looks again, from
 		// inside.
 		inside := fmt.Sprintf("/proc/%d/root%s", engine.PID, b.Target)
-		if b.Source != b.Target && !sameFile(b.Source, inside) && !(b.Optional && !exists(inside)) {
+		if b.Source != b.Target && !sameFile(b.Source, inside) && !(b.Optional && !files.Exists(inside)) {
 			missing = append(missing, b)
 		}
 	}
@@ -212,9 +213,4 @@ func sameFile(a, b string) bool {
 	x, err := os.Stat(a)
 	y, err2 := os.Stat(b)
 	return errors.Join(err, err2) == nil && os.SameFile(x, y)
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }

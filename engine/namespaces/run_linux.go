@@ -10,6 +10,8 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // An engine has its own /run, a tmpfs. It has the host's /run as hostDir and a symlink into it
@@ -99,7 +101,7 @@ func (r *Run) mountOwn(host string) error {
 		name, _, _ := strings.Cut(rest, "/")
 		source, target := filepath.Join(host, name), filepath.Join(runDir, name)
 		// Links need no mount.
-		if info, err := os.Lstat(source); err != nil || !info.IsDir() || exists(target) || r.hidden(name) {
+		if info, err := os.Lstat(source); err != nil || !info.IsDir() || files.Exists(target) || r.hidden(name) {
 			continue
 		}
 		if err := os.Mkdir(target, 0o755); err != nil {

@@ -6,6 +6,8 @@ import (
 	"hash/fnv"
 	"os"
 	"time"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // A Sysctl is a setting of the engine's network namespace.
@@ -58,7 +60,7 @@ func TapSysctls(net Subnets) []Sysctl {
 
 // setTap sets them as soon as slirp4netns has made the interface.
 func setTap(sysctls []Sysctl) error {
-	if len(sysctls) == 0 || !exists("/proc/sys/net/ipv6") {
+	if len(sysctls) == 0 || !files.Exists("/proc/sys/net/ipv6") {
 		return nil
 	}
 	for deadline := time.Now().Add(time.Second); ; time.Sleep(time.Millisecond) {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // In a user namespace the helper does not become the daemon. It stays the first process of a pid
@@ -154,7 +156,7 @@ func (b Bind) makeTarget() error {
 			return err
 		}
 	}
-	if exists(b.Target) {
+	if files.Exists(b.Target) {
 		return nil
 	}
 	return os.WriteFile(b.Target, nil, 0o644)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 func TestMain(m *testing.M) {
@@ -77,7 +79,7 @@ func TestRemoveAll(t *testing.T) {
 	if err := os.MkdirAll(dir+"/sub", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := RemoveAll(IDMap{}, dir, dir+"-not"); err != nil || exists(dir) {
+	if err := RemoveAll(IDMap{}, dir, dir+"-not"); err != nil || files.Exists(dir) {
 		t.Errorf("RemoveAll = %v", err)
 	}
 }

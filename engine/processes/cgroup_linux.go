@@ -13,6 +13,8 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // Each engine has a cgroup below the root of each hierarchy, with a subgroup for the daemon and
@@ -183,17 +185,12 @@ func (e Engine) Groups(h Hierarchies) []string {
 	var dirs []string
 	for _, root := range h.All() {
 		for _, name := range []string{e.GroupName(), e.cgroupSlice()} {
-			if dir := filepath.Join(root, name); exists(dir) {
+			if dir := filepath.Join(root, name); files.Exists(dir) {
 				dirs = append(dirs, dir)
 			}
 		}
 	}
 	return dirs
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }
 
 // subgroups returns dir and all groups below it, deepest first.

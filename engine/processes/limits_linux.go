@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // A file of a control group, and what is to be in it.
@@ -91,7 +93,7 @@ func (l limit) set(root string, v2 bool) error {
 	if v2 {
 		settings = l.v2
 	}
-	if !l.on && !exists(filepath.Join(dir, settings[0].file)) {
+	if !l.on && !files.Exists(filepath.Join(dir, settings[0].file)) {
 		return nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {

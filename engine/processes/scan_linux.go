@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
@@ -197,7 +198,7 @@ func (e Engine) containerGroups(h Hierarchies, shim *Proc, children map[int][]*P
 				continue
 			}
 			for _, root := range h.All() {
-				if dir := filepath.Join(root, rel); exists(dir) && !slices.Contains(dirs, dir) {
+				if dir := filepath.Join(root, rel); files.Exists(dir) && !slices.Contains(dirs, dir) {
 					dirs = append(dirs, dir)
 				}
 			}

@@ -169,18 +169,25 @@ func (c *Client) DeleteContainer(ctx context.Context, namespace, id string) erro
 
 // SetLabel sets a label of a container.
 func (c *Client) SetLabel(ctx context.Context, namespace, id, label, value string) error {
-	var request struct {
-		Container struct {
-			ID     string            `pb:"1"`
-			Labels map[string]string `pb:"2"`
-		} `pb:"1"`
-		Mask struct {
-			Paths []string `pb:"1"`
-		} `pb:"2"`
-	}
-	request.Container.ID, request.Container.Labels = id, map[string]string{label: value}
-	request.Mask.Paths = []string{"labels." + label}
-	return c.call(ctx, namespace, "containers.v1.Containers/Update", &request, &empty{})
+	return c.call(ctx, namespace, "containers.v1.Containers/Update", newLabelUpdate(id, label, value), &empty{})
+}
+
+// A labelUpdate changes a label of a container.
+type labelUpdate struct {
+	Container struct {
+		ID     string            `pb:"1"`
+		Labels map[string]string `pb:"2"`
+	} `pb:"1"`
+	Mask struct {
+		Paths []string `pb:"1"`
+	} `pb:"2"`
+}
+
+func newLabelUpdate(id, label, value string) *labelUpdate {
+	var u labelUpdate
+	u.Container.ID, u.Container.Labels = id, map[string]string{label: value}
+	u.Mask.Paths = []string{"labels." + label}
+	return &u
 }
 
 // The states of a task.

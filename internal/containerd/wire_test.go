@@ -84,16 +84,6 @@ func TestStates(t *testing.T) {
 
 // Our messages are what containerd reads.
 func TestRequests(t *testing.T) {
-	var label struct {
-		Container struct {
-			ID     string            `pb:"1"`
-			Labels map[string]string `pb:"2"`
-		} `pb:"1"`
-		Mask struct {
-			Paths []string `pb:"1"`
-		} `pb:"2"`
-	}
-	label.Container.ID, label.Container.Labels, label.Mask.Paths = "c", map[string]string{"k": "v"}, []string{"labels.k"}
 	for _, test := range []struct {
 		ours         any
 		theirs, want proto.Message
@@ -108,7 +98,7 @@ func TestRequests(t *testing.T) {
 			&tasksapi.CreateTaskRequest{ContainerID: "id", Rootfs: []*types.Mount{{Type: "bind", Source: "s", Options: []string{"rw"}}, {Type: "x"}}, Stdout: "o", Stderr: "e", Terminal: true},
 		},
 		{
-			&label, &containersapi.UpdateContainerRequest{},
+			newLabelUpdate("c", "k", "v"), &containersapi.UpdateContainerRequest{},
 			&containersapi.UpdateContainerRequest{
 				Container:  &containersapi.Container{ID: "c", Labels: map[string]string{"k": "v"}},
 				UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"labels.k"}},

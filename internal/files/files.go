@@ -25,6 +25,12 @@ func OpenFile(path string, flag int, perm fs.FileMode) (*os.File, error) {
 	return openFile(path, flag, perm)
 }
 
+// Exists reports whether there is anything at path that can be looked at. Links are not followed.
+func Exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
 // Read returns the content of the file at path, which can be replaced meanwhile.
 func Read(path string) ([]byte, error) {
 	file, err := Open(path)

@@ -21,6 +21,16 @@ func SearchPath() string {
 	return path
 }
 
+// Self returns the path of the program that this process runs, with links resolved: those in
+// docker's plugin directories and on the PATH.
+func Self() (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(exe)
+}
+
 // Find returns the path of a program in [SearchPath]. A missing program is an error that matches
 // [exec.ErrNotFound].
 func Find(name string) (string, error) {

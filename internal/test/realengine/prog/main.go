@@ -142,6 +142,14 @@ func serve(port string) error {
 	if err := echo(port); err != nil {
 		return err
 	}
+	return accept(port, func(c net.Conn) {
+		name, _ := os.Hostname()
+		_, _ = io.WriteString(c, "hello from "+name+"\n")
+	})
+}
+
+// accept calls answer with each connection, concurrently, and closes it.
+func accept(port string, answer func(net.Conn)) error {
 	l, err := net.Listen("tcp", ":"+port)
 	if err != nil {
 		return err
@@ -151,9 +159,10 @@ func serve(port string) error {
 		if err != nil {
 			return err
 		}
-		name, _ := os.Hostname()
-		_, _ = io.WriteString(c, "hello from "+name+"\n")
-		_ = c.Close()
+		go func() {
+			defer c.Close()
+			answer(c)
+		}()
 	}
 }
 
@@ -183,50 +192,28 @@ func who(port string) error {
 	if err := echo(port); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", ":"+port)
-	if err != nil {
-		return err
-	}
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		_, _ = fmt.Fprintln(c, c.RemoteAddr())
-		_ = c.Close()
-	}
+	return accept(port, func(c net.Conn) { _, _ = fmt.Fprintln(c, c.RemoteAddr()) })
 }
 
 func pour(port string) error {
-	l, err := net.Listen("tcp", ":"+port)
-	if err != nil {
-		return err
-	}
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return err
+	return accept(port, func(c net.Conn) {
+		in := bufio.NewReader(c)
+		var n int64
+		if _, err := fmt.Fscanln(in, &n); err != nil {
+			return
 		}
-		go func() {
-			defer c.Close()
-			in := bufio.NewReader(c)
-			var n int64
-			if _, err := fmt.Fscanln(in, &n); err != nil {
+		if n == 0 {
+			n, _ = io.Copy(io.Discard, in)
+			_, _ = fmt.Fprintln(c, n)
+			return
+		}
+		zeros := make([]byte, 1<<16)
+		for ; n > 0; n -= int64(len(zeros)) {
+			if _, err := c.Write(zeros[:min(n, int64(len(zeros)))]); err != nil {
 				return
 			}
-			if n == 0 {
-				n, _ = io.Copy(io.Discard, in)
-				_, _ = fmt.Fprintln(c, n)
-				return
-			}
-			zeros := make([]byte, 1<<16)
-			for ; n > 0; n -= int64(len(zeros)) {
-				if _, err := c.Write(zeros[:min(n, int64(len(zeros)))]); err != nil {
-					return
-				}
-			}
-		}()
-	}
+		}
+	})
 }
 
 func datagram(addr string) error {
