@@ -33,11 +33,16 @@ func BootOf(i *instance.Instance) Boot {
 
 // CheckBoot refuses a start with the system where there is no systemd for it.
 func CheckBoot(i *instance.Instance) error {
-	_, err := systemd.Find()
-	if err == nil {
-		return nil
+	_, err := systemdFor(i)
+	return err
+}
+
+func systemdFor(i *instance.Instance) (systemd.Manager, error) {
+	m, err := systemd.Find()
+	if err != nil {
+		err = problem(i, NoSystemd, failure.Refuse("instance %q can't start with the system: %w", i.Name, err))
 	}
-	return problem(i, NoSystemd, failure.Refuse("instance %q can't start with the system: %w", i.Name, err))
+	return m, err
 }
 
 // SetBoot makes the instance's unit as its setting autostart says, or removes it. What runs goes
@@ -46,10 +51,10 @@ func SetBoot(ctx context.Context, i *instance.Instance) error {
 	if !i.Settings.Autostart {
 		return forgetBoot(ctx, i)
 	}
-	if err := CheckBoot(i); err != nil {
+	m, err := systemdFor(i)
+	if err != nil {
 		return err
 	}
-	m, _ := systemd.Find()
 	text, err := unitText(i, m)
 	if err != nil {
 		return fmt.Errorf("instance %q: start with the system: %w", i.Name, err)

@@ -315,7 +315,7 @@ const filesInterval = 10 * time.Second
 // watch marks volumes and networks whenever their files may have changed, until ctx ends.
 func (f nerdctlFiles) watch(ctx context.Context, in *intake) {
 	for ctx.Err() == nil {
-		watch, err := f.newWatch()
+		watch, err := dirwatch.NewOf(f.dirs)
 		in.mark(state.Volumes, "")
 		in.mark(state.Networks, "")
 		if err == nil {
@@ -330,21 +330,7 @@ func (f nerdctlFiles) watch(ctx context.Context, in *intake) {
 	}
 }
 
-// newWatch watches the directories that there are, all of them.
-func (f nerdctlFiles) newWatch() (*dirwatch.Watcher, error) {
-	for {
-		dirs := f.dirs()
-		watch, err := dirwatch.New(dirs...)
-		if !slices.Equal(dirs, f.dirs()) { // one came or went, which may be why it failed
-			if err == nil {
-				watch.Close()
-			}
-			continue
-		}
-		return watch, err
-	}
-}
-
+// dirs returns the directories that there are of the files.
 func (f nerdctlFiles) dirs() (dirs []string) {
 	found, _ := glob(string(f), ".", "nerdctl", "nerdctl/*", "nerdctl/*/volumes", "nerdctl/*/volumes/*", "nerdctl/*/volumes/*/*", "cni", "cni/net.d", "cni/net.d/*")
 	for _, path := range found {

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"slices"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/dockercontext/claim"
@@ -259,15 +258,7 @@ func (l *loop) watchContext() {
 // newContextWatch watches the directories of the context. Its own comes and goes with it.
 func (l *loop) newContextWatch() (*dirwatch.Watcher, error) {
 	owner := l.context.owner // never changes
-	for {
-		dirs := l.docker.WatchDirs(owner)
-		watch, err := dirwatch.New(dirs...)
-		if err == nil && !slices.Equal(dirs, l.docker.WatchDirs(owner)) {
-			watch.Close()
-			continue
-		}
-		return watch, err
-	}
+	return dirwatch.NewOf(func() []string { return l.docker.WatchDirs(owner) })
 }
 
 // lookAtContext returns how the context, the current one and the default socket are now. If

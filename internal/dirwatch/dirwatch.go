@@ -35,6 +35,21 @@ func New(dirs ...string) (*Watcher, error) {
 	return &Watcher{w: w, dirs: dirs}, nil
 }
 
+// NewOf watches those directories that exist by the time that the watch begins: dirs returns them,
+// and is called again until they are still the same. For the rest it is as [New].
+func NewOf(dirs func() []string) (*Watcher, error) {
+	for {
+		now := dirs()
+		watch, err := New(now...)
+		if slices.Equal(now, dirs()) {
+			return watch, err
+		}
+		if err == nil { // else one has gone, which may be why it failed
+			watch.Close()
+		}
+	}
+}
+
 // Close ends the watch. Wait then returns [ErrClosed].
 func (w *Watcher) Close() { _ = w.w.Close() }
 

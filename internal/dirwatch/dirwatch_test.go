@@ -53,6 +53,35 @@ func TestNewRefusesMissing(t *testing.T) {
 	}
 }
 
+// One that goes, or comes, before the watch has begun is not missed.
+func TestNewOf(t *testing.T) {
+	dir := t.TempDir()
+	there, gone := filepath.Join(dir, "there"), filepath.Join(dir, "gone")
+	calls := 0
+	w, err := NewOf(func() []string {
+		switch calls++; calls {
+		case 1:
+			return []string{dir, gone}
+		case 2:
+			if err := os.Mkdir(there, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			return []string{dir}
+		}
+		return []string{dir, there}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := os.WriteFile(filepath.Join(there, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Wait(t.Context()); err != nil || calls != 4 {
+		t.Errorf("Wait = %v after %d calls", err, calls)
+	}
+}
+
 // A directory that comes, goes and comes again is followed, by polling where need be.
 func TestFollow(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "dir")
