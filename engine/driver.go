@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/docker-rd/docker-rd/engine/dockerd"
+	"github.com/docker-rd/docker-rd/engine/isolated"
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -57,7 +57,7 @@ func LocalSocket(d Driver) string {
 }
 
 // ErrRunning says that the engine runs already.
-var ErrRunning = dockerd.ErrRunning
+var ErrRunning = isolated.ErrRunning
 
 // Life is how much of an engine runs: [Gone], [Leftovers] or [Alive].
 type Life = processes.Life
@@ -96,13 +96,13 @@ type Process interface {
 }
 
 // A Problem is something that does not work in a running engine.
-type Problem = dockerd.Problem
+type Problem = isolated.Problem
 
 // DriverFor returns the driver for the instance's settings. It logs to log, which may be nil.
 func DriverFor(i *instance.Instance, log *slog.Logger) (Driver, error) {
 	switch i.Settings.Driver {
 	case instance.DriverDockerd, instance.DriverRootless:
-		return newDockerd(i, log)
+		return newIsolated(i, log)
 	case instance.DriverExisting:
 		return existing{i, log}, nil
 	}

@@ -26,7 +26,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
-	"github.com/docker-rd/docker-rd/engine/dockerd"
+	"github.com/docker-rd/docker-rd/engine/isolated"
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
@@ -58,12 +58,12 @@ func startContainerd(t *testing.T) *containerdHost {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := dockerd.Config{
+	cfg := isolated.Config{
 		UID: "oracle-" + strings.ToLower(rand.Text()[:8]), Containerd: true, Socket: h.socket, Proxy: proxy,
 		DataRoot: filepath.Join(h.dir, "data"), ExecRoot: filepath.Join(h.dir, "exec"), StateDir: filepath.Join(h.dir, "state"),
 		LogPath: filepath.Join(h.dir, "log"), Nerdctl: filepath.Join(h.dir, "nerdctl.toml"),
 	}
-	engine, err := dockerd.Start(t.Context(), cfg)
+	engine, err := isolated.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package dockerd
+package isolated
 
 import (
 	"context"

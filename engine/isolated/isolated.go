@@ -1,4 +1,4 @@
-// Package dockerd runs dockerds, and containerds (Config.Containerd), in namespaces of their own
+// Package isolated runs dockerds, and containerds (Config.Containerd), in namespaces of their own
 // on Linux: root's, and an ordinary user's (Config.Rootless).
 //
 // Each engine has a private network namespace, connected to the outside by
@@ -15,7 +15,7 @@
 // namespace besides, and the kernel ends all of it with the first process there.
 //
 // On other systems every function refuses.
-package dockerd
+package isolated
 
 import (
 	"errors"

@@ -8,7 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"github.com/docker-rd/docker-rd/engine/dockerd"
+	"github.com/docker-rd/docker-rd/engine/isolated"
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -21,13 +21,13 @@ import (
 // was started as one.
 func RunHelper() { namespaces.RunHelper() }
 
-// newDockerd returns the driver that runs a dockerd of our own.
-func newDockerd(i *instance.Instance, log *slog.Logger) (Driver, error) {
+// newIsolated returns the driver that runs a dockerd of our own.
+func newIsolated(i *instance.Instance, log *slog.Logger) (Driver, error) {
 	proxy, err := proxyPath()
 	if err != nil {
 		return nil, fmt.Errorf("instance %q: find %s: %w", i.Name, portproxy.Name, err)
 	}
-	return ownDockerd{inst: i, config: dockerd.Config{
+	return isolatedDriver{inst: i, config: isolated.Config{
 		UID:        i.UID,
 		Rootless:   i.Settings.Driver == instance.DriverRootless,
 		Containerd: i.Settings.Engine == instance.KindContainerd,
@@ -48,18 +48,18 @@ func newDockerd(i *instance.Instance, log *slog.Logger) (Driver, error) {
 	}}, nil
 }
 
-func limitsOf(s instance.Settings) dockerd.Limits {
-	return dockerd.Limits{Memory: s.Memory, NanoCPUs: s.NanoCPUs, Pids: s.PidsLimit}
+func limitsOf(s instance.Settings) isolated.Limits {
+	return isolated.Limits{Memory: s.Memory, NanoCPUs: s.NanoCPUs, Pids: s.PidsLimit}
 }
 
 // SetLimits limits the instance's engine, if it runs, as the settings of i say, whatever those
 // on disk are.
 func SetLimits(i *instance.Instance) error {
-	driver, err := newDockerd(i, nil)
+	driver, err := newIsolated(i, nil)
 	if err != nil || driver.Life() != Alive {
 		return err
 	}
-	if err := dockerd.SetLimits(driver.(ownDockerd).config, limitsOf(i.Settings)); err != nil {
+	if err := isolated.SetLimits(driver.(isolatedDriver).config, limitsOf(i.Settings)); err != nil {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
 	return nil
@@ -84,7 +84,7 @@ func Limits(i *instance.Instance) []error {
 	if i.Settings.Driver != instance.DriverRootless {
 		return nil
 	}
-	return dockerd.UserLimits(i.Paths.Data)
+	return isolated.UserLimits(i.Paths.Data)
 }
 
 // RemoveData removes those data of a stopped instance's engine that the user can't remove:
@@ -93,25 +93,25 @@ func RemoveData(i *instance.Instance) error {
 	if i.Settings.Driver != instance.DriverRootless {
 		return nil
 	}
-	if err := dockerd.RemoveAsUser(i.Paths.Data); err != nil {
+	if err := isolated.RemoveAsUser(i.Paths.Data); err != nil {
 		return failure.WithHint(fmt.Errorf("remove instance %q: %w", i.Name, err), "`sudo rm -rf %s`", i.Paths.Data)
 	}
 	return nil
 }
 
-// ownDockerd are the drivers DriverDockerd and DriverRootless.
-type ownDockerd struct {
+// isolatedDriver are the drivers DriverDockerd and DriverRootless.
+type isolatedDriver struct {
 	inst   *instance.Instance
-	config dockerd.Config
+	config isolated.Config
 }
 
 // Check implements [Driver].
-func (d ownDockerd) Check() []error { return dockerd.Check(d.config) }
+func (d isolatedDriver) Check() []error { return isolated.Check(d.config) }
 
 // Adopt implements [Driver].
-func (d ownDockerd) Adopt(ctx context.Context) (Running, error) {
-	e, err := dockerd.Adopt(ctx, d.config)
-	if errors.Is(err, dockerd.ErrNotRunning) {
+func (d isolatedDriver) Adopt(ctx context.Context) (Running, error) {
+	e, err := isolated.Adopt(ctx, d.config)
+	if errors.Is(err, isolated.ErrNotRunning) {
 		return nil, nil
 	}
 	if err != nil {
@@ -121,13 +121,13 @@ func (d ownDockerd) Adopt(ctx context.Context) (Running, error) {
 }
 
 // Start implements [Driver].
-func (d ownDockerd) Start(ctx context.Context) (Running, error) {
+func (d isolatedDriver) Start(ctx context.Context) (Running, error) {
 	config := d.config
 	// They may have changed since the supervisor was started.
 	if now, err := instance.LoadDir(d.inst.Paths.State); err == nil && now.UID == config.UID {
 		config.Limits = limitsOf(now.Settings)
 	}
-	e, err := dockerd.Start(ctx, config)
+	e, err := isolated.Start(ctx, config)
 	if err != nil {
 		return nil, err
 	}
@@ -135,19 +135,19 @@ func (d ownDockerd) Start(ctx context.Context) (Running, error) {
 }
 
 // Life implements [Driver].
-func (d ownDockerd) Life() Life { return dockerd.Life(d.config) }
+func (d isolatedDriver) Life() Life { return isolated.Life(d.config) }
 
 // Endpoint implements [Driver].
-func (d ownDockerd) Endpoint() (endpoint.Endpoint, error) {
+func (d isolatedDriver) Endpoint() (endpoint.Endpoint, error) {
 	host, err := d.LocalHost()
 	return endpoint.Endpoint{Host: host}, err
 }
 
 // LocalHost implements [Driver].
-func (d ownDockerd) LocalHost() (string, error) { return "unix://" + d.config.Socket, nil }
+func (d isolatedDriver) LocalHost() (string, error) { return "unix://" + d.config.Socket, nil }
 
 // Cleanup implements [Driver].
-func (d ownDockerd) Cleanup(ctx context.Context) (killed []string, err error) {
-	killed = dockerd.Containers(d.config)
-	return killed, dockerd.Cleanup(ctx, d.config)
+func (d isolatedDriver) Cleanup(ctx context.Context) (killed []string, err error) {
+	killed = isolated.Containers(d.config)
+	return killed, isolated.Cleanup(ctx, d.config)
 }
