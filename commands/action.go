@@ -46,7 +46,7 @@ has not begun is withdrawn.`,
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.inTime(cmd.Context(), o, func(ctx context.Context, t teller) error {
+			return a.inTime(cmd.Context(), o, func(ctx context.Context, t reporter) error {
 				return a.runAction(ctx, t, args[0], args[1])
 			})
 		},
@@ -55,7 +55,7 @@ has not begun is withdrawn.`,
 	return cmd
 }
 
-func (a *app) runAction(ctx context.Context, t teller, word, action string) error {
+func (a *app) runAction(ctx context.Context, t reporter, word, action string) error {
 	if !slices.Contains(requests.Actions(), action) {
 		return unknown("action", action, requests.Actions())
 	}

@@ -53,7 +53,7 @@ changes. The exit status is 1 while something is wrong.`,
 }
 
 func (a *app) runDoctor(cmd *cobra.Command, o doctorOptions) error {
-	// Other commands mend first. Here everything is to be explained.
+	// Other commands repair first. Here everything is to be explained.
 	c, err := shellContexts(cmd)
 	if err != nil {
 		return err

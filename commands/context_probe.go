@@ -106,7 +106,7 @@ func (a *app) contextNames(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	a.mend(cmd.Context(), c.Dir())
+	a.repair(cmd.Context(), c.Dir())
 	for _, name := range c.Names() {
 		if _, err := fmt.Fprintln(a.out(), name); err != nil {
 			return err
@@ -121,7 +121,7 @@ func (a *app) probe(cmd *cobra.Command, o probeOptions, names []string) (healthy
 	if err != nil {
 		return false, err
 	}
-	a.mend(cmd.Context(), c.Dir())
+	a.repair(cmd.Context(), c.Dir())
 	ctx, cancel, err := probeContext(cmd.Context(), o.timeout)
 	if err != nil {
 		return false, err

@@ -50,7 +50,7 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 		return err
 	}
 	if !o.dryRun {
-		a.mend(cmd.Context(), i.DockerConfig)
+		a.repair(cmd.Context(), i.DockerConfig)
 	}
 	if !usable(i) {
 		return &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q: its engine does not run", i.Name)}
@@ -147,7 +147,7 @@ stays the current one.`,
 		if err != nil {
 			return err
 		}
-		a.mend(cmd.Context(), i.DockerConfig)
+		a.repair(cmd.Context(), i.DockerConfig)
 		out := c.Demote(cmd.Context(), contexts.Owner(i))
 		return a.writeOutcome(o, out, out.Reason != state.ReasonAlreadyCurrent, "choose another: `docker context use default`")
 	})

@@ -32,7 +32,7 @@ on the way: the one engine saves what the other loads.`,
 			if told := a.typedElsewhere(args[:2]...); told != "" {
 				return foreign(told, "cp-image "+shellQuoteAll(args), args[0], args[1])
 			}
-			return a.inTime(cmd.Context(), o, func(ctx context.Context, t teller) error {
+			return a.inTime(cmd.Context(), o, func(ctx context.Context, t reporter) error {
 				return cpImage(ctx, t, args[0], args[1], args[2:])
 			})
 		},
@@ -49,7 +49,7 @@ func (a *app) completeCpImage(cmd *cobra.Command, args []string, word string) ([
 	return a.objectWords(objects.Images(), args[:1], args[2:]), cobra.ShellCompDirectiveNoFileComp
 }
 
-func cpImage(ctx context.Context, t teller, from, to string, images []string) error {
+func cpImage(ctx context.Context, t reporter, from, to string, images []string) error {
 	if from == to {
 		return failure.Refuse("images are to be copied from instance %q to itself", from)
 	}

@@ -79,11 +79,11 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 	if err != nil {
 		return named("delete", k.Text(words[0]), err)
 	}
-	return a.withProgress(o.progress.value, func(t teller) error { return deleteAll(ctx, i, o, k, asked, t, where) })
+	return a.withProgress(o.progress.value, func(t reporter) error { return deleteAll(ctx, i, o, k, asked, t, where) })
 }
 
-func deleteAll(ctx context.Context, i *instance.Instance, o deleteOptions, k *objects.Kind, asked []requests.Request, t teller, where string) error {
-	step := func(r requests.Request) teller { return t.of(i.Name, string(k.Kind)+"/"+r.Name) }
+func deleteAll(ctx context.Context, i *instance.Instance, o deleteOptions, k *objects.Kind, asked []requests.Request, t reporter, where string) error {
+	step := func(r requests.Request) reporter { return t.of(i.Name, string(k.Kind)+"/"+r.Name) }
 	refusals := make(chan refused)
 	if o.wait {
 		for _, r := range asked {

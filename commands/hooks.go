@@ -71,7 +71,7 @@ func (a *app) setHooks(cmd *cobra.Command, install bool) error {
 		if version.known && version.before(26, 1) {
 			a.warn("docker %s prints no hints: docker 26.1 and later do", version.text)
 		}
-		decide = func(o configfile.Options) []configfile.Setting { return a.withHooks(o, version) }
+		decide = func(o configfile.Options) []configfile.Option { return a.withHooks(o, version) }
 		said, unchanged = "Docker prints hints of docker rd when an engine is not there", "Docker prints hints of docker rd already"
 	}
 	changed, err := c.UpdateOptions(cmd.Context(), decide)
@@ -94,25 +94,25 @@ var (
 	hooksFeature = []string{"features", "hooks"}
 )
 
-func (a *app) withHooks(o configfile.Options, version cliVersion) []configfile.Setting {
-	settings := []configfile.Setting{{Path: errorHooks, Value: hookedCommands}, {Path: allHooks}}
+func (a *app) withHooks(o configfile.Options, version cliVersion) []configfile.Option {
+	settings := []configfile.Option{{Path: errorHooks, Value: hookedCommands}, {Path: allHooks}}
 	if version.before(29, 3) {
 		settings[1].Value = hookedCommands
 	}
 	switch on := o.Features["hooks"]; {
 	case on == "":
-		settings = append(settings, configfile.Setting{Path: enabledHooks, Value: "true"}, configfile.Setting{Path: hooksFeature, Value: "true"})
+		settings = append(settings, configfile.Option{Path: enabledHooks, Value: "true"}, configfile.Option{Path: hooksFeature, Value: "true"})
 	case on != "true":
 		a.warn("docker's feature \"hooks\" is %q in config.json: docker prints no hints until it is \"true\"", on)
 	}
 	return settings
 }
 
-func withoutHooks(o configfile.Options) (settings []configfile.Setting) {
+func withoutHooks(o configfile.Options) (settings []configfile.Option) {
 	if o.Plugins["rd"]["enabled-hooks"] != "" {
-		settings = append(settings, configfile.Setting{Path: hooksFeature}, configfile.Setting{Path: enabledHooks})
+		settings = append(settings, configfile.Option{Path: hooksFeature}, configfile.Option{Path: enabledHooks})
 	}
-	return append(settings, configfile.Setting{Path: allHooks}, configfile.Setting{Path: errorHooks})
+	return append(settings, configfile.Option{Path: allHooks}, configfile.Option{Path: errorHooks})
 }
 
 // A cliVersion is the version of docker's command line.

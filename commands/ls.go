@@ -104,7 +104,7 @@ the current context. CONTAINERS shows how many run, of how many.`,
 			if err != nil {
 				return err
 			}
-			a.mend(cmd.Context(), dir)
+			a.repair(cmd.Context(), dir)
 			rows, err := instanceRows(cmd.Context(), showsDisk(o))
 			if err != nil {
 				return err

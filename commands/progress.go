@@ -25,14 +25,14 @@ func (o *longOptions) add(cmd *cobra.Command, timeout time.Duration) {
 }
 
 // inTime runs f with a context that ends at the timeout, and shows its progress.
-func (a *app) inTime(ctx context.Context, o longOptions, f func(ctx context.Context, t teller) error) error {
+func (a *app) inTime(ctx context.Context, o longOptions, f func(ctx context.Context, t reporter) error) error {
 	ctx, cancel := withTimeout(ctx, o.timeout)
 	defer cancel()
-	return a.withProgress(o.progress.value, func(t teller) error { return f(ctx, t) })
+	return a.withProgress(o.progress.value, func(t reporter) error { return f(ctx, t) })
 }
 
-// A teller shows the progress of one step of one instance.
-type teller struct {
+// A reporter shows the progress of one step of one instance.
+type reporter struct {
 	display        *progress.Display
 	instance, step string
 	reason         state.Reason // of the condition
@@ -41,17 +41,17 @@ type teller struct {
 
 // withProgress runs f and shows its progress in the given mode on standard output. Standard
 // error has only the failure.
-func (a *app) withProgress(mode string, f func(t teller) error) error {
+func (a *app) withProgress(mode string, f func(t reporter) error) error {
 	return a.showing(mode, a.docker.Out(), progress.Plain, f)
 }
 
 // withProgressAside is withProgress on standard error, for a command whose output is another
 // program's. By default it is quiet unless that is a terminal.
-func (a *app) withProgressAside(mode string, f func(t teller) error) error {
+func (a *app) withProgressAside(mode string, f func(t reporter) error) error {
 	return a.showing(mode, a.docker.Err(), progress.Quiet, f)
 }
 
-func (a *app) showing(mode string, out *streams.Out, elsewhere string, f func(t teller) error) error {
+func (a *app) showing(mode string, out *streams.Out, elsewhere string, f func(t reporter) error) error {
 	dumb := os.Getenv("TERM") == "dumb"
 	switch {
 	case mode != "auto":
@@ -70,7 +70,7 @@ func (a *app) showing(mode string, out *streams.Out, elsewhere string, f func(t 
 	})
 	outer := a.display
 	a.display = d
-	err := f(teller{display: d})
+	err := f(reporter{display: d})
 	if err != nil {
 		d.Fail("", err)
 	}
@@ -79,43 +79,43 @@ func (a *app) showing(mode string, out *streams.Out, elsewhere string, f func(t 
 	return err
 }
 
-// of returns a teller for a step of an instance.
-func (t teller) of(instance, step string) teller {
-	return teller{display: t.display, instance: instance, step: step}
+// of returns a reporter for a step of an instance.
+func (t reporter) of(instance, step string) reporter {
+	return reporter{display: t.display, instance: instance, step: step}
 }
 
 // because sets what tells, while the step takes long, what it waits for.
-func (t teller) because(why func() string) teller {
+func (t reporter) because(why func() string) reporter {
 	t.why = why
 	return t
 }
 
-func (t teller) event(status progress.Status, message string) progress.Event {
+func (t reporter) event(status progress.Status, message string) progress.Event {
 	return progress.Event{Instance: t.instance, Step: t.step, Status: status, Reason: t.reason, Message: message}
 }
 
 // doing shows that the step has begun. Otherwise is the message if it fails.
-func (t teller) doing(message, otherwise string) {
+func (t reporter) doing(message, otherwise string) {
 	e := t.event(progress.Working, message)
 	e.Otherwise = otherwise
 	t.display.Show(e, t.why)
 }
 
 // live is doing for a line that is only shown where the outcome replaces it.
-func (t teller) live(message, otherwise string) {
+func (t reporter) live(message, otherwise string) {
 	e := t.event(progress.Working, message)
 	e.Otherwise, e.Live = otherwise, true
 	t.display.Show(e, t.why)
 }
 
 // did shows that the step is done.
-func (t teller) did(message string) { t.display.Show(t.event(progress.Done, message), nil) }
+func (t reporter) did(message string) { t.display.Show(t.event(progress.Done, message), nil) }
 
 // warned shows a step that ended with a problem, which is no failure.
-func (t teller) warned(message string) { t.display.Show(t.event(progress.Warning, message), nil) }
+func (t reporter) warned(message string) { t.display.Show(t.event(progress.Warning, message), nil) }
 
 // done shows the result of the command.
-func (t teller) done(message string) { t.display.Show(t.event(progress.Result, message), nil) }
+func (t reporter) done(message string) { t.display.Show(t.event(progress.Result, message), nil) }
 
 // asked shows what was asked for, in every mode.
-func (t teller) asked(message string) { t.display.Asked(t.event(progress.Result, message)) }
+func (t reporter) asked(message string) { t.display.Asked(t.event(progress.Result, message)) }

@@ -35,12 +35,12 @@ start with settings that waited for the restart is started with those of before.
 			}
 			ctx, cancel, how := o.timeout.patience(cmd.Context())
 			defer cancel()
-			return a.onSeveral(o.progress.value, names, func(name string, t teller) error {
+			return a.onSeveral(o.progress.value, names, func(name string, t reporter) error {
 				i, err := loadNamed(name)
 				if err != nil {
 					return err
 				}
-				a.mend(ctx, i.DockerConfig)
+				a.repair(ctx, i.DockerConfig)
 				return a.restart(ctx, i, how, t)
 			})
 		},
@@ -52,7 +52,7 @@ start with settings that waited for the restart is started with those of before.
 
 // restart stops and starts the instance. At a timeout the start goes on: there was an engine
 // before.
-func (a *app) restart(ctx context.Context, i *instance.Instance, how client.StartOptions, t teller) error {
+func (a *app) restart(ctx context.Context, i *instance.Instance, how client.StartOptions, t reporter) error {
 	// Do not stop what could not be started again.
 	if err := check(i); err != nil {
 		return err
@@ -95,7 +95,7 @@ type beforeRestart struct {
 
 // goBack starts an instance as it was before it failed with the settings that had waited for
 // the restart, and returns that failure. The settings are those of before again.
-func (a *app) goBack(ctx context.Context, i *instance.Instance, before beforeRestart, failed error, t teller) error {
+func (a *app) goBack(ctx context.Context, i *instance.Instance, before beforeRestart, failed error, t reporter) error {
 	with := strings.Join(before.pending, ", ")
 	t.of(i.Name, state.EngineReady).warned(fmt.Sprintf("Engine does not start with %s, and is started as before", with))
 	err := i.Update(ctx, func(s *instance.Settings) error {
@@ -117,7 +117,7 @@ func (a *app) goBack(ctx context.Context, i *instance.Instance, before beforeRes
 }
 
 // promoteAgain makes an instance's context current that a start which failed has replaced.
-func promoteAgain(ctx context.Context, i *instance.Instance, t teller) {
+func promoteAgain(ctx context.Context, i *instance.Instance, t reporter) {
 	docker, err := contexts.Config(i)
 	if err != nil {
 		return

@@ -63,7 +63,7 @@ func (a *app) runRm(ctx context.Context, o rmOptions, args []string) error {
 	}
 	ctx, cancel := withTimeout(ctx, o.timeout)
 	defer cancel()
-	return a.onSeveral(o.progress.value, names, func(name string, t teller) error { return a.remove(ctx, name, o, t) })
+	return a.onSeveral(o.progress.value, names, func(name string, t reporter) error { return a.remove(ctx, name, o, t) })
 }
 
 // confirmRemoval asks whether to remove an instance, and says how much is lost.
@@ -106,7 +106,7 @@ func humanSize(size int64, whole bool) string {
 	return text
 }
 
-func (a *app) remove(ctx context.Context, name string, o rmOptions, t teller) error {
+func (a *app) remove(ctx context.Context, name string, o rmOptions, t reporter) error {
 	i, err := a.salvage(loadNamed(name))
 	if err != nil {
 		return err
@@ -123,7 +123,7 @@ func (a *app) remove(ctx context.Context, name string, o rmOptions, t teller) er
 	if err := client.Remove(ctx, i); err != nil {
 		return err
 	}
-	a.mend(ctx, i.DockerConfig)
+	a.repair(ctx, i.DockerConfig)
 	t.of(name, "stop").done(name)
 	return nil
 }

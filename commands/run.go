@@ -83,8 +83,8 @@ func (a *app) forRun(ctx context.Context, noStart bool, o longOptions) (*instanc
 	if instance.Observe(i).Condition(state.Ready).Status == state.True {
 		return i, nil
 	}
-	a.mend(ctx, i.DockerConfig)
-	return i, a.withProgressAside(o.progress.value, func(t teller) error { return a.start(ctx, i, how, t.of(i.Name, progress.Itself)) })
+	a.repair(ctx, i.DockerConfig)
+	return i, a.withProgressAside(o.progress.value, func(t reporter) error { return a.start(ctx, i, how, t.of(i.Name, progress.Itself)) })
 }
 
 // run runs the command and returns its exit status as an error.

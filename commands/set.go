@@ -120,7 +120,7 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 			return err
 		}
 	}
-	return a.withProgress(o.progress.value, func(t teller) error {
+	return a.withProgress(o.progress.value, func(t reporter) error {
 		for _, c := range changes {
 			t.of(i.Name, "set").asked(c)
 		}

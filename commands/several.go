@@ -47,8 +47,8 @@ func unique(names []string) []string {
 
 // onSeveral runs f for all instances concurrently and shows progress. A failure of one does
 // not stop the others.
-func (a *app) onSeveral(mode string, names []string, f func(name string, t teller) error) error {
-	return a.withProgress(mode, func(t teller) error {
+func (a *app) onSeveral(mode string, names []string, f func(name string, t reporter) error) error {
+	return a.withProgress(mode, func(t reporter) error {
 		if len(names) > 1 {
 			t.display.Several()
 		}

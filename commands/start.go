@@ -132,12 +132,12 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 	if o.foreground {
 		return a.startForeground(ctx, names, change)
 	}
-	return a.onSeveral(o.progress.value, names, func(name string, t teller) error {
+	return a.onSeveral(o.progress.value, names, func(name string, t reporter) error {
 		i, err := a.prepare(ctx, name, change)
 		if err != nil {
 			return err
 		}
-		a.mend(ctx, i.DockerConfig)
+		a.repair(ctx, i.DockerConfig)
 		return a.start(ctx, i, how, t)
 	})
 }
@@ -151,7 +151,7 @@ func (a *app) startForeground(ctx context.Context, names []string, change func(*
 	if err != nil {
 		return err
 	}
-	a.mend(ctx, i.DockerConfig)
+	a.repair(ctx, i.DockerConfig)
 	return client.Supervise(i)
 }
 
@@ -367,7 +367,7 @@ func (a *app) noteLimits(i *instance.Instance) {
 }
 
 // start starts the instance and shows progress.
-func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartOptions, t teller) error {
+func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartOptions, t reporter) error {
 	if user := os.Getenv("SUDO_USER"); user != "" && os.Geteuid() == 0 {
 		who := ""
 		if i.Settings.Driver == instance.DriverDockerd {
@@ -414,7 +414,7 @@ func (a *app) notePending(i *instance.Instance) {
 
 // tellConditions tells that the engine is starting, unless that has begun, and returns a
 // function that tells of conditions as they change.
-func tellConditions(i *instance.Instance, already instance.Observation, t teller) func(instance.Observation) {
+func tellConditions(i *instance.Instance, already instance.Observation, t reporter) func(instance.Observation) {
 	seen := map[string]string{} // the last line of each condition
 	for _, typ := range conditionTypes {
 		seen[typ] = describe(already.Condition(typ), i)

@@ -107,7 +107,7 @@ func (a *app) newStatus() *cobra.Command {
 		Use:   "status [OPTIONS] [INSTANCE]",
 		Short: "Show the status of an instance",
 	}, a.loadAnyway, func(cmd *cobra.Command, i *instance.Instance) error {
-		a.mend(cmd.Context(), i.DockerConfig)
+		a.repair(cmd.Context(), i.DockerConfig)
 		s := statusOf(cmd.Context(), i)
 		return output.WriteObject(a.out(), o, s, s.write)
 	})

@@ -52,7 +52,7 @@ func (a *app) runStop(cmd *cobra.Command, o stopOptions, args []string) error {
 	}
 	ctx, cancel := withTimeout(cmd.Context(), o.timeout)
 	defer cancel()
-	return a.onSeveral(o.progress.value, names, func(name string, t teller) error {
+	return a.onSeveral(o.progress.value, names, func(name string, t reporter) error {
 		i, err := a.salvage(loadNamed(name))
 		if err != nil {
 			return err
@@ -86,7 +86,7 @@ func killed(names []string) string {
 	return "containers " + strings.Join(quoted, ", ") + " were killed"
 }
 
-func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions, t teller) error {
+func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions, t reporter) error {
 	if !client.Stopped(i) {
 		tellStopping(i, t)
 	}
@@ -95,7 +95,7 @@ func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions, t t
 	if err != nil {
 		return err
 	}
-	a.mend(ctx, i.DockerConfig)
+	a.repair(ctx, i.DockerConfig)
 	what := "is stopped"
 	if !stopped.Ran {
 		what = "is not running"
@@ -138,7 +138,7 @@ func useOf(i *instance.Instance) use {
 }
 
 // tellUse tells what became of the current context and of the default socket with a stop.
-func tellUse(i *instance.Instance, before, after use, t teller) {
+func tellUse(i *instance.Instance, before, after use, t reporter) {
 	step := t.of(i.Name, state.ContextPromoted)
 	switch {
 	case !i.OwnsContext() || before.current != i.Context():
@@ -166,7 +166,7 @@ func tellUse(i *instance.Instance, before, after use, t teller) {
 
 // tellStopping tells that an instance is stopping. If that takes long, it shows what the
 // engine logs.
-func tellStopping(i *instance.Instance, t teller) {
+func tellStopping(i *instance.Instance, t reporter) {
 	t.because(tailOf(i.Paths.EngineLog())).doing(
 		fmt.Sprintf("Instance %q is stopping", i.Name), fmt.Sprintf("Instance %q is not stopped", i.Name))
 }

@@ -25,7 +25,7 @@ show that then, as of this moment.
 
 The supervisor does it if one runs, otherwise this command itself.`,
 	}, a.loadForObjects, func(cmd *cobra.Command, i *instance.Instance) error {
-		return a.inTime(cmd.Context(), o, func(ctx context.Context, t teller) error {
+		return a.inTime(cmd.Context(), o, func(ctx context.Context, t reporter) error {
 			t = t.of(i.Name, state.MirrorSynced)
 			t.doing(fmt.Sprintf("Mirror of instance %q is being synced", i.Name), fmt.Sprintf("Mirror of instance %q is not synced", i.Name))
 			if err := client.Sync(ctx, i, sizes); err != nil {

@@ -55,7 +55,7 @@ seconds before, or if it is named by its ID.`,
 	}, func(args []string) (*instance.Instance, error) {
 		return a.salvage(a.loadForObjects(args))
 	}, func(cmd *cobra.Command, i *instance.Instance) error {
-		return a.inTime(cmd.Context(), o, func(ctx context.Context, t teller) error {
+		return a.inTime(cmd.Context(), o, func(ctx context.Context, t reporter) error {
 			for _, target := range targets {
 				if err := runWait(ctx, i, target, t.of(i.Name, target)); err != nil {
 					return err
@@ -94,7 +94,7 @@ func (a *app) completeTarget(_ *cobra.Command, args []string, word string) ([]st
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
-func runWait(ctx context.Context, i *instance.Instance, target string, t teller) error {
+func runWait(ctx context.Context, i *instance.Instance, target string, t reporter) error {
 	switch {
 	case strings.HasPrefix(target, containerPrefix):
 		return runWaitContainer(ctx, i, target, t)
@@ -129,7 +129,7 @@ func runWait(ctx context.Context, i *instance.Instance, target string, t teller)
 }
 
 // runWaitStopped waits until engine and supervisor are gone.
-func runWaitStopped(ctx context.Context, i *instance.Instance, t teller) error {
+func runWaitStopped(ctx context.Context, i *instance.Instance, t reporter) error {
 	t.live(fmt.Sprintf("Waiting for instance %q to be stopped", i.Name), fmt.Sprintf("Instance %q is not stopped", i.Name))
 	err := client.AwaitStopped(ctx, i)
 	if errors.Is(err, context.DeadlineExceeded) {

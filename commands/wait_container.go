@@ -35,7 +35,7 @@ const justNow = 10 * time.Second
 // A containerWait waits for a state of a container.
 type containerWait struct {
 	i          *instance.Instance
-	t          teller
+	t          reporter
 	word, want string
 	since      time.Time // tombstones with the name count from then on
 	seen       string    // key of the container that was found last
@@ -44,7 +44,7 @@ type containerWait struct {
 
 // runWaitContainer waits until a container is as the target says, in a mirror that is up to
 // date.
-func runWaitContainer(ctx context.Context, i *instance.Instance, target string, t teller) error {
+func runWaitContainer(ctx context.Context, i *instance.Instance, target string, t reporter) error {
 	w := &containerWait{i: i, t: t, since: time.Now().Add(-justNow)}
 	w.word, w.want, _ = strings.Cut(strings.TrimPrefix(target, containerPrefix), "=")
 	if w.word == "" || !slices.Contains(containerStates, w.want) {

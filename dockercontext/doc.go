@@ -8,7 +8,7 @@
 //     instance's uid and the context's own name.
 //   - Names are not ownership: a record is void once the context of its name is somebody else's.
 //   - The current context is changed only by [Config.Promote], [Config.Reconsider],
-//     [Config.Demote], [Config.Mend] and [Finding.Fix], only if it is still what was judged,
+//     [Config.Demote], [Config.Repair] and [Finding.Fix], only if it is still what was judged,
 //     and only after the previous one has been recorded. All of them do so through one
 //     transaction, tx, which exists under the promotion lock.
 //   - A default socket is claimed only if nobody listens there, by [Config.Claim], and given

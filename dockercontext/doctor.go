@@ -54,8 +54,8 @@ type Finding struct {
 	fix  func(context.Context) (Fixed, error)
 }
 
-// mendedBy returns f with a fix.
-func (f Finding) mendedBy(fix func(context.Context) (Fixed, error)) Finding {
+// fixedBy returns f with a fix.
+func (f Finding) fixedBy(fix func(context.Context) (Fixed, error)) Finding {
 	f.Fixable, f.fix = true, fix
 	return f
 }
@@ -68,11 +68,11 @@ type Fixed struct {
 	Backup string `json:"backup,omitempty"`
 }
 
-// Fix mends a Fixable finding, as its Remedy says, after it has copied what it changes beside the
+// Fix repairs a Fixable finding, as its Remedy says, after it has copied what it changes beside the
 // original. It does nothing for a finding that is not true any more.
 func (f Finding) Fix(ctx context.Context) (Fixed, error) {
 	if f.fix == nil {
-		return Fixed{}, fmt.Errorf("%s %q can't be mended without you", f.Code, f.Subject)
+		return Fixed{}, fmt.Errorf("%s %q can't be repaired without you", f.Code, f.Subject)
 	}
 	return f.fix(ctx)
 }
@@ -104,7 +104,7 @@ func (c *Config) Doctor(ctx context.Context) ([]Finding, error) {
 			Code: FindingRecordInvalid, Subject: c.o.RecordFile, Message: sentence(err), path: c.o.RecordFile,
 			Remedy: "The file is moved aside; docker rd then no longer knows which context to put back.",
 		}
-		add(f.mendedBy(func(ctx context.Context) (Fixed, error) {
+		add(f.fixedBy(func(ctx context.Context) (Fixed, error) {
 			return c.moveAside(ctx, f.path, func() error { _, err := c.readRecord(); return err })
 		}))
 	} else if err != nil {
@@ -129,7 +129,7 @@ func (c *Config) socketsLeft() []Finding {
 			Code: FindingSocketLeft, Subject: paths[0],
 			Message: fmt.Sprintf("docker rd has claimed %s for context %q, whose engine is gone.", strings.Join(paths, " and "), o.Context),
 			Remedy:  "It is given back.",
-		}.mendedBy(func(ctx context.Context) (Fixed, error) {
+		}.fixedBy(func(ctx context.Context) (Fixed, error) {
 			out := c.Release(ctx, o)
 			return Fixed{Message: out.Message}, out.Err
 		}))
@@ -159,7 +159,7 @@ func (c *Config) badConfig(e *configfile.RefusedError) Finding {
 	case configfile.Interrupted:
 		f.Code = FindingConfigInterrupted
 		f.Remedy = "The change is finished or undone, so that nobody's settings are lost."
-		return f.mendedBy(func(ctx context.Context) (Fixed, error) {
+		return f.fixedBy(func(ctx context.Context) (Fixed, error) {
 			return Fixed{Message: fmt.Sprintf("The interrupted change of %s is tidied up.", f.path)}, configfile.Recover(ctx, f.path)
 		})
 	case configfile.Rescued:
@@ -186,7 +186,7 @@ func (c *Config) currentMissing(stored string) []Finding {
 			f.Remedy = fmt.Sprintf("What was current before is put back: %q if it works.", named(r.Previous))
 		}
 	}
-	return []Finding{f.mendedBy(func(ctx context.Context) (Fixed, error) { return c.fixMissing(ctx, stored) })}
+	return []Finding{f.fixedBy(func(ctx context.Context) (Fixed, error) { return c.fixMissing(ctx, stored) })}
 }
 
 // engineGone finds a current context of ours that leads nowhere: a promotion after its
@@ -213,14 +213,14 @@ func (c *Config) engineGone(ctx context.Context, stored string, instances []Owne
 	case promoted:
 		f.Message = fmt.Sprintf("The current context %q was made current by docker rd, and its engine is gone.", stored)
 		f.Remedy = fmt.Sprintf("What was current before is put back: %q if it works.", named(r.Previous))
-		f = f.mendedBy(func(ctx context.Context) (Fixed, error) { return c.fixPromotion(ctx, owner) })
+		f = f.fixedBy(func(ctx context.Context) (Fixed, error) { return c.fixPromotion(ctx, owner) })
 	case i >= 0:
 		f.Message = fmt.Sprintf("The current context %q was chosen by somebody, and its engine does not run.", stored)
 		f.Remedy = "Start the instance, or choose another context: `docker context use default`."
 	case c.forJudging().Probe(ctx, stored)[0].Health == Broken:
 		f.Message = fmt.Sprintf("The current context %q is docker rd's, and its engine is gone together with its instance.", stored)
 		f.Remedy = "No context is made the current one, which means \"default\"."
-		f = f.mendedBy(func(ctx context.Context) (Fixed, error) { return c.unsetCurrent(ctx, stored) })
+		f = f.fixedBy(func(ctx context.Context) (Fixed, error) { return c.unsetCurrent(ctx, stored) })
 	default:
 		return nil // see orphan
 	}
@@ -303,7 +303,7 @@ func (c *Config) damagedContexts(ctx context.Context, instances []OwnerInfo) []F
 			var syntax *json.SyntaxError
 			if errors.As(e.Err, &syntax) {
 				f.Remedy = "The file is moved aside, so that the context is gone; its content is kept."
-				f = f.mendedBy(func(ctx context.Context) (Fixed, error) {
+				f = f.fixedBy(func(ctx context.Context) (Fixed, error) {
 					return c.moveAside(ctx, f.path, func() error { return checkMetadataFile(f.path) })
 				})
 			}
@@ -336,7 +336,7 @@ func (c *Config) orphan(ctx context.Context, e entry, owner Owner) Finding {
 	if r := c.Probe(ctx, e.Name)[0]; r.Health == Broken {
 		f.Message += " " + r.Message
 		f.Remedy = "The context is removed, after it has been exported: `docker context import` brings it back."
-		f = f.mendedBy(func(ctx context.Context) (Fixed, error) { return c.removeOrphan(ctx, e, owner) })
+		f = f.fixedBy(func(ctx context.Context) (Fixed, error) { return c.removeOrphan(ctx, e, owner) })
 	}
 	return f
 }
@@ -353,7 +353,7 @@ func (c *Config) missingContexts(instances []OwnerInfo) []Finding {
 				Code: FindingInstanceWithoutContext, Subject: i.Context,
 				Message: fmt.Sprintf("A running instance has no context %q, or not any more.", i.Context),
 				Remedy:  "The context is made again.",
-			}.mendedBy(func(ctx context.Context) (Fixed, error) {
+			}.fixedBy(func(ctx context.Context) (Fixed, error) {
 				out := c.Create(ctx, i.Owner, i.Endpoint, i.Description)
 				return Fixed{Message: out.Message}, out.Err
 			}))

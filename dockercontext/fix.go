@@ -24,7 +24,7 @@ func (c *Config) fixMissing(ctx context.Context, name string) (Fixed, error) {
 	if err != nil {
 		return Fixed{}, err
 	}
-	out := c.mendGone(ctx, func(o Owner) bool { return o.Context == name })
+	out := c.repairGone(ctx, func(o Owner) bool { return o.Context == name })
 	switch {
 	case out.Reason == state.ReasonDemoted:
 		return Fixed{out.Message, saved}, nil
@@ -41,7 +41,7 @@ func (c *Config) fixPromotion(ctx context.Context, owner Owner) (Fixed, error) {
 	if err != nil {
 		return Fixed{}, err
 	}
-	out := c.mendGone(ctx, func(o Owner) bool { return o == owner })
+	out := c.repairGone(ctx, func(o Owner) bool { return o == owner })
 	return withBackup(out, saved), out.Err
 }
 
@@ -122,7 +122,7 @@ func (c *Config) removeOrphan(ctx context.Context, e entry, owner Owner) (Fixed,
 	if err != nil {
 		return Fixed{}, err
 	}
-	if out := c.mendGone(ctx, func(o Owner) bool { return o == owner }); out.Err != nil {
+	if out := c.repairGone(ctx, func(o Owner) bool { return o == owner }); out.Err != nil {
 		return Fixed{Backup: saved}, out.Err
 	}
 	out := c.Remove(ctx, owner)

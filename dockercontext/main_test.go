@@ -79,11 +79,11 @@ func (is *instances) goes(s EngineState) { is.state = func(Owner) EngineState { 
 // runs is the contrary of goes.
 func (is *instances) runs() { is.state = nil }
 
-// mend is Mend while every engine is as s says.
-func (f *fixture) mendWhile(s EngineState) Outcome {
+// repair is Repair while every engine is as s says.
+func (f *fixture) repairWhile(s EngineState) Outcome {
 	f.goes(s)
 	defer f.runs()
-	return f.Mend(f.t.Context())
+	return f.Repair(f.t.Context())
 }
 
 // demoteTo is Demote with candidates.

@@ -17,7 +17,7 @@ import (
 // supervisor killed, and uses it: it is his choice, whatever any record says of the name.
 func TestNameIsNotOwnership(t *testing.T) {
 	for name, do := range map[string]func(f *fixture){
-		"mend":    func(f *fixture) { f.wantOutcome(f.mendWhile(Gone), state.ReasonChangedByUser, false) },
+		"repair":  func(f *fixture) { f.wantOutcome(f.repairWhile(Gone), state.ReasonChangedByUser, false) },
 		"demote":  func(f *fixture) { f.wantOutcome(f.Demote(f.t.Context(), rd), state.ReasonNotApplicable, false) },
 		"remove":  func(f *fixture) { f.wantOutcome(f.Remove(f.t.Context(), rd), state.ReasonForeign, false) },
 		"promote": func(f *fixture) { f.promote(rd, PromoteOptions{Policy: PromoteAlways}) },
@@ -72,7 +72,7 @@ func TestVanishedContextIsReplaced(t *testing.T) {
 	if err := f.store.Remove("rd"); err != nil {
 		t.Fatal(err)
 	}
-	f.wantOutcome(f.Mend(t.Context()), state.ReasonDemoted, true)
+	f.wantOutcome(f.Repair(t.Context()), state.ReasonDemoted, true)
 	f.wantCurrent("good")
 }
 
@@ -95,11 +95,11 @@ func TestTwoHomes(t *testing.T) {
 		a.promoted(rd)
 		b.own(rdB)
 		b.promoted(rdB)
-		a.wantOutcome(a.Mend(t.Context()), state.ReasonNotApplicable, false) // as its supervisor does
+		a.wantOutcome(a.Repair(t.Context()), state.ReasonNotApplicable, false) // as its supervisor does
 		stop := func(f *fixture, o Owner) {
 			f.Demote(t.Context(), o)
 			f.wantOutcome(f.Remove(t.Context(), o), state.ReasonRemoved, true)
-			if out := a.Mend(t.Context()); out.Err != nil {
+			if out := a.Repair(t.Context()); out.Err != nil {
 				t.Error(out.Err)
 			}
 		}

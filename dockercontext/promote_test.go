@@ -388,7 +388,7 @@ func TestPromoted(t *testing.T) {
 	f.use("good")
 	want := func(owner Owner, reason state.Reason, message string) {
 		t.Helper()
-		f.Mend(t.Context()) // as a supervisor does that sees a change
+		f.Repair(t.Context()) // as a supervisor does that sees a change
 		out := f.Promoted(t.Context(), owner)
 		if out.Reason != reason || !strings.Contains(out.Message, message) {
 			t.Errorf("Promoted(%q) = %+v, want %s and %q", owner.Context, out, reason, message)
@@ -457,14 +457,14 @@ func TestLateWriter(t *testing.T) {
 	if missing == nil || !strings.Contains(missing.Message, "docker login") || !missing.Fixable {
 		t.Errorf("the doctor does not explain it: %+v", missing)
 	}
-	f.wantOutcome(f.Mend(t.Context()), state.ReasonDemoted, true)
+	f.wantOutcome(f.Repair(t.Context()), state.ReasonDemoted, true)
 	f.wantCurrent("good")
-	f.wantOutcome(f.Mend(t.Context()), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.Repair(t.Context()), state.ReasonNotApplicable, false)
 
 	// The same name, chosen by the user after the next start, is his.
 	f.own(rd)
 	f.use("rd")
-	f.wantOutcome(f.Mend(t.Context()), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.Repair(t.Context()), state.ReasonNotApplicable, false)
 	f.wantCurrent("rd")
 }
 
@@ -481,7 +481,7 @@ func TestLateWriterAfterChoice(t *testing.T) {
 		f.wantOutcome(f.Demote(t.Context(), rd), state.ReasonChangedByUser, false)
 		f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonRemoved, true)
 		f.use("rd")
-		f.wantOutcome(f.mendWhile(Gone), state.ReasonDemoted, true)
+		f.wantOutcome(f.repairWhile(Gone), state.ReasonDemoted, true)
 		f.wantCurrent(choice)
 	}
 }
@@ -509,7 +509,7 @@ func TestSilenceIsNoChoice(t *testing.T) {
 			if err := silence(f, f.file()); err != nil {
 				t.Fatal(err)
 			}
-			f.mendWhile(Up)
+			f.repairWhile(Up)
 			f.Demote(t.Context(), rd)
 			if name == "away" {
 				if err := os.Rename(f.o.Dir+".away", f.o.Dir); err != nil {
@@ -520,7 +520,7 @@ func TestSilenceIsNoChoice(t *testing.T) {
 			if out := f.Promoted(t.Context(), rd); out.Reason != state.ReasonPromoted {
 				t.Errorf("Promoted = %+v", out)
 			}
-			f.wantOutcome(f.mendWhile(Gone), state.ReasonDemoted, true)
+			f.wantOutcome(f.repairWhile(Gone), state.ReasonDemoted, true)
 			f.wantCurrent("good")
 		})
 	}
@@ -536,21 +536,21 @@ func goneIs(gone Owner) func(Owner) EngineState {
 	}
 }
 
-func TestMend(t *testing.T) {
+func TestRepair(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	f.wantOutcome(f.mendWhile(Gone), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.repairWhile(Gone), state.ReasonNotApplicable, false)
 	if _, err := os.Stat(filepath.Dir(f.o.LockFile)); err == nil {
-		t.Error("mending nothing made a directory")
+		t.Error("repairing nothing made a directory")
 	}
 	f.healthyContext("good")
 	f.own(rd)
 	f.own(rdB)
 	f.use("good")
 	f.promoted(rd)
-	f.wantOutcome(f.mendWhile(Up), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.repairWhile(Up), state.ReasonNotApplicable, false)
 	f.wantCurrent("rd")
-	f.wantOutcome(f.mendWhile(Gone), state.ReasonDemoted, true)
+	f.wantOutcome(f.repairWhile(Gone), state.ReasonDemoted, true)
 	f.wantCurrent("good")
 	f.wantPromoted()
 
@@ -559,7 +559,7 @@ func TestMend(t *testing.T) {
 	if err := f.store.Remove("rd"); err != nil {
 		t.Fatal(err)
 	}
-	f.wantOutcome(f.mendWhile(Up), state.ReasonDemoted, true)
+	f.wantOutcome(f.repairWhile(Up), state.ReasonDemoted, true)
 	f.wantCurrent("good")
 	f.wantOutcome(f.Ready(rd), state.ReasonRemoved, false)
 	f.own(rd)
@@ -567,26 +567,26 @@ func TestMend(t *testing.T) {
 	f.brokenContext("good")
 	f.promoted(rd)
 	f.state, f.others = goneIs(rd), []Owner{rdB}
-	f.wantOutcome(f.Mend(t.Context()), state.ReasonDemoted, true)
+	f.wantOutcome(f.Repair(t.Context()), state.ReasonDemoted, true)
 	f.state, f.others = nil, nil
 	f.wantCurrent("rd-b")
 	f.wantPromoted(rdB)
 
 	f.use("good")
-	f.wantOutcome(f.mendWhile(Up), state.ReasonChangedByUser, false)
+	f.wantOutcome(f.repairWhile(Up), state.ReasonChangedByUser, false)
 	f.wantPromoted()
 	f.use("rd-b")
-	f.wantOutcome(f.mendWhile(Gone), state.ReasonNotApplicable, false) // the user's own choice now
+	f.wantOutcome(f.repairWhile(Gone), state.ReasonNotApplicable, false) // the user's own choice now
 	f.wantCurrent("rd-b")
 
 	f.write(f.o.RecordFile, "{")
-	f.wantOutcome(f.mendWhile(Gone), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.repairWhile(Gone), state.ReasonNotApplicable, false)
 	f.promoted(rd) // starts a new record
 	f.wantPromoted(rd)
 }
 
 // An engine that was started again while its previous context was probed keeps it.
-func TestMendLooksAgain(t *testing.T) {
+func TestRepairLooksAgain(t *testing.T) {
 	f := setup(t)
 	f.own(rd)
 	f.promoted(rd)
@@ -597,11 +597,11 @@ func TestMendLooksAgain(t *testing.T) {
 		}
 		return Up
 	}
-	f.wantOutcome(f.Mend(t.Context()), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.Repair(t.Context()), state.ReasonNotApplicable, false)
 	f.wantCurrent("rd")
 }
 
-// Killed anywhere, the next command mends it: the current context exists, and is what
+// Killed anywhere, the next command repairs it: the current context exists, and is what
 // it would be without the kill.
 func TestKilled(t *testing.T) {
 	t.Parallel()
@@ -612,7 +612,7 @@ func TestKilled(t *testing.T) {
 			f.own(rd)
 			f.use("good")
 			f.killAt(point, "promote", rd)
-			f.mendWhile(Gone)
+			f.repairWhile(Gone)
 			f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonRemoved, true)
 			f.wantCurrent("good")
 			f.wantPromoted()
@@ -630,7 +630,7 @@ func TestKilled(t *testing.T) {
 				f.promoted(rd)
 				f.killAt(point, "demote", rd, candidates...)
 				f.state, f.others = goneIs(rd), candidates
-				f.Mend(t.Context())
+				f.Repair(t.Context())
 				f.state, f.others = nil, nil
 				f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonRemoved, true)
 				if candidates == nil {
@@ -678,8 +678,8 @@ func TestKilledAnytime(t *testing.T) {
 		time.Sleep(5*time.Millisecond + time.Duration(i)*time.Millisecond/2)
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		if out := f.mendWhile(Gone); out.Err != nil {
-			t.Fatalf("Mend: %v", out.Err)
+		if out := f.repairWhile(Gone); out.Err != nil {
+			t.Fatalf("Repair: %v", out.Err)
 		}
 		f.wantCurrent("good")
 		f.wantPromoted()
@@ -789,7 +789,7 @@ func TestRaceWithDockerContextUse(t *testing.T) {
 		f.Demote(t.Context(), rd)
 	}
 	wg.Wait()
-	f.mendWhile(Gone)
+	f.repairWhile(Gone)
 	f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonRemoved, true)
 	if current, err := f.Current(); err != nil || !f.exists(current) {
 		t.Errorf("%q is current (%v)", current, err)
@@ -823,7 +823,7 @@ func TestRestartOfPromoted(t *testing.T) {
 	f.own(rd)
 	f.use("good")
 	f.promoted(rd)
-	f.wantOutcome(f.mendWhile(Away), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.repairWhile(Away), state.ReasonNotApplicable, false)
 	f.own(rd) // at another socket
 	f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}), state.ReasonAlreadyCurrent, false)
 	f.wantPromoted(rd)
@@ -878,7 +878,7 @@ func TestSteadyStateIsSilent(t *testing.T) {
 	before := f.tree()
 	f.promote(rd, PromoteOptions{Policy: PromoteIfBroken})
 	f.promote(rd, PromoteOptions{Policy: PromoteIfBroken, DryRun: true})
-	f.mendWhile(Gone)
+	f.repairWhile(Gone)
 	f.Ready(rd)
 	f.all = []OwnerInfo{{Owner: rd, State: Up}}
 	f.doctor()
@@ -915,7 +915,7 @@ func BenchmarkPromoteNothing(b *testing.B) {
 		b.Fatal(out.Err)
 	}
 	for b.Loop() {
-		c.Mend(b.Context())
+		c.Repair(b.Context())
 		j := c.Judge(b.Context(), rd, PromoteIfBroken)
 		if out := c.Promote(b.Context(), j, rd, PromoteOptions{Policy: PromoteIfBroken}); out.Reason != state.ReasonAlreadyCurrent {
 			b.Fatalf("%+v", out)

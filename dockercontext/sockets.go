@@ -168,7 +168,7 @@ func (c *Config) releaseGone(ctx context.Context) Outcome {
 	if err != nil {
 		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("The default socket can't be given back: %v.", err), Err: err}
 	}
-	last := nothingToMend
+	last := nothingToRepair
 	for _, o := range owners {
 		if !c.gone(o) {
 			continue

@@ -69,9 +69,9 @@ func TestDemoteReleases(t *testing.T) {
 }
 
 // The supervisor was killed, and its engine is gone.
-func TestMendReleases(t *testing.T) {
+func TestRepairReleases(t *testing.T) {
 	f, engine := claimed(t)
-	f.wantOutcome(f.mendWhile(Away), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.repairWhile(Away), state.ReasonNotApplicable, false)
 	f.wantSocket(true)
 	f.goes(Gone)
 	f.all = []OwnerInfo{{Owner: rd, State: Gone}}
@@ -86,9 +86,9 @@ func TestMendReleases(t *testing.T) {
 	f.wantSocket(false)
 	f.runs()
 	f.wantOutcome(f.Claim(t.Context(), rd, engine, PromoteIfBroken, nil), state.ReasonClaimed, true)
-	f.wantOutcome(f.mendWhile(Gone), state.ReasonReleased, true)
+	f.wantOutcome(f.repairWhile(Gone), state.ReasonReleased, true)
 	f.wantSocket(false)
-	f.wantOutcome(f.mendWhile(Gone), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.repairWhile(Gone), state.ReasonNotApplicable, false)
 }
 
 // A claim goes with the promotion, also if the one that promotes has not given back the claim of

@@ -267,7 +267,7 @@ func (l *loop) newContextWatch() (*dirwatch.Watcher, error) {
 func (l *loop) lookAtContext(ctx context.Context) event {
 	owner := l.context.owner // never changes
 	var seen contextSeen
-	l.logFailure("current context not looked after", l.docker.Mend(ctx))
+	l.logFailure("current context not looked after", l.docker.Repair(ctx))
 	seen.ready, seen.promoted, seen.claimed = l.docker.Ready(owner), l.docker.Promoted(ctx, owner), l.docker.Claimed(owner)
 	return seen
 }

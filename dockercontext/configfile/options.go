@@ -26,9 +26,9 @@ func (o Options) at(path []string) string {
 	return ""
 }
 
-// A Setting is an option to be set: features NAME, or plugins PLUGIN NAME. An empty value
+// An Option is an option to be set: features NAME, or plugins PLUGIN NAME. An empty value
 // means none.
-type Setting struct {
+type Option struct {
 	Path  []string
 	Value string
 }
@@ -36,7 +36,7 @@ type Setting struct {
 // UpdateOptions sets options that the file at path has for docker's features and CLI plugins, or
 // takes them out, as decide says. What is taken out leaves the bytes that were there before it
 // was put in. Decide must have no effects; all else is as with [Update].
-func UpdateOptions(ctx context.Context, path string, decide func(Options) []Setting) (changed bool, err error) {
+func UpdateOptions(ctx context.Context, path string, decide func(Options) []Option) (changed bool, err error) {
 	return update(ctx, path, true, func(v version) ([]byte, error) {
 		doc, err := parse(v.data)
 		if err != nil {
@@ -69,7 +69,7 @@ func options(data []byte, doc *document) (Options, error) {
 }
 
 // set returns data, which doc is of, with an option as the setting has it.
-func set(data []byte, doc *document, exists bool, s Setting) (after []byte, next *document, err error) {
+func set(data []byte, doc *document, exists bool, s Option) (after []byte, next *document, err error) {
 	path := append([]string{spelled(doc, s.Path[0])}, s.Path[1:]...)
 	switch {
 	case s.Value == "" && doc.blank:

@@ -8,10 +8,10 @@ import (
 )
 
 // setTo sets the same options to a value.
-func setTo(value string, options ...string) func(Options) []Setting {
-	return func(Options) (all []Setting) {
+func setTo(value string, options ...string) func(Options) []Option {
+	return func(Options) (all []Option) {
 		for _, name := range options {
-			all = append(all, Setting{[]string{"plugins", "rd", name}, value})
+			all = append(all, Option{[]string{"plugins", "rd", name}, value})
 		}
 		return all
 	}
@@ -55,7 +55,7 @@ func TestUpdateOptions(t *testing.T) {
 			set("ps,run", true)
 			check("set", test.during)
 			set("ps,run", false)
-			if changed, err := UpdateOptions(context.Background(), path, func(o Options) []Setting {
+			if changed, err := UpdateOptions(context.Background(), path, func(o Options) []Option {
 				if got := o.Plugins["rd"]["error-hooks"]; got != "ps,run" {
 					t.Errorf("it is %q", got)
 				}

@@ -8,43 +8,43 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Mend repairs what a killed process or a late writer has left: an unfinished edit of
+// Repair repairs what a killed process or a late writer has left: an unfinished edit of
 // config.json, a promotion whose engine is gone for good, a current context of ours that does
 // not exist any more, a default socket of an engine that is gone, a record of a context that is
 // somebody else's now. With nothing to do, it takes a few reads.
 //
 // The outcome's reason is Demoted, ChangedByUser if a record was voided, Released if only a
 // socket was given back, Failed, or NotApplicable.
-func (c *Config) Mend(ctx context.Context) Outcome { return c.mendGone(ctx, c.gone) }
+func (c *Config) Repair(ctx context.Context) Outcome { return c.repairGone(ctx, c.gone) }
 
-// mendGone is Mend with a function that reports which engines are gone.
-func (c *Config) mendGone(ctx context.Context, gone func(Owner) bool) Outcome {
+// repairGone is Repair with a function that reports which engines are gone.
+func (c *Config) repairGone(ctx context.Context, gone func(Owner) bool) Outcome {
 	released := c.releaseGone(ctx)
-	out, err := c.mend(ctx, gone)
+	out, err := c.repair(ctx, gone)
 	if err == nil && !out.Changed && (released.Changed || released.Err != nil) {
 		return released
 	}
 	if err != nil {
-		return Outcome{Reason: state.ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be mended: %v.", err)}
+		return Outcome{Reason: state.ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be repaired: %v.", err)}
 	}
 	return out
 }
 
-var nothingToMend = Outcome{Reason: state.ReasonNotApplicable, Message: "There is nothing to mend."}
+var nothingToRepair = Outcome{Reason: state.ReasonNotApplicable, Message: "There is nothing to repair."}
 
-func (c *Config) mend(ctx context.Context, gone func(Owner) bool) (Outcome, error) {
+func (c *Config) repair(ctx context.Context, gone func(Owner) bool) (Outcome, error) {
 	if err := configfile.Recover(ctx, c.file()); err != nil {
 		return Outcome{}, err
 	}
 	written, err := c.readRecord()
 	if isInvalid(err) {
-		return nothingToMend, nil // a promotion replaces it, the doctor reports it
+		return nothingToRepair, nil // a promotion replaces it, the doctor reports it
 	}
 	if err != nil {
 		return Outcome{}, err
 	}
 	if len(written.Promoted) == 0 && len(written.Demoted) == 0 {
-		return nothingToMend, nil
+		return nothingToRepair, nil
 	}
 	stored, err := c.Current()
 	if err != nil {
@@ -54,7 +54,7 @@ func (c *Config) mend(ctx context.Context, gone func(Owner) bool) (Outcome, erro
 	if lost {
 		return c.update(ctx, func(t *tx) (Outcome, error) { // it begins with dropping those parts
 			if len(r.Promoted) == len(written.Promoted) {
-				return nothingToMend, nil
+				return nothingToRepair, nil
 			}
 			return voided(t.stored.Name), nil
 		})
@@ -66,18 +66,18 @@ func (c *Config) mend(ctx context.Context, gone func(Owner) bool) (Outcome, erro
 		if len(r.Promoted) > 1 {
 			return c.voidContradicted(ctx) // killed during a handover
 		}
-		return nothingToMend, nil
+		return nothingToRepair, nil
 	case promoted: // and its engine is gone
 	case ok && !c.exists(stored): // a late writer has put it back
 		owner = late
 	case len(r.Promoted) > 0:
 		return c.voidContradicted(ctx)
 	default:
-		return nothingToMend, nil
+		return nothingToRepair, nil
 	}
 	s := c.succession(ctx, owner, r.Previous)
 	if works() {
-		return nothingToMend, nil // started again during the probe
+		return nothingToRepair, nil // started again during the probe
 	}
 	return c.demoteTo(ctx, owner, s)
 }
@@ -88,12 +88,12 @@ func (c *Config) voidContradicted(ctx context.Context) (Outcome, error) {
 	return c.update(ctx, func(t *tx) (Outcome, error) {
 		stored := t.stored.Name
 		if _, ok := byContext(t.record.Promoted, stored); ok && len(t.record.Promoted) == 1 || len(t.record.Promoted) == 0 {
-			return nothingToMend, nil
+			return nothingToRepair, nil
 		}
 		if t.foreignInstance(stored) {
 			// A docker rd with another home has promoted its own. After its demotion ours is
 			// current again, and still to be demoted.
-			return nothingToMend, nil
+			return nothingToRepair, nil
 		}
 		return t.void()
 	})

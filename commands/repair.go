@@ -8,15 +8,15 @@ import (
 	"github.com/docker-rd/docker-rd/instance/contexts"
 )
 
-// mend repairs what a crash has left of a promotion in a Docker configuration: the current
+// repair repairs what a crash has left of a promotion in a Docker configuration: the current
 // context must not be one of ours whose engine is gone for good. It only notes what it did
 // or could not do.
-func (a *app) mend(ctx context.Context, dir string) {
+func (a *app) repair(ctx context.Context, dir string) {
 	roots, err := instance.DefaultRoots()
 	if err != nil {
 		return // the command itself says so
 	}
-	out := dockercontext.Open(contexts.Options(roots, dir)).Mend(ctx)
+	out := dockercontext.Open(contexts.Options(roots, dir)).Repair(ctx)
 	switch {
 	case out.Err != nil:
 		a.warn("the previous context could not be put back: %v", out.Err)
