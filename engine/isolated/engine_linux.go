@@ -3,9 +3,9 @@ package isolated
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,7 +14,6 @@ import (
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/mounts"
-	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
@@ -26,7 +25,6 @@ type Engine struct {
 	logOffset int64
 	exited    chan struct{}
 	adopted   bool
-	companions
 	localhost []uint16   // ports of the host's loopback that it reaches
 	host      netip.Addr // what host-gateway leads to
 
@@ -35,14 +33,6 @@ type Engine struct {
 
 	cancel   context.CancelFunc // ends the watchers
 	watchers sync.WaitGroup
-}
-
-// companions are the processes in the host's namespaces that serve the engine; nil while
-// there is none.
-type companions struct {
-	slirp  *namespaces.Companion
-	relay  *namespaces.Companion // of name queries
-	broker *namespaces.Companion // of published ports; only of an ordinary user's engine
 }
 
 // Adopt returns the running engine that another process has started, or ErrNotRunning. It
@@ -59,14 +49,9 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 			return nil, ErrNotRunning
 		}
 		rec.UID, rec.Engine = cfg.UID, f.Daemon.ID
-		for _, p := range f.Procs {
-			switch {
-			case p.Marked && p.Comm == "slirp4netns":
-				rec.Slirp = p.ID
-			case p.Marked && p.Comm == portproxy.Name && processes.HasArgument(p.ID.PID, portproxy.RelayArg):
-				rec.Relay = p.ID
-			case p.Marked && p.Comm == portproxy.Name && processes.HasArgument(p.ID.PID, portproxy.BrokerArg):
-				rec.Broker = p.ID
+		for _, c := range companions {
+			if i := slices.IndexFunc(f.Procs, func(p processes.Proc) bool { return p.Marked && c.is(p) }); i >= 0 {
+				*c.id(&rec) = f.Procs[i].ID
 			}
 		}
 		if !rec.Subnets.Slirp.IsValid() {
@@ -84,25 +69,13 @@ func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, id: rec.Engine, subnets: rec.Subnets, localhost: rec.Localhost, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
-	// If one can't be started, everything else works. The watcher tries again and reports the
-	// problem.
-	if rec.Slirp.Alive() {
-		e.slirp = &namespaces.Companion{ID: rec.Slirp}
-	} else if err := e.attachSlirp(ctx); err != nil {
-		cfg.log().WarnContext(ctx, "engine has no network", "error", err)
-	}
-	if rec.Relay.Alive() {
-		e.relay = &namespaces.Companion{ID: rec.Relay}
-	} else if err := e.attachRelay(ctx); err != nil {
-		cfg.log().WarnContext(ctx, "engine has no name server", "error", err)
-	}
-	switch {
-	case !cfg.Rootless:
-	case rec.Broker.Alive():
-		e.broker = &namespaces.Companion{ID: rec.Broker}
-	default:
-		if err := e.attachBroker(ctx); err != nil {
-			cfg.log().WarnContext(ctx, "engine can publish no further ports", "error", err)
+	for _, c := range companions {
+		if c.id(&rec).Alive() {
+			continue
+		}
+		// Without it everything else works. Its watcher tries again and reports the problem.
+		if _, err := e.startCompanion(ctx, c); err != nil {
+			cfg.log().WarnContext(ctx, c.lack, "error", err)
 		}
 	}
 	e.watch()
@@ -189,20 +162,13 @@ func (e *Engine) watch() {
 			}
 		})
 	}
-	e.watchers.Go(func() {
-		e.keep(ctx, "slirp4netns", "the engine reaches nothing outside", &e.slirp, e.attachSlirp, e.cfg.namespaces().LastWords)
-	})
-	e.watchers.Go(func() {
-		e.keep(ctx, "the relay", "the engine finds no names", &e.relay, e.attachRelay, func() string { return "" })
-	})
+	for _, c := range companions {
+		e.watchers.Go(func() { e.keep(ctx, c) })
+	}
 	e.watchers.Go(func() { e.followHost(ctx) })
 	e.watchers.Go(func() { e.watchPorts(ctx) })
 	e.watchers.Go(func() { e.watchUse(ctx, useInterval, busyShare) })
-	if e.cfg.Rootless {
-		e.watchers.Go(func() {
-			e.keep(ctx, "the broker", "no further ports can be published", &e.broker, e.attachBroker, func() string { return "" })
-		})
-	} else {
+	if !e.cfg.Rootless {
 		e.watchers.Go(func() {
 			if err := e.moveLater(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
 				e.cfg.log().WarnContext(ctx, "the engine stays in the control groups of who started it", "error", err)
@@ -214,72 +180,6 @@ func (e *Engine) watch() {
 			e.cfg.log().WarnContext(ctx, "changes of the host's /run and resolv.conf are not followed", "error", err)
 		}
 	})
-}
-
-// keep restarts a companion whenever it ends before the engine. Meaning is the consequence if
-// that fails; lastWords returns why it has ended.
-func (e *Engine) keep(ctx context.Context, name, meaning string, companion **namespaces.Companion, attach func(context.Context) error, lastWords func() string) {
-	const shortest, longest = 10 * time.Millisecond, 10 * time.Second
-	delay := shortest
-	for {
-		if *companion != nil {
-			since := time.Now()
-			if err := (*companion).Wait(ctx); err != nil || !e.id.Alive() {
-				return
-			}
-			*companion = nil
-			e.cfg.log().WarnContext(ctx, name+" has ended: starting it again", "words", lastWords())
-			if time.Since(since) > longest {
-				delay = shortest
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-e.exited:
-			return
-		case <-time.After(delay):
-		}
-		delay = min(2*delay, longest)
-		err := attach(ctx)
-		switch {
-		case err == nil:
-			e.problems.set(name, "")
-		case e.id.Alive() && ctx.Err() == nil:
-			e.cfg.log().ErrorContext(ctx, name+" can't be started again", "error", err)
-			e.problems.set(name, fmt.Sprintf("%s: %v", meaning, err))
-		}
-	}
-}
-
-// attachSlirp starts slirp4netns for the running engine and records it.
-func (e *Engine) attachSlirp(ctx context.Context) error {
-	s, err := e.cfg.namespaces().AttachSlirp(ctx, e.id, e.subnets)
-	if s == nil {
-		return err
-	}
-	e.slirp = s
-	return errors.Join(err, e.note(func(r *engineFile) { r.Slirp = s.ID }))
-}
-
-// attachRelay starts the relay of name queries for the running engine and records it.
-func (e *Engine) attachRelay(ctx context.Context) error {
-	r, err := e.cfg.namespaces().AttachRelay(ctx, e.cfg.proxyOf(e.id), e.id, e.subnets.DNS(), e.localhost)
-	if err != nil {
-		return err
-	}
-	e.relay = r
-	return e.note(func(rec *engineFile) { rec.Relay = r.ID })
-}
-
-// attachBroker starts the broker of published ports for the running engine and records it.
-func (e *Engine) attachBroker(ctx context.Context) error {
-	b, err := e.cfg.namespaces().AttachBroker(ctx, e.cfg.proxyOf(e.id), e.id, e.cfg.broker())
-	if err != nil {
-		return err
-	}
-	e.broker = b
-	return e.note(func(rec *engineFile) { rec.Broker = b.ID })
 }
 
 // note changes the engine's record.

@@ -17,8 +17,7 @@ type engineFile struct {
 	UID       string             `json:"uid"`
 	Engine    process.ID         `json:"engine"`
 	Slirp     process.ID         `json:"slirp"`
-	Relay     process.ID         `json:"relay"`           // of name queries
-	Broker    process.ID         `json:"broker,omitzero"` // of published ports
+	Relay     process.ID         `json:"relay"`
 	Subnets   namespaces.Subnets `json:"subnets"`
 	Localhost []uint16           `json:"localhost,omitempty"` // [Config.Localhost] at the start
 	LogOffset int64              `json:"logOffset"`           // where this engine's part of the log begins

@@ -794,7 +794,7 @@ func TestKilled(t *testing.T) {
 		}
 	})
 
-	t.Run("the broker", func(t *testing.T) {
+	t.Run("the relay", func(t *testing.T) {
 		if !rootless {
 			t.Skip("this is about ordinary users' engines")
 		}
@@ -802,14 +802,14 @@ func TestKilled(t *testing.T) {
 		in.start()
 		in.importImage()
 		in.docker("run", "-d", "--name", "web", "--hostname", "web", "-p", "127.0.0.1::80", "app", "serve", "80")
-		old := in.cfg.readEngineFile().Broker
+		old := in.cfg.readEngineFile().Relay
 		in.kill(old)
 		if got := greeting(t, in.published("web", "80/tcp")); got != "hello from web\n" {
 			t.Errorf("a port that is published already: %q", got)
 		}
 		in.eventually("it is started again", func() error {
-			if id := in.cfg.readEngineFile().Broker; id == old || !id.Alive() {
-				return errors.New("no broker")
+			if id := in.cfg.readEngineFile().Relay; id == old || !id.Alive() {
+				return errors.New("no relay")
 			}
 			return nil
 		})
@@ -820,14 +820,14 @@ func TestKilled(t *testing.T) {
 		in.engine.Release()
 
 		// While nobody looks after the engine.
-		old = in.cfg.readEngineFile().Broker
+		old = in.cfg.readEngineFile().Relay
 		in.kill(old)
 		var err error
 		if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
 			t.Fatal(err)
 		}
-		if id := in.cfg.readEngineFile().Broker; id == old || !id.Alive() {
-			t.Error("after adoption there is no broker")
+		if id := in.cfg.readEngineFile().Relay; id == old || !id.Alive() {
+			t.Error("after adoption there is no relay")
 		}
 	})
 

@@ -232,7 +232,13 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 		return nil, err
 	}
 	l.rec.UID, l.rec.Engine = c.UID, h.ID
-	serving, ready, err := l.connect(exitR)
+	relay := c.relay(h.ID, l.rec.Subnets, l.rec.Localhost)
+	broker, err := relay.Listen() // before dockerd runs, which connects to it
+	defer closeAll(broker)
+	var slirpReady <-chan error
+	if err == nil {
+		slirpReady, err = l.connect(exitR)
+	}
 	if err == nil {
 		err = c.writeEngineFile(l.rec)
 	}
@@ -245,53 +251,44 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	if err := h.Run(ctx, launch.Plan); err != nil {
 		return nil, err
 	}
-	serving.relay, err = c.namespaces().StartRelay(c.proxyOf(h.ID), h.Sockets, exitR)
-	if err == nil {
-		l.rec.Relay = serving.relay.ID
+	defer closeAll(h.Sockets)
+	if l.rec.Relay, err = c.namespaces().StartRelay(relay, h.Sockets, broker, exitR); err == nil {
 		err = c.writeEngineFile(l.rec)
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range ready {
-		select {
-		case err = <-r:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		if err != nil {
-			return nil, err
-		}
+	select {
+	case err = <-slirpReady:
+	case <-ctx.Done():
+		err = ctx.Err()
 	}
-	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, companions: serving, host: l.rules.Host, localhost: l.rec.Localhost}
+	if err != nil {
+		return nil, err
+	}
+	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, host: l.rules.Host, localhost: l.rec.Localhost}
 	engine.watch()
 	return engine, nil
 }
 
-// connect starts the engine's companions in the host's namespaces, before dockerd runs.
-// Each of ready reports when one is.
-func (l *launch) connect(exit *os.File) (c companions, ready []<-chan error, err error) {
-	if l.into != nil && l.former.Slirp.Alive() {
-		l.rec.Slirp = l.former.Slirp
-		return companions{slirp: &namespaces.Companion{ID: l.rec.Slirp}}, nil, nil
-	}
-	pid := l.rec.Engine.PID // the helper waits for its plan, so it has not ended
+// connect starts slirp4netns, unless that of the namespaces which dockerd enters still runs. Ready
+// gets nil when it can be used, or why it can't.
+func (l *launch) connect(exit *os.File) (ready <-chan error, err error) {
+	of := l.rec.Engine // the helper waits for its plan, so it has not ended
 	if l.into != nil {
-		pid = l.into.ID.PID
-	}
-	start := func(c *namespaces.Companion, r <-chan error, err error) (*namespaces.Companion, error) {
-		ready = append(ready, r)
-		return c, err
-	}
-	if c.slirp, err = start(l.cfg.namespaces().StartSlirp(pid, exit, l.rec.Subnets)); err != nil {
-		return c, nil, err
-	}
-	l.rec.Slirp = c.slirp.ID
-	if l.cfg.Rootless {
-		if c.broker, err = start(l.cfg.namespaces().StartBroker(l.cfg.Proxy, l.cfg.broker(), exit)); err != nil {
-			return c, nil, err
+		if of = l.into.ID; l.former.Slirp.Alive() {
+			runs := make(chan error, 1)
+			runs <- nil
+			l.rec.Slirp = l.former.Slirp
+			return runs, nil
 		}
-		l.rec.Broker = c.broker.ID
 	}
-	return c, ready, nil
+	l.rec.Slirp, ready, err = l.cfg.namespaces().StartSlirp(of, exit, l.rec.Subnets)
+	return ready, err
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
 }

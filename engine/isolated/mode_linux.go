@@ -132,7 +132,7 @@ func (m userMode) args(user *daemonOptions) []string {
 
 func (m userMode) env() []string {
 	return []string{
-		portproxy.HostNetnsEnv + "=" + portproxy.BrokerPrefix + m.broker().Socket,
+		portproxy.HostNetnsEnv + "=" + portproxy.BrokerPrefix + m.brokerSocket(),
 		// dockerd 28 and later asks RootlessKit's API which port driver there is, and the
 		// broker answers. Before, dockerd looks for RootlessKit's proxy, and takes ours.
 		"ROOTLESSKIT_STATE_DIR=" + m.rootlessKit(),
@@ -161,10 +161,5 @@ func RemoveAsUser(dir string) error {
 // rootlessKit is the directory that dockerd takes for the state of RootlessKit.
 func (c *Config) rootlessKit() string { return filepath.Join(c.ExecRoot, "rootlesskit") }
 
-// broker is what the engine's proxies ask for listeners.
-func (c *Config) broker() namespaces.Broker {
-	return namespaces.Broker{
-		Socket:    filepath.Join(c.ExecRoot, "broker.sock"),
-		APISocket: filepath.Join(c.rootlessKit(), "api.sock"), Log: c.private("broker.log"),
-	}
-}
+// brokerSocket is where the engine's proxies ask for listeners.
+func (c *Config) brokerSocket() string { return filepath.Join(c.ExecRoot, "broker.sock") }

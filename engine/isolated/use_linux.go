@@ -26,8 +26,8 @@ func (e *Engine) watchUse(ctx context.Context, interval time.Duration, share flo
 	defer tick.Stop()
 	for last := time.Now(); ; {
 		now, rec := time.Now(), e.cfg.readEngineFile()
-		for name, id := range map[string]process.ID{"slirp4netns": rec.Slirp, "the relay of name queries": rec.Relay, "the broker of published ports": rec.Broker} {
-			sentence := ""
+		for _, c := range companions {
+			name, id, sentence := c.name, *c.id(&rec), ""
 			if stat, err := process.ReadStat(id.PID); err == nil && stat.StartTime == id.StartTime {
 				if before := was[name]; before.id == id && float64(stat.CPU-before.cpu) > share*float64(now.Sub(last)) {
 					sentence = name + " is busy: it uses much of a processor"

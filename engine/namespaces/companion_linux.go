@@ -4,138 +4,49 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/process"
-	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
-// A Companion is a process in the host's namespaces that serves an engine and ends with the
-// last of the engine's processes: slirp4netns, the relay of name queries and of connections
-// to the host's loopback, or the broker of published ports.
-type Companion struct {
-	ID     process.ID
-	exited chan struct{} // closed when it has ended; nil if it is not our child
-}
-
-// Wait returns when the companion or ctx has ended.
-func (c *Companion) Wait(ctx context.Context) error {
-	if c.exited == nil {
-		return c.ID.Wait(ctx)
-	}
-	select {
-	case <-c.exited:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+// Companions are processes in the host's namespaces that serve an engine and end with the last of
+// the engine's processes: slirp4netns, and the relay.
 
 // companionMemory bounds a companion's memory. It needs a few megabytes, but a slirp4netns has
 // been seen to grow without end over one connection.
 const companionMemory = 1 << 30
 
-// startCompanion starts a companion of the engine, with files from number 3 on.
-func (e Engine) startCompanion(cmd *exec.Cmd, files ...*os.File) (*Companion, error) {
+// startCompanion starts a companion of the engine, with files from number 3 on. Ended is closed
+// when it has ended.
+func (e Engine) startCompanion(cmd *exec.Cmd, files ...*os.File) (id process.ID, ended <-chan struct{}, err error) {
 	cmd.Env = append(cmd.Env, processes.MarkerEnv+"="+e.UID)
 	cmd.Dir = "/"
 	cmd.ExtraFiles = files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return process.ID{}, nil, err
 	}
 	limit := unix.Rlimit{Cur: companionMemory, Max: companionMemory}
 	limitErr := unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_DATA, &limit, nil)
-	id, err := process.FindChild(cmd.Process.Pid) // it may have ended already
+	id, err = process.FindChild(cmd.Process.Pid) // it may have ended already
 	if err == nil && limitErr != nil {
 		err = fmt.Errorf("limit its memory: %w", limitErr)
 	}
-	c := &Companion{ID: id, exited: make(chan struct{})}
-	go func() { _ = cmd.Wait(); close(c.exited) }()
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
 	if err != nil {
 		_ = cmd.Process.Kill()
-		return nil, err
+		return process.ID{}, nil, err
 	}
-	return c, nil
-}
-
-// patience is how long a companion may take to be ready. Normally it takes 3 to 6 ms.
-const patience = 5 * time.Second
-
-// startReady starts a companion that writes "1" to its file number 3 when it is ready, and
-// whose output goes to a log. Further files follow. Ready sends nil when the companion is
-// ready, or else an error with its own words.
-func (e Engine) startReady(cmd *exec.Cmd, name, logPath string, files ...*os.File) (c *Companion, ready <-chan error, err error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer w.Close()
-	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		_ = r.Close()
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
-	}
-	defer log.Close()
-	cmd.Env = append(cmd.Env, "PATH="+programs.SearchPath())
-	cmd.Stdout, cmd.Stderr = log, log
-	if c, err = e.startCompanion(cmd, append([]*os.File{w}, files...)...); err != nil {
-		_ = r.Close()
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
-	}
-	done := make(chan error, 1)
-	late := time.AfterFunc(patience, func() { _ = c.ID.Signal(syscall.SIGKILL) })
-	go func() {
-		defer r.Close()
-		answer, _ := io.ReadAll(io.LimitReader(r, 1))
-		if inTime := late.Stop(); string(answer) == "1" {
-			done <- nil
-		} else if !inTime {
-			done <- fmt.Errorf("%s is not ready after %s", name, patience)
-		} else {
-			<-c.exited
-			done <- fmt.Errorf("%s: %s", name, lastWords(logPath))
-		}
-	}()
-	return c, done, nil
-}
-
-// await waits until a companion is ready, and kills it otherwise.
-func (c *Companion) await(ctx context.Context, ready <-chan error) (err error) {
-	select {
-	case err = <-ready:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	if err != nil {
-		_ = c.ID.Signal(syscall.SIGKILL)
-	}
-	return err
-}
-
-// lastWords returns the last line of the log of a companion that has ended.
-func lastWords(path string) string {
-	data, _ := os.ReadFile(path)
-	words := "it ended without a message"
-	for line := range strings.Lines(string(data)) {
-		line = strings.TrimPrefix(strings.TrimSpace(line), CommSlirp+": ")
-		// slirp4netns's parent process only adds that the child has failed.
-		if line != "" && !strings.HasPrefix(line, "child failed") {
-			words = line
-		}
-	}
-	return words
+	return id, done, nil
 }
 
 // exitPipeOf opens the read end of a running engine's exit pipe.
@@ -152,29 +63,57 @@ func exitPipeOf(engine process.ID) (*os.File, error) {
 	return exit, nil
 }
 
-// StartRelay starts the relay, which serves the engine's sockets (see [Helper.Sockets]) from
-// the host's namespaces. It closes the sockets of this process.
-func (e Engine) StartRelay(program string, sockets []*os.File, exit *os.File) (*Companion, error) {
-	defer closeAll(sockets)
+// A Relay says what an engine's relay serves. It runs in the host's namespaces, and has sockets of
+// the engine's.
+type Relay struct {
+	Program   string     // the program of the port proxies, which is the relay's too
+	DNS       netip.Addr // the engine's name server
+	Localhost []uint16   // ports of the host's loopback
+	// Broker and API are sockets at which it opens published ports for an ordinary user's
+	// engine, and passes for RootlessKit (see package portproxy); "" for root's.
+	Broker, API string
+}
+
+// Listen opens the sockets of r.Broker and r.API. The caller closes them.
+func (r Relay) Listen() ([]*os.File, error) {
+	if r.Broker == "" {
+		return nil, nil
+	}
+	lend, api, err := portproxy.ListenBroker(r.Broker, r.API)
+	if err != nil {
+		return nil, fmt.Errorf("broker of published ports: %w", err)
+	}
+	return []*os.File{lend, api}, nil
+}
+
+// StartRelay starts the relay with the engine's sockets (see [Helper.Sockets]) and those that
+// [Relay.Listen] has opened. It ends with the last writer of the pipe exit.
+func (e Engine) StartRelay(r Relay, sockets, broker []*os.File, exit *os.File) (process.ID, error) {
 	const forNames = 2
 	if len(sockets) < forNames {
-		return nil, errors.New("relay: no sockets for name queries")
+		return process.ID{}, errors.New("relay: no sockets for name queries")
 	}
 	args := []string{portproxy.RelayArg}
+	files := append([]*os.File{exit}, sockets[:forNames]...)
+	if len(broker) > 0 {
+		args = append(args, portproxy.LendService, portproxy.APIService)
+		files = append(files, broker...)
+	}
 	for _, s := range sockets[forNames:] {
 		port, err := portOf(s)
 		if err != nil {
-			return nil, fmt.Errorf("relay: %w", err)
+			return process.ID{}, fmt.Errorf("relay: %w", err)
 		}
 		args = append(args, strconv.Itoa(port))
+		files = append(files, s)
 	}
-	cmd := exec.Command(program, args...)
+	cmd := exec.Command(r.Program, args...)
 	cmd.Args[0] = portproxy.Name // it may be docker-rd itself
-	c, err := e.startCompanion(cmd, append([]*os.File{exit}, sockets...)...)
+	id, _, err := e.startCompanion(cmd, files...)
 	if err != nil {
-		return nil, fmt.Errorf("relay: %w", err)
+		return process.ID{}, fmt.Errorf("relay: %w", err)
 	}
-	return c, nil
+	return id, nil
 }
 
 // portOf returns the port that a socket is bound to.
@@ -190,15 +129,21 @@ func portOf(socket *os.File) (int, error) {
 }
 
 // AttachRelay starts the relay again for a running engine.
-func (e Engine) AttachRelay(ctx context.Context, program string, engine process.ID, dns netip.Addr, localhost []uint16) (*Companion, error) {
+func (e Engine) AttachRelay(ctx context.Context, engine process.ID, r Relay) (process.ID, error) {
 	exit, err := exitPipeOf(engine)
 	if err != nil {
-		return nil, err
+		return process.ID{}, err
 	}
 	defer exit.Close()
-	sockets, err := e.enter(ctx, engine, Plan{DNS: dns, Localhost: localhost})
+	sockets, err := e.enter(ctx, engine, Plan{DNS: r.DNS, Localhost: r.Localhost})
 	if err != nil {
-		return nil, fmt.Errorf("relay: %w", err)
+		return process.ID{}, fmt.Errorf("relay: %w", err)
 	}
-	return e.StartRelay(program, sockets, exit)
+	defer closeAll(sockets)
+	broker, err := r.Listen()
+	if err != nil {
+		return process.ID{}, err
+	}
+	defer closeAll(broker)
+	return e.StartRelay(r, sockets, broker, exit)
 }

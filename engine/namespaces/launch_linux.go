@@ -39,7 +39,7 @@ func (l *Launch) Start() (*Helper, error) {
 	var err error
 	if l.Enter = l.Into != nil; l.Enter {
 		l.Netns, l.Sysctls = "", nil
-		namespaces, err = openNamespaces(*l.Into)
+		namespaces, err = openNamespaces(*l.Into, "net", "mnt")
 	} else {
 		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
 		namespaces = make([]*os.File, 1)
@@ -192,7 +192,7 @@ func (e Engine) enter(ctx context.Context, engine process.ID, p Plan) ([]*os.Fil
 	if e.User {
 		return e.enterUser(ctx, engine, p)
 	}
-	namespaces, err := openNamespaces(engine)
+	namespaces, err := openNamespaces(engine, "net", "mnt")
 	if err != nil {
 		return nil, err
 	}

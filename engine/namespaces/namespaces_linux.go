@@ -7,10 +7,10 @@ import (
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
-// openNamespaces opens the network and the mount namespace of a process.
-func openNamespaces(id process.ID) ([]*os.File, error) {
+// openNamespaces opens namespaces of a process. The caller closes them.
+func openNamespaces(id process.ID, names ...string) ([]*os.File, error) {
 	var files []*os.File
-	for _, name := range []string{"net", "mnt"} {
+	for _, name := range names {
 		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", id.PID, name))
 		if err != nil {
 			closeAll(files)

@@ -3,10 +3,13 @@ package namespaces
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/programs"
@@ -27,64 +30,108 @@ type Engine struct {
 	SlirpLog string // where slirp4netns writes
 }
 
-// StartSlirp starts slirp4netns for the network namespace of the process pid, which must not
-// end meanwhile. It ends with the last writer of the pipe exit. Ready sends nil when it is
-// ready, or slirp4netns's error.
-func (e Engine) StartSlirp(pid int, exit *os.File, net Subnets) (s *Companion, ready <-chan error, err error) {
+// slirpPatience is how long slirp4netns may take to be ready. Normally it takes 3 to 6 ms.
+const slirpPatience = 5 * time.Second
+
+// StartSlirp starts slirp4netns for the network namespace of a process. It ends with the last
+// writer of the pipe exit. Ready sends nil when it is ready, or slirp4netns's error.
+func (e Engine) StartSlirp(of process.ID, exit *os.File, net Subnets) (id process.ID, ready <-chan error, err error) {
 	path, err := programs.Find(CommSlirp)
 	if err != nil {
-		return nil, nil, err
+		return id, nil, err
 	}
-	netns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
-	if err != nil {
-		return nil, nil, err
-	}
-	defer netns.Close()
 	args := []string{"--configure", "--mtu=" + strconv.Itoa(SlirpMTU), "--disable-host-loopback",
 		"--cidr=" + net.Slirp.String(), "--ready-fd=3", "--exit-fd=4", "--netns-type=path"}
-	files := []*os.File{exit, netns}
 	if net.IPv6 {
 		args = append(args, "--enable-ipv6")
 	}
+	names := []string{"net"}
 	if e.User {
-		userns, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", pid))
-		if err != nil {
-			return nil, nil, err
-		}
-		defer userns.Close()
-		files = append(files, userns)
+		names = append(names, "user")
 		args = append(args, "--userns-path=/proc/self/fd/6")
 	}
+	namespaces, err := openNamespaces(of, names...)
+	if err != nil {
+		return id, nil, err
+	}
+	defer closeAll(namespaces)
+	log, err := os.OpenFile(e.SlirpLog, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return id, nil, fmt.Errorf("%s: %w", CommSlirp, err)
+	}
+	defer log.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return id, nil, err
+	}
+	defer w.Close()
 	cmd := exec.Command(path, append(args, "/proc/self/fd/5", "tap0")...)
-	return e.startReady(cmd, CommSlirp, e.SlirpLog, files...)
+	cmd.Env = []string{"PATH=" + programs.SearchPath()}
+	cmd.Stdout, cmd.Stderr = log, log
+	id, ended, err := e.startCompanion(cmd, append([]*os.File{w, exit}, namespaces...)...)
+	if err != nil {
+		_ = r.Close()
+		return id, nil, fmt.Errorf("%s: %w", CommSlirp, err)
+	}
+	done := make(chan error, 1)
+	late := time.AfterFunc(slirpPatience, func() { _ = id.Signal(syscall.SIGKILL) })
+	go func() {
+		defer r.Close()
+		answer, _ := io.ReadAll(io.LimitReader(r, 1))
+		if inTime := late.Stop(); string(answer) == "1" {
+			done <- nil
+		} else if !inTime {
+			done <- fmt.Errorf("%s is not ready after %s", CommSlirp, slirpPatience)
+		} else {
+			<-ended
+			done <- fmt.Errorf("%s: %s", CommSlirp, e.LastWords())
+		}
+	}()
+	return id, done, nil
 }
 
-// AttachSlirp starts slirp4netns again for a running engine.
-func (e Engine) AttachSlirp(ctx context.Context, engine process.ID, net Subnets) (*Companion, error) {
+// AttachSlirp starts slirp4netns again for a running engine. It may run although there is an error:
+// then it has an id.
+func (e Engine) AttachSlirp(ctx context.Context, engine process.ID, net Subnets) (process.ID, error) {
 	exit, err := exitPipeOf(engine)
 	if err != nil {
-		return nil, err
+		return process.ID{}, err
 	}
 	defer exit.Close()
-	s, ready, err := e.StartSlirp(engine.PID, exit, net)
+	id, ready, err := e.StartSlirp(engine, exit, net)
 	if err != nil {
-		return nil, err
+		return process.ID{}, err
 	}
-	if !engine.Alive() { // it may not have been its namespace
-		_ = s.ID.Signal(syscall.SIGKILL)
-		return nil, process.ErrGone
+	select {
+	case err = <-ready:
+	case <-ctx.Done():
+		err = ctx.Err()
 	}
-	if err := s.await(ctx, ready); err != nil {
-		return nil, err
+	if err != nil {
+		_ = id.Signal(syscall.SIGKILL)
+		return process.ID{}, err
 	}
 	if !net.IPv6 {
-		return s, nil
+		return id, nil
 	}
 	if _, err := e.enter(ctx, engine, Plan{Tap: TapSysctls(net)}); err != nil {
-		return s, fmt.Errorf("IPv6: %w", err)
+		return id, fmt.Errorf("IPv6: %w", err)
 	}
-	return s, nil
+	return id, nil
 }
 
-// LastWords returns the last words of the engine's last slirp4netns.
+// LastWords returns the last line that the engine's last slirp4netns has written.
 func (e Engine) LastWords() string { return lastWords(e.SlirpLog) }
+
+func lastWords(path string) string {
+	data, _ := os.ReadFile(path)
+	words := "it ended without a message"
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimPrefix(strings.TrimSpace(line), CommSlirp+": ")
+		// Its parent process only adds that the child has failed.
+		if line != "" && !strings.HasPrefix(line, "child failed") {
+			words = line
+		}
+	}
+	return words
+}

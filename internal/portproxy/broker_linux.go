@@ -19,73 +19,48 @@ import (
 // The request is one packet, "NETWORK ADDRESS" as for net.Listen. The answer is one packet: "0"
 // with the listener, or the errno, a space, and the error's text.
 
-// BrokerArg is the first argument of the broker. The second is the path of its socket, the third
-// that of the socket for RootlessKit's API.
-const BrokerArg = "__broker"
-
 // BrokerPrefix before a path in [HostNetnsEnv] says that it is a broker's socket.
 const BrokerPrefix = "broker:"
 
-// The broker's files.
-const (
-	brokerReadyFD = 3 + iota // takes "1" when it listens
-	brokerExitFD             // the broker ends when this does
-)
-
-// brokerProgram is the program of a broker.
-func brokerProgram(socket, apiSocket string) error {
-	ready, exit := os.NewFile(brokerReadyFD, "ready"), os.NewFile(brokerExitFD, "exit")
-	b, err := newBroker(socket, apiSocket)
-	if err != nil {
-		return err
+// ListenBroker opens the sockets of a broker, in place of those that one has left: where listeners
+// are asked for, and where RootlessKit's API is. The caller passes the files to a relay
+// ([LendService], [APIService]) and closes them.
+func ListenBroker(socket, apiSocket string) (lend, api *os.File, err error) {
+	if lend, err = listenUnix("unixpacket", socket); err != nil {
+		return nil, nil, err
 	}
-	defer b.close()
-	if _, err := ready.WriteString("1"); err != nil {
-		return err
+	if api, err = listenUnix("unix", apiSocket); err != nil {
+		_ = lend.Close()
+		return nil, nil, err
 	}
-	_ = ready.Close()
-	_, _ = exit.Read(make([]byte, 1))
-	return nil
+	return lend, api, nil
 }
 
-type broker struct {
-	listeners *net.UnixListener
-	api       *net.UnixListener
-}
-
-func newBroker(socket, apiSocket string) (*broker, error) {
-	_ = os.Remove(socket) // of one that was killed
-	_ = os.Remove(apiSocket)
-	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Net: "unixpacket", Name: socket})
+func listenUnix(network, path string) (*os.File, error) {
+	_ = os.Remove(path)
+	l, err := net.ListenUnix(network, &net.UnixAddr{Net: network, Name: path})
 	if err != nil {
 		return nil, err
 	}
-	api, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: apiSocket})
-	if err != nil {
-		_ = l.Close()
-		return nil, err
-	}
-	b := &broker{l, api}
-	go accept(b.listeners, lend)
-	go accept(b.api, answerAPI)
-	return b, nil
-}
-
-func (b *broker) close() {
-	_ = b.listeners.Close()
-	_ = b.api.Close()
+	defer l.Close()
+	l.SetUnlinkOnClose(false)
+	return l.File()
 }
 
 // accept serves connections until the listener is closed.
-func accept(l *net.UnixListener, serve func(*net.UnixConn)) {
+func accept(l net.Listener, serve func(*net.UnixConn)) {
 	for {
-		c, err := l.AcceptUnix()
-		if err != nil {
+		c, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil {
+			pause()
+			continue
 		}
 		go func() {
 			defer c.Close()
-			serve(c)
+			serve(c.(*net.UnixConn))
 		}()
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,16 +25,25 @@ func startBroker(t *testing.T) (socket, api string) {
 		t.Fatal(err)
 	}
 	socket, api = filepath.Join(dir, "b"), filepath.Join(dir, "api")
-	b, err := newBroker(socket, api)
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		b.close()
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
+	lendFile, apiFile, err := ListenBroker(socket, api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, serve := range map[*os.File]func(*net.UnixConn){lendFile: lend, apiFile: answerAPI} {
+		l, err := net.FileListener(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = file.Close()
+		var serving sync.WaitGroup
+		serving.Go(func() { accept(l, serve) })
+		t.Cleanup(func() { _ = l.Close(); serving.Wait() })
+	}
 	return socket, api
 }
 

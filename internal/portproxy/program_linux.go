@@ -17,28 +17,27 @@ const (
 	listenFD = 4
 )
 
-// RelayArg is the first argument of the relay, which serves sockets of the engine's network
-// namespace from the host's. Further arguments are ports of the host's loopback. Its files are
-// the read end of the exit pipe, the udp and tcp sockets for name queries, and a listener for
-// each port.
+// RelayArg is the first argument of the relay, which serves an engine from the host's network
+// namespace. Its files are the read end of the exit pipe, at whose end the relay ends, the udp and
+// tcp sockets for name queries, and a listener for each further argument: [LendService],
+// [APIService], or a port of the host's loopback.
 const RelayArg = "__relay"
+
+// What the relay serves as a broker.
+const (
+	LendService = "lend"
+	APIService  = "api"
+)
 
 // resolvConf lists the host's name servers.
 const resolvConf = "/etc/resolv.conf"
 
 // Program is the program of a proxy: it reads the arguments and files from dockerd, serves until it
-// is told to stop, and exits. With [RelayArg] or [BrokerArg] it is a companion of an engine.
+// is told to stop, and exits. With [RelayArg] it is an engine's relay.
 func Program() {
 	if len(os.Args) > 1 && os.Args[1] == RelayArg {
 		if err := relay(os.Args[2:]); err != nil {
 			_, _ = os.Stderr.WriteString(Name + ": relay: " + err.Error() + "\n")
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	if len(os.Args) == 4 && os.Args[1] == BrokerArg {
-		if err := brokerProgram(os.Args[2], os.Args[3]); err != nil {
-			_, _ = os.Stderr.WriteString(err.Error() + "\n")
 			os.Exit(1)
 		}
 		os.Exit(0)
@@ -59,7 +58,7 @@ func Program() {
 }
 
 // relay is the program of the relay.
-func relay(ports []string) error {
+func relay(services []string) error {
 	const exitFD, udpFD, tcpFD, firstFD = 3, 4, 5, 6
 	udp, err := net.FilePacketConn(os.NewFile(udpFD, "udp"))
 	if err != nil {
@@ -69,12 +68,19 @@ func relay(ports []string) error {
 	if err != nil {
 		return err
 	}
-	for i, port := range ports {
-		l, err := net.FileListener(os.NewFile(uintptr(firstFD+i), "localhost"))
+	for i, service := range services {
+		l, err := net.FileListener(os.NewFile(uintptr(firstFD+i), service))
 		if err != nil {
 			return err
 		}
-		go serveLoopback(l, port)
+		switch service {
+		case LendService:
+			go accept(l, lend)
+		case APIService:
+			go accept(l, answerAPI)
+		default:
+			go serveLoopback(l, service)
+		}
 	}
 	go dnsrelay.New(resolvConf).Serve(udp, tcp)
 	_, _ = io.Copy(io.Discard, os.NewFile(exitFD, "exit"))

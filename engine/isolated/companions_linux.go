@@ -1,0 +1,104 @@
+package isolated
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/docker-rd/docker-rd/engine/namespaces"
+	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/portproxy"
+	"github.com/docker-rd/docker-rd/internal/process"
+)
+
+// A companion is a process in the host's namespaces that serves an engine.
+type companion struct {
+	name string
+	lack string // what is wrong without it
+	is   func(processes.Proc) bool
+	id   func(*engineFile) *process.ID // where it is recorded
+	// start starts it for a running engine. It may run although there is an error: then it has
+	// an id.
+	start func(context.Context, *Engine) (process.ID, error)
+	words func(*Engine) string // why it has ended
+}
+
+var companions = []companion{
+	{
+		name: namespaces.CommSlirp,
+		lack: "the engine reaches nothing outside",
+		is:   func(p processes.Proc) bool { return p.Comm == namespaces.CommSlirp },
+		id:   func(f *engineFile) *process.ID { return &f.Slirp },
+		start: func(ctx context.Context, e *Engine) (process.ID, error) {
+			return e.cfg.namespaces().AttachSlirp(ctx, e.id, e.subnets)
+		},
+		words: func(e *Engine) string { return e.cfg.namespaces().LastWords() },
+	},
+	{
+		name: "the relay",
+		lack: "the engine finds no names, and an ordinary user's can publish no further ports",
+		is: func(p processes.Proc) bool {
+			return p.Comm == portproxy.Name && processes.HasArgument(p.ID.PID, portproxy.RelayArg)
+		},
+		id: func(f *engineFile) *process.ID { return &f.Relay },
+		start: func(ctx context.Context, e *Engine) (process.ID, error) {
+			return e.cfg.namespaces().AttachRelay(ctx, e.id, e.cfg.relay(e.id, e.subnets, e.localhost))
+		},
+		words: func(*Engine) string { return "" },
+	},
+}
+
+// relay is what the relay of a running engine serves.
+func (c *Config) relay(engine process.ID, net namespaces.Subnets, localhost []uint16) namespaces.Relay {
+	r := namespaces.Relay{Program: c.proxyOf(engine), DNS: net.DNS(), Localhost: localhost}
+	if c.Rootless {
+		r.Broker, r.API = c.brokerSocket(), filepath.Join(c.rootlessKit(), "api.sock")
+	}
+	return r
+}
+
+// startCompanion starts a companion for the running engine and records it.
+func (e *Engine) startCompanion(ctx context.Context, c companion) (process.ID, error) {
+	id, err := c.start(ctx, e)
+	if id == (process.ID{}) {
+		return id, err
+	}
+	return id, errors.Join(err, e.note(func(f *engineFile) { *c.id(f) = id }))
+}
+
+// keep restarts a companion whenever it ends before the engine.
+func (e *Engine) keep(ctx context.Context, c companion) {
+	const shortest, longest = 10 * time.Millisecond, 10 * time.Second
+	rec, delay := e.cfg.readEngineFile(), shortest
+	for id := *c.id(&rec); ; {
+		if id != (process.ID{}) {
+			since := time.Now()
+			if err := id.Wait(ctx); err != nil || !e.id.Alive() {
+				return
+			}
+			e.cfg.log().WarnContext(ctx, c.name+" has ended: starting it again", "words", c.words(e))
+			if time.Since(since) > longest {
+				delay = shortest
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.exited:
+			return
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, longest)
+		var err error
+		id, err = e.startCompanion(ctx, c)
+		switch {
+		case err == nil:
+			e.problems.set(c.name, "")
+		case e.id.Alive() && ctx.Err() == nil:
+			e.cfg.log().ErrorContext(ctx, c.name+" can't be started again", "error", err)
+			e.problems.set(c.name, fmt.Sprintf("%s: %v", c.lack, err))
+		}
+	}
+}
