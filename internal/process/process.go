@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 )
@@ -81,10 +82,36 @@ func (id ID) Wait(ctx context.Context) error {
 // Signal sends sig to the process, never to another one with the same pid. If the process has ended,
 // the error matches [ErrGone]. On Windows every signal ends the process.
 func (id ID) Signal(sig syscall.Signal) error {
-	if err := id.signal(sig); err != nil {
+	p, err := id.open()
+	if err == nil {
+		defer p.Release()
+		if runtime.GOOS == "windows" {
+			sig = syscall.SIGKILL
+		}
+		err = p.Signal(sig)
+	}
+	if errors.Is(err, os.ErrProcessDone) {
+		err = ErrGone
+	}
+	if err != nil {
 		return fmt.Errorf("signal process %d: %w", id.PID, err)
 	}
 	return nil
+}
+
+// open returns the process, or [ErrGone]. The caller releases it.
+func (id ID) open() (*os.Process, error) {
+	if id.PID <= 0 {
+		return nil, ErrGone
+	}
+	p, err := os.FindProcess(id.PID)
+	if id.Alive() { // so it was found: its pid can't be reused from then on
+		return p, err
+	}
+	if err == nil {
+		_ = p.Release()
+	}
+	return nil, ErrGone
 }
 
 // StartedAt returns when the process was started, in milliseconds of the current clock; the zero

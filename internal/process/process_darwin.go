@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,16 +34,5 @@ func startTime(pid int, ended bool) (uint64, error) {
 // wait polls: kqueue would need a thread of its own here, and only
 // the supervisor of an engine run elsewhere is watched on macOS.
 func (id ID) wait(ctx context.Context) error { return id.poll(ctx) }
-
-func (id ID) signal(sig syscall.Signal) error {
-	if !id.Alive() {
-		return ErrGone
-	}
-	err := unix.Kill(id.PID, sig)
-	if errors.Is(err, unix.ESRCH) {
-		return ErrGone
-	}
-	return err
-}
 
 func (id ID) startedAt() time.Time { return time.UnixMicro(int64(id.StartTime)) }

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -98,33 +97,19 @@ func parseStat(data []byte) (Stat, error) {
 	return s, nil
 }
 
-// open returns a pidfd of the process. It compares the start time after that: now the pid can't be
-// reused.
-func (id ID) open() (fd int, err error) {
-	if boot, err := bootID(); err != nil || boot != id.BootID || id.PID <= 0 {
-		return -1, ErrGone
-	}
-	fd, err = unix.PidfdOpen(id.PID, 0)
-	if err != nil {
-		if errors.Is(err, unix.ESRCH) {
-			err = ErrGone
-		}
-		return -1, err
-	}
-	if !id.Alive() {
-		_ = unix.Close(fd)
-		return -1, ErrGone
-	}
-	return fd, nil
-}
-
 func (id ID) wait(ctx context.Context) error {
-	fd, err := id.open()
-	if errors.Is(err, unix.ENOSYS) { // before Linux 5.3
+	p, err := id.open()
+	if err != nil {
+		return err
+	}
+	defer p.Release()
+	fd := -1
+	handleErr := p.WithHandle(func(pidfd uintptr) { fd, err = unix.FcntlInt(pidfd, unix.F_DUPFD_CLOEXEC, 0) })
+	if handleErr != nil { // before Linux 5.4
 		return id.poll(ctx)
 	}
 	if err != nil {
-		return err
+		return os.NewSyscallError("fcntl", err)
 	}
 	// Non-blocking, so that the runtime's poller waits, without a thread.
 	if err := unix.SetNonblock(fd, true); err != nil {
@@ -145,23 +130,6 @@ func (id ID) wait(ctx context.Context) error {
 		n, err := unix.Poll(fds, 0)
 		return err == nil && n == 1
 	})
-}
-
-func (id ID) signal(sig syscall.Signal) error {
-	fd, err := id.open()
-	if errors.Is(err, unix.ENOSYS) {
-		if !id.Alive() {
-			return ErrGone
-		}
-		err = unix.Kill(id.PID, sig)
-	} else if err == nil {
-		defer unix.Close(fd)
-		err = unix.PidfdSendSignal(fd, sig, nil, 0)
-	}
-	if errors.Is(err, unix.ESRCH) {
-		return ErrGone
-	}
-	return err
 }
 
 // userHz is the unit of /proc/PID/stat's times, in ticks a second: the kernel fixes it

@@ -3,7 +3,6 @@ package process
 import (
 	"context"
 	"errors"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/windows"
@@ -11,16 +10,6 @@ import (
 
 // bootID is empty: a creation time is absolute and unique without it.
 func bootID() (string, error) { return "", nil }
-
-// open returns a handle of the process that has pid now. A process that has ended
-// can still be opened while somebody else holds a handle.
-func open(pid int, access uint32) (windows.Handle, error) {
-	h, err := windows.OpenProcess(access|windows.PROCESS_QUERY_LIMITED_INFORMATION|windows.SYNCHRONIZE, false, uint32(pid))
-	if errors.Is(err, windows.ERROR_INVALID_PARAMETER) {
-		return 0, ErrGone
-	}
-	return h, err
-}
 
 func created(h windows.Handle) (uint64, error) {
 	var creation, exit, kernel, user windows.Filetime
@@ -35,8 +24,12 @@ func ended(h windows.Handle) bool {
 	return err == nil && event == windows.WAIT_OBJECT_0
 }
 
+// startTime opens the process that has pid now, which may have ended while somebody else holds a handle.
 func startTime(pid int, evenEnded bool) (uint64, error) {
-	h, err := open(pid, 0)
+	h, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION|windows.SYNCHRONIZE, false, uint32(pid))
+	if errors.Is(err, windows.ERROR_INVALID_PARAMETER) {
+		return 0, ErrGone
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -47,50 +40,8 @@ func startTime(pid int, evenEnded bool) (uint64, error) {
 	return created(h)
 }
 
-// handle returns a handle of this very process. An ID with a boot is of another system.
-func (id ID) handle(access uint32) (windows.Handle, error) {
-	if id.PID <= 0 || id.BootID != "" {
-		return 0, ErrGone
-	}
-	h, err := open(id.PID, access)
-	if err != nil {
-		return 0, err
-	}
-	if start, err := created(h); err != nil || start != id.StartTime || ended(h) {
-		_ = windows.CloseHandle(h)
-		return 0, errors.Join(err, ErrGone)
-	}
-	return h, nil
-}
-
-func (id ID) wait(ctx context.Context) error {
-	h, err := id.handle(0)
-	if err != nil {
-		return err
-	}
-	defer windows.CloseHandle(h)
-	for {
-		event, err := windows.WaitForSingleObject(h, uint32(pollInterval.Milliseconds()))
-		if err != nil {
-			return err
-		}
-		if event == windows.WAIT_OBJECT_0 {
-			return nil
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-	}
-}
-
-func (id ID) signal(syscall.Signal) error {
-	h, err := id.handle(windows.PROCESS_TERMINATE)
-	if err != nil {
-		return err
-	}
-	defer windows.CloseHandle(h)
-	return windows.TerminateProcess(h, 1)
-}
+// wait polls: a handle could only be waited for by a thread of its own.
+func (id ID) wait(ctx context.Context) error { return id.poll(ctx) }
 
 func (id ID) startedAt() time.Time {
 	ft := windows.Filetime{LowDateTime: uint32(id.StartTime), HighDateTime: uint32(id.StartTime >> 32)}
