@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"syscall"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
@@ -220,7 +221,7 @@ func setUp(sysctls []Sysctl) error {
 
 // setUpNetwork prepares a new network namespace for an engine.
 func setUpNetwork(sysctls []Sysctl) error {
-	if err := loopbackUp(); err != nil {
+	if err := netlink.LinkSetUp(lo); err != nil {
 		return fmt.Errorf("loopback interface: %w", err)
 	}
 	for _, ctl := range sysctls {
@@ -231,20 +232,6 @@ func setUpNetwork(sysctls []Sysctl) error {
 		}
 	}
 	return nil
-}
-
-func loopbackUp() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	defer unix.Close(fd)
-	ifr, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return os.NewSyscallError("ioctl", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr))
 }
 
 // mountBinds covers shared paths with private versions. With make it makes missing targets.

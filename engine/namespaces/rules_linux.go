@@ -130,7 +130,7 @@ func (s *ruling) wait() (families string, err error) {
 }
 
 // clients begins to set the rules for clients' addresses of a family.
-func clients(program string, family byte) (wait func() error) {
+func clients(program string, family int) (wait func() error) {
 	restored := restore(program, clientRules())
 	err := deliverMarked(family, clientMark)
 	return func() error { return errors.Join(restored(), err) }
