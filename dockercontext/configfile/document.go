@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	dockerconfig "github.com/docker/cli/cli/config"
+	dockerconfigfile "github.com/docker/cli/cli/config/configfile"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // key is the one key that is ever changed.
@@ -20,19 +21,10 @@ const key = "currentContext"
 // What is around the key in a new file; docker indents by a tab.
 const newFileOpen, newFileClose = "{\n\t", "\n}\n"
 
-// A member is one member of an object, as offsets into its text.
-type member struct {
-	name                 string
-	keyStart, keyEnd     int
-	valueStart, valueEnd int
-}
-
 // A document is a configuration file that docker can decode and that can be edited.
 type document struct {
-	data    []byte
-	blank   bool // no value at all, which docker reads as {}
-	open    int  // offset behind the opening brace
-	members []member
+	object
+	blank   bool  // no value at all, which docker reads as {}
 	ours    []int // members that docker decodes as currentContext
 	winner  int   // the member that counts, -1 for none
 	current Value // what it says
@@ -43,40 +35,29 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 // parse finds the members of a configuration file. A file that docker can't decode,
 // or that has more than one value, is a *[RefusedError] without a path.
 func parse(data []byte) (*document, error) {
-	d := &document{data: data, winner: -1}
+	d := &document{object: object{data: data}, winner: -1}
 	if bytes.HasPrefix(data, byteOrderMark) {
 		return nil, refusedAt(data, 0, BOM, "begins with a byte-order mark")
 	}
-	if skipSpace(data, 0) == len(data) {
+	start := skipSpace(data, 0)
+	if start == len(data) {
 		d.blank = true
 		return d, nil
 	}
-
 	// Docker's own decoder has the last word on what it can load and what it sees.
 	config, err := dockerconfig.LoadFromReader(bytes.NewReader(data))
 	if err != nil {
 		return nil, refusedDecoding(data, err)
 	}
 	d.current.Name = config.CurrentContext
-	if start := skipSpace(data, 0); data[start] != '{' {
+	if data[start] != '{' {
 		return nil, refusedAt(data, start, WrongType, "is not a JSON object") // null
 	}
-	if err := d.scan(); err != nil {
+	if d.object, err = readObject(data); err != nil {
 		return nil, err
 	}
-	if d.current.Name == "" && d.winner >= 0 && len(d.ours) == 1 {
-		m := d.members[d.winner]
-		d.current.Unset = string(data[m.valueStart:m.valueEnd])
-	}
-	return d, nil
-}
-
-// scan fills in the members of data, which is known to begin with a valid object.
-func (d *document) scan() error {
-	var end int
-	var err error
-	if d.open, d.members, end, err = members(d.data); err != nil {
-		return err
+	if next := skipSpace(data, d.end); next < len(data) {
+		return nil, refusedAt(data, next, TrailingData, "there is more data behind the JSON object")
 	}
 	for i, m := range d.members {
 		// encoding/json prefers no spelling: it folds case, the last one wins, and
@@ -84,51 +65,15 @@ func (d *document) scan() error {
 		if !strings.EqualFold(m.name, key) {
 			continue
 		}
-		if d.winner < 0 || d.data[m.valueStart] != 'n' || d.data[d.members[d.winner].valueStart] == 'n' {
+		if d.winner < 0 || data[m.valueStart] != 'n' || data[d.members[d.winner].valueStart] == 'n' {
 			d.winner = i
 		}
 		d.ours = append(d.ours, i)
 	}
-	if next := skipSpace(d.data, end); next < len(d.data) {
-		return refusedAt(d.data, next, TrailingData, "there is more data behind the JSON object")
+	if d.current.Name == "" && len(d.ours) == 1 {
+		d.current.Unset = string(d.value(d.winner))
 	}
-	return nil
-}
-
-// docker takes what encoding/json takes.
-var liberal = jsontext.AllowDuplicateNames(true)
-
-// members returns the members of the object that data begins with, and where it opens
-// and ends.
-func members(data []byte) (open int, list []member, end int, err error) {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(data), liberal, jsontext.AllowInvalidUTF8(true))
-	if _, err := dec.ReadToken(); err != nil {
-		return 0, nil, 0, refusedSyntax(data, err)
-	}
-	open = int(dec.InputOffset())
-	for dec.PeekKind() != '}' {
-		var m member
-		name, err := dec.ReadValue()
-		if err == nil {
-			err = json.Unmarshal(name, &m.name)
-		}
-		if err != nil {
-			return 0, nil, 0, refusedSyntax(data, err)
-		}
-		m.keyEnd = int(dec.InputOffset())
-		m.keyStart = m.keyEnd - len(name)
-		value, err := dec.ReadValue()
-		if err != nil {
-			return 0, nil, 0, refusedSyntax(data, err)
-		}
-		m.valueEnd = int(dec.InputOffset())
-		m.valueStart = m.valueEnd - len(value)
-		list = append(list, m)
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return 0, nil, 0, refusedSyntax(data, err)
-	}
-	return open, list, int(dec.InputOffset()), nil
+	return d, nil
 }
 
 // set returns the file with currentContext set to next, or without it for the zero Value.
@@ -142,62 +87,41 @@ func (d *document) set(next Value, exists bool) ([]byte, error) {
 	case next.Name == d.current.Name:
 		return d.data, nil
 	case next.Name != "" && d.winner >= 0:
-		after = d.put(quote(next.Name))
+		after = d.put(d.winner, quote(next.Name))
 	case next.Name != "":
-		after = d.insert(next.Name, exists)
+		after = d.add(quote(key)+d.colon()+quote(next.Name), "", exists)
 	case next.Unset != "" && len(d.ours) == 1:
-		after = d.put(next.Unset)
+		after = d.put(d.winner, next.Unset)
+	case len(d.ours) > 1:
+		after = d.put(d.winner, `""`) // without the last one docker would see an earlier one
 	default:
-		after = d.unset()
+		after = d.remove(d.winner)
 	}
-	// A mistake of ours must not reach the file.
-	check, err := dockerconfig.LoadFromReader(bytes.NewReader(after))
-	if err != nil {
-		return nil, fmt.Errorf("currentContext can't be set to %q: %w", next.Name, err)
-	}
-	if check.CurrentContext != next.Name {
-		return nil, fmt.Errorf("currentContext can't be set to %q: docker would see %q", next.Name, check.CurrentContext)
-	}
-	return after, nil
+	return after, sees(after, key, next.Name, func(c *dockerconfigfile.ConfigFile) string { return c.CurrentContext })
 }
 
-// put returns the file with another value of the key, which is there.
-func (d *document) put(value string) []byte {
-	m := d.members[d.winner]
-	return splice(d.data, m.valueStart, m.valueEnd, value)
-}
-
-// insert adds the key as the last member, laid out as the one before it.
-func (d *document) insert(next string, exists bool) []byte {
-	value := quote(next)
+// add adds a member to the file, or to the object that a blank one gets. First is as in insert.
+func (d *document) add(member, first string, exists bool) []byte {
 	switch {
 	case d.blank && !exists:
-		return []byte(newFileOpen + quote(key) + ": " + value + newFileClose)
+		return []byte(newFileOpen + member + newFileClose)
 	case d.blank:
-		return splice(d.data, 0, 0, "{"+quote(key)+": "+value+"}")
-	case len(d.members) == 0:
-		return splice(d.data, d.open, d.open, quote(key)+": "+value)
+		return splice(d.data, 0, 0, "{"+member+"}")
 	}
-	last := d.members[len(d.members)-1]
-	before := spaceBefore(d.data, last.keyStart)
-	colon := string(d.data[last.keyEnd:last.valueStart])
-	return splice(d.data, last.valueEnd, last.valueEnd, ","+before+quote(key)+colon+value)
+	return d.insert(member, first)
 }
 
-// unset is the inverse of insert, but for what had no object: an empty one stays.
-func (d *document) unset() []byte {
-	i := d.winner
-	m := d.members[i]
-	switch {
-	case len(d.ours) > 1:
-		// Without the last one docker would see an earlier one.
-		return d.put(`""`)
-	case i > 0:
-		return splice(d.data, d.members[i-1].valueEnd, m.valueEnd, "")
-	case len(d.members) > 1:
-		return splice(d.data, m.keyStart, d.members[1].keyStart, "")
+// sees returns an error if docker does not see the value: a mistake of ours must not reach the
+// file.
+func sees(data []byte, name, value string, of func(*dockerconfigfile.ConfigFile) string) error {
+	config, err := dockerconfig.LoadFromReader(bytes.NewReader(data))
+	if err == nil && of(config) != value {
+		err = fmt.Errorf("docker would see %q", of(config))
 	}
-	return splice(d.data, d.open, m.valueEnd, "")
+	if err != nil {
+		return fmt.Errorf("%s can't be set to %q: %w", name, value, err)
+	}
+	return nil
 }
 
 // duplicates returns a finding for every key that is in one object again. At the top
@@ -245,15 +169,10 @@ func covers(newer, older []byte) bool {
 }
 
 func includes(newer, older any) bool {
+	n, objects := newer.(map[string]any)
 	o, ok := older.(map[string]any)
-	if !ok {
-		a, errA := json.Marshal(newer)
-		b, errB := json.Marshal(older)
-		return errA == nil && errB == nil && bytes.Equal(a, b)
-	}
-	n, ok := newer.(map[string]any)
-	if !ok {
-		return false
+	if !objects || !ok {
+		return reflect.DeepEqual(newer, older)
 	}
 	for name, value := range o {
 		if have, ok := n[name]; !ok || !includes(have, value) {
@@ -282,19 +201,19 @@ func refusedDecoding(data []byte, err error) error {
 // badCredentials finds the first credentials in auths that docker can't decode, although
 // they are JSON of the right type.
 func badCredentials(data []byte) (offset int, registry string, ok bool) {
-	_, top, _, err := members(data)
+	top, err := readObject(data)
 	if err != nil {
 		return 0, "", false
 	}
-	for _, auths := range top {
+	for _, auths := range top.members {
 		if !strings.EqualFold(auths.name, "auths") || data[auths.valueStart] != '{' {
 			continue
 		}
-		_, list, _, err := members(data[auths.valueStart:])
+		list, err := readObject(data[auths.valueStart:])
 		if err != nil {
 			return 0, "", false
 		}
-		for _, m := range list {
+		for _, m := range list.members {
 			start, end := auths.valueStart+m.valueStart, auths.valueStart+m.valueEnd
 			alone := fmt.Appendf(nil, `{"auths":{"registry":%s}}`, data[start:end])
 			if _, err := dockerconfig.LoadFromReader(bytes.NewReader(alone)); err != nil {
@@ -356,39 +275,4 @@ func position(data []byte, offset int) (line, column int) {
 	before := data[:min(offset, len(data))]
 	start := bytes.LastIndexByte(before, '\n') + 1
 	return bytes.Count(before, []byte("\n")) + 1, utf8.RuneCount(before[start:]) + 1
-}
-
-func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
-
-func skipSpace(data []byte, i int) int {
-	for i < len(data) && isSpace(data[i]) {
-		i++
-	}
-	return i
-}
-
-func spaceBefore(data []byte, i int) string {
-	start := i
-	for start > 0 && isSpace(data[start-1]) {
-		start--
-	}
-	return string(data[start:i])
-}
-
-func splice(data []byte, from, to int, with string) []byte {
-	out := make([]byte, 0, len(data)-(to-from)+len(with))
-	out = append(out, data[:from]...)
-	out = append(out, with...)
-	return append(out, data[to:]...)
-}
-
-// quote encodes s as JSON without the escapes of &, < and > that are for HTML.
-func quote(s string) string {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(s); err != nil {
-		panic(err) // a string can always be encoded
-	}
-	return strings.TrimSuffix(b.String(), "\n")
 }

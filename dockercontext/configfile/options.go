@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	dockerconfig "github.com/docker/cli/cli/config"
+	dockerconfigfile "github.com/docker/cli/cli/config/configfile"
 )
 
 // Options are what a file says of docker's features and CLI plugins.
@@ -15,22 +16,22 @@ type Options struct {
 	Plugins  map[string]map[string]string
 }
 
-// at returns the value at a path of names.
-func (o Options) at(path []string) string {
-	switch {
-	case len(path) == 2 && path[0] == "features":
-		return o.Features[path[1]]
-	case len(path) == 3 && path[0] == "plugins":
-		return o.Plugins[path[1]][path[2]]
-	}
-	return ""
-}
-
 // An Option is an option to be set: features NAME, or plugins PLUGIN NAME. An empty value
 // means none.
 type Option struct {
 	Path  []string
 	Value string
+}
+
+// seen returns the value of the option that docker sees.
+func (o Option) seen(c *dockerconfigfile.ConfigFile) string {
+	switch {
+	case len(o.Path) == 2 && o.Path[0] == "features":
+		return c.Features[o.Path[1]]
+	case len(o.Path) == 3 && o.Path[0] == "plugins":
+		return c.Plugins[o.Path[1]][o.Path[2]]
+	}
+	return ""
 }
 
 // UpdateOptions sets options that the file at path has for docker's features and CLI plugins, or
@@ -42,62 +43,48 @@ func UpdateOptions(ctx context.Context, path string, decide func(Options) []Opti
 		if err != nil {
 			return nil, err
 		}
-		now, err := options(v.data, doc)
-		if err != nil {
-			return nil, err
+		var now Options
+		if !doc.blank {
+			config, err := dockerconfig.LoadFromReader(bytes.NewReader(v.data))
+			if err != nil {
+				return nil, err
+			}
+			now = Options{config.Features, config.Plugins}
 		}
-		data := v.data
-		for _, s := range decide(now) {
-			if data, doc, err = set(data, doc, v.exists, s); err != nil {
+		for _, o := range decide(now) {
+			after, err := doc.setOption(o, v.exists)
+			if err != nil {
+				return nil, err
+			}
+			if doc, err = parse(after); err != nil {
 				return nil, err
 			}
 		}
-		return data, nil
+		return doc.data, nil
 	})
 }
 
-// options returns what docker reads of the options.
-func options(data []byte, doc *document) (Options, error) {
-	if doc.blank {
-		return Options{}, nil
-	}
-	config, err := dockerconfig.LoadFromReader(bytes.NewReader(data))
-	if err != nil {
-		return Options{}, err
-	}
-	return Options{config.Features, config.Plugins}, nil
-}
-
-// set returns data, which doc is of, with an option as the setting has it.
-func set(data []byte, doc *document, exists bool, s Option) (after []byte, next *document, err error) {
-	path := append([]string{spelled(doc, s.Path[0])}, s.Path[1:]...)
+// setOption returns the file with the option as it is given.
+func (d *document) setOption(o Option, exists bool) (after []byte, err error) {
+	path := append([]string{d.spelled(o.Path[0])}, o.Path[1:]...)
 	switch {
-	case s.Value == "" && doc.blank:
-		return data, doc, nil
-	case s.Value == "":
-		after, _, err = unsetIn(data, path)
-	case doc.blank && !exists:
-		after = []byte(newFileOpen + strings.TrimSuffix(nested(path, s.Value)[1:], "}") + newFileClose)
-	case doc.blank:
-		after = []byte(nested(path, s.Value))
+	case o.Value == "" && d.blank:
+		return d.data, nil
+	case o.Value == "":
+		after, _, err = unsetIn(d.data, path)
+	case d.blank:
+		after = d.add(nested(path, o.Value), emptied, exists)
 	default:
-		after, err = setIn(data, path, s.Value)
+		after, err = setIn(d.data, path, o.Value)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	// A mistake of ours must not reach the file.
-	if next, err = parse(after); err != nil {
-		return nil, nil, fmt.Errorf("%s can't be set to %q: %w", strings.Join(s.Path, "."), s.Value, err)
-	}
-	if check, err := options(after, next); err != nil || check.at(s.Path) != s.Value {
-		return nil, nil, fmt.Errorf("%s can't be set to %q: docker would see %q: %w", strings.Join(s.Path, "."), s.Value, check.at(s.Path), err)
-	}
-	return after, next, nil
+	return after, sees(after, strings.Join(o.Path, "."), o.Value, o.seen)
 }
 
-// spelled returns how the document spells a key: docker folds case.
-func spelled(d *document, key string) string {
+// spelled returns how the file spells a key: docker folds case.
+func (d *document) spelled(key string) string {
 	for _, m := range d.members {
 		if strings.EqualFold(m.name, key) {
 			return m.name
@@ -106,90 +93,64 @@ func spelled(d *document, key string) string {
 	return key
 }
 
+// emptied is before the first member of an object that was there before, and empty.
+const emptied = " "
+
 // setIn returns data, which begins with an object, with the value at a path of names. Objects
 // that are missing on the way are made.
 func setIn(data []byte, path []string, value string) ([]byte, error) {
-	open, list, m, err := find(data, path[0])
+	o, i, err := find(data, path[0])
 	switch {
 	case err != nil:
 		return nil, err
-	case m != nil && len(path) == 1:
-		return splice(data, m.valueStart, m.valueEnd, quote(value)), nil
-	case m != nil:
-		inner, err := setIn(data[m.valueStart:m.valueEnd], path[1:], value)
-		if err != nil {
-			return nil, err
-		}
-		return splice(data, m.valueStart, m.valueEnd, string(inner)), nil
+	case i < 0:
+		return o.insert(nested(path, value), emptied), nil
+	case len(path) == 1:
+		return o.put(i, quote(value)), nil
 	}
-	text := strings.TrimSuffix(strings.TrimPrefix(nested(path, value), "{"), "}")
-	if len(list) == 0 {
-		// The space says that the object was there before.
-		return splice(data, open, open, emptied+text), nil
-	}
-	last := list[len(list)-1]
-	before := spaceBefore(data, last.keyStart)
-	if len(list) == 1 && before == emptied {
-		before = ""
-	}
-	return splice(data, last.valueEnd, last.valueEnd, ","+before+text), nil
+	inner, err := setIn(o.value(i), path[1:], value)
+	return o.put(i, string(inner)), err
 }
 
-// emptied is what is before the first member of an object that was empty before.
-const emptied = " "
-
-// unsetIn is the inverse of setIn. gone says that data was made by setIn and is empty now.
-func unsetIn(data []byte, path []string) (after []byte, gone bool, err error) {
-	open, list, m, err := find(data, path[0])
-	if err != nil || m == nil {
+// unsetIn is the inverse of setIn. made says that setIn has made the object, which is empty now.
+func unsetIn(data []byte, path []string) (after []byte, made bool, err error) {
+	o, i, err := find(data, path[0])
+	if err != nil || i < 0 {
 		return data, false, err
 	}
 	if len(path) > 1 {
-		inner, empty, err := unsetIn(data[m.valueStart:m.valueEnd], path[1:])
-		if err != nil {
-			return nil, false, err
-		}
-		if !empty {
-			return splice(data, m.valueStart, m.valueEnd, string(inner)), false, nil
+		inner, made, err := unsetIn(o.value(i), path[1:])
+		if err != nil || !made {
+			return o.put(i, string(inner)), false, err
 		}
 	}
-	switch {
-	case m != &list[0]:
-		i := len(list) - 1
-		for &list[i] != m {
-			i--
-		}
-		return splice(data, list[i-1].valueEnd, m.valueEnd, ""), false, nil
-	case len(list) > 1:
-		return splice(data, m.keyStart, list[1].keyStart, ""), false, nil
-	}
-	return splice(data, open, m.valueEnd, ""), string(data[open:m.keyStart]) != emptied, nil
+	return o.remove(i), len(o.members) == 1 && spaceBefore(data, o.members[i].keyStart) != emptied, nil
 }
 
-// find returns the members of the object that data begins with, and that of a name, nil for
-// none.
-func find(data []byte, name string) (open int, list []member, found *member, err error) {
-	if len(data) == 0 || data[0] != '{' && data[skipSpace(data, 0)] != '{' {
-		return 0, nil, nil, refusedAt(data, 0, WrongType, fmt.Sprintf("what %q belongs in is not a JSON object", name))
+// find returns the object that data begins with, and which member has the name, -1 for none.
+func find(data []byte, name string) (o object, found int, err error) {
+	if start := skipSpace(data, 0); start == len(data) || data[start] != '{' {
+		return o, -1, refusedAt(data, 0, WrongType, fmt.Sprintf("what %q belongs in is not a JSON object", name))
 	}
-	open, list, _, err = members(data)
-	for i := range list {
-		if list[i].name != name {
+	o, err = readObject(data)
+	found = -1
+	for i, m := range o.members {
+		if m.name != name {
 			continue
 		}
-		if found != nil {
-			return 0, nil, nil, refusedAt(data, list[i].keyStart, DuplicateKey, fmt.Sprintf("key %q is there more than once", name))
+		if found >= 0 {
+			return o, -1, refusedAt(data, m.keyStart, DuplicateKey, fmt.Sprintf("key %q is there more than once", name))
 		}
-		found = &list[i]
+		found = i
 	}
-	return open, list, found, err
+	return o, found, err
 }
 
-// nested returns an object with a value at a path of names.
+// nested returns a member with a value at a path of names.
 func nested(path []string, value string) string {
 	text := quote(value)
-	for i := len(path) - 1; i >= 0; i-- {
+	for i := len(path) - 1; i > 0; i-- {
 		text = "{" + quote(path[i]) + ": " + text + "}"
 	}
-	return text
+	return quote(path[0]) + ": " + text
 }
