@@ -30,10 +30,7 @@ func (c *Config) Demote(ctx context.Context, owner Owner) Outcome {
 		err = released.Err
 	}
 	if err != nil {
-		out = Outcome{
-			Reason: state.ReasonFailed, Err: err,
-			Message: fmt.Sprintf("Context %q can't be replaced as the current one: %v.", owner.Context, err),
-		}
+		out = failed(err, "Context %q can't be replaced as the current one", owner.Context)
 	}
 	out.EnvOverride = c.EnvOverride()
 	return out
@@ -83,10 +80,7 @@ func (c *Config) settledRecord(ctx context.Context) (r record, err error) {
 // notPromoted is the outcome if docker rd has not promoted owner's context. If there is no such
 // context, config.json may be unreadable.
 func (c *Config) notPromoted(owner Owner) (Outcome, error) {
-	none := Outcome{
-		Reason:  state.ReasonNotApplicable,
-		Message: fmt.Sprintf("Context %q is not the current one.", owner.Context),
-	}
+	none := outcome(state.ReasonNotApplicable, "Context %q is not the current one.", owner.Context)
 	ours, err := c.Exists(owner)
 	if err == nil && !ours {
 		none.Current, _ = c.Current()
@@ -140,26 +134,23 @@ func (t *tx) demote(owner Owner, s succession) (Outcome, error) {
 		return t.void()
 	}
 	to, next := t.successor(s)
-	before := configfile.Value{Name: t.record.Previous, Unset: t.record.PreviousUnset}
-	changed, err := t.handOver(owner, to, before, next)
+	changed, err := t.handOver(owner, to, t.record.previous(), next)
 	switch {
 	case err != nil:
 		return Outcome{}, err
 	case !changed:
 		return t.void()
 	}
-	message := fmt.Sprintf("Context %q is the current one again.", named(next.Name))
+	format := "Context %q is the current one again."
 	if to.Context != "" {
-		message = fmt.Sprintf("Context %q of another running instance is the current one now.", to.Context)
+		format = "Context %q of another running instance is the current one now."
 	}
-	return Outcome{
-		Reason: state.ReasonDemoted, Changed: true, Previous: owner.Context, Current: named(next.Name), Message: message,
-	}, nil
+	return replaced(state.ReasonDemoted, owner.Context, named(next.Name), format, named(next.Name)), nil
 }
 
 // successor returns the next current context, and its owner if it is one of ours.
 func (t *tx) successor(s succession) (Owner, configfile.Value) {
-	previous := configfile.Value{Name: t.record.Previous, Unset: t.record.PreviousUnset}
+	previous := t.record.previous()
 	if s.healthy && s.previous == previous.Name {
 		return Owner{}, previous
 	}
@@ -199,8 +190,7 @@ func (t *tx) void() (Outcome, error) {
 
 // voided is the outcome if somebody else has chosen the stored context.
 func voided(stored string) Outcome {
-	return Outcome{
-		Reason: state.ReasonChangedByUser, Current: named(stored),
-		Message: fmt.Sprintf("The current context was changed to %q meanwhile and stays.", named(stored)),
-	}
+	out := outcome(state.ReasonChangedByUser, "The current context was changed to %q meanwhile and stays.", named(stored))
+	out.Current = named(stored)
+	return out
 }

@@ -1,6 +1,10 @@
 package dockercontext
 
-import "github.com/docker-rd/docker-rd/mirror/state"
+import (
+	"fmt"
+
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
 
 // An Outcome is what a method has found and done.
 type Outcome struct {
@@ -18,6 +22,31 @@ type Outcome struct {
 	EnvOverride string `json:"envOverride,omitempty"`
 	// Err is the cause if Reason is Failed or ConfigReadOnly.
 	Err error `json:"-"`
+}
+
+// outcome returns an outcome with a sentence.
+func outcome(reason state.Reason, format string, args ...any) Outcome {
+	return Outcome{Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// failed returns the outcome after an error, which ends the sentence.
+func failed(err error, format string, args ...any) Outcome {
+	out := outcome(state.ReasonFailed, format+": %v.", append(args, err)...)
+	out.Err = err
+	return out
+}
+
+// replaced returns the outcome after a change of the current context.
+func replaced(reason state.Reason, previous, current, format string, args ...any) Outcome {
+	out := outcome(reason, format, args...)
+	out.Changed, out.Previous, out.Current = true, previous, current
+	return out
+}
+
+// at sets the stored current context, which is as before.
+func (o Outcome) at(stored string) Outcome {
+	o.Previous, o.Current = named(stored), named(stored)
+	return o
 }
 
 // Status returns the status that the outcome gives the condition of the type.

@@ -117,27 +117,21 @@ func (c *Config) Ready(owner Owner) Outcome {
 	}
 	m, err := c.metadata(owner.Context)
 	if errdefs.IsNotFound(err) {
-		return Outcome{
-			Reason:  state.ReasonRemoved,
-			Message: fmt.Sprintf("Context %q was removed; the next start makes it again.", owner.Context),
-		}
+		return outcome(state.ReasonRemoved, "Context %q was removed; the next start makes it again.", owner.Context)
 	}
 	if err != nil {
-		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("Context %q can't be read: %v.", owner.Context, err), Err: err}
+		return failed(err, "Context %q can't be read", owner.Context)
 	}
 	if !belongsTo(owner, m) {
 		return foreign(owner)
 	}
-	return Outcome{Reason: state.ReasonCreated, Message: fmt.Sprintf("Context %q is there.", owner.Context)}
+	return outcome(state.ReasonCreated, "Context %q is there.", owner.Context)
 }
 
-var noContext = Outcome{Reason: state.ReasonNotApplicable, Message: "This instance has no context of its own."}
+var noContext = outcome(state.ReasonNotApplicable, "This instance has no context of its own.")
 
 func foreign(owner Owner) Outcome {
-	return Outcome{
-		Reason:  state.ReasonForeign,
-		Message: fmt.Sprintf("A context %q that is not this instance's is left alone.", owner.Context),
-	}
+	return outcome(state.ReasonForeign, "A context %q that is not this instance's is left alone.", owner.Context)
 }
 
 // Create creates owner's context or updates its endpoint, and returns the reason of the condition
@@ -177,7 +171,7 @@ func (c *Config) create(owner Owner, e endpoint.Endpoint, description string) (O
 	case !belongsTo(owner, m):
 		return foreign(owner), nil
 	}
-	out := Outcome{Reason: state.ReasonCreated, Message: fmt.Sprintf("Context %q leads to %s.", owner.Context, e.Host)}
+	out := outcome(state.ReasonCreated, "Context %q leads to %s.", owner.Context, e.Host)
 	want := docker.EndpointMeta{Host: e.Host, SkipTLSVerify: e.SkipTLSVerify}
 	if m.Endpoints[docker.DockerEndpoint] == want && c.sameTLS(owner.Context, e.TLS) {
 		c.giveToOwner(owner.Context) // if root was killed before it
@@ -235,13 +229,11 @@ func tlsData(t *endpoint.TLS) *store.EndpointTLSData {
 // notReady maps an error to a reason of the condition ContextReady.
 func (c *Config) notReady(owner Owner, err error) Outcome {
 	if readOnly(err) {
-		return Outcome{
-			Reason:  state.ReasonConfigReadOnly,
-			Message: fmt.Sprintf("The Docker configuration in %s can't be written, so there is no context %q.", c.o.Dir, owner.Context),
-			Err:     err,
-		}
+		out := outcome(state.ReasonConfigReadOnly, "The Docker configuration in %s can't be written, so there is no context %q.", c.o.Dir, owner.Context)
+		out.Err = err
+		return out
 	}
-	return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("Context %q can't be made: %v.", owner.Context, err), Err: err}
+	return failed(err, "Context %q can't be made", owner.Context)
 }
 
 // readOnly reports whether err says that the configuration can't be written here.
@@ -267,7 +259,7 @@ func (c *Config) Remove(ctx context.Context, owner Owner) Outcome {
 
 // remove removes owner's context. If there is none, the record and config.json may be damaged.
 func (t *tx) remove(owner Owner) (Outcome, error) {
-	missing := Outcome{Reason: state.ReasonRemoved, Message: fmt.Sprintf("There is no context %q.", owner.Context)}
+	missing := outcome(state.ReasonRemoved, "There is no context %q.", owner.Context)
 	m, err := t.metadata(owner.Context)
 	switch {
 	case errdefs.IsNotFound(err):
@@ -289,11 +281,8 @@ func (t *tx) remove(owner Owner) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	kept := Outcome{
-		Reason:  state.ReasonAlreadyCurrent,
-		Message: fmt.Sprintf("Context %q is the current one and stays.", owner.Context),
-		Current: owner.Context,
-	}
+	kept := outcome(state.ReasonAlreadyCurrent, "Context %q is the current one and stays.", owner.Context)
+	kept.Current = owner.Context
 	if current == owner.Context {
 		return kept, nil
 	}
@@ -311,15 +300,17 @@ func (t *tx) remove(owner Owner) (Outcome, error) {
 			return t.store.CreateOrUpdate(m)
 		})
 	}
-	return Outcome{Reason: state.ReasonRemoved, Changed: true, Message: fmt.Sprintf("Context %q is removed.", owner.Context)}, nil
+	out := outcome(state.ReasonRemoved, "Context %q is removed.", owner.Context)
+	out.Changed = true
+	return out, nil
 }
 
 func (c *Config) notRemoved(owner Owner, err error) Outcome {
-	reason := state.ReasonFailed
+	out := failed(err, "Context %q can't be removed", owner.Context)
 	if readOnly(err) {
-		reason = state.ReasonConfigReadOnly
+		out.Reason = state.ReasonConfigReadOnly
 	}
-	return Outcome{Reason: reason, Message: fmt.Sprintf("Context %q can't be removed: %v.", owner.Context, err), Err: err}
+	return out
 }
 
 // retry repeats f while it fails as the store does when others make or remove contexts at the

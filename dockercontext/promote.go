@@ -74,13 +74,10 @@ func (c *Config) Promote(ctx context.Context, j Judgement, owner Owner, o Promot
 
 func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o PromoteOptions) Outcome {
 	if owner.Context == "" {
-		return Outcome{Reason: state.ReasonNotApplicable, Message: "This instance has no context of its own to make current."}
+		return outcome(state.ReasonNotApplicable, "This instance has no context of its own to make current.")
 	}
 	if j.Err != nil {
-		return Outcome{
-			Reason: state.ReasonFailed, Err: j.Err,
-			Message: fmt.Sprintf("The current context can't be read: %v.", j.Err),
-		}
+		return failed(j.Err, "The current context can't be read")
 	}
 	if o.Policy == PromoteIfBroken && j.Report.Health == Broken {
 		// The judgement may be old: engines start slowly.
@@ -98,22 +95,15 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 		c.releaseReplaced(context.WithoutCancel(ctx), owner)
 	}
 	if err != nil {
-		out = stays(state.ReasonFailed, j.Stored, "Context %q can't be made the current one: %v.", owner.Context, err)
-		out.Err = err
+		out = failed(err, "Context %q can't be made the current one", owner.Context).at(j.Stored)
 	}
 	return out
-}
-
-// stays is the outcome if the stored current context stays.
-func stays(reason state.Reason, stored, format string, args ...any) Outcome {
-	current := named(stored)
-	return Outcome{Reason: reason, Previous: current, Current: current, Message: fmt.Sprintf(format, args...)}
 }
 
 // declined returns why owner's context is not promoted, nil if it may be.
 func (c *Config) declined(j Judgement, owner Owner, policy Policy) *Outcome {
 	stay := func(reason state.Reason, format string, args ...any) *Outcome {
-		out := stays(reason, j.Stored, format, args...)
+		out := outcome(reason, format, args...).at(j.Stored)
 		return &out
 	}
 	current, report := named(j.Stored), j.Report
@@ -141,10 +131,7 @@ func (c *Config) declined(j Judgement, owner Owner, policy Policy) *Outcome {
 
 // promoted is the outcome of a promotion, or of its dry run.
 func promoted(j Judgement, owner Owner, o PromoteOptions) Outcome {
-	out := Outcome{
-		Reason: state.ReasonPromoted, Changed: true, Previous: named(j.Stored), Current: owner.Context,
-		Message: fmt.Sprintf("Context %q is the current one now", owner.Context),
-	}
+	out := replaced(state.ReasonPromoted, named(j.Stored), owner.Context, "Context %q is the current one now", owner.Context)
 	if o.DryRun {
 		out.Current = out.Previous
 		out.Message = fmt.Sprintf("Context %q would be made the current one", owner.Context)
@@ -160,7 +147,7 @@ func promoted(j Judgement, owner Owner, o PromoteOptions) Outcome {
 // promote checks everything again and makes owner's context current. Done is the outcome then.
 func (t *tx) promote(j Judgement, owner Owner, done Outcome) (Outcome, error) {
 	instead := func(reason state.Reason, format string, args ...any) (Outcome, error) {
-		out := stays(reason, j.Stored, format, args...)
+		out := outcome(reason, format, args...).at(j.Stored)
 		out.Current = named(t.stored.Name)
 		return out, nil
 	}
@@ -191,7 +178,7 @@ func (t *tx) promote(j Judgement, owner Owner, done Outcome) (Outcome, error) {
 // promoteOver replaces the stored current context by owner's.
 func (t *tx) promoteOver(owner Owner) (changed bool, err error) {
 	last, ours := byContext(t.record.Promoted, t.stored.Name)
-	before := configfile.Value{Name: t.record.Previous, Unset: t.record.PreviousUnset}
+	before := t.record.previous()
 	if !ours {
 		last = Owner{}
 		before = configfile.Value{Name: t.notOurs(t.record, t.stored.Name), Unset: t.stored.Unset}
@@ -207,7 +194,7 @@ func (t *tx) promoteOver(owner Owner) (changed bool, err error) {
 func (c *Config) Promoted(ctx context.Context, owner Owner) Outcome {
 	out, err := c.update(ctx, func(t *tx) (Outcome, error) { return t.standing(owner), nil })
 	if err != nil {
-		return Outcome{Reason: state.ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be found out: %v.", err)}
+		return failed(err, "The current context can't be found out")
 	}
 	return out
 }
@@ -216,25 +203,22 @@ func (c *Config) Promoted(ctx context.Context, owner Owner) Outcome {
 func (t *tx) standing(owner Owner) Outcome {
 	stored, r := t.stored.Name, t.record
 	_, demoted := byContext(r.Demoted, owner.Context)
-	out := Outcome{Current: named(stored)}
+	say := func(reason state.Reason, format string) Outcome {
+		out := outcome(reason, format, named(stored))
+		out.Current = named(stored)
+		return out
+	}
 	switch {
 	case stored == owner.Context && r.promoted(owner):
-		out.Reason = state.ReasonPromoted
-		out.Message = fmt.Sprintf("Context %q is the current one, by docker rd's doing.", stored)
+		return say(state.ReasonPromoted, "Context %q is the current one, by docker rd's doing.")
 	case stored == owner.Context && t.lost(owner):
-		out.Reason = state.ReasonChangedByUser
-		out.Message = fmt.Sprintf("The current context %q is not this instance's any more.", stored)
+		return say(state.ReasonChangedByUser, "The current context %q is not this instance's any more.")
 	case stored == owner.Context:
-		out.Reason = state.ReasonAlreadyCurrent
-		out.Message = fmt.Sprintf("Context %q is the current one by somebody's choice.", stored)
+		return say(state.ReasonAlreadyCurrent, "Context %q is the current one by somebody's choice.")
 	case demoted && !r.Voided && !r.promoted(owner):
-		out.Reason = state.ReasonDemoted
-		out.Message = fmt.Sprintf("Context %q is the current one now, by docker rd's doing.", named(stored))
-	default:
-		out.Reason = state.ReasonChangedByUser
-		out.Message = fmt.Sprintf("The current context was changed to %q.", named(stored))
+		return say(state.ReasonDemoted, "Context %q is the current one now, by docker rd's doing.")
 	}
-	return out
+	return say(state.ReasonChangedByUser, "The current context was changed to %q.")
 }
 
 // RestartTime is how long a replaced context may take to come back, as when a service restarts.
@@ -248,21 +232,21 @@ const restartInterval = 250 * time.Millisecond
 // owner's is not promoted any more. Once it is healthy it is put back: its engine was only
 // restarting. Then the reason is CurrentHealthy, not Demoted: nobody stopped owner's engine.
 // Otherwise it is NotApplicable or Failed.
-func (c *Config) Reconsider(ctx context.Context, owner Owner, replaced string) Outcome {
+func (c *Config) Reconsider(ctx context.Context, owner Owner, previous string) Outcome {
 	tick := time.NewTicker(restartInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return Outcome{Reason: state.ReasonNotApplicable, Message: fmt.Sprintf("Context %q stays the current one.", owner.Context)}
+			return outcome(state.ReasonNotApplicable, "Context %q stays the current one.", owner.Context)
 		case <-tick.C:
 		}
-		if c.forJudging().glance(ctx, named(replaced)).Health != Healthy {
+		if c.forJudging().glance(ctx, named(previous)).Health != Healthy {
 			continue
 		}
-		out, err := c.update(context.WithoutCancel(ctx), func(t *tx) (Outcome, error) { return t.giveBack(owner, replaced) })
+		out, err := c.update(context.WithoutCancel(ctx), func(t *tx) (Outcome, error) { return t.giveBack(owner, previous) })
 		if err != nil {
-			return Outcome{Reason: state.ReasonFailed, Err: err, Message: fmt.Sprintf("Context %q can't be put back: %v.", named(replaced), err)}
+			return failed(err, "Context %q can't be put back", named(previous))
 		}
 		if out.Changed {
 			out.Err = c.Release(context.WithoutCancel(ctx), owner).Err // claims end with the promotion
@@ -271,19 +255,17 @@ func (c *Config) Reconsider(ctx context.Context, owner Owner, replaced string) O
 	}
 }
 
-// giveBack puts the replaced context back, if nothing has changed since the promotion.
-func (t *tx) giveBack(owner Owner, replaced string) (Outcome, error) {
-	nothing := Outcome{Reason: state.ReasonNotApplicable, Message: "The current context has been changed since."}
-	if t.stored.Name != owner.Context || !t.record.promoted(owner) || t.record.Previous != replaced {
+// giveBack puts the previous context back, if nothing has changed since the promotion.
+func (t *tx) giveBack(owner Owner, previous string) (Outcome, error) {
+	nothing := outcome(state.ReasonNotApplicable, "The current context has been changed since.")
+	if t.stored.Name != owner.Context || !t.record.promoted(owner) || t.record.Previous != previous {
 		return nothing, nil
 	}
-	before := configfile.Value{Name: t.record.Previous, Unset: t.record.PreviousUnset}
+	before := t.record.previous()
 	changed, err := t.handOver(owner, Owner{}, before, before)
 	if err != nil || !changed {
 		return nothing, err
 	}
-	return Outcome{
-		Reason: state.ReasonCurrentHealthy, Changed: true, Previous: owner.Context, Current: named(replaced),
-		Message: fmt.Sprintf("Context %q works again and is put back: its engine was only restarting.", named(replaced)),
-	}, nil
+	return replaced(state.ReasonCurrentHealthy, owner.Context, named(previous),
+		"Context %q works again and is put back: its engine was only restarting.", named(previous)), nil
 }

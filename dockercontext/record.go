@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/docker-rd/docker-rd/dockercontext/configfile"
 	"github.com/docker-rd/docker-rd/internal/files"
 )
 
@@ -41,6 +42,10 @@ type record struct {
 const maxDemoted = 16
 
 func (r *record) promoted(owner Owner) bool { return slices.Contains(r.Promoted, owner) }
+
+func (r *record) previous() configfile.Value {
+	return configfile.Value{Name: r.Previous, Unset: r.PreviousUnset}
+}
 
 // byContext returns the owner of the context name in the list, which must be that of a valid
 // record: names are not ownership.

@@ -2,7 +2,6 @@ package dockercontext
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -25,12 +24,12 @@ func (c *Config) repairGone(ctx context.Context, gone func(Owner) bool) Outcome 
 		return released
 	}
 	if err != nil {
-		return Outcome{Reason: state.ReasonFailed, Err: err, Message: fmt.Sprintf("The current context can't be repaired: %v.", err)}
+		return failed(err, "The current context can't be repaired")
 	}
 	return out
 }
 
-var nothingToRepair = Outcome{Reason: state.ReasonNotApplicable, Message: "There is nothing to repair."}
+var nothingToRepair = outcome(state.ReasonNotApplicable, "There is nothing to repair.")
 
 func (c *Config) repair(ctx context.Context, gone func(Owner) bool) (Outcome, error) {
 	if err := configfile.Recover(ctx, c.file()); err != nil {

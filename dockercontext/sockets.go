@@ -24,13 +24,13 @@ import (
 func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy Policy, first *claim.Look) Outcome {
 	switch {
 	case owner.Context == "" || socket == "" || len(c.o.Sockets) == 0:
-		return Outcome{Reason: state.ReasonNotApplicable, Message: "There is no default socket to claim."}
+		return outcome(state.ReasonNotApplicable, "There is no default socket to claim.")
 	case policy == PromoteNever:
-		return Outcome{Reason: state.ReasonNotRequested, Message: "The default socket is left as it is, as asked."}
+		return outcome(state.ReasonNotRequested, "The default socket is left as it is, as asked.")
 	}
 	paths := slices.DeleteFunc(slices.Clone(c.o.Sockets), func(path string) bool { return sameName(path, socket) })
 	if len(paths) == 0 {
-		return Outcome{Reason: state.ReasonNotApplicable, Message: "The default socket is this engine's own."}
+		return outcome(state.ReasonNotApplicable, "The default socket is this engine's own.")
 	}
 	if c.releaseReplaced(ctx, owner) {
 		first = nil // it saw the claim that is gone
@@ -39,7 +39,7 @@ func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy P
 		return c.o.Owners.State(owner) == Up
 	})
 	if err != nil {
-		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("The default socket can't be claimed: %v.", err), Err: err}
+		return failed(err, "The default socket can't be claimed")
 	}
 	return claimOutcome(owner, results)
 }
@@ -93,10 +93,7 @@ func claimOutcome(owner Owner, results []claim.Result) Outcome {
 		}
 	}
 	if len(claimed) > 0 {
-		return Outcome{
-			Reason: state.ReasonClaimed, Changed: changed,
-			Message: leads(claimed),
-		}
+		return Outcome{Reason: state.ReasonClaimed, Changed: changed, Message: leads(claimed)}
 	}
 	for _, r := range results {
 		if out := notClaimed(r); out.Reason != state.ReasonNotApplicable {
@@ -107,24 +104,19 @@ func claimOutcome(owner Owner, results []claim.Result) Outcome {
 }
 
 func notClaimed(r claim.Result) Outcome {
-	say := func(reason state.Reason, format string, args ...any) Outcome {
-		return Outcome{Reason: reason, Message: fmt.Sprintf(format, args...)}
-	}
 	switch {
 	case errors.Is(r.Err, claim.ErrNotUp):
-		return say(state.ReasonNotApplicable, "The engine is not up any more, so %s is not claimed.", r.Path)
+		return outcome(state.ReasonNotApplicable, "The engine is not up any more, so %s is not claimed.", r.Path)
 	case errors.Is(r.Err, claim.ErrInUse) && r.By != Owner{}:
-		return say(state.ReasonInUse, "%s leads to the engine of context %q, which is docker rd's too.", r.Path, r.By.Context)
+		return outcome(state.ReasonInUse, "%s leads to the engine of context %q, which is docker rd's too.", r.Path, r.By.Context)
 	case errors.Is(r.Err, claim.ErrInUse):
-		return say(state.ReasonInUse, "%s is somebody else's: %v.", r.Path, r.Err)
+		return outcome(state.ReasonInUse, "%s is somebody else's: %v.", r.Path, r.Err)
 	case errors.Is(r.Err, fs.ErrPermission) || errors.Is(r.Err, syscall.EROFS):
-		return say(state.ReasonNotPermitted, "%s can't be claimed: %v.", r.Path, r.Err)
+		return outcome(state.ReasonNotPermitted, "%s can't be claimed: %v.", r.Path, r.Err)
 	case errors.Is(r.Err, fs.ErrNotExist):
-		return say(state.ReasonNotApplicable, "%s has no directory here.", r.Path)
+		return outcome(state.ReasonNotApplicable, "%s has no directory here.", r.Path)
 	}
-	out := say(state.ReasonFailed, "%s can't be claimed: %v.", r.Path, r.Err)
-	out.Err = r.Err
-	return out
+	return failed(r.Err, "%s can't be claimed", r.Path)
 }
 
 // Release gives back the sockets that owner still claims. [Config.Demote] begins with it. The
@@ -133,9 +125,9 @@ func (c *Config) Release(ctx context.Context, owner Owner) Outcome {
 	paths, err := c.o.Claims.End(ctx, owner)
 	switch {
 	case err != nil:
-		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("The default socket can't be given back: %v.", err), Err: err}
+		return failed(err, "The default socket can't be given back")
 	case len(paths) == 0:
-		return Outcome{Reason: state.ReasonNotApplicable, Message: "No default socket was claimed."}
+		return outcome(state.ReasonNotApplicable, "No default socket was claimed.")
 	}
 	return Outcome{Reason: state.ReasonReleased, Changed: true, Message: fmt.Sprintf("%s is given back.", strings.Join(paths, " and "))}
 }
@@ -146,9 +138,9 @@ func (c *Config) Claimed(owner Owner) Outcome {
 	paths, err := c.o.Claims.Holds(owner)
 	switch {
 	case err != nil:
-		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("Whether the default socket is claimed can't be found out: %v.", err), Err: err}
+		return failed(err, "Whether the default socket is claimed can't be found out")
 	case len(paths) == 0:
-		return Outcome{Reason: state.ReasonReleased, Message: "The default socket is not this engine's, or not any more."}
+		return outcome(state.ReasonReleased, "The default socket is not this engine's, or not any more.")
 	}
 	return Outcome{Reason: state.ReasonClaimed, Message: leads(paths)}
 }
@@ -166,7 +158,7 @@ func (c *Config) claimant(e endpoint.Endpoint) (Owner, bool) {
 func (c *Config) releaseGone(ctx context.Context) Outcome {
 	owners, err := c.o.Claims.Owners()
 	if err != nil {
-		return Outcome{Reason: state.ReasonFailed, Message: fmt.Sprintf("The default socket can't be given back: %v.", err), Err: err}
+		return failed(err, "The default socket can't be given back")
 	}
 	last := nothingToRepair
 	for _, o := range owners {

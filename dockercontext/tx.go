@@ -27,17 +27,15 @@ type tx struct {
 	record record
 	// stored is the stored current context, "" if none is set.
 	stored configfile.Value
+	// damaged is a *[RecordError] if the record can't be read; then record is empty.
+	damaged error
 }
 
 // update calls f under the promotion lock and returns what f returns.
-func (c *Config) update(ctx context.Context, f func(*tx) (Outcome, error)) (out Outcome, err error) {
-	return c.locked(ctx, func(t *tx) (Outcome, error) {
-		written, err := c.readRecord()
-		if err != nil {
-			return Outcome{}, err
-		}
-		if err := t.load(written); err != nil {
-			return Outcome{}, err
+func (c *Config) update(ctx context.Context, f func(*tx) (Outcome, error)) (Outcome, error) {
+	return c.updateAnew(ctx, func(t *tx) (Outcome, error) {
+		if t.damaged != nil {
+			return Outcome{}, t.damaged
 		}
 		return f(t)
 	})
@@ -47,7 +45,7 @@ func (c *Config) update(ctx context.Context, f func(*tx) (Outcome, error)) (out 
 func (c *Config) updateAnew(ctx context.Context, f func(*tx) (Outcome, error)) (Outcome, error) {
 	return c.locked(ctx, func(t *tx) (Outcome, error) {
 		written, err := c.readRecord()
-		if err != nil && !isInvalid(err) {
+		if t.damaged = err; err != nil && !isInvalid(err) {
 			return Outcome{}, err
 		}
 		if err := t.load(written); err != nil {
