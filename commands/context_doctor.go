@@ -20,14 +20,6 @@ type findingRow struct {
 	Error  string `json:"error,omitempty"`
 }
 
-// FullHeader implements docker's formatter.SubContext.
-func (findingRow) FullHeader() any {
-	return map[string]string{
-		"Code": "CODE", "Subject": "SUBJECT", "Message": "MESSAGE", "Remedy": "REMEDY", "Fixable": "FIXABLE",
-		"Fixed": "FIXED", "Result": "RESULT", "Backup": "BACKUP", "Error": "ERROR",
-	}
-}
-
 type doctorOptions struct {
 	output.Options
 	fix bool

@@ -15,18 +15,11 @@ import (
 // A reportRow is a context in a list.
 type reportRow struct{ dockercontext.Report }
 
-// FullHeader implements docker's formatter.SubContext. As in docker's list of
-// contexts, Current has no header: it marks a name.
-func (reportRow) FullHeader() any {
-	return map[string]string{
-		"Name": "NAME", "Host": "HOST", "Scheme": "SCHEME", "Health": "HEALTH", "Reason": "REASON", "Message": "MESSAGE",
-		"APIVersion": "API", "ServerVersion": "VERSION", "LatencyMs": "MILLISECONDS", "Ours": "OURS",
-	}
-}
-
 var reportLayout = output.Layout{
 	Table: "{{.Name}}{{if .Current}} *{{end}}\t{{.Health}}\t{{.Host}}\t{{.ServerVersion}}\t{{.Message}}",
 	Key:   "{{.Name}}",
+	// As in docker's list of contexts, Current has no title: it marks a name.
+	Titles: map[string]string{"Current": "", "APIVersion": "API", "ServerVersion": "VERSION", "LatencyMs": "MILLISECONDS"},
 }
 
 type probeOptions struct {

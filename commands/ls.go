@@ -63,19 +63,11 @@ func (r instanceRow) Disk() string {
 	return humanSize(r.DiskBytes, r.DiskWhole)
 }
 
-// FullHeader implements docker's formatter.SubContext. As in docker's list of
-// contexts, Current has no header: it marks a name.
-func (instanceRow) FullHeader() any {
-	return map[string]string{
-		"Name": "NAME", "Driver": "DRIVER", "Engine": "ENGINE", "Status": "STATUS", "Context": "CONTEXT",
-		"Host": "HOST", "Version": "VERSION", "Error": "ERROR", "Failure": "FAILURE",
-		"Containers": "CONTAINERS", "Uptime": "UPTIME", "Disk": "DISK",
-	}
-}
-
 var instanceLayout = output.Layout{
 	Table: "{{.Name}}\t{{.Status}}\t{{.Driver}}\t{{.Engine}}\t{{.Version}}\t{{.Containers}}\t{{.Uptime}}\t{{.Disk}}\t{{.Context}}{{if .Current}} *{{end}}",
 	Key:   "{{.Name}}",
+	// As in docker's list of contexts, Current has no title: it marks a name.
+	Titles: map[string]string{"Current": ""},
 }
 
 func (a *app) newLs() *cobra.Command {

@@ -18,9 +18,6 @@ type pathRow struct {
 	Path string
 }
 
-// FullHeader implements docker's formatter.SubContext.
-func (pathRow) FullHeader() any { return map[string]string{"Key": "KEY", "Path": "PATH"} }
-
 // instancePaths returns all paths of an instance. Those that an adopted engine keeps elsewhere
 // are empty.
 func instancePaths(i *instance.Instance) []pathRow {

@@ -174,11 +174,6 @@ type settingRow struct {
 	Pending bool   `json:"pending"` // the engine runs with another value
 }
 
-// FullHeader implements docker's formatter.SubContext.
-func (settingRow) FullHeader() any {
-	return map[string]string{"Setting": "SETTING", "Value": "VALUE", "Source": "SOURCE", "Pending": "PENDING"}
-}
-
 var settingLayout = output.Layout{Table: "{{.Setting}}\t{{.Value}}\t{{.Source}}{{if eq .Pending true}}, waits for a restart{{end}}", Key: "{{.Setting}}"}
 
 func (a *app) showSettings(o output.Options, i *instance.Instance) error {

@@ -115,24 +115,11 @@ func project(c *state.Compose) string {
 
 func (r *containerRow) deletion() string { return r.Deletion }
 
-// FullHeader implements docker's formatter.SubContext.
-func (*containerRow) FullHeader() any {
-	return formatter.SubHeaderContext{
-		"Action": "ACTION", "AutoRemove": "AUTO REMOVE", "Cmd": "CMD", "Entrypoint": "ENTRYPOINT", "HealthOutput": "HEALTH OUTPUT",
-		"Limits": "LIMITS", "PortBindings": "PORT BINDINGS", "Project": "PROJECT", "Service": "SERVICE", "User": "USER",
-		"Command": "COMMAND", "CreatedAt": "CREATED AT", "Deletion": "DELETION", "Event": "EVENT",
-		"HealthStatus": "HEALTH STATUS", "ID": "CONTAINER ID", "Image": "IMAGE", "Labels": "LABELS",
-		"LastAction": "LAST ACTION", "LocalVolumes": "LOCAL VOLUMES", "Mounts": "MOUNTS", "Names": "NAMES",
-		"Networks": "NETWORKS", "Platform": "PLATFORM", "Ports": "PORTS", "RunningFor": "CREATED",
-		"Size": "SIZE", "State": "STATE", "Status": "STATUS",
-	}
-}
-
 // Containers returns the kind of containers.
 func Containers() *Kind {
 	return &Kind{
 		Kind: state.Containers, singular: "container", aliases: []string{"ctr", "ps"},
-		layout: output.Layout{Table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}", Key: "{{.ID}}"},
+		layout: output.Layout{Table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}", Key: "{{.ID}}", Titles: map[string]string{"ID": "CONTAINER ID", "RunningFor": "CREATED"}},
 		empty:  &containerRow{container: &state.Container{}},
 		filters: []string{
 			"ancestor", "before", "exited", "expose", "health", "id", "label", "name", "network", "publish", "since", "status", "volume",

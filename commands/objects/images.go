@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
-	"github.com/docker/cli/cli/command/formatter"
 	"github.com/docker/go-units"
 
 	"github.com/docker-rd/docker-rd/commands/output"
@@ -54,21 +53,11 @@ func (r *imageRow) VirtualSize() string { return r.Size }
 
 func (r *imageRow) deletion() string { return r.Deletion }
 
-// FullHeader implements docker's formatter.SubContext.
-func (*imageRow) FullHeader() any {
-	return formatter.SubHeaderContext{
-		"Containers": "CONTAINERS", "CreatedAt": "CREATED AT", "CreatedSince": "CREATED", "Deletion": "DELETION",
-		"Digest": "DIGEST", "Event": "EVENT", "ID": "IMAGE ID", "Repository": "REPOSITORY", "SharedSize": "SHARED SIZE",
-		"ExposedPorts": "EXPOSED PORTS", "Layers": "LAYERS", "Platform": "PLATFORM", "Volumes": "VOLUMES",
-		"Size": "SIZE", "Tag": "TAG", "UniqueSize": "UNIQUE SIZE", "VirtualSize": "SIZE",
-	}
-}
-
 // Images returns the kind of images.
 func Images() *Kind {
 	return &Kind{
 		Kind: state.Images, singular: "image", aliases: []string{"img"},
-		layout:  output.Layout{Table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}", Key: "{{.ID}}"},
+		layout:  output.Layout{Table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}", Key: "{{.ID}}", Titles: map[string]string{"ID": "IMAGE ID", "CreatedSince": "CREATED", "VirtualSize": "SIZE"}},
 		empty:   &imageRow{image: &state.Image{}},
 		filters: []string{"before", "dangling", "label", "reference", "since", "until"},
 		keys: func(v *view, all bool) []string {

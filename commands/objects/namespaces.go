@@ -1,8 +1,6 @@
 package objects
 
 import (
-	"github.com/docker/cli/cli/command/formatter"
-
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -10,11 +8,6 @@ import (
 type namespaceRow struct {
 	follows
 	Name string
-}
-
-// FullHeader implements docker's formatter.SubContext.
-func (*namespaceRow) FullHeader() any {
-	return formatter.SubHeaderContext{"Event": "EVENT", "Name": "NAME"}
 }
 
 // Namespaces returns the kind of namespaces, which docker does not have.

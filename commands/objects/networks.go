@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/docker/cli/cli/command/formatter"
-
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -48,20 +46,11 @@ func (r *networkRow) Project() string { return project(r.network.Compose) }
 
 func (r *networkRow) deletion() string { return r.Deletion }
 
-// FullHeader implements docker's formatter.SubContext.
-func (*networkRow) FullHeader() any {
-	return formatter.SubHeaderContext{
-		"Attachable": "ATTACHABLE", "Gateways": "GATEWAYS", "Options": "OPTIONS", "Project": "PROJECT", "Subnets": "SUBNETS",
-		"CreatedAt": "CREATED AT", "Deletion": "DELETION", "Driver": "DRIVER", "Event": "EVENT", "ID": "NETWORK ID",
-		"IPv4": "IPV4", "IPv6": "IPV6", "Internal": "INTERNAL", "Labels": "LABELS", "Name": "NAME", "Scope": "SCOPE",
-	}
-}
-
 // Networks returns the kind of networks.
 func Networks() *Kind {
 	return &Kind{
 		Kind: state.Networks, singular: "network", aliases: []string{"net"},
-		layout:  output.Layout{Table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}", Key: "{{.ID}}"},
+		layout:  output.Layout{Table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}", Key: "{{.ID}}", Titles: map[string]string{"ID": "NETWORK ID"}},
 		empty:   &networkRow{network: &state.Network{}},
 		filters: []string{"dangling", "driver", "id", "label", "name", "scope", "type"},
 		keys: func(v *view, _ bool) []string {

@@ -18,7 +18,6 @@ import (
 // values. Docker's own formatters are slow, since they find fields by reflection on methods; a
 // test compares the two.
 type row interface {
-	formatter.SubContext
 	setEvent(state.ChangeType)
 	// part identifies one of several rows of an object.
 	part() string

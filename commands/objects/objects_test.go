@@ -33,7 +33,7 @@ func rendered(t *testing.T, k *Kind, v *view, o Options, keys []string) string {
 		rows = append(rows, k.rows(v, key)...)
 	}
 	var b bytes.Buffer
-	if err := output.WriteRowsLike(&b, o.Options, k.layout, k.empty, rows); err != nil {
+	if err := output.NewStream(&b, o.Options, k.layout, k.empty).WriteRows(rows); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()

@@ -46,14 +46,11 @@ func (q *Query) Write(w io.Writer, s *state.State, now time.Time) error {
 	for _, key := range keys {
 		rows = append(rows, q.rows(v, key)...)
 	}
-	if q.o.IsJSON() {
-		return output.WriteJSONLines(w, rows)
-	}
 	layout := q.layout
 	if slices.ContainsFunc(rows, func(r row) bool { return r.deletion() != "" }) {
 		layout.Table += "\t{{.Deletion}}"
 	}
-	return output.WriteRowsLike(w, q.o.Options, layout, q.empty, rows)
+	return output.NewStream(w, q.o.Options, layout, q.empty).WriteRows(rows)
 }
 
 // list returns the keys of the result, in docker's order or in that of the words. If strict, each

@@ -1,7 +1,6 @@
 package objects
 
 import (
-	"github.com/docker/cli/cli/command/formatter"
 	"github.com/docker/go-units"
 
 	"github.com/docker-rd/docker-rd/commands/output"
@@ -33,20 +32,11 @@ func (r *volumeRow) Project() string { return project(r.volume.Compose) }
 
 func (r *volumeRow) deletion() string { return r.Deletion }
 
-// FullHeader implements docker's formatter.SubContext.
-func (*volumeRow) FullHeader() any {
-	return formatter.SubHeaderContext{
-		"Availability": "AVAILABILITY", "Deletion": "DELETION", "Driver": "DRIVER", "Event": "EVENT", "Group": "GROUP",
-		"Labels": "LABELS", "Links": "LINKS", "Mountpoint": "MOUNTPOINT", "Name": "VOLUME NAME", "Project": "PROJECT", "Scope": "SCOPE",
-		"Size": "SIZE", "Status": "STATUS",
-	}
-}
-
 // Volumes returns the kind of volumes.
 func Volumes() *Kind {
 	return &Kind{
 		Kind: state.Volumes, singular: "volume", aliases: []string{"vol"},
-		layout:  output.Layout{Table: "{{.Driver}}\t{{.Name}}", Key: "{{.Name}}"},
+		layout:  output.Layout{Table: "{{.Driver}}\t{{.Name}}", Key: "{{.Name}}", Titles: map[string]string{"Name": "VOLUME NAME"}},
 		empty:   &volumeRow{volume: &state.Volume{}},
 		filters: []string{"dangling", "driver", "label", "name"},
 		keys: func(v *view, _ bool) []string {

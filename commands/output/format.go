@@ -8,7 +8,6 @@ import (
 	"text/template"
 	"text/template/parse"
 
-	"github.com/docker/cli/cli/command/formatter"
 	"github.com/docker/cli/templates"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
@@ -31,9 +30,9 @@ func badFormat(format string, value any, err error) error {
 	}
 	for _, path := range fieldsIn(tmpl.Root) {
 		if name, of := missing(reflect.TypeOf(value), path); name != "" {
-			fields := headers(value)
-			if fields == nil || of != pointedTo(reflect.TypeOf(value)) {
-				fields = exported(of)
+			fields := exported(of)
+			if of == pointedTo(reflect.TypeOf(value)) {
+				fields = columns(value)
 			}
 			return failure.WithCode(&FieldError{format, name, fields}, failure.CodeRefused)
 		}
@@ -73,15 +72,14 @@ func pointedTo(t reflect.Type) reflect.Type {
 	return t
 }
 
-// headers returns the fields of a row, nil for another value.
-func headers(value any) []string {
-	row, ok := value.(formatter.SubContext)
-	if !ok {
-		return nil
-	}
-	var names []string
-	for _, key := range reflect.ValueOf(row.FullHeader()).MapKeys() {
-		names = append(names, key.String())
+// columns returns the names of a row's fields, and of its methods without arguments, sorted.
+func columns(row any) []string {
+	t := reflect.TypeOf(row)
+	names := exported(pointedTo(t))
+	for m := range t.Methods() {
+		if m.Type.NumIn() == 1 && m.Type.NumOut() == 1 {
+			names = append(names, m.Name)
+		}
 	}
 	slices.Sort(names)
 	return names

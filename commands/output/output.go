@@ -47,6 +47,8 @@ func (o Options) IsJSON() bool { return o.Format == formatter.JSONFormatKey }
 type Layout struct {
 	Table string // template of a table's columns
 	Key   string // template of what --quiet shows
+	// Titles are those of columns that are not called like their field.
+	Titles map[string]string
 }
 
 // format returns the format in docker's form.
@@ -62,37 +64,9 @@ func (o Options) format(l Layout) formatter.Format {
 
 // WriteRows prints rows as docker prints lists. It first tries a template on the zero value of T,
 // which must be valid.
-func WriteRows[T formatter.SubContext](w io.Writer, o Options, l Layout, rows []T) error {
+func WriteRows[T any](w io.Writer, o Options, l Layout, rows []T) error {
 	var empty T
-	return WriteRowsLike(w, o, l, empty, rows)
-}
-
-// WriteRowsLike is [WriteRows] for rows of an interface type. It tries a template on empty.
-func WriteRowsLike[T formatter.SubContext](w io.Writer, o Options, l Layout, empty formatter.SubContext, rows []T) error {
-	if o.IsJSON() {
-		return WriteJSONLines(w, rows)
-	}
-	// Docker's formatter does not report errors of writing.
-	var text bytes.Buffer
-	ctx := formatter.Context{Output: &text, Format: o.format(l)}
-	// A template must be valid even if there are no rows.
-	err := ctx.Write(empty, func(write func(formatter.SubContext) error) error { return write(empty) })
-	if err == nil {
-		text.Reset()
-		err = ctx.Write(empty, func(write func(formatter.SubContext) error) error {
-			for _, row := range rows {
-				if err := write(row); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	if err != nil {
-		return badFormat(o.Format, empty, err)
-	}
-	_, err = text.WriteTo(w)
-	return err
+	return NewStream(w, o, l, empty).WriteRows(rows)
 }
 
 // WriteJSONLines prints one JSON line for each row, like docker's "json".

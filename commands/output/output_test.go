@@ -14,9 +14,6 @@ type row struct {
 	State string `json:"state"`
 }
 
-// FullHeader implements docker's formatter.SubContext.
-func (row) FullHeader() any { return map[string]string{"Name": "NAME", "State": "STATE"} }
-
 var (
 	layout = Layout{Table: "{{.Name}}\t{{.State}}", Key: "{{.Name}}"}
 	rows   = []row{{"a", "up"}, {"<b>", "a longer state"}}

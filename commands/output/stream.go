@@ -2,34 +2,36 @@ package output
 
 import (
 	"bytes"
-	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"text/template"
-	"unicode/utf8"
+	"unicode"
 
 	"github.com/docker/cli/cli/command/formatter"
 	"github.com/docker/cli/templates"
+	"github.com/rivo/uniseg"
 )
 
-// A Stream prints rows as they come; docker's formatter needs all at once. A table has one
-// header, and its columns are as wide as they had to be so far.
-type Stream[T formatter.SubContext] struct {
+// A Stream prints rows as they come, in the formats of docker's formatter, which needs all at
+// once. A table has one header, and its columns are as wide as they had to be so far.
+type Stream[T any] struct {
 	w      io.Writer
 	o      Options
 	format formatter.Format
+	titles map[string]string
 	empty  T
 	tmpl   *template.Template
 	widths []int
 }
 
-// NewStream returns a stream of rows of the type of empty. Widest are the longest possible cells
+// NewStream returns a stream of rows of the type of empty, on which it tries a template. Widest are the longest possible cells
 // of the first columns of a plain table, as far as they are known.
-func NewStream[T formatter.SubContext](w io.Writer, o Options, l Layout, empty T, widest ...string) *Stream[T] {
-	s := &Stream[T]{w: w, o: o, format: o.format(l), empty: empty}
+func NewStream[T any](w io.Writer, o Options, l Layout, empty T, widest ...string) *Stream[T] {
+	s := &Stream[T]{w: w, o: o, format: o.format(l), titles: l.Titles, empty: empty}
 	if o.IsTable() && !o.Quiet {
 		for _, cell := range widest {
-			s.widths = append(s.widths, utf8.RuneCountInString(cell)+gap)
+			s.widths = append(s.widths, uniseg.StringWidth(cell)+gap)
 		}
 	}
 	return s
@@ -56,17 +58,16 @@ func (s *Stream[T]) WriteRows(rows []T) error {
 		if err := s.tmpl.Execute(&line, r); err != nil {
 			return badFormat(s.o.Format, s.empty, err)
 		}
-		lines = append(lines, line.String())
+		lines = append(lines, strings.Split(line.String(), "\n")...)
 	}
 	if s.format.IsTable() {
 		lines = s.align(lines)
 	}
-	for _, l := range lines {
-		if _, err := fmt.Fprintln(s.w, l); err != nil {
-			return err
-		}
+	if len(lines) == 0 {
+		return nil
 	}
-	return nil
+	_, err := io.WriteString(s.w, strings.Join(lines, "\n")+"\n")
+	return err
 }
 
 // begin parses and tries the template, and returns the header.
@@ -88,9 +89,28 @@ func (s *Stream[T]) begin() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	titles := formatter.SubHeaderContext{}
+	for _, name := range columns(s.empty) {
+		titles[name] = title(name)
+	}
+	maps.Copy(titles, s.titles)
 	var header strings.Builder
-	err = clone.Funcs(templates.HeaderFunctions).Execute(&header, s.empty.FullHeader())
-	return header.String(), err
+	_ = clone.Funcs(templates.HeaderFunctions).Execute(&header, titles) // as docker: what fits no title ends it
+	return header.String(), nil
+}
+
+// title returns the title of a field's column: "CREATED AT" for CreatedAt.
+func title(name string) string {
+	var b strings.Builder
+	last := ' '
+	for _, r := range name {
+		if unicode.IsUpper(r) && unicode.IsLower(last) {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(unicode.ToUpper(r))
+		last = r
+	}
+	return b.String()
 }
 
 const (
@@ -106,7 +126,7 @@ func (s *Stream[T]) align(lines []string) []string {
 			if n == len(s.widths) {
 				s.widths = append(s.widths, minColumn)
 			}
-			s.widths[n] = max(s.widths[n], utf8.RuneCountInString(cell)+gap)
+			s.widths[n] = max(s.widths[n], uniseg.StringWidth(cell)+gap)
 		}
 	}
 	for i, row := range cells {
@@ -114,7 +134,7 @@ func (s *Stream[T]) align(lines []string) []string {
 		for n, cell := range row {
 			b.WriteString(cell)
 			if n < len(row)-1 {
-				b.WriteString(strings.Repeat(" ", s.widths[n]-utf8.RuneCountInString(cell)))
+				b.WriteString(strings.Repeat(" ", s.widths[n]-uniseg.StringWidth(cell)))
 			}
 		}
 		lines[i] = b.String()
