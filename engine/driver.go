@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/docker-rd/docker-rd/engine/isolated"
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -57,7 +56,7 @@ func LocalSocket(d Driver) string {
 }
 
 // ErrRunning says that the engine runs already.
-var ErrRunning = isolated.ErrRunning
+var ErrRunning = processes.ErrRunning
 
 // Life is how much of an engine runs: [Gone], [Leftovers] or [Alive].
 type Life = processes.Life
@@ -96,7 +95,7 @@ type Process interface {
 }
 
 // A Problem is something that does not work in a running engine.
-type Problem = isolated.Problem
+type Problem = processes.Problem
 
 // DriverFor returns the driver for the instance's settings. It logs to log, which may be nil.
 func DriverFor(i *instance.Instance, log *slog.Logger) (Driver, error) {

@@ -95,10 +95,10 @@ func (e *Engine) keep(ctx context.Context, c companion) {
 		id, err = e.startCompanion(ctx, c)
 		switch {
 		case err == nil:
-			e.problems.set(c.name, "")
+			e.problems.Set(c.name, "")
 		case e.id.Alive() && ctx.Err() == nil:
 			e.cfg.log().ErrorContext(ctx, c.name+" can't be started again", "error", err)
-			e.problems.set(c.name, fmt.Sprintf("%s: %v", c.lack, err))
+			e.problems.Set(c.name, fmt.Sprintf("%s: %v", c.lack, err))
 		}
 	}
 }

@@ -29,7 +29,7 @@ type Engine struct {
 	host      netip.Addr // what host-gateway leads to
 
 	recording sync.Mutex
-	problems  problems
+	problems  processes.Problems
 
 	cancel   context.CancelFunc // ends the watchers
 	watchers sync.WaitGroup
@@ -102,7 +102,9 @@ func (e *Engine) LastError() string {
 
 // Problems returns what does not work of the running engine though it may answer, and a
 // channel that is closed when that changes.
-func (e *Engine) Problems() (list []Problem, changed <-chan struct{}) { return e.problems.list() }
+func (e *Engine) Problems() (list []processes.Problem, changed <-chan struct{}) {
+	return e.problems.List()
+}
 
 // Release stops watching the engine, which goes on and can be adopted. The value must not be
 // used afterwards.
@@ -152,7 +154,7 @@ func (e *Engine) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
 	if private, err := mounts.IsPrivate("/"); err == nil && private {
-		e.problems.set("mounts", "the host's / is mounted private: the engine does not see what is mounted or unmounted on the host from now on (`mount --make-rshared /` mends it for the next start)")
+		e.problems.Set("mounts", "the host's / is mounted private: the engine does not see what is mounted or unmounted on the host from now on (`mount --make-rshared /` mends it for the next start)")
 	}
 	if e.adopted {
 		// Somebody else's child, or nobody's.

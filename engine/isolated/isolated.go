@@ -20,7 +20,6 @@ package isolated
 import (
 	"errors"
 	"log/slog"
-	"time"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
 )
@@ -67,18 +66,6 @@ const (
 
 // ErrNotRunning says that there is no running engine to adopt.
 var ErrNotRunning = errors.New("the engine is not running")
-
-// ErrRunning says that an engine is running already: it can be adopted.
-var ErrRunning = errors.New("the engine is running already")
-
-// A Problem is what does not work of a running engine.
-type Problem struct {
-	Words string // a sentence
-	// Port is set where it is about a published port, in the form 127.0.0.1:80/tcp. The engine
-	// does not know when that is over: when the container that had the port at Since has ended.
-	Port  string
-	Since time.Time
-}
 
 func (c *Config) log() *slog.Logger {
 	if c.Log == nil {

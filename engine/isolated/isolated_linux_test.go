@@ -427,7 +427,7 @@ func TestStartStop(t *testing.T) {
 	if id := in.engine.ID(); !id.Alive() || id != in.find(in.cfg.mode().daemon()) {
 		t.Errorf("ID = %v", id)
 	}
-	if _, err := Start(t.Context(), in.cfg); !errors.Is(err, ErrRunning) {
+	if _, err := Start(t.Context(), in.cfg); !errors.Is(err, processes.ErrRunning) {
 		t.Errorf("Start of a running engine: %v, want ErrRunning", err)
 	}
 	if msg := in.engine.LastError(); msg != "" {
@@ -656,7 +656,7 @@ func TestProxyIsReplaced(t *testing.T) {
 	})
 	in.eventually("it is a problem", func() error {
 		list, _ := in.engine.Problems()
-		if !slices.ContainsFunc(list, func(p Problem) bool { return p.Port == addr+"/tcp" && !p.Since.IsZero() }) {
+		if !slices.ContainsFunc(list, func(p processes.Problem) bool { return p.Port == addr+"/tcp" && !p.Since.IsZero() }) {
 			return fmt.Errorf("%v", list)
 		}
 		return nil
@@ -869,7 +869,7 @@ func TestKilled(t *testing.T) {
 		if err := os.Remove(in.cfg.engineFilePath()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Start(t.Context(), in.cfg); !errors.Is(err, ErrRunning) {
+		if _, err := Start(t.Context(), in.cfg); !errors.Is(err, processes.ErrRunning) {
 			t.Errorf("Start: %v, want ErrRunning", err)
 		}
 		var err error

@@ -22,7 +22,7 @@ import (
 
 // Start starts the engine and returns when its process runs; it may not answer yet. It first
 // ends and removes what is left of a former engine; with live-restore, dockerd returns to the
-// containers that still run. If the engine runs already, the error is ErrRunning.
+// containers that still run. If the engine runs already, the error is [processes.ErrRunning].
 //
 // After an error, or if ctx ends first, nothing is left. Afterwards ctx has no effect: the
 // engine ends by [Engine.Stop], not with the calling process. All files of the caller must be
@@ -75,7 +75,7 @@ func (l *launch) clear(ctx context.Context) error {
 		return failure.WithHint(failure.Refuse("%q and %q are used by the engine of another instance: %s", l.cfg.DataRoot, l.cfg.ExecRoot, squatter.ID),
 			"end it first, if its instance is gone: `kill %d`", squatter.ID.PID)
 	case f.Daemon != nil:
-		return ErrRunning
+		return processes.ErrRunning
 	case len(f.Shims) > 0 && l.user.liveRestore():
 		// In new namespaces dockerd would find the containers but not their networks.
 		l.into = &f.Shims[0]

@@ -50,6 +50,6 @@ func (*Engine) Exited() <-chan struct{} { return nil }
 func (*Engine) LastError() string       { return "" }
 
 // Problems returns none.
-func (*Engine) Problems() ([]Problem, <-chan struct{}) { return nil, nil }
-func (*Engine) Stop(context.Context) ([]string, error) { return nil, nil }
-func (*Engine) Release()                               {}
+func (*Engine) Problems() ([]processes.Problem, <-chan struct{}) { return nil, nil }
+func (*Engine) Stop(context.Context) ([]string, error)           { return nil, nil }
+func (*Engine) Release()                                         {}

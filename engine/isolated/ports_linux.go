@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
@@ -52,7 +53,7 @@ func (e *Engine) watchPort(ctx context.Context, file string) {
 		return // it has ended normally, or with the engine
 	}
 	e.cfg.log().ErrorContext(ctx, "the proxy of a published port was killed: the port does not answer until its container is restarted", "port", string(port))
-	e.problems.put("port "+string(port), Problem{
+	e.problems.Put("port "+string(port), processes.Problem{
 		Words: fmt.Sprintf("port %s does not answer until its container is restarted: its proxy was killed", port),
 		Port:  string(port), Since: time.Now(),
 	})

@@ -34,7 +34,7 @@ func (e *Engine) watchUse(ctx context.Context, interval time.Duration, share flo
 				}
 				was[name] = use{id, stat.CPU}
 			}
-			e.problems.set("use of "+name, sentence)
+			e.problems.Set("use of "+name, sentence)
 		}
 		last = now
 		select {

@@ -1,5 +1,10 @@
 package processes
 
+import "errors"
+
+// ErrRunning says that an engine runs already: it can be adopted.
+var ErrRunning = errors.New("the engine is running already")
+
 // Life is how much of an engine runs.
 type Life int
 
