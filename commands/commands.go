@@ -3,11 +3,14 @@
 package commands
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/docker/cli/cli/command"
 	"github.com/docker/cli/cli/config"
@@ -100,6 +103,24 @@ func (a *app) aside(format string, args ...any) {
 		return
 	}
 	write()
+}
+
+// confirm asks a question on the terminal. Anything but yes is no.
+func (a *app) confirm(ctx context.Context, question string, args ...any) (yes bool, err error) {
+	if _, err := fmt.Fprintf(a.err(), question+" [y/N] ", args...); err != nil {
+		return false, err
+	}
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(a.docker.In()).ReadString('\n')
+		answer <- line
+	}()
+	select {
+	case line := <-answer:
+		return slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(line))), nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
 }
 
 // dockerConfig returns the Docker configuration directory in force: --config,

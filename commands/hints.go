@@ -106,6 +106,9 @@ var hints = []hintEntry{
 	is(instance.ErrAdopts, "they belong to the driver \"existing\""),
 	is(instance.ErrNoHome, "set HOME or "+instance.HomeEnv),
 	byType(func(_ hinter, e *engine.ContextError) string {
+		if e.Program.Name != "" {
+			return startedBy(e.Program)
+		}
 		return "`docker-rd context ls` lists the contexts"
 	}),
 	is(endpoint.ErrScheme, "give a URL with unix://, tcp://, http://, https://, ssh:// or, on Windows, npipe://"),
@@ -328,7 +331,15 @@ func (h hinter) damaged(e *instance.DamagedError) string {
 
 func (h hinter) statusShowsMore(name string) string { return h.run("status", name) + " shows more" }
 
+// startedBy tells how a program is started, by hand and by an option.
+func startedBy(p engine.Program) string {
+	return fmt.Sprintf("if %s is not running: `%s` starts it, and so does the option --start", p.Name, p.Command())
+}
+
 func (h hinter) engineFailed(i *instance.Instance) string {
+	if p, ok := engine.ProgramOf(i); ok {
+		return startedBy(p)
+	}
 	switch s := i.Settings; {
 	case s.FromContext != "":
 		return "`docker-rd" + configFlag(i.DockerConfig) + " context probe " + shellQuote(s.FromContext) + "` shows more"

@@ -51,6 +51,11 @@ func (a *app) withProgressAside(mode string, f func(t reporter) error) error {
 	return a.showing(mode, a.docker.Err(), progress.Quiet, f)
 }
 
+// talks reports whether a command that shows progress in a mode may ask a question.
+func (a *app) talks(mode string) bool {
+	return (mode == "auto" || mode == progress.TTY) && a.docker.In().IsTerminal() && a.docker.Out().IsTerminal()
+}
+
 func (a *app) showing(mode string, out *streams.Out, elsewhere string, f func(t reporter) error) error {
 	dumb := os.Getenv("TERM") == "dumb"
 	switch {

@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"strings"
@@ -77,24 +76,11 @@ func (a *app) confirmRemoval(ctx context.Context, name string) error {
 		size, whole := i.DiskUsage(ctx)
 		what = "all its data (" + humanSize(size, whole) + ")"
 	}
-	if _, err := fmt.Fprintf(a.err(), "Remove instance %q with %s? [y/N] ", name, what); err != nil {
-		return err
+	yes, err := a.confirm(ctx, "Remove instance %q with %s?", name, what)
+	if err == nil && !yes {
+		err = fmt.Errorf("instance %q is kept", name)
 	}
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(a.docker.In()).ReadString('\n')
-		answer <- line
-	}()
-	select {
-	case line := <-answer:
-		switch strings.ToLower(strings.TrimSpace(line)) {
-		case "y", "yes":
-			return nil
-		}
-		return fmt.Errorf("instance %q is kept", name)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return err
 }
 
 // humanSize formats a size; if it is not whole, the true one is larger.

@@ -76,7 +76,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, o longOptions) (*instanc
 		}
 		return i, nil
 	}
-	i, err := a.prepare(ctx, c.name, func(*instance.Settings) error { return nil })
+	i, err := a.prepare(ctx, c.name, func(*instance.Settings) error { return nil }, nothingBefore)
 	if err != nil {
 		return nil, err
 	}

@@ -84,6 +84,7 @@ type startOptions struct {
 	detach     bool
 	all        bool
 	foreground bool
+	program    bool
 }
 
 func (a *app) newStart() *cobra.Command {
@@ -94,7 +95,8 @@ func (a *app) newStart() *cobra.Command {
 		Long: `Start engines and wait until they can be used.
 
 An instance that does not exist yet is created. Its settings are remembered; "set"
-changes them. Arguments after "--" are passed to the engine.`,
+changes them. Arguments after "--" are passed to the engine. --start is for engines that
+are adopted from Docker Desktop, OrbStack, Colima, podman machine or Rancher Desktop.`,
 		Example: `  docker rd start
   docker rd start dev --promote never -- --log-level debug
   docker rd start vm --from-context colima`,
@@ -106,8 +108,7 @@ changes them. Arguments after "--" are passed to the engine.`,
 	addAll(cmd, &o.all, "Start")
 	flags.BoolVarP(&o.detach, "detach", "d", false, "Only wait until the supervisor runs")
 	flags.BoolVar(&o.foreground, "foreground", false, "Be the supervisor, under a process manager: log to stderr, stop on SIGTERM")
-	cmd.MarkFlagsMutuallyExclusive("foreground", "detach")
-	cmd.MarkFlagsMutuallyExclusive("foreground", "all")
+	flags.BoolVar(&o.program, "start", false, "Start the program whose engine is adopted, such as Colima, if that is down")
 	o.add(cmd, 2*time.Minute)
 	return cmd
 }
@@ -121,6 +122,9 @@ func instanceArgs(cmd *cobra.Command, args []string) []string {
 }
 
 func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error {
+	if o.foreground && (o.detach || o.all || o.program) {
+		return failure.Usage("--foreground takes no --detach, --all or --start")
+	}
 	names, err := a.namesOf(instanceArgs(cmd, args), o.all, a.choose)
 	if err != nil {
 		return err
@@ -132,8 +136,9 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 	if o.foreground {
 		return a.startForeground(ctx, names, change)
 	}
+	program := programStart{wanted: o.program, ask: len(names) == 1 && a.talks(o.progress.value)}
 	return a.onSeveral(o.progress.value, names, func(name string, t reporter) error {
-		i, err := a.prepare(ctx, name, change)
+		i, err := a.prepare(ctx, name, change, func(i *instance.Instance) error { return a.startProgram(ctx, i, program, t) })
 		if err != nil {
 			return err
 		}
@@ -147,7 +152,7 @@ func (a *app) startForeground(ctx context.Context, names []string, change func(*
 	if len(names) != 1 {
 		return failure.Usage("--foreground takes one instance")
 	}
-	i, err := a.prepare(ctx, names[0], change)
+	i, err := a.prepare(ctx, names[0], change, nothingBefore)
 	if err != nil {
 		return err
 	}
@@ -219,24 +224,28 @@ func (a *app) adoptDefault(cmd *cobra.Command, s *instance.Settings) error {
 	return errors.Join(errs...)
 }
 
+// nothingBefore is for [app.prepare].
+func nothingBefore(*instance.Instance) error { return nil }
+
 // prepare returns the instance with changed settings. It creates the instance if it does not
-// exist, and refuses what can't work before it writes anything.
-func (a *app) prepare(ctx context.Context, name string, change func(*instance.Settings) error) (*instance.Instance, error) {
+// exist, and refuses what can't work before it writes anything. It calls before with those
+// settings, before it looks at the engine.
+func (a *app) prepare(ctx context.Context, name string, change func(*instance.Settings) error, before func(*instance.Instance) error) (*instance.Instance, error) {
 	roots, err := instance.DefaultRoots()
 	if err != nil {
 		return nil, err
 	}
 	i, err := instance.Load(roots, name)
 	if errors.Is(err, instance.ErrNotExist) {
-		return a.create(ctx, roots, name, change)
+		return a.create(ctx, roots, name, change, before)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return i, a.configure(ctx, i, change)
+	return i, a.configure(ctx, i, change, before)
 }
 
-func (a *app) create(ctx context.Context, roots instance.Roots, name string, change func(*instance.Settings) error) (*instance.Instance, error) {
+func (a *app) create(ctx context.Context, roots instance.Roots, name string, change func(*instance.Settings) error, before func(*instance.Instance) error) (*instance.Instance, error) {
 	s, err := changed(instance.DefaultSettings(), change)
 	if err != nil {
 		return nil, err
@@ -249,6 +258,9 @@ func (a *app) create(ctx context.Context, roots instance.Roots, name string, cha
 		return nil, err
 	}
 	i := instance.New(roots, name, dir, s)
+	if err := before(i); err != nil {
+		return nil, err
+	}
 	if err := check(i); err != nil {
 		return nil, err
 	}
@@ -259,12 +271,12 @@ func (a *app) create(ctx context.Context, roots instance.Roots, name string, cha
 	if err != nil || created {
 		return i, err
 	}
-	return i, a.configure(ctx, i, change) // another command has created it
+	return i, a.configure(ctx, i, change, before) // another command has created it
 }
 
 // configure changes the settings of an instance that exists: where it runs, only those that
 // need no restart.
-func (a *app) configure(ctx context.Context, i *instance.Instance, change func(*instance.Settings) error) error {
+func (a *app) configure(ctx context.Context, i *instance.Instance, change func(*instance.Settings) error, before func(*instance.Instance) error) error {
 	full := func(s *instance.Settings) error {
 		next, err := changed(*s, change)
 		if err == nil {
@@ -276,16 +288,23 @@ func (a *app) configure(ctx context.Context, i *instance.Instance, change func(*
 		if err := runsWith(i, change); err != nil {
 			return err
 		}
-		return a.remember(ctx, i, func(s *instance.Settings) error {
+		live := func(s *instance.Settings) error {
 			next := *s
 			if err := full(&next); err != nil {
 				return err
 			}
 			s.TakeLive(next)
 			return nil
-		})
+		}
+		if err := a.remember(ctx, i, live); err != nil {
+			return err
+		}
+		return before(i)
 	}
 	if err := a.remember(ctx, i, full); err != nil {
+		return err
+	}
+	if err := before(i); err != nil {
 		return err
 	}
 	return check(i)
@@ -504,7 +523,12 @@ func answers(ctx context.Context, i *instance.Instance, o instance.Observation) 
 	err := fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error)
 	switch {
 	case i.Settings.Driver == instance.DriverExisting && !api.hangs:
-		return hinted(err, func(h hinter) string { return h.run("wait", i.Name) + " waits for it" })
+		return hinted(err, func(h hinter) string {
+			if p, ok := engine.ProgramOf(i); ok {
+				return startedBy(p)
+			}
+			return h.run("wait", i.Name) + " waits for it"
+		})
 	case api.hangs:
 		return &client.Error{Instance: i, Problem: client.Stopping, Err: err}
 	}

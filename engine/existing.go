@@ -35,7 +35,8 @@ func (d existing) Check() []error {
 func (d existing) check() error {
 	ep, err := d.Endpoint()
 	if name := d.inst.Settings.FromContext; errdefs.IsNotFound(err) {
-		return failure.WithCode(&ContextError{name, d.inst.DockerConfig}, failure.CodeRefused)
+		program, _ := ProgramOf(d.inst)
+		return failure.WithCode(&ContextError{name, d.inst.DockerConfig, program}, failure.CodeRefused)
 	}
 	if err != nil {
 		return err
@@ -55,7 +56,10 @@ func (d existing) check() error {
 }
 
 // A ContextError says that the context to adopt does not exist in a Docker configuration.
-type ContextError struct{ Context, DockerConfig string }
+type ContextError struct {
+	Context, DockerConfig string
+	Program               Program // that makes such a context when it starts; zero if none is known
+}
 
 func (e *ContextError) Error() string {
 	return fmt.Sprintf("context %q does not exist in %q", e.Context, e.DockerConfig)
