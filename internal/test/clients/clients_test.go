@@ -89,6 +89,7 @@ func TestClients(t *testing.T) {
 		for _, c := range clientsOf(s) {
 			t.Run(c.name, func(t *testing.T) { s.try(t, c, "default", "started-"+c.name) })
 		}
+		t.Run("reaper", func(t *testing.T) { s.testReaper(t, "default", "started-reaped") })
 	})
 
 	// Inside run, where the host's engine is at the usual place and healthy.
@@ -108,6 +109,7 @@ func TestClients(t *testing.T) {
 		for _, c := range clientsOf(s) {
 			t.Run(c.name, func(t *testing.T) { s.try(t, c, "other", "run-"+c.name, "docker-rd", "run", "-i", "other", "--") })
 		}
+		t.Run("reaper", func(t *testing.T) { s.testReaper(t, "other", "run-reaped", "docker-rd", "run", "-i", "other", "--") })
 	})
 
 	// Inside run, on an engine that is behind ssh, which few of them can dial.
@@ -155,6 +157,7 @@ func TestUserClients(t *testing.T) {
 		}
 		t.Run("run/"+c.name, func(t *testing.T) { s.try(t, c, "default", "run-"+c.name, "docker-rd", "run", "--") })
 	}
+	t.Run("reaper", func(t *testing.T) { s.testReaper(t, "default", "run-reaped", "docker-rd", "run", "--") })
 }
 
 // try runs a client below a command, and looks where its object came about.

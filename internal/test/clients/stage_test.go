@@ -8,8 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
@@ -90,7 +92,7 @@ func newStage(t *testing.T) *stage {
 	s.env = []string{
 		"HOME=" + home, "PATH=" + bin + ":" + os.Getenv("PATH"), "LANG=C.UTF-8",
 		"TMPDIR=" + filepath.Join(s.dir, "tmp"), // some leave files there
-		// Its helper container is from a registry.
+		// It would remove the containers that tests look for: see testReaper.
 		"TESTCONTAINERS_RYUK_DISABLED=true",
 	}
 	// It asks for the size of images where it has none, and wants to listen where others
@@ -186,6 +188,38 @@ func (s *stage) makeRootFS(t *testing.T) {
 func (s *stage) load(t *testing.T, instance string) {
 	t.Helper()
 	s.docker(t, instance, "import", "--change", "ENV PATH=/bin", s.rootfs, image)
+}
+
+// ryukImage is what the library has for its reaper.
+const ryukImage = "testcontainers/ryuk:0.14.0"
+
+// testReaper has testcontainers' reaper, a container that has the engine's socket, remove what the
+// library has left: the socket is that of the instance whose container it is.
+func (s *stage) testReaper(t *testing.T, instance, name string, below ...string) {
+	t.Helper()
+	s.docker(t, instance, "import", "--change", `CMD ["/ryuk"]`, "--change", "EXPOSE 8080", s.installed("ryuk.tar"), ryukImage)
+	cmd := s.command(append(below, s.installed("testcontainers-go"), name, image, "/prog", "exit", "0")...)
+	cmd.Env = append(slices.Clone(cmd.Env), "TESTCONTAINERS_RYUK_DISABLED=false",
+		"TESTCONTAINERS_HOST_OVERRIDE=127.0.0.1") // else it looks for ports elsewhere where the tests run in a container
+	before := s.hostCalls(t)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if calls := s.hostCalls(t); calls != before {
+		t.Errorf("the host's engine was reached:\n%s", strings.TrimPrefix(calls, before))
+	}
+	reaped := false
+	for end := time.Now().Add(patience); !reaped && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		reaped = s.docker(t, instance, "container", "ls", "-aq", "--filter", "name="+name, "--filter", "label=org.testcontainers=true") == ""
+	}
+	if !reaped {
+		t.Errorf("%s is not removed:\n%s", name, s.docker(t, instance, "container", "ls", "-a"))
+	}
+	// It was there: the engine tells of its end.
+	events := s.docker(t, instance, "events", "--since", "1h", "--until", "0s", "--filter", "event=destroy", "--filter", "container="+name)
+	if !strings.Contains(events, "org.testcontainers=true") {
+		t.Errorf("the library's container was never there: %q", events)
+	}
 }
 
 // hostCalls returns what the host's engine has been asked, one line each; "" if there is none.
