@@ -99,6 +99,9 @@ type Problem = processes.Problem
 
 // DriverFor returns the driver for the instance's settings. It logs to log, which may be nil.
 func DriverFor(i *instance.Instance, log *slog.Logger) (Driver, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	switch i.Settings.Driver {
 	case instance.DriverDockerd, instance.DriverRootless:
 		return newIsolated(i, log)

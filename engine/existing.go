@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -21,7 +20,7 @@ import (
 // engine is not on a local socket, a local socket relays to it meanwhile.
 type existing struct {
 	inst *instance.Instance
-	log  *slog.Logger // may be nil
+	log  *slog.Logger
 }
 
 // Check implements [Driver]. It does not connect to the engine.
@@ -33,7 +32,7 @@ func (d existing) Check() []error {
 }
 
 func (d existing) check() error {
-	ep, err := d.Endpoint()
+	ep, err := d.elsewhere()
 	if name := d.inst.Settings.FromContext; errdefs.IsNotFound(err) {
 		program, _ := ProgramOf(d.inst)
 		return failure.WithCode(&ContextError{name, d.inst.DockerConfig, program}, failure.CodeRefused)
@@ -41,18 +40,12 @@ func (d existing) check() error {
 	if err != nil {
 		return err
 	}
-	own := "unix://" + d.inst.Paths.Socket()
-	if ep.Host == own {
-		return failure.Refuse("host %q: %w", ep.Host, errItself)
-	}
-	if host, err := d.LocalHost(); err != nil || host != own {
-		return err
+	if d.localHost(ep) != d.ownHost() {
+		return nil
 	}
 	// The path of a socket may be too long.
-	if _, err := endpoint.FromURL(own, endpoint.TLSOptions{}); err != nil {
-		return failure.WithHint(err, "set %s to a directory with a shorter path", instance.HomeEnv)
-	}
-	return nil
+	_, err = endpoint.FromURL(d.ownHost(), endpoint.TLSOptions{})
+	return failure.WithHint(err, "set %s to a directory with a shorter path", instance.HomeEnv)
 }
 
 // A ContextError says that the context to adopt does not exist in a Docker configuration.
@@ -71,81 +64,70 @@ func (d existing) Adopt(context.Context) (Running, error) { return nil, nil }
 // Start implements [Driver]. A user's context may lead to a local socket now and elsewhere
 // later, so it gets a relay in any case.
 func (d existing) Start(context.Context) (Running, error) {
-	ep, err := d.Endpoint()
-	if err != nil {
-		return nil, err
-	}
-	host, err := d.LocalHost()
+	ep, err := d.elsewhere()
 	if err != nil {
 		return nil, err
 	}
 	c := &connected{end: func() {}}
-	socket := d.inst.Paths.Socket()
-	needed := host == "unix://"+socket
-	switch {
-	case ep.Host == "unix://"+socket:
-		return nil, fmt.Errorf("host %q: %w", ep.Host, errItself)
-	case !needed && (d.inst.Settings.FromContext == "" || host == ""):
+	host := d.localHost(ep)
+	needed := host == d.ownHost()
+	if !needed && (d.inst.Settings.FromContext == "" || host == "") {
 		return c, nil
 	}
-	l, err := relay.Listen(socket)
+	l, err := relay.Listen(d.inst.Paths.Socket())
 	if err != nil && !needed {
-		d.logger().Warn("no local socket for when the context leads elsewhere", "error", err)
+		d.log.Warn("no local socket for when the context leads elsewhere", "error", err)
 		return c, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	c.serve(l, relay.Relay{Dial: d.dial, Log: d.logger()})
+	c.serve(l, relay.Relay{Dial: d.dial, Log: d.log})
 	return c, nil
-}
-
-// errItself says that an instance would adopt itself.
-var errItself = errors.New("it leads back to the instance")
-
-func (d existing) logger() *slog.Logger {
-	if d.log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return d.log
 }
 
 // dial connects to the engine.
 func (d existing) dial(ctx context.Context) (net.Conn, error) {
-	ep, err := d.Endpoint()
+	ep, err := d.elsewhere()
 	if err != nil {
 		return nil, err
-	}
-	if ep.Host == "unix://"+d.inst.Paths.Socket() {
-		return nil, fmt.Errorf("host %q: %w", ep.Host, errItself)
 	}
 	return ep.Dial(ctx)
 }
 
-// LocalHost implements [Driver]. On Windows programs want a pipe, and there is none of ours.
+// LocalHost implements [Driver].
 func (d existing) LocalHost() (string, error) {
 	ep, err := d.Endpoint()
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", err
-	case ep.IsLocal():
-		return ep.Host, nil
-	case runtime.GOOS == "windows", !ep.CanDial():
-		return "", nil
 	}
-	return "unix://" + d.inst.Paths.Socket(), nil
+	return d.localHost(ep), nil
 }
+
+// localHost is where the engine at ep is reached on this machine. On Windows programs want a pipe,
+// and there is none of ours.
+func (d existing) localHost(ep endpoint.Endpoint) string {
+	switch {
+	case ep.IsLocal():
+		return ep.Host
+	case runtime.GOOS == "windows", !ep.CanDial():
+		return ""
+	}
+	return d.ownHost()
+}
+
+// ownHost is the URL of the instance's own socket.
+func (d existing) ownHost() string { return "unix://" + d.inst.Paths.Socket() }
 
 // Life implements [Driver].
 func (d existing) Life() Life { return Gone }
 
 // Cleanup implements [Driver]. A supervisor that was killed has left its socket.
 func (d existing) Cleanup(context.Context) (killed []string, err error) {
-	socket := d.inst.Paths.Socket()
-	if d.inst.Settings.Host == "unix://"+socket {
+	if d.inst.Settings.Host == d.ownHost() {
 		return nil, nil // somebody else's
 	}
-	return nil, relay.RemoveSocket(socket)
+	return nil, relay.RemoveSocket(d.inst.Paths.Socket())
 }
 
 // Endpoint implements [Driver]. It reads the context and the configured headers each time:
@@ -161,6 +143,15 @@ func (d existing) Endpoint() (e endpoint.Endpoint, err error) {
 		e, err = endpoint.FromContext(endpoint.OpenStore(d.inst.DockerConfig), s.FromContext)
 	}
 	e.Headers = endpoint.ConfiguredHeaders(d.inst.DockerConfig)
+	return e, err
+}
+
+// elsewhere is Endpoint, and refuses one that leads back to the instance.
+func (d existing) elsewhere() (endpoint.Endpoint, error) {
+	e, err := d.Endpoint()
+	if err == nil && e.Host == d.ownHost() {
+		err = failure.Refuse("host %q: it leads back to the instance", e.Host)
+	}
 	return e, err
 }
 

@@ -2,9 +2,7 @@ package instance
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 
 	"github.com/docker-rd/docker-rd/internal/files"
@@ -26,12 +24,7 @@ func (i *Instance) RecordStarted() error {
 }
 
 // ForgetStarted undoes [Instance.RecordStarted]: no engine runs any more.
-func (i *Instance) ForgetStarted() error {
-	if err := files.Remove(i.Paths.startedFile()); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
+func (i *Instance) ForgetStarted() error { return files.RemoveAll(i.Paths.startedFile()) }
 
 // Started returns the settings that the engine, which runs, was started with: those that it
 // has now where nothing else is recorded, or where they hold at once.

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -70,24 +69,15 @@ func checkRoot(*Config) error {
 			"run it with sudo, or leave `--driver` out: an ordinary user gets an engine without root")
 	}
 	// In a container root may lack what it takes.
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return failure.Refuse("capabilities: %w", err)
-	}
-	var effective uint64
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "CapEff:"); ok {
-			effective, err = strconv.ParseUint(strings.TrimSpace(value), 16, 64)
-		}
-	}
-	if err != nil {
+	var has [2]unix.CapUserData // 32 capabilities each
+	if err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &has[0]); err != nil {
 		return failure.Refuse("capabilities: %w", err)
 	}
 	for _, needed := range []struct {
 		name string
 		bit  uint
 	}{{"CAP_SYS_ADMIN", unix.CAP_SYS_ADMIN}, {"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}} {
-		if effective&(1<<needed.bit) == 0 {
+		if has[0].Effective&(1<<needed.bit) == 0 {
 			return failure.WithHint(failure.Refuse("root lacks %s here, without which it can't make namespaces", needed.name),
 				"run it outside of the container, or in a privileged one")
 		}

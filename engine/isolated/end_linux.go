@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
+	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/mounts"
 )
 
@@ -20,15 +21,18 @@ func Cleanup(ctx context.Context, cfg Config) error {
 
 // Containers returns the ids of the containers that run of an engine that has ended.
 func Containers(cfg Config) []string {
-	h, err := cfg.mode().hierarchies()
-	if err != nil {
-		return nil
+	return cfg.program().containers(cfg.scan())
+}
+
+// scan returns what runs of the engine, as far as that can be found.
+func (c *Config) scan() *processes.Found {
+	h, err := c.mode().hierarchies()
+	if err == nil {
+		if f, err := c.processes().Scan(h); err == nil {
+			return f
+		}
 	}
-	f, err := cfg.processes().Scan(h)
-	if err != nil {
-		return nil
-	}
-	return cfg.program().containers(f)
+	return &processes.Found{}
 }
 
 // cleanup is [Cleanup] with cgroups of containers that are known.

@@ -118,7 +118,9 @@ func (e *Engine) Release() {
 // kills every process that is left and removes everything that was made for the engine. It
 // returns the ids of the containers that were killed.
 func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
-	known := e.escapedGroups()
+	// Containers' groups that are not below the engine's own: once a shim was killed, its
+	// container's can't be found.
+	known := e.cfg.scan().Groups
 	if ctx.Err() == nil { // else some containers might end by themselves before they are killed
 		killed = e.cfg.program().stopContainers(ctx, e)
 		if err := e.id.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, process.ErrGone) {
@@ -133,20 +135,6 @@ func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 	e.Release()
 	killed = append(killed, Containers(e.cfg)...)
 	return killed, e.cfg.cleanup(context.WithoutCancel(ctx), known)
-}
-
-// escapedGroups returns the cgroups of containers that are not below the engine's own. They
-// are looked for before the stop: once a container's shim was killed, they can't be found.
-func (e *Engine) escapedGroups() []string {
-	h, err := e.cfg.mode().hierarchies()
-	if err != nil {
-		return nil
-	}
-	f, err := e.cfg.processes().Scan(h)
-	if err != nil {
-		return nil
-	}
-	return f.Groups
 }
 
 // watch starts the goroutines that watch a running engine.

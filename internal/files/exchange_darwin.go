@@ -1,36 +1,7 @@
 package files
 
-import (
-	"errors"
-	"os"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
+func exchange(a, b string) error { return unix.RenamexNp(a, b, unix.RENAME_SWAP) }
 
-// See renamex_np(2).
-func exchange(a, b string) error {
-	err := unix.RenamexNp(a, b, unix.RENAME_SWAP)
-	if unsupported(err) {
-		return ErrNoExchange
-	}
-	return linkError("exchange", a, b, err)
-}
-
-func renameNew(from, to string) error {
-	err := unix.RenamexNp(from, to, unix.RENAME_EXCL)
-	if unsupported(err) {
-		return linkNew(from, to)
-	}
-	return linkError("rename", from, to, err)
-}
-
-func unsupported(err error) bool {
-	return errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EINVAL)
-}
-
-func linkError(op, from, to string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &os.LinkError{Op: op, Old: from, New: to, Err: err}
-}
+func renameNew(from, to string) error { return unix.RenamexNp(from, to, unix.RENAME_EXCL) }

@@ -2,6 +2,8 @@
 
 package files
 
-func exchange(string, string) error { return ErrNoExchange }
+import "errors"
 
-func renameNew(from, to string) error { return linkNew(from, to) }
+func exchange(string, string) error { return errors.ErrUnsupported }
+
+func renameNew(string, string) error { return errors.ErrUnsupported }
