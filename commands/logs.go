@@ -75,15 +75,15 @@ func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) 
 	return err
 }
 
+// logInterval is how often a log is looked at whose directory can't be watched.
+const logInterval = time.Second
+
 // showLog copies the last lines of a log to w, all if lines is negative. With follow it goes
 // on until ctx ends, across rotations.
 func showLog(ctx context.Context, w io.Writer, path string, lines int, follow bool) error {
-	var watch *dirwatch.Watcher
+	var watch *dirwatch.Follower
 	if follow {
-		var err error
-		if watch, err = dirwatch.New(filepath.Dir(path)); err != nil {
-			return err
-		}
+		watch = dirwatch.Follow(filepath.Dir(path), logInterval, nil)
 		defer watch.Close()
 	}
 	file, err := files.Open(path)

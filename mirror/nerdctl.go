@@ -314,18 +314,13 @@ const filesInterval = 10 * time.Second
 
 // watch marks volumes and networks whenever their files may have changed, until ctx ends.
 func (f nerdctlFiles) watch(ctx context.Context, in *intake) {
-	for ctx.Err() == nil {
-		watch, err := dirwatch.NewOf(f.dirs)
+	watch := dirwatch.FollowAll(f.dirs, filesInterval, nil)
+	defer watch.Close()
+	for {
 		in.mark(state.Volumes, "")
 		in.mark(state.Networks, "")
-		if err == nil {
-			_ = watch.Wait(ctx)
-			watch.Close()
-			continue
-		}
-		select {
-		case <-time.After(filesInterval):
-		case <-ctx.Done():
+		if watch.Wait(ctx) != nil {
+			return
 		}
 	}
 }

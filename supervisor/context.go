@@ -7,7 +7,6 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext/claim"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance/contexts"
-	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -190,11 +189,7 @@ func (l *loop) release() {
 // takes them.
 func (l *loop) watchSocket() {
 	owner := l.context.owner
-	watch, err := dirwatch.New(l.docker.SocketDirs()...)
-	if err != nil {
-		l.log.Warn("default socket is not watched", "part", "context", "error", err)
-		return
-	}
+	watch := l.follow("default socket", l.docker.SocketDirs)
 	l.stream(func(ctx context.Context, send func(event)) {
 		defer watch.Close()
 		for watch.Wait(ctx) == nil {
@@ -235,30 +230,16 @@ func (l *loop) removeContext() {
 	})
 }
 
-// watchContext watches the context and the current one. Where the system's watches are used
-// up, changes show at the next start.
+// watchContext watches the context and the current one. Its own directory comes and goes with it.
 func (l *loop) watchContext() {
-	watch, err := l.newContextWatch()
-	if err != nil {
-		l.log.Warn("context is not watched", "part", "context", "error", err)
-		return
-	}
+	owner := l.context.owner // never changes
+	watch := l.follow("context", func() []string { return l.docker.WatchDirs(owner) })
 	l.stream(func(ctx context.Context, send func(event)) {
+		defer watch.Close()
 		for watch.Wait(ctx) == nil {
-			if next, err := l.newContextWatch(); err == nil { // before the look: nothing is missed
-				watch.Close()
-				watch = next
-			}
 			send(l.lookAtContext(ctx))
 		}
-		watch.Close()
 	})
-}
-
-// newContextWatch watches the directories of the context. Its own comes and goes with it.
-func (l *loop) newContextWatch() (*dirwatch.Watcher, error) {
-	owner := l.context.owner // never changes
-	return dirwatch.NewOf(func() []string { return l.docker.WatchDirs(owner) })
 }
 
 // lookAtContext returns how the context, the current one and the default socket are now. If

@@ -6,17 +6,12 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
 
-const (
-	// contextInterval is how often a context that can't be watched is read.
-	contextInterval = 30 * time.Second
-	// contextSettles is how long docker takes at most to write a context's keys and
-	// certificates after its metadata.
-	contextSettles = time.Second
-)
+// contextSettles is how long docker takes at most to write a context's keys and certificates after
+// its metadata.
+const contextSettles = time.Second
 
 // followEndpoint follows the user's context that leads to the engine: when it changes, the
 // instance follows.
@@ -28,7 +23,7 @@ func (l *loop) followEndpoint() {
 	was, _ := l.driver.Endpoint()
 	l.stream(func(ctx context.Context, send func(event)) {
 		meta := endpoint.OpenStore(l.inst.DockerConfig).GetStorageInfo(name).MetadataPath
-		follow := dirwatch.Follow(filepath.Clean(meta), contextInterval, nil)
+		follow := l.follow("context", func() []string { return []string{filepath.Clean(meta)} })
 		defer follow.Close()
 		for follow.Wait(ctx) == nil {
 			for range 2 {

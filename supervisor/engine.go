@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
-	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/requests"
@@ -135,11 +134,7 @@ func (l *loop) watchEngineSocket() {
 	if err != nil {
 		return
 	}
-	watch, err := dirwatch.New(filepath.Dir(socket))
-	if err != nil {
-		l.log.Warn("socket is not watched", "part", "engine", "error", err)
-		return
-	}
+	watch := l.follow("socket", func() []string { return []string{filepath.Dir(socket)} })
 	session := l.engine.session
 	l.workers.Go(func() {
 		defer watch.Close()

@@ -9,7 +9,6 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -38,11 +37,7 @@ func openStore(inst *instance.Instance, driver engine.Driver, log *slog.Logger) 
 // watchState rewrites a state file that somebody has removed or damaged. Otherwise followers
 // would wait for the next change, which may be far off.
 func (l *loop) watchState() {
-	watch, err := dirwatch.New(l.inst.Paths.State)
-	if err != nil {
-		l.log.Warn("state is not watched", "error", err)
-		return
-	}
+	watch := l.follow("state", func() []string { return []string{l.inst.Paths.State} })
 	l.stream(func(ctx context.Context, send func(event)) {
 		defer watch.Close()
 		for watch.Wait(ctx) == nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
+	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/version"
 	"github.com/docker-rd/docker-rd/lock"
@@ -174,6 +175,17 @@ func (l *loop) watchRequests() {
 	inbox := requests.NewInbox(l.inst.Paths.RequestsDir(), l.log.With("part", "requests"))
 	l.inbox = inbox.Requests()
 	l.workers.Go(func() { _ = inbox.Run(l.ctx) })
+}
+
+// lookInterval is how often is looked at what can't be watched: a directory that does not exist, or
+// where the system's watches are used up.
+const lookInterval = 30 * time.Second
+
+// follow follows directories.
+func (l *loop) follow(what string, dirs func() []string) *dirwatch.Follower {
+	return dirwatch.FollowAll(dirs, lookInterval, func(cause error) {
+		l.log.Warn(what+" can't be watched, and is looked at now and then", "error", cause)
+	})
 }
 
 // beside does work in a goroutine of its own, with cause as its context. The event that it

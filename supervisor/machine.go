@@ -245,10 +245,11 @@ func (l *loop) handlePeople(ev event) {
 	case answered:
 		l.mirror.executor.Receive(ev.Result)
 	case stateTouched:
-		if l.removed() {
-			l.orphaned()
-		} else {
+		switch {
+		case !l.removed():
 			l.store.Check()
+		case !l.file.gone:
+			l.orphaned()
 		}
 	}
 }

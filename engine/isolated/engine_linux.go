@@ -165,11 +165,7 @@ func (e *Engine) watch() {
 			}
 		})
 	}
-	e.watchers.Go(func() {
-		if err := e.keepFiles(ctx); ctx.Err() == nil && e.id.Alive() {
-			e.cfg.log().WarnContext(ctx, "changes of the host's /run and resolv.conf are not followed", "error", err)
-		}
-	})
+	e.watchers.Go(func() { e.keepFiles(ctx) })
 }
 
 // note changes the engine's record.

@@ -3,6 +3,7 @@ package isolated
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
@@ -18,21 +19,21 @@ const (
 	hostResolvConf = "/etc/resolv.conf"
 )
 
-// keepFiles makes the engine's /run and resolv.conf follow the host's until ctx or the engine
-// ends. The error is never nil.
-func (e *Engine) keepFiles(ctx context.Context) error {
+// filesInterval is how often files of the host are looked at that can't be watched.
+const filesInterval = 10 * time.Second
+
+// keepFiles makes the engine's /run and resolv.conf follow the host's until ctx ends.
+func (e *Engine) keepFiles(ctx context.Context) {
+	watch := dirwatch.FollowAll(watchedDirs, filesInterval, func(cause error) {
+		e.cfg.log().WarnContext(ctx, "the host's /run and resolv.conf can't be watched, and are looked at now and then", "error", cause)
+	})
+	defer watch.Close()
 	for {
-		watch, watchErr := dirwatch.New(watchedDirs()...) // before the look: nothing is missed
 		if err := e.syncFiles(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
 			e.cfg.log().WarnContext(ctx, "the engine sees a former state of the host's /run or resolv.conf", "error", err)
 		}
-		if watchErr != nil {
-			return watchErr
-		}
-		err := watch.Wait(ctx)
-		watch.Close()
-		if err != nil {
-			return err
+		if watch.Wait(ctx) != nil {
+			return
 		}
 	}
 }

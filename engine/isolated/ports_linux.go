@@ -18,7 +18,7 @@ import (
 // that: the port does not answer until its container is restarted.
 func (e *Engine) watchPorts(ctx context.Context) {
 	dir := e.cfg.private(portsDir)
-	follower := dirwatch.Follow(dir, 10*time.Second, nil)
+	follower := dirwatch.Follow(dir, filesInterval, nil)
 	defer follower.Close()
 	known := map[string]bool{}
 	for {

@@ -6,22 +6,54 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
 
-// A Watcher watches directories. Only one goroutine may use it.
-type Watcher struct {
-	w    *fsnotify.Watcher
-	dirs []string
-	lost bool // one of the directories was removed: a new one of that name is not watched
+// A Follower waits for changes in directories. If one is missing, or the system's watches are used
+// up, it polls instead. Only one goroutine may use it.
+type Follower struct {
+	dirs     func() []string
+	interval time.Duration
+	polling  func(cause error)
+	watch    *fsnotify.Watcher // nil while it polls
+	watched  []string
+	err      error // why it polls
 }
 
-// New watches the directories, which must exist. It fails if the system's watches are used up, or a
-// directory can't be read. The caller closes the watcher.
-func New(dirs ...string) (*Watcher, error) {
+// Follow begins to follow a directory, which need not exist. When it can't be watched, the follower
+// polls at the interval, and calls polling, unless that is nil, with the cause. The caller closes
+// the follower.
+func Follow(dir string, interval time.Duration, polling func(cause error)) *Follower {
+	return FollowAll(func() []string { return []string{dir} }, interval, polling)
+}
+
+// FollowAll is [Follow] for the directories that dirs returns, which is called again after each
+// change: a directory that comes before the watch has begun, or ends before, is not missed.
+func FollowAll(dirs func() []string, interval time.Duration, polling func(cause error)) *Follower {
+	f := &Follower{dirs: dirs, interval: interval, polling: polling}
+	f.begin()
+	return f
+}
+
+// begin begins to watch, if it can.
+func (f *Follower) begin() {
+	before := f.err
+	for again := true; again; again = !slices.Equal(f.watched, f.dirs()) {
+		f.Close()
+		f.watched = f.dirs()
+		f.watch, f.err = watch(f.watched)
+	}
+	if f.err != nil && before == nil && f.polling != nil {
+		f.polling(f.err)
+	}
+}
+
+func watch(dirs []string) (*fsnotify.Watcher, error) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return nil, fmt.Errorf("watch: %w", err)
@@ -32,56 +64,60 @@ func New(dirs ...string) (*Watcher, error) {
 			return nil, fmt.Errorf("watch %q: %w", dir, err)
 		}
 	}
-	return &Watcher{w: w, dirs: dirs}, nil
+	return w, nil
 }
 
-// NewOf watches those directories that exist by the time that the watch begins: dirs returns them,
-// and is called again until they are still the same. For the rest it is as [New].
-func NewOf(dirs func() []string) (*Watcher, error) {
-	for {
-		now := dirs()
-		watch, err := New(now...)
-		if slices.Equal(now, dirs()) {
-			return watch, err
-		}
-		if err == nil { // else one has gone, which may be why it failed
-			watch.Close()
-		}
+// Close ends the watch.
+func (f *Follower) Close() {
+	if f.watch != nil {
+		_ = f.watch.Close()
 	}
 }
-
-// Close ends the watch. Wait then returns [ErrClosed].
-func (w *Watcher) Close() { _ = w.w.Close() }
-
-// ErrClosed is the error of Wait for a closed watcher.
-var ErrClosed = errors.New("the watch has ended")
 
 // Wait returns nil when something may have changed since the last Wait, or the context's error if
 // that ends first.
-func (w *Watcher) Wait(ctx context.Context) error {
+func (f *Follower) Wait(ctx context.Context) error {
 	var e fsnotify.Event
-	ok := false
-	select {
-	case e, ok = <-w.w.Events:
-	case _, ok = <-w.w.Errors: // events may be lost, so something may have changed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	for ok { // drain: one look covers all
-		w.see(e)
-		e = fsnotify.Event{}
+	ok := true
+	if f.watch == nil {
+		timer := time.NewTimer(f.interval)
+		defer timer.Stop()
 		select {
-		case e, ok = <-w.w.Events:
-		case _, ok = <-w.w.Errors:
-		default:
-			return nil
+		case <-timer.C: // a missing directory may exist by now; a limit of watches does not change by itself
+			ok = !errors.Is(f.err, fs.ErrNotExist)
+		case <-ctx.Done():
+			return ctx.Err()
 		}
+	} else {
+		select {
+		case e, ok = <-f.watch.Events:
+		case _, ok = <-f.watch.Errors: // events may be lost, so something may have changed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		ok = ok && f.drain(e)
 	}
-	return ErrClosed
+	if !ok || !slices.Equal(f.watched, f.dirs()) {
+		f.begin()
+	}
+	return nil
 }
 
-func (w *Watcher) see(e fsnotify.Event) {
-	if e.Has(fsnotify.Remove | fsnotify.Rename) {
-		w.lost = w.lost || slices.ContainsFunc(w.dirs, func(dir string) bool { return filepath.Clean(e.Name) == filepath.Clean(dir) })
+// drain takes all events that are there: one look covers them. It reports whether the watch goes
+// on.
+func (f *Follower) drain(e fsnotify.Event) (ok bool) {
+	lost := false // a directory that was removed: a new one of its name is not watched
+	for ok = true; ok; {
+		if e.Has(fsnotify.Remove | fsnotify.Rename) {
+			lost = lost || slices.ContainsFunc(f.watched, func(dir string) bool { return filepath.Clean(e.Name) == filepath.Clean(dir) })
+		}
+		e = fsnotify.Event{}
+		select {
+		case e, ok = <-f.watch.Events:
+		case _, ok = <-f.watch.Errors:
+		default:
+			return !lost
+		}
 	}
+	return false
 }

@@ -11,10 +11,7 @@ import (
 
 func TestWait(t *testing.T) {
 	one, two := t.TempDir(), t.TempDir()
-	w, err := New(one, two)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := FollowAll(func() []string { return []string{one, two} }, time.Minute, func(cause error) { t.Error(cause) })
 	defer w.Close()
 	path := filepath.Join(two, "file")
 	for _, change := range []func() error{
@@ -40,25 +37,14 @@ func TestWait(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.Close()
-	if err := w.Wait(t.Context()); !errors.Is(err, ErrClosed) {
-		t.Errorf("Wait after Close = %v", err)
-	}
-}
-
-func TestNewRefusesMissing(t *testing.T) {
-	if w, err := New(filepath.Join(t.TempDir(), "none")); err == nil {
-		w.Close()
-		t.Error("a missing directory is watched")
-	}
 }
 
 // One that goes, or comes, before the watch has begun is not missed.
-func TestNewOf(t *testing.T) {
+func TestFollowAll(t *testing.T) {
 	dir := t.TempDir()
 	there, gone := filepath.Join(dir, "there"), filepath.Join(dir, "gone")
 	calls := 0
-	w, err := NewOf(func() []string {
+	w := FollowAll(func() []string {
 		switch calls++; calls {
 		case 1:
 			return []string{dir, gone}
@@ -69,15 +55,12 @@ func TestNewOf(t *testing.T) {
 			return []string{dir}
 		}
 		return []string{dir, there}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}, time.Minute, func(cause error) { t.Error(cause) })
 	defer w.Close()
 	if err := os.WriteFile(filepath.Join(there, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Wait(t.Context()); err != nil || calls != 4 {
+	if err := w.Wait(t.Context()); err != nil || calls != 5 { // the last after the change
 		t.Errorf("Wait = %v after %d calls", err, calls)
 	}
 }
@@ -100,7 +83,7 @@ func TestFollow(t *testing.T) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		changes("a watch", func() bool { return f.watch != nil && !f.watch.lost })
+		changes("a watch", func() bool { return f.watch != nil })
 		if err := os.Remove(dir); err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +98,7 @@ func TestFollow(t *testing.T) {
 func TestFollowWatchThatEnds(t *testing.T) {
 	f := Follow(t.TempDir(), time.Millisecond, nil)
 	defer f.Close()
-	f.watch.Close()
+	_ = f.watch.Close()
 	if err := f.Wait(t.Context()); err != nil || f.watch == nil {
 		t.Fatalf("no other watch: %v, %v", err, f.err)
 	}
