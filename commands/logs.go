@@ -118,12 +118,12 @@ func again(w io.Writer, file *os.File, path string) error {
 	if err != nil || info.Size() >= read {
 		return err
 	}
-	if aside, err := files.Open(logfile.Aside(path)); err == nil {
-		defer aside.Close()
-		if _, err := aside.Seek(read, io.SeekStart); err != nil {
+	if rotated, err := files.Open(logfile.Rotated(path)); err == nil {
+		defer rotated.Close()
+		if _, err := rotated.Seek(read, io.SeekStart); err != nil {
 			return err
 		}
-		if _, err := io.Copy(w, aside); err != nil {
+		if _, err := io.Copy(w, rotated); err != nil {
 			return err
 		}
 	}

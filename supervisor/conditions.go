@@ -74,17 +74,17 @@ func (l *loop) engineReady() state.Condition {
 		return is(state.True, state.ReasonConnected, l.problems())
 	case engineLost, engineAway:
 		if e.reason == state.ReasonUnresponsive {
-			return is(state.Unknown, e.reason, e.words)
+			return is(state.Unknown, e.reason, e.message)
 		}
-		return is(state.False, e.reason, e.words)
+		return is(state.False, e.reason, e.message)
 	case engineDown, engineLooping:
-		return is(state.False, e.reason, e.words)
+		return is(state.False, e.reason, e.message)
 	case engineStopping, engineEnded:
 		switch {
 		case l.stop.err != nil:
 			return is(state.False, state.ReasonFailed, l.stop.err.Error())
 		case l.stop.failure != nil:
-			return is(state.False, e.reason, e.words)
+			return is(state.False, e.reason, e.message)
 		case e.phase == engineEnded:
 			return is(state.False, state.ReasonStopped, "")
 		}

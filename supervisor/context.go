@@ -67,7 +67,7 @@ func (c *contextRun) see(seen contextSeen) {
 // operate starts an operation on the context, with a deadline.
 func (l *loop) operate(phase contextPhase, operation func(ctx context.Context) event) {
 	l.context.phase = phase
-	l.beside(l.ctx, func(ctx context.Context) event {
+	l.async(l.ctx, func(ctx context.Context) event {
 		ctx, cancel := context.WithTimeout(ctx, contexts.Timeout)
 		defer cancel()
 		return operation(ctx)
@@ -80,7 +80,7 @@ func (l *loop) judgeCurrent() {
 		return
 	}
 	owner, policy := l.context.owner, l.inst.Settings.Promote
-	l.beside(l.ctx, func(ctx context.Context) event {
+	l.async(l.ctx, func(ctx context.Context) event {
 		ctx, cancel := context.WithTimeout(ctx, dockercontext.DefaultTimeout)
 		defer cancel()
 		return judged{l.docker.Judge(ctx, owner, policy), l.docker.LookAtSockets()}
@@ -96,7 +96,7 @@ func (l *loop) followElsewhere() {
 		return
 	}
 	j := *c.judgement
-	l.beside(l.ctx, func(context.Context) event {
+	l.async(l.ctx, func(context.Context) event {
 		if l.docker.Gone(j) {
 			return judgedGone{}
 		}
@@ -147,7 +147,7 @@ func (l *loop) reconsider() {
 	if judgement.Report.Health != dockercontext.Broken {
 		return
 	}
-	l.beside(l.ctx, func(ctx context.Context) event {
+	l.async(l.ctx, func(ctx context.Context) event {
 		ctx, cancel := context.WithTimeout(ctx, dockercontext.RestartTime)
 		defer cancel()
 		out := l.docker.Reconsider(ctx, owner, judgement.Stored)

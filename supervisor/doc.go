@@ -3,6 +3,6 @@
 // waits for it.
 //
 // The process that holds an instance's supervisor lock is its supervisor. In it one goroutine
-// decides and writes. Everything that can take long runs beside it and sends its result as
+// decides and writes. Everything that can take long is async and sends its result as
 // an event; a result whose cause has ended is dropped.
 package supervisor

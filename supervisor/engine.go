@@ -37,22 +37,22 @@ const (
 
 // engineRun is the engine as the loop sees it.
 type engineRun struct {
-	phase  enginePhase
-	reason state.Reason // why it is lost, away, down or looping
-	words  string
+	phase   enginePhase
+	reason  state.Reason // why it is lost, away, down or looping
+	message string
 
 	running engine.Running // nil while there is none
 	process engine.Process // the running engine, where it is ours
 	exited  <-chan struct{}
 
-	problems []engine.Problem // of the running engine
-	troubled <-chan struct{}  // closed when they change
+	problems        []engine.Problem // of the running engine
+	problemsChanged <-chan struct{}  // closed when they change
 
-	adopted bool                 // it ran before this supervisor
-	undo    requests.StopOptions // of a start that was taken back during the launch
-	giveUp  context.CancelFunc   // ends the launch; the driver leaves nothing behind
-	session context.Context      // ends with the engine's process, or with a stop
-	end     context.CancelFunc
+	adopted      bool                 // it ran before this supervisor
+	undo         requests.StopOptions // of a start that was taken back during the launch
+	cancelLaunch context.CancelFunc   // ends the launch; the driver leaves nothing behind
+	session      context.Context      // ends with the engine's process, or with a stop
+	end          context.CancelFunc
 
 	answered bool      // at least once
 	proven   bool      // it answered, or was adopted: from then on it is started again
@@ -68,8 +68,8 @@ type engineRun struct {
 // must know what to stop.
 func (l *loop) launch() {
 	ctx, cancel := context.WithCancel(l.ctx)
-	l.engine.phase, l.engine.giveUp = engineLaunching, cancel
-	l.beside(l.ctx, func(context.Context) event {
+	l.engine.phase, l.engine.cancelLaunch = engineLaunching, cancel
+	l.async(l.ctx, func(context.Context) event {
 		defer cancel()
 		return startOrAdopt(ctx, l.driver)
 	})
@@ -92,7 +92,7 @@ func startOrAdopt(ctx context.Context, d engine.Driver) launched {
 
 // adoptToStop adopts an engine without a supervisor, only to stop it.
 func (l *loop) adoptToStop() {
-	l.beside(l.ctx, func(ctx context.Context) event {
+	l.async(l.ctx, func(ctx context.Context) event {
 		running, err := l.driver.Adopt(ctx)
 		if err != nil {
 			l.log.Error("engine not adopted", "part", "engine", "error", err) // Cleanup ends it by force
@@ -110,7 +110,7 @@ func (l *loop) connect(running engine.Running, adopted bool) {
 	e.proven = e.proven || adopted
 	if p, ok := running.(engine.Process); ok {
 		e.process, e.exited = p, p.Exited()
-		e.problems, e.troubled = p.Problems()
+		e.problems, e.problemsChanged = p.Problems()
 		l.store.SetEngineProcess(p.ID().PID, p.ID().StartedAt())
 		l.log.Info("engine process", "part", "engine", "pid", p.ID().PID, "adopted", adopted)
 	}
@@ -123,7 +123,7 @@ func (l *loop) connect(running engine.Running, adopted bool) {
 		}
 	}
 	ours := e.process != nil
-	l.beside(e.session, func(ctx context.Context) event { return connected{l.awaitAPI(ctx, ours)} })
+	l.async(e.session, func(ctx context.Context) event { return connected{l.awaitAPI(ctx, ours)} })
 }
 
 // watchEngineSocket checks the engine when somebody removes or replaces its socket: the
@@ -181,7 +181,7 @@ func ping(ctx context.Context, api mirror.Engine) error {
 // engineAnswers notes that the engine can be used, for the first time or again.
 func (l *loop) engineAnswers() {
 	e := &l.engine
-	e.phase, e.reason, e.words = engineUp, "", ""
+	e.phase, e.reason, e.message = engineUp, "", ""
 	e.answered, e.proven = true, true
 	if e.upSince.IsZero() {
 		e.upSince = time.Now()
@@ -193,7 +193,7 @@ func (l *loop) engineAnswers() {
 // that was never there is given up, another is started again.
 func (l *loop) engineFailed(words string) {
 	e := &l.engine
-	e.phase, e.reason, e.words = engineDown, state.ReasonExited, words
+	e.phase, e.reason, e.message = engineDown, state.ReasonExited, words
 	if e.running != nil && e.process == nil {
 		e.reason = state.ReasonConnectFailed
 	}
@@ -210,13 +210,13 @@ func (l *loop) engineFailed(words string) {
 		l.shutDown(stopRun{failure: errors.New(words)})
 	case e.failures > maxFailures && e.reason == state.ReasonExited:
 		e.phase, e.reason = engineLooping, state.ReasonCrashLoop
-		e.words = fmt.Sprintf("it ended %d times in a row and stays down: %s", e.failures, words)
+		e.message = fmt.Sprintf("it ended %d times in a row and stays down: %s", e.failures, words)
 	default:
 		delay := e.firstDelay << min(e.failures-1, maxFailures)
 		l.log.Warn("engine is started again", "part", "engine", "in", delay, "failures", e.failures)
 		l.after(l.ctx, delay, retryDue{})
 	}
-	l.store.SetLastFailure(&state.Failure{Reason: e.reason, Message: e.words, Time: time.Now()})
+	l.store.SetLastFailure(&state.Failure{Reason: e.reason, Message: e.message, Time: time.Now()})
 }
 
 // lastWords returns the last error of an engine that has ended.
@@ -237,7 +237,7 @@ func (l *loop) releaseEngine() {
 		e.running.Release()
 	}
 	e.running, e.process, e.exited, e.pinging = nil, nil, nil, false
-	e.problems, e.troubled = nil, nil
+	e.problems, e.problemsChanged = nil, nil
 }
 
 // checkEngine asks an engine whether it still answers.
@@ -250,7 +250,7 @@ func (l *loop) checkEngine() {
 		return
 	}
 	e.pinging = true
-	l.beside(e.session, func(ctx context.Context) event {
+	l.async(e.session, func(ctx context.Context) event {
 		api, err := l.connectEngine(ctx)
 		if err != nil {
 			return pinged{err}
@@ -265,9 +265,9 @@ func (l *loop) checkEngine() {
 // engineMissing notes why the engine has stopped answering.
 func (l *loop) engineMissing(err error) {
 	e := &l.engine
-	e.reason, e.words = state.ReasonConnectFailed, err.Error()
+	e.reason, e.message = state.ReasonConnectFailed, err.Error()
 	if errors.Is(err, context.DeadlineExceeded) {
-		e.reason, e.words = state.ReasonUnresponsive, "the engine does not answer"
+		e.reason, e.message = state.ReasonUnresponsive, "the engine does not answer"
 	}
 	switch {
 	case e.process == nil && time.Since(e.lost) >= e.lostAfter:

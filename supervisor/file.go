@@ -75,7 +75,7 @@ func (l *loop) flush() {
 	l.file.unwrittenSince = time.Time{}
 	if l.published[state.Ready].Status == state.True && !l.file.announced {
 		l.file.announced = true
-		l.notify.tell("READY=1")
+		l.notify.send("READY=1")
 	}
 	if l.mirror.executor != nil && l.stop == nil {
 		l.mirror.executor.Flushed()
@@ -99,7 +99,7 @@ func (l *loop) unwritten(err error) {
 	case l.engine.adopted:
 		l.done, l.err = true, err
 	default:
-		l.engine.reason, l.engine.words = state.ReasonFailed, err.Error()
+		l.engine.reason, l.engine.message = state.ReasonFailed, err.Error()
 		l.shutDown(stopRun{failure: err})
 	}
 }

@@ -20,7 +20,7 @@ func keepLogs(i *instance.Instance, log *slog.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var keeper sync.WaitGroup
 	keeper.Go(func() {
-		logfile.Keep(ctx, func(err error) { log.Error("a log can't be put aside and is emptied", "error", err) },
+		logfile.Keep(ctx, func(err error) { log.Error("a log can't be rotated and is emptied", "error", err) },
 			i.Paths.EngineLog(), i.Paths.SupervisorLog())
 	})
 	return func() {

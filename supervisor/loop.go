@@ -41,9 +41,9 @@ type loop struct {
 	mirror  mirrorRun
 	stop    *stopRun // nil until told to stop
 
-	inbox  <-chan requests.Request
-	early  []requests.Request // those that came before the mirror began
-	askers []requests.Request // the requests to stop
+	inbox        <-chan requests.Request
+	early        []requests.Request // those that came before the mirror began
+	stopRequests []requests.Request // the requests to stop
 
 	notify notifier
 
@@ -163,8 +163,8 @@ func (l *loop) next(signals <-chan os.Signal, flush <-chan time.Time) event {
 		return answered{r}
 	case <-l.engine.exited:
 		return exited{}
-	case <-l.engine.troubled:
-		return troubled{}
+	case <-l.engine.problemsChanged:
+		return problemsChanged{}
 	case <-flush:
 		return nil
 	}
@@ -188,9 +188,9 @@ func (l *loop) follow(what string, dirs func() []string) *dirwatch.Follower {
 	})
 }
 
-// beside does work in a goroutine of its own, with cause as its context. The event that it
+// async does work in a goroutine of its own, with cause as its context. The event that it
 // returns is dropped if cause has ended by then.
-func (l *loop) beside(cause context.Context, work func(ctx context.Context) event) {
+func (l *loop) async(cause context.Context, work func(ctx context.Context) event) {
 	l.workers.Go(func() { l.send(cause, work(cause)) })
 }
 
@@ -201,7 +201,7 @@ func (l *loop) stream(work func(ctx context.Context, send func(event))) {
 
 // after sends an event once the time has passed, unless cause has ended.
 func (l *loop) after(cause context.Context, wait time.Duration, ev event) {
-	l.beside(cause, func(ctx context.Context) event {
+	l.async(cause, func(ctx context.Context) event {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

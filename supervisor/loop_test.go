@@ -781,7 +781,7 @@ func TestLateResultIsDropped(t *testing.T) {
 	f.wait(state.Ready, state.True, "")
 	cause, end := context.WithCancel(f.loop.ctx)
 	release := make(chan struct{})
-	f.loop.beside(cause, func(context.Context) event {
+	f.loop.async(cause, func(context.Context) event {
 		<-release
 		return requested{requests.Request{Type: requests.RequestStop, Stop: &requests.Stop{Supervisor: f.loop.self, StopOptions: requests.StopOptions{Keep: true}}}}
 	})

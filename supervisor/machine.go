@@ -66,16 +66,16 @@ type (
 		adopted bool // it ran before
 		err     error
 	}
-	connected     struct{ err error } // the wait for its API is over
-	exited        struct{}            // its process has ended
-	retryDue      struct{}            // the delay before another launch is over
-	mirrored      struct{ mirror.Update }
-	socketTouched struct{}                // somebody may have removed its socket
-	pinged        struct{ err error }     // the check of a doubted or lost engine is over
-	troubled      struct{}                // its problems have changed
-	endpointNew   struct{}                // the user's context leads elsewhere now
-	graceKnown    struct{ time.Duration } // how long it has to stop its containers
-	ended         struct {                // it was stopped, and its leftovers were removed
+	connected       struct{ err error } // the wait for its API is over
+	exited          struct{}            // its process has ended
+	retryDue        struct{}            // the delay before another launch is over
+	mirrored        struct{ mirror.Update }
+	socketTouched   struct{}                // somebody may have removed its socket
+	pinged          struct{ err error }     // the check of a doubted or lost engine is over
+	problemsChanged struct{}                // its problems have changed
+	endpointNew     struct{}                // the user's context leads elsewhere now
+	graceKnown      struct{ time.Duration } // how long it has to stop its containers
+	ended           struct {                // it was stopped, and its leftovers were removed
 		killed []string // ids of containers
 		err    error
 	}
@@ -161,8 +161,8 @@ func (l *loop) handleEngine(ev event) {
 		case l.mirror.synced.Reason != mirrorLost:
 			l.engineAnswers()
 		}
-	case troubled:
-		e.problems, e.troubled = e.process.Problems()
+	case problemsChanged:
+		e.problems, e.problemsChanged = e.process.Problems()
 	case endpointNew:
 		if e.phase == engineConnecting || e.phase.attached() {
 			l.releaseEngine()
@@ -171,9 +171,9 @@ func (l *loop) handleEngine(ev event) {
 		}
 	case graceKnown:
 		l.stop.grace = ev.Duration
-		l.notify.patience(ev.Duration)
+		l.notify.extendTimeout(ev.Duration)
 	case ended:
-		e.phase, e.running, e.process, e.exited, e.troubled = engineEnded, nil, nil, nil, nil
+		e.phase, e.running, e.process, e.exited, e.problemsChanged = engineEnded, nil, nil, nil, nil
 		l.stop.killed, l.stop.err = l.containerNames(ev.killed), ev.err
 	}
 }
@@ -262,9 +262,9 @@ func (l *loop) askStop(o requests.StopOptions) {
 		l.stop.join(o)
 	case o.Undo && e.phase == engineLaunching: // is there an engine that goes on?
 		e.phase, e.undo = engineUndoing, o
-		e.giveUp()
+		e.cancelLaunch()
 	case o.Undo && e.adopted:
-		l.letGo()
+		l.detach()
 	default:
 		l.shutDown(stopRun{StopOptions: o})
 	}
@@ -283,7 +283,7 @@ func (l *loop) advance() {
 	}
 	if c.missed {
 		c.missed = false
-		l.beside(l.ctx, l.lookAtContext)
+		l.async(l.ctx, l.lookAtContext)
 	}
 	keep := c.phase == contextForeign || l.stop != nil && l.stop.Keep
 	leave := l.stop != nil || e.phase == engineLooping || e.phase == engineAway

@@ -51,8 +51,8 @@ func supervise(dir string, toStop *requests.StopOptions, foreground bool) int {
 		signal.Ignore(syscall.SIGHUP)
 	}
 	signal.Ignore(syscall.SIGPIPE)
-	// giveUp says why there is no supervisor, and returns its exit status.
-	giveUp := func(err error) int {
+	// failed says why there is no supervisor, and returns its exit status.
+	failed := func(err error) int {
 		fmt.Fprintln(os.Stderr, err)
 		report(wire.Failed(err))
 		return failure.Code(err)
@@ -67,7 +67,7 @@ func supervise(dir string, toStop *requests.StopOptions, foreground bool) int {
 	}
 	inst, err := load()
 	if err != nil {
-		return giveUp(err)
+		return failed(err)
 	}
 	// Before the lock is taken: others signal its holder.
 	signals := make(chan os.Signal, 1)
@@ -77,16 +77,16 @@ func supervise(dir string, toStop *requests.StopOptions, foreground bool) int {
 	case errors.Is(err, lock.ErrHeld) && toStop != nil:
 		return wire.ExitHeld
 	case errors.Is(err, lock.ErrHeld) && foreground:
-		return giveUp(failure.Refuse("instance %q runs already: %w", inst.Name, err))
+		return failed(failure.Refuse("instance %q runs already: %w", inst.Name, err))
 	case errors.Is(err, lock.ErrHeld):
 		return 0
 	case err != nil:
-		return giveUp(err)
+		return failed(err)
 	}
 	defer release()
 	// The former holder of the lock may have removed the instance.
 	if inst, err = load(); err != nil {
-		return giveUp(err)
+		return failed(err)
 	}
 
 	log := newLog(os.Stderr, inst)

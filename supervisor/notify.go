@@ -20,14 +20,14 @@ func newNotifier() notifier {
 	return n
 }
 
-// patience asks for as long as the containers have to stop, and a while for what follows.
-func (n notifier) patience(grace time.Duration) {
+// extendTimeout asks for as long as the containers have to stop, and a while for what follows.
+func (n notifier) extendTimeout(grace time.Duration) {
 	const rest, longest = time.Minute, 24 * time.Hour
-	n.tell(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (min(grace, longest) + rest).Microseconds()))
+	n.send(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (min(grace, longest) + rest).Microseconds()))
 }
 
-// tell sends an assignment such as "READY=1", if anybody listens.
-func (n notifier) tell(assignment string) {
+// send sends an assignment such as "READY=1", if anybody listens.
+func (n notifier) send(assignment string) {
 	if n.socket == "" {
 		return
 	}

@@ -43,13 +43,13 @@ func (l *loop) takeStop(r requests.Request) {
 	if err := requests.Begin(dir, r); err != nil {
 		l.log.Warn("request to stop not taken", "part", "requests", "error", err) // it is carried out nevertheless
 	}
-	l.askers = append(l.askers, r)
+	l.stopRequests = append(l.stopRequests, r)
 	l.askStop(r.Stop.StopOptions)
 }
 
-// letGo ends the supervisor of an engine that ran before it; the engine goes on. The state
+// detach ends the supervisor of an engine that ran before it; the engine goes on. The state
 // still names this supervisor: there is something to stop.
-func (l *loop) letGo() {
+func (l *loop) detach() {
 	l.disconnect("the start that found the engine running was given up")
 	l.finish(nil)
 }
@@ -58,7 +58,7 @@ func (l *loop) letGo() {
 func (l *loop) undo(ev launched) {
 	if ev.adopted && ev.err == nil {
 		l.engine.running = ev.running
-		l.letGo()
+		l.detach()
 		return
 	}
 	l.shutDown(stopRun{StopOptions: l.engine.undo})
@@ -72,7 +72,7 @@ func (l *loop) shutDown(s stopRun) {
 	}
 	e := &l.engine
 	l.stop = &s
-	l.notify.tell("STOPPING=1")
+	l.notify.send("STOPPING=1")
 	if e.end != nil {
 		e.end()
 	}
@@ -82,7 +82,7 @@ func (l *loop) shutDown(s stopRun) {
 	launching := e.phase == engineLaunching || e.phase == engineUndoing
 	e.phase = engineStopping
 	if launching {
-		e.giveUp() // what it has launched by then is stopped later
+		e.cancelLaunch() // what it has launched by then is stopped later
 	} else {
 		l.endEngine(e.running)
 	}
@@ -96,7 +96,7 @@ func (l *loop) endEngine(running engine.Running) {
 		cancel()
 	}
 	patience := l.stop.Patience
-	l.beside(l.ctx, func(ctx context.Context) event {
+	l.async(l.ctx, func(ctx context.Context) event {
 		defer cancel()
 		var end ended
 		if running != nil {
@@ -159,15 +159,15 @@ func (l *loop) finish(err error) {
 	l.done, l.err = true, err
 	l.publish()
 	l.flush()
-	l.tellAskers()
+	l.answerStops()
 }
 
-// tellAskers leaves the outcome for those who asked for the stop.
-func (l *loop) tellAskers() {
+// answerStops leaves the outcome for the requests to stop.
+func (l *loop) answerStops() {
 	if l.file.gone {
 		return
 	}
-	for _, r := range l.askers {
+	for _, r := range l.stopRequests {
 		o := requests.Outcome{ID: r.ID, State: state.ActionSucceeded, Killed: l.killed()}
 		if l.err != nil {
 			o.State, o.Error = state.ActionFailed, l.err.Error()

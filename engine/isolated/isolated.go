@@ -37,7 +37,7 @@ type Config struct {
 	StateDir string // the engine's record and its private versions of shared paths
 
 	Socket  string // where the API is served, at most MaxSocket bytes long
-	LogPath string // the engine's log, appended to; put aside when it has grown too large
+	LogPath string // the engine's log, appended to; rotated when it has grown too large
 
 	Programs   string   // directory of dockerd and what it runs; "": the system's
 	ConfigFile string   // the user's daemon.json, or ""

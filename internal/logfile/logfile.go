@@ -31,8 +31,8 @@ func Open(path string) (*os.File, error) {
 	return files.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 }
 
-// Aside returns the path of the copy of the log at path.
-func Aside(path string) string { return path + ".1" }
+// Rotated returns the path of the copy of the log at path.
+func Rotated(path string) string { return path + ".1" }
 
 // Keep rotates logs that are too large, now and later, until ctx ends. It reports errors and tries
 // again.
@@ -69,11 +69,11 @@ func Rotate(path string) error {
 	}
 	defer log.Close()
 	// Truncate it even if there is no room for a copy.
-	err = copyAside(log, Aside(path))
+	err = copyTo(log, Rotated(path))
 	return errors.Join(err, log.Truncate(0))
 }
 
-func copyAside(log io.Reader, path string) error {
+func copyTo(log io.Reader, path string) error {
 	next := path + files.TempSuffix
 	file, err := files.OpenFile(next, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {

@@ -44,16 +44,16 @@ func TestOpen(t *testing.T) {
 	if got := size(t, path); got != 2 {
 		t.Errorf("%d bytes, want both", got)
 	}
-	if got := size(t, Aside(path)); got >= 0 {
-		t.Errorf("of a small log %d bytes are put aside", got)
+	if got := size(t, Rotated(path)); got >= 0 {
+		t.Errorf("of a small log %d bytes are rotated", got)
 	}
-	for range 2 { // the second time there is one aside already
+	for range 2 { // the second time there is a copy already
 		if err := os.Truncate(path, Max); err != nil {
 			t.Fatal(err)
 		}
 		write()
-		if now, aside := size(t, path), size(t, Aside(path)); now != 1 || aside != Max {
-			t.Errorf("%d bytes and %d aside, want 1 and %d", now, aside, Max)
+		if now, rotated := size(t, path), size(t, Rotated(path)); now != 1 || rotated != Max {
+			t.Errorf("%d bytes and a copy of %d, want 1 and %d", now, rotated, Max)
 		}
 	}
 }
@@ -87,9 +87,9 @@ func TestKeep(t *testing.T) {
 		cancel()
 		<-ended
 	})
-	aside, err := os.ReadFile(Aside(path))
-	if err != nil || string(aside) != strings.Repeat("b", 2*Max) {
-		t.Errorf("%d bytes are aside, %v", len(aside), err)
+	rotated, err := os.ReadFile(Rotated(path))
+	if err != nil || string(rotated) != strings.Repeat("b", 2*Max) {
+		t.Errorf("%d bytes are copied, %v", len(rotated), err)
 	}
 	if now, err := os.ReadFile(path); err != nil || string(now) != "c" {
 		t.Errorf("the log has %d bytes, %v", len(now), err)
@@ -105,10 +105,10 @@ func TestRotateFails(t *testing.T) {
 	if err := os.Truncate(path, Max); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Join(Aside(path), "below"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(Rotated(path), "below"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := Rotate(path); err == nil || !strings.Contains(err.Error(), Aside(path)) {
+	if err := Rotate(path); err == nil || !strings.Contains(err.Error(), Rotated(path)) {
 		t.Errorf("Rotate = %v", err)
 	}
 	if got := size(t, path); got != 0 {
