@@ -26,7 +26,7 @@ PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 w
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: start
 start: go deps install ## Install docker rd and missing programs, and start an engine
@@ -119,7 +119,15 @@ stress-config: ## Count writes of other programs to config.json that are lost be
 
 .PHONY: oracle
 oracle: ## Compare the mirror with a real engine during many random operations
-	$(GO) test ./mirror -v -count=1 -timeout 2h -run '^TestOracle$$' -args -oracle.ops=5000 $(ORACLE_FLAGS)
+	$(GO) test ./mirror -v -count=1 -timeout 2h -run '^TestOracle' -args -oracle.ops=5000 $(ORACLE_FLAGS)
+
+# The distribution's is older. The PATH decides, also for the ordinary user that the tests make.
+CONTAINERD2  ?= v2.4.2
+containerd2  := bin/containerd-$(CONTAINERD2)
+.PHONY: containerd2
+containerd2: ## Build containerd 2, and run the tests of containerds with it
+	CGO_ENABLED=0 GOBIN="$(CURDIR)/$(containerd2)" $(GO) install $(foreach name,containerd ctr containerd-shim-runc-v2,github.com/containerd/containerd/v2/cmd/$(name)@$(CONTAINERD2))
+	PATH="$(CURDIR)/$(containerd2):$$PATH" $(GO) test -count=1 -run Containerd ./engine/isolated ./mirror ./cmd/docker-rd
 
 .PHONY: clients
 clients: build ## Install real Docker clients into bin/clients, and try them

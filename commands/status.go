@@ -220,8 +220,6 @@ func askAPI(ctx context.Context, i *instance.Instance) apiFact {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		fact.Error, fact.hangs = fmt.Sprintf("timed out after %s", askTimeout), true
-	case err != nil && i.Settings.Engine == instance.KindContainerd:
-		fact.Error = err.Error()
 	case err != nil:
 		fact.Error = lowerFirst(strings.TrimSuffix(dockercontext.Explain(ctx, ep, err), "."))
 	}

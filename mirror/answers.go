@@ -291,6 +291,8 @@ type inspectedImage struct {
 	// What moby's list tells, and containerd's does not.
 	size   int64
 	labels map[string]string
+
+	partial bool // there may be more at the next list
 }
 
 // object returns the answer itself, which has no id.

@@ -294,9 +294,8 @@ func (c *Containerd) Look(ctx context.Context, key string) (o state.Container, e
 	return c.container(namespace, one, task, image.Target.Digest), nil
 }
 
-// taskStates are ours, by containerd's. A container without a task is one that was created.
+// taskStates are ours, by containerd's.
 var taskStates = map[int]string{
-	0:                      state.StateCreated,
 	containerd.TaskCreated: state.StateCreated,
 	containerd.TaskRunning: state.StateRunning,
 	containerd.TaskStopped: state.StateExited,
@@ -309,9 +308,13 @@ var taskStates = map[int]string{
 func (c *Containerd) container(namespace string, one containerd.Container, task containerd.Task, digest string) state.Container {
 	spec := readSpec(one.Spec.Value)
 	n := readNerdctl(one.Labels)
+	is := state.StateCreated
+	if task.ID != "" {
+		is = cmp.Or(taskStates[task.State], state.StateUnknown)
+	}
 	s := state.Container{
 		ID: containerd.Key(namespace, one.ID), Name: cmp.Or(n.name, one.ID), Namespace: namespace, ImageRef: one.Image,
-		Labels: one.Labels, Compose: compose(one.Labels), Limits: spec.limits(), State: cmp.Or(taskStates[task.State], state.StateUnknown), Health: state.HealthNone,
+		Labels: one.Labels, Compose: compose(one.Labels), Limits: spec.limits(), State: is, Health: state.HealthNone,
 		RestartPolicy: n.restart, RestartCount: n.restarts, CreatedAt: sensible(one.CreatedAt), Networks: n.networks, Mounts: n.mounts,
 	}
 	if digest != "" {
@@ -372,12 +375,12 @@ func (c *Containerd) listImages(ctx context.Context) (objects []any, err error) 
 }
 
 // inspectImage returns what an image's content says of it. Where that is not all there, which is
-// usual for other platforms than this, it says less, for good: whatever makes it complete names
-// it anew.
+// usual for other platforms than this, it says less, until the image is named again: whatever makes
+// it complete does that.
 func (c *Containerd) inspectImage(ctx context.Context, key string) (any, error) {
 	namespace, digest := containerd.SplitKey(key)
 	answer, err := c.readImage(ctx, namespace, digest)
-	if err != nil && !cerrdefs.IsNotFound(err) {
+	if answer.partial = cerrdefs.IsNotFound(err); err != nil && !answer.partial {
 		return nil, err
 	}
 	return answer, nil

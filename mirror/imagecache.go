@@ -67,7 +67,9 @@ func (c *imageCache) complete(id string, object any, err error) (i state.Image, 
 	if !ok {
 		return i, false // the list tells whether it exists
 	}
-	c.details[id] = imageDetails{size: i.Size, createdAt: i.CreatedAt, inspectedImage: a}
+	if !a.partial {
+		c.details[id] = imageDetails{size: i.Size, createdAt: i.CreatedAt, inspectedImage: a}
+	}
 	a.complete(&i)
 	return i, true
 }

@@ -62,12 +62,12 @@ func readSpec(data []byte) (s spec) {
 	return s
 }
 
-// limits returns what the container may use, nil for no limit.
+// limits returns what the container may use, nil for no limit. In a specification -1 means none.
 func (s spec) limits() *state.Limits {
 	r := s.Linux.Resources
 	l := state.Limits{
-		Memory: r.Memory.Limit, MemoryReservation: r.Memory.Reservation, MemorySwap: r.Memory.Swap,
-		CPUShares: r.CPU.Shares, CPUQuota: max(0, r.CPU.Quota), CPUPeriod: r.CPU.Period, CpusetCpus: r.CPU.Cpus, PidsLimit: r.Pids.Limit,
+		Memory: max(0, r.Memory.Limit), MemoryReservation: max(0, r.Memory.Reservation), MemorySwap: r.Memory.Swap,
+		CPUShares: r.CPU.Shares, CPUQuota: max(0, r.CPU.Quota), CPUPeriod: r.CPU.Period, CpusetCpus: r.CPU.Cpus, PidsLimit: max(0, r.Pids.Limit),
 	}
 	if l == (state.Limits{}) {
 		return nil

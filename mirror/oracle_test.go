@@ -33,25 +33,34 @@ var (
 // settleTime is how soon after the last change in the engine the file must equal it.
 const settleTime = 2 * time.Second
 
+// An oracleSubject is an engine that random things are done to.
+type oracleSubject struct {
+	dir      string
+	socket   string
+	oracle   oracle.Expecter
+	drivers  []oracle.Stepper
+	connect  func(socket string) func(context.Context) (mirror.Engine, error)
+	restart  func(signal string) error // the engine gets the signal and is started again; nil for an engine that is not ours
+	hangable func(signal string) error // the engine gets STOP or CONT; nil if it can't
+}
+
+// oracleFaults are what happens while random things are done to an engine, once in each turn of so
+// many batches.
+const oracleFaults = 6
+
 // Random operations on a real engine, by several clients at once, with the engine
 // killed, the connection cut or stalled and the supervisor killed in between: when
 // the engine is quiet, the file equals it.
 func TestOracle(t *testing.T) {
 	ctx := context.Background()
 	dir := mirrortest.ShortDir(t)
-	seed := *oracleSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("to repeat: -oracle.seed=%d -oracle.ops=%d", seed, *oracleOps)
-	rng := rand.New(rand.NewPCG(seed, 0))
-
-	socket := *oracleSocket
-	var engine *realengine.Dockerd
-	if socket == "" {
+	seed := oracleSeeded(t)
+	s := oracleSubject{dir: dir, socket: *oracleSocket, connect: func(socket string) func(context.Context) (mirror.Engine, error) {
+		return mirror.ConnectMoby(mirrortest.ConnectTo("unix://" + socket))
+	}}
+	if s.socket == "" {
 		realengine.Need(t)
-		var err error
-		engine, err = realengine.StartDockerd(ctx, filepath.Join(dir, "d"), strings.Fields(*oracleArgs)...)
+		engine, err := realengine.StartDockerd(ctx, filepath.Join(dir, "d"), strings.Fields(*oracleArgs)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,32 +72,25 @@ func TestOracle(t *testing.T) {
 		if err := engine.ServeRegistry(); err != nil {
 			t.Fatal(err)
 		}
-		socket = engine.Socket
+		s.socket = engine.Socket
+		s.restart = func(signal string) error {
+			engine.Kill(signal)
+			return engine.Start(ctx)
+		}
 	}
 	rootfs, err := realengine.RootFS(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy, err := realengine.NewProxy(filepath.Join(dir, "p.sock"), socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer proxy.Close()
-
-	const clients = 3
 	var drivers []*oracle.Driver
-	var journal mirrortest.Lines // what was done since the file last equalled the engine
-	for i := range clients {
-		cli, err := mirrortest.ConnectTo("unix://" + socket)(ctx)
+	for i := range oracleClients {
+		cli, err := mirrortest.ConnectTo("unix://" + s.socket)(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer cli.Close()
 		d := oracle.NewDriver(cli.Client, seed, uint64(i+1), rootfs)
-		d.Log = func(format string, args ...any) {
-			fmt.Fprintf(&journal, "%s client %d: %s\n", time.Now().Format("05.000"), i+1, fmt.Sprintf(format, args...))
-		}
-		drivers = append(drivers, d)
+		drivers, s.drivers = append(drivers, d), append(s.drivers, d)
 	}
 	version, err := drivers[0].Version(ctx)
 	if err != nil {
@@ -100,31 +102,60 @@ func TestOracle(t *testing.T) {
 	if err := drivers[0].Prepare(ctx); err != nil {
 		t.Fatal(err)
 	}
+	s.oracle = oracle.New(s.socket)
+	s.compare(t, seed)
+}
 
-	opts := mirror.SourceOptions{Connect: mirror.ConnectMoby(mirrortest.ConnectTo("unix://" + proxy.Socket)), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
-	r := mirrortest.NewOf(t, dir, socket, opts)
+// oracleClients is how many do random things beside each other.
+const oracleClients = 3
+
+func oracleSeeded(t *testing.T) uint64 {
+	seed := *oracleSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("to repeat: -oracle.seed=%d -oracle.ops=%d", seed, *oracleOps)
+	return seed
+}
+
+// compare does random things to the engine, and compares its mirror with it in between.
+func (s *oracleSubject) compare(t *testing.T, seed uint64) {
+	ctx := context.Background()
+	rng := rand.New(rand.NewPCG(seed, 0))
+	proxy, err := realengine.NewProxy(filepath.Join(s.dir, "p.sock"), s.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	var journal mirrortest.Lines // what was done since the file last equalled the engine
+	for i, d := range s.drivers {
+		d.Record().Log = func(format string, args ...any) {
+			fmt.Fprintf(&journal, "%s client %d: %s\n", time.Now().Format("05.000"), i+1, fmt.Sprintf(format, args...))
+		}
+	}
+	opts := mirror.SourceOptions{Connect: s.connect(proxy.Socket), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	r := mirrortest.NewWith(t, s.dir, s.oracle, opts)
 	stop := r.Start()
 	defer func() { stop() }()
 
 	const batch = 25
-	var faults []int // each of them comes in a turn of six batches
+	var faults []int
 	var slowest time.Duration
 	for done := 0; done < *oracleOps; done += batch {
 		if len(faults) == 0 {
-			faults = rng.Perm(6)
+			faults = rng.Perm(oracleFaults)
 		}
 		fault, signal := faults[0], []string{"KILL", "TERM"}[rng.IntN(2)]
 		faults = faults[1:]
 		over := make(chan struct{})
 		go func() {
 			defer close(over)
-			oracle.Drive(ctx, drivers, batch)
+			oracle.Drive(ctx, s.drivers, batch)
 		}()
 		switch {
-		case fault == 0 && engine != nil:
+		case fault == 0 && s.restart != nil:
 			t.Logf("after %d operations: the engine gets a SIG%s", done, signal)
-			engine.Kill(signal)
-			if err := engine.Start(ctx); err != nil {
+			if err := s.restart(signal); err != nil {
 				t.Fatal(err)
 			}
 		case fault == 1:
@@ -141,20 +172,30 @@ func TestOracle(t *testing.T) {
 			<-over
 			r = r.Again()
 			stop = r.Start()
+		case fault == 4 && s.hangable != nil:
+			hang := time.Duration(rng.IntN(3000)) * time.Millisecond
+			t.Logf("after %d operations: the engine hangs for %v", done, hang)
+			if err := s.hangable("STOP"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(hang)
+			if err := s.hangable("CONT"); err != nil {
+				t.Fatal(err)
+			}
 		}
 		<-over
 		var excuses []oracle.Excuse
-		for _, d := range drivers {
-			excuses = append(excuses, d.Excuses...)
-			d.Excuses = nil
+		for _, d := range s.drivers {
+			record := d.Record()
+			excuses = append(excuses, record.Excuses...)
+			record.Excuses = nil
 		}
 		when := fmt.Sprintf("after %d operations", done+batch)
-		if err := oracleAnswers(ctx, r); err != nil && engine != nil {
+		if err := oracleAnswers(ctx, r); err != nil && s.restart != nil {
 			// Debian's 20.10 can lock itself up, as with a container that is paused
 			// while the kernel kills it. The mirror sees it through.
 			t.Logf("%s: the engine hangs and is killed: %v", when, err)
-			engine.Kill("KILL")
-			if err := engine.Start(ctx); err != nil {
+			if err := s.restart("KILL"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -169,14 +210,14 @@ func TestOracle(t *testing.T) {
 	}
 	t.Logf("the file equalled a quiet engine after at most %v", slowest)
 	did, refused := map[string]int{}, map[string]int{}
-	for _, d := range drivers {
-		for op, n := range d.Done {
+	for _, d := range s.drivers {
+		for op, n := range d.Record().Done {
 			did[op] += n
-			refused[op] += d.Failed[op]
+			refused[op] += d.Record().Failed[op]
 		}
 	}
 	for _, op := range slices.Sorted(maps.Keys(did)) {
-		t.Logf("%-18s %5d, refused by the engine %d", op, did[op], refused[op])
+		t.Logf("%-24s %5d, refused by the engine %d", op, did[op], refused[op])
 	}
 	if content, err := os.ReadFile(r.Path); err != nil || strings.Contains(string(content), "oracle-secret") {
 		t.Errorf("the environment is in the state file, or it can't be read: %v", err)

@@ -221,7 +221,7 @@ var hintsElsewhere = map[string]string{
 
 // The commands of every hint in the program's table are run by a script.
 func TestHints(t *testing.T) {
-	if !t.Run("script", func(t *testing.T) { runScripts(t, "../../testdata/script/hints", "") }) {
+	if !t.Run("script", func(t *testing.T) { runScripts(t, "../../testdata/script/hints", "", "") }) {
 		return
 	}
 	known := commands.HintedErrors()

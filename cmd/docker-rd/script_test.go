@@ -70,7 +70,7 @@ func fakeEngine() {
 }
 
 // Scripts run docker-rd by itself, against a fake engine.
-func TestScript(t *testing.T) { runScripts(t, "../../testdata/script", "") }
+func TestScript(t *testing.T) { runScripts(t, "../../testdata/script", "", "") }
 
 // Scripts of docker go through every docker command that is installed.
 func TestScriptDocker(t *testing.T) {
@@ -79,7 +79,7 @@ func TestScriptDocker(t *testing.T) {
 		t.Fatal("no docker command is installed")
 	}
 	for version, path := range clis {
-		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/docker", path) })
+		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/docker", path, "") })
 	}
 }
 
@@ -87,9 +87,13 @@ func TestScriptDocker(t *testing.T) {
 func TestScriptEngine(t *testing.T) {
 	needEngines(t)
 	for version, path := range dockerCLIs() {
-		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/engine", path) })
+		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/engine", path, "dockerd") })
 	}
+	t.Run("kinds", func(t *testing.T) { runScripts(t, kinds, "", "dockerd") })
 }
+
+// kinds are scripts that run for each kind of engine: a dockerd, and a containerd.
+const kinds = "../../testdata/script/kinds"
 
 // Scripts of containerd run a real one: root's, or an ordinary user's.
 func TestScriptContainerd(t *testing.T) {
@@ -99,7 +103,7 @@ func TestScriptContainerd(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, variable := range map[string]string{"docker.io/library/prog:1": "IMAGE", "docker.io/library/other:2": "OTHER_IMAGE"} {
-		archive, err := realengine.ImageArchive(rootFS, name)
+		archive, err := realengine.ImageArchive(rootFS, name, "by-a-test")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,8 +113,15 @@ func TestScriptContainerd(t *testing.T) {
 		}
 		t.Setenv(variable, path)
 	}
-	runScripts(t, "../../testdata/script/containerd", "")
+	t.Run("own", func(t *testing.T) { runScripts(t, "../../testdata/script/containerd", "", "containerd") })
+	t.Run("kinds", func(t *testing.T) { runScripts(t, kinds, "", "containerd") })
 }
+
+// ofKind has `docker-rd start` start an engine of a kind.
+const ofKind = `#!/bin/sh
+case $1 in start) shift; set -- start --engine %s "$@" ;; esac
+exec %s "$@"
+`
 
 // needEngines makes what own engines take.
 func needEngines(t *testing.T) {
@@ -157,8 +168,18 @@ func clientVersion(path string) string {
 	return version
 }
 
-func runScripts(t *testing.T, dir, docker string) {
+// runScripts runs the scripts of a directory, with a docker command, for engines of a kind.
+func runScripts(t *testing.T, dir, docker, kind string) {
 	bin := t.TempDir()
+	if dir == kinds && kind == "containerd" {
+		self, err := exec.LookPath("docker-rd")
+		if err == nil {
+			err = os.WriteFile(filepath.Join(bin, "docker-rd"), fmt.Appendf(nil, ofKind, kind, self), 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	if docker != "" {
 		if err := os.Symlink(docker, filepath.Join(bin, "docker")); err != nil {
 			t.Fatal(err)
@@ -169,7 +190,7 @@ func runScripts(t *testing.T, dir, docker string) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       update,
-		Condition:           func(c string) (bool, error) { return condition(c, docker) },
+		Condition:           func(c string) (bool, error) { return condition(c, docker, kind) },
 		Setup:               func(e *testscript.Env) error { return setup(e, bin, docker != "") },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":  status,
@@ -188,9 +209,12 @@ func runScripts(t *testing.T, dir, docker string) {
 	})
 }
 
-// condition knows "docker:VERSION", whether the docker command is of a version, and "root"
-// and "user", whether that is who runs the scripts.
-func condition(c, docker string) (bool, error) {
+// condition knows "docker:VERSION", whether the docker command is of a version, "kind:KIND", whether
+// the engines are of a kind, and "root" and "user", whether that is who runs the scripts.
+func condition(c, docker, kind string) (bool, error) {
+	if wanted, ok := strings.CutPrefix(c, "kind:"); ok {
+		return wanted == kind, nil
+	}
 	switch c {
 	case "root": // whose engines these are
 		return os.Geteuid() == 0, nil
@@ -351,7 +375,7 @@ func processesOf(home string) []int {
 	return pids
 }
 
-// daemon sets a variable to the number of an engine's dockerd: the engine's own process where
+// daemon sets a variable to the number of an engine's daemon: the engine's own process where
 // it is root's, else the child of that: daemon NAME PID.
 func daemon(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
@@ -359,7 +383,7 @@ func daemon(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	pid := args[1]
 	if os.Geteuid() != 0 {
-		ts.Check(ts.Exec("pgrep", "--parent", pid, "--exact", "dockerd"))
+		ts.Check(ts.Exec("pgrep", "--parent", pid, "--exact", "dockerd|containerd"))
 		pid = strings.TrimSpace(ts.ReadFile("stdout"))
 	}
 	ts.Setenv(args[0], pid)

@@ -151,5 +151,11 @@ func (p containerdProgram) stopContainers(ctx context.Context, _ *Engine) (kille
 	return killed
 }
 
-// containers implements [program]. Those whose names are known were stopped before.
-func (containerdProgram) containers(*processes.Found) []string { return nil }
+// rejoins implements [program]: an ordinary user's containers end with the engine's first process.
+func (p containerdProgram) rejoins(*daemonOptions) bool { return !p.Rootless }
+
+func (containerdProgram) containers(f *processes.Found) []string {
+	return f.Containers(func(shim int) string {
+		return containerd.Key(processes.Argument(shim, "-namespace"), processes.Argument(shim, "-id"))
+	})
+}

@@ -21,8 +21,9 @@ import (
 )
 
 // Start starts the engine and returns when its process runs; it may not answer yet. It first
-// ends and removes what is left of a former engine; with live-restore, dockerd returns to the
-// containers that still run. If the engine runs already, the error is [processes.ErrRunning].
+// ends and removes what is left of a former engine; a containerd, and dockerd with live-restore,
+// return to the containers that still run. If the engine runs already, the error is
+// [processes.ErrRunning].
 //
 // After an error, or if ctx ends first, nothing is left. Afterwards ctx has no effect: the
 // engine ends by [Engine.Stop], not with the calling process. All files of the caller must be
@@ -57,7 +58,7 @@ type launch struct {
 	former engineFile
 	rec    engineFile
 	rules  *namespaces.Rules
-	into   *processes.Proc // a process whose namespaces dockerd enters; nil: new ones
+	into   *processes.Proc // a process whose namespaces the daemon enters; nil: new ones
 }
 
 // clear ends what is left of a former engine, and decides whether to enter its namespaces.
@@ -76,12 +77,12 @@ func (l *launch) clear(ctx context.Context) error {
 			"end it first, if its instance is gone: `kill %d`", squatter.ID.PID)
 	case f.Daemon != nil:
 		return processes.ErrRunning
-	case len(f.Shims) > 0 && l.user.liveRestore():
-		// In new namespaces dockerd would find the containers but not their networks.
+	case len(f.Shims) > 0 && l.cfg.program().rejoins(l.user):
+		// In new namespaces the daemon would find the containers but not their networks.
 		l.into = &f.Shims[0]
 		// A containerd that is just ending would be taken for a running one.
 		for _, p := range f.Procs {
-			if p.Marked && (p.Comm == "containerd" || p.Comm == portproxy.Name) {
+			if p.Marked && (p.Comm == "containerd" || p.Comm == portproxy.Name && !l.outlives(p)) {
 				_ = p.ID.Signal(syscall.SIGKILL)
 				if err := p.ID.Wait(ctx); err != nil {
 					return err
@@ -100,9 +101,11 @@ func (l *launch) clear(ctx context.Context) error {
 			}
 		}
 	}
-	// No proxy runs either.
-	if err := removeTree(l.cfg.private(portsDir)); err != nil {
-		return err
+	if l.into == nil || !l.cfg.Containerd {
+		// No proxy runs either.
+		if err := removeTree(l.cfg.private(portsDir)); err != nil {
+			return err
+		}
 	}
 	// No dockerd and no containerd runs. Their pid files would keep new ones from
 	// starting if another process had the number by now, even a zombie.
@@ -112,6 +115,12 @@ func (l *launch) clear(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// outlives reports whether a proxy goes on with the containers: dockerd starts it again, a
+// containerd knows nothing of it.
+func (l *launch) outlives(p processes.Proc) bool {
+	return l.cfg.Containerd && !processes.HasArgument(p.ID.PID, portproxy.RelayArg)
 }
 
 func (c *Config) pidFile() string { return filepath.Join(c.ExecRoot, "docker.pid") }

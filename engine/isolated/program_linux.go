@@ -35,6 +35,8 @@ type program interface {
 	// stopContainers stops what the daemon does not stop itself when it ends, or has it do so,
 	// and returns the ids of those that had to be killed.
 	stopContainers(ctx context.Context, e *Engine) (killed []string)
+	// rejoins reports whether the daemon returns to containers that have outlived another.
+	rejoins(user *daemonOptions) bool
 	// containers returns the ids of the containers that run, of what was found of a daemon
 	// that has ended.
 	containers(f *processes.Found) []string
@@ -126,4 +128,8 @@ func (dockerdProgram) stopContainers(ctx context.Context, e *Engine) []string {
 	return nil
 }
 
-func (dockerdProgram) containers(f *processes.Found) []string { return f.Containers() }
+func (dockerdProgram) rejoins(user *daemonOptions) bool { return user.liveRestore() }
+
+func (dockerdProgram) containers(f *processes.Found) []string {
+	return f.Containers(processes.ShimContainer)
+}

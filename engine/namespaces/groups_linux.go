@@ -49,6 +49,20 @@ func ownGroups(groups []string) error {
 	return nil
 }
 
+// enterGroups moves this process into the groups that are the roots of the hierarchies in this mount
+// namespace, and into their cgroup namespace.
+func enterGroups(groups []string) error {
+	for _, dir := range groups {
+		if err := leaveRoot(filepath.Dir(dir)); err != nil {
+			return err
+		}
+	}
+	if err := unix.Setns(cgroupnsFD, unix.CLONE_NEWCGROUP); err != nil {
+		return fmt.Errorf("enter cgroup namespace: %w", err)
+	}
+	return nil
+}
+
 // hierarchyOptions returns by which options a hierarchy is found that is mounted.
 func hierarchyOptions(i *mountinfo.Info) string {
 	if i.FSType == "cgroup2" {

@@ -27,11 +27,12 @@ const initArg = "__init"
 
 // The helper's files.
 const (
-	planFD   = 3 + iota // the plan, as JSON
-	reportFD            // for the error; closed when the daemon runs
-	pipeFD              // the write end of the exit pipe
-	netnsFD             // the host's network namespace, or the engine's to enter
-	mntnsFD             // the engine's mount namespace to enter
+	planFD     = 3 + iota // the plan, as JSON
+	reportFD              // for the error; closed when the daemon runs
+	pipeFD                // the write end of the exit pipe
+	netnsFD               // the host's network namespace, or the engine's to enter
+	mntnsFD               // the engine's mount namespace to enter
+	cgroupnsFD            // the engine's cgroup namespace, to enter if it has OwnGroups
 )
 
 // A Plan says what the helper does.
@@ -39,7 +40,8 @@ type Plan struct {
 	Enter   bool     // enter the namespaces of netnsFD and mntnsFD instead of setting up new ones
 	Inside  bool     // the helper was started in the namespaces of a running engine
 	Cgroups []string // directories of the groups to join
-	// OwnGroups are directories of groups that become the roots of the hierarchies they are in.
+	// OwnGroups are directories of groups that become the roots of the hierarchies they are in, or
+	// are with Enter.
 	OwnGroups []string
 	Run       *Run // the engine's own /run, or nil
 	Binds     []Bind
@@ -172,7 +174,11 @@ func (p *Plan) setUp() (rules *ruling, err error) {
 		}
 	}
 	if len(p.OwnGroups) > 0 {
-		if err := ownGroups(p.OwnGroups); err != nil {
+		own := ownGroups
+		if p.Enter {
+			own = enterGroups
+		}
+		if err := own(p.OwnGroups); err != nil {
 			return nil, err
 		}
 	}

@@ -39,7 +39,7 @@ func (l *Launch) Start() (*Helper, error) {
 	var err error
 	if l.Enter = l.Into != nil; l.Enter {
 		l.Netns, l.Sysctls = "", nil
-		namespaces, err = openNamespaces(*l.Into, "net", "mnt")
+		namespaces, err = openNamespaces(*l.Into, "net", "mnt", "cgroup")
 	} else {
 		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
 		namespaces = make([]*os.File, 1)

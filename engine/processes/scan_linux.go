@@ -183,7 +183,7 @@ func (e Engine) Scan(h Hierarchies, known ...string) (*Found, error) {
 // group, as with docker run --cgroup-parent. Only a group with the container's id in its name
 // counts: a privileged process may have moved to any other.
 func (e Engine) containerGroups(h Hierarchies, shim *Proc, children map[int][]*Proc) []string {
-	id := shimContainer(shim.ID.PID)
+	id := ShimContainer(shim.ID.PID)
 	if id == "" {
 		return nil
 	}
@@ -207,22 +207,23 @@ func (e Engine) containerGroups(h Hierarchies, shim *Proc, children map[int][]*P
 	return dirs
 }
 
-// Containers returns the ids of the containers that run: those whose shims have children.
-func (f *Found) Containers() []string {
+// Containers returns the ids of the containers that run: those whose shims have children. Of a
+// shim's process, id returns that of the container.
+func (f *Found) Containers(id func(shim int) string) []string {
 	var ids []string
 	for _, shim := range f.Shims {
 		if !slices.ContainsFunc(f.Procs, func(p Proc) bool { return p.PPID == shim.ID.PID }) {
 			continue
 		}
-		if id := shimContainer(shim.ID.PID); id != "" && !slices.Contains(ids, id) {
+		if id := id(shim.ID.PID); id != "" && !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}
 	return ids
 }
 
-// shimContainer returns the id of the container a shim was started for.
-func shimContainer(pid int) string {
+// ShimContainer returns the id of the container of dockerd's a shim was started for.
+func ShimContainer(pid int) string {
 	if id := Argument(pid, "-id"); len(id) == 64 {
 		return id
 	}

@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -23,17 +25,24 @@ import (
 // A Client speaks to one containerd. It connects with the first call, and again when the
 // connection was lost. Its methods may be called at the same time. Errors are those of
 // package errdefs; calls end with their context.
-type Client struct{ conn *grpc.ClientConn }
+type Client struct {
+	conn *grpc.ClientConn
+	// refused is why the last attempt to connect has failed: gRPC keeps only the text of it.
+	refused atomic.Pointer[error]
+}
 
 // maxAnswer bounds what an answer takes: a list of all images may be large.
 const maxAnswer = 1 << 30
 
 // New returns a client for the containerd at the socket.
 func New(socket string) (*Client, error) {
+	c := &Client{}
 	conn, err := grpc.NewClient("passthrough:///containerd",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
+			conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+			c.refused.Store(&err)
+			return conn, err
 		}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(wire{}), grpc.MaxCallRecvMsgSize(maxAnswer)),
 		// A socket of this machine: whether somebody listens is known at once.
@@ -42,7 +51,8 @@ func New(socket string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("containerd at %q: %w", socket, err)
 	}
-	return &Client{conn}, nil
+	c.conn = conn
+	return c, nil
 }
 
 // Close ends the connection and all calls.
@@ -52,7 +62,16 @@ const services = "/containerd.services."
 
 // call makes a call in a namespace, "" for one that needs none.
 func (c *Client) call(ctx context.Context, namespace, method string, request, answer any) error {
-	return errgrpc.ToNative(c.conn.Invoke(in(ctx, namespace), services+method, request, answer))
+	return c.native(c.conn.Invoke(in(ctx, namespace), services+method, request, answer))
+}
+
+// native returns an error of gRPC's as one of package errdefs, or why nobody could be asked.
+func (c *Client) native(err error) error {
+	err = errgrpc.ToNative(err)
+	if refused := c.refused.Load(); errdefs.IsUnavailable(err) && refused != nil && *refused != nil {
+		return fmt.Errorf("%w: %w", errdefs.ErrUnavailable, *refused)
+	}
+	return err
 }
 
 func in(ctx context.Context, namespace string) context.Context {
@@ -69,7 +88,7 @@ func (c *Client) stream(ctx context.Context, namespace, method string, request a
 	defer cancel()
 	s, err := c.conn.NewStream(in(ctx, namespace), &grpc.StreamDesc{ServerStreams: true}, services+method)
 	if err != nil {
-		return errgrpc.ToNative(err)
+		return c.native(err)
 	}
 	if err = s.SendMsg(request); err == nil {
 		err = s.CloseSend()
@@ -80,7 +99,7 @@ func (c *Client) stream(ctx context.Context, namespace, method string, request a
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
-	return errgrpc.ToNative(err)
+	return c.native(err)
 }
 
 type empty struct{}

@@ -108,7 +108,9 @@ func (u *User) Program(name string) (string, error) {
 // this process.
 func (u *User) Command(env []string, argv ...string) *exec.Cmd {
 	args := append([]string{"-c", enter, "enter", u.Dir, u.Name, u.repo, u.work,
-		"HOME=" + u.Home, "USER=" + u.Name, "PATH=" + os.Getenv("PATH")}, env...)
+		"HOME=" + u.Home, "USER=" + u.Name,
+		// Programs of the repository are where the user sees it.
+		"PATH=" + strings.ReplaceAll(os.Getenv("PATH"), u.repo, filepath.Join(u.Dir, "repo"))}, env...)
 	cmd := exec.Command("sh", append(args, argv...)...)
 	cmd.Env = append(os.Environ(), "SETUP="+u.Setup)
 	// A mount namespace of its own: unshare(2) in a shell's place, with the mounts private.

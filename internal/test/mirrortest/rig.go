@@ -37,7 +37,7 @@ type Rig struct {
 	Store    *mirror.Store // the loop's
 	Inbox    *requests.Inbox
 	Executor *requests.Executor // the loop's
-	Oracle   *oracle.Oracle
+	Oracle   oracle.Expecter
 	Do       chan func() // what the loop should do
 	Options  mirror.SourceOptions
 }
@@ -90,14 +90,19 @@ func NewSynced(t *testing.T, opts mirror.SourceOptions, containers, images, volu
 	return r
 }
 
-// NewOf returns a mirror of any engine, which the oracle asks at the socket.
+// NewOf returns a mirror of any engine that speaks Docker's API, which the oracle asks at the socket.
 func NewOf(t *testing.T, dir, socket string, opts mirror.SourceOptions) *Rig {
+	t.Helper()
+	return NewWith(t, dir, oracle.New(socket), opts)
+}
+
+// NewWith returns a mirror of any engine.
+func NewWith(t *testing.T, dir string, o oracle.Expecter, opts mirror.SourceOptions) *Rig {
 	t.Helper()
 	if opts.MaxBackoff == 0 {
 		opts.MaxBackoff = 50 * time.Millisecond
 	}
-	r := &Rig{T: t, Dir: dir, Path: filepath.Join(dir, "state.json"), Do: make(chan func()), Options: opts}
-	r.Oracle = oracle.New(socket)
+	r := &Rig{T: t, Dir: dir, Path: filepath.Join(dir, "state.json"), Do: make(chan func()), Options: opts, Oracle: o}
 	t.Cleanup(r.Oracle.Close)
 	store, err := mirror.OpenStore(r.Path, filepath.Join(dir, "state.lock"), Instance(), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -227,7 +232,7 @@ func (r *Rig) AwaitEqual() {
 	for range state.Follow(ctx, r.Path) {
 		r.Validate()
 		var err error
-		if diffs, err = r.Oracle.Compare(ctx, r.Path); err != nil && ctx.Err() == nil {
+		if diffs, err = oracle.Compare(ctx, r.Oracle, r.Path); err != nil && ctx.Err() == nil {
 			r.T.Fatal(err)
 		}
 		if len(diffs) == 0 {

@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/moby/moby/api/types/build"
@@ -24,39 +22,15 @@ import (
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
 
-// A Driver does random things to an engine. What its n-th step does depends on the seed
-// alone, as far as the engine's answers do.
+// A Driver does random things to an engine that speaks Docker's API.
 type Driver struct {
-	cli          *client.Client
-	rng          *rand.Rand
-	seed, stream uint64
-	steps        uint64
-	rootfs       []byte
-	saved        []byte // what the last save brought
+	Steps
+	cli    *client.Client
+	rootfs []byte
+	saved  []byte // what the last save brought
 
-	// Excuses are what the engine has told nobody of.
-	Excuses []Excuse
 	// Podman: the engine is podman, which has no events of networks.
 	Podman bool
-	// Done and Failed count the operations: many fail, as they would by hand.
-	Done, Failed map[string]int
-	Log          func(format string, args ...any)
-}
-
-// An Excuse is what may differ between a state file and the engine until the next full
-// sync, because the engine sends no event: the field of the object, or where they are
-// empty all fields, or all objects of the kind.
-type Excuse struct{ Kind, ID, Field string }
-
-// Covers reports whether the difference is excused.
-func (e Excuse) Covers(d Difference) bool {
-	return d.Kind == e.Kind && (e.ID == "" || d.ID == e.ID) && (e.Field == "" || d.Field == e.Field)
-}
-
-func (d *Driver) excuse(kind, id string, fields ...string) {
-	for _, field := range fields {
-		d.Excuses = append(d.Excuses, Excuse{kind, id, field})
-	}
 }
 
 // BaseImage is the image that the driver's containers are made of.
@@ -64,18 +38,7 @@ const BaseImage = "oracle/base:latest"
 
 // NewDriver returns a driver. Rootfs is that of [realengine.RootFS].
 func NewDriver(cli *client.Client, seed, stream uint64, rootfs []byte) *Driver {
-	d := &Driver{
-		cli: cli, seed: seed, stream: stream, rootfs: rootfs,
-		Done: map[string]int{}, Failed: map[string]int{}, Log: func(string, ...any) {},
-	}
-	d.next()
-	return d
-}
-
-// next begins a step: however much chance the last one took, it makes no difference.
-func (d *Driver) next() {
-	d.steps++
-	d.rng = rand.New(rand.NewPCG(d.seed, d.stream<<32|d.steps))
+	return &Driver{Steps: newSteps(seed, stream), cli: cli, rootfs: rootfs}
 }
 
 // Version returns what the engine calls itself.
@@ -90,12 +53,6 @@ func (d *Driver) Version(ctx context.Context) (string, error) {
 // Prepare imports the base image.
 func (d *Driver) Prepare(ctx context.Context) error {
 	return d.importImage(ctx, BaseImage)
-}
-
-type operation struct {
-	name   string
-	weight int
-	run    func(context.Context) error
 }
 
 func (d *Driver) operations() []operation {
@@ -303,47 +260,8 @@ func (d *Driver) network(do func(context.Context) error) func(context.Context) e
 	}
 }
 
-// Step does one random thing. An error is no failure of the test: the engine refuses
-// much.
-func (d *Driver) Step(ctx context.Context) {
-	d.next()
-	ops := d.operations()
-	total := 0
-	for _, o := range ops {
-		total += o.weight
-	}
-	n := d.rng.IntN(total)
-	for _, o := range ops {
-		if n -= o.weight; n >= 0 {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-		err := o.run(ctx)
-		cancel()
-		d.Done[o.name]++
-		if err != nil {
-			d.Failed[o.name]++
-		}
-		if client.IsErrConnectionFailed(err) {
-			time.Sleep(100 * time.Millisecond) // or all steps were over before the engine is back
-		}
-		d.Log("%d %s: %v", d.steps, o.name, err)
-		return
-	}
-}
-
-// Drive lets several drivers do so many steps together.
-func Drive(ctx context.Context, drivers []*Driver, steps int) {
-	var all sync.WaitGroup
-	for _, d := range drivers {
-		all.Go(func() {
-			for range steps / len(drivers) {
-				d.Step(ctx)
-			}
-		})
-	}
-	all.Wait()
-}
+// Step implements [Stepper].
+func (d *Driver) Step(ctx context.Context) { d.step(ctx, d.operations(), client.IsErrConnectionFailed) }
 
 // on picks a random container, mostly one in one of the states.
 func (d *Driver) on(do func(context.Context, string) error, states ...container.ContainerState) func(context.Context) error {
@@ -377,8 +295,6 @@ func (d *Driver) running(ctx context.Context, id string) bool {
 	return err == nil && c.Container.State != nil && c.Container.State.Running
 }
 
-func (d *Driver) pick(list ...string) string { return list[d.rng.IntN(len(list))] }
-
 // Few names, so that they meet.
 func (d *Driver) containerName() string {
 	return d.pick("a", "b-1", "C.d", "e_f", "0", strings.Repeat("long", 50), "name", "/zz", "x9") + d.pick("", "1", "2", "3", "-4", "_5", ".6")
@@ -395,17 +311,6 @@ func (d *Driver) tag() string {
 
 func (d *Driver) networkName() string {
 	return d.pick("n0", "a name with spaces", "slash/ed", "ünïcode ☃", `quo"ted\`, "dot.ted", "100%2F?#&", strings.Repeat("n", 100), strings.Repeat("0a", 32))
-}
-
-func (d *Driver) labels() map[string]string {
-	if d.rng.IntN(2) == 0 {
-		return nil
-	}
-	labels := map[string]string{"oracle": d.pick("x", "", "<&>\u2028", `{"json":true}`), d.pick("k", "com.example/key"): "v"}
-	if d.rng.IntN(3) == 0 {
-		labels["com.docker.compose.project"], labels["com.docker.compose.service"] = "p", d.pick("", "s")
-	}
-	return labels
 }
 
 func (d *Driver) restartPolicy() container.RestartPolicy {

@@ -427,8 +427,14 @@ func Differences(content []byte, want Objects) ([]Difference, error) {
 	return diffs, nil
 }
 
+// An Expecter says what the mirror of an engine should hold.
+type Expecter interface {
+	Expect(ctx context.Context) (Objects, error)
+	Close()
+}
+
 // Compare asks the engine and compares the state file at path with its answer.
-func (o *Oracle) Compare(ctx context.Context, path string) ([]Difference, error) {
+func Compare(ctx context.Context, o Expecter, path string) ([]Difference, error) {
 	want, err := o.Expect(ctx)
 	if err != nil {
 		return nil, err

@@ -96,12 +96,12 @@ func Tar(files map[string][]byte) ([]byte, error) {
 }
 
 // ImageArchive returns an image of a root file system as `docker save` would write it. It is
-// always the same for the same name.
-func ImageArchive(rootFS []byte, name string) ([]byte, error) {
+// always the same for the same arguments. Made is a label.
+func ImageArchive(rootFS []byte, name, made string) ([]byte, error) {
 	sum := func(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }
 	config, err := json.Marshal(map[string]any{
 		"architecture": runtime.GOARCH, "os": "linux", "created": "2026-01-02T03:04:05Z",
-		"config": map[string]any{"Cmd": []string{"/prog", "sleep"}, "Labels": map[string]string{"made": "by-a-test"}},
+		"config": map[string]any{"Cmd": []string{"/prog", "sleep"}, "Labels": map[string]string{"made": made}},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + sum(rootFS)}},
 	})
 	if err != nil {
