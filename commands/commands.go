@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/docker/cli/cli/command"
 	"github.com/docker/cli/cli/config"
@@ -34,14 +35,15 @@ func (s ExitStatus) Error() string { return "exit status " + strconv.Itoa(int(s)
 type app struct {
 	docker   command.Cli
 	root     *cobra.Command
-	instance flagInstance
+	instance flagValue[string] // an empty one is a script's mistake, not the default
 	display  *progress.Display // on the screen now; nil if there is none
 }
 
 // Add adds all commands and the options that they share to root. It returns a function that
 // derives the context to run them with.
 func Add(root *cobra.Command, docker command.Cli) func(context.Context) context.Context {
-	a := &app{docker: docker, root: root}
+	// [instance.CheckName] refuses what is no name: cobra reports errors of flags in its own way.
+	a := &app{docker: docker, root: root, instance: flagValue[string]{kind: "string", parse: asIs}}
 	root.PersistentFlags().VarP(&a.instance, "instance", "i", "Instance to work on (default: $"+instanceEnv+", the current context's, or \"default\")")
 	_ = root.RegisterFlagCompletionFunc("instance", a.completeInstances)
 	root.AddCommand(
@@ -135,19 +137,19 @@ func dockerConfig() (string, error) {
 
 // patience returns the context and the options for a start. A --timeout that was given is a
 // deadline. The default one is extended by progress.
-func (f flagDuration) patience(ctx context.Context) (context.Context, context.CancelFunc, client.StartOptions) {
-	if f.given {
-		ctx, cancel := withTimeout(ctx, f)
+func patience(ctx context.Context, limit flagValue[time.Duration]) (context.Context, context.CancelFunc, client.StartOptions) {
+	if limit.given {
+		ctx, cancel := withTimeout(ctx, limit)
 		return ctx, cancel, client.StartOptions{}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	return ctx, cancel, client.StartOptions{Patience: f.d}
+	return ctx, cancel, client.StartOptions{Patience: limit.value}
 }
 
 // withTimeout is context.WithTimeout; 0 is no limit.
-func withTimeout(ctx context.Context, limit flagDuration) (context.Context, context.CancelFunc) {
-	if limit.d == 0 {
+func withTimeout(ctx context.Context, limit flagValue[time.Duration]) (context.Context, context.CancelFunc) {
+	if limit.value == 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeout(ctx, limit.d)
+	return context.WithTimeout(ctx, limit.value)
 }

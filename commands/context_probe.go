@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -24,7 +25,7 @@ var reportLayout = output.Layout{
 
 type probeOptions struct {
 	output.Options
-	timeout flagDuration
+	timeout flagValue[time.Duration]
 }
 
 func (o *probeOptions) addTo(cmd *cobra.Command) {
@@ -33,17 +34,16 @@ func (o *probeOptions) addTo(cmd *cobra.Command) {
 }
 
 // addProbeTimeout adds the --timeout of a probe, which always has one.
-func addProbeTimeout(flags *pflag.FlagSet, value *flagDuration) {
-	value.d = dockercontext.DefaultTimeout
-	flags.Var(value, "timeout", "How long a context may take to answer")
+func addProbeTimeout(flags *pflag.FlagSet, value *flagValue[time.Duration]) {
+	addTimeout(flags, value, dockercontext.DefaultTimeout, "How long a context may take to answer")
 }
 
 // probeContext returns the context of a probe.
-func probeContext(ctx context.Context, timeout flagDuration) (context.Context, context.CancelFunc, error) {
-	if timeout.d == 0 {
-		return nil, nil, failure.Refuse("timeout %s: a context must be given some time to answer", timeout.d)
+func probeContext(ctx context.Context, timeout flagValue[time.Duration]) (context.Context, context.CancelFunc, error) {
+	if timeout.value == 0 {
+		return nil, nil, failure.Refuse("timeout %s: a context must be given some time to answer", timeout.value)
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout.d)
+	ctx, cancel := context.WithTimeout(ctx, timeout.value)
 	return ctx, cancel, nil
 }
 

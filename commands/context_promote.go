@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +23,7 @@ type promoteOptions struct {
 	output.Options
 	force   bool
 	dryRun  bool
-	timeout flagDuration
+	timeout flagValue[time.Duration]
 }
 
 func (a *app) newContextPromote() *cobra.Command {

@@ -15,8 +15,8 @@ import (
 )
 
 type envOptions struct {
-	shell  flagChoice
-	format flagChoice
+	shell  flagValue[string]
+	format flagValue[string]
 	github bool
 	unset  bool
 }

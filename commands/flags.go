@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -64,62 +65,50 @@ func exclusive(cmd *cobra.Command, names ...string) error {
 	return nil
 }
 
-// flagDuration is the value of a time limit, which is not negative.
-type flagDuration struct {
-	d     time.Duration
+// A flagValue is the value of a flag that a function parses.
+type flagValue[T any] struct {
+	value T
 	given bool
+	kind  string // for the help
+	parse func(string) (T, error)
 }
 
-func (f *flagDuration) String() string { return f.d.String() }
-func (f *flagDuration) Type() string   { return "duration" }
-func (f *flagDuration) Set(s string) error {
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return fmt.Errorf("not a time such as 30s or 2m")
+func (f *flagValue[T]) String() string { return fmt.Sprint(f.value) }
+func (f *flagValue[T]) Type() string   { return f.kind }
+func (f *flagValue[T]) Set(s string) error {
+	value, err := f.parse(s)
+	if err == nil {
+		f.value, f.given = value, true
 	}
-	f.d, f.given = d, true
-	return nil
+	return err
 }
+
+// asIs leaves it to others to check a value.
+func asIs(s string) (string, error) { return s, nil }
 
 // addTimeout adds --timeout with a default.
-func addTimeout(flags *pflag.FlagSet, value *flagDuration, fallback time.Duration) {
-	value.d = fallback
-	flags.Var(value, "timeout", "How long to wait (0: no limit)")
+func addTimeout(flags *pflag.FlagSet, value *flagValue[time.Duration], fallback time.Duration, usage string) {
+	*value = flagValue[time.Duration]{value: fallback, kind: "duration", parse: func(s string) (time.Duration, error) {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 0 {
+			return 0, errors.New("not a time such as 30s or 2m")
+		}
+		return d, nil
+	}}
+	flags.Var(value, "timeout", usage)
 }
 
-// flagRevision is the value of a flag that takes a revision of the state file.
-type flagRevision uint64
-
-func (f *flagRevision) String() string { return strconv.FormatUint(uint64(*f), 10) }
-func (f *flagRevision) Type() string   { return "revision" }
-func (f *flagRevision) Set(s string) error {
-	n, err := strconv.ParseUint(s, 10, 64)
-	if err != nil {
-		return fmt.Errorf("not a revision such as 42")
-	}
-	*f = flagRevision(n)
-	return nil
-}
-
-// flagChoice is the value of a flag that takes one of some words.
-type flagChoice struct {
-	value   string
-	choices []string
-}
-
-func (f *flagChoice) String() string { return f.value }
-func (f *flagChoice) Type() string   { return "string" }
-func (f *flagChoice) Set(s string) error {
-	if !slices.Contains(f.choices, s) {
-		return fmt.Errorf("it can be %s", strings.Join(f.choices, ", "))
-	}
-	f.value = s
-	return nil
-}
+// noLimit is the usage of a --timeout that 0 switches off.
+const noLimit = "How long to wait (0: no limit)"
 
 // addChoice adds a flag that takes and completes one of some words.
-func addChoice(cmd *cobra.Command, value *flagChoice, name, fallback, usage string, choices ...string) {
-	*value = flagChoice{value: fallback, choices: choices}
+func addChoice(cmd *cobra.Command, value *flagValue[string], name, fallback, usage string, choices ...string) {
+	*value = flagValue[string]{value: fallback, kind: "string", parse: func(s string) (string, error) {
+		if !slices.Contains(choices, s) {
+			return "", fmt.Errorf("it can be %s", strings.Join(choices, ", "))
+		}
+		return s, nil
+	}}
 	cmd.Flags().Var(value, name, usage+" ("+quoted(choices)+")")
 	completeFlag(cmd, name, choices...)
 }
@@ -131,30 +120,6 @@ func quoted(choices []string) string {
 		words[i] = strconv.Quote(c)
 	}
 	return strings.Join(words, ", ")
-}
-
-// flagTail is the value of docker's --tail: a number of lines, or "all".
-type flagTail struct{ lines int } // negative: all
-
-func (f *flagTail) Type() string { return "string" }
-func (f *flagTail) String() string {
-	if f.lines < 0 {
-		return "all"
-	}
-	return strconv.Itoa(f.lines)
-}
-
-func (f *flagTail) Set(s string) error {
-	if s == "all" {
-		f.lines = -1
-		return nil
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		return fmt.Errorf(`not a number of lines or "all"`)
-	}
-	f.lines = n
-	return nil
 }
 
 // completeFlag completes a flag's value with words.

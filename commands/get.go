@@ -18,7 +18,7 @@ type getOptions struct {
 	objects.Options
 	watch   bool
 	fresh   bool
-	timeout flagDuration
+	timeout flagValue[time.Duration]
 }
 
 func (a *app) newGet() *cobra.Command {
@@ -55,7 +55,7 @@ lists of docker's. What differs:
 	flags.BoolVar(&o.NoTrunc, "no-trunc", false, "Don't truncate output")
 	flags.BoolVarP(&o.watch, "watch", "w", false, "After the list, print a row for each change, until interrupted")
 	flags.BoolVar(&o.fresh, "fresh", false, "Wait until the mirror has seen all that the engine has done so far")
-	addTimeout(flags, &o.timeout, 30*time.Second)
+	addTimeout(flags, &o.timeout, 30*time.Second, noLimit)
 	flags.VarP(&o.Filter, "filter", "f", "Filter output based on conditions provided")
 	_ = cmd.RegisterFlagCompletionFunc("filter", a.completeFilter)
 	return cmd

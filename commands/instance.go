@@ -12,18 +12,6 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// flagInstance is the value of --instance. An empty one is a script's mistake, not the
-// default. Set does not refuse it, but [instance.CheckName] does: cobra has its own way to
-// report errors of flags before a command.
-type flagInstance struct {
-	value string
-	given bool
-}
-
-func (f *flagInstance) String() string     { return f.value }
-func (f *flagInstance) Type() string       { return "string" }
-func (f *flagInstance) Set(s string) error { *f = flagInstance{s, true}; return nil }
-
 // load returns the chosen instance, which must exist.
 func (a *app) load(args []string) (*instance.Instance, error) {
 	c, err := a.choose(args)

@@ -11,22 +11,15 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// flagMoment is the value of a flag that takes a time as docker does: absolute, or a duration
-// before now.
-type flagMoment struct{ text string }
-
-func (f *flagMoment) String() string     { return f.text }
-func (f *flagMoment) Type() string       { return "string" }
-func (f *flagMoment) Set(s string) error { *f = flagMoment{s}; return nil }
-
-// at returns the time, zero if the flag was not given.
-func (f *flagMoment) at(now time.Time) (time.Time, error) {
-	if f.text == "" {
+// parseMoment parses a time as docker does: absolute, or a duration before now. The zero time
+// stands for none.
+func parseMoment(text string) (time.Time, error) {
+	if text == "" {
 		return time.Time{}, nil
 	}
-	t, err := objects.ParseMoment(f.text, now)
+	t, err := objects.ParseMoment(text, time.Now())
 	if err != nil {
-		return t, failure.Refuse("%q is not a time such as 10m or 2026-01-02T15:04:05", f.text)
+		return t, failure.Refuse("%q is not a time such as 10m or 2026-01-02T15:04:05", text)
 	}
 	return t, nil
 }

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -20,10 +20,10 @@ import (
 
 type logsOptions struct {
 	follow     bool
-	tail       flagTail
+	tail       flagValue[lineCount]
 	supervisor bool
-	since      flagMoment
-	until      flagMoment
+	since      string
+	until      string
 	timestamps bool
 }
 
@@ -36,14 +36,37 @@ func (a *app) newLogs() *cobra.Command {
 		return a.salvage(a.loadNoting(args))
 	}, func(cmd *cobra.Command, i *instance.Instance) error { return a.runLogs(cmd.Context(), o, i) })
 	flags := cmd.Flags()
-	o.tail.lines = -1
+	o.tail = flagValue[lineCount]{value: allLines, kind: "string", parse: parseLineCount}
 	flags.BoolVarP(&o.follow, "follow", "f", false, "Follow log output")
 	flags.VarP(&o.tail, "tail", "n", "Number of lines to show from the end of the log")
-	flags.Var(&o.since, "since", `Show what was logged since a time ("2026-01-02T15:04:05") or for as long ("42m")`)
-	flags.Var(&o.until, "until", `Show what was logged before a time ("2026-01-02T15:04:05") or until as long ago ("42m")`)
+	flags.StringVar(&o.since, "since", "", `Show what was logged since a time ("2026-01-02T15:04:05") or for as long ("42m")`)
+	flags.StringVar(&o.until, "until", "", `Show what was logged before a time ("2026-01-02T15:04:05") or until as long ago ("42m")`)
 	flags.BoolVarP(&o.timestamps, "timestamps", "t", false, "Show timestamps before the lines")
 	flags.BoolVar(&o.supervisor, "supervisor", false, "Show the supervisor's log")
 	return cmd
+}
+
+// A lineCount is the value of docker's --tail: a number of lines, or "all".
+type lineCount int
+
+const allLines lineCount = -1
+
+func (n lineCount) String() string {
+	if n < 0 {
+		return "all"
+	}
+	return strconv.Itoa(int(n))
+}
+
+func parseLineCount(s string) (lineCount, error) {
+	if s == "all" {
+		return allLines, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		err = errors.New(`not a number of lines or "all"`)
+	}
+	return lineCount(n), err
 }
 
 func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) error {
@@ -53,13 +76,13 @@ func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) 
 	}
 	filter := &logFilter{w: a.out(), timestamps: o.timestamps}
 	var err error
-	if filter.since, err = o.since.at(time.Now()); err != nil {
+	if filter.since, err = parseMoment(o.since); err != nil {
 		return err
 	}
-	if filter.until, err = o.until.at(time.Now()); err != nil {
+	if filter.until, err = parseMoment(o.until); err != nil {
 		return err
 	}
-	err = showLog(ctx, filter, path, o.tail.lines, o.follow)
+	err = showLog(ctx, filter, path, int(o.tail.value), o.follow)
 	if errors.Is(err, errLater) {
 		return nil
 	}

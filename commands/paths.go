@@ -46,7 +46,7 @@ func instancePaths(i *instance.Instance) []pathRow {
 }
 
 func (a *app) newPaths() *cobra.Command {
-	var format flagChoice
+	var format flagValue[string]
 	cmd := &cobra.Command{
 		Use:   "paths [OPTIONS] [INSTANCE] [KEY]",
 		Short: "Print where the files of an instance are",

@@ -14,13 +14,13 @@ import (
 
 // longOptions are the options of a command that may take long.
 type longOptions struct {
-	timeout  flagDuration
-	progress flagChoice
+	timeout  flagValue[time.Duration]
+	progress flagValue[string]
 }
 
 // add adds --timeout, with a default, and --progress.
 func (o *longOptions) add(cmd *cobra.Command, timeout time.Duration) {
-	addTimeout(cmd.Flags(), &o.timeout, timeout)
+	addTimeout(cmd.Flags(), &o.timeout, timeout, noLimit)
 	addChoice(cmd, &o.progress, "progress", "auto", "How progress is shown", "auto", progress.TTY, progress.Plain, progress.Quiet, progress.JSON)
 }
 

@@ -33,7 +33,7 @@ start with settings that waited for the restart is started with those of before.
 			if err != nil {
 				return err
 			}
-			ctx, cancel, how := o.timeout.patience(cmd.Context())
+			ctx, cancel, how := patience(cmd.Context(), o.timeout)
 			defer cancel()
 			return a.onSeveral(o.progress.value, names, func(name string, t reporter) error {
 				i, err := loadNamed(name)

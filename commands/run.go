@@ -59,7 +59,7 @@ it does not exist.`,
 
 // forRun returns the instance, and starts it if it does not run.
 func (a *app) forRun(ctx context.Context, noStart bool, o longOptions) (*instance.Instance, error) {
-	ctx, cancel, how := o.timeout.patience(ctx)
+	ctx, cancel, how := patience(ctx, o.timeout)
 	defer cancel()
 	c, err := a.chooseForObjects(nil)
 	if err != nil {

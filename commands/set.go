@@ -76,7 +76,7 @@ func settingsHelp() string {
 }
 
 func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
-	ctx, cancel, how := o.timeout.patience(cmd.Context())
+	ctx, cancel, how := patience(cmd.Context(), o.timeout)
 	defer cancel()
 	var name []string
 	if len(args) > 0 && !strings.Contains(args[0], "=") {

@@ -44,20 +44,8 @@ var settings = []struct{ key, usage string }{
 	{"resync", "How often the mirror is compared with the engine"},
 }
 
-// settingFlag is the value of a flag for the setting of the same name, which validates it.
-type settingFlag struct{ key, value string }
-
-func (f *settingFlag) String() string     { return f.value }
-func (f *settingFlag) Set(s string) error { f.value = s; return nil }
-func (f *settingFlag) Type() string {
-	if f.key == "tlsverify" || f.key == "autostart" {
-		return "bool"
-	}
-	return "string"
-}
-
-// addSettings adds the flags for the settings, except for those that start takes as
-// arguments or does not need.
+// addSettings adds the flags for the settings, which validate their values, except for those that
+// start takes as arguments or does not need.
 func addSettings(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	for _, s := range settings {
@@ -65,7 +53,11 @@ func addSettings(cmd *cobra.Command) {
 		case "engine-args", "resync":
 			continue
 		}
-		flags.Var(&settingFlag{key: s.key}, s.key, s.usage)
+		kind := "string"
+		if s.key == "tlsverify" || s.key == "autostart" {
+			kind = "bool"
+		}
+		flags.Var(&flagValue[string]{kind: kind, parse: asIs}, s.key, s.usage)
 		if values := instance.SettingValues(s.key); values != nil {
 			completeFlag(cmd, s.key, values...)
 		}
@@ -129,7 +121,7 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 	if err != nil {
 		return err
 	}
-	ctx, cancel, how := o.timeout.patience(cmd.Context())
+	ctx, cancel, how := patience(cmd.Context(), o.timeout)
 	defer cancel()
 	how.Detach = o.detach
 	change := a.changesOf(cmd, args)

@@ -68,10 +68,10 @@ func (o stopOptions) patience() time.Duration {
 	switch {
 	case !o.timeout.given:
 		return 0
-	case o.timeout.d == 0:
+	case o.timeout.value == 0:
 		return math.MaxInt64
 	}
-	return max(0, o.timeout.d-margin)
+	return max(0, o.timeout.value-margin)
 }
 
 // killed names the containers that a stop had to kill.

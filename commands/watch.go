@@ -2,6 +2,8 @@ package commands
 
 import (
 	"context"
+	"errors"
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -12,7 +14,13 @@ import (
 )
 
 func (a *app) newWatch() *cobra.Command {
-	var since flagRevision
+	since := flagValue[uint64]{kind: "revision", parse: func(s string) (uint64, error) {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			err = errors.New("not a revision such as 42")
+		}
+		return n, err
+	}}
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "watch [OPTIONS] [INSTANCE]",
 		Short: "Print each change of an engine's objects as JSON",
@@ -26,7 +34,7 @@ more, a line of type RESYNC says so, and all objects follow: an object that is n
 them is gone. Several lines can have the same revision. A reader that may have missed some
 of them continues after the revision before.`,
 	}, a.loadForObjects, func(cmd *cobra.Command, i *instance.Instance) error {
-		return a.runWatch(cmd.Context(), i, uint64(since))
+		return a.runWatch(cmd.Context(), i, since.value)
 	})
 	cmd.Flags().Var(&since, "since", "Revision after which to begin (0: all objects)")
 	return cmd
