@@ -67,7 +67,7 @@ func (p *session) lookedUp(k key, object any, err error) {
 
 // backedOff returns the wait after the given one.
 func backedOff(wait time.Duration) time.Duration {
-	return jitter(min(max(2*wait, retryWait), maxRetryWait), 5)
+	return Jitter(min(max(2*wait, retryWait), maxRetryWait), 5)
 }
 
 // transient reports whether an object is in a state that ends by itself, not always with an

@@ -131,7 +131,7 @@ func (p *session) run(ctx context.Context) error {
 // watch is the loop of the session.
 func (p *session) watch(ctx context.Context, ended <-chan error) error {
 	s := p.src
-	resync := time.NewTimer(jitter(s.opts.Resync, 10))
+	resync := time.NewTimer(Jitter(s.opts.Resync, 10))
 	defer resync.Stop()
 	silence := time.NewTimer(s.opts.Silence)
 	defer silence.Stop()

@@ -298,11 +298,10 @@ func (b *backoff) reset() { b.wait = min(b.limit, 50*time.Millisecond) }
 func (b *backoff) next() time.Duration {
 	wait := b.wait
 	b.wait = min(b.limit, 2*b.wait)
-	return jitter(wait, 5)
+	return Jitter(wait, 5)
 }
 
-// jitter returns d plus or minus at most d/n.
-func jitter(d time.Duration, n int64) time.Duration {
-	spread := int64(d) / n
-	return d - time.Duration(spread) + time.Duration(rand.Int64N(2*spread+1))
+// Jitter returns d plus or minus at most d/n, at random.
+func Jitter(d, n time.Duration) time.Duration {
+	return d - d/n + rand.N(2*(d/n)+1)
 }

@@ -504,7 +504,10 @@ func TestSync(t *testing.T) {
 				return
 			}
 			has := make(chan bool)
-			r.Do <- func() { has <- r.Store.Has(state.Volumes, fmt.Sprintf("v%d", i)) }
+			r.Do <- func() {
+				_, ok := r.Store.Volume(fmt.Sprintf("v%d", i))
+				has <- ok
+			}
 			if !<-has {
 				t.Errorf("volume v%d is missing after the sync", i)
 			}

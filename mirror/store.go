@@ -152,18 +152,26 @@ func set[T comparable](s *Store, field *T, value T) {
 	}
 }
 
-// SetSupervisor sets the process that keeps the state up to date; nil for none.
-func (s *Store) SetSupervisor(sup *state.Supervisor) {
-	old := s.head.Supervisor
-	if sup == old || sup != nil && old != nil && *sup == *old {
+// setCopy sets a field of the head to a copy of what value points to, or to nil.
+func setCopy[T comparable](s *Store, field **T, value *T) {
+	switch old := *field; {
+	case value == nil || old == nil:
+		if value == old {
+			return
+		}
+	case *value == *old:
 		return
 	}
-	if sup != nil {
-		c := *sup
-		sup = &c
+	if value != nil {
+		value = new(*value)
 	}
-	s.head.Supervisor = sup
+	*field = value
 	s.touch()
+}
+
+// SetSupervisor sets the process that keeps the state up to date; nil for none.
+func (s *Store) SetSupervisor(sup *state.Supervisor) {
+	setCopy(s, &s.head.Supervisor, sup)
 }
 
 // SetHost sets how the engine is reached.
@@ -175,17 +183,10 @@ func (s *Store) SetHost(host string) {
 
 // SetLastFailure sets why the last start or engine failed; nil if it did not.
 func (s *Store) SetLastFailure(f *state.Failure) {
-	old := s.head.LastFailure
-	if f == old || f != nil && old != nil && *f == *old {
-		return
-	}
 	if f != nil {
-		c := *f
-		c.Time = utc(c.Time)
-		f = &c
+		f = &state.Failure{Reason: f.Reason, Message: f.Message, Time: utc(f.Time)}
 	}
-	s.head.LastFailure = f
-	s.touch()
+	setCopy(s, &s.head.LastFailure, f)
 }
 
 // Engine returns what is known of the engine.
@@ -214,11 +215,6 @@ func (s *Store) SetCondition(typ string, status state.Status, reason state.Reaso
 	}
 	s.urgent = s.urgent || s.head.Conditions[i].Reason != reason
 	set(s, &s.head.Conditions[i], c)
-}
-
-// Condition returns the condition of the type; ok is false if there is none.
-func (s *Store) Condition(typ string) (c state.Condition, ok bool) {
-	return (&state.State{Conditions: s.head.Conditions}).Condition(typ)
 }
 
 // Apply applies an update.
@@ -301,12 +297,6 @@ func (s *Store) Clear() {
 	for _, kind := range state.Kinds() {
 		s.change(Change{Kind: kind, Replace: true})
 	}
-}
-
-// Has reports whether the object exists.
-func (s *Store) Has(kind state.Kind, key string) bool {
-	t := s.tables[kind]
-	return t != nil && t.has(key)
 }
 
 // Hurry makes the next write immediate: others wait for it.

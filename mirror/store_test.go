@@ -286,9 +286,9 @@ func TestConditionTransition(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, dir)
 	s.SetCondition(state.EngineReady, state.False, state.ReasonStarting, "")
-	a, _ := s.Condition(state.EngineReady)
+	a, _ := s.Snapshot().Condition(state.EngineReady)
 	s.SetCondition(state.EngineReady, state.False, state.ReasonExited, "why")
-	b, _ := s.Condition(state.EngineReady)
+	b, _ := s.Snapshot().Condition(state.EngineReady)
 	if a.LastTransitionTime != b.LastTransitionTime || b.Reason != state.ReasonExited || b.Message != "why" {
 		t.Errorf("same status: %+v, then %+v", a, b)
 	}
@@ -296,7 +296,7 @@ func TestConditionTransition(t *testing.T) {
 		runtime.Gosched() // a coarse clock
 	}
 	s.SetCondition(state.EngineReady, state.True, state.ReasonConnected, "")
-	if c, _ := s.Condition(state.EngineReady); !c.LastTransitionTime.After(a.LastTransitionTime) {
+	if c, _ := s.Snapshot().Condition(state.EngineReady); !c.LastTransitionTime.After(a.LastTransitionTime) {
 		t.Errorf("other status: %+v, then %+v", b, c)
 	}
 }

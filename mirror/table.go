@@ -39,11 +39,8 @@ type objects interface {
 	// be encoded does not hold up the others.
 	apply(c Change, revision uint64) (changed bool, gone []string, err error)
 	write(w io.Writer) error
-	has(key string) bool
 	nameOf(key string) string
 }
-
-func (t *table[T]) has(key string) bool { return t.entries[key] != nil }
 
 func (t *table[T]) nameOf(key string) string {
 	if e := t.entries[key]; e != nil && t.kind.title != nil {

@@ -11,7 +11,6 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -126,7 +125,7 @@ func (e *Executor) begin(r Request) error {
 	if r.begun {
 		return nil
 	}
-	err := files.Rename(e.file(r.ID, extPending), e.file(r.ID, extBegun))
+	err := Begin(e.dir, r)
 	if errors.Is(err, os.ErrNotExist) {
 		return errWithdrawn
 	}

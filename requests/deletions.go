@@ -246,7 +246,7 @@ func (e *Executor) try(t target, d *deletion) {
 			if err != nil && !errors.Is(err, errChanged) {
 				e.refused(d, err)
 			}
-			e.schedule(t, d, jitter(d.wait))
+			e.schedule(t, d, mirror.Jitter(d.wait, 5))
 			d.wait = min(2*d.wait, maxRetry)
 		}
 	})

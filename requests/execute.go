@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -101,9 +99,6 @@ func (e *Executor) Close() {
 	e.calls.Wait()
 }
 
-// Drop removes all requests after Close: the instance is being stopped.
-func (e *Executor) Drop() error { return Drop(e.dir) }
-
 // Results returns the channel of results. The loop passes each to Receive. It is never closed.
 func (e *Executor) Results() <-chan Result { return e.results }
 
@@ -141,31 +136,19 @@ func (e *Executor) Accept(r Request) {
 		e.acceptDeletion(r)
 	case RequestCancel:
 		e.acceptCancel(r)
-	case RequestSync:
+	case RequestSync, RequestSettle:
 		e.acceptSync(r)
-	case RequestSettle:
-		e.acceptSettle(r)
 	default:
 		e.decide(r, fmt.Errorf("unknown request %q", r.Type))
 	}
 }
 
-// acceptSettle decides a request when the mirror has seen all that had happened before it.
-func (e *Executor) acceptSettle(r Request) {
-	e.beside(func(ctx context.Context) func() {
-		ctx, cancel := context.WithTimeout(ctx, syncTimeout)
-		defer cancel()
-		err := e.source.Settle(ctx)
-		return func() { e.decide(r, err) }
-	})
-}
-
-// acceptSync decides a sync, after which sizes are measured where that was asked for.
+// acceptSync decides a request when the mirror is up to date.
 func (e *Executor) acceptSync(r Request) {
 	e.beside(func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 		defer cancel()
-		usage, err := e.sync(ctx, r.Sizes)
+		usage, err := e.sync(ctx, r)
 		return func() {
 			e.store.SetUsage(usage)
 			e.decide(r, err)
@@ -173,8 +156,13 @@ func (e *Executor) acceptSync(r Request) {
 	})
 }
 
-func (e *Executor) sync(ctx context.Context, sizes bool) (usage mirror.Usage, err error) {
-	if err := e.source.Sync(ctx); err != nil || !sizes {
+// sync has the mirror see all that had happened before the call, or sync in full and measure what
+// objects take on disk.
+func (e *Executor) sync(ctx context.Context, r Request) (usage mirror.Usage, err error) {
+	if r.Type == RequestSettle {
+		return usage, e.source.Settle(ctx)
+	}
+	if err := e.source.Sync(ctx); err != nil || !r.Sizes {
 		return usage, err
 	}
 	cli, err := e.connect(ctx)
@@ -218,27 +206,20 @@ func (e *Executor) Flushed() {
 		return
 	}
 	for _, d := range e.decided {
-		// The outcome comes first, or the request would seem to be dropped.
-		if d.request.Reply {
-			if err := writeJSON(e.dir, d.outcome.ID+extDone, d.outcome); err != nil {
-				e.log.Error("outcome can't be left for who waits for it", "request", d.outcome.ID, "error", err)
+		var err error
+		if d.goesOn {
+			err = answer(e.dir, d.request, d.outcome)
+			d.request.Reply = false // the next supervisor must not answer again
+			if pending := d.request.ID + extPending; files.Exists(filepath.Join(e.dir, pending)) {
+				err = errors.Join(err, writeJSON(e.dir, pending, d.request))
 			}
+		} else {
+			err = Finish(e.dir, d.request, d.outcome)
+			delete(e.accepted, d.request.ID)
 		}
-		if d.goesOn { // the next supervisor must not answer again
-			d.request.Reply = false
-			if path := d.request.ID + extPending; files.Exists(filepath.Join(e.dir, path)) {
-				if err := writeJSON(e.dir, path, d.request); err != nil {
-					e.log.Error("request can't be changed", "request", d.request.ID, "error", err)
-				}
-			}
-			continue
+		if err != nil {
+			e.log.Error("request can't be settled", "request", d.request.ID, "error", err)
 		}
-		for _, ext := range []string{extPending, extBegun} {
-			if err := files.Remove(e.file(d.outcome.ID, ext)); err != nil && !errors.Is(err, os.ErrNotExist) {
-				e.log.Error("request can't be removed", "request", d.outcome.ID, "error", err)
-			}
-		}
-		delete(e.accepted, d.outcome.ID)
 	}
 	e.decided = nil
 }
@@ -346,10 +327,4 @@ func (e *Executor) reach(ctx context.Context) (engine, error) {
 			return nil, ctx.Err()
 		}
 	}
-}
-
-// jitter returns d plus or minus at most a fifth.
-func jitter(d time.Duration) time.Duration {
-	spread := d / 5
-	return d - spread + rand.N(2*spread+1)
 }

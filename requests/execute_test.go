@@ -683,7 +683,7 @@ func TestDrop(t *testing.T) {
 	req := r.submit(deletion(state.Containers, id, ""))
 	r.Await("the deletion", func(s *state.State) bool { return s.Containers[id].Deletion != nil })
 	stop()
-	if err := r.Executor.Drop(); err != nil {
+	if err := requests.Drop(r.RequestsDir()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), mirrortest.Patience)

@@ -52,11 +52,16 @@ func Begun(dir, id string) bool { return files.Exists(filepath.Join(dir, id+extB
 
 // Finish leaves the outcome of a request with Reply, and removes the request.
 func Finish(dir string, r Request, o Outcome) error {
-	var err error
-	if r.Reply {
-		err = writeJSON(dir, r.ID+extDone, o) // first, or the request would seem to be dropped
-	}
+	err := answer(dir, r, o) // first, or the request would seem to be dropped
 	return errors.Join(err, remove(dir, r.ID, extPending, extBegun))
+}
+
+// answer leaves the outcome of a request with Reply.
+func answer(dir string, r Request, o Outcome) error {
+	if !r.Reply {
+		return nil
+	}
+	return writeJSON(dir, r.ID+extDone, o)
 }
 
 // Forget removes all files of a request.

@@ -122,25 +122,20 @@ func (s *State) resync() []Change {
 // name.
 func sortChanges(changes []Change) {
 	kinds := Kinds()
+	order := func(c Change) int {
+		if c.Type == Deletes {
+			return 0
+		}
+		return 1
+	}
 	slices.SortFunc(changes, func(a, b Change) int {
 		return cmp.Or(
 			cmp.Compare(a.Revision, b.Revision),
-			-compareBool(a.Type == Deletes, b.Type == Deletes),
+			cmp.Compare(order(a), order(b)),
 			cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)),
 			cmp.Compare(a.ID, b.ID),
 		)
 	})
-}
-
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return 1
-	default:
-		return -1
-	}
 }
 
 type object interface{ meta() Meta }

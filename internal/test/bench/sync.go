@@ -102,6 +102,7 @@ func syncMain(args []string) error {
 	})
 	go func() { _ = source.Run(ctx) }()
 	said := map[state.Reason]bool{}
+	var reason state.Reason
 	for !said[state.ReasonSynced] {
 		var flush <-chan time.Time
 		if wait, dirty := store.NextFlush(); dirty {
@@ -110,13 +111,16 @@ func syncMain(args []string) error {
 		select {
 		case u := <-source.Updates():
 			store.Apply(u)
+			if u.Sync != nil {
+				reason = u.Sync.Reason
+			}
 		case <-flush:
 			if err := store.Flush(ctx); err != nil {
 				return err
 			}
-			if c, _ := store.Condition(state.MirrorSynced); !said[c.Reason] {
-				said[c.Reason] = true
-				fmt.Println(c.Reason)
+			if reason != "" && !said[reason] {
+				said[reason] = true
+				fmt.Println(reason)
 			}
 		}
 	}
