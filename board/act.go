@@ -24,11 +24,11 @@ const actTimeout = time.Minute
 
 // Act asks the supervisor of an instance for an action on an object and waits for the outcome,
 // except for deletions, whose outcome shows on the object.
-func Act(ctx context.Context, roots instance.Roots, name string, kind state.Kind, key, action string) error {
+func (b Board) Act(ctx context.Context, name string, kind state.Kind, key, action string) error {
 	if err := instance.CheckName(name); err != nil {
 		return err
 	}
-	i, err := instance.Load(roots, name)
+	i, err := instance.Load(b.Roots, name)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,6 @@ func Act(ctx context.Context, roots instance.Roots, name string, kind state.Kind
 	return nil
 }
 
-// request returns the request for an action.
 func request(s *state.State, kind state.Kind, key, action string) (requests.Request, error) {
 	switch {
 	case action == ActionDelete:

@@ -11,6 +11,13 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 )
 
+// A Board shows all instances, and acts on their objects.
+type Board struct {
+	Roots instance.Roots
+	// Status sums up an instance in a word.
+	Status func(View) string
+}
+
 // A View is an instance at one moment.
 type View struct {
 	Name                 string
@@ -25,16 +32,16 @@ type View struct {
 const listInterval = time.Second
 
 // Follow calls f with each instance, now and after each change, until ctx ends or f returns an
-// error, and returns that. It calls f from one goroutine. Quick changes may come as one.
-func Follow(ctx context.Context, roots instance.Roots, f func(View) error) error {
+// error, and returns that. It calls f from its own goroutine. Quick changes may come as one.
+func (b Board) Follow(ctx context.Context, f func(View) error) error {
 	ctx, cancel := context.WithCancel(ctx)
-	b := follower{roots: roots, views: make(chan View)}
-	defer b.all.Wait()
+	all := follower{roots: b.Roots, views: make(chan View)}
+	defer all.running.Wait()
 	defer cancel()
-	b.all.Go(func() { b.list(ctx) })
+	all.running.Go(func() { all.list(ctx) })
 	for {
 		select {
-		case v := <-b.views:
+		case v := <-all.views:
 			if err := f(v); err != nil {
 				return err
 			}
@@ -44,29 +51,28 @@ func Follow(ctx context.Context, roots instance.Roots, f func(View) error) error
 	}
 }
 
-// follower is one call of Follow.
 type follower struct {
-	roots instance.Roots
-	views chan View
-	all   sync.WaitGroup
+	roots   instance.Roots
+	views   chan View
+	running sync.WaitGroup
 }
 
-func (b *follower) send(ctx context.Context, v View) {
+func (f *follower) send(ctx context.Context, v View) {
 	select {
-	case b.views <- v:
+	case f.views <- v:
 	case <-ctx.Done():
 	}
 }
 
 // list follows the list of instances, and each instance.
-func (b *follower) list(ctx context.Context) {
+func (f *follower) list(ctx context.Context) {
 	following := map[string]func(){} // functions that stop following an instance
 	tick := time.NewTicker(listInterval)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		// If the list can't be read, the instances go on.
-		if names, err := instance.Names(b.roots); err == nil {
-			b.compare(ctx, following, names)
+		if names, err := instance.Names(f.roots); err == nil {
+			f.compare(ctx, following, names)
 		}
 		select {
 		case <-tick.C:
@@ -76,31 +82,31 @@ func (b *follower) list(ctx context.Context) {
 }
 
 // compare begins and stops following so that exactly the named instances are followed.
-func (b *follower) compare(ctx context.Context, following map[string]func(), names []string) {
+func (f *follower) compare(ctx context.Context, following map[string]func(), names []string) {
 	there := map[string]bool{}
 	for _, name := range names {
 		there[name] = true
 		if following[name] == nil {
-			following[name] = b.begin(ctx, name)
+			following[name] = f.begin(ctx, name)
 		}
 	}
 	for name, stop := range following {
 		if !there[name] {
 			stop()
 			delete(following, name)
-			b.send(ctx, View{Name: name, Gone: true})
+			f.send(ctx, View{Name: name, Gone: true})
 		}
 	}
 }
 
 // begin follows one instance. It sends nothing after stop has returned.
-func (b *follower) begin(ctx context.Context, name string) (stop func()) {
+func (f *follower) begin(ctx context.Context, name string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
-	b.all.Go(func() {
+	f.running.Go(func() {
 		defer close(ended)
 		for ctx.Err() == nil {
-			b.instance(ctx, name)
+			f.instance(ctx, name)
 		}
 	})
 	return func() {
@@ -110,10 +116,10 @@ func (b *follower) begin(ctx context.Context, name string) (stop func()) {
 }
 
 // instance follows one instance until another takes its name.
-func (b *follower) instance(ctx context.Context, name string) {
-	i, err := instance.Load(b.roots, name)
+func (f *follower) instance(ctx context.Context, name string) {
+	i, err := instance.Load(f.roots, name)
 	if err != nil {
-		b.send(ctx, View{Name: name, Err: err})
+		f.send(ctx, View{Name: name, Err: err})
 		select { // it may be repaired
 		case <-time.After(listInterval):
 		case <-ctx.Done():
@@ -127,7 +133,7 @@ func (b *follower) instance(ctx context.Context, name string) {
 			return false, nil // another instance of that name
 		}
 		o.Supervised = o.Live
-		b.send(ctx, View{Name: name, Instance: i, Observation: o})
+		f.send(ctx, View{Name: name, Instance: i, Observation: o})
 		if !o.Live && !client.Stopped(i) {
 			time.AfterFunc(listInterval, again) // nothing reports the end of an engine without a supervisor
 		}

@@ -96,7 +96,6 @@ func isCurrent(docker *dockercontext.Config, i *instance.Instance) bool {
 	return err == nil && ours
 }
 
-// completeContexts completes contexts.
 func completeContexts(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	c, err := shellContexts(cmd)
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// A reportRow is a context in a list.
 type reportRow struct{ dockercontext.Report }
 
 var reportLayout = output.Layout{
@@ -38,7 +37,6 @@ func addProbeTimeout(flags *pflag.FlagSet, value *flagValue[time.Duration]) {
 	addTimeout(flags, value, dockercontext.DefaultTimeout, "How long a context may take to answer")
 }
 
-// probeContext returns the context of a probe.
 func probeContext(ctx context.Context, timeout flagValue[time.Duration]) (context.Context, context.CancelFunc, error) {
 	if timeout.value == 0 {
 		return nil, nil, failure.Refuse("timeout %s: a context must be given some time to answer", timeout.value)

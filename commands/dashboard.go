@@ -13,7 +13,6 @@ import (
 	"github.com/docker-rd/docker-rd/board"
 	"github.com/docker-rd/docker-rd/dashboard"
 	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 type dashboardOptions struct {
@@ -49,14 +48,9 @@ func (a *app) runDashboard(ctx context.Context, o dashboardOptions) error {
 		return err
 	}
 	options := dashboard.Options{
-		Follow: func(ctx context.Context, f func(board.View) error) error { return board.Follow(ctx, roots, f) },
-		Status: viewStatus,
-		Log:    slog.New(slog.NewTextHandler(a.err(), nil)),
-	}
-	if o.allowActions {
-		options.Act = func(ctx context.Context, name string, kind state.Kind, key, action string) error {
-			return board.Act(ctx, roots, name, kind, key, action)
-		}
+		Board:        board.Board{Roots: roots, Status: viewStatus},
+		AllowActions: o.allowActions,
+		Log:          slog.New(slog.NewTextHandler(a.err(), nil)),
 	}
 	server, err := dashboard.Listen(o.listen, options)
 	if err != nil {

@@ -144,7 +144,6 @@ type staysError struct{ error }
 
 func (e *staysError) Unwrap() error { return e.error }
 
-// deletion returns the request to delete the object that a word names.
 func deletion(s *state.State, k *objects.Kind, word string) (requests.Request, error) {
 	key, err := k.One(s, word)
 	if err != nil {

@@ -128,7 +128,6 @@ func (d *diagnosis) engine(ctx context.Context, i *instance.Instance, status ins
 	}
 }
 
-// engineInfo asks the engine for its version and info.
 func engineInfo(ctx context.Context, i *instance.Instance) (version, info json.RawMessage, err error) {
 	ep, err := endpointOf(i)
 	if err != nil {

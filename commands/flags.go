@@ -86,7 +86,6 @@ func (f *flagValue[T]) Set(s string) error {
 // asIs leaves it to others to check a value.
 func asIs(s string) (string, error) { return s, nil }
 
-// addTimeout adds --timeout with a default.
 func addTimeout(flags *pflag.FlagSet, value *flagValue[time.Duration], fallback time.Duration, usage string) {
 	*value = flagValue[time.Duration]{value: fallback, kind: "duration", parse: func(s string) (time.Duration, error) {
 		d, err := time.ParseDuration(s)

@@ -198,7 +198,6 @@ func unknown(what, word string, words []string) error {
 	return failure.WithCode(&wordError{what, word, words}, failure.CodeRefused)
 }
 
-// byType returns the entry for errors of one type.
 func byType[E error](hint func(hinter, E) string) hintEntry {
 	return hintEntry{reflect.TypeFor[E]().String(), func(h hinter, err error) string {
 		if e, ok := errors.AsType[E](err); ok {
@@ -208,7 +207,6 @@ func byType[E error](hint func(hinter, E) string) hintEntry {
 	}}
 }
 
-// is returns the entry for one error.
 func is(target error, text string) hintEntry {
 	return isFor(target, func(hinter) string { return text })
 }
@@ -286,7 +284,6 @@ func (h hinter) run(command, name string, more ...string) string {
 	return "`" + strings.Join(append(words, more...), " ") + "`"
 }
 
-// setting returns how the command is given a setting.
 func (h hinter) setting(key, value string) string {
 	if h.verb == "set" {
 		return key + "=" + value

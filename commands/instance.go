@@ -95,7 +95,6 @@ func dockerEndpointOf(i *instance.Instance) (endpoint.Endpoint, error) {
 	return endpointOf(i)
 }
 
-// instanceNames returns the names of all instances.
 func instanceNames() ([]string, error) {
 	roots, err := instance.DefaultRoots()
 	if err != nil {

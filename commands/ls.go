@@ -17,7 +17,6 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// An instanceRow is an instance in a list.
 type instanceRow struct {
 	Name    string `json:"name"`
 	Driver  string `json:"driver"`

@@ -18,7 +18,6 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// readState reads the instance's mirror.
 func readState(i *instance.Instance) (*state.State, error) {
 	s, err := state.Read(i.Paths.StateFile())
 	return s, readError(i, err)

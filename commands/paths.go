@@ -12,7 +12,6 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// A pathRow is a path of an instance.
 type pathRow struct {
 	Key  string
 	Path string

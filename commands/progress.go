@@ -18,7 +18,6 @@ type longOptions struct {
 	progress flagValue[string]
 }
 
-// add adds --timeout, with a default, and --progress.
 func (o *longOptions) add(cmd *cobra.Command, timeout time.Duration) {
 	addTimeout(cmd.Flags(), &o.timeout, timeout, noLimit)
 	addChoice(cmd, &o.progress, "progress", "auto", "How progress is shown", "auto", progress.TTY, progress.Plain, progress.Quiet, progress.JSON)
@@ -84,7 +83,6 @@ func (a *app) showing(mode string, out *streams.Out, elsewhere string, f func(t 
 	return err
 }
 
-// of returns a reporter for a step of an instance.
 func (t reporter) of(instance, step string) reporter {
 	return reporter{display: t.display, instance: instance, step: step}
 }

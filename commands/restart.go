@@ -86,7 +86,6 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, how client.Star
 		Err: failure.Timeout("instance %q has not stopped and started in time; it goes on starting", i.Name)}
 }
 
-// beforeRestart is what there was before a restart.
 type beforeRestart struct {
 	settings instance.Settings // that the engine ran with
 	pending  []string          // what waited for the restart

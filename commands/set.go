@@ -166,7 +166,6 @@ func worse(i *instance.Instance, next instance.Settings) error {
 	return err
 }
 
-// A settingRow is a setting in a list.
 type settingRow struct {
 	Setting string `json:"setting"`
 	Value   string `json:"value"`

@@ -67,7 +67,6 @@ func (a *app) onSeveral(mode string, names []string, f func(name string, t repor
 	})
 }
 
-// addAll adds --all.
 func addAll(cmd *cobra.Command, all *bool, verb string) {
 	cmd.Flags().BoolVarP(all, "all", "a", false, fmt.Sprintf("%s all instances", verb))
 }

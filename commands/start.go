@@ -324,7 +324,6 @@ func (a *app) noteBoot(i *instance.Instance) {
 	_, _ = fmt.Fprintf(a.err(), "hint: `sudo loginctl enable-linger %s` has it start with the system, and go on\n", user)
 }
 
-// changed returns the settings with a change.
 func changed(s instance.Settings, change func(*instance.Settings) error) (instance.Settings, error) {
 	if err := change(&s); err != nil {
 		return s, err
@@ -377,7 +376,6 @@ func (a *app) noteLimits(i *instance.Instance) {
 	}
 }
 
-// start starts the instance and shows progress.
 func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartOptions, t reporter) error {
 	if user := os.Getenv("SUDO_USER"); user != "" && os.Geteuid() == 0 {
 		who := ""

@@ -74,7 +74,6 @@ func (o stopOptions) patience() time.Duration {
 	return max(0, o.timeout.value-margin)
 }
 
-// killed names the containers that a stop had to kill.
 func killed(names []string) string {
 	quoted := make([]string, len(names))
 	for i, name := range names {

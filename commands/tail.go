@@ -42,7 +42,6 @@ func tailOf(path string) func() string {
 // logfmt finds the message in a line of dockerd's.
 var logfmt = regexp.MustCompile(`\bmsg=("(?:[^"\\]|\\.)*"|\S+)`)
 
-// logMessage returns the message in a line of a log.
 func logMessage(line string) string {
 	m := logfmt.FindStringSubmatch(line)
 	if m == nil {

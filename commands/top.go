@@ -18,7 +18,6 @@ import (
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/top"
 )
 
@@ -42,11 +41,7 @@ func (a *app) runTop(ctx context.Context, args []string) error {
 		return err
 	}
 	o := top.Options{
-		Follow: func(ctx context.Context, f func(board.View) error) error { return board.Follow(ctx, roots, f) },
-		Status: viewStatus,
-		Act: func(ctx context.Context, name string, kind state.Kind, key, action string) error {
-			return board.Act(ctx, roots, name, kind, key, action)
-		},
+		Board: board.Board{Roots: roots, Status: viewStatus},
 		Start: onNamed(func(ctx context.Context, i *instance.Instance) error {
 			_, err := client.Start(ctx, i, client.StartOptions{})
 			return err
@@ -79,7 +74,6 @@ func (a *app) runTop(ctx context.Context, args []string) error {
 	return top.Plain(ctx, a.out(), names, o)
 }
 
-// onNamed returns do for the instance of a name.
 func onNamed(do func(context.Context, *instance.Instance) error) func(context.Context, string) error {
 	return func(ctx context.Context, name string) error {
 		i, err := loadNamed(name)
@@ -170,7 +164,6 @@ func usageOf(s *container.StatsResponse) (top.Usage, error) {
 	return u, nil
 }
 
-// withEngine calls do with a client of an instance's engine.
 func withEngine(i *instance.Instance, do func(*endpoint.Client) error) error {
 	ep, err := dockerEndpointOf(i)
 	if err != nil {

@@ -70,7 +70,6 @@ seconds before, or if it is named by its ID.`,
 	return cmd
 }
 
-// completeTarget completes a target.
 func (a *app) completeTarget(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if !strings.HasPrefix(word, containerPrefix) {
 		if typ, _, ok := strings.Cut(word, "="); ok {

@@ -32,7 +32,6 @@ var containerStates = []string{isRunning, isHealthy, isExited, isGone}
 // name: names are used again.
 const justNow = 10 * time.Second
 
-// A containerWait waits for a state of a container.
 type containerWait struct {
 	i          *instance.Instance
 	t          reporter
@@ -79,7 +78,6 @@ func runWaitContainer(ctx context.Context, i *instance.Instance, target string, 
 	return err
 }
 
-// tell tells how the container is that is waited for.
 func (w *containerWait) tell(how string) {
 	w.t.live(fmt.Sprintf("Waiting for container %q of instance %q to be %s: %s", w.word, w.i.Name, w.want, how),
 		fmt.Sprintf("Instance %q: container %q is not %s", w.i.Name, w.word, w.want))
@@ -145,7 +143,6 @@ func (w *containerWait) missing(s *state.State) (more bool) {
 	return true
 }
 
-// judge judges a container that exists.
 func (w *containerWait) judge(c state.Container) (more bool, err error) {
 	w.found = fmt.Sprintf("it is %s", c.State)
 	if c.Health != state.HealthNone && c.Health != "" {

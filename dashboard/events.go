@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/docker-rd/docker-rd/board"
@@ -32,56 +33,49 @@ type update struct {
 	Changes []state.Change `json:"changes"`
 }
 
-// events sends all instances, and then their changes.
+// events sends all instances, and then their changes, until the browser has gone.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
-	out := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "text/event-stream")
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	updates := make(chan update)
-	followed := make(chan struct{})
-	go func() {
-		defer close(followed)
-		cancel(s.follow(ctx, updates))
-	}()
-	defer func() {
-		cancel(nil)
-		<-followed
-	}()
+	ctx, cancel := context.WithCancel(r.Context())
+	out := http.NewResponseController(w)
+	var writing sync.Mutex
+	send := func(format string, args ...any) error {
+		writing.Lock()
+		defer writing.Unlock()
+		if _, err := fmt.Fprintf(w, format, args...); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	var beating sync.WaitGroup
+	defer beating.Wait()
+	defer cancel()
+	beating.Go(func() {
+		beat := time.NewTicker(heartbeat)
+		defer beat.Stop()
+		for {
+			select {
+			case <-beat.C:
+				if send(": still here\n\n") != nil {
+					cancel()
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 	// Do not wait for the first update: the page shows that it is connected.
-	if _, err := fmt.Fprint(w, "retry: 1000\n\n"); err != nil || out.Flush() != nil {
+	if send("retry: 1000\n\n") != nil {
 		return
 	}
-	beat := time.NewTicker(heartbeat)
-	defer beat.Stop()
-	for {
-		var err error
-		select {
-		case u := <-updates:
-			err = send(w, u)
-		case <-beat.C:
-			_, err = fmt.Fprint(w, ": still here\n\n")
-		case <-ctx.Done():
-			return
-		}
-		if err != nil || out.Flush() != nil {
-			return // the browser has gone
-		}
-	}
-}
-
-// follow sends an update for each view of an instance.
-func (s *Server) follow(ctx context.Context, updates chan<- update) error {
 	last := map[string]*state.State{}
-	return s.Follow(ctx, func(v board.View) error {
-		u := s.update(v, last[v.Name])
-		last[v.Name] = v.State
-		select {
-		case updates <- u:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
+	_ = s.Follow(ctx, func(v board.View) error {
+		data, err := json.Marshal(s.update(v, last[v.Name]))
+		if err != nil {
+			return err
 		}
+		last[v.Name] = v.State
+		return send("event: instance\ndata: %s\n\n", data)
 	})
 }
 
@@ -109,13 +103,4 @@ func (s *Server) update(v board.View, prev *state.State) update {
 		u.Changes = append([]state.Change{{Type: state.Resync}}, u.Changes...)
 	}
 	return u
-}
-
-func send(w http.ResponseWriter, u update) error {
-	data, err := json.Marshal(u)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(w, "event: instance\ndata: %s\n\n", data)
-	return err
 }

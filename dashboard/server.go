@@ -37,12 +37,9 @@ const shutdownTimeout = 2 * time.Second
 
 // Options say what to serve.
 type Options struct {
-	// Follow is [board.Follow] for the instances to show.
-	Follow func(ctx context.Context, f func(board.View) error) error
-	// Status sums up an instance in a word.
-	Status func(board.View) string
-	// Act is [board.Act] for these instances; nil makes the page read-only.
-	Act func(ctx context.Context, instance string, kind state.Kind, key, action string) error
+	board.Board
+	// AllowActions lets the page act on objects. Else it is read-only.
+	AllowActions bool
 	// Log must not be nil.
 	Log *slog.Logger
 }
@@ -144,7 +141,7 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 	data := struct {
 		Nonce, Token string
 		Actions      bool
-	}{nonce, s.token, s.Act != nil}
+	}{nonce, s.token, s.AllowActions}
 	if err := page().Execute(w, data); err != nil {
 		s.Log.Warn("page not sent", "error", err)
 	}
@@ -159,7 +156,7 @@ type action struct {
 }
 
 func (s *Server) act(w http.ResponseWriter, r *http.Request) {
-	if s.Act == nil {
+	if !s.AllowActions {
 		http.Error(w, "The dashboard is read-only. `docker rd dashboard --allow-actions` allows actions.", http.StatusForbidden)
 		return
 	}

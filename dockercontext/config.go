@@ -63,7 +63,6 @@ func Open(o Options) *Config {
 // Dir returns the Docker configuration directory.
 func (c *Config) Dir() string { return c.o.Dir }
 
-// file is the path of config.json.
 func (c *Config) file() string { return filepath.Join(c.o.Dir, "config.json") }
 
 // Current returns the stored current context exactly as in config.json: "" if none is set. With

@@ -54,7 +54,6 @@ type Finding struct {
 	fix  func(context.Context) (Fixed, error)
 }
 
-// fixedBy returns f with a fix.
 func (f Finding) fixedBy(fix func(context.Context) (Fixed, error)) Finding {
 	f.Fixable, f.fix = true, fix
 	return f

@@ -391,7 +391,6 @@ func refusedOnLoopback(ctx context.Context, host string, err error) bool {
 	return err == nil && !slices.ContainsFunc(addrs, func(a net.IPAddr) bool { return !a.IP.IsLoopback() })
 }
 
-// sentence makes a message of an error.
 func sentence(err error) string {
 	text := line(err.Error())
 	return strings.ToUpper(text[:1]) + text[1:]

@@ -124,7 +124,6 @@ func (e *RecordError) Error() string {
 
 func (e *RecordError) Unwrap() error { return e.Err }
 
-// isInvalid reports whether err is a [RecordError].
 func isInvalid(err error) bool {
 	_, ok := errors.AsType[*RecordError](err)
 	return ok

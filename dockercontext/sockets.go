@@ -145,7 +145,6 @@ func (c *Config) Claimed(owner Owner) Outcome {
 	return Outcome{Reason: state.ReasonClaimed, Message: leads(paths)}
 }
 
-// claimant returns the owner that has claimed the socket of an endpoint.
 func (c *Config) claimant(e endpoint.Endpoint) (Owner, bool) {
 	if e.Scheme() != "unix" {
 		return Owner{}, false

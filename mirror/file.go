@@ -99,7 +99,6 @@ func (f *file) intact() bool {
 		info.Size() == f.written.Size() && info.ModTime().Equal(f.written.ModTime())
 }
 
-// setAside renames the file.
 func (f *file) setAside() error {
 	if err := files.Rename(f.path(), f.path()+".old"); err != nil {
 		return fmt.Errorf("keep old state file: %w", err)

@@ -32,12 +32,10 @@ func (p *session) of(kind state.Kind) *listing {
 	return p.listings[slices.IndexFunc(p.listings, func(l *listing) bool { return l.kind == kind })]
 }
 
-// isListing reports whether a list call is in flight.
 func (p *session) isListing() bool {
 	return slices.ContainsFunc(p.listings, func(l *listing) bool { return l.call != 0 })
 }
 
-// list lists a kind.
 func (p *session) list(ctx context.Context, l *listing, now time.Time) {
 	p.numbered++
 	l.wanted, l.urgent = false, false
@@ -48,7 +46,6 @@ func (p *session) list(ctx context.Context, l *listing, now time.Time) {
 	})
 }
 
-// listed takes in a list.
 func (p *session) listed(l *listing, objects []any, err error) {
 	call := l.call
 	l.call = 0

@@ -21,7 +21,6 @@ type pace struct {
 	idle      time.Time // the same for a list that is not urgent
 }
 
-// listed notes when a list has begun and ended.
 func (p *pace) listed(begin, end time.Time) {
 	took := end.Sub(begin)
 	p.notBefore = end.Add(min((listShare-1)*took, maxListWait))

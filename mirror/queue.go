@@ -69,7 +69,6 @@ func (q *queue) mark(k key, gone bool) {
 	q.add(k, true)
 }
 
-// add queues an object.
 func (q *queue) add(k key, urgent bool) {
 	i := q.item(k)
 	if i.call != 0 {

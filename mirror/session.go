@@ -56,7 +56,6 @@ type session struct {
 	pinging   bool
 }
 
-// A fullSync is a full sync in progress.
 type fullSync struct {
 	*barrier
 	failed int
@@ -329,7 +328,6 @@ func (p *session) wake() (at time.Time, ok bool) {
 	return at, ok
 }
 
-// startFull begins a full sync.
 func (p *session) startFull(suspected bool) {
 	p.full = &fullSync{barrier: newBarrier(), begin: time.Now(), suspected: suspected}
 	for _, l := range p.listings {

@@ -283,7 +283,6 @@ func (s *Source) deliver(ctx context.Context) error {
 	}
 }
 
-// backoff is an exponential backoff.
 type backoff struct{ wait, limit time.Duration }
 
 func newBackoff(limit time.Duration) *backoff {

@@ -144,7 +144,6 @@ func (s *Store) load(old *state.State) error {
 // touch marks the state as changed.
 func (s *Store) touch() { s.dirty = true }
 
-// set sets a field of the head.
 func set[T comparable](s *Store, field *T, value T) {
 	if *field != value {
 		*field = value

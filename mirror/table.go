@@ -207,7 +207,6 @@ func (t *table[T]) write(w io.Writer) error {
 	return err
 }
 
-// appendString appends s as a JSON string.
 func appendString(b []byte, s string) []byte {
 	quoted, _ := json.Marshal(s)
 	return append(b, quoted...)

@@ -162,7 +162,6 @@ func (e *Executor) note(t target, d *deletion) {
 	e.store.SetDeletion(t.kind, t.key, t.reference, d.recorded)
 }
 
-// endDeletion decides a deletion.
 func (e *Executor) endDeletion(t target, o Outcome) {
 	d := e.deletions[t]
 	if d == nil {

@@ -180,7 +180,6 @@ func (e *Executor) doubting() (stop func() bool) {
 
 func (e *Executor) file(id, ext string) string { return filepath.Join(e.dir, id+ext) }
 
-// decide ends a request.
 func (e *Executor) decide(r Request, err error) {
 	o := Outcome{ID: r.ID, State: state.ActionSucceeded}
 	if err != nil {

@@ -16,7 +16,6 @@ const (
 	linesBelow = 2
 )
 
-// style is the look of a mood.
 func (t *top) style(m mood) tcell.Style {
 	s := tcell.StyleDefault
 	if !t.Color {
@@ -240,7 +239,6 @@ func (t *top) cell(x, y, width int, text string, right bool, style tcell.Style) 
 	t.text(x, y, x+width, text, style)
 }
 
-// shorten cuts a text to width.
 func shorten(text string, width int) string {
 	if uniseg.StringWidth(text) <= width {
 		return text

@@ -12,7 +12,6 @@ import (
 	"github.com/docker-rd/docker-rd/requests"
 )
 
-// A key is a key with its effect.
 type key struct {
 	runes  string      // any of these
 	key    []tcell.Key // or of these

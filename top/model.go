@@ -162,7 +162,6 @@ func (m *model) show(tab int) {
 	m.cursor, m.index, m.first, m.search = object{}, 0, 0, ""
 }
 
-// sortNext sorts by the next column.
 func (m *model) sortNext() {
 	s := &m.sorting[m.tab]
 	*s = sorting{column: (s.column + 1) % len(tables[m.tab].columns)}

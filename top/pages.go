@@ -25,7 +25,6 @@ func back(leave func(t *top)) key {
 	}}
 }
 
-// help says what the keys do.
 type help struct{ all []key }
 
 func (*help) title() string { return "Help" }
@@ -47,7 +46,6 @@ func (h *help) draw(t *top, from, to int) {
 // maxLines is how much of a log is kept.
 const maxLines = 5000
 
-// A logPage shows a log and follows it.
 type logPage struct {
 	name string
 	end  context.CancelFunc

@@ -107,7 +107,7 @@ func imageRows(_ *model, v board.View, now time.Time) []row {
 	for key, i := range objectsOf(v, func(s *state.State) map[string]state.Image { return s.Images }) {
 		name := cell{text: strings.Join(i.RepoTags, ", ")}
 		if name.text == "" {
-			name = cell{text: short(i.ID), mood: faint}
+			name = cell{text: objects.ShortID(i.ID), mood: faint}
 		}
 		called := name.text
 		for _, d := range i.Deletions {
@@ -169,7 +169,6 @@ func objectsOf[T any](v board.View, of func(*state.State) map[string]T) map[stri
 	return of(v.State)
 }
 
-// since is a cell with the time since t.
 func since(t, now time.Time) cell {
 	if t.IsZero() {
 		return cell{}
@@ -188,14 +187,6 @@ func pending(c *cell, d *state.Deletion) {
 	}
 	c.text += ")"
 	c.mood = waiting
-}
-
-func short(id string) string {
-	_, hex, ok := strings.Cut(id, ":")
-	if !ok {
-		hex = id
-	}
-	return hex[:min(len(hex), 12)]
 }
 
 // isPending reports whether the deletion of an object is requested.

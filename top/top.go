@@ -14,19 +14,13 @@ import (
 	"github.com/gdamore/tcell/v2"
 
 	"github.com/docker-rd/docker-rd/board"
-	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // Options say what to show, and how to act.
 type Options struct {
 	// Only is the only instance to show, "" for all.
 	Only string
-	// Follow is [board.Follow] for all instances.
-	Follow func(ctx context.Context, f func(board.View) error) error
-	// Status sums up an instance in a word.
-	Status func(board.View) string
-	// Act is [board.Act].
-	Act func(ctx context.Context, instance string, kind state.Kind, key, action string) error
+	board.Board
 	// Start and Stop start and stop an instance.
 	Start, Stop func(ctx context.Context, instance string) error
 	// Logs writes the log of an instance, or of a container if one is given, and follows it

@@ -402,7 +402,6 @@ func isAlive(c *state.Container) bool {
 	return c.State == state.StateRunning || c.State == state.StatePaused || c.State == state.StateRestarting
 }
 
-// addDescendants adds the descendants of the images in the set.
 func (v *view) addDescendants(set map[string]bool) {
 	children := map[string][]string{}
 	for id, i := range v.Images {

@@ -74,7 +74,6 @@ func (f filterSet) bool(name string) (value, given bool, err error) {
 	return yes, true, nil
 }
 
-// each calls check with each value of a filter.
 func (f filterSet) each(name string, check func(value string) error) error {
 	for value := range f[name] {
 		if err := check(value); err != nil {

@@ -81,7 +81,7 @@ func Images() *Kind {
 			for id, i := range s.Images {
 				words = append(words, i.RepoTags...)
 				if len(i.RepoTags) == 0 {
-					words = append(words, truncateID(id))
+					words = append(words, ShortID(id))
 				}
 			}
 			return words
@@ -89,7 +89,6 @@ func Images() *Kind {
 	}
 }
 
-// parents returns the images that have children.
 func (v *view) parents() map[string]bool {
 	parents := map[string]bool{}
 	for _, i := range v.Images {

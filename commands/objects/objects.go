@@ -62,13 +62,13 @@ func newView(s *state.State, o Options, now time.Time) *view {
 
 func (v *view) id(id string) string {
 	if v.trunc {
-		return truncateID(id)
+		return ShortID(id)
 	}
 	return id
 }
 
-// truncateID shortens an id, but not the namespace that may be before it.
-func truncateID(id string) string {
+// ShortID shortens an id as docker does, but not the namespace that may be before it.
+func ShortID(id string) string {
 	namespace, rest := splitKey(id)
 	if namespace == "" {
 		return formatter.TruncateID(id)

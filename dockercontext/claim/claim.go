@@ -46,7 +46,6 @@ type Book struct {
 	File, Lock string
 }
 
-// An entry is one claimed path.
 type entry struct {
 	Owner  Owner  `json:"owner"`
 	Path   string `json:"path"`
@@ -217,7 +216,6 @@ func (b Book) Holds(owner Owner) ([]string, error) {
 	return paths, err
 }
 
-// claimant returns the claim of the link at path.
 func (r claims) claimant(path string) (entry, bool) {
 	i := slices.IndexFunc(r.Claims, func(e entry) bool { return e.inPlace(path) })
 	if i < 0 {
