@@ -138,6 +138,10 @@ clients: build ## Install real Docker clients into bin/clients, and try them
 bench: build ## Measure everything that has a target, as ratios
 	$(GO) run ./internal/test/bench $(BENCH_FLAGS)
 
+.PHONY: fresh-root
+fresh-root: go ## Follow README in a clean Debian root, as root and as an ordinary user (as root)
+	@GO="$(GO)" scripts/fresh-root
+
 .PHONY: release-check
 release-check: release ## Make the release again in another directory, compare the bytes, and use the packages (as root)
 	scripts/check-release "$(RELEASE_OUT)"

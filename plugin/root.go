@@ -136,8 +136,8 @@ func wrap(cmd *cobra.Command) {
 func unknownCommand(cmd *cobra.Command, args []string) error {
 	name := standaloneName(cmd)
 	_, group, _ := strings.Cut(name, " ")
-	return failure.WithHint(failure.Usage("unknown command %q", strings.TrimSpace(group+" "+args[0])), "%s",
-		commands.DidYouMean(commands.Suggest(cmd, args[0]), "docker-rd ", "`"+name+" --help` lists the commands"))
+	hint := commands.DidYouMean(commands.Suggest(cmd, args[0]), "docker-rd ", "`"+name+" --help` lists the commands")
+	return failure.WithHint(failure.Usage("unknown command %q", strings.TrimSpace(group+" "+args[0])), "%s", hint)
 }
 
 // usage adds our exit status and a hint to an error of the command line. An invalid value of a
