@@ -118,7 +118,7 @@ func newSession(t *testing.T, ann *person, name string) *pageSession {
 func imageArchive(t *testing.T, rootFS string) string {
 	data, err := os.ReadFile(rootFS)
 	if err == nil {
-		data, err = realengine.ImageArchive(data, "docker.io/library/app:1")
+		data, err = realengine.ImageArchive(data, "docker.io/library/app:1", "by-a-test")
 	}
 	path := filepath.Join(filepath.Dir(rootFS), "app.tar")
 	if err == nil {
