@@ -405,6 +405,25 @@ func TestPodmanIdentity(t *testing.T) {
 	}
 }
 
+// Podman has events of networks from version 5 on. Before, they are looked at every few seconds,
+// without a full sync.
+func TestPodmanNetworks(t *testing.T) {
+	r := mirrortest.New(t, mirror.SourceOptions{})
+	r.Engine.SetFacts(func(f *mirrortest.Facts) { f.Podman, f.Version = true, "4.3.1" })
+	r.Engine.SetFaults(func(f *mirrortest.Faults) {
+		f.Drop = func(m events.Message) bool { return m.Type == events.NetworkEventType }
+	})
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
+	id := r.Engine.CreateNetwork("n")
+	r.Await("the network", func(s *state.State) bool { return s.Networks[id].Name == "n" })
+	r.Engine.RemoveNetwork(id)
+	s := r.Await("its removal", func(s *state.State) bool { return s.Networks[id].Name == "" })
+	if s.Mirror.Resyncs != 1 {
+		t.Errorf("%d full syncs", s.Mirror.Resyncs)
+	}
+}
+
 func TestClockJump(t *testing.T) {
 	for _, jump := range []time.Duration{time.Hour, -time.Hour} {
 		t.Run(jump.String(), func(t *testing.T) {
