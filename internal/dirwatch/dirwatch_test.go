@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/docker-rd/docker-rd/internal/test/wine"
 )
 
 func TestWait(t *testing.T) {
@@ -67,6 +69,7 @@ func TestFollowAll(t *testing.T) {
 
 // A directory that comes, goes and comes again is followed, by polling where need be.
 func TestFollow(t *testing.T) {
+	wine.Skip(t)
 	dir := filepath.Join(t.TempDir(), "dir")
 	var polled []error
 	f := Follow(dir, time.Millisecond, func(cause error) { polled = append(polled, cause) })
