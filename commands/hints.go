@@ -114,7 +114,7 @@ var hints = []hintEntry{
 	}),
 	is(endpoint.ErrScheme, "give a URL with unix://, tcp://, http://, https://, ssh:// or, on Windows, npipe://"),
 	byType(func(_ hinter, e *mounts.BusyError) string {
-		return "it does not belong to the instance: `umount " + shellQuote(e.Point) + "`"
+		return "it does not belong to the instance: `sudo umount " + shellQuote(e.Point) + "`"
 	}),
 	problem(client.NotRunning, func(h hinter, name string) string { return h.run("start", name) + " starts it" }),
 	problem(client.Interrupted, func(h hinter, name string) string {

@@ -132,7 +132,7 @@ func checkCgroups(*Config) error {
 	}
 	if len(h.All()) == 0 {
 		return failure.WithHint(failure.Refuse("no cgroups are mounted, without which there are no containers"),
-			"`mount -t cgroup2 none /sys/fs/cgroup`")
+			"`sudo mount -t cgroup2 none /sys/fs/cgroup`")
 	}
 	for _, root := range h.All() {
 		if err := unix.Access(root, unix.W_OK); err != nil {
