@@ -91,7 +91,7 @@ func supervise(dir string, toStop *requests.StopOptions, foreground bool) int {
 
 	if toStop == nil {
 		if err := os.MkdirAll(inst.Paths.RequestsDir(), 0o700); err != nil {
-			return giveUp(fmt.Errorf("directory of requests: %w", err))
+			return failed(fmt.Errorf("directory of requests: %w", err))
 		}
 	}
 
