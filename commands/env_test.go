@@ -3,8 +3,6 @@ package commands
 import (
 	"os/exec"
 	"testing"
-
-	"github.com/docker-rd/docker-rd/internal/test/wine"
 )
 
 func TestShellLine(t *testing.T) {
@@ -29,7 +27,6 @@ func TestShellLine(t *testing.T) {
 
 // What is quoted for sh is one word of the same text there.
 func FuzzShellQuote(f *testing.F) {
-	wine.Skip(f)
 	for _, s := range []string{"", "a", "a b", "'", `\`, "$HOME", "~", "a\nb", "*", "=x", "#"} {
 		f.Add(s)
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
-	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/requests"
@@ -192,8 +191,7 @@ func (l *loop) engineAnswers() {
 
 // engineFailed deals with an engine that could not be started or reached, or has ended. One
 // that was never there is given up, another is started again.
-func (l *loop) engineFailed(err error) {
-	words := err.Error()
+func (l *loop) engineFailed(words string) {
 	e := &l.engine
 	e.phase, e.reason, e.message = engineDown, state.ReasonExited, words
 	if e.running != nil && e.process == nil {
@@ -218,7 +216,7 @@ func (l *loop) engineFailed(err error) {
 		l.log.Warn("engine is started again", "part", "engine", "in", delay, "failures", e.failures)
 		l.after(l.ctx, delay, retryDue{})
 	}
-	l.store.SetLastFailure(&state.Failure{Reason: e.reason, Message: e.message, Hint: failure.Hint(err), Time: time.Now()})
+	l.store.SetLastFailure(&state.Failure{Reason: e.reason, Message: e.message, Time: time.Now()})
 }
 
 // lastWords returns the last error of an engine that has ended.

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -121,13 +120,13 @@ func (l *loop) handleEngine(ev event) {
 		case e.phase == engineUndoing:
 			l.undo(ev)
 		case ev.err != nil:
-			l.engineFailed(ev.err)
+			l.engineFailed(ev.err.Error())
 		default:
 			l.connect(ev.running, ev.adopted)
 		}
 	case connected:
 		if ev.err != nil {
-			l.engineFailed(fmt.Errorf("no connection to the engine: %w", ev.err))
+			l.engineFailed(fmt.Sprintf("no connection to the engine: %v", ev.err))
 			return
 		}
 		l.engineAnswers()
@@ -136,7 +135,7 @@ func (l *loop) handleEngine(ev event) {
 	case exited:
 		e.exited = nil
 		if e.phase != engineStopping { // where it is expected
-			l.engineFailed(errors.New(lastWords(e.process)))
+			l.engineFailed(lastWords(e.process))
 		}
 	case retryDue:
 		if e.phase == engineDown {

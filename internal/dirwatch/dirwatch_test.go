@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/docker-rd/docker-rd/internal/test/wine"
 )
 
 func TestWait(t *testing.T) {
@@ -86,7 +84,6 @@ func TestFollow(t *testing.T) {
 			t.Fatal(err)
 		}
 		changes("a watch", func() bool { return f.watch != nil })
-		wine.Skip(t)
 		if err := os.Remove(dir); err != nil {
 			t.Fatal(err)
 		}
