@@ -49,18 +49,21 @@ RELEASE_OUT ?= dist
 release: go ## Make archives, packages, checksums and SBOMs for all platforms in dist/
 	$(GO) run ./internal/packaging -go $(GO) -tags $(TAGS) -version "$(VERSION)" -commit "$(COMMIT)" -date "$(DATE)" -targets "$(PLATFORMS)" -out "$(RELEASE_OUT)"
 
+# uninstall removes the directories that install has made; a packager's are his own.
+MADE_DIRS   := $(LIBDIR)/made-directories
+MAKE_DIRS   := $(if $(DESTDIR),mkdir -p,scripts/make-dirs "$(MADE_DIRS)")
+
 # The programs are not in the plugin directory: docker would take the proxy for a broken plugin.
 .PHONY: install
 install: build ## Install the plugin and the program: as root for all users; DESTDIR, PREFIX, PLUGINS
-	mkdir -p "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PLUGINS)"
+	$(MAKE_DIRS) "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PLUGINS)" \
+		$(foreach file,$(COMPLETIONS),"$(DESTDIR)$(PREFIX)/share/$(dir $(file))") "$(DESTDIR)$(PREFIX)/share/man/man1"
 	install -m 0755 bin/docker-rd$(EXE) bin/docker-rd-proxy$(EXE) "$(DESTDIR)$(LIBDIR)/"
 	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(DESTDIR)$(PREFIX)/bin/docker-rd$(EXE)"
 	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(DESTDIR)$(PLUGINS)/docker-rd$(EXE)"
-	mkdir -p $(foreach file,$(COMPLETIONS),"$(DESTDIR)$(PREFIX)/share/$(dir $(file))")
 	bin/docker-rd$(EXE) completion bash >"$(DESTDIR)$(PREFIX)/share/$(word 1,$(COMPLETIONS))"
 	bin/docker-rd$(EXE) completion zsh >"$(DESTDIR)$(PREFIX)/share/$(word 2,$(COMPLETIONS))"
 	bin/docker-rd$(EXE) completion fish >"$(DESTDIR)$(PREFIX)/share/$(word 3,$(COMPLETIONS))"
-	mkdir -p "$(DESTDIR)$(PREFIX)/share/man/man1"
 	install -m 0644 docs/man/*.1 "$(DESTDIR)$(PREFIX)/share/man/man1/"
 ifeq ($(DESTDIR),)
 	@scripts/check-install "$(PREFIX)/bin" "$(PLUGINS)/docker-rd$(EXE)" "$(OWN_PLUGINS)/docker-rd$(EXE)"
@@ -71,7 +74,8 @@ uninstall: ## Remove what install has made; instances stay
 	rm -f "$(DESTDIR)$(PREFIX)/bin/docker-rd$(EXE)" "$(DESTDIR)$(PLUGINS)/docker-rd$(EXE)"
 	rm -f $(foreach file,$(COMPLETIONS),"$(DESTDIR)$(PREFIX)/share/$(file)")
 	rm -f "$(DESTDIR)$(PREFIX)/share/man/man1/docker-rd.1" "$(DESTDIR)$(PREFIX)/share/man/man1/"docker-rd-*.1
-	rm -rf "$(DESTDIR)$(LIBDIR)"
+	made=$$(sort -ru "$(MADE_DIRS)" 2>/dev/null) || made=; rm -rf "$(DESTDIR)$(LIBDIR)"; \
+	printf '%s\n' "$$made" | while IFS= read -r dir; do [ -z "$$dir" ] || rmdir "$$dir" 2>/dev/null || :; done
 
 .PHONY: check
 check: ## Run all checks and tests, including real engines
@@ -127,7 +131,7 @@ containerd2  := bin/containerd-$(CONTAINERD2)
 .PHONY: containerd2
 containerd2: ## Build containerd 2, and run the tests of containerds with it
 	CGO_ENABLED=0 GOBIN="$(CURDIR)/$(containerd2)" $(GO) install $(foreach name,containerd ctr containerd-shim-runc-v2,github.com/containerd/containerd/v2/cmd/$(name)@$(CONTAINERD2))
-	PATH="$(CURDIR)/$(containerd2):$$PATH" $(GO) test -count=1 -run 'Containerd|EachKind' ./engine/isolated ./mirror ./cmd/docker-rd
+	PATH="$(CURDIR)/$(containerd2):$$PATH" $(GO) test -count=1 -run Containerd ./engine/isolated ./mirror ./cmd/docker-rd
 
 .PHONY: clients
 clients: build ## Install real Docker clients into bin/clients, and try them
@@ -137,6 +141,10 @@ clients: build ## Install real Docker clients into bin/clients, and try them
 .PHONY: bench
 bench: build ## Measure everything that has a target, as ratios
 	$(GO) run ./internal/test/bench $(BENCH_FLAGS)
+
+.PHONY: fresh-root
+fresh-root: go ## Follow README in a clean Debian root, as root and as an ordinary user (as root)
+	@GO="$(GO)" scripts/fresh-root
 
 .PHONY: release-check
 release-check: release ## Make the release again in another directory, compare the bytes, and use the packages (as root)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -38,7 +39,17 @@ func Failed(ctx context.Context, i *instance.Instance, o instance.Observation) e
 		o = instance.Observe(i)
 	}
 	if f := LastFailure(o); f != nil {
-		return problem(i, EngineFailed, fmt.Errorf("instance %q: %s", i.Name, f.Message))
+		return engineFailed(i, f.Message, f)
 	}
 	return nil
+}
+
+// engineFailed returns the error for an engine that failed with a message, and with the remedy that
+// the supervisor knew, if any.
+func engineFailed(i *instance.Instance, message string, f *state.Failure) error {
+	err := problem(i, EngineFailed, fmt.Errorf("instance %q: %s", i.Name, message))
+	if f != nil && f.Hint != "" {
+		return failure.WithHint(err, "%s", f.Hint)
+	}
+	return err
 }

@@ -74,7 +74,7 @@ func forget(ctx context.Context, i *instance.Instance) error {
 	}
 	if ours, err := docker.Exists(owner); err != nil || ours {
 		return errors.Join(err, problem(i, ContextInUse,
-			failure.Refuse("context %q is the current one, and not by docker rd's doing", owner.Context)))
+			failure.Refuse("context %q is the current one, and docker rd did not make it so", owner.Context)))
 	}
 	return nil
 }

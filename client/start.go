@@ -259,7 +259,7 @@ func failedState(i *instance.Instance, s *state.State) error {
 	c, _ := s.Condition(state.EngineReady)
 	switch c.Reason {
 	case state.ReasonExited, state.ReasonCrashLoop, state.ReasonConnectFailed:
-		return problem(i, EngineFailed, fmt.Errorf("instance %q: %s", i.Name, c.Message))
+		return engineFailed(i, c.Message, s.LastFailure)
 	}
 	return nil
 }

@@ -23,8 +23,8 @@ func (a *app) newCpImage() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cp-image [OPTIONS] FROM TO IMAGE [IMAGE...]",
 		Short: "Copy images from one instance to another",
-		Long: `Copy images from one instance to another. Both must be running. Nothing is written
-on the way: the one engine saves what the other loads.`,
+		Long: `Copy images from one instance to another. Both must be running. The
+images go from engine to engine, without a file between them.`,
 		Example:           `  docker rd cp-image default ci app:1 postgres:17`,
 		Args:              takes(3, many),
 		ValidArgsFunction: a.completeCpImage,

@@ -27,8 +27,8 @@ func (a *app) newDashboard() *cobra.Command {
 		Use:   "dashboard [OPTIONS]",
 		Short: "Serve a local page that shows all instances live",
 		Long: `Serve a local page that shows all instances live, until interrupted, and print its
-address. The address contains a token: whoever on this machine has it sees all. The page
-is read from the state files and costs the engines nothing.`,
+address. The address contains a token: whoever on this machine knows it can see everything.
+The page comes from the state files and costs the engines nothing.`,
 		Example: `  docker rd dashboard --open
   docker rd dashboard --listen 127.0.0.1:8000 --allow-actions`,
 		Args:              takes(0, 0),

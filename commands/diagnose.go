@@ -36,10 +36,11 @@ func (a *app) newDiagnose() *cobra.Command {
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "diagnose [OPTIONS] [INSTANCE]",
 		Short: "Write an archive for a bug report",
-		Long: `Write an archive with all that a bug report needs: versions, settings, the state
-file, logs, the engine's own report, Docker's contexts and the output of status. Keys,
-certificates, registry credentials, containers' environment variables, and what looks
-like a password or a token are not in it; names, labels and commands are.`,
+		Long: `Write an archive with everything that a bug report needs: versions, settings, the state
+file, logs, the engine's own report, Docker's contexts and the output of status.
+
+It contains names, labels and commands. It does not contain keys, certificates, registry
+credentials, environment variables of containers, and what looks like a password or token.`,
 	}, a.loadAnyway, func(cmd *cobra.Command, i *instance.Instance) error { return a.runDiagnose(cmd, i, output) })
 	defer completeFile(cmd, "output")
 	cmd.Flags().StringVarP(&output, "output", "o", "", `File to write, "-" for standard output (default docker-rd-INSTANCE-TIME.tar.gz)`)

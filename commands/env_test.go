@@ -3,6 +3,8 @@ package commands
 import (
 	"os/exec"
 	"testing"
+
+	"github.com/docker-rd/docker-rd/internal/test/wine"
 )
 
 func TestShellLine(t *testing.T) {
@@ -27,6 +29,7 @@ func TestShellLine(t *testing.T) {
 
 // What is quoted for sh is one word of the same text there.
 func FuzzShellQuote(f *testing.F) {
+	wine.Skip(f)
 	for _, s := range []string{"", "a", "a b", "'", `\`, "$HOME", "~", "a\nb", "*", "=x", "#"} {
 		f.Add(s)
 	}

@@ -30,18 +30,19 @@ func (a *app) newGet() *cobra.Command {
 
   containers (ps, ctr), images (img), volumes (vol), networks (net), namespaces (ns)
 
-Tables, filters and the placeholders of templates are those of "docker ps" and the other
-lists of docker's. What differs:
+Tables, filters and the placeholders of templates are the same as in "docker ps" and docker's
+other lists. These are the differences:
 
-  - Only the mirror is read, and the engine is not asked: this is fast, and works while the
-    engine hangs or is gone. A note then says how old the mirror is. Otherwise it may be some
-    milliseconds behind; --fresh waits until it has seen all that the engine has done so far.
+  - The list comes from the mirror, and the engine is not asked. So this is fast, and works
+    while the engine hangs or is gone; a note then says how old the mirror is. Otherwise the
+    mirror may be some milliseconds behind. --fresh waits until it has everything that the
+    engine has done so far.
   - Containers that do not run are listed too.
-  - There are .Deletion, .Action and .LastAction, which show what was requested, and .Event
-    with --watch. A table has a column for deletions while there are any.
+  - .Deletion, .Action and .LastAction show what was requested, and .Event what changed, with
+    --watch. A table has a column for deletions while there are any.
   - Templates can show more, such as .Project, .Limits and .HealthOutput of containers,
     .Platform of images and .Subnets of networks.
-  - Sizes that the engine has to measure show after "docker rd sync --sizes".`,
+  - Sizes that the engine has to measure are shown after "docker rd sync --sizes".`,
 		Example: `  docker rd get containers --filter status=running
   docker rd get ps web --format '{{.Names}}: {{.Status}}'
   docker rd get images --watch`,

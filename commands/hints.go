@@ -20,6 +20,7 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/mounts"
 	"github.com/docker-rd/docker-rd/internal/nearest"
 )
@@ -113,7 +114,7 @@ var hints = []hintEntry{
 	}),
 	is(endpoint.ErrScheme, "give a URL with unix://, tcp://, http://, https://, ssh:// or, on Windows, npipe://"),
 	byType(func(_ hinter, e *mounts.BusyError) string {
-		return "it is not the instance's: `umount " + shellQuote(e.Point) + "`"
+		return "it does not belong to the instance: `sudo umount " + shellQuote(e.Point) + "`"
 	}),
 	problem(client.NotRunning, func(h hinter, name string) string { return h.run("start", name) + " starts it" }),
 	problem(client.Interrupted, func(h hinter, name string) string {
@@ -343,6 +344,9 @@ func (h hinter) engineFailed(i *instance.Instance) string {
 	case s.Host != "" && !s.HasTLS():
 		return "`docker-rd --host " + shellQuote(s.Host) + " context probe default` shows more"
 	case s.Host != "":
+		return h.run("logs --supervisor", i.Name) + " shows more"
+	}
+	if !files.Exists(i.Paths.EngineLog()) { // the engine was not even run
 		return h.run("logs --supervisor", i.Name) + " shows more"
 	}
 	return "the engine's log is " + i.Paths.EngineLog() + ": " + h.run("logs", i.Name)

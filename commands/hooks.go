@@ -31,26 +31,27 @@ const hookedCommands = "attach,build,builder,buildx,commit,compose,container,cp,
 func (a *app) newHooks() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "hooks COMMAND",
-		Short: "Have docker print hints when an engine is not there",
+		Short: "Have docker print hints when it can't reach an engine",
 	}
 	cmd.AddCommand(
 		a.aboutNone(&cobra.Command{
 			Use:   "install",
-			Short: "Have docker print hints when an engine is not there",
-			Long: `Have docker print hints when an engine is not there: what to type when a docker command
-fails on a terminal, and the engine of the context in use can't be reached.
+			Short: "Have docker print hints when it can't reach an engine",
+			Long: `Have docker print hints when it can't reach an engine. If a docker command fails on a
+terminal because of that, docker then prints what to type.
 
 This adds options for docker rd to "plugins" in docker's config.json and turns on docker's
-feature "hooks", of which docker 26.1 and later take notice. Before docker 29.3, docker asks after commands that succeed too, which
-takes some milliseconds each. After an upgrade of docker, repeat this command.`,
+feature "hooks", which docker 26.1 and later have. Before 29.3, docker asks for hints after
+successful commands too, which takes some milliseconds each time. Repeat this command after
+an upgrade of docker.`,
 			Args:              takes(0, 0),
 			ValidArgsFunction: cobra.NoFileCompletions,
 			RunE:              func(cmd *cobra.Command, _ []string) error { return a.setHooks(cmd, true) },
 		}),
 		a.aboutNone(&cobra.Command{
 			Use:               "remove",
-			Short:             "Have docker print no hints any more",
-			Long:              `Have docker print no hints any more. config.json is as it was before they were installed.`,
+			Short:             "Stop docker from printing hints",
+			Long:              `Stop docker from printing hints. config.json is then as it was before "install".`,
 			Args:              takes(0, 0),
 			ValidArgsFunction: cobra.NoFileCompletions,
 			RunE:              func(cmd *cobra.Command, _ []string) error { return a.setHooks(cmd, false) },
@@ -72,7 +73,7 @@ func (a *app) setHooks(cmd *cobra.Command, install bool) error {
 			a.warn("docker %s prints no hints: docker 26.1 and later do", version.text)
 		}
 		decide = func(o configfile.Options) []configfile.Option { return a.withHooks(o, version) }
-		said, unchanged = "Docker prints hints of docker rd when an engine is not there", "Docker prints hints of docker rd already"
+		said, unchanged = "Docker prints hints of docker rd when it can't reach an engine", "Docker prints hints of docker rd already"
 	}
 	changed, err := c.UpdateOptions(cmd.Context(), decide)
 	if err != nil {

@@ -90,7 +90,9 @@ func endpointOf(i *instance.Instance) (endpoint.Endpoint, error) {
 func dockerEndpointOf(i *instance.Instance) (endpoint.Endpoint, error) {
 	if i.Settings.Engine == instance.KindContainerd {
 		return endpoint.Endpoint{}, hinted(failure.Refuse("instance %q runs a containerd, which does not speak Docker's API", i.Name),
-			func(h hinter) string { return "use its own programs: " + h.run("run", "-i "+i.Name+" -- nerdctl …") })
+			func(hinter) string {
+				return "use its own programs: `docker-rd run -i " + i.Name + " -- ctr images list`"
+			})
 	}
 	return endpointOf(i)
 }

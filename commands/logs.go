@@ -40,8 +40,8 @@ func (a *app) newLogs() *cobra.Command {
 	o.tail = flagValue[lineCount]{value: allLines, kind: "string", parse: parseLineCount}
 	flags.BoolVarP(&o.follow, "follow", "f", false, "Follow log output")
 	flags.VarP(&o.tail, "tail", "n", "Number of lines to show from the end of the log")
-	flags.StringVar(&o.since, "since", "", `Show what was logged since a time ("2026-01-02T15:04:05") or for as long ("42m")`)
-	flags.StringVar(&o.until, "until", "", `Show what was logged before a time ("2026-01-02T15:04:05") or until as long ago ("42m")`)
+	flags.StringVar(&o.since, "since", "", `Show logs since a time ("2026-01-02T15:04:05") or a duration ago ("42m")`)
+	flags.StringVar(&o.until, "until", "", `Show logs before a time ("2026-01-02T15:04:05") or a duration ago ("42m")`)
 	flags.BoolVarP(&o.timestamps, "timestamps", "t", false, "Show timestamps before the lines")
 	flags.BoolVar(&o.supervisor, "supervisor", false, "Show the supervisor's log")
 	return cmd

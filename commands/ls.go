@@ -181,6 +181,12 @@ func (r *instanceRow) count(i *instance.Instance) {
 	}
 }
 
+// isDying reports whether the holder of the supervisor's lock is the supervisor that wrote the
+// state, which was killed: the system ends its threads one after another.
+func isDying(o instance.Observation) bool {
+	return !o.Live && o.State != nil && o.State.Supervisor != nil && o.State.Supervisor.PID == o.Holder.PID
+}
+
 // statusWord sums up an instance in a word.
 func statusWord(o instance.Observation, i *instance.Instance) string {
 	switch c := o.Condition(state.EngineReady); {
@@ -196,7 +202,7 @@ func statusWord(o instance.Observation, i *instance.Instance) string {
 		return "stopping"
 	case o.Live:
 		return string(c.Reason)
-	case o.Supervised:
+	case o.Supervised && !isDying(o):
 		return "starting"
 	}
 	if !client.Stopped(i) {

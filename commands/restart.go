@@ -25,8 +25,8 @@ func (a *app) newRestart() *cobra.Command {
 		Short: "Restart engines with the remembered settings",
 		Long: `Stop engines and start them again with the remembered settings.
 
-Their contexts, and which is the current one, stay as they are. An engine that does not
-start with settings that waited for the restart is started with those of before.`,
+Contexts stay as they are, the current one too. If an engine does not start with settings
+that waited for the restart, it is started with its former settings.`,
 		ValidArgsFunction: a.completeInstances,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			names, err := a.namesOf(args, all, a.toEnd(cmd))
@@ -110,8 +110,12 @@ func (a *app) goBack(ctx context.Context, i *instance.Instance, before beforeRes
 	if before.promoted {
 		promoteAgain(ctx, i, t.of(i.Name, state.ContextPromoted))
 	}
+	logs := "logs"
+	if i.Settings.Driver == instance.DriverExisting {
+		logs = "logs --supervisor" // its engine logs elsewhere
+	}
 	return hinted(fmt.Errorf("%w; it runs again without %s, as before", failed, with), func(h hinter) string {
-		return h.run("logs", i.Name) + " shows more; " + h.run("set", i.Name, shellQuoteAll(before.pending), "--restart") + " tries it again"
+		return h.run(logs, i.Name) + " shows more; " + h.run("set", i.Name, shellQuoteAll(before.pending), "--restart") + " tries it again"
 	})
 }
 

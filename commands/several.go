@@ -50,7 +50,7 @@ func unique(names []string) []string {
 func (a *app) onSeveral(mode string, names []string, f func(name string, t reporter) error) error {
 	return a.withProgress(mode, func(t reporter) error {
 		if len(names) > 1 {
-			t.display.Several()
+			t.display.Several(names)
 		}
 		errs := make([]error, len(names))
 		var group errgroup.Group
@@ -59,6 +59,7 @@ func (a *app) onSeveral(mode string, names []string, f func(name string, t repor
 				if errs[n] = f(name, t.of(name, progress.Itself)); errs[n] != nil {
 					t.display.Fail(name, errs[n])
 				}
+				t.display.Ended(name)
 				return nil
 			})
 		}

@@ -172,8 +172,20 @@ func (a *app) changesOf(cmd *cobra.Command, args []string) func(*instance.Settin
 		if cmd.Flags().Changed("from-context") && s.FromContext == endpoint.DefaultContext {
 			errs = append(errs, a.adoptDefault(cmd, s))
 		}
+		errs = append(errs, adoptsNothing(cmd, s))
 		return errors.Join(errs...)
 	}
+}
+
+// adoptsNothing refuses an option that names the engine to adopt by an empty value, such as that
+// of a script's unset variable, unless another option says that an own engine is wanted.
+func adoptsNothing(cmd *cobra.Command, s *instance.Settings) error {
+	for _, name := range []string{"from-context", "host"} {
+		if cmd.Flags().Changed(name) && s.Host == "" && s.FromContext == "" && !cmd.Flags().Changed("driver") {
+			return failure.Refuse("--%s is empty: it names no engine to adopt", name)
+		}
+	}
+	return nil
 }
 
 // adoptDefault resolves the context "default" as docker does here. If options or variables

@@ -8,6 +8,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // What answers may be no engine: every web server has some answer to a ping.
@@ -28,5 +29,17 @@ func TestAskAPI(t *testing.T) {
 				t.Errorf("askAPI = %+v", got)
 			}
 		})
+	}
+}
+
+// A supervisor that was killed holds its lock for a moment longer than it lives.
+func TestStatusOfDying(t *testing.T) {
+	i := &instance.Instance{Name: "x", Paths: instance.Paths{State: t.TempDir(), Runtime: t.TempDir(), Data: t.TempDir()}, Settings: instance.Settings{Driver: instance.DriverExisting}}
+	o := instance.Observation{Supervised: true, State: &state.State{Supervisor: &state.Supervisor{PID: 1 << 30}}}
+	for pid, starting := range map[int]bool{1 << 30: false, 1 << 29: true} {
+		o.Holder.PID = pid
+		if word := statusWord(o, i); (word == "starting") != starting {
+			t.Errorf("statusWord with a lock held by %d = %q", pid, word)
+		}
 	}
 }

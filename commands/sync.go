@@ -18,12 +18,12 @@ func (a *app) newSync() *cobra.Command {
 	cmd := a.onInstance(&cobra.Command{
 		Use:   "sync [OPTIONS] [INSTANCE]",
 		Short: "Bring the mirror of an engine up to date",
-		Long: `Bring the mirror of an engine up to date: a full sync now. It also finds changes for
-which the engine sends no event. --sizes also measures what containers and volumes take on
-disk and what images share, as "docker system df" does: "docker rd get" and the state file
-show that then, as of this moment.
+		Long: `Bring the mirror of an engine up to date: read everything from the engine again. This also
+finds changes for which the engine sends no event. The supervisor does it; if none runs,
+this command does.
 
-The supervisor does it if one runs, otherwise this command itself.`,
+--sizes also measures the disk usage of containers and volumes and what images share, as
+"docker system df" does. "docker rd get" and the state file then show these sizes.`,
 	}, a.loadForObjects, func(cmd *cobra.Command, i *instance.Instance) error {
 		return a.inTime(cmd.Context(), o, func(ctx context.Context, t reporter) error {
 			t = t.of(i.Name, state.MirrorSynced)

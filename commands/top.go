@@ -26,9 +26,9 @@ func (a *app) newTop() *cobra.Command {
 		Use:   "top [OPTIONS] [INSTANCE]",
 		Short: "Show instances and their objects live on the whole terminal",
 		Long: `Show instances, their conditions and objects live on the whole terminal: all instances,
-or the one that is named. Keys search, sort, show logs, start, stop and delete; "?" lists
-them. All is read from the mirrors. The engines are asked only for logs, and for the use of
-processor and memory, when you want to see those. Without a terminal it is printed once.`,
+or one. Keys search, sort, show logs, start, stop and delete; "?" lists them. The command
+reads the mirrors. It asks the engines only for logs and for the use of processor and
+memory, when you want to see them. Without a terminal it prints everything once.`,
 		Args:              takes(0, 1),
 		ValidArgsFunction: a.completeInstance,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runTop(cmd.Context(), args) },

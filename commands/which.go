@@ -95,11 +95,14 @@ func (a *app) chooseToEnd(args []string, verb string) (choice, error) {
 
 // foreign refuses instances because docker was told to use another engine.
 func foreign(told, instead string, names ...string) error {
+	hint := "name the instance and no context: `docker-rd " + instead + "`"
+	if known, _ := instanceNames(); !slices.Contains(known, names[0]) {
+		hint = "name an instance and no context: `docker-rd ls` lists the instances"
+	}
 	for i, name := range names {
 		names[i] = strconv.Quote(name)
 	}
-	return failure.WithHint(failure.Refuse("%s is not the engine of instance %s", told, strings.Join(names, " or ")),
-		"name the instance and no context: `docker-rd %s`", instead)
+	return failure.WithHint(failure.Refuse("%s is not the engine of instance %s", told, strings.Join(names, " or ")), "%s", hint)
 }
 
 // where returns the instance for the end of a message, "" if it was typed.

@@ -177,7 +177,7 @@ func (t *tx) void() (Outcome, error) {
 		next.Promoted, next.Voided = []Owner{other}, false
 		next.Demoted = slices.DeleteFunc(next.Demoted, func(o Owner) bool { return o == other })
 		out.Reason = state.ReasonNotApplicable
-		out.Message = fmt.Sprintf("Context %q is the current one, by docker rd's doing, and stays.", stored)
+		out.Message = fmt.Sprintf("Context %q was made current by docker rd, and stays.", stored)
 	}
 	if len(r.Promoted) == 0 {
 		return out, nil

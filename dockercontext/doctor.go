@@ -71,7 +71,7 @@ type Fixed struct {
 // original. It does nothing for a finding that is not true any more.
 func (f Finding) Fix(ctx context.Context) (Fixed, error) {
 	if f.fix == nil {
-		return Fixed{}, fmt.Errorf("%s %q can't be repaired without you", f.Code, f.Subject)
+		return Fixed{}, fmt.Errorf("%s %q can't be repaired automatically", f.Code, f.Subject)
 	}
 	return f.fix(ctx)
 }

@@ -210,13 +210,13 @@ func (t *tx) standing(owner Owner) Outcome {
 	}
 	switch {
 	case stored == owner.Context && r.promoted(owner):
-		return say(state.ReasonPromoted, "Context %q is the current one, by docker rd's doing.")
+		return say(state.ReasonPromoted, "Context %q was made current by docker rd.")
 	case stored == owner.Context && t.lost(owner):
 		return say(state.ReasonChangedByUser, "The current context %q is not this instance's any more.")
 	case stored == owner.Context:
 		return say(state.ReasonAlreadyCurrent, "Context %q is the current one by somebody's choice.")
 	case demoted && !r.Voided && !r.promoted(owner):
-		return say(state.ReasonDemoted, "Context %q is the current one now, by docker rd's doing.")
+		return say(state.ReasonDemoted, "Context %q is the current one now: docker rd made it so.")
 	}
 	return say(state.ReasonChangedByUser, "The current context was changed to %q.")
 }

@@ -69,7 +69,7 @@ func TestSettingsRefused(t *testing.T) {
 		{[]string{"driver=podman"}, `driver "podman"`},
 		{[]string{"engine=podman"}, `engine "podman"`},
 		{[]string{"engine=containerd", "host=unix:///x"}, `driver "existing" adopts engines of kind "moby" only`},
-		{[]string{"engine=containerd", "daemon-config=x"}, `engine "containerd" takes no daemon-config`},
+		{[]string{"engine=containerd", "driver=dockerd", "daemon-config=x"}, `engine "containerd" takes no daemon-config`},
 		{[]string{"promote=maybe"}, `promote "maybe"`},
 		{[]string{"promote=force"}, `promote "force"`}, // for context promote alone
 		{[]string{"promote=IF-BROKEN"}, `promote "IF-BROKEN"`},

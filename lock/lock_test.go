@@ -317,13 +317,10 @@ func TestHeldMakesNoFile(t *testing.T) {
 	}
 }
 
-// lateRemoval is why tests that remove a locked file are skipped there.
-const lateRemoval = "the name of a locked file goes when the lock does"
-
 // Who waited for a lock that its holder has removed takes the new one: the old one is
 // seen by nobody else.
 func TestRemovedWhileWaiting(t *testing.T) {
-	wine.Skip(t, lateRemoval)
+	wine.Skip(t)
 	path := filepath.Join(t.TempDir(), "lock")
 	tries := 0
 	f, err := take(t.Context(), path, func(ctx context.Context, f lockFile) (bool, error) {
@@ -346,7 +343,7 @@ func TestRemovedWhileWaiting(t *testing.T) {
 
 // What is removed with its directory while somebody waits for it is not made again.
 func TestRemovedForGood(t *testing.T) {
-	wine.Skip(t, lateRemoval)
+	wine.Skip(t)
 	dir := filepath.Join(t.TempDir(), "dir")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -380,7 +377,7 @@ func TestRemovedForGood(t *testing.T) {
 
 // A holder whose file was removed does not spoil what the next one says of itself.
 func TestRemovedWhileHeld(t *testing.T) {
-	wine.Skip(t, lateRemoval)
+	wine.Skip(t)
 	path := filepath.Join(t.TempDir(), "lock")
 	old, err := TryAcquire(path)
 	if err != nil {
@@ -413,7 +410,7 @@ func TestRemovedWhileHeld(t *testing.T) {
 // Who comes while a holder removes the lock with its directory either has the new one or
 // hears that there is none.
 func TestDirectoryRemovedBeside(t *testing.T) {
-	wine.Skip(t, lateRemoval)
+	wine.Skip(t)
 	path := filepath.Join(t.TempDir(), "dir", "lock")
 	var group sync.WaitGroup
 	for range 4 {

@@ -51,6 +51,8 @@ func newMarks() marks {
 // A dialect describes how an engine's events differ from moby's with graph drivers.
 type dialect struct {
 	podman bool
+	// quietNetworks: there are no events of networks, as of podman's before version 5.
+	quietNetworks bool
 	// unpacks: the image store is containerd's. The first container of an image, or of one of
 	// its platforms, unpacks it: its size grows without an event.
 	unpacks bool

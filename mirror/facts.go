@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/containerd/platforms"
@@ -54,8 +56,9 @@ func (m *Moby) facts(ctx context.Context, moment time.Time) (e state.Engine, err
 		Name:       info.Name, StorageDriver: info.Driver, NCPU: info.NCPU, MemTotal: info.MemTotal,
 	}
 	m.dialect = dialect{
-		podman:  about.Podman,
-		unpacks: slices.Contains(info.DriverStatus, [2]string{"driver-type", "io.containerd.snapshotter.v1"}),
+		podman:        about.Podman,
+		quietNetworks: about.Podman && majorOf(info.ServerVersion) < 5,
+		unpacks:       slices.Contains(info.DriverStatus, [2]string{"driver-type", "io.containerd.snapshotter.v1"}),
 	}
 	if about.Podman {
 		e.ID = "" // another one in each answer
@@ -68,6 +71,13 @@ func (m *Moby) facts(ctx context.Context, moment time.Time) (e state.Engine, err
 	}
 	m.clock = engineClock{begin: clock.Add(-begin.Add(margin).Sub(moment)), offset: clock.Sub(begin), margin: margin}
 	return e, nil
+}
+
+// majorOf returns the first number of a version, 0 if there is none.
+func majorOf(version string) (major int) {
+	first, _, _ := strings.Cut(version, ".")
+	major, _ = strconv.Atoi(first)
+	return major
 }
 
 // goarch returns Go's name for an architecture of uname(2), as engines describe their hosts.

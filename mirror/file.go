@@ -100,7 +100,9 @@ func (f *file) intact() bool {
 }
 
 func (f *file) setAside() error {
-	if err := files.Rename(f.path(), f.path()+".old"); err != nil {
+	old := f.path() + ".old"
+	_ = files.Remove(old) // a file is not replaced by a directory
+	if err := files.Rename(f.path(), old); err != nil {
 		return fmt.Errorf("keep old state file: %w", err)
 	}
 	return nil

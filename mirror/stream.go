@@ -10,6 +10,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 const (
@@ -18,6 +20,8 @@ const (
 	lateBy = 100 * time.Millisecond
 	// clockJump is the difference at which the engine's clock must have been set.
 	clockJump = 30 * time.Second
+	// networkPoll is how often the networks of an engine are listed that has no events of them.
+	networkPoll = 3 * time.Second
 )
 
 var errNoAnswer = errors.New("the engine does not answer")
@@ -70,7 +74,22 @@ func (m *Moby) watch(ctx context.Context, timeout time.Duration, in *intake, run
 			in.add(m.says(e), late, jumped)
 		}
 	})
+	if m.dialect.quietNetworks {
+		run(func() { pollNetworks(ctx, in) })
+	}
 	return ended, nil
+}
+
+// pollNetworks marks the networks again and again until ctx ends.
+func pollNetworks(ctx context.Context, in *intake) {
+	for tick := time.Tick(networkPoll); ; {
+		select {
+		case <-tick:
+			in.mark(state.Networks, "")
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // A stream reads the engine's events, which need not be on lines of their own.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 
 	"github.com/docker/cli/cli-plugins/metadata"
 	cliplugin "github.com/docker/cli/cli-plugins/plugin"
@@ -21,12 +22,27 @@ import (
 // Name is the name under which docker finds the plugin: `docker rd`.
 const Name = "rd"
 
+// The process's first thread waits, and does nothing else, see [Main].
+func init() { runtime.LockOSThread() }
+
 // Main runs docker-rd with the arguments of the process and exits with its status.
 func Main() {
 	// The processes that docker-rd starts of itself do not need docker's plugin code.
 	engine.RunHelper()
-	supervisor.RunMain()
 
+	// Linux hands a signal to the first thread if it can. Where that reads from a file system that
+	// hangs, the signal would wait as long.
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		supervisor.RunMain()
+		run()
+	}()
+	<-ended
+}
+
+// run runs a command.
+func run() {
 	quietLibraries(os.Stderr)
 	if cliplugin.RunningStandalone() {
 		os.Args = standaloneArgs(os.Args)

@@ -3,12 +3,14 @@ package plugin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/docker/cli/cli"
 	cliplugin "github.com/docker/cli/cli-plugins/plugin"
@@ -43,7 +45,12 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 			// Without a terminal docker gets the signal and cancels the context; on a terminal,
 			// and standalone, we get it.
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-			context.AfterFunc(ctx, stop) // a second signal kills this process
+			context.AfterFunc(ctx, func() {
+				stop() // a second signal kills this process
+				if !commands.Undoes(cmd) {
+					time.AfterFunc(endGrace, interrupted)
+				}
+			})
 			// A write to a closed pipe is then an error with a status of ours: if a signal ends a
 			// plugin, docker exits with 255.
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -60,6 +67,15 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 	root.Flags().BoolP("version", "v", false, "Print the version and quit")
 	wrap(root)
 	return root
+}
+
+// endGrace is how long a command that is interrupted may take to end. It may read from a file system
+// that hangs.
+const endGrace = time.Second
+
+func interrupted() {
+	fmt.Fprintln(os.Stderr, "interrupted")
+	os.Exit(failure.CodeInterrupted)
 }
 
 // initialize runs docker's plugin code without its warning about an invalid config.json:
@@ -136,8 +152,8 @@ func wrap(cmd *cobra.Command) {
 func unknownCommand(cmd *cobra.Command, args []string) error {
 	name := standaloneName(cmd)
 	_, group, _ := strings.Cut(name, " ")
-	return failure.WithHint(failure.Usage("unknown command %q", strings.TrimSpace(group+" "+args[0])), "%s",
-		commands.DidYouMean(commands.Suggest(cmd, args[0]), "docker-rd ", "`"+name+" --help` lists the commands"))
+	hint := commands.DidYouMean(commands.Suggest(cmd, args[0]), "docker-rd ", "`"+name+" --help` lists the commands")
+	return failure.WithHint(failure.Usage("unknown command %q", strings.TrimSpace(group+" "+args[0])), "%s", hint)
 }
 
 // usage adds our exit status and a hint to an error of the command line. An invalid value of a

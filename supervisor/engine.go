@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/requests"
@@ -191,7 +192,8 @@ func (l *loop) engineAnswers() {
 
 // engineFailed deals with an engine that could not be started or reached, or has ended. One
 // that was never there is given up, another is started again.
-func (l *loop) engineFailed(words string) {
+func (l *loop) engineFailed(err error) {
+	words := err.Error()
 	e := &l.engine
 	e.phase, e.reason, e.message = engineDown, state.ReasonExited, words
 	if e.running != nil && e.process == nil {
@@ -216,7 +218,7 @@ func (l *loop) engineFailed(words string) {
 		l.log.Warn("engine is started again", "part", "engine", "in", delay, "failures", e.failures)
 		l.after(l.ctx, delay, retryDue{})
 	}
-	l.store.SetLastFailure(&state.Failure{Reason: e.reason, Message: e.message, Time: time.Now()})
+	l.store.SetLastFailure(&state.Failure{Reason: e.reason, Message: e.message, Hint: failure.Hint(err), Time: time.Now()})
 }
 
 // lastWords returns the last error of an engine that has ended.

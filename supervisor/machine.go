@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -120,13 +121,13 @@ func (l *loop) handleEngine(ev event) {
 		case e.phase == engineUndoing:
 			l.undo(ev)
 		case ev.err != nil:
-			l.engineFailed(ev.err.Error())
+			l.engineFailed(ev.err)
 		default:
 			l.connect(ev.running, ev.adopted)
 		}
 	case connected:
 		if ev.err != nil {
-			l.engineFailed(fmt.Sprintf("no connection to the engine: %v", ev.err))
+			l.engineFailed(fmt.Errorf("no connection to the engine: %w", ev.err))
 			return
 		}
 		l.engineAnswers()
@@ -135,7 +136,7 @@ func (l *loop) handleEngine(ev event) {
 	case exited:
 		e.exited = nil
 		if e.phase != engineStopping { // where it is expected
-			l.engineFailed(lastWords(e.process))
+			l.engineFailed(errors.New(lastWords(e.process)))
 		}
 	case retryDue:
 		if e.phase == engineDown {

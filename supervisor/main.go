@@ -89,6 +89,12 @@ func supervise(dir string, toStop *requests.StopOptions, foreground bool) int {
 		return failed(err)
 	}
 
+	if toStop == nil {
+		if err := os.MkdirAll(inst.Paths.RequestsDir(), 0o700); err != nil {
+			return failed(fmt.Errorf("directory of requests: %w", err))
+		}
+	}
+
 	log := newLog(os.Stderr, inst)
 	slog.SetDefault(log) // for what libraries log
 	if !foreground {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/requests"
 )
@@ -137,7 +138,7 @@ func (l *loop) last() {
 	l.store.SetEngineProcess(0, time.Time{})
 	switch {
 	case s.err != nil:
-		l.store.SetLastFailure(&state.Failure{Reason: state.ReasonFailed, Message: s.err.Error(), Time: time.Now()})
+		l.store.SetLastFailure(&state.Failure{Reason: state.ReasonFailed, Message: s.err.Error(), Hint: failure.Hint(s.err), Time: time.Now()})
 	case s.Late != "":
 		l.store.SetLastFailure(&state.Failure{Reason: state.ReasonTimedOut, Message: s.Late, Time: time.Now()})
 	case s.failure == nil:

@@ -6,10 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +27,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands"
+	"github.com/docker-rd/docker-rd/internal/test/asuser"
 	"github.com/docker-rd/docker-rd/plugin"
 )
 
@@ -135,6 +142,7 @@ func hintedCommands(text string) (found []string) {
 var (
 	hintsMu  sync.Mutex
 	hintsRun = map[string]bool{} // entries of the table of hints, of which scripts have run the commands
+	ownRun   []string            // the same of hints that errors had themselves
 )
 
 // hint looks at the error of the last docker-rd, and runs the commands of its hint, which must
@@ -172,6 +180,9 @@ func hint(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		hintsMu.Lock()
 		hintsRun[r.Of] = true
+		if r.Of == "" || r.Of == ownHint {
+			ownRun = append(ownRun, r.Text)
+		}
 		hintsMu.Unlock()
 	}
 	if len(statuses) > 0 {
@@ -219,23 +230,132 @@ var hintsElsewhere = map[string]string{
 	"*configfile.RefusedError NoSpace":    "it takes a file system that is full",
 }
 
-// The commands of every hint in the program's table are run by a script.
+// placesElsewhere are the places that make hints which root's scripts of hints don't provoke, and why.
+var placesElsewhere = map[string]string{
+	"Check: log in by ssh or a console rather than by su, or have the directory made by `sudo loginctl enable-linger %d`; without systemd: `export XDG_RUNTIME_DIR=$HOME/.local/run && mkdir -p -m 0700 $XDG_RUNTIME_DIR`": "TestHintsAsUser does",
+	"checkRoot: run it with sudo, or leave `--driver` out: an ordinary user gets an engine without root":                                                                                                                   "TestHintsAsUser does",
+	"RemoveData: `sudo rm -rf %s`":     "it takes files of ids that the user no longer has",
+	"SetLimits: stop containers first": "it takes control groups of version 1, and memory in use",
+	"UserLimits: a new instance is faster on Linux 5.11 or later, and on a local disk":                                                  "it is a note",
+	"UserLimits: root's engines have limits":                                                                                            "it is a note",
+	"a variable: leave them out; an engine of root's has limits":                                                                        "TestHintsAsUser does",
+	"answers: restart …  may help":                                                                                                      "kinds/lost.txtar does",
+	"certPath: use the context: `docker --context  …  ps`":                                                                              "it is of Windows, where no socket relays",
+	"checkLimits: leave the limit out; if memory can't be limited, the kernel parameter `cgroup_enable=memory` may help":                "it takes a kernel without a controller: engine/processes tests that",
+	"chooseSubnets: choose another `bip`, or leave it out":                                                                              "it takes an engine with a network: engine/isolated tests that",
+	"clear: end it first, if its instance is gone: `kill %d`":                                                                           "engine/state-lost.txtar does",
+	"dockerEndpointOf: use its own programs: `docker-rd run -i  …  -- ctr images list`":                                                 "containerd/objects.txtar does",
+	"explainNamespaces: `sudo sysctl -w user.max_user_namespaces=28633`":                                                                "it takes another machine: engine/isolated plays that",
+	"explainNamespaces: on Debian and Ubuntu: `sudo apt-get install --reinstall uidmap`; the ranges are in /etc/subuid and /etc/subgid": "it takes another machine: engine/isolated plays that",
+	"judgeIDs: /etc/nsswitch.conf names that service: who runs it can give %s others (`getsubids %[1]s` shows them)":                    "it takes another machine: engine/isolated plays that",
+	"judgeIDs: `sudo usermod %s %s`":                                                                                                    "it takes another machine: engine/isolated plays that",
+	"refuse: adopt an engine: `--driver existing`":                                                                                      "it is of systems other than Linux",
+}
+
+// ownHint is the entry of the table for errors with a hint of their own.
+const ownHint = "*commands.hintedError"
+
+// The commands of every hint are run by a script: those of the program's table, and those that
+// are made where the error is.
 func TestHints(t *testing.T) {
 	if !t.Run("script", func(t *testing.T) { runScripts(t, "../../testdata/script/hints", "", "") }) {
 		return
 	}
-	known := commands.HintedErrors()
+	t.Run("table", func(t *testing.T) {
+		judgeCovered(t, commands.HintedErrors(), hintsElsewhere, func(of string) bool { return hintsRun[of] })
+	})
+	t.Run("places", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("the programs of an engine are not looked for")
+		}
+		places := hintPlaces(t)
+		judgeCovered(t, slices.Sorted(maps.Keys(places)), placesElsewhere, func(of string) bool {
+			return slices.ContainsFunc(ownRun, places[of].MatchString)
+		})
+	})
+}
+
+func TestHintsAsUser(t *testing.T) { asuser.Rerun(t, "^TestHints$/^script$/^engine$") }
+
+// judgeCovered fails unless the scripts have run each of known, except those elsewhere.
+func judgeCovered(t *testing.T, known []string, elsewhere map[string]string, run func(string) bool) {
 	for _, of := range known {
-		switch why := hintsElsewhere[of]; {
-		case !hintsRun[of] && why == "":
-			t.Errorf("the script runs no \"hint\" after an error of %s", of)
-		case hintsRun[of] && why != "":
-			t.Errorf("the script provokes an error of %s, which it can't: %s", of, why)
+		switch why := elsewhere[of]; {
+		case !run(of) && why == "":
+			t.Errorf("no script runs \"hint\" after an error of %s", of)
+		case run(of) && why != "":
+			t.Errorf("a script provokes an error of %s, although %s", of, why)
 		}
 	}
-	for of := range hintsElsewhere {
+	for of := range elsewhere {
 		if !slices.Contains(known, of) {
-			t.Errorf("there is no entry %s", of)
+			t.Errorf("there is no %s", of)
 		}
 	}
+}
+
+// hintPlaces returns where the program makes hints, outside of the table: what is written there,
+// by the function and the words, and what matches the hints.
+func hintPlaces(t *testing.T) map[string]*regexp.Regexp {
+	places := map[string]*regexp.Regexp{}
+	err := filepath.WalkDir("../..", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		for _, decl := range file.Decls {
+			within := "a variable"
+			if f, ok := decl.(*ast.FuncDecl); ok {
+				within = f.Name.Name
+			}
+			ast.Inspect(decl, func(n ast.Node) bool {
+				call, ok := n.(*ast.CallExpr)
+				if !ok || len(call.Args) < 2 {
+					return true
+				}
+				if name := types.ExprString(call.Fun); name != "failure.WithHint" && name != "hinted" {
+					return true
+				}
+				words := wordsOf(call.Args[1:])
+				places[fmt.Sprintf("%s: %s", within, strings.Join(words, " … "))] = hintPattern(words)
+				return true
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return places
+}
+
+// wordsOf returns the texts in expressions.
+func wordsOf(exprs []ast.Expr) (words []string) {
+	for _, e := range exprs {
+		ast.Inspect(e, func(n ast.Node) bool {
+			if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				if word, err := strconv.Unquote(lit.Value); err == nil && letters.MatchString(word) {
+					words = append(words, word)
+				}
+			}
+			return true
+		})
+	}
+	return words
+}
+
+var letters = regexp.MustCompile(`[a-z]{2}|%s`)
+
+var verbs = regexp.MustCompile(`%(?:\\\[\d+\\\])?[sdq]`)
+
+// hintPattern matches hints that have the words one after the other.
+func hintPattern(words []string) *regexp.Regexp {
+	parts := make([]string, len(words))
+	for i, word := range words {
+		parts[i] = verbs.ReplaceAllString(regexp.QuoteMeta(word), ".*")
+	}
+	return regexp.MustCompile(strings.Join(parts, ".*"))
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
+	"github.com/docker-rd/docker-rd/internal/test/wine"
 	"github.com/docker-rd/docker-rd/plugin"
 )
 
@@ -98,20 +99,12 @@ var rewrites = []struct {
 // program finds the programs that a script runs.
 var program = regexp.MustCompile(`(?m)^(?:! )?(?:exec|status \d+|sub \w+|until(?: !)?(?: -stdout \S+)?) ([\w-]+)`)
 
-// unixOnly are commands of scripts that Windows has no way for, and why.
-var unixOnly = map[string]string{
-	"signal (?:STOP|CONT|TERM|INT)": "there are no signals",
-	"chmod":                         "modes do not keep anybody from writing",
-	"exec find":                     "Windows's find is another program",
-	"stdout .*the socket":           "a message about a unix socket",
-}
-
 func rewrite(t *testing.T, text string) string {
 	commands, filesOf, _ := strings.Cut(text, "\n-- ")
 	for _, r := range rewrites {
 		commands = r.pattern.ReplaceAllString(commands, r.with)
 	}
-	for name, reason := range unixOnly {
+	for name, reason := range wine.Scripts {
 		if regexp.MustCompile(`(?m)^(! )?` + name + ` `).MatchString(commands) {
 			t.Skipf("it takes %s: %s", name, reason)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,9 +72,17 @@ type Display struct {
 	last  map[stepID]Event
 	order []stepID // of steps that are still working, as they began
 	told  bool     // that something failed
+	turns []*turn  // of several instances, the first of which is being shown
 	term  screen
 	stop  chan struct{}
 	ended chan struct{}
+}
+
+// A turn has the lines of an instance that wait until the ones before have ended.
+type turn struct {
+	instance string
+	lines    []string
+	ended    bool
 }
 
 type stepID struct{ instance, step string }
@@ -106,11 +115,40 @@ func (d *Display) tick() {
 	}
 }
 
-// Several says that the command works on several instances: lines then name them.
-func (d *Display) Several() {
+// Several says that the command works on several instances: lines then name them, and, where they
+// stay, the lines of one wait until the one before has [Display.Ended].
+func (d *Display) Several(names []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.term.several = true
+	for _, name := range names {
+		d.turns = append(d.turns, &turn{instance: name})
+	}
+}
+
+// Ended says that nothing of an instance follows.
+func (d *Display) Ended(instance string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, t := range d.turns {
+		t.ended = t.ended || t.instance == instance
+	}
+	for len(d.turns) > 0 && d.turns[0].ended {
+		if d.turns = d.turns[1:]; len(d.turns) > 0 {
+			_, _ = fmt.Fprint(d.o.Out, strings.Join(d.turns[0].lines, ""))
+		}
+	}
+}
+
+// line prints a line of an instance, when it is its turn.
+func (d *Display) line(instance, text string) {
+	for n, t := range d.turns {
+		if n > 0 && t.instance == instance {
+			t.lines = append(t.lines, text+"\n")
+			return
+		}
+	}
+	_, _ = fmt.Fprintln(d.o.Out, text)
 }
 
 // Show shows an event and sets its time and duration. It ignores events without news. Why returns
@@ -144,7 +182,7 @@ func (d *Display) show(e Event, why func() string) {
 		if e.Live {
 			return
 		}
-		_, _ = fmt.Fprintln(d.o.Out, prefixed(e, d.term.several))
+		d.line(e.Instance, prefixed(e, d.term.several))
 	case JSON:
 		d.encode(e)
 	}
@@ -160,7 +198,9 @@ func (d *Display) encode(e Event) {
 // Asked shows an event that was asked for, in every mode.
 func (d *Display) Asked(e Event) {
 	if d.o.Mode == Quiet {
-		_, _ = fmt.Fprintln(d.o.Out, e.Message)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.line(e.Instance, e.Message)
 		return
 	}
 	e.Status = Result

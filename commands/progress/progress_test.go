@@ -114,10 +114,33 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// The lines of several instances are in the instances' order, however their work overlaps.
+func TestOrder(t *testing.T) {
+	d, out, _ := display(Plain, 0, 0)
+	d.Several([]string{"a", "b", "c"})
+	show := func(instance, message string) {
+		d.Show(Event{Instance: instance, Step: "engine", Status: Done, Message: message}, nil)
+	}
+	show("c", "1")
+	show("b", "1")
+	show("a", "1")
+	d.Ended("b")
+	show("c", "2")
+	if got := out.String(); got != "a: 1\n" {
+		t.Errorf("while a works: %q", got)
+	}
+	d.Ended("a")
+	show("c", "3")
+	d.Ended("c")
+	if got, want := out.String(), "a: 1\nb: 1\nc: 1\nc: 2\nc: 3\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestPlainAndQuiet(t *testing.T) {
 	for mode, want := range map[string]string{Plain: "a: m\nset\n", Quiet: "set\n"} {
 		d, out, _ := display(mode, 0, 0)
-		d.Several()
+		d.Several([]string{"a"})
 		d.Show(Event{Instance: "a", Step: "engine", Status: Working, Message: "m"}, nil)
 		d.Show(Event{Instance: "a", Step: "mirror", Status: Working, Message: "m", Live: true}, nil)
 		d.Asked(Event{Instance: "a", Step: "set", Message: "set"})

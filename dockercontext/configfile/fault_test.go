@@ -7,10 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/docker-rd/docker-rd/internal/test/wine"
 )
 
 // runChild updates path in a process of its own and returns the fault points it passed
@@ -27,7 +30,9 @@ func runChild(t *testing.T, path string, env ...string) (points []string, killed
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		if cmd.ProcessState == nil || cmd.ProcessState.Exited() {
+		died := cmd.ProcessState != nil && (!cmd.ProcessState.Exited() ||
+			runtime.GOOS == "windows" && stderr.Len() == 0) // there who is killed exits, with the status 1
+		if !died {
 			t.Fatalf("child: %v: %s", err, stderr.String())
 		}
 		killed = true
@@ -221,6 +226,7 @@ func TestChoiceStands(t *testing.T) {
 
 // TestDisplacedOddities: somebody puts in place what can't be carried on.
 func TestDisplacedOddities(t *testing.T) {
+	wine.Skip(t)
 	defer func() { faultHook = nil }()
 	for _, leases := range []bool{true, false} {
 		dir := t.TempDir()
@@ -280,6 +286,7 @@ func TestRemovedMeanwhile(t *testing.T) {
 // TestCannotSettle: the change can't be made again on what somebody has written; that
 // gets back in place.
 func TestCannotSettle(t *testing.T) {
+	wine.Skip(t)
 	defer func() { faultHook = nil }()
 	path := filepath.Join(t.TempDir(), "config.json")
 	const theirs = `{"theirs":1}`

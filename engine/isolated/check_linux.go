@@ -3,7 +3,6 @@ package isolated
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -34,14 +33,12 @@ var own = []tool{
 type tool struct{ name, pkg string }
 
 // validUID is what can stand in a path, a cgroup's name and an environment variable.
-var validUID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]*$`)
-
-const maxUID = 64
+var validUID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
 
 // Check returns everything that prevents a start of the engine. It changes nothing. Each error
 // has exit status 3 and a hint.
 func Check(cfg Config) []error {
-	if len(cfg.UID) > maxUID || !validUID.MatchString(cfg.UID) {
+	if !validUID.MatchString(cfg.UID) {
 		return []error{failure.Refuse("engine uid %q: letters, digits and '-' are allowed, 64 at most", cfg.UID)}
 	}
 	return cfg.mode().check()
@@ -112,10 +109,6 @@ func checkTools(cfg *Config) error {
 		return failure.WithHint(failure.Refuse("missing: %s", strings.Join(missing, ", ")),
 			"on Debian and Ubuntu: `sudo apt-get install %s`", strings.Join(packages, " "))
 	}
-	if _, err := exec.LookPath(cfg.Proxy); err != nil {
-		return failure.WithHint(failure.Refuse("the port proxy: %w", err),
-			"install docker-rd again")
-	}
 	return nil
 }
 
@@ -139,7 +132,7 @@ func checkCgroups(*Config) error {
 	}
 	if len(h.All()) == 0 {
 		return failure.WithHint(failure.Refuse("no cgroups are mounted, without which there are no containers"),
-			"`mount -t cgroup2 none /sys/fs/cgroup`")
+			"`sudo mount -t cgroup2 none /sys/fs/cgroup`")
 	}
 	for _, root := range h.All() {
 		if err := unix.Access(root, unix.W_OK); err != nil {
@@ -156,7 +149,7 @@ func checkLimits(c *Config) error {
 		return nil
 	}
 	if c.Containerd && c.Limits.Pids != 0 {
-		return failure.WithHint(failure.Refuse("pids-limit can't be with a containerd: it has no one control group for all containers"),
+		return failure.WithHint(failure.Refuse("pids-limit is not supported with a containerd: it has no single control group for all containers"),
 			"leave it out; memory and cpus work")
 	}
 	h, err := processes.FindHierarchies()
@@ -165,10 +158,10 @@ func checkLimits(c *Config) error {
 	}
 	if err := processes.CheckLimits(h, c.Limits); err != nil {
 		return failure.WithHint(failure.Refuse("limits: %w", err),
-			"leave the limit out; where it is the memory's, the kernel's parameter `cgroup_enable=memory` may bring it")
+			"leave the limit out; if memory can't be limited, the kernel parameter `cgroup_enable=memory` may help")
 	}
 	if user, err := readDaemonOptions(c.Args, c.ConfigFile); err == nil && user.systemdCgroups() {
-		return failure.WithHint(failure.Refuse("limits can't be with the cgroup driver systemd: it puts containers out of the engine's control group"),
+		return failure.WithHint(failure.Refuse("limits are not supported with the cgroup driver systemd: it moves containers out of the engine's control group"),
 			"remove native.cgroupdriver from the engine's arguments and its daemon configuration")
 	}
 	return nil

@@ -30,7 +30,7 @@ func (m userMode) check() []error {
 }
 
 // errNoUserLimits says why an ordinary user's engine has no limits.
-var errNoUserLimits = failure.WithHint(failure.Refuse("limits can't be with the rootless driver: the control groups are root's"), "leave them out; an engine of root's has limits")
+var errNoUserLimits = failure.WithHint(failure.Refuse("the rootless driver supports no limits: the control groups are root's"), "leave them out; an engine of root's has limits")
 
 func checkUserLimits(c *Config) error {
 	if c.Limits != (Limits{}) {

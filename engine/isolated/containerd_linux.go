@@ -39,10 +39,6 @@ func (containerdProgram) tools() []tool { return nil }
 var reservedContainerd = []string{"config", "c", "address", "a", "root", "state", "help", "h", "version", "v"}
 
 func (p containerdProgram) options() (*daemonOptions, error) {
-	if p.ConfigFile != "" {
-		return nil, failure.WithHint(failure.Refuse("daemon configuration %q: it is dockerd's, and a containerd takes none", p.ConfigFile),
-			"pass arguments after `--`")
-	}
 	for _, arg := range p.Args {
 		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		for _, reserved := range reservedContainerd {
@@ -51,7 +47,7 @@ func (p containerdProgram) options() (*daemonOptions, error) {
 			}
 		}
 		if arg == "" || !strings.HasPrefix(arg, "-") && len(p.Args) == 1 {
-			return nil, failure.WithHint(failure.Refuse("engine argument %q is none of containerd's options", arg), "leave it out")
+			return nil, failure.WithHint(failure.Refuse("engine argument %q is not an option of containerd", arg), "leave it out")
 		}
 	}
 	return &daemonOptions{args: p.Args}, nil

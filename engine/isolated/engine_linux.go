@@ -142,7 +142,7 @@ func (e *Engine) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
 	if private, err := mounts.IsPrivate("/"); err == nil && private {
-		e.problems.Set("mounts", "the host's / is mounted private: the engine does not see what is mounted or unmounted on the host from now on (`mount --make-rshared /` fixes it for the next start)")
+		e.problems.Set("mounts", "the host's / is mounted private: the engine does not see later mounts and unmounts of the host (`sudo mount --make-rshared /` fixes that from the next start on)")
 	}
 	if e.adopted {
 		// Somebody else's child, or nobody's.

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/docker-rd/docker-rd/internal/test/wine"
 )
 
 func TestWait(t *testing.T) {
@@ -84,6 +86,7 @@ func TestFollow(t *testing.T) {
 			t.Fatal(err)
 		}
 		changes("a watch", func() bool { return f.watch != nil })
+		wine.Skip(t)
 		if err := os.Remove(dir); err != nil {
 			t.Fatal(err)
 		}

@@ -12,9 +12,11 @@ import (
 	"github.com/Microsoft/go-winio"
 
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
+	"github.com/docker-rd/docker-rd/internal/test/wine"
 )
 
 func TestPipe(t *testing.T) {
+	wine.Skip(t)
 	name := fmt.Sprintf(`//./pipe/docker-rd-test-%d`, os.Getpid())
 	e, err := FromURL("npipe://"+name, TLSOptions{})
 	if err != nil {

@@ -60,6 +60,31 @@ func TestInstallDestdir(t *testing.T) {
 	}
 }
 
+// Uninstall leaves what was there before install.
+func TestUninstall(t *testing.T) {
+	dir := t.TempDir()
+	there := filepath.Join(dir, "a prefix", "bin")
+	if err := os.MkdirAll(there, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	own := []string{"PREFIX=" + filepath.Dir(there), "PLUGINS=" + filepath.Join(dir, "docker", "cli-plugins")}
+	for range 2 { // the second one is an upgrade
+		makeTarget(t, append(own, "install")...)
+	}
+	makeTarget(t, append(own, "uninstall")...)
+	if _, err := os.Stat(there); err != nil {
+		t.Error(err)
+	}
+	var left []string
+	_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		left = append(left, path)
+		return err
+	})
+	if len(left) != 3 {
+		t.Errorf("left are %q, want nothing but %q", left, there)
+	}
+}
+
 // An ordinary user's plugin goes to the Docker configuration in force, root's to everybody's.
 func TestInstallFor(t *testing.T) {
 	own := filepath.Join(t.TempDir(), "docker")

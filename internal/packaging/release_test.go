@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // newRelease returns a release of all systems, with texts for programs.
@@ -182,6 +184,31 @@ func TestManifests(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(sums)) {
 		if !strings.HasSuffix(name, ".gz") && !strings.HasSuffix(name, ".zip") && strings.Contains(read(name), "<no value>") {
 			t.Errorf("%s has gaps", name)
+		}
+	}
+}
+
+// The manifests have what winget's schema requires.
+func TestWingetForm(t *testing.T) {
+	r := newRelease(t)
+	assemble(t, r)
+	for kind, required := range map[string][]string{
+		"DockerRD.DockerRD.yaml":              {"DefaultLocale"},
+		"DockerRD.DockerRD.locale.en-US.yaml": {"PackageLocale", "Publisher", "PackageName", "License", "ShortDescription"},
+		"DockerRD.DockerRD.installer.yaml":    {"Installers", "InstallerType", "NestedInstallerType"},
+	} {
+		data, err := os.ReadFile(filepath.Join(r.out, kind))
+		var manifest map[string]any
+		if err := errors.Join(err, yaml.Unmarshal(data, &manifest)); err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		for _, field := range append(required, "PackageIdentifier", "PackageVersion", "ManifestType", "ManifestVersion") {
+			if value := manifest[field]; value == nil || value == "" {
+				t.Errorf("%s has no %s", kind, field)
+			}
+		}
+		if _, ok := manifest["PackageVersion"].(string); !ok { // such as 1.10, a number
+			t.Errorf("%s: the version is no text: %v", kind, manifest["PackageVersion"])
 		}
 	}
 }

@@ -101,6 +101,23 @@ func TestInstallDepsWaits(t *testing.T) {
 	}
 }
 
+// An ordinary user gets fuse-overlayfs only where the kernel's overlayfs does not do.
+func TestInstallDepsOverlay(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	for unshare, want := range map[string]bool{"exit 0": false, "exit 1": true} {
+		path := fakePath(t, []string{"env", "mktemp", "mkdir", "rm", "cat"}, map[string]string{
+			"id": "echo 1000", "unshare": unshare, "sudo": `exec "$@"`, "apt-get": ":",
+		})
+		out, err := script(t, path, "install-deps")
+		if err != nil || strings.Contains(out, "fuse-overlayfs") != want {
+			t.Errorf("unshare: %s: %v, %q", unshare, err, out)
+		}
+	}
+	if left, _ := os.ReadDir(os.Getenv("HOME")); len(left) > 0 {
+		t.Errorf("left are %v", left)
+	}
+}
+
 // containsLine reports whether a line of the text ends with suffix.
 func containsLine(text, suffix string) bool {
 	for line := range strings.Lines(text) {

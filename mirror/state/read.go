@@ -139,6 +139,10 @@ func open(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read state file %q: %w", path, err)
 	}
+	if info, err := file.Stat(); err == nil && info.IsDir() {
+		_ = file.Close()
+		return nil, &CorruptError{Path: path, Err: errors.New("it is a directory")}
+	}
 	return file, nil
 }
 

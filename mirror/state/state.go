@@ -117,6 +117,7 @@ type Failure struct {
 	// Reason is that of the condition EngineReady: Exited, CrashLoop, ConnectFailed or Failed.
 	Reason  Reason    `json:"reason"`
 	Message string    `json:"message"`
+	Hint    string    `json:"hint,omitempty"` // what to do about it, if that is known
 	Time    time.Time `json:"time,omitzero"`
 }
 

@@ -5,8 +5,9 @@
 // goes on after a backslash; what follows is what it prints. A line "..." stands for any lines.
 // Values that differ from run to run are compared by their kind: see [Match].
 //
-// What is not for readers is in comments: "<!-- test" begins a shell script, and
-// "<!-- file NAME -->" makes the next block a file.
+// What is not for readers is in comments: "<!-- test" begins a shell script, "<!-- file NAME -->"
+// makes the next block a file, and "<!-- not run: WHY -->" says why the next block is neither
+// run nor a file. There is no other block: what a page shows has been tried.
 package console
 
 import (
@@ -31,7 +32,7 @@ var fence = regexp.MustCompile("^```([a-z]*)$")
 // Parse returns the steps of a page.
 func Parse(page string) (steps []Step, err error) {
 	lines := strings.Split(page, "\n")
-	file := ""
+	file, notRun := "", false
 	for n := 0; n < len(lines); n++ {
 		line, begin := strings.TrimLeft(lines[n], " "), n+1
 		indent := strings.TrimSuffix(lines[n], line) // in a list
@@ -49,6 +50,13 @@ func Parse(page string) (steps []Step, err error) {
 			file = strings.TrimSuffix(name, " -->")
 			continue
 		}
+		if strings.HasPrefix(line, "<!-- not run: ") {
+			notRun = true
+			continue
+		}
+		if strings.HasPrefix(lines[n], "    ") && n > 0 && lines[n-1] == "" {
+			return nil, fmt.Errorf("line %d: a block without a fence", begin)
+		}
 		if line == "<!-- test" {
 			steps = append(steps, Step{Line: begin, Script: strings.Join(until("-->"), "\n") + "\n"})
 			continue
@@ -62,6 +70,7 @@ func Parse(page string) (steps []Step, err error) {
 		case err != nil:
 		case m[1] == "":
 			err = fmt.Errorf("line %d: the block has no language", begin)
+		case notRun:
 		case file != "":
 			steps = append(steps, Step{Line: begin, File: file, Text: strings.Join(text, "\n") + "\n"})
 		case m[1] == "console":
@@ -69,8 +78,10 @@ func Parse(page string) (steps []Step, err error) {
 			if more, err = session(text, begin+1); err == nil {
 				steps = append(steps, more...)
 			}
+		default:
+			err = fmt.Errorf("line %d: the block is not run, and nothing says why", begin)
 		}
-		file = ""
+		file, notRun = "", false
 		if err != nil {
 			return nil, err
 		}

@@ -12,7 +12,10 @@ const page = `# A page
 prepare
 -->
 
-    $ not a session
+<!-- not run: it says why -->
+` + "```sh" + `
+not a session
+` + "```" + `
 
 ` + "```console" + `
 $ first \
@@ -27,10 +30,6 @@ $ second
 print("x")
 ` + "```" + `
 
-` + "```json" + `
-{}
-` + "```" + `
-
 - in a list
 
   ` + "```console" + `
@@ -43,15 +42,15 @@ func TestParse(t *testing.T) {
 	got, err := Parse(page)
 	want := []Step{
 		{Line: 3, Script: "prepare\n"},
-		{Line: 10, Command: "first \\\n  --option", Output: []string{"out", ""}},
-		{Line: 14, Command: "second"},
-		{Line: 18, File: "watch.py", Text: "print(\"x\")\n"},
-		{Line: 29, Command: "third", Output: []string{"  out"}},
+		{Line: 13, Command: "first \\\n  --option", Output: []string{"out", ""}},
+		{Line: 17, Command: "second"},
+		{Line: 21, File: "watch.py", Text: "print(\"x\")\n"},
+		{Line: 28, Command: "third", Output: []string{"  out"}},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	for _, bad := range []string{"```console\nout\n```\n", "```\nx\n```\n", "```console\n$ x\n", "<!-- test\n"} {
+	for _, bad := range []string{"```console\nout\n```\n", "```\nx\n```\n", "```console\n$ x\n", "<!-- test\n", "```sh\nx\n```\n", "x\n\n    x\n"} {
 		if got, err := Parse(bad); err == nil {
 			t.Errorf("%q is %+v", bad, got)
 		}

@@ -1,13 +1,8 @@
 //go:build !windows
 
-// Package wine tells tests whether Windows is wine, which differs from it in ways that
-// tests may name.
 package wine
 
-import "testing"
+const windows = false
 
 // Is reports whether this Windows is wine.
 func Is() bool { return false }
-
-// Skip skips a test that wine fails and Windows should not, with the reason.
-func Skip(testing.TB, string) {}

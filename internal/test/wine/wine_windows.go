@@ -1,22 +1,10 @@
-// Package wine tells tests whether Windows is wine, which differs from it in ways that
-// tests may name.
 package wine
 
-import (
-	"testing"
+import syscall "golang.org/x/sys/windows"
 
-	"golang.org/x/sys/windows"
-)
+const windows = true
 
 // Is reports whether this Windows is wine.
 func Is() bool {
-	return windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
-}
-
-// Skip skips a test that wine fails and Windows should not, with the reason.
-func Skip(t testing.TB, reason string) {
-	t.Helper()
-	if Is() {
-		t.Skip("wine: " + reason)
-	}
+	return syscall.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
 }
