@@ -131,7 +131,7 @@ containerd2  := bin/containerd-$(CONTAINERD2)
 .PHONY: containerd2
 containerd2: ## Build containerd 2, and run the tests of containerds with it
 	CGO_ENABLED=0 GOBIN="$(CURDIR)/$(containerd2)" $(GO) install $(foreach name,containerd ctr containerd-shim-runc-v2,github.com/containerd/containerd/v2/cmd/$(name)@$(CONTAINERD2))
-	PATH="$(CURDIR)/$(containerd2):$$PATH" $(GO) test -count=1 -run Containerd ./engine/isolated ./mirror ./cmd/docker-rd
+	PATH="$(CURDIR)/$(containerd2):$$PATH" $(GO) test -count=1 -run 'Containerd|EachKind' ./engine/isolated ./mirror ./cmd/docker-rd
 
 .PHONY: clients
 clients: build ## Install real Docker clients into bin/clients, and try them

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
@@ -14,22 +15,24 @@ import (
 const leftOut = "(left out)"
 
 // secrets match what may be in any file, such as a password in the URL of a proxy.
-var secrets = []*regexp.Regexp{
-	regexp.MustCompile(`://[^/\s:@"']*:([^/\s@"']+)@`),
-	regexp.MustCompile(`https?://([^/\s:@"']+)@`), // a token, in the place of a user's name
-	// Containers' environments and the arguments of builds, which dockerd logs when it
-	// debugs.
-	regexp.MustCompile(`Env\\*":\[([^\]]*)\]`),
-	regexp.MustCompile(`buildargs=([^&\s"]+)`),
-	// Whatever is called a secret: an option of a log driver, an argument, a header.
-	regexp.MustCompile(`(?i)(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*\\*"\s*:\s*\\*"([^"\\]+)`),
-	regexp.MustCompile(`(?i)(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*=([^\s"',&\\]+)`),
-	regexp.MustCompile(`(?i)(?:bearer|authorization: basic) ([\w+/=.~-]{8,})`),
-}
+var secrets = sync.OnceValue(func() []*regexp.Regexp {
+	return []*regexp.Regexp{
+		regexp.MustCompile(`://[^/\s:@"']*:([^/\s@"']+)@`),
+		regexp.MustCompile(`https?://([^/\s:@"']+)@`), // a token, in the place of a user's name
+		// Containers' environments and the arguments of builds, which dockerd logs when it
+		// debugs.
+		regexp.MustCompile(`Env\\*":\[([^\]]*)\]`),
+		regexp.MustCompile(`buildargs=([^&\s"]+)`),
+		// Whatever is called a secret: an option of a log driver, an argument, a header.
+		regexp.MustCompile(`(?i)(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*\\*"\s*:\s*\\*"([^"\\]+)`),
+		regexp.MustCompile(`(?i)(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*=([^\s"',&\\]+)`),
+		regexp.MustCompile(`(?i)(?:bearer|authorization: basic) ([\w+/=.~-]{8,})`),
+	}
+})
 
 // hideSecrets overwrites secrets and keeps the length.
 func hideSecrets(line []byte) {
-	for _, secret := range secrets {
+	for _, secret := range secrets() {
 		for _, m := range secret.FindAllSubmatchIndex(line, -1) {
 			for k := m[2]; k < m[3]; k++ {
 				line[k] = '*'

@@ -23,38 +23,41 @@ func (p Program) Command() string { return strings.Join(p.Start, " ") }
 // pattern match replaces NAME in the command, or other does if that is empty.
 var knownPrograms = []struct {
 	name, start, other string
-	context, host      *regexp.Regexp
+	context, host      string // patterns
 }{
 	{
 		name: "Docker Desktop", start: "docker desktop start",
-		context: whole(`desktop-(linux|windows)`),
-		host:    whole(`unix://.*/\.docker/(desktop|run)/docker\.sock|npipe:////\./pipe/dockerDesktop(Linux|Windows)Engine`),
+		context: `desktop-(linux|windows)`,
+		host:    `unix://.*/\.docker/(desktop|run)/docker\.sock|npipe:////\./pipe/dockerDesktop(Linux|Windows)Engine`,
 	},
 	{
 		name: "OrbStack", start: "orb start",
-		context: whole(`orbstack`),
-		host:    whole(`unix://.*/\.orbstack/run/docker\.sock`),
+		context: `orbstack`,
+		host:    `unix://.*/\.orbstack/run/docker\.sock`,
 	},
 	{
 		// Its home is ~/.colima, ~/.config/colima or $COLIMA_HOME.
 		name: "Colima", start: "colima start NAME", other: "default",
-		context: whole(`colima(?:-(.+))?`),
-		host:    whole(`unix://.*/\.?colima/([^/]+)/docker\.sock`),
+		context: `colima(?:-(.+))?`,
+		host:    `unix://.*/\.?colima/([^/]+)/docker\.sock`,
 	},
 	{
 		name: "podman machine", start: "podman machine start NAME", other: "podman-machine-default",
-		context: whole(`(podman-machine-.+)`),
-		host: whole(`unix://.*/podman/machine/(?:qemu/|applehv/)?(?:([^/]+)/)?podman\.sock` +
-			`|unix://.*/podman/([^/]+)-api\.sock|npipe:////\./pipe/(podman-machine-[^/]+)`),
+		context: `(podman-machine-.+)`,
+		host: `unix://.*/podman/machine/(?:qemu/|applehv/)?(?:([^/]+)/)?podman\.sock` +
+			`|unix://.*/podman/([^/]+)-api\.sock|npipe:////\./pipe/(podman-machine-[^/]+)`,
 	},
 	{
 		name: "Rancher Desktop", start: "rdctl start",
-		context: whole(`rancher-desktop`),
-		host:    whole(`unix://.*/\.rd/docker\.sock`),
+		context: `rancher-desktop`,
+		host:    `unix://.*/\.rd/docker\.sock`,
 	},
 }
 
-func whole(pattern string) *regexp.Regexp { return regexp.MustCompile(`^(?:` + pattern + `)$`) }
+// match matches all of a text. The patterns are not compiled before: that would cost every command.
+func match(pattern, text string) []string {
+	return regexp.MustCompile(`^(?:` + pattern + `)$`).FindStringSubmatch(text)
+}
 
 // ProgramOf returns the program whose engine an instance adopts; ok is false if none is known. A
 // context that does not exist is known by its name: Colima removes its own when it stops.
@@ -73,18 +76,18 @@ func ProgramOf(i *instance.Instance) (p Program, ok bool) {
 		}
 	}
 	for _, known := range knownPrograms {
-		match := known.context.FindStringSubmatch(i.Settings.FromContext)
+		found := match(known.context, i.Settings.FromContext)
 		for _, host := range hosts {
-			if match == nil {
-				match = known.host.FindStringSubmatch(host)
+			if found == nil {
+				found = match(known.host, host)
 			}
 		}
-		if match == nil {
+		if found == nil {
 			continue
 		}
 		words := strings.Fields(known.start)
 		if at := slices.Index(words, "NAME"); at >= 0 {
-			words[at] = cmp.Or(append(match[1:], known.other)...)
+			words[at] = cmp.Or(append(found[1:], known.other)...)
 		}
 		return Program{known.name, words}, true
 	}

@@ -25,11 +25,14 @@ const DefaultName = "default"
 
 const instanceSchema = 1
 
-var nameRE = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
+// nameRE does not bound the length: to compile that would cost every command.
+var nameRE = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+
+const maxName = 31
 
 // CheckName refuses what can't be an instance's name. Call it before a path is made from a name.
 func CheckName(name string) error {
-	if nameRE.MatchString(name) {
+	if len(name) <= maxName && nameRE.MatchString(name) {
 		return nil
 	}
 	return failure.WithCode(&NameError{name}, failure.CodeRefused)

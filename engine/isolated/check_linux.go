@@ -33,12 +33,14 @@ var own = []tool{
 type tool struct{ name, pkg string }
 
 // validUID is what can stand in a path, a cgroup's name and an environment variable.
-var validUID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
+var validUID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]*$`)
+
+const maxUID = 64
 
 // Check returns everything that prevents a start of the engine. It changes nothing. Each error
 // has exit status 3 and a hint.
 func Check(cfg Config) []error {
-	if !validUID.MatchString(cfg.UID) {
+	if len(cfg.UID) > maxUID || !validUID.MatchString(cfg.UID) {
 		return []error{failure.Refuse("engine uid %q: letters, digits and '-' are allowed, 64 at most", cfg.UID)}
 	}
 	return cfg.mode().check()

@@ -24,6 +24,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/containerd"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/files"
@@ -132,10 +133,15 @@ func refusal(cfg Config) error {
 
 // newInstance prepares an engine and makes sure that nothing of it is left when the test
 // ends.
-func newInstance(t *testing.T) *instance {
+func newInstance(t *testing.T) *instance { return newInstanceOf(t, false) }
+
+func newInstanceOf(t *testing.T, isContainerd bool) *instance {
 	t.Helper()
 	realengine.NeedOwn(t)
 	in := &instance{t: t, cfg: testConfig(t)}
+	if in.cfg.Containerd = isContainerd; isContainerd {
+		in.cfg.Nerdctl = filepath.Join(in.cfg.StateDir, "nerdctl.toml")
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			log, _ := os.ReadFile(in.cfg.LogPath)
@@ -173,8 +179,22 @@ func (in *instance) awaitPing() {
 			in.t.Fatalf("the engine has ended: %s", in.engine.LastError())
 		default:
 		}
-		return ping(in.cfg.Socket)
+		return in.ping()
 	})
+}
+
+// ping returns nil if the engine answers.
+func (in *instance) ping() error {
+	if !in.cfg.Containerd {
+		return ping(in.cfg.Socket)
+	}
+	api, err := containerd.New(in.cfg.Socket)
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	_, err = api.Server(in.t.Context())
+	return err
 }
 
 func ping(socket string) error {
@@ -757,26 +777,6 @@ func TestKilled(t *testing.T) {
 		})
 	})
 
-	t.Run("slirp4netns", func(t *testing.T) {
-		in := newInstance(t)
-		in.start()
-		old := in.find("slirp4netns")
-		in.kill(old)
-		in.eventually("it is started again", func() error { return in.connected(old) })
-		in.engine.Release()
-
-		// While nobody looks after the engine.
-		old = in.find("slirp4netns")
-		in.kill(old)
-		var err error
-		if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
-			t.Fatal(err)
-		}
-		if err := in.connected(old); err != nil {
-			t.Errorf("after adoption: %v", err)
-		}
-	})
-
 	t.Run("dockerd alone", func(t *testing.T) {
 		in := newInstance(t)
 		in.start()
@@ -860,26 +860,6 @@ func TestKilled(t *testing.T) {
 			return nil
 		})
 	})
-
-	t.Run("the record", func(t *testing.T) {
-		in := newInstance(t)
-		in.start()
-		id := in.engine.ID()
-		in.engine.Release()
-		if err := os.Remove(in.cfg.engineFilePath()); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := Start(t.Context(), in.cfg); !errors.Is(err, processes.ErrRunning) {
-			t.Errorf("Start: %v, want ErrRunning", err)
-		}
-		var err error
-		if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
-			t.Fatal(err)
-		}
-		if in.engine.ID() != id {
-			t.Errorf("adopted %v, want %v", in.engine.ID(), id)
-		}
-	})
 }
 
 // inside returns a command that runs in namespaces of the engine.
@@ -904,25 +884,86 @@ func (in *instance) connected(old process.ID) error {
 	return nil
 }
 
-// An instance that is recreated in place of one whose files were removed by hand
-// leaves that one's engine, which still runs, alone, and so does who cleans up after it.
-func TestSquatter(t *testing.T) {
-	old := newInstance(t)
-	old.start()
-	recreated := *old
-	recreated.cfg.UID += "-2"
-	_, err := Start(t.Context(), recreated.cfg)
-	if failure.Code(err) != failure.CodeRefused || !strings.Contains(err.Error(), old.find(commDockerd).String()) {
-		t.Errorf("Start = %v, want it refused with the engine named", err)
+// What an engine goes through of which nothing but its daemon runs.
+func TestEachKind(t *testing.T) {
+	for _, kind := range []string{commDockerd, "containerd"} {
+		t.Run(kind, func(t *testing.T) {
+			in := newInstanceOf(t, kind == "containerd")
+			before := hostState(t)
+			in.start()
+			in.slirpIsKilled()
+			in.recordIsLost()
+			in.squats()
+			if _, err := in.engine.Stop(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			in.checkGone()
+			if diff := cmp.Diff(before, hostState(t)); diff != "" {
+				t.Errorf("the host (-before +after):\n%s", diff)
+			}
+		})
 	}
-	if err := Cleanup(t.Context(), recreated.cfg); err != nil {
-		t.Error(err)
+}
+
+// adopt looks after the engine, as another process would.
+func (in *instance) adopt() {
+	in.t.Helper()
+	var err error
+	if in.engine, err = Adopt(in.t.Context(), in.cfg); err != nil {
+		in.t.Fatal(err)
 	}
-	if err := ping(old.cfg.Socket); err != nil {
-		t.Errorf("the engine: %v", err)
+}
+
+func (in *instance) slirpIsKilled() {
+	in.t.Helper()
+	old := in.find("slirp4netns")
+	in.kill(old)
+	in.eventually("it is started again", func() error { return in.connected(old) })
+	in.engine.Release()
+
+	// While nobody looks after the engine.
+	old = in.find("slirp4netns")
+	in.kill(old)
+	in.adopt()
+	if err := in.connected(old); err != nil {
+		in.t.Errorf("after adoption: %v", err)
 	}
-	if !files.Exists(old.cfg.ExecRoot) {
-		t.Error("the engine's runtime directory is gone")
+}
+
+func (in *instance) recordIsLost() {
+	in.t.Helper()
+	id := in.engine.ID()
+	in.engine.Release()
+	if err := os.Remove(in.cfg.engineFilePath()); err != nil {
+		in.t.Fatal(err)
+	}
+	if _, err := Start(in.t.Context(), in.cfg); !errors.Is(err, processes.ErrRunning) {
+		in.t.Errorf("Start: %v, want ErrRunning", err)
+	}
+	in.adopt()
+	if in.engine.ID() != id {
+		in.t.Errorf("adopted %v, want %v", in.engine.ID(), id)
+	}
+}
+
+// squats checks that an instance that is recreated in place of one whose files were removed by
+// hand leaves that one's engine, which still runs, alone, and so does who cleans up after it.
+func (in *instance) squats() {
+	in.t.Helper()
+	recreated := in.cfg
+	recreated.UID += "-2"
+	_, err := Start(in.t.Context(), recreated)
+	if failure.Code(err) != failure.CodeRefused || !strings.Contains(err.Error(), in.find(in.cfg.program().comm()).String()) {
+		in.t.Errorf("Start = %v, want it refused with the engine named", err)
+	}
+	if err := Cleanup(in.t.Context(), recreated); err != nil {
+		in.t.Error(err)
+	}
+	if err := in.ping(); err != nil {
+		in.t.Errorf("the engine: %v", err)
+	}
+	if !files.Exists(in.cfg.ExecRoot) {
+		in.t.Error("the engine's runtime directory is gone")
 	}
 }
 

@@ -1,8 +1,8 @@
 // Package containerd speaks containerd's API, as far as docker rd needs it.
 //
 // It has messages of its own in the place of containerd's packages: those register all that they
-// know of at the start of each process, which costs docker's call for the plugin's metadata a
-// quarter of its time. The tests hold the messages against containerd's.
+// know of at the start of each process, which makes docker's call for the plugin's metadata a tenth
+// slower, and the program 0.8 MB larger. The tests hold the messages against containerd's.
 package containerd
 
 import (

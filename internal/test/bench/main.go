@@ -44,6 +44,8 @@ var sections = []struct {
 	{"rootless", (*bench).rootless},
 	{"ports", (*bench).ports},
 	{"mirror", (*bench).mirror},
+	{"containerd", (*bench).containerd},
+	{"metadata", (*bench).metadata},
 }
 
 func main() {
@@ -53,6 +55,9 @@ func main() {
 	}
 	if len(os.Args) == 3 && os.Args[1] == userCommand {
 		exit(userMain(os.Args[2]))
+	}
+	if len(os.Args) == 3 && os.Args[1] == listCommand {
+		exit(listMain(os.Args[2]))
 	}
 	var names []string
 	for _, s := range sections {

@@ -32,6 +32,11 @@ type syncTimes struct{ listed, synced, change time.Duration }
 
 // syncOnce syncs the engine at socket into a new file.
 func (b *bench) syncOnce(ctx context.Context, socket string, writes int) (t syncTimes, err error) {
+	return b.syncOnceOf(ctx, socket, writes, "")
+}
+
+// syncOnceOf is [bench.syncOnce], of a containerd with its data in a directory if there is one.
+func (b *bench) syncOnceOf(ctx context.Context, socket string, writes int, data string) (t syncTimes, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return t, err
@@ -41,7 +46,7 @@ func (b *bench) syncOnce(ctx context.Context, socket string, writes int) (t sync
 		return t, err
 	}
 	defer os.RemoveAll(dir)
-	cmd := exec.CommandContext(ctx, self, syncCommand, socket, dir, strconv.Itoa(writes))
+	cmd := exec.CommandContext(ctx, self, syncCommand, socket, dir, strconv.Itoa(writes), data)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -79,8 +84,8 @@ func (b *bench) syncOnce(ctx context.Context, socket string, writes int) (t sync
 // syncMain is the process. It prints a line when the file says Listed, one when it says
 // Synced, and the median cost of so many writes.
 func syncMain(args []string) error {
-	if len(args) != 3 {
-		return errors.New("usage: " + syncCommand + " SOCKET DIR WRITES")
+	if len(args) != 4 {
+		return errors.New("usage: " + syncCommand + " SOCKET DIR WRITES DATA")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -94,12 +99,13 @@ func syncMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	source := mirror.NewSource(mirror.SourceOptions{
-		Connect: mirror.ConnectMoby(func(context.Context) (*endpoint.Client, error) {
-			return endpoint.Endpoint{Host: "unix://" + socket}.Client()
-		}),
-		Log: log,
+	connect := mirror.ConnectMoby(func(context.Context) (*endpoint.Client, error) {
+		return endpoint.Endpoint{Host: "unix://" + socket}.Client()
 	})
+	if data := args[3]; data != "" {
+		connect = mirror.ConnectContainerd(mirror.ContainerdOptions{Socket: socket, Data: data, State: data})
+	}
+	source := mirror.NewSource(mirror.SourceOptions{Connect: connect, Log: log})
 	go func() { _ = source.Run(ctx) }()
 	said := map[state.Reason]bool{}
 	var reason state.Reason
