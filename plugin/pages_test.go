@@ -51,6 +51,46 @@ func TestPages(t *testing.T) {
 	same(t, man, manPages)
 }
 
+// mentioned is a command of docker rd in the text of a page.
+var mentioned = regexp.MustCompile("`docker[ -]rd ([^`]+)`")
+
+// The commands that pages mention in their text exist, with their options.
+func TestMentioned(t *testing.T) {
+	cli, err := command.NewDockerCli()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := newRoot(cli)
+	paths, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(paths, "../README.md", "../CONTRIBUTING.md") {
+		page, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range mentioned.FindAllStringSubmatch(string(page), -1) {
+			words := strings.Fields(m[1])
+			sub, rest, err := root.Find(words)
+			if (err != nil || sub == root) && words[0] != "…" && words[0] != "--help" {
+				t.Errorf("%s: %s: there is no such command", path, m[0])
+				continue
+			}
+			for _, word := range rest {
+				flag, _, _ := strings.Cut(word, "=")
+				if flag == "--" {
+					break
+				}
+				name, long := strings.CutPrefix(flag, "--")
+				if long && name != "help" && sub.Flag(name) == nil && sub.InheritedFlags().Lookup(name) == nil {
+					t.Errorf("%s: %s: there is no option %s", path, m[0], flag)
+				}
+			}
+		}
+	}
+}
+
 // table is a line of a table in a help text, which is indented less than Markdown wants.
 var table = regexp.MustCompile(`(?m)^  ([^ -])`)
 
