@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
+	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -19,8 +20,9 @@ func (a *app) newShell() *cobra.Command {
 		Use:   "shell [OPTIONS] [INSTANCE] [-- COMMAND [ARG...]]",
 		Short: "Run a shell where an engine runs",
 		Long: `Run a shell, or a command, in the namespaces of an engine: in its network and its
-mounts, and for an ordinary user's engine with its users. It shows what containers
-see: bridges, routes, iptables rules, name servers, bind mounts.`,
+mounts, and for an ordinary user's engine with its users; or in its virtual machine.
+It shows what containers see: bridges, routes, iptables rules, name servers, bind
+mounts.`,
 		Example: `  docker rd shell
   docker rd shell dev -- ip address`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -33,9 +35,6 @@ see: bridges, routes, iptables rules, name servers, bind mounts.`,
 				return err
 			}
 			command := args[len(instanceArgs(cmd, args)):]
-			if len(command) == 0 {
-				command = []string{cmp.Or(os.Getenv("SHELL"), "/bin/sh")}
-			}
 			return enter(cmd.Context(), i, command)
 		},
 	}
@@ -46,16 +45,22 @@ func enter(ctx context.Context, i *instance.Instance, command []string) error {
 	if i.Settings.Driver == instance.DriverExisting {
 		return failure.Refuse("instance %q adopts an engine, whose namespaces docker rd can't enter", i.Name)
 	}
-	engine, ok := i.EngineProcess()
+	id, ok := i.EngineProcess()
 	if !ok {
 		return &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q is not running", i.Name)}
 	}
-	args := []string{"nsenter", "--target", strconv.Itoa(engine.PID), "--mount", "--net", "--cgroup"}
+	if ssh := engine.SSH(i); ssh != nil {
+		return run(ctx, i, append(append([]string{"ssh", "-q", "-t"}, ssh...), shellQuoteAll(command)))
+	}
+	if len(command) == 0 {
+		command = []string{cmp.Or(os.Getenv("SHELL"), "/bin/sh")}
+	}
+	args := []string{"nsenter", "--target", strconv.Itoa(id.PID), "--mount", "--net", "--cgroup"}
 	if i.Settings.Driver != instance.DriverDockerd {
 		args = append(args, "--user", "--preserve-credentials", "--pid")
 	}
 	if dir, err := os.Getwd(); err == nil {
-		if _, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", engine.PID, dir)); err == nil {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", id.PID, dir)); err == nil {
 			args = append(args, "--wdns="+dir)
 		}
 	}

@@ -37,9 +37,11 @@ var settings = []struct{ key, usage string }{
 	{"engine-path", "Directory of dockerd, containerd and runc, in place of the system's"},
 	{"engine-args", "More arguments for dockerd, quoted as for a shell"},
 	{"localhost", "Ports of the host's 127.0.0.1 that the engine reaches on its own 127.0.0.1"},
-	{"memory", "Limit of the memory of all containers together, such as 2g"},
-	{"cpus", "Limit of the processors of the engine and its containers together, such as 1.5"},
+	{"memory", "Limit of the memory of all containers together, or the machine's memory (driver lima), such as 2g"},
+	{"cpus", "Limit of the processors of the engine and its containers together, such as 1.5, or the machine's processors (driver lima)"},
 	{"pids-limit", "Limit of the processes of all containers together"},
+	{"disk", "Size of the machine's disk, such as 60g (driver lima)"},
+	{"template", "Lima template from which the machine is made, a file or a name (driver lima)"},
 	{"autostart", "Have systemd start the instance with the system"},
 	{"resync", "How often the mirror is compared with the engine"},
 }
@@ -65,7 +67,7 @@ func addSettings(cmd *cobra.Command) {
 	flags.Lookup("tlsverify").NoOptDefVal = "true"
 	flags.Lookup("autostart").NoOptDefVal = "true"
 	_ = cmd.RegisterFlagCompletionFunc("from-context", completeContexts)
-	for _, name := range []string{"tlscacert", "tlscert", "tlskey", "daemon-config"} {
+	for _, name := range []string{"tlscacert", "tlscert", "tlskey", "daemon-config", "template"} {
 		completeFile(cmd, name)
 	}
 	_ = cmd.MarkFlagDirname("engine-path")

@@ -107,6 +107,8 @@ func DriverFor(i *instance.Instance, log *slog.Logger) (Driver, error) {
 		return newIsolated(i, log)
 	case instance.DriverExisting:
 		return existing{i, log}, nil
+	case instance.DriverLima:
+		return newLima(i, log), nil
 	}
 	// Written by another version.
 	return nil, failure.Refuse("instance %q: driver %q is not one that this version has", i.Name, i.Settings.Driver)

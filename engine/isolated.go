@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/docker-rd/docker-rd/engine/isolated"
+	"github.com/docker-rd/docker-rd/engine/lima"
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -53,8 +54,11 @@ func limitsOf(s instance.Settings) isolated.Limits {
 }
 
 // SetLimits limits the instance's engine, if it runs, as the settings of i say, whatever those
-// on disk are.
+// on disk are. A virtual machine keeps its size until the next start.
 func SetLimits(i *instance.Instance) error {
+	if i.Settings.Driver == instance.DriverLima {
+		return nil
+	}
 	driver, err := newIsolated(i, nil)
 	if err != nil || driver.Life() != Alive {
 		return err
@@ -81,10 +85,13 @@ func proxyPath() (string, error) {
 
 // Limits returns what the instance's engine can't do here, each with a hint.
 func Limits(i *instance.Instance) []error {
-	if i.Settings.Driver != instance.DriverRootless {
-		return nil
+	switch i.Settings.Driver {
+	case instance.DriverRootless:
+		return isolated.UserLimits(i.Paths.Data)
+	case instance.DriverLima:
+		return lima.Limits()
 	}
-	return isolated.UserLimits(i.Paths.Data)
+	return nil
 }
 
 // RemoveData removes those data of a stopped instance's engine that the user can't remove:

@@ -98,6 +98,12 @@ var mainSettings = []setting{
 		},
 	},
 	{
+		name: "disk",
+		get:  func(s *Settings) string { return formatSize(s.Disk) },
+		set:  func(s *Settings, v string) (err error) { s.Disk, err = parseSize(v); return err },
+	},
+	text("template", func(s *Settings) *string { return &s.Template }, nil),
+	{
 		name: "autostart",
 		live: true,
 		get:  func(s *Settings) string { return strconv.FormatBool(s.Autostart) },
@@ -225,7 +231,7 @@ func (s Settings) Changed() []string {
 func (s *Settings) TakeLive(other Settings) {
 	s.Given = slices.Clone(s.Given)
 	for _, k := range settings {
-		if !k.live {
+		if !k.live || s.Driver == DriverLima && k.name != "autostart" { // a running machine keeps its size
 			continue
 		}
 		_ = k.set(s, k.get(&other)) // what it returns is what it takes

@@ -22,11 +22,8 @@ var limits = []setting{
 		live: true,
 		get:  func(s *Settings) string { return formatSize(s.Memory) },
 		set: func(s *Settings, v string) (err error) {
-			if s.Memory = 0; v == "" {
-				return nil
-			}
-			if s.Memory, err = units.RAMInBytes(v); err != nil {
-				return errors.New("not a size such as 512m or 2g")
+			if s.Memory, err = parseSize(v); err != nil {
+				return err
 			}
 			if s.Memory != 0 && s.Memory < minMemory {
 				return fmt.Errorf("less than %s, the least for an instance", formatSize(minMemory))
@@ -84,7 +81,19 @@ var limits = []setting{
 	},
 }
 
-// formatSize is the inverse of units.RAMInBytes; 0 is "".
+// parseSize returns a size in bytes; "" is 0.
+func parseSize(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	size, err := units.RAMInBytes(text)
+	if err != nil {
+		return 0, errors.New("not a size such as 512m or 2g")
+	}
+	return size, nil
+}
+
+// formatSize is the inverse of [parseSize].
 func formatSize(bytes int64) string {
 	if bytes == 0 {
 		return ""

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
@@ -20,6 +21,7 @@ const (
 	DriverDockerd  = "dockerd"  // our own dockerd: Linux, root
 	DriverRootless = "rootless" // our own dockerd: Linux, an ordinary user
 	DriverExisting = "existing" // an engine that is there already, by URL or context
+	DriverLima     = "lima"     // a dockerd in a virtual machine: macOS and Linux, an ordinary user
 )
 
 // Kinds of engines.
@@ -35,7 +37,7 @@ const (
 )
 
 var (
-	drivers  = []string{DriverAuto, DriverDockerd, DriverRootless, DriverExisting}
+	drivers  = []string{DriverAuto, DriverDockerd, DriverRootless, DriverExisting, DriverLima}
 	kinds    = []string{KindMoby, KindContainerd}
 	policies = []string{string(dockercontext.PromoteIfBroken), string(dockercontext.PromoteAlways), string(dockercontext.PromoteNever)}
 )
@@ -55,9 +57,11 @@ type Settings struct {
 	EnginePath   string               `json:"enginePath,omitempty"`   // dockerd: absolute path of the directory of its programs; "": the system's
 	EngineArgs   []string             `json:"engineArgs,omitempty"`   // dockerd: further arguments
 	Localhost    []uint16             `json:"localhost,omitempty"`    // dockerd: ports of the host's loopback that the engine reaches
-	Memory       int64                `json:"memory,omitempty"`       // dockerd: limit of the whole instance, in bytes; 0: none
-	NanoCPUs     int64                `json:"nanoCPUs,omitempty"`     // dockerd: limit of the whole instance, in billionths; 0: none
+	Memory       int64                `json:"memory,omitempty"`       // dockerd: limit of the whole instance, in bytes; 0: none. lima: the machine's; 0: Lima's default
+	NanoCPUs     int64                `json:"nanoCPUs,omitempty"`     // dockerd: limit of the whole instance, in billionths; 0: none. lima: the machine's, whole ones; 0: Lima's default
 	PidsLimit    int64                `json:"pidsLimit,omitempty"`    // dockerd: limit of all containers together; 0: none
+	Disk         int64                `json:"disk,omitempty"`         // lima: the machine's, in bytes; 0: Lima's default
+	Template     string               `json:"template,omitempty"`     // lima: what the machine is made from: an absolute path, or a name as "template:docker"; "": the driver's choice
 	Resync       Duration             `json:"resync"`                 // the mirror's full sync
 	Autostart    bool                 `json:"autostart,omitempty"`    // systemd starts it with the system
 
@@ -123,8 +127,8 @@ func (s Settings) Resolved() (Settings, error) {
 		}
 		s.Driver = driver
 	}
-	for _, p := range []*string{&s.TLSCACert, &s.TLSCert, &s.TLSKey, &s.DaemonConfig, &s.EnginePath} {
-		if *p == "" {
+	for _, p := range []*string{&s.TLSCACert, &s.TLSCert, &s.TLSKey, &s.DaemonConfig, &s.EnginePath, &s.Template} {
+		if *p == "" || p == &s.Template && strings.Contains(*p, ":") { // a name or a URL
 			continue
 		}
 		abs, err := filepath.Abs(*p)
@@ -141,6 +145,8 @@ func (s Settings) chooseDriver() (string, error) {
 	switch {
 	case s.Host != "" || s.FromContext != "":
 		return DriverExisting, nil
+	case runtime.GOOS == "darwin":
+		return DriverLima, nil
 	case runtime.GOOS != "linux":
 		return "", failure.Refuse("%w on %s", ErrNoDriver, runtime.GOOS)
 	case !isRoot():
@@ -158,7 +164,14 @@ func (s Settings) checkDriverSettings() error {
 	case s.DaemonConfig != "":
 		return failure.Refuse("engine %q takes no daemon-config: that is dockerd's", s.Engine)
 	}
+	if s.Driver != DriverLima && (s.Disk != 0 || s.Template != "") {
+		return failure.Refuse("driver %q makes no virtual machine: it takes no disk and no template", s.Driver)
+	}
 	switch s.Driver {
+	case DriverLima:
+		if err := s.checkLima(); err != nil {
+			return err
+		}
 	case DriverExisting:
 		switch {
 		case s.Host == "" && s.FromContext == "":
@@ -180,10 +193,26 @@ func (s Settings) checkDriverSettings() error {
 			_, err := endpoint.FromURL(s.Host, s.TLSOptions())
 			return err
 		}
-	default:
-		if s.Host != "" || s.FromContext != "" || s.HasTLS() {
-			return failure.Refuse("driver %q %w", s.Driver, ErrAdopts)
-		}
+		return nil
+	}
+	if s.Host != "" || s.FromContext != "" || s.HasTLS() {
+		return failure.Refuse("driver %q %w", s.Driver, ErrAdopts)
+	}
+	return nil
+}
+
+// checkLima refuses settings that have no effect on a machine's engine.
+func (s Settings) checkLima() error {
+	const whole = 1e9
+	switch {
+	case runtime.GOOS == "windows":
+		return failure.Refuse("driver %q: %w on %s", s.Driver, ErrNoDriver, runtime.GOOS)
+	case s.Engine != KindMoby:
+		return failure.Refuse("driver %q runs engines of kind %q only", s.Driver, KindMoby)
+	case s.DaemonConfig != "" || len(s.EngineArgs) > 0 || s.EnginePath != "" || len(s.Localhost) > 0 || s.PidsLimit != 0:
+		return failure.Refuse("driver %q runs the machine's own dockerd: it takes no daemon-config, no engine arguments, no engine-path, no localhost and no pids-limit", s.Driver)
+	case s.NanoCPUs%whole != 0:
+		return failure.Refuse("driver %q: a virtual machine has whole processors, not %s", s.Driver, s.Get("cpus"))
 	}
 	return nil
 }

@@ -62,6 +62,17 @@ func TryAcquireAs(path, role string) (release func(), err error) {
 	return f.held(role, 0), nil
 }
 
+// TryInherit is [TryAcquire] for a child process, in its [os/exec.Cmd.ExtraFiles]: the lock is held
+// as long as any process has the file open, such as the child and whatever it starts. The caller
+// closes the file. The holder is not described.
+func TryInherit(path string) (*os.File, error) {
+	f, err := take(context.Background(), path, tryLock)
+	if err != nil {
+		return nil, err
+	}
+	return f.File, nil
+}
+
 // Acquire is [TryAcquire], but waits until ctx ends; then the error is a *[HeldError] that wraps
 // the context's. The holder is described after a moment only: each description is a change in a
 // directory that others watch.

@@ -28,6 +28,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/test/browser"
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
+	"github.com/docker-rd/docker-rd/internal/test/fakelima"
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
 	"github.com/docker-rd/docker-rd/internal/test/stateschema"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -41,9 +42,10 @@ func TestMain(m *testing.M) {
 	endpointtest.Main()
 	engine.RunHelper()
 	testscript.Main(m, map[string]func(){
-		"docker-rd":   dockerRD,
-		"fake-engine": fakeEngine,
-		"hung-fs":     hungFS,
+		"docker-rd":    dockerRD,
+		"fake-engine":  fakeEngine,
+		"fake-limactl": fakelima.Main,
+		"hung-fs":      hungFS,
 	})
 }
 
@@ -204,6 +206,7 @@ func runScripts(t *testing.T, dir, docker, kind string) {
 			"browser": browse,
 			"tls":     func(ts *testscript.TestScript, neg bool, args []string) { serveTLS(t, ts, neg, args) },
 			"sshd":    func(ts *testscript.TestScript, neg bool, args []string) { serveSSH(t, ts, docker, neg, args) },
+			"lima":    func(ts *testscript.TestScript, neg bool, args []string) { installLima(t, ts, neg, args) },
 			"daemon":  daemon,
 		},
 	})
@@ -494,6 +497,26 @@ func serveSSH(t *testing.T, ts *testscript.TestScript, docker string, neg bool, 
 	}
 	ts.Setenv("PATH", s.Bin+string(os.PathListSeparator)+ts.Getenv("PATH"))
 	ts.Setenv(args[0], s.URL)
+}
+
+// installLima puts a fake limactl on the PATH, and sets FAKE_LIMA to the directory that says how it
+// behaves (fakelima.Env), and LIMA_PATH to the directory that it is in: lima.
+func installLima(t *testing.T, ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: lima")
+	}
+	dir := filepath.Join(ts.Getenv("DOCKER_RD_HOME"), "fake") // a short path
+	s := endpointtest.NewSSHD(t, filepath.Join(dir, fakelima.Socket), "")
+	bin := filepath.Join(dir, "bin")
+	endpointtest.Script(t, filepath.Join(bin, "limactl"), `exec fake-limactl "$@"`)
+	ts.Check(os.Symlink(s.Config, filepath.Join(dir, "ssh_config")))
+	ts.Check(os.WriteFile(filepath.Join(dir, "remote"), []byte(s.Remote), 0o600))
+	ts.Setenv(fakelima.Env, dir)
+	ts.Setenv("LIMA_PATH", bin)
+	ts.Setenv("PATH", strings.Join([]string{bin, s.Bin, ts.Getenv("PATH")}, string(os.PathListSeparator)))
+	for _, arch := range []string{"X86_64", "AARCH64"} {
+		ts.Setenv("QEMU_SYSTEM_"+arch, "qemu")
+	}
 }
 
 // browse drives a headless browser, which ends with the script:

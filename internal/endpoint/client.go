@@ -52,7 +52,7 @@ func (e Endpoint) dialer() (dial dialFunc, host string, err error) {
 		dial, err := pipeDialer(e.Host[len("npipe://"):])
 		return dial, e.Host, err
 	case "ssh":
-		dial, err := sshDialer(e.Host, false)
+		dial, err := e.sshDialer(false)
 		// A host that is never resolved: docker's own choice for connection helpers.
 		return dial, "http://docker.example.com", err
 	case "tcp", "http", "https":

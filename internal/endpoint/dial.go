@@ -34,7 +34,7 @@ func (e Endpoint) CanDial() bool {
 // connection does not. It can be half-closed.
 func (e Endpoint) Dial(ctx context.Context) (net.Conn, error) {
 	if e.Scheme() == "ssh" {
-		dial, err := sshDialer(e.Host, true)
+		dial, err := e.sshDialer(true)
 		if err != nil {
 			return nil, err
 		}

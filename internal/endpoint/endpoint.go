@@ -53,6 +53,9 @@ type Endpoint struct {
 	TLS *TLS
 	// SkipTLSVerify turns TLS on and accepts any certificate of the server.
 	SkipTLSVerify bool
+	// SSHConfig is the path of the ssh_config(5) for an ssh host, in place of the user's and the
+	// system's. No master connection is used then.
+	SSHConfig string
 	// Headers are sent with each request.
 	Headers map[string]string
 }
@@ -231,7 +234,7 @@ func FromURL(host string, o TLSOptions) (Endpoint, error) {
 	case "unix", "npipe":
 		err = checkSocket(s, strings.TrimPrefix(host, s+"://"))
 	case "ssh":
-		_, err = sshArgs(host, "")
+		_, err = e.sshArgs("")
 	case "tcp", "http", "https":
 		e.Host, err = checkTCP(host, o.used())
 	default:

@@ -45,10 +45,10 @@ const (
 	halfRelay = `exec "$@"`
 )
 
-// sshArgs returns ssh's arguments to run docker's dial-stdio on the host of a URL: by
+// sshArgs returns ssh's arguments to run docker's dial-stdio on the endpoint's host: by
 // itself, or with a script around it.
-func sshArgs(host string, script string) ([]string, error) {
-	spec, err := ssh.ParseURL(host)
+func (e Endpoint) sshArgs(script string) ([]string, error) {
+	spec, err := ssh.ParseURL(e.Host)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,12 @@ func sshArgs(host string, script string) ([]string, error) {
 	if script != "" {
 		remote = append([]string{"/bin/sh", "-c", greet + script, "docker-rd"}, remote...)
 	}
-	return spec.Command(nil, remote...)
+	var options []string
+	if e.SSHConfig != "" {
+		options = []string{"-F", e.SSHConfig, "-o", "ControlPath=none"}
+	}
+	args, err := spec.Command(nil, remote...)
+	return append(options, args...), err
 }
 
 // An sshDial makes connections to one host.
@@ -72,20 +77,20 @@ type sshDial struct {
 	noShell atomic.Bool
 }
 
-// sshDialer returns a dial function for the URL host, for connections that may be half-closed
+// sshDialer returns a dial function for an ssh host, for connections that may be half-closed
 // before the answer if halfCloses.
-func sshDialer(host string, halfCloses bool) (dialFunc, error) {
+func (e Endpoint) sshDialer(halfCloses bool) (dialFunc, error) {
 	script := relay
 	if halfCloses {
 		script = halfRelay
 	}
-	spec, err := ssh.ParseURL(host)
+	spec, err := ssh.ParseURL(e.Host)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAddress, err)
 	}
 	d := &sshDial{host: net.JoinHostPort(spec.Host, spec.Port)}
-	if d.script, err = sshArgs(host, script); err == nil {
-		d.plain, err = sshArgs(host, "")
+	if d.script, err = e.sshArgs(script); err == nil {
+		d.plain, err = e.sshArgs("")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAddress, err)

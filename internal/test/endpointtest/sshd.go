@@ -111,7 +111,7 @@ func newSSHD(t testing.TB, socket, extra, server string) *SSHD {
 	if err != nil {
 		t.Fatal(err)
 	}
-	Script(t, filepath.Join(s.Remote, "docker"), fmt.Sprintf("%s=%s exec %s", dialStdioVar, socket, self))
+	Script(t, filepath.Join(s.Remote, "docker"), fmt.Sprintf("GORACE=atexit_sleep_ms=0 %s=%s exec %s", dialStdioVar, socket, self))
 
 	host, port, err := net.SplitHostPort(ClosedPort(t, "127.0.0.1"))
 	if err != nil {

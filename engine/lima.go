@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/docker-rd/docker-rd/engine/lima"
+	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
+)
+
+// limaDriver is the driver DriverLima.
+type limaDriver struct{ config lima.Config }
+
+func newLima(i *instance.Instance, log *slog.Logger) limaDriver {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	const billion = 1e9
+	return limaDriver{lima.Config{
+		Name:       i.Name,
+		Home:       i.Paths.Data,
+		StateDir:   i.Paths.EngineState(),
+		EngineFile: i.Paths.EngineFile(),
+		LogPath:    i.Paths.EngineLog(),
+		Socket:     i.Paths.Socket(),
+		Template:   i.Settings.Template,
+		CPUs:       int(i.Settings.NanoCPUs / billion),
+		Memory:     i.Settings.Memory,
+		Disk:       i.Settings.Disk,
+		Log:        log,
+	}}
+}
+
+// SSH returns the arguments by which ssh logs in to the virtual machine of the instance's engine,
+// nil if it has none.
+func SSH(i *instance.Instance) []string {
+	if i.Settings.Driver != instance.DriverLima {
+		return nil
+	}
+	config := newLima(i, nil).config
+	return config.SSH()
+}
+
+// Check implements [Driver].
+func (d limaDriver) Check() []error { return lima.Check(d.config) }
+
+// Adopt implements [Driver].
+func (d limaDriver) Adopt(ctx context.Context) (Running, error) {
+	m, err := lima.Adopt(ctx, d.config)
+	if m == nil || err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Start implements [Driver].
+func (d limaDriver) Start(ctx context.Context) (Running, error) {
+	m, err := lima.Start(ctx, d.config)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Life implements [Driver].
+func (d limaDriver) Life() Life { return lima.Life(d.config) }
+
+// Endpoint implements [Driver]: docker can't reach the machine itself.
+func (d limaDriver) Endpoint() (endpoint.Endpoint, error) {
+	host, err := d.LocalHost()
+	return endpoint.Endpoint{Host: host}, err
+}
+
+// LocalHost implements [Driver].
+func (d limaDriver) LocalHost() (string, error) { return "unix://" + d.config.Socket, nil }
+
+// Cleanup implements [Driver].
+func (d limaDriver) Cleanup(ctx context.Context) (killed []string, err error) {
+	return nil, lima.Cleanup(ctx, d.config)
+}

@@ -1,0 +1,227 @@
+package lima
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/logfile"
+	"github.com/docker-rd/docker-rd/internal/process"
+)
+
+// templateFile has the template from which the machine was made.
+const templateFile = "docker-rd.template"
+
+func (c *Config) template() string {
+	if c.Template == "" {
+		return DefaultTemplate
+	}
+	return c.Template
+}
+
+// An override is a part of Lima's configuration that comes before that of the machine: limactl
+// reads it with each start.
+type override struct {
+	CPUs         int           `json:"cpus,omitempty"`
+	Memory       string        `json:"memory,omitempty"`
+	Disk         string        `json:"disk,omitempty"`
+	PortForwards []portForward `json:"portForwards"`
+	Mounts       []mount       `json:"mounts,omitempty"`
+}
+
+type portForward struct {
+	GuestIP           string `json:"guestIP"`
+	GuestIPMustBeZero bool   `json:"guestIPMustBeZero"`
+	Proto             string `json:"proto"`
+	HostIP            string `json:"hostIP,omitempty"`
+	Ignore            bool   `json:"ignore,omitempty"`
+}
+
+type mount struct {
+	Location string `json:"location"`
+	Writable bool   `json:"writable"`
+}
+
+// writeOverride writes the settings for the next start. Ports that are published on all addresses
+// are served on all of the host's, those on the loopback address on that; nothing else in the
+// machine is. The home directory is there for containers' bind mounts, unless the template is the
+// user's.
+func (c *Config) writeOverride() error {
+	o := override{CPUs: c.CPUs, PortForwards: []portForward{
+		{GuestIP: "0.0.0.0", GuestIPMustBeZero: true, Proto: "any", HostIP: "0.0.0.0"}, // and ::
+		{GuestIP: "127.0.0.1", Proto: "any", HostIP: "127.0.0.1"},                      // and ::1
+		{GuestIP: "0.0.0.0", Proto: "any", Ignore: true},
+	}}
+	if c.Memory > 0 {
+		o.Memory = strconv.FormatInt(c.Memory, 10)
+	}
+	if c.Disk > 0 {
+		o.Disk = strconv.FormatInt(c.Disk, 10)
+	}
+	if c.Template == "" {
+		o.Mounts = []mount{{Location: "~", Writable: true}}
+	}
+	data, err := json.MarshalIndent(o, "", "  ") // YAML, too
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(c.Home, "_config")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return files.Replace(filepath.Join(dir, "override.yaml"), append(data, '\n'))
+}
+
+// limactl returns a command for the machine. It is in a process group of its own, out of reach of
+// a Ctrl-C.
+func (c *Config) limactl(args ...string) *exec.Cmd {
+	cmd := exec.Command("limactl", append([]string{"--tty=false"}, args...)...)
+	cmd.Env = append(os.Environ(), "LIMA_HOME="+c.Home)
+	cmd.SysProcAttr = detached
+	return cmd
+}
+
+// run runs limactl until it ends or ctx does, with its output in the log.
+func (c *Config) run(ctx context.Context, args ...string) error {
+	log, err := logfile.Open(c.LogPath)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := c.limactl(args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })()
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("limactl %s: %w", args[0], errors.Join(ctx.Err(), err))
+	}
+	return nil
+}
+
+// A status is limactl's view of the machine.
+type status struct {
+	Status       string
+	DriverPID    int
+	HostAgentPID int
+}
+
+// status asks limactl. It answers nil if there is no machine yet.
+func (c *Config) status(ctx context.Context) (*status, error) {
+	cmd := c.limactl("list", "--format=json")
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })()
+	if err := cmd.Wait(); err != nil {
+		return nil, fmt.Errorf("limactl list: %w: %s", errors.Join(ctx.Err(), err), message(lastLine(said.String())))
+	}
+	for d := json.NewDecoder(&out); d.More(); {
+		var s struct {
+			Name string
+			status
+		}
+		if err := d.Decode(&s); err != nil {
+			return nil, fmt.Errorf("limactl list: %w", err)
+		}
+		if s.Name == machine {
+			return &s.status, nil
+		}
+	}
+	return nil, nil
+}
+
+// record returns what runs of the machine; the zero record if it does not run.
+func (c *Config) record(ctx context.Context) (r record, err error) {
+	s, err := c.status(ctx)
+	if err != nil || s == nil || s.DriverPID == 0 {
+		return r, err
+	}
+	if r.Engine, err = process.Find(s.DriverPID); errors.Is(err, process.ErrGone) {
+		return record{}, nil
+	}
+	r.HostAgent, _ = process.Find(s.HostAgentPID)
+	r.Launch = c.read().Launch
+	return r, err
+}
+
+// pids returns the processes of the machine's pid files. They are right while the lock is held.
+func (c *Config) pids() (ids []process.ID) {
+	paths, _ := filepath.Glob(c.dir("*.pid"))
+	for _, path := range paths {
+		data, _ := files.Read(path)
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(data))); err == nil {
+			if id, err := process.Find(pid); err == nil {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
+
+// clean removes what a machine has left that no longer runs: limactl may take a pid that is
+// reused for the machine's, and would not start it, or end a stranger's process.
+func (c *Config) clean() error {
+	var errs []error
+	for _, pattern := range []string{"*.pid", "*.sock"} {
+		paths, _ := filepath.Glob(c.dir(pattern))
+		for _, path := range paths {
+			errs = append(errs, os.Remove(path))
+		}
+	}
+	if !files.Exists(c.dir("lima.yaml")) { // it was being made
+		errs = append(errs, os.RemoveAll(c.dir("")))
+	}
+	return errors.Join(errs...)
+}
+
+// kill kills the processes.
+func kill(ids ...process.ID) {
+	for _, id := range ids {
+		_ = id.Signal(syscall.SIGKILL)
+	}
+}
+
+// pause waits a moment.
+func pause(ctx context.Context) error {
+	select {
+	case <-time.After(50 * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// logLine finds level and message in a line of limactl's.
+var logLine = regexp.MustCompile(`\blevel=(\w+) msg=("(?:[^"\\]|\\.)*"|\S+)`)
+
+// message returns the message in a line.
+func message(line string) string {
+	m := logLine.FindStringSubmatch(line)
+	if m == nil {
+		return strings.TrimSpace(line)
+	}
+	if text, err := strconv.Unquote(m[2]); err == nil {
+		return text
+	}
+	return m[2]
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}

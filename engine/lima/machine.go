@@ -1,0 +1,292 @@
+package lima
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/logfile"
+	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/internal/relay"
+	"github.com/docker-rd/docker-rd/lock"
+)
+
+const (
+	// bootTimeout is how long limactl waits for a machine that installs Docker. Who waits for
+	// docker rd gives up earlier.
+	bootTimeout = time.Hour
+	// endTimeout bounds a forced end.
+	endTimeout = time.Minute
+	// retryDelay is the least time between two attempts to reach an engine that does not answer.
+	retryDelay = 500 * time.Millisecond
+)
+
+// A Machine is a running machine, or one that has ended.
+type Machine struct {
+	cfg      Config
+	record   record
+	offset   int64         // of the log, when it was started
+	exited   chan struct{} // closed when the machine has ended
+	booted   chan struct{} // closed when limactl takes it for ready, or gives up
+	problems processes.Problems
+
+	watching context.Context    // of the watchers
+	cancel   context.CancelFunc // ends it
+	watchers sync.WaitGroup
+}
+
+// Start makes the machine, if there is none, and starts it. It returns as soon as the machine
+// runs; until then it may have to load an image. If it runs already, the error is
+// [processes.ErrRunning]. After any other error nothing is left running.
+func Start(ctx context.Context, cfg Config) (*Machine, error) {
+	if held, err := lock.Held(cfg.lock()); err != nil || held {
+		if r, err := cfg.record(ctx); err != nil || r.Engine.Alive() {
+			return nil, errors.Join(err, processes.ErrRunning)
+		}
+		if err := Cleanup(ctx, cfg); err != nil {
+			return nil, err
+		}
+	}
+	m, err := cfg.launch(ctx)
+	if err != nil {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
+		return nil, errors.Join(err, Cleanup(end, cfg))
+	}
+	if err := m.watch(); err != nil {
+		_, stopErr := m.Stop(ctx)
+		return nil, errors.Join(err, stopErr)
+	}
+	return m, nil
+}
+
+// launch runs limactl start, which goes on until the machine is ready.
+func (c *Config) launch(ctx context.Context) (*Machine, error) {
+	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return nil, err
+	}
+	held, err := lock.TryInherit(c.lock())
+	if err != nil {
+		return nil, err
+	}
+	defer held.Close()
+	if err := errors.Join(c.clean(), c.writeOverride()); err != nil {
+		return nil, err
+	}
+	log, err := logfile.Open(c.LogPath)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	m := &Machine{cfg: *c, exited: make(chan struct{}), booted: make(chan struct{})}
+	if info, err := log.Stat(); err == nil {
+		m.offset = info.Size()
+	}
+	args := []string{"start", "--progress", "--timeout=" + bootTimeout.String()}
+	if files.Exists(c.dir("lima.yaml")) {
+		args = append(args, machine)
+	} else {
+		args = append(args, "--name="+machine, c.template())
+	}
+	cmd := c.limactl(args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{held}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	var failed error // of limactl; set before booted is closed
+	go func() {
+		defer close(m.booted)
+		failed = cmd.Wait()
+	}()
+	if m.record.Launch, err = process.FindChild(cmd.Process.Pid); err == nil {
+		err = c.write(m.record)
+	}
+	for err == nil && m.record.Engine.PID == 0 {
+		select {
+		case <-m.booted:
+			if r, err := c.record(ctx); err == nil && r.Engine.Alive() {
+				m.record = r // it is ready already
+				break
+			}
+			return nil, m.failure(failed)
+		default:
+		}
+		if err = pause(ctx); err == nil && len(c.pids()) > 1 { // that of the host agent, and another one
+			m.record, err = c.record(ctx)
+		}
+	}
+	if err != nil {
+		kill(m.record.Launch)
+		return nil, err
+	}
+	if err := files.Replace(c.dir(templateFile), []byte(c.template()+"\n")); err != nil {
+		c.Log.WarnContext(ctx, "template not recorded", "error", err)
+	}
+	return m, c.write(m.record)
+}
+
+// failure returns why limactl has ended without a machine.
+func (m *Machine) failure(err error) error {
+	if words := m.LastError(); words != "" {
+		return fmt.Errorf("limactl start: %s", words)
+	}
+	return fmt.Errorf("limactl start: %w", err)
+}
+
+// Adopt returns the machine that another process has started; nil if it does not run.
+func Adopt(ctx context.Context, cfg Config) (*Machine, error) {
+	m := &Machine{cfg: cfg, record: cfg.read(), exited: make(chan struct{}), booted: make(chan struct{})}
+	if !m.record.Engine.Alive() {
+		if held, err := lock.Held(cfg.lock()); err != nil || !held {
+			return nil, err
+		}
+		var err error
+		if m.record, err = cfg.record(ctx); err != nil || !m.record.Engine.Alive() {
+			return nil, err
+		}
+		if err := cfg.write(m.record); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.watch(); err != nil {
+		return nil, err
+	}
+	m.watchers.Go(func() {
+		if m.record.Launch.Wait(m.watching) == nil {
+			close(m.booted)
+		}
+	})
+	return m, nil
+}
+
+// watch begins to watch the machine, and to serve its engine's socket.
+func (m *Machine) watch() error {
+	l, err := relay.Listen(m.cfg.Socket)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m.watching, m.cancel = ctx, cancel
+	m.watchers.Go(func() {
+		r := relay.Relay{Dial: m.dial, Log: m.cfg.Log}
+		r.Serve(ctx, l)
+	})
+	m.watchers.Go(func() {
+		if m.record.Engine.Wait(ctx) == nil {
+			close(m.exited)
+		}
+	})
+	m.watchers.Go(func() { m.watchPorts(ctx) })
+	m.watchers.Go(func() {
+		if m.record.HostAgent.Wait(ctx) == nil && m.record.Engine.Alive() {
+			m.problems.Set("host agent", "the machine's host agent has ended: no port that is published from now on is served until the instance is restarted")
+		}
+	})
+	return nil
+}
+
+// dial connects to the engine, not before the machine is ready: it ends all sessions while it
+// boots.
+func (m *Machine) dial(ctx context.Context) (net.Conn, error) {
+	select {
+	case <-m.booted:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	conn, err := m.cfg.engine().Dial(ctx)
+	if err != nil {
+		select {
+		case <-time.After(retryDelay):
+		case <-ctx.Done():
+		}
+	}
+	return conn, err
+}
+
+// ID returns the identity of the machine's process.
+func (m *Machine) ID() process.ID { return m.record.Engine }
+
+// Exited returns a channel that is closed when the machine has ended.
+func (m *Machine) Exited() <-chan struct{} { return m.exited }
+
+// Problems returns what does not work although the engine may answer, and a channel that is closed
+// when that changes.
+func (m *Machine) Problems() (list []processes.Problem, changed <-chan struct{}) {
+	return m.problems.List()
+}
+
+// Release stops watching the machine, which goes on and can be adopted.
+func (m *Machine) Release() {
+	m.cancel()
+	m.watchers.Wait()
+}
+
+// Stop ends the machine: it shuts down until ctx ends, and then is killed.
+func (m *Machine) Stop(ctx context.Context) (killed []string, err error) {
+	if ctx.Err() == nil {
+		if err := m.shutDown(ctx); err != nil {
+			m.cfg.Log.WarnContext(ctx, "the machine does not shut down, and is killed", "error", err)
+		}
+	}
+	m.Release()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	return nil, Cleanup(end, m.cfg)
+}
+
+// shutDown shuts the machine down. limactl refuses where the host agent has ended.
+func (m *Machine) shutDown(ctx context.Context) error {
+	if m.record.HostAgent.Alive() {
+		return m.cfg.run(ctx, "stop", machine)
+	}
+	cmd := exec.CommandContext(ctx, "ssh", append([]string{"-o", "ControlPath=none"}, append(m.cfg.SSH(), "sudo poweroff")...)...)
+	said, err := cmd.CombinedOutput() // it may fail because it works
+	select {
+	case <-m.exited:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("poweroff: %w: %s", errors.Join(ctx.Err(), err), lastLine(string(said)))
+	}
+}
+
+// Cleanup kills what runs of the machine, and returns when nothing does.
+func Cleanup(ctx context.Context, cfg Config) error {
+	held, err := lock.Held(cfg.lock())
+	if err != nil {
+		return err
+	}
+	if held {
+		r := cfg.read()
+		kill(r.Launch)
+		if err := cfg.run(ctx, "stop", "--force", machine); err != nil {
+			cfg.Log.WarnContext(ctx, "the machine is killed without limactl", "error", err)
+		}
+		kill(r.Engine, r.HostAgent)
+		for held && err == nil {
+			kill(cfg.pids()...)
+			if pause(ctx) != nil {
+				return fmt.Errorf("processes of the machine in %q do not end: %w", cfg.Home, ctx.Err())
+			}
+			held, err = lock.Held(cfg.lock())
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(cfg.clean(), remove(cfg.EngineFile), relay.RemoveSocket(cfg.Socket))
+}
+
+func remove(path string) error {
+	if err := files.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
