@@ -113,6 +113,10 @@ test-short: ## Run the tests that need no real engine
 wine: ## Run the tests of the Windows build under wine (as root; makes a Debian root with mmdebstrap)
 	@scripts/wine $(WINE_PACKAGES)
 
+.PHONY: lima
+lima: build ## Run an engine in a real virtual machine, emulated, by limactl (as root, Debian, amd64; takes long)
+	@scripts/lima
+
 .PHONY: golden
 golden: ## Rewrite the golden output of the script tests, and the pages of the commands
 	UPDATE_GOLDEN=1 $(GO) test ./cmd/docker-rd ./commands/... ./plugin

@@ -113,13 +113,25 @@ func TestSettingsDiff(t *testing.T) {
 	}
 }
 
+// A running machine keeps its size, so that waits for a restart; limits of a dockerd hold at once.
+func TestSettingsTakeLive(t *testing.T) {
+	other := Settings{Memory: 2 << 30, Autostart: true}
+	for driver, want := range map[string]int64{DriverLima: 1 << 30, DriverDockerd: 2 << 30} {
+		s := Settings{Driver: driver, Memory: 1 << 30}
+		s.TakeLive(other)
+		if s.Memory != want || !s.Autostart {
+			t.Errorf("%s: memory %d, autostart %v, want %d and true", driver, s.Memory, s.Autostart, want)
+		}
+	}
+}
+
 // What a setting is printed as can be set again.
 func TestSettingsRoundTrip(t *testing.T) {
 	s := Settings{
 		Driver: DriverExisting, Engine: KindMoby, Promote: dockercontext.PromoteNever, Host: "tcp://x:1", FromContext: "c",
 		TLSCACert: "/ca", TLSCert: "/cert", TLSKey: "/key", TLSVerify: new(bool),
 		DaemonConfig: "/d.json", EnginePath: "/opt/28", EngineArgs: []string{"--label", "it's \"it\"", ""}, Localhost: []uint16{5000, 3128}, Resync: Duration(time.Minute),
-		Autostart: true, Memory: 1536 << 20, NanoCPUs: 1_500_000_000, PidsLimit: 100,
+		Autostart: true, Memory: 1536 << 20, NanoCPUs: 1_500_000_000, PidsLimit: 100, Disk: 60 << 30, Template: "/t.yaml",
 	}
 	again := DefaultSettings()
 	for _, key := range SettingNames() {
