@@ -47,8 +47,8 @@ func (c *Config) lock() string { return filepath.Join(c.StateDir, "machine.lock"
 // SSH returns the arguments by which ssh logs in to the machine.
 func (c *Config) SSH() []string { return []string{"-F", c.dir("ssh.config"), "lima-" + machine} }
 
-// engine is how dockerd in the machine is reached. Lima's own connection may be stale after the
-// host has slept; this one never uses it.
+// engine is how dockerd in the machine is reached: by Lima's connection, which saves the login, as
+// long as that works. It may be dead after the host has slept.
 func (c *Config) engine() endpoint.Endpoint {
 	return endpoint.Endpoint{Host: "ssh://lima-" + machine, SSHConfig: c.dir("ssh.config")}
 }

@@ -43,6 +43,7 @@ type override struct {
 type portForward struct {
 	GuestIP           string `json:"guestIP"`
 	GuestIPMustBeZero bool   `json:"guestIPMustBeZero"`
+	GuestPort         int    `json:"guestPort,omitempty"`
 	Proto             string `json:"proto"`
 	HostIP            string `json:"hostIP,omitempty"`
 	Ignore            bool   `json:"ignore,omitempty"`
@@ -53,12 +54,15 @@ type mount struct {
 	Writable bool   `json:"writable"`
 }
 
-// writeOverride writes the settings for the next start. Ports that are published on all addresses
-// are served on all of the host's, those on the loopback address on that; nothing else in the
-// machine is. The home directory is there for containers' bind mounts, unless the template is the
-// user's.
+// writeOverride writes the settings for the next start. What listens on all addresses of the machine
+// is served on all of the host's, what listens on the loopback address on that: Lima can't tell
+// published ports from others. The machine's own name services stay in it. The home directory is
+// there for containers' bind mounts, unless the template is the user's.
 func (c *Config) writeOverride() error {
+	const mDNS, llmnr = 5353, 5355
 	o := override{CPUs: c.CPUs, PortForwards: []portForward{
+		{GuestIP: "0.0.0.0", GuestPort: mDNS, Proto: "any", Ignore: true},
+		{GuestIP: "0.0.0.0", GuestPort: llmnr, Proto: "any", Ignore: true},
 		{GuestIP: "0.0.0.0", GuestIPMustBeZero: true, Proto: "any", HostIP: "0.0.0.0"}, // and ::
 		{GuestIP: "127.0.0.1", Proto: "any", HostIP: "127.0.0.1"},                      // and ::1
 		{GuestIP: "0.0.0.0", Proto: "any", Ignore: true},

@@ -89,7 +89,7 @@ func (c *Config) launch(ctx context.Context) (*Machine, error) {
 	if info, err := log.Stat(); err == nil {
 		m.offset = info.Size()
 	}
-	args := []string{"start", "--progress", "--timeout=" + bootTimeout.String()}
+	args := []string{"start", "--timeout=" + bootTimeout.String()}
 	if files.Exists(c.dir("lima.yaml")) {
 		args = append(args, machine)
 	} else {

@@ -54,7 +54,7 @@ type Endpoint struct {
 	// SkipTLSVerify turns TLS on and accepts any certificate of the server.
 	SkipTLSVerify bool
 	// SSHConfig is the path of the ssh_config(5) for an ssh host, in place of the user's and the
-	// system's. No master connection is used then.
+	// system's. Its master connection is used as long as that works.
 	SSHConfig string
 	// Headers are sent with each request.
 	Headers map[string]string

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -488,4 +489,31 @@ func prepend(t *testing.T, path, text string) {
 	if err := os.WriteFile(path, []byte(text+read(t, path)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A machine's own ssh configuration may name a master connection that is dead.
+func TestSSHDeadMaster(t *testing.T) {
+	defer func(was time.Duration) { masterPatience = was }(masterPatience)
+	masterPatience = 100 * time.Millisecond
+	s := endpointtest.StartSSHD(t, endpointtest.Unix(t, endpointtest.Handler()), "")
+	master := filepath.Join(endpointtest.Dir(t), "m")
+	l, err := net.Listen("unix", master) // which nobody accepts from
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	config, err := os.ReadFile(s.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := Endpoint{Host: s.URL, SSHConfig: filepath.Join(s.Client, "machine_config")}
+	if err := os.WriteFile(e.SSHConfig, append(config, "ControlMaster auto\nControlPath "+master+"\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := e.Ping(ctx); err != nil {
+		t.Errorf("Ping: %v", err)
+	}
+	endpointtest.NoProcess(t, s.Client)
 }

@@ -61,12 +61,11 @@ func (e Endpoint) sshArgs(script string) ([]string, error) {
 	if script != "" {
 		remote = append([]string{"/bin/sh", "-c", greet + script, "docker-rd"}, remote...)
 	}
-	var options []string
-	if e.SSHConfig != "" {
-		options = []string{"-F", e.SSHConfig, "-o", "ControlPath=none"}
-	}
 	args, err := spec.Command(nil, remote...)
-	return append(options, args...), err
+	if e.SSHConfig != "" {
+		args = append([]string{"-F", e.SSHConfig}, args...)
+	}
+	return args, err
 }
 
 // An sshDial makes connections to one host.
@@ -74,6 +73,7 @@ type sshDial struct {
 	host    string   // for the bound on logins
 	script  []string // ssh's arguments with the script,
 	plain   []string // and without
+	master  []string // script, with the master connection of [Endpoint.SSHConfig]; else nil
 	noShell atomic.Bool
 }
 
@@ -95,6 +95,10 @@ func (e Endpoint) sshDialer(halfCloses bool) (dialFunc, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAddress, err)
 	}
+	if e.SSHConfig != "" {
+		direct := []string{"-o", "ControlPath=none"}
+		d.master, d.script, d.plain = d.script, append(direct, d.script...), append(direct, d.plain...)
+	}
 	return func(ctx context.Context, _, _ string) (net.Conn, error) { return d.dial(ctx) }, nil
 }
 
@@ -107,6 +111,9 @@ const (
 	// none.
 	greetingPatience = time.Second
 )
+
+// masterPatience bounds the wait for a master connection, which may be dead.
+var masterPatience = 5 * time.Second
 
 // dial connects. It repeats a connection that the server has dropped, as long as there is time.
 func (d *sshDial) dial(ctx context.Context) (net.Conn, error) {
@@ -129,6 +136,9 @@ func (d *sshDial) dial(ctx context.Context) (net.Conn, error) {
 func (d *sshDial) once(ctx context.Context, pause time.Duration) (net.Conn, error) {
 	if d.noShell.Load() {
 		return d.alone(ctx, pause)
+	}
+	if conn := d.throughMaster(ctx); conn != nil {
+		return conn, nil
 	}
 	conn, err := d.start(ctx, pause, d.script)
 	if err != nil {
@@ -156,6 +166,27 @@ func (d *sshDial) once(ctx context.Context, pause time.Duration) (net.Conn, erro
 	}
 	d.noShell.Store(true)
 	return d.alone(ctx, 0)
+}
+
+// throughMaster connects through a master connection. It returns nil if there is none, or if that
+// does not work soon.
+func (d *sshDial) throughMaster(ctx context.Context) net.Conn {
+	if d.master == nil {
+		return nil
+	}
+	conn, err := d.start(ctx, 0, d.master)
+	if err != nil {
+		return nil
+	}
+	select {
+	case <-conn.greeted:
+		return conn
+	case <-conn.exited:
+	case <-time.After(masterPatience):
+	case <-ctx.Done():
+	}
+	_ = conn.Close()
+	return nil
 }
 
 // alone connects without the script.
