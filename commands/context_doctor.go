@@ -35,9 +35,7 @@ contexts, an invalid config.json, and more.
 
 --fix repairs what is docker rd's or provably broken, and first copies each file that it
 changes. The exit status is 1 while something is wrong.`,
-		Args:              takes(0, 0),
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return a.runDoctor(cmd, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDoctor(cmd, o) },
 	}
 	cmd.Flags().BoolVar(&o.fix, "fix", false, "Repair what can be repaired")
 	o.AddFormat(cmd)

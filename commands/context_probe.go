@@ -55,8 +55,6 @@ func (a *app) newContextLs() *cobra.Command {
 
 Each context is probed. It is healthy (a Docker engine answers), broken (it is proven
 that none can answer) or unknown. "*" marks the context that docker uses here.`,
-		Args:              takes(0, 0),
-		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Quiet && o.IsTable() {
 				return a.contextNames(cmd)
@@ -78,6 +76,7 @@ func (a *app) newContextProbe() *cobra.Command {
 
 The exit status is 1 if one of them is not healthy.`,
 		Example:           `  docker rd context probe rd && docker --context rd ps`,
+		Args:              takes(0, many),
 		ValidArgsFunction: completeContexts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			healthy, err := a.probe(cmd, o, args)

@@ -31,9 +31,7 @@ address. The address contains a token: whoever on this machine knows it can see 
 The page comes from the state files and costs the engines nothing.`,
 		Example: `  docker rd dashboard --open
   docker rd dashboard --listen 127.0.0.1:8000 --allow-actions`,
-		Args:              takes(0, 0),
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return a.runDashboard(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDashboard(cmd.Context(), o) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "Loopback address to listen at (port 0: any free port)")

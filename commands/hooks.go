@@ -44,17 +44,13 @@ This adds options for docker rd to "plugins" in docker's config.json and turns o
 feature "hooks", which docker 26.1 and later have. Before 29.3, docker asks for hints after
 successful commands too, which takes some milliseconds each time. Repeat this command after
 an upgrade of docker.`,
-			Args:              takes(0, 0),
-			ValidArgsFunction: cobra.NoFileCompletions,
-			RunE:              func(cmd *cobra.Command, _ []string) error { return a.setHooks(cmd, true) },
+			RunE: func(cmd *cobra.Command, _ []string) error { return a.setHooks(cmd, true) },
 		}),
 		a.aboutNone(&cobra.Command{
-			Use:               "remove",
-			Short:             "Stop docker from printing hints",
-			Long:              `Stop docker from printing hints. config.json is then as it was before "install".`,
-			Args:              takes(0, 0),
-			ValidArgsFunction: cobra.NoFileCompletions,
-			RunE:              func(cmd *cobra.Command, _ []string) error { return a.setHooks(cmd, false) },
+			Use:   "remove",
+			Short: "Stop docker from printing hints",
+			Long:  `Stop docker from printing hints. config.json is then as it was before "install".`,
+			RunE:  func(cmd *cobra.Command, _ []string) error { return a.setHooks(cmd, false) },
 		}),
 	)
 	return cmd

@@ -122,15 +122,16 @@ func (a *app) onInstance(cmd *cobra.Command, load loader, run func(cmd *cobra.Co
 	return cmd
 }
 
-// aboutNone makes cmd a command about no instance: it refuses --instance.
+// aboutNone makes cmd a command about no instance: it refuses --instance, and takes no arguments
+// unless it has its own Args.
 func (a *app) aboutNone(cmd *cobra.Command) *cobra.Command {
 	check := cmd.Args
+	if check == nil {
+		check, cmd.ValidArgsFunction = takes(0, 0), cobra.NoFileCompletions
+	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if a.instance.given {
 			return failure.Usage("%s takes no --instance", nameOf(cmd))
-		}
-		if check == nil {
-			return nil
 		}
 		return check(cmd, args)
 	}

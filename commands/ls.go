@@ -88,8 +88,6 @@ func (a *app) newLs() *cobra.Command {
 
 Any other word is the reason why its engine can't be used, such as Unresponsive. "*" marks
 the current context. CONTAINERS shows how many run, of how many.`,
-		Args:              takes(0, 0),
-		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := dockerConfig()
 			if err != nil {

@@ -14,10 +14,8 @@ import (
 func (a *app) newVersion() *cobra.Command {
 	var o output.Options
 	cmd := &cobra.Command{
-		Use:               "version [OPTIONS]",
-		Short:             "Show the version of docker-rd",
-		Args:              takes(0, 0),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		Use:   "version [OPTIONS]",
+		Short: "Show the version of docker-rd",
 		RunE: func(*cobra.Command, []string) error {
 			v := struct {
 				Version   string `json:"version"`

@@ -111,35 +111,28 @@ func (c *Config) Probe(ctx context.Context, names ...string) []Report {
 	if len(names) == 0 {
 		names, damaged = c.everyName(effective)
 	}
-	reports := make([]Report, len(names))
-	type numbered struct {
-		i int
-		r Report
-	}
-	// Buffered: a late probe must not wait for a receiver.
-	results := make(chan numbered, len(names))
+	results := make([]chan Report, len(names))
 	for i, name := range names {
-		reports[i] = Report{Name: name, Health: HealthUnknown, Reason: ProbeTimeout, Message: "It did not answer in time."}
-		go func() { results <- numbered{i, c.probe(ctx, name)} }()
+		results[i] = make(chan Report, 1) // a late probe must not wait for a receiver
+		go func() { results[i] <- c.probe(ctx, name) }()
 	}
 	// A ping keeps its deadline itself. The grace is for what can't be interrupted, such as
 	// reading metadata on a file system that hangs.
 	const grace = 80 * time.Millisecond
-	late := make(<-chan time.Time)
-	done := ctx.Done()
-collect:
-	for range names {
-		for {
-			select {
-			case n := <-results:
-				reports[n.i] = n.r
-				continue collect
-			case <-done:
-				done, late = nil, time.After(grace)
-				continue
-			case <-late:
-				break collect
-			}
+	late := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, func() { close(late) }) })
+	defer stop()
+	reports := make([]Report, len(names))
+	for i, name := range names {
+		select {
+		case reports[i] = <-results[i]:
+			continue
+		case <-late:
+		}
+		select {
+		case reports[i] = <-results[i]:
+		default:
+			reports[i] = Report{Name: name, Health: HealthUnknown, Reason: ProbeTimeout, Message: "It did not answer in time."}
 		}
 	}
 	reports = append(reports, damaged...)

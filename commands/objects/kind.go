@@ -107,6 +107,14 @@ func (k *Kind) FilterValues(s *state.State, filter string) []string {
 	return of.Words(s, nil)
 }
 
+// byKey returns the key, if there is an object with it.
+func byKey[T any](objects map[string]T, key string) []string {
+	if _, ok := objects[key]; ok {
+		return []string{key}
+	}
+	return nil
+}
+
 // byID returns the key of the object with the id, or the keys that begin with it.
 func byID[T any](objects map[string]T, word string) []string {
 	if word == "" {
@@ -147,8 +155,8 @@ func byID[T any](objects map[string]T, word string) []string {
 // byName returns the key of the object with the id, or else those with the name, or else those
 // whose id begins with the word: docker's order.
 func byName[T any](objects map[string]T, word string, name func(T) string) []string {
-	if _, ok := objects[word]; ok {
-		return []string{word}
+	if found := byKey(objects, word); found != nil {
+		return found
 	}
 	var found []string
 	for key, o := range objects {

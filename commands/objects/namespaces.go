@@ -1,6 +1,9 @@
 package objects
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -23,18 +26,8 @@ func Namespaces() *Kind {
 		match: func(v *view, f filterSet) (func(string) bool, error) {
 			return func(key string) bool { return f.matches("name", key) }, nil
 		},
-		rows: func(_ *view, key string) []row { return []row{&namespaceRow{Name: key}} },
-		find: func(s *state.State, word string) []string {
-			if _, ok := s.Namespaces[word]; ok {
-				return []string{word}
-			}
-			return nil
-		},
-		words: func(s *state.State) (words []string) {
-			for name := range s.Namespaces {
-				words = append(words, name)
-			}
-			return words
-		},
+		rows:  func(_ *view, key string) []row { return []row{&namespaceRow{Name: key}} },
+		find:  func(s *state.State, word string) []string { return byKey(s.Namespaces, word) },
+		words: func(s *state.State) []string { return slices.Collect(maps.Keys(s.Namespaces)) },
 	}
 }

@@ -1,6 +1,9 @@
 package objects
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/docker/go-units"
 
 	"github.com/docker-rd/docker-rd/commands/output"
@@ -56,18 +59,8 @@ func Volumes() *Kind {
 				Mountpoint: vol.Mountpoint, Name: vol.Name, Scope: vol.Scope, volume: &vol,
 			}}
 		},
-		find: func(s *state.State, word string) []string {
-			if _, ok := s.Volumes[word]; ok {
-				return []string{word}
-			}
-			return nil
-		},
-		words: func(s *state.State) (words []string) {
-			for name := range s.Volumes {
-				words = append(words, name)
-			}
-			return words
-		},
+		find:  func(s *state.State, word string) []string { return byKey(s.Volumes, word) },
+		words: func(s *state.State) []string { return slices.Collect(maps.Keys(s.Volumes)) },
 	}
 }
 

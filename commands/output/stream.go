@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/template"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/docker/cli/cli/command/formatter"
 	"github.com/docker/cli/templates"
@@ -31,7 +32,7 @@ func NewStream[T any](w io.Writer, o Options, l Layout, empty T, widest ...strin
 	s := &Stream[T]{w: w, o: o, format: o.format(l), titles: l.Titles, empty: empty}
 	if o.IsTable() && !o.Quiet {
 		for _, cell := range widest {
-			s.widths = append(s.widths, uniseg.StringWidth(cell)+gap)
+			s.widths = append(s.widths, displayWidth(cell)+gap)
 		}
 	}
 	return s
@@ -126,7 +127,7 @@ func (s *Stream[T]) align(lines []string) []string {
 			if n == len(s.widths) {
 				s.widths = append(s.widths, minColumn)
 			}
-			s.widths[n] = max(s.widths[n], uniseg.StringWidth(cell)+gap)
+			s.widths[n] = max(s.widths[n], displayWidth(cell)+gap)
 		}
 	}
 	for i, row := range cells {
@@ -134,10 +135,18 @@ func (s *Stream[T]) align(lines []string) []string {
 		for n, cell := range row {
 			b.WriteString(cell)
 			if n < len(row)-1 {
-				b.WriteString(strings.Repeat(" ", s.widths[n]-uniseg.StringWidth(cell)))
+				b.WriteString(strings.Repeat(" ", s.widths[n]-displayWidth(cell)))
 			}
 		}
 		lines[i] = b.String()
 	}
 	return lines
+}
+
+// displayWidth returns how many columns of a terminal a text takes: quickly, where it is ASCII.
+func displayWidth(text string) int {
+	if strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return uniseg.StringWidth(text)
+	}
+	return len(text)
 }

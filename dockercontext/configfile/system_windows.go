@@ -103,8 +103,6 @@ func linkCount(path string, _ fs.FileInfo) uint64 {
 	return uint64(info.NumberOfLinks)
 }
 
-func isMountPoint(string) bool { return false } // not for files
-
 // writable returns why info may not be written, or nil. The read-only attribute of a
 // directory means something else on Windows.
 func writable(_ string, info fs.FileInfo) error {
@@ -148,14 +146,6 @@ func openLocked(path string, create bool) (*os.File, error) {
 }
 
 func syncDir(string) {}
-
-// There are no leases that a program could take on a local file.
-
-func takeLease(*os.File) error { return errors.ErrUnsupported }
-
-func endLease(*os.File) error { return nil }
-
-func beingWritten(*os.File) bool { return false }
 
 func linkError(op, from, to string, err error) error {
 	if err == nil {
