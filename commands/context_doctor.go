@@ -11,7 +11,6 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// A findingRow is a finding and what was done about it.
 type findingRow struct {
 	dockercontext.Finding
 	Fixed  bool   `json:"fixed"`
@@ -108,7 +107,6 @@ func (a *app) treat(ctx context.Context, fix, people bool, f dockercontext.Findi
 	return row
 }
 
-// printFinding prints what is wrong and the remedy.
 func (a *app) printFinding(f dockercontext.Finding) {
 	remedy := "remedy"
 	if f.Fixable {

@@ -225,7 +225,6 @@ func (d *diagnosis) object(name string, v any) {
 	d.add(name, int64(len(data)), bytes.NewReader(data))
 }
 
-// tree adds the files of a directory.
 func (d *diagnosis) tree(name, dir string) {
 	entries, err := os.ReadDir(dir)
 	if !errors.Is(err, fs.ErrNotExist) {

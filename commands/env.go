@@ -153,7 +153,6 @@ func powershellQuote(s string) string {
 	return "'" + strings.NewReplacer("'", "''", "\u2018", "\u2018\u2018", "\u2019", "\u2019\u2019", "\u201a", "\u201a\u201a", "\u201b", "\u201b\u201b").Replace(s) + "'"
 }
 
-// guessShell guesses the user's shell.
 func guessShell() string {
 	switch {
 	case os.Getenv("SHELL") == "" && os.Getenv("PSModulePath") != "":

@@ -121,7 +121,6 @@ func quoted(choices []string) string {
 	return strings.Join(words, ", ")
 }
 
-// completeFlag completes a flag's value with words.
 func completeFlag(cmd *cobra.Command, name string, words ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }

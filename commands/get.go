@@ -98,7 +98,6 @@ func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 	return q.Write(a.out(), s, moment(i, s, live))
 }
 
-// completeFilter completes the name of a filter, and then its value.
 func (a *app) completeFilter(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -175,7 +175,6 @@ var hints = []hintEntry{
 
 const newerProgram = "use the newer docker-rd"
 
-// A hintedError is an error with its own remedy.
 type hintedError struct {
 	error
 	hint func(hinter) string
@@ -186,7 +185,6 @@ func (e *hintedError) Unwrap() error { return e.error }
 // hinted returns err with a remedy.
 func hinted(err error, hint func(h hinter) string) error { return &hintedError{err, hint} }
 
-// A wordError says that a word is none of those that are known.
 type wordError struct {
 	what, word string
 	words      []string

@@ -77,7 +77,6 @@ func (a *app) loadRunning() (i *instance.Instance, where string, err error) {
 	return i, c.where(), client.TakesRequests(i)
 }
 
-// endpointOf returns the endpoint of an instance's engine.
 func endpointOf(i *instance.Instance) (endpoint.Endpoint, error) {
 	driver, err := engine.DriverFor(i, nil)
 	if err != nil {
@@ -158,7 +157,6 @@ func instanceSummary(name string) string {
 	return statusWord(instance.Observe(i), i) + ", " + i.Settings.Driver
 }
 
-// completeInstance completes the only argument of a command.
 func (a *app) completeInstance(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

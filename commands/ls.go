@@ -165,7 +165,6 @@ func newInstanceRow(i *instance.Instance) instanceRow {
 	return row
 }
 
-// count counts the containers in the mirror.
 func (r *instanceRow) count(i *instance.Instance) {
 	s, err := state.Read(i.Paths.StateFile())
 	if err != nil || s.Mirror.SyncedAt.IsZero() {

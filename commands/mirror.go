@@ -191,7 +191,6 @@ func (a *app) noteAge(last *string, i *instance.Instance, s *state.State, live b
 	a.note("%s", note)
 }
 
-// completeObjects completes a kind and then objects of that kind.
 func (a *app) completeObjects(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
 		var names []string

@@ -66,7 +66,6 @@ next restart, or at once with --restart; limits and autostart need none.`,
 	return cmd
 }
 
-// settingsHelp lists the settings with their usage.
 func settingsHelp() string {
 	var b strings.Builder
 	for _, s := range settings {

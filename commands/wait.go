@@ -145,7 +145,6 @@ func notInTime(i *instance.Instance, target, found string) error {
 		Err: failure.Timeout("instance %q: not %s in time, but %s", i.Name, target, found)}
 }
 
-// parseTarget returns the condition and the status that a target names.
 func parseTarget(target string) (typ string, status state.Status, err error) {
 	typ, word, ok := strings.Cut(target, "=")
 	if !ok {
@@ -161,7 +160,6 @@ func parseTarget(target string) (typ string, status state.Status, err error) {
 	return typ, status, nil
 }
 
-// howItIs describes a condition for a message.
 func howItIs(c state.Condition) string {
 	text := string(c.Status)
 	if c.Reason != "" {

@@ -119,7 +119,6 @@ func (w *containerWait) look(ctx context.Context, o instance.Observation) (more 
 	return w.judge(o.State.Containers[key])
 }
 
-// missing judges a container that does not exist.
 func (w *containerWait) missing(s *state.State) (more bool) {
 	w.found = "it does not exist"
 	if w.want != isExited {

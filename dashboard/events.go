@@ -16,7 +16,6 @@ import (
 // gone.
 const heartbeat = 15 * time.Second
 
-// An update is the data of an event "instance".
 type update struct {
 	Name       string            `json:"name"`
 	Gone       bool              `json:"gone,omitempty"`

@@ -147,7 +147,6 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// An action is a request of the page.
 type action struct {
 	Instance string     `json:"instance"`
 	Kind     state.Kind `json:"kind"`

@@ -143,7 +143,6 @@ func unreadable(path string, err error) Finding {
 	}
 }
 
-// badConfig returns the finding for a fault of config.json.
 func (c *Config) badConfig(e *configfile.RefusedError) Finding {
 	f := Finding{Code: FindingConfigNotEditable, Subject: e.Path, Message: sentence(e), path: e.Path}
 	switch e.Reason {

@@ -105,7 +105,6 @@ func checkMetadataFile(path string) error {
 	return err
 }
 
-// removeOrphan removes the context e of an owner that is no instance any more.
 func (c *Config) removeOrphan(ctx context.Context, e entry, owner Owner) (Fixed, error) {
 	archive := store.Export(e.Name, c.store)
 	defer archive.Close()

@@ -15,7 +15,6 @@ import (
 	"github.com/fvbommel/sortorder"
 )
 
-// An entry is a context in the store.
 type entry struct {
 	// Name is the context's name, "" where damage hides it.
 	Name string

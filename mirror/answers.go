@@ -298,7 +298,6 @@ type inspectedImage struct {
 // object returns the answer itself, which has no id.
 func (a inspectedImage) object() (string, inspectedImage, error) { return "image", a, nil }
 
-// complete adds the details to a listed image.
 func (a inspectedImage) complete(i *state.Image) {
 	i.Architecture, i.Variant, i.OS = a.Architecture, a.Variant, a.Os
 	i.LayerCount = len(a.RootFS.Layers)

@@ -212,7 +212,6 @@ func (in *intake) lastHeard() time.Time {
 	return in.heardAt
 }
 
-// take returns the marks since the last call.
 func (in *intake) take() (m marks) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -20,7 +20,6 @@ const (
 	maxRetryWait = time.Minute
 )
 
-// lookUp begins to look up an object from the queue.
 func (p *session) lookUp(ctx context.Context, k key) {
 	p.numbered++
 	l := p.of(k.kind)

@@ -195,5 +195,4 @@ func (m *Moby) past(ctx context.Context, since, until time.Time) (all []event, e
 	}
 }
 
-// moment formats a time for the engine.
 func moment(t time.Time) string { return fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond()) }

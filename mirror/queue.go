@@ -34,7 +34,6 @@ type item struct {
 	at             time.Time // when the retry is due, zero for none
 }
 
-// attributes describe a lookup.
 type attributes struct {
 	marked bool // an event named the object
 	gone   bool // the engine reported its end: an object found now is a new one

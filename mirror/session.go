@@ -338,7 +338,6 @@ func (p *session) startFull(suspected bool) {
 	p.suspicion = suspicion{}
 }
 
-// completed ends a full sync.
 func (p *session) completed() {
 	s := p.src
 	message := ""

@@ -79,7 +79,6 @@ func (e *Executor) endAction(r Request, err error) {
 // errWithdrawn says that a request was withdrawn before it was begun.
 var errWithdrawn = errors.New("the request was withdrawn")
 
-// act performs an action and returns its outcome.
 func (e *Executor) act(ctx context.Context, r Request) error {
 	it, before, err := e.find(ctx, r.Key)
 	if err != nil {
@@ -160,7 +159,6 @@ func ambiguous(err error) bool {
 	return client.IsErrConnectionFailed(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// seen is a container as actions see it.
 type seen struct {
 	state       string
 	startedAt   time.Time

@@ -22,7 +22,6 @@ const (
 	afterChange = 200 * time.Millisecond
 )
 
-// A deletion is one that is not done yet.
 type deletion struct {
 	requests []Request
 	recorded *state.Deletion

@@ -74,7 +74,6 @@ type Request struct {
 	begun bool
 }
 
-// target identifies a deletion.
 type target struct {
 	kind           state.Kind
 	key, reference string

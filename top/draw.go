@@ -134,7 +134,6 @@ func (t *top) table(width, height int, now time.Time) {
 	}
 }
 
-// nothing says why there are no rows.
 func (t *top) nothing() string {
 	switch m := t.model; {
 	case m.search != "":
@@ -147,7 +146,6 @@ func (t *top) nothing() string {
 	return "nothing"
 }
 
-// scroll makes the cursor's row visible.
 func (t *top) scroll(rows []row, visible int) {
 	m := t.model
 	m.selected(rows)

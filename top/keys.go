@@ -28,7 +28,6 @@ func (k key) label() string {
 	return string([]rune(k.runes)[:1])
 }
 
-// keys returns the keys that work now.
 func (t *top) keys() []key {
 	if t.page != nil {
 		return t.page.keys()
@@ -79,7 +78,6 @@ func (t *top) pageSize() int {
 	return max(1, height-linesAbove-linesBelow)
 }
 
-// event handles an event of the terminal.
 func (t *top) event(e tcell.Event) {
 	switch e := e.(type) {
 	case *tcell.EventResize:
@@ -130,7 +128,6 @@ func (k key) is(e *tcell.EventKey) bool {
 	return false
 }
 
-// typed handles a key of the search.
 func (t *top) typed(e *tcell.EventKey) {
 	m := t.model
 	switch e.Key() {
@@ -151,7 +148,6 @@ func (t *top) typed(e *tcell.EventKey) {
 	}
 }
 
-// An ask is a yes-or-no question.
 type ask struct {
 	question string
 	yes      func()

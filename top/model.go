@@ -19,14 +19,12 @@ type object struct {
 	key      string
 }
 
-// A row is a line of a table.
 type row struct {
 	object
 	called string
 	cells  []cell
 }
 
-// A cell is one value of a row.
 type cell struct {
 	text  string
 	order float64 // to sort by, in a column of numbers
@@ -44,7 +42,6 @@ const (
 	faint
 )
 
-// A table is one of the tables that can be shown.
 type table struct {
 	name    string
 	columns []column
@@ -148,7 +145,6 @@ func (m *model) selected(rows []row) (r row, ok bool) {
 	return rows[m.index], true
 }
 
-// move moves the cursor by a number of rows.
 func (m *model) move(rows []row, by int) {
 	if _, ok := m.selected(rows); ok {
 		m.index = min(max(m.index+by, 0), len(rows)-1)
@@ -167,5 +163,4 @@ func (m *model) sortNext() {
 	*s = sorting{column: (s.column + 1) % len(tables[m.tab].columns)}
 }
 
-// sortTurned reverses the order.
 func (m *model) sortTurned() { m.sorting[m.tab].turned = !m.sorting[m.tab].turned }

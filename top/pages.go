@@ -58,7 +58,6 @@ type logPage struct {
 	height int
 }
 
-// logs shows the log of an instance or a container.
 func (t *top) logs(r row) {
 	ctx, cancel := context.WithCancel(t.ctx)
 	p := &logPage{name: "Log of " + r.called, end: cancel}

@@ -176,7 +176,6 @@ func since(t, now time.Time) cell {
 	return cell{text: units.HumanDuration(now.Sub(t)) + " ago", order: float64(t.Unix())}
 }
 
-// pending marks a cell with a requested deletion.
 func pending(c *cell, d *state.Deletion) {
 	if d == nil {
 		return
@@ -189,7 +188,6 @@ func pending(c *cell, d *state.Deletion) {
 	c.mood = waiting
 }
 
-// isPending reports whether the deletion of an object is requested.
 func isPending(v board.View, o object) bool {
 	if v.State == nil {
 		return false

@@ -13,7 +13,6 @@ type usage struct {
 	asking map[object]bool
 }
 
-// toggleUsage switches the usage on or off.
 func (t *top) toggleUsage() {
 	t.usage = usage{on: !t.usage.on, of: map[object]Usage{}, asking: map[object]bool{}}
 	t.model.usage = t.usage.of

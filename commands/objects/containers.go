@@ -397,7 +397,6 @@ func matchContainers(v *view, f filterSet) (func(key string) bool, error) {
 	}, nil
 }
 
-// isAlive reports whether the container has processes or restarts.
 func isAlive(c *state.Container) bool {
 	return c.State == state.StateRunning || c.State == state.StatePaused || c.State == state.StateRestarting
 }

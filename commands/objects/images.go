@@ -297,7 +297,6 @@ func imageNames(s *state.State) map[string][]string {
 	return names
 }
 
-// findImages returns the images that a reference may name.
 func findImages(s *state.State, names map[string][]string, ref string) []string {
 	for _, form := range referenceForms(ref) {
 		if ids, ok := names[form]; ok {

@@ -71,7 +71,6 @@ func (q *Query) list(v *view, strict bool) ([]string, error) {
 	return slices.DeleteFunc(keys, func(key string) bool { return !match(key) }), nil
 }
 
-// named returns the keys of the objects that the words name.
 func (q *Query) named(s *state.State, strict bool) ([]string, error) {
 	var keys []string
 	for _, word := range q.words {

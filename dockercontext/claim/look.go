@@ -45,7 +45,6 @@ type look struct {
 	err  error       // why it can't be claimed
 }
 
-// free reports whether the path could be claimed.
 func (l look) free() bool { return l.err == nil }
 
 // same reports whether two looks saw the same, which could be claimed.
