@@ -23,12 +23,12 @@ import (
 func RunHelper() { namespaces.RunHelper() }
 
 // newIsolated returns the driver that runs a dockerd of our own.
-func newIsolated(i *instance.Instance, log *slog.Logger) (Driver, error) {
+func newIsolated(i *instance.Instance, log *slog.Logger) (isolatedDriver, error) {
 	proxy, err := proxyPath()
 	if err != nil {
-		return nil, fmt.Errorf("instance %q: find %s: %w", i.Name, portproxy.Name, err)
+		return isolatedDriver{}, fmt.Errorf("instance %q: find %s: %w", i.Name, portproxy.Name, err)
 	}
-	return isolatedDriver{inst: i, config: isolated.Config{
+	return isolatedDriver{i, &isolated.Config{
 		UID:        i.UID,
 		Rootless:   i.Settings.Driver == instance.DriverRootless,
 		Containerd: i.Settings.Engine == instance.KindContainerd,
@@ -63,7 +63,7 @@ func SetLimits(i *instance.Instance) error {
 	if err != nil || driver.Life() != Alive {
 		return err
 	}
-	if err := isolated.SetLimits(driver.(isolatedDriver).config, limitsOf(i.Settings)); err != nil {
+	if err := driver.Config.SetLimits(limitsOf(i.Settings)); err != nil {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
 	return nil
@@ -108,16 +108,13 @@ func RemoveData(i *instance.Instance) error {
 
 // isolatedDriver are the drivers DriverDockerd and DriverRootless.
 type isolatedDriver struct {
-	inst   *instance.Instance
-	config isolated.Config
+	inst *instance.Instance
+	*isolated.Config
 }
-
-// Check implements [Driver].
-func (d isolatedDriver) Check() []error { return isolated.Check(d.config) }
 
 // Adopt implements [Driver].
 func (d isolatedDriver) Adopt(ctx context.Context) (Running, error) {
-	e, err := isolated.Adopt(ctx, d.config)
+	e, err := d.Config.Adopt(ctx)
 	if errors.Is(err, isolated.ErrNotRunning) {
 		return nil, nil
 	}
@@ -129,20 +126,17 @@ func (d isolatedDriver) Adopt(ctx context.Context) (Running, error) {
 
 // Start implements [Driver].
 func (d isolatedDriver) Start(ctx context.Context) (Running, error) {
-	config := d.config
+	config := *d.Config
 	// They may have changed since the supervisor was started.
 	if now, err := instance.LoadDir(d.inst.Paths.State); err == nil && now.UID == config.UID {
 		config.Limits = limitsOf(now.Settings)
 	}
-	e, err := isolated.Start(ctx, config)
+	e, err := config.Start(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return e, nil
 }
-
-// Life implements [Driver].
-func (d isolatedDriver) Life() Life { return isolated.Life(d.config) }
 
 // Endpoint implements [Driver].
 func (d isolatedDriver) Endpoint() (endpoint.Endpoint, error) {
@@ -151,10 +145,4 @@ func (d isolatedDriver) Endpoint() (endpoint.Endpoint, error) {
 }
 
 // LocalHost implements [Driver].
-func (d isolatedDriver) LocalHost() (string, error) { return "unix://" + d.config.Socket, nil }
-
-// Cleanup implements [Driver].
-func (d isolatedDriver) Cleanup(ctx context.Context) (killed []string, err error) {
-	killed = isolated.Containers(d.config)
-	return killed, isolated.Cleanup(ctx, d.config)
-}
+func (d isolatedDriver) LocalHost() (string, error) { return "unix://" + d.Socket, nil }

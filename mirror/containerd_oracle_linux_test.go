@@ -55,7 +55,7 @@ func startContainerd(t *testing.T) *containerdHost {
 		if h.engine != nil {
 			h.engine.Release()
 		}
-		if err := isolated.Cleanup(context.Background(), h.cfg); err != nil {
+		if _, err := h.cfg.Cleanup(context.Background()); err != nil {
 			t.Error(err)
 		}
 		if h.cfg.Rootless { // what containers have made as other users
@@ -72,7 +72,7 @@ func startContainerd(t *testing.T) *containerdHost {
 
 // start starts the engine, and returns when it answers.
 func (h *containerdHost) start() (err error) {
-	if h.engine, err = isolated.Start(h.t.Context(), h.cfg); err != nil {
+	if h.engine, err = h.cfg.Start(h.t.Context()); err != nil {
 		return err
 	}
 	for end := time.Now().Add(mirrortest.Patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {

@@ -13,11 +13,11 @@ import (
 )
 
 // Life returns how much of the engine runs. It is cheap and changes nothing.
-func Life(cfg Config) processes.Life {
-	if cfg.readEngineFile().Engine.Alive() {
+func (c *Config) Life() processes.Life {
+	if c.readEngineFile().Engine.Alive() {
 		return processes.Alive
 	}
-	return cfg.mode().life() // the record may be lost
+	return c.mode().life() // the record may be lost
 }
 
 // life implements [mode]: an engine of root's has control groups.

@@ -39,11 +39,11 @@ const maxUID = 64
 
 // Check returns everything that prevents a start of the engine. It changes nothing. Each error
 // has exit status 3 and a hint.
-func Check(cfg Config) []error {
-	if len(cfg.UID) > maxUID || !validUID.MatchString(cfg.UID) {
-		return []error{failure.Refuse("engine uid %q: letters, digits and '-' are allowed, 64 at most", cfg.UID)}
+func (c *Config) Check() []error {
+	if len(c.UID) > maxUID || !validUID.MatchString(c.UID) {
+		return []error{failure.Refuse("engine uid %q: letters, digits and '-' are allowed, 64 at most", c.UID)}
 	}
-	return cfg.mode().check()
+	return c.mode().check()
 }
 
 // checkAll calls each, and returns all that they find.
@@ -170,7 +170,7 @@ func checkLimits(c *Config) error {
 }
 
 // SetLimits limits an engine that runs.
-func SetLimits(c Config, l Limits) error {
+func (c *Config) SetLimits(l Limits) error {
 	err := c.mode().limit(l)
 	if e, ok := errors.AsType[*processes.LimitError](err); ok && e.Controller == "memory" && errors.Is(err, unix.EBUSY) {
 		return failure.WithHint(failure.Refuse("memory: the containers use more than that now, and can't be made to use less"),

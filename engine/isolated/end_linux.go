@@ -13,16 +13,16 @@ import (
 )
 
 // Cleanup kills every process of the engine and removes what is left of it, with or without a
-// record and whatever was killed before. The engine's data, its private configuration and its
-// log stay. Nothing to do is no error. When ctx ends, the error says what is left.
-func Cleanup(ctx context.Context, cfg Config) error {
-	return cfg.cleanup(ctx, nil)
+// record and whatever was killed before. It returns the ids of the containers that ran. The
+// engine's data, its private configuration and its log stay. Nothing to do is no error. When ctx
+// ends, the error says what is left.
+func (c *Config) Cleanup(ctx context.Context) (killed []string, err error) {
+	killed = c.containers()
+	return killed, c.cleanup(ctx, nil)
 }
 
-// Containers returns the ids of the containers that run of an engine that has ended.
-func Containers(cfg Config) []string {
-	return cfg.program().containers(cfg.scan())
-}
+// containers returns the ids of the containers that run of an engine that has ended.
+func (c *Config) containers() []string { return c.program().containers(c.scan()) }
 
 // scan returns what runs of the engine, as far as that can be found.
 func (c *Config) scan() *processes.Found {
@@ -35,7 +35,7 @@ func (c *Config) scan() *processes.Found {
 	return &processes.Found{}
 }
 
-// cleanup is [Cleanup] with cgroups of containers that are known.
+// cleanup is [Config.Cleanup] with cgroups of containers that are known.
 func (c *Config) cleanup(ctx context.Context, known []string) error {
 	h, err := c.mode().hierarchies()
 	if err != nil {

@@ -37,45 +37,45 @@ type Engine struct {
 
 // Adopt returns the running engine that another process has started, or ErrNotRunning. It
 // starts companions again that have ended meanwhile.
-func Adopt(ctx context.Context, cfg Config) (*Engine, error) {
-	rec := cfg.readEngineFile()
+func (c *Config) Adopt(ctx context.Context) (*Engine, error) {
+	rec := c.readEngineFile()
 	if !rec.Engine.Alive() {
 		// The record may be lost, or older than the engine; its processes tell.
-		f, err := cfg.processes().Scan(processes.Hierarchies{})
+		f, err := c.processes().Scan(processes.Hierarchies{})
 		if err != nil {
 			return nil, err
 		}
 		if f.Daemon == nil {
 			return nil, ErrNotRunning
 		}
-		rec.UID, rec.Engine = cfg.UID, f.Daemon.ID
-		for _, c := range companions {
-			if i := slices.IndexFunc(f.Procs, func(p processes.Proc) bool { return p.Marked && c.is(p) }); i >= 0 {
-				*c.id(&rec) = f.Procs[i].ID
+		rec.UID, rec.Engine = c.UID, f.Daemon.ID
+		for _, companion := range companions {
+			if i := slices.IndexFunc(f.Procs, func(p processes.Proc) bool { return p.Marked && companion.is(p) }); i >= 0 {
+				*companion.id(&rec) = f.Procs[i].ID
 			}
 		}
 		if !rec.Subnets.Slirp.IsValid() {
 			rec.Subnets = namespaces.ChooseSubnets(nil, nil, namespaces.Subnets{})
 		}
-		if err := cfg.writeEngineFile(rec); err != nil {
+		if err := c.writeEngineFile(rec); err != nil {
 			return nil, err
 		}
 	}
 	// A helper without a plan is no engine: it ends by itself.
-	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != cfg.mode().daemon() {
+	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != c.mode().daemon() {
 		return nil, ErrNotRunning
 	}
-	if err := os.MkdirAll(cfg.private(staging), 0o700); err != nil {
+	if err := os.MkdirAll(c.private(staging), 0o700); err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, id: rec.Engine, subnets: rec.Subnets, localhost: rec.Localhost, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
-	for _, c := range companions {
-		if c.id(&rec).Alive() {
+	e := &Engine{cfg: *c, id: rec.Engine, subnets: rec.Subnets, localhost: rec.Localhost, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
+	for _, companion := range companions {
+		if companion.id(&rec).Alive() {
 			continue
 		}
 		// Without it everything else works. Its watcher tries again and reports the problem.
-		if _, err := e.startCompanion(ctx, c); err != nil {
-			cfg.log().WarnContext(ctx, c.lack, "error", err)
+		if _, err := e.startCompanion(ctx, companion); err != nil {
+			c.log().WarnContext(ctx, companion.lack, "error", err)
 		}
 	}
 	e.watch()
@@ -133,7 +133,7 @@ func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 		e.cfg.log().WarnContext(ctx, "engine does not end in time: killing it", "pid", e.id.PID)
 	}
 	e.Release()
-	killed = append(killed, Containers(e.cfg)...)
+	killed = append(killed, e.cfg.containers()...)
 	return killed, e.cfg.cleanup(context.WithoutCancel(ctx), known)
 }
 

@@ -128,7 +128,7 @@ func testConfig(t *testing.T) Config {
 
 // refusal returns what prevents a start.
 func refusal(cfg Config) error {
-	return failure.Join(Check(cfg))
+	return failure.Join(cfg.Check())
 }
 
 // newInstance prepares an engine and makes sure that nothing of it is left when the test
@@ -150,7 +150,7 @@ func newInstanceOf(t *testing.T, isContainerd bool) *instance {
 		if in.engine != nil {
 			in.engine.Release()
 		}
-		if err := Cleanup(context.Background(), in.cfg); err != nil {
+		if _, err := in.cfg.Cleanup(context.Background()); err != nil {
 			t.Errorf("Cleanup: %v", err)
 		}
 		in.checkGone()
@@ -165,7 +165,7 @@ func newInstanceOf(t *testing.T, isContainerd bool) *instance {
 func (in *instance) start() {
 	in.t.Helper()
 	var err error
-	if in.engine, err = Start(in.t.Context(), in.cfg); err != nil {
+	if in.engine, err = in.cfg.Start(in.t.Context()); err != nil {
 		in.t.Fatal(err)
 	}
 	in.awaitPing()
@@ -447,7 +447,7 @@ func TestStartStop(t *testing.T) {
 	if id := in.engine.ID(); !id.Alive() || id != in.find(in.cfg.mode().daemon()) {
 		t.Errorf("ID = %v", id)
 	}
-	if _, err := Start(t.Context(), in.cfg); !errors.Is(err, processes.ErrRunning) {
+	if _, err := in.cfg.Start(t.Context()); !errors.Is(err, processes.ErrRunning) {
 		t.Errorf("Start of a running engine: %v, want ErrRunning", err)
 	}
 	if msg := in.engine.LastError(); msg != "" {
@@ -471,10 +471,10 @@ func TestStartStop(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := Adopt(t.Context(), in.cfg); !errors.Is(err, ErrNotRunning) {
+	if _, err := in.cfg.Adopt(t.Context()); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("Adopt of a stopped engine: %v, want ErrNotRunning", err)
 	}
-	if err := Cleanup(t.Context(), in.cfg); err != nil {
+	if _, err := in.cfg.Cleanup(t.Context()); err != nil {
 		t.Errorf("Cleanup of a stopped engine: %v", err)
 	}
 }
@@ -606,7 +606,7 @@ func TestPublishedPorts(t *testing.T) {
 
 	// Nobody is needed for it but the engine.
 	in.engine.Release()
-	if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+	if in.engine, err = in.cfg.Adopt(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := greeting(t, addr); got != "hello from web\n" {
@@ -717,7 +717,7 @@ func TestKilled(t *testing.T) {
 		in.kill(in.engine.ID())
 		<-in.engine.Exited()
 		in.engine.Release()
-		if _, err := Adopt(t.Context(), in.cfg); !errors.Is(err, ErrNotRunning) {
+		if _, err := in.cfg.Adopt(t.Context()); !errors.Is(err, ErrNotRunning) {
 			t.Errorf("Adopt: %v, want ErrNotRunning", err)
 		}
 		in.start()
@@ -823,7 +823,7 @@ func TestKilled(t *testing.T) {
 		old = in.cfg.readEngineFile().Relay
 		in.kill(old)
 		var err error
-		if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+		if in.engine, err = in.cfg.Adopt(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if id := in.cfg.readEngineFile().Relay; id == old || !id.Alive() {
@@ -909,7 +909,7 @@ func TestEachKind(t *testing.T) {
 func (in *instance) adopt() {
 	in.t.Helper()
 	var err error
-	if in.engine, err = Adopt(in.t.Context(), in.cfg); err != nil {
+	if in.engine, err = in.cfg.Adopt(in.t.Context()); err != nil {
 		in.t.Fatal(err)
 	}
 }
@@ -937,7 +937,7 @@ func (in *instance) recordIsLost() {
 	if err := os.Remove(in.cfg.engineFilePath()); err != nil {
 		in.t.Fatal(err)
 	}
-	if _, err := Start(in.t.Context(), in.cfg); !errors.Is(err, processes.ErrRunning) {
+	if _, err := in.cfg.Start(in.t.Context()); !errors.Is(err, processes.ErrRunning) {
 		in.t.Errorf("Start: %v, want ErrRunning", err)
 	}
 	in.adopt()
@@ -952,11 +952,11 @@ func (in *instance) squats() {
 	in.t.Helper()
 	recreated := in.cfg
 	recreated.UID += "-2"
-	_, err := Start(in.t.Context(), recreated)
+	_, err := recreated.Start(in.t.Context())
 	if failure.Code(err) != failure.CodeRefused || !strings.Contains(err.Error(), in.find(in.cfg.program().comm()).String()) {
 		in.t.Errorf("Start = %v, want it refused with the engine named", err)
 	}
-	if err := Cleanup(in.t.Context(), recreated); err != nil {
+	if _, err := recreated.Cleanup(in.t.Context()); err != nil {
 		in.t.Error(err)
 	}
 	if err := in.ping(); err != nil {
@@ -1116,7 +1116,7 @@ func TestFailedStart(t *testing.T) {
 				}
 			}
 			var err error
-			if in.engine, err = Start(t.Context(), in.cfg); err != nil {
+			if in.engine, err = in.cfg.Start(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			select {
@@ -1132,7 +1132,7 @@ func TestFailedStart(t *testing.T) {
 				t.Errorf("LastError = %q names a file that is not the user's", got)
 			}
 			t.Log(got)
-			if err := Cleanup(t.Context(), in.cfg); err != nil {
+			if _, err := in.cfg.Cleanup(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			in.checkGone()
@@ -1144,7 +1144,7 @@ func TestStartIsCancelled(t *testing.T) {
 	in := newInstance(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Start(ctx, in.cfg); !errors.Is(err, context.Canceled) {
+	if _, err := in.cfg.Start(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Start: %v, want Canceled", err)
 	}
 	in.checkGone()

@@ -28,13 +28,13 @@ import (
 // After an error, or if ctx ends first, nothing is left. Afterwards ctx has no effect: the
 // engine ends by [Engine.Stop], not with the calling process. All files of the caller must be
 // close-on-exec, or the engine's processes would keep them open.
-func Start(ctx context.Context, cfg Config) (*Engine, error) {
-	user, err := cfg.program().options()
+func (c *Config) Start(ctx context.Context) (*Engine, error) {
+	user, err := c.program().options()
 	if err != nil {
 		return nil, err
 	}
-	l := &launch{cfg: cfg, user: user, former: cfg.readEngineFile()}
-	if l.hier, err = cfg.mode().hierarchies(); err != nil {
+	l := &launch{cfg: *c, user: user, former: c.readEngineFile()}
+	if l.hier, err = c.mode().hierarchies(); err != nil {
 		return nil, fmt.Errorf("cgroups: %w", err)
 	}
 	if err := l.clear(ctx); err != nil {
@@ -42,10 +42,7 @@ func Start(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	engine, err := l.start(ctx)
 	if err != nil {
-		if cleanErr := Cleanup(context.WithoutCancel(ctx), cfg); cleanErr != nil {
-			err = errors.Join(err, cleanErr)
-		}
-		return nil, err
+		return nil, errors.Join(err, c.cleanup(context.WithoutCancel(ctx), nil))
 	}
 	return engine, nil
 }

@@ -113,7 +113,7 @@ func TestHostGateway(t *testing.T) {
 	ip(t, "address add "+hostIP+"/24 dev h0")
 	ip(t, "address del 192.0.2.77/24 dev h0")
 	var err error
-	if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+	if in.engine, err = in.cfg.Adopt(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	same("after adoption")
@@ -246,13 +246,13 @@ func TestNameServers(t *testing.T) {
 	})
 	in.engine.Release()
 	relay()
-	if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+	if in.engine, err = in.cfg.Adopt(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	lookup("192.0.2.53", "b.example")
 	in.engine.Release()
 	must(t, os.Remove(in.cfg.engineFilePath()))
-	if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+	if in.engine, err = in.cfg.Adopt(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	lookup("192.0.2.53", "c.example")
@@ -484,7 +484,7 @@ func TestHostTakesSubnets(t *testing.T) {
 		t.Fatal(err)
 	}
 	in.cfg.Args = []string{"--bip", "10.241.0.1/24"}
-	_, err := Start(t.Context(), in.cfg)
+	_, err := in.cfg.Start(t.Context())
 	if want := `the bridge's network "10.241.0.1/24" (bip) overlaps 10.241.0.0/16 of the engine's network "theirs"`; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("Start = %v, want %s", err, want)
 	}
@@ -530,7 +530,7 @@ func TestLocalhost(t *testing.T) {
 	in.kill(in.cfg.readEngineFile().Relay)
 	in.cfg.Localhost = nil // for the next start
 	var err error
-	if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+	if in.engine, err = in.cfg.Adopt(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	check()

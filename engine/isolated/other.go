@@ -16,25 +16,22 @@ func refuse() error {
 }
 
 // Check refuses on this system.
-func Check(Config) []error { return []error{refuse()} }
+func (*Config) Check() []error { return []error{refuse()} }
 
 // Start refuses on this system.
-func Start(context.Context, Config) (*Engine, error) { return nil, refuse() }
+func (*Config) Start(context.Context) (*Engine, error) { return nil, refuse() }
 
 // Adopt finds no engine on this system.
-func Adopt(context.Context, Config) (*Engine, error) { return nil, ErrNotRunning }
-
-// Containers finds none on this system.
-func Containers(Config) []string { return nil }
+func (*Config) Adopt(context.Context) (*Engine, error) { return nil, ErrNotRunning }
 
 // Cleanup has nothing to do on this system.
-func Cleanup(context.Context, Config) error { return nil }
+func (*Config) Cleanup(context.Context) ([]string, error) { return nil, nil }
 
 // Life finds nothing on this system.
-func Life(Config) processes.Life { return processes.Gone }
+func (*Config) Life() processes.Life { return processes.Gone }
 
 // SetLimits refuses on this system.
-func SetLimits(Config, Limits) error { return refuse() }
+func (*Config) SetLimits(Limits) error { return refuse() }
 
 // UserLimits knows of none on this system.
 func UserLimits(string) []error { return nil }

@@ -169,7 +169,7 @@ func TestAdoptWithoutOwnRun(t *testing.T) {
 	}
 	uncover()
 	var err error
-	if in.engine, err = Adopt(t.Context(), in.cfg); err != nil {
+	if in.engine, err = in.cfg.Adopt(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	in.eventually("the engine has its own /run", func() error {
@@ -217,7 +217,7 @@ func TestHostLock(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error)
 	go func() {
-		_, err := Start(ctx, in.cfg)
+		_, err := in.cfg.Start(ctx)
 		failed <- err
 	}()
 	in.eventually("the start has come to the lock", func() error {
@@ -250,7 +250,7 @@ func TestStuckHelper(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error)
 	go func() {
-		_, err := Start(ctx, in.cfg)
+		_, err := in.cfg.Start(ctx)
 		failed <- err
 	}()
 	in.eventually("the start is stuck", func() error {

@@ -115,7 +115,7 @@ func TestWhatIsLacking(t *testing.T) {
 	cfg := testConfig(t)
 	home := os.Getenv("HOME")
 	cfg.DataRoot, cfg.Args = home+"/data", machine.args
-	problems := Check(cfg)
+	problems := cfg.Check()
 	for _, p := range problems {
 		t.Logf("%v (%s)", p, failure.Hint(p))
 		if failure.Code(p) != failure.CodeRefused {

@@ -106,33 +106,6 @@ func startUserHelper(ids IDMap, exit *os.File, attr *syscall.SysProcAttr, env []
 // userFlags are the namespaces of an ordinary user's engine.
 const userFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC
 
-// enterUser is enter for an ordinary user's engine. A program with several threads can't enter
-// a user namespace, so nsenter runs the helper there.
-func (e Engine) enterUser(ctx context.Context, engine process.ID, p Plan) ([]*os.File, error) {
-	nsenter, err := programs.Find("nsenter")
-	if err != nil {
-		return nil, err
-	}
-	self, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return nil, err
-	}
-	defer self.Close()
-	// File number 6 is the helper's program: its path may lead elsewhere in there.
-	argv := []string{nsenter, fmt.Sprintf("--target=%d", engine.PID), "--user", "--preserve-credentials", "--mount", "--net", "--pid", "/proc/self/fd/6", initArg}
-	h, err := startHelper(argv, []*os.File{nil, self}, &syscall.SysProcAttr{Setsid: true}, []string{processes.MarkerEnv + "=" + e.UID}, nil)
-	if err != nil {
-		return nil, err
-	}
-	if !engine.Alive() { // another process may have the pid
-		return nil, errors.Join(process.ErrGone, h.Abort())
-	}
-	p.Inside = true
-	err = h.Run(ctx, p)
-	<-h.Exited
-	return h.Sockets, err
-}
-
 // ExitPipe makes an engine's exit pipe, or opens that of the process into.
 func ExitPipe(into *process.ID) (r, w *os.File, err error) {
 	if into == nil {
@@ -187,22 +160,35 @@ func (e Engine) SetRules(ctx context.Context, engine process.ID, rules *Rules) e
 	return err
 }
 
-// enter carries out a plan in the namespaces of the running engine and returns its sockets.
-func (e Engine) enter(ctx context.Context, engine process.ID, p Plan) ([]*os.File, error) {
-	if e.User {
-		return e.enterUser(ctx, engine, p)
+// enter carries out a plan in the namespaces of the running engine and returns its sockets. A program
+// with several threads can't enter a user namespace, so nsenter runs the helper in an ordinary
+// user's.
+func (e Engine) enter(ctx context.Context, engine process.ID, p Plan) (sockets []*os.File, err error) {
+	argv, files := helperArgs(initArg), []*os.File{nil}
+	var opened []*os.File
+	if p.Enter, p.Inside = !e.User, e.User; p.Enter {
+		opened, err = openNamespaces(engine, "net", "mnt")
+	} else {
+		var nsenter string
+		if nsenter, err = programs.Find("nsenter"); err != nil {
+			return nil, err
+		}
+		// File number 6 is the helper's program: its path may lead elsewhere in there.
+		argv = []string{nsenter, fmt.Sprintf("--target=%d", engine.PID), "--user", "--preserve-credentials", "--mount", "--net", "--pid", "/proc/self/fd/6", initArg}
+		opened = make([]*os.File, 1)
+		opened[0], err = os.Open("/proc/self/exe")
 	}
-	namespaces, err := openNamespaces(engine, "net", "mnt")
 	if err != nil {
 		return nil, err
 	}
-	defer closeAll(namespaces)
-	h, err := startHelper(helperArgs(initArg), append([]*os.File{nil}, namespaces...), &syscall.SysProcAttr{Setsid: true},
-		[]string{processes.MarkerEnv + "=" + e.UID}, nil)
+	defer closeAll(opened)
+	h, err := startHelper(argv, append(files, opened...), &syscall.SysProcAttr{Setsid: true}, []string{processes.MarkerEnv + "=" + e.UID}, nil)
 	if err != nil {
 		return nil, err
 	}
-	p.Enter = true
+	if !engine.Alive() { // another process may have the pid
+		return nil, errors.Join(process.ErrGone, h.Abort())
+	}
 	err = h.Run(ctx, p)
 	<-h.Exited
 	return h.Sockets, err

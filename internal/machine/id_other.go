@@ -1,5 +1,0 @@
-//go:build !linux && !darwin && !windows
-
-package machine
-
-func systemID() string { return "" }
