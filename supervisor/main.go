@@ -51,49 +51,26 @@ func supervise(dir string, toStop *requests.StopOptions, foreground bool) int {
 		signal.Ignore(syscall.SIGHUP)
 	}
 	signal.Ignore(syscall.SIGPIPE)
-	// failed says why there is no supervisor, and returns its exit status.
-	failed := func(err error) int {
+	// Before the lock is taken: others signal its holder.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+
+	inst, release, err := hold(dir, toStop != nil)
+	if errors.Is(err, lock.ErrHeld) {
+		switch {
+		case toStop != nil:
+			return wire.ExitHeld
+		case !foreground:
+			return 0
+		}
+		err = failure.Refuse("instance %q runs already: %w", inst.Name, err)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		report(wire.Failed(err))
 		return failure.Code(err)
 	}
-
-	load := func() (*instance.Instance, error) {
-		inst, err := instance.LoadDir(dir)
-		if toStop != nil {
-			return instance.Salvage(inst, err)
-		}
-		return inst, err
-	}
-	inst, err := load()
-	if err != nil {
-		return failed(err)
-	}
-	// Before the lock is taken: others signal its holder.
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	release, err := lock.TryAcquireAs(inst.Paths.SupervisorLock(), wire.Role)
-	switch {
-	case errors.Is(err, lock.ErrHeld) && toStop != nil:
-		return wire.ExitHeld
-	case errors.Is(err, lock.ErrHeld) && foreground:
-		return failed(failure.Refuse("instance %q runs already: %w", inst.Name, err))
-	case errors.Is(err, lock.ErrHeld):
-		return 0
-	case err != nil:
-		return failed(err)
-	}
 	defer release()
-	// The former holder of the lock may have removed the instance.
-	if inst, err = load(); err != nil {
-		return failed(err)
-	}
-
-	if toStop == nil {
-		if err := os.MkdirAll(inst.Paths.RequestsDir(), 0o700); err != nil {
-			return failed(fmt.Errorf("directory of requests: %w", err))
-		}
-	}
 
 	log := newLog(os.Stderr, inst)
 	slog.SetDefault(log) // for what libraries log
@@ -101,18 +78,45 @@ func supervise(dir string, toStop *requests.StopOptions, foreground bool) int {
 		defer leaveCaller(inst, log)()
 	}
 	l, err := newLoopFor(inst, log)
-	if err != nil {
-		log.Error("supervisor ends", "error", err)
-		report(wire.Failed(err))
-		return 1
+	if err == nil {
+		l.notify = notify
+		defer keepLogs(inst, log)()
+		err = l.run(signals, toStop)
 	}
-	l.notify = notify
-	defer keepLogs(inst, log)()
-	if err := l.run(signals, toStop); err != nil {
+	if err != nil {
 		log.Error("supervisor ends", "error", err)
 		report(wire.Failed(err))
 		return 1
 	}
 	report(wire.Report{Killed: l.killed()})
 	return 0
+}
+
+// hold loads the instance in dir and takes its supervisor lock. For a stop, damaged settings are
+// replaced by their copy, and requests are not needed. If the lock is held, there is an instance
+// beside the error.
+func hold(dir string, forStop bool) (inst *instance.Instance, release func(), err error) {
+	load := func() (*instance.Instance, error) {
+		if forStop {
+			return instance.Salvage(instance.LoadDir(dir))
+		}
+		return instance.LoadDir(dir)
+	}
+	if inst, err = load(); err != nil {
+		return nil, nil, err
+	}
+	if release, err = lock.TryAcquireAs(inst.Paths.SupervisorLock(), wire.Role); err != nil {
+		return inst, nil, err
+	}
+	// The former holder of the lock may have removed the instance.
+	if inst, err = load(); err == nil && !forStop {
+		if err = os.MkdirAll(inst.Paths.RequestsDir(), 0o700); err != nil {
+			err = fmt.Errorf("directory of requests: %w", err)
+		}
+	}
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return inst, release, nil
 }

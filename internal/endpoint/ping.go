@@ -74,40 +74,15 @@ func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 	t.DialContext = func(_ context.Context, network, address string) (net.Conn, error) {
 		return conns.dial(func() (net.Conn, error) { return dial(ctx, network, address) })
 	}
-	type result struct {
-		pong Pong
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		pong, err := about(ctx, &http.Client{Transport: t, CheckRedirect: noRedirect}, base, e.Headers)
-		done <- result{pong, err}
-	}()
-	var r result
-	late := done
-	select {
-	case r = <-done:
-		late = nil
-	case <-ctx.Done():
-		r.err = ctx.Err()
-	}
+	pong, err := about(ctx, &http.Client{Transport: t, CheckRedirect: noRedirect}, base, e.Headers)
 	// A system call can't be interrupted, such as the one that starts ssh.
 	grace, cancel := context.WithTimeout(context.Background(), pingGrace)
 	defer cancel()
 	conns.close(grace)
-	if late != nil {
-		select {
-		case l := <-late:
-			if l.err == nil { // the answer has come in the same instant
-				r = l
-			}
-		case <-grace.Done():
-		}
-	}
-	if r.err != nil && ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return Pong{}, ctx.Err() // not what closing its connections looked like
 	}
-	return r.pong, r.err
+	return pong, err
 }
 
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
