@@ -160,38 +160,44 @@ func (e Engine) SetRules(ctx context.Context, engine process.ID, rules *Rules) e
 	return err
 }
 
-// enter carries out a plan in the namespaces of the running engine and returns its sockets. A program
-// with several threads can't enter a user namespace, so nsenter runs the helper in an ordinary
-// user's.
-func (e Engine) enter(ctx context.Context, engine process.ID, p Plan) (sockets []*os.File, err error) {
-	argv, files := helperArgs(initArg), []*os.File{nil}
-	var opened []*os.File
-	if p.Enter, p.Inside = !e.User, e.User; p.Enter {
-		opened, err = openNamespaces(engine, "net", "mnt")
-	} else {
-		var nsenter string
-		if nsenter, err = programs.Find("nsenter"); err != nil {
-			return nil, err
-		}
-		// File number 6 is the helper's program: its path may lead elsewhere in there.
-		argv = []string{nsenter, fmt.Sprintf("--target=%d", engine.PID), "--user", "--preserve-credentials", "--mount", "--net", "--pid", "/proc/self/fd/6", initArg}
-		opened = make([]*os.File, 1)
-		opened[0], err = os.Open("/proc/self/exe")
-	}
+// enter carries out a plan in the namespaces of the running engine and returns its sockets.
+func (e Engine) enter(ctx context.Context, engine process.ID, p Plan) ([]*os.File, error) {
+	argv, files, err := e.entrance(engine)
 	if err != nil {
 		return nil, err
 	}
-	defer closeAll(opened)
-	h, err := startHelper(argv, append(files, opened...), &syscall.SysProcAttr{Setsid: true}, []string{processes.MarkerEnv + "=" + e.UID}, nil)
+	defer closeAll(files)
+	h, err := startHelper(argv, append([]*os.File{nil}, files...), &syscall.SysProcAttr{Setsid: true}, []string{processes.MarkerEnv + "=" + e.UID}, nil)
 	if err != nil {
 		return nil, err
 	}
 	if !engine.Alive() { // another process may have the pid
 		return nil, errors.Join(process.ErrGone, h.Abort())
 	}
+	p.Enter, p.Inside = !e.User, e.User
 	err = h.Run(ctx, p)
 	<-h.Exited
 	return h.Sockets, err
+}
+
+// entrance returns the command of a helper for the namespaces of the running engine, and its files.
+// A program with several threads can't enter a user namespace: nsenter runs the helper there.
+func (e Engine) entrance(engine process.ID) (argv []string, files []*os.File, err error) {
+	if !e.User {
+		files, err = openNamespaces(engine, "net", "mnt")
+		return helperArgs(initArg), files, err
+	}
+	nsenter, err := programs.Find("nsenter")
+	if err != nil {
+		return nil, nil, err
+	}
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return nil, nil, err
+	}
+	// File number 6 is the helper's program: its path may lead elsewhere in there.
+	return []string{nsenter, fmt.Sprintf("--target=%d", engine.PID), "--user", "--preserve-credentials", "--mount", "--net", "--pid", "/proc/self/fd/6", initArg},
+		[]*os.File{self}, nil
 }
 
 // sameFile reports whether both paths lead to one file.
