@@ -18,6 +18,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine/isolated"
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/containerd"
+	"github.com/docker-rd/docker-rd/internal/test/asuser"
 	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/internal/test/oracle"
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
@@ -227,4 +228,9 @@ func TestOracleContainerd(t *testing.T) {
 		s.drivers = append(s.drivers, d)
 	}
 	s.compare(t, seed)
+}
+
+// An ordinary user's containers have no control groups, and are never paused.
+func TestOracleContainerdAsUser(t *testing.T) {
+	asuser.Rerun(t, "^TestOracleContainerd$")
 }
