@@ -358,12 +358,12 @@ func TestKillWhileRecovering(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "config.json")
 			write(t, path, `{}`)
 			points, _ := runChild(t, path)
-			exchanged := slices.Index(points, "exchanged") + 1
+			compared, exchanged := slices.Index(points, "compared")+1, slices.Index(points, "exchanged")+1
 			if exchanged == 0 {
 				t.Fatalf("no exchange: %v", points)
 			}
 			write(t, path, `{}`)
-			runChild(t, path, fmt.Sprintf("%s=%d=%s", envWrites, exchanged-1, theirs), envKill+"="+strconv.Itoa(exchanged))
+			runChild(t, path, fmt.Sprintf("%s=%d=%s", envWrites, compared, theirs), envKill+"="+strconv.Itoa(exchanged))
 			if got := read(t, path); got == theirs {
 				t.Fatal("their write was not displaced, so there is nothing to recover")
 			}
