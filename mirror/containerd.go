@@ -315,7 +315,7 @@ func (c *Containerd) container(namespace string, one containerd.Container, task 
 	s := state.Container{
 		ID: containerd.Key(namespace, one.ID), Name: cmp.Or(n.name, one.ID), Namespace: namespace, ImageRef: one.Image,
 		Labels: one.Labels, Compose: compose(one.Labels), Limits: spec.limits(), State: is, Health: state.HealthNone,
-		RestartPolicy: n.restart, RestartCount: n.restarts, CreatedAt: sensible(one.CreatedAt), Networks: n.networks, Mounts: n.mounts,
+		RestartPolicy: n.restart, RestartCount: n.restarts, CreatedAt: sensible(one.CreatedAt), Networks: n.networks, Mounts: n.mounts, Ports: c.files.ports(n),
 	}
 	if digest != "" {
 		s.Image = containerd.Key(namespace, digest)
@@ -326,7 +326,6 @@ func (c *Containerd) container(namespace string, one containerd.Container, task 
 	if s.Mounts == nil {
 		s.Mounts = spec.bindMounts()
 	}
-	c.files.complete(n.stateDir, &s)
 	if task.State > containerd.TaskCreated {
 		// Containerd does not tell. The shim has written this right before the start.
 		if info, err := os.Stat(filepath.Join(c.bundles, namespace, one.ID, "init.pid")); err == nil {

@@ -90,14 +90,22 @@ func (s spec) bindMounts() (out []state.Mount) {
 type nerdctl struct {
 	name     string
 	stateDir string
+	ports    []portMapping // of versions before 2
 	networks []state.Attachment
 	mounts   []state.Mount // nil where they do not say
 	restart  state.RestartPolicy
 	restarts int
 }
 
+// A portMapping is how plugins for networks are told of a published port.
+type portMapping struct {
+	HostPort, ContainerPort uint16
+	Protocol, HostIP        string
+}
+
 func readNerdctl(labels map[string]string) nerdctl {
 	n := nerdctl{name: labels["nerdctl/name"], stateDir: labels["nerdctl/state-dir"]}
+	_ = json.Unmarshal([]byte(labels["nerdctl/ports"]), &n.ports)
 	var networks []string
 	_ = json.Unmarshal([]byte(labels["nerdctl/networks"]), &networks)
 	for _, name := range networks {
@@ -128,22 +136,19 @@ func (f nerdctlFiles) holds(dir string) bool {
 	return strings.HasPrefix(filepath.Clean(dir), f.root()+string(filepath.Separator))
 }
 
-// complete adds what is in the directory of a container's state.
-func (f nerdctlFiles) complete(dir string, c *state.Container) {
-	if !f.holds(dir) {
-		return
+// ports returns the published ports of a container.
+func (f nerdctlFiles) ports(n nerdctl) (ports []state.Port) {
+	network := struct {
+		PortMappings []portMapping `json:"portMappings"`
+	}{n.ports}
+	if f.holds(n.stateDir) {
+		readFile(filepath.Join(n.stateDir, "network-config.json"), &network)
 	}
-	var network struct {
-		PortMappings []struct {
-			HostPort, ContainerPort uint16
-			Protocol, HostIP        string
-		} `json:"portMappings"`
-	}
-	readFile(filepath.Join(dir, "network-config.json"), &network)
 	for _, p := range network.PortMappings {
-		c.Ports = append(c.Ports, state.Port{ContainerPort: p.ContainerPort, Protocol: p.Protocol, HostIP: p.HostIP, HostPort: p.HostPort})
+		ports = append(ports, state.Port{ContainerPort: p.ContainerPort, Protocol: p.Protocol, HostIP: p.HostIP, HostPort: p.HostPort})
 	}
-	sortPorts(c.Ports)
+	sortPorts(ports)
+	return ports
 }
 
 // readFile reads a file of JSON, if it is there.

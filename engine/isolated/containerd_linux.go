@@ -2,6 +2,7 @@ package isolated
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/containerd"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/portproxy"
 )
 
 // Names in the directory of the engine's private versions of shared paths.
@@ -21,6 +23,9 @@ const (
 	containerdTOML = "containerd.toml" // the configuration containerd reads
 	ttrpcSuffix    = ".ttrpc"          // of the socket by which shims report
 )
+
+// pluginDirs are where plugins for networks are on a host.
+var pluginDirs = []string{"/usr/lib/cni", "/usr/libexec/cni", "/usr/local/lib/cni", "/usr/local/libexec/cni", "/opt/cni/bin"}
 
 // containerdHostDirs are directories of the host that plugins for networks use by name.
 var containerdHostDirs = []string{"/opt/containerd", "/var/lib/cni"}
@@ -95,10 +100,40 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", 
 	if err := os.WriteFile(p.private(containerdTOML), []byte(config), 0o600); err != nil {
 		return nil, err
 	}
+	if err := p.linkPlugins(); err != nil {
+		return nil, err
+	}
 	if err := os.WriteFile(p.Nerdctl, []byte(p.nerdctl()), 0o600); err != nil {
 		return nil, err
 	}
 	return append([]string{"--config", p.private(containerdTOML), "--root", p.root(), "--state", p.state()}, p.Args...), nil
+}
+
+// plugins is the directory with the plugins for networks.
+func (p containerdProgram) plugins() string { return p.private(portproxy.PluginDir) }
+
+// plugin is the one that publishes ports, which is ours.
+func (p containerdProgram) plugin() string { return filepath.Join(p.plugins(), portproxy.PluginName) }
+
+// linkPlugins makes the directory with the plugins for networks: ours, and the host's.
+func (p containerdProgram) linkPlugins() error {
+	if err := errors.Join(os.RemoveAll(p.plugins()), os.Mkdir(p.plugins(), 0o700), os.Symlink(p.private(proxyPlace), p.plugin())); err != nil {
+		return err
+	}
+	for _, dir := range pluginDirs {
+		found, _ := os.ReadDir(dir)
+		for _, f := range found {
+			name := f.Name()
+			if name == portproxy.PluginName {
+				name += portproxy.RulesSuffix
+			}
+			err := os.Symlink(filepath.Join(dir, f.Name()), filepath.Join(p.plugins(), name))
+			if err != nil && !errors.Is(err, os.ErrExist) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // nerdctl returns a configuration by which nerdctl uses the engine, from within its namespaces.
@@ -107,8 +142,14 @@ func (p containerdProgram) nerdctl() string {
 	if p.Rootless {
 		groups = "none"
 	}
-	return fmt.Sprintf("address = %s\ndata_root = %s\ncni_netconfpath = %s\ncgroup_manager = %s\n", strconv.Quote(p.Socket),
-		strconv.Quote(filepath.Join(p.DataRoot, "nerdctl")), strconv.Quote(filepath.Join(p.DataRoot, "cni", "net.d")), strconv.Quote(groups))
+	var b strings.Builder
+	for _, setting := range [][2]string{
+		{"address", p.Socket}, {"data_root", filepath.Join(p.DataRoot, "nerdctl")}, {"cni_path", p.plugins()},
+		{"cni_netconfpath", filepath.Join(p.DataRoot, "cni", "net.d")}, {"cgroup_manager", groups},
+	} {
+		fmt.Fprintf(&b, "%s = %s\n", setting[0], strconv.Quote(setting[1]))
+	}
+	return b.String()
 }
 
 // stopContainers implements [program]: a containerd leaves its containers running when it ends.

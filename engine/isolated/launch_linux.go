@@ -230,6 +230,9 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 			Exec: args, Env: c.engineEnv(),
 		},
 	}
+	if c.Containerd {
+		launch.EnvFile = containerdProgram{c}.plugin() + portproxy.PluginEnvSuffix
+	}
 	if err := c.mode().complete(launch); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package isolated
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
+	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
@@ -43,20 +45,42 @@ func (e *Engine) watchPorts(ctx context.Context) {
 func (e *Engine) watchPort(ctx context.Context, file string) {
 	if number, err := strconv.Atoi(filepath.Base(file)); err == nil {
 		for range 3 { // while others end, a child may be left out among its parent's
-			if proxy, ok := childOf(e.dockerd(), number); ok && proxy.Wait(ctx) != nil {
+			if proxy, ok := e.proxy(number); ok && proxy.Wait(ctx) != nil {
 				return
 			}
 		}
 	}
-	port, err := os.ReadFile(file)
+	text, err := os.ReadFile(file)
 	if err != nil || !e.id.Alive() || os.Remove(file) != nil {
 		return // it has ended normally, or with the engine
 	}
-	e.cfg.log().ErrorContext(ctx, "the proxy of a published port was killed: the port does not answer until its container is restarted", "port", string(port))
-	e.problems.Put("port "+string(port), processes.Problem{
+	port, _ := portproxy.ReadAnnouncement(text)
+	e.cfg.log().ErrorContext(ctx, "the proxy of a published port was killed: the port does not answer until its container is restarted", "port", port)
+	e.problems.Put("port "+port, processes.Problem{
 		Words: fmt.Sprintf("port %s does not answer until its container is restarted: its proxy was killed", port),
-		Port:  string(port), Since: time.Now(),
+		Port:  port, Since: time.Now(),
 	})
+}
+
+// proxy returns the proxy that has the pid number in the engine's pid namespace.
+func (e *Engine) proxy(number int) (process.ID, bool) {
+	if !e.cfg.Containerd {
+		return childOf(e.dockerd(), number)
+	}
+	// Whatever has started it has ended.
+	all, _ := processes.All(e.cfg.UID)
+	for _, p := range all {
+		if p.Marked && p.Comm == portproxy.Name && innermost(p.ID.PID) == number && samePIDNamespace(p.ID.PID, e.id.PID) {
+			return p.ID, true
+		}
+	}
+	return process.ID{}, false
+}
+
+func samePIDNamespace(a, b int) bool {
+	one, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", a))
+	other, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", b))
+	return errors.Join(err, err2) == nil && one == other
 }
 
 // dockerd returns the pid of dockerd, which in an ordinary user's engine is a child of the

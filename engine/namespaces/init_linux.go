@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -57,6 +59,8 @@ type Plan struct {
 	Remove    []string // directories to remove, as uid 0 of a user namespace
 	Exec      []string // the daemon's command; if empty, the helper ends
 	Env       []string
+	// EnvFile is where to write what proxies need of Env, or "".
+	EnvFile string
 }
 
 // A Bind is a private version of a path.
@@ -68,7 +72,7 @@ type Bind struct {
 // RunHelper becomes the helper or a port proxy, and does not return, if the process was started
 // as one. A program that uses this package must call it first.
 func RunHelper() {
-	if filepath.Base(os.Args[0]) == portproxy.Name {
+	if name := filepath.Base(os.Args[0]); name == portproxy.Name || name == portproxy.PluginName {
 		portproxy.Program()
 	}
 	if len(os.Args) != 2 || os.Args[1] != initArg && os.Args[1] != userArg {
@@ -125,6 +129,11 @@ func initMain(report *os.File) error {
 		}
 		p.Env = append(p.Env, portproxy.ClientAddrEnv+"="+families)
 	}
+	if p.EnvFile != "" {
+		if err := os.WriteFile(p.EnvFile, []byte(strings.Join(proxyEnv(p.Env), "\x00")), 0o600); err != nil {
+			return err
+		}
+	}
 	switch {
 	case len(p.Exec) == 0:
 		return nil
@@ -132,6 +141,11 @@ func initMain(report *os.File) error {
 		return runInit(p, func() { _ = report.Close() })
 	}
 	return become(p.Exec, p.Env)
+}
+
+// proxyEnv returns what proxies need of a daemon's environment. It is all ours.
+func proxyEnv(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(v string) bool { return !strings.HasPrefix(v, "DOCKER_RD_") })
 }
 
 // setUp prepares new namespaces for an engine, or carries out the plan in those of a running

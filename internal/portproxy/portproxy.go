@@ -1,8 +1,9 @@
 // Package portproxy serves one published port of an engine with its own network namespace. dockerd
 // runs it for each published port instead of docker-proxy (--userland-proxy-path), and it speaks
-// the same protocol (moby, cmd/docker-proxy).
+// the same protocol (moby, cmd/docker-proxy). For a containerd it is its own plugin of networks,
+// which runs it.
 //
-// dockerd runs it in the engine's network namespace, where it dials the container. Clients are in
+// It is run in the engine's network namespace, where it dials the container. Clients are in
 // the host's namespace: it listens there, so that a taken port fails, and also in the engine's,
 // for containers that use the engine's own network ("hairpin").
 //
@@ -31,6 +32,8 @@ type Config struct {
 	// UseListenFD says that dockerd (28.0 or later) passes the listener of its own namespace as
 	// file descriptor 4.
 	UseListenFD bool
+	// Owner is for whom the port is published, if the proxy is not dockerd's.
+	Owner string
 }
 
 // ParseArgs parses the arguments of dockerd's proxy.
@@ -64,6 +67,8 @@ func ParseArgs(args []string) (Config, error) {
 			hostPort, err = parsePort(value)
 		case "container-ip":
 			containerIP, err = netip.ParseAddr(value)
+		case "owner":
+			cfg.Owner = value
 		case "container-port":
 			containerPort, err = parsePort(value)
 		default:

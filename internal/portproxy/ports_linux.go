@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // PortsEnv names the environment variable with the directory in which each running proxy has a
@@ -11,13 +12,22 @@ import (
 // which dockerd does not notice.
 const PortsEnv = "DOCKER_RD_PORTS"
 
-// announce makes the proxy's file and returns a function that removes it. The proxy works without
-// it.
-func (c Config) announce(dir string) (forget func()) {
+// announce makes the proxy's file and returns a function that removes it. A proxy of dockerd's
+// works without it; by an owner it is found.
+func (c Config) announce(dir string) (forget func(), err error) {
 	if dir == "" {
-		return func() {}
+		return func() {}, nil
 	}
 	path := filepath.Join(dir, strconv.Itoa(os.Getpid()))
-	_ = os.WriteFile(path, []byte(c.Host.String()+"/"+c.Proto), 0o600)
-	return func() { _ = os.Remove(path) }
+	text := c.Host.String() + "/" + c.Proto + "\n" + c.Owner
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil && c.Owner != "" {
+		return nil, err
+	}
+	return func() { _ = os.Remove(path) }, nil
+}
+
+// ReadAnnouncement reads a proxy's file: the port, as ADDRESS:PORT/PROTOCOL, and the owner.
+func ReadAnnouncement(text []byte) (port, owner string) {
+	port, owner, _ = strings.Cut(string(text), "\n")
+	return port, owner
 }

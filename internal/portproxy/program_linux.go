@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/docker-rd/docker-rd/internal/dnsrelay"
@@ -33,8 +34,12 @@ const (
 const resolvConf = "/etc/resolv.conf"
 
 // Program is the program of a proxy: it reads the arguments and files from dockerd, serves until it
-// is told to stop, and exits. With [RelayArg] it is an engine's relay.
+// is told to stop, and exits. With [RelayArg] it is an engine's relay, and
+// under the name [PluginName] the plugin.
 func Program() {
+	if filepath.Base(os.Args[0]) == PluginName {
+		pluginProgram(os.Args[0])
+	}
 	if len(os.Args) > 1 && os.Args[1] == RelayArg {
 		if err := relay(os.Args[2:]); err != nil {
 			_, _ = os.Stderr.WriteString(Name + ": relay: " + err.Error() + "\n")

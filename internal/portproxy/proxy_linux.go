@@ -37,9 +37,12 @@ func Listen(cfg Config, hostNetns string, listenFD *os.File) (*Proxy, error) {
 	if err != nil && !(cfg.Host.Addr() == netip.IPv6Unspecified() && absent(err)) {
 		return nil, err
 	}
-	if listenFD != nil {
+	switch {
+	case listenFD != nil:
 		err = p.adopt(listenFD)
-	} else {
+	case cfg.Owner != "": // which has rules for that namespace
+		err = nil
+	default:
 		err = p.listen()
 		// The engine's namespace usually lacks the host's address. Containers reach that like
 		// any other host.
@@ -178,12 +181,15 @@ func inNetns(path string, f func() error) error {
 // error. It returns the exit status.
 func Main(args []string, hostNetns string, status io.WriteCloser, listenFD func() *os.File, stop <-chan os.Signal) int {
 	p, err := start(args, hostNetns, listenFD)
+	var forget func()
+	if err == nil {
+		forget, err = p.cfg.announce(os.Getenv(PortsEnv))
+	}
 	if err != nil {
 		_, _ = io.WriteString(status, "1\n"+err.Error())
 		_ = status.Close()
 		return 1
 	}
-	forget := p.cfg.announce(os.Getenv(PortsEnv))
 	defer forget()
 	_, _ = io.WriteString(status, "0\n")
 	_ = status.Close()
