@@ -138,14 +138,10 @@ func (p containerdProgram) linkPlugins() error {
 
 // nerdctl returns a configuration by which nerdctl uses the engine, from within its namespaces.
 func (p containerdProgram) nerdctl() string {
-	groups := "cgroupfs"
-	if p.Rootless {
-		groups = "none"
-	}
 	var b strings.Builder
 	for _, setting := range [][2]string{
 		{"address", p.Socket}, {"data_root", filepath.Join(p.DataRoot, "nerdctl")}, {"cni_path", p.plugins()},
-		{"cni_netconfpath", filepath.Join(p.DataRoot, "cni", "net.d")}, {"cgroup_manager", groups},
+		{"cni_netconfpath", filepath.Join(p.DataRoot, "cni", "net.d")}, {"cgroup_manager", "cgroupfs"},
 	} {
 		fmt.Fprintf(&b, "%s = %s\n", setting[0], strconv.Quote(setting[1]))
 	}

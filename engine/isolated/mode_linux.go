@@ -9,6 +9,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
+	"github.com/docker-rd/docker-rd/internal/rootlessrunc"
 )
 
 // A mode is how an engine is isolated. There are two: root's engine is found by its control
@@ -104,8 +105,12 @@ func (m userMode) prepare() error {
 			return err
 		}
 	}
+	stands := "rootlesskit-docker-proxy"
+	if m.Containerd {
+		stands = rootlessrunc.Name
+	}
 	return errors.Join(link(m.private(etcDocker), filepath.Join(m.private(xdgConfig), "docker")),
-		link(m.private(proxyPlace), filepath.Join(m.rootlessKit(), "rootlesskit-docker-proxy")))
+		link(m.private(proxyPlace), filepath.Join(m.rootlessKit(), stands)))
 }
 
 func (m userMode) complete(l *namespaces.Launch) (err error) {

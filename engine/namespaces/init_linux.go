@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -72,7 +71,7 @@ type Bind struct {
 // RunHelper becomes the helper or a port proxy, and does not return, if the process was started
 // as one. A program that uses this package must call it first.
 func RunHelper() {
-	if name := filepath.Base(os.Args[0]); name == portproxy.Name || name == portproxy.PluginName {
+	if portproxy.IsProgram(os.Args[0]) {
 		portproxy.Program()
 	}
 	if len(os.Args) != 2 || os.Args[1] != initArg && os.Args[1] != userArg {

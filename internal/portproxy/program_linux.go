@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/docker-rd/docker-rd/internal/dnsrelay"
+	"github.com/docker-rd/docker-rd/internal/rootlessrunc"
 )
 
 // What dockerd passes to its proxy (moby, cmd/docker-proxy/main_linux.go).
@@ -33,12 +35,20 @@ const (
 // resolvConf lists the host's name servers.
 const resolvConf = "/etc/resolv.conf"
 
+// IsProgram reports whether a process with this name is a [Program].
+func IsProgram(name string) bool {
+	return slices.Contains([]string{Name, PluginName, rootlessrunc.Name}, filepath.Base(name))
+}
+
 // Program is the program of a proxy: it reads the arguments and files from dockerd, serves until it
-// is told to stop, and exits. With [RelayArg] it is an engine's relay, and
-// under the name [PluginName] the plugin.
+// is told to stop, and exits. With [RelayArg] it is an engine's relay, under the name [PluginName]
+// the plugin, and under that of package rootlessrunc runc.
 func Program() {
-	if filepath.Base(os.Args[0]) == PluginName {
+	switch filepath.Base(os.Args[0]) {
+	case PluginName:
 		pluginProgram(os.Args[0])
+	case rootlessrunc.Name:
+		rootlessrunc.Program()
 	}
 	if len(os.Args) > 1 && os.Args[1] == RelayArg {
 		if err := relay(os.Args[2:]); err != nil {
