@@ -87,7 +87,7 @@ func (d *diagnosis) collect(cmd *cobra.Command, i *instance.Instance) error {
 	d.object("version.json", map[string]string{
 		"version": version.Version(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
 	})
-	d.object("programs.json", programs(ctx))
+	d.object("programs.json", programVersions(ctx))
 	d.object("environment.json", relevantEnvironment(os.Environ()))
 	d.object("instance.json", i)
 	status := statusOf(ctx, i)
@@ -176,8 +176,8 @@ func (d *diagnosis) contexts(cmd *cobra.Command, i *instance.Instance) {
 // programVersions are the programs that an engine runs and how they tell their version.
 var programVersions = []string{"docker", "dockerd", "containerd", "runc", "slirp4netns", "iptables", "podman"}
 
-// programs returns the versions of the programs that engines need, where they are.
-func programs(ctx context.Context) map[string]string {
+// programVersions returns the versions of the programs that engines need, where they are.
+func programVersions(ctx context.Context) map[string]string {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	found := map[string]string{}

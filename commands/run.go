@@ -2,11 +2,8 @@ package commands
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
-	"os/signal"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +12,7 @@ import (
 	"github.com/docker-rd/docker-rd/commands/progress"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/foreground"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -93,47 +91,14 @@ func run(ctx context.Context, i *instance.Instance, args []string) error {
 	if err != nil {
 		return failure.WithCode(err, failure.CodeUsage)
 	}
-	// Not exec.CommandContext: signals are passed on, and the command decides.
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = env
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, forwarded...)
-	defer signal.Stop(signals)
-	if err := cmd.Start(); err != nil {
-		code := failure.CodeNotRunnable
-		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-			code = failure.CodeNotFound
-		}
-		return failure.WithCode(err, code)
+	status, err := foreground.Run(ctx, cmd) // docker asks us to end by cancelling ctx
+	switch {
+	case err != nil:
+		return failure.WithCode(err, status)
+	case status != 0:
+		return ExitStatus(status)
 	}
-	done := make(chan struct{})
-	go passOn(ctx, cmd.Process, signals, done)
-	err = cmd.Wait()
-	close(done)
-	if code := exitStatus(cmd.ProcessState); code != 0 {
-		return ExitStatus(code)
-	}
-	return err
-}
-
-// passOn forwards signals to the command, except for those that the terminal sends to both.
-// docker asks us to end by cancelling ctx.
-func passOn(ctx context.Context, p *os.Process, signals <-chan os.Signal, done <-chan struct{}) {
-	told := ctx.Done()
-	for {
-		select {
-		case s := <-signals:
-			if !fromTerminal(s) {
-				_ = p.Signal(s)
-			}
-		case <-told:
-			told = nil
-			if !fromTerminal(os.Interrupt) {
-				_ = p.Signal(os.Interrupt)
-			}
-		case <-done:
-			return
-		}
-	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,8 @@ import (
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/foreground"
+	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
 func (a *app) newShell() *cobra.Command {
@@ -57,12 +60,16 @@ func enter(ctx context.Context, i *instance.Instance, command []string) error {
 	}
 	args := []string{"nsenter", "--target", strconv.Itoa(id.PID), "--mount", "--net", "--cgroup"}
 	if i.Settings.Driver != instance.DriverDockerd {
-		args = append(args, "--user", "--preserve-credentials", "--pid")
+		args = append(args, "--user", "--preserve-credentials", "--pid", "--no-fork")
 	}
 	if dir, err := os.Getwd(); err == nil {
 		if _, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", id.PID, dir)); err == nil {
 			args = append(args, "--wdns="+dir)
 		}
 	}
-	return run(ctx, i, append(append(args, "--"), command...))
+	self, err := programs.Self()
+	if err != nil {
+		return err
+	}
+	return run(ctx, i, slices.Concat(args, []string{"--", self, foreground.ExecArg}, command))
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/foreground"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 )
 
@@ -68,9 +69,12 @@ type Bind struct {
 	Optional       bool // do nothing if source or target is missing
 }
 
-// RunHelper becomes the helper or a port proxy, and does not return, if the process was started
+// RunHelper becomes the helper, a port proxy, or a command in an engine's namespaces, and does not return, if the process was started
 // as one. A program that uses this package must call it first.
 func RunHelper() {
+	if len(os.Args) > 2 && os.Args[1] == foreground.ExecArg {
+		foreground.Main(os.Args[2:])
+	}
 	if portproxy.IsProgram(os.Args[0]) {
 		portproxy.Program()
 	}

@@ -1,8 +1,8 @@
-package commands
+package foreground
 
 import "os"
 
-// forwarded are the signals that `run` catches. The console sends them to the command too.
+// forwarded are the signals that are caught. The console sends them to the command too.
 var forwarded = []os.Signal{os.Interrupt}
 
 func exitStatus(s *os.ProcessState) int { return s.ExitCode() }
