@@ -173,8 +173,8 @@ func (d *diagnosis) contexts(cmd *cobra.Command, i *instance.Instance) {
 	}
 }
 
-// programVersions are the programs that an engine runs and how they tell their version.
-var programVersions = []string{"docker", "dockerd", "containerd", "runc", "slirp4netns", "iptables", "podman"}
+// versioned are the programs that an engine runs and how they tell their version.
+var versioned = []string{"docker", "dockerd", "containerd", "runc", "slirp4netns", "iptables", "podman"}
 
 // programVersions returns the versions of the programs that engines need, where they are.
 func programVersions(ctx context.Context) map[string]string {
@@ -183,7 +183,7 @@ func programVersions(ctx context.Context) map[string]string {
 	found := map[string]string{}
 	var mu sync.Mutex
 	var group errgroup.Group
-	for _, name := range programVersions {
+	for _, name := range versioned {
 		group.Go(func() error {
 			path, err := exec.LookPath(name)
 			if err != nil {

@@ -85,14 +85,14 @@ func (a *app) forRun(ctx context.Context, noStart bool, o longOptions) (*instanc
 	return i, a.withProgressAside(o.progress.value, func(t reporter) error { return a.start(ctx, i, how, t.of(i.Name, progress.Itself)) })
 }
 
-// run runs the command and returns its exit status as an error.
-func run(ctx context.Context, i *instance.Instance, args []string) error {
+// run runs the command and returns its exit status as an error. It gets the files, from number 3 on.
+func run(ctx context.Context, i *instance.Instance, args []string, files ...*os.File) error {
 	env, err := commandEnv(i, os.Environ())
 	if err != nil {
 		return failure.WithCode(err, failure.CodeUsage)
 	}
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = env
+	cmd.Env, cmd.ExtraFiles = env, files
 	status, err := foreground.Run(ctx, cmd) // docker asks us to end by cancelling ctx
 	switch {
 	case err != nil:

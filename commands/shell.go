@@ -60,7 +60,7 @@ func enter(ctx context.Context, i *instance.Instance, command []string) error {
 	}
 	args := []string{"nsenter", "--target", strconv.Itoa(id.PID), "--mount", "--net", "--cgroup"}
 	if i.Settings.Driver != instance.DriverDockerd {
-		args = append(args, "--user", "--preserve-credentials", "--pid", "--no-fork")
+		args = append(args, "--user", "--preserve-credentials")
 	}
 	if dir, err := os.Getwd(); err == nil {
 		if _, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", id.PID, dir)); err == nil {
@@ -71,5 +71,10 @@ func enter(ctx context.Context, i *instance.Instance, command []string) error {
 	if err != nil {
 		return err
 	}
-	return run(ctx, i, slices.Concat(args, []string{"--", self, foreground.ExecArg}, command))
+	pids, err := os.Open(fmt.Sprintf("/proc/%d/ns/pid", engine.PID))
+	if err != nil {
+		return err
+	}
+	defer pids.Close()
+	return run(ctx, i, slices.Concat(args, []string{"--", self, foreground.ExecArg}, command), pids)
 }

@@ -5,7 +5,6 @@ package foreground
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,19 +13,10 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// ExecArg before a command makes this program run it, and do nothing else. nsenter starts it so: a
-// process can't enter a pid namespace but have its children born there, and nsenter itself passes
-// on no signal.
+// ExecArg before a command makes this program run it in the pid namespace that is its file number
+// 3. It is for nsenter, which enters other namespaces itself; but a process can't enter that one, it
+// only has its children born there, and nsenter as a parent passes on no signal.
 const ExecArg = "__exec"
-
-// Main is the program behind [ExecArg].
-func Main(command []string) {
-	status, err := Run(context.Background(), exec.Command(command[0], command[1:]...))
-	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(status)
-}
 
 // Run runs the command with this process's input and output, and returns its exit status, 128+n if
 // signal n has ended it. It returns an error if the command can't be executed, with the status that
