@@ -53,7 +53,8 @@ func passOn(ctx context.Context, p *os.Process, signals <-chan os.Signal, done <
 			}
 		case <-told:
 			told = nil
-			if !fromTerminal(os.Interrupt) {
+			// Another cause is a signal, which is passed on itself.
+			if context.Cause(ctx) == context.Canceled && !fromTerminal(os.Interrupt) {
 				_ = p.Signal(os.Interrupt)
 			}
 		case <-done:
