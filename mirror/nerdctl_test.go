@@ -61,13 +61,16 @@ func TestNerdctlFiles(t *testing.T) {
 	}; err != nil || !reflect.DeepEqual(networks, want) {
 		t.Errorf("networks %+v, %v, want %+v", networks, err, want)
 	}
-	var c state.Container
-	f.complete(filepath.Join(f.root(), "1a2b3c4d", "containers", "default", "c1"), &c)
-	if want := []state.Port{{ContainerPort: 53, Protocol: "udp", HostIP: "127.0.0.1", HostPort: 53}, {ContainerPort: 80, Protocol: "tcp", HostIP: "0.0.0.0", HostPort: 8080}}; !reflect.DeepEqual(c.Ports, want) {
-		t.Errorf("ports %+v, want %+v", c.Ports, want)
+	// Versions before 2 have the ports in a label.
+	label := readNerdctl(map[string]string{"nerdctl/ports": `[{"HostPort":9,"ContainerPort":7,"Protocol":"tcp","HostIP":"::1"}]`})
+	if got, want := f.ports(label), []state.Port{{ContainerPort: 7, Protocol: "tcp", HostIP: "::1", HostPort: 9}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("ports %+v, want %+v", got, want)
+	}
+	file := nerdctl{stateDir: filepath.Join(f.root(), "1a2b3c4d", "containers", "default", "c1")}
+	if got, want := f.ports(file), []state.Port{{ContainerPort: 53, Protocol: "udp", HostIP: "127.0.0.1", HostPort: 53}, {ContainerPort: 80, Protocol: "tcp", HostIP: "0.0.0.0", HostPort: 8080}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("ports %+v, want %+v", got, want)
 	}
 	// A label can say anything.
-	c = state.Container{}
 	for _, dir := range []string{"", "/", f.root() + "/../../outside", f.root() + "x"} {
 		if f.holds(dir) {
 			t.Errorf("%q is nerdctl's", dir)
