@@ -103,7 +103,7 @@ func TestContainerdContainer(t *testing.T) {
 		t.Errorf("container\n%+v, want\n%+v", got, want)
 	}
 	one.Labels, one.Spec.Value = nil, []byte(`{"mounts":[{"destination":"/b","type":"bind","source":"/host","options":["rbind","ro"]}]}`)
-	got = c.container("default", one, containerd.Task{State: containerd.TaskRunning, PID: 7}, "")
+	got = c.container("default", one, containerd.Task{ID: "c1", State: containerd.TaskRunning, PID: 7}, "")
 	want = state.Container{
 		ID: "default/c1", Name: "c1", Namespace: "default", ImageRef: "docker.io/library/app:1", State: state.StateRunning, Health: state.HealthNone,
 		PID: 7, RestartPolicy: state.RestartPolicy{Name: "no"}, CreatedAt: at, Mounts: []state.Mount{{Type: "bind", Source: "/host", Destination: "/b", ReadOnly: true}},
