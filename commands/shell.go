@@ -71,7 +71,7 @@ func enter(ctx context.Context, i *instance.Instance, command []string) error {
 	if err != nil {
 		return err
 	}
-	pids, err := os.Open(fmt.Sprintf("/proc/%d/ns/pid", engine.PID))
+	pids, err := os.Open(fmt.Sprintf("/proc/%d/ns/pid", id.PID))
 	if err != nil {
 		return err
 	}
