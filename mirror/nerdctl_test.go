@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/containerd"
+	"github.com/docker-rd/docker-rd/internal/test/wine"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -80,6 +81,7 @@ func TestNerdctlFiles(t *testing.T) {
 
 // What labels, a task and a specification make of a container.
 func TestContainerdContainer(t *testing.T) {
+	wine.Skip(t)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	c := &Containerd{files: nerdctlDir(t, nil)}
 	one := containerd.Container{

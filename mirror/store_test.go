@@ -542,6 +542,7 @@ func TestFlushFails(t *testing.T) {
 
 // Readers need no lock: they see one whole state or the next.
 func TestReadersSeeWholeStates(t *testing.T) {
+	wine.Skip(t)
 	dir := t.TempDir()
 	s := openStore(t, dir)
 	put := func(i int) {

@@ -12,6 +12,8 @@ var leftOut = map[string]string{
 	"TestRemovedForGood":         lateRemoval,
 	"TestRemovedWhileHeld":       lateRemoval,
 	"TestDirectoryRemovedBeside": lateRemoval,
+	"TestContainerdContainer":    "a containerd runs on Linux alone",
+	"TestReadersSeeWholeStates":  onlyWine + "a file that is open is not replaced",
 	"TestVersions":               onlyWine + "a file that is open is not replaced",
 	"TestFollow":                 onlyWine + "the removal of a watched directory is not reported",
 	"TestErrorURL":               onlyWine + "there are no unix sockets",
