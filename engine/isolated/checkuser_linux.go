@@ -67,7 +67,7 @@ func checkIDs() (namespaces.IDMap, error) {
 	if err != nil {
 		return ids, failure.Refuse("who is the user: %w", err)
 	}
-	return ids, judgeIDs(u.Username, namespaces.IDSource(), []ownIDs{
+	return ids, judgeIDs(u, namespaces.IDSource(), []ownIDs{
 		{"user", "/etc/subuid", "subuids", uint32(os.Getuid()), ids.UIDs},
 		{"group", "/etc/subgid", "subgids", uint32(os.Getgid()), ids.GIDs},
 	})
@@ -81,7 +81,8 @@ type ownIDs struct {
 }
 
 // judgeIDs returns what is wrong with a user's ids from a source.
-func judgeIDs(username, source string, all []ownIDs) error {
+func judgeIDs(u *user.User, source string, all []ownIDs) error {
+	username := u.Username
 	var wrong, options []string
 	for _, ids := range all {
 		if source != namespaces.FilesSource {
@@ -95,7 +96,12 @@ func judgeIDs(username, source string, all []ownIDs) error {
 			options = append(options, fmt.Sprintf("--add-%s %s", ids.option, freeRange(ids.file)))
 		case overlap:
 			wrong = append(wrong, fmt.Sprintf("%s has %s ids twice in %s: the range that begins with %d overlaps another", username, ids.kind, ids.file, twice.Start))
-			options = append(options, fmt.Sprintf("--del-%s %d-%d", ids.option, twice.Start, uint64(twice.Start)+uint64(twice.Count)-1))
+			options = append(options, delRange(ids.option, twice))
+		case source == namespaces.FilesSource:
+			if shared, other, ok := sharedRange(ids.file, u, ids.ranges); ok {
+				wrong = append(wrong, fmt.Sprintf("%s's %s ids for containers in %s overlap those of %s: the range that begins with %d", username, ids.kind, ids.file, other, shared.Start))
+				options = append(options, delRange(ids.option, shared), fmt.Sprintf("--add-%s %s", ids.option, freeRange(ids.file)))
+			}
 		}
 	}
 	if len(wrong) == 0 {
@@ -106,6 +112,30 @@ func judgeIDs(username, source string, all []ownIDs) error {
 		return failure.WithHint(err, "/etc/nsswitch.conf names that service: who runs it can give %s others (`getsubids %[1]s` shows them)", username)
 	}
 	return failure.WithHint(err, "`sudo usermod %s %s`", strings.Join(options, " "), username)
+}
+
+// delRange is usermod's argument to take a range away.
+func delRange(option string, r namespaces.Range) string {
+	return fmt.Sprintf("--del-%s %d-%d", option, r.Start, uint64(r.Start)+uint64(r.Count)-1)
+}
+
+// sharedRange returns a range of the user's that the file gives somebody else too, who could read
+// and write files of the user's containers.
+func sharedRange(file string, u *user.User, ranges []namespaces.Range) (shared namespaces.Range, other string, ok bool) {
+	data, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(data)) {
+		other, rest, _ := strings.Cut(line, ":")
+		var r namespaces.Range
+		if n, _ := fmt.Sscanf(rest, "%d:%d", &r.Start, &r.Count); n < 2 || r.Count == 0 || other == u.Username || other == u.Uid {
+			continue
+		}
+		for _, own := range ranges {
+			if _, overlap := overlapping([]namespaces.Range{own, r}); overlap {
+				return own, other, true
+			}
+		}
+	}
+	return namespaces.Range{}, "", false
 }
 
 // overlapping returns a range that overlaps another, which the kernel refuses.

@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/user"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -237,6 +239,12 @@ func TestExplanations(t *testing.T) {
 	probe := func(p namespaces.Probe, sysctl func(string) string) error {
 		return failure.Join(userMode{&cfg}.explainProbe(namespaces.ProbePlan{}, p, false, sysctl))
 	}
+	ann := &user.User{Username: "ann", Uid: "1000"}
+	subuid := filepath.Join(t.TempDir(), "subuid")
+	if err := os.WriteFile(subuid, []byte("ann:100000:65536\n1000:300000:10\nbob:165535:65536\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shared := []ownIDs{{"user", subuid, "subuids", 1000, []namespaces.Range{{Start: 100000, Count: 65536}, {Start: 300000, Count: 10}}}}
 	few := []ownIDs{{"user", "/none", "subuids", 1000, []namespaces.Range{{Start: 1, Count: 2}}}}
 	for _, tc := range []struct {
 		name       string
@@ -250,7 +258,9 @@ func TestExplanations(t *testing.T) {
 		{"in a container", probe(namespaces.Probe{Mounts: "mount /proc: operation not permitted"}, none), "mount /proc", "--privileged"},
 		{"a disk without owners", probe(namespaces.Probe{Owners: "operation not permitted"}, none), `"/data": containers' files can't have owners`, "DOCKER_RD_HOME"},
 		{"NFS", cfg.refuseNFS(unix.Statfs_t{Type: unix.NFS_SUPER_MAGIC}), "NFS", "DOCKER_RD_HOME"},
-		{"few ids of a service", judgeIDs("ann", "sss", few), `ann has 2 user ids for containers in the service "sss"`, "getsubids ann"},
+		{"ids of somebody else", judgeIDs(ann, namespaces.FilesSource, shared), "overlap those of bob: the range that begins with 100000",
+			"`sudo usermod --del-subuids 100000-165535 --add-subuids 300010-365545 ann`"},
+		{"few ids of a service", judgeIDs(ann, "sss", few), `ann has 2 user ids for containers in the service "sss"`, "getsubids ann"},
 	} {
 		if failure.Code(tc.err) != failure.CodeRefused || !strings.Contains(tc.err.Error(), tc.says) {
 			t.Errorf("%s: %v, want a refusal that says %q", tc.name, tc.err, tc.says)
