@@ -83,7 +83,7 @@ func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, l
 	}
 	// Opening the store may put a damaged file aside, so that comes after the engine has
 	// answered.
-	connect := mirror.Connector(i.Settings.Engine, i.Paths.Data, i.Paths.Exec(), func() (endpoint.Endpoint, error) { return ep, nil })
+	connect := mirror.Connector(i.Settings.Engine, i.Paths.Data, i.Paths.Exec(), i.Settings.Driver == instance.DriverRootless, func() (endpoint.Endpoint, error) { return ep, nil })
 	api, err := connect(ctx)
 	if err != nil {
 		return err

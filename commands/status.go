@@ -18,6 +18,7 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -39,6 +40,7 @@ type instanceStatus struct {
 	Pending      []string          `json:"pending"`               // settings that wait for a restart, as KEY=VALUE
 	Boot         *bootFact         `json:"boot,omitempty"`        // nil where the instance does not start with the system
 	LastFailure  *state.Failure    `json:"lastFailure,omitempty"` // why the last start or engine failed
+	Lacks        []string          `json:"lacks,omitempty"`       // what the running engine can't do here, each with how to mend it
 	Conditions   []state.Condition `json:"conditions"`
 	DockerConfig string            `json:"dockerConfig"`
 	Disk         *diskFact         `json:"disk,omitempty"` // nil for an adopted engine
@@ -154,6 +156,11 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 		life := driver.Life()
 		s.Engine.Running, s.Engine.Remains = life == engine.Alive, life != engine.Gone
 	}
+	if s.Engine.Running {
+		for _, limit := range engine.Limits(i) {
+			s.Lacks = append(s.Lacks, strings.TrimSuffix(limit.Error()+"; hint: "+failure.Hint(limit), "; hint: "))
+		}
+	}
 	counted := make(chan *diskFact, 1)
 	go func() { counted <- diskOf(ctx, i) }()
 	s.API = askAPI(ctx, i)
@@ -199,7 +206,7 @@ func answer(ctx context.Context, i *instance.Instance, ep endpoint.Endpoint) err
 		_, err := ep.Ping(ctx)
 		return err
 	}
-	e, err := mirror.Connector(i.Settings.Engine, i.Paths.Data, i.Paths.Exec(), func() (endpoint.Endpoint, error) { return ep, nil })(ctx)
+	e, err := mirror.Connector(i.Settings.Engine, i.Paths.Data, i.Paths.Exec(), i.Settings.Driver == instance.DriverRootless, func() (endpoint.Endpoint, error) { return ep, nil })(ctx)
 	if err != nil {
 		return err
 	}
@@ -288,6 +295,9 @@ func (s instanceStatus) write(w io.Writer) error {
 	}
 	if given := s.Settings.Changed(); len(given) > 0 {
 		add("Settings", "%s", strings.Join(given, ", "))
+	}
+	for n, lack := range s.Lacks {
+		add(yes(n == 0, "Lacks", ""), "%s", lack)
 	}
 	if s.Boot != nil {
 		add("Boot", "%s%s", s.Boot.Unit, yes(s.Boot.Enabled, "", " is missing or disabled: `docker-rd set "+s.Name+" autostart=true` makes it anew"))

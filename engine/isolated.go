@@ -87,7 +87,9 @@ func proxyPath() (string, error) {
 func Limits(i *instance.Instance) []error {
 	switch i.Settings.Driver {
 	case instance.DriverRootless:
-		return isolated.UserLimits(i.Paths.Data)
+		if driver, err := newIsolated(i, nil); err == nil {
+			return isolated.UserLimits(driver.Config)
+		}
 	case instance.DriverLima:
 		return lima.Limits()
 	}

@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -11,16 +10,21 @@ import (
 )
 
 // Connector returns what connects to an engine of a kind, wherever that is by then. Data and run
-// are the directories of what an own engine keeps, and of what ends with it.
-func Connector(kind, data, run string, where func() (endpoint.Endpoint, error)) func(context.Context) (Engine, error) {
+// are the directories of what an own engine keeps, and of what ends with it. Rootless says that an own
+// engine is an ordinary user's; others say that themselves.
+func Connector(kind, data, run string, rootless bool, where func() (endpoint.Endpoint, error)) func(context.Context) (Engine, error) {
 	return func(ctx context.Context) (Engine, error) {
 		ep, err := where()
 		if err != nil {
 			return nil, err
 		}
 		if socket, ok := strings.CutPrefix(ep.Host, "unix://"); ok && kind == state.KindContainerd {
-			return ConnectContainerd(ContainerdOptions{Socket: socket, Data: data, State: filepath.Join(run, "containerd"), Rootless: os.Geteuid() != 0})(ctx)
+			return ConnectContainerd(ContainerdOptions{Socket: socket, Data: data, State: filepath.Join(run, "containerd"), Rootless: rootless})(ctx)
 		}
-		return ConnectMoby(func(context.Context) (*endpoint.Client, error) { return ep.Client() })(ctx)
+		m, err := ConnectMoby(func(context.Context) (*endpoint.Client, error) { return ep.Client() })(ctx)
+		if own, ok := m.(*Moby); ok {
+			own.rootless = rootless
+		}
+		return m, err
 	}
 }

@@ -52,7 +52,7 @@ func (m *Moby) facts(ctx context.Context, moment time.Time) (e state.Engine, err
 		APIVersion: about.APIVersion,
 		OS:         info.OSType,
 		Arch:       goarch(info.Architecture),
-		Rootless:   slices.Contains(info.SecurityOptions, "name=rootless"),
+		Rootless:   m.rootless || slices.Contains(info.SecurityOptions, "name=rootless"),
 		Name:       info.Name, StorageDriver: info.Driver, NCPU: info.NCPU, MemTotal: info.MemTotal,
 	}
 	m.dialect = dialect{

@@ -29,6 +29,8 @@ const podmanDefault = "bridge"
 type Moby struct {
 	*endpoint.Client
 
+	rootless bool // whatever it says itself
+
 	// Set by facts.
 	dialect dialect
 	clock   engineClock

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -53,7 +54,7 @@ func (l *loop) mirrorEngine() {
 
 // connectEngine connects to the engine for all that is the same for every kind.
 func (l *loop) connectEngine(ctx context.Context) (mirror.Engine, error) {
-	return mirror.Connector(l.inst.Settings.Engine, l.inst.Paths.Data, l.inst.Paths.Exec(), l.driver.Endpoint)(ctx)
+	return mirror.Connector(l.inst.Settings.Engine, l.inst.Paths.Data, l.inst.Paths.Exec(), l.inst.Settings.Driver == instance.DriverRootless, l.driver.Endpoint)(ctx)
 }
 
 func (l *loop) dial(context.Context) (*endpoint.Client, error) {

@@ -150,9 +150,8 @@ func checkLimits(c *Config) error {
 	if c.Limits == (Limits{}) {
 		return nil
 	}
-	if c.Containerd && c.Limits.Pids != 0 {
-		return failure.WithHint(failure.Refuse("pids-limit is not supported with a containerd: it has no single control group for all containers"),
-			"leave it out; memory and cpus work")
+	if err := checkContainerdLimits(c); err != nil {
+		return err
 	}
 	h, err := processes.FindHierarchies()
 	if err != nil {
@@ -165,6 +164,14 @@ func checkLimits(c *Config) error {
 	if user, err := readDaemonOptions(c.Args, c.ConfigFile); err == nil && user.systemdCgroups() {
 		return failure.WithHint(failure.Refuse("limits are not supported with the cgroup driver systemd: it moves containers out of the engine's control group"),
 			"remove native.cgroupdriver from the engine's arguments and its daemon configuration")
+	}
+	return nil
+}
+
+func checkContainerdLimits(c *Config) error {
+	if c.Containerd && c.Limits.Pids != 0 {
+		return failure.WithHint(failure.Refuse("pids-limit is not supported with a containerd: it has no single control group for all containers"),
+			"leave it out; memory and cpus work")
 	}
 	return nil
 }

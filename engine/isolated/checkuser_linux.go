@@ -29,16 +29,6 @@ func (m userMode) check() []error {
 	return append(problems, m.tryNamespaces(ids, noIDs != nil)...)
 }
 
-// errNoUserLimits says why an ordinary user's engine has no limits.
-var errNoUserLimits = failure.WithHint(failure.Refuse("the rootless driver supports no limits: the control groups are root's"), "leave them out; an engine of root's has limits")
-
-func checkUserLimits(c *Config) error {
-	if c.Limits != (Limits{}) {
-		return errNoUserLimits
-	}
-	return nil
-}
-
 // checkUserSettings refuses what an ordinary user's engine can't do.
 func checkUserSettings(c *Config) error {
 	user, err := c.program().options()
@@ -312,13 +302,13 @@ func firstLine(text string) string {
 
 func lastLine(text string) string { return text[strings.LastIndexByte(text, '\n')+1:] }
 
-// UserLimits returns what an ordinary user's running engine can't do, each with a hint. Data is
-// the engine's data directory.
-func UserLimits(data string) []error {
-	limits := []error{failure.WithHint(errors.New("containers have no limits of memory and processors, and docker stats shows the machine's use: the control groups are root's"),
-		"root's engines have limits")}
-	if files.Exists(filepath.Join(data, fuseOverlay)) {
-		limits = append(limits, failure.WithHint(fmt.Errorf("containers' files go through %s, which is slow: overlayfs did not work in %q", fuseOverlay, data),
+// UserLimits returns what an ordinary user's running engine can't do, each with a hint.
+func UserLimits(c *Config) (limits []error) {
+	if err := (userMode{c}).lacksLimits(); err != nil {
+		limits = append(limits, err)
+	}
+	if files.Exists(filepath.Join(c.DataRoot, fuseOverlay)) {
+		limits = append(limits, failure.WithHint(fmt.Errorf("containers' files go through %s, which is slow: overlayfs did not work in %q", fuseOverlay, c.DataRoot),
 			"a new instance is faster on Linux 5.11 or later, and on a local disk"))
 	}
 	return limits

@@ -51,6 +51,8 @@ type Config struct {
 	Nerdctl string // where to write nerdctl's configuration, for a containerd
 
 	Log *slog.Logger // nil discards
+
+	delegates bool // the next start is with control groups that are delegated to the user
 }
 
 // Limits bound what an engine and its containers use together.

@@ -40,7 +40,16 @@ func (c *Config) Start(ctx context.Context) (*Engine, error) {
 	if err := l.clear(ctx); err != nil {
 		return nil, err
 	}
+	if c.Rootless {
+		_, err := findDelegation()
+		l.cfg.delegates = err == nil
+	}
 	engine, err := l.start(ctx)
+	if _, ok := errors.AsType[*delegationError](err); ok && c.Limits == (Limits{}) {
+		c.log().WarnContext(ctx, "containers have no limits", "error", err)
+		l.cfg.delegates = false
+		engine, err = l.start(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(err, c.cleanup(context.WithoutCancel(ctx), nil))
 	}
@@ -171,7 +180,7 @@ func (l *launch) prepare(program string) ([]string, error) {
 	if err := c.writeResolvConf(l.rec.Subnets); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(c.makeProxyPlace(), c.mode().prepare(), c.mode().limit(c.Limits)); err != nil {
+	if err := errors.Join(c.makeProxyPlace(), c.mode().prepare()); err != nil {
 		return nil, err
 	}
 	args, err := c.program().prepare(l)
@@ -261,7 +270,11 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 		return nil, err
 	}
 	defer closeAll(h.Sockets)
-	if l.rec.Relay, err = c.namespaces().StartRelay(relay, h.Sockets, broker, exitR); err == nil {
+	l.rec.Relay, err = c.namespaces().StartRelay(relay, h.Sockets, broker, exitR)
+	if err == nil {
+		err = c.mode().limit(c.Limits) // no container runs yet
+	}
+	if err == nil {
 		err = c.writeEngineFile(l.rec)
 	}
 	if err != nil {

@@ -23,7 +23,7 @@ type mode interface {
 	daemon() string
 	// hierarchies are those of the control groups that the engine's processes are found by.
 	hierarchies() (processes.Hierarchies, error)
-	// limit limits the engine, which may run.
+	// limit limits the running engine.
 	limit(Limits) error
 	// prepare makes further files that the engine needs.
 	prepare() error
@@ -92,13 +92,6 @@ func (userMode) daemon() string { return namespaces.CommInit }
 // None are needed: everything ends with the engine's first process.
 func (userMode) hierarchies() (processes.Hierarchies, error) { return processes.Hierarchies{}, nil }
 
-func (userMode) limit(l Limits) error {
-	if l != (Limits{}) {
-		return errNoUserLimits
-	}
-	return nil
-}
-
 func (m userMode) prepare() error {
 	for _, dir := range []string{m.private(xdgConfig), m.rootlessKit()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -116,6 +109,9 @@ func (m userMode) prepare() error {
 func (m userMode) complete(l *namespaces.Launch) (err error) {
 	// There must be an /etc/docker, and an /etc/resolv.conf that is no link.
 	l.User = &namespaces.UserPlan{Staging: m.private(staging), CopyUp: m.program().copyUp()}
+	if m.delegates {
+		l.Delegate = m.delegate
+	}
 	if l.IDs, err = namespaces.OwnMap(); err != nil {
 		return err
 	}
@@ -129,6 +125,11 @@ func (m userMode) complete(l *namespaces.Launch) (err error) {
 
 func (m userMode) args(user *daemonOptions) []string {
 	args := []string{"--rootless"}
+	if m.delegates {
+		// With it dockerd would have no control groups, or only systemd's, which does not know
+		// the processes of the engine's pid namespace.
+		args = []string{"--rootless=false", "--cgroup-parent", "/" + processes.ContainerGroup}
+	}
 	if !user.has("storage-driver") && m.needsFuse() {
 		args = append(args, "--storage-driver", fuseOverlay)
 	}
@@ -136,16 +137,20 @@ func (m userMode) args(user *daemonOptions) []string {
 }
 
 func (m userMode) env() []string {
-	return []string{
+	env := []string{
 		portproxy.HostNetnsEnv + "=" + portproxy.BrokerPrefix + m.brokerSocket(),
-		// dockerd 28 and later asks RootlessKit's API which port driver there is, and the
-		// broker answers. Before, dockerd looks for RootlessKit's proxy, and takes ours.
-		"ROOTLESSKIT_STATE_DIR=" + m.rootlessKit(),
-		"PATH=" + m.rootlessKit() + ":" + m.searchPath(),
-		// With it dockerd has its identity and its registries' certificates here.
-		"XDG_CONFIG_HOME=" + m.private(xdgConfig),
 		"XDG_RUNTIME_DIR=" + m.tempDir(),
 	}
+	if m.delegates { // dockerd refuses to be under RootlessKit and not rootless
+		return append(env, "PATH="+m.searchPath())
+	}
+	return append(env,
+		// dockerd 28 and later asks RootlessKit's API which port driver there is, and the
+		// broker answers. Before, dockerd looks for RootlessKit's proxy, and takes ours.
+		"ROOTLESSKIT_STATE_DIR="+m.rootlessKit(),
+		"PATH="+m.rootlessKit()+":"+m.searchPath(),
+		// With it dockerd has its identity and its registries' certificates here.
+		"XDG_CONFIG_HOME="+m.private(xdgConfig))
 }
 
 func (userMode) removeTree(dir string) error { return RemoveAsUser(dir) }

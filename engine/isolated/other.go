@@ -34,7 +34,7 @@ func (*Config) Life() processes.Life { return processes.Gone }
 func (*Config) SetLimits(Limits) error { return refuse() }
 
 // UserLimits knows of none on this system.
-func UserLimits(string) []error { return nil }
+func UserLimits(*Config) []error { return nil }
 
 // RemoveAsUser refuses on this system.
 func RemoveAsUser(string) error { return refuse() }

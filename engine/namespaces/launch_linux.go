@@ -25,7 +25,10 @@ type Launch struct {
 	Log         *os.File              // the daemon's output; nil: none
 	Into        *process.ID           // enter the namespaces of this process; nil: make new ones
 	IDs         IDMap                 // the ids in the user namespace, where Plan.User is not nil
-	MakeRoots   bool                  // the engine's control groups are the roots that it sees, in new namespaces
+	// Delegate, if not nil, moves the helper of an ordinary user's engine into a control group that is
+	// delegated to the engine, and returns it.
+	Delegate  func(pid int) (group string, err error)
+	MakeRoots bool // the engine's control groups are the roots that it sees, in new namespaces
 }
 
 // Start starts the helper, in new namespaces or to enter existing ones. It does not run the
@@ -80,10 +83,14 @@ func (l *Launch) Start() (*Helper, error) {
 // startUser is Start in a new user namespace and a pid namespace, which ends with the helper.
 func (l *Launch) startUser() (*Helper, error) {
 	attr := &syscall.SysProcAttr{Setsid: true, Cloneflags: userFlags}
-	if l.User.Group == "" {
-		attr.Cloneflags |= unix.CLONE_NEWCGROUP
+	h, err := startUserHelper(l.IDs, l.Exit, attr, []string{processes.MarkerEnv + "=" + l.Processes.UID}, l.Log)
+	if err != nil || l.Delegate == nil {
+		return h, err
 	}
-	return startUserHelper(l.IDs, l.Exit, attr, []string{processes.MarkerEnv + "=" + l.Processes.UID}, l.Log)
+	if l.User.Group, err = l.Delegate(h.ID.PID); err != nil {
+		return nil, errors.Join(err, h.Abort())
+	}
+	return h, nil
 }
 
 // startUserHelper starts the helper in a user namespace with the ids. Exit may be nil.

@@ -33,7 +33,7 @@ type ProbePlan struct {
 // makes and removes files of its own in the data directory. Where there can be no such
 // namespaces the error is the kernel's, and where they can have no ids a [*MapError].
 func ProbeUser(ids IDMap, plan ProbePlan) (Probe, error) {
-	attr := &syscall.SysProcAttr{Setsid: true, Cloneflags: userFlags | unix.CLONE_NEWCGROUP}
+	attr := &syscall.SysProcAttr{Setsid: true, Cloneflags: userFlags}
 	h, err := startUserHelper(ids, nil, attr, []string{"PATH=" + programs.SearchPath()}, nil)
 	if err != nil {
 		return Probe{}, err

@@ -31,7 +31,7 @@ type UserPlan struct {
 	CopyUp []string
 	// Staging is an empty directory for temporary use, outside of them.
 	Staging string
-	// Group is the cgroup of version 2 that is delegated to the engine, or "".
+	// Group is the cgroup of version 2 that is delegated to the engine, in which the helper is, or "".
 	Group string
 }
 
@@ -77,19 +77,20 @@ func (p *UserPlan) copyUp() error {
 func mountSys(p *UserPlan) error {
 	const sys, groups = "/sys", "/sys/fs/cgroup"
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	if p.Group != "" {
-		// Made while in the group, the namespace has it as its root.
-		if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
-			return fmt.Errorf("cgroup namespace: %w", err)
+	// The root of the namespace is the group in which it is made.
+	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+		return fmt.Errorf("cgroup namespace: %w", err)
+	}
+	if p.Group == "" {
+		if err := unix.Mount(groups, p.Staging, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return fmt.Errorf("keep the cgroups: %w", err)
 		}
-	} else if err := unix.Mount(groups, p.Staging, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("keep the cgroups: %w", err)
 	}
 	if err := unix.Mount("sysfs", sys, "sysfs", flags, ""); err != nil {
 		return fmt.Errorf("mount %s: %w", sys, err)
 	}
 	if p.Group != "" {
-		if err := unix.Mount("cgroup2", groups, "cgroup2", flags, "nsdelegate"); err != nil {
+		if err := unix.Mount("cgroup2", groups, "cgroup2", flags, ""); err != nil {
 			return fmt.Errorf("mount the cgroups: %w", err)
 		}
 		return leaveRoot(groups)

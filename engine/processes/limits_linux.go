@@ -145,6 +145,22 @@ func writeControl(path, value string) error {
 	return errors.Join(err, file.Close())
 }
 
+// Controllers returns the controllers that the limits need.
+func (l Limits) Controllers() (names []string) {
+	for _, limit := range (Engine{}).limits(l, false) {
+		if limit.on {
+			names = append(names, limit.controller)
+		}
+	}
+	return names
+}
+
+// Has reports whether there is a controller.
+func (h Hierarchies) Has(controller string) bool {
+	_, _, err := h.controller(controller)
+	return err == nil
+}
+
 // controller returns the root of the hierarchy that has a controller, and whether that is of
 // version 2.
 func (h Hierarchies) controller(name string) (root string, v2 bool, err error) {

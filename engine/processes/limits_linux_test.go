@@ -52,3 +52,23 @@ func TestLimitsVersion2(t *testing.T) {
 		t.Errorf("without the controller: %v", e)
 	}
 }
+
+// Below a group that is delegated, the engine's group has all controllers of that.
+func TestDelegatedControllers(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"cgroup.controllers": "memory pids\n", "cgroup.subtree_control": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := enableAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if data, _ := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control")); string(data) != "+pidsry" { // +memory, and over it +pids
+		t.Errorf("enabled is %q", data)
+	}
+	h := Hierarchies{V2: dir}
+	if !h.Has("pids") || h.Has("cpu") {
+		t.Error("the group has pids, and not cpu")
+	}
+}

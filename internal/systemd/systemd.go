@@ -52,8 +52,7 @@ func Find() (Manager, error) {
 }
 
 func (m Manager) check(socket string) error {
-	// What sd_booted(3) says.
-	if info, err := os.Lstat("/run/systemd/system"); err != nil || !info.IsDir() {
+	if !Booted() {
 		return ErrNone
 	}
 	if _, err := os.Stat(socket); err != nil {
@@ -63,6 +62,12 @@ func (m Manager) check(socket string) error {
 		return fmt.Errorf("%w: %w", ErrNone, err)
 	}
 	return nil
+}
+
+// Booted reports what sd_booted(3) says: whether systemd runs the system.
+func Booted() bool {
+	info, err := os.Lstat("/run/systemd/system")
+	return err == nil && info.IsDir()
 }
 
 // Lingers reports whether the manager goes on when its user has logged out.

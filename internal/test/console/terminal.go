@@ -132,4 +132,4 @@ func (t *Terminal) asShown(text string) (lines []string) {
 }
 
 // ofMachine are lines that only some machines show.
-var ofMachine = regexp.MustCompile(`^note: containers have no limits of |^hint: root's engines have limits`)
+var ofMachine = regexp.MustCompile("^note: containers have no limits of |^hint: (root's engines have limits|the kernel's parameter `systemd.unified|`sudo loginctl enable-linger )")

@@ -1,0 +1,83 @@
+package processes
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// A user's engine can have its groups in a group that is delegated to the user: that is then the
+// root of the hierarchy for it.
+
+// groupOf returns the path of a process's group of version 2, in that hierarchy.
+func groupOf(pid int) (string, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(data)) {
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			return path, nil
+		}
+	}
+	return "", fs.ErrNotExist
+}
+
+// Delegated returns the hierarchy that is delegated to the engine, found by its daemon. It is zero if
+// there is none.
+func (e Engine) Delegated(daemon int) Hierarchies {
+	h, err := FindHierarchies()
+	if err != nil {
+		return Hierarchies{}
+	}
+	path, err := groupOf(daemon)
+	if err != nil || h.V2 == "" {
+		return Hierarchies{}
+	}
+	scope, _, ok := strings.Cut(path, "/"+e.GroupName()+"/"+DaemonGroup)
+	if !ok {
+		return Hierarchies{}
+	}
+	return Hierarchies{V2: filepath.Join(h.V2, scope)}
+}
+
+// InScope reports whether a process is in the group of a scope.
+func InScope(pid int, scope string) bool {
+	path, err := groupOf(pid)
+	return err == nil && filepath.Base(path) == scope
+}
+
+// Delegate makes the engine's group in the group of a process, which is delegated to the user, and
+// moves the process there. It returns the group, which can have all controllers of the other.
+func (e Engine) Delegate(pid int) (group string, err error) {
+	h, err := FindHierarchies()
+	if err != nil {
+		return "", fmt.Errorf("cgroup: %w", err)
+	}
+	path, err := groupOf(pid)
+	if err != nil {
+		return "", fmt.Errorf("cgroup: %w", err)
+	}
+	scope := filepath.Join(h.V2, path)
+	group = filepath.Join(scope, e.GroupName())
+	if err := os.Mkdir(group, 0o755); err != nil {
+		return "", fmt.Errorf("cgroup: %w", err)
+	}
+	if err := Join(group, pid); err != nil {
+		return "", err
+	}
+	return group, enableAll(scope)
+}
+
+// enableAll has the subgroups of a group have all its controllers.
+func enableAll(dir string) error {
+	data, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+	var errs []error
+	for _, controller := range strings.Fields(string(data)) {
+		errs = append(errs, writeControl(filepath.Join(dir, "cgroup.subtree_control"), "+"+controller))
+	}
+	return errors.Join(append(errs, err)...)
+}
