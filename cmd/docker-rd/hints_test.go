@@ -249,8 +249,8 @@ var placesElsewhere = map[string]string{
 	"explainNamespaces: `sudo sysctl -w user.max_user_namespaces=28633`":                                                                "it takes another machine: engine/isolated plays that",
 	"explainNamespaces: on Debian and Ubuntu: `sudo apt-get install --reinstall uidmap`; the ranges are in /etc/subuid and /etc/subgid": "it takes another machine: engine/isolated plays that",
 	"judgeIDs: /etc/nsswitch.conf names that service: who runs it can give %s others (`getsubids %[1]s` shows them)":                    "it takes another machine: engine/isolated plays that",
-	"judgeIDs: `sudo usermod %s %s`":                                                                                                    "it takes another machine: engine/isolated plays that",
-	"refuse: adopt an engine: `--driver existing`":                                                                                      "it is of systems other than Linux",
+	"judgeIDs: `sudo %s`":                          "it takes another machine: engine/isolated plays that",
+	"refuse: adopt an engine: `--driver existing`": "it is of systems other than Linux",
 }
 
 // ownHint is the entry of the table for errors with a hint of their own.

@@ -73,7 +73,7 @@ type ownIDs struct {
 // judgeIDs returns what is wrong with a user's ids from a source.
 func judgeIDs(u *user.User, source string, all []ownIDs) error {
 	username := u.Username
-	var wrong, options []string
+	var wrong, options, commands []string
 	for _, ids := range all {
 		if source != namespaces.FilesSource {
 			ids.file = fmt.Sprintf("the service %q", source)
@@ -86,11 +86,12 @@ func judgeIDs(u *user.User, source string, all []ownIDs) error {
 			options = append(options, fmt.Sprintf("--add-%s %s", ids.option, freeRange(ids.file)))
 		case overlap:
 			wrong = append(wrong, fmt.Sprintf("%s has %s ids twice in %s: the range that begins with %d overlaps another", username, ids.kind, ids.file, twice.Start))
-			options = append(options, delRange(ids.option, twice))
+			commands = append(commands, editRanges(ids.file, u, twice, "d"))
 		case source == namespaces.FilesSource:
 			if shared, other, ok := sharedRange(ids.file, u, ids.ranges); ok {
 				wrong = append(wrong, fmt.Sprintf("%s's %s ids for containers in %s overlap those of %s: the range that begins with %d", username, ids.kind, ids.file, other, shared.Start))
-				options = append(options, delRange(ids.option, shared), fmt.Sprintf("--add-%s %s", ids.option, freeRange(ids.file)))
+				first := freeStart(ids.file)
+				commands = append(commands, editRanges(ids.file, u, shared, fmt.Sprintf("s/.*/%s:%d:%d/", username, first, namespaces.Needed)))
 			}
 		}
 	}
@@ -101,12 +102,16 @@ func judgeIDs(u *user.User, source string, all []ownIDs) error {
 	if source != namespaces.FilesSource {
 		return failure.WithHint(err, "/etc/nsswitch.conf names that service: who runs it can give %s others (`getsubids %[1]s` shows them)", username)
 	}
-	return failure.WithHint(err, "`sudo usermod %s %s`", strings.Join(options, " "), username)
+	if len(options) > 0 {
+		commands = append(commands, fmt.Sprintf("usermod %s %s", strings.Join(options, " "), username))
+	}
+	return failure.WithHint(err, "`sudo %s`", strings.Join(commands, " && sudo "))
 }
 
-// delRange is usermod's argument to take a range away.
-func delRange(option string, r namespaces.Range) string {
-	return fmt.Sprintf("--del-%s %d-%d", option, r.Start, uint64(r.Start)+uint64(r.Count)-1)
+// editRanges is the command that edits a range of the user's in a file. usermod takes none away
+// while a process of the user's runs.
+func editRanges(file string, u *user.User, r namespaces.Range, edit string) string {
+	return fmt.Sprintf("sed -i -E '/^(%s|%s):%d:%d$/%s' %s", u.Username, u.Uid, r.Start, r.Count, edit, file)
 }
 
 // sharedRange returns a range of the user's that the file gives somebody else too, who could read
@@ -141,6 +146,12 @@ func overlapping(ranges []namespaces.Range) (namespaces.Range, bool) {
 
 // freeRange returns a range for usermod that is free in the file.
 func freeRange(file string) string {
+	first := freeStart(file)
+	return fmt.Sprintf("%d-%d", first, first+namespaces.Needed-1)
+}
+
+// freeStart returns where the ids begin that are free in the file.
+func freeStart(file string) uint64 {
 	data, _ := os.ReadFile(file) // there may be none
 	first := uint64(100000)
 	for line := range strings.Lines(string(data)) {
@@ -150,7 +161,7 @@ func freeRange(file string) string {
 			first = max(first, start+count)
 		}
 	}
-	return fmt.Sprintf("%d-%d", first, first+namespaces.Needed-1)
+	return first
 }
 
 // checkNFS refuses a data directory on NFS, where files can't have other owners.
