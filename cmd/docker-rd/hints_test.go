@@ -232,16 +232,21 @@ var hintsElsewhere = map[string]string{
 
 // placesElsewhere are the places that make hints which root's scripts of hints don't provoke, and why.
 var placesElsewhere = map[string]string{
+	"Check: `sudo apt-get install openssh-client`":                                                    "ssh is there for the tests of ssh",
+	"Limits: `sudo modprobe kvm_intel` or `sudo modprobe kvm_amd`, if the processor has it":           "it is a note",
+	"checkLimactl: start the instance as an ordinary user":                                            "lima-refused.txtar does",
+	"checkQEMU: `sudo apt-get install %s ovmf`":                                                       "lima-refused.txtar does, where there is no qemu",
+	"checkQEMU: `sudo usermod -aG kvm %s`, then log in again":                                         "root may open all devices",
+	"checkTemplate: set it back; another machine takes another instance, or that this one is removed": "lima-refused.txtar does",
 	"Check: log in by ssh or a console rather than by su, or have the directory made by `sudo loginctl enable-linger %d`; without systemd: `export XDG_RUNTIME_DIR=$HOME/.local/run && mkdir -p -m 0700 $XDG_RUNTIME_DIR`": "TestHintsAsUser does",
 	"checkRoot: run it with sudo, or leave `--driver` out: an ordinary user gets an engine without root":                                                                                                                   "TestHintsAsUser does",
 	"RemoveData: `sudo rm -rf %s`":     "it takes files of ids that the user no longer has",
 	"SetLimits: stop containers first": "it takes control groups of version 1, and memory in use",
-	"UserLimits: a new instance is faster on Linux 5.11 or later, and on a local disk":                                                  "it is a note",
-	"checkUserLimits: %s, then restart the user's systemd, for example by a reboot":                                                     "it takes a systemd that gives users some controllers",
-	"missingControllers: %s, then restart the user's systemd, for example by a reboot":                                                  "it takes a systemd that gives users some controllers",
-	"a variable: leave them out; an engine of root's has limits":                                                                        "TestHintsAsUser does",
-	"answers: restart …  may help":                                                                                                      "kinds/lost.txtar does",
-	"certPath: use the context: `docker --context  …  ps`":                                                                              "it is of Windows, where no socket relays",
+	"UserLimits: a new instance is faster on Linux 5.11 or later, and on a local disk": "it is a note",
+	"checkUserLimits: %s, then restart the user's systemd, for example by a reboot":    "it takes a systemd that gives users some controllers",
+	"missingControllers: %s, then restart the user's systemd, for example by a reboot": "it takes a systemd that gives users some controllers",
+	"answers: restart …  may help":                         "kinds/lost.txtar does",
+	"certPath: use the context: `docker --context  …  ps`": "it is of Windows, where no socket relays",
 	"checkLimits: leave the limit out; if memory can't be limited, the kernel parameter `cgroup_enable=memory` may help":                "it takes a kernel without a controller: engine/processes tests that",
 	"chooseSubnets: choose another `bip`, or leave it out":                                                                              "it takes an engine with a network: engine/isolated tests that",
 	"clear: end it first, if its instance is gone: `kill %d`":                                                                           "engine/state-lost.txtar does",
@@ -249,8 +254,8 @@ var placesElsewhere = map[string]string{
 	"explainNamespaces: `sudo sysctl -w user.max_user_namespaces=28633`":                                                                "it takes another machine: engine/isolated plays that",
 	"explainNamespaces: on Debian and Ubuntu: `sudo apt-get install --reinstall uidmap`; the ranges are in /etc/subuid and /etc/subgid": "it takes another machine: engine/isolated plays that",
 	"judgeIDs: /etc/nsswitch.conf names that service: who runs it can give %s others (`getsubids %[1]s` shows them)":                    "it takes another machine: engine/isolated plays that",
-	"judgeIDs: `sudo %s`":                          "it takes another machine: engine/isolated plays that",
-	"refuse: adopt an engine: `--driver existing`": "it is of systems other than Linux",
+	"judgeIDs: `sudo %s` …  && sudo ":                                                                                                   "it takes another machine: engine/isolated plays that",
+	"refuse: adopt an engine: `--driver existing`":                                                                                      "it is of systems other than Linux",
 }
 
 // ownHint is the entry of the table for errors with a hint of their own.

@@ -73,7 +73,6 @@ func TestCheckRefuses(t *testing.T) {
 		"data root with a colon": func(c *Config) { c.DataRoot = "/tmp/a:b" },
 		"exec-root with a colon": func(c *Config) { c.ExecRoot = "/tmp/a:b" },
 		"log with a percent":     func(c *Config) { c.LogPath = "/tmp/%s/log" },
-		"no proxy":               func(c *Config) { c.Proxy = file },
 		"argument":               func(c *Config) { c.Args = []string{"-H", "tcp://:1"} },
 		"daemon configuration":   func(c *Config) { c.ConfigFile = file },
 	} {
