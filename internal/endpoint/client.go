@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -126,8 +125,8 @@ type Client struct {
 	base    *url.URL
 	headers map[string]string
 
-	mu      sync.Mutex
-	version string // of the API, once it is negotiated
+	negotiating chan struct{} // holds one value while the version is used
+	version     string        // of the API, once it is negotiated
 }
 
 // Client returns an API client for e. It connects with the first request, negotiates
@@ -155,7 +154,8 @@ func (e Endpoint) Client() (*Client, error) {
 	}
 	return &Client{
 		Client: c, base: base, headers: e.Headers,
-		http: &http.Client{Transport: t, CheckRedirect: client.CheckRedirect},
+		http:        &http.Client{Transport: t, CheckRedirect: client.CheckRedirect},
+		negotiating: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -196,10 +196,24 @@ func (c *Client) About(ctx context.Context) (Pong, error) {
 	return about(ctx, c.http, c.base, c.headers)
 }
 
+// Info asks the engine for a description of itself. It may be called beside other requests before
+// the API version is negotiated, unlike that of docker's client, which reads the version unlocked
+// if its own negotiation has failed.
+func (c *Client) Info(ctx context.Context, o client.InfoOptions) (client.SystemInfoResult, error) {
+	if _, err := c.negotiate(ctx); err != nil {
+		return client.SystemInfoResult{}, err
+	}
+	return c.Client.Info(ctx, o)
+}
+
 // negotiate returns the API version to use.
 func (c *Client) negotiate(ctx context.Context) (string, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	select {
+	case c.negotiating <- struct{}{}:
+		defer func() { <-c.negotiating }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 	if c.version == "" {
 		if _, err := c.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {
 			return "", err
