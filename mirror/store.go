@@ -183,7 +183,8 @@ func (s *Store) SetHost(host string) {
 // SetLastFailure sets why the last start or engine failed; nil if it did not.
 func (s *Store) SetLastFailure(f *state.Failure) {
 	if f != nil {
-		f = &state.Failure{Reason: f.Reason, Message: f.Message, Hint: f.Hint, Time: utc(f.Time)}
+		f = new(*f) // whole, whatever fields it gets
+		f.Time = utc(f.Time)
 	}
 	setCopy(s, &s.head.LastFailure, f)
 }
