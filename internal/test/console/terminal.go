@@ -131,5 +131,7 @@ func (t *Terminal) asShown(text string) (lines []string) {
 	return lines
 }
 
-// ofMachine are lines that only some machines show.
-var ofMachine = regexp.MustCompile("^note: containers have no limits of |^hint: (root's engines have limits|the kernel's parameter `systemd.unified|`sudo loginctl enable-linger )")
+// ofMachine are lines that only some machines show, and the one that the race detector writes about
+// a program that has entered another pid namespace.
+var ofMachine = regexp.MustCompile("^note: containers have no limits of |^hint: (root's engines have limits|the kernel's parameter `systemd.unified|`sudo loginctl enable-linger )" +
+	"|^==\\d+==WARNING: reading executable name failed ")

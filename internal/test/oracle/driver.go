@@ -278,13 +278,10 @@ func (d *Driver) on(do func(context.Context, string) error, states ...container.
 				fit = append(fit, c.ID)
 			}
 		}
-		if any || len(fit) == 0 {
-			fit = all
-		}
-		if len(fit) == 0 {
+		id, ok := oneOf(all, fit, n, any)
+		if !ok {
 			return d.create(ctx)
 		}
-		id := fit[n%len(fit)]
 		d.Log("  %s", id)
 		return do(ctx, id)
 	}

@@ -107,6 +107,18 @@ func Drive(ctx context.Context, drivers []Stepper, steps int) {
 
 func (s *Steps) pick(list ...string) string { return list[s.rng.IntN(len(list))] }
 
+// oneOf returns the n-th of the objects that fit, or of all if any will do or none fits; ok is false
+// if there is none.
+func oneOf(all, fit []string, n int, any bool) (id string, ok bool) {
+	if any || len(fit) == 0 {
+		fit = all
+	}
+	if len(fit) == 0 {
+		return "", false
+	}
+	return fit[n%len(fit)], true
+}
+
 func (s *Steps) labels() map[string]string {
 	if s.rng.IntN(2) == 0 {
 		return nil
