@@ -1,11 +1,10 @@
 package commands
 
 import (
-	"bytes"
-	"io"
 	"os"
-	"regexp"
 	"strings"
+
+	"github.com/docker-rd/docker-rd/internal/logfile"
 )
 
 // tailOf returns a function that returns the last line that was added to a log since now, ""
@@ -16,36 +15,10 @@ func tailOf(path string) func() string {
 		begin = info.Size()
 	}
 	return func() string {
-		file, err := os.Open(path)
-		if err != nil {
-			return ""
-		}
-		defer file.Close()
 		const enough = 4 << 10
-		info, err := file.Stat()
-		if err != nil {
-			return ""
-		}
-		if info.Size() < begin {
-			begin = 0 // it was rotated
-		}
-		from := max(begin, info.Size()-enough)
-		data, err := io.ReadAll(io.NewSectionReader(file, from, info.Size()-from))
-		if err != nil {
-			return ""
-		}
-		lines := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
-		return logMessage(string(lines[len(lines)-1]))
+		text, _ := logfile.Since(path, begin, enough)
+		text = strings.TrimSpace(text)
+		_, message := logfile.Parse(text[strings.LastIndexByte(text, '\n')+1:])
+		return message
 	}
-}
-
-// logfmt finds the message in a line of dockerd's.
-var logfmt = regexp.MustCompile(`\bmsg=("(?:[^"\\]|\\.)*"|\S+)`)
-
-func logMessage(line string) string {
-	m := logfmt.FindStringSubmatch(line)
-	if m == nil {
-		return strings.TrimSpace(line)
-	}
-	return strings.Trim(strings.ReplaceAll(m[1], `\"`, `"`), `"`)
 }

@@ -1,15 +1,13 @@
 package isolated
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"regexp"
 	"strconv"
 	"strings"
 
-	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/logfile"
 )
 
 // maxLog is how much of a log's end is read for the last error.
@@ -18,32 +16,11 @@ const maxLog = 256 << 10
 // lastErrorIn returns the engine's last error in the log at path, from offset on (from the
 // beginning if the log was rotated since), or "".
 func lastErrorIn(path string, offset int64) string {
-	file, err := files.Open(path)
-	if err != nil {
-		return ""
+	text, cut := logfile.Since(path, offset, maxLog)
+	if _, rest, ok := strings.Cut(text, "\n"); ok && cut {
+		text = rest
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return ""
-	}
-	if info.Size() < offset {
-		offset = 0
-	}
-	cut := info.Size()-offset > maxLog
-	if cut {
-		offset = info.Size() - maxLog
-	}
-	data, err := io.ReadAll(io.NewSectionReader(file, offset, maxLog))
-	if err != nil {
-		return ""
-	}
-	if cut {
-		if _, rest, ok := bytes.Cut(data, []byte("\n")); ok {
-			data = rest
-		}
-	}
-	return parseLastError(string(data))
+	return parseLastError(text)
 }
 
 // parseLastError finds the line of a dockerd's log that says why it ended. That is

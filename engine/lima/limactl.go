@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -132,7 +131,7 @@ func (c *Config) status(ctx context.Context) (*status, error) {
 	}
 	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })()
 	if err := cmd.Wait(); err != nil {
-		return nil, fmt.Errorf("limactl list: %w: %s", errors.Join(ctx.Err(), err), message(lastLine(said.String())))
+		return nil, fmt.Errorf("limactl list: %w: %s", errors.Join(ctx.Err(), err), lastMessage(said.String()))
 	}
 	for d := json.NewDecoder(&out); d.More(); {
 		var s struct {
@@ -210,19 +209,10 @@ func pause(ctx context.Context) error {
 	}
 }
 
-// logLine finds level and message in a line of limactl's.
-var logLine = regexp.MustCompile(`\blevel=(\w+) msg=("(?:[^"\\]|\\.)*"|\S+)`)
-
-// message returns the message in a line.
-func message(line string) string {
-	m := logLine.FindStringSubmatch(line)
-	if m == nil {
-		return strings.TrimSpace(line)
-	}
-	if text, err := strconv.Unquote(m[2]); err == nil {
-		return text
-	}
-	return m[2]
+// lastMessage returns the last message that limactl has printed.
+func lastMessage(text string) string {
+	_, message := logfile.Parse(lastLine(text))
+	return message
 }
 
 func lastLine(text string) string {

@@ -5,40 +5,32 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
 	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/logfile"
 )
+
+// maxLog is how much of a log's end is read for the last error.
+const maxLog = 1 << 20
 
 // LastError returns the last error that limactl or the machine has reported since it was started,
 // "" if there is none.
 func (m *Machine) LastError() string {
-	file, err := files.Open(m.cfg.LogPath)
-	if err != nil {
-		return ""
-	}
-	defer file.Close()
-	if info, err := file.Stat(); err != nil || info.Size() < m.offset {
-		m.offset = 0 // it was rotated
-	}
-	if _, err := file.Seek(m.offset, io.SeekStart); err != nil {
-		return ""
-	}
+	log, _ := logfile.Since(m.cfg.LogPath, m.offset, maxLog)
 	var last, emulator string
-	for s := bufio.NewScanner(file); s.Scan(); {
-		match := logLine.FindStringSubmatch(s.Text())
-		if match == nil {
+	for line := range strings.Lines(log) {
+		level, text := logfile.Parse(line)
+		if level == "" {
 			continue
 		}
-		text := message(s.Text())
 		if _, said, ok := strings.Cut(text, "qemu[stderr]: "); ok {
 			emulator = said // it says more than limactl, and earlier
 		}
-		if match[1] == "error" || match[1] == "fatal" {
+		if level == "error" || level == "fatal" {
 			last = text
 		}
 	}
