@@ -60,13 +60,9 @@ func (a *app) startProgram(ctx context.Context, i *instance.Instance, o programS
 // isDown reports whether nobody answers at an adopted engine's endpoint. One that hangs, or is
 // somebody else's, is not down.
 func isDown(ctx context.Context, i *instance.Instance) bool {
-	driver, err := engine.DriverFor(i, nil)
-	if err != nil {
-		return false
-	}
 	ctx, cancel := context.WithTimeout(ctx, downTimeout)
 	defer cancel()
-	ep, err := driver.Endpoint()
+	ep, err := endpointOf(i)
 	if err == nil {
 		_, err = ep.Ping(ctx)
 	}
