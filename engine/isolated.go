@@ -54,9 +54,11 @@ func limitsOf(s instance.Settings) isolated.Limits {
 }
 
 // SetLimits limits the instance's engine, if it runs, as the settings of i say, whatever those
-// on disk are. A virtual machine keeps its size until the next start.
+// on disk are. Other drivers' have no control groups of ours.
 func SetLimits(i *instance.Instance) error {
-	if i.Settings.Driver == instance.DriverLima {
+	switch i.Settings.Driver {
+	case instance.DriverDockerd, instance.DriverRootless:
+	default:
 		return nil
 	}
 	driver, err := newIsolated(i, nil)

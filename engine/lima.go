@@ -10,14 +10,11 @@ import (
 )
 
 // limaDriver is the driver DriverLima.
-type limaDriver struct{ config lima.Config }
+type limaDriver struct{ *lima.Config }
 
 func newLima(i *instance.Instance, log *slog.Logger) limaDriver {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
 	const billion = 1e9
-	return limaDriver{lima.Config{
+	return limaDriver{&lima.Config{
 		Name:       i.Name,
 		Home:       i.Paths.Data,
 		StateDir:   i.Paths.EngineState(),
@@ -38,16 +35,12 @@ func SSH(i *instance.Instance) []string {
 	if i.Settings.Driver != instance.DriverLima {
 		return nil
 	}
-	config := newLima(i, nil).config
-	return config.SSH()
+	return newLima(i, nil).SSH()
 }
-
-// Check implements [Driver].
-func (d limaDriver) Check() []error { return lima.Check(d.config) }
 
 // Adopt implements [Driver].
 func (d limaDriver) Adopt(ctx context.Context) (Running, error) {
-	m, err := lima.Adopt(ctx, d.config)
+	m, err := d.Config.Adopt(ctx)
 	if m == nil || err != nil {
 		return nil, err
 	}
@@ -56,15 +49,12 @@ func (d limaDriver) Adopt(ctx context.Context) (Running, error) {
 
 // Start implements [Driver].
 func (d limaDriver) Start(ctx context.Context) (Running, error) {
-	m, err := lima.Start(ctx, d.config)
+	m, err := d.Config.Start(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return m, nil
 }
-
-// Life implements [Driver].
-func (d limaDriver) Life() Life { return lima.Life(d.config) }
 
 // Endpoint implements [Driver]: docker can't reach the machine itself.
 func (d limaDriver) Endpoint() (endpoint.Endpoint, error) {
@@ -73,9 +63,4 @@ func (d limaDriver) Endpoint() (endpoint.Endpoint, error) {
 }
 
 // LocalHost implements [Driver].
-func (d limaDriver) LocalHost() (string, error) { return "unix://" + d.config.Socket, nil }
-
-// Cleanup implements [Driver].
-func (d limaDriver) Cleanup(ctx context.Context) (killed []string, err error) {
-	return nil, lima.Cleanup(ctx, d.config)
-}
+func (d limaDriver) LocalHost() (string, error) { return "unix://" + d.Socket, nil }

@@ -31,7 +31,7 @@ const (
 
 // Check returns everything that prevents a start of the machine here, each with a hint. It changes
 // nothing.
-func Check(c Config) []error {
+func (c *Config) Check() []error {
 	errs := []error{checkLimactl(), c.checkPath(), c.checkTemplate()}
 	if _, err := exec.LookPath("ssh"); err != nil {
 		errs = append(errs, failure.WithHint(fmt.Errorf("driver \"lima\": %w", err), "`sudo apt-get install openssh-client`"))

@@ -26,17 +26,17 @@ const DefaultTemplate = "template:docker-rootful"
 
 // A Config says how an instance's machine is run.
 type Config struct {
-	Name       string // of the instance
-	Home       string // LIMA_HOME
-	StateDir   string // what must be known after a crash
-	EngineFile string // the record of the running machine
-	LogPath    string // what limactl prints
-	Socket     string // the local one, which leads to the machine's
-	Template   string // a path, a name or a URL; "" is DefaultTemplate
-	CPUs       int    // 0: Lima's default
-	Memory     int64  // in bytes; 0: Lima's default
-	Disk       int64  // in bytes; 0: Lima's default
-	Log        *slog.Logger
+	Name       string       // of the instance
+	Home       string       // LIMA_HOME
+	StateDir   string       // what must be known after a crash
+	EngineFile string       // the record of the running machine
+	LogPath    string       // what limactl prints
+	Socket     string       // the local one, which leads to the machine's
+	Template   string       // a path, a name or a URL; "" is DefaultTemplate
+	CPUs       int          // 0: Lima's default
+	Memory     int64        // in bytes; 0: Lima's default
+	Disk       int64        // in bytes; 0: Lima's default
+	Log        *slog.Logger // must not be nil, but for SSH
 }
 
 func (c *Config) dir(file string) string { return filepath.Join(c.Home, machine, file) }
@@ -79,7 +79,7 @@ func (c *Config) write(r record) error {
 }
 
 // Life returns how much of the machine runs.
-func Life(c Config) processes.Life {
+func (c *Config) Life() processes.Life {
 	if c.read().Engine.Alive() {
 		return processes.Alive
 	}

@@ -45,20 +45,21 @@ type Machine struct {
 // Start makes the machine, if there is none, and starts it. It returns as soon as the machine
 // runs; until then it may have to load an image. If it runs already, the error is
 // [processes.ErrRunning]. After any other error nothing is left running.
-func Start(ctx context.Context, cfg Config) (*Machine, error) {
-	if held, err := lock.Held(cfg.lock()); err != nil || held {
-		if r, err := cfg.record(ctx); err != nil || r.Engine.Alive() {
+func (c *Config) Start(ctx context.Context) (*Machine, error) {
+	if held, err := lock.Held(c.lock()); err != nil || held {
+		if r, err := c.record(ctx); err != nil || r.Engine.Alive() {
 			return nil, errors.Join(err, processes.ErrRunning)
 		}
-		if err := Cleanup(ctx, cfg); err != nil {
+		if _, err := c.Cleanup(ctx); err != nil {
 			return nil, err
 		}
 	}
-	m, err := cfg.launch(ctx)
+	m, err := c.launch(ctx)
 	if err != nil {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 		defer cancel()
-		return nil, errors.Join(err, Cleanup(end, cfg))
+		_, cleanErr := c.Cleanup(end)
+		return nil, errors.Join(err, cleanErr)
 	}
 	if err := m.watch(); err != nil {
 		_, stopErr := m.Stop(ctx)
@@ -142,17 +143,17 @@ func (m *Machine) failure(err error) error {
 }
 
 // Adopt returns the machine that another process has started; nil if it does not run.
-func Adopt(ctx context.Context, cfg Config) (*Machine, error) {
-	m := &Machine{cfg: cfg, record: cfg.read(), exited: make(chan struct{}), booted: make(chan struct{})}
+func (c *Config) Adopt(ctx context.Context) (*Machine, error) {
+	m := &Machine{cfg: *c, record: c.read(), exited: make(chan struct{}), booted: make(chan struct{})}
 	if !m.record.Engine.Alive() {
-		if held, err := lock.Held(cfg.lock()); err != nil || !held {
+		if held, err := lock.Held(c.lock()); err != nil || !held {
 			return nil, err
 		}
 		var err error
-		if m.record, err = cfg.record(ctx); err != nil || !m.record.Engine.Alive() {
+		if m.record, err = c.record(ctx); err != nil || !m.record.Engine.Alive() {
 			return nil, err
 		}
-		if err := cfg.write(m.record); err != nil {
+		if err := c.write(m.record); err != nil {
 			return nil, err
 		}
 	}
@@ -239,7 +240,7 @@ func (m *Machine) Stop(ctx context.Context) (killed []string, err error) {
 	m.Release()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	return nil, Cleanup(end, m.cfg)
+	return m.cfg.Cleanup(end)
 }
 
 // shutDown shuts the machine down. limactl refuses where the host agent has ended.
@@ -257,36 +258,30 @@ func (m *Machine) shutDown(ctx context.Context) error {
 	}
 }
 
-// Cleanup kills what runs of the machine, and returns when nothing does.
-func Cleanup(ctx context.Context, cfg Config) error {
-	held, err := lock.Held(cfg.lock())
+// Cleanup kills what runs of the machine, and returns when nothing does. It can't tell which
+// containers it kills.
+func (c *Config) Cleanup(ctx context.Context) (killed []string, err error) {
+	held, err := lock.Held(c.lock())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if held {
-		r := cfg.read()
+		r := c.read()
 		kill(r.Launch)
-		if err := cfg.run(ctx, "stop", "--force", machine); err != nil {
-			cfg.Log.WarnContext(ctx, "the machine is killed without limactl", "error", err)
+		if err := c.run(ctx, "stop", "--force", machine); err != nil {
+			c.Log.WarnContext(ctx, "the machine is killed without limactl", "error", err)
 		}
 		kill(r.Engine, r.HostAgent)
 		for held && err == nil {
-			kill(cfg.pids()...)
+			kill(c.pids()...)
 			if pause(ctx) != nil {
-				return fmt.Errorf("processes of the machine in %q do not end: %w", cfg.Home, ctx.Err())
+				return nil, fmt.Errorf("processes of the machine in %q do not end: %w", c.Home, ctx.Err())
 			}
-			held, err = lock.Held(cfg.lock())
+			held, err = lock.Held(c.lock())
 		}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(cfg.clean(), remove(cfg.EngineFile), relay.RemoveSocket(cfg.Socket))
-}
-
-func remove(path string) error {
-	if err := files.Remove(path); !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
+	return nil, errors.Join(c.clean(), files.RemoveAll(c.EngineFile), relay.RemoveSocket(c.Socket))
 }
