@@ -24,9 +24,9 @@ func (e *delegationError) Unwrap() error { return e.error }
 
 // findDelegation returns the systemd that delegates control groups to the user's engines. The error
 // says why none does, with a hint.
-func findDelegation() (systemd.Manager, error) {
-	refuse := func(hint, format string, args ...any) (systemd.Manager, error) {
-		return systemd.Manager{}, failure.WithHint(failure.Refuse("the control groups are root's: "+format, args...), "%s", hint)
+func findDelegation() (*systemd.Manager, error) {
+	refuse := func(hint, format string, args ...any) (*systemd.Manager, error) {
+		return nil, failure.WithHint(failure.Refuse("the control groups are root's: "+format, args...), "%s", hint)
 	}
 	const orRoot = "root's engines have limits"
 	h, err := processes.FindHierarchies()
@@ -38,7 +38,7 @@ func findDelegation() (systemd.Manager, error) {
 	linger := fmt.Sprintf("`sudo loginctl enable-linger %s`, then restart the instance", username())
 	switch {
 	case err == nil:
-		return m, nil
+		return &m, nil
 	case errors.Is(err, systemd.ErrEnds):
 		return refuse(linger, "%w, and would end the engine", err)
 	case errors.Is(err, systemd.ErrNoBus):
@@ -63,13 +63,9 @@ const scopeTimeout = 10 * time.Second
 func (m userMode) delegate(pid int) (group string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), scopeTimeout)
 	defer cancel()
-	manager, err := findDelegation()
-	if err != nil {
-		return "", &delegationError{err}
-	}
 	// That of a former engine may not have gone yet.
 	scope := fmt.Sprintf("%s-%d.scope", m.processes().GroupName(), pid)
-	if err := manager.MoveToScope(ctx, scope, "docker rd engine "+m.Name, pid); err != nil {
+	if err := m.scopes.MoveToScope(ctx, scope, "docker rd engine "+m.Name, pid); err != nil {
 		return "", &delegationError{err}
 	}
 	for !processes.InScope(pid, scope) {
@@ -85,7 +81,7 @@ func (m userMode) delegate(pid int) (group string, err error) {
 	return group, nil
 }
 
-// controllers are those that limits need, with what they limit.
+// controllers are those that limits need.
 var controllers = []string{"cpu", "memory", "pids"}
 
 // missingControllers returns a note of controllers that the running engine lacks, or nil.

@@ -22,6 +22,7 @@ import (
 	"log/slog"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/systemd"
 )
 
 // A Config says what an engine is and where its files are. All paths are absolute.
@@ -52,7 +53,7 @@ type Config struct {
 
 	Log *slog.Logger // nil discards
 
-	delegates bool // the next start is with control groups that are delegated to the user
+	scopes *systemd.Manager // gives the next start control groups that are delegated to the user; nil: none
 }
 
 // Limits bound what an engine and its containers use together.

@@ -41,13 +41,12 @@ func (c *Config) Start(ctx context.Context) (*Engine, error) {
 		return nil, err
 	}
 	if c.Rootless {
-		_, err := findDelegation()
-		l.cfg.delegates = err == nil
+		l.cfg.scopes, _ = findDelegation()
 	}
 	engine, err := l.start(ctx)
 	if _, ok := errors.AsType[*delegationError](err); ok && c.Limits == (Limits{}) {
 		c.log().WarnContext(ctx, "containers have no limits", "error", err)
-		l.cfg.delegates = false
+		l.cfg.scopes = nil
 		engine, err = l.start(ctx)
 	}
 	if err != nil {

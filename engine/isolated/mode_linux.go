@@ -109,7 +109,7 @@ func (m userMode) prepare() error {
 func (m userMode) complete(l *namespaces.Launch) (err error) {
 	// There must be an /etc/docker, and an /etc/resolv.conf that is no link.
 	l.User = &namespaces.UserPlan{Staging: m.private(staging), CopyUp: m.program().copyUp()}
-	if m.delegates {
+	if m.scopes != nil {
 		l.Delegate = m.delegate
 	}
 	if l.IDs, err = namespaces.OwnMap(); err != nil {
@@ -125,7 +125,7 @@ func (m userMode) complete(l *namespaces.Launch) (err error) {
 
 func (m userMode) args(user *daemonOptions) []string {
 	args := []string{"--rootless"}
-	if m.delegates {
+	if m.scopes != nil {
 		// With it dockerd would have no control groups, or only systemd's, which does not know
 		// the processes of the engine's pid namespace.
 		args = []string{"--rootless=false", "--cgroup-parent", "/" + processes.ContainerGroup}
@@ -141,7 +141,7 @@ func (m userMode) env() []string {
 		portproxy.HostNetnsEnv + "=" + portproxy.BrokerPrefix + m.brokerSocket(),
 		"XDG_RUNTIME_DIR=" + m.tempDir(),
 	}
-	if m.delegates { // dockerd refuses to be under RootlessKit and not rootless
+	if m.scopes != nil { // dockerd refuses to be under RootlessKit and not rootless
 		return append(env, "PATH="+m.searchPath())
 	}
 	return append(env,

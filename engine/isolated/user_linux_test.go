@@ -17,6 +17,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/systemd"
 	"github.com/docker-rd/docker-rd/internal/test/asuser"
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
@@ -372,7 +373,10 @@ func owner(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) 
 // With control groups of its own, dockerd must not take itself for one without.
 func TestDelegatedDockerd(t *testing.T) {
 	for delegates, want := range map[bool]bool{false: true, true: false} {
-		m := userMode{&Config{DataRoot: t.TempDir(), ExecRoot: "/run/e", StateDir: "/state", delegates: delegates}}
+		m := userMode{&Config{DataRoot: t.TempDir(), ExecRoot: "/run/e", StateDir: "/state"}}
+		if delegates {
+			m.scopes = &systemd.Manager{}
+		}
 		user, err := readDaemonOptions([]string{"--storage-driver", "vfs"}, "")
 		if err != nil {
 			t.Fatal(err)
