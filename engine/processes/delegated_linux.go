@@ -3,28 +3,15 @@ package processes
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/docker-rd/docker-rd/internal/process"
 )
 
 // A user's engine can have its groups in a group that is delegated to the user: that is then the
 // root of the hierarchy for it.
-
-// groupOf returns the path of a process's group of version 2, in that hierarchy.
-func groupOf(pid int) (string, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(data)) {
-		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			return path, nil
-		}
-	}
-	return "", fs.ErrNotExist
-}
 
 // Delegated returns the hierarchy that is delegated to the engine, found by its daemon. It is zero if
 // there is none.
@@ -33,7 +20,7 @@ func (e Engine) Delegated(daemon int) Hierarchies {
 	if err != nil {
 		return Hierarchies{}
 	}
-	path, err := groupOf(daemon)
+	path, err := process.Group(daemon, "")
 	if err != nil || h.V2 == "" {
 		return Hierarchies{}
 	}
@@ -46,7 +33,7 @@ func (e Engine) Delegated(daemon int) Hierarchies {
 
 // InScope reports whether a process is in the group of a scope.
 func InScope(pid int, scope string) bool {
-	path, err := groupOf(pid)
+	path, err := process.Group(pid, "")
 	return err == nil && filepath.Base(path) == scope
 }
 
@@ -57,7 +44,7 @@ func (e Engine) Delegate(pid int) (group string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("cgroup: %w", err)
 	}
-	path, err := groupOf(pid)
+	path, err := process.Group(pid, "")
 	if err != nil {
 		return "", fmt.Errorf("cgroup: %w", err)
 	}

@@ -3,9 +3,11 @@ package processes
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+
+	"github.com/docker-rd/docker-rd/internal/process"
 )
 
 // Leave moves this process into control groups of that name, in the hierarchy of version 2 and
@@ -18,18 +20,20 @@ func Leave(name string) (back func(), err error) {
 	if err != nil {
 		return back, fmt.Errorf("cgroups: %w", err)
 	}
-	now, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return back, fmt.Errorf("cgroups: %w", err)
-	}
 	var joined []string
 	var errs []error
 	for hierarchy, root := range map[string]string{"": h.V2, "name=systemd": h.Systemd} {
-		if root == "" || !inGroup(string(now), hierarchy) {
+		if root == "" {
+			continue
+		}
+		group, err := process.Group(0, hierarchy)
+		if errors.Is(err, fs.ErrNotExist) || group == "/" {
 			continue
 		}
 		dir := filepath.Join(root, name)
-		err := os.MkdirAll(dir, 0o755)
+		if err == nil {
+			err = os.MkdirAll(dir, 0o755)
+		}
 		if err == nil {
 			err = Join(dir, 0)
 		}
@@ -46,16 +50,4 @@ func Leave(name string) (back func(), err error) {
 			}
 		}
 	}, errors.Join(errs...)
-}
-
-// inGroup reports whether a /proc/PID/cgroup tells of a group other than the root in a
-// hierarchy, which is named as it is there.
-func inGroup(file, hierarchy string) bool {
-	for line := range strings.Lines(file) {
-		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(fields) == 3 && fields[1] == hierarchy {
-			return fields[2] != "/"
-		}
-	}
-	return false
 }

@@ -1,6 +1,8 @@
 package process
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"strings"
 	"testing"
@@ -44,4 +46,17 @@ func FuzzParseStat(f *testing.F) {
 			t.Errorf("%q: the name %q is not there", data, s.Comm)
 		}
 	})
+}
+
+func TestGroup(t *testing.T) {
+	own, err := Group(0, "")
+	if err != nil || !strings.HasPrefix(own, "/") {
+		t.Errorf("this process is in %q: %v", own, err)
+	}
+	if same, err := Group(os.Getpid(), ""); err != nil || same != own {
+		t.Errorf("by its pid it is in %q: %v", same, err)
+	}
+	if group, err := Group(0, "name=none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("in a hierarchy that does not exist it is in %q: %v", group, err)
+	}
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/docker-rd/docker-rd/internal/process"
 )
 
 // ErrEnds is matched by the error for a user's systemd that ends with the user's last session.
@@ -46,13 +48,8 @@ func runsBelow() bool {
 
 // ownPath returns the elements of this process's path in the control groups of version 2.
 func ownPath() []string {
-	data, _ := os.ReadFile("/proc/self/cgroup")
-	for line := range strings.Lines(string(data)) {
-		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			return strings.Split(path, "/")
-		}
-	}
-	return nil
+	path, _ := process.Group(0, "")
+	return strings.Split(path, "/")
 }
 
 // MoveToScope moves a process of the user's into a scope of its own, whose control group is
@@ -67,7 +64,7 @@ func (m Manager) MoveToScope(ctx context.Context, scope, description string, pid
 		"CollectMode", "s", "inactive-or-failed",
 	}
 	count := 5
-	if path := ownPath(); len(path) > 0 && strings.HasSuffix(path[len(path)-1], ".service") && runsBelow() {
+	if path := ownPath(); strings.HasSuffix(path[len(path)-1], ".service") && runsBelow() {
 		properties = append(properties, "Before", "as", "1", path[len(path)-1])
 		count++
 	}
