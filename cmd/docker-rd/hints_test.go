@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -12,7 +11,6 @@ import (
 	"go/types"
 	"io/fs"
 	"maps"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -22,122 +20,11 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/google/shlex"
 	"github.com/rogpeppe/go-internal/testscript"
-	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands"
-	"github.com/docker-rd/docker-rd/internal/test/asuser"
-	"github.com/docker-rd/docker-rd/plugin"
+	"github.com/docker-rd/docker-rd/internal/test/shown"
 )
-
-// errorsEnv names the directory in which docker-rd leaves, in scripts, the last error that it
-// has shown, and what is wrong with the form of any.
-const errorsEnv = "DOCKER_RD_TEST_ERRORS"
-
-// files in the directory of errorsEnv.
-const lastError, wrongErrors = "last", "wrong"
-
-// A shownError is an error that docker-rd has shown.
-type shownError struct {
-	Text     string
-	Remedies []commands.Remedy
-}
-
-// dockerRD is docker-rd with errors that can be looked at.
-func dockerRD() {
-	if dir := os.Getenv(errorsEnv); dir != "" {
-		plugin.Shown = func(cmd *cobra.Command, text string, remedies []commands.Remedy) {
-			noteError(dir, cmd, shownError{text, remedies})
-		}
-	}
-	plugin.Main()
-}
-
-// noteError leaves an error in dir, and what is wrong with its form.
-func noteError(dir string, cmd *cobra.Command, shown shownError) {
-	if data, err := json.Marshal(shown); err == nil {
-		_ = os.WriteFile(filepath.Join(dir, lastError), data, 0o600)
-	}
-	for _, r := range shown.Remedies {
-		if wrong := wrongRemedy(cmd, r.Text); wrong != "" {
-			file, err := os.OpenFile(filepath.Join(dir, wrongErrors), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-			if err == nil {
-				_, _ = fmt.Fprintf(file, "%s\nhint: %s\n%s\n", shown.Text, r.Text, wrong)
-				_ = file.Close()
-			}
-		}
-	}
-}
-
-// wrongRemedy returns what is wrong with a hint, "" if nothing is: it is one line, with commands
-// in backticks that docker-rd has.
-func wrongRemedy(cmd *cobra.Command, text string) string {
-	switch {
-	case strings.Contains(text, "\n"):
-		return "it is more than a line"
-	case strings.HasSuffix(text, "."):
-		return "it ends with a full stop"
-	case strings.Count(text, "`")%2 != 0:
-		return "a backtick is missing"
-	}
-	root := cmd
-	for root.Name() != plugin.Name {
-		root = root.Parent()
-	}
-	for i, part := range strings.Split(text, "`") {
-		for _, sub := range root.Commands() {
-			if i%2 == 0 && strings.Contains(part+" ", "docker-rd "+sub.Name()+" ") {
-				return "a command is not in backticks"
-			}
-		}
-	}
-	for _, command := range hintedCommands(text) {
-		if wrong := wrongCommand(root, command); wrong != "" {
-			return fmt.Sprintf("%s: %s", command, wrong)
-		}
-	}
-	return ""
-}
-
-// wrongCommand returns what docker-rd does not know of a command.
-func wrongCommand(root *cobra.Command, command string) string {
-	words, err := shlex.Split(command)
-	if err != nil {
-		return err.Error()
-	}
-	if words[0] != "docker-rd" {
-		return ""
-	}
-	for words = words[1:]; len(words) > 2 && (words[0] == "--config" || words[0] == "--host"); {
-		words = words[2:] // docker's
-	}
-	sub, rest, err := root.Find(words)
-	if err != nil || sub == root && !slices.Contains(words, "--help") {
-		return "there is no such command"
-	}
-	for _, word := range rest {
-		name, _, _ := strings.Cut(word, "=")
-		switch flag, long := strings.CutPrefix(name, "--"); {
-		case word == "--":
-			return ""
-		case long && flag != "help" && sub.Flag(flag) == nil && sub.InheritedFlags().Lookup(flag) == nil:
-			return "there is no option " + name
-		}
-	}
-	return ""
-}
-
-// hintedCommands returns the commands in a hint: what is in backticks and begins with a program.
-func hintedCommands(text string) (found []string) {
-	for i, part := range strings.Split(text, "`") {
-		program, _, more := strings.Cut(part, " ")
-		if i%2 == 1 && (more || program == "docker-rd") && !strings.HasPrefix(part, "-") {
-			found = append(found, part)
-		}
-	}
-	return found
-}
 
 var (
 	hintsMu  sync.Mutex
@@ -152,14 +39,12 @@ func hint(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("usage: hint [status|-|NAME=VALUE]...")
 	}
-	data, err := os.ReadFile(filepath.Join(ts.Getenv(errorsEnv), lastError))
+	last, err := shown.Last(ts.Getenv(shown.Env))
 	ts.Check(err)
-	var shown shownError
-	ts.Check(json.Unmarshal(data, &shown))
-	if len(shown.Remedies) == 0 {
-		ts.Fatalf("there is no hint after %q", shown.Text)
+	if len(last.Remedies) == 0 {
+		ts.Fatalf("there is no hint after %q", last.Text)
 	}
-	if stderr := ts.ReadFile("stderr"); !strings.Contains(stderr, shown.Text+"\nhint: ") {
+	if stderr := ts.ReadFile("stderr"); !strings.Contains(stderr, last.Text+"\nhint: ") {
 		ts.Fatalf("stderr is not an error and a hint, each of one line: %q", stderr)
 	}
 	var statuses, placeholders []string
@@ -170,8 +55,8 @@ func hint(ts *testscript.TestScript, neg bool, args []string) {
 			statuses = append(statuses, arg)
 		}
 	}
-	for _, r := range shown.Remedies {
-		for _, command := range hintedCommands(r.Text) {
+	for _, r := range last.Remedies {
+		for _, command := range shown.Commands(r.Text) {
 			want := "0"
 			if len(statuses) > 0 {
 				want, statuses = statuses[0], statuses[1:]
@@ -186,7 +71,7 @@ func hint(ts *testscript.TestScript, neg bool, args []string) {
 		hintsMu.Unlock()
 	}
 	if len(statuses) > 0 {
-		ts.Fatalf("the hint has fewer commands: %q", shown.Remedies)
+		ts.Fatalf("the hint has fewer commands: %q", last.Remedies)
 	}
 }
 
@@ -205,15 +90,6 @@ func runHinted(ts *testscript.TestScript, command, want string) {
 	if strconv.Itoa(got) != want {
 		ts.Fatalf("%s: exit status %d, want %s", command, got, want)
 	}
-}
-
-// judgeErrors returns what was wrong with the errors of a script.
-func judgeErrors(dir string) error {
-	data, err := os.ReadFile(filepath.Join(dir, wrongErrors))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return errors.Join(err, errors.New(string(data)))
 }
 
 // hintsElsewhere are the entries of the table of hints that scripts can't provoke, and why.
@@ -280,8 +156,6 @@ func TestHints(t *testing.T) {
 		})
 	})
 }
-
-func TestHintsAsUser(t *testing.T) { asuser.Rerun(t, "^TestHints$/^script$/^engine$") }
 
 // judgeCovered fails unless the scripts have run each of known, except those elsewhere.
 func judgeCovered(t *testing.T, known []string, elsewhere map[string]string, run func(string) bool) {

@@ -61,8 +61,9 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: until [!] [-stdout pattern] command [args...]")
 	}
-	deadline := time.Now().Add(30 * time.Second)
-	for {
+	deadline := time.Now().Add(time.Minute)
+	// What waits for long must not take the processors from other scripts.
+	for pause := 20 * time.Millisecond; ; pause = min(pause*3/2, 300*time.Millisecond) {
 		err := ts.Exec(args[0], args[1:]...)
 		if (err == nil && pattern.MatchString(ts.ReadFile("stdout"))) == want {
 			return
@@ -70,7 +71,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("%s: still not: %v", strings.Join(args, " "), err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(pause)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +25,6 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/mounts"
 	"github.com/docker-rd/docker-rd/internal/relay"
 	"github.com/docker-rd/docker-rd/internal/test/browser"
@@ -32,6 +32,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 	"github.com/docker-rd/docker-rd/internal/test/fakelima"
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
+	"github.com/docker-rd/docker-rd/internal/test/shown"
 	"github.com/docker-rd/docker-rd/internal/test/stateschema"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -39,16 +40,49 @@ import (
 // update makes the scripts' golden files what the program prints now.
 var update = os.Getenv("UPDATE_GOLDEN") != ""
 
-// The test binary is docker-rd, and a fake engine for scripts.
+// The test binary is what scripts run beside docker-rd.
 func TestMain(m *testing.M) {
 	endpointtest.Main()
-	engine.RunHelper()
-	testscript.Main(m, map[string]func(){
-		"docker-rd":    dockerRD,
+	testscript.Main(withProgram{m}, map[string]func(){
 		"fake-engine":  fakeEngine,
 		"fake-limactl": fakelima.Main,
 		"hung-fs":      hungFS,
 	})
+}
+
+// withProgram has docker-rd on the PATH while tests run.
+type withProgram struct{ *testing.M }
+
+func (m withProgram) Run() int {
+	fake, err := exec.LookPath("fake-engine")
+	if err == nil {
+		err = makeProgram(filepath.Join(filepath.Dir(fake), "docker-rd"))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.M.Run()
+}
+
+// programEnv names docker-rd as it was built before, for tests that run others again.
+const programEnv = "DOCKER_RD_TEST_PROGRAM"
+
+// makeProgram makes docker-rd at path, built as the tests are. It is a program of its own, which
+// starts in less than half of the time that the test binary takes.
+func makeProgram(path string) error {
+	if built := os.Getenv(programEnv); built != "" {
+		return os.Symlink(built, path)
+	}
+	args := []string{"build", "-buildvcs=false", "-o", path}
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		args = append(args, "-race")
+	}
+	out, err := exec.Command("go", append(args, "../../internal/test/shown/docker-rd")...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build docker-rd: %w\n%s", err, out)
+	}
+	return os.Setenv(programEnv, path)
 }
 
 // fakeEngine runs a fake engine on the socket that is its argument until it is told to
@@ -246,8 +280,8 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 		return err
 	}
 	config := filepath.Join(e.WorkDir, "docker")
-	shown := filepath.Join(e.WorkDir, ".errors")
-	for _, dir := range []string{filepath.Join(config, "cli-plugins"), filepath.Join(e.WorkDir, "home"), shown} {
+	errorsDir := filepath.Join(e.WorkDir, ".errors")
+	for _, dir := range []string{filepath.Join(config, "cli-plugins"), filepath.Join(e.WorkDir, "home"), errorsDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -263,7 +297,7 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 		e.Setenv(name, os.Getenv(name))
 	}
 	e.Setenv("TZ", "UTC")
-	e.Setenv(errorsEnv, shown)
+	e.Setenv(shown.Env, errorsDir)
 	// Every command would sleep for a second at its end.
 	e.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	if docker {
@@ -278,7 +312,7 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 	t := e.T()
 	judge := watchStates(home)
 	e.Defer(func() {
-		if err := errors.Join(judge(), judgeErrors(shown), cleanUp(home)); err != nil {
+		if err := errors.Join(judge(), shown.Wrong(errorsDir), cleanUp(home)); err != nil {
 			t.Log(err)
 			t.FailNow()
 		}
@@ -314,7 +348,7 @@ func watchStates(home string) (judge func() error) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		for tick := time.Tick(10 * time.Millisecond); ; {
+		for tick := time.Tick(100 * time.Millisecond); ; {
 			look()
 			select {
 			case <-tick:
@@ -562,7 +596,7 @@ func browse(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(b.Open(url))
 	case "until":
 		last := ""
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 			var err error
 			if last, err = b.Eval(strings.Join(args[1:], " ")); err == nil && last == "true" {
 				return

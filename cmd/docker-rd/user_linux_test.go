@@ -1,13 +1,35 @@
 package main
 
 import (
+	"os/exec"
 	"testing"
 
 	"github.com/docker-rd/docker-rd/internal/test/asuser"
 )
 
-func TestScriptEngineAsUser(t *testing.T) { asuser.Rerun(t, "^TestScriptEngine$") }
+func TestScriptEngineAsUser(t *testing.T) { rerunAsUser(t, "^TestScriptEngine$") }
 
-func TestScriptContainerdAsUser(t *testing.T) {
-	asuser.Rerun(t, "^TestScriptContainerd$")
+func TestScriptContainerdAsUser(t *testing.T) { rerunAsUser(t, "^TestScriptContainerd$") }
+
+func TestHintsAsUser(t *testing.T) { rerunAsUser(t, "^TestHints$/^script$/^engine$") }
+
+// rerunAsUser runs tests of root's again as an ordinary user.
+func rerunAsUser(t *testing.T, pattern string) {
+	t.Helper()
+	asuser.NeedRoot(t)
+	u := asuser.New(t)
+	u.Rerun(t, pattern, programEnv+"="+addProgram(t, u))
+}
+
+// addProgram gives a user docker-rd, beside the port proxy.
+func addProgram(t *testing.T, u *asuser.User) (path string) {
+	t.Helper()
+	from, err := exec.LookPath("docker-rd")
+	if err == nil {
+		path, err = u.Add("docker-rd", from)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -208,10 +208,7 @@ func onOwnHost(t *testing.T) bool {
 func newPerson(t *testing.T, name string) *person {
 	t.Helper()
 	u := asuser.New(t)
-	program, err := u.Program("docker-rd")
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := addProgram(t, u)
 	// Root, who comes later, runs the last one's.
 	t.Setenv(realengine.BuiltEnv, filepath.Dir(program))
 	// As it is on most hosts.

@@ -72,7 +72,7 @@ type User struct {
 	repo, work string
 }
 
-// New makes a user and the programs of [User.Program]. It needs root.
+// New makes a user. It needs root.
 func New(t testing.TB) *User {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "rdu") // short: sockets are below it
@@ -104,6 +104,12 @@ func (u *User) Program(name string) (string, error) {
 	return path, nil
 }
 
+// Add copies a program to beside the port proxy, and returns its path there.
+func (u *User) Add(name, from string) (string, error) {
+	path := filepath.Join(u.Dir, "built", name)
+	return path, copyProgram(path, from)
+}
+
 // Command returns a command that runs as the user with a minimal environment and env. It ends with
 // this process.
 func (u *User) Command(env []string, argv ...string) *exec.Cmd {
@@ -121,11 +127,17 @@ func (u *User) Command(env []string, argv ...string) *exec.Cmd {
 // Rerun is [User.Rerun] for a new user.
 func Rerun(t *testing.T, pattern string, env ...string) {
 	t.Helper()
+	NeedRoot(t)
+	New(t).Rerun(t, pattern, env...)
+}
+
+// NeedRoot skips a test that is there to run others again as a user, where a user runs it.
+func NeedRoot(t *testing.T) {
+	t.Helper()
 	realengine.NeedOwn(t)
 	if os.Geteuid() != 0 {
 		t.Skip("an ordinary user runs these tests as they are")
 	}
-	New(t).Rerun(t, pattern, env...)
 }
 
 // Rerun runs the tests of this test binary that match a pattern again as the user. It fails if they
@@ -159,18 +171,21 @@ func prepare(dir string) error {
 	if err := realengine.Build(filepath.Join(dir, "built")); err != nil {
 		return err
 	}
-	in, err := os.Open("/proc/self/exe")
+	return copyProgram(filepath.Join(dir, "tests"), "/proc/self/exe")
+}
+
+func copyProgram(to, from string) error {
+	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(filepath.Join(dir, "tests"), os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
 	if err != nil {
 		return err
 	}
-	defer out.Close()
 	_, err = io.Copy(out, in)
-	return err
+	return errors.Join(err, out.Close())
 }
 
 // makeUser makes the user, until the test ends.
