@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -75,9 +76,12 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 	if !o.dryRun && out.IsCurrent() {
 		a.claim(cmd.Context(), c, i, policy, had)
 	}
+	other := overridden(i)
+	if out.IsCurrent() && other != "" && out.EnvOverride == "" {
+		out.Message += " In this shell, " + other + "."
+	}
 	// A script's next command must not hit another engine.
-	used := out.IsCurrent() && !overridden(c, i)
-	return a.writeOutcome(o.Options, out, used, promoteHint(i, out))
+	return a.writeOutcome(o.Options, out, out.IsCurrent() && other == "", promoteHint(i, out))
 }
 
 // claim makes the default sockets lead to an engine whose context is the current one, and
@@ -96,30 +100,43 @@ func (a *app) claim(ctx context.Context, c *dockercontext.Config, i *instance.In
 	}
 }
 
-// overridden reports whether this shell makes docker use another engine than the instance's,
-// whose context is current.
-func overridden(c *dockercontext.Config, i *instance.Instance) bool {
-	if c.EnvOverride() == "" {
-		return false
-	}
-	effective, _ := c.InForce()
-	if effective == i.Context() {
-		return false
-	}
-	used, err := c.Endpoint(effective)
+// overridden returns what makes docker use another engine in this shell than the instance's, whose
+// context is current: a variable, or another Docker configuration. It returns "" if nothing does.
+func overridden(i *instance.Instance) string {
+	dir, err := dockerConfig()
 	if err != nil {
-		return true
+		return ""
 	}
-	own, err := endpointOf(i)
-	return err != nil || used.Host != own.Host
+	here := dockercontext.Open(dockercontext.Options{Dir: dir, Getenv: os.Getenv})
+	other, effective := here.EnvOverride(), ""
+	switch effective, _ = here.InForce(); {
+	case contexts.UsesConfig(i, dir) && effective == i.Context():
+		return ""
+	case other != "":
+		other = fmt.Sprintf("%s=%s overrides the current context", other, os.Getenv(other))
+	case contexts.UsesConfig(i, dir):
+		return "" // a dry run
+	default:
+		other = fmt.Sprintf("docker uses the configuration in %s, not that in %s", dir, i.DockerConfig)
+	}
+	used, err := here.Endpoint(effective)
+	if err != nil {
+		return other
+	}
+	if own, err := endpointOf(i); err != nil || used.Host != own.Host {
+		return other
+	}
+	return ""
 }
 
 func promoteHint(i *instance.Instance, out dockercontext.Outcome) string {
 	switch {
+	case out.IsCurrent() && out.EnvOverride == "":
+		return fmt.Sprintf("`docker%s ps` uses it", configFlag(i.DockerConfig))
 	case out.IsCurrent():
 		return fmt.Sprintf("`unset %s` makes docker follow the current context", out.EnvOverride)
 	case stayedByPolicy(out.Reason):
-		return fmt.Sprintf("`docker-rd context promote --force %s` makes it current; `docker --context %s` works without that", i.Name, i.Context())
+		return fmt.Sprintf("`docker-rd context promote --force %s` makes it current; `docker%s --context %s` works without that", i.Name, configFlag(i.DockerConfig), i.Context())
 	}
 	return ""
 }

@@ -103,7 +103,9 @@ func certPath(i *instance.Instance) (string, error) {
 		if filepath.Base(path) != name || (dir != "" && filepath.Dir(path) != dir) {
 			return "", hinted(
 				failure.Refuse("DOCKER_CERT_PATH can't say %q: docker looks for ca.pem, cert.pem and key.pem in one directory", path),
-				func(hinter) string { return "use the context: `docker --context " + i.Context() + " ps`" })
+				func(hinter) string {
+					return "use the context: `docker" + configFlag(i.DockerConfig) + " --context " + i.Context() + " ps`"
+				})
 		}
 		dir = filepath.Dir(path)
 	}

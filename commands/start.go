@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/docker-rd/docker-rd/client"
-	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -415,7 +414,7 @@ func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartO
 		a.noteLimits(i)
 	}
 	a.warnOfDefects(i, o)
-	a.noteOverride(o)
+	a.noteOverride(i, o)
 	switch {
 	case already.Condition(state.Ready).Status == state.True:
 		t.done(fmt.Sprintf("Instance %q is running", i.Name))
@@ -539,13 +538,13 @@ func answers(ctx context.Context, i *instance.Instance, o instance.Observation) 
 	return hinted(err, func(h hinter) string { return h.run("restart", i.Name) + " may help" })
 }
 
-// noteOverride notes if this shell does not follow the current context.
-func (a *app) noteOverride(o instance.Observation) {
+// noteOverride notes if docker does not follow the current context in this shell.
+func (a *app) noteOverride(i *instance.Instance, o instance.Observation) {
 	if o.Condition(state.ContextPromoted).Status != state.True {
 		return
 	}
-	if name := dockercontext.Open(dockercontext.Options{Getenv: os.Getenv}).EnvOverride(); name != "" {
-		a.note("in this shell %s=%s overrides the current context", name, os.Getenv(name))
+	if other := overridden(i); other != "" {
+		a.note("in this shell %s", other)
 	}
 }
 
@@ -569,7 +568,7 @@ func describe(c state.Condition, i *instance.Instance) string {
 	case state.ContextPromoted:
 		switch {
 		case stayedByPolicy(c.Reason):
-			return fmt.Sprintf("%s To use %q: docker-rd context promote --force %s, or docker --context %s.", c.Message, i.Context(), i.Name, i.Context())
+			return fmt.Sprintf("%s To use %q: docker-rd context promote --force %s, or docker%s --context %s.", c.Message, i.Context(), i.Name, configFlag(i.DockerConfig), i.Context())
 		case c.Status != state.Unknown && c.Reason != state.ReasonNotApplicable && c.Reason != state.ReasonFailed: // see warnOfDefects
 			return c.Message
 		}
