@@ -345,16 +345,20 @@ func (c *Config) missingContexts(instances []OwnerInfo) []Finding {
 		if i.State != Up || i.Context == "" {
 			continue
 		}
-		switch out := c.Ready(i.Owner); out.Reason {
-		case state.ReasonRemoved:
-			found = append(found, Finding{
-				Code: FindingInstanceWithoutContext, Subject: i.Context,
-				Message: fmt.Sprintf("A running instance has no context %q, or not any more.", i.Context),
-				Remedy:  "The context is made again.",
-			}.fixedBy(func(ctx context.Context) (Fixed, error) {
+		again := Finding{Code: FindingInstanceWithoutContext, Subject: i.Context, Remedy: "The context is made again."}.
+			fixedBy(func(ctx context.Context) (Fixed, error) {
 				out := c.Create(ctx, i.Owner, i.Endpoint, i.Description)
 				return Fixed{Message: out.Message}, out.Err
-			}))
+			})
+		switch out := c.Ready(i.Owner); out.Reason {
+		case state.ReasonRemoved:
+			again.Message = fmt.Sprintf("A running instance has no context %q, or not any more.", i.Context)
+			found = append(found, again)
+		case state.ReasonCreated:
+			if m, err := c.metadata(i.Context); err == nil && i.Endpoint.Host != "" && !c.leadsTo(m, i.Endpoint) {
+				again.Message = fmt.Sprintf("The context %q of a running instance was changed: it does not lead to %s.", i.Context, i.Endpoint.Host)
+				found = append(found, again)
+			}
 		case state.ReasonForeign:
 			found = append(found, Finding{
 				Code: FindingForeignContext, Subject: i.Context,

@@ -23,7 +23,9 @@ import (
 
 // A case of the doctor: what is wrong, what is found, and how it is after the fix.
 func TestDoctor(t *testing.T) {
-	running := OwnerInfo{Owner: rd, State: Up, Endpoint: endpoint.Endpoint{Host: "unix:///engine.sock"}}
+	running := OwnerInfo{Owner: rd, State: Up}
+	at := running
+	at.Endpoint = endpoint.Endpoint{Host: "unix:///engine.sock"}
 	for _, tc := range []struct {
 		name      string
 		env       map[string]string
@@ -174,9 +176,18 @@ func TestDoctor(t *testing.T) {
 			want:    []string{"ContextWithoutInstance rd"},
 		}, {
 			name:    "instance without context",
-			prepare: func(f *fixture) {}, instances: []OwnerInfo{running, {Owner: rdB}},
+			prepare: func(f *fixture) {}, instances: []OwnerInfo{at, {Owner: rdB}},
 			want: []string{"InstanceWithoutContext rd"}, fixable: true,
 			after: func(f *fixture) { f.wantOutcome(f.Ready(rd), state.ReasonCreated, false) },
+		}, {
+			name:    "context that was changed",
+			prepare: func(f *fixture) { f.own(rd) }, instances: []OwnerInfo{at},
+			want: []string{"InstanceWithoutContext rd"}, fixable: true,
+			after: func(f *fixture) {
+				if e, err := f.Endpoint("rd"); err != nil || e.Host != at.Endpoint.Host {
+					f.t.Errorf("the context leads to %q, %v", e.Host, err)
+				}
+			},
 		}, {
 			name:    "foreign context",
 			prepare: func(f *fixture) { f.healthyContext("rd") }, instances: []OwnerInfo{running},

@@ -172,8 +172,7 @@ func (c *Config) create(owner Owner, e endpoint.Endpoint, description string) (O
 		return foreign(owner), nil
 	}
 	out := outcome(state.ReasonCreated, "Context %q leads to %s.", owner.Context, e.Host)
-	want := docker.EndpointMeta{Host: e.Host, SkipTLSVerify: e.SkipTLSVerify}
-	if m.Endpoints[docker.DockerEndpoint] == want && c.sameTLS(owner.Context, e.TLS) {
+	if c.leadsTo(m, e) {
 		c.giveToOwner(owner.Context) // if root was killed before it
 		return out, nil
 	}
@@ -183,7 +182,7 @@ func (c *Config) create(owner Owner, e endpoint.Endpoint, description string) (O
 	if m.Endpoints == nil {
 		m.Endpoints = map[string]any{}
 	}
-	m.Endpoints[docker.DockerEndpoint] = want
+	m.Endpoints[docker.DockerEndpoint] = endpointMeta(e)
 	// Keys and certificates first: with the metadata, the context can be used.
 	if err := c.store.ResetEndpointTLSMaterial(owner.Context, docker.DockerEndpoint, tlsData(e.TLS)); err != nil {
 		return Outcome{}, err
@@ -194,6 +193,15 @@ func (c *Config) create(owner Owner, e endpoint.Endpoint, description string) (O
 	c.giveToOwner(owner.Context)
 	out.Changed = true
 	return out, nil
+}
+
+func endpointMeta(e endpoint.Endpoint) docker.EndpointMeta {
+	return docker.EndpointMeta{Host: e.Host, SkipTLSVerify: e.SkipTLSVerify}
+}
+
+// leadsTo reports whether m is the metadata of a context with the endpoint e.
+func (c *Config) leadsTo(m store.Metadata, e endpoint.Endpoint) bool {
+	return m.Endpoints[docker.DockerEndpoint] == endpointMeta(e) && c.sameTLS(m.Name, e.TLS)
 }
 
 func (c *Config) sameTLS(name string, want *endpoint.TLS) bool {

@@ -42,11 +42,10 @@ func (c *contextRun) see(seen contextSeen) {
 		return // it may have been seen before the operation: another look follows
 	}
 	ready, promoted := seen.ready, seen.promoted
-	switch c.ready.Reason {
-	case state.ReasonCreated, state.ReasonRemoved:
-		if ready.Reason != c.ready.Reason {
-			c.ready = ready
-		}
+	// That it could not be made is worth more than that it is not there.
+	made := c.ready.Reason == state.ReasonCreated || c.ready.Reason == state.ReasonRemoved || c.ready.Reason == state.ReasonForeign
+	if c.ready.Reason != "" && ready.Reason != c.ready.Reason && (made || ready.Reason == state.ReasonCreated) {
+		c.ready = ready
 	}
 	if c.phase != contextDecided && c.phase != contextHandedBack || promoted.Err != nil {
 		return
