@@ -5,6 +5,7 @@ package asuser
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -144,7 +145,8 @@ func NeedRoot(t *testing.T) {
 // fail, or if a process of the user outlives them.
 func (u *User) Rerun(t *testing.T, pattern string, env ...string) {
 	t.Helper()
-	argv := []string{filepath.Join(u.Dir, "tests"), "-test.run=" + pattern, "-test.v", "-test.failfast=false"}
+	argv := []string{filepath.Join(u.Dir, "tests"), "-test.run=" + pattern, "-test.v", "-test.failfast=false",
+		"-test.parallel=" + flag.Lookup("test.parallel").Value.String()}
 	if deadline, ok := t.Deadline(); ok {
 		argv = append(argv, "-test.timeout="+(time.Until(deadline)-10*time.Second).String())
 	}
