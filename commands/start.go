@@ -255,11 +255,11 @@ func (a *app) create(ctx context.Context, roots instance.Roots, name string, cha
 	if err != nil {
 		return nil, err
 	}
-	if err := roots.Check(); err != nil {
-		return nil, err
-	}
 	dir, err := dockerConfig()
 	if err != nil {
+		return nil, err
+	}
+	if err := roots.Check(dir); err != nil {
 		return nil, err
 	}
 	i := instance.New(roots, name, dir, s)

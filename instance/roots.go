@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/session"
@@ -121,9 +123,15 @@ func runtimeRoot(state string) string {
 	return dir
 }
 
-// Check refuses to make an instance where there is no directory for its sockets. Those that are
-// there have their own.
-func (r Roots) Check() error {
+// Check refuses to make an instance under a Docker configuration where there is no directory for
+// its sockets, or where a path fits into no JSON or no URL. Those that are there have their own.
+func (r Roots) Check(dockerConfig string) error {
+	for _, dir := range []string{r.State, r.Data, r.Runtime, dockerConfig} {
+		if !utf8.ValidString(dir) || strings.ContainsFunc(dir, unicode.IsControl) {
+			return failure.WithHint(failure.Refuse("directory %q: a path with a control character, or that is not UTF-8, can't be used", dir),
+				"set %s and DOCKER_CONFIG to directories without them", HomeEnv)
+		}
+	}
 	if r.Runtime != "" {
 		return nil
 	}

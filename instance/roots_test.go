@@ -105,3 +105,19 @@ func TestRootsOfRoot(t *testing.T) {
 		t.Errorf("DefaultRoots = %+v, %v, want %+v", got, err, want)
 	}
 }
+
+// What fits into no JSON or no URL would be another path when it is read again.
+func TestRootsCheck(t *testing.T) {
+	good := Roots{"/s", "/d d", "/ünï"}
+	if err := good.Check("/c"); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"/a\nb", "/a\xffb"} {
+		if err := good.Check(bad); failure.Code(err) != failure.CodeRefused {
+			t.Errorf("Docker configuration %q: %v, want a refusal", bad, err)
+		}
+		if err := (Roots{bad, "/d", "/r"}).Check("/c"); failure.Code(err) != failure.CodeRefused {
+			t.Errorf("state %q: %v, want a refusal", bad, err)
+		}
+	}
+}
