@@ -79,19 +79,18 @@ func judgeIDs(u *user.User, source string, all []ownIDs) error {
 			ids.file = fmt.Sprintf("the service %q", source)
 		}
 		n := namespaces.Count(ids.ranges)
-		twice, overlap := overlapping(append([]namespaces.Range{{Start: ids.own, Count: 1}}, ids.ranges...))
+		twice, overlap := ids.twice()
 		switch {
 		case n+1 < namespaces.Needed:
 			wrong = append(wrong, fmt.Sprintf("%s has %d %s ids for containers in %s, and images need %d", username, n, ids.kind, ids.file, namespaces.Needed))
-			options = append(options, fmt.Sprintf("--add-%s %s", ids.option, freeRange(ids.file)))
+			options = append(options, fmt.Sprintf("--add-%s %s", ids.option, ids.freeRange()))
 		case overlap:
 			wrong = append(wrong, fmt.Sprintf("%s has %s ids twice in %s: the range that begins with %d overlaps another", username, ids.kind, ids.file, twice.Start))
-			commands = append(commands, editRanges(ids.file, u, twice, "d"))
+			commands = append(commands, ids.replace(u, twice))
 		case source == namespaces.FilesSource:
 			if shared, other, ok := sharedRange(ids.file, u, ids.ranges); ok {
 				wrong = append(wrong, fmt.Sprintf("%s's %s ids for containers in %s overlap those of %s: the range that begins with %d", username, ids.kind, ids.file, other, shared.Start))
-				first := freeStart(ids.file)
-				commands = append(commands, editRanges(ids.file, u, shared, fmt.Sprintf("s/.*/%s:%d:%d/", username, first, namespaces.Needed)))
+				commands = append(commands, ids.replace(u, shared))
 			}
 		}
 	}
@@ -108,10 +107,22 @@ func judgeIDs(u *user.User, source string, all []ownIDs) error {
 	return failure.WithHint(err, "`sudo %s`", strings.Join(commands, " && sudo "))
 }
 
-// editRanges is the command that edits a range of the user's in a file. usermod takes none away
-// while a process of the user's runs.
-func editRanges(file string, u *user.User, r namespaces.Range, edit string) string {
-	return fmt.Sprintf("sed -i -E '/^(%s|%s):%d:%d$/%s' %s", u.Username, u.Uid, r.Start, r.Count, edit, file)
+// replace is the command that gives the user other ids for those of a range, of which the file may
+// have two. usermod takes none away while a process of the user's runs.
+func (ids ownIDs) replace(u *user.User, r namespaces.Range) string {
+	return fmt.Sprintf("sed -i -E '0,/^(%s|%s):%d:%d$/s//%s:%d:%d/' %s", u.Username, u.Uid, r.Start, r.Count, u.Username, ids.freeStart(), namespaces.Needed, ids.file)
+}
+
+// twice returns a range that overlaps another, or has the user's own id, which the kernel refuses.
+func (ids ownIDs) twice() (namespaces.Range, bool) {
+	if r, ok := overlapping(ids.ranges); ok {
+		return r, true
+	}
+	i := slices.IndexFunc(ids.ranges, func(r namespaces.Range) bool { return r.Start <= ids.own && ids.own-r.Start < r.Count })
+	if i < 0 {
+		return namespaces.Range{}, false
+	}
+	return ids.ranges[i], true
 }
 
 // sharedRange returns a range of the user's that the file gives somebody else too, who could read
@@ -133,7 +144,7 @@ func sharedRange(file string, u *user.User, ranges []namespaces.Range) (shared n
 	return namespaces.Range{}, "", false
 }
 
-// overlapping returns a range that overlaps another, which the kernel refuses.
+// overlapping returns a range that overlaps another.
 func overlapping(ranges []namespaces.Range) (namespaces.Range, bool) {
 	sorted := slices.SortedFunc(slices.Values(ranges), func(a, b namespaces.Range) int { return cmp.Compare(a.Start, b.Start) })
 	for i := 1; i < len(sorted); i++ {
@@ -145,14 +156,14 @@ func overlapping(ranges []namespaces.Range) (namespaces.Range, bool) {
 }
 
 // freeRange returns a range for usermod that is free in the file.
-func freeRange(file string) string {
-	first := freeStart(file)
+func (ids ownIDs) freeRange() string {
+	first := ids.freeStart()
 	return fmt.Sprintf("%d-%d", first, first+namespaces.Needed-1)
 }
 
-// freeStart returns where the ids begin that are free in the file.
-func freeStart(file string) uint64 {
-	data, _ := os.ReadFile(file) // there may be none
+// freeStart returns where the ids begin that are free in the file. The user's own is not among them.
+func (ids ownIDs) freeStart() uint64 {
+	data, _ := os.ReadFile(ids.file) // there may be none
 	first := uint64(100000)
 	for line := range strings.Lines(string(data)) {
 		var start, count uint64
@@ -160,6 +171,9 @@ func freeStart(file string) uint64 {
 		if n, _ := fmt.Sscanf(rest, "%d:%d", &start, &count); n == 2 {
 			first = max(first, start+count)
 		}
+	}
+	if own := uint64(ids.own); first <= own && own < first+namespaces.Needed {
+		return own + 1
 	}
 	return first
 }
