@@ -30,8 +30,9 @@ type Engine struct {
 	SlirpLog string // where slirp4netns writes
 }
 
-// slirpPatience is how long slirp4netns may take to be ready. Normally it takes 3 to 6 ms.
-const slirpPatience = 5 * time.Second
+// slirpPatience is how long slirp4netns may take to be ready. Normally it takes 3 to 6 ms, in an
+// emulated machine with little time of its own it took more than 5 s.
+const slirpPatience = 30 * time.Second
 
 // StartSlirp starts slirp4netns for the network namespace of a process. It ends with the last
 // writer of the pipe exit. Ready sends nil when it is ready, or slirp4netns's error.
