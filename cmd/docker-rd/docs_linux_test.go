@@ -36,15 +36,41 @@ func TestDocs(t *testing.T) {
 	}
 	defer host.Close()
 	ann := newPerson(t, "ann")
-	for _, name := range slices.Sorted(maps.Keys(pages)) {
-		t.Run(name, func(t *testing.T) {
-			s := newSession(t, ann, name)
-			for _, step := range pages[name] {
-				s.take(step)
-			}
-		})
+	program := ann.out("sh", "-c", "command -v docker-rd")
+	rootFS := filepath.Join(filepath.Dir(program), "rootfs.tar")
+	env := []string{"ROOTFS=" + rootFS, "IMAGE=" + imageArchive(t, rootFS), "GORACE=atexit_sleep_ms=0"}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(program), "timeout"), []byte(timeout), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("pages", func(t *testing.T) {
+		for _, name := range slices.Sorted(maps.Keys(pages)) {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				s := newSession(t, ann, name, program, env)
+				for _, step := range pages[name] {
+					s.take(step)
+				}
+			})
+		}
+	})
+	for deadline := time.Now().Add(time.Minute); exec.Command("pgrep", "-u", ann.login).Run() == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a terminal does not end")
+		}
 	}
 }
+
+// timeout is for what goes on and on, which pages show for some seconds: it ends that after the first
+// output, however long that takes.
+const timeout = `#!/bin/sh
+shift
+out=$(mktemp)
+setsid "$@" >"$out" &
+until [ -s "$out" ]; do sleep 0.05; done
+kill -- -$!
+cat "$out"
+rm "$out"
+`
 
 // readPages returns the steps of the pages that have some, or of one page alone.
 func readPages(t *testing.T, only string) map[string][]console.Step {
@@ -79,36 +105,17 @@ type pageSession struct {
 	term *console.Terminal
 }
 
-func newSession(t *testing.T, ann *person, name string) *pageSession {
-	uid := ann.out("id", "-u")
-	runtime := "/run/user/" + uid
-	if err := os.MkdirAll("/run/user", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(runtime); err != nil {
-		if out, err := exec.Command("install", "-d", "-o", uid, "-m", "700", runtime).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-	}
+func newSession(t *testing.T, ann *person, name, program string, env []string) *pageSession {
 	s := &pageSession{t: t, ann: ann, home: filepath.Join(ann.out("sh", "-c", "echo $HOME"), strings.TrimSuffix(name, ".md"))}
-	program := ann.out("sh", "-c", "command -v docker-rd")
-	rootFS := filepath.Join(filepath.Dir(program), "rootfs.tar")
 	ann.out("sh", "-c", `mkdir -p "$0/.docker/cli-plugins" && ln -s "$1" "$0/.docker/cli-plugins/docker-rd"`, s.home, program)
 	var err error
-	s.term, err = console.Open(s.home, ann.command, "ROOTFS="+rootFS, "IMAGE="+imageArchive(t, rootFS), "GORACE=atexit_sleep_ms=0")
-	if err != nil {
+	if s.term, err = console.Open(s.home, ann.login, ann.command, env...); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_, _, err := s.term.Do("docker-rd rm --all --force --quiet >/dev/null 2>&1")
 		if err := errors.Join(err, s.term.Close()); err != nil {
 			t.Error(err)
-		}
-		for deadline := time.Now().Add(10 * time.Second); exec.Command("pgrep", "-u", uid).Run() == nil; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Error("the terminal does not end")
-				return
-			}
 		}
 	})
 	return s

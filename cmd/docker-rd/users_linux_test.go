@@ -22,8 +22,9 @@ import (
 
 // A person has two instances, "default" and "dev".
 type person struct {
-	t    *testing.T
-	name string
+	t     *testing.T
+	name  string
+	login string // of the user that the test made
 	// command returns a command as this person runs it.
 	command func(argv ...string) *exec.Cmd
 	sockets sync.Map // of the instances, by name
@@ -211,11 +212,11 @@ func newPerson(t *testing.T, name string) *person {
 	program := addProgram(t, u)
 	// Root, who comes later, runs the last one's.
 	t.Setenv(realengine.BuiltEnv, filepath.Dir(program))
-	// As it is on most hosts.
-	u.Setup = "mount --make-rshared /"
+	// As it is on most hosts. In a network namespace of the command's, the loopback device is down.
+	u.Setup = "mount --make-rshared /; ip link set lo up"
 	runtime := filepath.Join(u.Home, "run")
 	env := []string{"XDG_RUNTIME_DIR=" + runtime, "PATH=" + filepath.Dir(program) + ":" + os.Getenv("PATH")}
-	p := &person{t: t, name: name, command: func(argv ...string) *exec.Cmd { return u.Command(env, argv...) }}
+	p := &person{t: t, name: name, login: u.Name, command: func(argv ...string) *exec.Cmd { return u.Command(env, argv...) }}
 	p.out("mkdir", "-m", "700", runtime)
 	return p
 }

@@ -22,6 +22,7 @@ import (
 // guard makes the user, and removes the user with all files when its standard input ends, which also
 // happens if the test is killed. Processes that still run are an error.
 const guard = `set -u
+trap '' PIPE # who hears what it says may have been killed
 dir=$1 name=$2
 # useradd gives up at once where another test has the lock.
 until useradd --no-create-home --home-dir "$dir/home" --shell /bin/sh "$name" 2>"$dir/said"; do

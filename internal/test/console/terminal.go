@@ -1,66 +1,82 @@
 package console
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
 // A Terminal is a shell on a terminal (of tmux), in which a user runs the commands of a page.
 type Terminal struct {
 	home    string
+	user    *user.User
 	command func(argv ...string) *exec.Cmd
 	shown   *strings.Replacer
-	fifo    *os.File
+	steps   *os.File // names of steps
+	ended   *os.File // their exit statuses
 	number  int
 }
 
-// driver runs the steps that it is told through a pipe, and says how each ended.
-const driver = `exec 3<"$HOME/.steps"
+// driver runs the steps that it is told through a pipe, and says how each ended, on the terminal and
+// through another pipe: to look at the terminal again and again would take a processor.
+const driver = `exec 3<"$HOME/.steps" 4>"$HOME/.ended"
 while read -r step <&3; do
 	printf '\033[H\033[2J\033[3J'
-	. "$HOME/.$step"
-	printf '\n<%s ended with %d>\n' "$step" $?
+	. "$HOME/.$step" 3<&- 4>&-
+	code=$?
+	printf '\n<%s ended with %d>\n' "$step" $code
+	echo $code >&4
 done`
 
-// Open starts a shell in the directory home with more variables in its environment. Command returns
-// what runs a program as the user. The caller closes the terminal.
-func Open(home string, command func(argv ...string) *exec.Cmd, env ...string) (*Terminal, error) {
+// Open starts a shell in the directory home, in a network namespace of its own, with more variables
+// in its environment. Command returns what runs a program as the user, after it has brought up the
+// loopback device of a new network namespace. The caller, who is root, closes the terminal.
+func Open(home, login string, command func(argv ...string) *exec.Cmd, env ...string) (*Terminal, error) {
 	t := &Terminal{home: home, command: command}
-	login, err := t.out("id", "-un")
-	if err != nil {
+	var err error
+	if t.user, err = user.Lookup(login); err != nil {
 		return nil, err
 	}
-	uid, err := t.out("id", "-u")
-	if err != nil {
-		return nil, err
+	// Sockets are below it.
+	runtime := filepath.Join("/run/user", t.user.Uid, filepath.Base(home))
+	if out, err := exec.Command("install", "-d", "-o", t.user.Uid, "-m", "700", filepath.Dir(runtime), runtime).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("make %q: %w: %s", runtime, err, out)
 	}
 	// The pages are about another user.
-	t.shown = strings.NewReplacer(home, "/home/ann", "/run/user/"+uid, "/run/user/1000", login, "ann")
-	if _, err := t.out("mkfifo", filepath.Join(home, ".steps")); err != nil {
-		return nil, err
+	t.shown = strings.NewReplacer(home, "/home/ann", runtime, "/run/user/1000", login, "ann")
+	for name, pipe := range map[string]**os.File{".steps": &t.steps, ".ended": &t.ended} {
+		path := filepath.Join(home, name)
+		if _, err := t.out("mkfifo", path); err != nil {
+			return nil, err
+		}
+		if *pipe, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
+			return nil, err
+		}
 	}
 	if err := t.Write(".driver", driver); err != nil {
 		return nil, err
 	}
-	if t.fifo, err = os.OpenFile(filepath.Join(home, ".steps"), os.O_RDWR, 0); err != nil {
-		return nil, err
+	argv := append([]string{"env", "HOME=" + home, "XDG_RUNTIME_DIR=" + runtime, "LANG=C.UTF-8", "SHELL=/bin/bash"}, env...)
+	cmd := command(append(argv, "sh", "-c", `cd && exec tmux -u -S "$0" -f /dev/null new-session -d -x 150 -y 400 bash .driver`, t.socket())...)
+	cmd.SysProcAttr.Unshareflags |= syscall.CLONE_NEWNET
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("tmux: %w: %s", err, out)
 	}
-	argv := append([]string{"env", "HOME=" + home, "XDG_RUNTIME_DIR=/run/user/" + uid, "LANG=C.UTF-8", "SHELL=/bin/bash"}, env...)
-	_, err = t.out(append(argv, "sh", "-c", `cd && exec tmux -u -S "$0" -f /dev/null new-session -d -x 150 -y 400 bash .driver`, t.socket())...)
-	return t, err
+	return t, nil
 }
 
 func (t *Terminal) socket() string { return filepath.Join(t.home, ".tmux") }
 
 // Close ends the shell, and with it the terminal. It does not wait for that.
-func (t *Terminal) Close() error { return t.fifo.Close() }
+func (t *Terminal) Close() error { return errors.Join(t.steps.Close(), t.ended.Close()) }
 
 func (t *Terminal) out(argv ...string) (string, error) {
 	out, err := t.command(argv...).CombinedOutput()
@@ -72,12 +88,15 @@ func (t *Terminal) out(argv ...string) (string, error) {
 
 // Write makes a file in the directory of the terminal.
 func (t *Terminal) Write(name, text string) error {
-	cmd := t.command("sh", "-c", `cat >"$0"`, filepath.Join(t.home, name))
-	cmd.Stdin = strings.NewReader(text)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("write %q: %w: %s", name, err, out)
+	path := filepath.Join(t.home, name)
+	uid, err := strconv.Atoi(t.user.Uid)
+	if err != nil {
+		return err
 	}
-	return nil
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Chown(path, uid, -1)
 }
 
 // Do runs commands, and returns what is on the terminal then, and the exit status.
@@ -87,26 +106,26 @@ func (t *Terminal) Do(commands string) (lines []string, code int, err error) {
 	if err := t.Write("."+step, commands+"\n"); err != nil {
 		return nil, 0, err
 	}
-	if _, err := fmt.Fprintln(t.fifo, step); err != nil {
+	deadline := time.Now().Add(patience)
+	if err := t.ended.SetReadDeadline(deadline); err != nil {
 		return nil, 0, err
 	}
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		// Long lines as one.
-		screen, err := t.command("tmux", "-S", t.socket(), "capture-pane", "-p", "-J").Output()
-		if err != nil {
-			continue
-		}
-		before, ended, ok := bytes.Cut(screen, []byte("\n<"+step+" ended with "))
-		if !ok {
-			continue
-		}
-		if _, err := fmt.Sscanf(string(ended), "%d>", &code); err != nil {
-			continue
-		}
-		return t.asShown(string(before)), code, nil
+	if _, err := fmt.Fprintln(t.steps, step); err != nil {
+		return nil, 0, err
 	}
-	screen, err := t.command("tmux", "-S", t.socket(), "capture-pane", "-p").Output()
-	return nil, 0, errors.Join(fmt.Errorf("%s: it does not end:\n%s", commands, bytes.TrimSpace(screen)), err)
+	_, ended := fmt.Fscanf(t.ended, "%d\n", &code)
+	for {
+		// Long lines as one. The terminal may not have all of them yet.
+		screen, err := t.command("tmux", "-S", t.socket(), "capture-pane", "-p", "-J").Output()
+		switch before, _, ok := strings.Cut(string(screen), fmt.Sprintf("\n<%s ended with %d>\n", step, code)); {
+		case ended != nil || time.Now().After(deadline):
+			return nil, 0, errors.Join(fmt.Errorf("%s: it does not end:\n%s", commands, screen), ended, err)
+		case err != nil:
+			return nil, 0, err
+		case ok:
+			return t.asShown(before), code, nil
+		}
+	}
 }
 
 // patience is how long commands may take.
