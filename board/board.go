@@ -27,6 +27,9 @@ type View struct {
 	Gone                 bool // it was removed; nothing else is set
 }
 
+// UpToDate reports whether the view's objects follow the engine.
+func (v View) UpToDate() bool { return v.Live && v.State != nil && v.State.Mirror.Connected }
+
 // listInterval is how often the list of instances is read. Changes of an instance are seen at
 // once.
 const listInterval = time.Second

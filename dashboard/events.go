@@ -80,7 +80,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 
 // update returns the update for a view. Prev is the state that the page has.
 func (s *Server) update(v board.View, prev *state.State) update {
-	u := update{Name: v.Name, Gone: v.Gone, Live: v.Live, Changes: []state.Change{}, Conditions: []state.Condition{}}
+	u := update{Name: v.Name, Gone: v.Gone, Live: v.UpToDate(), Changes: []state.Change{}, Conditions: []state.Condition{}}
 	if v.Gone {
 		return u
 	}

@@ -73,25 +73,41 @@ func (t *top) title(width int) {
 	}
 }
 
-// tabs draws the names of the tables, or only the current one's if there is no room for all.
+// tabs draws the names of the tables.
 func (t *top) tabs(width int, now time.Time) {
-	var names []string
-	total := 0
-	for i, table := range tables {
-		name := fmt.Sprintf(" %d %s (%d) ", i+1, table.name, t.model.count(i, now))
-		names = append(names, name)
-		total += len(name)
+	counts := make([]int, len(tables))
+	for i := range tables {
+		counts[i] = t.model.count(i, now)
 	}
 	x := 0
-	for i, name := range names {
+	for i, name := range tabNames(t.model.tab, counts, width) {
 		style := tcell.StyleDefault
 		if i == t.model.tab {
 			style = style.Reverse(true)
-		} else if total > width {
-			name = fmt.Sprintf(" %d ", i+1)
 		}
 		x = t.text(x, 1, width, name, style)
 	}
+}
+
+// tabNames returns the names of the tables with their counts. If there is no room for all, those that
+// are not shown lose their count, and then their name.
+func tabNames(tab int, counts []int, width int) (names []string) {
+	for _, format := range []string{" %d %s (%d) ", " %d %s ", " %d "} {
+		names = nil
+		total := 0
+		for i, table := range tables {
+			name := fmt.Sprintf(" %d %s (%d) ", i+1, table.name, counts[i])
+			if i != tab {
+				name = fmt.Sprintf(format, []any{i + 1, table.name, counts[i]}[:strings.Count(format, "%")]...)
+			}
+			names = append(names, name)
+			total += len(name)
+		}
+		if total <= width {
+			break
+		}
+	}
+	return names
 }
 
 func (t *top) table(width, height int, now time.Time) {

@@ -2,9 +2,15 @@ package top
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rivo/uniseg"
+
+	"github.com/docker-rd/docker-rd/board"
+	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 func TestShorten(t *testing.T) {
@@ -78,5 +84,35 @@ func TestCursor(t *testing.T) {
 	}
 	if _, ok := m.selected(nil); ok {
 		t.Error("a row is selected where there is none")
+	}
+}
+
+func TestTabNames(t *testing.T) {
+	counts := []int{3, 200, 7, 30, 8, 18}
+	for width, want := range map[int]string{
+		160: " 1 Instances (3)  2 Containers (200)  3 Images (7)  4 Volumes (30)  5 Networks (8)  6 Conditions (18) ",
+		80:  " 1 Instances  2 Containers (200)  3 Images  4 Volumes  5 Networks  6 Conditions ",
+		44:  " 1  2 Containers (200)  3  4  5  6 ",
+	} {
+		if got := strings.Join(tabNames(containersTab, counts, width), ""); got != want {
+			t.Errorf("in %d columns: %q, want %q", width, got, want)
+		}
+	}
+}
+
+// What an engine does that has gone away is not known.
+func TestLost(t *testing.T) {
+	now := time.Now()
+	v := board.View{Name: "mine", Instance: &instance.Instance{Name: "mine"}, Observation: instance.Observation{Live: true, State: &state.State{
+		WrittenAt:  now.Add(-time.Hour),
+		Containers: map[string]state.Container{"1": {Name: "web", State: state.StateRunning, StartedAt: now.Add(-2 * time.Hour)}},
+	}}}
+	status := func() cell { return containerRows(newModel("", nil), v, now)[0].cells[1] }
+	if got, want := status(), (cell{text: "was: Up About an hour", mood: faint}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	v.State.Mirror.Connected = true
+	if got, want := status(), (cell{text: "Up 2 hours", mood: good}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

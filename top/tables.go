@@ -72,9 +72,15 @@ func instanceRows(m *model, v board.View, _ time.Time) []row {
 func containerRows(m *model, v board.View, now time.Time) []row {
 	var rows []row
 	for key, c := range objectsOf(v, func(s *state.State) map[string]state.Container { return s.Containers }) {
+		known := v.UpToDate()
+		if !known {
+			now = v.State.WrittenAt
+		}
 		brief := objects.BriefOf(v.State, &c, now)
 		status := cell{text: brief.Status, mood: faint}
 		switch {
+		case !known:
+			status.text = "was: " + brief.Status
 		case c.Health == state.HealthUnhealthy, c.State == state.StateExited && c.ExitCode != 0, c.State == state.StateDead:
 			status.mood = bad
 		case c.State == state.StateRunning:
