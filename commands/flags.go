@@ -121,6 +121,15 @@ func quoted(choices []string) string {
 	return strings.Join(words, ", ")
 }
 
+// described returns a completion with what is said about it.
+func described(word, about string) string {
+	if about == "" {
+		return word
+	}
+	return cobra.CompletionWithDesc(word, about)
+}
+
+// completeFlag completes a flag's value with some words.
 func completeFlag(cmd *cobra.Command, name string, words ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }

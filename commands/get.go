@@ -110,7 +110,7 @@ func (a *app) completeFilter(_ *cobra.Command, args []string, word string) ([]st
 	name, _, valued := strings.Cut(word, "=")
 	if !valued {
 		for _, name := range k.Filters() {
-			words = append(words, name+"=")
+			words = append(words, described(name+"=", objects.FilterMeaning(name)))
 		}
 		return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
@@ -118,8 +118,6 @@ func (a *app) completeFilter(_ *cobra.Command, args []string, word string) ([]st
 	if i, err := a.load(nil); err == nil {
 		s, _ = readState(i)
 	}
-	for _, value := range k.FilterValues(s, name) {
-		words = append(words, name+"="+value)
-	}
+	k.CompleteFilter(s, name, func(value, about string) { words = append(words, described(name+"="+value, about)) })
 	return words, cobra.ShellCompDirectiveNoFileComp
 }

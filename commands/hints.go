@@ -147,7 +147,7 @@ var hints = []hintEntry{
 	}),
 	byType(func(h hinter, e *objects.NotFoundError) string {
 		of := h.flag(e.State.Instance.Name)
-		return DidYouMean(nearest.To(e.Word, e.Kind.Words(e.State, nil)), "",
+		return DidYouMean(nearest.To(e.Word, e.Kind.Words(e.State)), "",
 			fmt.Sprintf("`docker-rd get %s%s` lists them", e.Kind.Kind, of))
 	}),
 	byType(func(_ hinter, e *output.FieldError) string {

@@ -217,5 +217,7 @@ func (a *app) objectWords(k *objects.Kind, instance, given []string) []string {
 	if err != nil {
 		return nil
 	}
-	return k.Words(s, given)
+	var words []string
+	k.Complete(s, given, func(word, about string) { words = append(words, described(word, about)) })
+	return words
 }

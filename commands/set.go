@@ -39,13 +39,10 @@ next restart, or at once with --restart; limits and autostart need none.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runSet(cmd, o, args) },
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 			key, _, ok := strings.Cut(word, "=")
-			var words []string
 			if ok {
-				for _, v := range instance.SettingValues(key) {
-					words = append(words, key+"="+v)
-				}
-				return words, cobra.ShellCompDirectiveNoFileComp
+				return settingWords(key, key+"="), cobra.ShellCompDirectiveNoFileComp
 			}
+			var words []string
 			for _, s := range settings {
 				if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, s.key+"=") }) {
 					words = append(words, cobra.CompletionWithDesc(s.key+"=", s.usage))

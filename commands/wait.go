@@ -85,9 +85,10 @@ func (a *app) completeTarget(_ *cobra.Command, args []string, word string) ([]st
 		return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
 	var words []string
-	for _, name := range a.objectWords(objects.Containers(), args, nil) {
+	for _, container := range a.objectWords(objects.Containers(), args, nil) {
+		name, about, _ := strings.Cut(container, "\t")
 		for _, want := range containerStates {
-			words = append(words, containerPrefix+name+"="+want)
+			words = append(words, described(containerPrefix+name+"="+want, about))
 		}
 	}
 	return words, cobra.ShellCompDirectiveNoFileComp

@@ -136,11 +136,12 @@ func Containers() *Kind {
 		find: func(s *state.State, word string) []string {
 			return byName(s.Containers, strings.TrimPrefix(word, "/"), func(c state.Container) string { return c.Name })
 		},
-		words: func(s *state.State) (words []string) {
+		words: func(s *state.State) words {
+			w := words{}
 			for _, c := range s.Containers {
-				words = append(words, c.Name)
+				w.add(c.Name, c.ImageRef, c.State, strings.TrimPrefix(c.Health, state.HealthNone))
 			}
-			return words
+			return w
 		},
 	}
 }

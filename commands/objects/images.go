@@ -77,14 +77,18 @@ func Images() *Kind {
 			return v.imageRows(&i)
 		},
 		find: func(s *state.State, word string) []string { return findImages(s, imageNames(s), word) },
-		words: func(s *state.State) (words []string) {
+		words: func(s *state.State) words {
+			w := words{}
 			for id, i := range s.Images {
-				words = append(words, i.RepoTags...)
-				if len(i.RepoTags) == 0 {
-					words = append(words, ShortID(id))
+				names := i.RepoTags
+				if len(names) == 0 {
+					names = []string{ShortID(id)}
+				}
+				for _, name := range names {
+					w.add(name, units.HumanSizeWithPrecision(float64(i.Size), 3))
 				}
 			}
-			return words
+			return w
 		},
 	}
 }

@@ -33,8 +33,8 @@ type Kind struct {
 	rows func(v *view, key string) []row
 	// find is Find.
 	find func(s *state.State, word string) []string
-	// words returns the completions of an object.
-	words func(s *state.State) []string
+	// words returns the completions of objects.
+	words func(s *state.State) words
 }
 
 // Kinds returns all kinds in the order of help texts.
@@ -74,38 +74,8 @@ func (k *Kind) Text(word string) string { return fmt.Sprintf("%s %q", k.singular
 // Filters returns the names of the kind's filters.
 func (k *Kind) Filters() []string { return k.filters }
 
-// Words returns the completions of an object, without those that were given already.
-func (k *Kind) Words(s *state.State, given []string) []string {
-	words := slices.DeleteFunc(k.words(s), func(w string) bool { return w == "" || slices.Contains(given, w) })
-	slices.SortFunc(words, naturally)
-	return slices.Compact(words)
-}
-
 // Aliases returns the short names of the kind.
 func (k *Kind) Aliases() []string { return k.aliases }
-
-// FilterValues returns completions of a filter's value, nil for none. S may be nil.
-func (k *Kind) FilterValues(s *state.State, filter string) []string {
-	switch filter {
-	case "status":
-		return []string{
-			state.StateCreated, state.StateRunning, state.StatePaused, state.StateRestarting,
-			state.StateRemoving, state.StateExited, state.StateDead,
-		}
-	case "health":
-		return []string{state.HealthNone, state.HealthStarting, state.HealthHealthy, state.HealthUnhealthy}
-	case "dangling":
-		return []string{"true", "false"}
-	}
-	of := map[string]*Kind{
-		"name": k, "before": k, "since": k,
-		"ancestor": Images(), "reference": Images(), "network": Networks(), "volume": Volumes(),
-	}[filter]
-	if of == nil || s == nil {
-		return nil
-	}
-	return of.Words(s, nil)
-}
 
 // byKey returns the key, if there is an object with it.
 func byKey[T any](objects map[string]T, key string) []string {

@@ -1,9 +1,6 @@
 package objects
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -26,8 +23,14 @@ func Namespaces() *Kind {
 		match: func(v *view, f filterSet) (func(string) bool, error) {
 			return func(key string) bool { return f.matches("name", key) }, nil
 		},
-		rows:  func(_ *view, key string) []row { return []row{&namespaceRow{Name: key}} },
-		find:  func(s *state.State, word string) []string { return byKey(s.Namespaces, word) },
-		words: func(s *state.State) []string { return slices.Collect(maps.Keys(s.Namespaces)) },
+		rows: func(_ *view, key string) []row { return []row{&namespaceRow{Name: key}} },
+		find: func(s *state.State, word string) []string { return byKey(s.Namespaces, word) },
+		words: func(s *state.State) words {
+			w := words{}
+			for name := range s.Namespaces {
+				w.add(name)
+			}
+			return w
+		},
 	}
 }

@@ -68,11 +68,12 @@ func Networks() *Kind {
 		find: func(s *state.State, word string) []string {
 			return byName(s.Networks, word, func(n state.Network) string { return n.Name })
 		},
-		words: func(s *state.State) (words []string) {
+		words: func(s *state.State) words {
+			w := words{}
 			for _, n := range s.Networks {
-				words = append(words, n.Name)
+				w.add(n.Name, append([]string{n.Driver}, n.Subnets...)...)
 			}
-			return words
+			return w
 		},
 	}
 }

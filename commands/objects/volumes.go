@@ -1,9 +1,6 @@
 package objects
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/docker/go-units"
 
 	"github.com/docker-rd/docker-rd/commands/output"
@@ -59,8 +56,14 @@ func Volumes() *Kind {
 				Mountpoint: vol.Mountpoint, Name: vol.Name, Scope: vol.Scope, volume: &vol,
 			}}
 		},
-		find:  func(s *state.State, word string) []string { return byKey(s.Volumes, word) },
-		words: func(s *state.State) []string { return slices.Collect(maps.Keys(s.Volumes)) },
+		find: func(s *state.State, word string) []string { return byKey(s.Volumes, word) },
+		words: func(s *state.State) words {
+			w := words{}
+			for _, v := range s.Volumes {
+				w.add(v.Name, v.Driver)
+			}
+			return w
+		},
 	}
 }
 
