@@ -19,16 +19,17 @@ import (
 
 // A Boot says how an instance is started with the system.
 type Boot struct {
-	Unit    string // the name of its systemd unit
-	Enabled bool   // systemd starts it
-	Lingers bool   // and does so before its user logs in, and keeps it when he logs out
+	Unit    string `json:"unit"`    // the name of its systemd unit
+	Enabled bool   `json:"enabled"` // systemd starts it
+	User    string `json:"user"`    // whose systemd that is
+	Lingers bool   `json:"lingers"` // and does so before the user logs in, and keeps it when the user logs out
 }
 
 // BootOf returns how the instance is started with the system, as far as systemd's files say.
 func BootOf(i *instance.Instance) Boot {
 	m, _ := systemd.Find()
 	unit := unitOf(m, i)
-	return Boot{Unit: unit, Enabled: m.Enabled(unit), Lingers: m.Lingers()}
+	return Boot{Unit: unit, Enabled: m.Enabled(unit), User: systemd.Username(), Lingers: m.Lingers()}
 }
 
 // CheckBoot refuses a start with the system where there is no systemd for it.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/docker/cli/cli/command"
@@ -37,6 +38,7 @@ type app struct {
 	root     *cobra.Command
 	instance flagValue[string] // an empty one is a script's mistake, not the default
 	display  *progress.Display // on the screen now; nil if there is none
+	said     sync.Map          // what [app.once] was asked for
 }
 
 // Add adds all commands and the options that they share to root. It returns a function that
@@ -102,6 +104,12 @@ func (a *app) note(format string, args ...any) {
 // warn prints a line about a failure that does not fail the command.
 func (a *app) warn(format string, args ...any) {
 	a.aside("warning: "+format, args...)
+}
+
+// once reports whether something is said for the first time: several instances may lack the same.
+func (a *app) once(text string) bool {
+	_, said := a.said.LoadOrStore(text, true)
+	return !said
 }
 
 // aside prints a line to standard error, above a display if there is one.

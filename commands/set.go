@@ -135,6 +135,7 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 
 // assign returns the settings with each KEY=VALUE set, if the result is valid.
 func assign(s instance.Settings, pairs []string) (instance.Settings, error) {
+	before := s
 	for _, pair := range pairs {
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok {
@@ -143,6 +144,9 @@ func assign(s instance.Settings, pairs []string) (instance.Settings, error) {
 		if err := s.Set(key, value); err != nil {
 			return s, err
 		}
+	}
+	if before.HasTLS() && !s.HasTLS() && s.Host == before.Host {
+		return s, failure.Refuse("host %q: without TLS settings it would be reached in plain text", s.Host)
 	}
 	return s.Resolved()
 }

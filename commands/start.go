@@ -45,6 +45,28 @@ var settings = []struct{ key, usage string }{
 	{"resync", "How often the mirror is compared with the engine"},
 }
 
+// valueMeanings say what values of settings mean.
+var valueMeanings = map[string]string{
+	instance.DriverAuto:                   "dockerd for root, rootless for other users, lima on macOS",
+	instance.DriverDockerd:                "an engine of root's",
+	instance.DriverRootless:               "an engine of an ordinary user's",
+	instance.DriverExisting:               "an engine that is there",
+	instance.DriverLima:                   "an engine in a virtual machine",
+	instance.KindMoby:                     "a dockerd",
+	instance.KindContainerd:               "a containerd without a dockerd",
+	string(dockercontext.PromoteIfBroken): "if the current context leads to no engine",
+	string(dockercontext.PromoteAlways):   "whatever the current context is",
+	string(dockercontext.PromoteNever):    "not at all",
+}
+
+// settingWords returns the completions of a setting's value, nil if there are none.
+func settingWords(key, prefix string) (words []string) {
+	for _, value := range instance.SettingValues(key) {
+		words = append(words, described(prefix+value, valueMeanings[value]))
+	}
+	return words
+}
+
 // addSettings adds the flags for the settings, which validate their values, except for those that
 // start takes as arguments or does not need.
 func addSettings(cmd *cobra.Command) {
@@ -59,8 +81,8 @@ func addSettings(cmd *cobra.Command) {
 			kind = "bool"
 		}
 		flags.Var(&flagValue[string]{kind: kind, parse: asIs}, s.key, s.usage)
-		if values := instance.SettingValues(s.key); values != nil {
-			completeFlag(cmd, s.key, values...)
+		if words := settingWords(s.key, ""); words != nil {
+			completeFlag(cmd, s.key, words...)
 		}
 	}
 	flags.Lookup("tlsverify").NoOptDefVal = "true"
@@ -129,7 +151,7 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 	if o.foreground {
 		return a.startForeground(ctx, names, change)
 	}
-	program := programStart{wanted: o.program, ask: len(names) == 1 && a.talks(o.progress.value)}
+	program := &programStart{wanted: o.program, ask: len(names) == 1 && a.talks(o.progress.value)}
 	return a.onSeveral(o.progress.value, names, func(name string, t reporter) error {
 		i, err := a.prepare(ctx, name, change, func(i *instance.Instance) error { return a.startProgram(ctx, i, program, t) })
 		if err != nil {
@@ -165,6 +187,9 @@ func (a *app) changesOf(cmd *cobra.Command, args []string) func(*instance.Settin
 	return func(s *instance.Settings) error {
 		var errs []error
 		for _, f := range given {
+			if f.Value.String() == "" { // a script's variable is unset
+				errs = append(errs, failure.Refuse("--%s is empty: leave it out, or give it a value", f.Name))
+			}
 			errs = append(errs, s.Set(f.Name, f.Value.String()))
 		}
 		if n := cmd.ArgsLenAtDash(); n >= 0 {
@@ -173,20 +198,8 @@ func (a *app) changesOf(cmd *cobra.Command, args []string) func(*instance.Settin
 		if cmd.Flags().Changed("from-context") && s.FromContext == endpoint.DefaultContext {
 			errs = append(errs, a.adoptDefault(cmd, s))
 		}
-		errs = append(errs, adoptsNothing(cmd, s))
 		return errors.Join(errs...)
 	}
-}
-
-// adoptsNothing refuses an option that names the engine to adopt by an empty value, such as that
-// of a script's unset variable, unless another option says that an own engine is wanted.
-func adoptsNothing(cmd *cobra.Command, s *instance.Settings) error {
-	for _, name := range []string{"from-context", "host"} {
-		if cmd.Flags().Changed(name) && s.Host == "" && s.FromContext == "" && !cmd.Flags().Changed("driver") {
-			return failure.Refuse("--%s is empty: it names no engine to adopt", name)
-		}
-	}
-	return nil
 }
 
 // adoptDefault resolves the context "default" as docker does here. If options or variables
@@ -329,12 +342,12 @@ func (a *app) remember(ctx context.Context, i *instance.Instance, change func(*i
 
 // noteBoot says where an instance that starts with the system does so less than one may think.
 func (a *app) noteBoot(i *instance.Instance) {
-	if client.BootOf(i).Lingers {
+	boot := client.BootOf(i)
+	if boot.Lingers {
 		return
 	}
-	user := os.Getenv("USER")
-	a.note("instance %q starts when %s logs in, and stops when the last session ends", i.Name, user)
-	_, _ = fmt.Fprintf(a.err(), "hint: `sudo loginctl enable-linger %s` has it start with the system, and go on\n", user)
+	a.note("instance %q starts when %s logs in, and stops when the last session ends", i.Name, boot.User)
+	a.aside("hint: `sudo loginctl enable-linger %s` has it start with the system, and go on", boot.User)
 }
 
 func changed(s instance.Settings, change func(*instance.Settings) error) (instance.Settings, error) {
@@ -382,9 +395,12 @@ func check(i *instance.Instance) error {
 // noteLimits notes what the instance's engine can't do here.
 func (a *app) noteLimits(i *instance.Instance) {
 	for _, limit := range engine.Limits(i) {
+		if !a.once(limit.Error()) {
+			continue
+		}
 		a.note("%v", limit)
 		if hint := failure.Hint(limit); hint != "" {
-			_, _ = fmt.Fprintf(a.err(), "hint: %s\n", hint)
+			a.aside("hint: %s", hint)
 		}
 	}
 }
@@ -481,7 +497,7 @@ func (a *app) warnOfDefects(i *instance.Instance, o instance.Observation) {
 			a.warn("no context %q: %s", i.Context(), c.Message)
 		case c.Type == state.ContextPromoted && c.Status == state.False && c.Reason == state.ReasonFailed:
 			a.warn("%s", c.Message)
-		case c.Type == state.EngineReady && c.Status == state.True && c.Message != "":
+		case c.Type == state.EngineReady && c.Status == state.True && c.Message != "" && a.once(c.Message):
 			a.warn("%s", c.Message)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"time"
 
@@ -26,13 +27,14 @@ const (
 
 // A programStart says whether start may start the program whose engine an instance adopts.
 type programStart struct {
-	wanted bool // by --start
-	ask    bool // there is somebody to ask
+	wanted bool       // by --start
+	ask    bool       // there is somebody to ask
+	one    sync.Mutex // several instances may belong to one program, which is started once
 }
 
 // startProgram starts the program whose engine the instance adopts, if that is down and its user
 // wants it, and waits until the engine answers.
-func (a *app) startProgram(ctx context.Context, i *instance.Instance, o programStart, t reporter) error {
+func (a *app) startProgram(ctx context.Context, i *instance.Instance, o *programStart, t reporter) error {
 	if !o.wanted && !o.ask || i.Settings.Driver != instance.DriverExisting || !isDown(ctx, i) {
 		return nil
 	}
@@ -51,6 +53,11 @@ func (a *app) startProgram(ctx context.Context, i *instance.Instance, o programS
 	path, err := exec.LookPath(program.Start[0])
 	if err != nil {
 		return failure.Refuse("%s is not running, and its program %q is not on the PATH", program.Name, program.Start[0])
+	}
+	o.one.Lock()
+	defer o.one.Unlock()
+	if !isDown(ctx, i) {
+		return ctx.Err()
 	}
 	limit, cancel := context.WithTimeout(ctx, programTimeout)
 	defer cancel()

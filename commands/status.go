@@ -38,7 +38,7 @@ type instanceStatus struct {
 	Context      contextFact       `json:"context"`
 	Mirror       mirrorFact        `json:"mirror"`
 	Pending      []string          `json:"pending"`               // settings that wait for a restart, as KEY=VALUE
-	Boot         *bootFact         `json:"boot,omitempty"`        // nil where the instance does not start with the system
+	Boot         *client.Boot      `json:"boot,omitempty"`        // nil where the instance does not start with the system
 	LastFailure  *state.Failure    `json:"lastFailure,omitempty"` // why the last start or engine failed
 	Lacks        []string          `json:"lacks,omitempty"`       // what the running engine can't do here, each with how to mend it
 	Conditions   []state.Condition `json:"conditions"`
@@ -72,11 +72,6 @@ type apiFact struct {
 type diskFact struct {
 	Bytes int64 `json:"bytes"` // of images, containers and volumes
 	Whole bool  `json:"whole"` // false: there are more
-}
-
-type bootFact struct {
-	Unit    string `json:"unit"`
-	Enabled bool   `json:"enabled"`
 }
 
 type contextFact struct {
@@ -127,7 +122,7 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 	}
 	if i.Settings.Autostart {
 		boot := client.BootOf(i)
-		s.Boot = &bootFact{boot.Unit, boot.Enabled}
+		s.Boot = &boot
 	}
 	s.Supervisor.Running = o.Supervised
 	if o.Supervised {
@@ -300,7 +295,7 @@ func (s instanceStatus) write(w io.Writer) error {
 		add(yes(n == 0, "Lacks", ""), "%s", lack)
 	}
 	if s.Boot != nil {
-		add("Boot", "%s%s", s.Boot.Unit, yes(s.Boot.Enabled, "", " is missing or disabled: `docker-rd set "+s.Name+" autostart=true` makes it anew"))
+		add("Boot", "%s%s", s.Boot.Unit, s.bootLacks())
 	}
 	if len(s.Pending) > 0 {
 		add("Pending", "%s, after a restart", strings.Join(s.Pending, ", "))
@@ -324,4 +319,15 @@ func (s instanceStatus) write(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// bootLacks says why the instance does not start with the system as its setting says.
+func (s instanceStatus) bootLacks() string {
+	switch {
+	case !s.Boot.Enabled:
+		return " is missing or disabled: `docker-rd set " + s.Name + " autostart=true` makes it anew"
+	case !s.Boot.Lingers:
+		return " starts it when " + s.Boot.User + " logs in: `sudo loginctl enable-linger " + s.Boot.User + "` has it start with the system"
+	}
+	return ""
 }

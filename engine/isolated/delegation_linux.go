@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/user"
 	"slices"
 	"strings"
 	"time"
@@ -35,7 +34,7 @@ func findDelegation() (*systemd.Manager, error) {
 			"only those of version 2 can be given to an ordinary user")
 	}
 	m, err := systemd.FindScopes()
-	linger := fmt.Sprintf("`sudo loginctl enable-linger %s`, then restart the instance", username())
+	linger := fmt.Sprintf("`sudo loginctl enable-linger %s`, then restart the instance", systemd.Username())
 	switch {
 	case err == nil:
 		return &m, nil
@@ -47,13 +46,6 @@ func findDelegation() (*systemd.Manager, error) {
 		return refuse(linger, "%w", err)
 	}
 	return refuse(orRoot, "%w", err)
-}
-
-func username() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return "USER"
 }
 
 // scopeTimeout is how long systemd may take to make a scope. It takes some 10 ms.

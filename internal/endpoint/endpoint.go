@@ -196,6 +196,9 @@ func FromDefault(d Default) (Endpoint, error) {
 		d.KeyFile = ""
 	}
 	e.TLS, err = readTLS(d.CAFile, d.CertFile, d.KeyFile)
+	if e.TLS == nil && err == nil {
+		e.TLS = &TLS{} // the system's certificates, not plain text
+	}
 	return e, err
 }
 
@@ -252,8 +255,9 @@ func FromURL(host string, o TLSOptions) (Endpoint, error) {
 	if e.TLS, err = readTLS(o.CAFile, o.CertFile, o.KeyFile); err != nil {
 		return Endpoint{}, failure.Refuse("host %q: %w", host, err)
 	}
-	if e.TLS == nil {
-		e.TLS = &TLS{}
+	if e.TLS == nil && !o.SkipVerify {
+		return Endpoint{}, failure.Refuse("host %q: %w: no tlscacert is given (such as the system's, /etc/ssl/certs/ca-certificates.crt): "+
+			"a context without it leads docker there in plain text", host, ErrTLSMaterial)
 	}
 	if _, err := e.tlsConfig(); err != nil {
 		return Endpoint{}, failure.Refuse("host %q: %w", host, err)

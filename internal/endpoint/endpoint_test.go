@@ -44,7 +44,7 @@ func TestFromURL(t *testing.T) {
 		{host: "tcp://[::1]", want: "tcp://[::1]:2375"},
 		{host: "tcp://h:1/base", want: "tcp://h:1/base"},
 		{host: "http://h:1", want: "http://h:1"},
-		{host: "https://h:1", want: "https://h:1"},
+		{host: "https://h:1", tls: TLSOptions{SkipVerify: true}, want: "https://h:1"},
 		{host: "ssh://u@h:22/run/docker.sock", want: "ssh://u@h:22/run/docker.sock"},
 
 		{host: "TCP://h", want: "tcp://h:2375"},
@@ -53,6 +53,10 @@ func TestFromURL(t *testing.T) {
 		{host: "", err: ErrScheme},
 		{host: "UNIX:///s", err: ErrScheme},
 		{host: "h:2375", err: ErrScheme},
+		// A context that has no certificate means plain text to docker.
+		{host: "https://h:1", err: ErrTLSMaterial},
+		{host: "tcp://h", tls: TLSOptions{Enabled: true}, err: ErrTLSMaterial},
+
 		{host: "ftp://h", err: ErrScheme},
 		{host: "fd://3", err: ErrScheme},
 		{host: "unix://", err: ErrAddress},
