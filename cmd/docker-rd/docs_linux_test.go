@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -108,8 +109,18 @@ type pageSession struct {
 func newSession(t *testing.T, ann *person, name, program string, env []string) *pageSession {
 	s := &pageSession{t: t, ann: ann, home: filepath.Join(ann.out("sh", "-c", "echo $HOME"), strings.TrimSuffix(name, ".md"))}
 	ann.out("sh", "-c", `mkdir -p "$0/.docker/cli-plugins" && ln -s "$1" "$0/.docker/cli-plugins/docker-rd"`, s.home, program)
+	runtime := filepath.Join("/run/user", ann.login, filepath.Base(s.home))
+	if out, err := exec.Command("install", "-d", "-o", ann.login, "-m", "700", filepath.Dir(runtime), runtime).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	// Pages publish the same ports.
+	command := func(argv ...string) *exec.Cmd {
+		cmd := ann.command(argv...)
+		cmd.SysProcAttr.Unshareflags |= syscall.CLONE_NEWNET
+		return cmd
+	}
 	var err error
-	if s.term, err = console.Open(s.home, ann.login, ann.command, env...); err != nil {
+	if s.term, err = console.Open(s.home, runtime, command, env...); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -17,7 +15,7 @@ import (
 // A Terminal is a shell on a terminal (of tmux), in which a user runs the commands of a page.
 type Terminal struct {
 	home    string
-	user    *user.User
+	owner   int // of the home
 	command func(argv ...string) *exec.Cmd
 	shown   *strings.Replacer
 	steps   *os.File // names of steps
@@ -36,19 +34,19 @@ while read -r step <&3; do
 	echo $code >&4
 done`
 
-// Open starts a shell in the directory home, in a network namespace of its own, with more variables
-// in its environment. Command returns what runs a program as the user, after it has brought up the
-// loopback device of a new network namespace. The caller, who is root, closes the terminal.
-func Open(home, login string, command func(argv ...string) *exec.Cmd, env ...string) (*Terminal, error) {
+// Open starts a shell in the directory home, with runtime for the user's sockets, and with more
+// variables in its environment. Command returns what runs a program as the user. The caller closes
+// the terminal.
+func Open(home, runtime string, command func(argv ...string) *exec.Cmd, env ...string) (*Terminal, error) {
 	t := &Terminal{home: home, command: command}
-	var err error
-	if t.user, err = user.Lookup(login); err != nil {
+	info, err := os.Stat(home)
+	if err != nil {
 		return nil, err
 	}
-	// Sockets are below it.
-	runtime := filepath.Join("/run/user", t.user.Uid, filepath.Base(home))
-	if out, err := exec.Command("install", "-d", "-o", t.user.Uid, "-m", "700", filepath.Dir(runtime), runtime).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("make %q: %w: %s", runtime, err, out)
+	t.owner = int(info.Sys().(*syscall.Stat_t).Uid)
+	login, err := t.out("id", "-un")
+	if err != nil {
+		return nil, err
 	}
 	// The pages are about another user.
 	t.shown = strings.NewReplacer(home, "/home/ann", runtime, "/run/user/1000", login, "ann")
@@ -65,12 +63,8 @@ func Open(home, login string, command func(argv ...string) *exec.Cmd, env ...str
 		return nil, err
 	}
 	argv := append([]string{"env", "HOME=" + home, "XDG_RUNTIME_DIR=" + runtime, "LANG=C.UTF-8", "SHELL=/bin/bash"}, env...)
-	cmd := command(append(argv, "sh", "-c", `cd && exec tmux -u -S "$0" -f /dev/null new-session -d -x 150 -y 400 bash .driver`, t.socket())...)
-	cmd.SysProcAttr.Unshareflags |= syscall.CLONE_NEWNET
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("tmux: %w: %s", err, out)
-	}
-	return t, nil
+	_, err = t.out(append(argv, "sh", "-c", `cd && exec tmux -u -S "$0" -f /dev/null new-session -d -x 150 -y 400 bash .driver`, t.socket())...)
+	return t, err
 }
 
 func (t *Terminal) socket() string { return filepath.Join(t.home, ".tmux") }
@@ -89,14 +83,10 @@ func (t *Terminal) out(argv ...string) (string, error) {
 // Write makes a file in the directory of the terminal.
 func (t *Terminal) Write(name, text string) error {
 	path := filepath.Join(t.home, name)
-	uid, err := strconv.Atoi(t.user.Uid)
-	if err != nil {
-		return err
-	}
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return err
 	}
-	return os.Chown(path, uid, -1)
+	return os.Chown(path, t.owner, -1)
 }
 
 // Do runs commands, and returns what is on the terminal then, and the exit status.

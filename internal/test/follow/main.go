@@ -40,7 +40,7 @@ func run(rootFS, page string, statuses bool) error {
 	if err != nil {
 		return err
 	}
-	term, err := console.Open(home, func(argv ...string) *exec.Cmd { return exec.Command(argv[0], argv[1:]...) })
+	term, err := console.Open(home, fmt.Sprintf("/run/user/%d", os.Getuid()), func(argv ...string) *exec.Cmd { return exec.Command(argv[0], argv[1:]...) })
 	if err != nil {
 		return err
 	}
