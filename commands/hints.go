@@ -3,10 +3,12 @@ package commands
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/docker/cli/cli/config"
 	"github.com/spf13/cobra"
@@ -171,6 +173,12 @@ var hints = []hintEntry{
 	uneditable(configfile.Unreadable, "make the file readable"),
 	uneditable(configfile.Owner, "run the command as the owner of the file"),
 	uneditable(configfile.NoSpace, "make room on the file system"),
+	byType(func(_ hinter, e *fs.PathError) string { // the kernel has ENOSPC for other limits, too
+		if errors.Is(e, syscall.ENOSPC) || errors.Is(e, syscall.EDQUOT) {
+			return "free some space: `docker-rd ls` shows what the instances take"
+		}
+		return ""
+	}),
 }
 
 const newerProgram = "use the newer docker-rd"
