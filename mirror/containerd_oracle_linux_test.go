@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ type containerdHost struct {
 	t      *testing.T
 	cfg    isolated.Config
 	engine *isolated.Engine
+	pid    atomic.Int64 // the engine's, also while it is started again
 	dir    string
 }
 
@@ -76,6 +78,7 @@ func (h *containerdHost) start() (err error) {
 	if h.engine, err = h.cfg.Start(h.t.Context()); err != nil {
 		return err
 	}
+	h.pid.Store(int64(h.engine.ID().PID))
 	for end := time.Now().Add(mirrortest.Patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if err = h.ctr(h.t.Context(), "version"); err == nil {
 			return nil
@@ -111,7 +114,7 @@ func (h *containerdHost) signal(name string) error {
 
 // ctr runs containerd's own command in the engine's namespaces.
 func (h *containerdHost) ctr(ctx context.Context, args ...string) error {
-	enter := []string{"--target", fmt.Sprint(h.engine.ID().PID), "--mount", "--net"}
+	enter := []string{"--target", fmt.Sprint(h.pid.Load()), "--mount", "--net"}
 	if h.cfg.Rootless {
 		enter = append(enter, "--user", "--preserve-credentials", "--pid")
 	} else {

@@ -306,7 +306,8 @@ func (d *ContainerdDriver) spec() object {
 
 // nerdctlLabels adds what nerdctl says of a container, and writes its file.
 func (d *ContainerdDriver) nerdctlLabels(namespace, id string, labels map[string]string) (map[string]string, error) {
-	dir := filepath.Join(d.o.Data, "nerdctl", "1935db59", "containers", namespace, id)
+	// Nerdctl chooses its ids: another's directory is never written to by a creation that fails.
+	dir := filepath.Join(d.o.Data, "nerdctl", "1935db59", "containers", namespace, fmt.Sprintf("%s-%d-%d", id, d.stream, d.steps))
 	out := map[string]string{
 		"nerdctl/name": d.pick("web", "db", "a-long_name.1"), "nerdctl/state-dir": d.pick(dir, dir, dir, "/etc"),
 		"nerdctl/networks": d.pick(`["bridge"]`, `["n2","n1"]`, `[]`, `no JSON`),
