@@ -71,7 +71,7 @@ func (c *Containerd) resources() []*resource {
 	}
 }
 
-func (c *Containerd) facts(ctx context.Context, _ time.Time) (e state.Engine, err error) {
+func (c *Containerd) facts(ctx context.Context, _ time.Time, _ time.Duration) (e state.Engine, err error) {
 	// It is on this very machine.
 	e = state.Engine{OS: runtime.GOOS, Arch: runtime.GOARCH, Rootless: c.rootless, NCPU: runtime.NumCPU()}
 	e.Name, _ = os.Hostname()
@@ -155,12 +155,17 @@ func (c *Containerd) catchUp(ctx context.Context, in *intake) (sure bool, err er
 	if err := c.hello(ctx); err != nil {
 		return false, err
 	}
-	in.again(markFiles) // of which the system may not have told yet
+	in.again(markLate)
 	return true, nil
 }
 
-// markFiles marks what is in files.
-func markFiles(m *marks) { m.kinds[state.Volumes], m.kinds[state.Networks] = true, true }
+// markLate marks what others report, maybe later than they do it: the containers' shims report
+// what happens to tasks, and the system reports files.
+func markLate(m *marks) {
+	for _, kind := range []state.Kind{state.Containers, state.Volumes, state.Networks} {
+		m.kinds[kind] = true
+	}
+}
 
 // event takes in an event.
 func (c *Containerd) event(in *intake, e containerd.Event) {
@@ -282,6 +287,9 @@ func (c *Containerd) Look(ctx context.Context, key string) (o state.Container, e
 		return o, err
 	}
 	task, err := c.Task(ctx, namespace, id)
+	if err == nil && taskStates[task.State] == "" { // containerd 1 says so where 2 has an error
+		err = errors.New("the container's shim does not answer")
+	}
 	if err != nil && !cerrdefs.IsNotFound(err) {
 		return o, err
 	}

@@ -205,6 +205,34 @@ func TestContainerdContentComesLater(t *testing.T) {
 	r.AwaitEqual()
 }
 
+// A container's shim tells containerd of its task when the call for that has been answered: under
+// load much later.
+func TestContainerdShimReportsLate(t *testing.T) {
+	h := startContainerd(t)
+	ctx := t.Context()
+	connect, o := h.source()
+	r := mirrortest.NewWith(t, h.dir, o, mirror.SourceOptions{Connect: connect(h.cfg.Socket)})
+	r.Start()
+	_, archives := h.archives("example.org/prog:1")
+	if err := h.ctr(ctx, "images", "import", archives[0]); err != nil {
+		t.Fatal(err)
+	}
+	r.AwaitEqual()
+	reports := h.cfg.Socket + ".ttrpc"
+	if err := os.Rename(reports, reports+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.ctr(ctx, "run", "--detach", "example.org/prog:1", "one", "/prog", "sleep"); err != nil {
+		t.Fatal(err)
+	}
+	if is := settle(r).Containers["default/one"].State; is != state.StateRunning {
+		t.Errorf("the container that runs is %q", is)
+	}
+	if err := os.Rename(reports+".away", reports); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The mirror of a containerd equals what its own packages and nerdctl's files say, as
 // [TestOracle] has it for dockerd.
 func TestOracleContainerd(t *testing.T) {

@@ -96,6 +96,11 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", 
   address = %s
 [ttrpc]
   address = %s
+# On a busy machine a shim takes longer than the 2 and 5 s by default. One that has not said its
+# task's state has none, and one that was not heard at the start is killed with its container.
+[timeouts]
+  "io.containerd.timeout.task.state" = "10s"
+  "io.containerd.timeout.shim.load" = "30s"
 `, strconv.Quote(p.Socket), strconv.Quote(p.Socket+ttrpcSuffix))
 	if err := os.WriteFile(p.private(containerdTOML), []byte(config), 0o600); err != nil {
 		return nil, err
