@@ -17,8 +17,9 @@ type Engine interface {
 
 	// resources returns the kinds of objects that the engine lists.
 	resources() []*resource
-	// facts asks the engine what it is. The session began at the given moment.
-	facts(ctx context.Context, began time.Time) (state.Engine, error)
+	// facts asks the engine what it is. The session began at the given moment, and a ping may
+	// take that long.
+	facts(ctx context.Context, began time.Time, ping time.Duration) (state.Engine, error)
 	// replays reports whether watch also marks what events have changed since the session
 	// began. If not, everything is listed afterwards.
 	replays() bool

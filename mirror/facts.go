@@ -17,7 +17,7 @@ import (
 )
 
 // facts implements [Engine]. The engine's clock is taken for the given moment.
-func (m *Moby) facts(ctx context.Context, moment time.Time) (e state.Engine, err error) {
+func (m *Moby) facts(ctx context.Context, moment time.Time, pingTimeout time.Duration) (e state.Engine, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// Not /version: it adds little, and dockerd runs two programs for it.

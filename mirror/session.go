@@ -18,10 +18,8 @@ const (
 	lookupRate    = 1200
 	lookupBurst   = 600
 	lookupQuantum = 20 * time.Millisecond
-	// unanswered is how long a call may take before the engine is pinged, and pingTimeout how
-	// long the ping may take.
-	unanswered  = 2 * time.Second
-	pingTimeout = 5 * time.Second
+	// unanswered is how long a call may take before the engine is pinged.
+	unanswered = 2 * time.Second
 )
 
 // A session is one run of list and watch: one connection, one event stream, at least one full
@@ -103,7 +101,7 @@ func (p *session) run(ctx context.Context) error {
 		p.dispatch(ctx)
 	}
 	asking, answered := context.WithTimeout(ctx, s.opts.InspectTimeout)
-	facts, err := engine.facts(asking, begin)
+	facts, err := engine.facts(asking, begin, s.opts.PingTimeout)
 	answered()
 	if err != nil {
 		return err
@@ -235,7 +233,7 @@ func (p *session) ping(ctx context.Context) {
 		return
 	}
 	p.pinging = true
-	p.call(ctx, min(pingTimeout, p.src.opts.InspectTimeout), func(ctx context.Context) func() {
+	p.call(ctx, p.src.opts.PingTimeout, func(ctx context.Context) func() {
 		err := p.engine.Ping(ctx)
 		return func() {
 			p.pinging = false

@@ -26,11 +26,15 @@ const (
 	steady = 30 * time.Second
 	// connectDelay is the time between two attempts to connect to a starting engine.
 	connectDelay = 5 * time.Millisecond
-	// pingTimeout is how long a starting engine may take to answer a ping.
-	pingTimeout = 10 * time.Second
+	// pingTimeout is how long a starting engine may take to answer a ping, at first: if it does not,
+	// the next one may take longer, up to maxPingTimeout. An engine in a machine that is
+	// emulated, or busy, may be so slow.
+	pingTimeout    = 10 * time.Second
+	maxPingTimeout = 5 * time.Minute
 	// checkTimeout is how long a doubted engine may take to answer before it counts as
-	// unresponsive.
+	// unresponsive. One that is slow may take slowFactor times as long as at its start.
 	checkTimeout = 3 * time.Second
+	slowFactor   = 4
 	// lostAfter is how long an engine that is not ours may be lost before the current
 	// context is handed back.
 	lostAfter = 30 * time.Second
@@ -62,7 +66,9 @@ type engineRun struct {
 	lost     time.Time // since when it is doubted, lost or away
 	pinging  bool      // it is asked whether it answers
 
-	firstDelay, lostAfter time.Duration // the constants
+	patience time.Duration // how long it may take to answer, if that is more than usual
+
+	firstDelay, lostAfter, pingTimeout time.Duration // the constants
 }
 
 // launch starts or adopts the engine. A stop makes the driver give up, and waits for it: it
@@ -124,7 +130,11 @@ func (l *loop) connect(running engine.Running, adopted bool) {
 		}
 	}
 	ours := e.process != nil
-	l.async(e.session, func(ctx context.Context) event { return connected{l.awaitAPI(ctx, ours)} })
+	first := e.pingTimeout
+	l.async(e.session, func(ctx context.Context) event {
+		took, err := l.awaitAPI(ctx, ours, first)
+		return connected{took, err}
+	})
 }
 
 // watchEngineSocket checks the engine when somebody removes or replaces its socket: the
@@ -151,32 +161,50 @@ func (l *loop) watchEngineSocket() {
 	})
 }
 
-// awaitAPI returns when the API answers. An engine that is not ours gets one try: it may
-// never come.
-func (l *loop) awaitAPI(ctx context.Context, ours bool) error {
+// awaitAPI returns when the API answers, and how long that takes over a new connection. An engine
+// that is not ours gets one try: it may never come.
+func (l *loop) awaitAPI(ctx context.Context, ours bool, timeout time.Duration) (took time.Duration, err error) {
 	api, err := l.connectEngine(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer api.Close()
 	for {
-		err := ping(ctx, api)
+		took, err = ping(ctx, api, timeout)
 		if err == nil || !ours {
-			return err
+			break
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			timeout = min(2*timeout, maxPingTimeout)
 		}
 		select {
 		case <-time.After(connectDelay):
 		case <-ctx.Done():
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
+	if err != nil || took < checkTimeout/slowFactor {
+		return took, err
+	}
+	// It may have waited for the engine's start.
+	again, err := l.connectEngine(ctx)
+	if err != nil {
+		return took, nil
+	}
+	defer again.Close()
+	if slow, err := ping(ctx, again, timeout); err == nil {
+		took = slow
+	}
+	return took, nil
 }
 
-// ping returns nil when an engine answers, and an error where anything else does.
-func ping(ctx context.Context, api mirror.Engine) error {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+// ping returns how long an engine took to answer, and an error where anything else does.
+func ping(ctx context.Context, api mirror.Engine, timeout time.Duration) (took time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return api.Ping(ctx)
+	begin := time.Now()
+	err = api.Ping(ctx)
+	return time.Since(begin), err
 }
 
 // engineAnswers notes that the engine can be used, for the first time or again.
@@ -252,15 +280,15 @@ func (l *loop) checkEngine() {
 		return
 	}
 	e.pinging = true
+	timeout := max(checkTimeout, e.patience)
 	l.async(e.session, func(ctx context.Context) event {
 		api, err := l.connectEngine(ctx)
 		if err != nil {
 			return pinged{err}
 		}
 		defer api.Close()
-		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-		defer cancel()
-		return pinged{ping(ctx, api)}
+		_, err = ping(ctx, api, timeout)
+		return pinged{err}
 	})
 }
 

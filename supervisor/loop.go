@@ -84,7 +84,7 @@ func newLoop(inst *instance.Instance, driver engine.Driver, log *slog.Logger) (*
 		self:   self,
 		events: make(chan message),
 
-		engine:    engineRun{firstDelay: firstDelay, lostAfter: lostAfter},
+		engine:    engineRun{firstDelay: firstDelay, lostAfter: lostAfter, pingTimeout: pingTimeout},
 		removed:   lock.Gone(inst.Paths.SupervisorLock()),
 		published: map[string]state.Condition{},
 	}

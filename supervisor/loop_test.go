@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +48,8 @@ type fakeDriver struct {
 	killed []string
 	// troubles are what does not work of the engine.
 	troubles atomic.Pointer[troubles]
+	// slow is how long the engines take to answer a ping.
+	slow time.Duration
 	// foreign makes the engines somebody else's.
 	foreign bool
 
@@ -104,6 +107,16 @@ func (d *fakeDriver) serve() (*fakeRunning, error) {
 	e, err := fakeengine.Start(d.socket)
 	if err != nil {
 		return nil, err
+	}
+	if d.slow > 0 {
+		e.SetFaults(func(f *fakeengine.Faults) {
+			f.Answer = func(_ http.ResponseWriter, _ *http.Request, path string) bool {
+				if path == "/_ping" {
+					time.Sleep(d.slow)
+				}
+				return false
+			}
+		})
 	}
 	return &fakeRunning{driver: d, engine: e, exited: make(chan struct{})}, nil
 }
@@ -178,14 +191,16 @@ func (r *fakeRunning) Stop(ctx context.Context) ([]string, error) {
 
 // fixture is an instance whose supervisor is a loop in this process.
 type fixture struct {
-	t       *testing.T
-	inst    *instance.Instance
-	driver  *fakeDriver
-	docker  *dockercontext.Config
-	loop    *loop
-	notify  notifier
-	signals chan os.Signal
-	done    chan error
+	t      *testing.T
+	inst   *instance.Instance
+	driver *fakeDriver
+	docker *dockercontext.Config
+	loop   *loop
+	// pingTimeout is the loop's first one; 0 for the usual.
+	pingTimeout time.Duration
+	notify      notifier
+	signals     chan os.Signal
+	done        chan error
 }
 
 // setup makes an instance beside a current context that does not exist.
@@ -244,6 +259,9 @@ func (f *fixture) start() {
 	}
 	f.loop.notify = f.notify
 	f.loop.engine.firstDelay, f.loop.engine.lostAfter = time.Millisecond, time.Millisecond
+	if f.pingTimeout > 0 {
+		f.loop.engine.pingTimeout = f.pingTimeout
+	}
 	f.signals, f.done = make(chan os.Signal, 1), make(chan error, 1)
 	go func() {
 		err := f.loop.run(f.signals, nil)
@@ -501,6 +519,19 @@ func TestProblemOfPort(t *testing.T) {
 	}, events.ActionRestart)
 	f.waitMessage(state.EngineReady, "")
 	f.stopped(true)
+}
+
+// An engine that is slow, as in a machine that is emulated, becomes ready at last: it is asked more
+// and more patiently.
+func TestSlowEngine(t *testing.T) {
+	f := setup(t)
+	f.driver.slow = 100 * time.Millisecond
+	f.pingTimeout = time.Millisecond
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
 }
 
 // One that crashes again and again stays down, and the current context is handed back.

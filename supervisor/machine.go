@@ -67,9 +67,12 @@ type (
 		adopted bool // it ran before
 		err     error
 	}
-	connected       struct{ err error } // the wait for its API is over
-	exited          struct{}            // its process has ended
-	retryDue        struct{}            // the delay before another launch is over
+	connected struct { // the wait for its API is over
+		took time.Duration // to answer
+		err  error
+	}
+	exited          struct{} // its process has ended
+	retryDue        struct{} // the delay before another launch is over
 	mirrored        struct{ mirror.Update }
 	socketTouched   struct{}                // somebody may have removed its socket
 	pinged          struct{ err error }     // the check of a doubted or lost engine is over
@@ -129,6 +132,9 @@ func (l *loop) handleEngine(ev event) {
 		if ev.err != nil {
 			l.engineFailed(fmt.Errorf("no connection to the engine: %w", ev.err))
 			return
+		}
+		if e.patience = slowFactor * ev.took; e.patience > checkTimeout {
+			l.log.Warn("the engine is slow", "part", "engine", "ping", ev.took)
 		}
 		l.engineAnswers()
 		l.mirrorEngine()

@@ -39,9 +39,10 @@ func (l *loop) mirrorEngine() {
 	log := l.log.With("part", "mirror")
 	m.end = cancel
 	m.source = mirror.NewSource(mirror.SourceOptions{
-		Connect: l.connectEngine,
-		Resync:  time.Duration(l.inst.Settings.Resync),
-		Log:     log,
+		Connect:     l.connectEngine,
+		Resync:      time.Duration(l.inst.Settings.Resync),
+		PingTimeout: l.engine.patience,
+		Log:         log,
 	})
 	m.executor = requests.NewExecutor(l.inst.Paths.RequestsDir(), l.store, l.connectEngine, m.source, log)
 	m.updates, m.results = m.source.Updates(), m.executor.Results()
