@@ -215,10 +215,17 @@ func (p publisher) start(c Config) error {
 	}
 	if text := string(answer); text != "0\n" {
 		_ = cmd.Wait()
-		return errors.New(strings.TrimPrefix(text, "1\n"))
+		text = strings.TrimPrefix(text, "1\n")
+		if c.Host.Port() >= firstChosen {
+			text += " (if nerdctl chose the port, choose one yourself, as in -p 8080:80: nerdctl does not see what is taken on the host)"
+		}
+		return errors.New(text)
 	}
 	return nil
 }
+
+// firstChosen is the first port that nerdctl chooses, in each engine.
+const firstChosen = 49153
 
 // end ends the proxies. It returns when they have ended: their ports can be used again.
 func (p publisher) end() error {
