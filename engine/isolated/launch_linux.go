@@ -276,15 +276,17 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	if err == nil {
 		err = c.writeEngineFile(l.rec)
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		select {
+		case err = <-slirpReady:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	select {
-	case err = <-slirpReady:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
 	if err != nil {
+		if words := lastErrorIn(c.LogPath, l.rec.LogOffset); words != "" && !h.ID.Alive() {
+			err = errors.New(words) // that it has ended is why the rest failed
+		}
 		return nil, err
 	}
 	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, host: l.rules.Host, localhost: l.rec.Localhost}
