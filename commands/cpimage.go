@@ -9,11 +9,13 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/distribution/reference"
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/objects"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -53,6 +55,9 @@ func cpImage(ctx context.Context, t reporter, from, to string, images []string) 
 	if from == to {
 		return failure.Refuse("images are to be copied from instance %q to itself", from)
 	}
+	if err := refuseContainerd(from, to, images); err != nil {
+		return err
+	}
 	source, err := dialNamed(from)
 	if err != nil {
 		return err
@@ -90,6 +95,32 @@ func cpImage(ctx context.Context, t reporter, from, to string, images []string) 
 	}
 	t.did(fmt.Sprintf("%s copied from instance %q to %q (%s)", what, from, to, units.HumanSize(float64(copied.Load()))))
 	return nil
+}
+
+// refuseContainerd refuses to copy from or to a containerd, whose own program does that.
+func refuseContainerd(from, to string, images []string) error {
+	containerd := ""
+	program := func(name, docker, ctr string) string {
+		// Whether there is such an instance is found out later.
+		if i, err := loadNamed(name); err == nil && i.Settings.Engine == instance.KindContainerd {
+			containerd, docker = name, ctr
+		}
+		return fmt.Sprintf("docker-rd run -i %s -- %s", name, docker)
+	}
+	save, load := program(from, "docker save", "ctr images export -"), program(to, "docker load", "ctr images import -")
+	if containerd == "" {
+		return nil
+	}
+	names := make([]string, len(images))
+	for n, image := range images {
+		names[n] = image
+		if named, err := reference.ParseDockerRef(image); err == nil {
+			names[n] = named.String() // ctr knows no shorter one
+		}
+	}
+	return hinted(failure.Refuse("instance %q runs a containerd, which does not speak Docker's API", containerd), func(hinter) string {
+		return fmt.Sprintf("the engines' own programs copy images: `%s %s | %s`", save, shellQuoteAll(names), load)
+	})
 }
 
 // dialNamed returns a client of a running instance's engine.

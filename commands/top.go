@@ -100,6 +100,9 @@ func topLogs(ctx context.Context, name, id string, w io.Writer) error {
 		}
 		return showLog(ctx, w, path, topTail, true)
 	}
+	if i.Settings.Engine == instance.KindContainerd {
+		return containerdLog(ctx, i, id, w)
+	}
 	return withEngine(i, func(api *endpoint.Client) error {
 		about, err := api.ContainerInspect(ctx, id, moby.ContainerInspectOptions{})
 		if err != nil {
@@ -124,6 +127,9 @@ func topUsage(ctx context.Context, name, id string) (u top.Usage, err error) {
 	i, err := loadNamed(name)
 	if err != nil {
 		return u, err
+	}
+	if i.Settings.Engine == instance.KindContainerd {
+		return containerdUsage(ctx, i, id)
 	}
 	err = withEngine(i, func(api *endpoint.Client) error {
 		// Two samples, a second apart.

@@ -151,6 +151,18 @@ func (f nerdctlFiles) ports(n nerdctl) (ports []state.Port) {
 	return ports
 }
 
+// NerdctlLog returns the path of the log that nerdctl keeps of a container, with a line of JSON for
+// each of the container's, as dockerd's; "" for a container of another client. Data is the
+// instance's directory of data.
+func NerdctlLog(data string, o state.Container) string {
+	dir := readNerdctl(o.Labels).stateDir
+	if !nerdctlFiles(data).holds(dir) {
+		return ""
+	}
+	_, id := containerd.SplitKey(o.ID)
+	return filepath.Join(dir, id+"-json.log")
+}
+
 // readFile reads a file of JSON, if it is there.
 func readFile(path string, v any) {
 	if data, err := os.ReadFile(path); err == nil {
