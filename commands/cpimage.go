@@ -132,7 +132,7 @@ func dialNamed(name string) (*endpoint.Client, error) {
 	if !usable(i) {
 		return nil, &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q is not running", name)}
 	}
-	ep, err := dockerEndpointOf(i)
+	ep, err := endpointOf(i)
 	if err != nil {
 		return nil, err
 	}

@@ -85,17 +85,6 @@ func endpointOf(i *instance.Instance) (endpoint.Endpoint, error) {
 	return driver.Endpoint()
 }
 
-// dockerEndpointOf returns the endpoint of an instance's engine, which must speak Docker's API.
-func dockerEndpointOf(i *instance.Instance) (endpoint.Endpoint, error) {
-	if i.Settings.Engine == instance.KindContainerd {
-		return endpoint.Endpoint{}, hinted(failure.Refuse("instance %q runs a containerd, which does not speak Docker's API", i.Name),
-			func(hinter) string {
-				return "use its own programs: `docker-rd run -i " + i.Name + " -- ctr images list`"
-			})
-	}
-	return endpointOf(i)
-}
-
 func instanceNames() ([]string, error) {
 	roots, err := instance.DefaultRoots()
 	if err != nil {

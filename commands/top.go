@@ -171,7 +171,7 @@ func usageOf(s *container.StatsResponse) (top.Usage, error) {
 }
 
 func withEngine(i *instance.Instance, do func(*endpoint.Client) error) error {
-	ep, err := dockerEndpointOf(i)
+	ep, err := endpointOf(i)
 	if err != nil {
 		return err
 	}

@@ -126,11 +126,11 @@ var placesElsewhere = map[string]string{
 	"checkLimits: leave the limit out; if memory can't be limited, the kernel parameter `cgroup_enable=memory` may help":                "it takes a kernel without a controller: engine/processes tests that",
 	"chooseSubnets: choose another `bip`, or leave it out":                                                                              "it takes an engine with a network: engine/isolated tests that",
 	"clear: end it first, if its instance is gone: `kill %d`":                                                                           "engine/state-lost.txtar does",
-	"dockerEndpointOf: use its own programs: `docker-rd run -i  …  -- ctr images list`":                                                 "containerd/objects.txtar does",
 	"explainNamespaces: `sudo sysctl -w user.max_user_namespaces=28633`":                                                                "it takes another machine: engine/isolated plays that",
 	"explainNamespaces: on Debian and Ubuntu: `sudo apt-get install --reinstall uidmap`; the ranges are in /etc/subuid and /etc/subgid": "it takes another machine: engine/isolated plays that",
 	"judgeIDs: /etc/nsswitch.conf names that service: who runs it can give %s others (`getsubids %[1]s` shows them)":                    "it takes another machine: engine/isolated plays that",
 	"judgeIDs: `sudo %s` …  && sudo ":                                                                                                   "it takes another machine: engine/isolated plays that",
+	"refuseContainerd: the engines' own programs copy images: `%s %s | %s`":                                                             "containerd/objects.txtar does",
 	"refuse: adopt an engine: `--driver existing`":                                                                                      "it is of systems other than Linux",
 }
 
