@@ -132,10 +132,20 @@ oracle: ## Compare the mirror with a real engine during many random operations
 # The distribution's is older. The PATH decides, also for the ordinary user that the tests make.
 CONTAINERD2  ?= v2.4.2
 containerd2  := bin/containerd-$(CONTAINERD2)
-.PHONY: containerd2
-containerd2: ## Build containerd 2, and run the tests of containerds with it
+$(containerd2)/built:
 	CGO_ENABLED=0 GOBIN="$(CURDIR)/$(containerd2)" $(GO) install $(foreach name,containerd ctr containerd-shim-runc-v2,github.com/containerd/containerd/v2/cmd/$(name)@$(CONTAINERD2))
+	touch $@
+
+.PHONY: containerd2
+containerd2: $(containerd2)/built ## Build containerd 2, and run the tests of containerds with it
 	PATH="$(CURDIR)/$(containerd2):$$PATH" $(GO) test -count=1 -run 'Containerd|EachKind' ./engine/isolated ./mirror ./cmd/docker-rd
+
+NERDCTL ?= v2.3.5
+nerdctl := bin/nerdctl-$(NERDCTL)
+.PHONY: nerdctl
+nerdctl: $(containerd2)/built ## Build nerdctl, and try it with containerd 2, as root and as an ordinary user
+	scripts/install-nerdctl $(nerdctl) $(NERDCTL)
+	NERDCTL=$(NERDCTL) PATH="$(CURDIR)/$(nerdctl):$(CURDIR)/$(containerd2):$$PATH" $(GO) test -count=1 -v -run Nerdctl ./cmd/docker-rd
 
 .PHONY: clients
 clients: build ## Install real Docker clients into bin/clients, and try them

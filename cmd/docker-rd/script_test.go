@@ -140,6 +140,24 @@ const kinds = "../../testdata/script/kinds"
 // Scripts of containerd run a real one: root's, or an ordinary user's.
 func TestScriptContainerd(t *testing.T) {
 	needEngines(t)
+	needImages(t)
+	t.Run("own", func(t *testing.T) { runScripts(t, "../../testdata/script/containerd", "", "containerd") })
+	t.Run("kinds", func(t *testing.T) { runScripts(t, kinds, "", "containerd") })
+}
+
+// Scripts of nerdctl run the one of `make nerdctl`, which takes long to build.
+func TestScriptNerdctl(t *testing.T) {
+	if os.Getenv("NERDCTL") == "" {
+		t.Skip("`make nerdctl` runs it")
+	}
+	needEngines(t)
+	needImages(t)
+	runScripts(t, "../../testdata/script/nerdctl", "", "containerd")
+}
+
+// needImages makes archives of images for scripts.
+func needImages(t *testing.T) {
+	t.Helper()
 	rootFS, err := os.ReadFile(os.Getenv("ROOTFS"))
 	if err != nil {
 		t.Fatal(err)
@@ -155,8 +173,6 @@ func TestScriptContainerd(t *testing.T) {
 		}
 		t.Setenv(variable, path)
 	}
-	t.Run("own", func(t *testing.T) { runScripts(t, "../../testdata/script/containerd", "", "containerd") })
-	t.Run("kinds", func(t *testing.T) { runScripts(t, kinds, "", "containerd") })
 }
 
 // ofKind has `docker-rd start` start an engine of a kind.

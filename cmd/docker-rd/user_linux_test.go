@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"testing"
 
@@ -13,12 +14,19 @@ func TestScriptContainerdAsUser(t *testing.T) { rerunAsUser(t, "^TestScriptConta
 
 func TestHintsAsUser(t *testing.T) { rerunAsUser(t, "^TestHints$/^script$/^engine$") }
 
+func TestScriptNerdctlAsUser(t *testing.T) {
+	if os.Getenv("NERDCTL") == "" {
+		t.Skip("`make nerdctl` runs it")
+	}
+	rerunAsUser(t, "^TestScriptNerdctl$", "NERDCTL="+os.Getenv("NERDCTL"))
+}
+
 // rerunAsUser runs tests of root's again as an ordinary user.
-func rerunAsUser(t *testing.T, pattern string) {
+func rerunAsUser(t *testing.T, pattern string, env ...string) {
 	t.Helper()
 	asuser.NeedRoot(t)
 	u := asuser.New(t)
-	u.Rerun(t, pattern, programEnv+"="+addProgram(t, u))
+	u.Rerun(t, pattern, append(env, programEnv+"="+addProgram(t, u))...)
 }
 
 // addProgram gives a user docker-rd, beside the port proxy.

@@ -256,7 +256,7 @@ func shortReference(ref string) string {
 func (v *view) localVolumes(c *state.Container) int {
 	n := 0
 	for _, m := range c.Mounts {
-		if m.Name != "" && v.Volumes[m.Name].Driver == "local" {
+		if m.Name != "" && v.Volumes[volumeKey(v.Volumes, c, m)].Driver == "local" {
 			n++
 		}
 	}

@@ -56,7 +56,16 @@ func Volumes() *Kind {
 				Mountpoint: vol.Mountpoint, Name: vol.Name, Scope: vol.Scope, volume: &vol,
 			}}
 		},
-		find: func(s *state.State, word string) []string { return byKey(s.Volumes, word) },
+		find: func(s *state.State, word string) []string {
+			found := byKey(s.Volumes, word)
+			for key := range s.Volumes {
+				// In a containerd the namespace may be left out.
+				if namespace, name := splitKey(key); namespace != "" && name == word {
+					found = append(found, key)
+				}
+			}
+			return found
+		},
 		words: func(s *state.State) words {
 			w := words{}
 			for _, v := range s.Volumes {
@@ -65,6 +74,15 @@ func Volumes() *Kind {
 			return w
 		},
 	}
+}
+
+// volumeKey returns the key of the volume that a container has mounted. In a containerd the
+// namespace is a part of it.
+func volumeKey(volumes map[string]state.Volume, c *state.Container, m state.Mount) string {
+	if key := c.Namespace + "/" + m.Name; volumes[key].Name != "" {
+		return key
+	}
+	return m.Name
 }
 
 // matchVolumes compiles the filters of moby's daemon/volume/service.
@@ -76,7 +94,7 @@ func matchVolumes(v *view, f filterSet) (func(key string) bool, error) {
 	used := map[string]bool{}
 	for _, c := range v.Containers {
 		for _, m := range c.Mounts {
-			used[m.Name] = true
+			used[volumeKey(v.Volumes, &c, m)] = true
 		}
 	}
 	return func(key string) bool {
