@@ -37,7 +37,8 @@ type resource struct {
 	kind state.Kind
 	// list lists all objects.
 	list func(ctx context.Context) ([]any, error)
-	// inspect returns one object; of an image only what the list lacks.
+	// inspect returns one object; of an image only what the list lacks. If it is nil, the kind is
+	// listed instead.
 	inspect func(ctx context.Context, id string) (any, error)
 	// details says that the list lacks fields, so that each object is inspected.
 	details bool

@@ -112,17 +112,31 @@ func readNerdctl(labels map[string]string) nerdctl {
 		n.networks = append(n.networks, state.Attachment{Name: name})
 	}
 	slices.SortFunc(n.networks, func(a, b state.Attachment) int { return cmp.Compare(a.Name, b.Name) })
-	if text, ok := labels["nerdctl/mounts"]; ok {
-		var all []mount
-		if json.Unmarshal([]byte(text), &all) == nil {
-			n.mounts = append([]state.Mount{}, mounts(all)...)
-		}
+	if all, ok := nerdctlMounts(labels); ok {
+		n.mounts = append([]state.Mount{}, mounts(all)...)
 	}
 	name, count, _ := strings.Cut(labels["containerd.io/restart.policy"], ":")
 	n.restart.Name = cmp.Or(name, "no")
 	n.restart.MaximumRetryCount, _ = strconv.Atoi(count)
 	n.restarts, _ = strconv.Atoi(labels["containerd.io/restart.count"])
 	return n
+}
+
+// nerdctlMounts returns the mounts of a container: from version 2.3 on each has a label.
+func nerdctlMounts(labels map[string]string) (all []mount, ok bool) {
+	if text, ok := labels["nerdctl/mounts"]; ok {
+		return all, json.Unmarshal([]byte(text), &all) == nil
+	}
+	for n := 0; ; n++ {
+		text, ok := labels[fmt.Sprintf("nerdctl/mounts.%d", n)]
+		if !ok {
+			return all, n > 0
+		}
+		var one mount
+		if json.Unmarshal([]byte(text), &one) == nil {
+			all = append(all, one)
+		}
+	}
 }
 
 // nerdctlFiles is the directory with the files of nerdctl and of the networks.

@@ -115,6 +115,23 @@ func TestContainerdContainer(t *testing.T) {
 	}
 }
 
+// Versions of nerdctl keep a container's mounts in one label, or in one for each.
+func TestNerdctlMounts(t *testing.T) {
+	want := []state.Mount{{Type: "volume", Name: "v", Destination: "/a"}, {Type: "bind", Source: "/x", Destination: "/b", ReadOnly: true}}
+	const first, second = `{"Type":"volume","Name":"v","Destination":"/a","RW":true}`, `{"Type":"bind","Source":"/x","Destination":"/b"}`
+	for _, labels := range []map[string]string{
+		{"nerdctl/mounts": "[" + first + "," + second + "]"},
+		{"nerdctl/mounts.0": first, "nerdctl/mounts.1": second},
+	} {
+		if got := readNerdctl(labels).mounts; !reflect.DeepEqual(got, want) {
+			t.Errorf("%v: %+v, want %+v", labels, got, want)
+		}
+	}
+	if got := readNerdctl(nil).mounts; got != nil {
+		t.Errorf("without a label: %+v", got)
+	}
+}
+
 // What each of containerd's events marks.
 func TestContainerdEvents(t *testing.T) {
 	for _, test := range []struct {

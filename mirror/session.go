@@ -256,6 +256,10 @@ func (p *session) take() {
 		l.wanted, l.urgent = true, l.urgent || urgent
 	}
 	for k, mark := range m.keys {
+		if l := p.of(k.kind); l.inspect == nil {
+			l.wanted, l.urgent = true, true
+			continue
+		}
 		p.queue.mark(k, mark.gone)
 		if mark.gone && mark.name != "" {
 			p.names[k.id] = mark.name
