@@ -8,14 +8,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
 )
 
 // A Terminal is a shell on a terminal (of tmux), in which a user runs the commands of a page.
 type Terminal struct {
 	home    string
-	owner   int // of the home
 	command func(argv ...string) *exec.Cmd
 	shown   *strings.Replacer
 	steps   *os.File // names of steps
@@ -39,11 +37,6 @@ done`
 // the terminal.
 func Open(home, runtime string, command func(argv ...string) *exec.Cmd, env ...string) (*Terminal, error) {
 	t := &Terminal{home: home, command: command}
-	info, err := os.Stat(home)
-	if err != nil {
-		return nil, err
-	}
-	t.owner = int(info.Sys().(*syscall.Stat_t).Uid)
 	login, err := t.out("id", "-un")
 	if err != nil {
 		return nil, err
@@ -80,13 +73,13 @@ func (t *Terminal) out(argv ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// Write makes a file in the directory of the terminal.
+// Write makes a file in the directory of the terminal, which the user may change.
 func (t *Terminal) Write(name, text string) error {
 	path := filepath.Join(t.home, name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
 		return err
 	}
-	return os.Chown(path, t.owner, -1)
+	return os.Chmod(path, 0o666) // whatever the umask is
 }
 
 // Do runs commands, and returns what is on the terminal then, and the exit status.
