@@ -118,7 +118,7 @@ func (ids ownIDs) twice() (namespaces.Range, bool) {
 	if r, ok := overlapping(ids.ranges); ok {
 		return r, true
 	}
-	i := slices.IndexFunc(ids.ranges, func(r namespaces.Range) bool { return r.Start <= ids.own && ids.own-r.Start < r.Count })
+	i := slices.IndexFunc(ids.ranges, namespaces.Range{Start: ids.own, Count: 1}.Overlaps)
 	if i < 0 {
 		return namespaces.Range{}, false
 	}
@@ -128,16 +128,11 @@ func (ids ownIDs) twice() (namespaces.Range, bool) {
 // sharedRange returns a range of the user's that the file gives somebody else too, who could read
 // and write files of the user's containers.
 func sharedRange(file string, u *user.User, ranges []namespaces.Range) (shared namespaces.Range, other string, ok bool) {
-	data, _ := os.ReadFile(file)
-	for line := range strings.Lines(string(data)) {
-		other, rest, _ := strings.Cut(line, ":")
-		var r namespaces.Range
-		if n, _ := fmt.Sscanf(rest, "%d:%d", &r.Start, &r.Count); n < 2 || r.Count == 0 || other == u.Username || other == u.Uid {
-			continue
-		}
+	all, _ := namespaces.ReadSubordinates(file)
+	for _, s := range all {
 		for _, own := range ranges {
-			if _, overlap := overlapping([]namespaces.Range{own, r}); overlap {
-				return own, other, true
+			if !s.Of(u) && own.Overlaps(s.Range) {
+				return own, s.User, true
 			}
 		}
 	}
@@ -148,7 +143,7 @@ func sharedRange(file string, u *user.User, ranges []namespaces.Range) (shared n
 func overlapping(ranges []namespaces.Range) (namespaces.Range, bool) {
 	sorted := slices.SortedFunc(slices.Values(ranges), func(a, b namespaces.Range) int { return cmp.Compare(a.Start, b.Start) })
 	for i := 1; i < len(sorted); i++ {
-		if uint64(sorted[i-1].Start)+uint64(sorted[i-1].Count) > uint64(sorted[i].Start) {
+		if sorted[i].Overlaps(sorted[i-1]) {
 			return sorted[i], true
 		}
 	}
@@ -163,14 +158,10 @@ func (ids ownIDs) freeRange() string {
 
 // freeStart returns where the ids begin that are free in the file. The user's own is not among them.
 func (ids ownIDs) freeStart() uint64 {
-	data, _ := os.ReadFile(ids.file) // there may be none
+	all, _ := namespaces.ReadSubordinates(ids.file) // there may be none
 	first := uint64(100000)
-	for line := range strings.Lines(string(data)) {
-		var start, count uint64
-		_, rest, _ := strings.Cut(line, ":")
-		if n, _ := fmt.Sscanf(rest, "%d:%d", &start, &count); n == 2 {
-			first = max(first, start+count)
-		}
+	for _, s := range all {
+		first = max(first, s.End())
 	}
 	if own := uint64(ids.own); first <= own && own < first+namespaces.Needed {
 		return own + 1

@@ -17,6 +17,14 @@ import (
 // subgid(5)).
 type Range struct{ Start, Count uint32 }
 
+// End returns the first id behind the range.
+func (r Range) End() uint64 { return uint64(r.Start) + uint64(r.Count) }
+
+// Overlaps reports whether an id is in both ranges.
+func (r Range) Overlaps(o Range) bool {
+	return uint64(r.Start) < o.End() && uint64(o.Start) < r.End()
+}
+
 // An IDMap is the ids of a user namespace: 0 is the user; the ranges follow from 1 on.
 type IDMap struct{ UIDs, GIDs []Range }
 
@@ -62,11 +70,14 @@ func OwnMap() (IDMap, error) {
 // getsubids.
 func rangesOf(u *user.User, file string, option ...string) ([]Range, error) {
 	if IDSource() == FilesSource {
-		data, err := os.ReadFile(file)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
+		all, err := ReadSubordinates(file)
+		var own []Range
+		for _, s := range all {
+			if s.Of(u) {
+				own = append(own, s.Range)
+			}
 		}
-		return parseSubids(string(data), u.Username, u.Uid), nil
+		return own, err
 	}
 	path, err := programs.Find("getsubids")
 	if err != nil {
@@ -83,30 +94,43 @@ func rangesOf(u *user.User, file string, option ...string) ([]Range, error) {
 func parseGetsubids(out string) (ranges []Range) {
 	for line := range strings.Lines(out) {
 		if f := strings.Fields(line); len(f) == 4 {
-			ranges = appendRange(ranges, f[2], f[3])
+			if r, ok := parseRange(f[2], f[3]); ok {
+				ranges = append(ranges, r)
+			}
 		}
 	}
 	return ranges
 }
 
-// parseSubids parses subuid(5): lines of "USER:100000:65536", USER a name or a number.
-func parseSubids(file, name, uid string) (ranges []Range) {
-	for line := range strings.Lines(file) {
-		f := strings.Split(strings.TrimSpace(line), ":")
-		if len(f) == 3 && (f[0] == name || f[0] == uid) {
-			ranges = appendRange(ranges, f[1], f[2])
-		}
-	}
-	return ranges
+// A Subordinate is a line of subuid(5) or subgid(5): a range, and whose it is.
+type Subordinate struct {
+	User string // a name or a number
+	Range
 }
 
-func appendRange(ranges []Range, start, count string) []Range {
+// Of reports whether the range is the user's.
+func (s Subordinate) Of(u *user.User) bool { return s.User == u.Username || s.User == u.Uid }
+
+// ReadSubordinates reads the file, which need not exist. It leaves out lines that give nobody ids.
+func ReadSubordinates(file string) (all []Subordinate, err error) {
+	data, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if f := strings.Split(strings.TrimSpace(line), ":"); len(f) == 3 {
+			if r, ok := parseRange(f[1], f[2]); ok {
+				all = append(all, Subordinate{f[0], r})
+			}
+		}
+	}
+	return all, nil
+}
+
+func parseRange(start, count string) (Range, bool) {
 	s, err := strconv.ParseUint(start, 10, 32)
 	n, err2 := strconv.ParseUint(count, 10, 32)
-	if err != nil || err2 != nil || n == 0 {
-		return ranges
-	}
-	return append(ranges, Range{uint32(s), uint32(n)})
+	return Range{uint32(s), uint32(n)}, err == nil && err2 == nil && n > 0
 }
 
 // MapError is what newuidmap or newgidmap says where it refuses.

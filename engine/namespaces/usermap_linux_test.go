@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/user"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -19,9 +21,23 @@ func TestMain(m *testing.M) {
 }
 
 func TestSubids(t *testing.T) {
-	file := "other:1:2\nme:100000:65536\n1000:300000:10\nme:x:1\nme:5:0\n\nme:1\n"
-	if diff := cmp.Diff([]Range{{100000, 65536}, {300000, 10}}, parseSubids(file, "me", "1000")); diff != "" {
+	file := filepath.Join(t.TempDir(), "subuid")
+	if all, err := ReadSubordinates(file); err != nil || all != nil {
+		t.Errorf("without a file: %v, %v", all, err)
+	}
+	if err := os.WriteFile(file, []byte("other:1:2\nme:100000:65536\n1000:300000:10\nme:x:1\nme:5:0\n\nme:1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all, err := ReadSubordinates(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Subordinate{{"other", Range{1, 2}}, {"me", Range{100000, 65536}}, {"1000", Range{300000, 10}}}, all); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+	me := &user.User{Username: "me", Uid: "1000"}
+	if all[0].Of(me) || !all[1].Of(me) || !all[2].Of(me) {
+		t.Errorf("of %v, not the second and third are %s's", all, me.Username)
 	}
 	if diff := cmp.Diff([]Range{{100000, 65536}}, parseGetsubids("0: me 100000 65536\nnonsense\n")); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
