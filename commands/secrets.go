@@ -1,14 +1,13 @@
 package commands
 
 import (
-	"encoding/json"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // leftOut stands for a value that may be a secret.
@@ -66,12 +65,8 @@ func relevantEnvironment(env []string) []string {
 // configKeys returns the keys of a config.json, with the values of those that choose an engine
 // or a plugin. Others may be secret.
 func configKeys(path string) map[string]any {
-	data, err := os.ReadFile(path)
 	var values map[string]any
-	if err == nil {
-		err = json.Unmarshal(data, &values)
-	}
-	if err != nil {
+	if err := files.ReadJSON(path, &values); err != nil {
 		return map[string]any{"error": err.Error()}
 	}
 	for key := range values {

@@ -2,7 +2,6 @@ package dockercontext
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -92,14 +91,10 @@ func (t *tx) save(r record) error {
 	if r.Demoted == nil {
 		r.Demoted = []Owner{}
 	}
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Dir(t.o.RecordFile), 0o700); err != nil {
 		return fmt.Errorf("promotion record: %w", err)
 	}
-	if err := files.ReplaceSynced(t.o.RecordFile, append(data, '\n')); err != nil {
+	if err := files.ReplaceJSONSynced(t.o.RecordFile, r); err != nil {
 		return fmt.Errorf("promotion record: %w", err)
 	}
 	t.record = r

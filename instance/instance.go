@@ -3,7 +3,6 @@ package instance
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -189,17 +188,12 @@ func (i *Instance) write() error {
 			return fmt.Errorf("instance %q: %w", i.Name, err)
 		}
 	}
-	data, err := json.MarshalIndent(i, "", "  ")
-	if err != nil {
-		return fmt.Errorf("instance %q: %w", i.Name, err)
-	}
-	data = append(data, '\n')
-	if err := files.ReplaceSynced(i.Paths.InstanceFile(), data); err != nil {
+	if err := files.ReplaceJSONSynced(i.Paths.InstanceFile(), i); err != nil {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
 	// The copy is for settings that somebody damages, not for a crash: it needs no fsync, which
 	// would cost each first start milliseconds.
-	if err := files.Replace(i.Paths.InstanceBackup(), data); err != nil {
+	if err := files.ReplaceJSON(i.Paths.InstanceBackup(), i); err != nil {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
 	return nil
@@ -264,12 +258,8 @@ func (i *Instance) runsHere() bool {
 
 // EngineProcess returns the process of the instance's engine, if it is known and alive.
 func (i *Instance) EngineProcess() (process.ID, bool) {
-	data, err := os.ReadFile(i.Paths.EngineFile())
-	if err != nil {
-		return process.ID{}, false
-	}
 	var record struct{ Engine process.ID }
-	if json.Unmarshal(data, &record) != nil {
+	if files.ReadJSON(i.Paths.EngineFile(), &record) != nil {
 		return process.ID{}, false
 	}
 	return record.Engine, record.Engine.Alive()
@@ -294,12 +284,8 @@ func read(p Paths) (*Instance, error) {
 }
 
 func readFile(path string) (*Instance, error) {
-	data, err := files.Read(path)
-	if err != nil {
-		return nil, err
-	}
 	i := &Instance{}
-	if err := json.Unmarshal(data, i); err != nil {
+	if err := files.ReadJSON(path, i); err != nil {
 		return nil, err
 	}
 	if i.UID == "" || i.Paths.State == "" || i.Paths.Data == "" || i.Paths.Runtime == "" {

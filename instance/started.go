@@ -1,7 +1,6 @@
 package instance
 
 import (
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 
@@ -13,11 +12,7 @@ func (p Paths) startedFile() string { return filepath.Join(p.State, "started.jso
 
 // RecordStarted stores the settings as those that the engine was started with.
 func (i *Instance) RecordStarted() error {
-	data, err := json.Marshal(i.Settings)
-	if err == nil {
-		err = files.ReplaceSynced(i.Paths.startedFile(), append(data, '\n'))
-	}
-	if err != nil {
+	if err := files.ReplaceJSONSynced(i.Paths.startedFile(), i.Settings); err != nil {
 		return fmt.Errorf("instance %q: record what it was started with: %w", i.Name, err)
 	}
 	return nil
@@ -29,9 +24,8 @@ func (i *Instance) ForgetStarted() error { return files.RemoveAll(i.Paths.starte
 // Started returns the settings that the engine, which runs, was started with: those that it
 // has now where nothing else is recorded, or where they hold at once.
 func (i *Instance) Started() Settings {
-	data, err := files.Read(i.Paths.startedFile())
 	s := Settings{}
-	if err != nil || json.Unmarshal(data, &s) != nil {
+	if files.ReadJSON(i.Paths.startedFile(), &s) != nil {
 		return i.Settings
 	}
 	s.TakeLive(i.Settings)

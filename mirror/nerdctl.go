@@ -19,6 +19,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/containerd"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -156,7 +157,7 @@ func (f nerdctlFiles) ports(n nerdctl) (ports []state.Port) {
 		PortMappings []portMapping `json:"portMappings"`
 	}{n.ports}
 	if f.holds(n.stateDir) {
-		readFile(filepath.Join(n.stateDir, "network-config.json"), &network)
+		_ = files.ReadJSON(filepath.Join(n.stateDir, "network-config.json"), &network)
 	}
 	for _, p := range network.PortMappings {
 		ports = append(ports, state.Port{ContainerPort: p.ContainerPort, Protocol: p.Protocol, HostIP: p.HostIP, HostPort: p.HostPort})
@@ -175,13 +176,6 @@ func NerdctlLog(data string, o state.Container) string {
 	}
 	_, id := containerd.SplitKey(o.ID)
 	return filepath.Join(dir, id+"-json.log")
-}
-
-// readFile reads a file of JSON, if it is there.
-func readFile(path string, v any) {
-	if data, err := os.ReadFile(path); err == nil {
-		_ = json.Unmarshal(data, v)
-	}
 }
 
 // Forget removes what nerdctl keeps of a container that was deleted.
@@ -246,7 +240,7 @@ func (f nerdctlFiles) volumes(context.Context) (objects []any, err error) {
 			return nil, err
 		}
 		var v struct{ Labels map[string]string }
-		readFile(path, &v)
+		_ = files.ReadJSON(path, &v)
 		dir := filepath.Dir(path)
 		namespace := filepath.Base(filepath.Dir(dir))
 		objects = append(objects, state.Volume{

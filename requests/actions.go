@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -100,7 +101,7 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	}
 	// Recorded before the action is sent: it tells afterwards whether it was done.
 	r.Sent, r.StartedBefore = true, before.startedAt
-	if err := writeJSON(e.dir, r.ID+extBegun, r); err != nil {
+	if err := files.ReplaceJSON(e.file(r.ID, extBegun), r); err != nil {
 		return fmt.Errorf("request %q can't be sent: %w", r.ID, err)
 	}
 	call, cancel := context.WithTimeout(ctx, actionTimeout+before.stopTimeout)

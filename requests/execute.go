@@ -209,8 +209,8 @@ func (e *Executor) Flushed() {
 		if d.goesOn {
 			err = answer(e.dir, d.request, d.outcome)
 			d.request.Reply = false // the next supervisor must not answer again
-			if pending := d.request.ID + extPending; files.Exists(filepath.Join(e.dir, pending)) {
-				err = errors.Join(err, writeJSON(e.dir, pending, d.request))
+			if pending := e.file(d.request.ID, extPending); files.Exists(pending) {
+				err = errors.Join(err, files.ReplaceJSON(pending, d.request))
 			}
 		} else {
 			err = Finish(e.dir, d.request, d.outcome)

@@ -82,7 +82,7 @@ func scan(dir string, log *slog.Logger) ([]Request, error) {
 		id, ext := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name())), filepath.Ext(e.Name())
 		switch ext {
 		case extPending, extBegun:
-		case extDone, ".tmp":
+		case extDone, extTemp, files.TempSuffix:
 			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandoned {
 				_ = files.Remove(path)
 			}

@@ -103,6 +103,7 @@ const (
 	extPending = ".json"  // to be done
 	extBegun   = ".begun" // can't be withdrawn any more
 	extDone    = ".done"  // the outcome, for Await
+	extTemp    = ".tmp"   // a request that another program is writing
 )
 
 // abandoned is how long an outcome is kept that nobody fetches.
@@ -118,7 +119,7 @@ func Submit(dir string, r Request) (id string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("submit request: %w", err)
 	}
-	if err := writeJSON(dir, r.ID+extPending, r); err != nil {
+	if err := files.ReplaceJSON(filepath.Join(dir, r.ID+extPending), r); err != nil {
 		return "", fmt.Errorf("submit request: %w", err)
 	}
 	return r.ID, nil
@@ -156,23 +157,6 @@ func Await(ctx context.Context, dir, id string) (Outcome, error) {
 			return Outcome{}, err
 		}
 	}
-}
-
-// writeJSON makes a file atomically.
-func writeJSON(dir, name string, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	temp := filepath.Join(dir, "."+name+".tmp")
-	if err := os.WriteFile(temp, append(data, '\n'), 0o600); err != nil {
-		return err
-	}
-	if err := files.Rename(temp, filepath.Join(dir, name)); err != nil {
-		_ = files.Remove(temp)
-		return err
-	}
-	return nil
 }
 
 // pollInterval is how often a directory is read that can't be watched.

@@ -61,7 +61,7 @@ func answer(dir string, r Request, o Outcome) error {
 	if !r.Reply {
 		return nil
 	}
-	return writeJSON(dir, r.ID+extDone, o)
+	return files.ReplaceJSON(filepath.Join(dir, r.ID+extDone), o)
 }
 
 // Forget removes all files of a request.

@@ -79,10 +79,12 @@ type Result struct {
 	Err error
 }
 
-// Make claims the paths for the owner's engine, which listens on the socket target, and
-// returns a result for each, in their order. What a first look has seen before is half of the
-// proof that nobody listens; without one, nil, a proof takes a moment. Up is asked under the lock whether the engine is still up. Where the owner
-// has claimed a path already, nothing is written. The error is for all paths together.
+// Make claims the paths for the owner's engine, which listens on the socket target, and returns a
+// result for each, in their order. A path that the owner has claimed already is not written.
+//
+// First, if not nil, is an earlier look: half of the proof that nobody listens, which takes a moment
+// otherwise. Up is called under the lock, and reports whether the engine is still up. The error is
+// for all paths together.
 func (b Book) Make(ctx context.Context, owner Owner, target string, paths []string, first *Look, up func() bool) ([]Result, error) {
 	looks := make([]look, len(paths))
 	var proven time.Time // with a second look that is not before
@@ -384,11 +386,7 @@ func (b Book) write(r claims) error {
 	if r.Claims == nil {
 		r.Claims = []entry{}
 	}
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := files.ReplaceSynced(b.File, append(data, '\n')); err != nil {
+	if err := files.ReplaceJSONSynced(b.File, r); err != nil {
 		return fmt.Errorf("record of the default sockets: %w", err)
 	}
 	return nil

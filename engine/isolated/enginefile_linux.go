@@ -1,9 +1,7 @@
 package isolated
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
@@ -28,23 +26,15 @@ func (c *Config) engineFilePath() string { return filepath.Join(c.StateDir, "eng
 // readEngineFile returns the zero engineFile if there is none that can be read: the engine is then
 // found by its processes.
 func (c *Config) readEngineFile() engineFile {
-	data, err := os.ReadFile(c.engineFilePath())
-	if err != nil {
-		return engineFile{}
-	}
 	var r engineFile
-	if json.Unmarshal(data, &r) != nil || r.UID != c.UID {
+	if files.ReadJSON(c.engineFilePath(), &r) != nil || r.UID != c.UID {
 		return engineFile{}
 	}
 	return r
 }
 
 func (c *Config) writeEngineFile(r engineFile) error {
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := files.Replace(c.engineFilePath(), append(data, '\n')); err != nil {
+	if err := files.ReplaceJSON(c.engineFilePath(), r); err != nil {
 		return fmt.Errorf("engine file: %w", err)
 	}
 	return nil

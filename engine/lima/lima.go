@@ -6,7 +6,6 @@
 package lima
 
 import (
-	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -61,21 +60,15 @@ type record struct {
 }
 
 func (c *Config) read() (r record) {
-	if data, err := files.Read(c.EngineFile); err == nil {
-		_ = json.Unmarshal(data, &r)
-	}
+	_ = files.ReadJSON(c.EngineFile, &r)
 	return r
 }
 
 func (c *Config) write(r record) error {
-	data, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Dir(c.EngineFile), 0o700); err != nil {
 		return err
 	}
-	return files.Replace(c.EngineFile, append(data, '\n'))
+	return files.ReplaceJSON(c.EngineFile, r)
 }
 
 // Life returns how much of the machine runs.

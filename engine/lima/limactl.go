@@ -75,15 +75,11 @@ func (c *Config) writeOverride() error {
 	if c.Template == "" {
 		o.Mounts = []mount{{Location: "~", Writable: true}}
 	}
-	data, err := json.MarshalIndent(o, "", "  ") // YAML, too
-	if err != nil {
-		return err
-	}
 	dir := filepath.Join(c.Home, "_config")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return files.Replace(filepath.Join(dir, "override.yaml"), append(data, '\n'))
+	return files.ReplaceJSON(filepath.Join(dir, "override.yaml"), o) // which is YAML, too
 }
 
 // limactl returns a command for the machine. It is in a process group of its own, out of reach of
@@ -199,10 +195,13 @@ func kill(ids ...process.ID) {
 	}
 }
 
+// pauseTime is how often limactl's files are looked at.
+const pauseTime = 50 * time.Millisecond
+
 // pause waits a moment.
 func pause(ctx context.Context) error {
 	select {
-	case <-time.After(50 * time.Millisecond):
+	case <-time.After(pauseTime):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -8,6 +8,7 @@
 package files
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -50,6 +51,30 @@ func Replace(path string, data []byte) error { return replace(path, data, false)
 // ReplaceSynced is [Replace] that returns when the content is on the disk: after a crash
 // of the machine the old or the new content is there, and after it has returned, the new.
 func ReplaceSynced(path string, data []byte) error { return replace(path, data, true) }
+
+// ReplaceJSON is [Replace] with v as indented JSON.
+func ReplaceJSON(path string, v any) error { return replaceJSON(path, v, false) }
+
+// ReplaceJSONSynced is [ReplaceSynced] with v as indented JSON.
+func ReplaceJSONSynced(path string, v any) error { return replaceJSON(path, v, true) }
+
+func replaceJSON(path string, v any, synced bool) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode %q: %w", path, err)
+	}
+	return replace(path, append(data, '\n'), synced)
+}
+
+// ReadJSON decodes the content of the file at path, as of [Read], into v. The error is a
+// [*fs.PathError] if the file can't be read, else the decoder's, which does not name the file.
+func ReadJSON(path string, v any) error {
+	data, err := Read(path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}
 
 // TempSuffix is what follows a file's name in that of its next version, which a writer
 // that is killed leaves, and the next one overwrites.
