@@ -112,16 +112,16 @@ func (c *Config) launch(ctx context.Context) (*Machine, error) {
 	}
 	for err == nil && m.record.Engine.PID == 0 {
 		select {
-		case <-m.booted:
-			if r, err := c.record(ctx); err == nil && r.Engine.Alive() {
-				m.record = r // it is ready already
-				break
+		case <-m.booted: // it is ready already, or has failed
+			if m.record, err = c.record(ctx); err != nil || !m.record.Engine.Alive() {
+				return nil, m.failure(failed)
 			}
-			return nil, m.failure(failed)
-		default:
-		}
-		if err = pause(ctx); err == nil && len(c.pids()) > 1 { // that of the host agent, and another one
-			m.record, err = c.record(ctx)
+		case <-time.After(pauseTime):
+			if len(c.pids()) > 1 { // that of the host agent, and another one
+				m.record, err = c.record(ctx)
+			}
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
 	}
 	if err != nil {
