@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror"
@@ -83,13 +81,13 @@ func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, l
 	}
 	// Opening the store may put a damaged file aside, so that comes after the engine has
 	// answered.
-	connect := mirror.Connector(i.Settings.Engine, i.Paths.Data, i.Paths.Exec(), i.Settings.Driver == instance.DriverRootless, func() (endpoint.Endpoint, error) { return ep, nil })
+	connect := i.Connector(driver.Endpoint).Connect
 	api, err := connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer api.Close()
-	if err := answers(ctx, api); err != nil {
+	if err := mirror.Answers(ctx, api); err != nil {
 		return err
 	}
 	store, err := mirror.OpenStore(i.Paths.StateFile(), i.Paths.StateLock(), i.Describe(ep.Host), log.With("part", "mirror"))
@@ -134,14 +132,4 @@ func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, l
 			return store.Flush(ctx)
 		}
 	}
-}
-
-// pingTimeout is how long an engine may take to say that it is one.
-const pingTimeout = 10 * time.Second
-
-// answers returns nil when an engine answers, and an error where anything else does.
-func answers(ctx context.Context, api mirror.Engine) error {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
-	defer cancel()
-	return api.Ping(ctx)
 }

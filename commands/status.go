@@ -19,7 +19,6 @@ import (
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
-	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -201,7 +200,7 @@ func answer(ctx context.Context, i *instance.Instance, ep endpoint.Endpoint) err
 		_, err := ep.Ping(ctx)
 		return err
 	}
-	e, err := mirror.Connector(i.Settings.Engine, i.Paths.Data, i.Paths.Exec(), i.Settings.Driver == instance.DriverRootless, func() (endpoint.Endpoint, error) { return ep, nil })(ctx)
+	e, err := i.Connector(func() (endpoint.Endpoint, error) { return ep, nil }).Connect(ctx)
 	if err != nil {
 		return err
 	}

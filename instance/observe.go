@@ -3,9 +3,12 @@ package instance
 import (
 	"errors"
 	"io/fs"
+	"path/filepath"
 
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
+	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -54,6 +57,17 @@ func Live(s *state.State) bool {
 // SupervisorID returns the process that wrote the state. There must be one.
 func SupervisorID(s *state.State) process.ID {
 	return process.ID{PID: s.Supervisor.PID, StartTime: s.Supervisor.StartTicks, BootID: s.Supervisor.BootID}
+}
+
+// Connector returns what connects to the instance's engine, at the endpoint that at returns.
+func (i *Instance) Connector(at func() (endpoint.Endpoint, error)) mirror.Connector {
+	return mirror.Connector{
+		Endpoint:   at,
+		Rootless:   i.Settings.Driver == DriverRootless,
+		Containerd: i.Settings.Engine == KindContainerd,
+		Data:       i.Paths.Data,
+		Run:        filepath.Join(i.Paths.Exec(), "containerd"),
+	}
 }
 
 // Describe returns the state's description of the instance, with the engine at host.

@@ -4,27 +4,55 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/docker-rd/docker-rd/internal/containerd"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
-	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Connector returns what connects to an engine of a kind, wherever that is by then. Data and run
-// are the directories of what an own engine keeps, and of what ends with it. Rootless says that an own
-// engine is an ordinary user's; others say that themselves.
-func Connector(kind, data, run string, rootless bool, where func() (endpoint.Endpoint, error)) func(context.Context) (Engine, error) {
-	return func(ctx context.Context) (Engine, error) {
-		ep, err := where()
+// A Connector connects to the engine of an instance.
+type Connector struct {
+	// Endpoint returns where the engine is at that time.
+	Endpoint func() (endpoint.Endpoint, error)
+	// Rootless says that an own engine is an ordinary user's; others say that themselves.
+	Rootless bool
+	// Containerd says that the engine is a containerd on a unix socket, not one that speaks
+	// Docker's API. Data is the directory of nerdctl's files and networks, Run that of
+	// containerd's own files, which end with it.
+	Containerd bool
+	Data, Run  string
+}
+
+// Connect returns a connection to the engine, which need not answer yet. The caller closes it.
+func (c Connector) Connect(context.Context) (Engine, error) {
+	ep, err := c.Endpoint()
+	if err != nil {
+		return nil, err
+	}
+	if !c.Containerd {
+		cli, err := ep.Client()
 		if err != nil {
 			return nil, err
 		}
-		if socket, ok := strings.CutPrefix(ep.Host, "unix://"); ok && kind == state.KindContainerd {
-			return ConnectContainerd(ContainerdOptions{Socket: socket, Data: data, State: filepath.Join(run, "containerd"), Rootless: rootless})(ctx)
-		}
-		m, err := ConnectMoby(func(context.Context) (*endpoint.Client, error) { return ep.Client() })(ctx)
-		if own, ok := m.(*Moby); ok {
-			own.rootless = rootless
-		}
-		return m, err
+		return &Moby{Client: cli, rootless: c.Rootless, checks: map[string]bool{}}, nil
 	}
+	cli, err := containerd.New(strings.TrimPrefix(ep.Host, "unix://"))
+	if err != nil {
+		return nil, err
+	}
+	return &Containerd{
+		Client: cli, files: nerdctlFiles(c.Data), bundles: filepath.Join(c.Run, "io.containerd.runtime.v2.task"),
+		rootless: c.Rootless, hellos: map[string]chan struct{}{},
+	}, nil
+}
+
+// answerTimeout is how long an engine may take to say that it is one.
+const answerTimeout = 10 * time.Second
+
+// Answers returns nil if the engine answers within 10 seconds, and an error if it does not, or if
+// something else does.
+func Answers(ctx context.Context, e Engine) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	return e.Ping(ctx)
 }

@@ -34,25 +34,6 @@ type Containerd struct {
 	hellos map[string]chan struct{} // events of our own that are to come back
 }
 
-// ContainerdOptions say which containerd is meant.
-type ContainerdOptions struct {
-	Socket   string
-	Data     string // the directory of nerdctl's files and networks
-	State    string // containerd's own directory of what ends with it
-	Rootless bool   // it is an ordinary user's
-}
-
-// ConnectContainerd returns what connects to a containerd.
-func ConnectContainerd(o ContainerdOptions) func(context.Context) (Engine, error) {
-	return func(context.Context) (Engine, error) {
-		cli, err := containerd.New(o.Socket)
-		if err != nil {
-			return nil, err
-		}
-		return &Containerd{Client: cli, files: nerdctlFiles(o.Data), bundles: filepath.Join(o.State, "io.containerd.runtime.v2.task"), rootless: o.Rootless, hellos: map[string]chan struct{}{}}, nil
-	}
-}
-
 // Ping implements [Engine].
 func (c *Containerd) Ping(ctx context.Context) error {
 	_, err := c.Server(ctx)

@@ -19,6 +19,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine/isolated"
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/containerd"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/asuser"
 	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/internal/test/oracle"
@@ -156,7 +157,8 @@ func (h *containerdHost) source() (connect func(socket string) func(context.Cont
 	h.t.Helper()
 	state := filepath.Join(h.cfg.ExecRoot, "containerd")
 	connect = func(socket string) func(context.Context) (mirror.Engine, error) {
-		return mirror.ConnectContainerd(mirror.ContainerdOptions{Socket: socket, Data: h.cfg.DataRoot, State: state})
+		at := func() (endpoint.Endpoint, error) { return endpoint.Endpoint{Host: "unix://" + socket}, nil }
+		return mirror.Connector{Endpoint: at, Containerd: true, Data: h.cfg.DataRoot, Run: state}.Connect
 	}
 	o, err := oracle.NewContainerd(h.cfg.Socket, h.cfg.DataRoot, state)
 	if err != nil {

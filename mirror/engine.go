@@ -7,7 +7,7 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// An Engine is a connection to an engine that can be mirrored: [Moby] or [Containerd]. It hides
+// An Engine is a connection to an engine that can be mirrored: a [Moby] or a [Containerd]. It hides
 // what differs between kinds of engines from sessions, the queue and the store.
 type Engine interface {
 	// Ping returns nil where an engine of this kind answers.

@@ -251,7 +251,7 @@ func TestCompressed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := mirrortest.New(t, mirror.SourceOptions{Connect: mirror.ConnectMoby(mirrortest.ConnectTo("tcp://" + l.Addr().String()))})
+	r := mirrortest.New(t, mirror.SourceOptions{Connect: mirrortest.ConnectTo("tcp://" + l.Addr().String())})
 	var compressed atomic.Int64
 	socket := r.Engine.Path()
 	engine := &httputil.ReverseProxy{

@@ -42,17 +42,6 @@ type Moby struct {
 	checks map[string]bool
 }
 
-// ConnectMoby returns a connect function for engines that speak Docker's API.
-func ConnectMoby(dial func(context.Context) (*endpoint.Client, error)) func(context.Context) (Engine, error) {
-	return func(ctx context.Context) (Engine, error) {
-		cli, err := dial(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return &Moby{Client: cli, checks: map[string]bool{}}, nil
-	}
-}
-
 // Ping implements [Engine]: anything else than a Docker engine is an error.
 func (m *Moby) Ping(ctx context.Context) error {
 	_, err := m.About(ctx)

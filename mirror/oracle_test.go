@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/internal/test/oracle"
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
@@ -56,7 +57,7 @@ func TestOracle(t *testing.T) {
 	dir := mirrortest.ShortDir(t)
 	seed := oracleSeeded(t)
 	s := oracleSubject{dir: dir, socket: *oracleSocket, connect: func(socket string) func(context.Context) (mirror.Engine, error) {
-		return mirror.ConnectMoby(mirrortest.ConnectTo("unix://" + socket))
+		return mirrortest.ConnectTo("unix://" + socket)
 	}}
 	if s.socket == "" {
 		realengine.Need(t)
@@ -84,7 +85,7 @@ func TestOracle(t *testing.T) {
 	}
 	var drivers []*oracle.Driver
 	for i := range oracleClients {
-		cli, err := mirrortest.ConnectTo("unix://" + s.socket)(ctx)
+		cli, err := endpoint.Endpoint{Host: "unix://" + s.socket}.Client()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,6 @@ import (
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/network"
 
-	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/mirror"
@@ -345,10 +344,10 @@ func TestAwayIsLoggedOnce(t *testing.T) {
 	var connects atomic.Int64
 	opts := mirror.SourceOptions{Log: slog.New(slog.NewTextHandler(&log, nil))}
 	dir := mirrortest.ShortDir(t)
-	opts.Connect = mirror.ConnectMoby(func(ctx context.Context) (*endpoint.Client, error) {
+	opts.Connect = func(ctx context.Context) (mirror.Engine, error) {
 		connects.Add(1)
 		return mirrortest.ConnectTo("unix://" + dir + "/none.sock")(ctx)
-	})
+	}
 	r := mirrortest.NewOf(t, dir, dir+"/none.sock", opts)
 	stop := r.Start()
 	for end := time.Now().Add(mirrortest.Patience); connects.Load() < 10; time.Sleep(time.Millisecond) {

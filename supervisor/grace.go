@@ -10,7 +10,7 @@ import (
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/mirror"
 )
 
 const (
@@ -30,14 +30,15 @@ const (
 func (l *loop) containersGrace(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, graceTimeout)
 	defer cancel()
-	if l.inst.Settings.Engine == instance.KindContainerd {
-		return defaultGrace // its containers have no times of their own
-	}
-	api, err := l.dial(ctx)
+	conn, err := l.connectEngine(ctx)
 	if err != nil {
 		return defaultGrace
 	}
-	defer api.Close()
+	defer conn.Close()
+	api, ok := conn.(*mirror.Moby)
+	if !ok {
+		return defaultGrace // a containerd's containers have no times of their own
+	}
 	list, err := api.ContainerList(ctx, client.ContainerListOptions{})
 	if err != nil {
 		return defaultGrace

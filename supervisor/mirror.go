@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/requests"
@@ -53,17 +51,9 @@ func (l *loop) mirrorEngine() {
 	l.early = nil
 }
 
-// connectEngine connects to the engine for all that is the same for every kind.
+// connectEngine connects to the engine.
 func (l *loop) connectEngine(ctx context.Context) (mirror.Engine, error) {
-	return mirror.Connector(l.inst.Settings.Engine, l.inst.Paths.Data, l.inst.Paths.Exec(), l.inst.Settings.Driver == instance.DriverRootless, l.driver.Endpoint)(ctx)
-}
-
-func (l *loop) dial(context.Context) (*endpoint.Client, error) {
-	ep, err := l.driver.Endpoint()
-	if err != nil {
-		return nil, err
-	}
-	return ep.Client()
+	return l.inst.Connector(l.driver.Endpoint).Connect(ctx)
 }
 
 // applyUpdate takes in an update of the source.

@@ -99,13 +99,11 @@ func syncMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	connect := mirror.ConnectMoby(func(context.Context) (*endpoint.Client, error) {
-		return endpoint.Endpoint{Host: "unix://" + socket}.Client()
-	})
-	if data := args[3]; data != "" {
-		connect = mirror.ConnectContainerd(mirror.ContainerdOptions{Socket: socket, Data: data, State: data})
+	connector := mirror.Connector{
+		Endpoint:   func() (endpoint.Endpoint, error) { return endpoint.Endpoint{Host: "unix://" + socket}, nil },
+		Containerd: args[3] != "", Data: args[3], Run: args[3],
 	}
-	source := mirror.NewSource(mirror.SourceOptions{Connect: connect, Log: log})
+	source := mirror.NewSource(mirror.SourceOptions{Connect: connector.Connect, Log: log})
 	go func() { _ = source.Run(ctx) }()
 	said := map[state.Reason]bool{}
 	var reason state.Reason

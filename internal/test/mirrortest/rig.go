@@ -54,8 +54,8 @@ func ShortDir(t *testing.T) string {
 }
 
 // ConnectTo returns what connects to the engine at host.
-func ConnectTo(host string) func(context.Context) (*endpoint.Client, error) {
-	return func(context.Context) (*endpoint.Client, error) { return endpoint.Endpoint{Host: host}.Client() }
+func ConnectTo(host string) func(context.Context) (mirror.Engine, error) {
+	return mirror.Connector{Endpoint: func() (endpoint.Endpoint, error) { return endpoint.Endpoint{Host: host}, nil }}.Connect
 }
 
 // Instance is what the tests' files are of.
@@ -73,7 +73,7 @@ func New(t *testing.T, opts mirror.SourceOptions) *Rig {
 	}
 	t.Cleanup(func() { _ = engine.Close() })
 	if opts.Connect == nil {
-		opts.Connect = mirror.ConnectMoby(ConnectTo(engine.Host()))
+		opts.Connect = ConnectTo(engine.Host())
 	}
 	r := NewOf(t, dir, filepath.Join(dir, "e.sock"), opts)
 	r.Engine = engine

@@ -36,7 +36,7 @@ var rooms = map[string][]string{
 	"engine/namespaces":        {"engine/processes", "lock", "internal"},
 	"engine/processes":         {"internal"},
 	"instance/contexts":        {"engine", "instance", "dockercontext", "mirror/state", "internal"},                     // it joins what does not know each other
-	"instance":                 {"dockercontext", "mirror/state", "lock", "internal"},                                   // dockercontext: a policy is a setting; mirror/state: its state is one of its files
+	"instance":                 {"dockercontext", "mirror", "lock", "internal"},                                         // dockercontext: a policy is a setting; mirror: its state is one of its files, and it knows how its engine is connected to
 	"dockercontext":            {"dockercontext/claim", "dockercontext/configfile", "mirror/state", "lock", "internal"}, // mirror/state: conditions and their reasons
 	"dockercontext/claim":      {"lock", "internal"},
 	"dockercontext/configfile": {"lock", "internal"},
