@@ -1,6 +1,7 @@
 package dockercontext
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -223,8 +224,8 @@ func (c *Config) look(ctx context.Context, name string) Report {
 		r.LatencyMs = time.Since(start).Milliseconds()
 		r.APIVersion, r.ServerVersion = pong.APIVersion, printable(pong.ServerVersion)
 	}
-	r.Health, r.Reason, r.Message = classify(ctx, e, err)
-	r.Message = printable(r.Message)
+	v := classify(ctx, e, err)
+	r.Health, r.Reason, r.Message = v.health, v.reason, printable(v.message)
 	if claimed {
 		r.ClaimedFor = claimant.Context
 		r.Message += fmt.Sprintf(" Its socket leads to the engine of context %q: docker rd has claimed it.", claimant.Context)
@@ -234,100 +235,112 @@ func (c *Config) look(ctx context.Context, name string) Report {
 
 // Explain returns a sentence on why an endpoint could not be used, from the error of a ping.
 func Explain(ctx context.Context, e endpoint.Endpoint, err error) string {
-	_, _, text := classify(ctx, e, err)
-	return printable(text)
+	return printable(classify(ctx, e, err).message)
+}
+
+// A verdict is what the result of a ping means.
+type verdict struct {
+	health          Health
+	reason, message string
+}
+
+func unknown(reason, format string, args ...any) verdict {
+	return verdict{HealthUnknown, reason, fmt.Sprintf(format, args...)}
+}
+
+func broken(reason, format string, args ...any) verdict {
+	return verdict{Broken, reason, fmt.Sprintf(format, args...)}
+}
+
+// knownErrors are errors that have one meaning each: nothing is known of the context's engine. The
+// message is that of the error if there is none here.
+var knownErrors = []struct {
+	err             error
+	reason, message string
+}{
+	{endpoint.ErrCorrupt, ProbeMetadataUnreadable, ""},
+	{endpoint.ErrNoEndpoint, ProbeNoEndpoint, "The context describes no Docker engine."},
+	{endpoint.ErrNoHost, ProbeNoHost, "The context's docker endpoint has no host."},
+	{endpoint.ErrTLSMaterial, ProbeInvalidTLSMaterial, ""},
+	{endpoint.ErrScheme, ProbeUnsupportedScheme, ""},
+	{endpoint.ErrPathTooLong, ProbeSocketPathTooLong, ""},
+	{errHeaders, ProbeInvalidHeaders, ""},
+	{endpoint.ErrAddress, ProbeInvalidAddress, ""},
+	{endpoint.ErrNotDocker, ProbeNotDocker, "Something answered that is not a Docker engine."},
+	{endpoint.ErrSSHMissing, ProbeSSHMissing, "The program ssh is not on the PATH."},
 }
 
 // classify interprets the result of a ping. Only what is certain is broken.
-func classify(ctx context.Context, e endpoint.Endpoint, err error) (Health, string, string) {
-	unknown := func(reason, format string, args ...any) (Health, string, string) {
-		return HealthUnknown, reason, fmt.Sprintf(format, args...)
-	}
-	broken := func(reason, format string, args ...any) (Health, string, string) {
-		return Broken, reason, fmt.Sprintf(format, args...)
-	}
-	_, address, _ := strings.Cut(e.Host, "://")
-	if err == nil {
-		return Healthy, ProbeHealthy, "A Docker engine answered."
-	}
-	if ctx.Err() != nil {
-		return unknown(ProbeTimeout, "It did not answer in time.")
-	}
-
-	// First: a page that is not found is no context that is not found.
+func classify(ctx context.Context, e endpoint.Endpoint, err error) verdict {
 	var status *endpoint.StatusError
-	if errors.As(err, &status) {
-		if status.Status == http.StatusBadRequest && strings.Contains(status.Message, "HTTPS server") {
-			return unknown(ProbeTLSRequired, "The server speaks TLS, the context does not.")
-		}
-		return unknown(ProbeHTTPError, "It answered with %s.", strings.TrimSuffix(status.Error(), "."))
-	}
-
-	// What is wrong with the context itself.
 	switch {
+	case err == nil:
+		return verdict{Healthy, ProbeHealthy, "A Docker engine answered."}
+	case ctx.Err() != nil:
+		return unknown(ProbeTimeout, "It did not answer in time.")
+	case errors.As(err, &status): // before errdefs: a page that is not found is no missing context
+		return classifyStatus(status)
 	case errdefs.IsNotFound(err):
 		return broken(ProbeContextNotFound, "There is no such context.")
-	case errors.Is(err, endpoint.ErrCorrupt):
-		return unknown(ProbeMetadataUnreadable, "%s", sentence(err))
-	case errors.Is(err, endpoint.ErrNoEndpoint):
-		return unknown(ProbeNoEndpoint, "The context describes no Docker engine.")
-	case errors.Is(err, endpoint.ErrNoHost):
-		return unknown(ProbeNoHost, "The context's docker endpoint has no host.")
-	case errors.Is(err, endpoint.ErrTLSMaterial):
-		return unknown(ProbeInvalidTLSMaterial, "%s", sentence(err))
-	case errors.Is(err, endpoint.ErrScheme):
-		return unknown(ProbeUnsupportedScheme, "%s", sentence(err))
-	case errors.Is(err, endpoint.ErrPathTooLong):
-		return unknown(ProbeSocketPathTooLong, "%s", sentence(err))
-	case errors.Is(err, errHeaders):
-		return unknown(ProbeInvalidHeaders, "%s", sentence(err))
-	case errors.Is(err, endpoint.ErrAddress):
-		return unknown(ProbeInvalidAddress, "%s", sentence(err))
+	}
+	for _, known := range knownErrors {
+		if errors.Is(err, known.err) {
+			return unknown(known.reason, "%s", cmp.Or(known.message, sentence(err)))
+		}
+	}
+	var ssh *endpoint.SSHError
+	switch {
 	case e.Host == "":
 		return unknown(ProbeMetadataUnreadable, "%s", sentence(err))
-	}
-
-	// What else was answered.
-	var sshErr *endpoint.SSHError
-	switch {
-	case errors.Is(err, endpoint.ErrNotDocker):
-		return unknown(ProbeNotDocker, "Something answered that is not a Docker engine.")
 	case errors.Is(err, endpoint.ErrSSHOnward):
 		return unknown(ProbeSSHOnward, "%s: it may lead back here, and is not followed.", strings.TrimSuffix(sentence(err), "."))
-	case errors.Is(err, endpoint.ErrSSHMissing):
-		return unknown(ProbeSSHMissing, "The program ssh is not on the PATH.")
-	case errors.As(err, &sshErr):
-
-		switch {
-		case sshErr.Dropped():
-			return unknown(ProbeSSHDropped, "The ssh server took no more connections at this time: %s", line(sshErr.Cause()))
-		case sshErr.Local():
-			return unknown(ProbeSSHFailed, "The ssh connection failed: %s", line(sshErr.Cause()))
-		}
-		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", sshErr.Status, line(sshErr.Cause()))
+	case errors.As(err, &ssh):
+		return classifySSH(ssh)
 	case tlsFailure(err):
 		return unknown(ProbeTLSFailed, "%s", sentence(err))
 	}
+	return classifyDial(ctx, e, err)
+}
 
-	// Why nothing was.
+// classifyStatus interprets an answer that is no success.
+func classifyStatus(err *endpoint.StatusError) verdict {
+	if err.Status == http.StatusBadRequest && strings.Contains(err.Message, "HTTPS server") {
+		return unknown(ProbeTLSRequired, "The server speaks TLS, the context does not.")
+	}
+	return unknown(ProbeHTTPError, "It answered with %s.", strings.TrimSuffix(err.Error(), "."))
+}
+
+func classifySSH(err *endpoint.SSHError) verdict {
+	switch cause := line(err.Cause()); {
+	case err.Dropped():
+		return unknown(ProbeSSHDropped, "The ssh server took no more connections at this time: %s", cause)
+	case err.Local():
+		return unknown(ProbeSSHFailed, "The ssh connection failed: %s", cause)
+	default:
+		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", err.Status, cause)
+	}
+}
+
+// classifyDial interprets why there was no answer.
+func classifyDial(ctx context.Context, e endpoint.Endpoint, err error) verdict {
+	_, address, _ := strings.Cut(e.Host, "://")
 	var dns *net.DNSError
-	switch {
+	switch scheme := e.Scheme(); {
 	case errors.As(err, &dns):
 		return unknown(ProbeHostNotFound, "%s", sentence(dns))
-	case e.Scheme() == "unix" && isRelative(address) && (isMissing(err) || isRefused(err)):
+	case scheme == "unix" && isRelative(address) && (isMissing(err) || isRefused(err)):
 		return unknown(ProbeUnproven, "Nobody listens on the socket %s, whose path is relative: elsewhere it means another one.", address)
-	case e.Scheme() == "unix" && isMissing(err):
+	case scheme == "unix" && isMissing(err):
 		return broken(ProbeSocketMissing, "The socket %s does not exist.", address)
-	case e.Scheme() == "unix" && isRefused(err):
+	case scheme == "unix" && isRefused(err):
 		return broken(ProbeSocketRefused, "Nobody listens on the socket %s.", address)
-	case e.Scheme() == "npipe" && errors.Is(err, os.ErrNotExist):
+	case scheme == "npipe" && errors.Is(err, os.ErrNotExist):
 		return broken(ProbePipeMissing, "The pipe %s does not exist.", address)
 	case errors.Is(err, os.ErrPermission):
 		return unknown(ProbePermissionDenied, "%s", sentence(err))
+	case isRefused(err) && refusedOnLoopback(ctx, e.Host, err):
+		return broken(ProbeConnectionRefused, "Nobody listens on %s.", address)
 	case isRefused(err):
-		if refusedOnLoopback(ctx, e.Host, err) {
-			return broken(ProbeConnectionRefused, "Nobody listens on %s.", address)
-		}
 		return unknown(ProbeRefusedElsewhere, "%s refuses connections.", address)
 	case errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH):
 		return unknown(ProbeUnreachable, "%s", sentence(err))

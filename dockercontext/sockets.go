@@ -16,11 +16,13 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// Claim makes the default sockets lead to owner's engine, at the unix socket with the path
-// socket, if they do not exist or nobody listens there. It goes with a promotion: owner's
-// context is the current one, and the claim of the one that it replaced is given back. The engine must still be up. The outcome's reason is that of the
-// condition SocketClaimed. The proof takes a moment, unless there was a first look before, see
-// [Config.LookAtSockets]. If everything is claimed already, nothing is written.
+// Claim makes the default sockets lead to owner's engine, which must be up, at the unix socket with
+// the path socket. It claims those that do not exist, or where nobody listens. It goes with a
+// promotion: if owner's context is the current one, the claims of others are given back first.
+//
+// The proof that nobody listens takes a moment, unless first is an earlier look, of
+// [Config.LookAtSockets]. If everything is claimed already, nothing is written. The outcome's reason
+// is that of the condition SocketClaimed.
 func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy Policy, first *claim.Look) Outcome {
 	switch {
 	case owner.Context == "" || socket == "" || len(c.o.Sockets) == 0:
