@@ -106,7 +106,9 @@ var hints = []hintEntry{
 	isFor(instance.ErrTwoEngines, func(h hinter) string {
 		return "leave one out, or reset it with an empty value: `" + h.setting("host", "") + "` or `" + h.setting("from-context", "") + "`"
 	}),
-	is(instance.ErrAdopts, "they belong to the driver \"existing\""),
+	byType(func(_ hinter, e *instance.DriverError) string {
+		return "leave it out: it belongs to driver " + quoted(e.Drivers)
+	}),
 	is(instance.ErrNoHome, "set HOME or "+instance.HomeEnv),
 	byType(func(_ hinter, e *engine.ContextError) string {
 		if e.Program.Name != "" {

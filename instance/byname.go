@@ -27,7 +27,17 @@ type setting struct {
 	set    func(*Settings, string) error
 	values []string // all possible ones; nil if there is no such list
 	live   bool     // it holds at once, without a restart
+
+	drivers []string // those with which it has an effect; nil for all
 }
+
+// Drivers, as those of a setting.
+var (
+	adopting = []string{DriverExisting}
+	isolated = []string{DriverDockerd, DriverRootless} // in namespaces
+	virtual  = []string{DriverLima}
+	own      = slices.Concat(isolated, virtual)
+)
 
 var errNotBool = errors.New("it can be true or false")
 
@@ -37,13 +47,14 @@ var mainSettings = []setting{
 	text("driver", func(s *Settings) *string { return &s.Driver }, drivers),
 	text("engine", func(s *Settings) *string { return &s.Engine }, kinds),
 	text("promote", func(s *Settings) *string { return (*string)(&s.Promote) }, policies),
-	text("host", func(s *Settings) *string { return &s.Host }, nil),
-	text("from-context", func(s *Settings) *string { return &s.FromContext }, nil),
-	text("tlscacert", func(s *Settings) *string { return &s.TLSCACert }, nil),
-	text("tlscert", func(s *Settings) *string { return &s.TLSCert }, nil),
-	text("tlskey", func(s *Settings) *string { return &s.TLSKey }, nil),
+	text("host", func(s *Settings) *string { return &s.Host }, nil).of(adopting),
+	text("from-context", func(s *Settings) *string { return &s.FromContext }, nil).of(adopting),
+	text("tlscacert", func(s *Settings) *string { return &s.TLSCACert }, nil).of(adopting),
+	text("tlscert", func(s *Settings) *string { return &s.TLSCert }, nil).of(adopting),
+	text("tlskey", func(s *Settings) *string { return &s.TLSKey }, nil).of(adopting),
 	{
-		name: "tlsverify",
+		name:    "tlsverify",
+		drivers: adopting,
 		get: func(s *Settings) string {
 			if s.TLSVerify == nil {
 				return ""
@@ -64,18 +75,20 @@ var mainSettings = []setting{
 		},
 		values: []string{"true", "false"},
 	},
-	text("daemon-config", func(s *Settings) *string { return &s.DaemonConfig }, nil),
-	text("engine-path", func(s *Settings) *string { return &s.EnginePath }, nil),
+	text("daemon-config", func(s *Settings) *string { return &s.DaemonConfig }, nil).of(isolated),
+	text("engine-path", func(s *Settings) *string { return &s.EnginePath }, nil).of(isolated),
 	{
-		name: "engine-args",
-		get:  func(s *Settings) string { return joinArgs(s.EngineArgs) },
+		name:    "engine-args",
+		drivers: isolated,
+		get:     func(s *Settings) string { return joinArgs(s.EngineArgs) },
 		set: func(s *Settings, v string) (err error) {
 			s.EngineArgs, err = shlex.Split(v)
 			return err
 		},
 	},
 	{
-		name: "localhost",
+		name:    "localhost",
+		drivers: isolated,
 		get: func(s *Settings) string {
 			ports := make([]string, len(s.Localhost))
 			for i, port := range s.Localhost {
@@ -98,11 +111,12 @@ var mainSettings = []setting{
 		},
 	},
 	{
-		name: "disk",
-		get:  func(s *Settings) string { return formatSize(s.Disk) },
-		set:  func(s *Settings, v string) (err error) { s.Disk, err = parseSize(v); return err },
+		name:    "disk",
+		drivers: virtual,
+		get:     func(s *Settings) string { return formatSize(s.Disk) },
+		set:     func(s *Settings, v string) (err error) { s.Disk, err = parseSize(v); return err },
 	},
-	text("template", func(s *Settings) *string { return &s.Template }, nil),
+	text("template", func(s *Settings) *string { return &s.Template }, nil).of(virtual),
 	{
 		name: "autostart",
 		live: true,
@@ -135,6 +149,11 @@ func text(name string, field func(*Settings) *string, values []string) setting {
 		set:    func(s *Settings, v string) error { *field(s) = v; return nil },
 		values: values,
 	}
+}
+
+func (k setting) of(drivers []string) setting {
+	k.drivers = drivers
+	return k
 }
 
 // joinArgs is the inverse of shlex.Split.

@@ -17,8 +17,6 @@ var (
 	ErrNoEngine = errors.New("needs the engine to adopt")
 	// ErrTwoEngines says that two engines to adopt are named.
 	ErrTwoEngines = errors.New("are two engines")
-	// ErrAdopts says that a setting is for adopted engines only.
-	ErrAdopts = errors.New("takes no host, no from-context and no TLS settings")
 	// ErrNoHome says that no directory is known for the state.
 	ErrNoHome = errors.New("no place for the state")
 )
@@ -86,4 +84,14 @@ type ValueError struct {
 
 func (e *ValueError) Error() string {
 	return fmt.Sprintf("%s %q is not one that this version has", e.Key, e.Value)
+}
+
+// A DriverError says that a setting has no effect with a driver.
+type DriverError struct {
+	Driver, Setting string
+	Drivers         []string // with which it has one
+}
+
+func (e *DriverError) Error() string {
+	return fmt.Sprintf("driver %q takes no %s", e.Driver, e.Setting)
 }

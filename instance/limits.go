@@ -18,9 +18,10 @@ const (
 // limits are the limits of a whole instance, as docker run has them for a container.
 var limits = []setting{
 	{
-		name: "memory",
-		live: true,
-		get:  func(s *Settings) string { return formatSize(s.Memory) },
+		name:    "memory",
+		drivers: own,
+		live:    true,
+		get:     func(s *Settings) string { return formatSize(s.Memory) },
 		set: func(s *Settings, v string) (err error) {
 			if s.Memory, err = parseSize(v); err != nil {
 				return err
@@ -32,8 +33,9 @@ var limits = []setting{
 		},
 	},
 	{
-		name: "cpus",
-		live: true,
+		name:    "cpus",
+		drivers: own,
+		live:    true,
 		get: func(s *Settings) string {
 			if s.NanoCPUs == 0 {
 				return ""
@@ -60,8 +62,9 @@ var limits = []setting{
 		},
 	},
 	{
-		name: "pids-limit",
-		live: true,
+		name:    "pids-limit",
+		drivers: isolated,
+		live:    true,
 		get: func(s *Settings) string {
 			if s.PidsLimit == 0 {
 				return ""

@@ -105,16 +105,9 @@ func (s Settings) normal() Settings {
 // Resolved returns the settings with the driver chosen and all paths absolute, or a refusal that
 // names the setting and its values. It looks at the system, but not at files or engines.
 func (s Settings) Resolved() (Settings, error) {
-	for _, c := range []struct {
-		key, value string
-		names      []string
-	}{
-		{"driver", s.Driver, drivers},
-		{"engine", s.Engine, kinds},
-		{"promote", string(s.Promote), policies},
-	} {
-		if !slices.Contains(c.names, c.value) {
-			return s, failure.WithCode(&ValueError{c.key, c.value, c.names}, failure.CodeRefused)
+	for _, k := range settings {
+		if v := k.get(&s); k.values != nil && v != "" && !slices.Contains(k.values, v) {
+			return s, failure.WithCode(&ValueError{k.name, v, k.values}, failure.CodeRefused)
 		}
 	}
 	if time.Duration(s.Resync) < minResync {
@@ -155,7 +148,7 @@ func (s Settings) chooseDriver() (string, error) {
 	return DriverDockerd, nil
 }
 
-// checkDriverSettings refuses settings that have no effect with the driver.
+// checkDriverSettings refuses settings that have no effect with the driver, or contradict others.
 func (s Settings) checkDriverSettings() error {
 	switch {
 	case s.Engine != KindContainerd:
@@ -164,14 +157,14 @@ func (s Settings) checkDriverSettings() error {
 	case s.DaemonConfig != "":
 		return failure.Refuse("engine %q takes no daemon-config: that is dockerd's", s.Engine)
 	}
-	if s.Driver != DriverLima && (s.Disk != 0 || s.Template != "") {
-		return failure.Refuse("driver %q makes no virtual machine: it takes no disk and no template", s.Driver)
+	for _, k := range settings {
+		if k.drivers != nil && !slices.Contains(k.drivers, s.Driver) && k.get(&s) != "" {
+			return failure.WithCode(&DriverError{s.Driver, k.name, k.drivers}, failure.CodeRefused)
+		}
 	}
 	switch s.Driver {
 	case DriverLima:
-		if err := s.checkLima(); err != nil {
-			return err
-		}
+		return s.checkLima()
 	case DriverExisting:
 		switch {
 		case s.Host == "" && s.FromContext == "":
@@ -180,28 +173,15 @@ func (s Settings) checkDriverSettings() error {
 			return failure.Refuse("host %q and from-context %q %w", s.Host, s.FromContext, ErrTwoEngines)
 		case s.FromContext != "" && s.HasTLS():
 			return failure.Refuse("TLS settings go with host: context %q has its own", s.FromContext)
-		case s.DaemonConfig != "" || len(s.EngineArgs) > 0:
-			return failure.Refuse("driver %q runs no engine: it takes no daemon-config and no engine arguments", s.Driver)
-		case s.Memory != 0 || s.NanoCPUs != 0 || s.PidsLimit != 0:
-			return failure.Refuse("driver %q runs no engine: it takes no memory, no cpus and no pids-limit", s.Driver)
-		case s.EnginePath != "":
-			return failure.Refuse("driver %q runs no engine: it takes no engine-path", s.Driver)
-		case len(s.Localhost) > 0:
-			return failure.Refuse("driver %q runs no engine: it takes no localhost", s.Driver)
-		}
-		if s.Host != "" {
+		case s.Host != "":
 			_, err := endpoint.FromURL(s.Host, s.TLSOptions())
 			return err
 		}
-		return nil
-	}
-	if s.Host != "" || s.FromContext != "" || s.HasTLS() {
-		return failure.Refuse("driver %q %w", s.Driver, ErrAdopts)
 	}
 	return nil
 }
 
-// checkLima refuses settings that have no effect on a machine's engine.
+// checkLima refuses what no virtual machine can be.
 func (s Settings) checkLima() error {
 	const whole = 1e9
 	switch {
@@ -209,8 +189,6 @@ func (s Settings) checkLima() error {
 		return failure.Refuse("driver %q: %w on %s", s.Driver, ErrNoDriver, runtime.GOOS)
 	case s.Engine != KindMoby:
 		return failure.Refuse("driver %q runs engines of kind %q only", s.Driver, KindMoby)
-	case s.DaemonConfig != "" || len(s.EngineArgs) > 0 || s.EnginePath != "" || len(s.Localhost) > 0 || s.PidsLimit != 0:
-		return failure.Refuse("driver %q runs the machine's own dockerd: it takes no daemon-config, no engine arguments, no engine-path, no localhost and no pids-limit", s.Driver)
 	case s.NanoCPUs%whole != 0:
 		return failure.Refuse("driver %q: a virtual machine has whole processors, not %s", s.Driver, s.Get("cpus"))
 	}

@@ -80,7 +80,7 @@ func TestSettingsRefused(t *testing.T) {
 		{[]string{"driver=existing"}, "needs the engine to adopt"},
 		{[]string{"host=unix:///x", "from-context=y"}, `host "unix:///x" and from-context "y" are two engines`},
 		{[]string{"from-context=y", "tlsverify=true"}, "TLS settings go with host"},
-		{[]string{"host=unix:///x", "engine-args=--debug"}, "takes no daemon-config and no engine arguments"},
+		{[]string{"host=unix:///x", "engine-args=--debug"}, "takes no engine-args"},
 		{[]string{"host=unix:///x", "localhost=5000"}, "takes no localhost"},
 		{[]string{"localhost=5000,http"}, `setting localhost="5000,http": "http" is no port`},
 		{[]string{"localhost=65536"}, `"65536" is no port`},
