@@ -26,8 +26,8 @@ type Stream[T any] struct {
 	widths []int
 }
 
-// NewStream returns a stream of rows of the type of empty, on which it tries a template. Widest are the longest possible cells
-// of the first columns of a plain table, as far as they are known.
+// NewStream returns a stream of rows of the type of empty, on which a template is tried. Widest are
+// the longest cells that the first columns of a plain table can have, as far as they are known.
 func NewStream[T any](w io.Writer, o Options, l Layout, empty T, widest ...string) *Stream[T] {
 	s := &Stream[T]{w: w, o: o, format: o.format(l), titles: l.Titles, empty: empty}
 	if o.IsTable() && !o.Quiet {

@@ -69,8 +69,8 @@ type Bind struct {
 	Optional       bool // do nothing if source or target is missing
 }
 
-// RunHelper becomes the helper, a port proxy, or a command in an engine's namespaces, and does not return, if the process was started
-// as one. A program that uses this package must call it first.
+// RunHelper becomes the helper, a port proxy, or a command in an engine's namespaces, and does not
+// return, if the process was started as one. A program that uses this package must call it first.
 func RunHelper() {
 	if len(os.Args) > 2 && os.Args[1] == foreground.ExecArg {
 		foreground.Main(os.Args[2:])
