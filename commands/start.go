@@ -393,9 +393,9 @@ func check(i *instance.Instance) error {
 	return failure.Join(driver.Check())
 }
 
-// noteLimits notes what the instance's engine can't do here.
-func (a *app) noteLimits(i *instance.Instance) {
-	for _, limit := range engine.Limits(i) {
+// noteLacks notes what the instance's engine can't do here.
+func (a *app) noteLacks(i *instance.Instance) {
+	for _, limit := range engine.Lacks(i) {
 		if !a.once(limit.Error()) {
 			continue
 		}
@@ -428,7 +428,7 @@ func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartO
 		return err
 	}
 	if !already.Live {
-		a.noteLimits(i)
+		a.noteLacks(i)
 	}
 	a.warnOfDefects(i, o)
 	a.noteOverride(i, o)

@@ -151,7 +151,7 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 		s.Engine.Running, s.Engine.Remains = life == engine.Alive, life != engine.Gone
 	}
 	if s.Engine.Running {
-		for _, limit := range engine.Limits(i) {
+		for _, limit := range engine.Lacks(i) {
 			s.Lacks = append(s.Lacks, strings.TrimSuffix(limit.Error()+"; hint: "+failure.Hint(limit), "; hint: "))
 		}
 	}

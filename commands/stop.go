@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,14 +73,10 @@ func (o stopOptions) patience() time.Duration {
 }
 
 func killed(names []string) string {
-	quoted := make([]string, len(names))
-	for i, name := range names {
-		quoted[i] = strconv.Quote(name)
-	}
 	if len(names) == 1 {
-		return "container " + quoted[0] + " was killed"
+		return "container " + quoted(names) + " was killed"
 	}
-	return "containers " + strings.Join(quoted, ", ") + " were killed"
+	return "containers " + quoted(names) + " were killed"
 }
 
 func (a *app) stop(ctx context.Context, i *instance.Instance, o stopOptions, t reporter) error {

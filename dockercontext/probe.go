@@ -354,6 +354,13 @@ func isMissing(err error) bool {
 	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
+// isRefused reports whether a connection was refused. Sockets of Windows have error numbers of their
+// own, which nothing else has elsewhere.
+func isRefused(err error) bool {
+	const wsaConnRefused = syscall.Errno(10061)
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, wsaConnRefused)
+}
+
 // isRelative reports whether a socket's path depends on the working directory. Abstract sockets
 // ("@") are in no directory.
 func isRelative(path string) bool {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/docker-rd/docker-rd/engine/lima"
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -96,6 +97,14 @@ type Process interface {
 
 // A Problem is something that does not work in a running engine.
 type Problem = processes.Problem
+
+// Lacks returns what the instance's engine can't do here, each with a hint.
+func Lacks(i *instance.Instance) []error {
+	if i.Settings.Driver == instance.DriverLima {
+		return lima.Lacks()
+	}
+	return isolatedLacks(i)
+}
 
 // DriverFor returns the driver for the instance's settings. It logs to log, which may be nil.
 func DriverFor(i *instance.Instance, log *slog.Logger) (Driver, error) {

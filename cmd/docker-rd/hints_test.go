@@ -109,7 +109,7 @@ var hintsElsewhere = map[string]string{
 // placesElsewhere are the places that make hints which root's scripts of hints don't provoke, and why.
 var placesElsewhere = map[string]string{
 	"Check: `sudo apt-get install openssh-client`":                                                    "ssh is there for the tests of ssh",
-	"Limits: `sudo modprobe kvm_intel` or `sudo modprobe kvm_amd`, if the processor has it":           "it is a note",
+	"Lacks: `sudo modprobe kvm_intel` or `sudo modprobe kvm_amd`, if the processor has it":            "it is a note",
 	"checkLimactl: start the instance as an ordinary user":                                            "lima-refused.txtar does",
 	"checkQEMU: `sudo apt-get install %s ovmf`":                                                       "lima-refused.txtar does, where there is no qemu",
 	"checkQEMU: `sudo usermod -aG kvm %s`, then log in again":                                         "root may open all devices",
@@ -118,7 +118,7 @@ var placesElsewhere = map[string]string{
 	"checkRoot: run it with sudo, or leave `--driver` out: an ordinary user gets an engine without root":                                                                                                                   "TestHintsAsUser does",
 	"RemoveData: `sudo rm -rf %s`":     "it takes files of ids that the user no longer has",
 	"SetLimits: stop containers first": "it takes control groups of version 1, and memory in use",
-	"UserLimits: a new instance is faster on Linux 5.11 or later, and on a local disk": "it is a note",
+	"UserLacks: a new instance is faster on Linux 5.11 or later, and on a local disk":  "it is a note",
 	"checkUserLimits: %s, then restart the user's systemd, for example by a reboot":    "it takes a systemd that gives users some controllers",
 	"missingControllers: %s, then restart the user's systemd, for example by a reboot": "it takes a systemd that gives users some controllers",
 	"answers: restart …  may help":                            "kinds/lost.txtar does",

@@ -318,8 +318,8 @@ func firstLine(text string) string {
 
 func lastLine(text string) string { return text[strings.LastIndexByte(text, '\n')+1:] }
 
-// UserLimits returns what an ordinary user's running engine can't do, each with a hint.
-func UserLimits(c *Config) (limits []error) {
+// UserLacks returns what an ordinary user's running engine can't do, each with a hint.
+func UserLacks(c *Config) (limits []error) {
 	if err := (userMode{c}).lacksLimits(); err != nil {
 		limits = append(limits, err)
 	}

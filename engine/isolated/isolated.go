@@ -13,8 +13,6 @@
 // it. Every process of an engine carries its uid in its environment, which is how
 // the end of all of them is made certain. An ordinary user's engine has a user and a pid
 // namespace besides, and the kernel ends all of it with the first process there.
-//
-// On other systems every function refuses.
 package isolated
 
 import (

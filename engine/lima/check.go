@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/user"
 	"runtime"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/systemd"
 )
 
 const (
@@ -115,17 +115,13 @@ func checkQEMU() (errs []error) {
 	if err == nil {
 		_ = kvm.Close()
 	} else if errors.Is(err, fs.ErrPermission) {
-		name := "$USER"
-		if u, err := user.Current(); err == nil {
-			name = u.Username
-		}
-		errs = append(errs, failure.WithHint(fmt.Errorf("driver \"lima\": %w", err), "`sudo usermod -aG kvm %s`, then log in again", name))
+		errs = append(errs, failure.WithHint(fmt.Errorf("driver \"lima\": %w", err), "`sudo usermod -aG kvm %s`, then log in again", systemd.Username()))
 	}
 	return errs
 }
 
-// Limits returns what is worse here than elsewhere, each with a hint.
-func Limits() []error {
+// Lacks returns what is worse here than elsewhere, each with a hint.
+func Lacks() []error {
 	if _, err := os.Stat("/dev/kvm"); runtime.GOOS != "linux" || err == nil {
 		return nil
 	}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"github.com/docker-rd/docker-rd/engine/isolated"
-	"github.com/docker-rd/docker-rd/engine/lima"
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -22,7 +21,7 @@ import (
 // was started as one.
 func RunHelper() { namespaces.RunHelper() }
 
-// newIsolated returns the driver that runs a dockerd of our own.
+// newIsolated returns the driver that runs a daemon of our own in namespaces.
 func newIsolated(i *instance.Instance, log *slog.Logger) (isolatedDriver, error) {
 	proxy, err := proxyPath()
 	if err != nil {
@@ -85,15 +84,12 @@ func proxyPath() (string, error) {
 	return exe, nil
 }
 
-// Limits returns what the instance's engine can't do here, each with a hint.
-func Limits(i *instance.Instance) []error {
-	switch i.Settings.Driver {
-	case instance.DriverRootless:
+// isolatedLacks is [Lacks] for these drivers.
+func isolatedLacks(i *instance.Instance) []error {
+	if i.Settings.Driver == instance.DriverRootless {
 		if driver, err := newIsolated(i, nil); err == nil {
-			return isolated.UserLimits(driver.Config)
+			return isolated.UserLacks(driver.Config)
 		}
-	case instance.DriverLima:
-		return lima.Limits()
 	}
 	return nil
 }

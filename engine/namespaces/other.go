@@ -1,6 +1,0 @@
-//go:build !linux
-
-package namespaces
-
-// RunHelper does nothing on this system.
-func RunHelper() {}
