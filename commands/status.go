@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -225,108 +224,4 @@ func askAPI(ctx context.Context, i *instance.Instance) apiFact {
 		fact.Error = lowerFirst(strings.TrimSuffix(dockercontext.Explain(ctx, ep, err), "."))
 	}
 	return fact
-}
-
-func (s instanceStatus) write(w io.Writer) error {
-	yes := func(b bool, yes, no string) string {
-		if b {
-			return yes
-		}
-		return no
-	}
-	ago := func(t time.Time) string {
-		if t.IsZero() {
-			return "never"
-		}
-		return humanDuration(time.Since(t)) + " ago"
-	}
-	lines := [][2]string{
-		{"Instance", s.Name + " (" + s.Status + ")"},
-		{"Driver", s.Settings.Driver + yes(s.Settings.Engine == instance.KindContainerd, ", engine "+s.Settings.Engine, "")},
-	}
-	add := func(key, format string, args ...any) {
-		lines = append(lines, [2]string{key, fmt.Sprintf(format, args...)})
-	}
-	if s.Supervisor.Running {
-		add("Supervisor", "running, pid %d, since %s", s.Supervisor.PID, s.Supervisor.Since.Local().Format(time.DateTime))
-	} else {
-		add("Supervisor", "not running")
-	}
-	switch {
-	case s.Settings.Driver == instance.DriverExisting:
-		add("Engine", "adopted%s", yes(s.Engine.Version != "", ", version "+s.Engine.Version, ""))
-	case s.Engine.Running && s.Engine.PID != 0:
-		add("Engine", "running, pid %d, version %s", s.Engine.PID, s.Engine.Version)
-	case s.Engine.Running:
-		add("Engine", "running")
-	default:
-		add("Engine", "not running%s", yes(s.Engine.Remains, ", but some of its processes are left", ""))
-	}
-	add("API", "%s %s", s.API.Host, yes(s.API.Answers, "answers", "does not answer: "+s.API.Error))
-	if s.Context.Name == "" {
-		add("Context", "none: docker can't use a containerd")
-	} else {
-		add("Context", "%s %s%s", s.Context.Name, yes(s.Context.Exists, "exists", "does not exist"), yes(s.Context.Current, ", is the current one", ""))
-	}
-	if s.Mirror.Error != "" {
-		add("Mirror", "%s", s.Mirror.Error)
-	} else {
-		how := yes(s.Mirror.Connected, "live", "not connected")
-		if s.Mirror.Unwritten {
-			how = "can't be written since " + ago(s.Mirror.WrittenAt)
-		}
-		add("Mirror", "%s, synced %s", how, ago(s.Mirror.SyncedAt))
-	}
-	for n, d := range s.Mirror.Deletions {
-		text := "requested " + ago(d.RequestedAt)
-		if d.Error != "" {
-			text += ": " + strings.ReplaceAll(d.Error, "\n", "; ")
-		}
-		add(yes(n == 0, "Deletions", ""), "%s %s: %s", d.Kind, d.Name, text)
-	}
-	if s.Disk != nil {
-		add("Disk", "%s", humanSize(s.Disk.Bytes, s.Disk.Whole))
-	}
-	if given := s.Settings.Changed(); len(given) > 0 {
-		add("Settings", "%s", strings.Join(given, ", "))
-	}
-	for n, lack := range s.Lacks {
-		add(yes(n == 0, "Lacks", ""), "%s", lack)
-	}
-	if s.Boot != nil {
-		add("Boot", "%s%s", s.Boot.Unit, s.bootLacks())
-	}
-	if len(s.Pending) > 0 {
-		add("Pending", "%s, after a restart", strings.Join(s.Pending, ", "))
-	}
-	if f := s.LastFailure; f != nil {
-		add("Failure", "%s, %s: %s", f.Reason, ago(f.Time), strings.ReplaceAll(f.Message, "\n", "; "))
-	}
-	for n, c := range s.Conditions {
-		text := fmt.Sprintf("%-16s%-8s%s", c.Type, c.Status, c.Reason)
-		if c.Message != "" {
-			text += ": " + strings.ReplaceAll(c.Message, "\n", "; ")
-		}
-		add(yes(n == 0, "Conditions", ""), "%s", text)
-	}
-	for _, l := range lines {
-		if l[0] != "" {
-			l[0] += ":"
-		}
-		if _, err := fmt.Fprintf(w, "%-13s%s\n", l[0], l[1]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// bootLacks says why the instance does not start with the system as its setting says.
-func (s instanceStatus) bootLacks() string {
-	switch {
-	case !s.Boot.Enabled:
-		return " is missing or disabled: `docker-rd set " + s.Name + " autostart=true` makes it anew"
-	case !s.Boot.Lingers:
-		return " starts it when " + s.Boot.User + " logs in: `sudo loginctl enable-linger " + s.Boot.User + "` has it start with the system"
-	}
-	return ""
 }
