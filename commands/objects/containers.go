@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/docker/cli/cli/command/formatter"
 	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/network"
 
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -317,128 +315,8 @@ func portsText(ports []state.Port) string {
 	return formatter.DisplayablePorts(summaries)
 }
 
-// matchContainers compiles the filters of moby's daemon/list.go.
-func matchContainers(v *view, f filterSet) (func(key string) bool, error) {
-	exited := map[int]bool{}
-	ports := map[string]map[string]bool{"publish": {}, "expose": {}}
-	checks := map[string]func(value string) error{
-		"exited": func(value string) error {
-			code, err := strconv.Atoi(value)
-			exited[code] = true
-			return err
-		},
-		"status": func(value string) error { return container.ValidateContainerState(container.ContainerState(value)) },
-		"health": func(value string) error { return container.ValidateHealthStatus(container.HealthStatus(value)) },
-	}
-	for name, set := range ports {
-		checks[name] = func(value string) error {
-			r, err := network.ParsePortRange(value)
-			if err != nil {
-				return err
-			}
-			for p := range r.All() {
-				set[p.String()] = true
-			}
-			return nil
-		}
-	}
-	before, since := time.Time{}, time.Time{}
-	container := func(value string) (state.Container, error) {
-		found := byName(v.Containers, strings.TrimPrefix(value, "/"), func(c state.Container) string { return c.Name })
-		if len(found) != 1 {
-			return state.Container{}, fmt.Errorf("no such container")
-		}
-		return v.Containers[found[0]], nil
-	}
-	checks["before"] = func(value string) error {
-		c, err := container(value)
-		before = earlier(before, c.CreatedAt)
-		return err
-	}
-	checks["since"] = func(value string) error {
-		c, err := container(value)
-		since = later(since, c.CreatedAt)
-		return err
-	}
-	ids := map[string]bool{}
-	checks["id"] = func(value string) error {
-		if found := byID(v.Containers, value); len(found) == 1 {
-			ids[found[0]] = true
-		}
-		return nil
-	}
-	for name, check := range checks {
-		if err := f.each(name, check); err != nil {
-			return nil, err
-		}
-	}
-	ancestors := map[string]bool{}
-	for ref := range f["ancestor"] {
-		if id := v.resolve(ref); id != "" {
-			ancestors[id] = true
-		}
-	}
-	v.addDescendants(ancestors)
-
-	return func(key string) bool {
-		c := v.Containers[key]
-		alive := isAlive(&c)
-		return (!f.has("id") || ids[key]) &&
-			(f.matches("name", c.Name) || f.matches("name", "/"+c.Name)) &&
-			f.labels(c.Labels) &&
-			f.matches("status", c.State) &&
-			f.is("health", c.Health) &&
-			(!f.has("exited") || exited[c.ExitCode] && !alive && !c.StartedAt.IsZero()) &&
-			(!f.has("ancestor") || ancestors[c.Image]) &&
-			(before.IsZero() || c.CreatedAt.Before(before)) &&
-			(since.IsZero() || c.CreatedAt.After(since)) &&
-			f.anyOf("volume", func(value string) bool { return hasMount(&c, value) }) &&
-			f.anyOf("network", func(value string) bool { return isAttached(&c, value) }) &&
-			(!f.has("publish") && !f.has("expose") || hasPort(&c, ports["publish"], ports["expose"]))
-	}, nil
-}
-
 func isAlive(c *state.Container) bool {
 	return c.State == state.StateRunning || c.State == state.StatePaused || c.State == state.StateRestarting
-}
-
-func (v *view) addDescendants(set map[string]bool) {
-	children := map[string][]string{}
-	for id, i := range v.Images {
-		if i.Parent != "" {
-			children[i.Parent] = append(children[i.Parent], id)
-		}
-	}
-	var add func(id string)
-	add = func(id string) {
-		for _, child := range children[id] {
-			if !set[child] {
-				set[child] = true
-				add(child)
-			}
-		}
-	}
-	for id := range set {
-		add(id)
-	}
-}
-
-func hasMount(c *state.Container, value string) bool {
-	return slices.ContainsFunc(c.Mounts, func(m state.Mount) bool {
-		return m.Destination == value || cmp.Or(m.Name, m.Source) == value
-	})
-}
-
-func isAttached(c *state.Container, value string) bool {
-	return slices.ContainsFunc(c.Networks, func(n state.Attachment) bool {
-		return n.Name == value || strings.HasPrefix(n.ID, value)
-	})
-}
-
-func hasPort(c *state.Container, publish, expose map[string]bool) bool {
-	return slices.ContainsFunc(c.Ports, func(p state.Port) bool {
-		return publish[fmt.Sprintf("%d/%s", p.HostPort, p.Protocol)] || expose[fmt.Sprintf("%d/%s", p.ContainerPort, p.Protocol)]
-	})
 }
 
 // A Brief is a part of a container's row in `docker ps`.
