@@ -9,6 +9,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -98,12 +99,7 @@ func follow(ctx context.Context, i *instance.Instance, head bool, f func(instanc
 		}
 		if o.Live && !watched {
 			watched = true
-			id := instance.SupervisorID(o.State)
-			go func() {
-				if id.Wait(round) == nil {
-					cancel(errSupervisorEnded)
-				}
-			}()
+			go cancelAtEnd(round, instance.SupervisorID(o.State), cancel)
 		}
 	}
 	if ctx.Err() != nil {
@@ -113,3 +109,10 @@ func follow(ctx context.Context, i *instance.Instance, head bool, f func(instanc
 }
 
 var errSupervisorEnded = errors.New("the supervisor has ended")
+
+// cancelAtEnd cancels a round with errSupervisorEnded when the process has ended.
+func cancelAtEnd(round context.Context, id process.ID, cancel context.CancelCauseFunc) {
+	if id.Wait(round) == nil {
+		cancel(errSupervisorEnded)
+	}
+}

@@ -106,18 +106,13 @@ func gaveUp(ctx context.Context, i *instance.Instance, text string) error {
 func await(ctx context.Context, dir, request string, id process.ID) (requests.Outcome, error) {
 	round, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go func() {
-		if id.Wait(round) == nil {
-			cancel(errSupervisorEnded)
-		}
-	}()
+	go cancelAtEnd(round, id, cancel)
 	o, err := requests.Await(round, dir, request)
 	if err != nil && errors.Is(context.Cause(round), errSupervisorEnded) {
-		// The last thing it did may have been this: a look, without waiting.
-		if o, err := requests.Await(round, dir, request); err == nil {
-			return o, nil
+		// The last thing it did may have been this.
+		if o, err = requests.Fetch(dir, request); err != nil {
+			err = errSupervisorEnded
 		}
-		return o, errSupervisorEnded
 	}
 	return o, err
 }

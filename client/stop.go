@@ -188,12 +188,7 @@ func askToStop(ctx context.Context, i *instance.Instance, id process.ID, o StopO
 		return requests.Outcome{}, err // the request stays: it is for this supervisor only
 	}
 	defer requests.Forget(dir, request)
-	over, cancel := context.WithCancel(ctx)
-	cancel()
-	outcome, err := requests.Await(over, dir, request) // it is there by now, or never will be
-	if err != nil {
-		outcome = requests.Outcome{}
-	}
+	outcome, _ := requests.Fetch(dir, request) // it is there by now, or never will be
 	return outcome, nil
 }
 

@@ -18,8 +18,7 @@ import (
 )
 
 func (a *app) newRestart() *cobra.Command {
-	var o longOptions
-	var all bool
+	var o severalOptions
 	cmd := &cobra.Command{
 		Use:   "restart [OPTIONS] [INSTANCE...]",
 		Short: "Restart engines with the remembered settings",
@@ -29,7 +28,7 @@ Contexts stay as they are, the current one too. If an engine does not start with
 that waited for the restart, it is started with its former settings.`,
 		ValidArgsFunction: a.completeInstances,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			names, err := a.namesOf(args, all, a.toEnd(cmd))
+			names, err := a.namesOf(args, o.all, a.toEnd(cmd))
 			if err != nil {
 				return err
 			}
@@ -45,8 +44,7 @@ that waited for the restart, it is started with its former settings.`,
 			})
 		},
 	}
-	addAll(cmd, &all, "Restart")
-	o.add(cmd, 2*time.Minute)
+	o.add(cmd, "Restart", 2*time.Minute)
 	return cmd
 }
 

@@ -15,9 +15,8 @@ import (
 )
 
 type rmOptions struct {
-	longOptions
+	severalOptions
 	force bool
-	all   bool
 }
 
 func (a *app) newRm() *cobra.Command {
@@ -43,8 +42,7 @@ An adopted engine (driver existing) keeps its data.`,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runRm(cmd.Context(), o, args) },
 	}
 	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Do not ask, and stop instances that run, without waiting for their containers")
-	addAll(cmd, &o.all, "Remove")
-	o.add(cmd, time.Minute)
+	o.add(cmd, "Remove", time.Minute)
 	return cmd
 }
 

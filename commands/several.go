@@ -2,7 +2,7 @@ package commands
 
 import (
 	"errors"
-	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -68,6 +68,13 @@ func (a *app) onSeveral(mode string, names []string, f func(name string, t repor
 	})
 }
 
-func addAll(cmd *cobra.Command, all *bool, verb string) {
-	cmd.Flags().BoolVarP(all, "all", "a", false, fmt.Sprintf("%s all instances", verb))
+// severalOptions are the options of a command that takes any number of instances.
+type severalOptions struct {
+	longOptions
+	all bool
+}
+
+func (o *severalOptions) add(cmd *cobra.Command, verb string, timeout time.Duration) {
+	cmd.Flags().BoolVarP(&o.all, "all", "a", false, verb+" all instances")
+	o.longOptions.add(cmd, timeout)
 }

@@ -42,9 +42,8 @@ func settingWords(key, prefix string) (words []string) {
 }
 
 type startOptions struct {
-	longOptions
+	severalOptions
 	detach     bool
-	all        bool
 	foreground bool
 	program    bool
 }
@@ -67,11 +66,10 @@ are adopted from Docker Desktop, OrbStack, Colima, podman machine or Rancher Des
 	}
 	flags := cmd.Flags()
 	addSettings(cmd)
-	addAll(cmd, &o.all, "Start")
 	flags.BoolVarP(&o.detach, "detach", "d", false, "Only wait until the supervisor runs")
 	flags.BoolVar(&o.foreground, "foreground", false, "Be the supervisor, under a process manager: log to stderr, stop on SIGTERM")
 	flags.BoolVar(&o.program, "start", false, "Start the program whose engine is adopted, such as Colima, if that is down")
-	o.add(cmd, 2*time.Minute)
+	o.add(cmd, "Start", 2*time.Minute)
 	return cmd
 }
 

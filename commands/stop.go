@@ -17,9 +17,8 @@ import (
 )
 
 type stopOptions struct {
-	longOptions
+	severalOptions
 	force bool
-	all   bool
 }
 
 func (a *app) newStop() *cobra.Command {
@@ -36,10 +35,8 @@ An adopted engine (driver existing) keeps running; docker rd only disconnects.`,
 		ValidArgsFunction: a.completeInstances,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runStop(cmd, o, args) },
 	}
-	flags := cmd.Flags()
-	flags.BoolVarP(&o.force, "force", "f", false, "Do not wait for containers to stop")
-	addAll(cmd, &o.all, "Stop")
-	o.add(cmd, time.Minute)
+	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Do not wait for containers to stop")
+	o.add(cmd, "Stop", time.Minute)
 	return cmd
 }
 

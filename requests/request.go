@@ -1,19 +1,8 @@
 package requests
 
 import (
-	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/docker-rd/docker-rd/internal/dirwatch"
-	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -97,67 +86,3 @@ const (
 	OutcomeCancelled    = "Cancelled"    // somebody has cancelled it
 	OutcomeRefused      = "Refused"      // the engine refused; it stays requested and is tried again
 )
-
-// Files in the directory of requests.
-const (
-	extPending = ".json"  // to be done
-	extBegun   = ".begun" // can't be withdrawn any more
-	extDone    = ".done"  // the outcome, for Await
-	extTemp    = ".tmp"   // a request that another program is writing
-)
-
-// abandoned is how long an outcome is kept that nobody fetches.
-const abandoned = time.Minute
-
-// Submit puts a request into the directory and returns its id, whether there is a supervisor or
-// not.
-func Submit(dir string, r Request) (id string, err error) {
-	random := make([]byte, 4)
-	_, _ = rand.Read(random)
-	r.RequestedAt = time.Now().UTC()
-	r.ID = fmt.Sprintf("%019d-%s", r.RequestedAt.UnixNano(), hex.EncodeToString(random))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("submit request: %w", err)
-	}
-	if err := files.ReplaceJSON(filepath.Join(dir, r.ID+extPending), r); err != nil {
-		return "", fmt.Errorf("submit request: %w", err)
-	}
-	return r.ID, nil
-}
-
-// Withdraw removes a request that is not begun. It reports whether it could.
-func Withdraw(dir, id string) bool {
-	return files.Remove(filepath.Join(dir, id+extPending)) == nil
-}
-
-// Await waits for the outcome of a request with Reply, and removes it. The error is that of ctx,
-// or fs.ErrNotExist if the request is gone without an outcome: the instance was stopped.
-func Await(ctx context.Context, dir, id string) (Outcome, error) {
-	w := dirwatch.Follow(dir, pollInterval, nil)
-	defer w.Close()
-	done := filepath.Join(dir, id+extDone)
-	for {
-		// In this order: the outcome appears before the request goes.
-		pending := files.Exists(filepath.Join(dir, id+extPending)) || files.Exists(filepath.Join(dir, id+extBegun))
-		data, err := files.Read(done)
-		switch {
-		case err == nil:
-			var o Outcome
-			if err := json.Unmarshal(data, &o); err != nil {
-				return Outcome{}, fmt.Errorf("read outcome %q: %w", done, err)
-			}
-			_ = files.Remove(done)
-			return o, nil
-		case !errors.Is(err, fs.ErrNotExist):
-			return Outcome{}, fmt.Errorf("read outcome: %w", err)
-		case !pending:
-			return Outcome{}, fmt.Errorf("request %q was dropped: %w", id, fs.ErrNotExist)
-		}
-		if err := w.Wait(ctx); err != nil {
-			return Outcome{}, err
-		}
-	}
-}
-
-// pollInterval is how often a directory is read that can't be watched.
-const pollInterval = 250 * time.Millisecond

@@ -154,7 +154,7 @@ func (l *loop) handleEngine(ev event) {
 		case s == nil || !e.phase.attached():
 		case s.Connected:
 			l.engineAnswers()
-		case s.Reason == mirrorLost:
+		case s.Reason == state.ReasonDisconnected:
 			l.checkEngine()
 		}
 	case socketTouched:
@@ -165,7 +165,7 @@ func (l *loop) handleEngine(ev event) {
 		case e.phase == engineUp: // the mirror was connected sooner
 		case ev.err != nil:
 			l.engineMissing(ev.err)
-		case l.mirror.synced.Reason != mirrorLost:
+		case l.mirror.synced.Reason != state.ReasonDisconnected:
 			l.engineAnswers()
 		}
 	case problemsChanged:

@@ -9,9 +9,6 @@ import (
 	"github.com/docker-rd/docker-rd/requests"
 )
 
-// mirrorLost is the reason of MirrorSynced while the mirror is not connected to the engine.
-const mirrorLost = state.ReasonDisconnected
-
 // mirrorRun is the mirror as the loop sees it. It begins when the engine first answers and
 // lasts until the stop, also while the engine is away.
 type mirrorRun struct {
@@ -68,7 +65,7 @@ func (l *loop) applyUpdate(u mirror.Update) {
 // disconnect records that the engine is not mirrored, and why.
 func (l *loop) disconnect(why string) {
 	l.store.Disconnect(why)
-	l.mirror.synced = state.Condition{Type: state.MirrorSynced, Status: state.False, Reason: mirrorLost, Message: why}
+	l.mirror.synced = state.Condition{Type: state.MirrorSynced, Status: state.False, Reason: state.ReasonDisconnected, Message: why}
 }
 
 // endMirror ends the mirror and the requests, and waits for them.
