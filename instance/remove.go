@@ -16,12 +16,8 @@ import (
 // with them.
 func (i *Instance) CheckRemove() error {
 	for _, dir := range []string{i.Paths.Runtime, i.Paths.Data, i.Paths.State} {
-		points, err := mounts.Below(dir)
-		if err != nil {
-			return fmt.Errorf("remove instance %q: %w", i.Name, err)
-		}
-		if len(points) > 0 {
-			return failure.Refuse("remove instance %q: %w", i.Name, &mounts.BusyError{Point: points[0]})
+		if err := mounts.Check(dir); err != nil {
+			return failure.Refuse("remove instance %q: %w", i.Name, err)
 		}
 	}
 	return nil

@@ -40,7 +40,7 @@ type Executor struct {
 	connect  func(context.Context) (mirror.Engine, error)
 	source   Syncer
 	log      *slog.Logger
-	results  chan Result
+	results  chan func()
 	patience time.Duration // is lookTimeout
 
 	ctx    context.Context
@@ -70,9 +70,6 @@ type Syncer interface {
 	Doubt()
 }
 
-// A Result is that of an async call.
-type Result struct{ apply func() }
-
 // A decision is an outcome that is left for its asker once it is in the state file.
 type decision struct {
 	request Request
@@ -86,7 +83,7 @@ func NewExecutor(dir string, store *mirror.Store, connect func(context.Context) 
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Executor{
 		dir: dir, store: store, connect: connect, source: source, log: log,
-		results: make(chan Result), patience: lookTimeout, ctx: ctx, cancel: cancel,
+		results: make(chan func()), patience: lookTimeout, ctx: ctx, cancel: cancel,
 		actions: map[string][]Request{}, deletions: map[target]*deletion{},
 		accepted: map[string]bool{}, engine: store.Engine().ID,
 	}
@@ -99,11 +96,8 @@ func (e *Executor) Close() {
 	e.calls.Wait()
 }
 
-// Results returns the channel of results. The loop passes each to Receive. It is never closed.
-func (e *Executor) Results() <-chan Result { return e.results }
-
-// Receive applies a result.
-func (e *Executor) Receive(r Result) { r.apply() }
+// Results returns the channel of results of calls. The loop runs each. It is never closed.
+func (e *Executor) Results() <-chan func() { return e.results }
 
 // beside makes a call async. The loop runs what it returns.
 func (e *Executor) beside(call func(ctx context.Context) (apply func())) context.CancelFunc {
@@ -115,7 +109,7 @@ func (e *Executor) beside(call func(ctx context.Context) (apply func())) context
 			return
 		}
 		select {
-		case e.results <- Result{apply}:
+		case e.results <- apply:
 		case <-e.ctx.Done():
 		}
 	})

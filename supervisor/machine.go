@@ -102,8 +102,8 @@ type (
 	// Of people and files.
 	signalled    struct{ os.Signal }
 	requested    struct{ requests.Request }
-	answered     struct{ requests.Result } // a call that a request made is over
-	stateTouched struct{}                  // somebody may have changed or removed the state file
+	answered     struct{ apply func() } // a call that a request made is over
+	stateTouched struct{}               // somebody may have changed or removed the state file
 )
 
 // handle says what an event does in each phase. An event whose cause has ended never gets
@@ -250,7 +250,7 @@ func (l *loop) handlePeople(ev event) {
 			l.mirror.executor.Accept(ev.Request)
 		}
 	case answered:
-		l.mirror.executor.Receive(ev.Result)
+		ev.apply()
 	case stateTouched:
 		switch {
 		case !l.removed():

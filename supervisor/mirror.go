@@ -19,7 +19,7 @@ type mirrorRun struct {
 
 	// Nil before the mirror begins and after it has ended, so that nothing arrives late.
 	updates <-chan mirror.Update
-	results <-chan requests.Result
+	results <-chan func()
 }
 
 // mirrorEngine begins to mirror the engine and to execute requests. If it did before, it only

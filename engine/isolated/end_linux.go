@@ -73,23 +73,11 @@ func removeFile(path string) error {
 	return nil
 }
 
-// removeTree removes a directory with its contents.
+// removeTree removes a directory with its contents. If something is mounted in it, it removes
+// nothing: the engine's own mounts ended with its mount namespace, so that is somebody else's.
 func removeTree(dir string) error {
-	if err := checkMounts(dir); err != nil {
-		return err
-	}
-	return os.RemoveAll(dir)
-}
-
-// checkMounts refuses to remove a directory in which something is mounted. The engine's own
-// mounts ended with its mount namespace, so that is somebody else's.
-func checkMounts(dir string) error {
-	points, err := mounts.Below(dir)
-	if err != nil {
+	if err := mounts.Check(dir); err != nil {
 		return fmt.Errorf("remove %q: %w", dir, err)
 	}
-	if len(points) > 0 {
-		return fmt.Errorf("remove %q: %w", dir, &mounts.BusyError{Point: points[0]})
-	}
-	return nil
+	return os.RemoveAll(dir)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/mounts"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/rootlessrunc"
 )
@@ -158,8 +159,8 @@ func (userMode) removeTree(dir string) error { return RemoveAsUser(dir) }
 // RemoveAsUser removes a directory of an ordinary user's engine, including files that
 // containers have made as other users. If something is mounted in it, it removes nothing.
 func RemoveAsUser(dir string) error {
-	if err := checkMounts(dir); err != nil {
-		return err
+	if err := mounts.Check(dir); err != nil {
+		return fmt.Errorf("remove %q: %w", dir, err)
 	}
 	ids, err := namespaces.OwnMap()
 	if err != nil {

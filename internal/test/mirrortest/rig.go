@@ -160,8 +160,8 @@ func (r *Rig) Start() (stop func()) {
 				r.Executor.Observe(u)
 			case q := <-r.Inbox.Requests():
 				r.Executor.Accept(q)
-			case res := <-r.Executor.Results():
-				r.Executor.Receive(res)
+			case apply := <-r.Executor.Results():
+				apply()
 			case f := <-r.Do:
 				f()
 			case <-flush:
