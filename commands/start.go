@@ -12,34 +12,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
-	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
-
-// valueMeanings say what values of settings mean.
-var valueMeanings = map[string]string{
-	instance.DriverAuto:                   "dockerd for root, rootless for other users, lima on macOS",
-	instance.DriverDockerd:                "an engine of root's",
-	instance.DriverRootless:               "an engine of an ordinary user's",
-	instance.DriverExisting:               "an engine that is there",
-	instance.DriverLima:                   "an engine in a virtual machine",
-	instance.KindMoby:                     "a dockerd",
-	instance.KindContainerd:               "a containerd without a dockerd",
-	string(dockercontext.PromoteIfBroken): "if the current context leads to no engine",
-	string(dockercontext.PromoteAlways):   "whatever the current context is",
-	string(dockercontext.PromoteNever):    "not at all",
-}
-
-// settingWords returns the completions of a setting's value, nil if there are none.
-func settingWords(key, prefix string) (words []string) {
-	for _, value := range instance.SettingValues(key) {
-		words = append(words, described(prefix+value, valueMeanings[value]))
-	}
-	return words
-}
 
 type startOptions struct {
 	severalOptions
