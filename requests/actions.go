@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -24,6 +25,8 @@ const (
 	lookTimeout = 10 * time.Second
 	// defaultStopTimeout is how long a container has to stop where nobody said.
 	defaultStopTimeout = 10 * time.Second
+	// forever is the time of a container that is never killed. More can be added to it.
+	forever = time.Duration(math.MaxInt64 / 2)
 )
 
 func (e *Executor) acceptAction(r Request) {

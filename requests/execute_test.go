@@ -310,6 +310,28 @@ func (r *rig) begun(q requests.Request) string {
 	return id
 }
 
+// A container whose time to stop has no end is waited for.
+func TestStopThatMayTakeForever(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.Engine.Populate(1, 1, 0, 0)
+	id := r.Engine.IDs("containers")[0]
+	r.Engine.ChangeContainer(id, func(c *container.InspectResponse) { c.Config.StopTimeout = new(-1) })
+	q := action(id, "stop")
+	q.Sent = true
+	sent := r.begun(q)
+	r.Executor.SetPatience(0)
+	r.Start()
+	for end := time.Now().Add(mirrortest.Patience); r.Engine.Calls()["GET /containers/{id}"] < 5; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody looks whether it has stopped")
+		}
+	}
+	r.Engine.ExitContainer(id, 0)
+	if o := r.outcome(sent); o.State != state.ActionSucceeded {
+		t.Errorf("outcome: %+v", o)
+	}
+}
+
 // What a supervisor may have sent and did not see the end of is never sent again. What it
 // shows in the end is the outcome.
 func TestSentBefore(t *testing.T) {

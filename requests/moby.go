@@ -51,8 +51,11 @@ func (m moby) look(ctx context.Context, id string) (seen, error) {
 		s.state = mirror.ContainerState(string(c.Container.State.Status))
 		s.startedAt = mirror.ParseTime(c.Container.State.StartedAt)
 	}
-	if c.Container.Config != nil && c.Container.Config.StopTimeout != nil {
-		s.stopTimeout = time.Duration(*c.Container.Config.StopTimeout) * time.Second
+	if config := c.Container.Config; config != nil && config.StopTimeout != nil {
+		s.stopTimeout = time.Duration(*config.StopTimeout) * time.Second
+		if s.stopTimeout < 0 {
+			s.stopTimeout = forever
+		}
 	}
 	return s, nil
 }
