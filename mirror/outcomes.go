@@ -15,12 +15,12 @@ import (
 // Container returns a container as the file has it.
 func (s *Store) Container(id string) (c state.Container, ok bool) { return s.containers.get(id) }
 
-// Publishes reports whether a running container that was started before the moment publishes a
-// port, given in the form 127.0.0.1:80/tcp.
+// Publishes reports whether a running container publishes a port, given in the form
+// 127.0.0.1:80/tcp, and was started before the moment, unless that is zero.
 func (s *Store) Publishes(port string, before time.Time) bool {
 	for _, e := range s.containers.entries {
 		c := &e.object
-		if c.State != state.StateRunning && c.State != state.StatePaused || !c.StartedAt.Before(before) {
+		if c.State != state.StateRunning && c.State != state.StatePaused || !before.IsZero() && !c.StartedAt.Before(before) {
 			continue
 		}
 		if slices.ContainsFunc(c.Ports, func(p state.Port) bool {

@@ -71,7 +71,7 @@ func (m *Machine) watchPorts(ctx context.Context) {
 		var line agentLine
 		if json.Unmarshal([]byte(begun), &line) == nil {
 			if address, why := ports.read(line); address != "" {
-				m.problems.Put(address, problem(address, why, line.Time))
+				m.problems.Put(address, problem(address, why))
 			}
 		}
 		begun = ""
@@ -79,9 +79,9 @@ func (m *Machine) watchPorts(ctx context.Context) {
 }
 
 // problem is that of a published port that is not served; none if why is "".
-func problem(address, why string, since time.Time) (p processes.Problem) {
+func problem(address, why string) (p processes.Problem) {
 	if why != "" {
-		p = processes.Problem{Words: fmt.Sprintf("port %s is published, but not served on the host: %s", address, why), Port: address, Since: since}
+		p = processes.Problem{Words: fmt.Sprintf("port %s is published, but not served on the host: %s", address, why), Port: address}
 	}
 	return p
 }

@@ -10,8 +10,8 @@ import (
 // A Problem is something that does not work in a running engine.
 type Problem struct {
 	Words string // a sentence
-	// Port is set where it is about a published port, in the form 127.0.0.1:80/tcp. The engine
-	// does not know when that is over: when the container that had the port at Since has ended.
+	// Port is set where it is about a published port, in the form 127.0.0.1:80/tcp. It is over when
+	// no container has the port, or, if Since is set, when the one that had it then has ended.
 	Port  string
 	Since time.Time
 }
