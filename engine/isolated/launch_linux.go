@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
@@ -284,15 +285,29 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 		}
 	}
 	if err != nil {
-		if words := lastErrorIn(c.LogPath, l.rec.LogOffset); words != "" && !h.ID.Alive() {
-			err = errors.New(words) // that it has ended is why the rest failed
-		}
-		return nil, err
+		return nil, l.explain(h, err)
 	}
 	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, host: l.rules.Host, localhost: l.rec.Localhost}
 	engine.watch()
 	return engine, nil
 }
+
+// explain returns the engine's own last words in place of err if it has ended, which is then why
+// something failed.
+func (l *launch) explain(h *namespaces.Helper, err error) error {
+	select {
+	case <-h.Exited:
+	case <-time.After(dyingTime):
+		return err
+	}
+	if words := lastErrorIn(l.cfg.LogPath, l.rec.LogOffset); words != "" {
+		return errors.New(words)
+	}
+	return err
+}
+
+// dyingTime is how long a process may be without its files, as one that ends is, before it has ended.
+const dyingTime = time.Second
 
 // connect starts slirp4netns, unless that of the namespaces which dockerd enters still runs. Ready
 // gets nil when it can be used, or why it can't.
