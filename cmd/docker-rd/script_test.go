@@ -117,7 +117,10 @@ func TestScriptDocker(t *testing.T) {
 		t.Fatal("no docker command is installed")
 	}
 	for version, path := range clis {
-		t.Run(version, func(t *testing.T) { runScripts(t, "../../testdata/script/docker", path, "") })
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			runScripts(t, "../../testdata/script/docker", path, "")
+		})
 	}
 }
 
@@ -130,8 +133,14 @@ func TestScriptEngine(t *testing.T) {
 		t.Fatal("no docker command is installed")
 	}
 	newest := slices.Max(slices.Collect(maps.Keys(clis)))
-	t.Run(newest, func(t *testing.T) { runScripts(t, "../../testdata/script/engine", clis[newest], "dockerd") })
-	t.Run("kinds", func(t *testing.T) { runScripts(t, kinds, "", "dockerd") })
+	t.Run("kinds", func(t *testing.T) {
+		t.Parallel()
+		runScripts(t, kinds, "", "dockerd")
+	})
+	t.Run(newest, func(t *testing.T) {
+		t.Parallel()
+		runScripts(t, "../../testdata/script/engine", clis[newest], "dockerd")
+	})
 }
 
 // kinds are scripts that run for each kind of engine: a dockerd, and a containerd.
@@ -141,8 +150,14 @@ const kinds = "../../testdata/script/kinds"
 func TestScriptContainerd(t *testing.T) {
 	needEngines(t)
 	needImages(t)
-	t.Run("own", func(t *testing.T) { runScripts(t, "../../testdata/script/containerd", "", "containerd") })
-	t.Run("kinds", func(t *testing.T) { runScripts(t, kinds, "", "containerd") })
+	t.Run("kinds", func(t *testing.T) {
+		t.Parallel()
+		runScripts(t, kinds, "", "containerd")
+	})
+	t.Run("own", func(t *testing.T) {
+		t.Parallel()
+		runScripts(t, "../../testdata/script/containerd", "", "containerd")
+	})
 }
 
 // Scripts of nerdctl run the one of `make nerdctl`, which takes long to build.
