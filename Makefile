@@ -103,7 +103,7 @@ cross: ## Build for every platform
 
 .PHONY: test
 test: ## Run all tests with the race detector
-	$(GO) test -race -parallel 4 -timeout 28m ./...
+	$(GO) test -race -p 3 -parallel 4 -timeout 28m ./...
 
 .PHONY: test-short
 test-short: ## Run the tests that need no real engine
