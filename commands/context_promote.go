@@ -76,8 +76,11 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 	if !o.dryRun && out.IsCurrent() {
 		a.claim(cmd.Context(), c, i, policy, had)
 	}
-	other := overridden(i)
-	if out.IsCurrent() && other != "" && out.EnvOverride == "" {
+	other := ""
+	if out.IsCurrent() {
+		other = overridden(i)
+	}
+	if other != "" && out.EnvOverride == "" {
 		out.Message += " In this shell, " + other + "."
 	}
 	// A script's next command must not hit another engine.
@@ -108,13 +111,15 @@ func overridden(i *instance.Instance) string {
 		return ""
 	}
 	here := dockercontext.Open(dockercontext.Options{Dir: dir, Getenv: os.Getenv})
-	other, effective := here.EnvOverride(), ""
-	switch effective, _ = here.InForce(); {
-	case contexts.UsesConfig(i, dir) && effective == i.Context():
+	effective, _ := here.InForce()
+	own := contexts.UsesConfig(i, dir)
+	other := here.EnvOverride()
+	switch {
+	case own && effective == i.Context():
 		return ""
 	case other != "":
 		other = fmt.Sprintf("%s=%s overrides the current context", other, os.Getenv(other))
-	case contexts.UsesConfig(i, dir):
+	case own:
 		return "" // a dry run
 	default:
 		other = fmt.Sprintf("docker uses the configuration in %s, not that in %s", dir, i.DockerConfig)
@@ -123,7 +128,7 @@ func overridden(i *instance.Instance) string {
 	if err != nil {
 		return other
 	}
-	if own, err := endpointOf(i); err != nil || used.Host != own.Host {
+	if at, err := endpointOf(i); err != nil || used.Host != at.Host {
 		return other
 	}
 	return ""
