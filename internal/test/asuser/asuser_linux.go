@@ -97,15 +97,6 @@ func New(t testing.TB) *User {
 	return u
 }
 
-// Program returns the path of this test binary under another name, beside the port proxy.
-func (u *User) Program(name string) (string, error) {
-	path := filepath.Join(u.Dir, "built", name)
-	if err := os.Link(filepath.Join(u.Dir, "tests"), path); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", err
-	}
-	return path, nil
-}
-
 // Add copies a program to beside the port proxy, and returns its path there.
 func (u *User) Add(name, from string) (string, error) {
 	path := filepath.Join(u.Dir, "built", name)

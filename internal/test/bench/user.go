@@ -74,7 +74,7 @@ type user struct {
 // newUser makes a user until tb ends.
 func (b *bench) newUser(tb *helper) (*user, error) {
 	u := &user{User: asuser.New(tb)}
-	program, err := u.Program("bench")
+	program, err := u.Add("bench", "/proc/self/exe")
 	if err != nil {
 		return nil, err
 	}
