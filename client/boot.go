@@ -14,6 +14,7 @@ import (
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/programs"
+	"github.com/docker-rd/docker-rd/internal/session"
 	"github.com/docker-rd/docker-rd/internal/systemd"
 )
 
@@ -29,7 +30,7 @@ type Boot struct {
 func BootOf(i *instance.Instance) Boot {
 	m, _ := systemd.Find()
 	unit := unitOf(m, i)
-	return Boot{Unit: unit, Enabled: m.Enabled(unit), User: systemd.Username(), Lingers: m.Lingers()}
+	return Boot{Unit: unit, Enabled: m.Enabled(unit), User: session.Username(), Lingers: m.Lingers()}
 }
 
 // CheckBoot refuses a start with the system where there is no systemd for it.

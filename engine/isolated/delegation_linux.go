@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/session"
 	"github.com/docker-rd/docker-rd/internal/systemd"
 )
 
@@ -34,7 +35,7 @@ func findDelegation() (*systemd.Manager, error) {
 			"only those of version 2 can be given to an ordinary user")
 	}
 	m, err := systemd.FindScopes()
-	linger := fmt.Sprintf("`sudo loginctl enable-linger %s`, then restart the instance", systemd.Username())
+	linger := fmt.Sprintf("`sudo loginctl enable-linger %s`, then restart the instance", session.Username())
 	switch {
 	case err == nil:
 		return &m, nil

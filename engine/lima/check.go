@@ -15,7 +15,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/files"
-	"github.com/docker-rd/docker-rd/internal/systemd"
+	"github.com/docker-rd/docker-rd/internal/session"
 )
 
 const (
@@ -115,7 +115,7 @@ func checkQEMU() (errs []error) {
 	if err == nil {
 		_ = kvm.Close()
 	} else if errors.Is(err, fs.ErrPermission) {
-		errs = append(errs, failure.WithHint(fmt.Errorf("driver \"lima\": %w", err), "`sudo usermod -aG kvm %s`, then log in again", systemd.Username()))
+		errs = append(errs, failure.WithHint(fmt.Errorf("driver \"lima\": %w", err), "`sudo usermod -aG kvm %s`, then log in again", session.Username()))
 	}
 	return errs
 }

@@ -1,8 +1,9 @@
-// Package session finds what belongs to the login session of the user.
+// Package session finds what belongs to the user and to the login session of the user.
 package session
 
 import (
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 )
@@ -23,4 +24,13 @@ func RuntimeDir() string {
 		return ""
 	}
 	return dir
+}
+
+// Username returns the name of this process's user, as programs such as loginctl take it: a number if
+// there is no name.
+func Username() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Getuid())
 }

@@ -75,17 +75,8 @@ func (m Manager) Lingers() bool {
 	if !m.user {
 		return true
 	}
-	_, err := os.Stat(filepath.Join("/var/lib/systemd/linger", Username()))
+	_, err := os.Stat(filepath.Join("/var/lib/systemd/linger", session.Username()))
 	return err == nil
-}
-
-// Username returns the name of this process's user, which loginctl takes: a number if there is
-// no name.
-func Username() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return strconv.Itoa(os.Getuid())
 }
 
 // Read returns the text of a unit that the user has made. The error matches [fs.ErrNotExist]
