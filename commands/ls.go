@@ -75,19 +75,8 @@ func (a *app) newLs() *cobra.Command {
 		Use:     "ls [OPTIONS]",
 		Aliases: []string{"list"},
 		Short:   "List instances",
-		Long: `List instances, each with its status:
-
-  starting      it is being started
-  ready         its engine can be used, and its mirror is complete
-  running       its engine can be used, its mirror is not complete
-  stopping      it is being stopped
-  stopped       nothing of it runs
-  failed        its last start or its engine has failed: "status" shows why
-  unsupervised  its engine runs, but no supervisor: "start" adopts it
-  unusable      its settings can't be read
-
-Any other word is the reason why its engine can't be used, such as Unresponsive. "*" marks
-the current context. CONTAINERS shows how many run, of how many.`,
+		Long: "List instances, each with its status:\n\n" + statusHelp() + `
+"*" marks the current context. CONTAINERS shows how many run, of how many.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := dockerConfig()
 			if err != nil {
@@ -127,7 +116,7 @@ func instanceRows(ctx context.Context, disk bool) ([]instanceRow, error) {
 			i, err := loadNamed(name)
 			if err != nil {
 				// One that cannot be used must not hide the others.
-				rows[n] = instanceRow{Name: name, Status: "unusable", Error: err.Error()}
+				rows[n] = instanceRow{Name: name, Status: wordUnusable, Error: err.Error()}
 				return nil
 			}
 			rows[n] = newInstanceRow(i)
@@ -176,34 +165,4 @@ func (r *instanceRow) count(i *instance.Instance) {
 			r.Running++
 		}
 	}
-}
-
-// isDying reports whether the holder of the supervisor's lock is the supervisor that wrote the
-// state, which was killed: the system ends its threads one after another.
-func isDying(o instance.Observation) bool {
-	return !o.Live && o.State != nil && o.State.Supervisor != nil && o.State.Supervisor.PID == o.Holder.PID
-}
-
-// statusWord sums up an instance in a word.
-func statusWord(o instance.Observation, i *instance.Instance) string {
-	switch c := o.Condition(state.EngineReady); {
-	case o.Condition(state.Ready).Status == state.True:
-		return "ready"
-	case o.Live && c.Status == state.True:
-		return "running" // the mirror is not synced
-	case client.LastFailure(o) != nil && (o.Live || client.Stopped(i)):
-		return "failed"
-	case o.Live && c.Reason == state.ReasonStarting:
-		return "starting"
-	case o.Live && c.Reason == state.ReasonStopped:
-		return "stopping"
-	case o.Live:
-		return string(c.Reason)
-	case o.Supervised && !isDying(o):
-		return "starting"
-	}
-	if !client.Stopped(i) {
-		return "unsupervised"
-	}
-	return "stopped"
 }

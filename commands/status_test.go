@@ -38,8 +38,31 @@ func TestStatusOfDying(t *testing.T) {
 	o := instance.Observation{Supervised: true, State: &state.State{Supervisor: &state.Supervisor{PID: 1 << 30}}}
 	for pid, starting := range map[int]bool{1 << 30: false, 1 << 29: true} {
 		o.Holder.PID = pid
-		if word := statusWord(o, i); (word == "starting") != starting {
+		if word := statusWord(o, i); (word == wordStarting) != starting {
 			t.Errorf("statusWord with a lock held by %d = %q", pid, word)
+		}
+	}
+}
+
+// Whatever the supervisor says of the engine, the word for it is one of those in the help of "ls".
+func TestStatusWords(t *testing.T) {
+	i := &instance.Instance{Name: "x", Paths: instance.Paths{State: t.TempDir()}}
+	for reason, want := range map[state.Reason]string{
+		"":                        "starting",
+		state.ReasonStarting:      "starting",
+		state.ReasonConnectFailed: "unreachable",
+		state.ReasonExited:        "restarting",
+		state.ReasonCrashLoop:     "failed",
+		state.ReasonFailed:        "failed",
+		state.ReasonStopped:       "stopping",
+		state.ReasonUnresponsive:  "unresponsive",
+	} {
+		st := &state.State{Conditions: []state.Condition{{Type: state.EngineReady, Status: state.False, Reason: reason}}}
+		if word := statusWord(instance.Observation{Live: true, Supervised: true, State: st}, i); word != want {
+			t.Errorf("statusWord of an engine that is %q = %q, want %q", reason, word, want)
+		}
+		if !strings.Contains(statusHelp(), "\n  "+want+" ") && !strings.HasPrefix(statusHelp(), "  "+want+" ") {
+			t.Errorf("the help of ls does not have %q", want)
 		}
 	}
 }
