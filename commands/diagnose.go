@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -71,7 +72,7 @@ func (a *app) runDiagnose(cmd *cobra.Command, i *instance.Instance, output strin
 	zip := gzip.NewWriter(w)
 	d := diagnosis{archive: tar.NewWriter(zip), root: name}
 	err = d.collect(cmd, i)
-	return errors.Join(err, d.archive.Close(), zip.Close())
+	return cmp.Or(err, d.archive.Close(), zip.Close()) // they repeat what they failed with before
 }
 
 // diagnosis is an archive that is being written.

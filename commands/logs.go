@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -87,7 +88,7 @@ func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) 
 	if errors.Is(err, errLater) {
 		return nil
 	}
-	err = errors.Join(err, filter.flush())
+	err = cmp.Or(err, filter.flush())
 	if errors.Is(err, fs.ErrNotExist) {
 		return hinted(failure.Refuse("instance %q has no such log: %w", i.Name, err), func(h hinter) string {
 			return "an adopted engine logs elsewhere; " + h.run("logs --supervisor", i.Name) + " shows the supervisor's log"

@@ -62,6 +62,7 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return status(cmd, usage(cmd, err))
 	})
+	root.SetHelpFunc(checkedHelp(root.HelpFunc()))
 	runWith = commands.Add(root, dockerCLI)
 	root.AddCommand(newHelp(root))
 	root.Flags().BoolP("version", "v", false, "Print the version and quit")
@@ -91,34 +92,6 @@ func initialize(dockerCLI command.Cli, cmd *cobra.Command, args []string) error 
 	err := cliplugin.PersistentPreRunE(cmd, args)
 	_, _, stderr := term.StdStreams()
 	return errors.Join(err, command.WithErrorStream(stderr)(cli))
-}
-
-// newHelp returns the command help.
-func newHelp(root *cobra.Command) *cobra.Command {
-	return &cobra.Command{
-		Use:    "help [COMMAND]",
-		Hidden: true,
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			parent, rest, err := root.Find(args)
-			if err != nil || len(rest) > 0 {
-				return nil, cobra.ShellCompDirectiveNoFileComp
-			}
-			var words []string
-			for _, cmd := range parent.Commands() {
-				if cmd.IsAvailableCommand() {
-					words = append(words, cobra.CompletionWithDesc(cmd.Name(), cmd.Short))
-				}
-			}
-			return words, cobra.ShellCompDirectiveNoFileComp
-		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			cmd, rest, err := root.Find(args)
-			if err != nil || cmd.HasSubCommands() && len(rest) > 0 {
-				return unknownCommand(cmd, rest)
-			}
-			return cmd.Help()
-		},
-	}
 }
 
 // wrap converts all errors of commands by [status], and makes groups print their help.
