@@ -61,7 +61,7 @@ func (m rootMode) check() []error {
 	if err := checkRoot(m.Config); err != nil {
 		return []error{err} // the others would only be consequences
 	}
-	return m.checkAll(checkTools, checkPrograms, checkTun, checkCgroups, checkLimits, checkPaths, checkData)
+	return m.checkAll(checkFiles, checkTools, checkPrograms, checkTun, checkCgroups, checkLimits, checkPaths, checkData)
 }
 
 func checkRoot(*Config) error {
@@ -112,6 +112,24 @@ func checkTools(cfg *Config) error {
 			"on Debian and Ubuntu: `sudo apt-get install %s`", strings.Join(packages, " "))
 	}
 	return nil
+}
+
+// fewestFiles is how many files a process of an engine must be able to open. With fewer, engines fail
+// somewhere, with words that don't say why.
+const fewestFiles = 256
+
+// checkFiles refuses a limit of open files that is too low. It raises this process's, if it may: the
+// supervisor will raise its own.
+func checkFiles(*Config) error {
+	var now unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &now); err != nil || now.Max >= fewestFiles {
+		return nil
+	}
+	if unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: now.Cur, Max: fewestFiles}) == nil {
+		return nil
+	}
+	return failure.WithHint(failure.Refuse("a process may open %d files here at most (`ulimit -Hn`), and an engine needs %d", now.Max, fewestFiles),
+		"try a new login, or raise the limit in /etc/security/limits.conf; in a container: run it with `--ulimit nofile=524288`")
 }
 
 func checkTun(*Config) error {
