@@ -130,7 +130,7 @@ func (t *top) table(width, height int, now time.Time) {
 	widths := fit(titles, shown, t.hidden(columns), width)
 	x := 1
 	for c, title := range titles {
-		t.cell(x, linesAbove-1, widths[c], title, columns[c].right, tcell.StyleDefault.Bold(true))
+		t.cell(x, linesAbove-1, widths[c], title, column{right: columns[c].right}, tcell.StyleDefault.Bold(true))
 		x += widths[c] + gap(widths[c])
 	}
 	for y, r := range shown {
@@ -144,7 +144,7 @@ func (t *top) table(width, height int, now time.Time) {
 			if selected {
 				style = tcell.StyleDefault.Reverse(true)
 			}
-			t.cell(x, linesAbove+y, widths[c], cell.text, columns[c].right, style)
+			t.cell(x, linesAbove+y, widths[c], cell.text, columns[c], style)
 			x += widths[c] + gap(widths[c])
 		}
 	}
@@ -242,30 +242,46 @@ func fit(titles []string, rows []row, hidden []bool, width int) []int {
 }
 
 // cell draws a text in a column, shortened to fit.
-func (t *top) cell(x, y, width int, text string, right bool, style tcell.Style) {
+func (t *top) cell(x, y, width int, text string, in column, style tcell.Style) {
 	if width == 0 {
 		return
 	}
-	text = shorten(clean(text), width)
-	if right {
+	tail := 0
+	if in.ends {
+		tail = width * 2 / 3
+	}
+	text = shorten(clean(text), width, tail)
+	if in.right {
 		x += width - uniseg.StringWidth(text)
 	}
 	t.text(x, y, x+width, text, style)
 }
 
-func shorten(text string, width int) string {
+// shorten makes a text fit into a width: it leaves out what is before its last columns, which are as
+// many as tail.
+func shorten(text string, width, tail int) string {
 	if uniseg.StringWidth(text) <= width {
 		return text
 	}
-	var b strings.Builder
-	used := 0
+	var clusters []string
 	for g := uniseg.NewGraphemes(text); g.Next(); {
-		if used += g.Width(); used > width-1 {
+		clusters = append(clusters, g.Str())
+	}
+	end, used := len(clusters), 1 // the ellipsis
+	for ; end > 0; end-- {
+		w := uniseg.StringWidth(clusters[end-1])
+		if used+w > tail+1 {
 			break
 		}
-		b.WriteString(g.Str())
+		used += w
 	}
-	return b.String() + "…"
+	begin := 0
+	for ; begin < end; begin++ {
+		if used += uniseg.StringWidth(clusters[begin]); used > width {
+			break
+		}
+	}
+	return strings.Join(clusters[:begin], "") + "…" + strings.Join(clusters[end:], "")
 }
 
 // clean replaces control characters.
@@ -298,7 +314,8 @@ func (t *top) text(x, y, limit int, text string, style tcell.Style) int {
 func (t *top) messageLine(width, y int) {
 	switch {
 	case t.ask != nil:
-		t.text(1, y, width, t.ask.question+" [y/N]", t.style(waiting).Bold(true))
+		const answers = " [y/N]"
+		t.text(1, y, width, shorten(clean(t.ask.question), width-2-len(answers), 0)+answers, t.style(waiting).Bold(true))
 	case t.typing:
 		x := t.text(1, y, width, "search: "+t.model.search, tcell.StyleDefault)
 		t.screen.ShowCursor(x, y)
@@ -307,7 +324,7 @@ func (t *top) messageLine(width, y int) {
 		if t.bad {
 			mood = bad
 		}
-		t.text(1, y, width, shorten(t.message, width-2), t.style(mood))
+		t.text(1, y, width, shorten(t.message, width-2, 0), t.style(mood))
 	case t.model.search != "":
 		t.text(1, y, width, "search: "+t.model.search+" (Esc: all)", t.style(faint))
 	}

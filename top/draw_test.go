@@ -15,18 +15,21 @@ import (
 
 func TestShorten(t *testing.T) {
 	for _, c := range []struct {
-		text  string
-		width int
-		want  string
+		text        string
+		width, tail int
+		want        string
 	}{
-		{"web", 3, "web"},
-		{"webserver", 5, "webs…"},
-		{"日本語", 6, "日本語"},
-		{"日本語", 5, "日本…"},
-		{"日本語", 4, "日…"},
-		{"e\u0301e\u0301e\u0301", 2, "e\u0301…"},
+		{"web", 3, 2, "web"},
+		{"webserver", 5, 0, "webs…"},
+		{"日本語", 6, 4, "日本語"},
+		{"日本語", 5, 0, "日本…"},
+		{"日本語", 4, 0, "日…"},
+		{"日本語", 5, 3, "日…語"},
+		{"e\u0301e\u0301e\u0301", 2, 0, "e\u0301…"},
+		{"e\u0301e\u0301e\u0301", 2, 1, "…e\u0301"},
+		{"registry.example/a/very/long/name:1.2", 14, 9, "regi…/name:1.2"},
 	} {
-		if got := shorten(c.text, c.width); got != c.want || uniseg.StringWidth(got) > c.width {
+		if got := shorten(c.text, c.width, c.tail); got != c.want || uniseg.StringWidth(got) > c.width {
 			t.Errorf("shorten(%q, %d) = %q, want %q", c.text, c.width, got, c.want)
 		}
 	}
@@ -114,5 +117,20 @@ func TestLost(t *testing.T) {
 	v.State.Mirror.Connected = true
 	if got, want := status(), (cell{text: "Up 2 hours", mood: good}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// A column that is not shown is not sorted by.
+func TestSortByWhatIsShown(t *testing.T) {
+	m := newModel("mine", nil)
+	m.sorting[m.tab].column = 1
+	m.sortNext([]bool{false, false, true, true, false, false, true})
+	if got := m.sorting[m.tab].column; got != 4 {
+		t.Errorf("sorted by column %d, want 4", got)
+	}
+	m.sorting[m.tab].column = 5
+	m.sortNext([]bool{false, false, true, true, false, false, true})
+	if got := m.sorting[m.tab].column; got != 0 {
+		t.Errorf("sorted by column %d, want 0", got)
 	}
 }

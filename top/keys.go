@@ -38,7 +38,7 @@ func (t *top) keys() []key {
 		{runes: "/", does: "search", common: true, do: func(t *top, _ []row) { t.typing, t.message = true, "" }},
 		{key: []tcell.Key{tcell.KeyTab, tcell.KeyRight}, runes: "", name: "Tab", does: "next table", common: true, do: func(t *top, _ []row) { t.model.show(t.model.tab + 1) }},
 		{key: []tcell.Key{tcell.KeyBacktab, tcell.KeyLeft}, name: "Shift-Tab", does: "previous table", do: func(t *top, _ []row) { t.model.show(t.model.tab - 1) }},
-		{runes: "s", does: "sort", common: true, do: func(t *top, _ []row) { t.model.sortNext() }},
+		{runes: "s", does: "sort", common: true, do: func(t *top, _ []row) { t.model.sortNext(t.hidden(tables[t.model.tab].columns)) }},
 		{runes: "S", does: "reverse the order", do: func(t *top, _ []row) { t.model.sortTurned() }},
 		{key: []tcell.Key{tcell.KeyUp}, runes: "k", name: "↑", does: "up", do: func(t *top, rows []row) { t.model.move(rows, -1) }},
 		{key: []tcell.Key{tcell.KeyDown}, runes: "j", name: "↓", does: "down", do: func(t *top, rows []row) { t.model.move(rows, 1) }},

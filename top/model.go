@@ -52,6 +52,7 @@ type column struct {
 	title  string
 	right  bool // aligned to the right
 	number bool // sorted by cell.order, the largest first
+	ends   bool // shortened in the middle: both ends tell things apart
 }
 
 // model is the data, and which part of it is shown.
@@ -158,9 +159,13 @@ func (m *model) show(tab int) {
 	m.cursor, m.index, m.first, m.search = object{}, 0, 0, ""
 }
 
-func (m *model) sortNext() {
-	s := &m.sorting[m.tab]
-	*s = sorting{column: (s.column + 1) % len(tables[m.tab].columns)}
+// sortNext sorts by the next column that is not hidden.
+func (m *model) sortNext(hidden []bool) {
+	next := (m.sorting[m.tab].column + 1) % len(hidden)
+	for hidden[next] {
+		next = (next + 1) % len(hidden)
+	}
+	m.sorting[m.tab] = sorting{column: next}
 }
 
 func (m *model) sortTurned() { m.sorting[m.tab].turned = !m.sorting[m.tab].turned }

@@ -23,18 +23,18 @@ const (
 
 var tables = []table{
 	{"Instances", []column{
-		{title: "NAME"}, {title: "STATUS"}, {title: "CONTAINERS", right: true, number: true}, {title: "IMAGES", right: true, number: true},
-		{title: "DRIVER"}, {title: "VERSION"}, {title: "CONTEXT"}, {title: "HOST"},
+		{title: "NAME", ends: true}, {title: "STATUS"}, {title: "CONTAINERS", right: true, number: true}, {title: "IMAGES", right: true, number: true},
+		{title: "DRIVER"}, {title: "VERSION"}, {title: "CONTEXT"}, {title: "HOST", ends: true},
 	}, instanceRows},
 	{"Containers", []column{
-		{title: "NAME"}, {title: "STATUS"}, {title: "CPU", right: true, number: true}, {title: "MEMORY", right: true, number: true},
-		{title: "IMAGE"}, {title: "PORTS"}, {title: "INSTANCE"},
+		{title: "NAME", ends: true}, {title: "STATUS"}, {title: "CPU", right: true, number: true}, {title: "MEMORY", right: true, number: true},
+		{title: "IMAGE", ends: true}, {title: "PORTS"}, {title: "INSTANCE"},
 	}, containerRows},
 	{"Images", []column{
-		{title: "NAME"}, {title: "SIZE", right: true, number: true}, {title: "CREATED", number: true}, {title: "PLATFORM"}, {title: "INSTANCE"},
+		{title: "NAME", ends: true}, {title: "SIZE", right: true, number: true}, {title: "CREATED", number: true}, {title: "PLATFORM"}, {title: "INSTANCE"},
 	}, imageRows},
-	{"Volumes", []column{{title: "NAME"}, {title: "DRIVER"}, {title: "CREATED", number: true}, {title: "INSTANCE"}}, volumeRows},
-	{"Networks", []column{{title: "NAME"}, {title: "DRIVER"}, {title: "SUBNETS"}, {title: "INSTANCE"}}, networkRows},
+	{"Volumes", []column{{title: "NAME", ends: true}, {title: "DRIVER"}, {title: "CREATED", number: true}, {title: "INSTANCE"}}, volumeRows},
+	{"Networks", []column{{title: "NAME", ends: true}, {title: "DRIVER"}, {title: "SUBNETS"}, {title: "INSTANCE"}}, networkRows},
 	{"Conditions", []column{{title: "TYPE"}, {title: "STATUS"}, {title: "REASON"}, {title: "SINCE", number: true}, {title: "INSTANCE"}, {title: "MESSAGE"}}, conditionRows},
 }
 
@@ -43,7 +43,7 @@ func instanceRows(m *model, v board.View, _ time.Time) []row {
 	switch status.text {
 	case "ready", "running":
 		status.mood = good
-	case "starting", "stopping":
+	case "starting", "stopping", "restarting":
 		status.mood = waiting
 	case "stopped":
 		status.mood = faint
