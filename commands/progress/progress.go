@@ -49,7 +49,8 @@ type Event struct {
 
 	// Otherwise is the message if the step fails while it is working.
 	Otherwise string `json:"-"`
-	// Live events are shown only if the outcome can replace them.
+	// Live events are shown where the outcome can replace them. Elsewhere they are shown once, if
+	// the step takes long.
 	Live bool `json:"-"`
 }
 
@@ -74,6 +75,7 @@ type Display struct {
 	told  bool     // that something failed
 	turns []*turn  // of several instances, the first of which is being shown
 	term  screen
+	slow  map[stepID]*time.Timer // steps with live events, where these stay
 	stop  chan struct{}
 	ended chan struct{}
 }
@@ -89,7 +91,7 @@ type stepID struct{ instance, step string }
 
 // New returns a display that has shown nothing yet.
 func New(o Options) *Display {
-	d := &Display{o: o, begun: map[stepID]time.Time{}, last: map[stepID]Event{}}
+	d := &Display{o: o, begun: map[stepID]time.Time{}, last: map[stepID]Event{}, slow: map[stepID]*time.Timer{}}
 	if o.Mode == TTY {
 		d.term.o = o
 		d.stop, d.ended = make(chan struct{}), make(chan struct{})
@@ -180,12 +182,27 @@ func (d *Display) show(e Event, why func() string) {
 		d.term.show(e, why)
 	case Plain:
 		if e.Live {
+			d.later(k)
 			return
 		}
 		d.line(e.Instance, prefixed(e, d.term.several))
 	case JSON:
 		d.encode(e)
 	}
+}
+
+// later prints the line of a step once it has taken long, unless it has ended.
+func (d *Display) later(k stepID) {
+	if d.slow[k] != nil {
+		return
+	}
+	d.slow[k] = time.AfterFunc(patience, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if e := d.last[k]; e.Status == Working && e.Live && d.slow != nil {
+			d.line(e.Instance, prefixed(e, d.term.several))
+		}
+	})
 }
 
 func (d *Display) encode(e Event) {
@@ -247,6 +264,12 @@ func (d *Display) Aside(f func()) {
 // Close leaves the final state on the screen. Nothing may be shown afterwards.
 func (d *Display) Close() {
 	if d.stop == nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, t := range d.slow {
+			t.Stop()
+		}
+		d.slow = nil
 		return
 	}
 	close(d.stop)

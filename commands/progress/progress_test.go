@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -42,7 +43,7 @@ func display(mode string, width, height int) (*Display, *strings.Builder, *time.
 		Mode: mode, Out: &out, Now: func() time.Time { return now },
 		Size: func() (int, int) { return width, height },
 	}
-	d := &Display{o: o, begun: map[stepID]time.Time{}, last: map[stepID]Event{}} // without a ticker
+	d := &Display{o: o, begun: map[stepID]time.Time{}, last: map[stepID]Event{}, slow: map[stepID]*time.Timer{}} // without a ticker
 	d.term.o = o
 	return d, &out, &now
 }
@@ -150,4 +151,28 @@ func TestPlainAndQuiet(t *testing.T) {
 			t.Errorf("%s: %q, want %q", mode, out, want)
 		}
 	}
+}
+
+// Where lines stay, what is waited for is told once, and only if that takes long.
+func TestPlainAndSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, out, _ := display(Plain, 0, 0)
+		waits := func(step, message string) {
+			d.Show(Event{Instance: "a", Step: step, Status: Working, Message: message, Live: true}, nil)
+		}
+		waits("quick", "waits for a moment")
+		waits("slow", "waits")
+		d.Show(Event{Instance: "a", Step: "quick", Status: Done, Message: "quick"}, nil)
+		time.Sleep(2 * time.Second)
+		waits("slow", "waits for more")
+		time.Sleep(2 * time.Second)
+		waits("slow", "waits for much more")
+		time.Sleep(time.Minute)
+		waits("late", "waits to the end")
+		d.Close()
+		time.Sleep(time.Minute)
+		if got, want := out.String(), "quick\nwaits for more\n"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
 }
