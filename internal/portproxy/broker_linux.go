@@ -47,24 +47,6 @@ func listenUnix(network, path string) (*os.File, error) {
 	return l.File()
 }
 
-// accept serves connections until the listener is closed.
-func accept(l net.Listener, serve func(*net.UnixConn)) {
-	for {
-		c, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			pause()
-			continue
-		}
-		go func() {
-			defer c.Close()
-			serve(c.(*net.UnixConn))
-		}()
-	}
-}
-
 const maxPacket = 1024
 
 // lend answers one request.

@@ -48,9 +48,9 @@ func startBroker(t *testing.T) (socket, api string) {
 }
 
 // proxyBy serves a port through the broker until the test ends.
-func proxyBy(t *testing.T, socket string, cfg Config) (*Proxy, error) {
+func proxyBy(t *testing.T, socket string, cfg config) (*proxy, error) {
 	t.Helper()
-	p := &Proxy{cfg: cfg}
+	p := &proxy{cfg: cfg}
 	if err := p.listenOnHost(BrokerPrefix + socket); err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func TestBroker(t *testing.T) {
 		}
 	}()
 	container := netip.MustParseAddrPort(back.Addr().String())
-	p, err := proxyBy(t, socket, Config{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: container})
+	p, err := proxyBy(t, socket, config{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: container})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestBroker(t *testing.T) {
 	}
 
 	// The words are those of a listener that was opened here.
-	taken := Config{Proto: "tcp", Host: netip.MustParseAddrPort(addr.String()), Container: container}
+	taken := config{Proto: "tcp", Host: netip.MustParseAddrPort(addr.String()), Container: container}
 	_, here := net.Listen("tcp4", addr.String())
 	if _, err = proxyBy(t, socket, taken); !errors.Is(err, unix.EADDRINUSE) || err.Error() != here.Error() {
 		t.Errorf("a port that is taken: %v, want %v", err, here)
@@ -118,7 +118,7 @@ func TestBrokerUDP(t *testing.T) {
 			_, _ = back.WriteToUDPAddrPort(buf[:n], from)
 		}
 	}()
-	p, err := proxyBy(t, socket, Config{Proto: "udp", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: netip.MustParseAddrPort(back.LocalAddr().String())})
+	p, err := proxyBy(t, socket, config{Proto: "udp", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: netip.MustParseAddrPort(back.LocalAddr().String())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -128,7 +128,7 @@ func rules(path string, input []byte) (answer []byte, err error) {
 }
 
 // ports returns what is to be published. A wildcard address is that of one family.
-func (n network) ports() (ports []Config, err error) {
+func (n network) ports() (ports []config, err error) {
 	ips := n.PrevResult.IPs
 	if len(ips) == 0 && len(n.RuntimeConfig.PortMappings) > 0 {
 		return nil, errors.New("the container has no address")
@@ -157,7 +157,7 @@ func (n network) ports() (ports []Config, err error) {
 					break
 				}
 			}
-			ports = append(ports, Config{
+			ports = append(ports, config{
 				Proto: strings.ToLower(m.Protocol), Host: netip.AddrPortFrom(host, m.HostPort),
 				Container: netip.AddrPortFrom(container, m.ContainerPort),
 			})
@@ -193,7 +193,7 @@ func (p publisher) publish(conf network) error {
 }
 
 // start starts a proxy and returns when it listens.
-func (p publisher) start(c Config) error {
+func (p publisher) start(c config) error {
 	answers, status, err := os.Pipe()
 	if err != nil {
 		return err

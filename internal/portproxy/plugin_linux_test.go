@@ -42,7 +42,7 @@ func TestPluginPorts(t *testing.T) {
 
 func TestAnnouncement(t *testing.T) {
 	dir := t.TempDir()
-	c := Config{Proto: "tcp", Owner: "default-1/eth0"}
+	c := config{Proto: "tcp", Owner: "default-1/eth0"}
 	if _, err := c.announce(dir + "/none"); err == nil {
 		t.Error("an owner's proxy that can't be found is no error")
 	}

@@ -24,8 +24,8 @@ const Name = "docker-rd-proxy"
 // a broker there. dockerd passes its environment on.
 const HostNetnsEnv = "DOCKER_RD_HOST_NETNS"
 
-// Config is one published port.
-type Config struct {
+// config is one published port.
+type config struct {
 	Proto     string         // "tcp" or "udp"
 	Host      netip.AddrPort // where clients connect
 	Container netip.AddrPort
@@ -36,16 +36,16 @@ type Config struct {
 	Owner string
 }
 
-// ParseArgs parses the arguments of dockerd's proxy.
-func ParseArgs(args []string) (Config, error) {
+// parseArgs parses the arguments of dockerd's proxy.
+func parseArgs(args []string) (config, error) {
 	var hostIP, containerIP netip.Addr
 	var hostPort, containerPort uint16
-	cfg := Config{Proto: "tcp"}
+	cfg := config{Proto: "tcp"}
 	for i := 0; i < len(args); i++ {
 		// Like package flag: one or two dashes, "-name value" or "-name=value".
 		name, value, inline := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(args[i], "-"), "-"), "=")
 		if name == args[i] {
-			return Config{}, errors.New("unexpected argument " + strconv.Quote(args[i]))
+			return config{}, errors.New("unexpected argument " + strconv.Quote(args[i]))
 		}
 		if name == "use-listen-fd" {
 			cfg.UseListenFD = !inline || value == "true"
@@ -53,7 +53,7 @@ func ParseArgs(args []string) (Config, error) {
 		}
 		if !inline {
 			if i++; i == len(args) {
-				return Config{}, errors.New("missing value of -" + name)
+				return config{}, errors.New("missing value of -" + name)
 			}
 			value = args[i]
 		}
@@ -75,18 +75,18 @@ func ParseArgs(args []string) (Config, error) {
 			err = errors.New("unknown option")
 		}
 		if err != nil {
-			return Config{}, errors.New("-" + name + ": " + err.Error())
+			return config{}, errors.New("-" + name + ": " + err.Error())
 		}
 	}
 	switch cfg.Proto {
 	case "tcp", "udp":
 	case "sctp":
-		return Config{}, errors.New("publishing an sctp port is not supported by this engine: tcp and udp are")
+		return config{}, errors.New("publishing an sctp port is not supported by this engine: tcp and udp are")
 	default:
-		return Config{}, errors.New("unsupported protocol " + strconv.Quote(cfg.Proto))
+		return config{}, errors.New("unsupported protocol " + strconv.Quote(cfg.Proto))
 	}
 	if !hostIP.IsValid() || !containerIP.IsValid() || hostPort == 0 || containerPort == 0 {
-		return Config{}, errors.New("-host-ip, -host-port, -container-ip and -container-port are needed")
+		return config{}, errors.New("-host-ip, -host-port, -container-ip and -container-port are needed")
 	}
 	cfg.Host = netip.AddrPortFrom(hostIP.Unmap(), hostPort)
 	cfg.Container = netip.AddrPortFrom(containerIP.Unmap(), containerPort)
@@ -100,7 +100,7 @@ func parsePort(s string) (uint16, error) {
 
 // network is the listener's network for package net. "tcp6" and "udp6" set IPV6_V6ONLY: dockerd
 // starts a proxy for each address family.
-func (c Config) network() string {
+func (c config) network() string {
 	if c.Host.Addr().Is4() {
 		return c.Proto + "4"
 	}

@@ -14,7 +14,7 @@ const PortsEnv = "DOCKER_RD_PORTS"
 
 // announce makes the proxy's file and returns a function that removes it. A proxy of dockerd's
 // works without it; by an owner it is found.
-func (c Config) announce(dir string) (forget func(), err error) {
+func (c config) announce(dir string) (forget func(), err error) {
 	if dir == "" {
 		return func() {}, nil
 	}

@@ -68,7 +68,7 @@ func Program() {
 	// dockerd stops a proxy with SIGINT and waits for its exit status. When dockerd
 	// itself dies, the kernel sends SIGTERM.
 	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
-	os.Exit(Main(os.Args[1:], os.Getenv(HostNetnsEnv), os.NewFile(statusFD, "status"),
+	os.Exit(serveProxy(os.Args[1:], os.Getenv(HostNetnsEnv), os.NewFile(statusFD, "status"),
 		func() *os.File { syscall.CloseOnExec(listenFD); return os.NewFile(listenFD, "listener") }, stop))
 }
 
@@ -104,7 +104,7 @@ func relay(services []string) error {
 
 // serveLoopback joins connections with a port of the loopback.
 func serveLoopback(l net.Listener, port string) {
-	_ = serveTCP(l, func(netip.AddrPort) (net.Conn, error) {
+	serveTCP(l, func(netip.AddrPort) (net.Conn, error) {
 		conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", port), dialTimeout)
 		if err != nil {
 			conn, err = net.DialTimeout("tcp", net.JoinHostPort("::1", port), dialTimeout)

@@ -14,24 +14,24 @@ import (
 )
 
 // A Proxy listens, and serves once Run is called.
-type Proxy struct {
-	cfg       Config
+type proxy struct {
+	cfg       config
 	families  string // see [ClientAddrEnv]
 	listeners []net.Listener
 	conns     []*net.UDPConn
 }
 
-// Listen opens the listeners in the host's network namespace and in that of the calling process.
+// newProxy opens the listeners in the host's network namespace and in that of the calling process.
 // HostNetns is the path of the host's namespace, or of a broker's socket ([BrokerPrefix]).
 // ListenFD is this namespace's listener, if dockerd has made it, or nil; the caller closes it.
 //
 // The first error is the same as docker's: a port that is taken on the host is EADDRINUSE with its
 // address.
-func Listen(cfg Config, hostNetns string, listenFD *os.File) (*Proxy, error) {
+func newProxy(cfg config, hostNetns string, listenFD *os.File) (*proxy, error) {
 	if hostNetns == "" {
 		return nil, errors.New(HostNetnsEnv + " is not set")
 	}
-	p := &Proxy{cfg: cfg}
+	p := &proxy{cfg: cfg}
 	err := p.listenOnHost(hostNetns)
 	// dockerd publishes on :: whenever its own namespace has IPv6, even if the host has none.
 	if err != nil && !(cfg.Host.Addr() == netip.IPv6Unspecified() && absent(err)) {
@@ -58,7 +58,7 @@ func Listen(cfg Config, hostNetns string, listenFD *os.File) (*Proxy, error) {
 }
 
 // listenOnHost opens the listener in the host's network namespace, directly or through a broker.
-func (p *Proxy) listenOnHost(hostNetns string) error {
+func (p *proxy) listenOnHost(hostNetns string) error {
 	socket, brokered := strings.CutPrefix(hostNetns, BrokerPrefix)
 	if !brokered {
 		return inNetns(hostNetns, p.listen)
@@ -77,7 +77,7 @@ func absent(err error) bool {
 }
 
 // listen opens a listener in the network namespace of the calling thread.
-func (p *Proxy) listen() error {
+func (p *proxy) listen() error {
 	file, err := open(p.cfg.network(), p.cfg.Host.String())
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func (p *Proxy) listen() error {
 	return p.adopt(file)
 }
 
-func (p *Proxy) addUDP(conn *net.UDPConn) error {
+func (p *proxy) addUDP(conn *net.UDPConn) error {
 	if err := askLocalAddr(conn, p.cfg.Host.Addr().Is6()); err != nil {
 		_ = conn.Close()
 		return err
@@ -96,7 +96,7 @@ func (p *Proxy) addUDP(conn *net.UDPConn) error {
 }
 
 // adopt uses an open listener. The caller closes the file.
-func (p *Proxy) adopt(file *os.File) error {
+func (p *proxy) adopt(file *os.File) error {
 	if p.cfg.Proto == "tcp" {
 		// It may be bound only; listening again to one that listens does no harm.
 		if err := unix.Listen(int(file.Fd()), unix.SOMAXCONN); err != nil {
@@ -126,20 +126,20 @@ func (p *Proxy) adopt(file *os.File) error {
 }
 
 // Run serves until Close.
-func (p *Proxy) Run() {
+func (p *proxy) Run() {
 	var all sync.WaitGroup
 	d := newDialer(p.cfg.Container, p.families)
 	for _, l := range p.listeners {
-		all.Go(func() { _ = serveTCP(l, d.dialTCP) })
+		all.Go(func() { serveTCP(l, d.dialTCP) })
 	}
 	for _, c := range p.conns {
-		all.Go(func() { _ = newUDPServer(c, d, sessionTimeout).serve() })
+		all.Go(newUDPServer(c, d, sessionTimeout).serve)
 	}
 	all.Wait()
 }
 
 // Close closes the listeners. Connections that are open go on until they end.
-func (p *Proxy) Close() {
+func (p *proxy) Close() {
 	for _, l := range p.listeners {
 		_ = l.Close()
 	}
@@ -176,10 +176,10 @@ func inNetns(path string, f func() error) error {
 	return err
 }
 
-// Main is the whole program: it reads args, listens, answers on status, and serves
+// serveProxy is the whole program: it reads args, listens, answers on status, and serves
 // until stop gets a value. The answer is docker-proxy's: "0\n", or "1\n" and the
 // error. It returns the exit status.
-func Main(args []string, hostNetns string, status io.WriteCloser, listenFD func() *os.File, stop <-chan os.Signal) int {
+func serveProxy(args []string, hostNetns string, status io.WriteCloser, listenFD func() *os.File, stop <-chan os.Signal) int {
 	p, err := start(args, hostNetns, listenFD)
 	var forget func()
 	if err == nil {
@@ -200,8 +200,8 @@ func Main(args []string, hostNetns string, status io.WriteCloser, listenFD func(
 	return 0
 }
 
-func start(args []string, hostNetns string, listenFD func() *os.File) (*Proxy, error) {
-	cfg, err := ParseArgs(args)
+func start(args []string, hostNetns string, listenFD func() *os.File) (*proxy, error) {
+	cfg, err := parseArgs(args)
 	if err != nil {
 		return nil, err
 	}
@@ -210,5 +210,5 @@ func start(args []string, hostNetns string, listenFD func() *os.File) (*Proxy, e
 		file = listenFD()
 		defer file.Close()
 	}
-	return Listen(cfg, hostNetns, file)
+	return newProxy(cfg, hostNetns, file)
 }

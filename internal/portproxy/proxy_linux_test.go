@@ -46,13 +46,11 @@ func dialTCP(t *testing.T, addr net.Addr) *net.TCPConn {
 func startTCP(t *testing.T, container netip.AddrPort) *net.TCPListener {
 	t.Helper()
 	front := listenTCP(t)
-	done := make(chan error, 1)
-	go func() { done <- serveTCP(front, newDialer(container, "").dialTCP) }()
+	var serving sync.WaitGroup
+	serving.Go(func() { serveTCP(front, newDialer(container, "").dialTCP) })
 	t.Cleanup(func() {
 		_ = front.Close()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		serving.Wait()
 	})
 	return front
 }
@@ -145,7 +143,7 @@ func startUDP(t *testing.T, timeout time.Duration) (*udpServer, int) {
 		t.Fatal(err)
 	}
 	s := newUDPServer(conn, newDialer(netip.MustParseAddrPort(echo.LocalAddr().String()), ""), timeout)
-	wg.Go(func() { _ = s.serve() })
+	wg.Go(s.serve)
 	t.Cleanup(func() { _ = conn.Close(); _ = echo.Close(); wg.Wait() })
 	return s, port
 }
@@ -266,7 +264,7 @@ func TestListen(t *testing.T) {
 		return string(data)
 	}
 
-	if _, err := Listen(Config{Proto: "tcp", Host: free, Container: container}, host, nil); !errors.Is(err, unix.EADDRINUSE) {
+	if _, err := newProxy(config{Proto: "tcp", Host: free, Container: container}, host, nil); !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("a port that is taken in the engine's namespace: %v, want EADDRINUSE", err)
 	}
 	var taken net.Listener
@@ -275,17 +273,17 @@ func TestListen(t *testing.T) {
 	}
 	defer taken.Close()
 	for _, addr := range []string{"127.0.0.1:8080", "0.0.0.0:8080"} {
-		_, err := Listen(Config{Proto: "tcp", Host: netip.MustParseAddrPort(addr), Container: container}, host, nil)
+		_, err := newProxy(config{Proto: "tcp", Host: netip.MustParseAddrPort(addr), Container: container}, host, nil)
 		if want := "listen tcp4 " + addr + ": bind: address already in use"; err == nil || err.Error() != want {
 			t.Errorf("a port that is taken on the host: %v, want %q", err, want)
 		}
 	}
 	// An address that is in neither.
-	if _, err := Listen(Config{Proto: "tcp", Host: netip.MustParseAddrPort("192.0.2.77:80"), Container: container}, host, nil); !errors.Is(err, unix.EADDRNOTAVAIL) {
+	if _, err := newProxy(config{Proto: "tcp", Host: netip.MustParseAddrPort("192.0.2.77:80"), Container: container}, host, nil); !errors.Is(err, unix.EADDRNOTAVAIL) {
 		t.Errorf("an address that is not the host's: %v, want EADDRNOTAVAIL", err)
 	}
 	for _, path := range []string{"", "/nonexistent", "/etc/passwd"} {
-		if _, err := Listen(Config{Proto: "tcp", Host: free, Container: container}, path, nil); err == nil {
+		if _, err := newProxy(config{Proto: "tcp", Host: free, Container: container}, path, nil); err == nil {
 			t.Errorf("host namespace %q: no error", path)
 		}
 	}
@@ -298,7 +296,7 @@ func TestListen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	p, err := Listen(Config{Proto: "tcp", Host: free, Container: container}, host, file)
+	p, err := newProxy(config{Proto: "tcp", Host: free, Container: container}, host, file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,10 +323,10 @@ func TestListen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer udpFile.Close()
-	if _, err := Listen(Config{Proto: "tcp", Host: free, Container: container}, host, udpFile); err == nil {
+	if _, err := newProxy(config{Proto: "tcp", Host: free, Container: container}, host, udpFile); err == nil {
 		t.Error("a udp socket passed for a tcp listener: no error")
 	}
-	if p, err = Listen(Config{Proto: "udp", Host: free, Container: container}, host, udpFile); err != nil {
+	if p, err = newProxy(config{Proto: "udp", Host: free, Container: container}, host, udpFile); err != nil {
 		t.Errorf("a udp socket that dockerd has bound: %v", err)
 	} else {
 		p.Close()
@@ -417,9 +415,7 @@ func TestUDPFailingReads(t *testing.T) {
 	s := newUDPServer(&failingSocket{left: failures}, newDialer(netip.MustParseAddrPort(nothing), ""), time.Minute)
 	pauses := 0
 	s.pause = func() { pauses++ }
-	if err := s.serve(); err != nil {
-		t.Fatal(err)
-	}
+	s.serve()
 	if pauses != failures {
 		t.Errorf("%d pauses after %d failures", pauses, failures)
 	}

@@ -62,13 +62,13 @@ func newUDPServer(conn udpSocket, d *dialer, timeout time.Duration) *udpServer {
 }
 
 // serve forwards datagrams until its socket is closed, and then ends all sessions.
-func (s *udpServer) serve() error {
+func (s *udpServer) serve() {
 	defer s.closeSessions()
 	buf, oob := make([]byte, maxDatagram), make([]byte, oobSize)
 	for {
 		n, oobn, _, client, err := s.conn.ReadMsgUDPAddrPort(buf, oob)
 		if errors.Is(err, net.ErrClosed) {
-			return nil
+			return
 		}
 		if err != nil {
 			s.pause()
