@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"regexp"
@@ -33,39 +32,13 @@ type logFilter struct {
 	w            io.Writer
 	since, until time.Time
 	timestamps   bool // before each line
-
-	rest []byte
-	last time.Time
-}
-
-// Write implements [io.Writer]. It returns errLater if all further lines are too late.
-func (f *logFilter) Write(p []byte) (int, error) {
-	f.rest = append(f.rest, p...)
-	for {
-		end := bytes.IndexByte(f.rest, '\n')
-		if end < 0 {
-			return len(p), nil
-		}
-		if err := f.line(f.rest[:end+1]); err != nil {
-			return 0, err
-		}
-		f.rest = f.rest[end+1:]
-	}
-}
-
-// flush passes on an unfinished last line.
-func (f *logFilter) flush() error {
-	if len(f.rest) == 0 {
-		return nil
-	}
-	err := f.line(f.rest)
-	f.rest = nil
-	return err
+	last         time.Time
 }
 
 // logTime finds the time of a line of dockerd's, containerd's or the supervisor's.
 var logTime = regexp.MustCompile(`\btime="?([0-9T:.+Z-]+)"?`)
 
+// line is for [logfile.LineWriter]. It returns errLater if all further lines are too late.
 func (f *logFilter) line(line []byte) error {
 	if m := logTime.FindSubmatch(line); m != nil {
 		if t, err := time.Parse(time.RFC3339Nano, string(m[1])); err == nil {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/docker-rd/docker-rd/internal/logfile"
 )
 
 func TestLogFilter(t *testing.T) {
@@ -36,14 +38,15 @@ time="2026-01-02T04:04:07.000000001+01:00" level=info msg=c`
 			var b strings.Builder
 			f := tc.f
 			f.w = &b
+			lines := logfile.LineWriter{Line: f.line}
 			var err error
 			for rest := log; rest != "" && err == nil; {
 				n := min(size, len(rest))
-				_, err = f.Write([]byte(rest[:n]))
+				_, err = lines.Write([]byte(rest[:n]))
 				rest = rest[n:]
 			}
 			if err == nil {
-				err = f.flush()
+				err = lines.Flush()
 			}
 			if b.String() != tc.want || errors.Is(err, errLater) != tc.end || err != nil && !tc.end {
 				t.Errorf("%s, by %d: %q, %v, want %q", name, size, b.String(), err, tc.want)

@@ -84,11 +84,12 @@ func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) 
 	if filter.until, err = parseMoment(o.until); err != nil {
 		return err
 	}
-	err = showLog(ctx, filter, path, int(o.tail.value), o.follow)
+	lines := &logfile.LineWriter{Line: filter.line}
+	err = showLog(ctx, lines, path, int(o.tail.value), o.follow)
 	if errors.Is(err, errLater) {
 		return nil
 	}
-	err = cmp.Or(err, filter.flush())
+	err = cmp.Or(err, lines.Flush())
 	if errors.Is(err, fs.ErrNotExist) {
 		return hinted(failure.Refuse("instance %q has no such log: %w", i.Name, err), func(h hinter) string {
 			return "an adopted engine logs elsewhere; " + h.run("logs --supervisor", i.Name) + " shows the supervisor's log"

@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/containerd"
+	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/top"
@@ -26,33 +26,17 @@ func containerdLog(ctx context.Context, i *instance.Instance, id string, w io.Wr
 	if path == "" {
 		return errors.New("the container has no log: only nerdctl keeps one")
 	}
-	return showLog(ctx, &jsonLog{w: w}, path, topTail, true)
-}
-
-// A jsonLog writes what is in the lines of a log of JSON.
-type jsonLog struct {
-	w    io.Writer
-	rest []byte // what is no whole line yet
-}
-
-func (l *jsonLog) Write(b []byte) (int, error) {
-	l.rest = append(l.rest, b...)
-	for {
-		line, rest, whole := bytes.Cut(l.rest, []byte("\n"))
-		if !whole {
-			return len(b), nil
-		}
-		l.rest = rest
+	lines := &logfile.LineWriter{Line: func(line []byte) error {
 		var entry struct {
 			Log string `json:"log"`
 		}
 		if json.Unmarshal(line, &entry) != nil {
-			continue
+			return nil
 		}
-		if _, err := io.WriteString(l.w, entry.Log); err != nil {
-			return len(b), err
-		}
-	}
+		_, err := io.WriteString(w, entry.Log)
+		return err
+	}}
+	return showLog(ctx, lines, path, topTail, true)
 }
 
 // containerdUsage asks a containerd twice, a second apart, what a container has used.

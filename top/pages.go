@@ -1,13 +1,14 @@
 package top
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
+	"strings"
 	"sync"
 
 	"github.com/gdamore/tcell/v2"
+
+	"github.com/docker-rd/docker-rd/internal/logfile"
 )
 
 // A page is shown in place of the tables.
@@ -52,7 +53,6 @@ type logPage struct {
 
 	mu    sync.Mutex
 	lines []string
-	rest  []byte // what is no whole line yet
 
 	up     int // how many lines above the last the view ends
 	height int
@@ -67,7 +67,11 @@ func (t *top) logs(r row) {
 		container = r.key
 	}
 	go func() {
-		err := t.Logs(ctx, r.instance, container, writer(func(b []byte) { p.add(b); t.post(func() {}) }))
+		err := t.Logs(ctx, r.instance, container, &logfile.LineWriter{Line: func(line []byte) error {
+			p.add(strings.TrimRight(string(line), "\r\n"))
+			t.post(func() {})
+			return nil
+		}})
 		t.post(func() {
 			if err != nil && !errors.Is(err, context.Canceled) {
 				t.message, t.bad = err.Error(), true
@@ -76,28 +80,12 @@ func (t *top) logs(r row) {
 	}()
 }
 
-type writer func([]byte)
-
-func (w writer) Write(b []byte) (int, error) {
-	w(b)
-	return len(b), nil
-}
-
-var _ io.Writer = writer(nil)
-
-func (p *logPage) add(b []byte) {
+func (p *logPage) add(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.rest = append(p.rest, b...)
-	for {
-		line, rest, ok := bytes.Cut(p.rest, []byte("\n"))
-		if !ok {
-			break
-		}
-		p.lines, p.rest = append(p.lines, string(bytes.TrimSuffix(line, []byte("\r")))), rest
-		if p.up > 0 {
-			p.up++ // what is looked at stays
-		}
+	p.lines = append(p.lines, line)
+	if p.up > 0 {
+		p.up++ // what is looked at stays
 	}
 	if over := len(p.lines) - maxLines; over > 0 {
 		p.lines = append(p.lines[:0], p.lines[over:]...)

@@ -19,8 +19,8 @@ import (
 // Max is the size in bytes at which a log is rotated.
 const Max = 10 << 20
 
-// Interval is how often [Keep] checks.
-const Interval = time.Minute
+// interval is how often [Keep] checks.
+const interval = time.Minute
 
 // Open opens or makes the log at path for appending. It first rotates a log that is too large. The
 // caller closes the file.
@@ -37,7 +37,7 @@ func Rotated(path string) string { return path + ".1" }
 // Keep rotates logs that are too large, now and later, until ctx ends. It reports errors and tries
 // again.
 func Keep(ctx context.Context, report func(error), paths ...string) {
-	tick := time.NewTicker(Interval)
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		for _, path := range paths {

@@ -82,7 +82,7 @@ func TestKeep(t *testing.T) {
 		for _, text := range []string{strings.Repeat("a", Max), strings.Repeat("b", 2*Max), "c"} {
 			synctest.Wait() // it looks while nobody writes
 			write(text)
-			time.Sleep(Interval + Interval/2) // of the test's own clock
+			time.Sleep(interval + interval/2) // of the test's own clock
 		}
 		cancel()
 		<-ended

@@ -1,6 +1,7 @@
 package logfile
 
 import (
+	"bytes"
 	"io"
 	"regexp"
 	"strings"
@@ -46,4 +47,38 @@ func Parse(line string) (level, message string) {
 		return "", strings.TrimSpace(line)
 	}
 	return m[1], strings.Trim(strings.ReplaceAll(m[2], `\"`, `"`), `"`)
+}
+
+// A LineWriter is an [io.Writer] that passes on what is written to it line by line.
+type LineWriter struct {
+	// Line is called with each whole line and its end. Its error is that of Write.
+	Line func(line []byte) error
+
+	rest []byte // of the last line, which has no end yet
+}
+
+// Write implements [io.Writer].
+func (w *LineWriter) Write(p []byte) (int, error) {
+	w.rest = append(w.rest, p...)
+	for {
+		end := bytes.IndexByte(w.rest, '\n') + 1
+		if end == 0 {
+			return len(p), nil
+		}
+		line := w.rest[:end]
+		w.rest = w.rest[end:]
+		if err := w.Line(line); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// Flush passes on a last line that has no end, if there is one.
+func (w *LineWriter) Flush() error {
+	if len(w.rest) == 0 {
+		return nil
+	}
+	line := w.rest
+	w.rest = nil
+	return w.Line(line)
 }
