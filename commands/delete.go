@@ -219,22 +219,13 @@ func lastRefusal(i *instance.Instance, r requests.Request) string {
 
 // refusal returns the engine's last refusal of a deletion, "" if none is known. S may be nil.
 func refusal(s *state.State, r requests.Request) string {
-	var d *state.Deletion
-	switch {
-	case s == nil:
-	case r.Kind == state.Containers:
-		d = s.Containers[r.Key].Deletion
-	case r.Kind == state.Images:
-		if of, ok := s.Images[r.Key].Deletions[cmp.Or(r.Reference, r.Key)]; ok {
-			d = &of
-		}
-	case r.Kind == state.Volumes:
-		d = s.Volumes[r.Key].Deletion
-	case r.Kind == state.Networks:
-		d = s.Networks[r.Key].Deletion
-	}
-	if d == nil {
+	if s == nil {
 		return ""
 	}
-	return d.Error
+	for _, d := range s.Deletions() {
+		if d.Kind == r.Kind && d.ID == r.Key && (r.Kind != state.Images || d.Name == cmp.Or(r.Reference, r.Key)) {
+			return d.Error
+		}
+	}
+	return ""
 }

@@ -194,13 +194,11 @@ func pending(c *cell, d *state.Deletion) {
 	c.mood = waiting
 }
 
+// isPending reports whether the deletion of an object is requested.
 func isPending(v board.View, o object) bool {
-	if v.State == nil {
-		return false
-	}
-	s := v.State
-	return s.Containers[o.key].Deletion != nil || len(s.Images[o.key].Deletions) > 0 ||
-		s.Volumes[o.key].Deletion != nil || s.Networks[o.key].Deletion != nil
+	return v.State != nil && slices.ContainsFunc(v.State.Deletions(), func(d state.PendingDeletion) bool {
+		return d.Kind == o.kind && d.ID == o.key
+	})
 }
 
 // tabOf returns the number of a table, or -1.
