@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
@@ -85,16 +84,9 @@ func samePIDNamespace(a, b int) bool {
 }
 
 // innermost returns the pid of a process in its own pid namespace, 0 if it has ended.
-func innermost(pid int) int {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	for line := range strings.Lines(string(status)) {
-		if numbers, ok := strings.CutPrefix(line, "NSpid:"); ok {
-			fields := strings.Fields(numbers)
-			if len(fields) > 0 {
-				number, _ := strconv.Atoi(fields[len(fields)-1])
-				return number
-			}
-		}
+func innermost(pid int) (number int) {
+	if pids := process.StatusField(pid, "NSpid"); len(pids) > 0 {
+		number, _ = strconv.Atoi(pids[len(pids)-1])
 	}
-	return 0
+	return number
 }

@@ -75,18 +75,9 @@ func All(uid string) ([]Proc, error) {
 // runsAs reports whether all user ids of a process are uid. The owner of /proc/PID does not say
 // that: it is root for undumpable processes and set-user-id programs.
 func runsAs(pid, uid int) bool {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return false
-	}
+	ids := process.StatusField(pid, "Uid")
 	want := strconv.Itoa(uid)
-	for line := range strings.Lines(string(data)) {
-		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
-			fields := strings.Fields(ids)
-			return len(fields) > 0 && !slices.ContainsFunc(fields, func(id string) bool { return id != want })
-		}
-	}
-	return false
+	return len(ids) > 0 && !slices.ContainsFunc(ids, func(id string) bool { return id != want })
 }
 
 // envValue returns the value of a variable in an environment block, or "".

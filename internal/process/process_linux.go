@@ -97,6 +97,18 @@ func parseStat(data []byte) (Stat, error) {
 	return s, nil
 }
 
+// StatusField returns the values of a field of /proc/PID/status, such as "Uid" (proc_pid_status(5)):
+// none if the process has ended.
+func StatusField(pid int, name string) []string {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(data)) {
+		if values, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.Fields(values)
+		}
+	}
+	return nil
+}
+
 func (id ID) wait(ctx context.Context) error {
 	p, err := id.open()
 	if err != nil {
