@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os/exec"
@@ -115,10 +114,7 @@ type isolatedDriver struct {
 // Adopt implements [Driver].
 func (d isolatedDriver) Adopt(ctx context.Context) (Running, error) {
 	e, err := d.Config.Adopt(ctx)
-	if errors.Is(err, isolated.ErrNotRunning) {
-		return nil, nil
-	}
-	if err != nil {
+	if e == nil || err != nil {
 		return nil, err
 	}
 	return e, nil

@@ -35,7 +35,7 @@ type Engine struct {
 	watchers sync.WaitGroup
 }
 
-// Adopt returns the running engine that another process has started, or ErrNotRunning. It
+// Adopt returns the running engine that another process has started, nil if there is none. It
 // starts companions again that have ended meanwhile.
 func (c *Config) Adopt(ctx context.Context) (*Engine, error) {
 	rec := c.readEngineFile()
@@ -46,7 +46,7 @@ func (c *Config) Adopt(ctx context.Context) (*Engine, error) {
 			return nil, err
 		}
 		if f.Daemon == nil {
-			return nil, ErrNotRunning
+			return nil, nil
 		}
 		rec.UID, rec.Engine = c.UID, f.Daemon.ID
 		for _, companion := range companions {
@@ -63,7 +63,7 @@ func (c *Config) Adopt(ctx context.Context) (*Engine, error) {
 	}
 	// A helper without a plan is no engine: it ends by itself.
 	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != c.mode().daemon() {
-		return nil, ErrNotRunning
+		return nil, nil
 	}
 	if err := os.MkdirAll(c.private(staging), 0o700); err != nil {
 		return nil, err

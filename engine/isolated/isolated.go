@@ -16,7 +16,6 @@
 package isolated
 
 import (
-	"errors"
 	"log/slog"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
@@ -64,9 +63,6 @@ const (
 	MaxExecRoot = 71
 	MaxSocket   = 103
 )
-
-// ErrNotRunning says that there is no running engine to adopt.
-var ErrNotRunning = errors.New("the engine is not running")
 
 func (c *Config) log() *slog.Logger {
 	if c.Log == nil {
