@@ -22,7 +22,7 @@ import (
 )
 
 // Start starts the engine and returns when its process runs; it may not answer yet. It first
-// ends and removes what is left of a former engine; a containerd, and dockerd with live-restore,
+// ends and removes the leftovers of a former engine; a containerd, and dockerd with live-restore,
 // return to the containers that still run. If the engine runs already, the error is
 // [processes.ErrRunning].
 //
@@ -67,7 +67,7 @@ type launch struct {
 	into   *processes.Proc // a process whose namespaces the daemon enters; nil: new ones
 }
 
-// clear ends what is left of a former engine, and decides whether to enter its namespaces.
+// clear ends the leftovers of a former engine, and decides whether to enter its namespaces.
 func (l *launch) clear(ctx context.Context) error {
 	f := &processes.Found{}
 	if !l.cfg.neverRan() {
@@ -252,7 +252,7 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	l.rec.UID, l.rec.Engine = c.UID, h.ID
 	relay := c.relay(h.ID, l.rec.Subnets, l.rec.Localhost)
 	broker, err := relay.Listen() // before dockerd runs, which connects to it
-	defer closeAll(broker)
+	defer namespaces.CloseAll(broker)
 	var slirpReady <-chan error
 	if err == nil {
 		slirpReady, err = l.connect(exitR)
@@ -269,7 +269,7 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	if err := h.Run(ctx, launch.Plan); err != nil {
 		return nil, err
 	}
-	defer closeAll(h.Sockets)
+	defer namespaces.CloseAll(h.Sockets)
 	l.rec.Relay, err = c.namespaces().StartRelay(relay, h.Sockets, broker, exitR)
 	if err == nil {
 		err = c.mode().limit(c.Limits) // no container runs yet
@@ -323,10 +323,4 @@ func (l *launch) connect(exit *os.File) (ready <-chan error, err error) {
 	}
 	l.rec.Slirp, ready, err = l.cfg.namespaces().StartSlirp(of, exit, l.rec.Subnets)
 	return ready, err
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		_ = f.Close()
-	}
 }

@@ -49,14 +49,16 @@ func (e Engine) startCompanion(cmd *exec.Cmd, files ...*os.File) (id process.ID,
 	return id, done, nil
 }
 
-// exitPipeOf opens the read end of a running engine's exit pipe.
-func exitPipeOf(engine process.ID) (*os.File, error) {
-	// Opening either end of a pipe through /proc opens the pipe.
-	exit, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/%d", engine.PID, ExitFD), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+// exitPath is where the exit pipe of an engine's process can be opened, at either end.
+func exitPath(of process.ID) string { return fmt.Sprintf("/proc/%d/fd/%d", of.PID, ExitFD) }
+
+// exitPipeOf opens the read end of the exit pipe of an engine's process.
+func exitPipeOf(of process.ID) (*os.File, error) {
+	exit, err := os.OpenFile(exitPath(of), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
-	if !engine.Alive() { // if it is alive, it was its pipe
+	if !of.Alive() { // if it is alive, it was its pipe
 		_ = exit.Close()
 		return nil, process.ErrGone
 	}
@@ -139,11 +141,11 @@ func (e Engine) AttachRelay(ctx context.Context, engine process.ID, r Relay) (pr
 	if err != nil {
 		return process.ID{}, fmt.Errorf("relay: %w", err)
 	}
-	defer closeAll(sockets)
+	defer CloseAll(sockets)
 	broker, err := r.Listen()
 	if err != nil {
 		return process.ID{}, err
 	}
-	defer closeAll(broker)
+	defer CloseAll(broker)
 	return e.StartRelay(r, sockets, broker, exit)
 }

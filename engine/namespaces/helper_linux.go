@@ -111,7 +111,7 @@ func (h *Helper) Run(ctx context.Context, p Plan) error {
 		err = errors.New(string(report))
 	}
 	if err != nil {
-		closeAll(h.Sockets)
+		CloseAll(h.Sockets)
 		h.Sockets = nil
 	}
 	return err

@@ -51,7 +51,7 @@ func (l *Launch) Start() (*Helper, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeAll(namespaces)
+	defer CloseAll(namespaces)
 	files := append([]*os.File{l.Exit}, namespaces...)
 	env := []string{processes.MarkerEnv + "=" + l.Processes.UID}
 
@@ -118,11 +118,10 @@ func ExitPipe(into *process.ID) (r, w *os.File, err error) {
 	if into == nil {
 		return os.Pipe()
 	}
-	path := fmt.Sprintf("/proc/%d/fd/%d", into.PID, ExitFD)
-	if r, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0); err != nil {
+	if r, err = exitPipeOf(*into); err != nil {
 		return nil, nil, err
 	}
-	if w, err = os.OpenFile(path, os.O_WRONLY, 0); err != nil {
+	if w, err = os.OpenFile(exitPath(*into), os.O_WRONLY, 0); err != nil {
 		_ = r.Close()
 		return nil, nil, err
 	}
@@ -173,7 +172,7 @@ func (e Engine) enter(ctx context.Context, engine process.ID, p Plan) ([]*os.Fil
 	if err != nil {
 		return nil, err
 	}
-	defer closeAll(files)
+	defer CloseAll(files)
 	h, err := startHelper(argv, append([]*os.File{nil}, files...), &syscall.SysProcAttr{Setsid: true}, []string{processes.MarkerEnv + "=" + e.UID}, nil)
 	if err != nil {
 		return nil, err

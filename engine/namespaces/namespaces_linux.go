@@ -13,19 +13,20 @@ func openNamespaces(id process.ID, names ...string) ([]*os.File, error) {
 	for _, name := range names {
 		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", id.PID, name))
 		if err != nil {
-			closeAll(files)
+			CloseAll(files)
 			return nil, err
 		}
 		files = append(files, f)
 	}
 	if !id.Alive() {
-		closeAll(files)
+		CloseAll(files)
 		return nil, process.ErrGone
 	}
 	return files, nil
 }
 
-func closeAll(files []*os.File) {
+// CloseAll closes the files.
+func CloseAll(files []*os.File) {
 	for _, f := range files {
 		_ = f.Close()
 	}

@@ -18,7 +18,7 @@ func TestSlirpsLastWords(t *testing.T) {
 		if err := os.WriteFile(path, []byte(log), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := lastWords(path); got != want {
+		if got := (Engine{SlirpLog: path}).LastWords(); got != want {
 			t.Errorf("%q: %q, want %q", log, got, want)
 		}
 	}

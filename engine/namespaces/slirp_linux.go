@@ -55,7 +55,7 @@ func (e Engine) StartSlirp(of process.ID, exit *os.File, net Subnets) (id proces
 	if err != nil {
 		return id, nil, err
 	}
-	defer closeAll(namespaces)
+	defer CloseAll(namespaces)
 	log, err := os.OpenFile(e.SlirpLog, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return id, nil, fmt.Errorf("%s: %w", CommSlirp, err)
@@ -122,10 +122,8 @@ func (e Engine) AttachSlirp(ctx context.Context, engine process.ID, net Subnets)
 }
 
 // LastWords returns the last line that the engine's last slirp4netns has written.
-func (e Engine) LastWords() string { return lastWords(e.SlirpLog) }
-
-func lastWords(path string) string {
-	data, _ := os.ReadFile(path)
+func (e Engine) LastWords() string {
+	data, _ := os.ReadFile(e.SlirpLog)
 	words := "it ended without a message"
 	for line := range strings.Lines(string(data)) {
 		line = strings.TrimPrefix(strings.TrimSpace(line), CommSlirp+": ")

@@ -86,7 +86,7 @@ func receive(fd int) (said []byte, files []*os.File, err error) {
 			continue
 		}
 		if err != nil {
-			closeAll(files)
+			CloseAll(files)
 			return nil, nil, os.NewSyscallError("recvmsg", err)
 		}
 		if n == 0 {
