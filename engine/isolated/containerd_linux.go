@@ -171,11 +171,11 @@ func (p containerdProgram) stopContainers(ctx context.Context, _ *Engine) (kille
 		tasks, _ := api.Tasks(ctx, namespace) // what is left is killed
 		for _, t := range tasks {
 			all.Go(func() {
-				how, err := api.StopTask(ctx, namespace, t.ID, stopGrace)
+				forced, err := api.StopTask(ctx, namespace, t.ID, stopGrace)
 				if err != nil {
 					p.log().WarnContext(ctx, "container does not end", "namespace", namespace, "container", t.ID, "error", err)
 				}
-				if how == containerd.Killed {
+				if forced {
 					mu.Lock()
 					defer mu.Unlock()
 					killed = append(killed, containerd.Key(namespace, t.ID))

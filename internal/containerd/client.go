@@ -134,11 +134,6 @@ func (c *Client) Namespaces(ctx context.Context) (names []string, err error) {
 	return names, err
 }
 
-// DeleteNamespace deletes an empty namespace.
-func (c *Client) DeleteNamespace(ctx context.Context, name string) error {
-	return c.call(ctx, "", "namespaces.v1.Namespaces/Delete", &byID{name}, &empty{})
-}
-
 // A Container is what containerd knows of a container: not whether it runs, see [Task].
 type Container struct {
 	ID          string            `pb:"1"`

@@ -22,47 +22,38 @@ func SplitKey(key string) (namespace, id string) {
 // stopSignal is the label of a container with the signal that ends it.
 const stopSignal = "io.containerd.image.config.stop-signal"
 
-// An Ending is how a task came to its end.
-type Ending int
-
-// How tasks end.
-const (
-	Ended  Ending = iota // by itself, or it had ended
-	Killed               // by force
-)
-
 // StopTask ends the task of a container: with the container's signal, and by force when grace is
 // over, or with the context. The task is left for whoever wants to know how it ended.
-func (c *Client) StopTask(ctx context.Context, namespace, id string, grace time.Duration) (Ending, error) {
+func (c *Client) StopTask(ctx context.Context, namespace, id string, grace time.Duration) (killed bool, err error) {
 	t, err := c.Task(ctx, namespace, id)
 	if err != nil || t.State == TaskStopped {
-		return Ended, ignoreNotFound(err)
+		return false, ignoreNotFound(err)
 	}
 	container, err := c.Container(ctx, namespace, id)
 	if err != nil {
-		return Ended, ignoreNotFound(err)
+		return false, ignoreNotFound(err)
 	}
 	if err := c.Kill(ctx, namespace, id, signalOf(container.Labels[stopSignal]), false); err != nil {
-		return Ended, ignoreNotFound(err)
+		return false, ignoreNotFound(err)
 	}
 	if t.State == TaskPaused || t.State == TaskPausing {
-		_ = c.Resume(ctx, namespace, id) // what is frozen ends by no signal
+		_ = c.Resume(ctx, namespace, id) // a frozen process does not react to signals
 	}
 	if ended, err := c.waitFor(ctx, grace, namespace, id); ended || err != nil {
-		return Ended, err
+		return false, err
 	}
 	last := context.WithoutCancel(ctx)
 	if err := c.Kill(last, namespace, id, sigkill, true); err != nil {
 		// Without control groups only the first process is known, with which the others end.
 		if err := c.Kill(last, namespace, id, sigkill, false); err != nil {
-			return Ended, ignoreNotFound(err)
+			return false, ignoreNotFound(err)
 		}
 	}
 	ended, err := c.waitFor(last, killPatience, namespace, id)
 	if !ended && err == nil {
 		err = fmt.Errorf("container %q was killed and does not end", id)
 	}
-	return Killed, err
+	return true, err
 }
 
 // waitFor reports whether a task ends within the time, or before the context does.
