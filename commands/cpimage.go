@@ -13,7 +13,6 @@ import (
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -101,7 +100,7 @@ func cpImage(ctx context.Context, t reporter, from, to string, images []string) 
 func refuseContainerd(from, to string, images []string) error {
 	containerd := ""
 	program := func(name, docker, ctr string) string {
-		// Whether there is such an instance is found out later.
+		// Whether such an instance exists is checked later.
 		if i, err := loadNamed(name); err == nil && i.Settings.Engine == instance.KindContainerd {
 			containerd, docker = name, ctr
 		}
@@ -130,7 +129,7 @@ func dialNamed(name string) (*endpoint.Client, error) {
 		return nil, err
 	}
 	if !usable(i) {
-		return nil, &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q is not running", name)}
+		return nil, notRunning(i)
 	}
 	ep, err := endpointOf(i)
 	if err != nil {

@@ -28,6 +28,7 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/version"
 )
@@ -118,7 +119,7 @@ func (d *diagnosis) engine(ctx context.Context, i *instance.Instance, status ins
 		d.note("engine/info.json", err)
 		if err == nil {
 			d.object("engine/version.json", version)
-			d.object("engine/info.json", info)
+			d.object("engine/info.json", info.Info)
 		}
 	}
 	dir := i.Paths.EngineState()
@@ -130,30 +131,15 @@ func (d *diagnosis) engine(ctx context.Context, i *instance.Instance, status ins
 	}
 }
 
-func engineInfo(ctx context.Context, i *instance.Instance) (version, info json.RawMessage, err error) {
-	ep, err := endpointOf(i)
-	if err != nil {
-		return nil, nil, err
-	}
-	api, err := ep.Client()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer api.Close()
+func engineInfo(ctx context.Context, i *instance.Instance) (version client.ServerVersionResult, info client.SystemInfoResult, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	v, err := api.ServerVersion(ctx, client.ServerVersionOptions{})
-	if err != nil {
-		return nil, nil, err
-	}
-	in, err := api.Info(ctx, client.InfoOptions{})
-	if err != nil {
-		return nil, nil, err
-	}
-	if version, err = json.Marshal(v); err != nil {
-		return nil, nil, err
-	}
-	info, err = json.Marshal(in.Info)
+	err = withEngine(i, func(api *endpoint.Client) (err error) {
+		if version, err = api.ServerVersion(ctx, client.ServerVersionOptions{}); err == nil {
+			info, err = api.Info(ctx, client.InfoOptions{})
+		}
+		return err
+	})
 	return version, info, err
 }
 

@@ -33,9 +33,7 @@ type Remedy struct {
 	Of   string // the entry of the table that has it, "" if the error itself had it
 }
 
-// Hint returns the text of the remedy for an error of cmd, or "".
-func Hint(cmd *cobra.Command, err error) string { return remedyFor(cmd, err).Text }
-
+// remedyFor returns the remedy for an error of cmd, the zero one if there is none.
 func remedyFor(cmd *cobra.Command, err error) Remedy {
 	if hint := failure.Hint(err); hint != "" {
 		return Remedy{Text: hint} // whoever made the error knew more
@@ -202,7 +200,7 @@ type wordError struct {
 
 func (e *wordError) Error() string { return fmt.Sprintf("unknown %s %q", e.what, e.word) }
 
-// unknown refuses a word that is none of words.
+// unknown refuses a word that is not one of words.
 func unknown(what, word string, words []string) error {
 	return failure.WithCode(&wordError{what, word, words}, failure.CodeRefused)
 }

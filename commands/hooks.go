@@ -167,7 +167,7 @@ func (a *app) newHook() *cobra.Command {
 const hintTimeout = time.Second
 
 // nextSteps returns what to do about a docker command that has failed because the engine of the
-// context in use is not there; nothing for any other.
+// context in use does not run; nothing for any other.
 func (a *app) nextSteps(cmd *cobra.Command, r hooks.Request) []string {
 	c, err := shellContexts(cmd)
 	if err != nil || r.CommandError == "" {
@@ -200,9 +200,9 @@ func (a *app) stepsFor(c *dockercontext.Config, name, by string) []string {
 	ready := readyInstance()
 	if by != "" {
 		if ready == "" {
-			return []string{fmt.Sprintf("%s names an engine that is not there: `docker-rd run -- docker …` starts one of your own for a command", by)}
+			return []string{fmt.Sprintf("%s names an engine that does not run: `docker-rd run -- docker …` starts one of your own for a command", by)}
 		}
-		return []string{fmt.Sprintf("%s names an engine that is not there: `docker-rd run -i %s -- docker …` uses one of your own", by, ready)}
+		return []string{fmt.Sprintf("%s names an engine that does not run: `docker-rd run -i %s -- docker …` uses one of your own", by, ready)}
 	}
 	if ready == "" {
 		return []string{"`docker-rd start` starts an engine of your own, which docker uses until it is stopped"}

@@ -77,6 +77,11 @@ func (a *app) loadRunning() (i *instance.Instance, where string, err error) {
 	return i, c.where(), client.TakesRequests(i)
 }
 
+// notRunning refuses what takes a running instance.
+func notRunning(i *instance.Instance) error {
+	return &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q is not running", i.Name)}
+}
+
 func endpointOf(i *instance.Instance) (endpoint.Endpoint, error) {
 	driver, err := engine.DriverFor(i, nil)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/progress"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
@@ -70,7 +69,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, o longOptions) (*instanc
 			return nil, err
 		}
 		if !usable(i) {
-			return nil, &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q is not running", c.name)}
+			return nil, notRunning(i)
 		}
 		return i, nil
 	}

@@ -45,7 +45,7 @@ var valueMeanings = map[string]string{
 	instance.DriverAuto:                   "dockerd for root, rootless for other users, lima on macOS",
 	instance.DriverDockerd:                "an engine of root's",
 	instance.DriverRootless:               "an engine of an ordinary user's",
-	instance.DriverExisting:               "an engine that is there",
+	instance.DriverExisting:               "an engine that exists already",
 	instance.DriverLima:                   "an engine in a virtual machine",
 	instance.KindMoby:                     "a dockerd",
 	instance.KindContainerd:               "a containerd without a dockerd",

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,14 +34,11 @@ func (a *app) toEnd(cmd *cobra.Command) func(args []string) (choice, error) {
 	return func(args []string) (choice, error) { return a.chooseToEnd(args, cmd.Name()) }
 }
 
-func unique(names []string) []string {
-	var once []string
-	seen := map[string]bool{}
+func unique(names []string) (once []string) {
 	for _, n := range names {
-		if !seen[n] {
+		if !slices.Contains(once, n) {
 			once = append(once, n)
 		}
-		seen[n] = true
 	}
 	return once
 }

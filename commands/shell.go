@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
@@ -50,7 +49,7 @@ func enter(ctx context.Context, i *instance.Instance, command []string) error {
 	}
 	id, ok := i.EngineProcess()
 	if !ok {
-		return &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q is not running", i.Name)}
+		return notRunning(i)
 	}
 	if ssh := engine.SSH(i); ssh != nil {
 		return run(ctx, i, append(append([]string{"ssh", "-q", "-t"}, ssh...), shellQuoteAll(command)))

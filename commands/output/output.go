@@ -3,7 +3,6 @@
 package output
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -67,19 +66,6 @@ func (o Options) format(l Layout) formatter.Format {
 func WriteRows[T any](w io.Writer, o Options, l Layout, rows []T) error {
 	var empty T
 	return NewStream(w, o, l, empty).WriteRows(rows)
-}
-
-// WriteJSONLines prints one JSON line for each row, like docker's "json".
-func WriteJSONLines[T any](w io.Writer, rows []T) error {
-	buffer := bufio.NewWriterSize(w, 64<<10)
-	enc := json.NewEncoder(buffer)
-	enc.SetEscapeHTML(false)
-	for _, row := range rows {
-		if err := enc.Encode(row); err != nil {
-			return err
-		}
-	}
-	return buffer.Flush()
 }
 
 // WriteJSON prints a value as indented JSON.

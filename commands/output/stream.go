@@ -1,7 +1,9 @@
 package output
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/json"
 	"io"
 	"maps"
 	"strings"
@@ -41,7 +43,7 @@ func NewStream[T any](w io.Writer, o Options, l Layout, empty T, widest ...strin
 // WriteRows prints rows to s, and the header before the first.
 func (s *Stream[T]) WriteRows(rows []T) error {
 	if s.o.IsJSON() {
-		return WriteJSONLines(s.w, rows)
+		return s.writeJSON(rows)
 	}
 	var lines []string
 	if s.tmpl == nil {
@@ -69,6 +71,19 @@ func (s *Stream[T]) WriteRows(rows []T) error {
 	}
 	_, err := io.WriteString(s.w, strings.Join(lines, "\n")+"\n")
 	return err
+}
+
+// writeJSON prints one JSON line for each row, like docker's "json".
+func (s *Stream[T]) writeJSON(rows []T) error {
+	buffer := bufio.NewWriterSize(s.w, 64<<10)
+	enc := json.NewEncoder(buffer)
+	enc.SetEscapeHTML(false)
+	for _, row := range rows {
+		if err := enc.Encode(row); err != nil {
+			return err
+		}
+	}
+	return buffer.Flush()
 }
 
 // begin parses and tries the template, and returns the header.
