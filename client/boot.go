@@ -47,9 +47,9 @@ func systemdFor(i *instance.Instance) (systemd.Manager, error) {
 	return m, err
 }
 
-// SetBoot makes the instance's unit as its setting autostart says, or removes it. What runs goes
+// setBoot makes the instance's unit as its setting autostart says, or removes it. What runs goes
 // on as it is.
-func SetBoot(ctx context.Context, i *instance.Instance) error {
+func setBoot(ctx context.Context, i *instance.Instance) error {
 	if !i.Settings.Autostart {
 		return forgetBoot(ctx, i)
 	}

@@ -30,7 +30,7 @@ func Configure(ctx context.Context, i *instance.Instance, change func(*instance.
 // Create makes the instance, see [instance.Create], with the settings that need no restart.
 func Create(ctx context.Context, i *instance.Instance) (inst *instance.Instance, created bool, err error) {
 	if i.Settings.Autostart {
-		if err := SetBoot(ctx, i); err != nil { // systemd minds no instance that is yet to come
+		if err := setBoot(ctx, i); err != nil { // a unit may exist before its instance
 			return nil, false, err
 		}
 	}
@@ -48,7 +48,7 @@ func applyLive(ctx context.Context, before, next *instance.Instance, named []str
 		return slices.Contains(named, key) || before.Settings.Get(key) != next.Settings.Get(key)
 	}
 	if differs("autostart") {
-		if err := SetBoot(ctx, next); err != nil {
+		if err := setBoot(ctx, next); err != nil {
 			return err
 		}
 	}

@@ -13,11 +13,11 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// Sources of values.
+// Sources of values, see [Settings.Source].
 const (
-	SourceGiven   = "set"     // by the user
-	SourceDefault = "default" // of every instance
-	SourceChosen  = "chosen"  // for the user and the system, when the instance was made
+	sourceGiven   = "set"     // by the user
+	sourceDefault = "default" // of every instance
+	sourceChosen  = "chosen"  // for the user and the system, when the instance was made
 )
 
 // A setting is one of Settings as people name it. Setting "" brings the default back.
@@ -228,18 +228,18 @@ func (s *Settings) SetArgs(args []string) error { return s.Set("engine-args", jo
 func (s Settings) Source(name string) string {
 	switch {
 	case slices.Contains(s.Given, name):
-		return SourceGiven
+		return sourceGiven
 	case s.Get(name) == DefaultSettings().Get(name):
-		return SourceDefault
+		return sourceDefault
 	}
-	return SourceChosen
+	return sourceChosen
 }
 
 // Changed returns the settings that the user has set, as KEY=VALUE.
 func (s Settings) Changed() []string {
 	var changed []string
 	for _, k := range settings {
-		if s.Source(k.name) == SourceGiven {
+		if s.Source(k.name) == sourceGiven {
 			changed = append(changed, k.name+"="+k.get(&s))
 		}
 	}

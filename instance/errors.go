@@ -9,8 +9,6 @@ import (
 var (
 	// ErrNotExist says that an instance does not exist.
 	ErrNotExist = errors.New("no such instance")
-	// ErrOtherMachine says that an instance on a shared home belongs to another machine.
-	ErrOtherMachine = errors.New("instance belongs to another machine")
 	// ErrNoDriver says that no driver makes engines on this system.
 	ErrNoDriver = errors.New("no driver can make an engine")
 	// ErrNoEngine says that the engine to adopt is not named.
@@ -33,16 +31,14 @@ func (e *NotExistError) Error() string { return fmt.Sprintf("instance %q: %v", e
 func (e *NotExistError) Unwrap() error { return ErrNotExist }
 
 // An OtherMachineError says that an instance on a shared home belongs to another machine.
-// It matches [ErrOtherMachine].
 type OtherMachineError struct {
 	Name, Host string
 	File, ID   string // the instance's file, and this machine's id
 }
 
 func (e *OtherMachineError) Error() string {
-	return fmt.Sprintf("instance %q: %v: %q", e.Name, ErrOtherMachine, e.Host)
+	return fmt.Sprintf("instance %q belongs to another machine: %q", e.Name, e.Host)
 }
-func (e *OtherMachineError) Unwrap() error { return ErrOtherMachine }
 
 // A DamagedError says that an instance's settings can't be read, or are lost.
 type DamagedError struct {

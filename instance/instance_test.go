@@ -129,15 +129,14 @@ func TestUpdate(t *testing.T) {
 func TestLoadRefuses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		spoil func(string) string
-		is    error
 		want  string
 	}{
-		"damaged":         {func(s string) string { return s[:len(s)/2] }, nil, "is damaged"},
-		"empty":           {func(string) string { return "" }, nil, "is damaged"},
-		"not one":         {func(string) string { return "{}" }, nil, "is damaged"},
-		"a copy":          {func(s string) string { return strings.Replace(s, `"name": "a"`, `"name": "b"`, 1) }, nil, `is that of instance "b"`},
-		"newer":           {func(s string) string { return strings.Replace(s, `"schemaVersion": 1`, `"schemaVersion": 2`, 1) }, nil, "schema version 2"},
-		"another machine": {func(s string) string { return strings.Replace(s, `"id": "`, `"id": "other-`, 1) }, ErrOtherMachine, "another machine"},
+		"damaged":         {func(s string) string { return s[:len(s)/2] }, "is damaged"},
+		"empty":           {func(string) string { return "" }, "is damaged"},
+		"not one":         {func(string) string { return "{}" }, "is damaged"},
+		"a copy":          {func(s string) string { return strings.Replace(s, `"name": "a"`, `"name": "b"`, 1) }, `is that of instance "b"`},
+		"newer":           {func(s string) string { return strings.Replace(s, `"schemaVersion": 1`, `"schemaVersion": 2`, 1) }, "schema version 2"},
+		"another machine": {func(s string) string { return strings.Replace(s, `"id": "`, `"id": "other-`, 1) }, "another machine"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			roots := testRoots(t)
@@ -154,7 +153,7 @@ func TestLoadRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = Load(roots, "a")
-			if err == nil || !strings.Contains(err.Error(), tc.want) || tc.is != nil && !errors.Is(err, tc.is) {
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("Load = %v, want %q in it", err, tc.want)
 			}
 			if names, err := Names(roots); err != nil || len(names) != 1 {
@@ -221,7 +220,7 @@ func TestMachineIDChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Load(roots, "a")
-	if other, ok := errors.AsType[*OtherMachineError](err); !ok || !errors.Is(err, ErrOtherMachine) || other.ID != machine.Current().ID {
+	if other, ok := errors.AsType[*OtherMachineError](err); !ok || other.ID != machine.Current().ID {
 		t.Errorf("Load = %v, want that it is of another machine", err)
 	}
 	self, err := process.Self()

@@ -20,7 +20,7 @@ const (
 	DriverAuto     = "auto"     // chosen for the user and the system at creation
 	DriverDockerd  = "dockerd"  // our own dockerd: Linux, root
 	DriverRootless = "rootless" // our own dockerd: Linux, an ordinary user
-	DriverExisting = "existing" // an engine that is there already, by URL or context
+	DriverExisting = "existing" // an engine that exists already, by URL or context
 	DriverLima     = "lima"     // a dockerd in a virtual machine: macOS and Linux, an ordinary user
 )
 
@@ -32,7 +32,7 @@ const (
 
 // Limits and defaults of settings.
 const (
-	DefaultResync = 5 * time.Minute
+	defaultResync = 5 * time.Minute
 	minResync     = time.Second
 )
 
@@ -84,7 +84,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // DefaultSettings returns the settings of a new instance.
 func DefaultSettings() Settings {
-	return Settings{Driver: DriverAuto, Engine: KindMoby, Promote: dockercontext.PromoteIfBroken, Resync: Duration(DefaultResync)}
+	return Settings{Driver: DriverAuto, Engine: KindMoby, Promote: dockercontext.PromoteIfBroken, Resync: Duration(defaultResync)}
 }
 
 // Equal reports whether both are the same settings.

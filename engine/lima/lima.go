@@ -20,8 +20,8 @@ import (
 // machine is the name of the machine in its LIMA_HOME. It is short, see [maxSocket].
 const machine = "rd"
 
-// DefaultTemplate is Lima's own, with Docker in a current Ubuntu.
-const DefaultTemplate = "template:docker-rootful"
+// defaultTemplate is Lima's own, with Docker in a current Ubuntu.
+const defaultTemplate = "template:docker-rootful"
 
 // A Config says how an instance's machine is run.
 type Config struct {
@@ -31,7 +31,7 @@ type Config struct {
 	EngineFile string       // the record of the running machine
 	LogPath    string       // what limactl prints
 	Socket     string       // the local one, which leads to the machine's
-	Template   string       // a path, a name or a URL; "" is DefaultTemplate
+	Template   string       // a path, a name or a URL; "" is defaultTemplate
 	CPUs       int          // 0: Lima's default
 	Memory     int64        // in bytes; 0: Lima's default
 	Disk       int64        // in bytes; 0: Lima's default

@@ -24,7 +24,7 @@ const templateFile = "docker-rd.template"
 
 func (c *Config) template() string {
 	if c.Template == "" {
-		return DefaultTemplate
+		return defaultTemplate
 	}
 	return c.Template
 }

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// To returns the names that word may be a typo of: those at the least distance, see [Edits], which
+// To returns the names that word may be a typo of: those at the least distance, see [distance], which
 // is at most two, or one for a short word. A name that begins with word is at distance one.
 func To(word string, names []string) []string {
 	fewest := 1
@@ -15,7 +15,7 @@ func To(word string, names []string) []string {
 	}
 	var near []string
 	for _, name := range names {
-		edits := Edits(strings.ToLower(word), strings.ToLower(name))
+		edits := distance(strings.ToLower(word), strings.ToLower(name))
 		if strings.HasPrefix(name, word) {
 			edits = min(edits, 1)
 		}
@@ -30,9 +30,9 @@ func To(word string, names []string) []string {
 	return near
 }
 
-// Edits returns the optimal string alignment distance of a and b: the number of insertions,
+// distance returns the optimal string alignment distance of a and b: the number of insertions,
 // deletions, substitutions and transpositions of neighbours.
-func Edits(a, b string) int {
+func distance(a, b string) int {
 	x, y := []rune(a), []rune(b)
 	rows := make([][]int, len(x)+1)
 	for i := range rows {

@@ -24,8 +24,8 @@ func TestEdits(t *testing.T) {
 		a, b string
 		want int
 	}{{"", "", 0}, {"abc", "", 3}, {"ab", "ba", 1}, {"ca", "abc", 3}, {"größe", "grösse", 2}} {
-		if a, b := Edits(tc.a, tc.b), Edits(tc.b, tc.a); a != tc.want || b != tc.want {
-			t.Errorf("Edits(%q, %q) = %d and %d, want %d", tc.a, tc.b, a, b, tc.want)
+		if a, b := distance(tc.a, tc.b), distance(tc.b, tc.a); a != tc.want || b != tc.want {
+			t.Errorf("distance(%q, %q) = %d and %d, want %d", tc.a, tc.b, a, b, tc.want)
 		}
 	}
 }
