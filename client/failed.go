@@ -24,8 +24,8 @@ func LastFailure(o instance.Observation) *state.Failure {
 	return o.State.LastFailure
 }
 
-// Failed returns the error for an instance that is down for good, see [LastFailure]: to wait for
-// it is in vain. If a start is in progress, it waits for its end, or that of ctx.
+// Failed returns the error for an instance that is down for good, see [LastFailure]: there
+// is nothing to wait for. If a start is in progress, it waits for its end, or that of ctx.
 func Failed(ctx context.Context, i *instance.Instance, o instance.Observation) error {
 	if LastFailure(o) == nil {
 		return nil

@@ -188,7 +188,7 @@ func askToStop(ctx context.Context, i *instance.Instance, id process.ID, o StopO
 		return requests.Outcome{}, err // the request stays: it is for this supervisor only
 	}
 	defer requests.Forget(dir, request)
-	outcome, _ := requests.Fetch(dir, request) // it is there by now, or never will be
+	outcome, _ := requests.Fetch(dir, request) // it exists by now, or never will
 	return outcome, nil
 }
 

@@ -106,14 +106,14 @@ func (c *Config) healthy(ctx context.Context, stored string) bool {
 	return c.forJudging().Probe(ctx, named(stored))[0].Health == Healthy
 }
 
-// A succession holds the contexts that can follow, found out before the lock is taken.
+// A succession holds the contexts that can follow, determined before the lock is taken.
 type succession struct {
 	previous string
 	healthy  bool        // previous is healthy
 	others   []OwnerInfo // if it is not
 }
 
-// succession finds out which contexts can follow owner's, if previous was current before.
+// succession determines which contexts can follow owner's, if previous was current before.
 func (c *Config) succession(ctx context.Context, owner Owner, previous string) succession {
 	s := succession{healthy: c.healthy(ctx, previous), previous: previous}
 	if !s.healthy {

@@ -84,18 +84,15 @@ func (c *Config) marked(name string) (Owner, bool) {
 	return ownerIn(m, name)
 }
 
-// ownerOf returns which instance of ours a stored context belongs to, if any.
-func (c *Config) ownerOf(name string) (Owner, bool) {
+// OwnerOf returns which instance of ours a stored context belongs to, if any: by the mark in it,
+// not by its name alone.
+func (c *Config) OwnerOf(name string) (Owner, bool) {
 	owner, ok := c.marked(name)
 	if !ok || !c.known(owner) {
 		return Owner{}, false
 	}
 	return owner, true
 }
-
-// OwnerOf returns which instance of ours a stored context belongs to, if any: by the mark
-// in it, not by its name alone.
-func (c *Config) OwnerOf(name string) (Owner, bool) { return c.ownerOf(name) }
 
 // Exists reports whether owner's context is there and its own.
 func (c *Config) Exists(owner Owner) (bool, error) {
@@ -125,7 +122,7 @@ func (c *Config) Ready(owner Owner) Outcome {
 	if !belongsTo(owner, m) {
 		return foreign(owner)
 	}
-	return outcome(state.ReasonCreated, "Context %q is there.", owner.Context)
+	return outcome(state.ReasonCreated, "Context %q exists.", owner.Context)
 }
 
 var noContext = outcome(state.ReasonNotApplicable, "This instance has no context of its own.")

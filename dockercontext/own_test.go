@@ -53,7 +53,7 @@ func TestCreate(t *testing.T) {
 	if m.Endpoints[docker.DockerEndpoint] != (docker.EndpointMeta{Host: "unix:///b"}) {
 		t.Errorf("the endpoint is %+v", m.Endpoints)
 	}
-	if owner, ok := f.ownerOf("rd"); !ok || owner != rd {
+	if owner, ok := f.OwnerOf("rd"); !ok || owner != rd {
 		t.Errorf("Owner = %+v, %v", owner, ok)
 	}
 	f.wantOutcome(f.Create(t.Context(), Owner{}, at("unix:///a"), ""), state.ReasonNotApplicable, false)
@@ -265,7 +265,7 @@ func TestDockerReadsOurContext(t *testing.T) {
 		t.Errorf("docker context inspect: %q, %v", out, err)
 	}
 	f.docker("context", "create", "copy", "--from", "rd")
-	if _, ok := f.ownerOf("copy"); ok {
+	if _, ok := f.OwnerOf("copy"); ok {
 		t.Error("a copy that docker made is ours")
 	}
 }

@@ -94,7 +94,7 @@ func (c *Config) barred(name string) string {
 	return fmt.Sprintf("The Docker configuration in %s belongs to %s, who may not open this engine's socket: only root can use it, and it is not made current there.", c.o.Dir, who)
 }
 
-// mayOpen reports whether a user may connect to a socket. A process of that user finds out, since
+// mayOpen reports whether a user may connect to a socket. A process of that user tries it, since
 // access control lists and the directories above count, too.
 func mayOpen(owner *syscall.Stat_t, socket string) bool {
 	id := &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}

@@ -183,7 +183,7 @@ func (c *Config) everyName(effective string) (names []string, damaged []Report) 
 
 // probe looks once, and again to prove that a context is broken.
 func (c *Config) probe(ctx context.Context, name string) Report {
-	_, ours := c.ownerOf(name)
+	_, ours := c.OwnerOf(name)
 	r := c.look(ctx, name)
 	if r.Health == Broken {
 		select {

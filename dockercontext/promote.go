@@ -53,7 +53,7 @@ func (c *Config) Gone(j Judgement) bool { return j.Elsewhere && !c.exists(j.Stor
 // PromoteOptions are the options of [Config.Promote].
 type PromoteOptions struct {
 	Policy Policy
-	// DryRun only finds out what would be done.
+	// DryRun changes nothing: the outcome says what would be done.
 	DryRun bool
 }
 
@@ -194,7 +194,7 @@ func (t *tx) promoteOver(owner Owner) (changed bool, err error) {
 func (c *Config) Promoted(ctx context.Context, owner Owner) Outcome {
 	out, err := c.update(ctx, func(t *tx) (Outcome, error) { return t.standing(owner), nil })
 	if err != nil {
-		return failed(err, "The current context can't be found out")
+		return failed(err, "The current context can't be determined")
 	}
 	return out
 }

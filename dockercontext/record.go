@@ -151,7 +151,7 @@ func (c *Config) readRecord() (record, error) {
 
 // notOurs returns a context that can be put back later: "" for one of ours.
 func (c *Config) notOurs(r record, stored string) string {
-	if _, ours := c.ownerOf(stored); ours {
+	if _, ours := c.OwnerOf(stored); ours {
 		return ""
 	}
 	if _, ours := byContext(r.Demoted, stored); ours && !c.exists(stored) {

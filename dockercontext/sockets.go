@@ -140,7 +140,7 @@ func (c *Config) Claimed(owner Owner) Outcome {
 	paths, err := c.o.Claims.Holds(owner)
 	switch {
 	case err != nil:
-		return failed(err, "Whether the default socket is claimed can't be found out")
+		return failed(err, "The state of the default socket can't be determined")
 	case len(paths) == 0:
 		return outcome(state.ReasonReleased, "The default socket is not this engine's, or not any more.")
 	}

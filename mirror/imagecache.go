@@ -65,7 +65,7 @@ func (c *imageCache) complete(id string, object any, err error) (i state.Image, 
 	delete(c.pending, id)
 	a, ok := object.(inspectedImage)
 	if !ok {
-		return i, false // the list tells whether it exists
+		return i, false // the list shows whether it exists
 	}
 	if !a.partial {
 		c.details[id] = imageDetails{size: i.Size, createdAt: i.CreatedAt, inspectedImage: a}

@@ -184,7 +184,7 @@ func (s *Store) SetHost(host string) {
 func (s *Store) SetLastFailure(f *state.Failure) {
 	if f != nil {
 		f = new(*f) // whole, whatever fields it gets
-		f.Time = utc(f.Time)
+		f.Time = f.Time.UTC()
 	}
 	setCopy(s, &s.head.LastFailure, f)
 }
@@ -195,7 +195,7 @@ func (s *Store) Engine() state.Engine { return s.head.Engine }
 // SetEngineProcess sets the engine's process: 0 and the zero time for none of ours.
 func (s *Store) SetEngineProcess(pid int, startedAt time.Time) {
 	e := s.head.Engine
-	e.PID, e.StartedAt = pid, utc(startedAt)
+	e.PID, e.StartedAt = pid, startedAt.UTC()
 	set(s, &s.head.Engine, e)
 }
 
@@ -204,14 +204,14 @@ func (s *Store) SetCondition(typ string, status state.Status, reason state.Reaso
 	c := state.Condition{Type: typ, Status: status, Reason: reason, Message: message}
 	i := slices.IndexFunc(s.head.Conditions, func(c state.Condition) bool { return c.Type == typ })
 	if i < 0 {
-		c.LastTransitionTime = utc(s.now())
+		c.LastTransitionTime = s.now().UTC()
 		s.head.Conditions = append(s.head.Conditions, c)
 		s.touch()
 		return
 	}
 	c.LastTransitionTime = s.head.Conditions[i].LastTransitionTime
 	if s.head.Conditions[i].Status != status {
-		c.LastTransitionTime = utc(s.now())
+		c.LastTransitionTime = s.now().UTC()
 	}
 	s.urgent = s.urgent || s.head.Conditions[i].Reason != reason
 	set(s, &s.head.Conditions[i], c)
@@ -231,7 +231,7 @@ func (s *Store) Apply(u Update) {
 		m := s.head.Mirror
 		m.Connected, m.Resyncs = y.Connected, y.Resyncs
 		if !y.SyncedAt.IsZero() { // else it stays as it was
-			m.SyncedAt = utc(y.SyncedAt)
+			m.SyncedAt = y.SyncedAt.UTC()
 		}
 		set(s, &s.head.Mirror, m)
 		s.SetCondition(state.MirrorSynced, y.Status, y.Reason, y.Message)
@@ -272,7 +272,7 @@ func (s *Store) next() uint64 { return s.head.Revision + 1 }
 
 // bury adds a tombstone.
 func (s *Store) bury(kind state.Kind, key, name string) {
-	s.deleted = append(s.deleted, state.Deleted{Kind: kind, ID: key, Name: name, Revision: s.next(), DeletedAt: utc(s.now())})
+	s.deleted = append(s.deleted, state.Deleted{Kind: kind, ID: key, Name: name, Revision: s.next(), DeletedAt: s.now().UTC()})
 	if over := len(s.deleted) - maxDeleted; over > 0 {
 		s.since = s.deleted[over-1].Revision
 		s.deleted = slices.Clone(s.deleted[over:])
@@ -363,7 +363,7 @@ func (s *Store) Check() {
 func (s *Store) write() error {
 	s.catchUp()
 	h := s.head
-	h.Revision, h.WrittenAt = s.next(), utc(s.now())
+	h.Revision, h.WrittenAt = s.next(), s.now().UTC()
 	if err := s.file.replace(func(w io.Writer) error { return s.encode(w, h) }); err != nil {
 		return err
 	}
@@ -403,12 +403,4 @@ func (s *Store) catchUp() {
 		s.head.Revision = there.Revision
 		s.deleted, s.since = nil, s.next()
 	}
-}
-
-// utc returns t in UTC; a zero time stays zero.
-func utc(t time.Time) time.Time {
-	if t.IsZero() {
-		return time.Time{}
-	}
-	return t.UTC()
 }

@@ -83,7 +83,7 @@ func (t *table[T]) apply(c Change, revision uint64) (changed bool, gone []string
 	for _, o := range c.Objects {
 		object, ok := o.(T)
 		if !ok {
-			failed = append(failed, fmt.Errorf("a %T is none of the %s", o, t.kind.name))
+			failed = append(failed, fmt.Errorf("a %T is not one of the %s", o, t.kind.name))
 			continue
 		}
 		key := t.kind.key(&object)

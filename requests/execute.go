@@ -258,7 +258,7 @@ func (e *Executor) checkEngine() {
 	}
 	if e.engine != "" {
 		for t := range e.deletions {
-			e.endDeletion(t, Outcome{State: state.ActionFailed, Error: "another engine is there now"})
+			e.endDeletion(t, Outcome{State: state.ActionFailed, Error: "the engine is another one now"})
 		}
 	}
 	e.engine = id

@@ -507,7 +507,7 @@ func TestDeletionOfOtherEngine(t *testing.T) {
 	r.Await("a refusal", func(s *state.State) bool { return s.Images[id].Deletions[id].Error != "" })
 	r.Engine.SetFacts(func(f *mirrortest.Facts) { f.ID = "another" })
 	r.Engine.EndStreams()
-	if o := r.outcome(req); o.State != state.ActionFailed || o.Error != "another engine is there now" {
+	if o := r.outcome(req); o.State != state.ActionFailed || o.Error != "the engine is another one now" {
 		t.Errorf("outcome is %+v", o)
 	}
 	r.Engine.RemoveContainer(r.Engine.IDs("containers")[0])

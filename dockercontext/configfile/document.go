@@ -57,7 +57,7 @@ func parse(data []byte) (*document, error) {
 		return nil, err
 	}
 	if next := skipSpace(data, d.end); next < len(data) {
-		return nil, refusedAt(data, next, TrailingData, "there is more data behind the JSON object")
+		return nil, refusedAt(data, next, TrailingData, "there is more data after the JSON object")
 	}
 	for i, m := range d.members {
 		// encoding/json prefers no spelling: it folds case, the last one wins, and
@@ -148,7 +148,7 @@ func duplicates(data []byte) []*RefusedError {
 			pointer = jsontext.Pointer(strings.ToLower(string(pointer)))
 		}
 		if seen[pointer]++; seen[pointer] == 2 {
-			detail := fmt.Sprintf("key %q is there more than once", written)
+			detail := fmt.Sprintf("key %q occurs more than once", written)
 			found = append(found, finding(data, int(dec.InputOffset())-len(name), DuplicateKey, detail))
 		}
 	}

@@ -139,7 +139,7 @@ func find(data []byte, name string) (o object, found int, err error) {
 			continue
 		}
 		if found >= 0 {
-			return o, -1, refusedAt(data, m.keyStart, DuplicateKey, fmt.Sprintf("key %q is there more than once", name))
+			return o, -1, refusedAt(data, m.keyStart, DuplicateKey, fmt.Sprintf("key %q occurs more than once", name))
 		}
 		found = i
 	}
