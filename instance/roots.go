@@ -93,10 +93,6 @@ func xdg(env, fallback string) string {
 	return filepath.Join(base, "docker-rd")
 }
 
-// sessionDirs has the runtime directories of users, which systemd removes with the user's last
-// session.
-const sessionDirs = "/run/user/"
-
 // runtimeRoot returns the directory for the sockets of the instances whose state is below
 // the directory state: one below XDG_RUNTIME_DIR or, where there is no login session, a
 // fallback, "" where there is none. Root's engines outlive its login sessions, so their sockets
@@ -105,7 +101,7 @@ func runtimeRoot(state string) string {
 	uid := os.Geteuid()
 	root := uid == 0 && runtime.GOOS == "linux"
 	base := session.RuntimeDir()
-	if base != "" && !foreign(base) && !(root && strings.HasPrefix(filepath.Clean(base)+"/", sessionDirs)) {
+	if base != "" && !foreign(base) && !(root && strings.HasPrefix(filepath.Clean(base)+"/", session.RuntimeDirs+"/")) {
 		return filepath.Join(base, "docker-rd")
 	}
 	dir := filepath.Join(os.TempDir(), "docker-rd-"+strconv.Itoa(uid), "docker-rd")
@@ -124,7 +120,7 @@ func runtimeRoot(state string) string {
 }
 
 // Check refuses to make an instance under a Docker configuration where there is no directory for
-// its sockets, or where a path fits into no JSON or no URL. Those that are there have their own.
+// its sockets, or where a path fits into no JSON or no URL. Existing instances have their own paths.
 func (r Roots) Check(dockerConfig string) error {
 	for _, dir := range []string{r.State, r.Data, r.Runtime, dockerConfig} {
 		if !utf8.ValidString(dir) || strings.ContainsFunc(dir, unicode.IsControl) {
@@ -136,7 +132,7 @@ func (r Roots) Check(dockerConfig string) error {
 		return nil
 	}
 	uid := os.Geteuid()
-	return failure.WithHint(failure.Refuse("no directory for sockets: XDG_RUNTIME_DIR is not set, and %s%d is not there with mode 0700", sessionDirs, uid),
+	return failure.WithHint(failure.Refuse("no directory for sockets: XDG_RUNTIME_DIR is not set, and there is no %s/%d with mode 0700", session.RuntimeDirs, uid),
 		"log in by ssh or a console rather than by su, or have the directory made by `sudo loginctl enable-linger %d`; without systemd: `export XDG_RUNTIME_DIR=$HOME/.local/run && mkdir -p -m 0700 $XDG_RUNTIME_DIR`", uid)
 }
 

@@ -42,7 +42,7 @@ func (c *contextRun) see(seen contextSeen) {
 		return // it may have been seen before the operation: another look follows
 	}
 	ready, promoted := seen.ready, seen.promoted
-	// That it could not be made is worth more than that it is not there.
+	// Why it could not be made says more than that it does not exist.
 	made := c.ready.Reason == state.ReasonCreated || c.ready.Reason == state.ReasonRemoved || c.ready.Reason == state.ReasonForeign
 	if c.ready.Reason != "" && ready.Reason != c.ready.Reason && (made || ready.Reason == state.ReasonCreated) {
 		c.ready = ready

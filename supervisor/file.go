@@ -18,7 +18,7 @@ import (
 type fileRun struct {
 	announced      bool      // it says that the instance is ready
 	unwrittenSince time.Time // zero while it can be written
-	gone           bool      // with its directory: what is there by now is another instance's
+	gone           bool      // with its directory: a file there now is another instance's
 }
 
 // openStore opens the instance's state for writing. The caller holds the supervisor lock.

@@ -12,7 +12,7 @@ import (
 	"github.com/docker-rd/docker-rd/internal/mounts"
 )
 
-// Cleanup kills every process of the engine and removes what is left of it, with or without a
+// Cleanup kills every process of the engine and removes its leftovers, with or without a
 // record and whatever was killed before. It returns the ids of the containers that ran. The
 // engine's data, its private configuration and its log stay. Nothing to do is no error. When ctx
 // ends, the error says what is left.

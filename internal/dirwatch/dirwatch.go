@@ -103,7 +103,7 @@ func (f *Follower) Wait(ctx context.Context) error {
 	return nil
 }
 
-// drain takes all events that are there: one look covers them. It reports whether the watch goes
+// drain takes all pending events: one look covers them. It reports whether the watch goes
 // on.
 func (f *Follower) drain(e fsnotify.Event) (ok bool) {
 	lost := false // a directory that was removed: a new one of its name is not watched

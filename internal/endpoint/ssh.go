@@ -12,7 +12,7 @@ import (
 var sshFlags = []string{
 	"-T",                  // no terminal
 	"-o", "BatchMode=yes", // ask nothing
-	"-o", "ControlMaster=no", // leave no master connection (one that is there is used)
+	"-o", "ControlMaster=no", // leave no master connection (an existing one is used)
 	"-o", "StrictHostKeyChecking=yes", // these three: known_hosts stays as it is
 	"-o", "UpdateHostKeys=no",
 	"-o", "CheckHostIP=no",

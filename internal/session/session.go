@@ -8,9 +8,9 @@ import (
 	"strconv"
 )
 
-// runtimeDirs is where systemd keeps the runtime directories of users. They are removed when
-// the user's last session ends.
-const runtimeDirs = "/run/user"
+// RuntimeDirs is where systemd keeps the runtime directories of users, one for each user id. It
+// removes a directory when the user's last session ends.
+const RuntimeDirs = "/run/user"
 
 // RuntimeDir returns the user's runtime directory: $XDG_RUNTIME_DIR or, where a program such as
 // su or cron has left that out, systemd's directory of the user, if it is there and nobody
@@ -19,7 +19,7 @@ func RuntimeDir() string {
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
 		return dir
 	}
-	dir := filepath.Join(runtimeDirs, strconv.Itoa(os.Geteuid()))
+	dir := filepath.Join(RuntimeDirs, strconv.Itoa(os.Geteuid()))
 	if !private(dir) {
 		return ""
 	}
