@@ -74,7 +74,13 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 		return a.startForeground(ctx, names, change)
 	}
 	program := &programStart{wanted: o.program, ask: len(names) == 1 && a.talks(o.progress.value)}
+	first := make(chan struct{})
 	return a.onSeveral(o.progress.value, names, func(name string, t reporter) error {
+		if name == names[0] {
+			defer close(first)
+		} else {
+			giveWay(ctx, first)
+		}
 		i, err := a.prepare(ctx, name, change, func(i *instance.Instance) error { return a.startProgram(ctx, i, program, t) })
 		if err != nil {
 			return err
@@ -82,6 +88,19 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 		a.repair(ctx, i.DockerConfig)
 		return a.start(ctx, i, how, t)
 	})
+}
+
+// headStart is how long the others of several instances give way to the first.
+const headStart = 5 * time.Second
+
+// giveWay waits until the first instance has started: the context of the first one that is ready
+// becomes the current one.
+func giveWay(ctx context.Context, first <-chan struct{}) {
+	select {
+	case <-first:
+	case <-time.After(headStart):
+	case <-ctx.Done():
+	}
 }
 
 // startForeground turns the command into the supervisor of the only instance.

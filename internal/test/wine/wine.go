@@ -33,6 +33,7 @@ const (
 var Scripts = map[string]string{
 	"signal (?:STOP|CONT|TERM|INT)": "there are no signals",
 	"chmod":                         "modes do not keep anybody from writing",
+	"tls":                           "the test does not serve TLS there",
 	"exec find":                     "Windows's find is another program",
 	"stdout .*the socket":           "a message about a unix socket",
 }
