@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
@@ -72,6 +73,16 @@ func syncHere(ctx context.Context, i *instance.Instance, sizes bool) error {
 	return problem(i, Unanswered, err)
 }
 
+// answerTimeout is how long an engine may take to say that it is one.
+const answerTimeout = 10 * time.Second
+
+// answers returns an error unless an engine answers soon.
+func answers(ctx context.Context, e mirror.Engine) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	return e.Ping(ctx)
+}
+
 // syncOnce syncs in full and writes the state. The last supervisor stays in it: what it has left
 // is still to be stopped.
 func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, log *slog.Logger, sizes bool) error {
@@ -87,10 +98,10 @@ func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, l
 		return err
 	}
 	defer api.Close()
-	if err := mirror.Answers(ctx, api); err != nil {
+	if err := answers(ctx, api); err != nil {
 		return err
 	}
-	store, err := mirror.OpenStore(i.Paths.StateFile(), i.Paths.StateLock(), i.Describe(ep.Host), log.With("part", "mirror"))
+	store, err := mirror.OpenStore(i.Paths.StateFile(), i.Paths.StateLock(), i.Describe(ep.Shown()), log.With("part", "mirror"))
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/docker-rd/docker-rd/internal/containerd"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -44,15 +43,4 @@ func (c Connector) Connect(context.Context) (Engine, error) {
 		Client: cli, files: nerdctlFiles(c.Data), bundles: filepath.Join(c.Run, "io.containerd.runtime.v2.task"),
 		rootless: c.Rootless, hellos: map[string]chan struct{}{},
 	}, nil
-}
-
-// answerTimeout is how long an engine may take to say that it is one.
-const answerTimeout = 10 * time.Second
-
-// Answers returns nil if the engine answers within 10 seconds, and an error if it does not, or if
-// something else does.
-func Answers(ctx context.Context, e Engine) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	return e.Ping(ctx)
 }
