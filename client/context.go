@@ -9,13 +9,15 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// remakeContext makes the context of a running instance again if the user has removed it, and
-// waits until the supervisor has seen that. A failure shows in the condition, as at any start.
+// remakeContext makes the context of a running instance again if the user has removed it or led it
+// elsewhere, and waits until the supervisor has seen that. A failure shows in the condition, as at
+// any start.
 func remakeContext(ctx context.Context, i *instance.Instance, driver engine.Driver) {
-	isRemoved := func(o instance.Observation) bool {
-		return o.Condition(state.ContextReady).Reason == state.ReasonRemoved
+	isLost := func(o instance.Observation) bool {
+		reason := o.Condition(state.ContextReady).Reason
+		return reason == state.ReasonRemoved || reason == state.ReasonLedElsewhere
 	}
-	if !isRemoved(instance.Observe(i)) {
+	if !isLost(instance.Observe(i)) {
 		return
 	}
 	docker, err := contexts.Config(i)
@@ -29,6 +31,6 @@ func remakeContext(ctx context.Context, i *instance.Instance, driver engine.Driv
 	ctx, cancel := context.WithTimeout(ctx, contexts.Timeout)
 	defer cancel()
 	if docker.Create(ctx, contexts.Owner(i), ep, contexts.Description(i)).Reason == state.ReasonCreated {
-		_ = Follow(ctx, i, func(o instance.Observation) (bool, error) { return isRemoved(o), nil })
+		_ = Follow(ctx, i, func(o instance.Observation) (bool, error) { return isLost(o), nil })
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -53,6 +54,11 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 	}
 	if !o.dryRun {
 		a.repair(cmd.Context(), i.DockerConfig)
+	}
+	if instance.Observe(i).Condition(state.ContextReady).Reason == state.ReasonLedElsewhere {
+		return hinted(failure.Refuse("context %q does not lead to the engine of instance %q", i.Context(), i.Name), func(h hinter) string {
+			return h.run("start", i.Name) + " leads it back"
+		})
 	}
 	if !usable(i) {
 		return &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q: its engine does not run", i.Name)}
@@ -118,7 +124,7 @@ func overridden(i *instance.Instance) string {
 	case own && effective == i.Context():
 		return ""
 	case other != "":
-		other = fmt.Sprintf("%s=%s overrides the current context", other, os.Getenv(other))
+		other = fmt.Sprintf("%s=%s overrides the current context", other, endpoint.Endpoint{Host: os.Getenv(other)}.Shown())
 	case own:
 		return "" // a dry run
 	default:

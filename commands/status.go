@@ -216,7 +216,7 @@ func askAPI(ctx context.Context, i *instance.Instance) apiFact {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	err = answer(ctx, i, ep)
-	fact := apiFact{Host: ep.Host, Answers: err == nil}
+	fact := apiFact{Host: ep.Shown(), Answers: err == nil}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		fact.Error, fact.hangs = fmt.Sprintf("timed out after %s", askTimeout), true

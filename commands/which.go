@@ -2,7 +2,6 @@ package commands
 
 import (
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -137,7 +136,7 @@ func (a *app) shellContext() shellContext {
 	switch by {
 	case "--host", "DOCKER_HOST":
 		ep, _ := docker.Endpoint(dockercontext.DefaultName)
-		s.text, s.instance = by+" "+withoutPassword(ep.Host), instanceAt(ep.Host)
+		s.text, s.instance = by+" "+ep.Shown(), instanceAt(ep.Host)
 	case "":
 		s.text, s.instance = fmt.Sprintf("the current context is %q", name), ownedBy(docker, name)
 	default:
@@ -214,12 +213,4 @@ func sameHost(a, b string) bool {
 	realA, errA := filepath.EvalSymlinks(pathA)
 	realB, errB := filepath.EvalSymlinks(pathB)
 	return errA == nil && errB == nil && realA == realB
-}
-
-func withoutPassword(host string) string {
-	u, err := url.Parse(host)
-	if err != nil || u.User == nil {
-		return host
-	}
-	return u.Redacted()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/docker/cli/cli/context/store"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -233,7 +234,7 @@ func (c *Config) overridden(stored string, instances []OwnerInfo) []Finding {
 	}
 	return []Finding{{
 		Code: FindingEnvOverride, Subject: name,
-		Message: fmt.Sprintf("%s=%s overrides the current context %q in this shell.", name, c.o.Getenv(name), named(stored)),
+		Message: fmt.Sprintf("%s=%s overrides the current context %q in this shell.", name, endpoint.Endpoint{Host: c.o.Getenv(name)}.Shown(), named(stored)),
 		Remedy:  fmt.Sprintf("To follow the current context, unset %s.", name),
 	}}
 }
@@ -350,15 +351,13 @@ func (c *Config) missingContexts(instances []OwnerInfo) []Finding {
 				out := c.Create(ctx, i.Owner, i.Endpoint, i.Description)
 				return Fixed{Message: out.Message}, out.Err
 			})
-		switch out := c.Ready(i.Owner); out.Reason {
+		switch out := c.Ready(i.Owner, i.Endpoint); out.Reason {
 		case state.ReasonRemoved:
 			again.Message = fmt.Sprintf("A running instance has no context %q, or not any more.", i.Context)
 			found = append(found, again)
-		case state.ReasonCreated:
-			if m, err := c.metadata(i.Context); err == nil && i.Endpoint.Host != "" && !c.leadsTo(m, i.Endpoint) {
-				again.Message = fmt.Sprintf("The context %q of a running instance was changed: it does not lead to %s.", i.Context, i.Endpoint.Host)
-				found = append(found, again)
-			}
+		case state.ReasonLedElsewhere:
+			again.Message = fmt.Sprintf("The context %q of a running instance was changed: it does not lead to %s.", i.Context, i.Endpoint.Shown())
+			found = append(found, again)
 		case state.ReasonForeign:
 			found = append(found, Finding{
 				Code: FindingForeignContext, Subject: i.Context,

@@ -178,7 +178,7 @@ func TestDoctor(t *testing.T) {
 			name:    "instance without context",
 			prepare: func(f *fixture) {}, instances: []OwnerInfo{at, {Owner: rdB}},
 			want: []string{"InstanceWithoutContext rd"}, fixable: true,
-			after: func(f *fixture) { f.wantOutcome(f.Ready(rd), state.ReasonCreated, false) },
+			after: func(f *fixture) { f.wantOutcome(f.Ready(rd, endpoint.Endpoint{}), state.ReasonCreated, false) },
 		}, {
 			name:    "context that was changed",
 			prepare: func(f *fixture) { f.own(rd) }, instances: []OwnerInfo{at},

@@ -106,9 +106,10 @@ func (c *Config) Exists(owner Owner) (bool, error) {
 	return belongsTo(owner, m), nil
 }
 
-// Ready returns the state of owner's context, as a reason of the condition ContextReady: Created,
-// Removed (by the user), Foreign, Failed if it can't be read, or NotApplicable.
-func (c *Config) Ready(owner Owner) Outcome {
+// Ready returns the state of owner's context, whose engine is at e, as a reason of the condition
+// ContextReady: Created, Removed or LedElsewhere (by the user), Foreign, Failed if it can't be read,
+// or NotApplicable. Where e has no host, where the context leads is not looked at.
+func (c *Config) Ready(owner Owner, e endpoint.Endpoint) Outcome {
 	if owner.Context == "" {
 		return noContext
 	}
@@ -121,6 +122,9 @@ func (c *Config) Ready(owner Owner) Outcome {
 	}
 	if !belongsTo(owner, m) {
 		return foreign(owner)
+	}
+	if e.Host != "" && !c.leadsTo(m, e) {
+		return outcome(state.ReasonLedElsewhere, "Context %q was changed: it does not lead to %s; the next start leads it back.", owner.Context, e.Shown())
 	}
 	return outcome(state.ReasonCreated, "Context %q exists.", owner.Context)
 }
@@ -168,7 +172,7 @@ func (c *Config) create(owner Owner, e endpoint.Endpoint, description string) (O
 	case !belongsTo(owner, m):
 		return foreign(owner), nil
 	}
-	out := outcome(state.ReasonCreated, "Context %q leads to %s.", owner.Context, e.Host)
+	out := outcome(state.ReasonCreated, "Context %q leads to %s.", owner.Context, e.Shown())
 	if c.leadsTo(m, e) {
 		c.giveToOwner(owner.Context) // if root was killed before it
 		return out, nil

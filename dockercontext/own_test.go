@@ -28,7 +28,7 @@ func TestCreate(t *testing.T) {
 	if after := f.tree(); after != before {
 		t.Errorf("creating it again wrote:\n%s%s", before, after)
 	}
-	f.wantOutcome(f.Ready(rd), state.ReasonCreated, false)
+	f.wantOutcome(f.Ready(rd, endpoint.Endpoint{}), state.ReasonCreated, false)
 
 	// What the user made of it stays when the endpoint moves.
 	m, err := f.metadata("rd")
@@ -106,7 +106,7 @@ func TestForeign(t *testing.T) {
 			f.use("gone")
 			before := f.tree()
 			f.wantOutcome(f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix:///x"}, ""), state.ReasonForeign, false)
-			f.wantOutcome(f.Ready(rd), state.ReasonForeign, false)
+			f.wantOutcome(f.Ready(rd, endpoint.Endpoint{}), state.ReasonForeign, false)
 			if ok, err := f.Exists(rd); ok || err != nil {
 				t.Errorf("Exists = %v, %v", ok, err)
 			}
@@ -125,7 +125,7 @@ func TestForeign(t *testing.T) {
 	f := setup(t)
 	f.putRaw("rd", "{")
 	f.wantOutcome(f.Create(t.Context(), rd, endpoint.Endpoint{Host: "unix:///x"}, ""), state.ReasonFailed, false)
-	f.wantOutcome(f.Ready(rd), state.ReasonFailed, false)
+	f.wantOutcome(f.Ready(rd, endpoint.Endpoint{}), state.ReasonFailed, false)
 	f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonFailed, false)
 }
 

@@ -210,7 +210,7 @@ func (c *Config) glance(ctx context.Context, name string) Report {
 func (c *Config) look(ctx context.Context, name string) Report {
 	r := Report{Name: name}
 	e, err := c.Endpoint(name)
-	r.Host, r.Scheme = e.Host, e.Scheme()
+	r.Host, r.Scheme = e.Shown(), e.Scheme()
 	claimant, claimed := c.claimant(e)
 	if err == nil && claimed && c.judging {
 		r.Health, r.Reason = Broken, ProbeSocketMissing
@@ -225,7 +225,7 @@ func (c *Config) look(ctx context.Context, name string) Report {
 		r.APIVersion, r.ServerVersion = pong.APIVersion, printable(pong.ServerVersion)
 	}
 	v := classify(ctx, e, err)
-	r.Health, r.Reason, r.Message = v.health, v.reason, printable(v.message)
+	r.Health, r.Reason, r.Message = v.health, v.reason, e.Hide(printable(v.message))
 	if claimed {
 		r.ClaimedFor = claimant.Context
 		r.Message += fmt.Sprintf(" Its socket leads to the engine of context %q: docker rd has claimed it.", claimant.Context)
@@ -235,7 +235,7 @@ func (c *Config) look(ctx context.Context, name string) Report {
 
 // Explain returns a sentence on why an endpoint could not be used, from the error of a ping.
 func Explain(ctx context.Context, e endpoint.Endpoint, err error) string {
-	return printable(classify(ctx, e, err).message)
+	return e.Hide(printable(classify(ctx, e, err).message))
 }
 
 // A verdict is what the result of a ping means.

@@ -286,6 +286,31 @@ func TestProbeTLS(t *testing.T) {
 	f.with(env).wantProbe("default", long, HealthUnknown, ProbeTLSRequired)
 }
 
+// A password in a host is for its engine alone.
+func TestProbeHidesPassword(t *testing.T) {
+	f := setup(t)
+	closed := endpointtest.ClosedPort(t, "127.0.0.1")
+	for name, host := range map[string]string{
+		"healthy": "tcp://user:secret@" + endpointtest.TCP(t, "127.0.0.1", endpointtest.Handler()),
+		"refused": "tcp://user:secret@" + closed,
+		"http":    "http://user:secret@" + closed,
+		"ssh":     "ssh://user:secret@127.0.0.1",
+		"scheme":  "ftp://user:secret@127.0.0.1",
+		"invalid": "tcp://user:secret%@127.0.0.1",
+	} {
+		f.put(name, endpoint.Endpoint{Host: host})
+		for _, r := range append(f.Probe(t.Context(), name), f.with(map[string]string{"DOCKER_HOST": host}).Probe(t.Context(), "default")...) {
+			if text := fmt.Sprintf("%+v", r); strings.Contains(text, "secret") {
+				t.Errorf("%s: %s", name, text)
+			}
+		}
+	}
+	found, err := f.with(map[string]string{"DOCKER_HOST": "tcp://user:secret@h"}).Doctor(t.Context())
+	if text := fmt.Sprintf("%+v", found); err != nil || strings.Contains(text, "secret") {
+		t.Errorf("Doctor = %s, %v", text, err)
+	}
+}
+
 func TestProbeHeaders(t *testing.T) {
 	f := setup(t)
 	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -158,7 +158,7 @@ func TestOutcomeStatus(t *testing.T) {
 	for condition, statuses := range map[string]map[state.Status][]state.Reason{
 		state.ContextReady: {
 			state.True:  {state.ReasonCreated, state.ReasonNotApplicable},
-			state.False: {state.ReasonFailed, state.ReasonForeign, state.ReasonRemoved, state.ReasonConfigReadOnly},
+			state.False: {state.ReasonFailed, state.ReasonForeign, state.ReasonRemoved, state.ReasonLedElsewhere, state.ReasonConfigReadOnly},
 		},
 		state.ContextPromoted: {
 			state.True: {state.ReasonPromoted, state.ReasonAlreadyCurrent},
@@ -561,7 +561,7 @@ func TestRepair(t *testing.T) {
 	}
 	f.wantOutcome(f.repairWhile(Up), state.ReasonDemoted, true)
 	f.wantCurrent("good")
-	f.wantOutcome(f.Ready(rd), state.ReasonRemoved, false)
+	f.wantOutcome(f.Ready(rd, endpoint.Endpoint{}), state.ReasonRemoved, false)
 	f.own(rd)
 
 	f.brokenContext("good")
@@ -879,7 +879,7 @@ func TestSteadyStateIsSilent(t *testing.T) {
 	f.promote(rd, PromoteOptions{Policy: PromoteIfBroken})
 	f.promote(rd, PromoteOptions{Policy: PromoteIfBroken, DryRun: true})
 	f.repairWhile(Gone)
-	f.Ready(rd)
+	f.Ready(rd, endpoint.Endpoint{})
 	f.all = []OwnerInfo{{Owner: rd, State: Up}}
 	f.doctor()
 	if after := f.tree(); after != before {

@@ -150,7 +150,7 @@ func (d existing) Endpoint() (e endpoint.Endpoint, err error) {
 func (d existing) elsewhere() (endpoint.Endpoint, error) {
 	e, err := d.Endpoint()
 	if err == nil && e.Host == d.ownHost() {
-		err = failure.Refuse("host %q: it leads back to the instance", e.Host)
+		err = failure.Refuse("host %q: it leads back to the instance", e.Shown())
 	}
 	return e, err
 }

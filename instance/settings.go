@@ -170,7 +170,7 @@ func (s Settings) checkDriverSettings() error {
 		case s.Host == "" && s.FromContext == "":
 			return failure.Refuse("driver %q %w", s.Driver, ErrNoEngine)
 		case s.Host != "" && s.FromContext != "":
-			return failure.Refuse("host %q and from-context %q %w", s.Host, s.FromContext, ErrTwoEngines)
+			return failure.Refuse("host %q and from-context %q %w", endpoint.Endpoint{Host: s.Host}.Shown(), s.FromContext, ErrTwoEngines)
 		case s.FromContext != "" && s.HasTLS():
 			return failure.Refuse("TLS settings go with host: context %q has its own", s.FromContext)
 		case s.Host != "":

@@ -2,11 +2,13 @@ package supervisor
 
 import (
 	"context"
+	"slices"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/dockercontext/claim"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance/contexts"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -43,7 +45,7 @@ func (c *contextRun) see(seen contextSeen) {
 	}
 	ready, promoted := seen.ready, seen.promoted
 	// Why it could not be made says more than that it does not exist.
-	made := c.ready.Reason == state.ReasonCreated || c.ready.Reason == state.ReasonRemoved || c.ready.Reason == state.ReasonForeign
+	made := slices.Contains([]state.Reason{state.ReasonCreated, state.ReasonRemoved, state.ReasonLedElsewhere, state.ReasonForeign}, c.ready.Reason)
 	if c.ready.Reason != "" && ready.Reason != c.ready.Reason && (made || ready.Reason == state.ReasonCreated) {
 		c.ready = ready
 	}
@@ -248,7 +250,11 @@ func (l *loop) lookAtContext(ctx context.Context) event {
 	owner := l.context.owner // never changes
 	var seen contextSeen
 	l.logFailure("current context not looked after", l.docker.Repair(ctx))
-	seen.ready, seen.promoted, seen.claimed = l.docker.Ready(owner), l.docker.Promoted(ctx, owner), l.docker.Claimed(owner)
+	ep, err := l.driver.Endpoint()
+	if err != nil {
+		ep = endpoint.Endpoint{}
+	}
+	seen.ready, seen.promoted, seen.claimed = l.docker.Ready(owner, ep), l.docker.Promoted(ctx, owner), l.docker.Claimed(owner)
 	return seen
 }
 

@@ -122,7 +122,7 @@ func (l *loop) connect(running engine.Running, adopted bool) {
 		l.log.Info("engine process", "part", "engine", "pid", p.ID().PID, "adopted", adopted)
 	}
 	if ep, err := l.driver.Endpoint(); err == nil {
-		l.store.SetHost(ep.Host)
+		l.store.SetHost(ep.Shown())
 	}
 	if !adopted {
 		if err := l.inst.RecordStarted(); err != nil {

@@ -25,7 +25,7 @@ type fileRun struct {
 func openStore(inst *instance.Instance, driver engine.Driver, log *slog.Logger) (*mirror.Store, error) {
 	host := ""
 	if ep, err := driver.Endpoint(); err == nil {
-		host = ep.Host
+		host = ep.Shown()
 	}
 	store, err := mirror.OpenStore(inst.Paths.StateFile(), inst.Paths.StateLock(), inst.Describe(host), log.With("part", "mirror"))
 	if err != nil {

@@ -55,12 +55,16 @@ func (e Endpoint) dialer() (dial dialFunc, host string, err error) {
 		// A host that is never resolved: docker's own choice for connection helpers.
 		return dial, "http://docker.example.com", err
 	case "tcp", "http", "https":
+		// docker's client ignores a user of tcp, and connects to no other.
+		if u, err := url.Parse(e.Host); err == nil && u.User != nil && u.Scheme != "tcp" {
+			return nil, "", fmt.Errorf("%w: %w", ErrAddress, errUser)
+		}
 		d := &net.Dialer{Timeout: handshakeTimeout, KeepAliveConfig: keepAlive}
 		return d.DialContext, e.Host, nil
 	case "":
-		return nil, "", fmt.Errorf("host %q: %w", e.Host, ErrNoHost)
+		return nil, "", fmt.Errorf("host %q: %w", e.Shown(), ErrNoHost)
 	}
-	return nil, "", fmt.Errorf("host %q: %w", e.Host, ErrScheme)
+	return nil, "", fmt.Errorf("host %q: %w", e.Shown(), ErrScheme)
 }
 
 // transport returns an HTTP transport to e, and the host for docker's client.
@@ -150,7 +154,7 @@ func (e Endpoint) Client() (*Client, error) {
 		client.WithHTTPResponseHook(hideSocket),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("host %q: %w", e.Host, err)
+		return nil, fmt.Errorf("host %q: %w", e.Shown(), err)
 	}
 	return &Client{
 		Client: c, base: base, headers: e.Headers,

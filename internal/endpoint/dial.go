@@ -45,7 +45,7 @@ func (e Endpoint) Dial(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	if !e.CanDial() {
-		return nil, fmt.Errorf("host %q: %w: no connection can lead to a path", e.Host, ErrAddress)
+		return nil, fmt.Errorf("host %q: %w: no connection can lead to a path", e.Shown(), ErrAddress)
 	}
 	if s := e.Scheme(); s != "tcp" && s != "http" && s != "https" {
 		return t.DialContext(ctx, "", "")

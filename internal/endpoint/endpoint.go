@@ -68,6 +68,34 @@ type TLS struct {
 // Scheme returns the scheme of the host, with http-like ones in lower case, or "" if it has none.
 func (e Endpoint) Scheme() string { return scheme(e.Host) }
 
+// Shown returns the host as it may be shown: without a password.
+func (e Endpoint) Shown() string { return e.Hide(e.Host) }
+
+// Hide returns a text, such as that of an error, without the password in the host.
+func (e Endpoint) Hide(text string) string {
+	if secret := password(e.Host); secret != "" {
+		text = strings.ReplaceAll(text, ":"+secret+"@", ":xxxxx@")
+	}
+	return text
+}
+
+// password returns the password in a host, also where that is no valid URL; "" for none.
+func password(host string) string {
+	switch scheme(host) {
+	case "unix", "npipe", "fd":
+		return ""
+	}
+	if u, err := url.Parse(host); err == nil && u.Host != "" && u.User == nil {
+		return "" // what looks like one is in the path
+	}
+	if _, rest, ok := strings.Cut(host, "://"); ok {
+		host = rest
+	}
+	user := host[:max(0, strings.LastIndexByte(host, '@'))]
+	_, secret, _ := strings.Cut(user, ":")
+	return secret
+}
+
 func scheme(host string) string {
 	s, _, ok := strings.Cut(host, "://")
 	if !ok {
@@ -232,13 +260,16 @@ func (o TLSOptions) used() bool { return o != TLSOptions{} }
 // [ErrScheme], [ErrAddress] or [ErrTLSMaterial].
 func FromURL(host string, o TLSOptions) (Endpoint, error) {
 	e := Endpoint{Host: host, SkipTLSVerify: o.SkipVerify}
+	host = e.Shown()
 	var err error
-	switch s := e.Scheme(); s {
-	case "unix", "npipe":
+	switch s := e.Scheme(); {
+	case host != e.Host:
+		err = errPassword
+	case s == "unix" || s == "npipe":
 		err = checkSocket(s, strings.TrimPrefix(host, s+"://"))
-	case "ssh":
+	case s == "ssh":
 		_, err = e.sshArgs("")
-	case "tcp", "http", "https":
+	case s == "tcp" || s == "http" || s == "https":
 		e.Host, err = checkTCP(host, o.used())
 	default:
 		return Endpoint{}, failure.Refuse("host %q: %w", host, ErrScheme)
@@ -265,6 +296,11 @@ func FromURL(host string, o TLSOptions) (Endpoint, error) {
 	return e, nil
 }
 
+var (
+	errPassword = errors.New("a password in the URL is not supported")
+	errUser     = errors.New("a user in the URL is not supported")
+)
+
 func checkSocket(scheme, path string) error {
 	switch {
 	case scheme == "npipe" && runtime.GOOS != "windows":
@@ -287,11 +323,11 @@ func checkSocket(scheme, path string) error {
 func checkTCP(host string, useTLS bool) (string, error) {
 	u, err := url.Parse(host)
 	if err != nil {
-		return "", WithoutURL(err) // there may be a password in it
+		return "", WithoutURL(err)
 	}
 	switch {
 	case u.User != nil:
-		return "", errors.New("user and password are not supported")
+		return "", errUser
 	case u.RawQuery != "" || u.Fragment != "":
 		return "", errors.New("query and fragment are not supported")
 	}

@@ -50,6 +50,7 @@ const (
 	ReasonFailed         Reason = "Failed"         // EngineReady, ContextReady, ContextPromoted and SocketClaimed False
 	ReasonForeign        Reason = "Foreign"        // ContextReady False: a context of that name is not ours
 	ReasonRemoved        Reason = "Removed"        // ContextReady False: by the user
+	ReasonLedElsewhere   Reason = "LedElsewhere"   // ContextReady False: by the user
 	ReasonConfigReadOnly Reason = "ConfigReadOnly" // ContextReady False
 
 	ReasonPromoted       Reason = "Promoted"       // ContextPromoted True
