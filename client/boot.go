@@ -85,8 +85,8 @@ func forgetBoot(ctx context.Context, i *instance.Instance) error {
 	return nil
 }
 
-// settleUnit has systemd know that the instance, which has stopped, is to stay so: it would start
-// a supervisor again that was killed, or has failed.
+// settleUnit tells systemd that the instance was stopped on purpose: otherwise systemd would start
+// again a supervisor that was killed or has failed.
 func settleUnit(ctx context.Context, i *instance.Instance) {
 	if m, err := systemd.Find(); err == nil && i.Settings.Autostart {
 		_ = m.Run(ctx, "stop", unitOf(m, i)) // it has stopped anyway
@@ -103,7 +103,7 @@ func unitOf(m systemd.Manager, i *instance.Instance) string {
 	return unit
 }
 
-// uidKey is systemd's way to leave a key to others.
+// uidKey is a key that systemd ignores, as all that begin with X-.
 const uidKey = "X-InstanceUID="
 
 func isUnitOf(text string, i *instance.Instance) bool {

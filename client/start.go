@@ -164,7 +164,7 @@ func (s *starter) wait(ctx context.Context, child *childProcess) (last instance.
 		if o.StateErr != nil && !errors.Is(o.StateErr, state.ErrCorrupt) {
 			return false, o.StateErr
 		}
-		if !o.Live { // also where the supervisor has yet to make the state anew
+		if !o.Live { // also before the supervisor has rewritten the state
 			if child == nil {
 				unheld()
 			}

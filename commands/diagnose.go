@@ -143,8 +143,8 @@ func engineInfo(ctx context.Context, i *instance.Instance) (version client.Serve
 	return version, info, err
 }
 
-// contexts adds how docker's contexts are, what config.json says of them, and what
-// docker rd has made of them.
+// contexts adds the health of docker's contexts, config.json's part in them, and docker rd's
+// record.
 func (d *diagnosis) contexts(cmd *cobra.Command, i *instance.Instance) {
 	docker, err := configHere(cmd, i.DockerConfig)
 	if err != nil {
@@ -196,7 +196,7 @@ func programVersions(ctx context.Context) map[string]string {
 	return found
 }
 
-// note remembers what could not be had: the rest of the archive is worth having.
+// note remembers what could not be collected: the rest of the archive is still useful.
 func (d *diagnosis) note(name string, err error) {
 	if err != nil {
 		d.failed = append(d.failed, name+": "+err.Error())

@@ -8,6 +8,6 @@ func (c *Config) giveToOwner(string) {}
 // giveLike likewise.
 func giveLike(*os.File, os.FileInfo) error { return nil }
 
-// barred has nothing to say: what one user's engine listens on is that user's alone, and
-// nobody works on another user's configuration.
+// barred returns "": the pipe of a user's engine is that user's alone, and nobody works on another
+// user's configuration.
 func (c *Config) barred(string) string { return "" }

@@ -173,7 +173,7 @@ func (c *Config) releaseGone(ctx context.Context) Outcome {
 	return last
 }
 
-// leads says of default sockets that they lead to the engine.
+// leads is the sentence that default sockets lead to the engine.
 func leads(paths []string) string {
 	verb := "leads"
 	if len(paths) > 1 {

@@ -288,7 +288,7 @@ type inspectedImage struct {
 		Volumes      map[string]struct{}
 	}
 
-	// What moby's list tells, and containerd's does not.
+	// In moby's list, but not in containerd's.
 	size   int64
 	labels map[string]string
 

@@ -71,12 +71,12 @@ func (c *Containerd) facts(ctx context.Context, _ time.Time, _ time.Duration) (e
 // helloTopic is that of our own events.
 const helloTopic = "/docker-rd/hello"
 
-// watched are the topics that say something. Of those about content and snapshots it is only that
-// there is a namespace: none tells of its creation if that was by its first use.
+// watched selects the topics that matter. Those about content and snapshots only show that a
+// namespace exists: one that is created by its first use has no event of its own.
 const watched = `topic~="^/(containers|tasks|images|namespaces|content|snapshot|docker-rd)/"`
 
-// watch implements [Engine]. Containerd tells nobody when a subscription has begun, and replays
-// nothing: it has when an event of our own comes back.
+// watch implements [Engine]. containerd does not report when a subscription has begun, and replays
+// nothing. So an event of our own is sent until it comes back.
 func (c *Containerd) watch(ctx context.Context, timeout time.Duration, in *intake, run func(func())) (<-chan error, error) {
 	ended := make(chan error, 1)
 	run(func() {
@@ -102,10 +102,11 @@ func (c *Containerd) watch(ctx context.Context, timeout time.Duration, in *intak
 // helloDelay is how soon an event of our own is sent again that does not come back.
 const helloDelay = 50 * time.Millisecond
 
-// helloNumber makes each of our events another one.
+// helloNumber makes each of our events unique.
 var helloNumber atomic.Uint64
 
-// hello returns when all that containerd has told before has come through the stream.
+// hello returns when all earlier events have come through the stream: it sends an event of our own,
+// and waits until that comes back.
 func (c *Containerd) hello(ctx context.Context) error {
 	name := strconv.FormatInt(time.Now().UnixNano(), 36) + "-" + strconv.FormatUint(helloNumber.Add(1), 36)
 	back := make(chan struct{})
@@ -140,8 +141,8 @@ func (c *Containerd) catchUp(ctx context.Context, in *intake) (sure bool, err er
 	return true, nil
 }
 
-// markLate marks what others report, maybe later than they do it: the containers' shims report
-// what happens to tasks, and the system reports files.
+// markLate marks the kinds whose changes may be reported late: shims report what happens to tasks,
+// and the operating system reports changes of files.
 func markLate(m *marks) {
 	for _, kind := range []state.Kind{state.Containers, state.Volumes, state.Networks} {
 		m.kinds[kind] = true
@@ -171,7 +172,8 @@ func (c *Containerd) event(in *intake, e containerd.Event) {
 	}, false, false)
 }
 
-// ofContainerd adds what an event of containerd says, whose message begins with these strings.
+// ofContainerd marks what an event of containerd may have changed. Its message begins with the two
+// strings.
 func (m *marks) ofContainerd(e containerd.Event, first, second string) {
 	_, rest, _ := strings.Cut(e.Topic, "/")
 	subject, action, _ := strings.Cut(rest, "/")
@@ -208,7 +210,7 @@ func (c *Containerd) listNamespaces(ctx context.Context) (objects []any, err err
 	return objects, nil
 }
 
-// each calls list for each namespace. One that goes meanwhile has nothing.
+// each calls list for each namespace. One that is removed meanwhile counts as empty.
 func (c *Containerd) each(ctx context.Context, list func(namespace string) error) error {
 	names, err := c.Namespaces(ctx)
 	if err != nil {
@@ -283,7 +285,7 @@ func (c *Containerd) Look(ctx context.Context, key string) (o state.Container, e
 	return c.container(namespace, one, task, image.Target.Digest), nil
 }
 
-// taskStates are ours, by containerd's.
+// taskStates maps containerd's states of tasks to states of containers.
 var taskStates = map[int]string{
 	containerd.TaskCreated: state.StateCreated,
 	containerd.TaskRunning: state.StateRunning,
@@ -316,7 +318,7 @@ func (c *Containerd) container(namespace string, one containerd.Container, task 
 		s.Mounts = spec.bindMounts()
 	}
 	if task.State > containerd.TaskCreated {
-		// Containerd does not tell. The shim has written this right before the start.
+		// containerd does not report it. The shim writes this file right before the start.
 		if info, err := os.Stat(filepath.Join(c.bundles, namespace, one.ID, "init.pid")); err == nil {
 			s.StartedAt = sensible(info.ModTime())
 		}
@@ -330,7 +332,7 @@ func (c *Containerd) container(namespace string, one containerd.Container, task 
 	return s
 }
 
-// listImages returns the images, of each namespace one for each digest that names lead to.
+// listImages returns the images: one for each namespace and digest that has a name.
 func (c *Containerd) listImages(ctx context.Context) (objects []any, err error) {
 	err = c.each(ctx, func(namespace string) error {
 		names, err := c.Images(ctx, namespace)
@@ -362,9 +364,9 @@ func (c *Containerd) listImages(ctx context.Context) (objects []any, err error) 
 	return objects, err
 }
 
-// inspectImage returns what an image's content says of it. Where that is not all there, which is
-// usual for other platforms than this, it says less, until the image is named again: whatever makes
-// it complete does that.
+// inspectImage returns the facts in an image's content. If a part of the content is missing, as
+// usual for other platforms than this one, facts are missing until the image is named again:
+// whatever completes the content does that.
 func (c *Containerd) inspectImage(ctx context.Context, key string) (any, error) {
 	namespace, digest := containerd.SplitKey(key)
 	answer, err := c.readImage(ctx, namespace, digest)

@@ -19,7 +19,7 @@ type event struct {
 		ID         string
 		Attributes struct {
 			Name      string `json:"name"`
-			Container string `json:"container"` // of which a network or a volume tells
+			Container string `json:"container"` // that an event of a network or a volume is about
 			ExitCode  string `json:"exitCode"`  // of what has ended in a container
 		}
 	}
@@ -37,7 +37,7 @@ type marks struct {
 	jumped bool
 }
 
-// mark is what an event says of an object.
+// mark is what an event says about an object.
 type mark struct {
 	// gone: it was destroyed. There may be a new one of that name.
 	gone bool
@@ -78,7 +78,7 @@ func (m *marks) of(e event, d dialect) {
 			return
 		}
 		m.object(state.Volumes, e.Actor.ID, mark{gone: isEnd(events.Action(action))})
-		// That a start has failed may show by nothing but the volumes that it lets go.
+		// A failed start may show only in the volumes that it releases.
 		if id := e.Actor.Attributes.Container; id != "" {
 			m.object(state.Containers, id, mark{})
 		}
@@ -177,7 +177,7 @@ func (in *intake) add(says func(*marks), late, jumped bool) {
 	}
 }
 
-// again adds what an event says that comes, or came, through the stream too.
+// again adds the marks of an event that comes through the stream too, where it is counted.
 func (in *intake) again(says func(*marks)) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -65,7 +65,7 @@ func (m *Moby) facts(ctx context.Context, moment time.Time, pingTimeout time.Dur
 	}
 	clock := ParseTime(info.SystemTime)
 	if clock.IsZero() {
-		// Not every engine tells. Our clock may be ahead of its.
+		// Not every engine reports its time. Our clock may be ahead of its clock.
 		m.clock = engineClock{begin: moment.Add(-time.Minute), margin: time.Hour}
 		return e, nil
 	}

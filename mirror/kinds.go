@@ -80,7 +80,7 @@ var images = &kind[state.Image]{
 	},
 }
 
-// Of volumes and networks the list tells all.
+// The lists of volumes and networks are complete.
 
 var volumes = &kind[state.Volume]{
 	name: state.Volumes,

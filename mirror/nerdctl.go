@@ -23,8 +23,8 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// What containerd has no word for: specifications and image configurations are JSON of the Open
-// Container Initiative, and nerdctl keeps names, ports, volumes and networks in labels and in
+// Facts that containerd's API does not have: specifications and image configurations are JSON of the
+// Open Container Initiative, and nerdctl keeps names, ports, volumes and networks in labels and in
 // files of its own. What can't be read there is left out: it is not the engine's.
 
 // A spec is what is read of a container's specification.
@@ -98,7 +98,7 @@ type nerdctl struct {
 	restarts int
 }
 
-// A portMapping is how plugins for networks are told of a published port.
+// A portMapping is a published port in the configuration of a network plugin.
 type portMapping struct {
 	HostPort, ContainerPort uint16
 	Protocol, HostIP        string
@@ -314,7 +314,7 @@ func parseNetwork(data []byte) (n state.Network, ok bool) {
 	return n, true
 }
 
-// glob returns what matches the patterns below a directory.
+// glob returns the paths below a directory that match the patterns.
 func glob(dir string, patterns ...string) (paths []string, err error) {
 	for _, pattern := range patterns {
 		found, err := filepath.Glob(filepath.Join(escaped(dir), filepath.FromSlash(pattern)))
@@ -361,7 +361,7 @@ func (f nerdctlFiles) dirs() (dirs []string) {
 	return dirs
 }
 
-// readImage reads what an image's content says of it.
+// readImage reads the facts in an image's content.
 func (c *Containerd) readImage(ctx context.Context, namespace, digest string) (a inspectedImage, err error) {
 	type descriptor struct {
 		Digest   string `json:"digest"`

@@ -10,7 +10,7 @@ import (
 type Update struct {
 	// Changes are applied in order.
 	Changes []Change
-	// Engine is what the engine says of itself, without PID and StartedAt.
+	// Engine is the engine's description of itself, without PID and StartedAt.
 	Engine *state.Engine
 	// Sync is the state of the mirror.
 	Sync *Sync

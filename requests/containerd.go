@@ -19,7 +19,7 @@ import (
 // ctrd is an [engine] that is a containerd.
 type ctrd struct{ *mirror.Containerd }
 
-// Labels of containers by which containerd and nerdctl know what is to become of them.
+// Labels of containers with which containerd and nerdctl decide about restarts and output.
 const (
 	labelPolicy  = "containerd.io/restart.policy"
 	labelStopped = "containerd.io/restart.explicitly-stopped"
@@ -51,8 +51,7 @@ func (c ctrd) order(ctx context.Context, key, action string) error {
 	return fmt.Errorf("there is no action %q", action)
 }
 
-// tell has containerd know that a container with a restart policy was stopped on purpose, or was
-// not.
+// tell tells containerd whether a container with a restart policy was stopped on purpose.
 func (c ctrd) tell(ctx context.Context, namespace string, one containerd.Container, stopped bool) error {
 	if one.Labels[labelPolicy] == "" {
 		return nil
@@ -71,8 +70,8 @@ func (c ctrd) stop(ctx context.Context, namespace, id string) error {
 	return err
 }
 
-// start makes a new task in the place of one that has ended. Its output goes where nerdctl wants
-// it, else nowhere: whoever took it before is gone.
+// start makes a new task in place of one that has ended. Its output goes where nerdctl wants it,
+// else nowhere: its former reader is gone.
 func (c ctrd) start(ctx context.Context, namespace, id string) error {
 	one, err := c.Container(ctx, namespace, id)
 	if err != nil {

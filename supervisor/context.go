@@ -88,7 +88,7 @@ func (l *loop) judgeCurrent() {
 	})
 }
 
-// followElsewhere has the current context judged anew when the one that was judged belonged to
+// followElsewhere has the current context judged again when the one that was judged belonged to
 // an instance of a docker rd with another home and has gone with it: that one can't hand over
 // to this instance.
 func (l *loop) followElsewhere() {

@@ -3,5 +3,5 @@ package supervisor
 // closeInherited has nothing to do: handles are passed on one by one.
 func closeInherited() {}
 
-// liftLimits has nothing to do: there are none.
+// liftLimits has nothing to do: Windows has no such limits.
 func liftLimits() {}

@@ -177,8 +177,8 @@ func (l *loop) watchRequests() {
 	l.workers.Go(func() { _ = inbox.Run(l.ctx) })
 }
 
-// lookInterval is how often is looked at what can't be watched: a directory that does not exist, or
-// where the system's watches are used up.
+// lookInterval is how often directories are polled that can't be watched: one does not exist, or the
+// system's watches are used up.
 const lookInterval = 30 * time.Second
 
 // follow follows directories.

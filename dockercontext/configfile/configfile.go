@@ -111,7 +111,7 @@ func deciding(decide Decision) changing {
 	}
 }
 
-// insistAt is the attempt that no longer begins anew when the file has changed.
+// insistAt is the attempt that no longer starts over when the file has changed.
 const insistAt = 3
 
 func update(ctx context.Context, path string, leases bool, change changing) (bool, error) {

@@ -10,7 +10,7 @@ import (
 	dockerconfigfile "github.com/docker/cli/cli/config/configfile"
 )
 
-// Options are what a file says of docker's features and CLI plugins.
+// Options are a file's options for docker's features and CLI plugins.
 type Options struct {
 	Features map[string]string
 	Plugins  map[string]map[string]string

@@ -97,7 +97,7 @@ func (o *ownFile) close() {
 }
 
 // put makes after, which is before with our change, the content of the target.
-// again says that somebody else was faster and all begins anew; nothing has changed
+// again says that somebody else was faster and all starts over; nothing has changed
 // then. Otherwise rebase is asked for the change to what others have written.
 //
 // With insist it goes ahead all the same, if the file is leased: beside writers that

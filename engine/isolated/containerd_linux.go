@@ -33,7 +33,7 @@ var containerdHostDirs = []string{"/opt/containerd", "/var/lib/cni"}
 // stopGrace is how long a container of a containerd has to end, as docker's have.
 const stopGrace = 10 * time.Second
 
-// containerdProgram is containerd, with nerdctl and the plugins for networks in mind.
+// containerdProgram is containerd, set up for nerdctl and plugins for networks.
 type containerdProgram struct{ *Config }
 
 func (containerdProgram) comm() string { return "containerd" }

@@ -90,7 +90,7 @@ func missingControllers(h processes.Hierarchies) error {
 // delegateAll is how root has the system give users more controllers.
 const delegateAll = "`sudo mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload`"
 
-// checkUserLimits refuses limits that can't be had.
+// checkUserLimits refuses limits that can't be kept here.
 func checkUserLimits(c *Config) error {
 	if c.Limits == (Limits{}) {
 		return nil

@@ -28,7 +28,7 @@ type Config struct {
 	Name string // the instance's name, for messages
 
 	Rootless   bool // it is an ordinary user's, in a user namespace
-	Containerd bool // it is a containerd in the place of a dockerd
+	Containerd bool // it is a containerd instead of a dockerd
 
 	DataRoot string // the daemon's data; survives everything
 	ExecRoot string // runtime files, at most MaxExecRoot bytes long; removed with the engine

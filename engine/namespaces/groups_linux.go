@@ -63,7 +63,7 @@ func enterGroups(groups []string) error {
 	return nil
 }
 
-// hierarchyOptions returns by which options a hierarchy is found that is mounted.
+// hierarchyOptions returns the mount options that select a mounted hierarchy.
 func hierarchyOptions(i *mountinfo.Info) string {
 	if i.FSType == "cgroup2" {
 		return ""

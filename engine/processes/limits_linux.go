@@ -54,7 +54,7 @@ func (e Engine) limits(l Limits, together bool) []limit {
 	}
 }
 
-// CheckLimits returns a [*LimitError] for the first limit that can't be had here.
+// CheckLimits returns a [*LimitError] for the first limit that can't be kept here.
 func CheckLimits(h Hierarchies, l Limits) error {
 	for _, limit := range (Engine{}).limits(l, false) {
 		if _, _, err := h.controller(limit.controller); limit.on && err != nil {

@@ -1,7 +1,7 @@
 // Package containerd speaks containerd's API, as far as docker rd needs it.
 //
-// It has messages of its own in the place of containerd's packages: those register all that they
-// know of at the start of each process, which makes docker's call for the plugin's metadata a tenth
+// It has messages of its own instead of containerd's packages: those register all their types at
+// the start of each process, which makes docker's call for the plugin's metadata a tenth
 // slower, and the program 0.8 MB larger. The tests hold the messages against containerd's.
 package containerd
 
@@ -330,7 +330,7 @@ func (c *Client) Image(ctx context.Context, namespace, name string) (Image, erro
 	return answer.Image, err
 }
 
-// DeleteImage deletes an image. Its content goes with the last name of it, a little later.
+// DeleteImage deletes a name. The content goes a little after its last name.
 func (c *Client) DeleteImage(ctx context.Context, namespace, name string) error {
 	return c.call(ctx, namespace, "images.v1.Images/Delete", &byID{name}, &empty{})
 }
@@ -372,7 +372,7 @@ func (c *Client) RemoveSnapshot(ctx context.Context, namespace, snapshotter, key
 	return c.call(ctx, namespace, "snapshots.v1.Snapshots/Remove", &snapshot{snapshotter, key}, &empty{})
 }
 
-// An Event is what containerd tells.
+// An Event is an event of containerd.
 type Event struct {
 	Time      time.Time `pb:"1"`
 	Namespace string    `pb:"2"`
@@ -381,7 +381,7 @@ type Event struct {
 }
 
 // Subscribe calls receive for each event that a filter lets through, until ctx ends or containerd
-// does, which is an error in any case. It is subscribed a little later than it has begun.
+// ends, which is an error in any case. The subscription begins a little after the call.
 func (c *Client) Subscribe(ctx context.Context, filter string, receive func(Event)) error {
 	request := struct {
 		Filters []string `pb:"1"`
@@ -400,8 +400,8 @@ func (c *Client) Subscribe(ctx context.Context, filter string, receive func(Even
 	return err
 }
 
-// Publish sends an event of a topic to all subscribers: that a namespace of the name was
-// updated, which harms nobody.
+// Publish sends an event of a topic to all subscribers. It has the form of an update of a
+// namespace of that name, and no effect on one.
 func (c *Client) Publish(ctx context.Context, topic, name string) error {
 	request := struct {
 		Topic string `pb:"1"`

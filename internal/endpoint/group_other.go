@@ -2,6 +2,6 @@
 
 package endpoint
 
-// awaitExit can't be had: waitid(2) on macOS also returns for a child that stopped
+// awaitExit is not possible here: waitid(2) on macOS also returns for a child that stopped
 // (https://go.dev/issue/19314).
 func awaitExit(int) bool { return false }

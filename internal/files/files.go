@@ -123,7 +123,7 @@ func Remove(path string) error { return remove(path) }
 // RemoveAll is [os.RemoveAll], with the same promise for the files in it.
 func RemoveAll(path string) error { return removeAll(path) }
 
-// Rename gives a file another name in its directory, in the place of a file that has it.
+// Rename gives a file another name in its directory, and replaces a file of that name.
 func Rename(from, to string) error {
 	if filepath.Dir(from) != filepath.Dir(to) {
 		return fmt.Errorf("rename %q to %q: the directory is another one", from, to)

@@ -1,4 +1,4 @@
-// Package foreground runs a command in the place of this program: it gets the signals that this
+// Package foreground runs a command instead of this program: it gets the signals that this
 // program gets, and its exit status is this program's.
 package foreground
 

@@ -29,8 +29,8 @@ import (
 // PluginName is the name of the plugin that publishes ports.
 const PluginName = "portmap"
 
-// PluginEnvSuffix follows the plugin's path in that of a file with the environment of its
-// proxies, variables with a zero between them. The plugin's own is that of whoever has called nerdctl.
+// PluginEnvSuffix follows the plugin's path in the path of a file with the environment of its
+// proxies: variables, separated by zeros. The plugin's own environment is that of nerdctl's caller.
 const PluginEnvSuffix = ".env"
 
 // RulesSuffix follows the plugin's path in that of the system's.
@@ -178,7 +178,7 @@ func wildcard(a netip.Addr) netip.Addr {
 type publisher struct {
 	program string   // of a proxy
 	env     []string // its environment
-	owner   string   // the container and its interface, of which a proxy's file tells
+	owner   string   // the container and its interface, as in a proxy's file
 }
 
 // publish starts the proxies.

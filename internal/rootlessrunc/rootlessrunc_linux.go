@@ -1,4 +1,4 @@
-// Package rootlessrunc is the program that an ordinary user's containerd runs in the place of runc.
+// Package rootlessrunc is the program that an ordinary user's containerd runs instead of runc.
 //
 // Clients of containerd ask for a control group for each container, which an ordinary user can't
 // make: runc would refuse that. This program takes that wish out of the specification, and becomes
@@ -92,7 +92,7 @@ func withoutGroup(spec []byte) ([]byte, error) {
 	})
 }
 
-// An object is one of JSON, of which most is left as it is.
+// An object is a JSON object, most of which is left as it is.
 type object map[string]json.RawMessage
 
 func edit(data []byte, change func(object) error) ([]byte, error) {

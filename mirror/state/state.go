@@ -94,7 +94,7 @@ type Instance struct {
 	CreatedAt    time.Time `json:"createdAt,omitzero"`
 }
 
-// Engine is what the engine says of itself, and its process if that is ours.
+// Engine is the engine's description of itself, and its process if that is ours.
 type Engine struct {
 	// ID is empty if the engine has no stable identity (podman).
 	ID         string `json:"id"`

@@ -24,7 +24,7 @@ const Role = "supervisor"
 // one runs.
 const ExitHeld = 75 // EX_TEMPFAIL of sysexits.h
 
-// A Report is what a supervisor says of its end to the process that started it. Its standard
+// A Report is a supervisor's report of its end to the process that started it. Its standard
 // output is a pipe for that.
 type Report struct {
 	Error  string   `json:"error,omitempty"` // why it failed
