@@ -85,8 +85,6 @@ func (p containerdProgram) binds() []namespaces.Bind {
 
 func (containerdProgram) hide() []string { return []string{"nerdctl/", "buildkit/"} }
 
-func (containerdProgram) runLinks() map[string]string { return nil }
-
 // prepare writes a configuration of version 2, which later versions of containerd take too.
 func (p containerdProgram) prepare(*launch) ([]string, error) {
 	config := fmt.Sprintf(`version = 2

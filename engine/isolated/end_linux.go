@@ -60,7 +60,7 @@ func (c *Config) removeLeftovers(ctx context.Context) error {
 		removeFile(c.engineFilePath()),
 	}
 	if !c.Rootless {
-		errs = append(errs, namespaces.RemoveHostPaths(ctx, slices.Concat(hostDirs, containerdHostDirs, formerHostPaths)))
+		errs = append(errs, namespaces.RemoveHostDirs(ctx, slices.Concat(hostDirs, containerdHostDirs)))
 	}
 	return errors.Join(errs...)
 }

@@ -52,7 +52,7 @@ func (e *Engine) syncFiles(ctx context.Context) error {
 	if err := e.cfg.writeResolvConf(e.subnets); err != nil {
 		return err
 	}
-	if err := e.cfg.namespaces().SyncRun(ctx, e.id, e.cfg.run(), e.cfg.binds()); err != nil {
+	if err := e.cfg.run().Sync(e.id); err != nil {
 		return err
 	}
 	if e.cfg.Rootless {

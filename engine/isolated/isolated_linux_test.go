@@ -348,7 +348,7 @@ func hostState(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	state["mounts"] = string(mounts)
-	for _, path := range slices.Concat([]string{"/run/docker.pid", "/run/runc"}, hostDirs, formerHostPaths) {
+	for _, path := range slices.Concat([]string{"/run/docker.pid", "/run/runc", "/run/docker", "/run/containerd", dockerSock}, hostDirs) {
 		state[path] = tree(path)
 		if left(path) {
 			state[path] = missing // as it is without engines, of which other tests may have some
@@ -366,7 +366,7 @@ const missing = "missing\n"
 
 // left reports whether docker rd has made the path, and nobody has put anything in it since.
 func left(path string) bool {
-	return namespaces.Made(path) && (path == dockerSock || tree(path) == emptyTree(path))
+	return namespaces.Made(path) && tree(path) == emptyTree(path)
 }
 
 func emptyTree(dir string) string { return dir + " d---------\n" }

@@ -180,7 +180,7 @@ func (l *launch) prepare(program string) ([]string, error) {
 	if err := c.writeResolvConf(l.rec.Subnets); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(c.makeProxyPlace(), c.mode().prepare()); err != nil {
+	if err := errors.Join(os.WriteFile(c.private(proxyPlace), nil, 0o600), c.mode().prepare()); err != nil {
 		return nil, err
 	}
 	args, err := c.program().prepare(l)

@@ -26,30 +26,16 @@ const (
 	hostNetns     = "host-netns"     // the host's network namespace, for the proxies
 	daemonJSON    = "daemon.json"    // the configuration dockerd reads
 	staging       = "staging"        // empty
-	proxyPlace    = portproxy.Name   // the program that serves ports, which may be docker-rd itself
-	xdgConfig     = "xdg-config"     // ~/.config, for an ordinary user's dockerd
-	portsDir      = "ports"          // a file for each published port, see [portproxy.PortsEnv]
+	// The program that serves ports, which may be docker-rd itself: a file over which that is mounted.
+	// So the engine keeps the program that it was started with, even if docker-rd is moved or replaced.
+	proxyPlace = portproxy.Name
+	xdgConfig  = "xdg-config" // ~/.config, for an ordinary user's dockerd
+	portsDir   = "ports"      // a file for each published port, see [portproxy.PortsEnv]
 )
 
 // hostDirs are directories of which dockerd gets a private version. On a host without docker
 // they must be made, as mount points.
 var hostDirs = []string{"/etc/docker", "/opt/containerd"}
-
-// formerHostPaths were made by former versions.
-var formerHostPaths = []string{"/run/docker", "/run/containerd", dockerSock}
-
-// makeProxyPlace makes the file over which the proxy's program is mounted for dockerd. So the
-// engine keeps the program that it was started with, even if docker-rd is moved or replaced.
-func (c *Config) makeProxyPlace() error {
-	place := c.private(proxyPlace)
-	if info, err := os.Lstat(place); err == nil && info.Mode().IsRegular() {
-		return nil
-	}
-	if err := removeFile(place); err != nil { // former versions had a link
-		return err
-	}
-	return os.WriteFile(place, nil, 0o600)
-}
 
 // link makes or changes the symbolic link at path.
 func link(target, path string) error {
@@ -126,7 +112,6 @@ func (c *Config) run() *namespaces.Run {
 	return &namespaces.Run{
 		// The lock of iptables is about rules, of which the engine has its own.
 		Hide:    append([]string{filepath.Base(dockerSock), "docker/", "containerd/", "docker.pid", "xtables.lock"}, c.program().hide()...),
-		Links:   c.program().runLinks(),
 		Own:     []string{c.ExecRoot, c.Socket, c.StateDir, c.DataRoot, c.LogPath, c.Proxy},
 		Staging: c.private(staging),
 	}

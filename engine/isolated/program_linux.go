@@ -27,9 +27,8 @@ type program interface {
 	hostDirs() []string
 	copyUp() []string
 	binds() []namespaces.Bind
-	// hide are what it does not see of the host's /run, runLinks what is there instead.
+	// hide are the entries of the host's /run that it does not see.
 	hide() []string
-	runLinks() map[string]string
 	// prepare makes its files and returns its arguments.
 	prepare(l *launch) ([]string, error)
 	// stopContainers stops what the daemon does not stop itself when it ends, or has it do so,
@@ -91,13 +90,6 @@ func (p dockerdProgram) binds() []namespaces.Bind {
 
 func (dockerdProgram) hide() []string { return nil }
 
-// runLinks is for an engine that was started without an own /run. dockerd makes docker.sock in
-// it, by its name: what docker run -v /var/run/docker.sock:… mounts is the engine that runs the
-// container, whatever the host has there.
-func (p dockerdProgram) runLinks() map[string]string {
-	return map[string]string{filepath.Base(dockerSock): p.Socket}
-}
-
 func (p dockerdProgram) prepare(l *launch) ([]string, error) {
 	config, userArgs, err := l.user.merged(l.rec.Subnets)
 	if err != nil {
@@ -109,7 +101,9 @@ func (p dockerdProgram) prepare(l *launch) ([]string, error) {
 	args := []string{
 		"--config-file", p.private(daemonJSON),
 		"--host", "unix://" + p.Socket,
-		"--host", "unix://" + dockerSock, // in the engine's own /run
+		// In the engine's own /run, by its name: what docker run -v /var/run/docker.sock:… mounts is the
+		// engine that runs the container, whatever the host has there.
+		"--host", "unix://" + dockerSock,
 		"--data-root", p.DataRoot,
 		"--exec-root", p.ExecRoot,
 		"--pidfile", p.pidFile(),

@@ -146,52 +146,6 @@ func TestHostRun(t *testing.T) {
 	must(t, unix.Unmount("/run/dir/sub", 0)) // not busy any more
 }
 
-// An engine that an older version has started has no /run of its own.
-func TestAdoptWithoutOwnRun(t *testing.T) {
-	if !playHost(t) {
-		return
-	}
-	in := newInstance(t)
-	in.cfg.Args = []string{"--live-restore"}
-	in.start()
-	in.importImage()
-	in.docker("run", "-d", "--name", "before", "app", "sleep")
-	in.engine.Release()
-	uncover := func() {
-		t.Helper()
-		pid := fmt.Sprint(in.engine.ID().PID)
-		for _, args := range [][]string{{"umount", "-l", "/run"}, {"mkdir", "-p", "/run/docker", "/run/containerd"},
-			{"mount", "--bind", in.cfg.private(runDocker), "/run/docker"}, {"mount", "--bind", in.cfg.private(runContainerd), "/run/containerd"}} {
-			if out, err := exec.Command("nsenter", append([]string{"-t", pid, "-m"}, args...)...).CombinedOutput(); err != nil {
-				t.Fatalf("%q: %v\n%s", args, err, out)
-			}
-		}
-	}
-	uncover()
-	var err error
-	if in.engine, err = in.cfg.Adopt(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	in.eventually("the engine has its own /run", func() error {
-		_, err := os.Lstat(fmt.Sprintf("/proc/%d/root%s", in.engine.ID().PID, dockerSock))
-		return err
-	})
-	in.checkOwnSocket()
-	in.docker("stop", "-t", "0", "before")
-	in.docker("start", "before")
-
-	// It comes back after a crash.
-	in.engine.Release()
-	uncover()
-	in.kill(in.engine.ID())
-	in.start()
-	in.checkOwnSocket()
-	in.docker("stop", "-t", "0", "before")
-	if files.Exists(dockerSock) {
-		t.Errorf("the host has a docker.sock: %s", tree(dockerSock))
-	}
-}
-
 // The lock around directories of the host is out of reach for users, and where root's own
 // process holds it for ever, a start can be given up, and a stop does not wait for it.
 func TestHostLock(t *testing.T) {

@@ -175,7 +175,7 @@ func (p *Plan) setUp() (rules *ruling, err error) {
 		set()
 	}
 	if p.Run != nil {
-		if err := p.Run.cover(); err != nil {
+		if err := p.Run.mount(); err != nil {
 			return nil, err
 		}
 	}

@@ -41,7 +41,7 @@ func (l *Launch) Start() (*Helper, error) {
 	var namespaces []*os.File
 	var err error
 	if l.Enter = l.Into != nil; l.Enter {
-		l.Netns, l.Sysctls = "", nil
+		l.Netns, l.Sysctls, l.Run = "", nil, nil
 		namespaces, err = openNamespaces(*l.Into, "net", "mnt", "cgroup")
 	} else {
 		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
@@ -146,18 +146,9 @@ func (e Engine) Rebind(ctx context.Context, engine process.ID, binds []Bind) err
 	return err
 }
 
-// SyncRun makes the running engine's /run follow the host's. An engine that was started without
-// a /run of its own gets one, with the binds on it.
-func (e Engine) SyncRun(ctx context.Context, engine process.ID, run *Run, binds []Bind) error {
-	covered, err := isCovered(engine.PID)
-	if err != nil {
-		return err
-	}
-	if !covered {
-		_, err := e.enter(ctx, engine, Plan{Run: run, Binds: binds})
-		return err
-	}
-	return run.sync(fmt.Sprintf("/proc/%d/root%s", engine.PID, runDir), runDir)
+// Sync makes a running engine's /run follow the host's.
+func (r *Run) Sync(engine process.ID) error {
+	return r.sync(fmt.Sprintf("/proc/%d/root%s", engine.PID, runDir), runDir)
 }
 
 // SetRules sets packet filter rules in the namespaces of the running engine.

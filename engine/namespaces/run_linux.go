@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/internal/files"
@@ -30,8 +29,6 @@ type Run struct {
 	// Hide are the host's entries that the engine does not see. Those that end with "/" are
 	// replaced by an empty directory, as a mount point.
 	Hide []string
-	// Links are further links in /run: names and targets.
-	Links map[string]string
 	// Own are paths below /run that the engine's processes use by name. Their directories in
 	// /run are mounted instead of linked, so that the real paths stay the same.
 	Own []string
@@ -78,11 +75,6 @@ func (r *Run) mount() error {
 			if err := os.Mkdir(filepath.Join(runDir, dir), 0o755); err != nil {
 				return err
 			}
-		}
-	}
-	for name, target := range r.Links {
-		if err := os.Symlink(target, filepath.Join(runDir, name)); err != nil {
-			return err
 		}
 	}
 	if err := r.mountOwn(host); err != nil {
@@ -147,30 +139,4 @@ func (r *Run) sync(run, host string) error {
 		}
 	}
 	return nil
-}
-
-// cover is mount, unless that was done before.
-func (r *Run) cover() error {
-	done, err := isCovered(os.Getpid())
-	if err != nil || done {
-		return err
-	}
-	return r.mount()
-}
-
-// isCovered reports whether a process has an engine's own /run.
-func isCovered(pid int) (bool, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
-	if err != nil {
-		return false, fmt.Errorf("mounts of the engine: %w", err)
-	}
-	defer f.Close()
-	infos, err := mountinfo.GetMountsFromReader(f, func(i *mountinfo.Info) (skip, stop bool) {
-		ours := i.Mountpoint == runDir && i.Source == runSource
-		return !ours, ours
-	})
-	if err != nil {
-		return false, fmt.Errorf("mounts of the engine: %w", err)
-	}
-	return len(infos) > 0, nil
 }

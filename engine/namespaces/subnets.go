@@ -65,9 +65,6 @@ func ChooseSubnets(routes, networks []netip.Prefix, former Subnets) Subnets {
 		return chosen
 	}
 	var s Subnets
-	if firstSwarmNetworks.Overlaps(former.Slirp) {
-		former.Slirp = netip.Prefix{}
-	}
 	s.Slirp = first(former.Slirp, slirpCandidates())
 	own = append(own, s.Slirp)
 	bridge := first(former.Bridge, poolCandidates())
@@ -103,11 +100,8 @@ func choosePools(taken []netip.Prefix) []Pool {
 	return pools
 }
 
-// firstSwarmNetworks contains the networks that a swarm makes first, without regard to others:
-// the third is slirp4netns's default, 10.0.2.0/24.
-var firstSwarmNetworks = netip.PrefixFrom(netip.AddrFrom4([4]byte{10}), 12)
-
-// slirpCandidates are networks for slirp4netns.
+// slirpCandidates are networks for slirp4netns. Its default, 10.0.2.0/24, is not among them: a swarm
+// makes its networks from 10.0.0.0/24 on, without regard to others.
 func slirpCandidates() []netip.Prefix {
 	var candidates []netip.Prefix
 	for i := range 16 {

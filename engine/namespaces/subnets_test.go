@@ -36,7 +36,6 @@ func TestChooseSubnets(t *testing.T) {
 			"10.241.2.0/24", "172.19.0.1/16", true},
 		{"the former bridge is an own network now", nil, prefixes("172.20.0.0/24"), Subnets{Bridge: netip.MustParsePrefix("172.20.0.1/16")},
 			"10.240.2.0/24", "172.17.0.1/16", false},
-		{"a swarm's third network", nil, nil, Subnets{Slirp: netip.MustParsePrefix("10.0.2.0/24")}, "10.240.2.0/24", "172.17.0.1/16", false},
 		{"nothing is free, and the engine has the first", prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15"), prefixes("172.17.0.0/16"),
 			Subnets{}, "10.240.2.0/24", "172.18.0.1/16", false},
 	} {

@@ -59,16 +59,16 @@ func makeHostDir(dir string) error {
 	return nil
 }
 
-// Made reports whether docker rd has made a path of the host.
-func Made(path string) bool {
-	_, err := unix.Getxattr(path, madeXattr, nil)
+// Made reports whether docker rd has made a directory of the host.
+func Made(dir string) bool {
+	_, err := unix.Getxattr(dir, madeXattr, nil)
 	return err == nil
 }
 
-// RemoveHostPaths removes paths that docker rd has made, if no engine runs and directories are
-// empty. The removal of a directory would also unmount what an engine has mounted on it.
-func RemoveHostPaths(ctx context.Context, paths []string) error {
-	if !slices.ContainsFunc(paths, Made) {
+// RemoveHostDirs removes directories that docker rd has made, if no engine runs and they are empty.
+// The removal of a directory would also unmount what an engine has mounted on it.
+func RemoveHostDirs(ctx context.Context, dirs []string) error {
+	if !slices.ContainsFunc(dirs, Made) {
 		return nil
 	}
 	// Do not wait for a process that is stopped: the next removal removes them too.
@@ -85,11 +85,11 @@ func RemoveHostPaths(ctx context.Context, paths []string) error {
 	if others, err := processes.AnyRuns(); err != nil || others {
 		return err
 	}
-	for _, path := range paths {
-		if !Made(path) {
+	for _, dir := range dirs {
+		if !Made(dir) {
 			continue
 		}
-		err := os.Remove(path)
+		err := os.Remove(dir)
 		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EBUSY) {
 			return err
 		}
