@@ -36,7 +36,7 @@ func (h *home) env() []string {
 	return env
 }
 
-// time returns how long a command takes. What it prints is thrown away.
+// time returns how long a command takes, also one that fails. What it prints is thrown away.
 func (h *home) time(ctx context.Context, name string, args ...string) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = h.env()
@@ -44,10 +44,12 @@ func (h *home) time(ctx context.Context, name string, args ...string) (time.Dura
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	begin := time.Now()
-	if err := cmd.Run(); err != nil {
-		return 0, fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args[:min(len(args), 4)], " "), err, bytes.TrimSpace(stderr.Bytes()))
+	err := cmd.Run()
+	took := time.Since(begin)
+	if err != nil {
+		return took, fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args[:min(len(args), 4)], " "), err, bytes.TrimSpace(stderr.Bytes()))
 	}
-	return time.Since(begin), nil
+	return took, nil
 }
 
 // rd runs docker-rd and returns how long it took.
