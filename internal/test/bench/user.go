@@ -130,6 +130,9 @@ func (u *user) kind(name string) kind {
 // rootlesskit starts a dockerd as docker does for an ordinary user.
 func rootlesskit(ctx context.Context, dir string) (func() error, error) {
 	const script = "dockerd-rootless.sh"
+	if _, err := programs.Find("rootlesskit"); err != nil {
+		return nil, err // the script's own words are in a log
+	}
 	path, err := programs.Find(script)
 	if err != nil {
 		path = filepath.Join("/usr/share/docker.io/contrib", script) // where Debian has it
