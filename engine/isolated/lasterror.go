@@ -26,9 +26,11 @@ func lastErrorIn(path string, offset int64) string {
 // parseLastError finds the line of a dockerd's log that says why it ended. That is
 // the last one it wrote outside of its log (dockerd prints the error it ends with
 // plainly: "failed to start daemon: …", "unknown flag: --x"); else the last with
-// level fatal; else the last with level error; else that it printed its help.
+// level fatal; else the last with level error; else that it printed its help. The output of a
+// program that failed, such as iptables, makes such an error several lines long.
 func parseLastError(log string) string {
 	var plain, fatal, level, usage string
+	open := false // after an error that may go on in the next line
 	help := false // within dockerd's help, which it prints below a wrong argument
 	for line := range strings.Lines(log) {
 		line = strings.TrimSpace(line)
@@ -46,12 +48,16 @@ func parseLastError(log string) string {
 				// dockerd 28 has no other word for an argument that is no option.
 				help, usage = true, "dockerd prints its help, since it does not take an argument that it was given"
 			}
-			if !help && !isNoise(line) {
-				plain = trimStatus(line)
+			switch begins := strings.HasPrefix(line, startFailed); {
+			case help || isNoise(line):
+			case open && !begins:
+				plain += " " + line
+			default:
+				plain, open = trimStatus(line), begins
 			}
 			continue
 		}
-		help = false
+		help, open = false, false
 		msg := fields["msg"]
 		if err := fields["error"]; err != "" && !strings.Contains(msg, err) {
 			msg += ": " + err
@@ -72,6 +78,9 @@ func parseLastError(log string) string {
 	}
 	return ""
 }
+
+// startFailed begins the error with which a dockerd ends.
+const startFailed = "failed to start daemon: "
 
 // noSpace is how a write to a full disk fails.
 const noSpace = "no space left on device"
