@@ -65,7 +65,7 @@ func (plan ProbePlan) do() Probe {
 			p.Iptables = err.Error()
 			return p
 		}
-		p.Iptables = tryProgram([]string{"XTABLES_LOCKFILE=" + stage + "/lock"}, plan.Iptables, "--table", "nat", "--list-rules")
+		p.Iptables = tryProgram([]string{"XTABLES_LOCKFILE=" + stage + "/lock"}, plan.Iptables, "--wait", "--table", "nat", "--new-chain", "docker-rd")
 	}
 	return p
 }
