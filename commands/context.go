@@ -86,7 +86,7 @@ func shellContexts(cmd *cobra.Command) (*dockercontext.Config, error) {
 // context of that name does not count.
 func isCurrent(docker *dockercontext.Config, i *instance.Instance) bool {
 	current, err := docker.Current()
-	if err != nil || cmp.Or(current, dockercontext.DefaultName) != i.Context() {
+	if err != nil || cmp.Or(current, endpoint.DefaultContext) != i.Context() {
 		return false
 	}
 	if !i.OwnsContext() {

@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
-	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -119,7 +119,7 @@ func useOf(i *instance.Instance) use {
 		return u
 	}
 	current, _ := docker.Current()
-	u.current = cmp.Or(current, dockercontext.DefaultName)
+	u.current = cmp.Or(current, endpoint.DefaultContext)
 	if name := ownedBy(docker, u.current); name != "" && name != i.Name {
 		owner, _ := docker.OwnerOf(u.current)
 		u.other, u.otherSocket = name, docker.Claimed(owner).Reason == state.ReasonClaimed

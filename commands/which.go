@@ -13,6 +13,7 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
@@ -135,7 +136,7 @@ func (a *app) shellContext() shellContext {
 	s := shellContext{by: by}
 	switch by {
 	case "--host", "DOCKER_HOST":
-		ep, _ := docker.Endpoint(dockercontext.DefaultName)
+		ep, _ := docker.Endpoint(endpoint.DefaultContext)
 		s.text, s.instance = by+" "+ep.Shown(), instanceAt(ep.Host)
 	case "":
 		s.text, s.instance = fmt.Sprintf("the current context is %q", name), ownedBy(docker, name)

@@ -15,9 +15,6 @@ import (
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
 
-// DefaultName is the context that docker derives from the environment.
-const DefaultName = endpoint.DefaultContext
-
 // Options describe a Docker configuration and how docker would see it.
 type Options struct {
 	// Dir is the Docker configuration directory. It need not exist.
@@ -75,7 +72,7 @@ func (c *Config) Current() (string, error) {
 // named returns the context that a stored value means.
 func named(stored string) string {
 	if stored == "" {
-		return DefaultName
+		return endpoint.DefaultContext
 	}
 	return stored
 }
@@ -91,11 +88,11 @@ func (c *Config) InForce() (name, by string) {
 	case c.o.Context != "":
 		return c.o.Context, "--context"
 	case c.o.Host != "":
-		return DefaultName, "--host"
+		return endpoint.DefaultContext, "--host"
 	}
 	switch by := c.EnvOverride(); by {
 	case hostEnv:
-		return DefaultName, by
+		return endpoint.DefaultContext, by
 	case contextEnv:
 		return c.o.Getenv(by), by
 	}
@@ -129,7 +126,7 @@ func (c *Config) EnvOverride() string {
 func (c *Config) Endpoint(name string) (endpoint.Endpoint, error) {
 	var e endpoint.Endpoint
 	var err error
-	if name == DefaultName {
+	if name == endpoint.DefaultContext {
 		e, err = endpoint.FromDefault(c.defaults())
 	} else {
 		e, err = endpoint.FromContext(c.store, name)

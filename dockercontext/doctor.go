@@ -193,7 +193,7 @@ func (c *Config) currentMissing(stored string) []Finding {
 // and stopped.
 func (c *Config) engineGone(ctx context.Context, stored string, instances []OwnerInfo) []Finding {
 	r, _, err := c.view()
-	if err != nil || named(stored) == DefaultName || !c.exists(stored) {
+	if err != nil || named(stored) == endpoint.DefaultContext || !c.exists(stored) {
 		return nil
 	}
 	owner, promoted := byContext(r.Promoted, stored)

@@ -158,7 +158,7 @@ func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // everyName returns the names of all contexts, and reports for damaged ones without a name.
 func (c *Config) everyName(effective string) (names []string, damaged []Report) {
-	names = []string{DefaultName}
+	names = []string{endpoint.DefaultContext}
 	entries, err := c.list()
 	if err != nil {
 		damaged = append(damaged, Report{

@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/files"
 )
 
@@ -162,7 +163,7 @@ func (c *Config) notOurs(r record, stored string) string {
 
 // exists reports whether a context exists. One with unreadable metadata does.
 func (c *Config) exists(name string) bool {
-	if name == DefaultName || name == "" {
+	if name == endpoint.DefaultContext || name == "" {
 		return true
 	}
 	_, err := c.metadata(name)
