@@ -2,6 +2,7 @@ package top
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -117,7 +118,7 @@ func (t *top) table(width, height int, now time.Time) {
 	visible := height - linesAbove - linesBelow
 	t.scroll(rows, visible)
 	if len(rows) == 0 {
-		t.text(1, linesAbove, width, t.nothing(), t.style(faint))
+		t.text(1, linesAbove, width, shorten(t.nothing(), width-2, 0), t.style(faint))
 	}
 	shown := rows[min(m.first, len(rows)):min(m.first+visible, len(rows))]
 	titles := make([]string, len(columns))
@@ -128,6 +129,14 @@ func (t *top) table(width, height int, now time.Time) {
 		}
 	}
 	widths := fit(titles, shown, t.hidden(columns), width)
+	for c, column := range columns {
+		if column.whole && isCut(c, widths, shown) {
+			hidden := t.hidden(columns)
+			hidden[c] = true
+			widths = fit(titles, shown, hidden, width)
+		}
+	}
+	t.cut = ""
 	x := 1
 	for c, title := range titles {
 		t.cell(x, linesAbove-1, widths[c], title, column{right: columns[c].right}, tcell.StyleDefault.Bold(true))
@@ -137,6 +146,7 @@ func (t *top) table(width, height int, now time.Time) {
 		selected := m.first+y == m.index
 		x := 1
 		if selected {
+			t.cut = r.whatIsCut(widths)
 			t.text(0, linesAbove+y, width, strings.Repeat(" ", width), tcell.StyleDefault.Reverse(true))
 		}
 		for c, cell := range r.cells {
@@ -159,7 +169,30 @@ func (t *top) nothing() string {
 	case len(m.views) == 0:
 		return "there are no instances: `docker rd start` makes one"
 	}
-	return "nothing"
+	for _, v := range t.model.views {
+		if v.Live {
+			return "no " + strings.ToLower(tables[t.model.tab].name)
+		}
+	}
+	return "no instance runs"
+}
+
+// isCut reports whether a column is narrower than what is in it.
+func isCut(column int, widths []int, rows []row) bool {
+	return slices.ContainsFunc(rows, func(r row) bool {
+		return uniseg.StringWidth(clean(r.cells[column].text)) > widths[column]
+	})
+}
+
+// whatIsCut returns in full what columns of these widths show only in part.
+func (r row) whatIsCut(widths []int) string {
+	var texts []string
+	for c, cell := range r.cells {
+		if widths[c] > 0 && isCut(c, widths, []row{r}) {
+			texts = append(texts, clean(cell.text))
+		}
+	}
+	return strings.Join(texts, "  ")
 }
 
 func (t *top) scroll(rows []row, visible int) {
@@ -310,7 +343,8 @@ func (t *top) text(x, y, limit int, text string, style tcell.Style) int {
 	return x
 }
 
-// messageLine draws a question, the search, or the outcome of an action.
+// messageLine draws a question, the search, the outcome of an action, or what of the selected row
+// there was no room for.
 func (t *top) messageLine(width, y int) {
 	switch {
 	case t.ask != nil:
@@ -327,6 +361,8 @@ func (t *top) messageLine(width, y int) {
 		t.text(1, y, width, shorten(t.message, width-2, 0), t.style(mood))
 	case t.model.search != "":
 		t.text(1, y, width, "search: "+t.model.search+" (Esc: all)", t.style(faint))
+	case t.page == nil:
+		t.text(1, y, width, shorten(t.cut, width-2, 0), t.style(faint))
 	}
 }
 

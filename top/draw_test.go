@@ -134,3 +134,23 @@ func TestSortByWhatIsShown(t *testing.T) {
 		t.Errorf("sorted by column %d, want 0", got)
 	}
 }
+
+// A line of a log that is too long takes several rows, and the first lines fill a page.
+func TestLogPage(t *testing.T) {
+	p := &logPage{lines: []string{"one", "two two two", "three", "four four"}}
+	for _, c := range []struct {
+		end, height int
+		want        []string
+		lines       int
+	}{
+		{4, 3, []string{"three", "four ", "four"}, 2},
+		{4, 4, []string{"o", "three", "four ", "four"}, 3},
+		{2, 9, []string{"one", "two t", "wo tw", "o"}, 2},
+		{0, 9, nil, 0},
+	} {
+		rows, lines := p.above(c.end, 5, c.height)
+		if !slices.Equal(rows, c.want) || lines != c.lines {
+			t.Errorf("above(%d) = %q, %d, want %q, %d", c.end, rows, lines, c.want, c.lines)
+		}
+	}
+}

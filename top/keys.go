@@ -34,7 +34,7 @@ func (t *top) keys() []key {
 	}
 	all := []key{
 		{runes: "q", key: []tcell.Key{tcell.KeyCtrlC}, does: "quit", common: true, do: func(t *top, _ []row) { t.quit = true }},
-		{runes: "?h", key: []tcell.Key{tcell.KeyF1}, does: "help", common: true, do: func(t *top, _ []row) { t.page = &help{t.keys()} }},
+		{runes: "?h", key: []tcell.Key{tcell.KeyF1}, does: "help", common: true, do: func(t *top, _ []row) { t.page = &help{all: t.keys()} }},
 		{runes: "/", does: "search", common: true, do: func(t *top, _ []row) { t.typing, t.message = true, "" }},
 		{key: []tcell.Key{tcell.KeyTab, tcell.KeyRight}, runes: "", name: "Tab", does: "next table", common: true, do: func(t *top, _ []row) { t.model.show(t.model.tab + 1) }},
 		{key: []tcell.Key{tcell.KeyBacktab, tcell.KeyLeft}, name: "Shift-Tab", does: "previous table", do: func(t *top, _ []row) { t.model.show(t.model.tab - 1) }},

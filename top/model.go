@@ -53,6 +53,7 @@ type column struct {
 	right  bool // aligned to the right
 	number bool // sorted by cell.order, the largest first
 	ends   bool // shortened in the middle: both ends tell things apart
+	whole  bool // not shortened, but left out
 }
 
 // model is the data, and which part of it is shown.

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/gdamore/tcell/v2"
+	"github.com/rivo/uniseg"
 
 	"github.com/docker-rd/docker-rd/internal/logfile"
 )
@@ -26,21 +27,32 @@ func back(leave func(t *top)) key {
 	}}
 }
 
-type help struct{ all []key }
+type help struct {
+	all         []key
+	first, most int // the first key that is shown; the last that may be the first
+}
 
 func (*help) title() string { return "Help" }
-func (*help) keys() []key   { return []key{back(func(*top) {})} }
+
+func (h *help) keys() []key {
+	move := func(by int) func(*top, []row) {
+		return func(*top, []row) { h.first = min(max(0, h.first+by), h.most) }
+	}
+	return []key{
+		back(func(*top) {}),
+		{key: []tcell.Key{tcell.KeyUp, tcell.KeyPgUp}, runes: "k", name: "↑", does: "up", common: h.most > 0, do: move(-1)},
+		{key: []tcell.Key{tcell.KeyDown, tcell.KeyPgDn}, runes: "j", name: "↓", does: "down", common: h.most > 0, do: move(1)},
+	}
+}
 
 func (h *help) draw(t *top, from, to int) {
 	width, _ := t.screen.Size()
-	// In as many columns as it takes.
-	const wide = 34
 	lines := max(1, to-from)
-	for i, k := range h.all {
-		x := 2 + i/lines*wide
-		y := from + 1 + i%lines
-		t.text(x, y, width, k.label(), tcell.StyleDefault.Bold(true))
-		t.text(x+11, y, width, k.does, tcell.StyleDefault)
+	h.most = max(0, len(h.all)-lines)
+	h.first = min(h.first, h.most)
+	for y, k := range h.all[h.first:min(h.first+lines, len(h.all))] {
+		t.text(2, from+1+y, width, k.label(), tcell.StyleDefault.Bold(true))
+		t.text(13, from+1+y, width, k.does, tcell.StyleDefault)
 	}
 }
 
@@ -54,8 +66,8 @@ type logPage struct {
 	mu    sync.Mutex
 	lines []string
 
-	up     int // how many lines above the last the view ends
-	height int
+	up   int // how many lines above the last the view ends
+	page int // how many lines a page is
 }
 
 func (t *top) logs(r row) {
@@ -99,7 +111,7 @@ func (p *logPage) keys() []key {
 		return func(*top, []row) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			p.up = min(max(0, p.up+by()), max(0, len(p.lines)-p.height))
+			p.up = min(max(0, p.up+by()), len(p.lines))
 		}
 	}
 	lines := func(n int) func() int { return func() int { return n } }
@@ -107,8 +119,8 @@ func (p *logPage) keys() []key {
 		back(func(*top) { p.end() }),
 		{key: []tcell.Key{tcell.KeyUp}, runes: "k", name: "↑", does: "up", common: true, do: move(lines(1))},
 		{key: []tcell.Key{tcell.KeyDown}, runes: "j", name: "↓", does: "down", common: true, do: move(lines(-1))},
-		{key: []tcell.Key{tcell.KeyPgUp}, name: "PgUp", does: "a page up", common: true, do: move(func() int { return p.height })},
-		{key: []tcell.Key{tcell.KeyPgDn}, name: "PgDn", does: "a page down", common: true, do: move(func() int { return -p.height })},
+		{key: []tcell.Key{tcell.KeyPgUp}, name: "PgUp", does: "a page up", common: true, do: move(func() int { return p.page })},
+		{key: []tcell.Key{tcell.KeyPgDn}, name: "PgDn", does: "a page down", common: true, do: move(func() int { return -p.page })},
 		{key: []tcell.Key{tcell.KeyHome}, runes: "g", name: "Home", does: "to the first", do: move(lines(maxLines))},
 		{key: []tcell.Key{tcell.KeyEnd}, runes: "G", name: "End", does: "follow", common: true, do: move(lines(-maxLines))},
 	}
@@ -118,9 +130,41 @@ func (p *logPage) draw(t *top, from, to int) {
 	width, _ := t.screen.Size()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.height = to - from + 1
-	end := len(p.lines) - p.up
-	for y, line := range p.lines[max(0, end-p.height):max(0, end)] {
-		t.text(1, from+y, width, line, tcell.StyleDefault)
+	height := to - from + 1
+	rows, lines := p.above(len(p.lines)-p.up, width-2, height)
+	for ; len(rows) < height && p.up > 0; rows, lines = p.above(len(p.lines)-p.up, width-2, height) {
+		p.up-- // the first line is reached
 	}
+	p.page = max(1, lines-1)
+	if len(p.lines) == 0 {
+		t.text(1, from, width, "nothing yet", t.style(faint))
+	}
+	for y, row := range rows {
+		t.text(1, from+y, width, row, tcell.StyleDefault)
+	}
+}
+
+// above returns the last rows of the lines before end, and how many lines they are. Lines that are
+// too long take several rows.
+func (p *logPage) above(end, width, height int) (rows []string, lines int) {
+	for end-lines > 0 && len(rows) < height {
+		lines++
+		rows = append(wrapped(p.lines[end-lines], width), rows...)
+	}
+	return rows[max(0, len(rows)-height):], lines
+}
+
+// wrapped breaks a line into rows of a width.
+func wrapped(line string, width int) (rows []string) {
+	var row strings.Builder
+	used := 0
+	for g := uniseg.NewGraphemes(clean(line)); g.Next(); {
+		if used += g.Width(); used > width && row.Len() > 0 {
+			rows = append(rows, row.String())
+			row.Reset()
+			used = g.Width()
+		}
+		row.WriteString(g.Str())
+	}
+	return append(rows, row.String())
 }

@@ -24,7 +24,7 @@ const (
 var tables = []table{
 	{"Instances", []column{
 		{title: "NAME", ends: true}, {title: "STATUS"}, {title: "CONTAINERS", right: true, number: true}, {title: "IMAGES", right: true, number: true},
-		{title: "DRIVER"}, {title: "VERSION"}, {title: "CONTEXT"}, {title: "HOST", ends: true},
+		{title: "DRIVER"}, {title: "VERSION"}, {title: "CONTEXT"}, {title: "HOST", whole: true},
 	}, instanceRows},
 	{"Containers", []column{
 		{title: "NAME", ends: true}, {title: "STATUS"}, {title: "CPU", right: true, number: true}, {title: "MEMORY", right: true, number: true},
@@ -61,12 +61,16 @@ func instanceRows(m *model, v board.View, _ time.Time) []row {
 			running++
 		}
 	}
-	return []row{{object{instance: v.Name}, v.Name, []cell{
+	cells := []cell{
 		{text: v.Name}, status,
 		{text: fmt.Sprintf("%d/%d", running, len(s.Containers)), order: float64(len(s.Containers))},
 		{text: strconv.Itoa(len(s.Images)), order: float64(len(s.Images))},
 		{text: v.Instance.Settings.Driver}, {text: s.Engine.Version}, {text: v.Instance.Context()}, {text: s.Instance.Host},
-	}}}
+	}
+	if !v.Live && len(s.Namespaces) == 0 { // what a stopped engine has is not known
+		cells[2], cells[3], cells[5], cells[7] = cell{}, cell{}, cell{}, cell{}
+	}
+	return []row{{object{instance: v.Name}, v.Name, cells}}
 }
 
 func containerRows(m *model, v board.View, now time.Time) []row {

@@ -84,6 +84,7 @@ type top struct {
 
 	page    page   // shown instead of the table; may be nil
 	ask     *ask   // a question to answer first
+	cut     string // what of the selected row the table shows only in part
 	message string // the outcome of the last action
 	bad     bool   // the action failed
 	typing  bool   // the search is being typed
