@@ -92,7 +92,7 @@ func containerRows(m *model, v board.View, now time.Time) []row {
 		case c.State == state.StatePaused, c.State == state.StateRestarting:
 			status.mood = waiting
 		}
-		if c.HealthCheck != nil {
+		if c.HealthCheck != nil && c.State == state.StateRunning {
 			if said, _, _ := strings.Cut(strings.TrimSpace(c.HealthCheck.LastOutput), "\n"); said != "" {
 				status.text += ": " + said
 			}
