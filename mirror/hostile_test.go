@@ -245,6 +245,22 @@ func TestAPIVersions(t *testing.T) {
 	}
 }
 
+// What docker's client can't use is no engine.
+func TestOldAPI(t *testing.T) {
+	r := mirrortest.New(t, mirror.SourceOptions{})
+	for version, ok := range map[string]bool{"1.24": false, "1.41": true} {
+		r.Engine.SetFacts(func(f *mirrortest.Facts) { f.APIVersion = version })
+		api, err := mirrortest.ConnectTo(r.Engine.Host())(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer api.Close()
+		if err := api.Ping(t.Context()); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), version) {
+			t.Errorf("Ping of API version %s: %v", version, err)
+		}
+	}
+}
+
 // Over TCP, answers may be compressed.
 func TestCompressed(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -12,6 +12,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/client"
+	"github.com/moby/moby/client/pkg/versions"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -42,9 +44,13 @@ type Moby struct {
 	checks map[string]bool
 }
 
-// Ping implements [Engine]: anything else than a Docker engine is an error.
+// Ping implements [Engine]: anything else than a Docker engine is an error, and so is one whose API
+// is older than docker's client can use.
 func (m *Moby) Ping(ctx context.Context) error {
-	_, err := m.About(ctx)
+	about, err := m.About(ctx)
+	if err == nil && versions.LessThan(about.APIVersion, client.MinAPIVersion) {
+		err = fmt.Errorf("the engine is too old: its API has version %s, and the oldest that works is %s", about.APIVersion, client.MinAPIVersion)
+	}
 	return err
 }
 

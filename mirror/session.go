@@ -344,7 +344,7 @@ func (p *session) completed() {
 	s := p.src
 	message := ""
 	if p.full.failed > 0 {
-		message = fmt.Sprintf("%d objects could not be inspected and are tried again", p.full.failed)
+		message = fmt.Sprintf("objects that could not be inspected, and are tried again: %d", p.full.failed)
 	}
 	p.ended = time.Now()
 	p.cost = p.ended.Sub(p.full.begin)
