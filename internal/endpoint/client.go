@@ -1,10 +1,10 @@
 package endpoint
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -114,6 +114,9 @@ func (e Endpoint) tlsConfig() (*tls.Config, error) {
 	}
 	if e.TLS.Cert != nil && e.TLS.Key != nil {
 		pair, err := tls.X509KeyPair(e.TLS.Cert, e.TLS.Key)
+		if err != nil && bytes.Contains(e.TLS.Key, []byte("ENCRYPTED")) { // in the header of either form
+			err = errors.New("the key is encrypted")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: client certificate: %w", ErrTLSMaterial, err)
 		}
@@ -231,11 +234,7 @@ func (c *Client) negotiate(ctx context.Context) (string, error) {
 func statusError(resp *http.Response) error {
 	const limit = 64 << 10
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, limit))
-	var answer struct{ Message string }
-	if json.Unmarshal(body, &answer) != nil || answer.Message == "" {
-		answer.Message = string(body)
-	}
-	return newStatusError(resp.StatusCode, answer.Message)
+	return newStatusError(resp.StatusCode, body)
 }
 
 // baseURL returns the URL for requests, as docker's client computes it.

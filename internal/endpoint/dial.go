@@ -116,7 +116,7 @@ func connectThrough(ctx context.Context, conn net.Conn, proxy *url.URL, address 
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return newStatusError(resp.StatusCode, "")
+		return newStatusError(resp.StatusCode, nil)
 	}
 	return nil
 }

@@ -283,6 +283,9 @@ func FromURL(host string, o TLSOptions) (Endpoint, error) {
 	if s := e.Scheme(); s != "tcp" && s != "https" {
 		return Endpoint{}, failure.Refuse("host %q: %w: a %s endpoint takes no TLS options", host, ErrTLSMaterial, s)
 	}
+	if (o.CertFile == "") != (o.KeyFile == "") {
+		return Endpoint{}, failure.Refuse("host %q: %w: tlscert and tlskey go together", host, ErrTLSMaterial)
+	}
 	if e.TLS, err = readTLS(o.CAFile, o.CertFile, o.KeyFile); err != nil {
 		return Endpoint{}, failure.Refuse("host %q: %w", host, err)
 	}

@@ -80,6 +80,8 @@ func TestFromURL(t *testing.T) {
 		{host: "http://h", tls: TLSOptions{Enabled: true}, err: ErrTLSMaterial},
 		{host: "tcp://h", tls: TLSOptions{CAFile: "/nonexistent"}, err: ErrTLSMaterial},
 		{host: "tcp://h", tls: TLSOptions{CAFile: "/dev/null"}, err: ErrTLSMaterial},
+		{host: "tcp://h", tls: TLSOptions{SkipVerify: true, CertFile: "/dev/null"}, err: ErrTLSMaterial},
+		{host: "tcp://h", tls: TLSOptions{SkipVerify: true, KeyFile: "/dev/null"}, err: ErrTLSMaterial},
 	} {
 		e, err := FromURL(tc.host, tc.tls)
 		if !errors.Is(err, tc.err) || e.Host != tc.want {
@@ -301,7 +303,7 @@ func TestGet(t *testing.T) {
 		t.Errorf("asked for %s with %v", r.URL, r.Header)
 	}
 	for path, want := range map[string]StatusError{
-		"/gone": {404, "No such thing"}, "/broken": {502, "<html>"}, "/moved": {302, `<a href="/elsewhere">Found</a>.`},
+		"/gone": {404, "No such thing"}, "/broken": {502, ""}, "/moved": {302, ""},
 	} {
 		_, err := c.Get(t.Context(), path, nil)
 		got, ok := errors.AsType[*StatusError](err)
@@ -474,6 +476,24 @@ func TestPingOddServers(t *testing.T) {
 				t.Errorf("Ping = %+v, %v", pong, err)
 			}
 		})
+	}
+}
+
+// An error has the words of an engine in one line, and none of a web server's page.
+func TestStatusErrorWords(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"message":"denied by policy"}`:     "HTTP status 403 Forbidden: denied by policy",
+		"denied\nby policy":                  "HTTP status 403 Forbidden: denied",
+		"<html>\n<title>Forbidden</title>\n": "HTTP status 403 Forbidden",
+		"":                                   "HTTP status 403 Forbidden",
+	} {
+		e := Endpoint{Host: "unix://" + endpointtest.Unix(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, body)
+		}))}
+		if _, err := e.Ping(t.Context()); err == nil || err.Error() != want {
+			t.Errorf("Ping: %v, want %s", err, want)
+		}
 	}
 }
 

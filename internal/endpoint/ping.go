@@ -43,9 +43,17 @@ func (e *StatusError) Is(target error) bool {
 	return target == errdefs.ErrNotFound && e.Status == http.StatusNotFound
 }
 
-// newStatusError takes the first line of the message.
-func newStatusError(status int, message string) *StatusError {
-	line, _, _ := strings.Cut(strings.TrimSpace(message), "\n")
+// newStatusError takes the first line of the engine's message in a body, or of a text. A page of a
+// web server says nothing in one line.
+func newStatusError(status int, body []byte) *StatusError {
+	var answer struct{ Message string }
+	if json.Unmarshal(body, &answer) != nil || answer.Message == "" {
+		answer.Message = string(body)
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(answer.Message), "\n")
+	if strings.HasPrefix(line, "<") {
+		line = ""
+	}
 	const enough = 200
 	return &StatusError{status, strings.ToValidUTF8(line[:min(len(line), enough)], "")}
 }
@@ -93,7 +101,7 @@ func about(ctx context.Context, c *http.Client, base *url.URL, headers map[strin
 		return Pong{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return Pong{}, newStatusError(resp.StatusCode, string(body))
+		return Pong{}, newStatusError(resp.StatusCode, body)
 	}
 	pong := Pong{
 		APIVersion: resp.Header.Get("Api-Version"),
