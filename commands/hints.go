@@ -115,6 +115,7 @@ var hints = []hintEntry{
 		return "`docker-rd context ls` lists the contexts"
 	}),
 	is(endpoint.ErrScheme, "give a URL with unix://, tcp://, http://, https://, ssh:// or, on Windows, npipe://"),
+	is(endpoint.ErrTLSMaterial, "tlscacert, tlscert and tlskey are PEM files that this user may read; tlskey is the key of tlscert, not encrypted"),
 	byType(func(_ hinter, e *mounts.BusyError) string {
 		return "it does not belong to the instance: `sudo umount " + shellQuote(e.Point) + "`"
 	}),
@@ -123,8 +124,12 @@ var hints = []hintEntry{
 		return h.run("start", name) + " continues; then the mirror shows how it ended"
 	}),
 	problem(client.Removed, func(h hinter, name string) string { return h.run("start", name) + " creates it again" }),
-	problem(client.NotReady, func(h hinter, name string) string {
-		return h.run("status", name) + " and " + h.run("logs", name) + " show more"
+	onProblem(client.NotReady, func(h hinter, e *client.Error) string {
+		logs := "logs"
+		if e.Instance.Settings.Driver == instance.DriverExisting {
+			logs = "logs --supervisor"
+		}
+		return h.run("status", e.Instance.Name) + " and " + h.run(logs, e.Instance.Name) + " show more"
 	}),
 	problem(client.Unanswered, hinter.statusShowsMore),
 	problem(client.Disconnected, hinter.statusShowsMore),
@@ -350,7 +355,7 @@ func (h hinter) engineFailed(i *instance.Instance) string {
 	case s.Host != "" && !s.HasTLS():
 		return "`docker-rd --host " + shellQuote(s.Host) + " context probe default` shows more"
 	case s.Host != "":
-		return h.run("logs --supervisor", i.Name) + " shows more"
+		return h.run("set", i.Name) + " shows its settings, such as tlscacert, and changes them"
 	}
 	if !files.Exists(i.Paths.EngineLog()) { // the engine was not even run
 		return h.run("logs --supervisor", i.Name) + " shows more"

@@ -221,7 +221,7 @@ func askAPI(ctx context.Context, i *instance.Instance) apiFact {
 	case errors.Is(err, context.DeadlineExceeded):
 		fact.Error, fact.hangs = fmt.Sprintf("timed out after %s", askTimeout), true
 	case err != nil:
-		fact.Error = lowerFirst(strings.TrimSuffix(dockercontext.Explain(ctx, ep, err), "."))
+		fact.Error = dockercontext.Explain(ctx, ep, err).Error()
 	}
 	return fact
 }

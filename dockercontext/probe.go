@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -233,10 +234,23 @@ func (c *Config) look(ctx context.Context, name string) Report {
 	return r
 }
 
-// Explain returns a sentence on why an endpoint could not be used, from the error of a ping.
-func Explain(ctx context.Context, e endpoint.Endpoint, err error) string {
-	return e.Hide(printable(classify(ctx, e, err).message))
+// Explain returns the error of a ping with a text that says why the endpoint could not be used.
+// Nil stays nil.
+func Explain(ctx context.Context, e endpoint.Endpoint, err error) error {
+	if err == nil {
+		return nil
+	}
+	message := e.Hide(printable(classify(ctx, e, err).message))
+	return &explained{err, lowerFirst(strings.TrimSuffix(message, "."))}
 }
+
+type explained struct {
+	error
+	text string
+}
+
+func (e *explained) Error() string { return e.text }
+func (e *explained) Unwrap() error { return e.error }
 
 // A verdict is what the result of a ping means.
 type verdict struct {
@@ -297,7 +311,7 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) verdict {
 	case errors.As(err, &ssh):
 		return classifySSH(ssh)
 	case tlsFailure(err):
-		return unknown(ProbeTLSFailed, "%s", sentence(err))
+		return unknown(ProbeTLSFailed, "TLS failed: %s", line(strings.TrimPrefix(err.Error(), "tls: ")))
 	}
 	return classifyDial(ctx, e, err)
 }
@@ -346,6 +360,8 @@ func classifyDial(ctx context.Context, e endpoint.Endpoint, err error) verdict {
 		return unknown(ProbeUnreachable, "%s", sentence(err))
 	case isTimeout(err):
 		return unknown(ProbeTimeout, "It did not answer in time.")
+	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET):
+		return unknown(ProbeConnectFailed, "It closed the connection without an answer.")
 	}
 	return unknown(ProbeConnectFailed, "%s", sentence(err))
 }

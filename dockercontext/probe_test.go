@@ -286,6 +286,31 @@ func TestProbeTLS(t *testing.T) {
 	f.with(env).wantProbe("default", long, HealthUnknown, ProbeTLSRequired)
 }
 
+// What a failed probe says is a cause, not what the connection looked like.
+func TestProbeMessages(t *testing.T) {
+	f := setup(t)
+	ca, other := endpointtest.NewAuthority(t), endpointtest.NewAuthority(t)
+	pair := ca.Issue(t, time.Now().Add(time.Hour))
+	secure := "tcp://" + endpointtest.TLS(t, pair, ca, endpointtest.Handler())
+	encrypted := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}, Bytes: []byte("who knows")})
+	cut := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	for name, tc := range map[string]struct {
+		e    endpoint.Endpoint
+		want string
+	}{
+		"cut":       {endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(t, cut)}, "It closed the connection without an answer."},
+		"plain":     {endpoint.Endpoint{Host: secure}, "The server speaks TLS, the context does not."},
+		"wrong-ca":  {endpoint.Endpoint{Host: secure, TLS: &endpoint.TLS{CA: other.PEM}}, "TLS failed: failed to verify certificate: x509: certificate signed by unknown authority."},
+		"no-cert":   {endpoint.Endpoint{Host: secure, TLS: &endpoint.TLS{CA: ca.PEM}}, "TLS failed: remote error: tls: certificate required."},
+		"encrypted": {endpoint.Endpoint{Host: secure, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: encrypted}}, "Invalid TLS material: client certificate: the key is encrypted."},
+	} {
+		f.put(name, tc.e)
+		if r := f.probe(name, long); !strings.HasPrefix(r.Message, strings.TrimSuffix(tc.want, ".")) {
+			t.Errorf("Probe(%q) says %q, want %q", name, r.Message, tc.want)
+		}
+	}
+}
+
 // A password in a host is for its engine alone.
 func TestProbeHidesPassword(t *testing.T) {
 	f := setup(t)

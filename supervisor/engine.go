@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/mirror"
@@ -133,7 +134,7 @@ func (l *loop) connect(running engine.Running, adopted bool) {
 	first := e.pingTimeout
 	l.async(e.session, func(ctx context.Context) event {
 		took, err := l.awaitAPI(ctx, ours, first)
-		return connected{took, err}
+		return connected{took, l.explain(ctx, err)}
 	})
 }
 
@@ -288,8 +289,17 @@ func (l *loop) checkEngine() {
 		}
 		defer api.Close()
 		_, err = ping(ctx, api, timeout)
-		return pinged{err}
+		return pinged{l.explain(ctx, err)}
 	})
+}
+
+// explain returns the error of a ping with a text that says why the engine could not be used.
+func (l *loop) explain(ctx context.Context, err error) error {
+	ep, epErr := l.driver.Endpoint()
+	if epErr != nil {
+		return err // which is the same, or soon will be
+	}
+	return dockercontext.Explain(ctx, ep, err)
 }
 
 // engineMissing notes why the engine has stopped answering.
