@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/mounts"
@@ -24,6 +26,7 @@ type Engine struct {
 	subnets   namespaces.Subnets
 	logOffset int64
 	exited    chan struct{}
+	endedBy   func() syscall.Signal // what has ended it; nil where it is adopted, and nobody knows
 	adopted   bool
 	localhost []uint16   // ports of the host's loopback that it reaches
 	host      netip.Addr // what host-gateway leads to
@@ -90,14 +93,36 @@ func (e *Engine) ID() process.ID { return e.id }
 func (e *Engine) Exited() <-chan struct{} { return e.exited }
 
 // LastError returns, as one line, the last error that the engine itself has reported since it
-// was started, or "". For an engine that has ended that is the reason.
+// was started, or "". For an engine that has ended that is the reason, unless a signal has ended it.
 func (e *Engine) LastError() string {
+	select {
+	case <-e.exited:
+		if words := endWords(e.endedBy); words != "" {
+			return words
+		}
+	default:
+	}
 	msg := lastErrorIn(e.cfg.LogPath, e.logOffset)
 	if e.cfg.ConfigFile != "" {
 		// The file that dockerd reads is made from the user's.
 		msg = strings.ReplaceAll(msg, e.cfg.private(daemonJSON), e.cfg.ConfigFile)
 	}
 	return msg
+}
+
+// endWords says which signal has ended an engine, "" if none has or it is not known.
+func endWords(endedBy func() syscall.Signal) string {
+	if endedBy == nil {
+		return ""
+	}
+	switch s := endedBy(); s {
+	case 0:
+		return ""
+	case syscall.SIGKILL:
+		return "the engine was ended by SIGKILL, as the system does where memory runs out"
+	default:
+		return "the engine was ended by " + unix.SignalName(s)
+	}
 }
 
 // Problems returns what does not work of the running engine though it may answer, and a

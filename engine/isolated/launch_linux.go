@@ -1,6 +1,7 @@
 package isolated
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -287,7 +288,7 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	if err != nil {
 		return nil, l.explain(h, err)
 	}
-	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, host: l.rules.Host, localhost: l.rec.Localhost}
+	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, endedBy: h.EndedBy, host: l.rules.Host, localhost: l.rec.Localhost}
 	engine.watch()
 	return engine, nil
 }
@@ -300,7 +301,7 @@ func (l *launch) explain(h *namespaces.Helper, err error) error {
 	case <-time.After(dyingTime):
 		return err
 	}
-	if words := lastErrorIn(l.cfg.LogPath, l.rec.LogOffset); words != "" {
+	if words := cmp.Or(endWords(h.EndedBy), lastErrorIn(l.cfg.LogPath, l.rec.LogOffset)); words != "" {
 		return errors.New(words)
 	}
 	return err

@@ -87,6 +87,23 @@ func startHelperIn(dir string, files []*os.File, attr *syscall.SysProcAttr, env 
 	return h, err
 }
 
+// EndedBy returns the signal that has ended the process, or the daemon that it has started; 0 if none
+// has. It must be called after Exited is closed.
+func (h *Helper) EndedBy() syscall.Signal {
+	status, _ := h.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	switch {
+	case status.Signaled():
+		return status.Signal()
+	case status.ExitStatus() > signalled:
+		return syscall.Signal(status.ExitStatus() - signalled)
+	}
+	return 0
+}
+
+// signalled is added to the number of the signal that has ended a daemon, to make the exit status of
+// its init, as in shells.
+const signalled = 128
+
 // Abort ends a helper that gets no plan.
 func (h *Helper) Abort() error {
 	_ = h.plan.Close()

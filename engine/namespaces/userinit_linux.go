@@ -203,7 +203,11 @@ func runInit(p Plan, started func()) error {
 				break
 			}
 			if pid == daemon.Process.Pid {
-				os.Exit(status.ExitStatus() & 0xff) // the kernel ends all the others
+				code := status.ExitStatus()
+				if status.Signaled() {
+					code = signalled + int(status.Signal())
+				}
+				os.Exit(code) // the kernel ends all the others
 			}
 		}
 	}
