@@ -11,15 +11,17 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/containerd/errdefs/pkg/errgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 // A Client speaks to one containerd. It connects with the first call, and again when the
@@ -67,11 +69,43 @@ func (c *Client) call(ctx context.Context, namespace, method string, request, an
 
 // native returns an error of gRPC's as one of package errdefs, or why nobody could be asked.
 func (c *Client) native(err error) error {
-	err = errgrpc.ToNative(err)
+	err = classify(err)
 	if refused := c.refused.Load(); errdefs.IsUnavailable(err) && refused != nil && *refused != nil {
 		return fmt.Errorf("%w: %w", errdefs.ErrUnavailable, *refused)
 	}
 	return err
+}
+
+// classes are the errors of package errdefs by gRPC's codes.
+var classes = map[codes.Code]error{
+	codes.Canceled:           context.Canceled,
+	codes.DeadlineExceeded:   context.DeadlineExceeded,
+	codes.InvalidArgument:    errdefs.ErrInvalidArgument,
+	codes.NotFound:           errdefs.ErrNotFound,
+	codes.AlreadyExists:      errdefs.ErrAlreadyExists,
+	codes.FailedPrecondition: errdefs.ErrFailedPrecondition,
+	codes.PermissionDenied:   errdefs.ErrPermissionDenied,
+	codes.ResourceExhausted:  errdefs.ErrResourceExhausted,
+	codes.Unimplemented:      errdefs.ErrNotImplemented,
+	codes.Unavailable:        errdefs.ErrUnavailable,
+}
+
+// classify returns an error of gRPC's as one of package errdefs. That package's own way, errgrpc,
+// brings protobuf's registries along, which all commands would pay for when they start.
+func classify(err error) error {
+	s, ok := status.FromError(err)
+	if err == nil || !ok {
+		return err
+	}
+	class := classes[s.Code()]
+	if class == nil {
+		class = errdefs.ErrUnknown
+	}
+	// containerd ends its message with the class.
+	if message := strings.TrimSuffix(strings.TrimSuffix(s.Message(), class.Error()), ": "); message != "" {
+		return fmt.Errorf("%s: %w", message, class)
+	}
+	return class
 }
 
 func in(ctx context.Context, namespace string) context.Context {
