@@ -47,7 +47,11 @@ func run() {
 	if cliplugin.RunningStandalone() {
 		os.Args = standaloneArgs(os.Args)
 	}
-	cliplugin.Run(func(cli command.Cli) *cobra.Command { return newRoot(cli) }, metadata.Metadata{
+	root := newRoot
+	if len(os.Args) == 2 && os.Args[1] == metadata.MetadataSubcommandName {
+		root = func(command.Cli) *cobra.Command { return &cobra.Command{Use: Name} } // docker asks often: it shall not wait for what it does not need
+	}
+	cliplugin.Run(root, metadata.Metadata{
 		SchemaVersion:    "0.1.0",
 		Vendor:           "docker-rd",
 		Version:          version.Version(),
