@@ -232,20 +232,11 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	}
 	defer exitR.Close()
 	defer exitW.Close()
-	launch := &namespaces.Launch{
-		Into: into, Exit: exitW, Log: log, Processes: c.processes(), Hierarchies: l.hier,
-		Plan: namespaces.Plan{
-			Run: c.run(), Binds: c.binds(), Sysctls: c.sysctls(l.user), Rules: l.rules,
-			DNS: l.rec.Subnets.DNS(), Localhost: l.rec.Localhost, Tap: namespaces.TapSysctls(l.rec.Subnets),
-			Exec: args, Env: c.engineEnv(),
-		},
-	}
-	if c.Containerd {
-		launch.EnvFile = containerdProgram{c}.plugin() + portproxy.PluginEnvSuffix
-	}
-	if err := c.mode().complete(launch); err != nil {
+	launch, err := l.plan(args)
+	if err != nil {
 		return nil, err
 	}
+	launch.Into, launch.Exit, launch.Log = into, exitW, log
 	h, err := launch.Start()
 	if err != nil {
 		return nil, err
@@ -253,17 +244,11 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	l.rec.UID, l.rec.Engine = c.UID, h.ID
 	relay := c.relay(h.ID, l.rec.Subnets, l.rec.Localhost)
 	broker, err := relay.Listen() // before dockerd runs, which connects to it
+	if err != nil {
+		return nil, errors.Join(err, h.Abort())
+	}
 	defer namespaces.CloseAll(broker)
-	var slirpReady <-chan error
-	if err == nil {
-		slirpReady, err = l.connect(exitR)
-	}
-	if err == nil {
-		err = c.writeEngineFile(l.rec)
-	}
-	if err == nil && !c.Rootless {
-		err = namespaces.MakeHostDirs(ctx, c.program().hostDirs())
-	}
+	slirpReady, err := l.surround(ctx, exitR)
 	if err != nil {
 		return nil, errors.Join(err, h.Abort())
 	}
@@ -273,30 +258,70 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	defer namespaces.CloseAll(h.Sockets)
 	l.rec.Relay, err = c.namespaces().StartRelay(relay, h.Sockets, broker, exitR)
 	if err == nil {
-		err = c.mode().limit(c.Limits) // no container runs yet
-	}
-	if err == nil {
-		err = c.writeEngineFile(l.rec)
-	}
-	if err == nil {
-		select {
-		case err = <-slirpReady:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+		err = l.finish(ctx, slirpReady)
 	}
 	if err != nil {
-		return nil, l.explain(h, err)
+		return nil, l.explain(ctx, h, err)
 	}
 	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, endedBy: h.EndedBy, host: l.rules.Host, localhost: l.rec.Localhost}
 	engine.watch()
 	return engine, nil
 }
 
+// plan returns what the helper makes, and the daemon that it becomes.
+func (l *launch) plan(args []string) (*namespaces.Launch, error) {
+	c := &l.cfg
+	launch := &namespaces.Launch{
+		Processes: c.processes(), Hierarchies: l.hier,
+		Plan: namespaces.Plan{
+			Run: c.run(), Binds: c.binds(), Sysctls: c.sysctls(l.user), Rules: l.rules,
+			DNS: l.rec.Subnets.DNS(), Localhost: l.rec.Localhost, Tap: namespaces.TapSysctls(l.rec.Subnets),
+			Exec: args, Env: c.engineEnv(),
+		},
+	}
+	if c.Containerd {
+		launch.EnvFile = containerdProgram{c}.plugin() + portproxy.PluginEnvSuffix
+	}
+	return launch, c.mode().complete(launch)
+}
+
+// surround makes what there must be before the daemon runs. SlirpReady is that of [launch.connect].
+func (l *launch) surround(ctx context.Context, exit *os.File) (slirpReady <-chan error, err error) {
+	c := &l.cfg
+	if slirpReady, err = l.connect(exit); err != nil {
+		return nil, err
+	}
+	if err := c.writeEngineFile(l.rec); err != nil {
+		return nil, err
+	}
+	if c.Rootless {
+		return slirpReady, nil
+	}
+	return slirpReady, namespaces.MakeHostDirs(ctx, c.program().hostDirs())
+}
+
+// finish does what is left to do when the daemon runs.
+func (l *launch) finish(ctx context.Context, slirpReady <-chan error) error {
+	if err := l.cfg.mode().limit(l.cfg.Limits); err != nil { // no container runs yet
+		return err
+	}
+	if err := l.cfg.writeEngineFile(l.rec); err != nil {
+		return err
+	}
+	select {
+	case err := <-slirpReady:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // explain returns the engine's own last words in place of err if it has ended, which is then why
 // something failed.
-func (l *launch) explain(h *namespaces.Helper, err error) error {
+func (l *launch) explain(ctx context.Context, h *namespaces.Helper, err error) error {
 	select {
+	case <-ctx.Done():
+		return ctx.Err()
 	case <-h.Exited:
 	case <-time.After(dyingTime):
 		return err
