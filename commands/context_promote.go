@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -207,7 +206,7 @@ func (a *app) writeOutcome(o output.Options, out dockercontext.Outcome, asked bo
 		return out.Err
 	}
 	if !asked && o.IsTable() {
-		err := failure.Refuse("%s", strings.TrimSuffix(lowerFirst(out.Message), "."))
+		err := failure.Refuse("%s", dockercontext.Clause(out.Message))
 		if hint != "" {
 			err = failure.WithHint(err, "%s", hint)
 		}
@@ -221,11 +220,4 @@ func (a *app) writeOutcome(o output.Options, out dockercontext.Outcome, asked bo
 		err = ExitStatus(failure.CodeRefused)
 	}
 	return err
-}
-
-func lowerFirst(s string) string {
-	if s == "" {
-		return s
-	}
-	return strings.ToLower(s[:1]) + s[1:]
 }

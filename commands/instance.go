@@ -14,30 +14,23 @@ import (
 
 // load returns the chosen instance, which must exist.
 func (a *app) load(args []string) (*instance.Instance, error) {
-	c, err := a.choose(args)
-	if err != nil {
-		return nil, err
-	}
-	return loadNamed(c.name)
+	return loadChosen(a.choose(args))
 }
 
 // loadNoting is load with a note on a surprising choice.
 func (a *app) loadNoting(args []string) (*instance.Instance, error) {
-	c, err := a.choose(args)
-	if err != nil {
-		return nil, err
-	}
-	a.noteChoice(c)
-	return loadNamed(c.name)
+	return loadChosen(a.noted(a.choose(args)))
 }
 
 // loadForObjects is load for commands that read or change the engine's objects.
 func (a *app) loadForObjects(args []string) (*instance.Instance, error) {
-	c, err := a.chooseForObjects(args)
+	return loadChosen(a.noted(a.chooseForObjects(args)))
+}
+
+func loadChosen(c choice, err error) (*instance.Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.noteChoice(c)
 	return loadNamed(c.name)
 }
 
@@ -68,10 +61,7 @@ func (a *app) salvage(i *instance.Instance, err error) (*instance.Instance, erro
 // end of messages that names the instance, see [choice.where].
 func (a *app) loadRunning() (i *instance.Instance, where string, err error) {
 	c, err := a.chooseForObjects(nil)
-	if err != nil {
-		return nil, "", err
-	}
-	if i, err = loadNamed(c.name); err != nil {
+	if i, err = loadChosen(c, err); err != nil {
 		return nil, "", err
 	}
 	return i, c.where(), client.TakesRequests(i)

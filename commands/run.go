@@ -58,11 +58,10 @@ it does not exist.`,
 func (a *app) forRun(ctx context.Context, noStart bool, o longOptions) (*instance.Instance, error) {
 	ctx, cancel, how := patience(ctx, o.timeout)
 	defer cancel()
-	c, err := a.chooseForObjects(nil)
+	c, err := a.noted(a.chooseForObjects(nil))
 	if err != nil {
 		return nil, err
 	}
-	a.noteChoice(c)
 	if noStart {
 		i, err := loadNamed(c.name)
 		if err != nil {

@@ -113,11 +113,13 @@ func (c choice) where() string {
 	return fmt.Sprintf(" (instance %q)", c.name)
 }
 
-// noteChoice notes a surprising choice, for commands whose output does not name the instance.
-func (a *app) noteChoice(c choice) {
-	if c.note != "" {
+// noted returns the choice with a note on it, if it is a surprising one, for commands whose
+// output does not name the instance.
+func (a *app) noted(c choice, err error) (choice, error) {
+	if err == nil && c.note != "" {
 		a.note("instance %q: %s", c.name, c.note)
 	}
+	return c, err
 }
 
 // A shellContext is the context or host that docker would use here.

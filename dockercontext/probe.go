@@ -241,7 +241,7 @@ func Explain(ctx context.Context, e endpoint.Endpoint, err error) error {
 		return nil
 	}
 	message := e.Hide(printable(classify(ctx, e, err).message))
-	return &explained{err, lowerFirst(strings.TrimSuffix(message, "."))}
+	return &explained{err, Clause(message)}
 }
 
 type explained struct {
@@ -445,6 +445,11 @@ func printable(text string) string {
 		}
 		return ' '
 	}, text)
+}
+
+// Clause returns a message of this package, which is a sentence, as a part of another sentence.
+func Clause(message string) string {
+	return strings.TrimSuffix(lowerFirst(message), ".")
 }
 
 func lowerFirst(s string) string {
