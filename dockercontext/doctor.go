@@ -179,7 +179,7 @@ func (c *Config) currentMissing(stored string) []Finding {
 		Message: fmt.Sprintf("The current context %q does not exist, so every docker command fails.", stored),
 		Remedy:  "No context is made the current one, which means \"default\".",
 	}
-	if r, _, err := c.view(); err == nil {
+	if r, err := c.view(); err == nil {
 		if _, ours := byContext(slices.Concat(r.Promoted, r.Demoted), stored); ours {
 			f.Message += " It was one of docker rd's. A program that had read config.json while it was current, such as docker login, has written it back since."
 			f.Remedy = fmt.Sprintf("What was current before is put back: %q if it works.", named(r.Previous))
@@ -192,7 +192,7 @@ func (c *Config) currentMissing(stored string) []Finding {
 // supervisor was killed, the rest of an uninstallation, or an instance that the user has chosen
 // and stopped.
 func (c *Config) engineGone(ctx context.Context, stored string, instances []OwnerInfo) []Finding {
-	r, _, err := c.view()
+	r, err := c.view()
 	if err != nil || named(stored) == endpoint.DefaultContext || !c.exists(stored) {
 		return nil
 	}

@@ -99,18 +99,18 @@ func (c *Config) lost(owner Owner) bool {
 	return err == nil && !belongsTo(owner, m)
 }
 
-// view returns the valid record and the stored current context without the lock: both may be
-// out of date.
-func (c *Config) view() (r record, stored string, err error) {
+// view returns the valid record without the lock: it may be out of date.
+func (c *Config) view() (record, error) {
 	written, err := c.readRecord()
 	if err != nil {
-		return record{}, "", err
+		return record{}, err
 	}
-	if stored, err = c.Current(); err != nil {
-		return record{}, "", err
+	stored, err := c.Current()
+	if err != nil {
+		return record{}, err
 	}
-	r, _ = c.valid(written, stored)
-	return r, stored, nil
+	r, _ := c.valid(written, stored)
+	return r, nil
 }
 
 // A RecordError says that the promotion record is damaged. The next promotion replaces it.

@@ -43,7 +43,7 @@ func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy P
 	if err != nil {
 		return failed(err, "The default socket can't be claimed")
 	}
-	return claimOutcome(owner, results)
+	return claimOutcome(results)
 }
 
 // releaseReplaced gives back the claims of other instances in this configuration if owner's context
@@ -85,7 +85,7 @@ func sameName(a, b string) bool {
 }
 
 // claimOutcome sums up the results: a claimed socket counts, else the first failure.
-func claimOutcome(owner Owner, results []claim.Result) Outcome {
+func claimOutcome(results []claim.Result) Outcome {
 	var claimed []string
 	var changed bool
 	for _, r := range results {

@@ -18,7 +18,6 @@ type daemonOptions struct {
 	args  []string
 	flags map[string][]string        // the arguments by long name
 	file  map[string]json.RawMessage // the daemon.json
-	path  string                     // where that is, or ""
 }
 
 // reserved maps arguments that belong to docker rd to their keys in daemon.json, "" for none:
@@ -51,7 +50,7 @@ const valueShorthands = "HbGglps"
 // readDaemonOptions reads and checks what the user asks for. What dockerd itself refuses
 // is left to dockerd.
 func readDaemonOptions(args []string, path string) (*daemonOptions, error) {
-	s := &daemonOptions{args: args, flags: parseArgs(args), path: path}
+	s := &daemonOptions{args: args, flags: parseArgs(args)}
 	for name := range s.flags {
 		if _, ok := reserved[name]; ok {
 			return nil, failure.WithHint(failure.Refuse("engine argument --%s is set by docker rd", name),

@@ -112,7 +112,6 @@ func (c *Config) run(ctx context.Context, args ...string) error {
 
 // A status is limactl's view of the machine.
 type status struct {
-	Status       string
 	DriverPID    int
 	HostAgentPID int
 }

@@ -333,17 +333,13 @@ func (c *Client) Wait(ctx context.Context, namespace, id string) error {
 
 // An Image is a name that leads to content.
 type Image struct {
-	Name      string            `pb:"1"`
-	Labels    map[string]string `pb:"2"`
-	Target    Descriptor        `pb:"3"`
-	CreatedAt time.Time         `pb:"7"`
+	Name   string     `pb:"1"`
+	Target Descriptor `pb:"3"`
 }
 
 // A Descriptor names content.
 type Descriptor struct {
-	MediaType string `pb:"1"`
-	Digest    string `pb:"2"`
-	Size      int64  `pb:"3"`
+	Digest string `pb:"2"`
 }
 
 // Images returns all images of a namespace.
@@ -408,10 +404,9 @@ func (c *Client) RemoveSnapshot(ctx context.Context, namespace, snapshotter, key
 
 // An Event is an event of containerd.
 type Event struct {
-	Time      time.Time `pb:"1"`
-	Namespace string    `pb:"2"`
-	Topic     string    `pb:"3"`
-	Event     Any       `pb:"4"`
+	Namespace string `pb:"2"`
+	Topic     string `pb:"3"`
+	Event     Any    `pb:"4"`
 }
 
 // Subscribe calls receive for each event that a filter lets through, until ctx ends or containerd

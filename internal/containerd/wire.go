@@ -20,7 +20,7 @@ func (wire) Name() string { return "proto" }
 
 // Marshal implements [google.golang.org/grpc/encoding.Codec].
 func (wire) Marshal(v any) ([]byte, error) {
-	return appendMessage(nil, reflect.Indirect(reflect.ValueOf(v))), nil
+	return appendMessage(reflect.Indirect(reflect.ValueOf(v))), nil
 }
 
 // Unmarshal implements [google.golang.org/grpc/encoding.Codec].
@@ -51,7 +51,7 @@ func fieldsOf(t reflect.Type) map[protowire.Number]int {
 	return fields
 }
 
-func appendMessage(b []byte, v reflect.Value) []byte {
+func appendMessage(v reflect.Value) (b []byte) {
 	for number, i := range fieldsOf(v.Type()) {
 		b = appendField(b, number, v.Field(i))
 	}
@@ -72,7 +72,7 @@ func appendField(b []byte, n protowire.Number, v reflect.Value) []byte {
 	case v.Kind() == reflect.Slice:
 		for i := range v.Len() {
 			if e := v.Index(i); e.Kind() == reflect.Struct {
-				b = protowire.AppendBytes(protowire.AppendTag(b, n, protowire.BytesType), appendMessage(nil, e))
+				b = protowire.AppendBytes(protowire.AppendTag(b, n, protowire.BytesType), appendMessage(e))
 			} else {
 				b = protowire.AppendString(protowire.AppendTag(b, n, protowire.BytesType), e.String())
 			}
@@ -93,9 +93,9 @@ func appendField(b []byte, n protowire.Number, v reflect.Value) []byte {
 	case v.CanInt():
 		return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), uint64(v.Int()))
 	case v.Kind() == reflect.Pointer:
-		return nested(appendMessage(nil, v.Elem()))
+		return nested(appendMessage(v.Elem()))
 	case v.Kind() == reflect.Struct:
-		return nested(appendMessage(nil, v))
+		return nested(appendMessage(v))
 	}
 	panic(fmt.Sprintf("a message can't have a %s", v.Type()))
 }

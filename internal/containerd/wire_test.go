@@ -47,11 +47,11 @@ func TestAnswers(t *testing.T) {
 		},
 		{
 			&imagesapi.Image{Name: "name", Labels: labels, Target: &types.Descriptor{MediaType: "m", Digest: "d", Size: 1 << 40}, CreatedAt: timestamppb.New(at)},
-			&Image{}, &Image{Name: "name", Labels: labels, Target: Descriptor{"m", "d", 1 << 40}, CreatedAt: at},
+			&Image{}, &Image{Name: "name", Target: Descriptor{"d"}},
 		},
 		{
 			&types.Envelope{Timestamp: timestamppb.New(at), Namespace: "n", Topic: "/t", Event: &anypb.Any{TypeUrl: "u", Value: []byte("v")}},
-			&Event{}, &Event{Time: at, Namespace: "n", Topic: "/t", Event: Any{"u", []byte("v")}},
+			&Event{}, &Event{Namespace: "n", Topic: "/t", Event: Any{"u", []byte("v")}},
 		},
 		{&introspectionapi.ServerResponse{UUID: "u", Pid: 1}, &byID{}, &byID{"u"}},
 		{&namespacesapi.Namespace{Name: "n", Labels: labels}, &byID{}, &byID{"n"}},
