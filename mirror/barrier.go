@@ -6,10 +6,13 @@ import "github.com/docker-rd/docker-rd/mirror/state"
 type barrier struct {
 	lists map[state.Kind]uint64
 	keys  map[key]uint64
+
+	retries int         // how many failed lookups of an object to put up with
+	failed  map[key]int // how many there were
 }
 
-func newBarrier() *barrier {
-	return &barrier{lists: map[state.Kind]uint64{}, keys: map[key]uint64{}}
+func newBarrier(retries int) *barrier {
+	return &barrier{lists: map[state.Kind]uint64{}, keys: map[key]uint64{}, retries: retries, failed: map[key]int{}}
 }
 
 // listed notes the answer to a list call. If the barrier waited for it, it now waits for the
@@ -25,9 +28,14 @@ func (b *barrier) listed(kind state.Kind, call uint64, details []key, least uint
 }
 
 // lookedUp notes the answer to a lookup, or its failure: one object that can't be inspected does
-// not hold up the others.
+// not hold up the others for more than some retries.
 func (b *barrier) lookedUp(k key, call uint64, failed bool) {
-	if least, waits := b.keys[k]; waits && (failed || call >= least) {
+	least, waits := b.keys[k]
+	switch {
+	case !waits:
+	case failed && b.failed[k] < b.retries:
+		b.failed[k]++
+	case failed, call >= least:
 		delete(b.keys, k)
 	}
 }

@@ -167,15 +167,22 @@ func (h *containerdHost) source() (connect func(socket string) func(context.Cont
 	return connect, o
 }
 
+// mirroredContainerd starts a containerd and its mirror, and returns the archive of an image.
+func mirroredContainerd(t *testing.T, image string) (h *containerdHost, r *mirrortest.Rig, archive string) {
+	t.Helper()
+	h = startContainerd(t)
+	connect, o := h.source()
+	r = mirrortest.NewWith(t, h.dir, o, mirror.SourceOptions{Connect: connect(h.cfg.Socket)})
+	r.Start()
+	_, archives := h.archives(image)
+	return h, r, archives[0]
+}
+
 // An image may be named before its content is there.
 func TestContainerdContentComesLater(t *testing.T) {
-	h := startContainerd(t)
+	h, r, archive := mirroredContainerd(t, "example.org/late:1")
 	ctx := t.Context()
-	connect, o := h.source()
-	r := mirrortest.NewWith(t, h.dir, o, mirror.SourceOptions{Connect: connect(h.cfg.Socket)})
-	r.Start()
-	_, archives := h.archives("example.org/late:1")
-	if err := h.ctr(ctx, "--namespace", "one", "images", "import", archives[0]); err != nil {
+	if err := h.ctr(ctx, "--namespace", "one", "images", "import", archive); err != nil {
 		t.Fatal(err)
 	}
 	r.Await("the image", func(s *state.State) bool { return len(s.Images) == 1 })
@@ -200,7 +207,7 @@ func TestContainerdContentComesLater(t *testing.T) {
 	id := containerd.Key("two", image.Target.Digest)
 	r.Await("the image without content", func(s *state.State) bool { return len(s.Images[id].RepoTags) == 1 })
 	r.AwaitEqual()
-	if err := h.ctr(ctx, "--namespace", "two", "images", "import", archives[0]); err != nil {
+	if err := h.ctr(ctx, "--namespace", "two", "images", "import", archive); err != nil {
 		t.Fatal(err)
 	}
 	r.Await("its second name", func(s *state.State) bool { return len(s.Images[id].RepoTags) == 2 })
@@ -210,13 +217,9 @@ func TestContainerdContentComesLater(t *testing.T) {
 // A container's shim tells containerd of its task when the call for that has been answered: under
 // load much later.
 func TestContainerdShimReportsLate(t *testing.T) {
-	h := startContainerd(t)
+	h, r, archive := mirroredContainerd(t, "example.org/prog:1")
 	ctx := t.Context()
-	connect, o := h.source()
-	r := mirrortest.NewWith(t, h.dir, o, mirror.SourceOptions{Connect: connect(h.cfg.Socket)})
-	r.Start()
-	_, archives := h.archives("example.org/prog:1")
-	if err := h.ctr(ctx, "images", "import", archives[0]); err != nil {
+	if err := h.ctr(ctx, "images", "import", archive); err != nil {
 		t.Fatal(err)
 	}
 	r.AwaitEqual()

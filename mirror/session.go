@@ -331,7 +331,7 @@ func (p *session) wake() (at time.Time, ok bool) {
 }
 
 func (p *session) startFull(suspected bool) {
-	p.full = &fullSync{barrier: newBarrier(), begin: time.Now(), suspected: suspected}
+	p.full = &fullSync{barrier: newBarrier(0), begin: time.Now(), suspected: suspected}
 	for _, l := range p.listings {
 		p.full.lists[l.kind] = p.numbered + 1
 		l.wanted, l.urgent = true, true

@@ -13,6 +13,10 @@ import (
 // until: a full sync takes its place.
 const pastTimeout = 5 * time.Second
 
+// settleRetries is how often a lookup that failed is waited for: an engine that is busy may not answer
+// in time, as a containerd whose shims do not.
+const settleRetries = 2
+
 // A settling waits for the lookups that past events call for.
 type settling struct {
 	*barrier
@@ -45,7 +49,7 @@ func (p *session) settle(ctx context.Context) {
 // as podman, a full sync takes its place.
 func (p *session) askAgain(ctx context.Context, asked []*waiter) {
 	// The pending call keeps the barrier closed.
-	w := &settling{newBarrier(), asked}
+	w := &settling{newBarrier(settleRetries), asked}
 	w.lists[""] = 0
 	p.settling = append(p.settling, w)
 	p.call(ctx, min(pastTimeout, p.src.opts.InspectTimeout), func(call context.Context) func() {

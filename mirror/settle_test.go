@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,6 +74,35 @@ func TestSettle(t *testing.T) {
 				if s := settle(r); s.Containers[id].ID != "" {
 					t.Errorf("the container is still there: %+v", s.Containers[id])
 				}
+			}
+		})
+	}
+}
+
+// A lookup that failed is waited for once more: an engine that is busy may not answer in time. One that
+// always fails is not.
+func TestSettleAfterFailure(t *testing.T) {
+	for failures, want := range map[int32]string{1: state.StateRunning, 2: state.StateRunning, 99: state.StateCreated} {
+		t.Run(fmt.Sprint(failures), func(t *testing.T) {
+			t.Parallel()
+			r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 2, 1, 1, 1)
+			r.AwaitStream()
+			id := r.Engine.CreateContainer("late", r.Engine.IDs("images")[0])
+			if is := settle(r).Containers[id].State; is != state.StateCreated {
+				t.Fatalf("the container is %q", is)
+			}
+			var failed atomic.Int32
+			r.Engine.SetFaults(func(f *mirrortest.Faults) {
+				f.InspectStatus = func(_, of string) int {
+					if of != id || failed.Add(1) > failures {
+						return 0
+					}
+					return http.StatusInternalServerError
+				}
+			})
+			r.Engine.StartContainer(id)
+			if is := settle(r).Containers[id].State; is != want {
+				t.Errorf("the container is %q, want %q", is, want)
 			}
 		})
 	}
