@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -77,10 +76,10 @@ func Start(ctx context.Context, i *instance.Instance, o StartOptions) (instance.
 	return last, problem(i, NotReady, failure.Timeout("instance %q is not ready in time: %s; %s", i.Name, pending(last), words))
 }
 
-// removed reports whether somebody has removed the instance.
+// removed reports whether somebody has removed the instance. Another one may have its name by now.
 func removed(i *instance.Instance) bool {
-	_, err := os.Lstat(i.Paths.InstanceFile())
-	return errors.Is(err, fs.ErrNotExist)
+	there, err := instance.LoadDir(i.Paths.State)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && there.UID != i.UID
 }
 
 func removedError(i *instance.Instance) error {

@@ -273,6 +273,11 @@ func read(p Paths) (*Instance, error) {
 		return i, checkSchema(p.InstanceFile(), i)
 	}
 	backup, backupErr := readFile(p.InstanceBackup())
+	if backupErr == nil && errors.Is(err, fs.ErrNotExist) { // or the instance was made in between
+		if i, again := readFile(p.InstanceFile()); again == nil {
+			return i, checkSchema(p.InstanceFile(), i)
+		}
+	}
 	pathErr, unread := errors.AsType[*fs.PathError](err)
 	if missing := errors.Is(err, fs.ErrNotExist); unread && (!missing || errors.Is(backupErr, fs.ErrNotExist)) {
 		return nil, pathErr

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/internal/failure"
@@ -68,7 +69,7 @@ func TestCreateBesideRemoval(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := lock.WithBlocked(t.Context(), func(*lock.HeldError) {
-		if err := old.Remove(); err != nil {
+		if err := old.removeState(); err != nil {
 			t.Error(err)
 		}
 		release()
@@ -79,6 +80,37 @@ func TestCreateBesideRemoval(t *testing.T) {
 	}
 	if loaded, err := Load(roots, "a"); err != nil || loaded.UID != i.UID {
 		t.Errorf("Load = %+v, %v", loaded, err)
+	}
+}
+
+// Settings that are changed while the instance is removed do not come back, not even in part.
+func TestUpdateBesideRemoval(t *testing.T) {
+	roots := testRoots(t)
+	i := create(t, roots, "a")
+	other, err := Load(roots, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	removed := make(chan error, 1)
+	err = other.Update(t.Context(), func(s *Settings) error {
+		go func() { removed <- i.Remove() }()
+		select {
+		case err := <-removed:
+			t.Errorf("it was removed meanwhile: %v", err)
+			removed <- nil
+		case <-time.After(50 * time.Millisecond): // it waits, or would have come far
+		}
+		s.Promote = "never"
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := <-removed; err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(i.Paths.State); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%q is left: %v", i.Paths.State, err)
 	}
 }
 

@@ -1,15 +1,19 @@
 package instance
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/mounts"
+	"github.com/docker-rd/docker-rd/lock"
 )
 
 // CheckRemove refuses if something is mounted among the instance's files: it must not be removed
@@ -36,6 +40,24 @@ func (i *Instance) Remove() error {
 			return fmt.Errorf("remove instance %q: %w", i.Name, err)
 		}
 	}
+	// Settings that are being changed would be half there again.
+	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
+	defer cancel()
+	release, err := lock.Acquire(ctx, i.Paths.StateLock())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // of an earlier removal that was interrupted
+		return fmt.Errorf("remove instance %q: %w", i.Name, err)
+	}
+	if err == nil {
+		defer release()
+	}
+	return i.removeState()
+}
+
+// removeTimeout bounds the wait for the state lock, which others hold for moments.
+const removeTimeout = 10 * time.Second
+
+// removeState removes the state directory. The caller holds the state lock.
+func (i *Instance) removeState() error {
 	entries, err := os.ReadDir(i.Paths.State)
 	if err != nil {
 		return fmt.Errorf("remove instance %q: %w", i.Name, err)
