@@ -43,42 +43,53 @@ func (f *Follower) States(ctx context.Context) iter.Seq2[*State, error] {
 		// directory: one on the file would end when the file is replaced.
 		w := dirwatch.Follow(filepath.Dir(f.Path), interval, f.Polling)
 		defer w.Close()
-		read := Read
+		r := reader{path: f.Path, read: Read}
 		if f.Head {
-			read = ReadHead
+			r.read = ReadHead
 		}
-		var last os.FileInfo
-		var lastErr string
-		var seen *State
 		for ctx.Err() == nil {
-			// The file is replaced, never written into: the same file has the same content.
-			// The look comes before the read, so that a replacement in between shows next time.
-			info, err := os.Lstat(f.Path)
-			if err != nil || last == nil || !sameFile(info, last) {
-				last = info
-				s, err := read(f.Path)
-				switch {
-				case err == nil:
-					lastErr = ""
-					if seen != nil && seen.Revision == s.Revision && seen.WrittenAt.Equal(s.WrittenAt) {
-						break // replaced between the look and the read
-					}
-					seen = s
-					if !yield(s, nil) {
-						return
-					}
-				case errorKey(err) != lastErr:
-					lastErr, seen = errorKey(err), nil
-					if !yield(nil, err) {
-						return
-					}
-				}
+			if s, err := r.next(); (s != nil || err != nil) && !yield(s, err) {
+				return
 			}
 			if w.Wait(ctx) != nil {
 				return
 			}
 		}
 	}
+}
+
+// A reader reads a state file again if it has changed.
+type reader struct {
+	path string
+	read func(path string) (*State, error)
+	file os.FileInfo // that was read last; nil for none
+	last *State      // nil after an error
+	err  string      // the key of the last error; "" after a state
+}
+
+// next returns the state or the error, if it is another one than before; else neither.
+func (r *reader) next() (*State, error) {
+	// The file is replaced, never written into: the same file has the same content. The look
+	// comes before the read, so that a replacement in between shows next time.
+	info, err := os.Lstat(r.path)
+	if err == nil && r.file != nil && sameFile(info, r.file) {
+		return nil, nil
+	}
+	r.file = info
+	s, err := r.read(r.path)
+	if err != nil {
+		if errorKey(err) == r.err {
+			return nil, nil
+		}
+		r.last, r.err = nil, errorKey(err)
+		return nil, err
+	}
+	r.err = ""
+	if r.last != nil && r.last.Revision == s.Revision && r.last.WrittenAt.Equal(s.WrittenAt) {
+		return nil, nil // replaced between the look and the read
+	}
+	r.last = s
+	return s, nil
 }
 
 // errorKey is the same for errors that need not be distinguished: that the file is missing, or its
