@@ -1,6 +1,7 @@
 package dockercontext
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -280,45 +281,41 @@ func (c *Config) damagedContexts(ctx context.Context, instances []OwnerInfo) []F
 	}
 	var found []Finding
 	for _, e := range entries {
-		subject := e.Name
-		if subject == "" {
-			subject = e.Path
-		}
-		switch {
-		case e.Err == nil:
-		case errors.Is(e.Err, os.ErrPermission):
-			found = append(found, unreadable(e.Path, e.Err))
-		default:
-			consequence := "docker context ls fails because of it."
-			if errors.Is(e.Err, errMisplaced) {
-				consequence = "docker lists that context, but can't use it."
-			}
-			f := Finding{
-				Code: FindingMetadataCorrupt, Subject: subject, path: e.Path,
-				Message: fmt.Sprintf("%s: %s %s", e.Path, sentence(e.Err), consequence),
-				Remedy:  "Correct the file by hand, or move it out of the contexts directory.",
-			}
-			// Only a file with nothing usable in it is moved automatically.
-			var syntax *json.SyntaxError
-			if errors.As(e.Err, &syntax) {
-				f.Remedy = "The file is moved aside, so that the context is gone; its content is kept."
-				f = f.fixedBy(func(ctx context.Context) (Fixed, error) {
-					return c.moveAside(ctx, f.path, func() error { return checkMetadataFile(f.path) })
-				})
-			}
-			found = append(found, f)
+		if e.Err != nil {
+			found = append(found, c.corrupt(e))
 			continue
 		}
 		owner, ours := c.marked(e.Name)
-		if e.Err != nil || !ours {
-			continue
-		}
 		known := func(i OwnerInfo) bool { return i.owns(owner) }
-		if !slices.ContainsFunc(instances, known) {
+		if ours && !slices.ContainsFunc(instances, known) {
 			found = append(found, c.orphan(ctx, e, owner))
 		}
 	}
 	return found
+}
+
+// corrupt returns the finding for a context that can't be read.
+func (c *Config) corrupt(e entry) Finding {
+	if errors.Is(e.Err, os.ErrPermission) {
+		return unreadable(e.Path, e.Err)
+	}
+	consequence := "docker context ls fails because of it."
+	if errors.Is(e.Err, errMisplaced) {
+		consequence = "docker lists that context, but can't use it."
+	}
+	f := Finding{
+		Code: FindingMetadataCorrupt, Subject: cmp.Or(e.Name, e.Path), path: e.Path,
+		Message: fmt.Sprintf("%s: %s %s", e.Path, sentence(e.Err), consequence),
+		Remedy:  "Correct the file by hand, or move it out of the contexts directory.",
+	}
+	// Only a file with nothing usable in it is moved automatically.
+	if _, ok := errors.AsType[*json.SyntaxError](e.Err); ok {
+		f.Remedy = "The file is moved aside, so that the context is gone; its content is kept."
+		f = f.fixedBy(func(ctx context.Context) (Fixed, error) {
+			return c.moveAside(ctx, e.Path, func() error { return checkMetadataFile(e.Path) })
+		})
+	}
+	return f
 }
 
 // orphan returns the finding for a context of an unknown instance. It may be known elsewhere, so
