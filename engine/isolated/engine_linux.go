@@ -247,26 +247,33 @@ func (e *Engine) moveLater(ctx context.Context) error {
 		groups1 = append(groups1, group2)
 	}
 	// Until there is nothing to move: a process that was moved may have started others before.
-	moved := map[int]bool{}
-	for {
-		all, err := processes.All(e.cfg.UID)
-		if err != nil {
+	moved := map[process.ID]bool{}
+	for before := -1; len(moved) > before; {
+		before = len(moved)
+		if err := e.moveInto(groups1, moved); err != nil {
 			return err
 		}
-		done := true
-		for _, p := range all {
-			if !p.Marked || moved[p.ID.PID] {
-				continue
-			}
-			done, moved[p.ID.PID] = false, true
-			for _, dir := range groups1 {
-				if err := processes.Join(dir, p.ID.PID); err != nil && p.ID.Alive() {
-					return err
-				}
-			}
+	}
+	return nil
+}
+
+// moveInto moves the engine's processes into the groups and adds them to moved, which it leaves
+// alone.
+func (e *Engine) moveInto(groups []string, moved map[process.ID]bool) error {
+	all, err := processes.All(e.cfg.UID)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		if !p.Marked || moved[p.ID] {
+			continue
 		}
-		if done {
-			return nil
+		moved[p.ID] = true
+		for _, dir := range groups {
+			if err := processes.Join(dir, p.ID.PID); err != nil && p.ID.Alive() {
+				return err
+			}
 		}
 	}
+	return nil
 }

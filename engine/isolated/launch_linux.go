@@ -87,20 +87,33 @@ func (l *launch) clear(ctx context.Context) error {
 	case len(f.Shims) > 0 && l.cfg.program().rejoins(l.user):
 		// In new namespaces the daemon would find the containers but not their networks.
 		l.into = &f.Shims[0]
-		// A containerd that is just ending would be taken for a running one.
-		for _, p := range f.Procs {
-			if p.Marked && (p.Comm == "containerd" || p.Comm == portproxy.Name && !l.outlives(p)) {
-				_ = p.ID.Signal(syscall.SIGKILL)
-				if err := p.ID.Wait(ctx); err != nil {
-					return err
-				}
-			}
+		if err := l.endCompanions(ctx, f.Procs); err != nil {
+			return err
 		}
 	case len(f.Procs) > 0:
 		if _, err := l.cfg.processes().End(ctx, l.hier, nil); err != nil {
 			return err
 		}
 	}
+	return l.removeLeftovers()
+}
+
+// endCompanions kills what the new daemon starts again. A containerd that is just ending would be
+// taken for a running one.
+func (l *launch) endCompanions(ctx context.Context, procs []processes.Proc) error {
+	for _, p := range procs {
+		if p.Marked && (p.Comm == "containerd" || p.Comm == portproxy.Name && !l.outlives(p)) {
+			_ = p.ID.Signal(syscall.SIGKILL)
+			if err := p.ID.Wait(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// removeLeftovers removes the files of a former engine that would disturb a new one.
+func (l *launch) removeLeftovers() error {
 	if l.into == nil {
 		for _, dir := range []string{l.cfg.ExecRoot, l.cfg.private(runDocker), l.cfg.private(runContainerd)} {
 			if err := l.cfg.mode().removeTree(dir); err != nil {
@@ -116,12 +129,7 @@ func (l *launch) clear(ctx context.Context) error {
 	}
 	// No dockerd and no containerd runs. Their pid files would keep new ones from
 	// starting if another process had the number by now, even a zombie.
-	for _, path := range []string{l.cfg.pidFile(), filepath.Join(l.cfg.ExecRoot, "containerd", "containerd.pid")} {
-		if err := removeFile(path); err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(removeFile(l.cfg.pidFile()), removeFile(filepath.Join(l.cfg.ExecRoot, "containerd", "containerd.pid")))
 }
 
 // outlives reports whether a proxy goes on with the containers: dockerd starts it again, a

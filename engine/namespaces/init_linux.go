@@ -185,19 +185,8 @@ func (p *Plan) setUp() (rules *ruling, err error) {
 			return nil, err
 		}
 	}
-	for _, dir := range p.Cgroups {
-		if err := processes.Join(dir, 0); err != nil {
-			return nil, err
-		}
-	}
-	if len(p.OwnGroups) > 0 {
-		own := ownGroups
-		if p.Enter {
-			own = enterGroups
-		}
-		if err := own(p.OwnGroups); err != nil {
-			return nil, err
-		}
+	if err := p.joinGroups(); err != nil {
+		return nil, err
 	}
 	if err := mountBinds(p.Binds, p.User != nil); err != nil {
 		return nil, err
@@ -216,6 +205,22 @@ func (p *Plan) setUp() (rules *ruling, err error) {
 		return nil, fmt.Errorf("mount propagation of /: %w", err)
 	}
 	return rules, nil
+}
+
+// joinGroups moves this process into the engine's control groups.
+func (p *Plan) joinGroups() error {
+	for _, dir := range p.Cgroups {
+		if err := processes.Join(dir, 0); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(p.OwnGroups) == 0:
+		return nil
+	case p.Enter:
+		return enterGroups(p.OwnGroups)
+	}
+	return ownGroups(p.OwnGroups)
 }
 
 // enter moves this locked thread into the engine's namespaces. A thread that shares its working

@@ -113,20 +113,12 @@ func (e Engine) Scan(h Hierarchies, known ...string) (*Found, error) {
 	}
 	byPID := make(map[int]*Proc, len(all))
 	children := map[int][]*Proc{}
-	private := map[string]bool{}
-	host := map[string]bool{"": true}
-	for _, path := range []string{"/proc/self/ns/mnt", "/proc/1/ns/mnt"} {
-		ns, _ := os.Readlink(path)
-		host[ns] = true
-	}
 	for i := range all {
 		p := &all[i]
 		byPID[p.ID.PID] = p
 		children[p.PPID] = append(children[p.PPID], p)
-		if p.Marked && !host[p.mntns] {
-			private[p.mntns] = true
-		}
 	}
+	private := privateNamespaces(all)
 	f := &Found{}
 	seen := map[int]bool{}
 	add := func(p *Proc) {
@@ -168,6 +160,22 @@ func (e Engine) Scan(h Hierarchies, known ...string) (*Found, error) {
 		}
 	}
 	return f, nil
+}
+
+// privateNamespaces returns the mount namespaces of marked processes, except the host's.
+func privateNamespaces(all []Proc) map[string]bool {
+	private := map[string]bool{}
+	for _, p := range all {
+		if p.Marked {
+			private[p.mntns] = true
+		}
+	}
+	for _, path := range []string{"/proc/self/ns/mnt", "/proc/1/ns/mnt"} {
+		host, _ := os.Readlink(path)
+		delete(private, host)
+	}
+	delete(private, "")
+	return private
 }
 
 // containerGroups returns the cgroups of a shim's container that are not below the engine's own
