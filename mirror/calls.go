@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -13,14 +12,9 @@ import (
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
 
-// get requests a resource by its path and query, and decodes the answer into v.
-func get(ctx context.Context, cli *endpoint.Client, at string, v any) error {
-	path, query, _ := strings.Cut(at, "?")
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return err
-	}
-	resp, err := cli.Get(ctx, path, values)
+// get requests a resource by its path, in which a name may be anything, and decodes the answer into v.
+func get(ctx context.Context, cli *endpoint.Client, path string, query url.Values, v any) error {
+	resp, err := cli.Get(ctx, path, query)
 	if err != nil {
 		return err
 	}
@@ -39,10 +33,10 @@ var errNoIdentity = errors.New("the engine answers with an object that has no id
 
 // listOf returns what lists objects, each made of an answer by convert, which returns ""
 // for one that has no identity and is none.
-func listOf[A, T any](cli *endpoint.Client, at string, convert func(A) (key string, object T, err error)) func(context.Context) ([]any, error) {
+func listOf[A, T any](cli *endpoint.Client, path string, query url.Values, convert func(A) (key string, object T, err error)) func(context.Context) ([]any, error) {
 	return func(ctx context.Context) ([]any, error) {
 		var answers []A
-		if err := get(ctx, cli, at, &answers); err != nil {
+		if err := get(ctx, cli, path, query, &answers); err != nil {
 			return nil, err
 		}
 		return converted(answers, convert)
@@ -64,10 +58,10 @@ func converted[A, T any](answers []A, convert func(A) (key string, object T, err
 }
 
 // oneOf returns an inspect function.
-func oneOf[A, T any](cli *endpoint.Client, at string, convert func(A) (key string, object T, err error)) func(context.Context, string) (any, error) {
+func oneOf[A, T any](cli *endpoint.Client, path string, convert func(A) (key string, object T, err error)) func(context.Context, string) (any, error) {
 	return func(ctx context.Context, id string) (any, error) {
 		var answer A
-		if err := get(ctx, cli, fmt.Sprintf(at, id), &answer); err != nil {
+		if err := get(ctx, cli, fmt.Sprintf(path, id), nil, &answer); err != nil {
 			return nil, err
 		}
 		key, object, err := convert(answer)
@@ -81,7 +75,7 @@ func oneOf[A, T any](cli *endpoint.Client, at string, convert func(A) (key strin
 func listVolumes(cli *endpoint.Client) func(context.Context) ([]any, error) {
 	return func(ctx context.Context) ([]any, error) {
 		var answer struct{ Volumes []volume }
-		if err := get(ctx, cli, "/volumes", &answer); err != nil {
+		if err := get(ctx, cli, "/volumes", nil, &answer); err != nil {
 			return nil, err
 		}
 		return converted(answer.Volumes, volume.object)

@@ -391,6 +391,13 @@ func TestOddLists(t *testing.T) {
 	}
 }
 
+// A plugin may give its volumes any name.
+func TestOddName(t *testing.T) {
+	r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 0, 0, 0, 0)
+	r.Engine.CreateVolume("a?b=c;d#e")
+	r.AwaitEqual()
+}
+
 // Of an image that an engine lists several times, all names count: before moby 27, those
 // that keep images in containerd have an entry for each platform, in no order.
 func TestImagesListedTwice(t *testing.T) {

@@ -25,11 +25,22 @@ type listing struct {
 	// touched are the objects that were looked up meanwhile: the list may be older or newer.
 	touched map[string]bool
 	pace    pace
-	refused int // refusals in a row
+	refused int   // refusals in a row
+	failure error // ends the session once the pending lists have ended
 }
 
 func (p *session) of(kind state.Kind) *listing {
 	return p.listings[slices.IndexFunc(p.listings, func(l *listing) bool { return l.kind == kind })]
+}
+
+// failure returns why a kind can't be listed: of several always the same, which is told once.
+func (p *session) failure() error {
+	for _, l := range p.listings {
+		if l.failure != nil {
+			return l.failure
+		}
+	}
+	return nil
 }
 
 func (p *session) isListing() bool {
@@ -72,9 +83,7 @@ func (p *session) listed(l *listing, objects []any, err error) {
 func (p *session) notListed(l *listing, err error) {
 	var refusal *endpoint.StatusError
 	if !errors.As(err, &refusal) || l.refused == maxRefusals {
-		if p.failure == nil {
-			p.failure = fmt.Errorf("list the %s: %w", l.kind, err)
-		}
+		l.failure = fmt.Errorf("list the %s: %w", l.kind, err)
 		return
 	}
 	l.refused++

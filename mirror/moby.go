@@ -57,18 +57,18 @@ func (m *Moby) Ping(ctx context.Context) error {
 func (*Moby) replays() bool { return true }
 
 func (m *Moby) resources() []*resource {
-	cli := m.Client
+	cli, all := m.Client, url.Values{"all": {"1"}}
 	return []*resource{
 		{
 			kind:    state.Containers,
-			list:    listOf(cli, "/containers/json?all=1", listedContainer.object),
+			list:    listOf(cli, "/containers/json", all, listedContainer.object),
 			inspect: m.inspectContainer,
 			details: true,
 		},
 		{
 			kind: state.Images,
 			// All: an untagged image with children is there too, and events speak of it.
-			list:     listOf(cli, "/images/json?all=1", listedImage.object),
+			list:     listOf(cli, "/images/json", all, listedImage.object),
 			inspect:  oneOf(cli, "/images/%s/json", inspectedImage.object),
 			listsAll: true,
 		},
@@ -79,7 +79,7 @@ func (m *Moby) resources() []*resource {
 		},
 		{
 			kind:     state.Networks,
-			list:     listOf(cli, "/networks", listedNetwork.object),
+			list:     listOf(cli, "/networks", nil, listedNetwork.object),
 			listsAll: true,
 			amend:    m.amendNetwork,
 		},

@@ -49,7 +49,6 @@ type session struct {
 	cost      time.Duration // of the last full sync
 	ended     time.Time     // when it was complete
 	renew     bool          // it is time for a new session
-	failure   error         // ends the session once the pending lists have ended
 	silent    error         // ends it at once: the engine does not answer
 	pinging   bool
 }
@@ -138,10 +137,10 @@ func (p *session) watch(ctx context.Context, ended <-chan error) error {
 		switch {
 		case p.silent != nil:
 			return p.silent
-		case p.failure == nil:
+		case p.failure() == nil:
 			p.dispatch(ctx)
 		case !p.isListing(): // the other lists may fail for the same reason
-			return p.failure
+			return p.failure()
 		}
 		p.settle(ctx)
 		if at, ok := p.wake(); ok {
@@ -350,6 +349,7 @@ func (p *session) completed() {
 	p.cost = p.ended.Sub(p.full.begin)
 	p.full = nil
 	p.synced = true
+	s.logged = ""
 	s.sync.SyncedAt = p.ended.UTC()
 	s.sync.Resyncs++
 	s.setSync(state.True, state.ReasonSynced, message)

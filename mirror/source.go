@@ -48,6 +48,7 @@ type Source struct {
 	sync   Sync
 	events uint64
 	out    Update
+	logged string // why the engine's events were lost, until the mirror is synced again
 
 	mu       sync.Mutex
 	waiting  []*waiter // for a full sync that has not begun
@@ -243,7 +244,8 @@ func (s *Source) Run(ctx context.Context) error {
 			backoff.reset() // else a stream that ends at once each time would cause a sync after another
 		}
 		message := err.Error()
-		if s.sync.Reason != state.ReasonDisconnected || s.sync.Message != message { // not for each attempt
+		if s.logged != message { // not for each attempt
+			s.logged = message
 			s.opts.Log.Warn("lost the engine's events", "error", err)
 		}
 		s.setLost(true)

@@ -361,6 +361,35 @@ func TestAwayIsLoggedOnce(t *testing.T) {
 	}
 }
 
+// Nor does one whose lists all fail, each first at times.
+func TestUnlistableIsLoggedOnce(t *testing.T) {
+	var log mirrortest.Lines
+	var tries atomic.Int64
+	r := mirrortest.New(t, mirror.SourceOptions{Log: slog.New(slog.NewTextHandler(&log, nil)), MaxBackoff: time.Millisecond})
+	r.Engine.SetFaults(func(f *mirrortest.Faults) {
+		f.Answer = func(_ http.ResponseWriter, q *http.Request, path string) bool {
+			switch path {
+			case "/info":
+				tries.Add(1)
+			case "/containers/json", "/images/json", "/volumes", "/networks":
+				time.Sleep(rand.N(2 * time.Millisecond))
+				panic(http.ErrAbortHandler)
+			}
+			return false
+		}
+	})
+	stop := r.Start()
+	for end := time.Now().Add(mirrortest.Patience); tries.Load() < 20; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is not tried again")
+		}
+	}
+	stop()
+	if text := log.Take(); strings.Count(text, "lost the engine's events") != 1 {
+		t.Errorf("the log is\n%s", text)
+	}
+}
+
 // One object that can't be inspected does not hide the others.
 func TestUninspectable(t *testing.T) {
 	for _, status := range []int{http.StatusInternalServerError, http.StatusNotFound} {
