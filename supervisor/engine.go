@@ -36,6 +36,9 @@ const (
 	// unresponsive. One that is slow may take slowFactor times as long as at its start.
 	checkTimeout = 3 * time.Second
 	slowFactor   = 4
+	// recheckDelay is how long after a failed check an engine is asked again while the mirror's
+	// connection goes on.
+	recheckDelay = time.Second
 	// lostAfter is how long an engine that is not ours may be lost before the current
 	// context is handed back.
 	lostAfter = 30 * time.Second
@@ -66,6 +69,7 @@ type engineRun struct {
 	upSince  time.Time // zero while it does not answer
 	lost     time.Time // since when it is doubted, lost or away
 	pinging  bool      // it is asked whether it answers
+	touched  bool      // its socket may have been replaced since it answered
 
 	patience time.Duration // how long it may take to answer, if that is more than usual
 
@@ -267,7 +271,7 @@ func (l *loop) releaseEngine() {
 	if e.running != nil {
 		e.running.Release()
 	}
-	e.running, e.process, e.exited, e.pinging = nil, nil, nil, false
+	e.running, e.process, e.exited, e.pinging, e.touched = nil, nil, nil, false, false
 	e.problems, e.problemsChanged = nil, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -1071,6 +1072,44 @@ func TestSocketIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.wait(state.Ready, state.True, "")
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+}
+
+// Another engine may take the socket while the connection to the first one goes on. It need not
+// listen at once.
+func TestSocketIsReplaced(t *testing.T) {
+	f := setup(t)
+	f.driver.foreign = true
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	if err := os.Rename(f.driver.socket, f.driver.socket+".away"); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		err = syscall.Bind(fd, &syscall.SockaddrUnix{Name: f.driver.socket})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.wait(state.EngineReady, state.False, state.ReasonConnectFailed)
+	if err := syscall.Listen(fd, 10); err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(fd), "socket")
+	listener, err := net.FileListener(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = file.Close()
+	other := fakeengine.Serve(listener)
+	defer other.Close()
+	other.SetFacts(func(facts *fakeengine.Facts) { facts.ID = "other" })
+	f.follow(func(o instance.Observation) bool {
+		return o.State.Engine.ID == "other" && o.Condition(state.Ready).Status == state.True
+	})
 	if _, err := f.stopped(true); err != nil {
 		t.Error(err)
 	}

@@ -158,15 +158,24 @@ func (l *loop) handleEngine(ev event) {
 			l.checkEngine()
 		}
 	case socketTouched:
+		e.touched = true
 		l.checkEngine()
 	case pinged:
 		e.pinging = false
+		connected := l.mirror.synced.Reason != state.ReasonDisconnected
 		switch {
 		case e.phase == engineUp: // the mirror was connected sooner
 		case ev.err != nil:
 			l.engineMissing(ev.err)
-		case l.mirror.synced.Reason != state.ReasonDisconnected:
+			if connected { // else the mirror looks again
+				l.after(e.session, recheckDelay, socketTouched{})
+			}
+		case connected:
 			l.engineAnswers()
+		}
+		if ev.err == nil && e.touched {
+			e.touched = false
+			l.mirrorEngine() // the socket may be another engine's now
 		}
 	case problemsChanged:
 		e.problems, e.problemsChanged = e.process.Problems()
