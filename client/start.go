@@ -231,7 +231,7 @@ func (s *starter) held(ctx context.Context, o instance.Observation) error {
 		return nil
 	}
 	if h, _ := lock.ReadHolder(path); h.PID != 0 {
-		return nil // it had not come to describing itself
+		return nil // it had not described itself yet
 	}
 	return failure.WithCode(fmt.Errorf("start instance %q: %w", s.inst.Name, err), failure.CodeFailed)
 }

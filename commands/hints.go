@@ -36,7 +36,7 @@ type Remedy struct {
 // remedyFor returns the remedy for an error of cmd, the zero one if there is none.
 func remedyFor(cmd *cobra.Command, err error) Remedy {
 	if hint := failure.Hint(err); hint != "" {
-		return Remedy{Text: hint} // whoever made the error knew more
+		return Remedy{Text: hint} // the error's own hint is more specific
 	}
 	h := hinter{cmd: cmd, verb: cmd.Name()}
 	for _, e := range hints {

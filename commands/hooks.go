@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -128,10 +129,7 @@ var versionText = regexp.MustCompile(`version (([0-9]+)\.([0-9]+)[^ ,]*)`)
 
 // dockerVersion asks the docker that runs this command, or the one on the PATH.
 func dockerVersion(ctx context.Context) (v cliVersion) {
-	docker := os.Getenv(metadata.ReexecEnvvar)
-	if docker == "" {
-		docker = "docker"
-	}
+	docker := cmp.Or(os.Getenv(metadata.ReexecEnvvar), "docker")
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, docker, "--version").Output()

@@ -91,7 +91,7 @@ type beforeRestart struct {
 }
 
 // goBack starts an instance as it was before it failed with the settings that had waited for
-// the restart, and returns that failure. The settings are those of before again.
+// the restart, and returns that failure. The former settings are restored.
 func (a *app) goBack(ctx context.Context, i *instance.Instance, before beforeRestart, failed error, t reporter) error {
 	with := strings.Join(before.pending, ", ")
 	t.of(i.Name, state.EngineReady).warned(fmt.Sprintf("Engine does not start with %s, and is started as before", with))

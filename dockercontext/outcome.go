@@ -8,7 +8,7 @@ import (
 
 // An Outcome is what a method has found and done.
 type Outcome struct {
-	// Reason is that of the condition concerned: ContextReady, ContextPromoted or SocketClaimed.
+	// Reason is the one for the condition concerned: ContextReady, ContextPromoted or SocketClaimed.
 	Reason state.Reason `json:"reason"`
 	// Message is a sentence for people.
 	Message string `json:"message"`

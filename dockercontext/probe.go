@@ -427,10 +427,7 @@ func sentence(err error) string {
 
 // line turns the output of a program into the end of a sentence.
 func line(text string) string {
-	text = strings.Join(strings.Fields(printable(text)), " ")
-	if text == "" {
-		text = "no reason was given"
-	}
+	text = cmp.Or(strings.Join(strings.Fields(printable(text)), " "), "no reason was given")
 	if !strings.ContainsAny(text[len(text)-1:], ".!?") {
 		text += "."
 	}

@@ -61,7 +61,7 @@ type PromoteOptions struct {
 // current context is still the judged one (and still broken, if it was), and the engine is still
 // up. The previous context is recorded first. Under no policy is a context promoted whose engine
 // the owner of the configuration may not use. The claims of an instance that was current are
-// given back. The outcome's reason is that of the condition ContextPromoted.
+// given back. The outcome's reason is the one for the condition ContextPromoted.
 func (c *Config) Promote(ctx context.Context, j Judgement, owner Owner, o PromoteOptions) Outcome {
 	out := c.promote(ctx, j, owner, o)
 	out.DryRun = o.DryRun

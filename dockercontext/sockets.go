@@ -22,7 +22,7 @@ import (
 //
 // The proof that nobody listens takes a moment, unless first is an earlier look, of
 // [Config.LookAtSockets]. If everything is claimed already, nothing is written. The outcome's reason
-// is that of the condition SocketClaimed.
+// is the one for the condition SocketClaimed.
 func (c *Config) Claim(ctx context.Context, owner Owner, socket string, policy Policy, first *claim.Look) Outcome {
 	switch {
 	case owner.Context == "" || socket == "" || len(c.o.Sockets) == 0:

@@ -217,7 +217,7 @@ func noInstance(name string) error {
 	return failure.WithCode(&NotExistError{name}, failure.CodeRefused)
 }
 
-// LoadDir returns the instance with the state directory dir. Its errors are those of [Load].
+// LoadDir returns the instance with the state directory dir. Its errors are the same as of [Load].
 func LoadDir(dir string) (*Instance, error) {
 	i, err := read(Paths{State: dir})
 	if damaged, ok := errors.AsType[*DamagedError](err); ok && damaged.Backup != nil {

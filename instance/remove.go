@@ -63,7 +63,7 @@ func (i *Instance) removeState() error {
 		return fmt.Errorf("remove instance %q: %w", i.Name, err)
 	}
 	// The copy goes before the settings, which would look damaged otherwise. Locks go last:
-	// whoever waits for one looks for the settings once it is gone. Lock files are deleted
+	// a process that waits for one looks for the settings once it is gone. Lock files are deleted
 	// nowhere else.
 	settings := []string{i.Paths.InstanceBackup(), i.Paths.InstanceFile()}
 	locks := []string{i.Paths.StateLock(), i.Paths.StartLock(), i.Paths.SupervisorLock()}

@@ -22,7 +22,7 @@ import (
 )
 
 // Containerd is a containerd of our own, with what nerdctl keeps beside it. Ids, and the names of
-// volumes, are those of [containerd.Key]: each namespace has its own.
+// volumes, are made by [containerd.Key]: each namespace has its own.
 type Containerd struct {
 	*containerd.Client
 	files    nerdctlFiles
@@ -68,7 +68,7 @@ func (c *Containerd) facts(ctx context.Context, _ time.Time, _ time.Duration) (e
 	return e, nil
 }
 
-// helloTopic is that of our own events.
+// helloTopic is the topic of our own events.
 const helloTopic = "/docker-rd/hello"
 
 // watched selects the topics that matter. Those about content and snapshots only show that a

@@ -28,7 +28,7 @@ type Engine interface {
 	// timeout. It starts goroutines by run.
 	watch(ctx context.Context, timeout time.Duration, in *intake, run func(func())) (ended <-chan error, err error)
 	// catchUp marks everything that the engine has done before the call; sure is false if it
-	// can't tell whether that is complete.
+	// can't know whether that is complete.
 	catchUp(ctx context.Context, in *intake) (sure bool, err error)
 }
 

@@ -95,7 +95,7 @@ func NewSource(opts SourceOptions) *Source {
 func (s *Source) Updates() <-chan Update { return s.updates }
 
 // Sync waits until a full sync that began after the call is complete and its last update was
-// received: while the engine is not connected, until it is again. The error is that of ctx.
+// received: while the engine is not connected, until it is again. The error is ctx's.
 func (s *Source) Sync(ctx context.Context) error {
 	w := newWaiter(false)
 	s.wait(w)
@@ -103,7 +103,7 @@ func (s *Source) Sync(ctx context.Context) error {
 }
 
 // Settle waits until everything that the engine had done before the call, and reports, has been
-// looked up and its last update was received. The error is that of ctx, or [ErrDisconnected].
+// looked up and its last update was received. The error is ctx's, or [ErrDisconnected].
 func (s *Source) Settle(ctx context.Context) error {
 	w := newWaiter(true)
 	s.mu.Lock()

@@ -263,7 +263,7 @@ func (e *Executor) refused(d *deletion, err error) {
 }
 
 // forget removes the deleted object, or only a reference of an image, from the store at once:
-// whoever waited for the deletion must not find it. The source has the last word.
+// a client that waited for the deletion must not find it. The source has the last word.
 func (e *Executor) forget(t target, d *deletion, whole bool) {
 	if v, ok := e.store.Volume(t.key); t.kind == state.Volumes && (!ok || !v.CreatedAt.Equal(d.pin)) {
 		return // another one already

@@ -51,7 +51,7 @@ func Withdraw(dir, id string) bool {
 	return files.Remove(filepath.Join(dir, id+extPending)) == nil
 }
 
-// Await waits for the outcome of a request with Reply, and removes it. The error is that of ctx,
+// Await waits for the outcome of a request with Reply, and removes it. The error is ctx's,
 // or fs.ErrNotExist if the request is gone without an outcome: the instance was stopped.
 func Await(ctx context.Context, dir, id string) (Outcome, error) {
 	w := dirwatch.Follow(dir, pollInterval, nil)

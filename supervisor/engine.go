@@ -262,7 +262,7 @@ func lastWords(p engine.Process) string {
 	return "the engine ended without a message"
 }
 
-// releaseEngine lets go of an engine that has ended by itself or is to go on.
+// releaseEngine releases an engine that has ended by itself or is to go on.
 func (l *loop) releaseEngine() {
 	e := &l.engine
 	if e.end != nil {

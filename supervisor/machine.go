@@ -50,7 +50,7 @@ const (
 	contextMade                            // it exists, or can't; not promoted yet
 	contextPromoting                       // operation
 	contextDecided                         // promoted, or known why not
-	contextClaiming                        // operation: the default socket is led to the engine, or given back
+	contextClaiming                        // operation: the default socket is claimed for the engine, or given back
 	contextHandingBack                     // operation: another becomes the current one
 	contextHandedBack                      // exists, and is not to be current
 	contextRemoving                        // operation

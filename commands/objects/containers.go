@@ -324,10 +324,6 @@ type Brief struct{ Image, Status, Ports string }
 
 // BriefOf returns the brief of a container of a state.
 func BriefOf(s *state.State, c *state.Container, now time.Time) Brief {
-	image := c.ImageRef
-	if image == "" {
-		image = c.Image
-	}
 	v := &view{State: s, now: now, trunc: true}
-	return Brief{Image: image, Status: v.status(c), Ports: portsText(c.Ports)}
+	return Brief{Image: cmp.Or(c.ImageRef, c.Image), Status: v.status(c), Ports: portsText(c.Ports)}
 }

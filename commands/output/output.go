@@ -46,7 +46,7 @@ func (o Options) IsJSON() bool { return o.Format == formatter.JSONFormatKey }
 type Layout struct {
 	Table string // template of a table's columns
 	Key   string // template of what --quiet shows
-	// Titles are those of columns that are not called like their field.
+	// Titles has the titles of columns that are not called like their field.
 	Titles map[string]string
 }
 

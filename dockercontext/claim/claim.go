@@ -110,7 +110,7 @@ func (b Book) Make(ctx context.Context, owner Owner, target string, paths []stri
 	return results, err
 }
 
-// makeOne claims one path, of which first was the first look.
+// makeOne claims one path. First is the first look at it.
 func (b Book) makeOne(r *claims, e entry, first look, up func() bool) Result {
 	result := Result{Path: e.Path}
 	if by, ok := r.claimant(e.Path); ok {

@@ -112,7 +112,7 @@ func openJournal(ctx context.Context, target string) (*journal, error) {
 	}
 }
 
-// inPlace reports whether a journal that was locked is still there. Whoever had it removes it in
+// inPlace reports whether a journal that was locked is still there. Its owner removes it in
 // the end: what is locked may be nobody's any more.
 func inPlace(f *os.File, name string) (bool, error) {
 	locked, err := f.Stat()

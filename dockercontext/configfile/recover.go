@@ -14,7 +14,7 @@ const rescuedSuffix = ".docker-rd-rescued"
 
 // Recover finishes what a process left that was killed while it changed the file at
 // path. If somebody else's write had been displaced, it is put back as it was; the
-// change itself is undone then, and the caller decides anew. If a third write has
+// change itself is undone then, and the caller decides again. If a third write has
 // come on top meanwhile that lacks something of the displaced one, that is kept
 // beside the file, where [Check] finds it (see Rescued). With nothing to do it costs one stat.
 func Recover(ctx context.Context, path string) error {

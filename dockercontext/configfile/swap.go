@@ -193,7 +193,7 @@ func (s *swap) settle(name string, found version, last placed, rebase func(versi
 }
 
 // exchangeOrMake exchanges the file at name with the target. Where somebody has
-// removed that, it is made again: whoever did had not seen what we hold.
+// removed that, it is made again: that program had not seen what we hold.
 func (s *swap) exchangeOrMake(name string) (made bool, err error) {
 	for {
 		err := exchangeFiles(name, s.target)

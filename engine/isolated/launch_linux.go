@@ -293,7 +293,7 @@ func (l *launch) plan(args []string) (*namespaces.Launch, error) {
 	return launch, c.mode().complete(launch)
 }
 
-// surround makes what there must be before the daemon runs. SlirpReady is that of [launch.connect].
+// surround makes everything that the daemon needs around it. SlirpReady comes from [launch.connect].
 func (l *launch) surround(ctx context.Context, exit *os.File) (slirpReady <-chan error, err error) {
 	c := &l.cfg
 	if slirpReady, err = l.connect(exit); err != nil {

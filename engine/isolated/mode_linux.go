@@ -22,7 +22,7 @@ type mode interface {
 	tools() []tool
 	// daemon is the command name of the engine's first process.
 	daemon() string
-	// hierarchies are those of the control groups that the engine's processes are found by.
+	// hierarchies returns the control groups by which the engine's processes are found.
 	hierarchies() (processes.Hierarchies, error)
 	// limit limits the running engine.
 	limit(Limits) error

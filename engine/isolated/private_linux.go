@@ -33,7 +33,7 @@ const (
 	portsDir   = "ports"      // a file for each published port, see [portproxy.PortsEnv]
 )
 
-// hostDirs are directories of which dockerd gets a private version. On a host without docker
+// hostDirs are directories that dockerd gets a private version of. On a host without docker
 // they must be made, as mount points.
 var hostDirs = []string{"/etc/docker", "/opt/containerd"}
 
@@ -110,7 +110,7 @@ func (c *Config) binds() []namespaces.Bind {
 // run is the engine's own /run.
 func (c *Config) run() *namespaces.Run {
 	return &namespaces.Run{
-		// The lock of iptables is about rules, of which the engine has its own.
+		// The lock of iptables protects rules, and the engine has its own.
 		Hide:    append([]string{filepath.Base(dockerSock), "docker/", "containerd/", "docker.pid", "xtables.lock"}, c.program().hide()...),
 		Own:     []string{c.ExecRoot, c.Socket, c.StateDir, c.DataRoot, c.LogPath, c.Proxy},
 		Staging: c.private(staging),

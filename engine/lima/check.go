@@ -97,7 +97,7 @@ func (c *Config) checkTemplate() error {
 	return err
 }
 
-// checkQEMU looks for what limactl runs on Linux. QEMU_SYSTEM_X86_64 and the like name another
+// checkQEMU looks for what limactl runs on Linux. Variables such as QEMU_SYSTEM_X86_64 name another
 // program, which is the user's affair.
 func checkQEMU() (errs []error) {
 	arch, pkg := "x86_64", "qemu-system-x86"

@@ -78,7 +78,7 @@ func (m *Machine) watchPorts(ctx context.Context) {
 	}
 }
 
-// problem is that of a published port that is not served; none if why is "".
+// problem describes a published port that is not served; it is empty if why is "".
 func problem(address, why string) (p processes.Problem) {
 	if why != "" {
 		p = processes.Problem{Words: fmt.Sprintf("port %s is published, but not served on the host: %s", address, why), Port: address}

@@ -23,7 +23,7 @@ func SplitKey(key string) (namespace, id string) {
 const stopSignal = "io.containerd.image.config.stop-signal"
 
 // StopTask ends the task of a container: with the container's signal, and by force when grace is
-// over, or with the context. The task is left for whoever wants to know how it ended.
+// over, or with the context. The task is left, so that others can ask how it ended.
 func (c *Client) StopTask(ctx context.Context, namespace, id string, grace time.Duration) (killed bool, err error) {
 	t, err := c.Task(ctx, namespace, id)
 	if err != nil || t.State == TaskStopped {

@@ -7,6 +7,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -188,12 +189,9 @@ type Default struct {
 }
 
 // DefaultFromEnv reads DOCKER_HOST, DOCKER_TLS, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH
-// (of which configDir is the default) through getenv.
+// (configDir by default) through getenv.
 func DefaultFromEnv(getenv func(string) string, configDir string) Default {
-	certs := getenv("DOCKER_CERT_PATH")
-	if certs == "" {
-		certs = configDir
-	}
+	certs := cmp.Or(getenv("DOCKER_CERT_PATH"), configDir)
 	return Default{
 		Host:      getenv("DOCKER_HOST"),
 		TLS:       getenv("DOCKER_TLS") != "",

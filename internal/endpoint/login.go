@@ -18,7 +18,7 @@ const (
 var logins sync.Map
 
 // beginLogin waits until one more connection may log in to the host. The caller calls done after
-// the login or its failure. The error is that of ctx.
+// the login or its failure. The error is ctx's.
 func beginLogin(ctx context.Context, host string) (done func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

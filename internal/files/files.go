@@ -2,7 +2,7 @@
 //
 // A file is replaced as a whole: a reader sees one version or the next. On Windows a file
 // that is open can be replaced or removed only where it was opened with permission for
-// that, which package os does not give: there, whoever reads or locks a file of ours opens
+// that, which package os does not give: there, code that reads or locks a file of ours opens
 // it through this package. Programs that can't know of it delay a replacement for as long
 // as they have the file open, up to a second.
 package files

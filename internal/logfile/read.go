@@ -51,7 +51,7 @@ func Parse(line string) (level, message string) {
 
 // A LineWriter is an [io.Writer] that passes on what is written to it line by line.
 type LineWriter struct {
-	// Line is called with each whole line and its end. Its error is that of Write.
+	// Line is called with each whole line and its end. Its error is Write's.
 	Line func(line []byte) error
 
 	rest []byte // of the last line, which has no end yet

@@ -2,6 +2,7 @@
 package machine
 
 import (
+	"cmp"
 	"os"
 	"sync"
 )
@@ -18,9 +19,6 @@ var Current = sync.OnceValue(func() ID {
 	if err != nil {
 		host = "localhost"
 	}
-	id := systemID()
-	if id == "" {
-		id = "host:" + host
-	}
+	id := cmp.Or(systemID(), "host:"+host)
 	return ID{ID: id, Host: host}
 })

@@ -30,7 +30,7 @@ import (
 const PluginName = "portmap"
 
 // PluginEnvSuffix follows the plugin's path in the path of a file with the environment of its
-// proxies: variables, separated by zeros. The plugin's own environment is that of nerdctl's caller.
+// proxies: variables, separated by zeros. The plugin's own environment is nerdctl's caller's.
 const PluginEnvSuffix = ".env"
 
 // RulesSuffix follows the plugin's path in that of the system's.

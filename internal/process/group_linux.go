@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Group returns the path of a process's control group in a hierarchy: "" is that of version 2, others
+// Group returns the path of a process's control group in a hierarchy: "" for version 2, others
 // have names such as "name=systemd" (cgroups(7), /proc/PID/cgroup). Pid 0 is this process. If there is
 // no such hierarchy the error matches [fs.ErrNotExist].
 func Group(pid int, hierarchy string) (string, error) {

@@ -56,7 +56,7 @@ func find(pid int, ended bool) (ID, error) {
 	return ID{PID: pid, StartTime: start, BootID: boot}, nil
 }
 
-// Alive reports whether the process runs. A zombie does not run, nor does a process of which this
+// Alive reports whether the process runs. A zombie does not run, nor does one for which this
 // can't be determined.
 func (id ID) Alive() bool {
 	now, err := Find(id.PID)

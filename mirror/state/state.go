@@ -103,7 +103,7 @@ type Engine struct {
 	OS         string `json:"os"`
 	Arch       string `json:"arch"`
 	Rootless   bool   `json:"rootless"`
-	// Name is that of its host, NCPU how many processors it has, MemTotal its memory in bytes.
+	// Name is its host's name, NCPU how many processors it has, MemTotal its memory in bytes.
 	Name          string    `json:"name"`
 	StorageDriver string    `json:"storageDriver"`
 	NCPU          int       `json:"ncpu"`
@@ -114,7 +114,7 @@ type Engine struct {
 
 // A Failure is why a start or an engine failed, and when.
 type Failure struct {
-	// Reason is that of the condition EngineReady: Exited, CrashLoop, ConnectFailed or Failed.
+	// Reason is the one of the condition EngineReady: Exited, CrashLoop, ConnectFailed or Failed.
 	Reason  Reason    `json:"reason"`
 	Message string    `json:"message"`
 	Hint    string    `json:"hint,omitempty"` // what to do about it, if that is known
@@ -256,7 +256,7 @@ type Port struct {
 	HostPort      uint16 `json:"hostPort"`
 }
 
-// Mount is a mount of a container. Name is that of the volume, if it is one.
+// Mount is a mount of a container. Name is the volume's name, if it is one.
 type Mount struct {
 	Type        string `json:"type"`
 	Name        string `json:"name"`
