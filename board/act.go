@@ -23,7 +23,8 @@ const (
 const actTimeout = time.Minute
 
 // Act asks the supervisor of an instance for an action on an object and waits for the outcome,
-// except for deletions, whose outcome shows on the object.
+// except for deletions, whose outcome shows on the object. When ctx ends, an action that has not
+// begun is taken back, as by [client.Request].
 func (b Board) Act(ctx context.Context, name string, kind state.Kind, key, action string) error {
 	if err := instance.CheckName(name); err != nil {
 		return err

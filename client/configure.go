@@ -9,9 +9,9 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 )
 
-// Configure remembers what change makes of the instance's settings. Those that need no restart
-// hold when it returns; again names some of them that are made to hold also if they are
-// unchanged. Where that fails, the settings stay as they were.
+// Configure remembers what change makes of the instance's settings. Those that need no restart hold
+// when it returns; again names some of them that are made to hold also if they are unchanged. Where
+// that fails, the settings stay as they were. When ctx ends first, so do they.
 func Configure(ctx context.Context, i *instance.Instance, change func(*instance.Settings) error, again ...string) error {
 	before, next := *i, *i
 	if err := change(&next.Settings); err != nil {
@@ -27,7 +27,8 @@ func Configure(ctx context.Context, i *instance.Instance, change func(*instance.
 	return err
 }
 
-// Create makes the instance, see [instance.Create], with the settings that need no restart.
+// Create makes the instance, see [instance.Create], with the settings that need no restart. If ctx
+// ends first, there is no instance.
 func Create(ctx context.Context, i *instance.Instance) (inst *instance.Instance, created bool, err error) {
 	if i.Settings.Autostart {
 		if err := setBoot(ctx, i); err != nil { // a unit may exist before its instance

@@ -75,7 +75,8 @@ func Request(ctx context.Context, i *instance.Instance, r requests.Request) (req
 
 // Settle has the instance's mirror see all that its engine has done until now, and returns when
 // that has reached the state file. Where there is no supervisor, or it is not connected to the
-// engine, the error has the problem [NotRunning] or [Disconnected].
+// engine, the error has the problem [NotRunning] or [Disconnected]. When ctx ends, the error is
+// ctx's, or has the problem [Unanswered] after its deadline.
 func Settle(ctx context.Context, i *instance.Instance) error {
 	o, err := Request(ctx, i, requests.Request{Type: requests.RequestSettle})
 	switch {

@@ -16,9 +16,9 @@ import (
 	"github.com/docker-rd/docker-rd/requests"
 )
 
-// Sync brings the instance's mirror up to date with its engine once: the supervisor
-// does it where one runs, otherwise this process. With sizes, it also measures what objects
-// take on disk. After an error the state file is as it was.
+// Sync brings the instance's mirror up to date with its engine once: the supervisor does it where
+// one runs, otherwise this process. With sizes, it also measures what objects take on disk. After
+// an error the state file is as it was. That includes an end of ctx.
 func Sync(ctx context.Context, i *instance.Instance, sizes bool) error {
 	for {
 		before := instance.Observe(i)

@@ -70,7 +70,8 @@ type Fixed struct {
 }
 
 // Fix repairs a Fixable finding, as its Remedy says, after it has copied what it changes beside the
-// original. It does nothing for a finding that is not true any more.
+// original. It does nothing for a finding that is not true any more. Ctx bounds the waits for other
+// processes and for engines. An error says what could not be done; then nothing is lost.
 func (f Finding) Fix(ctx context.Context) (Fixed, error) {
 	if f.fix == nil {
 		return Fixed{}, fmt.Errorf("%s %q can't be repaired automatically", f.Code, f.Subject)

@@ -234,8 +234,8 @@ func (c *Config) look(ctx context.Context, name string) Report {
 	return r
 }
 
-// Explain returns the error of a ping with a text that says why the endpoint could not be used.
-// Nil stays nil.
+// Explain returns the error of a ping with a text that says why the endpoint could not be used. Nil
+// stays nil. Ctx is the ping's: if it has ended, that is the reason.
 func Explain(ctx context.Context, e endpoint.Endpoint, err error) error {
 	if err == nil {
 		return nil

@@ -96,7 +96,7 @@ func New(roots Roots, name, dockerConfig string, s Settings) *Instance {
 }
 
 // Create writes the new instance and makes its directories. If another process was faster, it
-// returns that one's instance, and created is false.
+// returns that one's instance, and created is false. Ctx bounds the wait for the lock.
 func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err error) {
 	defer func() {
 		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
@@ -151,7 +151,8 @@ func (i *Instance) unmake() {
 }
 
 // Update changes the settings on the disk by change, and then i's, too. Equal settings are not
-// written. An error of change is returned as it is, and nothing has changed then.
+// written. An error of change is returned as it is, and nothing has changed then. Ctx bounds the
+// wait for the lock.
 func (i *Instance) Update(ctx context.Context, change func(*Settings) error) error {
 	release, err := lock.Acquire(ctx, i.Paths.StateLock())
 	if errors.Is(err, fs.ErrNotExist) {

@@ -22,7 +22,8 @@ type Connector struct {
 	Data, Run  string
 }
 
-// Connect returns a connection to the engine, which need not answer yet. The caller closes it.
+// Connect returns a connection to the engine, which need not answer yet. The caller closes it. It
+// does not wait, so the context is not used.
 func (c Connector) Connect(context.Context) (Engine, error) {
 	ep, err := c.Endpoint()
 	if err != nil {

@@ -82,9 +82,9 @@ type Result struct {
 // Make claims the paths for the owner's engine, which listens on the socket target, and returns a
 // result for each, in their order. A path that the owner has claimed already is not written.
 //
-// First, if not nil, is an earlier look: half of the proof that nobody listens, which takes a moment
-// otherwise. Up is called under the lock, and reports whether the engine is still up. The error is
-// for all paths together.
+// First, if not nil, is an earlier look: half of the proof that nobody listens, which takes a
+// moment otherwise. Up is called under the lock, and reports whether the engine is still up. The
+// error is for all paths together. Ctx bounds the wait for the lock.
 func (b Book) Make(ctx context.Context, owner Owner, target string, paths []string, first *Look, up func() bool) ([]Result, error) {
 	looks := make([]look, len(paths))
 	var proven time.Time // with a second look that is not before
@@ -142,7 +142,8 @@ func (b Book) makeOne(r *claims, e entry, first look, up func() bool) Result {
 }
 
 // End removes the owner's links, and returns the paths that led to its engine. Links that somebody
-// has replaced stay.
+// has replaced stay. Ctx bounds the wait for the lock of the claims. After an error some links may
+// be removed, others not.
 func (b Book) End(ctx context.Context, owner Owner) (ended []string, err error) {
 	r, err := b.read()
 	if err != nil || !slices.ContainsFunc(r.Claims, func(e entry) bool { return e.Owner == owner }) {

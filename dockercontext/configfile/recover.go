@@ -12,11 +12,12 @@ import (
 // rescuedSuffix ends the name of a version that could not be put back.
 const rescuedSuffix = ".docker-rd-rescued"
 
-// Recover finishes what a process left that was killed while it changed the file at
-// path. If somebody else's write had been displaced, it is put back as it was; the
-// change itself is undone then, and the caller decides again. If a third write has
-// come on top meanwhile that lacks something of the displaced one, that is kept
-// beside the file, where [Check] finds it (see Rescued). With nothing to do it costs one stat.
+// Recover finishes what a process left that was killed while it changed the file at path. If
+// somebody else's write had been displaced, it is put back as it was; the change itself is undone
+// then, and the caller decides again. If a third write has come on top meanwhile that lacks
+// something of the displaced one, that is kept beside the file, where [Check] finds it (see
+// Rescued). With nothing to do it costs one stat. Ctx bounds the wait for another process that
+// changes the file.
 func Recover(ctx context.Context, path string) error {
 	target, err := resolve(path)
 	if err != nil {

@@ -42,9 +42,10 @@ type Machine struct {
 	watchers sync.WaitGroup
 }
 
-// Start makes the machine, if there is none, and starts it. It returns as soon as the machine
-// runs; until then it may have to load an image. If it runs already, the error is
-// [processes.ErrRunning]. After any other error nothing is left running.
+// Start makes the machine, if there is none, and starts it. It returns as soon as the machine runs;
+// until then it may have to load an image. If it runs already, the error is [processes.ErrRunning].
+// After any other error nothing is left running. That includes an end of ctx; afterwards ctx has no
+// effect.
 func (c *Config) Start(ctx context.Context) (*Machine, error) {
 	if held, err := lock.Held(c.lock()); err != nil || held {
 		if r, err := c.record(ctx); err != nil || r.Engine.Alive() {
@@ -142,7 +143,8 @@ func (m *Machine) failure(err error) error {
 	return fmt.Errorf("limactl start: %w", err)
 }
 
-// Adopt returns the machine that another process has started; nil if it does not run.
+// Adopt returns the machine that another process has started; nil if it does not run. Ctx bounds
+// the questions to limactl, and has no effect afterwards.
 func (c *Config) Adopt(ctx context.Context) (*Machine, error) {
 	m := &Machine{cfg: *c, record: c.read(), exited: make(chan struct{}), booted: make(chan struct{})}
 	if !m.record.Engine.Alive() {
@@ -259,7 +261,7 @@ func (m *Machine) shutDown(ctx context.Context) error {
 }
 
 // Cleanup kills what runs of the machine, and returns when nothing does. It can't tell which
-// containers it kills.
+// containers it kills. If ctx ends first, the error says what still runs.
 func (c *Config) Cleanup(ctx context.Context) (killed []string, err error) {
 	held, err := lock.Held(c.lock())
 	if err != nil {

@@ -25,7 +25,8 @@ const hostLock = "/run/docker-rd.lock"
 const hostLockPatience = 3 * time.Second
 
 // MakeHostDirs makes missing directories of the host. They are not removed while an engine's
-// process runs: call it once the helper that will mount on them runs.
+// process runs: call it once the helper that will mount on them runs. Ctx bounds the wait for the
+// lock of these directories.
 func MakeHostDirs(ctx context.Context, dirs []string) error {
 	// Directories that others have made are never removed.
 	if !slices.ContainsFunc(dirs, func(dir string) bool { return !files.Exists(dir) || Made(dir) }) {
@@ -66,7 +67,8 @@ func Made(dir string) bool {
 }
 
 // RemoveHostDirs removes directories that docker rd has made, if no engine runs and they are empty.
-// The removal of a directory would also unmount what an engine has mounted on it.
+// The removal of a directory would also unmount what an engine has mounted on it. Ctx bounds the
+// wait for their lock.
 func RemoveHostDirs(ctx context.Context, dirs []string) error {
 	if !slices.ContainsFunc(dirs, Made) {
 		return nil

@@ -113,7 +113,8 @@ func startUserHelper(ids IDMap, exit *os.File, attr *syscall.SysProcAttr, env []
 // userFlags are the namespaces of an ordinary user's engine.
 const userFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC
 
-// ExitPipe makes an engine's exit pipe, or opens that of the process into.
+// ExitPipe makes an engine's exit pipe, or opens that of the process into. The caller closes both
+// ends.
 func ExitPipe(into *process.ID) (r, w *os.File, err error) {
 	if into == nil {
 		return os.Pipe()
@@ -128,7 +129,8 @@ func ExitPipe(into *process.ID) (r, w *os.File, err error) {
 	return r, w, nil
 }
 
-// Rebind mounts missing binds in the namespaces of the running engine.
+// Rebind mounts missing binds in the namespaces of the running engine. Where ctx ends first, some
+// may be mounted.
 func (e Engine) Rebind(ctx context.Context, engine process.ID, binds []Bind) error {
 	var missing []Bind
 	for _, b := range binds {

@@ -177,9 +177,9 @@ func hideSocket(resp *http.Response) {
 	resp.Request.URL = &u
 }
 
-// Get requests a resource by its path below the API's version. The caller closes the answer's
-// body. The error is that of docker's client if the engine can't be reached, and a [*StatusError]
-// if the status is not 200.
+// Get requests a resource by its path below the API's version. The caller closes the answer's body.
+// The error is that of docker's client if the engine can't be reached, and a [*StatusError] if the
+// status is not 200. The body ends with ctx.
 func (c *Client) Get(ctx context.Context, path string, query url.Values) (*http.Response, error) {
 	version, err := c.negotiate(ctx)
 	if err != nil {

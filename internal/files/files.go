@@ -21,7 +21,8 @@ import (
 // caller closes it.
 func Open(path string) (*os.File, error) { return OpenFile(path, os.O_RDONLY, 0) }
 
-// OpenFile is [os.OpenFile] for a file that can be replaced and removed while it is open.
+// OpenFile is [os.OpenFile] for a file that can be replaced and removed while it is open. The
+// caller closes it.
 func OpenFile(path string, flag int, perm fs.FileMode) (*os.File, error) {
 	return openFile(path, flag, perm)
 }

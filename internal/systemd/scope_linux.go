@@ -53,8 +53,9 @@ func ownPath() []string {
 }
 
 // MoveToScope moves a process of the user's into a scope of its own, whose control group is
-// delegated to the user. Systemd does so soon after MoveToScope has returned, and removes the
-// scope when its last process has ended. When systemd ends, it ends the unit of this process first.
+// delegated to the user. Systemd does so soon after MoveToScope has returned, and removes the scope
+// when its last process has ended. When systemd ends, it ends the unit of this process first. Ctx
+// bounds the call of busctl.
 func (m Manager) MoveToScope(ctx context.Context, scope, description string, pid int) error {
 	properties := []string{
 		"PIDs", "au", "1", strconv.Itoa(pid),

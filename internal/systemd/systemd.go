@@ -121,7 +121,7 @@ func (m Manager) Remove(ctx context.Context, unit string) error {
 	return m.Run(ctx, "daemon-reload")
 }
 
-// Run runs systemctl.
+// Run runs systemctl. When ctx ends, systemctl is killed. The error has its output.
 func (m Manager) Run(ctx context.Context, args ...string) error {
 	argv := append([]string{"--no-ask-password"}, args...)
 	if m.user {
