@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
+
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
@@ -176,7 +178,8 @@ func (l *loop) awaitAPI(ctx context.Context, ours bool, timeout time.Duration) (
 	defer api.Close()
 	for {
 		took, err = ping(ctx, api, timeout)
-		if err == nil || !ours {
+		// A containerd that could not load its plugins will never have them.
+		if err == nil || !ours || cerrdefs.IsNotImplemented(err) {
 			break
 		}
 		if errors.Is(err, context.DeadlineExceeded) {

@@ -130,7 +130,11 @@ func (l *loop) handleEngine(ev event) {
 		}
 	case connected:
 		if ev.err != nil {
-			l.engineFailed(fmt.Errorf("no connection to the engine: %w", ev.err))
+			err := fmt.Errorf("no connection to the engine: %w", ev.err)
+			if e.process != nil && e.process.LastError() != "" {
+				err = fmt.Errorf("%w: %s", err, e.process.LastError())
+			}
+			l.engineFailed(err)
 			return
 		}
 		if e.patience = slowFactor * ev.took; e.patience > checkTimeout {

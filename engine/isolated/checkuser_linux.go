@@ -251,6 +251,9 @@ func (m userMode) explainProbe(plan namespaces.ProbePlan, probe namespaces.Probe
 		refuse(namespacesHint(sysctl), "an ordinary user can't have /proc and /sys of an engine's own here: %s", probe.Mounts)
 		return problems // nothing else was tried
 	}
+	if probe.Data != "" {
+		refuse("free some space, or "+elsewhere, "data directory %q can't be written: %s", m.DataRoot, probe.Data)
+	}
 	if probe.Owners != "" {
 		refuse(elsewhere, "data directory %q: containers' files can't have owners of their own there: %s", m.DataRoot, probe.Owners)
 	}

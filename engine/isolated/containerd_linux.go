@@ -106,6 +106,13 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", 
 	if err := p.linkPlugins(); err != nil {
 		return nil, err
 	}
+	// A containerd that had no room to write its id would never have one.
+	id := filepath.Join(p.root(), "io.containerd.grpc.v1.introspection", "uuid")
+	if info, err := os.Stat(id); err == nil && info.Size() == 0 {
+		if err := os.Remove(id); err != nil {
+			return nil, err
+		}
+	}
 	if err := os.WriteFile(p.Nerdctl, []byte(p.nerdctl()), 0o600); err != nil {
 		return nil, err
 	}

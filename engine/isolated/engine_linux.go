@@ -3,6 +3,7 @@ package isolated
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -106,6 +107,21 @@ func (e *Engine) LastError() string {
 	if e.cfg.ConfigFile != "" {
 		// The file that dockerd reads is made from the user's.
 		msg = strings.ReplaceAll(msg, e.cfg.private(daemonJSON), e.cfg.ConfigFile)
+	}
+	return e.cfg.orFull(msg)
+}
+
+// orFull adds to an engine's last error that its disk is full, which engines don't always say.
+func (c *Config) orFull(msg string) string {
+	const little = 1 << 20
+	for _, dir := range []string{c.DataRoot, c.ExecRoot, c.StateDir} {
+		var fs unix.Statfs_t
+		if unix.Statfs(dir, &fs) != nil || fs.Blocks == 0 || strings.Contains(msg, noSpace) {
+			continue
+		}
+		if fs.Bfree*uint64(fs.Bsize) < little {
+			return strings.TrimPrefix(fmt.Sprintf("%s (%q: %s)", msg, dir, noSpace), " ")
+		}
 	}
 	return msg
 }

@@ -334,7 +334,7 @@ func (l *launch) explain(ctx context.Context, h *namespaces.Helper, err error) e
 	case <-time.After(dyingTime):
 		return err
 	}
-	if words := cmp.Or(endWords(h.EndedBy), lastErrorIn(l.cfg.LogPath, l.rec.LogOffset)); words != "" {
+	if words := cmp.Or(endWords(h.EndedBy), l.cfg.orFull(lastErrorIn(l.cfg.LogPath, l.rec.LogOffset))); words != "" {
 		return errors.New(words)
 	}
 	return err

@@ -254,6 +254,7 @@ func TestExplanations(t *testing.T) {
 		{"AppArmor", explainNamespaces(unix.EACCES, sysctls("kernel/apparmor_restrict_unprivileged_userns", "1")), "permission denied", "userns, }"},
 		{"AppArmor that lets them be made", probe(namespaces.Probe{Mounts: "mount /proc: permission denied"}, sysctls("kernel/apparmor_restrict_unprivileged_userns", "1")), "permission denied", "userns, }"},
 		{"in a container", probe(namespaces.Probe{Mounts: "mount /proc: operation not permitted"}, none), "mount /proc", "--privileged"},
+		{"a full disk", probe(namespaces.Probe{Data: "mkdir x: no space left on device"}, none), `"/data" can't be written: mkdir x: no space left`, "free some space"},
 		{"a disk without owners", probe(namespaces.Probe{Owners: "operation not permitted"}, none), `"/data": containers' files can't have owners`, "DOCKER_RD_HOME"},
 		{"NFS", cfg.refuseNFS(unix.Statfs_t{Type: unix.NFS_SUPER_MAGIC}), "NFS", "DOCKER_RD_HOME"},
 		{"few ids of a service", judgeIDs(ann, "sss", few), `ann has 2 user ids for containers in the service "sss"`, "getsubids ann"},

@@ -17,6 +17,7 @@ import (
 // A Probe says what an ordinary user can do here: "", or why not.
 type Probe struct {
 	Mounts   string // give an engine its own /proc and /sys
+	Data     string // make files in the data directory; if not, what follows was not tried
 	Owners   string // give files in the data directory to other users of containers
 	Overlay  string // mount overlayfs on them
 	Fuse     string // mount fuse-overlayfs on them; tried where Overlay can't be
@@ -95,19 +96,19 @@ func tryProgram(env []string, name string, args ...string) string {
 func (p *Probe) tryData(data, fuse string) {
 	dir, err := os.MkdirTemp(data, ".docker-rd-")
 	if err != nil {
-		p.Owners = err.Error()
+		p.Data = err.Error()
 		return
 	}
 	defer os.RemoveAll(dir)
 	if err := os.Chdir(dir); err != nil {
-		p.Owners = err.Error()
+		p.Data = err.Error()
 		return
 	}
 	defer func() { _ = os.Chdir("/") }()
 	const lower, upper, work, all = "lower", "upper", "work", "all"
 	for _, sub := range []string{lower, upper, work, all} {
 		if err := os.Mkdir(sub, 0o755); err != nil {
-			p.Owners = err.Error()
+			p.Data = err.Error()
 			return
 		}
 	}
