@@ -79,47 +79,47 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 	if err != nil {
 		return named("delete", k.Text(words[0]), err)
 	}
-	return a.withProgress(o.progress.value, func(t reporter) error { return deleteAll(ctx, i, o, k, asked, t, where) })
+	return a.withProgress(o.progress.value, func(t reporter) error {
+		return (&deleter{deleteOptions: o, inst: i, kind: k, where: where, reporter: t}).run(ctx, asked)
+	})
 }
 
-func deleteAll(ctx context.Context, i *instance.Instance, o deleteOptions, k *objects.Kind, asked []requests.Request, t reporter, where string) error {
-	step := func(r requests.Request) reporter { return t.of(i.Name, string(k.Kind)+"/"+r.Name) }
+// A deleter asks for deletions of one kind, or cancels them.
+type deleter struct {
+	deleteOptions
+	inst     *instance.Instance
+	kind     *objects.Kind
+	where    string // for messages, see [choice.where]
+	reporter reporter
+}
+
+func (d *deleter) run(ctx context.Context, asked []requests.Request) error {
 	refusals := make(chan refused)
-	if o.wait {
+	if d.wait {
 		for _, r := range asked {
-			step(r).live(fmt.Sprintf("Deletion of %s is requested%s", k.Text(r.Name), where), k.Text(r.Name)+" is not deleted")
+			d.step(r).live(fmt.Sprintf("Deletion of %s is requested%s", d.text(r), d.where), d.text(r)+" is not deleted")
 		}
-		go tellRefusals(ctx, i, asked, refusals)
+		go tellRefusals(ctx, d.inst, asked, refusals)
 	}
 	// All are asked for before the first is waited for.
 	ends := make([]chan error, len(asked))
 	for n, r := range asked {
 		ends[n] = make(chan error, 1)
-		go func() { ends[n] <- request(ctx, i, o, r) }()
-	}
-	await := func(end <-chan error) error {
-		for {
-			select {
-			case err := <-end:
-				return err
-			case r := <-refusals:
-				step(r.request).doing(fmt.Sprintf("Deletion of %s waits: %s", k.Text(r.request.Name), r.why), k.Text(r.request.Name)+" is not deleted")
-			}
-		}
+		go func() { ends[n] <- d.request(ctx, r) }()
 	}
 	done := "done"
-	if o.cancel {
+	if d.cancel {
 		done = "cancelled"
 	}
 	var errs []error
 	var left []string
 	for n, r := range asked {
-		err := await(ends[n])
+		err := d.await(ends[n], refusals)
 		if err == nil {
-			step(r).did(fmt.Sprintf("Deletion of %s is %s%s", k.Text(r.Name), done, where))
+			d.step(r).did(fmt.Sprintf("Deletion of %s is %s%s", d.text(r), done, d.where))
 			continue
 		}
-		errs = append(errs, fmt.Errorf("delete %s: %w", k.Text(r.Name), err))
+		errs = append(errs, fmt.Errorf("delete %s: %w", d.text(r), err))
 		if _, stays := errors.AsType[*staysError](err); stays {
 			left = append(left, shellQuote(r.Name))
 		}
@@ -128,9 +128,27 @@ func deleteAll(ctx context.Context, i *instance.Instance, o deleteOptions, k *ob
 		return errors.Join(errs...)
 	}
 	return hinted(errors.Join(errs...), func(h hinter) string {
-		return fmt.Sprintf("`docker-rd delete%s --cancel %s %s` cancels %s", h.flag(i.Name), k.Kind, strings.Join(left, " "), them(left))
+		return fmt.Sprintf("`docker-rd delete%s --cancel %s %s` cancels %s", h.flag(d.inst.Name), d.kind.Kind, strings.Join(left, " "), them(left))
 	})
 }
+
+// await waits for the end of a request, and shows why any of them takes long.
+func (d *deleter) await(end <-chan error, refusals <-chan refused) error {
+	for {
+		select {
+		case err := <-end:
+			return err
+		case r := <-refusals:
+			d.step(r.request).doing(fmt.Sprintf("Deletion of %s waits: %s", d.text(r.request), r.why), d.text(r.request)+" is not deleted")
+		}
+	}
+}
+
+func (d *deleter) step(r requests.Request) reporter {
+	return d.reporter.of(d.inst.Name, string(d.kind.Kind)+"/"+r.Name)
+}
+
+func (d *deleter) text(r requests.Request) string { return d.kind.Text(r.Name) }
 
 func them(words []string) string {
 	if len(words) == 1 {
@@ -159,19 +177,19 @@ func deletion(s *state.State, k *objects.Kind, word string) (requests.Request, e
 
 // request asks for a deletion, or cancels it, and waits for the outcome; without --wait, only
 // for the engine's first answer.
-func request(ctx context.Context, i *instance.Instance, o deleteOptions, r requests.Request) error {
-	if o.cancel {
+func (d *deleter) request(ctx context.Context, r requests.Request) error {
+	if d.cancel {
 		r.Type = requests.RequestCancel
 	}
-	r.First = !o.wait
-	outcome, err := client.Request(ctx, i, r)
+	r.First = !d.wait
+	outcome, err := client.Request(ctx, d.inst, r)
 	switch {
-	case o.cancel && err != nil:
+	case d.cancel && err != nil:
 		return err
 	case errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil:
-		return &staysError{fmt.Errorf("%w%s", err, lastRefusal(i, r))}
+		return &staysError{fmt.Errorf("%w%s", err, lastRefusal(d.inst, r))}
 	case ctx.Err() != nil && err != nil:
-		return &staysError{failure.WithCode(fmt.Errorf("interrupted%s (it stays requested)", lastRefusal(i, r)), failure.CodeInterrupted)}
+		return &staysError{failure.WithCode(fmt.Errorf("interrupted%s (it stays requested)", lastRefusal(d.inst, r)), failure.CodeInterrupted)}
 	case err != nil:
 		return err
 	case outcome.State == requests.OutcomeRefused:
