@@ -118,33 +118,11 @@ const none = "<none>"
 func (v *view) imageRows(i *state.Image) []row {
 	var rows []row
 	add := func(repo, tag, digest, ref string) {
-		if v.shows != nil && !v.shows(i.ID, ref) {
-			return
+		if v.shows == nil || v.shows(i.ID, ref) {
+			r := v.imageRow(i, ref)
+			r.Repository, r.Tag, r.Digest = repo, tag, digest
+			rows = append(rows, r)
 		}
-		r := &imageRow{
-			Containers:   strconv.FormatInt(v.users()[i.ID], 10),
-			CreatedAt:    second(i.CreatedAt),
-			CreatedSince: v.since(i.CreatedAt),
-			Digest:       digest,
-			ID:           v.id(i.ID),
-			Repository:   repo,
-			SharedSize:   notAvailable,
-			Size:         units.HumanSizeWithPrecision(float64(i.Size), 3),
-			Tag:          tag,
-			UniqueSize:   notAvailable,
-			image:        i,
-		}
-		if i.Usage != nil {
-			r.SharedSize = units.HumanSizeWithPrecision(float64(i.Usage.SharedSize), 3)
-			r.UniqueSize = units.HumanSizeWithPrecision(float64(i.Size-i.Usage.SharedSize), 3)
-		}
-		for _, key := range []string{ref, i.ID} {
-			if d, ok := i.Deletions[key]; ok {
-				r.Deletion = describeDeletion(&d)
-				break
-			}
-		}
-		rows = append(rows, r)
 	}
 	if len(i.RepoTags)+len(i.RepoDigests) == 0 {
 		add(none, none, none, i.ID)
@@ -182,6 +160,31 @@ func (v *view) imageRows(i *state.Image) []row {
 		}
 	}
 	return rows
+}
+
+// imageRow returns a row of an image for one of its references, without the parts of that.
+func (v *view) imageRow(i *state.Image, ref string) *imageRow {
+	r := &imageRow{
+		Containers:   strconv.FormatInt(v.users()[i.ID], 10),
+		CreatedAt:    second(i.CreatedAt),
+		CreatedSince: v.since(i.CreatedAt),
+		ID:           v.id(i.ID),
+		SharedSize:   notAvailable,
+		Size:         units.HumanSizeWithPrecision(float64(i.Size), 3),
+		UniqueSize:   notAvailable,
+		image:        i,
+	}
+	if i.Usage != nil {
+		r.SharedSize = units.HumanSizeWithPrecision(float64(i.Usage.SharedSize), 3)
+		r.UniqueSize = units.HumanSizeWithPrecision(float64(i.Size-i.Usage.SharedSize), 3)
+	}
+	for _, key := range []string{ref, i.ID} {
+		if d, ok := i.Deletions[key]; ok {
+			r.Deletion = describeDeletion(&d)
+			break
+		}
+	}
+	return r
 }
 
 // familiar is a repository as docker shows it. Only names with a registry can differ.
