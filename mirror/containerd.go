@@ -366,7 +366,7 @@ func (c *Containerd) listImages(ctx context.Context) (objects []any, err error) 
 
 // inspectImage returns the facts in an image's content. If a part of the content is missing, as
 // usual for other platforms than this one, facts are missing until the image is named again:
-// whatever completes the content does that.
+// the pull that completes the content does that.
 func (c *Containerd) inspectImage(ctx context.Context, key string) (any, error) {
 	namespace, digest := containerd.SplitKey(key)
 	answer, err := c.readImage(ctx, namespace, digest)

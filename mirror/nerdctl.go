@@ -16,6 +16,7 @@ import (
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/docker-rd/docker-rd/internal/containerd"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
@@ -363,18 +364,13 @@ func (f nerdctlFiles) dirs() (dirs []string) {
 
 // readImage reads the facts in an image's content.
 func (c *Containerd) readImage(ctx context.Context, namespace, digest string) (a inspectedImage, err error) {
-	type descriptor struct {
-		Digest   string `json:"digest"`
-		Size     int64  `json:"size"`
-		Platform struct {
-			OS           string `json:"os"`
-			Architecture string `json:"architecture"`
-		} `json:"platform"`
-	}
 	var manifest struct {
-		Manifests []descriptor `json:"manifests"`
-		Config    descriptor   `json:"config"`
-		Layers    []descriptor `json:"layers"`
+		Manifests []ocispec.Descriptor `json:"manifests"` // of an index
+		ocispec.Manifest
+	}
+	var config struct {
+		ocispec.Image
+		Created string `json:"created"`
 	}
 	read := func(digest string, v any) error {
 		data, err := c.Content(ctx, namespace, digest)
@@ -388,36 +384,24 @@ func (c *Containerd) readImage(ctx context.Context, namespace, digest string) (a
 	}
 	if list := manifest.Manifests; len(list) > 0 {
 		// This machine's platform, or the first.
-		i := max(0, slices.IndexFunc(list, func(d descriptor) bool {
-			return d.Platform.OS == runtime.GOOS && d.Platform.Architecture == runtime.GOARCH
+		i := max(0, slices.IndexFunc(list, func(d ocispec.Descriptor) bool {
+			return d.Platform != nil && d.Platform.OS == runtime.GOOS && d.Platform.Architecture == runtime.GOARCH
 		}))
 		manifest.Manifests = nil
-		if err := read(list[i].Digest, &manifest); err != nil {
+		if err := read(list[i].Digest.String(), &manifest); err != nil {
 			return a, err
 		}
 	}
-	var config struct {
-		Architecture string `json:"architecture"`
-		Variant      string `json:"variant"`
-		OS           string `json:"os"`
-		Created      string `json:"created"`
-		Config       struct {
-			Labels       map[string]string
-			ExposedPorts map[string]struct{}
-			Volumes      map[string]struct{}
-		} `json:"config"`
-		RootFS struct {
-			Layers []string `json:"diff_ids"`
-		} `json:"rootfs"`
-	}
-	if err := read(manifest.Config.Digest, &config); err != nil {
+	if err := read(manifest.Config.Digest.String(), &config); err != nil {
 		return a, err
 	}
 	a = inspectedImage{
 		Architecture: config.Architecture, Variant: config.Variant, Os: config.OS, Created: config.Created,
 		labels: config.Config.Labels, size: manifest.Config.Size,
 	}
-	a.RootFS.Layers = config.RootFS.Layers
+	for _, layer := range config.RootFS.DiffIDs {
+		a.RootFS.Layers = append(a.RootFS.Layers, layer.String())
+	}
 	a.Config.ExposedPorts, a.Config.Volumes = config.Config.ExposedPorts, config.Config.Volumes
 	for _, l := range manifest.Layers {
 		a.size += l.Size
