@@ -125,6 +125,7 @@ var placesElsewhere = map[string]string{
 	"certPath: use the context: `docker …  --context  …  ps`": "it is of Windows, where no socket relays",
 	"checkLimits: leave the limit out; if memory can't be limited, the kernel parameter `cgroup_enable=memory` may help":                "it takes a kernel without a controller: engine/processes tests that",
 	"chooseSubnets: choose another `bip`, or leave it out":                                                                              "it takes an engine with a network: engine/isolated tests that",
+	"checkProcesses: log in again, or have the limit raised in /etc/security/limits.conf":                                               "TestHintsAsUser does",
 	"clear: end it first, if its instance is gone: `kill %d`":                                                                           "engine/state-lost.txtar does",
 	"explainNamespaces: `sudo sysctl -w user.max_user_namespaces=28633`":                                                                "it takes another machine: engine/isolated plays that",
 	"explainNamespaces: on Debian and Ubuntu: `sudo apt-get install --reinstall uidmap`; the ranges are in /etc/subuid and /etc/subgid": "it takes another machine: engine/isolated plays that",

@@ -114,22 +114,40 @@ func checkTools(cfg *Config) error {
 	return nil
 }
 
-// fewestFiles is how many files a process of an engine must be able to open. With fewer, engines fail
-// somewhere, with words that don't say why.
-const fewestFiles = 256
+// With less than this, engines fail somewhere, with words that don't say why.
+const (
+	fewestFiles     = 256 // that a process may open
+	fewestProcesses = 128 // that a user may have; root has no limit
+)
 
-// checkFiles refuses a limit of open files that is too low. It raises this process's, if it may: the
-// supervisor will raise its own.
+// checkFiles refuses a limit of open files that is too low.
 func checkFiles(*Config) error {
-	var now unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &now); err != nil || now.Max >= fewestFiles {
+	limit, low := tooLow(unix.RLIMIT_NOFILE, fewestFiles)
+	if !low {
 		return nil
 	}
-	if unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: now.Cur, Max: fewestFiles}) == nil {
-		return nil
-	}
-	return failure.WithHint(failure.Refuse("a process may open %d files here at most (`ulimit -Hn`), and an engine needs %d", now.Max, fewestFiles),
+	return failure.WithHint(failure.Refuse("a process may open %d files here at most (`ulimit -Hn`), and an engine needs %d", limit, fewestFiles),
 		"try a new login, or raise the limit in /etc/security/limits.conf; in a container: run it with `--ulimit nofile=524288`")
+}
+
+// checkProcesses refuses a limit of a user's processes that is too low.
+func checkProcesses(*Config) error {
+	limit, low := tooLow(unix.RLIMIT_NPROC, fewestProcesses)
+	if !low {
+		return nil
+	}
+	return failure.WithHint(failure.Refuse("you may have %d processes here at most (`ulimit -Hu`), and an engine needs %d", limit, fewestProcesses),
+		"log in again, or have the limit raised in /etc/security/limits.conf")
+}
+
+// tooLow reports whether a hard limit is too low. It raises this process's, if it may: the supervisor
+// will raise its own.
+func tooLow(resource int, least uint64) (limit uint64, low bool) {
+	var now unix.Rlimit
+	if unix.Getrlimit(resource, &now) != nil || now.Max >= least {
+		return 0, false
+	}
+	return now.Max, unix.Setrlimit(resource, &unix.Rlimit{Cur: now.Cur, Max: least}) != nil
 }
 
 func checkTun(*Config) error {

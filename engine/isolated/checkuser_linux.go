@@ -25,7 +25,7 @@ func (m userMode) check() []error {
 			"leave `--driver` out")}
 	}
 	ids, noIDs := checkIDs()
-	problems := m.checkAll(checkFiles, checkTools, checkPrograms, checkUserSettings, checkUserLimits, func(*Config) error { return noIDs }, checkTun, checkPaths, checkData, checkNFS)
+	problems := m.checkAll(checkFiles, checkProcesses, checkTools, checkPrograms, checkUserSettings, checkUserLimits, func(*Config) error { return noIDs }, checkTun, checkPaths, checkData, checkNFS)
 	return append(problems, m.tryNamespaces(ids, noIDs != nil)...)
 }
 

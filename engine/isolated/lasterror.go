@@ -30,8 +30,9 @@ func lastErrorIn(path string, offset int64) string {
 // program that failed, such as iptables, makes such an error several lines long.
 func parseLastError(log string) string {
 	var plain, fatal, level, usage string
-	open := false // after an error that may go on in the next line
-	help := false // within dockerd's help, which it prints below a wrong argument
+	open := false  // after an error that may go on in the next line
+	help := false  // within dockerd's help, which it prints below a wrong argument
+	stack := false // within the stacks of Go's goroutines, which end a program that panics
 	for line := range strings.Lines(log) {
 		line = strings.TrimSpace(line)
 		if line == "" {
@@ -49,15 +50,18 @@ func parseLastError(log string) string {
 				help, usage = true, "dockerd prints its help, since it does not take an argument that it was given"
 			}
 			switch begins := strings.HasPrefix(line, startFailed); {
-			case help || isNoise(line):
+			case help || stack || isNoise(line):
+			case strings.HasPrefix(line, fatalError) && strings.HasPrefix(plain, "runtime: "):
+				// Go has said why: "may need to increase max user processes (ulimit -u)".
 			case open && !begins:
 				plain += " " + line
 			default:
 				plain, open = trimStatus(line), begins
 			}
+			stack = stack || strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, fatalError)
 			continue
 		}
-		help, open = false, false
+		help, stack, open = false, false, false
 		msg := fields["msg"]
 		if err := fields["error"]; err != "" && !strings.Contains(msg, err) {
 			msg += ": " + err
@@ -79,6 +83,9 @@ func parseLastError(log string) string {
 	return ""
 }
 
+// fatalError begins the last words of a Go program that can't go on.
+const fatalError = "fatal error: "
+
 // startFailed begins the error with which a dockerd ends.
 const startFailed = "failed to start daemon: "
 
@@ -98,9 +105,9 @@ func trimStatus(line string) string {
 }
 
 // isNoise reports whether a plain line belongs to a longer output whose first line
-// says it all: the pointer to the help below a wrong flag, a Go stack.
+// says it all: the pointer to the help below a wrong flag, the end of a Go stack.
 func isNoise(line string) bool {
-	for _, prefix := range []string{"See 'dockerd --help'", "goroutine ", "github.com/", "runtime.", "main.", "net/", "created by ", "/"} {
+	for _, prefix := range []string{"See 'dockerd --help'", "created by ", "/"} {
 		if strings.HasPrefix(line, prefix) {
 			return true
 		}

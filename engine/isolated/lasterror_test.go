@@ -41,6 +41,8 @@ func TestParseLastError(t *testing.T) {
 		{"a status in one line", "Status: no, Code: 1\n", "no"},
 		{"a help before the error", "Usage:  dockerd [OPTIONS]\n\nA runtime.\n" + lineInfo + linePlain, strings.TrimSpace(linePlain)},
 		{"a panic", "panic: oops\n\ngoroutine 1 [running]:\nmain.main()\n\t/src/x.go:1 +0x1\n", "panic: oops"},
+		{"too few processes", lineInfo + "runtime: failed to create new OS thread (have 8 already; errno=11)\nruntime: may need to increase max user processes (ulimit -u)\nfatal error: newosproc\n\nruntime stack:\n" +
+			"runtime.throw(...)\n\truntime/panic.go:1077 +0x5c\n\ngoroutine 1 [running]:\nmain.x()\n\truntime/signal_unix.go:1074 +0xc5\n", "runtime: may need to increase max user processes (ulimit -u)"},
 		{"json", `{"time":"x","level":"error","msg":"no","error":"way"}` + "\n", "no: way"},
 		{"a full disk", lineInfo + `time="2026" level=info msg="Starfailed to open /x: write /x: no space left on device` + "\n", "no space left on device"},
 		{"a full disk, said aloud", "failed to open /x: no space left on device\n", "failed to open /x: no space left on device"},
