@@ -82,6 +82,10 @@ func Delete(s *state.State, kind state.Kind, key string) (Request, error) {
 
 func (e *Executor) acceptDeletion(r Request) {
 	t := r.target()
+	if r.Key == "" {
+		e.decide(r, errors.New("it names no object"))
+		return
+	}
 	switch r.Kind {
 	case state.Containers, state.Images, state.Volumes:
 	case state.Networks:

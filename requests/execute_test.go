@@ -728,10 +728,16 @@ func TestBadRequestFiles(t *testing.T) {
 		}
 	}
 	r.Start()
+	for _, kind := range state.Kinds() { // it would be pending for good
+		if o := r.ask(requests.Request{Type: requests.RequestDelete, Kind: kind}); o.State != state.ActionFailed {
+			t.Errorf("deletion of %s without a key: %+v", kind, o)
+		}
+	}
+	r.noRequests()
+	special(t, filepath.Join(r.RequestsDir(), "special.json")) // it stays
 	if o := r.ask(requests.Request{Type: requests.RequestSync}); o.State != state.ActionSucceeded {
 		t.Errorf("sync: %+v", o)
 	}
-	r.noRequests()
 }
 
 // Somebody clears up: requests come through all the same.

@@ -78,6 +78,9 @@ func scan(dir string, log *slog.Logger) ([]Request, error) {
 	}
 	var found []Request
 	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue // to open a pipe would take until somebody writes to it
+		}
 		path := filepath.Join(dir, e.Name())
 		id, ext := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name())), filepath.Ext(e.Name())
 		switch ext {
