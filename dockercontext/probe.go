@@ -281,6 +281,7 @@ var knownErrors = []struct {
 	{errHeaders, ProbeInvalidHeaders, ""},
 	{endpoint.ErrAddress, ProbeInvalidAddress, ""},
 	{endpoint.ErrNotDocker, ProbeNotDocker, "Something answered that is not a Docker engine."},
+	{endpoint.ErrSSHNoise, ProbeNotDocker, ""},
 	{endpoint.ErrSSHMissing, ProbeSSHMissing, "The program ssh is not on the PATH."},
 }
 

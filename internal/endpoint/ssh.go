@@ -31,6 +31,10 @@ var ErrSSHMissing = errors.New("ssh program not found")
 // here, so it is not followed.
 var ErrSSHOnward = errors.New("the docker on the other side goes on over ssh")
 
+// ErrSSHNoise says that something was printed on the other side before the engine's answer, such as
+// by a file that the login shell reads.
+var ErrSSHNoise = errors.New("the login on the other side prints text where the engine answers")
+
 // An SSHError says how ssh ended.
 type SSHError struct {
 	// Status is its exit status: 255 for failures of its own, else the remote

@@ -231,6 +231,17 @@ func TestSSHFailures(t *testing.T) {
 }
 
 // The deadline holds and nothing is left, whatever ssh and its children do.
+// What a login prints where the engine answers is named.
+func TestSSHNoise(t *testing.T) {
+	s := endpointtest.StartSSHD(t, endpointtest.Unix(t, endpointtest.Handler()), "")
+	endpointtest.Script(t, s.Remote+"/docker", "echo Welcome; echo back; exec cat >/dev/null")
+	_, err := ping(t, s.URL, 20*time.Second)
+	if !errors.Is(err, ErrSSHNoise) || !strings.Contains(err.Error(), `"Welcome"`) {
+		t.Errorf("Ping: %v", err)
+	}
+	endpointtest.NoProcess(t, s.Client)
+}
+
 func TestSSHDeadline(t *testing.T) {
 	socket := endpointtest.Unix(t, endpointtest.Handler())
 	for _, tc := range []struct {
