@@ -217,10 +217,12 @@ func (s *Store) SetCondition(typ string, status state.Status, reason state.Reaso
 	set(s, &s.head.Conditions[i], c)
 }
 
-// Apply applies an update.
-func (s *Store) Apply(u Update) {
+// Apply applies an update. It returns the kinds of the objects that have changed, come or gone.
+func (s *Store) Apply(u Update) (changed []state.Kind) {
 	for _, c := range u.Changes {
-		s.change(c)
+		if s.change(c) {
+			changed = append(changed, c.Kind)
+		}
 	}
 	if u.Engine != nil {
 		e := *u.Engine
@@ -238,13 +240,15 @@ func (s *Store) Apply(u Update) {
 	}
 	// The count alone is not worth a write: each health check would cause one.
 	s.head.Mirror.Events = max(s.head.Mirror.Events, u.Events)
+	return changed
 }
 
-func (s *Store) change(c Change) {
+// change makes a change, and reports whether anything is different now.
+func (s *Store) change(c Change) bool {
 	t := s.tables[c.Kind]
 	if t == nil {
 		s.log.Error("change of an unknown kind", "kind", c.Kind)
-		return
+		return false
 	}
 	names := map[string]string{}
 	for _, g := range c.Gone {
@@ -265,6 +269,7 @@ func (s *Store) change(c Change) {
 			s.bury(c.Kind, g.Key, g.Name)
 		}
 	}
+	return changed
 }
 
 // next returns the revision of the next write.

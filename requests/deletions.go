@@ -20,6 +20,11 @@ const (
 	firstRetry  = time.Second
 	maxRetry    = time.Minute
 	afterChange = 200 * time.Millisecond
+	// perDeletion is the least time per pending deletion between two tries of one.
+	perDeletion = 10 * time.Millisecond
+	// maxDeleting is the number of deletions that the engine is asked for at once: each takes a
+	// connection, over ssh with processes.
+	maxDeleting = 32
 )
 
 type deletion struct {
@@ -285,6 +290,12 @@ var errChanged = errors.New("it has just changed")
 // remove deletes the object. It returns whether it is gone, whole or only a reference of an
 // image, or why not.
 func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone, whole bool, err error) {
+	select {
+	case e.deleting <- struct{}{}:
+		defer func() { <-e.deleting }()
+	case <-ctx.Done():
+		return false, false, ctx.Err()
+	}
 	it, err := e.reach(ctx)
 	if err != nil {
 		return false, false, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,9 +51,10 @@ type Executor struct {
 	// actions are by container. The first one is in progress.
 	actions   map[string][]Request
 	deletions map[target]*deletion
-	lost      bool   // the engine is not connected
-	watched   bool   // the mirror is synced
-	engine    string // the id of the engine that deletions are for, "" for unknown
+	deleting  chan struct{} // holds a value for each deletion that the engine is asked for
+	lost      bool          // the engine is not connected
+	watched   bool          // the mirror is synced
+	engine    string        // the id of the engine that deletions are for, "" for unknown
 	// accepted are the requests that are not settled, decided those of them whose outcome is
 	// not in the state file yet.
 	accepted map[string]bool
@@ -85,7 +87,7 @@ func NewExecutor(dir string, store *mirror.Store, connect func(context.Context) 
 		dir: dir, store: store, connect: connect, source: source, log: log,
 		results: make(chan func()), patience: lookTimeout, ctx: ctx, cancel: cancel,
 		actions: map[string][]Request{}, deletions: map[target]*deletion{},
-		accepted: map[string]bool{}, engine: store.Engine().ID,
+		accepted: map[string]bool{}, engine: store.Engine().ID, deleting: make(chan struct{}, maxDeleting),
 	}
 }
 
@@ -217,11 +219,11 @@ func (e *Executor) Flushed() {
 	e.decided = nil
 }
 
-// Observe takes in an update of the source, after it was applied to the store.
-func (e *Executor) Observe(u mirror.Update) {
-	changed := false
+// Observe takes in an update of the source, after it was applied to the store, and the kinds in which
+// it has changed anything.
+func (e *Executor) Observe(u mirror.Update, kinds []state.Kind) {
+	changed := slices.Contains(kinds, state.Containers) || slices.Contains(kinds, state.Images)
 	for _, c := range u.Changes {
-		changed = changed || c.Kind == state.Containers || c.Kind == state.Images
 		for _, gone := range c.Gone {
 			for t := range e.deletions {
 				if t.kind == c.Kind && t.key == gone.Key {
@@ -244,7 +246,8 @@ func (e *Executor) Observe(u mirror.Update) {
 		e.pin(t, d)
 		e.note(t, d)
 		if changed && !d.trying {
-			e.schedule(t, d, max(0, time.Until(d.tried.Add(afterChange))))
+			// Many that wait must not be a storm for the engine.
+			e.schedule(t, d, max(0, time.Until(d.tried.Add(max(afterChange, time.Duration(len(e.deletions))*perDeletion)))))
 		}
 	}
 }

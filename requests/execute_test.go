@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -496,6 +498,65 @@ func TestDeletionWaits(t *testing.T) {
 	}
 	r.Await("the image gone", func(s *state.State) bool { _, ok := s.Images[img]; return !ok })
 	r.noRequests()
+}
+
+// A refused deletion is repeated after growing waits, as long as nothing changes: that it is looked
+// up after each try is no change.
+func TestRefusedDeletionsRest(t *testing.T) {
+	r := newSynced(t, 1, 1, 0, 0)
+	tries := make(chan time.Time, 100)
+	r.Engine.SetFaults(func(f *mirrortest.Faults) {
+		f.Answer = func(w http.ResponseWriter, q *http.Request, _ string) bool {
+			if q.Method == http.MethodDelete {
+				tries <- time.Now()
+				http.Error(w, `{"message":"it is in use"}`, http.StatusConflict)
+			}
+			return q.Method == http.MethodDelete
+		}
+	})
+	for _, kind := range []state.Kind{state.Containers, state.Images} {
+		id := r.submit(deletion(kind, r.Engine.IDs(string(kind))[0], ""))
+		first := <-tries
+		<-tries
+		if wait := (<-tries).Sub(first); wait < 2*time.Second { // 1 s and 2 s, less a fifth
+			t.Errorf("a deletion of %s is tried three times within %s", kind, wait)
+		}
+		q := deletion(kind, r.Engine.IDs(string(kind))[0], "")
+		q.Type = requests.RequestCancel
+		r.ask(q)
+		r.outcome(id)
+	}
+}
+
+// Deletions of many objects are not all sent at once.
+func TestManyDeletions(t *testing.T) {
+	const n, most = 100, 32
+	r := newSynced(t, 0, 0, n, 0)
+	var now, peak atomic.Int64
+	r.Engine.SetFaults(func(f *mirrortest.Faults) {
+		f.Answer = func(_ http.ResponseWriter, q *http.Request, _ string) bool {
+			if q.Method == http.MethodDelete {
+				if is := now.Add(1); is > peak.Load() {
+					peak.Store(is)
+				}
+				time.Sleep(10 * time.Millisecond) // long enough for all others to come
+				now.Add(-1)
+			}
+			return false
+		}
+	})
+	s, err := state.Read(r.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range s.Volumes {
+		r.submit(requests.Request{Type: requests.RequestDelete, Kind: state.Volumes, Key: name, CreatedAt: v.CreatedAt})
+	}
+	r.noRequests()
+	if peak.Load() > most {
+		t.Errorf("%d deletions at once, want %d at most", peak.Load(), most)
+	}
+	r.AwaitEqual()
 }
 
 // What was to be deleted on one engine is not deleted on another that takes its place,

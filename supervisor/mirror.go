@@ -55,8 +55,7 @@ func (l *loop) connectEngine(ctx context.Context) (mirror.Engine, error) {
 
 // applyUpdate takes in an update of the source.
 func (l *loop) applyUpdate(u mirror.Update) {
-	l.store.Apply(u)
-	l.mirror.executor.Observe(u)
+	l.mirror.executor.Observe(u, l.store.Apply(u))
 	if s := u.Sync; s != nil {
 		l.mirror.synced = state.Condition{Type: state.MirrorSynced, Status: s.Status, Reason: s.Reason, Message: s.Message}
 	}

@@ -156,8 +156,7 @@ func (r *Rig) Start() (stop func()) {
 			case <-ctx.Done():
 				return
 			case u := <-r.Source.Updates():
-				r.Store.Apply(u)
-				r.Executor.Observe(u)
+				r.Executor.Observe(u, r.Store.Apply(u))
 			case q := <-r.Inbox.Requests():
 				r.Executor.Accept(q)
 			case apply := <-r.Executor.Results():
