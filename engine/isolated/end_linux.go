@@ -45,24 +45,23 @@ func (c *Config) cleanup(ctx context.Context, known []string) error {
 	if err != nil || c.squatter(left) != nil { // the files are that engine's
 		return err
 	}
-	return c.removeLeftovers(ctx)
+	err = c.removeLeftovers()
+	if !c.Rootless {
+		err = errors.Join(err, namespaces.RemoveHostDirs(ctx, slices.Concat(hostDirs, containerdHostDirs)))
+	}
+	return err
 }
 
 // removeLeftovers removes the files of an engine that has ended.
-func (c *Config) removeLeftovers(ctx context.Context) error {
-	errs := []error{
+func (c *Config) removeLeftovers() error {
+	return errors.Join(
 		removeFile(c.Socket),
 		c.mode().removeTree(c.ExecRoot),
 		c.mode().removeTree(c.private(runDocker)),
 		c.mode().removeTree(c.private(runContainerd)),
 		c.mode().removeTree(c.private(portsDir)),
 		removeFile(c.private(hostNetns)),
-		removeFile(c.engineFilePath()),
-	}
-	if !c.Rootless {
-		errs = append(errs, namespaces.RemoveHostDirs(ctx, slices.Concat(hostDirs, containerdHostDirs)))
-	}
-	return errors.Join(errs...)
+		removeFile(c.engineFilePath()))
 }
 
 // removeFile removes a file, if it exists.

@@ -90,12 +90,13 @@ func (l *launch) clear(ctx context.Context) error {
 		if err := l.endCompanions(ctx, f.Procs); err != nil {
 			return err
 		}
+		return l.makeWay()
 	case len(f.Procs) > 0:
 		if _, err := l.cfg.processes().End(ctx, l.hier, nil); err != nil {
 			return err
 		}
 	}
-	return l.removeLeftovers()
+	return l.cfg.removeLeftovers()
 }
 
 // endCompanions kills what the new daemon starts again. A containerd that is just ending would be
@@ -112,24 +113,15 @@ func (l *launch) endCompanions(ctx context.Context, procs []processes.Proc) erro
 	return nil
 }
 
-// removeLeftovers removes the files of a former engine that would disturb a new one.
-func (l *launch) removeLeftovers() error {
-	if l.into == nil {
-		for _, dir := range []string{l.cfg.ExecRoot, l.cfg.private(runDocker), l.cfg.private(runContainerd)} {
-			if err := l.cfg.mode().removeTree(dir); err != nil {
-				return err
-			}
-		}
-	}
-	if l.into == nil || !l.cfg.Containerd {
-		// No proxy runs either.
-		if err := removeTree(l.cfg.private(portsDir)); err != nil {
-			return err
-		}
+// makeWay removes the files of a former daemon that would disturb a new one in its namespaces.
+func (l *launch) makeWay() error {
+	var errs []error
+	if !l.cfg.Containerd { // no proxy runs either
+		errs = append(errs, removeTree(l.cfg.private(portsDir)))
 	}
 	// No dockerd and no containerd runs. Their pid files would keep new ones from
 	// starting if another process had the number by now, even a zombie.
-	return errors.Join(removeFile(l.cfg.pidFile()), removeFile(filepath.Join(l.cfg.ExecRoot, "containerd", "containerd.pid")))
+	return errors.Join(append(errs, removeFile(l.cfg.pidFile()), removeFile(filepath.Join(l.cfg.ExecRoot, "containerd", "containerd.pid")))...)
 }
 
 // outlives reports whether a proxy goes on with the containers: dockerd starts it again, a
