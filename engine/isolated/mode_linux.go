@@ -162,11 +162,7 @@ func RemoveAsUser(dir string) error {
 	if err := mounts.Check(dir); err != nil {
 		return fmt.Errorf("remove %q: %w", dir, err)
 	}
-	ids, err := namespaces.OwnMap()
-	if err != nil {
-		return err
-	}
-	return namespaces.RemoveAll(ids, dir)
+	return namespaces.RemoveAll(dir)
 }
 
 // rootlessKit is the directory that dockerd takes for the state of RootlessKit.

@@ -56,7 +56,7 @@ type Plan struct {
 	Rules     *Rules    // packet filter rules, or nil
 	User      *UserPlan // not nil in a user namespace
 	Probe     *ProbePlan
-	Remove    []string // directories to remove, as uid 0 of a user namespace
+	Remove    string   // a directory to remove, as uid 0 of a user namespace, or ""
 	Exec      []string // the daemon's command; if empty, the helper ends
 	Env       []string
 	// EnvFile is where to write what proxies need of Env, or "".
@@ -110,8 +110,8 @@ func initMain(report *os.File) error {
 	switch {
 	case p.Probe != nil:
 		return json.NewEncoder(report).Encode(p.Probe.do())
-	case len(p.Remove) > 0:
-		return removeAll(p.Remove)
+	case p.Remove != "":
+		return os.RemoveAll(p.Remove)
 	}
 	rules, err := p.setUp()
 	if err != nil {

@@ -11,8 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
-
-	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 func TestMain(m *testing.M) {
@@ -87,15 +85,5 @@ func TestProbe(t *testing.T) {
 	cmd.Env = append(os.Environ(), limitEnv+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("where there can be none: %v\n%s", err, out)
-	}
-}
-
-func TestRemoveAll(t *testing.T) {
-	dir := t.TempDir() + "/dir"
-	if err := os.MkdirAll(dir+"/sub", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := RemoveAll(IDMap{}, dir, dir+"-not"); err != nil || files.Exists(dir) {
-		t.Errorf("RemoveAll = %v", err)
 	}
 }
