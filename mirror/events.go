@@ -111,13 +111,13 @@ func (m *marks) ofContainer(e event, action events.Action, d dialect) {
 		return
 	case events.ActionCreate:
 		if d.unpacks {
-			m.later(state.Images)
+			m.imagesLater()
 		}
 	case events.ActionDestroy, events.ActionRemove:
 		made = mark{gone: true, name: e.Actor.Attributes.Name}
 		// A legacy build without a tag shows only in the containers of its steps: rare, so not
 		// urgent. Podman has no event for a volume that is removed with its container.
-		m.later(state.Images)
+		m.imagesLater()
 		if d.podman {
 			m.kinds[state.Volumes] = true
 		}
@@ -129,10 +129,10 @@ func isEnd(action events.Action) bool {
 	return action == events.ActionDestroy || action == events.ActionRemove
 }
 
-// later marks a kind as dirty, not urgently.
-func (m *marks) later(kind state.Kind) {
-	if _, marked := m.kinds[kind]; !marked {
-		m.kinds[kind] = false
+// imagesLater marks images as dirty, not urgently.
+func (m *marks) imagesLater() {
+	if _, marked := m.kinds[state.Images]; !marked {
+		m.kinds[state.Images] = false
 	}
 }
 

@@ -28,7 +28,7 @@ const (
 
 func (c ctrd) look(ctx context.Context, key string) (seen, error) {
 	o, err := c.Look(ctx, key)
-	return seen{state: o.State, startedAt: o.StartedAt, stopTimeout: defaultStopTimeout}, err
+	return seen{state: o.State, startedAt: o.StartedAt, stopTimeout: containerd.StopGrace}, err
 }
 
 func (c ctrd) order(ctx context.Context, key, action string) error {
@@ -65,7 +65,7 @@ func (c ctrd) stop(ctx context.Context, namespace, id string) error {
 		err = c.tell(ctx, namespace, one, true)
 	}
 	if err == nil {
-		_, err = c.StopTask(ctx, namespace, id, defaultStopTimeout)
+		_, err = c.StopTask(ctx, namespace, id)
 	}
 	return err
 }

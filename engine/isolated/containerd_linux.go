@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
@@ -29,9 +28,6 @@ var pluginDirs = []string{"/usr/lib/cni", "/usr/libexec/cni", "/usr/local/lib/cn
 
 // containerdHostDirs are directories of the host that plugins for networks use by name.
 var containerdHostDirs = []string{"/opt/containerd", "/var/lib/cni"}
-
-// stopGrace is how long a container of a containerd has to end, as docker's have.
-const stopGrace = 10 * time.Second
 
 // containerdProgram is containerd, set up for nerdctl and plugins for networks.
 type containerdProgram struct{ *Config }
@@ -176,7 +172,7 @@ func (p containerdProgram) stopContainers(ctx context.Context, _ *Engine) (kille
 		tasks, _ := api.Tasks(ctx, namespace) // what is left is killed
 		for _, t := range tasks {
 			all.Go(func() {
-				forced, err := api.StopTask(ctx, namespace, t.ID, stopGrace)
+				forced, err := api.StopTask(ctx, namespace, t.ID)
 				if err != nil {
 					p.log().WarnContext(ctx, "container does not end", "namespace", namespace, "container", t.ID, "error", err)
 				}

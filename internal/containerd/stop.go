@@ -22,9 +22,12 @@ func SplitKey(key string) (namespace, id string) {
 // stopSignal is the label of a container with the signal that ends it.
 const stopSignal = "io.containerd.image.config.stop-signal"
 
-// StopTask ends the task of a container: with the container's signal, and by force when grace is
-// over, or with the context. The task is left, so that others can ask how it ended.
-func (c *Client) StopTask(ctx context.Context, namespace, id string, grace time.Duration) (killed bool, err error) {
+// StopGrace is how long a container has to stop before it is killed, as docker's have.
+const StopGrace = 10 * time.Second
+
+// StopTask ends the task of a container: with the container's signal, and by force when [StopGrace]
+// is over, or with the context. The task is left, so that others can ask how it ended.
+func (c *Client) StopTask(ctx context.Context, namespace, id string) (killed bool, err error) {
 	t, err := c.Task(ctx, namespace, id)
 	if err != nil || t.State == TaskStopped {
 		return false, ignoreNotFound(err)
@@ -39,7 +42,7 @@ func (c *Client) StopTask(ctx context.Context, namespace, id string, grace time.
 	if t.State == TaskPaused || t.State == TaskPausing {
 		_ = c.Resume(ctx, namespace, id) // a frozen process does not react to signals
 	}
-	if ended, err := c.waitFor(ctx, grace, namespace, id); ended || err != nil {
+	if ended, err := c.waitFor(ctx, StopGrace, namespace, id); ended || err != nil {
 		return false, err
 	}
 	last := context.WithoutCancel(ctx)
