@@ -169,6 +169,9 @@ type seen struct {
 	stopTimeout time.Duration
 }
 
+// errHangs says that the engine answers, but not for the container, such as while it holds a lock.
+var errHangs = errors.New("the engine does not say how the container is, and answers otherwise")
+
 // find looks at a container, waiting for the engine until ctx ends. The caller closes
 // the engine.
 func (e *Executor) find(ctx context.Context, id string) (engine, seen, error) {
@@ -181,6 +184,9 @@ func (e *Executor) find(ctx context.Context, id string) (engine, seen, error) {
 		if err == nil {
 			return it, c, nil
 		}
+		if errors.Is(err, context.DeadlineExceeded) && e.ping(ctx, it) == nil {
+			err = errHangs
+		}
 		_ = it.Close()
 		if !ambiguous(err) {
 			return nil, seen{}, err
@@ -189,7 +195,7 @@ func (e *Executor) find(ctx context.Context, id string) (engine, seen, error) {
 }
 
 func (e *Executor) look(ctx context.Context, it engine, id string) (seen, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, e.looking)
 	defer cancel()
 	defer e.doubting()()
 	return it.look(ctx, id)

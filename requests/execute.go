@@ -43,6 +43,7 @@ type Executor struct {
 	log      *slog.Logger
 	results  chan func()
 	patience time.Duration // is lookTimeout
+	looking  time.Duration // is callTimeout
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -85,7 +86,7 @@ func NewExecutor(dir string, store *mirror.Store, connect func(context.Context) 
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Executor{
 		dir: dir, store: store, connect: connect, source: source, log: log,
-		results: make(chan func()), patience: lookTimeout, ctx: ctx, cancel: cancel,
+		results: make(chan func()), patience: lookTimeout, looking: callTimeout, ctx: ctx, cancel: cancel,
 		actions: map[string][]Request{}, deletions: map[target]*deletion{},
 		accepted: map[string]bool{}, engine: store.Engine().ID, deleting: make(chan struct{}, maxDeleting),
 	}
@@ -307,12 +308,7 @@ func (e *Executor) reach(ctx context.Context) (engine, error) {
 		conn, err := e.connect(ctx)
 		if err == nil {
 			it := engineOf(conn)
-			ping, cancel := context.WithTimeout(ctx, callTimeout)
-			stop := e.doubting()
-			err = it.Ping(ping)
-			stop()
-			cancel()
-			if err == nil {
+			if e.ping(ctx, it) == nil {
 				return it, nil
 			}
 			_ = it.Close()
@@ -323,4 +319,11 @@ func (e *Executor) reach(ctx context.Context) (engine, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+func (e *Executor) ping(ctx context.Context, it engine) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	defer e.doubting()()
+	return it.Ping(ctx)
 }
