@@ -83,12 +83,8 @@ func (e *Engine) keep(ctx context.Context, c companion) {
 				delay = shortest
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if !e.pause(ctx, delay) {
 			return
-		case <-e.exited:
-			return
-		case <-time.After(delay):
 		}
 		delay = min(2*delay, longest)
 		var err error

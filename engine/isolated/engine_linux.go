@@ -207,6 +207,9 @@ func (e *Engine) watch() {
 		})
 	}
 	e.watchers.Go(func() { e.keepFiles(ctx) })
+	if !e.cfg.Containerd {
+		e.watchers.Go(func() { e.watchContainerd(ctx) })
+	}
 }
 
 // note changes the engine's record.
@@ -244,12 +247,8 @@ const moveDelay = 2 * time.Second
 // that started them, in the hierarchies in which they were not born into their own group.
 // Containers have groups of their own.
 func (e *Engine) moveLater(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
+	if !e.pause(ctx, moveDelay) {
 		return ctx.Err()
-	case <-e.exited:
-		return nil
-	case <-time.After(moveDelay):
 	}
 	h, err := processes.FindHierarchies()
 	if err != nil {

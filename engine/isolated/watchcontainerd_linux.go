@@ -1,0 +1,88 @@
+package isolated
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/process"
+)
+
+// lookForContainerd is how often dockerd's containerd is looked for, or whether dockerd has it again.
+const lookForContainerd = time.Second
+
+// watchContainerd reports a dockerd that has lost its containerd. It answers, but starts no container
+// until it has started another one, which it does after ten seconds.
+func (e *Engine) watchContainerd(ctx context.Context) {
+	const subject, looks = "containerd", 60 // dockerd may be told to use another one
+	for looked := 0; looked < looks && e.pause(ctx, lookForContainerd); looked++ {
+		id := e.containerd()
+		if id == (process.ID{}) {
+			continue
+		}
+		if id.Wait(ctx) != nil || !e.id.Alive() {
+			return
+		}
+		e.problems.Set(subject, "containerd has ended, and no container starts until dockerd has started it again, within some seconds")
+		for !e.hasContainerd(ctx) {
+			if !e.pause(ctx, lookForContainerd) {
+				return
+			}
+		}
+		e.problems.Set(subject, "")
+		looked = 0
+	}
+}
+
+// pause waits, and reports whether neither ctx nor the engine has ended meanwhile.
+func (e *Engine) pause(ctx context.Context, wait time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-e.exited:
+		return false
+	case <-time.After(wait):
+		return true
+	}
+}
+
+// containerd returns the process of dockerd's containerd, if it is there.
+func (e *Engine) containerd() process.ID {
+	f, err := e.cfg.processes().Scan(processes.Hierarchies{})
+	if err != nil {
+		return process.ID{}
+	}
+	i := slices.IndexFunc(f.Procs, func(p processes.Proc) bool { return p.Marked && p.Comm == "containerd" })
+	if i < 0 {
+		return process.ID{}
+	}
+	return f.Procs[i].ID
+}
+
+// hasContainerd reports whether dockerd reaches a containerd: then it knows its version.
+func (e *Engine) hasContainerd(ctx context.Context) bool {
+	api := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", e.cfg.Socket)
+		},
+	}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://engine/version", nil)
+	if err != nil {
+		return false
+	}
+	answer, err := api.Do(request)
+	if err != nil {
+		return false
+	}
+	defer answer.Body.Close()
+	var version struct{ Components []struct{ Name string } }
+	if err := json.NewDecoder(answer.Body).Decode(&version); err != nil {
+		return false
+	}
+	return slices.ContainsFunc(version.Components, func(c struct{ Name string }) bool { return c.Name == "containerd" })
+}
