@@ -450,8 +450,9 @@ func Clause(message string) string {
 	return strings.TrimSuffix(lowerFirst(message), ".")
 }
 
+// lowerFirst returns a sentence to follow a colon. An abbreviation stays, such as TLS.
 func lowerFirst(s string) string {
-	if s == "" {
+	if s == "" || len(s) > 1 && 'A' <= s[1] && s[1] <= 'Z' {
 		return s
 	}
 	return strings.ToLower(s[:1]) + s[1:]

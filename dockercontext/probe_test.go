@@ -308,6 +308,14 @@ func TestProbeMessages(t *testing.T) {
 		if r := f.probe(name, long); !strings.HasPrefix(r.Message, strings.TrimSuffix(tc.want, ".")) {
 			t.Errorf("Probe(%q) says %q, want %q", name, r.Message, tc.want)
 		}
+		_, err := tc.e.Ping(t.Context())
+		explained, want := Explain(t.Context(), tc.e, err).Error(), strings.TrimSuffix(tc.want, ".")
+		if want[1] >= 'a' {
+			want = strings.ToLower(want[:1]) + want[1:]
+		}
+		if !strings.HasPrefix(explained, want) {
+			t.Errorf("Explain says %q, want %q", explained, want)
+		}
 	}
 }
 
