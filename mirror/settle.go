@@ -87,7 +87,7 @@ func (p *session) raise(b *barrier) {
 		switch {
 		case i.urgent, i.again:
 			b.keys[k] = p.numbered + 1
-		case i.call != 0:
+		case i.call != 0 && i.flying.wait == 0: // not a retry: the engine may hang for that object
 			b.keys[k] = i.call
 		}
 	}

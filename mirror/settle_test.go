@@ -29,6 +29,39 @@ func settle(r *mirrortest.Rig) *state.State {
 	return <-held
 }
 
+// An object for which the engine hangs holds up others only once.
+func TestSettleBesideHangingObject(t *testing.T) {
+	r := mirrortest.New(t, mirror.SourceOptions{InspectTimeout: 10 * mirrortest.Patience})
+	r.Engine.Populate(3, 1, 0, 0)
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
+	bad := r.Engine.IDs("containers")[0]
+	calls := make(chan int, 10)
+	var n atomic.Int64
+	r.Engine.SetFaults(func(f *mirrortest.Faults) {
+		f.Answer = func(w http.ResponseWriter, q *http.Request, path string) bool {
+			if path != "/containers/"+bad+"/json" {
+				return false
+			}
+			call := int(n.Add(1))
+			calls <- call
+			if call == 1 {
+				w.WriteHeader(http.StatusInternalServerError)
+			} else {
+				<-q.Context().Done()
+			}
+			return true
+		}
+	})
+	r.Source.Mark(state.Containers, bad)
+	for <-calls < 2 {
+	}
+	id := r.Engine.CreateContainer("new", r.Engine.IDs("images")[0])
+	if s := settle(r); s.Containers[id].Name != "new" {
+		t.Errorf("the new container is missing: %+v", s.Containers[id])
+	}
+}
+
 // Whatever was done in the engine before Settle is in the store afterwards, though the events
 // come late.
 func TestSettle(t *testing.T) {

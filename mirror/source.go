@@ -23,7 +23,7 @@ type SourceOptions struct {
 	Silence time.Duration
 	// Parallel is the number of concurrent lookups, or 0 for 32.
 	Parallel int
-	// ListTimeout, InspectTimeout and PingTimeout bound single calls: 0 for 2 minutes, 30 seconds
+	// ListTimeout, InspectTimeout and PingTimeout bound single calls: 0 for 2 minutes, 20 seconds
 	// and 5 seconds, which is the least for a ping.
 	ListTimeout, InspectTimeout, PingTimeout time.Duration
 	// MaxBackoff is the longest wait between attempts to reach the engine, or 0 for 1 second.
@@ -75,7 +75,7 @@ func NewSource(opts SourceOptions) *Source {
 	opts.Silence = cmp.Or(opts.Silence, 30*time.Second)
 	opts.Parallel = cmp.Or(opts.Parallel, 32)
 	opts.ListTimeout = cmp.Or(opts.ListTimeout, 2*time.Minute)
-	opts.InspectTimeout = cmp.Or(opts.InspectTimeout, max(30*time.Second, opts.PingTimeout))
+	opts.InspectTimeout = cmp.Or(opts.InspectTimeout, max(20*time.Second, opts.PingTimeout))
 	opts.PingTimeout = max(opts.PingTimeout, min(5*time.Second, opts.InspectTimeout))
 	opts.MaxBackoff = cmp.Or(opts.MaxBackoff, time.Second)
 	if opts.Log == nil {
