@@ -22,15 +22,9 @@ func Remove(ctx context.Context, i *instance.Instance) error {
 	if err := i.CheckRemove(); err != nil {
 		return err
 	}
-	if _, err := Stop(ctx, i, StopOptions{Force: true}); err != nil {
+	release, err := stopAndHold(ctx, i)
+	if err != nil || release == nil {
 		return err
-	}
-	release, err := lock.TryAcquire(i.Paths.SupervisorLock())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // by somebody else
-	}
-	if err != nil {
-		return problem(i, StartedAgain, failure.Refuse("remove instance %q: it was started again: %w", i.Name, err))
 	}
 	err = removeHeld(ctx, i)
 	release()
@@ -38,6 +32,26 @@ func Remove(ctx context.Context, i *instance.Instance) error {
 		_ = os.Remove(i.Paths.State) // on Windows, only after the lock's release
 	}
 	return err
+}
+
+// stopAndHold stops the instance by force and takes its supervisor lock. Without an error, a nil
+// release means that somebody else has removed the instance.
+func stopAndHold(ctx context.Context, i *instance.Instance) (release func(), err error) {
+	// systemd may be starting it just now, with the user's session: a second stop meets that.
+	for again := i.Settings.Autostart; ; again = false {
+		if _, err := Stop(ctx, i, StopOptions{Force: true}); err != nil {
+			return nil, err
+		}
+		release, err := lock.TryAcquire(i.Paths.SupervisorLock())
+		switch {
+		case err == nil:
+			return release, nil
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, nil
+		case !again:
+			return nil, problem(i, StartedAgain, failure.Refuse("remove instance %q: it was started again: %w", i.Name, err))
+		}
+	}
 }
 
 // removeHeld removes the instance, whose supervisor lock the caller holds.
