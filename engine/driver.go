@@ -56,6 +56,18 @@ func LocalSocket(d Driver) string {
 	return socket
 }
 
+// ownSocket is the socket of an engine of ours. It implements the part of [Driver] that says where
+// the engine is reached.
+type ownSocket string
+
+// Endpoint implements [Driver].
+func (s ownSocket) Endpoint() (endpoint.Endpoint, error) {
+	return endpoint.Endpoint{Host: "unix://" + string(s)}, nil
+}
+
+// LocalHost implements [Driver].
+func (s ownSocket) LocalHost() (string, error) { return "unix://" + string(s), nil }
+
 // ErrRunning says that the engine runs already.
 var ErrRunning = processes.ErrRunning
 

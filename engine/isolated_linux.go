@@ -10,7 +10,6 @@ import (
 	"github.com/docker-rd/docker-rd/engine/isolated"
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/programs"
@@ -26,7 +25,7 @@ func newIsolated(i *instance.Instance, log *slog.Logger) (isolatedDriver, error)
 	if err != nil {
 		return isolatedDriver{}, fmt.Errorf("instance %q: find %s: %w", i.Name, portproxy.Name, err)
 	}
-	return isolatedDriver{i, &isolated.Config{
+	return isolatedDriver{inst: i, ownSocket: ownSocket(i.Socket()), Config: &isolated.Config{
 		UID:        i.UID,
 		Rootless:   i.Settings.Driver == instance.DriverRootless,
 		Containerd: i.Settings.Engine == instance.KindContainerd,
@@ -109,6 +108,7 @@ func RemoveData(i *instance.Instance) error {
 type isolatedDriver struct {
 	inst *instance.Instance
 	*isolated.Config
+	ownSocket
 }
 
 // Adopt implements [Driver].
@@ -133,12 +133,3 @@ func (d isolatedDriver) Start(ctx context.Context) (Running, error) {
 	}
 	return e, nil
 }
-
-// Endpoint implements [Driver].
-func (d isolatedDriver) Endpoint() (endpoint.Endpoint, error) {
-	host, err := d.LocalHost()
-	return endpoint.Endpoint{Host: host}, err
-}
-
-// LocalHost implements [Driver].
-func (d isolatedDriver) LocalHost() (string, error) { return "unix://" + d.Socket, nil }

@@ -6,15 +6,17 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/lima"
 	"github.com/docker-rd/docker-rd/instance"
-	"github.com/docker-rd/docker-rd/internal/endpoint"
 )
 
-// limaDriver is the driver DriverLima.
-type limaDriver struct{ *lima.Config }
+// limaDriver is the driver DriverLima. Docker reaches the machine by a socket that leads there.
+type limaDriver struct {
+	*lima.Config
+	ownSocket
+}
 
 func newLima(i *instance.Instance, log *slog.Logger) limaDriver {
 	const billion = 1e9
-	return limaDriver{&lima.Config{
+	return limaDriver{ownSocket: ownSocket(i.Paths.Socket()), Config: &lima.Config{
 		Name:       i.Name,
 		Home:       i.Paths.Data,
 		StateDir:   i.Paths.EngineState(),
@@ -55,12 +57,3 @@ func (d limaDriver) Start(ctx context.Context) (Running, error) {
 	}
 	return m, nil
 }
-
-// Endpoint implements [Driver]: docker can't reach the machine itself.
-func (d limaDriver) Endpoint() (endpoint.Endpoint, error) {
-	host, err := d.LocalHost()
-	return endpoint.Endpoint{Host: host}, err
-}
-
-// LocalHost implements [Driver].
-func (d limaDriver) LocalHost() (string, error) { return "unix://" + d.Socket, nil }
