@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rivo/uniseg"
 )
 
 // terminal shows what is on the screen after the escape sequences that a display uses.
@@ -80,6 +82,19 @@ func TestTTY(t *testing.T) {
 		" ✔ Context exists, and its name is one that is quite long",
 		" ✘ Mirror is not synced            0.0s",
 		"ready")
+}
+
+// A line that changes takes one line of the screen, whatever it is written in.
+func TestTTYWide(t *testing.T) {
+	d, out, now := display(TTY, 40, 10)
+	d.Show(Event{Step: "engine", Status: Working, Message: "Engine is starting"}, func() string { return "日本語の長い長い長い長い言葉" })
+	*now = now.Add(4 * time.Second)
+	d.term.draw()
+	for _, line := range terminal(out.String()) {
+		if w := uniseg.StringWidth(line); w >= 40 {
+			t.Errorf("%d columns: %q", w, line)
+		}
+	}
 }
 
 // More lines than the screen has do not move it.

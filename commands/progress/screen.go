@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/rivo/uniseg"
 )
 
 // patience is how long a step may take before its line says what it waits for.
@@ -129,20 +130,27 @@ func (s *screen) text(l *line, width int) string {
 		terminal = 80
 	}
 	room := terminal - 1 - marks - 1 - len(seconds)
-	if width == 0 && utf8.RuneCountInString(text) > room {
+	if width == 0 && uniseg.StringWidth(text) > room {
 		return " " + mark + " " + text // in full, without a time
 	}
 	text = cut(text, max(room, 1))
-	return " " + mark + " " + text + strings.Repeat(" ", max(0, room-utf8.RuneCountInString(text))+1) + seconds
+	return " " + mark + " " + text + strings.Repeat(" ", max(0, room-uniseg.StringWidth(text))+1) + seconds
 }
 
 // cut shortens the text to width columns; 0 is no limit.
 func cut(text string, width int) string {
-	runes := []rune(strings.Map(printable, text))
-	if width <= 0 || len(runes) <= width {
-		return string(runes)
+	text = strings.Map(printable, text)
+	if width <= 0 || uniseg.StringWidth(text) <= width {
+		return text
 	}
-	return string(runes[:width-1]) + "…"
+	used, end := 1, 0 // the ellipsis
+	for g := uniseg.NewGraphemes(text); g.Next(); {
+		if used += g.Width(); used > width {
+			break
+		}
+		_, end = g.Positions()
+	}
+	return text[:end] + "…"
 }
 
 // printable replaces control characters: an engine's log must not move the cursor.
