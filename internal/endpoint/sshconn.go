@@ -26,7 +26,7 @@ type sshConn struct {
 	drained chan struct{}
 	// loggedIn is called, any number of times, when the login is over.
 	loggedIn func()
-	answered bool // something was read
+	isHTTP   bool // an answer of HTTP is to come
 
 	mu      sync.Mutex
 	stderr  []byte // its last bytes, without what came before the greeting
@@ -70,8 +70,8 @@ func (c *sshConn) say(text []byte) {
 func (c *sshConn) Read(p []byte) (int, error) {
 	n, err := c.out.Read(p)
 	c.loggedIn()
-	if n > 0 && !c.answered {
-		c.answered = true
+	if n > 0 && c.isHTTP {
+		c.isHTTP = false
 		if begin := p[:n]; !bytes.HasPrefix(begin, []byte("HTTP/")[:min(n, len("HTTP/"))]) {
 			line, _, _ := bytes.Cut(begin, []byte("\n"))
 			return 0, fmt.Errorf("%w: %q", ErrSSHNoise, bytes.TrimSpace(line))

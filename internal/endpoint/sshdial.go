@@ -74,6 +74,7 @@ type sshDial struct {
 	script  []string // ssh's arguments with the script,
 	plain   []string // and without
 	master  []string // script, with the master connection of [Endpoint.SSHConfig]; else nil
+	raw     bool     // what comes need not be HTTP
 	noShell atomic.Bool
 }
 
@@ -88,7 +89,7 @@ func (e Endpoint) sshDialer(halfCloses bool) (dialFunc, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAddress, err)
 	}
-	d := &sshDial{host: net.JoinHostPort(spec.Host, spec.Port)}
+	d := &sshDial{host: net.JoinHostPort(spec.Host, spec.Port), raw: halfCloses}
 	if d.script, err = e.sshArgs(script); err == nil {
 		d.plain, err = e.sshArgs("")
 	}
@@ -213,13 +214,14 @@ func (d *sshDial) start(ctx context.Context, pause time.Duration, args []string)
 			return nil, ctx.Err()
 		}
 	}
-	return startSSH(args, done)
+	return startSSH(args, d.raw, done)
 }
 
 // startSSH starts ssh and returns its standard streams as a connection. The process lives as long as
-// the connection: net/http keeps it for later requests. LoggedIn is called once, after the login or
+// the connection: net/http keeps it for later requests. Unless raw, it is an error if what comes is not
+// HTTP. LoggedIn is called once, after the login or
 // its failure.
-func startSSH(args []string, loggedIn func()) (_ *sshConn, err error) {
+func startSSH(args []string, raw bool, loggedIn func()) (_ *sshConn, err error) {
 	defer func() {
 		if err != nil {
 			loggedIn()
@@ -229,7 +231,7 @@ func startSSH(args []string, loggedIn func()) (_ *sshConn, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSSHMissing, err)
 	}
-	c := &sshConn{greeted: make(chan struct{}), exited: make(chan struct{}), drained: make(chan struct{}), loggedIn: sync.OnceFunc(loggedIn)}
+	c := &sshConn{greeted: make(chan struct{}), exited: make(chan struct{}), drained: make(chan struct{}), loggedIn: sync.OnceFunc(loggedIn), isHTTP: !raw}
 	cmd := guarded(program, args)
 	// A security key that waits for a touch would open a window.
 	cmd.Env = append(cmd.Environ(), "SSH_ASKPASS_REQUIRE=never")
