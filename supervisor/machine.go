@@ -129,20 +129,7 @@ func (l *loop) handleEngine(ev event) {
 			l.connect(ev.running, ev.adopted)
 		}
 	case connected:
-		if ev.err != nil {
-			err := fmt.Errorf("no connection to the engine: %w", ev.err)
-			if e.process != nil && e.process.LastError() != "" {
-				err = fmt.Errorf("%w: %s", err, e.process.LastError())
-			}
-			l.engineFailed(err)
-			return
-		}
-		if e.patience = slowFactor * ev.took; e.patience > checkTimeout {
-			l.log.Warn("the engine is slow", "part", "engine", "ping", ev.took)
-		}
-		l.engineAnswers()
-		l.mirrorEngine()
-		l.watchEngineSocket()
+		l.engineConnected(ev)
 	case exited:
 		e.exited = nil
 		if e.phase != engineStopping { // where it is expected
@@ -165,22 +152,7 @@ func (l *loop) handleEngine(ev event) {
 		e.touched = true
 		l.checkEngine()
 	case pinged:
-		e.pinging = false
-		connected := l.mirror.synced.Reason != state.ReasonDisconnected
-		switch {
-		case e.phase == engineUp: // the mirror was connected sooner
-		case ev.err != nil:
-			l.engineMissing(ev.err)
-			if connected { // else the mirror looks again
-				l.after(e.session, recheckDelay, socketTouched{})
-			}
-		case connected:
-			l.engineAnswers()
-		}
-		if ev.err == nil && e.touched {
-			e.touched = false
-			l.mirrorEngine() // the socket may be another engine's now
-		}
+		l.enginePinged(ev)
 	case problemsChanged:
 		e.problems, e.problemsChanged = e.process.Problems()
 	case endpointNew:
@@ -195,6 +167,44 @@ func (l *loop) handleEngine(ev event) {
 	case ended:
 		e.phase, e.running, e.process, e.exited, e.problemsChanged = engineEnded, nil, nil, nil, nil
 		l.stop.killed, l.stop.err = l.containerNames(ev.killed), ev.err
+	}
+}
+
+func (l *loop) engineConnected(ev connected) {
+	e := &l.engine
+	if ev.err != nil {
+		err := fmt.Errorf("no connection to the engine: %w", ev.err)
+		if e.process != nil && e.process.LastError() != "" {
+			err = fmt.Errorf("%w: %s", err, e.process.LastError())
+		}
+		l.engineFailed(err)
+		return
+	}
+	if e.patience = slowFactor * ev.took; e.patience > checkTimeout {
+		l.log.Warn("the engine is slow", "part", "engine", "ping", ev.took)
+	}
+	l.engineAnswers()
+	l.mirrorEngine()
+	l.watchEngineSocket()
+}
+
+func (l *loop) enginePinged(ev pinged) {
+	e := &l.engine
+	e.pinging = false
+	connected := l.mirror.synced.Reason != state.ReasonDisconnected
+	switch {
+	case e.phase == engineUp: // the mirror was connected sooner
+	case ev.err != nil:
+		l.engineMissing(ev.err)
+		if connected { // else the mirror looks again
+			l.after(e.session, recheckDelay, socketTouched{})
+		}
+	case connected:
+		l.engineAnswers()
+	}
+	if ev.err == nil && e.touched {
+		e.touched = false
+		l.mirrorEngine() // the socket may be another engine's now
 	}
 }
 
