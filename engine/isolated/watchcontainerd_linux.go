@@ -18,23 +18,27 @@ const lookForContainerd = time.Second
 // watchContainerd reports a dockerd that has lost its containerd. It answers, but starts no container
 // until it has started another one, which it does after ten seconds.
 func (e *Engine) watchContainerd(ctx context.Context) {
-	const subject, looks = "containerd", 60 // dockerd may be told to use another one
-	for looked := 0; looked < looks && e.pause(ctx, lookForContainerd); looked++ {
+	const subject, words = "containerd", "containerd has ended, and no container starts until dockerd has started it again, within some seconds"
+	strangers := 0
+	for strangers < 10 && e.pause(ctx, lookForContainerd) {
+		has, err := e.hasContainerd(ctx)
+		if err != nil {
+			continue // it does not answer, perhaps not yet
+		}
+		if !has {
+			e.problems.Set(subject, words)
+			continue
+		}
+		e.problems.Set(subject, "")
 		id := e.containerd()
 		if id == (process.ID{}) {
+			strangers++ // dockerd may be told to use another one
 			continue
 		}
 		if id.Wait(ctx) != nil || !e.id.Alive() {
 			return
 		}
-		e.problems.Set(subject, "containerd has ended, and no container starts until dockerd has started it again, within some seconds")
-		for !e.hasContainerd(ctx) {
-			if !e.pause(ctx, lookForContainerd) {
-				return
-			}
-		}
-		e.problems.Set(subject, "")
-		looked = 0
+		e.problems.Set(subject, words)
 	}
 }
 
@@ -63,8 +67,9 @@ func (e *Engine) containerd() process.ID {
 	return f.Procs[i].ID
 }
 
-// hasContainerd reports whether dockerd reaches a containerd: then it knows its version.
-func (e *Engine) hasContainerd(ctx context.Context) bool {
+// hasContainerd reports whether dockerd reaches a containerd: then it knows its version. It is an
+// error if dockerd does not answer.
+func (e *Engine) hasContainerd(ctx context.Context) (bool, error) {
 	api := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -73,16 +78,14 @@ func (e *Engine) hasContainerd(ctx context.Context) bool {
 	}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://engine/version", nil)
 	if err != nil {
-		return false
+		return false, err
 	}
 	answer, err := api.Do(request)
 	if err != nil {
-		return false
+		return false, err
 	}
 	defer answer.Body.Close()
 	var version struct{ Components []struct{ Name string } }
-	if err := json.NewDecoder(answer.Body).Decode(&version); err != nil {
-		return false
-	}
-	return slices.ContainsFunc(version.Components, func(c struct{ Name string }) bool { return c.Name == "containerd" })
+	err = json.NewDecoder(answer.Body).Decode(&version)
+	return slices.ContainsFunc(version.Components, func(c struct{ Name string }) bool { return c.Name == "containerd" }), err
 }
