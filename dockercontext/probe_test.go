@@ -487,7 +487,7 @@ func TestProbeSSH(t *testing.T) {
 				return os.WriteFile(s.Remote+"/docker", []byte("#!/bin/sh\ni=0\nwhile [ $i -lt 50 ]; do echo \"Line $i.\"; i=$((i+1)); done >&2\necho The cause. >&2\nexit 7\n"), 0o755)
 			},
 		}, {
-			name: "login-shell-talks", timeout: long, health: HealthUnknown, reason: ProbeConnectFailed, message: "Welcome",
+			name: "login-shell-talks", timeout: long, health: HealthUnknown, reason: ProbeNotDocker, message: "Welcome",
 			change: func(s *endpointtest.SSHD) error {
 				return os.WriteFile(s.Remote+"/docker", []byte("#!/bin/sh\necho Welcome\nexec cat\n"), 0o755)
 			},
