@@ -47,10 +47,15 @@ func (i *Instance) Remove() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // of an earlier removal that was interrupted
 		return fmt.Errorf("remove instance %q: %w", i.Name, err)
 	}
-	if err == nil {
-		defer release()
+	if err != nil {
+		return i.removeState()
 	}
-	return i.removeState()
+	err = i.removeState()
+	release()
+	if err == nil {
+		_ = os.Remove(i.Paths.State) // on Windows, only after the lock's release
+	}
+	return err
 }
 
 // removeTimeout bounds the wait for the state lock, which others hold for moments.
