@@ -63,11 +63,17 @@ func Await(ctx context.Context, dir, id string) (Outcome, error) {
 		if !pending || !errors.Is(err, fs.ErrNotExist) {
 			return o, err
 		}
-		if err := w.Wait(ctx); err != nil {
+		wait, cancel := context.WithTimeout(ctx, lookAgain)
+		_ = w.Wait(wait)
+		cancel()
+		if err := ctx.Err(); err != nil {
 			return Outcome{}, err
 		}
 	}
 }
+
+// lookAgain is how long to wait for the news of an outcome. Not every file system has them.
+const lookAgain = time.Second
 
 // Fetch returns the outcome of a request with Reply, and removes it. The error matches
 // fs.ErrNotExist if there is none, or none yet.
