@@ -92,14 +92,19 @@ func isolatedLacks(i *instance.Instance) []error {
 	return nil
 }
 
-// RemoveData removes those data of a stopped instance's engine that the user can't remove:
-// containers have made files as other users. [instance.Instance.Remove] removes the rest.
+// RemoveData removes what is not below a stopped instance's directories, and those data of its engine
+// that the user can't remove: containers have made files as other users.
+// [instance.Instance.Remove] removes the rest.
 func RemoveData(i *instance.Instance) error {
-	if i.Settings.Driver != instance.DriverRootless {
-		return nil
-	}
-	if err := isolated.RemoveAsUser(i.Paths.Data); err != nil {
-		return failure.WithHint(fmt.Errorf("remove instance %q: %w", i.Name, err), "`sudo rm -rf %s`", i.Paths.Data)
+	switch i.Settings.Driver {
+	case instance.DriverDockerd:
+		if err := isolated.RemoveGroups(i.UID); err != nil {
+			return fmt.Errorf("remove instance %q: %w", i.Name, err)
+		}
+	case instance.DriverRootless:
+		if err := isolated.RemoveAsUser(i.Paths.Data); err != nil {
+			return failure.WithHint(fmt.Errorf("remove instance %q: %w", i.Name, err), "`sudo rm -rf %s`", i.Paths.Data)
+		}
 	}
 	return nil
 }

@@ -64,6 +64,20 @@ func (c *Config) removeLeftovers() error {
 		removeFile(c.engineFilePath()))
 }
 
+// RemoveGroups removes the control groups of an engine of root's that has ended. Those without a process
+// are left where a supervisor was killed at the begin of a start.
+func RemoveGroups(uid string) error {
+	h, err := processes.FindHierarchies()
+	if err != nil {
+		return fmt.Errorf("cgroups: %w", err)
+	}
+	var errs []error
+	for _, dir := range (processes.Engine{UID: uid}).Groups(h) {
+		errs = append(errs, processes.RemoveGroup(dir))
+	}
+	return errors.Join(errs...)
+}
+
 // removeFile removes a file, if it exists.
 func removeFile(path string) error {
 	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
