@@ -311,8 +311,8 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) verdict {
 		return unknown(ProbeSSHOnward, "%s: it may lead back here, and is not followed.", strings.TrimSuffix(sentence(err), "."))
 	case errors.As(err, &ssh):
 		return classifySSH(ssh)
-	case tlsFailure(err):
-		return unknown(ProbeTLSFailed, "TLS failed: %s", line(strings.TrimPrefix(err.Error(), "tls: ")))
+	case tlsFailure(err) != nil:
+		return unknown(ProbeTLSFailed, "TLS failed: %s", line(strings.TrimPrefix(tlsFailure(err).Error(), "tls: ")))
 	}
 	return classifyDial(ctx, e, err)
 }
@@ -389,18 +389,21 @@ func isTimeout(err error) bool {
 	return ok && t.Timeout()
 }
 
-// tlsFailure reports whether the TLS handshake failed, here or over there.
-func tlsFailure(err error) bool {
-	// crypto/tls reports alerts this way; their type is its own.
+// tlsFailure returns how the TLS handshake failed, here or over there; nil if it did not.
+func tlsFailure(err error) error {
+	// crypto/tls reports alerts this way; their type is its own. net/http may put words before them.
 	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "remote error" || op.Op == "local error") {
-		return true
+		return op
 	}
-	return errors.Is(err, http.ErrSchemeMismatch) ||
+	if errors.Is(err, http.ErrSchemeMismatch) ||
 		errors.As(err, new(*tls.CertificateVerificationError)) ||
 		errors.As(err, new(tls.RecordHeaderError)) ||
 		errors.As(err, new(x509.UnknownAuthorityError)) ||
 		errors.As(err, new(x509.HostnameError)) ||
-		errors.As(err, new(x509.CertificateInvalidError))
+		errors.As(err, new(x509.CertificateInvalidError)) {
+		return err
+	}
+	return nil
 }
 
 // refusedOnLoopback reports whether this very machine refused the connection: not through a
