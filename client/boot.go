@@ -89,7 +89,7 @@ func forgetBoot(ctx context.Context, i *instance.Instance) error {
 // again a supervisor that was killed or has failed.
 func settleUnit(ctx context.Context, i *instance.Instance) {
 	if m, err := systemd.Find(); err == nil && i.Settings.Autostart {
-		_ = m.Run(ctx, "stop", unitOf(m, i)) // it has stopped anyway
+		_ = m.Run(ctx, "stop", "--no-block", unitOf(m, i)) // it has stopped anyway
 	}
 }
 
