@@ -117,6 +117,10 @@ wine: ## Run the tests of the Windows build under wine (as root; makes a Debian 
 lima: build ## Run an engine in a real virtual machine, emulated, by limactl (as root, Debian, amd64; takes long)
 	@scripts/lima
 
+.PHONY: vm
+vm: ## Run the tests that need a whole system with systemd, in a User-mode Linux (as root, amd64; builds it)
+	@scripts/vm $(VM_TESTS)
+
 .PHONY: golden
 golden: ## Rewrite the golden output of the script tests, and the pages of the commands
 	UPDATE_GOLDEN=1 $(GO) test ./cmd/docker-rd ./commands/... ./plugin
