@@ -215,10 +215,13 @@ func (s *stage) testReaper(t *testing.T, instance, name string, below ...string)
 	if !reaped {
 		t.Errorf("%s is not removed:\n%s", name, s.docker(t, instance, "container", "ls", "-a"))
 	}
-	// It was there: the engine tells of its end.
-	events := s.docker(t, instance, "events", "--since", "1h", "--until", "0s", "--filter", "event=destroy", "--filter", "container="+name)
-	if !strings.Contains(events, "org.testcontainers=true") {
-		t.Errorf("the library's container was never there: %q", events)
+	// It was there: the engine reports its end, soon after it has left the list.
+	events := ""
+	for end := time.Now().Add(patience); !strings.Contains(events, "org.testcontainers=true"); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the library's container was never there: %q", events)
+		}
+		events = s.docker(t, instance, "events", "--since", "1h", "--until", "0s", "--filter", "event=destroy", "--filter", "container="+name)
 	}
 }
 
