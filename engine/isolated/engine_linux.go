@@ -16,6 +16,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/mounts"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
@@ -176,6 +177,11 @@ func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 	e.Release()
 	killed = append(killed, e.cfg.containers()...)
 	return killed, e.cfg.cleanup(context.WithoutCancel(ctx), known)
+}
+
+// api returns a client for a dockerd. The caller closes it.
+func (e *Engine) api() (*endpoint.Client, error) {
+	return endpoint.Endpoint{Host: "unix://" + e.cfg.Socket}.Client()
 }
 
 // watch starts the goroutines that watch a running engine.

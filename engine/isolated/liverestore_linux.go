@@ -11,7 +11,6 @@ import (
 
 	"github.com/moby/moby/client"
 
-	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
@@ -42,7 +41,7 @@ func (e *Engine) endLiveRestore(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
-	api, err := endpoint.Endpoint{Host: "unix://" + e.cfg.Socket}.Client()
+	api, err := e.api()
 	if err != nil {
 		return err
 	}

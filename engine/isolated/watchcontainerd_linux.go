@@ -2,11 +2,11 @@ package isolated
 
 import (
 	"context"
-	"encoding/json"
-	"net"
-	"net/http"
 	"slices"
 	"time"
+
+	"github.com/moby/moby/api/types/system"
+	"github.com/moby/moby/client"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/process"
@@ -70,22 +70,13 @@ func (e *Engine) containerd() process.ID {
 // hasContainerd reports whether dockerd reaches a containerd: then it knows its version. It is an
 // error if dockerd does not answer.
 func (e *Engine) hasContainerd(ctx context.Context) (bool, error) {
-	api := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", e.cfg.Socket)
-		},
-	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://engine/version", nil)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	api, err := e.api()
 	if err != nil {
 		return false, err
 	}
-	answer, err := api.Do(request)
-	if err != nil {
-		return false, err
-	}
-	defer answer.Body.Close()
-	var version struct{ Components []struct{ Name string } }
-	err = json.NewDecoder(answer.Body).Decode(&version)
-	return slices.ContainsFunc(version.Components, func(c struct{ Name string }) bool { return c.Name == "containerd" }), err
+	defer api.Close()
+	version, err := api.ServerVersion(ctx, client.ServerVersionOptions{})
+	return slices.ContainsFunc(version.Components, func(c system.ComponentVersion) bool { return c.Name == "containerd" }), err
 }
