@@ -350,11 +350,7 @@ func TestAwayIsLoggedOnce(t *testing.T) {
 	}
 	r := mirrortest.NewOf(t, dir, dir+"/none.sock", opts)
 	stop := r.Start()
-	for end := time.Now().Add(mirrortest.Patience); connects.Load() < 10; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it is not tried again")
-		}
-	}
+	mirrortest.Until(t, "it is not tried again", func() bool { return connects.Load() >= 10 })
 	stop()
 	if text := log.Take(); strings.Count(text, "\n") != 1 {
 		t.Errorf("the log is\n%s", text)
@@ -379,11 +375,7 @@ func TestUnlistableIsLoggedOnce(t *testing.T) {
 		}
 	})
 	stop := r.Start()
-	for end := time.Now().Add(mirrortest.Patience); tries.Load() < 20; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it is not tried again")
-		}
-	}
+	mirrortest.Until(t, "it is not tried again", func() bool { return tries.Load() >= 20 })
 	stop()
 	if text := log.Take(); strings.Count(text, "lost the engine's events") != 1 {
 		t.Errorf("the log is\n%s", text)

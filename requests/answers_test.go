@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/mirror"
@@ -38,11 +37,7 @@ func TestFirstTry(t *testing.T) {
 	stop = next.Start()
 	defer stop()
 	tried := r.Engine.Calls()["DELETE /containers/{id}"]
-	for end := time.Now().Add(mirrortest.Patience); r.Engine.Calls()["DELETE /containers/{id}"] == tried; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the next supervisor does not try again")
-		}
-	}
+	mirrortest.Until(t, "the next supervisor does not try again", func() bool { return r.Engine.Calls()["DELETE /containers/{id}"] != tried })
 	r.Engine.ExitContainer(id, 0)
 	next.Await("the container gone", func(s *state.State) bool { return len(s.Containers) == 0 })
 	if told, _ := filepath.Glob(filepath.Join(r.RequestsDir(), "*.done")); len(told) > 0 {

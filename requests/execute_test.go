@@ -348,11 +348,7 @@ func TestStopThatMayTakeForever(t *testing.T) {
 	sent := r.begun(q)
 	r.Executor.SetPatience(0)
 	r.Start()
-	for end := time.Now().Add(mirrortest.Patience); r.Engine.Calls()["GET /containers/{id}"] < 5; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("nobody looks whether it has stopped")
-		}
-	}
+	mirrortest.Until(t, "nobody looks whether it has stopped", func() bool { return r.Engine.Calls()["GET /containers/{id}"] >= 5 })
 	r.Engine.ExitContainer(id, 0)
 	if o := r.outcome(sent); o.State != state.ActionSucceeded {
 		t.Errorf("outcome: %+v", o)

@@ -27,6 +27,16 @@ import (
 // Patience is how long a test waits for what should take milliseconds.
 const Patience = 20 * time.Second
 
+// Until waits until ok returns true, or fails the test with the message after [Patience].
+func Until(t *testing.T, message string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(Patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(message)
+		}
+	}
+}
+
 // A Rig is a fake engine and a mirror of it, with the smallest loop there can be.
 type Rig struct {
 	T        *testing.T
@@ -274,9 +284,5 @@ func (l *Lines) Take() string {
 // AwaitStream waits until the engine has a listener.
 func (r *Rig) AwaitStream() {
 	r.T.Helper()
-	for end := time.Now().Add(Patience); r.Engine.Streams() == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			r.T.Fatal("nobody listens to the engine's events")
-		}
-	}
+	Until(r.T, "nobody listens to the engine's events", func() bool { return r.Engine.Streams() != 0 })
 }
