@@ -5,11 +5,11 @@ GO          ?= go
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
 COMMIT      ?= $(shell git rev-parse HEAD 2>/dev/null)
 DATE        ?= $(shell TZ=UTC git show -s --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
-VERSION_PKG := github.com/docker-rd/docker-rd/internal/version
+VERSION_PKG := github.com/docker-rd/docker-rd/internal/version/release
 # Without gRPC's tracing pages, a dependency of docker's CLI package: they slow the start of every
 # process by a millisecond.
 TAGS        := grpcnotrace
-GO_BUILD    := CGO_ENABLED=0 $(GO) build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '-s -w -X $(VERSION_PKG).version=$(VERSION) -X $(VERSION_PKG).commit=$(COMMIT) -X $(VERSION_PKG).date=$(DATE)'
+GO_BUILD    := CGO_ENABLED=0 $(GO) build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '-s -w -X $(VERSION_PKG).Version=$(VERSION) -X $(VERSION_PKG).Commit=$(COMMIT) -X $(VERSION_PKG).Date=$(DATE)'
 EXE         := $(shell $(GO) env GOEXE 2>/dev/null)
 
 # Root, or a packager with DESTDIR, installs for all users; an ordinary user, for that user. docker

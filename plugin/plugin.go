@@ -1,6 +1,5 @@
-// Package plugin makes docker-rd a Docker CLI plugin: its metadata, its root
-// command, standalone use, signals, and how errors become messages and exit
-// statuses.
+// Package plugin makes docker-rd a Docker CLI plugin: its root command, standalone use, signals, and
+// how errors become messages and exit statuses.
 package plugin
 
 import (
@@ -9,13 +8,11 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/docker/cli/cli-plugins/metadata"
 	cliplugin "github.com/docker/cli/cli-plugins/plugin"
-	"github.com/docker/cli/cli/command"
-	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/version"
+	"github.com/docker-rd/docker-rd/plugin/metadata"
 	"github.com/docker-rd/docker-rd/supervisor"
 )
 
@@ -47,17 +44,7 @@ func run() {
 	if cliplugin.RunningStandalone() {
 		os.Args = standaloneArgs(os.Args)
 	}
-	root := newRoot
-	if len(os.Args) == 2 && os.Args[1] == metadata.MetadataSubcommandName {
-		root = func(command.Cli) *cobra.Command { return &cobra.Command{Use: Name} } // docker asks often: it shall not wait for what it does not need
-	}
-	cliplugin.Run(root, metadata.Metadata{
-		SchemaVersion:    "0.1.0",
-		Vendor:           "docker-rd",
-		Version:          version.Version(),
-		ShortDescription: "Your own Docker engines, by name",
-		URL:              "https://github.com/docker-rd/docker-rd",
-	})
+	cliplugin.Run(newRoot, metadata.Of(version.Version()))
 }
 
 // quietLibraries prints only warnings of what is logged. Package log, which libraries such as

@@ -3,11 +3,15 @@
 package main
 
 import (
+	"encoding/json"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/docker/cli/cli-plugins/metadata"
 )
 
 // makeTarget runs make in the project.
@@ -16,6 +20,35 @@ func makeTarget(t *testing.T, args ...string) {
 	cmd := exec.Command("make", append([]string{"-C", "../..", "--no-print-directory"}, args...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make %v: %v\n%s", args, err, out)
+	}
+}
+
+// checkMetadata checks that a release says what it is before it initializes what only commands need.
+func checkMetadata(t *testing.T, program string) {
+	t.Helper()
+	version, err := exec.Command(program, "version", "--format", "{{.Version}}").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, metadata.MetadataSubcommandName)
+	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+	var initialized strings.Builder
+	cmd.Stderr = &initialized
+	answer, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, initialized.String())
+	}
+	var got metadata.Metadata
+	if err := json.Unmarshal(answer, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Version != strings.TrimSpace(string(version)) || got.SchemaVersion != "0.1.0" || got.Vendor == "" {
+		t.Errorf("version %s says that it is %s", version, answer)
+	}
+	for _, late := range []string{"github.com/docker/cli/", "github.com/distribution/reference ", "google.golang.org/protobuf/proto "} {
+		if strings.Contains(initialized.String(), "init "+late) {
+			t.Errorf("%s is initialized first", late)
+		}
 	}
 }
 
@@ -47,6 +80,7 @@ func TestInstallDestdir(t *testing.T) {
 		if out, err := exec.Command(filepath.Join(dest, program), "version").CombinedOutput(); err != nil {
 			t.Errorf("version: %v: %s", err, out)
 		}
+		checkMetadata(t, filepath.Join(dest, program))
 		makeTarget(t, "uninstall", "DESTDIR="+dest, "PREFIX="+prefix)
 		err := filepath.WalkDir(dest, func(path string, entry fs.DirEntry, err error) error {
 			if err == nil && !entry.IsDir() {

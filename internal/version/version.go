@@ -4,15 +4,14 @@ package version
 import (
 	"cmp"
 	"runtime/debug"
-)
 
-// Set by the linker (see the Makefile).
-var version, commit, date string
+	"github.com/docker-rd/docker-rd/internal/version/release"
+)
 
 // Version returns the release, or the version in the build info.
 func Version() string {
-	if version != "" {
-		return version
+	if release.Version != "" {
+		return release.Version
 	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return info.Main.Version
@@ -21,11 +20,11 @@ func Version() string {
 }
 
 // Commit returns the commit, "" if it is not known.
-func Commit() string { return cmp.Or(commit, setting("vcs.revision")) }
+func Commit() string { return cmp.Or(release.Commit, setting("vcs.revision")) }
 
 // Date returns the date of the commit in RFC 3339, "" if it is not known. The time of the build
 // would make each build different.
-func Date() string { return cmp.Or(date, setting("vcs.time")) }
+func Date() string { return cmp.Or(release.Date, setting("vcs.time")) }
 
 // setting returns a setting in the build info.
 func setting(key string) string {

@@ -19,8 +19,9 @@ const module = "github.com/docker-rd/docker-rd"
 // own, and which folders each may import. They go downward only, so that whatever is
 // below can be understood without what is above.
 var rooms = map[string][]string{
-	"cmd":                      {"plugin", "internal", "engine"},                             // engine: the script tests' entry is the driver's helper too
-	"plugin":                   {"commands", "supervisor", "engine", "instance", "internal"}, // supervisor: the program is it, too
+	"cmd":                      {"plugin", "internal", "engine"},                                                // engine: the script tests' entry is the driver's helper too
+	"plugin":                   {"plugin/metadata", "commands", "supervisor", "engine", "instance", "internal"}, // supervisor: the program is it, too
+	"plugin/metadata":          {"internal/version/release"},                                                    // it answers before anything else is initialized
 	"commands":                 {"commands/objects", "commands/output", "dashboard", "top", "board", "client", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "requests", "lock", "internal"},
 	"commands/objects":         {"commands/output", "mirror/state", "internal"}, // from the file alone
 	"commands/output":          {"internal"},
