@@ -7,7 +7,7 @@
 //   - A context that is not ours is never changed or removed. Ours carries our mark, with the
 //     instance's uid and the context's own name.
 //   - Names are not ownership: a record is void once the context of its name is somebody else's.
-//   - The current context is changed only by [Config.Promote], [Config.Reconsider],
+//   - The current context is changed only by [Config.Promote], [Config.GiveBack],
 //     [Config.Demote], [Config.Repair] and [Finding.Fix], only if it is still what was judged,
 //     and only after the previous one has been recorded. All of them do so through one
 //     transaction, tx, which exists under the promotion lock.

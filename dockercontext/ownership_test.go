@@ -161,7 +161,7 @@ func TestNamelessContext(t *testing.T) {
 }
 
 // An engine that its owner restarts is away for a moment: its context is put back.
-func TestReconsider(t *testing.T) {
+func TestGiveBack(t *testing.T) {
 	f := setup(t)
 	f.own(rd)
 	f.brokenContext("mine")
@@ -170,10 +170,13 @@ func TestReconsider(t *testing.T) {
 		t.Fatalf("%+v", out)
 	}
 	f.wantOutcome(f.Claim(t.Context(), rd, endpointtest.Unix(t, endpointtest.Handler()), PromoteIfBroken, nil), state.ReasonClaimed, true)
-	done := make(chan Outcome, 1)
-	go func() { done <- f.Reconsider(t.Context(), rd, "mine") }()
+	done := make(chan bool, 1)
+	go func() { done <- f.AnswersAgain(t.Context(), "mine") }()
 	endpointtest.UnixAt(t, filepath.Join(f.o.Dir, "gone.sock"), endpointtest.Handler())
-	f.wantOutcome(<-done, state.ReasonCurrentHealthy, true)
+	if !<-done {
+		t.Error("it does not answer again")
+	}
+	f.wantOutcome(f.GiveBack(t.Context(), rd, "mine"), state.ReasonCurrentHealthy, true)
 	f.wantSocket(false)
 	f.wantCurrent("mine")
 	f.wantPromoted()
@@ -182,7 +185,7 @@ func TestReconsider(t *testing.T) {
 	f.promoted(rd)
 	f.healthyContext("other")
 	f.use("other")
-	f.wantOutcome(f.Reconsider(t.Context(), rd, "mine"), state.ReasonNotApplicable, false)
+	f.wantOutcome(f.GiveBack(t.Context(), rd, "mine"), state.ReasonNotApplicable, false)
 	f.wantCurrent("other")
 }
 

@@ -225,34 +225,38 @@ func (t *tx) standing(owner Owner) Outcome {
 // A start does not wait for that.
 const RestartTime = 10 * time.Second
 
-// restartInterval is how often [Config.Reconsider] probes.
+// restartInterval is how often [Config.AnswersAgain] probes.
 const restartInterval = 250 * time.Millisecond
 
-// Reconsider probes the context that a promotion has replaced as broken, until ctx ends or
-// owner's is not promoted any more. Once it is healthy it is put back: its engine was only
-// restarting. Then the reason is CurrentHealthy, not Demoted: nobody stopped owner's engine.
-// Otherwise it is NotApplicable or Failed.
-func (c *Config) Reconsider(ctx context.Context, owner Owner, previous string) Outcome {
+// AnswersAgain waits until the context that a promotion has replaced as broken is healthy: its
+// engine was only restarting. It reports false when ctx ends before.
+func (c *Config) AnswersAgain(ctx context.Context, replaced string) bool {
 	tick := time.NewTicker(restartInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return outcome(state.ReasonNotApplicable, "Context %q stays the current one.", owner.Context)
+			return false
 		case <-tick.C:
 		}
-		if c.forJudging().glance(ctx, named(previous)).Health != Healthy {
-			continue
+		if c.forJudging().glance(ctx, named(replaced)).Health == Healthy {
+			return true
 		}
-		out, err := c.update(context.WithoutCancel(ctx), func(t *tx) (Outcome, error) { return t.giveBack(owner, previous) })
-		if err != nil {
-			return failed(err, "Context %q can't be put back", named(previous))
-		}
-		if out.Changed {
-			out.Err = c.Release(context.WithoutCancel(ctx), owner).Err // claims end with the promotion
-		}
-		return out
 	}
+}
+
+// GiveBack puts the context that owner's has replaced back, since it answers again. The reason is
+// CurrentHealthy then, not Demoted: nobody stopped owner's engine. If the current context has been
+// changed since, it is NotApplicable.
+func (c *Config) GiveBack(ctx context.Context, owner Owner, replaced string) Outcome {
+	out, err := c.update(ctx, func(t *tx) (Outcome, error) { return t.giveBack(owner, replaced) })
+	if err != nil {
+		return failed(err, "Context %q can't be put back", named(replaced))
+	}
+	if out.Changed {
+		out.Err = c.Release(ctx, owner).Err // claims end with the promotion
+	}
+	return out
 }
 
 // giveBack puts the previous context back, if nothing has changed since the promotion.

@@ -14,20 +14,21 @@ import (
 
 // contextRun is the instance's own context as the loop sees it.
 type contextRun struct {
-	phase     contextPhase
-	owner     dockercontext.Owner      // the instance, as its owner
-	judgement *dockercontext.Judgement // of the current context; nil while it is probed
-	sockets   *claim.Look              // the first look at the default sockets
-	ready     dockercontext.Outcome    // of making it; without a Reason until then
-	promoted  dockercontext.Outcome    // of its promotion
-	claimed   dockercontext.Outcome    // of claiming the default socket; without a Reason until then
-	missed    bool                     // somebody may have changed it during an operation
+	phase           contextPhase
+	owner           dockercontext.Owner      // the instance, as its owner
+	judgement       *dockercontext.Judgement // of the current context; nil while it is probed
+	sockets         *claim.Look              // the first look at the default sockets
+	ready           dockercontext.Outcome    // of making it; without a Reason until then
+	promoted        dockercontext.Outcome    // of its promotion
+	claimed         dockercontext.Outcome    // of claiming the default socket; without a Reason until then
+	missed          bool                     // somebody may have changed it during an operation
+	replacedAnswers bool                     // the context that it replaced was only away for a moment
 }
 
 // busy reports whether an operation is under way.
 func (c *contextRun) busy() bool {
 	switch c.phase {
-	case contextMaking, contextPromoting, contextClaiming, contextHandingBack, contextRemoving:
+	case contextMaking, contextPromoting, contextClaiming, contextGivingBack, contextHandingBack, contextRemoving:
 		return true
 	}
 	return false
@@ -141,19 +142,30 @@ func (l *loop) promote() {
 	})
 }
 
-// reconsider watches the context that ours has replaced for a while: its engine may only
-// have been restarted.
-func (l *loop) reconsider() {
-	owner, judgement := l.context.owner, *l.context.judgement
+// watchReplaced watches the context that ours has replaced for a while: its engine may only have
+// been restarted.
+func (l *loop) watchReplaced() {
+	judgement := *l.context.judgement
 	if judgement.Report.Health != dockercontext.Broken {
 		return
 	}
 	l.async(l.ctx, func(ctx context.Context) event {
 		ctx, cancel := context.WithTimeout(ctx, dockercontext.RestartTime)
 		defer cancel()
-		out := l.docker.Reconsider(ctx, owner, judgement.Stored)
+		if !l.docker.AnswersAgain(ctx, judgement.Stored) {
+			return nil
+		}
+		return answersAgain{judgement.Stored}
+	})
+}
+
+// giveBack puts the replaced context back.
+func (l *loop) giveBack() {
+	owner, replaced := l.context.owner, l.context.judgement.Stored
+	l.operate(contextGivingBack, func(ctx context.Context) event {
+		out := l.docker.GiveBack(ctx, owner, replaced)
 		l.logFailure("replaced context not put back", out)
-		return reconsidered{out}
+		return gaveBack{out}
 	})
 }
 

@@ -51,6 +51,7 @@ const (
 	contextPromoting                       // operation
 	contextDecided                         // promoted, or known why not
 	contextClaiming                        // operation: the default socket is claimed for the engine, or given back
+	contextGivingBack                      // operation: the replaced one becomes the current one again
 	contextHandingBack                     // operation: another becomes the current one
 	contextHandedBack                      // exists, and is not to be current
 	contextRemoving                        // operation
@@ -92,7 +93,8 @@ type (
 	judgedGone     struct{} // what was judged is gone with an instance of another home
 	contextCreated struct{ dockercontext.Outcome }
 	promoted       struct{ dockercontext.Outcome }
-	reconsidered   struct{ dockercontext.Outcome } // the context that it replaced was watched for a while
+	answersAgain   struct{ context string } // the context that it replaced
+	gaveBack       struct{ dockercontext.Outcome }
 	claimed        struct{ dockercontext.Outcome }
 	claimSeen      struct{ dockercontext.Outcome }                          // somebody has taken the default socket
 	contextSeen    struct{ ready, promoted, claimed dockercontext.Outcome } // somebody may have changed it
@@ -219,15 +221,18 @@ func (l *loop) handleContext(ev event) {
 			l.watchContext()
 		}
 	case promoted:
-		c.phase, c.promoted = contextDecided, ev.Outcome
+		c.phase, c.promoted, c.replacedAnswers = contextDecided, ev.Outcome, false
 		if !c.isCurrent() {
 			c.sockets = nil // it is of the start, and would be old for a claim that comes later
 		}
 		if ev.Reason == state.ReasonPromoted {
-			l.reconsider()
+			l.watchReplaced()
 		}
-	case reconsidered:
-		if ev.Changed && c.phase == contextDecided {
+	case answersAgain:
+		c.replacedAnswers = c.isCurrent() && c.judgement.Stored == ev.context
+	case gaveBack:
+		c.phase, c.replacedAnswers = contextDecided, false
+		if ev.Changed {
 			c.promoted = ev.Outcome
 		}
 	case claimed:
@@ -333,6 +338,8 @@ func (l *loop) advance() {
 		l.judgeCurrent()
 	case c.phase == contextMade && c.judgement != nil:
 		l.promote()
+	case c.phase == contextDecided && c.replacedAnswers:
+		l.giveBack()
 	case c.phase == contextDecided && c.isCurrent() && c.claimed.Reason == "":
 		l.claim()
 	case c.phase == contextDecided && !c.isCurrent() && c.claimed.Reason == state.ReasonClaimed:
