@@ -52,8 +52,7 @@ type Finding struct {
 	Remedy  string `json:"remedy"`
 	Fixable bool   `json:"fixable"`
 
-	path string // the file concerned
-	fix  func(context.Context) (Fixed, error)
+	fix func(context.Context) (Fixed, error)
 }
 
 func (f Finding) fixedBy(fix func(context.Context) (Fixed, error)) Finding {
@@ -103,11 +102,11 @@ func (c *Config) Doctor(ctx context.Context) ([]Finding, error) {
 	add(c.socketsLeft()...)
 	if _, err := c.readRecord(); isInvalid(err) {
 		f := Finding{
-			Code: FindingRecordInvalid, Subject: c.o.RecordFile, Message: sentence(err), path: c.o.RecordFile,
+			Code: FindingRecordInvalid, Subject: c.o.RecordFile, Message: sentence(err),
 			Remedy: "The file is moved aside; docker rd then no longer knows which context to put back.",
 		}
 		add(f.fixedBy(func(ctx context.Context) (Fixed, error) {
-			return c.moveAside(ctx, f.path, func() error { _, err := c.readRecord(); return err })
+			return c.moveAside(ctx, f.Subject, func() error { _, err := c.readRecord(); return err })
 		}))
 	} else if err != nil {
 		add(unreadable(c.o.RecordFile, err))
@@ -147,7 +146,7 @@ func unreadable(path string, err error) Finding {
 }
 
 func (c *Config) badConfig(e *configfile.RefusedError) Finding {
-	f := Finding{Code: FindingConfigNotEditable, Subject: e.Path, Message: sentence(e), path: e.Path}
+	f := Finding{Code: FindingConfigNotEditable, Subject: e.Path, Message: sentence(e)}
 	switch e.Reason {
 	case configfile.Unreadable:
 		return unreadable(e.Path, e)
@@ -161,7 +160,7 @@ func (c *Config) badConfig(e *configfile.RefusedError) Finding {
 		f.Code = FindingConfigInterrupted
 		f.Remedy = "The change is finished or undone, so that nobody's settings are lost."
 		return f.fixedBy(func(ctx context.Context) (Fixed, error) {
-			return Fixed{Message: fmt.Sprintf("The interrupted change of %s is tidied up.", f.path)}, configfile.Recover(ctx, f.path)
+			return Fixed{Message: fmt.Sprintf("The interrupted change of %s is tidied up.", f.Subject)}, configfile.Recover(ctx, f.Subject)
 		})
 	case configfile.Rescued:
 		f.Code = FindingConfigRescued
@@ -177,7 +176,7 @@ func (c *Config) currentMissing(stored string) []Finding {
 		return nil
 	}
 	f := Finding{
-		Code: FindingCurrentContextMissing, Subject: stored, path: c.file(),
+		Code: FindingCurrentContextMissing, Subject: stored,
 		Message: fmt.Sprintf("The current context %q does not exist, so every docker command fails.", stored),
 		Remedy:  "No context is made the current one, which means \"default\".",
 	}
@@ -187,7 +186,9 @@ func (c *Config) currentMissing(stored string) []Finding {
 			f.Remedy = fmt.Sprintf("What was current before is put back: %q if it works.", named(r.Previous))
 		}
 	}
-	return []Finding{f.fixedBy(func(ctx context.Context) (Fixed, error) { return c.fixMissing(ctx, stored) })}
+	return []Finding{f.fixedBy(func(ctx context.Context) (Fixed, error) {
+		return c.fixFile(func() (Outcome, error) { return c.fixMissing(ctx, stored) })
+	})}
 }
 
 // engineGone finds a current context of ours that leads nowhere: a promotion after its
@@ -209,19 +210,23 @@ func (c *Config) engineGone(ctx context.Context, stored string, instances []Owne
 	if i >= 0 && instances[i].State != Gone {
 		return nil
 	}
-	f := Finding{Code: FindingEngineGone, Subject: stored, path: c.file()}
+	f := Finding{Code: FindingEngineGone, Subject: stored}
 	switch {
 	case promoted:
 		f.Message = fmt.Sprintf("The current context %q was made current by docker rd, and its engine is gone.", stored)
 		f.Remedy = fmt.Sprintf("What was current before is put back: %q if it works.", named(r.Previous))
-		f = f.fixedBy(func(ctx context.Context) (Fixed, error) { return c.fixPromotion(ctx, owner) })
+		f = f.fixedBy(func(ctx context.Context) (Fixed, error) {
+			return c.fixFile(func() (Outcome, error) { out := c.Repair(ctx); return out, out.Err })
+		})
 	case i >= 0:
 		f.Message = fmt.Sprintf("The current context %q was chosen by somebody, and its engine does not run.", stored)
 		f.Remedy = "Start the instance, or choose another context: `docker context use default`."
 	case c.forJudging().Probe(ctx, stored)[0].Health == Broken:
 		f.Message = fmt.Sprintf("The current context %q is docker rd's, and its engine is gone together with its instance.", stored)
 		f.Remedy = "No context is made the current one, which means \"default\"."
-		f = f.fixedBy(func(ctx context.Context) (Fixed, error) { return c.unsetCurrent(ctx, stored) })
+		f = f.fixedBy(func(ctx context.Context) (Fixed, error) {
+			return c.fixFile(func() (Outcome, error) { return c.unset(ctx, stored) })
+		})
 	default:
 		return nil // see orphan
 	}
@@ -305,7 +310,7 @@ func (c *Config) corrupt(e entry) Finding {
 		consequence = "docker lists that context, but can't use it."
 	}
 	f := Finding{
-		Code: FindingMetadataCorrupt, Subject: cmp.Or(e.Name, e.Path), path: e.Path,
+		Code: FindingMetadataCorrupt, Subject: cmp.Or(e.Name, e.Path),
 		Message: fmt.Sprintf("%s: %s %s", e.Path, sentence(e.Err), consequence),
 		Remedy:  "Correct the file by hand, or move it out of the contexts directory.",
 	}
@@ -323,7 +328,7 @@ func (c *Config) corrupt(e entry) Finding {
 // only a broken one is removed.
 func (c *Config) orphan(ctx context.Context, e entry, owner Owner) Finding {
 	f := Finding{
-		Code: FindingContextWithoutInstance, Subject: e.Name, path: e.Path,
+		Code: FindingContextWithoutInstance, Subject: e.Name,
 		Message: fmt.Sprintf("Context %q belongs to an instance of docker rd that does not exist here.", e.Name),
 		Remedy:  fmt.Sprintf("If nobody needs it: `docker context rm %s`.", e.Name),
 	}

@@ -230,7 +230,8 @@ func TestDoctor(t *testing.T) {
 				t.Fatalf("found %q, want %q", got, tc.want)
 			}
 			for _, x := range found {
-				was, _ := os.ReadFile(x.path)
+				path := f.changedBy(x)
+				was, _ := os.ReadFile(path)
 				if x.Code == FindingContextWithoutInstance {
 					was = nil // see TestFixOrphan
 				}
@@ -242,7 +243,7 @@ func TestDoctor(t *testing.T) {
 					if copied, err := os.ReadFile(fixed.Backup); err != nil || string(copied) != string(was) {
 						t.Errorf("the copy holds %q (%v), want %q", copied, err, was)
 					}
-				} else if tc.fixable && x.path != "" && fixed.Backup == "" {
+				} else if tc.fixable && path != "" && fixed.Backup == "" {
 					t.Errorf("%s: no copy", x.Code)
 				}
 			}
@@ -270,6 +271,22 @@ func (f *fixture) doctor() []Finding {
 		f.t.Fatal(err)
 	}
 	return found
+}
+
+// changedBy returns the file that the fix of a finding changes and copies first, or "".
+func (f *fixture) changedBy(x Finding) string {
+	switch x.Code {
+	case FindingCurrentContextMissing, FindingEngineGone:
+		return f.file()
+	case FindingMetadataCorrupt:
+		if !filepath.IsAbs(x.Subject) {
+			return filepath.Join(f.o.Dir, "contexts", "meta", contextID(x.Subject), "meta.json")
+		}
+		return x.Subject
+	case FindingRecordInvalid:
+		return f.o.RecordFile
+	}
+	return ""
 }
 
 // What this user can't read is told as such, once, and nothing is concluded from it.

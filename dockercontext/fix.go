@@ -16,64 +16,41 @@ import (
 )
 
 // fixMissing replaces a current context that does not exist.
-func (c *Config) fixMissing(ctx context.Context, name string) (Fixed, error) {
+func (c *Config) fixMissing(ctx context.Context, name string) (Outcome, error) {
 	if c.exists(name) {
-		return Fixed{Message: fmt.Sprintf("Context %q exists again.", name)}, nil
+		return Outcome{Message: fmt.Sprintf("Context %q exists again.", name)}, nil
 	}
+	if out := c.Repair(ctx); out.Err != nil || out.Reason == state.ReasonDemoted {
+		return out, out.Err
+	}
+	return c.unset(ctx, name)
+}
+
+// unset unsets the current context, if it is still name.
+func (c *Config) unset(ctx context.Context, name string) (Outcome, error) {
+	return c.update(ctx, func(t *tx) (Outcome, error) {
+		if t.stored.Name == name {
+			changed, err := t.setCurrent(configfile.Value{})
+			if changed || err != nil {
+				return Outcome{Message: "No current context is set any more: docker uses \"default\".", Changed: changed}, err
+			}
+		}
+		return Outcome{Message: "The current context was changed meanwhile and stays."}, nil
+	})
+}
+
+// fixFile calls edit after it has copied config.json, and removes the copy if nothing was changed.
+func (c *Config) fixFile(edit func() (Outcome, error)) (Fixed, error) {
 	saved, err := backup(c.file())
 	if err != nil {
 		return Fixed{}, err
 	}
-	out := c.repairGone(ctx, func(o Owner) bool { return o.Context == name })
-	switch {
-	case out.Reason == state.ReasonDemoted:
-		return Fixed{out.Message, saved}, nil
-	case out.Err != nil:
-		return Fixed{Backup: saved}, out.Err
-	}
-	out, err = c.update(ctx, func(t *tx) (Outcome, error) { return t.unset(name) })
-	return withBackup(out, saved), err
-}
-
-// fixPromotion demotes owner's context, whose engine is gone.
-func (c *Config) fixPromotion(ctx context.Context, owner Owner) (Fixed, error) {
-	saved, err := backup(c.file())
-	if err != nil {
-		return Fixed{}, err
-	}
-	out := c.repairGone(ctx, func(o Owner) bool { return o == owner })
-	return withBackup(out, saved), out.Err
-}
-
-// unsetCurrent unsets the current context, if it is still name.
-func (c *Config) unsetCurrent(ctx context.Context, name string) (Fixed, error) {
-	saved, err := backup(c.file())
-	if err != nil {
-		return Fixed{}, err
-	}
-	out, err := c.update(ctx, func(t *tx) (Outcome, error) { return t.unset(name) })
-	return withBackup(out, saved), err
-}
-
-func (t *tx) unset(name string) (Outcome, error) {
-	out := Outcome{Message: "The current context was changed meanwhile and stays."}
-	if t.stored.Name != name {
-		return out, nil
-	}
-	changed, err := t.setCurrent(configfile.Value{})
-	if changed {
-		out = Outcome{Message: "No current context is set any more: docker uses \"default\".", Changed: true}
-	}
-	return out, err
-}
-
-// withBackup returns the result, and removes the copy if nothing was changed.
-func withBackup(out Outcome, saved string) Fixed {
-	if !out.Changed {
+	out, err := edit()
+	if err == nil && !out.Changed {
 		_ = os.Remove(saved)
 		saved = ""
 	}
-	return Fixed{out.Message, saved}
+	return Fixed{out.Message, saved}, err
 }
 
 // moveAside renames a damaged file, if check still fails.
@@ -121,7 +98,7 @@ func (c *Config) removeOrphan(ctx context.Context, e entry, owner Owner) (Fixed,
 	if err != nil {
 		return Fixed{}, err
 	}
-	if out := c.repairGone(ctx, func(o Owner) bool { return o == owner }); out.Err != nil {
+	if out := c.Repair(ctx); out.Err != nil {
 		return Fixed{Backup: saved}, out.Err
 	}
 	out := c.Remove(ctx, owner)

@@ -14,12 +14,9 @@ import (
 //
 // The outcome's reason is Demoted, ChangedByUser if a record was voided, Released if only a
 // socket was given back, Failed, or NotApplicable.
-func (c *Config) Repair(ctx context.Context) Outcome { return c.repairGone(ctx, c.gone) }
-
-// repairGone is Repair with a function that reports which engines are gone.
-func (c *Config) repairGone(ctx context.Context, gone func(Owner) bool) Outcome {
+func (c *Config) Repair(ctx context.Context) Outcome {
 	released := c.releaseGone(ctx)
-	out, err := c.repair(ctx, gone)
+	out, err := c.repair(ctx)
 	if err == nil && !out.Changed && (released.Changed || released.Err != nil) {
 		return released
 	}
@@ -31,7 +28,7 @@ func (c *Config) repairGone(ctx context.Context, gone func(Owner) bool) Outcome 
 
 var nothingToRepair = outcome(state.ReasonNotApplicable, "There is nothing to repair.")
 
-func (c *Config) repair(ctx context.Context, gone func(Owner) bool) (Outcome, error) {
+func (c *Config) repair(ctx context.Context) (Outcome, error) {
 	if err := configfile.Recover(ctx, c.file()); err != nil {
 		return Outcome{}, err
 	}
@@ -59,7 +56,7 @@ func (c *Config) repair(ctx context.Context, gone func(Owner) bool) (Outcome, er
 		})
 	}
 	owner, promoted := byContext(r.Promoted, stored)
-	works := func() bool { return promoted && !gone(owner) && c.exists(stored) }
+	works := func() bool { return promoted && !c.gone(owner) && c.exists(stored) }
 	switch late, ok := byContext(r.Demoted, stored); {
 	case works():
 		if len(r.Promoted) > 1 {
