@@ -18,20 +18,11 @@ func (f lockFile) lock(shared bool) (bool, error) {
 	if shared {
 		how = unix.LOCK_SH
 	}
-	err := f.flock(how | unix.LOCK_NB)
+	err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-func (f lockFile) unlock() error { return f.flock(unix.LOCK_UN) }
-
-func (f lockFile) flock(how int) error {
-	for {
-		err := unix.Flock(int(f.Fd()), how)
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
+func (f lockFile) unlock() error { return unix.Flock(int(f.Fd()), unix.LOCK_UN) }

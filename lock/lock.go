@@ -55,7 +55,7 @@ func TryAcquire(path string) (release func(), err error) { return TryAcquireAs(p
 
 // TryAcquireAs is [TryAcquire] with a role in the holder's description.
 func TryAcquireAs(path, role string) (release func(), err error) {
-	f, err := take(context.Background(), path, tryLock)
+	f, err := take(context.Background(), path, openLock(path), tryLock)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func TryAcquireAs(path, role string) (release func(), err error) {
 // as long as any process has the file open, such as the child and whatever it starts. The caller
 // closes the file. The holder is not described.
 func TryInherit(path string) (*os.File, error) {
-	f, err := take(context.Background(), path, tryLock)
+	f, err := take(context.Background(), path, openLock(path), tryLock)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func TryInherit(path string) (*os.File, error) {
 // the context's. The holder is described after a moment only: each description is a change in a
 // directory that others watch.
 func Acquire(ctx context.Context, path string) (release func(), err error) {
-	f, err := take(ctx, path, waitLock(exclusive))
+	f, err := take(ctx, path, openLock(path), waitLock(exclusive))
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +86,18 @@ func Acquire(ctx context.Context, path string) (release func(), err error) {
 
 // AcquireShared is [Acquire] for a lock that others may share. Its holders are not described.
 func AcquireShared(ctx context.Context, path string) (release func(), err error) {
-	f, err := take(ctx, path, waitLock(shared))
+	f, err := take(ctx, path, openLock(path), waitLock(shared))
 	if err != nil {
 		return nil, err
 	}
 	return f.close, nil
+}
+
+// AcquireFile is [Acquire] for a file with a content of its own, which open opens or makes. The lock
+// is held until the caller closes the file. The holder is not described.
+func AcquireFile(ctx context.Context, path string, open func() (*os.File, error)) (*os.File, error) {
+	f, err := take(ctx, path, open, waitLock(exclusive))
+	return f.File, err
 }
 
 // A lockFile is an open lock file.
@@ -149,18 +156,26 @@ func waitLock(mode bool) tryFunc {
 	}
 }
 
-// take returns the file at path, locked by try. A missing file is made, also if it is removed
-// during the wait.
-func take(ctx context.Context, path string, try tryFunc) (lockFile, error) {
+// openLock returns a function that opens the lock file at path, or makes it.
+func openLock(path string) func() (*os.File, error) {
+	return func() (*os.File, error) {
+		file, err := open(path, os.O_CREATE|os.O_RDWR)
+		if errors.Is(err, syscall.EROFS) { // a stop must still be possible
+			file, err = open(path, os.O_RDONLY)
+		}
+		return file, err
+	}
+}
+
+// take returns the file at path, opened by open and locked by try. It is opened again if it is
+// removed during the wait.
+func take(ctx context.Context, path string, open func() (*os.File, error), try tryFunc) (lockFile, error) {
 	defer notify(ctx, path)()
 	for {
 		if err := ctx.Err(); err != nil {
 			return lockFile{}, fmt.Errorf("lock %q: %w", path, err) // nobody knows whether it is held
 		}
-		file, err := open(path, os.O_CREATE|os.O_RDWR)
-		if errors.Is(err, syscall.EROFS) { // a stop must still be possible
-			file, err = open(path, os.O_RDONLY)
-		}
+		file, err := open()
 		if err != nil {
 			return lockFile{}, fmt.Errorf("lock: %w", err)
 		}

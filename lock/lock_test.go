@@ -323,7 +323,7 @@ func TestRemovedWhileWaiting(t *testing.T) {
 	wine.Skip(t)
 	path := filepath.Join(t.TempDir(), "lock")
 	tries := 0
-	f, err := take(t.Context(), path, func(ctx context.Context, f lockFile) (bool, error) {
+	f, err := take(t.Context(), path, openLock(path), func(ctx context.Context, f lockFile) (bool, error) {
 		ok, err := waitLock(exclusive)(ctx, f)
 		if tries++; tries == 1 {
 			if err := files.Remove(path); err != nil {

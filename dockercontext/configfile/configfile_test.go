@@ -223,7 +223,9 @@ func TestTwoOfOurs(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Update beside a living writer: %v, want that it waits", err)
 	}
-	go func() { done <- Recover(ctx, path) }()
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	go func() { done <- Recover(lock.WithBlocked(ctx, func(*lock.HeldError) { cancel() }), path) }()
 	if err := <-done; !errors.Is(err, lock.ErrHeld) {
 		t.Errorf("Recover beside a living writer: %v, want that it is held", err)
 	}

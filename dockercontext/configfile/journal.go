@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/lock"
@@ -26,15 +25,8 @@ const suffix = ".docker-rd"
 // backupSuffix is where an exchange of two steps keeps the old file between them.
 const backupSuffix = ".old"
 
-// journalRetry is how often one who waits for another writer of ours looks again.
-const journalRetry = 5 * time.Millisecond
-
-var (
-	// errHeld says that the journal belongs to a process that lives.
-	errHeld = errors.New("journal is held")
-	// errNoExchange says that the file system can't exchange two files.
-	errNoExchange = files.ErrNoExchange
-)
+// errNoExchange says that the file system can't exchange two files.
+var errNoExchange = files.ErrNoExchange
 
 // An entry is made before an exchange, so that the next process knows what it finds
 // if this one is killed. Contents are known by their SHA-256: they hold secrets.
@@ -85,57 +77,28 @@ func tempNames(target string) ([]string, error) {
 // *[lock.HeldError].
 func openJournal(ctx context.Context, target string) (*journal, error) {
 	name := journalName(target)
-	for {
-		f, err := openLocked(name, true)
-		switch {
-		case errors.Is(err, errHeld):
-			select {
-			case <-ctx.Done():
-				return nil, &lock.HeldError{Path: name, Err: ctx.Err()}
-			case <-time.After(journalRetry):
-			}
-			continue
-		case err != nil:
-			return nil, err
-		}
-		there, err := inPlace(f, name)
-		if there {
-			j := &journal{f: f, target: target}
-			if err = j.read(); err == nil {
-				return j, nil
-			}
-		}
-		f.Close()
-		if err != nil {
-			return nil, err
-		}
-	}
-}
-
-// inPlace reports whether a journal that was locked is still there. Its owner removes it in
-// the end: what is locked may be nobody's any more.
-func inPlace(f *os.File, name string) (bool, error) {
-	locked, err := f.Stat()
+	f, err := lock.AcquireFile(ctx, name, func() (*os.File, error) { return openOwn(name) })
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	there, err := os.Lstat(name)
-	if err != nil {
-		return false, ignore(err, fs.ErrNotExist)
+	j := &journal{f: f, target: target}
+	if err := j.read(); err != nil {
+		j.leave()
+		return nil, err
 	}
-	return os.SameFile(locked, there), nil
+	return j, nil
 }
 
 // interrupted reports whether target has a journal whose process has ended.
 func interrupted(target string) bool {
 	name := journalName(target)
-	f, err := openLocked(name, false)
-	if err != nil {
-		return !errors.Is(err, errHeld) && !errors.Is(err, fs.ErrNotExist)
+	info, err := os.Lstat(name)
+	if err != nil || !info.Mode().IsRegular() {
+		return !errors.Is(err, fs.ErrNotExist)
 	}
-	defer f.Close()
-	there, err := inPlace(f, name)
-	return there || err != nil
+	gone := lock.Gone(name)
+	held, _ := lock.Held(name)
+	return !held && !gone()
 }
 
 func (j *journal) read() error {
@@ -176,7 +139,7 @@ func (j *journal) write(e entry) error {
 
 // remove ends the journal; everything it speaks of must be gone.
 func (j *journal) remove() error {
-	err := os.Remove(j.f.Name())
+	err := files.Remove(journalName(j.target))
 	return errors.Join(err, j.f.Close())
 }
 

@@ -130,17 +130,11 @@ func MakeDir(dir string) error {
 	return giveToParentOwner(dir, func(uid, gid int) error { return os.Lchown(dir, uid, gid) })
 }
 
-// openLocked opens the file at path, or makes it if asked to, and takes an exclusive lock
-// on it; errHeld where another process has it. Without locks on the file system it goes
-// on: then only the caller's own lock is left.
-func openLocked(path string, create bool) (*os.File, error) {
+// openOwn opens a file of our own at path, or makes it.
+func openOwn(path string) (*os.File, error) {
 	// No link is followed: root must not write where a user's link points, nor give away
 	// what has another name elsewhere.
-	flag := os.O_RDWR | noFollow
-	if create {
-		flag |= os.O_CREATE
-	}
-	f, err := os.OpenFile(path, flag, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -148,28 +142,15 @@ func openLocked(path string, create bool) (*os.File, error) {
 	if err == nil && (!info.Mode().IsRegular() || linkCount(path, info) > 1) {
 		err = &os.PathError{Op: "lock", Path: path, Err: errors.New("not a file of docker-rd's own")}
 	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	// What root leaves when it is killed, the user must be able to tidy up.
-	if create {
+	if err == nil {
+		// What root leaves when it is killed, the user must be able to tidy up.
 		err = giveToParentOwner(path, f.Chown)
 	}
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
-		f.Close()
-		return nil, errHeld
-	case err == nil, errors.Is(err, unix.ENOLCK), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS):
-		return f, nil
-	}
-	f.Close()
-	return nil, &os.PathError{Op: "flock", Path: path, Err: err}
+	return f, nil
 }
 
 // syncDir makes renames in dir last. Where directories can't be synced there is

@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/windows"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // inodesFollowNames: ReplaceFile does not promise which file keeps its identity.
@@ -123,26 +125,9 @@ func copyMeta(*os.File, string, version) error { return nil }
 // MakeDir makes dir and what is missing above it.
 func MakeDir(dir string) error { return os.MkdirAll(dir, 0o700) }
 
-// openLocked opens the file at path, or makes it if asked to, so that nobody else can open
-// it meanwhile; errHeld where somebody has it. It can be deleted while it is open.
-func openLocked(path string, create bool) (*os.File, error) {
-	p, err := windows.UTF16PtrFromString(path)
-	if err != nil {
-		return nil, err
-	}
-	disposition := uint32(windows.OPEN_EXISTING)
-	if create {
-		disposition = windows.OPEN_ALWAYS
-	}
-	h, err := windows.CreateFile(p, windows.GENERIC_READ|windows.GENERIC_WRITE, windows.FILE_SHARE_DELETE, nil,
-		disposition, windows.FILE_ATTRIBUTE_NORMAL|windows.FILE_FLAG_OPEN_REPARSE_POINT, 0)
-	if errors.Is(err, windows.ERROR_SHARING_VIOLATION) {
-		return nil, errHeld
-	}
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	return os.NewFile(uintptr(h), path), nil
+// openOwn opens a file of our own at path, or makes it.
+func openOwn(path string) (*os.File, error) {
+	return files.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 }
 
 func syncDir(string) {}
