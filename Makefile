@@ -127,7 +127,7 @@ golden: ## Rewrite the golden output of the script tests, and the pages of the c
 
 .PHONY: stress-config
 stress-config: ## Count writes of other programs to config.json that are lost beside ours
-	$(GO) run ./internal/test/stressconfig $(STRESS_FLAGS)
+	$(GO) test ./dockercontext/configfile -v -count=1 -timeout 2h -run '^TestStress$$' -args -stress.writers=4 -stress.saves=500 $(STRESS_FLAGS)
 
 .PHONY: oracle
 oracle: ## Compare the mirror with a real engine during many random operations

@@ -83,13 +83,7 @@ type Decision func(current Value) (next Value, ok bool)
 // that is under way is finished, which takes milliseconds. What an earlier process
 // left that was killed is finished first, as by [Recover].
 func Update(ctx context.Context, path string, decide Decision) (changed bool, err error) {
-	return update(ctx, path, true, deciding(decide))
-}
-
-// UpdateWithoutLeases is [Update] as it works where the system has no leases. It is
-// there to be measured, by `make stress-config`.
-func UpdateWithoutLeases(ctx context.Context, path string, decide Decision) (changed bool, err error) {
-	return update(ctx, path, false, deciding(decide))
+	return update(ctx, path, deciding(decide))
 }
 
 // A changing returns the content of a version with a change made, which is the same where there
@@ -114,7 +108,7 @@ func deciding(decide Decision) changing {
 // insistAt is the attempt that no longer starts over when the file has changed.
 const insistAt = 3
 
-func update(ctx context.Context, path string, leases bool, change changing) (bool, error) {
+func update(ctx context.Context, path string, change changing) (bool, error) {
 	for attempt := 1; ; attempt++ {
 		if err := ctx.Err(); err != nil {
 			return false, err
@@ -123,7 +117,7 @@ func update(ctx context.Context, path string, leases bool, change changing) (boo
 		if err != nil {
 			return false, err
 		}
-		if err := recoverTarget(ctx, target, leases); err != nil {
+		if err := recoverTarget(ctx, target); err != nil {
 			return false, err
 		}
 		before, err := readVersion(target)
@@ -146,7 +140,7 @@ func update(ctx context.Context, path string, leases bool, change changing) (boo
 		if err := editable(target, before); err != nil {
 			return false, err
 		}
-		changed, again, err := replace(ctx, target, leases, attempt >= insistAt, before, after, change)
+		changed, again, err := replace(ctx, target, attempt >= insistAt, before, after, change)
 		if err != nil || !again {
 			return changed, err
 		}
@@ -155,7 +149,7 @@ func update(ctx context.Context, path string, leases bool, change changing) (boo
 
 // replace makes after the content of target, which was before, or the same change to
 // what others have made of it meanwhile.
-func replace(ctx context.Context, target string, leases, insist bool, before version, after []byte, change changing) (changed, again bool, err error) {
+func replace(ctx context.Context, target string, insist bool, before version, after []byte, change changing) (changed, again bool, err error) {
 	const what = "can't be replaced"
 	if !before.exists {
 		if err := MakeDir(filepath.Dir(target)); err != nil {
@@ -169,12 +163,12 @@ func replace(ctx context.Context, target string, leases, insist bool, before ver
 	fault("locked")
 	if left, err := tempNames(target); err != nil || len(j.entries) > 0 || len(left) > 0 {
 		// Killed, or another writer of ours was, since we looked.
-		return false, true, cannotWrite(target, what, errors.Join(err, j.recover(leases)))
+		return false, true, cannotWrite(target, what, errors.Join(err, j.recover()))
 	}
 
 	var refused error
 	changed = true
-	s := newSwap(target, j, leases)
+	s := newSwap(target, j)
 	again, err = s.put(before, after, insist, func(theirs version) []byte {
 		// Whatever they wrote must get back in place, even if it can't be edited.
 		data, err := change(theirs)

@@ -145,7 +145,7 @@ func TestKillTwice(t *testing.T) {
 func TestForeignWrites(t *testing.T) {
 	const before, first, second = `{"auths":{}}`, `{"auths":{"first":{}}}`, "{\n \"auths\":{\"second\":{}}\n}"
 	defer func() { faultHook = nil }()
-	for _, leases := range []bool{true, false} {
+	eachWay(t, func(t *testing.T) {
 		longest := 30
 		for i := 1; i <= longest; i++ {
 			for j := i; j <= longest; j++ {
@@ -168,14 +168,14 @@ func TestForeignWrites(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				_, err := update(context.Background(), path, leases, deciding(to("rd")))
+				_, err := Update(context.Background(), path, to("rd"))
 				faultHook = nil
 				if err != nil {
 					t.Fatalf("writes at %d and %d: %v", i, j, err)
 				}
 				got := read(t, path)
 				if with, _ := edit(last, "rd"); got != last && got != with {
-					t.Fatalf("leases %t, writes at %d and %d of %d: the file is %s, want %s", leases, i, j, n, got, last)
+					t.Fatalf("writes at %d and %d of %d: the file is %s, want %s", i, j, n, got, last)
 				}
 				onlyFile(t, fmt.Sprintf("writes at %d and %d", i, j), path)
 				if j > n {
@@ -186,7 +186,7 @@ func TestForeignWrites(t *testing.T) {
 				break
 			}
 		}
-	}
+	})
 }
 
 // TestChoiceStands: what somebody chooses while we write is what decide gets to see.
@@ -197,7 +197,7 @@ func TestChoiceStands(t *testing.T) {
 		"{\"currentContext\":\"other\",",             // broken: put back as it is
 		"\xef\xbb\xbf{\"currentContext\":\"other\"}", // refused as well
 	} {
-		for _, leases := range []bool{true, false} {
+		eachWay(t, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "config.json")
 			write(t, path, `{"currentContext":"gone"}`)
 			faultHook = func(point string) {
@@ -207,9 +207,9 @@ func TestChoiceStands(t *testing.T) {
 					}
 				}
 			}
-			changed, err := update(context.Background(), path, leases, deciding(func(current Value) (Value, bool) {
+			changed, err := Update(context.Background(), path, func(current Value) (Value, bool) {
 				return Value{Name: "rd"}, current.Name == "gone"
-			}))
+			})
 			if changed {
 				t.Error("Update says that it has changed what it left")
 			}
@@ -217,10 +217,10 @@ func TestChoiceStands(t *testing.T) {
 				t.Errorf("%q: error %v", theirs, err)
 			}
 			if got := read(t, path); got != theirs {
-				t.Errorf("leases %t: the file is %q, want %q", leases, got, theirs)
+				t.Errorf("the file is %q, want %q", got, theirs)
 			}
 			onlyFile(t, theirs, path)
-		}
+		})
 	}
 }
 
@@ -228,7 +228,7 @@ func TestChoiceStands(t *testing.T) {
 func TestDisplacedOddities(t *testing.T) {
 	wine.Skip(t)
 	defer func() { faultHook = nil }()
-	for _, leases := range []bool{true, false} {
+	eachWay(t, func(t *testing.T) {
 		dir := t.TempDir()
 		path, elsewhere := filepath.Join(dir, "config.json"), filepath.Join(t.TempDir(), "real.json")
 		write(t, path, `{}`)
@@ -245,7 +245,7 @@ func TestDisplacedOddities(t *testing.T) {
 				}
 			}
 		}
-		if changed, err := update(context.Background(), path, leases, deciding(to("rd"))); err != nil || !changed {
+		if changed, err := Update(context.Background(), path, to("rd")); err != nil || !changed {
 			t.Fatalf("Update = %t, %v", changed, err)
 		}
 		if link, err := os.Readlink(path); err != nil || link != elsewhere {
@@ -255,7 +255,7 @@ func TestDisplacedOddities(t *testing.T) {
 			t.Errorf("behind the link is %s, want %s", got, want)
 		}
 		onlyFile(t, "link", path)
-	}
+	})
 }
 
 // TestRemovedMeanwhile: somebody removes the file while we write.
@@ -318,6 +318,7 @@ func TestCannotSettle(t *testing.T) {
 // TestStuck: what somebody has written can't even be put back; the next command does.
 func TestStuck(t *testing.T) {
 	defer func() { faultHook, exchangeFiles = nil, exchange }()
+	withoutLeases(t)
 	path := filepath.Join(t.TempDir(), "config.json")
 	const theirs = `{"theirs":1}`
 	write(t, path, `{}`)
@@ -332,7 +333,7 @@ func TestStuck(t *testing.T) {
 			exchangeFiles = func(string, string) error { return broken }
 		}
 	}
-	if changed, err := UpdateWithoutLeases(context.Background(), path, to("rd")); changed || !errors.Is(err, broken) {
+	if changed, err := Update(context.Background(), path, to("rd")); changed || !errors.Is(err, broken) {
 		t.Fatalf("Update = %t, %v, want %v", changed, err, broken)
 	}
 	faultHook = nil
@@ -428,6 +429,7 @@ func TestExchangeOfTwoSteps(t *testing.T) {
 	}
 
 	// The second step fails: what was displaced is not thrown away.
+	withoutLeases(t)
 	defer func() { faultHook, exchangeFiles = nil, exchange }()
 	busy := errors.New("in use")
 	exchangeFiles = func(a, b string) error {
@@ -445,7 +447,7 @@ func TestExchangeOfTwoSteps(t *testing.T) {
 			}
 		}
 	}
-	if changed, err := UpdateWithoutLeases(t.Context(), path, to("rd")); changed || !errors.Is(err, busy) {
+	if changed, err := Update(t.Context(), path, to("rd")); changed || !errors.Is(err, busy) {
 		t.Fatalf("Update = %t, %v, want %v", changed, err, busy)
 	}
 	faultHook, exchangeFiles = nil, exchange

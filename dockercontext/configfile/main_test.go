@@ -2,6 +2,7 @@ package configfile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -15,13 +16,35 @@ const (
 	envWrites = "CONFIGFILE_TEST_WRITES" // "n=content" lines: at the n-th fault point somebody else writes
 	envKill   = "CONFIGFILE_TEST_KILL"   // n: die at the n-th fault point
 	envLeases = "CONFIGFILE_TEST_LEASES" // "no" does without leases
+	envWriter = "CONFIGFILE_TEST_WRITER" // "dir=n=saves": save credentials in dir, as the n-th writer
 )
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(envChild); path != "" {
 		os.Exit(child(path))
 	}
+	if told := os.Getenv(envWriter); told != "" {
+		os.Exit(writer(told))
+	}
 	os.Exit(m.Run())
+}
+
+func noLease(*os.File) error { return errors.ErrUnsupported }
+
+// withoutLeases has a test run as where the system has no leases.
+func withoutLeases(t *testing.T) {
+	was := lease
+	lease = noLease
+	t.Cleanup(func() { lease = was })
+}
+
+// eachWay runs a test with leases, and without.
+func eachWay(t *testing.T, test func(t *testing.T)) {
+	t.Run("leases", test)
+	t.Run("no leases", func(t *testing.T) {
+		withoutLeases(t)
+		test(t)
+	})
 }
 
 // child does one Update and prints the fault points that it passes.
@@ -50,7 +73,10 @@ func child(path string) int {
 			select {}
 		}
 	}
-	_, err := update(context.Background(), path, os.Getenv(envLeases) != "no", deciding(to("rd")))
+	if os.Getenv(envLeases) == "no" {
+		lease = noLease
+	}
+	_, err := Update(context.Background(), path, to("rd"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -38,7 +38,7 @@ func (o Option) seen(c *dockerconfigfile.ConfigFile) string {
 // takes them out, as decide says. What is taken out leaves the bytes that were there before it
 // was put in. Decide must have no effects; all else is as with [Update].
 func UpdateOptions(ctx context.Context, path string, decide func(Options) []Option) (changed bool, err error) {
-	return update(ctx, path, true, func(v version) ([]byte, error) {
+	return update(ctx, path, func(v version) ([]byte, error) {
 		doc, err := parse(v.data)
 		if err != nil {
 			return nil, err

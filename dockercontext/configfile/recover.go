@@ -23,10 +23,10 @@ func Recover(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return recoverTarget(ctx, target, true)
+	return recoverTarget(ctx, target)
 }
 
-func recoverTarget(ctx context.Context, target string, leases bool) error {
+func recoverTarget(ctx context.Context, target string) error {
 	if _, err := os.Lstat(journalName(target)); err != nil {
 		return ignore(err, fs.ErrNotExist)
 	}
@@ -34,12 +34,12 @@ func recoverTarget(ctx context.Context, target string, leases bool) error {
 	if err != nil {
 		return cannotWrite(target, "what an interrupted change left can't be tidied up", err)
 	}
-	return cannotWrite(target, "what an interrupted change left can't be tidied up", j.recover(leases))
+	return cannotWrite(target, "what an interrupted change left can't be tidied up", j.recover())
 }
 
 // recover ends the journal.
-func (j *journal) recover(leases bool) error {
-	if err := j.restore(leases); err != nil {
+func (j *journal) recover() error {
+	if err := j.restore(); err != nil {
 		j.leave()
 		return err
 	}
@@ -56,7 +56,7 @@ func (j *journal) recover(leases bool) error {
 }
 
 // restore leaves nothing under our names that is not ours or known to be superseded.
-func (j *journal) restore(leases bool) error {
+func (j *journal) restore() error {
 	names, err := tempNames(j.target)
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (j *journal) restore(leases bool) error {
 		case sum(v.data) == e.Expected:
 			return nil // exchanged, and nobody else had written
 		default:
-			return j.restoreDisplaced(name, v, e, leases)
+			return j.restoreDisplaced(name, v, e)
 		}
 	}
 	return nil
@@ -109,7 +109,7 @@ func (j *journal) endExchange(backup, name string) error {
 
 // restoreDisplaced deals with displaced, at name, which e did not expect: somebody
 // else's write that our file has taken the place of.
-func (j *journal) restoreDisplaced(name string, displaced version, e entry, leases bool) error {
+func (j *journal) restoreDisplaced(name string, displaced version, e entry) error {
 	now, err := readVersion(j.target)
 	if err != nil {
 		return j.rescue(name)
@@ -133,7 +133,7 @@ func (j *journal) restoreDisplaced(name string, displaced version, e entry, leas
 	if err != nil {
 		return err
 	}
-	s := newSwap(j.target, j, leases)
+	s := newSwap(j.target, j)
 	last := placed{info: now.info, data: now.data}
 	_, err = s.settle(name, displaced, last, func(v version) []byte { return v.data })
 	return errors.Join(err, s.release())

@@ -9,8 +9,11 @@ import (
 	"slices"
 )
 
-// exchangeFiles is a variable for tests to be a file system that can't exchange.
-var exchangeFiles = exchange
+// Variables for tests to be a system that can't exchange, or has no leases.
+var (
+	exchangeFiles = exchange
+	lease         = takeLease
+)
 
 // An ownFile is a new file that we made. While it is leased, whoever opens it waits.
 type ownFile struct {
@@ -43,15 +46,14 @@ func (p placed) is(name string) (bool, error) {
 type swap struct {
 	target  string
 	journal *journal
-	leases  bool
 	next    int // number of the next new file
 	files   []*ownFile
 	final   []byte // what target holds in the end, once a first try was superseded
 	stuck   bool   // a file of somebody else is still under a name of ours
 }
 
-func newSwap(target string, j *journal, leases bool) *swap {
-	return &swap{target: target, journal: j, leases: leases, next: len(j.entries) + 1}
+func newSwap(target string, j *journal) *swap {
+	return &swap{target: target, journal: j, next: len(j.entries) + 1}
 }
 
 // prepare makes the next new file: data, with the metadata of the file at path, which
@@ -67,7 +69,7 @@ func (s *swap) prepare(data []byte, path string, like version) (*ownFile, error)
 	s.files = append(s.files, own)
 	fault("created")
 	// Leased before the owner is changed: only the owner may.
-	leased := s.leases && takeLease(f) == nil
+	leased := lease(f) == nil
 	if _, err = f.Write(data); err == nil {
 		fault("written")
 		err = copyMeta(f, path, like)

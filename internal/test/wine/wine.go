@@ -21,6 +21,7 @@ var leftOut = map[string]string{
 	"TestPipe":                   onlyWine + "a request over a pipe that the same process serves hangs",
 	"TestDisplacedOddities":      onlyWine + "a symbolic link is made, but can't be read",
 	"TestCannotSettle":           "there are no leases, under which a change is made again",
+	"TestStress":                 "it takes long",
 	"FuzzShellQuote":             "there is no sh",
 }
 
