@@ -15,7 +15,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	containersapi "github.com/containerd/containerd/api/services/containers/v1"
+	imagesapi "github.com/containerd/containerd/api/services/images/v1"
+	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/api/types/task"
 	cerrdefs "github.com/containerd/errdefs"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/docker-rd/docker-rd/internal/containerd"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -80,7 +85,7 @@ const watched = `topic~="^/(containers|tasks|images|namespaces|content|snapshot|
 func (c *Containerd) watch(ctx context.Context, timeout time.Duration, in *intake, run func(func())) (<-chan error, error) {
 	ended := make(chan error, 1)
 	run(func() {
-		err := c.Subscribe(ctx, watched, func(e containerd.Event) { c.event(in, e) })
+		err := c.Subscribe(ctx, watched, func(e *types.Envelope) { c.event(in, e) })
 		ended <- fmt.Errorf("event stream: %w", err)
 	})
 	run(func() { c.files.watch(ctx, in) })
@@ -150,8 +155,8 @@ func markLate(m *marks) {
 }
 
 // event takes in an event.
-func (c *Containerd) event(in *intake, e containerd.Event) {
-	first, second := e.Names()
+func (c *Containerd) event(in *intake, e *types.Envelope) {
+	first, second := containerd.Names(e)
 	if e.Topic == helloTopic {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -174,7 +179,7 @@ func (c *Containerd) event(in *intake, e containerd.Event) {
 
 // ofContainerd marks what an event of containerd may have changed. Its message begins with the two
 // strings.
-func (m *marks) ofContainerd(e containerd.Event, first, second string) {
+func (m *marks) ofContainerd(e *types.Envelope, first, second string) {
 	_, rest, _ := strings.Cut(e.Topic, "/")
 	subject, action, _ := strings.Cut(rest, "/")
 	switch subject {
@@ -239,9 +244,9 @@ func (c *Containerd) listContainers(ctx context.Context) (objects []any, err err
 		if err != nil {
 			return err
 		}
-		digests, tasks := map[string]string{}, map[string]containerd.Task{}
+		digests, tasks := map[string]string{}, map[string]*task.Process{}
 		for _, i := range images {
-			digests[i.Name] = i.Target.Digest
+			digests[i.Name] = i.Target.GetDigest()
 		}
 		for _, t := range list {
 			tasks[t.ID] = t
@@ -269,44 +274,44 @@ func (c *Containerd) Look(ctx context.Context, key string) (o state.Container, e
 	if err != nil {
 		return o, err
 	}
-	task, err := c.Task(ctx, namespace, id)
-	if err == nil && taskStates[task.State] == "" { // containerd 1 says so where 2 has an error
+	process, err := c.Task(ctx, namespace, id)
+	if err == nil && taskStates[process.Status] == "" { // containerd 1 says so where 2 has an error
 		err = errors.New("the container's shim does not answer")
 	}
 	if err != nil && !cerrdefs.IsNotFound(err) {
 		return o, err
 	}
-	var image containerd.Image
+	var image *imagesapi.Image
 	if one.Image != "" {
 		if image, err = c.Image(ctx, namespace, one.Image); err != nil && !cerrdefs.IsNotFound(err) {
 			return o, err
 		}
 	}
-	return c.container(namespace, one, task, image.Target.Digest), nil
+	return c.container(namespace, one, process, image.GetTarget().GetDigest()), nil
 }
 
 // taskStates maps containerd's states of tasks to states of containers.
-var taskStates = map[int]string{
-	containerd.TaskCreated: state.StateCreated,
-	containerd.TaskRunning: state.StateRunning,
-	containerd.TaskStopped: state.StateExited,
-	containerd.TaskPaused:  state.StatePaused,
-	containerd.TaskPausing: state.StatePaused,
+var taskStates = map[task.Status]string{
+	task.Status_CREATED: state.StateCreated,
+	task.Status_RUNNING: state.StateRunning,
+	task.Status_STOPPED: state.StateExited,
+	task.Status_PAUSED:  state.StatePaused,
+	task.Status_PAUSING: state.StatePaused,
 }
 
-// container returns a container with its task, which may be the zero one, and the digest of its
+// container returns a container with its task, which may be nil, and the digest of its
 // image, which may be unknown.
-func (c *Containerd) container(namespace string, one containerd.Container, task containerd.Task, digest string) state.Container {
-	spec := readSpec(one.Spec.Value)
+func (c *Containerd) container(namespace string, one *containersapi.Container, process *task.Process, digest string) state.Container {
+	spec := readSpec(one.Spec.GetValue())
 	n := readNerdctl(one.Labels)
 	is := state.StateCreated
-	if task.ID != "" {
-		is = cmp.Or(taskStates[task.State], state.StateUnknown)
+	if process != nil {
+		is = cmp.Or(taskStates[process.Status], state.StateUnknown)
 	}
 	s := state.Container{
 		ID: containerd.Key(namespace, one.ID), Name: cmp.Or(n.name, one.ID), Namespace: namespace, ImageRef: one.Image,
 		Labels: one.Labels, Compose: compose(one.Labels), Limits: spec.limits(), State: is, Health: state.HealthNone,
-		RestartPolicy: n.restart, RestartCount: n.restarts, CreatedAt: sensible(one.CreatedAt), Networks: n.networks, Mounts: n.mounts, Ports: c.files.ports(n),
+		RestartPolicy: n.restart, RestartCount: n.restarts, CreatedAt: timeOf(one.CreatedAt), Networks: n.networks, Mounts: n.mounts, Ports: c.files.ports(n),
 	}
 	if digest != "" {
 		s.Image = containerd.Key(namespace, digest)
@@ -317,7 +322,7 @@ func (c *Containerd) container(namespace string, one containerd.Container, task 
 	if s.Mounts == nil {
 		s.Mounts = spec.bindMounts()
 	}
-	if task.State > containerd.TaskCreated {
+	if process.GetStatus() > task.Status_CREATED {
 		// containerd does not report it. The shim writes this file right before the start.
 		if info, err := os.Stat(filepath.Join(c.bundles, namespace, one.ID, "init.pid")); err == nil {
 			s.StartedAt = sensible(info.ModTime())
@@ -325,11 +330,19 @@ func (c *Containerd) container(namespace string, one containerd.Container, task 
 	}
 	switch s.State {
 	case state.StateRunning, state.StatePaused:
-		s.PID = task.PID
+		s.PID = int(process.Pid)
 	case state.StateExited:
-		s.ExitCode, s.FinishedAt = task.ExitStatus, sensible(task.ExitedAt)
+		s.ExitCode, s.FinishedAt = int(process.ExitStatus), timeOf(process.ExitedAt)
 	}
 	return s
+}
+
+// timeOf returns a time of containerd's, which need not be set.
+func timeOf(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return sensible(t.AsTime())
 }
 
 // listImages returns the images: one for each namespace and digest that has a name.
@@ -339,11 +352,11 @@ func (c *Containerd) listImages(ctx context.Context) (objects []any, err error) 
 		if err != nil {
 			return err
 		}
-		slices.SortFunc(names, func(a, b containerd.Image) int { return cmp.Compare(a.Name, b.Name) })
+		slices.SortFunc(names, func(a, b *imagesapi.Image) int { return cmp.Compare(a.Name, b.Name) })
 		byDigest := map[string]state.Image{}
 		var order []string
 		for _, n := range names {
-			digest := n.Target.Digest
+			digest := n.Target.GetDigest()
 			i, ok := byDigest[digest]
 			if !ok {
 				i = state.Image{ID: containerd.Key(namespace, digest), Namespace: namespace}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	cerrdefs "github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -180,7 +181,7 @@ func NerdctlLog(data string, o state.Container) string {
 }
 
 // Forget removes what nerdctl keeps of a container that was deleted.
-func (c *Containerd) Forget(namespace string, one containerd.Container) error {
+func (c *Containerd) Forget(namespace string, one *containersapi.Container) error {
 	n := readNerdctl(one.Labels)
 	if !c.files.holds(n.stateDir) {
 		return nil

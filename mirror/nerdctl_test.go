@@ -7,7 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker-rd/docker-rd/internal/containerd"
+	containersapi "github.com/containerd/containerd/api/services/containers/v1"
+	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/api/types/task"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/docker-rd/docker-rd/internal/test/wine"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -84,16 +89,16 @@ func TestContainerdContainer(t *testing.T) {
 	wine.Skip(t)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	c := &Containerd{files: nerdctlDir(t, nil)}
-	one := containerd.Container{
-		ID: "c1", Image: "docker.io/library/app:1", CreatedAt: at,
+	one := &containersapi.Container{
+		ID: "c1", Image: "docker.io/library/app:1", CreatedAt: timestamppb.New(at),
 		Labels: map[string]string{
 			"nerdctl/name": "web", "nerdctl/networks": `["own","bridge"]`, "containerd.io/restart.policy": "on-failure:3",
 			"containerd.io/restart.count": "2", "com.docker.compose.project": "p",
 			"nerdctl/mounts": `[{"Type":"volume","Name":"data","Source":"/x/_data","Destination":"/data","RW":true}]`,
 		},
-		Spec: containerd.Any{Value: []byte(`{"process":{"args":["/prog","sleep"],"env":["SECRET=1"]},"linux":{"resources":{"memory":{"limit":1048576},"cpu":{"shares":5,"quota":-1}}},"mounts":[{"destination":"/proc","type":"proc","source":"proc"}]}`)},
+		Spec: &anypb.Any{Value: []byte(`{"process":{"args":["/prog","sleep"],"env":["SECRET=1"]},"linux":{"resources":{"memory":{"limit":1048576},"cpu":{"shares":5,"quota":-1}}},"mounts":[{"destination":"/proc","type":"proc","source":"proc"}]}`)},
 	}
-	got := c.container("default", one, containerd.Task{ID: "c1", State: containerd.TaskStopped, ExitStatus: 3, ExitedAt: at.Add(time.Minute)}, "sha256:1")
+	got := c.container("default", one, &task.Process{ID: "c1", Status: task.Status_STOPPED, ExitStatus: 3, ExitedAt: timestamppb.New(at.Add(time.Minute))}, "sha256:1")
 	want := state.Container{
 		ID: "default/c1", Name: "web", Namespace: "default", Image: "default/sha256:1", ImageRef: "docker.io/library/app:1",
 		Path: "/prog", Args: []string{"sleep"}, Labels: one.Labels, Compose: &state.Compose{Project: "p"}, Limits: &state.Limits{Memory: 1 << 20, CPUShares: 5}, State: state.StateExited, Health: state.HealthNone, ExitCode: 3,
@@ -105,7 +110,7 @@ func TestContainerdContainer(t *testing.T) {
 		t.Errorf("container\n%+v, want\n%+v", got, want)
 	}
 	one.Labels, one.Spec.Value = nil, []byte(`{"mounts":[{"destination":"/b","type":"bind","source":"/host","options":["rbind","ro"]}]}`)
-	got = c.container("default", one, containerd.Task{ID: "c1", State: containerd.TaskRunning, PID: 7}, "")
+	got = c.container("default", one, &task.Process{ID: "c1", Status: task.Status_RUNNING, Pid: 7}, "")
 	want = state.Container{
 		ID: "default/c1", Name: "c1", Namespace: "default", ImageRef: "docker.io/library/app:1", State: state.StateRunning, Health: state.HealthNone,
 		PID: 7, RestartPolicy: state.RestartPolicy{Name: "no"}, CreatedAt: at, Mounts: []state.Mount{{Type: "bind", Source: "/host", Destination: "/b", ReadOnly: true}},
@@ -151,7 +156,7 @@ func TestContainerdEvents(t *testing.T) {
 		{topic: "/content/create", first: "s"},
 	} {
 		m := newMarks()
-		m.ofContainerd(containerd.Event{Topic: test.topic, Namespace: "n"}, test.first, test.second)
+		m.ofContainerd(&types.Envelope{Topic: test.topic, Namespace: "n"}, test.first, test.second)
 		var keys []key
 		for k := range m.keys {
 			keys = append(keys, k)

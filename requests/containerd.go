@@ -8,6 +8,9 @@ import (
 	"slices"
 	"time"
 
+	containersapi "github.com/containerd/containerd/api/services/containers/v1"
+	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/task"
 	cerrdefs "github.com/containerd/errdefs"
 
 	"github.com/docker-rd/docker-rd/internal/containerd"
@@ -52,7 +55,7 @@ func (c ctrd) order(ctx context.Context, key, action string) error {
 }
 
 // tell tells containerd whether a container with a restart policy was stopped on purpose.
-func (c ctrd) tell(ctx context.Context, namespace string, one containerd.Container, stopped bool) error {
+func (c ctrd) tell(ctx context.Context, namespace string, one *containersapi.Container, stopped bool) error {
 	if one.Labels[labelPolicy] == "" {
 		return nil
 	}
@@ -85,10 +88,10 @@ func (c ctrd) start(ctx context.Context, namespace, id string) error {
 			Terminal bool `json:"terminal"`
 		} `json:"process"`
 	}
-	if err := json.Unmarshal(one.Spec.Value, &spec); err != nil {
+	if err := json.Unmarshal(one.Spec.GetValue(), &spec); err != nil {
 		return fmt.Errorf("specification of container %q: %w", id, err)
 	}
-	r := containerd.TaskRequest{ID: id, Terminal: spec.Process.Terminal, Stdout: one.Labels[labelLog], Stderr: one.Labels[labelLog]}
+	r := &tasksapi.CreateTaskRequest{ContainerID: id, Terminal: spec.Process.Terminal, Stdout: one.Labels[labelLog], Stderr: one.Labels[labelLog]}
 	if r.Terminal {
 		r.Stderr = ""
 	}
@@ -170,13 +173,13 @@ func (c ctrd) removeContainer(ctx context.Context, namespace, id string) error {
 	if err != nil {
 		return err
 	}
-	task, err := c.Task(ctx, namespace, id)
+	process, err := c.Task(ctx, namespace, id)
 	switch {
 	case err != nil && !cerrdefs.IsNotFound(err):
 		return err
-	case err == nil && task.State != containerd.TaskStopped && task.State != containerd.TaskCreated:
+	case err == nil && process.Status != task.Status_STOPPED && process.Status != task.Status_CREATED:
 		return errors.New("the container is running: stop it first")
-	case err == nil && task.State == containerd.TaskCreated:
+	case err == nil && process.Status == task.Status_CREATED:
 		_ = c.Kill(ctx, namespace, id, 9, true)
 		_ = c.Wait(ctx, namespace, id)
 	}
@@ -203,7 +206,7 @@ func (c ctrd) removeImage(ctx context.Context, namespace, digest, reference stri
 	var names, others []string
 	for _, i := range all {
 		switch {
-		case i.Target.Digest != digest:
+		case i.Target.GetDigest() != digest:
 		case reference == "" || i.Name == reference:
 			names = append(names, i.Name)
 		default:

@@ -1,8 +1,4 @@
 // Package containerd speaks containerd's API, as far as docker rd needs it.
-//
-// It has messages of its own instead of containerd's packages: those register all their types at
-// the start of each process, which makes docker's call for the plugin's metadata a tenth
-// slower, and the program 0.8 MB larger. The tests hold the messages against containerd's.
 package containerd
 
 import (
@@ -15,6 +11,17 @@ import (
 	"sync/atomic"
 	"time"
 
+	containersapi "github.com/containerd/containerd/api/services/containers/v1"
+	contentapi "github.com/containerd/containerd/api/services/content/v1"
+	eventsapi "github.com/containerd/containerd/api/services/events/v1"
+	imagesapi "github.com/containerd/containerd/api/services/images/v1"
+	introspectionapi "github.com/containerd/containerd/api/services/introspection/v1"
+	namespacesapi "github.com/containerd/containerd/api/services/namespaces/v1"
+	snapshotsapi "github.com/containerd/containerd/api/services/snapshots/v1"
+	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
+	versionapi "github.com/containerd/containerd/api/services/version/v1"
+	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -22,6 +29,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 )
 
 // A Client speaks to one containerd. It connects with the first call, and again when the
@@ -36,7 +47,7 @@ type Client struct {
 // maxAnswer bounds what an answer takes: a list of all images may be large.
 const maxAnswer = 1 << 30
 
-// New returns a client for the containerd at the socket.
+// New returns a client for the containerd at the socket. The caller closes it.
 func New(socket string) (*Client, error) {
 	c := &Client{}
 	conn, err := grpc.NewClient("passthrough:///containerd",
@@ -46,7 +57,10 @@ func New(socket string) (*Client, error) {
 			c.refused.Store(&err)
 			return conn, err
 		}),
-		grpc.WithDefaultCallOptions(grpc.ForceCodec(wire{}), grpc.MaxCallRecvMsgSize(maxAnswer)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
+		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, call grpc.UnaryInvoker, o ...grpc.CallOption) error {
+			return c.native(call(ctx, method, request, answer, conn, o...))
+		}),
 		// A socket of this machine: whether somebody listens is known at once.
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 5 * time.Second, Backoff: backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 2, MaxDelay: 100 * time.Millisecond}}),
 		grpc.WithNoProxy(), grpc.WithDisableServiceConfig())
@@ -59,13 +73,6 @@ func New(socket string) (*Client, error) {
 
 // Close ends the connection and all calls.
 func (c *Client) Close() error { return c.conn.Close() }
-
-const services = "/containerd.services."
-
-// call makes a call in a namespace, "" for one that needs none.
-func (c *Client) call(ctx context.Context, namespace, method string, request, answer any) error {
-	return c.native(c.conn.Invoke(in(ctx, namespace), services+method, request, answer))
-}
 
 // native returns an error of gRPC's as one of package errdefs, or why nobody could be asked.
 func (c *Client) native(err error) error {
@@ -91,7 +98,7 @@ var classes = map[codes.Code]error{
 }
 
 // classify returns an error of gRPC's as one of package errdefs. That package's own way, errgrpc,
-// brings protobuf's registries along, which all commands would pay for when they start.
+// brings gogo/protobuf's registries along, which all commands would pay for when they start.
 func classify(err error) error {
 	s, ok := status.FromError(err)
 	if err == nil || !ok {
@@ -108,27 +115,18 @@ func classify(err error) error {
 	return class
 }
 
+// in returns the context of a call in a namespace.
 func in(ctx context.Context, namespace string) context.Context {
-	if namespace == "" {
-		return ctx
-	}
 	return metadata.AppendToOutgoingContext(ctx, "containerd-namespace", namespace)
 }
 
-// stream makes a call with any number of answers, each made by answer, until that returns an
-// error or there are no more.
-func (c *Client) stream(ctx context.Context, namespace, method string, request any, answer func(receive func(any) error) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	s, err := c.conn.NewStream(in(ctx, namespace), &grpc.StreamDesc{ServerStreams: true}, services+method)
-	if err != nil {
-		return c.native(err)
-	}
-	if err = s.SendMsg(request); err == nil {
-		err = s.CloseSend()
-	}
+// receive calls take for each answer of a stream, until that returns an error or there are no more.
+func receive[T any](c *Client, stream interface{ Recv() (*T, error) }, err error, take func(*T) error) error {
 	for err == nil {
-		err = answer(s.RecvMsg)
+		var answer *T
+		if answer, err = stream.Recv(); err == nil {
+			err = take(answer)
+		}
 	}
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -136,233 +134,139 @@ func (c *Client) stream(ctx context.Context, namespace, method string, request a
 	return c.native(err)
 }
 
-type empty struct{}
-
-type byID struct {
-	ID string `pb:"1"`
-}
-
 // Server returns the identity of the containerd, which lasts as long as its data.
 func (c *Client) Server(ctx context.Context) (id string, err error) {
-	var answer byID
-	err = c.call(ctx, "", "introspection.v1.Introspection/Server", &empty{}, &answer)
-	return answer.ID, err
+	answer, err := introspectionapi.NewIntrospectionClient(c.conn).Server(ctx, &emptypb.Empty{})
+	return answer.GetUUID(), err
 }
 
 // Version returns containerd's version.
 func (c *Client) Version(ctx context.Context) (version string, err error) {
-	var answer byID
-	err = c.call(ctx, "", "version.v1.Version/Version", &empty{}, &answer)
-	return answer.ID, err
+	answer, err := versionapi.NewVersionClient(c.conn).Version(ctx, &emptypb.Empty{})
+	return answer.GetVersion(), err
 }
 
 // Namespaces returns the names of all namespaces.
 func (c *Client) Namespaces(ctx context.Context) (names []string, err error) {
-	var answer struct {
-		Namespaces []byID `pb:"1"`
-	}
-	err = c.call(ctx, "", "namespaces.v1.Namespaces/List", &empty{}, &answer)
-	for _, n := range answer.Namespaces {
-		names = append(names, n.ID)
+	answer, err := namespacesapi.NewNamespacesClient(c.conn).List(ctx, &namespacesapi.ListNamespacesRequest{})
+	for _, n := range answer.GetNamespaces() {
+		names = append(names, n.Name)
 	}
 	return names, err
 }
 
-// A Container is what containerd knows of a container: not whether it runs, see [Task].
-type Container struct {
-	ID          string            `pb:"1"`
-	Labels      map[string]string `pb:"2"`
-	Image       string            `pb:"3"`
-	Spec        Any               `pb:"5"`
-	Snapshotter string            `pb:"6"`
-	SnapshotKey string            `pb:"7"`
-	CreatedAt   time.Time         `pb:"8"`
-}
-
-// Any is a message of another kind: of a container's specification it is JSON.
-type Any struct {
-	Type  string `pb:"1"`
-	Value []byte `pb:"2"`
-}
-
-type oneContainer struct {
-	Container Container `pb:"1"`
+func (c *Client) containers() containersapi.ContainersClient {
+	return containersapi.NewContainersClient(c.conn)
 }
 
 // Containers returns all containers of a namespace.
-func (c *Client) Containers(ctx context.Context, namespace string) (all []Container, err error) {
+func (c *Client) Containers(ctx context.Context, namespace string) (all []*containersapi.Container, err error) {
+	ctx, cancel := context.WithCancel(in(ctx, namespace))
+	defer cancel()
 	// Not the plain list: an answer of many containers is larger than containerd sends.
-	err = c.stream(ctx, namespace, "containers.v1.Containers/ListStream", &empty{}, func(receive func(any) error) error {
-		var answer oneContainer
-		err := receive(&answer)
-		if err == nil {
-			all = append(all, answer.Container)
-		}
-		return err
+	stream, err := c.containers().ListStream(ctx, &containersapi.ListContainersRequest{})
+	err = receive(c, stream, err, func(answer *containersapi.ListContainerMessage) error {
+		all = append(all, answer.Container)
+		return nil
 	})
 	return all, err
 }
 
 // Container returns a container.
-func (c *Client) Container(ctx context.Context, namespace, id string) (Container, error) {
-	var answer oneContainer
-	err := c.call(ctx, namespace, "containers.v1.Containers/Get", &byID{id}, &answer)
-	return answer.Container, err
+func (c *Client) Container(ctx context.Context, namespace, id string) (*containersapi.Container, error) {
+	answer, err := c.containers().Get(in(ctx, namespace), &containersapi.GetContainerRequest{ID: id})
+	return answer.GetContainer(), err
 }
 
 // DeleteContainer deletes a container that has no task.
 func (c *Client) DeleteContainer(ctx context.Context, namespace, id string) error {
-	return c.call(ctx, namespace, "containers.v1.Containers/Delete", &byID{id}, &empty{})
+	_, err := c.containers().Delete(in(ctx, namespace), &containersapi.DeleteContainerRequest{ID: id})
+	return err
 }
 
 // SetLabel sets a label of a container.
 func (c *Client) SetLabel(ctx context.Context, namespace, id, label, value string) error {
-	return c.call(ctx, namespace, "containers.v1.Containers/Update", newLabelUpdate(id, label, value), &empty{})
+	_, err := c.containers().Update(in(ctx, namespace), &containersapi.UpdateContainerRequest{
+		Container:  &containersapi.Container{ID: id, Labels: map[string]string{label: value}},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"labels." + label}},
+	})
+	return err
 }
 
-// A labelUpdate changes a label of a container.
-type labelUpdate struct {
-	Container struct {
-		ID     string            `pb:"1"`
-		Labels map[string]string `pb:"2"`
-	} `pb:"1"`
-	Mask struct {
-		Paths []string `pb:"1"`
-	} `pb:"2"`
-}
+func (c *Client) tasks() tasksapi.TasksClient { return tasksapi.NewTasksClient(c.conn) }
 
-func newLabelUpdate(id, label, value string) *labelUpdate {
-	var u labelUpdate
-	u.Container.ID, u.Container.Labels = id, map[string]string{label: value}
-	u.Mask.Paths = []string{"labels." + label}
-	return &u
-}
-
-// The states of a task.
-const (
-	TaskCreated = 1 + iota
-	TaskRunning
-	TaskStopped
-	TaskPaused
-	TaskPausing
-)
-
-// A Task is the process of a container.
-type Task struct {
-	ID         string    `pb:"2"` // the container's
-	PID        int       `pb:"3"` // in the pid namespace of containerd
-	State      int       `pb:"4"`
-	ExitStatus int       `pb:"9"`
-	ExitedAt   time.Time `pb:"10"`
-}
-
-// Tasks returns all tasks of a namespace.
-func (c *Client) Tasks(ctx context.Context, namespace string) ([]Task, error) {
-	var answer struct {
-		Tasks []Task `pb:"1"`
-	}
-	err := c.call(ctx, namespace, "tasks.v1.Tasks/List", &empty{}, &answer)
-	return answer.Tasks, err
+// Tasks returns all tasks of a namespace. Of each, ID is the container's.
+func (c *Client) Tasks(ctx context.Context, namespace string) ([]*task.Process, error) {
+	answer, err := c.tasks().List(in(ctx, namespace), &tasksapi.ListTasksRequest{})
+	return answer.GetTasks(), err
 }
 
 // Task returns the task of a container.
-func (c *Client) Task(ctx context.Context, namespace, id string) (Task, error) {
-	var answer struct {
-		Task Task `pb:"1"`
-	}
-	err := c.call(ctx, namespace, "tasks.v1.Tasks/Get", &byID{id}, &answer)
-	return answer.Task, err
-}
-
-// A TaskRequest says how a task is made.
-type TaskRequest struct {
-	ID       string  `pb:"1"`
-	Rootfs   []Mount `pb:"3"`
-	Stdout   string  `pb:"5"` // URLs; "" for nowhere
-	Stderr   string  `pb:"6"`
-	Terminal bool    `pb:"7"`
-}
-
-// A Mount is one of a snapshot.
-type Mount struct {
-	Type    string   `pb:"1"`
-	Source  string   `pb:"2"`
-	Target  string   `pb:"3"`
-	Options []string `pb:"4"`
+func (c *Client) Task(ctx context.Context, namespace, id string) (*task.Process, error) {
+	answer, err := c.tasks().Get(in(ctx, namespace), &tasksapi.GetRequest{ContainerID: id})
+	return answer.GetProcess(), err
 }
 
 // CreateTask makes the task of a container, which does not run yet.
-func (c *Client) CreateTask(ctx context.Context, namespace string, r TaskRequest) error {
-	return c.call(ctx, namespace, "tasks.v1.Tasks/Create", &r, &empty{})
+func (c *Client) CreateTask(ctx context.Context, namespace string, r *tasksapi.CreateTaskRequest) error {
+	_, err := c.tasks().Create(in(ctx, namespace), r)
+	return err
 }
 
 // StartTask starts a task that was made.
 func (c *Client) StartTask(ctx context.Context, namespace, id string) error {
-	return c.call(ctx, namespace, "tasks.v1.Tasks/Start", &byID{id}, &empty{})
+	_, err := c.tasks().Start(in(ctx, namespace), &tasksapi.StartRequest{ContainerID: id})
+	return err
 }
 
 // DeleteTask deletes a task that has ended.
 func (c *Client) DeleteTask(ctx context.Context, namespace, id string) error {
-	return c.call(ctx, namespace, "tasks.v1.Tasks/Delete", &byID{id}, &empty{})
+	_, err := c.tasks().Delete(in(ctx, namespace), &tasksapi.DeleteTaskRequest{ContainerID: id})
+	return err
 }
 
 // Kill sends a signal to a task, with all to each of its processes.
 func (c *Client) Kill(ctx context.Context, namespace, id string, signal int, all bool) error {
-	request := struct {
-		ID     string `pb:"1"`
-		Signal int    `pb:"3"`
-		All    bool   `pb:"4"`
-	}{id, signal, all}
-	return c.call(ctx, namespace, "tasks.v1.Tasks/Kill", &request, &empty{})
+	_, err := c.tasks().Kill(in(ctx, namespace), &tasksapi.KillRequest{ContainerID: id, Signal: uint32(signal), All: all})
+	return err
 }
 
 // Pause freezes a task.
 func (c *Client) Pause(ctx context.Context, namespace, id string) error {
-	return c.call(ctx, namespace, "tasks.v1.Tasks/Pause", &byID{id}, &empty{})
+	_, err := c.tasks().Pause(in(ctx, namespace), &tasksapi.PauseTaskRequest{ContainerID: id})
+	return err
 }
 
 // Resume ends what [Client.Pause] began.
 func (c *Client) Resume(ctx context.Context, namespace, id string) error {
-	return c.call(ctx, namespace, "tasks.v1.Tasks/Resume", &byID{id}, &empty{})
+	_, err := c.tasks().Resume(in(ctx, namespace), &tasksapi.ResumeTaskRequest{ContainerID: id})
+	return err
 }
 
 // Wait returns when a task has ended.
 func (c *Client) Wait(ctx context.Context, namespace, id string) error {
-	return c.call(ctx, namespace, "tasks.v1.Tasks/Wait", &byID{id}, &empty{})
+	_, err := c.tasks().Wait(in(ctx, namespace), &tasksapi.WaitRequest{ContainerID: id})
+	return err
 }
 
-// An Image is a name that leads to content.
-type Image struct {
-	Name   string     `pb:"1"`
-	Target Descriptor `pb:"3"`
-}
+func (c *Client) images() imagesapi.ImagesClient { return imagesapi.NewImagesClient(c.conn) }
 
-// A Descriptor names content.
-type Descriptor struct {
-	Digest string `pb:"2"`
-}
-
-// Images returns all images of a namespace.
-func (c *Client) Images(ctx context.Context, namespace string) ([]Image, error) {
-	var answer struct {
-		Images []Image `pb:"1"`
-	}
-	err := c.call(ctx, namespace, "images.v1.Images/List", &empty{}, &answer)
-	return answer.Images, err
+// Images returns all images of a namespace: names that lead to content.
+func (c *Client) Images(ctx context.Context, namespace string) ([]*imagesapi.Image, error) {
+	answer, err := c.images().List(in(ctx, namespace), &imagesapi.ListImagesRequest{})
+	return answer.GetImages(), err
 }
 
 // Image returns an image.
-func (c *Client) Image(ctx context.Context, namespace, name string) (Image, error) {
-	var answer struct {
-		Image Image `pb:"1"`
-	}
-	err := c.call(ctx, namespace, "images.v1.Images/Get", &byID{name}, &answer)
-	return answer.Image, err
+func (c *Client) Image(ctx context.Context, namespace, name string) (*imagesapi.Image, error) {
+	answer, err := c.images().Get(in(ctx, namespace), &imagesapi.GetImageRequest{Name: name})
+	return answer.GetImage(), err
 }
 
 // DeleteImage deletes a name. The content goes a little after its last name.
 func (c *Client) DeleteImage(ctx context.Context, namespace, name string) error {
-	return c.call(ctx, namespace, "images.v1.Images/Delete", &byID{name}, &empty{})
+	_, err := c.images().Delete(in(ctx, namespace), &imagesapi.DeleteImageRequest{Name: name})
+	return err
 }
 
 // maxContent bounds the content that is read: manifests and configurations are small.
@@ -370,58 +274,41 @@ const maxContent = 8 << 20
 
 // Content returns content of a namespace, which must be small.
 func (c *Client) Content(ctx context.Context, namespace, digest string) (data []byte, err error) {
-	err = c.stream(ctx, namespace, "content.v1.Content/Read", &byID{digest}, func(receive func(any) error) error {
-		var answer struct {
-			Data []byte `pb:"2"`
-		}
-		err := receive(&answer)
+	ctx, cancel := context.WithCancel(in(ctx, namespace))
+	defer cancel()
+	stream, err := contentapi.NewContentClient(c.conn).Read(ctx, &contentapi.ReadContentRequest{Digest: digest})
+	err = receive(c, stream, err, func(answer *contentapi.ReadContentResponse) error {
 		if data = append(data, answer.Data...); len(data) > maxContent {
 			return fmt.Errorf("content %s has more than %d bytes", digest, maxContent)
 		}
-		return err
+		return nil
 	})
 	return data, err
 }
 
-type snapshot struct {
-	Snapshotter string `pb:"1"`
-	Key         string `pb:"2"`
+func (c *Client) snapshots() snapshotsapi.SnapshotsClient {
+	return snapshotsapi.NewSnapshotsClient(c.conn)
 }
 
 // Mounts returns the mounts of a snapshot.
-func (c *Client) Mounts(ctx context.Context, namespace, snapshotter, key string) ([]Mount, error) {
-	var answer struct {
-		Mounts []Mount `pb:"1"`
-	}
-	err := c.call(ctx, namespace, "snapshots.v1.Snapshots/Mounts", &snapshot{snapshotter, key}, &answer)
-	return answer.Mounts, err
+func (c *Client) Mounts(ctx context.Context, namespace, snapshotter, key string) ([]*types.Mount, error) {
+	answer, err := c.snapshots().Mounts(in(ctx, namespace), &snapshotsapi.MountsRequest{Snapshotter: snapshotter, Key: key})
+	return answer.GetMounts(), err
 }
 
 // RemoveSnapshot removes a snapshot.
 func (c *Client) RemoveSnapshot(ctx context.Context, namespace, snapshotter, key string) error {
-	return c.call(ctx, namespace, "snapshots.v1.Snapshots/Remove", &snapshot{snapshotter, key}, &empty{})
+	_, err := c.snapshots().Remove(in(ctx, namespace), &snapshotsapi.RemoveSnapshotRequest{Snapshotter: snapshotter, Key: key})
+	return err
 }
 
-// An Event is an event of containerd.
-type Event struct {
-	Namespace string `pb:"2"`
-	Topic     string `pb:"3"`
-	Event     Any    `pb:"4"`
-}
-
-// Subscribe calls receive for each event that a filter lets through, until ctx ends or containerd
+// Subscribe calls take for each event that a filter lets through, until ctx ends or containerd
 // ends, which is an error in any case. The subscription begins a little after the call.
-func (c *Client) Subscribe(ctx context.Context, filter string, receive func(Event)) error {
-	request := struct {
-		Filters []string `pb:"1"`
-	}{[]string{filter}}
-	err := c.stream(ctx, "", "events.v1.Events/Subscribe", &request, func(next func(any) error) error {
-		var e Event
-		err := next(&e)
-		if err == nil {
-			receive(e)
-		}
-		return err
+func (c *Client) Subscribe(ctx context.Context, filter string, take func(*types.Envelope)) error {
+	stream, err := eventsapi.NewEventsClient(c.conn).Subscribe(ctx, &eventsapi.SubscribeRequest{Filters: []string{filter}})
+	err = receive(c, stream, err, func(e *types.Envelope) error {
+		take(e)
+		return nil
 	})
 	if err == nil {
 		err = errors.New("the engine ended it")
@@ -432,21 +319,38 @@ func (c *Client) Subscribe(ctx context.Context, filter string, receive func(Even
 // Publish sends an event of a topic to all subscribers. It has the form of an update of a
 // namespace of that name, and no effect on one.
 func (c *Client) Publish(ctx context.Context, topic, name string) error {
-	request := struct {
-		Topic string `pb:"1"`
-		Event Any    `pb:"2"`
-	}{topic, Any{Type: "containerd.events.NamespaceUpdate"}}
-	request.Event.Value, _ = wire{}.Marshal(&byID{name})
-	return c.call(ctx, "docker-rd", "events.v1.Events/Publish", &request, &empty{})
+	_, err := eventsapi.NewEventsClient(c.conn).Publish(in(ctx, "docker-rd"), &eventsapi.PublishRequest{
+		Topic: topic,
+		Event: &anypb.Any{
+			TypeUrl: "containerd.events.NamespaceUpdate",
+			Value:   protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), name),
+		},
+	})
+	return err
 }
 
 // Names returns the first and the second string of an event: what it is about. Of most that is
 // the id or the name of the object; of a process that has ended the container's id and its own.
-func (e Event) Names() (first, second string) {
-	var names struct {
-		First  string `pb:"1"`
-		Second string `pb:"2"`
+// The packages of the events themselves bring gogo/protobuf's registries along.
+func Names(e *types.Envelope) (first, second string) {
+	for data := e.GetEvent().GetValue(); len(data) > 0; {
+		number, kind, n := protowire.ConsumeTag(data)
+		if n < 0 {
+			break
+		}
+		data = data[n:]
+		if n = protowire.ConsumeFieldValue(number, kind, data); n < 0 {
+			break
+		}
+		if kind == protowire.BytesType && number <= 2 {
+			text, _ := protowire.ConsumeString(data)
+			if number == 1 {
+				first = text
+			} else {
+				second = text
+			}
+		}
+		data = data[n:]
 	}
-	_ = wire{}.Unmarshal(e.Event.Value, &names) // what is no string is none
-	return names.First, names.Second
+	return first, second
 }

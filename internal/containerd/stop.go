@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 )
 
@@ -29,7 +30,7 @@ const StopGrace = 10 * time.Second
 // is over, or with the context. The task is left, so that others can ask how it ended.
 func (c *Client) StopTask(ctx context.Context, namespace, id string) (killed bool, err error) {
 	t, err := c.Task(ctx, namespace, id)
-	if err != nil || t.State == TaskStopped {
+	if err != nil || t.Status == task.Status_STOPPED {
 		return false, ignoreNotFound(err)
 	}
 	container, err := c.Container(ctx, namespace, id)
@@ -39,7 +40,7 @@ func (c *Client) StopTask(ctx context.Context, namespace, id string) (killed boo
 	if err := c.Kill(ctx, namespace, id, signalOf(container.Labels[stopSignal]), false); err != nil {
 		return false, ignoreNotFound(err)
 	}
-	if t.State == TaskPaused || t.State == TaskPausing {
+	if t.Status == task.Status_PAUSED || t.Status == task.Status_PAUSING {
 		_ = c.Resume(ctx, namespace, id) // a frozen process does not react to signals
 	}
 	if ended, err := c.waitFor(ctx, StopGrace, namespace, id); ended || err != nil {
