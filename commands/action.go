@@ -64,7 +64,7 @@ func (a *app) runAction(ctx context.Context, t reporter, word, action string) er
 		return err
 	}
 	k, key := objects.Containers(), ""
-	err = find(ctx, i, func(s *state.State) (err error) {
+	err = a.find(ctx, i, func(s *state.State) (err error) {
 		key, err = k.One(s, word)
 		return err
 	})

@@ -55,9 +55,8 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 		a.repair(cmd.Context(), i.DockerConfig)
 	}
 	if instance.Observe(i).Condition(state.ContextReady).Reason == state.ReasonLedElsewhere {
-		return hinted(failure.Refuse("context %q does not lead to the engine of instance %q", i.Context(), i.Name), func(h hinter) string {
-			return h.run("start", i.Name) + " leads it back"
-		})
+		return failure.WithHint(failure.Refuse("context %q does not lead to the engine of instance %q", i.Context(), i.Name),
+			"%s leads it back", a.hinter().run("start", i.Name))
 	}
 	if !usable(i) {
 		return &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q: its engine does not run", i.Name)}

@@ -117,9 +117,8 @@ func refuseContainerd(from, to string, images []string) error {
 			names[n] = named.String() // ctr knows no shorter one
 		}
 	}
-	return hinted(failure.Refuse("instance %q runs a containerd, which does not speak Docker's API", containerd), func(hinter) string {
-		return fmt.Sprintf("the engines' own programs copy images: `%s %s | %s`", save, shellQuoteAll(names), load)
-	})
+	return failure.WithHint(failure.Refuse("instance %q runs a containerd, which does not speak Docker's API", containerd),
+		"the engines' own programs copy images: `%s %s | %s`", save, shellQuoteAll(names), load)
 }
 
 // dialNamed returns a client of a running instance's engine.

@@ -68,7 +68,7 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 	ctx, cancel := withTimeout(ctx, o.timeout)
 	defer cancel()
 	asked := make([]requests.Request, len(words))
-	err = find(ctx, i, func(s *state.State) (err error) {
+	err = a.find(ctx, i, func(s *state.State) (err error) {
 		for n, word := range words {
 			if asked[n], err = deletion(s, k, word); err != nil {
 				return err
@@ -80,12 +80,13 @@ func (a *app) runDelete(ctx context.Context, o deleteOptions, word string, words
 		return named("delete", k.Text(words[0]), err)
 	}
 	return a.withProgress(o.progress.value, func(t reporter) error {
-		return (&deleter{deleteOptions: o, inst: i, kind: k, where: where, reporter: t}).run(ctx, asked)
+		return (&deleter{app: a, deleteOptions: o, inst: i, kind: k, where: where, reporter: t}).run(ctx, asked)
 	})
 }
 
 // A deleter asks for deletions of one kind, or cancels them.
 type deleter struct {
+	*app
 	deleteOptions
 	inst     *instance.Instance
 	kind     *objects.Kind
@@ -127,9 +128,8 @@ func (d *deleter) run(ctx context.Context, asked []requests.Request) error {
 	if len(left) == 0 {
 		return errors.Join(errs...)
 	}
-	return hinted(errors.Join(errs...), func(h hinter) string {
-		return fmt.Sprintf("`docker-rd delete%s --cancel %s %s` cancels %s", h.flag(d.inst.Name), d.kind.Kind, strings.Join(left, " "), them(left))
-	})
+	return failure.WithHint(errors.Join(errs...), "`docker-rd delete%s --cancel %s %s` cancels %s",
+		d.hinter().flag(d.inst.Name), d.kind.Kind, strings.Join(left, " "), them(left))
 }
 
 // await waits for the end of a request, and shows why any of them takes long.

@@ -101,11 +101,9 @@ func certPath(i *instance.Instance) (string, error) {
 			continue
 		}
 		if filepath.Base(path) != name || (dir != "" && filepath.Dir(path) != dir) {
-			return "", hinted(
+			return "", failure.WithHint(
 				failure.Refuse("DOCKER_CERT_PATH can't say %q: docker looks for ca.pem, cert.pem and key.pem in one directory", path),
-				func(hinter) string {
-					return "use the context: `docker" + configFlag(i.DockerConfig) + " --context " + i.Context() + " ps`"
-				})
+				"use the context: `docker%s --context %s ps`", configFlag(i.DockerConfig), i.Context())
 		}
 		dir = filepath.Dir(path)
 	}

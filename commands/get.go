@@ -86,11 +86,11 @@ func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 		changes := q.Changes(a.out())
 		return a.followMirror(ctx, i, changes.Show)
 	}
-	s, err := readState(i)
+	s, err := a.readState(i)
 	if err != nil {
 		return err
 	}
-	if err := neverSynced(i, s); err != nil {
+	if err := a.neverSynced(i, s); err != nil {
 		return err
 	}
 	note, live := "", instance.Live(s)
@@ -116,7 +116,7 @@ func (a *app) completeFilter(_ *cobra.Command, args []string, word string) ([]st
 	}
 	var s *state.State
 	if i, err := a.load(nil); err == nil {
-		s, _ = readState(i)
+		s, _ = a.readState(i)
 	}
 	k.CompleteFilter(s, name, func(value, about string) { words = append(words, described(name+"="+value, about)) })
 	return words, cobra.ShellCompDirectiveNoFileComp

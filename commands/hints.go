@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -27,59 +26,41 @@ import (
 	"github.com/docker-rd/docker-rd/internal/nearest"
 )
 
-// A Remedy is what can be done about an error.
-type Remedy struct {
-	Text string // one line, with commands in backticks
-	Of   string // the entry of the table that has it, "" if the error itself had it
-}
-
-// remedyFor returns the remedy for an error of cmd, the zero one if there is none.
-func remedyFor(cmd *cobra.Command, err error) Remedy {
-	if hint := failure.Hint(err); hint != "" {
-		return Remedy{Text: hint} // the error's own hint is more specific
-	}
-	h := hinter{cmd: cmd, verb: cmd.Name()}
-	for _, e := range hints {
-		if text := e.hint(h, err); text != "" {
-			return Remedy{text, e.of}
-		}
-	}
-	return Remedy{}
-}
-
-// Hints returns the remedies for an error of cmd. Several joined errors may have several.
-func Hints(cmd *cobra.Command, err error) (remedies []Remedy) {
+// Hints returns what can be done about an error of cmd, a line each, with commands in backticks.
+// Several joined errors may have several.
+func Hints(cmd *cobra.Command, err error) (hints []string) {
+	h := hinter{cmd}
 	for _, part := range failure.Parts(err) {
-		if r := remedyFor(cmd, part); r.Text != "" && !slices.Contains(remedies, r) {
-			remedies = append(remedies, r)
+		if hint := h.hint(part); hint != "" && !slices.Contains(hints, hint) {
+			hints = append(hints, hint)
 		}
 	}
-	return remedies
+	return hints
 }
 
-// HintedErrors returns the entries of the table of hints.
-func HintedErrors() []string {
-	var names []string
-	for _, e := range hints {
-		names = append(names, e.of)
+// A hinter finds remedies by the type of an error, for a command that has failed.
+type hinter struct{ cmd *cobra.Command }
+
+// hint returns the remedy for an error, "" if there is none.
+func (h hinter) hint(err error) string {
+	if hint := failure.Hint(err); hint != "" {
+		return hint // the error's own hint is more specific
 	}
-	return names
-}
-
-// A hintEntry has the remedy for one sort of errors, which "of" names.
-type hintEntry struct {
-	of   string
-	hint func(hinter, error) string // "" for other errors
+	for _, of := range hints {
+		if hint := of(h, err); hint != "" {
+			return hint
+		}
+	}
+	return ""
 }
 
 // hints find a remedy by the type of an error. The first that is not "" counts.
-var hints = []hintEntry{
-	byType(func(h hinter, e *hintedError) string { return e.hint(h) }),
+var hints = []func(hinter, error) string{
 	byType(func(_ hinter, e *wordError) string {
 		return DidYouMean(nearest.To(e.word, e.words), "", e.what+"s are "+strings.Join(e.words, ", "))
 	}),
 	byType(hinter.notExist),
-	byType(func(_ hinter, e *instance.NameError) string {
+	byType(func(hinter, *instance.NameError) string {
 		return "a name is 1 to 31 of a-z, 0-9 and '-', and does not begin with '-'"
 	}),
 	byType(func(_ hinter, e *instance.OtherMachineError) string {
@@ -87,8 +68,8 @@ var hints = []hintEntry{
 			instance.HomeEnv, e.ID, e.File)
 	}),
 	byType(hinter.damaged),
-	byType(func(hinter, *instance.NewerError) string { return newerProgram }),
-	byType(func(_ hinter, e *instance.UnwritableError) string {
+	byType(func(hinter, *instance.NewerError) string { return "use the newer docker-rd" }),
+	byType(func(hinter, *instance.UnwritableError) string {
 		return "set " + instance.HomeEnv + " to a directory that can be written"
 	}),
 	byType(func(_ hinter, e *instance.SettingError) string {
@@ -97,52 +78,20 @@ var hints = []hintEntry{
 	byType(func(_ hinter, e *instance.ValueError) string {
 		return DidYouMean(nearest.To(e.Value, e.Values), "", e.Key+" can be "+strings.Join(e.Values, ", "))
 	}),
-	is(instance.ErrNoDriver, "adopt an engine: `docker-rd start --from-context NAME` or `docker-rd start --host URL`"),
-	isFor(instance.ErrNoEngine, func(h hinter) string {
-		return "name it by `" + h.setting("host", "URL") + "` or `" + h.setting("from-context", "NAME") + "`"
-	}),
-	isFor(instance.ErrTwoEngines, func(h hinter) string {
-		return "leave one out, or reset it with an empty value: `" + h.setting("host", "") + "` or `" + h.setting("from-context", "") + "`"
-	}),
 	byType(func(_ hinter, e *instance.DriverError) string {
 		return "leave it out: it belongs to driver " + quoted(e.Drivers)
 	}),
-	is(instance.ErrNoHome, "set HOME or "+instance.HomeEnv),
 	byType(func(_ hinter, e *engine.ContextError) string {
 		if e.Program.Name != "" {
 			return startedBy(e.Program)
 		}
 		return "`docker-rd context ls` lists the contexts"
 	}),
-	is(endpoint.ErrScheme, "give a URL with unix://, tcp://, http://, https://, ssh:// or, on Windows, npipe://"),
-	is(endpoint.ErrTLSMaterial, "tlscacert, tlscert and tlskey are PEM files that this user may read; tlskey is the key of tlscert, not encrypted"),
 	byType(func(_ hinter, e *mounts.BusyError) string {
 		return "it does not belong to the instance: `sudo umount " + shellQuote(e.Point) + "`"
 	}),
-	problem(client.NotRunning, func(h hinter, name string) string { return h.run("start", name) + " starts it" }),
-	problem(client.Interrupted, func(h hinter, name string) string {
-		return h.run("start", name) + " continues; then the mirror shows how it ended"
-	}),
-	problem(client.Removed, func(h hinter, name string) string { return h.run("start", name) + " creates it again" }),
-	onProblem(client.NotReady, func(h hinter, e *client.Error) string {
-		logs := "logs"
-		if e.Instance.Settings.Driver == instance.DriverExisting {
-			logs = "logs --supervisor"
-		}
-		return h.run("status", e.Instance.Name) + " and " + h.run(logs, e.Instance.Name) + " show more"
-	}),
-	problem(client.Unanswered, hinter.statusShowsMore),
-	problem(client.Disconnected, hinter.statusShowsMore),
-	problem(client.Stopping, func(h hinter, name string) string { return h.run("stop --force", name) + " ends it at once" }),
-	problem(client.Crashed, func(h hinter, name string) string { return h.run("logs --supervisor", name) + " shows more" }),
-	problem(client.NoSystemd, func(h hinter, name string) string {
-		return "another process manager can run " + h.run("start --foreground", name)
-	}),
-	problem(client.TooNew, func(hinter, string) string { return newerProgram }),
-	onProblem(client.EngineFailed, func(h hinter, e *client.Error) string { return h.engineFailed(e.Instance) }),
-	onProblem(client.ContextInUse, func(_ hinter, e *client.Error) string {
-		return "choose another one first: `docker" + configFlag(e.Instance.DockerConfig) + " context use default`"
-	}),
+	hinter.wellKnown,
+	byType(hinter.problem),
 	byType(func(_ hinter, e *objects.KindError) string {
 		return DidYouMean(e.Near(), "", "kinds are "+objects.KindNames())
 	}),
@@ -153,9 +102,8 @@ var hints = []hintEntry{
 		return DidYouMean(nearest.To(e.Name, e.Kind.Filters()), "", "filters are "+strings.Join(e.Kind.Filters(), ", "))
 	}),
 	byType(func(h hinter, e *objects.NotFoundError) string {
-		of := h.flag(e.State.Instance.Name)
 		return DidYouMean(nearest.To(e.Word, e.Kind.Words(e.State)), "",
-			fmt.Sprintf("`docker-rd get %s%s` lists them", e.Kind.Kind, of))
+			fmt.Sprintf("`docker-rd get %s%s` lists them", e.Kind.Kind, h.flag(e.State.Instance.Name)))
 	}),
 	byType(func(_ hinter, e *output.FieldError) string {
 		if len(e.Fields) == 0 {
@@ -163,21 +111,11 @@ var hints = []hintEntry{
 		}
 		return DidYouMean(nearest.To(e.Field, e.Fields), ".", "fields are ."+strings.Join(e.Fields, ", ."))
 	}),
-	byType(func(_ hinter, e *objects.AmbiguousError) string { return "give more of the ID" }),
+	byType(func(hinter, *objects.AmbiguousError) string { return "give more of the ID" }),
 	byType(func(hinter, *dockercontext.RecordError) string {
 		return "`docker-rd context doctor --fix` moves it aside"
 	}),
-	uneditable(configfile.InvalidJSON, "repair the file by hand; `docker-rd context doctor` shows where it is broken"),
-	uneditable(configfile.BOM, "save the file as UTF-8 without a byte-order mark"),
-	uneditable(configfile.TrailingData, "keep one JSON object in the file"),
-	uneditable(configfile.WrongType, "repair the file by hand; docker itself can't load it"),
-	uneditable(configfile.NotRegular, "put a regular file there"),
-	uneditable(configfile.HardLink, "replace the extra names by symbolic links"),
-	uneditable(configfile.BindMount, "mount its directory in place of the file, or change the context where the file comes from"),
-	uneditable(configfile.ReadOnly, "make the file and its directory writable"),
-	uneditable(configfile.Unreadable, "make the file readable"),
-	uneditable(configfile.Owner, "run the command as the owner of the file"),
-	uneditable(configfile.NoSpace, "make room on the file system"),
+	byType(func(_ hinter, e *configfile.RefusedError) string { return uneditable[e.Reason] }),
 	byType(func(_ hinter, e *fs.PathError) string { // the kernel has ENOSPC for other limits, too
 		if errors.Is(e, syscall.ENOSPC) || errors.Is(e, syscall.EDQUOT) {
 			return "free some space: `docker-rd ls` shows what the instances take"
@@ -186,17 +124,85 @@ var hints = []hintEntry{
 	}),
 }
 
-const newerProgram = "use the newer docker-rd"
-
-type hintedError struct {
-	error
-	hint func(hinter) string
+func byType[E error](hint func(hinter, E) string) func(hinter, error) string {
+	return func(h hinter, err error) string {
+		if e, ok := errors.AsType[E](err); ok {
+			return hint(h, e)
+		}
+		return ""
+	}
 }
 
-func (e *hintedError) Unwrap() error { return e.error }
+func (h hinter) wellKnown(err error) string {
+	switch {
+	case errors.Is(err, instance.ErrNoDriver):
+		return "adopt an engine: `docker-rd start --from-context NAME` or `docker-rd start --host URL`"
+	case errors.Is(err, instance.ErrNoEngine):
+		return "name it by `" + h.setting("host", "URL") + "` or `" + h.setting("from-context", "NAME") + "`"
+	case errors.Is(err, instance.ErrTwoEngines):
+		return "leave one out, or reset it with an empty value: `" + h.setting("host", "") + "` or `" + h.setting("from-context", "") + "`"
+	case errors.Is(err, instance.ErrNoHome):
+		return "set HOME or " + instance.HomeEnv
+	case errors.Is(err, endpoint.ErrScheme):
+		return "give a URL with unix://, tcp://, http://, https://, ssh:// or, on Windows, npipe://"
+	case errors.Is(err, endpoint.ErrTLSMaterial):
+		return "tlscacert, tlscert and tlskey are PEM files that this user may read; tlskey is the key of tlscert, not encrypted"
+	}
+	return ""
+}
 
-// hinted returns err with a remedy.
-func hinted(err error, hint func(h hinter) string) error { return &hintedError{err, hint} }
+func (h hinter) problem(e *client.Error) string {
+	name := e.Instance.Name
+	switch e.Problem {
+	case client.NotRunning:
+		return h.run("start", name) + " starts it"
+	case client.Interrupted:
+		return h.run("start", name) + " continues; then the mirror shows how it ended"
+	case client.Removed:
+		return h.run("start", name) + " creates it again"
+	case client.NotReady:
+		return h.run("status", name) + " and " + h.run(logsOf(e.Instance), name) + " show more"
+	case client.Unanswered, client.Disconnected:
+		return h.run("status", name) + " shows more"
+	case client.Stopping:
+		return h.run("stop --force", name) + " ends it at once"
+	case client.Crashed:
+		return h.run("logs --supervisor", name) + " shows more"
+	case client.NoSystemd:
+		return "another process manager can run " + h.run("start --foreground", name)
+	case client.TooNew:
+		return "use the newer docker-rd"
+	case client.EngineFailed:
+		return h.engineFailed(e.Instance)
+	case client.ContextInUse:
+		return "choose another one first: `docker" + configFlag(e.Instance.DockerConfig) + " context use default`"
+	}
+	return ""
+}
+
+// logsOf is the command for the log that says most of an instance's engine: an adopted one logs
+// elsewhere.
+func logsOf(i *instance.Instance) string {
+	if i.Settings.Driver == instance.DriverExisting {
+		return "logs --supervisor"
+	}
+	return "logs"
+}
+
+// uneditable says what to do about a config.json that can't be edited.
+var uneditable = map[configfile.Reason]string{
+	configfile.InvalidJSON:  "repair the file by hand; `docker-rd context doctor` shows where it is broken",
+	configfile.BOM:          "save the file as UTF-8 without a byte-order mark",
+	configfile.TrailingData: "keep one JSON object in the file",
+	configfile.WrongType:    "repair the file by hand; docker itself can't load it",
+	configfile.NotRegular:   "put a regular file there",
+	configfile.HardLink:     "replace the extra names by symbolic links",
+	configfile.BindMount:    "mount its directory in place of the file, or change the context where the file comes from",
+	configfile.ReadOnly:     "make the file and its directory writable",
+	configfile.Unreadable:   "make the file readable",
+	configfile.Owner:        "run the command as the owner of the file",
+	configfile.NoSpace:      "make room on the file system",
+}
 
 type wordError struct {
 	what, word string
@@ -210,58 +216,6 @@ func unknown(what, word string, words []string) error {
 	return failure.WithCode(&wordError{what, word, words}, failure.CodeRefused)
 }
 
-func byType[E error](hint func(hinter, E) string) hintEntry {
-	return hintEntry{reflect.TypeFor[E]().String(), func(h hinter, err error) string {
-		if e, ok := errors.AsType[E](err); ok {
-			return hint(h, e)
-		}
-		return ""
-	}}
-}
-
-func is(target error, text string) hintEntry {
-	return isFor(target, func(hinter) string { return text })
-}
-
-// isFor is [is] with a hint that depends on the command.
-func isFor(target error, hint func(hinter) string) hintEntry {
-	return hintEntry{target.Error(), func(h hinter, err error) string {
-		if errors.Is(err, target) {
-			return hint(h)
-		}
-		return ""
-	}}
-}
-
-// onProblem returns the entry for one problem of an instance, and problem the same for one
-// that needs no more than the instance's name.
-func onProblem(p client.Problem, hint func(hinter, *client.Error) string) hintEntry {
-	e := byType(func(h hinter, e *client.Error) string {
-		if e.Problem != p {
-			return ""
-		}
-		return hint(h, e)
-	})
-	e.of += " " + string(p)
-	return e
-}
-
-func problem(p client.Problem, hint func(h hinter, name string) string) hintEntry {
-	return onProblem(p, func(h hinter, e *client.Error) string { return hint(h, e.Instance.Name) })
-}
-
-// uneditable returns the entry for one reason for which config.json can't be edited.
-func uneditable(reason configfile.Reason, text string) hintEntry {
-	e := byType(func(_ hinter, e *configfile.RefusedError) string {
-		if e.Reason != reason {
-			return ""
-		}
-		return text
-	})
-	e.of += " " + string(reason)
-	return e
-}
-
 // DidYouMean returns a hint with the suggestions, each after prefix, or otherwise if there are
 // none.
 func DidYouMean(suggestions []string, prefix, otherwise string) string {
@@ -271,11 +225,8 @@ func DidYouMean(suggestions []string, prefix, otherwise string) string {
 	return "did you mean `" + prefix + strings.Join(suggestions, "` or `"+prefix) + "`?"
 }
 
-// A hinter knows which command has failed.
-type hinter struct {
-	cmd  *cobra.Command
-	verb string
-}
+// hinter makes commands for messages.
+func (a *app) hinter() hinter { return hinter{a.root} }
 
 // named reports whether a command must name the instance. The default one is left out if it is
 // chosen anyway: "default" is also a context of docker's.
@@ -297,7 +248,7 @@ func (h hinter) run(command, name string, more ...string) string {
 }
 
 func (h hinter) setting(key, value string) string {
-	if h.verb == "set" {
+	if h.cmd.Name() == "set" {
 		return key + "=" + value
 	}
 	if value == "" {
@@ -323,7 +274,7 @@ func (h hinter) notExist(e *instance.NotExistError) string {
 	if near := nearest.To(e.Name, names); len(near) > 0 {
 		return DidYouMean(near, "", list)
 	}
-	if slices.Contains(ending, h.verb) {
+	if slices.Contains(ending, h.cmd.Name()) {
 		return list
 	}
 	return list + "; " + h.run("start", e.Name) + " creates it"
@@ -337,8 +288,6 @@ func (h hinter) damaged(e *instance.DamagedError) string {
 	return fmt.Sprintf("%s and %s still work; `cp %s %s` restores what docker-rd wrote last",
 		h.run("stop", name), "`docker-rd rm "+name+"`", shellQuote(e.Backup.Paths.InstanceBackup()), shellQuote(e.Path))
 }
-
-func (h hinter) statusShowsMore(name string) string { return h.run("status", name) + " shows more" }
 
 // startedBy tells how a program is started, by hand and by an option.
 func startedBy(p engine.Program) string {

@@ -38,7 +38,7 @@ func TestHint(t *testing.T) {
 		"of the default one":   {"action", &client.Error{Instance: standard, Problem: client.NotReady, Err: fmt.Errorf("y")}, "`docker-rd status` and `docker-rd logs` show more"},
 		"config.json":          {"start", &configfile.RefusedError{Reason: configfile.BOM}, "save the file as UTF-8 without a byte-order mark"},
 	} {
-		if got := remedyFor(&cobra.Command{Use: tc.verb}, tc.err).Text; got != tc.want {
+		if got := (hinter{&cobra.Command{Use: tc.verb}}).hint(tc.err); got != tc.want {
 			t.Errorf("%s: %q, want %q", name, got, tc.want)
 		}
 	}
@@ -51,7 +51,7 @@ func TestHintsOfProblems(t *testing.T) {
 		client.ContextInUse, client.Unanswered, client.Interrupted, client.TooNew,
 	} {
 		err := &client.Error{Instance: &instance.Instance{Name: "dev"}, Problem: p, Err: fmt.Errorf("x")}
-		if remedyFor(&cobra.Command{Use: "start"}, err).Text == "" {
+		if (hinter{&cobra.Command{Use: "start"}}).hint(err) == "" {
 			t.Errorf("%s: no hint", p)
 		}
 	}

@@ -91,9 +91,8 @@ func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) 
 	}
 	err = cmp.Or(err, lines.Flush())
 	if errors.Is(err, fs.ErrNotExist) {
-		return hinted(failure.Refuse("instance %q has no such log: %w", i.Name, err), func(h hinter) string {
-			return "an adopted engine logs elsewhere; " + h.run("logs --supervisor", i.Name) + " shows the supervisor's log"
-		})
+		return failure.WithHint(failure.Refuse("instance %q has no such log: %w", i.Name, err),
+			"an adopted engine logs elsewhere; %s shows the supervisor's log", a.hinter().run("logs --supervisor", i.Name))
 	}
 	if o.follow {
 		return interrupted(ctx, err)

@@ -18,24 +18,24 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-func readState(i *instance.Instance) (*state.State, error) {
+func (a *app) readState(i *instance.Instance) (*state.State, error) {
 	s, err := state.Read(i.Paths.StateFile())
-	return s, readError(i, err)
+	return s, a.readError(i, err)
 }
 
 // current reads the instance's mirror once it is up to date. If the engine is not connected,
 // it reads the mirror as it is.
-func current(ctx context.Context, i *instance.Instance) (*state.State, error) {
+func (a *app) current(ctx context.Context, i *instance.Instance) (*state.State, error) {
 	if err := client.Settle(ctx, i); err != nil && !client.Is(err, client.Disconnected) {
 		return nil, err
 	}
-	return readState(i)
+	return a.readState(i)
 }
 
 // find calls find with the instance's mirror, and, if an object is missing, again after a full
 // sync: engines send no event for some changes.
-func find(ctx context.Context, i *instance.Instance, find func(*state.State) error) error {
-	s, err := current(ctx, i)
+func (a *app) find(ctx context.Context, i *instance.Instance, find func(*state.State) error) error {
+	s, err := a.current(ctx, i)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func find(ctx context.Context, i *instance.Instance, find func(*state.State) err
 	if syncErr := client.Sync(ctx, i, false); syncErr != nil {
 		return syncErr
 	}
-	if s, err = readState(i); err != nil {
+	if s, err = a.readState(i); err != nil {
 		return err
 	}
 	return find(s)
@@ -69,7 +69,7 @@ func (a *app) followMirror(ctx context.Context, i *instance.Instance, show func(
 			return true, nil // it is being rewritten
 		}
 		if o.StateErr != nil {
-			return false, readError(i, o.StateErr)
+			return false, a.readError(i, o.StateErr)
 		}
 		a.noteAge(&note, i, o.State, o.Live)
 		shown = true
@@ -87,7 +87,7 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-func readError(i *instance.Instance, err error) error {
+func (a *app) readError(i *instance.Instance, err error) error {
 	newer := client.RefuseNewer(i, err)
 	switch {
 	case err == nil:
@@ -97,20 +97,20 @@ func readError(i *instance.Instance, err error) error {
 	case newer != nil:
 		return newer
 	case errors.Is(err, state.ErrCorrupt):
-		return hinted(err, func(h hinter) string { return h.run("sync", i.Name) + " rewrites it" })
+		return failure.WithHint(err, "%s rewrites it", a.hinter().run("sync", i.Name))
 	}
 	return err
 }
 
 // neverSynced refuses a mirror that is empty only because it was never synced.
-func neverSynced(i *instance.Instance, s *state.State) error {
+func (a *app) neverSynced(i *instance.Instance, s *state.State) error {
 	synced, _ := s.Condition(state.MirrorSynced)
 	if !s.Mirror.SyncedAt.IsZero() || synced.Reason == state.ReasonListed {
 		return nil
 	}
 	err := failure.Refuse("instance %q: its mirror was never synced", i.Name)
 	if instance.Live(s) {
-		return hinted(err, func(h hinter) string { return h.run("wait", i.Name) + " waits for it" })
+		return failure.WithHint(err, "%s waits for it", a.hinter().run("wait", i.Name))
 	}
 	return &client.Error{Instance: i, Problem: client.NotRunning, Err: err}
 }
@@ -213,7 +213,7 @@ func (a *app) objectWords(k *objects.Kind, instance, given []string) []string {
 	if err != nil {
 		return nil
 	}
-	s, err := readState(i)
+	s, err := a.readState(i)
 	if err != nil {
 		return nil
 	}

@@ -108,13 +108,13 @@ func (a *app) goBack(ctx context.Context, i *instance.Instance, before beforeRes
 	if before.promoted {
 		promoteAgain(ctx, i, t.of(i.Name, state.ContextPromoted))
 	}
-	logs := "logs"
-	if i.Settings.Driver == instance.DriverExisting {
-		logs = "logs --supervisor" // its engine logs elsewhere
+	again := fmt.Errorf("%w; it runs again without %s, as before", failed, with)
+	if failure.Hint(failed) != "" {
+		return again
 	}
-	return hinted(fmt.Errorf("%w; it runs again without %s, as before", failed, with), func(h hinter) string {
-		return h.run(logs, i.Name) + " shows more; " + h.run("set", i.Name, shellQuoteAll(before.pending), "--restart") + " tries it again"
-	})
+	h := a.hinter()
+	return failure.WithHint(again, "%s shows more; %s tries it again",
+		h.run(logsOf(i), i.Name), h.run("set", i.Name, shellQuoteAll(before.pending), "--restart"))
 }
 
 // promoteAgain makes an instance's context current that a start which failed has replaced.

@@ -97,9 +97,7 @@ func (a *app) remove(ctx context.Context, name string, o rmOptions, t reporter) 
 	}
 	if !client.Stopped(i) {
 		if !o.force {
-			return hinted(failure.Refuse("instance %q is running", name), func(hinter) string {
-				return "`docker-rd rm --force " + name + "` stops it first"
-			})
+			return failure.WithHint(failure.Refuse("instance %q is running", name), "`docker-rd rm --force %s` stops it first", name)
 		}
 		t.of(name, "stop").because(tailOf(i.Paths.EngineLog())).doing(
 			fmt.Sprintf("Instance %q is stopping", name), fmt.Sprintf("Instance %q is not removed", name))

@@ -164,7 +164,7 @@ func changed(s instance.Settings, change func(*instance.Settings) error) (instan
 }
 
 // runsWith refuses settings that the running engine was not started with.
-func runsWith(i *instance.Instance, change func(*instance.Settings) error) error {
+func (a *app) runsWith(i *instance.Instance, change func(*instance.Settings) error) error {
 	started := i.Started()
 	next, err := changed(started, change)
 	if err != nil {
@@ -175,8 +175,6 @@ func runsWith(i *instance.Instance, change func(*instance.Settings) error) error
 	if len(diff) == 0 {
 		return nil
 	}
-	return hinted(failure.Refuse("instance %q runs with other settings: not %s", i.Name, strings.Join(diff, ", ")),
-		func(h hinter) string {
-			return h.run("set", i.Name, shellQuoteAll(diff), "--restart") + " restarts it with them"
-		})
+	return failure.WithHint(failure.Refuse("instance %q runs with other settings: not %s", i.Name, strings.Join(diff, ", ")),
+		"%s restarts it with them", a.hinter().run("set", i.Name, shellQuoteAll(diff), "--restart"))
 }

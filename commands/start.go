@@ -177,7 +177,7 @@ func (a *app) configure(ctx context.Context, i *instance.Instance, change func(*
 		return err
 	}
 	if instance.Observe(i).Supervised {
-		if err := runsWith(i, change); err != nil {
+		if err := a.runsWith(i, change); err != nil {
 			return err
 		}
 		live := func(s *instance.Settings) error {
@@ -241,7 +241,7 @@ func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartO
 	}
 	already := instance.Observe(i)
 	if !how.Detach {
-		if err := answers(ctx, i, already); err != nil {
+		if err := a.answers(ctx, i, already); err != nil {
 			return err
 		}
 		already = instance.Observe(i)
@@ -275,7 +275,7 @@ const noticed = time.Second
 // answers asks the engine itself if its supervisor says that it is ready or lost: one that
 // hangs goes unnoticed. If an engine has just ended, answers waits a moment until its
 // supervisor has noticed, and returns no error.
-func answers(ctx context.Context, i *instance.Instance, o instance.Observation) error {
+func (a *app) answers(ctx context.Context, i *instance.Instance, o instance.Observation) error {
 	lost := func(o instance.Observation) bool {
 		reason := o.Condition(state.EngineReady).Reason
 		return reason == state.ReasonConnectFailed || reason == state.ReasonUnresponsive
@@ -307,15 +307,13 @@ func answers(ctx context.Context, i *instance.Instance, o instance.Observation) 
 	}
 	err := fmt.Errorf("instance %q runs, but its engine does not answer: %s", i.Name, api.Error)
 	switch {
-	case i.Settings.Driver == instance.DriverExisting && !api.hangs:
-		return hinted(err, func(h hinter) string {
-			if p, ok := engine.ProgramOf(i); ok {
-				return startedBy(p)
-			}
-			return h.run("wait", i.Name) + " waits for it"
-		})
 	case api.hangs:
 		return &client.Error{Instance: i, Problem: client.Stopping, Err: err}
+	case i.Settings.Driver != instance.DriverExisting:
+		return failure.WithHint(err, "%s may help", a.hinter().run("restart", i.Name))
 	}
-	return hinted(err, func(h hinter) string { return h.run("restart", i.Name) + " may help" })
+	if p, ok := engine.ProgramOf(i); ok {
+		return failure.WithHint(err, "%s", startedBy(p))
+	}
+	return failure.WithHint(err, "%s waits for it", a.hinter().run("wait", i.Name))
 }

@@ -37,7 +37,7 @@ func (a *app) noteLacks(i *instance.Instance) {
 // notePending notes which settings are pending until a restart.
 func (a *app) notePending(i *instance.Instance) {
 	if pending := i.Pending(); len(pending) > 0 {
-		a.note("instance %q runs without %s until a restart: %s", i.Name, strings.Join(pending, ", "), hinter{cmd: a.root}.run("restart", i.Name))
+		a.note("instance %q runs without %s until a restart: %s", i.Name, strings.Join(pending, ", "), a.hinter().run("restart", i.Name))
 	}
 }
 

@@ -57,7 +57,7 @@ seconds before, or if it is named by its ID.`,
 	}, func(cmd *cobra.Command, i *instance.Instance) error {
 		return a.inTime(cmd.Context(), o, func(ctx context.Context, t reporter) error {
 			for _, target := range targets {
-				if err := runWait(ctx, i, target, t.of(i.Name, target)); err != nil {
+				if err := a.runWait(ctx, i, target, t.of(i.Name, target)); err != nil {
 					return err
 				}
 			}
@@ -94,10 +94,10 @@ func (a *app) completeTarget(_ *cobra.Command, args []string, word string) ([]st
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
-func runWait(ctx context.Context, i *instance.Instance, target string, t reporter) error {
+func (a *app) runWait(ctx context.Context, i *instance.Instance, target string, t reporter) error {
 	switch {
 	case strings.HasPrefix(target, containerPrefix):
-		return runWaitContainer(ctx, i, target, t)
+		return a.runWaitContainer(ctx, i, target, t)
 	case target == waitStopped:
 		return runWaitStopped(ctx, i, t)
 	}

@@ -43,7 +43,7 @@ type containerWait struct {
 
 // runWaitContainer waits until a container is as the target says, in a mirror that is up to
 // date.
-func runWaitContainer(ctx context.Context, i *instance.Instance, target string, t reporter) error {
+func (a *app) runWaitContainer(ctx context.Context, i *instance.Instance, target string, t reporter) error {
 	w := &containerWait{i: i, t: t, since: time.Now().Add(-justNow)}
 	w.word, w.want, _ = strings.Cut(strings.TrimPrefix(target, containerPrefix), "=")
 	if w.word == "" || !slices.Contains(containerStates, w.want) {
@@ -68,9 +68,8 @@ func runWaitContainer(ctx context.Context, i *instance.Instance, target string, 
 		w.lookAtLast(ctx)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return hinted(failure.Timeout("instance %q: container %q is not %s in time: %s", i.Name, w.word, w.want, w.found), func(h hinter) string {
-			return fmt.Sprintf("`docker-rd get%s containers %s` shows more", h.flag(i.Name), shellQuote(w.word))
-		})
+		return failure.WithHint(failure.Timeout("instance %q: container %q is not %s in time: %s", i.Name, w.word, w.want, w.found),
+			"`docker-rd get%s containers %s` shows more", a.hinter().flag(i.Name), shellQuote(w.word))
 	}
 	if err == nil {
 		t.did(fmt.Sprintf("Instance %q: container %q is %s", i.Name, w.word, w.want))

@@ -170,7 +170,7 @@ func standaloneName(cmd *cobra.Command) string {
 }
 
 // Shown is called with each error that is about to be shown, if it is not nil. Tests set it.
-var Shown func(cmd *cobra.Command, text string, remedies []commands.Remedy)
+var Shown func(cmd *cobra.Command, text string, hints []string)
 
 // status converts an error to what docker's plugin code prints: one line, and one for each hint.
 func status(cmd *cobra.Command, err error) error {
@@ -192,12 +192,12 @@ func status(cmd *cobra.Command, err error) error {
 	if errors.Is(err, context.Canceled) && failure.Code(err) == failure.CodeInterrupted {
 		text = "interrupted"
 	}
-	remedies := commands.Hints(cmd, err)
+	hints := commands.Hints(cmd, err)
 	if Shown != nil {
-		Shown(cmd, text, remedies)
+		Shown(cmd, text, hints)
 	}
-	for _, r := range remedies {
-		text += "\nhint: " + r.Text
+	for _, hint := range hints {
+		text += "\nhint: " + hint
 	}
 	return cli.StatusError{Status: text, StatusCode: failure.Code(err), Cause: err}
 }

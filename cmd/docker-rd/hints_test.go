@@ -10,7 +10,6 @@ import (
 	"go/token"
 	"go/types"
 	"io/fs"
-	"maps"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -22,14 +21,12 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/docker-rd/docker-rd/commands"
 	"github.com/docker-rd/docker-rd/internal/test/shown"
 )
 
 var (
 	hintsMu  sync.Mutex
-	hintsRun = map[string]bool{} // entries of the table of hints, of which scripts have run the commands
-	ownRun   []string            // the same of hints that errors had themselves
+	hintsRun []string // hints of which scripts have run the commands
 )
 
 // hint looks at the error of the last docker-rd, and runs the commands of its hint, which must
@@ -41,7 +38,7 @@ func hint(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	last, err := shown.Last(ts.Getenv(shown.Env))
 	ts.Check(err)
-	if len(last.Remedies) == 0 {
+	if len(last.Hints) == 0 {
 		ts.Fatalf("there is no hint after %q", last.Text)
 	}
 	if stderr := ts.ReadFile("stderr"); !strings.Contains(stderr, last.Text+"\nhint: ") {
@@ -55,8 +52,8 @@ func hint(ts *testscript.TestScript, neg bool, args []string) {
 			statuses = append(statuses, arg)
 		}
 	}
-	for _, r := range last.Remedies {
-		for _, command := range shown.Commands(r.Text) {
+	for _, hint := range last.Hints {
+		for _, command := range shown.Commands(hint) {
 			want := "0"
 			if len(statuses) > 0 {
 				want, statuses = statuses[0], statuses[1:]
@@ -64,14 +61,11 @@ func hint(ts *testscript.TestScript, neg bool, args []string) {
 			runHinted(ts, strings.NewReplacer(placeholders...).Replace(command), want)
 		}
 		hintsMu.Lock()
-		hintsRun[r.Of] = true
-		if r.Of == "" || r.Of == ownHint {
-			ownRun = append(ownRun, r.Text)
-		}
+		hintsRun = append(hintsRun, hint)
 		hintsMu.Unlock()
 	}
 	if len(statuses) > 0 {
-		ts.Fatalf("the hint has fewer commands: %q", last.Remedies)
+		ts.Fatalf("the hint has fewer commands: %q", last.Hints)
 	}
 }
 
@@ -92,20 +86,6 @@ func runHinted(ts *testscript.TestScript, command, want string) {
 	}
 }
 
-// hintsElsewhere are the entries of the table of hints that scripts can't provoke, and why.
-var hintsElsewhere = map[string]string{
-	"no driver can make an engine":        "it is of systems other than Linux",
-	"no place for the state":              "it takes a user whom the system does not know",
-	"*client.Error Crashed":               "it takes a fault of the supervisor",
-	"*client.Error NoSystemd":             "it takes a system without systemd",
-	"*mounts.BusyError":                   "it takes a mount that the script could not undo",
-	"*configfile.RefusedError BindMount":  "it takes a mount that the script could not undo",
-	"*configfile.RefusedError ReadOnly":   "root may write all files",
-	"*configfile.RefusedError Unreadable": "root may read all files",
-	"*configfile.RefusedError Owner":      "it takes two users",
-	"*configfile.RefusedError NoSpace":    "it takes a file system that is full",
-}
-
 // placesElsewhere are the places that make hints which root's scripts of hints don't provoke, and why.
 var placesElsewhere = map[string]string{
 	"Check: `sudo apt-get install openssh-client`":                                                    "ssh is there for the tests of ssh",
@@ -118,11 +98,21 @@ var placesElsewhere = map[string]string{
 	"checkRoot: run it with sudo, or leave `--driver` out: an ordinary user gets an engine without root":                                                                                                                   "TestHintsAsUser does",
 	"RemoveData: `sudo rm -rf %s`":     "it takes files of ids that the user no longer has",
 	"SetLimits: stop containers first": "it takes control groups of version 1, and memory in use",
-	"UserLacks: a new instance is faster on Linux 5.11 or later, and on a local disk":  "it is a note",
-	"checkUserLimits: %s, then restart the user's systemd, for example by a reboot":    "it takes a systemd that gives users some controllers",
-	"missingControllers: %s, then restart the user's systemd, for example by a reboot": "it takes a systemd that gives users some controllers",
-	"answers: restart …  may help":                            "kinds/lost.txtar does",
-	"certPath: use the context: `docker …  --context  …  ps`": "it is of Windows, where no socket relays",
+	"UserLacks: a new instance is faster on Linux 5.11 or later, and on a local disk":                                                   "it is a note",
+	"checkUserLimits: %s, then restart the user's systemd, for example by a reboot":                                                     "it takes a systemd that gives users some controllers",
+	"missingControllers: %s, then restart the user's systemd, for example by a reboot":                                                  "it takes a systemd that gives users some controllers",
+	"answers: %s may help … restart":                                                                                                    "kinds/lost.txtar does",
+	"certPath: use the context: `docker%s --context %s ps`":                                                                             "it is of Windows, where no socket relays",
+	"engineFailed: the engine's log is  … logs":                                                                                         "kinds/crash-loop.txtar does",
+	"hints: it does not belong to the instance: `sudo umount ":                                                                          "it takes a mount that the script could not undo",
+	"hints: mount its directory in place of the file, or change the context where the file comes from":                                  "it takes a mount that the script could not undo",
+	"hints: make the file and its directory writable":                                                                                   "root may write all files",
+	"hints: make the file readable":                                                                                                     "root may read all files",
+	"hints: run the command as the owner of the file":                                                                                   "it takes two users",
+	"hints: make room on the file system":                                                                                               "it takes a file system that is full",
+	"problem: another process manager can run  … start --foreground":                                                                    "it takes a system without systemd",
+	"wellKnown: adopt an engine: `docker-rd start --from-context NAME` or `docker-rd start --host URL`":                                 "it is of systems other than Linux",
+	"wellKnown: set HOME or ":                                                                                                           "it takes a user whom the system does not know",
 	"checkLimits: leave the limit out; if memory can't be limited, the kernel parameter `cgroup_enable=memory` may help":                "it takes a kernel without a controller: engine/processes tests that",
 	"chooseSubnets: choose another `bip`, or leave it out":                                                                              "it takes an engine with a network: engine/isolated tests that",
 	"checkProcesses: log in again, or have the limit raised in /etc/security/limits.conf":                                               "TestHintsAsUser does",
@@ -135,50 +125,36 @@ var placesElsewhere = map[string]string{
 	"refuse: adopt an engine: `--driver existing`":                                                                                      "it is of systems other than Linux",
 }
 
-// ownHint is the entry of the table for errors with a hint of their own.
-const ownHint = "*commands.hintedError"
-
 // The commands of every hint are run by a script: those of the program's table, and those that
 // are made where the error is.
 func TestHints(t *testing.T) {
 	if !t.Run("script", func(t *testing.T) { runScripts(t, "../../testdata/script/hints", "", "") }) {
 		return
 	}
-	t.Run("table", func(t *testing.T) {
-		judgeCovered(t, commands.HintedErrors(), hintsElsewhere, func(of string) bool { return hintsRun[of] })
-	})
-	t.Run("places", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("the programs of an engine are not looked for")
-		}
-		places := hintPlaces(t)
-		judgeCovered(t, slices.Sorted(maps.Keys(places)), placesElsewhere, func(of string) bool {
-			return slices.ContainsFunc(ownRun, places[of].MatchString)
-		})
-	})
-}
-
-// judgeCovered fails unless the scripts have run each of known, except those elsewhere.
-func judgeCovered(t *testing.T, known []string, elsewhere map[string]string, run func(string) bool) {
-	for _, of := range known {
-		switch why := elsewhere[of]; {
-		case !run(of) && why == "":
-			t.Errorf("no script runs \"hint\" after an error of %s", of)
-		case run(of) && why != "":
-			t.Errorf("a script provokes an error of %s, although %s", of, why)
+	if testing.Short() {
+		t.Skip("the programs of an engine are not looked for")
+	}
+	places := hintPlaces(t)
+	for place, matches := range places {
+		run := slices.ContainsFunc(hintsRun, matches)
+		switch why := placesElsewhere[place]; {
+		case !run && why == "":
+			t.Errorf("no script runs \"hint\" after the error of %s", place)
+		case run && why != "":
+			t.Errorf("a script provokes the error of %s, although %s", place, why)
 		}
 	}
-	for of := range elsewhere {
-		if !slices.Contains(known, of) {
-			t.Errorf("there is no %s", of)
+	for place := range placesElsewhere {
+		if places[place] == nil {
+			t.Errorf("there is no %s", place)
 		}
 	}
 }
 
-// hintPlaces returns where the program makes hints, outside of the table: what is written there,
-// by the function and the words, and what matches the hints.
-func hintPlaces(t *testing.T) map[string]*regexp.Regexp {
-	places := map[string]*regexp.Regexp{}
+// hintPlaces returns where the program makes hints: what is written there, by the function and the
+// words, and what matches the hints.
+func hintPlaces(t *testing.T) map[string]func(string) bool {
+	places := map[string]func(string) bool{}
 	err := filepath.WalkDir("../..", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
@@ -188,20 +164,15 @@ func hintPlaces(t *testing.T) map[string]*regexp.Regexp {
 			return err
 		}
 		for _, decl := range file.Decls {
-			within := "a variable"
+			within := "hints"
 			if f, ok := decl.(*ast.FuncDecl); ok {
 				within = f.Name.Name
 			}
+			table := filepath.Base(path) == "hints.go" && slices.Contains(hintTable, within)
 			ast.Inspect(decl, func(n ast.Node) bool {
-				call, ok := n.(*ast.CallExpr)
-				if !ok || len(call.Args) < 2 {
-					return true
+				if words := wordsOf(hintIn(n, table)); len(words) > 0 {
+					places[fmt.Sprintf("%s: %s", within, strings.Join(words, " … "))] = hintMatcher(words)
 				}
-				if name := types.ExprString(call.Fun); name != "failure.WithHint" && name != "hinted" {
-					return true
-				}
-				words := wordsOf(call.Args[1:])
-				places[fmt.Sprintf("%s: %s", within, strings.Join(words, " … "))] = hintPattern(words)
 				return true
 			})
 		}
@@ -211,6 +182,28 @@ func hintPlaces(t *testing.T) map[string]*regexp.Regexp {
 		t.Fatal(err)
 	}
 	return places
+}
+
+// hintTable is what makes the hints of the table.
+var hintTable = []string{"hints", "wellKnown", "problem", "notExist", "damaged", "startedBy", "engineFailed"}
+
+// hintIn returns the expressions for a hint in a node: with an error, or what the table returns.
+func hintIn(n ast.Node, table bool) []ast.Expr {
+	switch n := n.(type) {
+	case *ast.CallExpr:
+		if types.ExprString(n.Fun) == "failure.WithHint" {
+			return n.Args[1:]
+		}
+	case *ast.ReturnStmt:
+		if table {
+			return n.Results
+		}
+	case *ast.KeyValueExpr:
+		if table {
+			return []ast.Expr{n.Value}
+		}
+	}
+	return nil
 }
 
 // wordsOf returns the texts in expressions.
@@ -232,11 +225,14 @@ var letters = regexp.MustCompile(`[a-z]{2}|%s`)
 
 var verbs = regexp.MustCompile(`%(?:\\\[\d+\\\])?[sdq]`)
 
-// hintPattern matches hints that have the words one after the other.
-func hintPattern(words []string) *regexp.Regexp {
-	parts := make([]string, len(words))
-	for i, word := range words {
-		parts[i] = verbs.ReplaceAllString(regexp.QuoteMeta(word), ".*")
+// hintMatcher returns what reports whether a hint has all the words.
+func hintMatcher(words []string) func(string) bool {
+	return func(hint string) bool {
+		for _, word := range words {
+			if !regexp.MustCompile(verbs.ReplaceAllString(regexp.QuoteMeta(word), ".*")).MatchString(hint) {
+				return false
+			}
+		}
+		return true
 	}
-	return regexp.MustCompile(strings.Join(parts, ".*"))
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/google/shlex"
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/commands"
 	"github.com/docker-rd/docker-rd/plugin"
 )
 
@@ -26,8 +25,8 @@ const lastError, wrongErrors = "last", "wrong"
 
 // An Error is an error that docker-rd has shown.
 type Error struct {
-	Text     string
-	Remedies []commands.Remedy
+	Text  string
+	Hints []string
 }
 
 // Last returns the last error that was noted in dir.
@@ -51,28 +50,28 @@ func Wrong(dir string) error {
 
 // Note leaves an error that a command shows in the directory of [Env], and what is wrong with its
 // form: plugin.Shown.
-func Note(cmd *cobra.Command, text string, remedies []commands.Remedy) {
+func Note(cmd *cobra.Command, text string, hints []string) {
 	dir := os.Getenv(Env)
 	if dir == "" {
 		return
 	}
-	if data, err := json.Marshal(Error{text, remedies}); err == nil {
+	if data, err := json.Marshal(Error{text, hints}); err == nil {
 		_ = os.WriteFile(filepath.Join(dir, lastError), data, 0o600)
 	}
-	for _, r := range remedies {
-		if wrong := wrongRemedy(cmd, r.Text); wrong != "" {
+	for _, hint := range hints {
+		if wrong := wrongHint(cmd, hint); wrong != "" {
 			file, err := os.OpenFile(filepath.Join(dir, wrongErrors), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 			if err == nil {
-				_, _ = fmt.Fprintf(file, "%s\nhint: %s\n%s\n", text, r.Text, wrong)
+				_, _ = fmt.Fprintf(file, "%s\nhint: %s\n%s\n", text, hint, wrong)
 				_ = file.Close()
 			}
 		}
 	}
 }
 
-// wrongRemedy returns what is wrong with a hint, "" if nothing is: it is one line, with commands
+// wrongHint returns what is wrong with a hint, "" if nothing is: it is one line, with commands
 // in backticks that docker-rd has.
-func wrongRemedy(cmd *cobra.Command, text string) string {
+func wrongHint(cmd *cobra.Command, text string) string {
 	switch {
 	case strings.Contains(text, "\n"):
 		return "it is more than a line"
