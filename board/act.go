@@ -26,9 +26,6 @@ const actTimeout = time.Minute
 // except for deletions, whose outcome shows on the object. When ctx ends, an action that has not
 // begun is taken back, as by [client.Request].
 func (b Board) Act(ctx context.Context, name string, kind state.Kind, key, action string) error {
-	if err := instance.CheckName(name); err != nil {
-		return err
-	}
 	i, err := instance.Load(b.Roots, name)
 	if err != nil {
 		return err
@@ -54,6 +51,24 @@ func (b Board) Act(ctx context.Context, name string, kind state.Kind, key, actio
 		return fmt.Errorf("%s %q: %w", action, r.Name, err)
 	}
 	return nil
+}
+
+// Start starts an instance, as [client.Start].
+func (b Board) Start(ctx context.Context, name string) error {
+	i, err := instance.Load(b.Roots, name)
+	if err == nil {
+		_, err = client.Start(ctx, i, client.StartOptions{})
+	}
+	return err
+}
+
+// Stop stops an instance, as [client.Stop].
+func (b Board) Stop(ctx context.Context, name string) error {
+	i, err := instance.Load(b.Roots, name)
+	if err == nil {
+		_, err = client.Stop(ctx, i, client.StopOptions{})
+	}
+	return err
 }
 
 func request(s *state.State, kind state.Kind, key, action string) (requests.Request, error) {

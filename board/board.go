@@ -12,11 +12,7 @@ import (
 )
 
 // A Board shows all instances, and acts on their objects.
-type Board struct {
-	Roots instance.Roots
-	// Status sums up an instance in a word.
-	Status func(View) string
-}
+type Board struct{ Roots instance.Roots }
 
 // A View is an instance at one moment.
 type View struct {
@@ -29,6 +25,14 @@ type View struct {
 
 // UpToDate reports whether the view's objects follow the engine.
 func (v View) UpToDate() bool { return v.Live && v.State != nil && v.State.Mirror.Connected }
+
+// Status sums up the instance in a word, see [client.Status].
+func (v View) Status() string {
+	if v.Err != nil {
+		return client.StatusUnusable
+	}
+	return client.Status(v.Observation, v.Instance)
+}
 
 // listInterval is how often the list of instances is read. Changes of an instance are seen at
 // once.

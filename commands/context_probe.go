@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,8 +13,6 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
-
-type reportRow struct{ dockercontext.Report }
 
 var reportLayout = output.Layout{
 	Table: "{{.Name}}{{if .Current}} *{{end}}\t{{.Health}}\t{{.Host}}\t{{.ServerVersion}}\t{{.Message}}",
@@ -117,14 +116,10 @@ func (a *app) probe(cmd *cobra.Command, o probeOptions, names []string) (healthy
 		return false, err
 	}
 	defer cancel()
-	healthy = true
-	var rows []reportRow
-	for _, r := range c.Probe(ctx, names...) {
-		rows = append(rows, reportRow{r})
-		healthy = healthy && r.Health == dockercontext.Healthy
-	}
+	reports := c.Probe(ctx, names...)
 	if err := cmd.Context().Err(); err != nil {
 		return false, err
 	}
-	return healthy, output.WriteRows(a.out(), o.Options, reportLayout, rows)
+	sick := slices.ContainsFunc(reports, func(r dockercontext.Report) bool { return r.Health != dockercontext.Healthy })
+	return !sick, output.WriteRows(a.out(), o.Options, reportLayout, reports)
 }

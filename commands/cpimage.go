@@ -2,8 +2,6 @@ package commands
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +9,7 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/docker/go-units"
+	"github.com/moby/moby/client/pkg/jsonmessage"
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/commands/objects"
@@ -82,7 +81,7 @@ func cpImage(ctx context.Context, t reporter, from, to string, images []string) 
 	defer saved.Close()
 	loaded, err := target.ImageLoad(ctx, &counter{saved, &copied, cancel})
 	if err == nil {
-		err = loadError(loaded)
+		err = jsonmessage.DisplayStream(loaded, io.Discard) // its status was already success
 		_ = loaded.Close()
 	}
 	// The source knows better why it broke off.
@@ -151,22 +150,4 @@ func (c *counter) Read(p []byte) (int, error) {
 		c.broke(err)
 	}
 	return n, err
-}
-
-// loadError returns an error in the engine's answer, whose status was already success.
-func loadError(answer io.Reader) error {
-	dec := json.NewDecoder(answer)
-	for {
-		var line struct {
-			Error string `json:"error"`
-		}
-		switch err := dec.Decode(&line); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		case line.Error != "":
-			return errors.New(line.Error)
-		}
-	}
 }

@@ -46,7 +46,7 @@ func (a *app) runDashboard(ctx context.Context, o dashboardOptions) error {
 		return err
 	}
 	options := dashboard.Options{
-		Board:        board.Board{Roots: roots, Status: viewStatus},
+		Board:        board.Board{Roots: roots},
 		AllowActions: o.allowActions,
 		Log:          slog.New(slog.NewTextHandler(a.err(), nil)),
 	}
@@ -70,14 +70,6 @@ func (a *app) runDashboard(ctx context.Context, o dashboardOptions) error {
 		return nil // it runs until interrupted
 	}
 	return err
-}
-
-// viewStatus sums up an instance in a word, as `docker rd ls` does.
-func viewStatus(v board.View) string {
-	if v.Err != nil {
-		return "unusable"
-	}
-	return statusWord(v.Observation, v.Instance)
 }
 
 // openInBrowser opens a URL in the user's browser, without waiting for it.

@@ -14,10 +14,13 @@ import (
 
 	"github.com/docker/cli/cli-plugins/hooks"
 	"github.com/docker/cli/cli-plugins/metadata"
+	"github.com/moby/moby/client/pkg/versions"
 	"github.com/spf13/cobra"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/instance"
 )
 
 // Docker asks plugins for hints about a command that has failed, where config.json names the
@@ -66,8 +69,8 @@ func (a *app) setHooks(cmd *cobra.Command, install bool) error {
 	said, unchanged := "Docker prints no hints of docker rd any more", "Docker prints no hints of docker rd"
 	if install {
 		version := dockerVersion(cmd.Context())
-		if version.known && version.before(26, 1) {
-			a.warn("docker %s prints no hints: docker 26.1 and later do", version.text)
+		if version != "" && versions.LessThan(version, "26.1") {
+			a.warn("docker %s prints no hints: docker 26.1 and later do", version)
 		}
 		decide = func(o configfile.Options) []configfile.Option { return a.withHooks(o, version) }
 		said, unchanged = "Docker prints hints of docker rd when it can't reach an engine", "Docker prints hints of docker rd already"
@@ -92,9 +95,9 @@ var (
 	hooksFeature = []string{"features", "hooks"}
 )
 
-func (a *app) withHooks(o configfile.Options, version cliVersion) []configfile.Option {
+func (a *app) withHooks(o configfile.Options, version string) []configfile.Option {
 	settings := []configfile.Option{{Path: errorHooks, Value: hookedCommands}, {Path: allHooks}}
-	if version.before(29, 3) {
+	if versions.LessThan(version, "29.3") { // or not known
 		settings[1].Value = hookedCommands
 	}
 	switch on := o.Features["hooks"]; {
@@ -113,34 +116,19 @@ func withoutHooks(o configfile.Options) (settings []configfile.Option) {
 	return append(settings, configfile.Option{Path: allHooks}, configfile.Option{Path: errorHooks})
 }
 
-// A cliVersion is the version of docker's command line.
-type cliVersion struct {
-	known        bool
-	text         string
-	major, minor int
-}
+var versionText = regexp.MustCompile(`version ([0-9]+\.[0-9]+[^ ,]*)`)
 
-// before reports whether the version is older; one that is not known is.
-func (v cliVersion) before(major, minor int) bool {
-	return !v.known || v.major < major || v.major == major && v.minor < minor
-}
-
-var versionText = regexp.MustCompile(`version (([0-9]+)\.([0-9]+)[^ ,]*)`)
-
-// dockerVersion asks the docker that runs this command, or the one on the PATH.
-func dockerVersion(ctx context.Context) (v cliVersion) {
+// dockerVersion asks the docker that runs this command, or the one on the PATH, for its version. One
+// that is not known is "".
+func dockerVersion(ctx context.Context) string {
 	docker := cmp.Or(os.Getenv(metadata.ReexecEnvvar), "docker")
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, docker, "--version").Output()
-	m := versionText.FindStringSubmatch(string(out))
-	if err != nil || m == nil {
-		return v
+	if m := versionText.FindSubmatch(out); err == nil && m != nil {
+		return string(m[1])
 	}
-	v.known, v.text = true, m[1]
-	v.major, _ = strconv.Atoi(m[2])
-	v.minor, _ = strconv.Atoi(m[3])
-	return v
+	return ""
 }
 
 // newHook returns the command that docker runs for a hint.
@@ -212,7 +200,7 @@ func (a *app) stepsFor(c *dockercontext.Config, name, by string) []string {
 func readyInstance() string {
 	names, _ := instanceNames()
 	for _, name := range names {
-		if i, err := loadNamed(name); err == nil && newInstanceRow(i).Status == "ready" {
+		if i, err := loadNamed(name); err == nil && client.Status(instance.Observe(i), i) == client.StatusReady {
 			return name
 		}
 	}

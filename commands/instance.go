@@ -136,9 +136,9 @@ func (a *app) completeInstances(cmd *cobra.Command, args []string, _ string) ([]
 func instanceSummary(name string) string {
 	i, err := loadNamed(name)
 	if err != nil {
-		return "unusable"
+		return client.StatusUnusable
 	}
-	return statusWord(instance.Observe(i), i) + ", " + i.Settings.Driver
+	return client.Status(instance.Observe(i), i) + ", " + i.Settings.Driver
 }
 
 func (a *app) completeInstance(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {

@@ -94,6 +94,30 @@ func (a *app) newLs() *cobra.Command {
 	return cmd
 }
 
+// statuses are all words that sum up an instance, with their meanings.
+var statuses = [][2]string{
+	{client.StatusStarting, "it is being started"},
+	{client.StatusReady, "its engine can be used, and its mirror is complete"},
+	{client.StatusRunning, "its engine can be used, its mirror is not complete"},
+	{client.StatusUnresponsive, "its engine does not answer"},
+	{client.StatusUnreachable, "no connection to its engine is possible; that is tried again"},
+	{client.StatusRestarting, "its engine has ended, and is started again"},
+	{client.StatusStopping, "it is being stopped"},
+	{client.StatusStopped, "nothing of it runs"},
+	{client.StatusFailed, `its last start or its engine has failed: "status" shows why`},
+	{client.StatusUnsupervised, `its engine runs, but no supervisor: "start" adopts it`},
+	{client.StatusUnusable, "its settings can't be read"},
+}
+
+// statusHelp lists the words for an instance's status.
+func statusHelp() string {
+	var b strings.Builder
+	for _, s := range statuses {
+		fmt.Fprintf(&b, "  %-12s  %s\n", s[0], s[1])
+	}
+	return b.String()
+}
+
 // showsDisk reports whether the output has the disk usage, which takes time.
 func showsDisk(o output.Options) bool {
 	return o.IsJSON() || !o.Quiet && (o.IsTable() || strings.Contains(o.Format, ".Disk"))
@@ -116,7 +140,7 @@ func instanceRows(ctx context.Context, disk bool) ([]instanceRow, error) {
 			i, err := loadNamed(name)
 			if err != nil {
 				// One that cannot be used must not hide the others.
-				rows[n] = instanceRow{Name: name, Status: wordUnusable, Error: err.Error()}
+				rows[n] = instanceRow{Name: name, Status: client.StatusUnusable, Error: err.Error()}
 				return nil
 			}
 			rows[n] = newInstanceRow(i)
@@ -136,7 +160,7 @@ func newInstanceRow(i *instance.Instance) instanceRow {
 		Name:    i.Name,
 		Driver:  i.Settings.Driver,
 		Engine:  i.Settings.Engine,
-		Status:  statusWord(o, i),
+		Status:  client.Status(o, i),
 		Context: i.Context(),
 	}
 	if f := client.LastFailure(o); f != nil {

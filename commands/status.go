@@ -113,7 +113,7 @@ func (a *app) newStatus() *cobra.Command {
 func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 	o := instance.Observe(i)
 	s := instanceStatus{
-		Name: i.Name, UID: i.UID, Status: statusWord(o, i), Settings: i.Settings, DockerConfig: i.DockerConfig,
+		Name: i.Name, UID: i.UID, Status: client.Status(o, i), Settings: i.Settings, DockerConfig: i.DockerConfig,
 		Context:    contextFact{Name: i.Context(), Owned: i.OwnsContext()},
 		Conditions: []state.Condition{},
 		Pending:    []string{},
@@ -158,7 +158,7 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 	go func() { counted <- diskOf(ctx, i) }()
 	s.API = askAPI(ctx, i)
 	s.Disk = <-counted
-	if s.Status == "ready" && !s.API.Answers {
+	if s.Status == client.StatusReady && !s.API.Answers {
 		s.Status = "not answering" // its supervisor has not noticed yet
 	}
 	if docker, err := contexts.Config(i); err == nil && i.Context() != "" {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -38,8 +39,8 @@ func TestStatusOfDying(t *testing.T) {
 	o := instance.Observation{Supervised: true, State: &state.State{Supervisor: &state.Supervisor{PID: 1 << 30}}}
 	for pid, starting := range map[int]bool{1 << 30: false, 1 << 29: true} {
 		o.Holder.PID = pid
-		if word := statusWord(o, i); (word == wordStarting) != starting {
-			t.Errorf("statusWord with a lock held by %d = %q", pid, word)
+		if word := client.Status(o, i); (word == client.StatusStarting) != starting {
+			t.Errorf("Status with a lock held by %d = %q", pid, word)
 		}
 	}
 }
@@ -58,8 +59,8 @@ func TestStatusWords(t *testing.T) {
 		state.ReasonUnresponsive:  "unresponsive",
 	} {
 		st := &state.State{Conditions: []state.Condition{{Type: state.EngineReady, Status: state.False, Reason: reason}}}
-		if word := statusWord(instance.Observation{Live: true, Supervised: true, State: st}, i); word != want {
-			t.Errorf("statusWord of an engine that is %q = %q, want %q", reason, word, want)
+		if word := client.Status(instance.Observation{Live: true, Supervised: true, State: st}, i); word != want {
+			t.Errorf("Status of an engine that is %q = %q, want %q", reason, word, want)
 		}
 		if !strings.Contains(statusHelp(), "\n  "+want+" ") && !strings.HasPrefix(statusHelp(), "  "+want+" ") {
 			t.Errorf("the help of ls does not have %q", want)

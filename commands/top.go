@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/board"
-	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/top"
@@ -41,15 +40,7 @@ func (a *app) runTop(ctx context.Context, args []string) error {
 		return err
 	}
 	o := top.Options{
-		Board: board.Board{Roots: roots, Status: viewStatus},
-		Start: onNamed(func(ctx context.Context, i *instance.Instance) error {
-			_, err := client.Start(ctx, i, client.StartOptions{})
-			return err
-		}),
-		Stop: onNamed(func(ctx context.Context, i *instance.Instance) error {
-			_, err := client.Stop(ctx, i, client.StopOptions{})
-			return err
-		}),
+		Board: board.Board{Roots: roots},
 		Logs:  topLogs,
 		Usage: topUsage,
 		Color: os.Getenv("NO_COLOR") == "",
@@ -72,16 +63,6 @@ func (a *app) runTop(ctx context.Context, args []string) error {
 		return err
 	}
 	return top.Plain(ctx, a.out(), names, o)
-}
-
-func onNamed(do func(context.Context, *instance.Instance) error) func(context.Context, string) error {
-	return func(ctx context.Context, name string) error {
-		i, err := loadNamed(name)
-		if err != nil {
-			return err
-		}
-		return do(ctx, i)
-	}
 }
 
 // topTail is how many lines of a log are shown first.

@@ -133,7 +133,7 @@ func runWaitStopped(ctx context.Context, i *instance.Instance, t reporter) error
 	t.live(fmt.Sprintf("Waiting for instance %q to be stopped", i.Name), fmt.Sprintf("Instance %q is not stopped", i.Name))
 	err := client.AwaitStopped(ctx, i)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return notInTime(i, waitStopped, statusWord(instance.Observe(i), i))
+		return notInTime(i, waitStopped, client.Status(instance.Observe(i), i))
 	}
 	if err == nil {
 		t.did(fmt.Sprintf("Instance %q is stopped", i.Name))

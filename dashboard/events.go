@@ -84,7 +84,7 @@ func (s *Server) update(v board.View, prev *state.State) update {
 	if v.Gone {
 		return u
 	}
-	u.Status = s.Status(v)
+	u.Status = v.Status()
 	if v.Err != nil {
 		u.Error = v.Err.Error()
 		return u

@@ -72,7 +72,7 @@ func TestCursor(t *testing.T) {
 		}
 		return rows
 	}
-	m := newModel("", nil)
+	m := newModel("")
 	at := func(rows []row) string {
 		r, _ := m.selected(rows)
 		return r.key
@@ -110,7 +110,7 @@ func TestLost(t *testing.T) {
 		WrittenAt:  now.Add(-time.Hour),
 		Containers: map[string]state.Container{"1": {Name: "web", State: state.StateRunning, StartedAt: now.Add(-2 * time.Hour)}},
 	}}}
-	status := func() cell { return containerRows(newModel("", nil), v, now)[0].cells[1] }
+	status := func() cell { return containerRows(newModel(""), v, now)[0].cells[1] }
 	if got, want := status(), (cell{text: "was: Up About an hour", mood: faint}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -122,7 +122,7 @@ func TestLost(t *testing.T) {
 
 // A column that is not shown is not sorted by.
 func TestSortByWhatIsShown(t *testing.T) {
-	m := newModel("mine", nil)
+	m := newModel("mine")
 	m.sorting[m.tab].column = 1
 	m.sortNext([]bool{false, false, true, true, false, false, true})
 	if got := m.sorting[m.tab].column; got != 4 {

@@ -58,10 +58,9 @@ type column struct {
 
 // model is the data, and which part of it is shown.
 type model struct {
-	only   string
-	status func(board.View) string
-	views  map[string]board.View
-	usage  map[object]Usage // nil if it is off
+	only  string
+	views map[string]board.View
+	usage map[object]Usage // nil if it is off
 
 	tab     int
 	sorting []sorting // of each table
@@ -76,8 +75,8 @@ type sorting struct {
 	turned bool
 }
 
-func newModel(only string, status func(board.View) string) *model {
-	m := &model{only: only, status: status, views: map[string]board.View{}, sorting: make([]sorting, len(tables))}
+func newModel(only string) *model {
+	m := &model{only: only, views: map[string]board.View{}, sorting: make([]sorting, len(tables))}
 	if only != "" {
 		m.tab = containersTab // there is only one instance
 	}

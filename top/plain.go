@@ -15,7 +15,7 @@ import (
 // Plain prints the tables once, for output that is no terminal. Names are the instances to wait
 // for.
 func Plain(ctx context.Context, w io.Writer, names []string, o Options) error {
-	m := newModel(o.Only, o.Status)
+	m := newModel(o.Only)
 	missing := map[string]bool{}
 	for _, name := range names {
 		if o.Only == "" || o.Only == name {

@@ -38,8 +38,8 @@ var tables = []table{
 	{"Conditions", []column{{title: "TYPE"}, {title: "STATUS"}, {title: "REASON"}, {title: "SINCE", number: true}, {title: "INSTANCE"}, {title: "MESSAGE"}}, conditionRows},
 }
 
-func instanceRows(m *model, v board.View, _ time.Time) []row {
-	status := cell{text: m.status(v), mood: bad}
+func instanceRows(_ *model, v board.View, _ time.Time) []row {
+	status := cell{text: v.Status(), mood: bad}
 	switch status.text {
 	case "ready", "running":
 		status.mood = good

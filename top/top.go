@@ -21,8 +21,6 @@ type Options struct {
 	// Only is the only instance to show, "" for all.
 	Only string
 	board.Board
-	// Start and Stop start and stop an instance.
-	Start, Stop func(ctx context.Context, instance string) error
 	// Logs writes the log of an instance, or of a container if one is given, and follows it
 	// until ctx ends.
 	Logs func(ctx context.Context, instance, container string, w io.Writer) error
@@ -56,7 +54,7 @@ func Run(ctx context.Context, screen tcell.Screen, o Options) error {
 	defer cancel()
 	t := &top{
 		Options: o, screen: screen, ctx: ctx, inbox: make(chan func()),
-		model: newModel(o.Only, o.Status),
+		model: newModel(o.Only),
 		usage: usage{on: false, of: map[object]Usage{}},
 	}
 	events := make(chan tcell.Event)
