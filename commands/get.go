@@ -109,7 +109,7 @@ func (a *app) completeFilter(_ *cobra.Command, args []string, word string) ([]st
 	var words []string
 	name, _, valued := strings.Cut(word, "=")
 	if !valued {
-		for _, name := range k.Filters() {
+		for _, name := range k.Filters {
 			words = append(words, described(name+"=", objects.FilterMeaning(name)))
 		}
 		return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
@@ -118,6 +118,8 @@ func (a *app) completeFilter(_ *cobra.Command, args []string, word string) ([]st
 	if i, err := a.load(nil); err == nil {
 		s, _ = a.readState(i)
 	}
-	k.CompleteFilter(s, name, func(value, about string) { words = append(words, described(name+"="+value, about)) })
+	for _, value := range k.CompleteFilter(s, name) {
+		words = append(words, name+"="+value)
+	}
 	return words, cobra.ShellCompDirectiveNoFileComp
 }

@@ -99,7 +99,7 @@ var hints = []func(hinter, error) string{
 		if e.Unanswered {
 			return "docker can"
 		}
-		return DidYouMean(nearest.To(e.Name, e.Kind.Filters()), "", "filters are "+strings.Join(e.Kind.Filters(), ", "))
+		return DidYouMean(nearest.To(e.Name, e.Kind.Filters), "", "filters are "+strings.Join(e.Kind.Filters, ", "))
 	}),
 	byType(func(h hinter, e *objects.NotFoundError) string {
 		return DidYouMean(nearest.To(e.Word, e.Kind.Words(e.State)), "",

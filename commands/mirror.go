@@ -195,7 +195,7 @@ func (a *app) completeObjects(_ *cobra.Command, args []string, _ string) ([]stri
 	if len(args) == 0 {
 		var names []string
 		for _, k := range objects.Kinds() {
-			names = append(names, cobra.CompletionWithDesc(string(k.Kind), strings.Join(append([]string{"also"}, k.Aliases()...), " ")))
+			names = append(names, cobra.CompletionWithDesc(string(k.Kind), strings.Join(append([]string{"also"}, k.Aliases...), " ")))
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -217,7 +217,5 @@ func (a *app) objectWords(k *objects.Kind, instance, given []string) []string {
 	if err != nil {
 		return nil
 	}
-	var words []string
-	k.Complete(s, given, func(word, about string) { words = append(words, described(word, about)) })
-	return words
+	return k.Complete(s, given)
 }

@@ -71,7 +71,7 @@ func (c *Changes) between(v *view, keys []string, found map[string]bool) []row {
 			recreated[change.ID] = recreated[change.ID] || change.Type == state.Deletes
 		}
 	}
-	for _, key := range c.keys(c.last, true) {
+	for _, key := range c.keys(c.last.State) {
 		if c.found[key] && !found[key] {
 			add(key)
 		}
@@ -126,7 +126,7 @@ func differences(before, after []row, recreated bool) []row {
 
 func events(event state.ChangeType, rows []row) []row {
 	for _, r := range rows {
-		r.setEvent(event)
+		r.what().Event = event
 	}
 	return rows
 }

@@ -15,45 +15,55 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// A containerFilter is the filters of moby's daemon/list.go, with their values read.
-type containerFilter struct {
-	filterSet
-	view            *view
-	exited          map[int]bool
-	publish, expose map[string]bool // as 80/tcp
-	before, since   time.Time
-	ids, ancestors  map[string]bool // of containers and of images
-}
-
-// matchContainers returns what reports whether a container passes the filters.
+// matchContainers compiles the filters of moby's daemon/list.go.
 func matchContainers(v *view, f filterSet) (func(key string) bool, error) {
-	m := &containerFilter{
-		filterSet: f, view: v, exited: map[int]bool{}, publish: map[string]bool{}, expose: map[string]bool{},
-		ids: map[string]bool{}, ancestors: map[string]bool{},
-	}
-	for name, read := range map[string]func(value string) error{
-		"exited":   m.readExited,
-		"status":   func(value string) error { return container.ValidateContainerState(container.ContainerState(value)) },
-		"health":   func(value string) error { return container.ValidateHealthStatus(container.HealthStatus(value)) },
-		"publish":  func(value string) error { return readPorts(value, m.publish) },
-		"expose":   func(value string) error { return readPorts(value, m.expose) },
-		"before":   m.readBefore,
-		"since":    m.readSince,
-		"id":       m.readID,
-		"ancestor": m.readAncestor,
-	} {
-		if err := f.each(name, read); err != nil {
-			return nil, err
+	exited := map[int]bool{}
+	publish, expose := map[string]bool{}, map[string]bool{} // as 80/tcp
+	ids, ancestors := map[string]bool{}, map[string]bool{}
+	created, err := f.period(v.now, func(name string) (time.Time, error) {
+		found := Containers().Find(v.State, name)
+		if len(found) != 1 {
+			return time.Time{}, errors.New("no such container")
 		}
-	}
-	v.addDescendants(m.ancestors)
-	return m.passes, nil
-}
-
-func (m *containerFilter) readExited(value string) error {
-	code, err := strconv.Atoi(value)
-	m.exited[code] = true
-	return err
+		return v.Containers[found[0]].CreatedAt, nil
+	})
+	err = cmp.Or(err,
+		f.each("exited", func(value string) error {
+			code, err := strconv.Atoi(value)
+			exited[code] = true
+			return err
+		}),
+		f.each("status", func(value string) error { return container.ValidateContainerState(container.ContainerState(value)) }),
+		f.each("health", func(value string) error { return container.ValidateHealthStatus(container.HealthStatus(value)) }),
+		f.each("publish", func(value string) error { return readPorts(value, publish) }),
+		f.each("expose", func(value string) error { return readPorts(value, expose) }),
+		f.each("id", func(value string) error {
+			if found := byID(v.Containers, value); len(found) == 1 {
+				ids[found[0]] = true
+			}
+			return nil
+		}),
+		f.each("ancestor", func(value string) error {
+			if id := v.resolve(value); id != "" {
+				ancestors[id] = true
+			}
+			return nil
+		}))
+	v.addDescendants(ancestors)
+	return func(key string) bool {
+		c := v.Containers[key]
+		return (!f.has("id") || ids[key]) &&
+			(f.matches("name", c.Name) || f.matches("name", "/"+c.Name)) &&
+			f.labels(c.Labels) &&
+			f.matches("status", c.State) &&
+			f.is("health", c.Health) &&
+			(!f.has("exited") || exited[c.ExitCode] && !isAlive(&c) && !c.StartedAt.IsZero()) &&
+			(!f.has("ancestor") || ancestors[c.Image]) &&
+			created.has(c.CreatedAt) &&
+			f.anyOf("volume", func(value string) bool { return hasMount(&c, value) }) &&
+			f.anyOf("network", func(value string) bool { return isAttached(&c, value) }) &&
+			(!f.has("publish") && !f.has("expose") || hasPort(&c, publish, expose))
+	}, err
 }
 
 func readPorts(value string, into map[string]bool) error {
@@ -65,58 +75,6 @@ func readPorts(value string, into map[string]bool) error {
 		into[p.String()] = true
 	}
 	return nil
-}
-
-func (m *containerFilter) readBefore(value string) error {
-	created, err := m.created(value)
-	m.before = earlier(m.before, created)
-	return err
-}
-
-func (m *containerFilter) readSince(value string) error {
-	created, err := m.created(value)
-	m.since = later(m.since, created)
-	return err
-}
-
-// created returns when a container was created.
-func (m *containerFilter) created(name string) (time.Time, error) {
-	all := m.view.Containers
-	found := byName(all, strings.TrimPrefix(name, "/"), func(c state.Container) string { return c.Name })
-	if len(found) != 1 {
-		return time.Time{}, errors.New("no such container")
-	}
-	return all[found[0]].CreatedAt, nil
-}
-
-func (m *containerFilter) readID(value string) error {
-	if found := byID(m.view.Containers, value); len(found) == 1 {
-		m.ids[found[0]] = true
-	}
-	return nil
-}
-
-func (m *containerFilter) readAncestor(value string) error {
-	if id := m.view.resolve(value); id != "" {
-		m.ancestors[id] = true
-	}
-	return nil
-}
-
-func (m *containerFilter) passes(key string) bool {
-	c := m.view.Containers[key]
-	return (!m.has("id") || m.ids[key]) &&
-		(m.matches("name", c.Name) || m.matches("name", "/"+c.Name)) &&
-		m.labels(c.Labels) &&
-		m.matches("status", c.State) &&
-		m.is("health", c.Health) &&
-		(!m.has("exited") || m.exited[c.ExitCode] && !isAlive(&c) && !c.StartedAt.IsZero()) &&
-		(!m.has("ancestor") || m.ancestors[c.Image]) &&
-		(m.before.IsZero() || c.CreatedAt.Before(m.before)) &&
-		(m.since.IsZero() || c.CreatedAt.After(m.since)) &&
-		m.anyOf("volume", func(value string) bool { return hasMount(&c, value) }) &&
-		m.anyOf("network", func(value string) bool { return isAttached(&c, value) }) &&
-		(!m.has("publish") && !m.has("expose") || hasPort(&c, m.publish, m.expose))
 }
 
 func (v *view) addDescendants(set map[string]bool) {

@@ -21,7 +21,6 @@ type containerRow struct {
 	follows
 	Command      string
 	CreatedAt    string
-	Deletion     string `json:",omitempty"`
 	HealthStatus string
 	ID           string
 	Image        string
@@ -111,35 +110,28 @@ func project(c *state.Compose) string {
 	return c.Project
 }
 
-func (r *containerRow) deletion() string { return r.Deletion }
-
 // Containers returns the kind of containers.
 func Containers() *Kind {
 	return &Kind{
-		Kind: state.Containers, singular: "container", aliases: []string{"ctr", "ps"},
+		Kind: state.Containers, singular: "container", Aliases: []string{"ctr", "ps"},
 		layout: output.Layout{Table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}", Key: "{{.ID}}", Titles: map[string]string{"ID": "CONTAINER ID", "RunningFor": "CREATED"}},
 		empty:  &containerRow{container: &state.Container{}},
-		filters: []string{
+		Filters: []string{
 			"ancestor", "before", "exited", "expose", "health", "id", "label", "name", "network", "publish", "since", "status", "volume",
 		},
-		unanswered: []string{"isolation", "is-task"},
-		keys: func(v *view, _ bool) []string {
-			return sortedKeys(v.Containers, func(c state.Container) time.Time { return c.CreatedAt }, newestFirst)
+		unanswered:  []string{"isolation", "is-task"},
+		newestFirst: true,
+		entries: func(s *state.State) (all []entry) {
+			for id, c := range s.Containers {
+				about := []string{c.ImageRef, c.State, strings.TrimPrefix(c.Health, state.HealthNone)}
+				all = append(all, entry{id, []string{c.Name}, c.CreatedAt, "", c.Labels, about})
+			}
+			return all
 		},
 		match: matchContainers,
 		rows: func(v *view, key string) []row {
 			c := v.Containers[key]
 			return []row{v.containerRow(&c)}
-		},
-		find: func(s *state.State, word string) []string {
-			return byName(s.Containers, strings.TrimPrefix(word, "/"), func(c state.Container) string { return c.Name })
-		},
-		words: func(s *state.State) words {
-			w := words{}
-			for _, c := range s.Containers {
-				w.add(c.Name, c.ImageRef, c.State, strings.TrimPrefix(c.Health, state.HealthNone))
-			}
-			return w
 		},
 	}
 }
@@ -148,7 +140,7 @@ func (v *view) containerRow(c *state.Container) *containerRow {
 	r := &containerRow{
 		Command:      strconv.Quote(v.command(c)),
 		CreatedAt:    second(c.CreatedAt),
-		Deletion:     describeDeletion(c.Deletion),
+		follows:      follows{Deletion: describeDeletion(c.Deletion)},
 		HealthStatus: c.Health,
 		ID:           v.id(c.ID),
 		Image:        v.imageOf(c),

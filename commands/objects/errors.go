@@ -51,7 +51,7 @@ func (e *AmbiguousError) Error() string {
 func (e *KindError) Near() []string {
 	var near []string
 	for _, k := range Kinds() {
-		if len(nearest.To(e.Word, append(k.aliases, string(k.Kind), k.singular))) > 0 {
+		if len(nearest.To(e.Word, append(k.Aliases, string(k.Kind), k.singular))) > 0 {
 			near = append(near, string(k.Kind))
 		}
 	}

@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -22,7 +23,7 @@ func parseFilters(k *Kind, flag opts.FilterOpt) (filterSet, error) {
 	f := filterSet(flag.Value())
 	for name := range f {
 		switch {
-		case slices.Contains(k.filters, name):
+		case slices.Contains(k.Filters, name):
 		case slices.Contains(k.unanswered, name):
 			return nil, failure.WithCode(&FilterError{k, name, true}, failure.CodeRefused)
 		default:
@@ -133,16 +134,30 @@ func ParseMoment(value string, now time.Time) (time.Time, error) {
 	return time.Unix(seconds, nanos), nil
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
-		return b
+// A period is when objects must have been made; zero is no limit.
+type period struct{ before, since time.Time }
+
+// period returns what the filters before, since and until say, the first two by when the objects were
+// made that they name.
+func (f filterSet) period(now time.Time, created func(name string) (time.Time, error)) (p period, err error) {
+	before := func(t time.Time, err error) error {
+		if p.before.IsZero() || t.Before(p.before) {
+			p.before = t
+		}
+		return err
 	}
-	return a
+	return p, cmp.Or(
+		f.each("before", func(value string) error { return before(created(value)) }),
+		f.each("until", func(value string) error { return before(ParseMoment(value, now)) }),
+		f.each("since", func(value string) error {
+			t, err := created(value)
+			if t.After(p.since) {
+				p.since = t
+			}
+			return err
+		}))
 }
 
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
+func (p period) has(t time.Time) bool {
+	return (p.before.IsZero() || t.Before(p.before)) && (p.since.IsZero() || t.After(p.since))
 }

@@ -144,7 +144,7 @@ func TestFilters(t *testing.T) {
 			}
 			s := filterState()
 			var got []string
-			for _, key := range k.keys(newView(s, testOptions("table"), time.Now()), true) {
+			for _, key := range k.keys(s) {
 				if match(key) {
 					got = append(got, strings.TrimPrefix(key, "sha256:"))
 				}

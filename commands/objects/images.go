@@ -1,7 +1,8 @@
 package objects
 
 import (
-	"fmt"
+	"cmp"
+	"errors"
 	"path"
 	"slices"
 	"strconv"
@@ -20,7 +21,6 @@ type imageRow struct {
 	Containers   string
 	CreatedAt    string
 	CreatedSince string
-	Deletion     string `json:",omitempty"`
 	Digest       string
 	ID           string
 	Repository   string
@@ -51,46 +51,44 @@ func (r *imageRow) part() string { return r.Repository + ":" + r.Tag + "@" + r.D
 // VirtualSize is the size, a placeholder of docker before 29.
 func (r *imageRow) VirtualSize() string { return r.Size }
 
-func (r *imageRow) deletion() string { return r.Deletion }
-
 // Images returns the kind of images.
 func Images() *Kind {
 	return &Kind{
-		Kind: state.Images, singular: "image", aliases: []string{"img"},
+		Kind: state.Images, singular: "image", Aliases: []string{"img"},
 		layout:  output.Layout{Table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}", Key: "{{.ID}}", Titles: map[string]string{"ID": "IMAGE ID", "CreatedSince": "CREATED", "VirtualSize": "SIZE"}},
 		empty:   &imageRow{image: &state.Image{}},
-		filters: []string{"before", "dangling", "label", "reference", "since", "until"},
-		keys: func(v *view, all bool) []string {
-			keys := sortedKeys(v.Images, func(i state.Image) time.Time { return i.CreatedAt }, newestFirst)
-			if all {
-				return keys
+		Filters: []string{"before", "dangling", "label", "reference", "since", "until"},
+
+		newestFirst: true,
+		entries: func(s *state.State) (all []entry) {
+			for id, i := range s.Images {
+				names := i.RepoTags
+				if len(names) == 0 {
+					names = []string{ShortID(id)}
+				}
+				all = append(all, entry{id, names, i.CreatedAt, "", i.Labels, []string{units.HumanSizeWithPrecision(float64(i.Size), 3)}})
 			}
-			parents := v.parents()
-			return slices.DeleteFunc(keys, func(key string) bool {
-				i := v.Images[key]
-				return parents[key] && len(i.RepoTags)+len(i.RepoDigests) == 0
-			})
+			return all
 		},
 		match: matchImages,
 		rows: func(v *view, key string) []row {
 			i := v.Images[key]
 			return v.imageRows(&i)
 		},
-		find: func(s *state.State, word string) []string { return findImages(s, imageNames(s), word) },
-		words: func(s *state.State) words {
-			w := words{}
-			for id, i := range s.Images {
-				names := i.RepoTags
-				if len(names) == 0 {
-					names = []string{ShortID(id)}
-				}
-				for _, name := range names {
-					w.add(name, units.HumanSizeWithPrecision(float64(i.Size), 3))
-				}
-			}
-			return w
+		find: func(s *state.State, word string) []string {
+			found, _ := findImages(s, imageNames(s), word)
+			return found
 		},
 	}
+}
+
+// withoutIntermediate removes the images that only others were made from.
+func (v *view) withoutIntermediate(keys []string) []string {
+	parents := v.parents()
+	return slices.DeleteFunc(keys, func(key string) bool {
+		i := v.Images[key]
+		return parents[key] && len(i.RepoTags)+len(i.RepoDigests) == 0
+	})
 }
 
 func (v *view) parents() map[string]bool {
@@ -206,53 +204,30 @@ func matchImages(v *view, f filterSet) (func(key string) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, since := time.Time{}, time.Time{}
-	created := func(value string) (time.Time, error) {
-		id := v.resolve(value)
+	created, err := f.period(v.now, func(ref string) (time.Time, error) {
+		id := v.resolve(ref)
 		if id == "" {
-			return time.Time{}, fmt.Errorf("no such image")
+			return time.Time{}, errors.New("no such image")
 		}
 		return v.Images[id].CreatedAt, nil
-	}
-	for name, check := range map[string]func(value string) error{
-		"before": func(value string) error {
-			t, err := created(value)
-			before = earlier(before, t)
-			return err
-		},
-		"since": func(value string) error {
-			t, err := created(value)
-			since = later(since, t)
-			return err
-		},
-		"until": func(value string) error {
-			t, err := ParseMoment(value, v.now)
-			before = earlier(before, t)
-			return err
-		},
-		"reference": func(value string) error {
-			_, err := path.Match(value, "")
-			return err
-		},
-	} {
-		if err := f.each(name, check); err != nil {
-			return nil, err
-		}
-	}
+	})
+	err = cmp.Or(err, f.each("reference", func(value string) error {
+		_, err := path.Match(value, "")
+		return err
+	}))
 	parents := v.parents()
 	return func(key string) bool {
 		i := v.Images[key]
 		named := len(i.RepoTags)+len(i.RepoDigests) > 0
 		switch {
 		case !f.labels(i.Labels),
-			!before.IsZero() && !i.CreatedAt.Before(before),
-			!since.IsZero() && !i.CreatedAt.After(since),
+			!created.has(i.CreatedAt),
 			wanted && dangling && (len(i.RepoTags) > 0 || parents[key]),
 			wanted && !dangling && !named:
 			return false
 		}
 		return !f.has("reference") || slices.ContainsFunc(slices.Concat(i.RepoTags, i.RepoDigests), f.refersTo)
-	}, nil
+	}, err
 }
 
 // refersTo reports whether a form of a reference matches a pattern of the filter "reference".
@@ -275,12 +250,9 @@ func (f filterSet) refersTo(ref string) bool {
 // resolve returns the image that a reference names as the engine resolves it: by name, digest,
 // or an unambiguous prefix of the id; "" if there is none.
 func (v *view) resolve(ref string) string {
-	if ids := v.names()[ref]; len(ids) == 1 {
-		return ids[0]
-	}
 	id, ok := v.known[ref]
 	if !ok {
-		if found := findImages(v.State, v.names(), ref); len(found) == 1 {
+		if found, _ := findImages(v.State, v.names(), ref); len(found) == 1 {
 			id = found[0]
 		}
 		v.known[ref] = id
@@ -304,16 +276,18 @@ func imageNames(s *state.State) map[string][]string {
 	return names
 }
 
-func findImages(s *state.State, names map[string][]string, ref string) []string {
+// findImages returns the images that a reference names, and the form of it that they are listed by, ""
+// if it is an id.
+func findImages(s *state.State, names map[string][]string, ref string) (ids []string, form string) {
 	for _, form := range referenceForms(ref) {
 		if ids, ok := names[form]; ok {
-			return ids
+			return ids, form
 		}
 	}
 	if id := imageByDigest(s, ref); id != "" {
-		return []string{id}
+		return []string{id}, ref
 	}
-	return byID(s.Images, ref)
+	return byID(s.Images, ref), ""
 }
 
 // imageByDigest returns the image in containerd, where the id is the digest, that has a name in
@@ -359,21 +333,13 @@ func plainForms(ref string) []string {
 // ImageReference returns the image that a word names, and the word as a reference, "" if it is
 // an id.
 func ImageReference(s *state.State, word string) (id, ref string) {
-	names := imageNames(s)
-	for _, form := range referenceForms(word) {
-		if ids := names[form]; len(ids) == 1 {
-			namespace, _ := splitKey(ids[0])
-			if i := s.Images[ids[0]]; namespace != "" && !slices.Contains(slices.Concat(i.RepoTags, i.RepoDigests), form) {
-				form = strings.TrimPrefix(form, namespace+"/")
-			}
-			return ids[0], form
-		}
+	ids, form := findImages(s, imageNames(s), word)
+	if len(ids) != 1 {
+		return "", ""
 	}
-	if id := imageByDigest(s, word); id != "" {
-		return id, word
+	namespace, _ := splitKey(ids[0])
+	if i := s.Images[ids[0]]; namespace != "" && !slices.Contains(slices.Concat(i.RepoTags, i.RepoDigests), form) {
+		form = strings.TrimPrefix(form, namespace+"/")
 	}
-	if found := byID(s.Images, word); len(found) == 1 {
-		return found[0], ""
-	}
-	return "", ""
+	return ids[0], form
 }

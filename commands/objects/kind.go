@@ -17,24 +17,33 @@ import (
 // A Kind is a kind of object as commands list it.
 type Kind struct {
 	state.Kind
+	Aliases  []string // short names
 	singular string
-	aliases  []string
 	layout   output.Layout
 	empty    row // for the header, and to try templates on
 
-	// filters are docker's filters that the mirror can answer, unanswered those that it can't.
-	filters, unanswered []string
+	Filters    []string // docker's filters that the mirror can answer
+	unanswered []string // and those that it can't
 
-	// keys returns the keys of all objects that docker lists, in docker's order.
-	keys func(v *view, all bool) []string
+	// entries returns all objects.
+	entries     func(s *state.State) []entry
+	newestFirst bool // docker's order; otherwise by name
 	// match compiles the filters, which were validated.
 	match func(v *view, f filterSet) (func(key string) bool, error)
 	// rows returns an object's rows.
 	rows func(v *view, key string) []row
-	// find is Find.
+	// find is Find, if the kind has rules of its own.
 	find func(s *state.State, word string) []string
-	// words returns the completions of objects.
-	words func(s *state.State) words
+}
+
+// An entry is what the kinds have in common of an object.
+type entry struct {
+	key     string
+	names   []string
+	created time.Time
+	driver  string
+	labels  map[string]string
+	about   []string // what a completion says; "" counts as nothing
 }
 
 // Kinds returns all kinds in the order of help texts.
@@ -45,20 +54,39 @@ func Kinds() []*Kind {
 // ParseKind returns the kind that a word names: its name, singular, or alias.
 func ParseKind(word string) (*Kind, error) {
 	for _, k := range Kinds() {
-		if word == string(k.Kind) || word == k.singular || slices.Contains(k.aliases, word) {
+		if word == string(k.Kind) || word == k.singular || slices.Contains(k.Aliases, word) {
 			return k, nil
 		}
 	}
 	return nil, failure.WithCode(&KindError{word}, failure.CodeRefused)
 }
 
-// Find returns the keys of the objects that a word may name: those with the name or id, or else
-// those whose id begins with it.
-func (k *Kind) Find(s *state.State, word string) []string { return k.find(s, word) }
+// Find returns the keys of the objects that a word may name, in docker's order: the one with the key,
+// or else those with the name, or else those whose id begins with the word.
+func (k *Kind) Find(s *state.State, word string) []string {
+	if k.find != nil {
+		return k.find(s, word)
+	}
+	name := strings.TrimPrefix(word, "/") // as in docker's answers
+	keys, named := map[string]bool{}, []string(nil)
+	for _, e := range k.entries(s) {
+		keys[e.key] = true
+		if slices.Contains(e.names, name) {
+			named = append(named, e.key)
+		}
+	}
+	switch {
+	case keys[name]:
+		return []string{name}
+	case named != nil:
+		return named
+	}
+	return byID(keys, name)
+}
 
 // One returns the key of the only object that a word names. None or several are an error.
 func (k *Kind) One(s *state.State, word string) (string, error) {
-	found := k.find(s, word)
+	found := k.Find(s, word)
 	switch len(found) {
 	case 1:
 		return found[0], nil
@@ -70,12 +98,6 @@ func (k *Kind) One(s *state.State, word string) (string, error) {
 
 // Text returns how messages call the object that a word names.
 func (k *Kind) Text(word string) string { return fmt.Sprintf("%s %q", k.singular, word) }
-
-// Filters returns the names of the kind's filters.
-func (k *Kind) Filters() []string { return k.filters }
-
-// Aliases returns the short names of the kind.
-func (k *Kind) Aliases() []string { return k.aliases }
 
 // byKey returns the key, if there is an object with it.
 func byKey[T any](objects map[string]T, key string) []string {
@@ -122,36 +144,14 @@ func byID[T any](objects map[string]T, word string) []string {
 	return found
 }
 
-// byName returns the key of the object with the id, or else those with the name, or else those
-// whose id begins with the word: docker's order.
-func byName[T any](objects map[string]T, word string, name func(T) string) []string {
-	if found := byKey(objects, word); found != nil {
-		return found
-	}
-	var found []string
-	for key, o := range objects {
-		if name(o) == word {
-			found = append(found, key)
-		}
-	}
-	if len(found) == 0 {
-		return byID(objects, word)
-	}
-	return found
-}
-
-// sortedKeys returns the keys sorted by what by returns for their objects, then by key.
-func sortedKeys[T, K any](objects map[string]T, by func(T) K, compare func(a, b K) int) []string {
-	type entry struct {
-		key string
-		by  K
-	}
-	entries := make([]entry, 0, len(objects))
-	for key, o := range objects {
-		entries = append(entries, entry{key, by(o)})
-	}
+// keys returns the keys of all objects in docker's order.
+func (k *Kind) keys(s *state.State) []string {
+	entries := k.entries(s)
 	slices.SortFunc(entries, func(a, b entry) int {
-		return cmp.Or(compare(a.by, b.by), cmp.Compare(a.key, b.key))
+		if k.newestFirst {
+			return cmp.Or(b.created.Compare(a.created), cmp.Compare(a.key, b.key))
+		}
+		return cmp.Or(naturally(a.names[0], b.names[0]), cmp.Compare(a.key, b.key))
 	})
 	keys := make([]string, len(entries))
 	for i, e := range entries {
@@ -160,6 +160,5 @@ func sortedKeys[T, K any](objects map[string]T, by func(T) K, compare func(a, b 
 	return keys
 }
 
-// newestFirst and naturally compare as docker sorts: "a2" comes before "a10".
-func newestFirst(a, b time.Time) int { return b.Compare(a) }
-func naturally(a, b string) int      { return sortorder.NaturalCompare(a, b) }
+// naturally compares as docker sorts: "a2" comes before "a10".
+func naturally(a, b string) int { return sortorder.NaturalCompare(a, b) }

@@ -13,7 +13,6 @@ import (
 type networkRow struct {
 	follows
 	CreatedAt string
-	Deletion  string `json:",omitempty"`
 	Driver    string
 	ID        string
 	IPv4      string
@@ -44,36 +43,27 @@ func (r *networkRow) Options() string { return joinLabels(r.network.Options) }
 // Project returns what Docker Compose made the network for.
 func (r *networkRow) Project() string { return project(r.network.Compose) }
 
-func (r *networkRow) deletion() string { return r.Deletion }
-
 // Networks returns the kind of networks.
 func Networks() *Kind {
 	return &Kind{
-		Kind: state.Networks, singular: "network", aliases: []string{"net"},
+		Kind: state.Networks, singular: "network", Aliases: []string{"net"},
 		layout:  output.Layout{Table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}", Key: "{{.ID}}", Titles: map[string]string{"ID": "NETWORK ID"}},
 		empty:   &networkRow{network: &state.Network{}},
-		filters: []string{"dangling", "driver", "id", "label", "name", "scope", "type"},
-		keys: func(v *view, _ bool) []string {
-			return sortedKeys(v.Networks, func(o state.Network) string { return o.Name }, naturally)
+		Filters: []string{"dangling", "driver", "id", "label", "name", "scope", "type"},
+		entries: func(s *state.State) (all []entry) {
+			for id, n := range s.Networks {
+				all = append(all, entry{id, []string{n.Name}, n.CreatedAt, n.Driver, n.Labels, append([]string{n.Driver}, n.Subnets...)})
+			}
+			return all
 		},
 		match: matchNetworks,
 		rows: func(v *view, key string) []row {
 			n := v.Networks[key]
 			return []row{&networkRow{
-				CreatedAt: n.CreatedAt.String(), Deletion: describeDeletion(n.Deletion), Driver: n.Driver, ID: v.id(n.ID),
+				follows: follows{Deletion: describeDeletion(n.Deletion)}, CreatedAt: n.CreatedAt.String(), Driver: n.Driver, ID: v.id(n.ID),
 				IPv4: strconv.FormatBool(hasIPv4(n.Subnets)), IPv6: strconv.FormatBool(n.IPv6), Internal: strconv.FormatBool(n.Internal),
 				Labels: joinLabels(n.Labels), Name: n.Name, Scope: n.Scope, network: &n,
 			}}
-		},
-		find: func(s *state.State, word string) []string {
-			return byName(s.Networks, word, func(n state.Network) string { return n.Name })
-		},
-		words: func(s *state.State) words {
-			w := words{}
-			for _, n := range s.Networks {
-				w.add(n.Name, append([]string{n.Driver}, n.Subnets...)...)
-			}
-			return w
 		},
 	}
 }

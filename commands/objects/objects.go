@@ -18,21 +18,19 @@ import (
 // values. Docker's own formatters are slow, since they find fields by reflection on methods; a
 // test compares the two.
 type row interface {
-	setEvent(state.ChangeType)
+	what() *follows
 	// part identifies one of several rows of an object.
 	part() string
-	// deletion describes the requested deletion, "" if there is none.
-	deletion() string
 }
 
 // follows is the part of a row that describes a change.
 type follows struct {
-	Event state.ChangeType `json:",omitempty"` // with --watch
+	Event    state.ChangeType `json:",omitempty"` // with --watch
+	Deletion string           `json:",omitempty"` // the requested one
 }
 
-func (f *follows) setEvent(e state.ChangeType) { f.Event = e }
-func (*follows) part() string                  { return "" }
-func (*follows) deletion() string              { return "" }
+func (f *follows) what() *follows { return f }
+func (*follows) part() string     { return "" }
 
 // notAvailable is what docker prints for an unknown value.
 const notAvailable = "N/A"

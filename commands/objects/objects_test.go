@@ -119,7 +119,7 @@ func TestContainersAsDocker(t *testing.T) {
 			o := testOptions(format)
 			o.NoTrunc = !trunc
 			v := newView(s, o, time.Now())
-			keys := k.keys(v, false)
+			keys := v.withoutIntermediate(k.keys(s))
 			got := rendered(t, k, v, o, keys)
 			var summaries []container.Summary
 			for _, key := range keys {
@@ -294,10 +294,10 @@ func TestIntermediateImages(t *testing.T) {
 	}}
 	k := Images()
 	v := newView(s, testOptions("table"), time.Now())
-	if diff := cmp.Diff([]string{"sha256:b", "sha256:c"}, k.keys(v, false)); diff != "" {
+	if diff := cmp.Diff([]string{"sha256:b", "sha256:c"}, v.withoutIntermediate(k.keys(s))); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"sha256:a", "sha256:b", "sha256:c"}, k.keys(v, true)); diff != "" {
+	if diff := cmp.Diff([]string{"sha256:a", "sha256:b", "sha256:c"}, k.keys(s)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -314,13 +314,16 @@ func TestByID(t *testing.T) {
 }
 
 // A name may look like an id, and be another's.
-func TestByName(t *testing.T) {
-	objects := map[string]string{"abc": "web", "def": "abc", "fed": "de", "dec": "same", "ced": "same"}
-	for word, want := range map[string]string{"abc": "abc", "web": "abc", "de": "fed", "d": "dec def", "same": "ced dec", "x": "", "": ""} {
-		found := byName(objects, word, func(name string) string { return name })
+func TestFind(t *testing.T) {
+	s := &state.State{Containers: map[string]state.Container{}}
+	for id, name := range map[string]string{"abc": "web", "def": "abc", "fed": "de", "dec": "same", "ced": "same"} {
+		s.Containers[id] = state.Container{ID: id, Name: name}
+	}
+	for word, want := range map[string]string{"abc": "abc", "web": "abc", "/web": "abc", "de": "fed", "d": "dec def", "same": "ced dec", "x": "", "": ""} {
+		found := Containers().Find(s, word)
 		slices.Sort(found)
 		if got := strings.Join(found, " "); got != want {
-			t.Errorf("byName(%q) = %q, want %q", word, got, want)
+			t.Errorf("%q finds %q, want %q", word, got, want)
 		}
 	}
 }

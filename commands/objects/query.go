@@ -47,7 +47,7 @@ func (q *Query) Write(w io.Writer, s *state.State, now time.Time) error {
 		rows = append(rows, q.rows(v, key)...)
 	}
 	layout := q.layout
-	if slices.ContainsFunc(rows, func(r row) bool { return r.deletion() != "" }) {
+	if slices.ContainsFunc(rows, func(r row) bool { return r.what().Deletion != "" }) {
 		layout.Table += "\t{{.Deletion}}"
 	}
 	return output.NewStream(w, q.o.Options, layout, q.empty).WriteRows(rows)
@@ -65,7 +65,10 @@ func (q *Query) list(v *view, strict bool) ([]string, error) {
 		return nil, err
 	}
 	if len(q.words) == 0 {
-		keys = q.keys(v, q.o.All)
+		keys = q.keys(v.State)
+		if q.Kind.Kind == state.Images && !q.o.All {
+			keys = v.withoutIntermediate(keys)
+		}
 	}
 	v.shows = q.references(v.State)
 	return slices.DeleteFunc(keys, func(key string) bool { return !match(key) }), nil
@@ -74,7 +77,7 @@ func (q *Query) list(v *view, strict bool) ([]string, error) {
 func (q *Query) named(s *state.State, strict bool) ([]string, error) {
 	var keys []string
 	for _, word := range q.words {
-		found := q.find(s, word)
+		found := q.Find(s, word)
 		if strict && len(found) != 1 {
 			_, err := q.One(s, word)
 			return nil, err

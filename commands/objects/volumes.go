@@ -10,7 +10,6 @@ import (
 type volumeRow struct {
 	follows
 	Availability string
-	Deletion     string `json:",omitempty"`
 	Driver       string
 	Group        string
 	Labels       string
@@ -30,17 +29,18 @@ func (r *volumeRow) Label(name string) string { return r.volume.Labels[name] }
 // Project returns what Docker Compose made the volume for.
 func (r *volumeRow) Project() string { return project(r.volume.Compose) }
 
-func (r *volumeRow) deletion() string { return r.Deletion }
-
 // Volumes returns the kind of volumes.
 func Volumes() *Kind {
 	return &Kind{
-		Kind: state.Volumes, singular: "volume", aliases: []string{"vol"},
+		Kind: state.Volumes, singular: "volume", Aliases: []string{"vol"},
 		layout:  output.Layout{Table: "{{.Driver}}\t{{.Name}}", Key: "{{.Name}}", Titles: map[string]string{"Name": "VOLUME NAME"}},
 		empty:   &volumeRow{volume: &state.Volume{}},
-		filters: []string{"dangling", "driver", "label", "name"},
-		keys: func(v *view, _ bool) []string {
-			return sortedKeys(v.Volumes, func(o state.Volume) string { return o.Name }, naturally)
+		Filters: []string{"dangling", "driver", "label", "name"},
+		entries: func(s *state.State) (all []entry) {
+			for key, o := range s.Volumes {
+				all = append(all, entry{key, []string{o.Name}, o.CreatedAt, o.Driver, o.Labels, []string{o.Driver}})
+			}
+			return all
 		},
 		match: matchVolumes,
 		rows: func(v *view, key string) []row {
@@ -52,7 +52,7 @@ func Volumes() *Kind {
 			return []row{&volumeRow{
 				// Cluster volumes are not mirrored.
 				Availability: notAvailable, Group: notAvailable, Links: notAvailable, Size: size, Status: notAvailable,
-				Deletion: describeDeletion(vol.Deletion), Driver: vol.Driver, Labels: joinLabels(vol.Labels),
+				follows: follows{Deletion: describeDeletion(vol.Deletion)}, Driver: vol.Driver, Labels: joinLabels(vol.Labels),
 				Mountpoint: vol.Mountpoint, Name: vol.Name, Scope: vol.Scope, volume: &vol,
 			}}
 		},
@@ -65,13 +65,6 @@ func Volumes() *Kind {
 				}
 			}
 			return found
-		},
-		words: func(s *state.State) words {
-			w := words{}
-			for _, v := range s.Volumes {
-				w.add(v.Name, v.Driver)
-			}
-			return w
 		},
 	}
 }

@@ -22,8 +22,19 @@ func (w words) add(word string, about ...string) {
 	w[word] = said
 }
 
+// names returns the names of all objects.
+func (k *Kind) names(s *state.State) words {
+	w := words{}
+	for _, e := range k.entries(s) {
+		for _, name := range e.names {
+			w.add(name, e.about...)
+		}
+	}
+	return w
+}
+
 // Words returns the names of all objects, in order.
-func (k *Kind) Words(s *state.State) []string { return k.words(s).inOrder() }
+func (k *Kind) Words(s *state.State) []string { return k.names(s).inOrder() }
 
 // inOrder returns the words that a shell can complete.
 func (w words) inOrder() []string {
@@ -31,19 +42,26 @@ func (w words) inOrder() []string {
 	return slices.SortedFunc(maps.Keys(w), naturally)
 }
 
-// Complete calls add with each completion of an object, and what is said about it, without those
-// that were given already.
-func (k *Kind) Complete(s *state.State, given []string, add func(word, about string)) {
-	w := k.words(s)
+// completions returns the words with what is said about them, as cobra takes them.
+func (w words) completions() (all []string) {
 	for _, word := range w.inOrder() {
-		if !slices.Contains(given, word) {
-			add(word, w[word])
+		if about := w[word]; about != "" {
+			word += "\t" + about
 		}
+		all = append(all, word)
 	}
+	return all
 }
 
-// CompleteFilter is [Kind.Complete] for the values of a filter. S may be nil.
-func (k *Kind) CompleteFilter(s *state.State, filter string, add func(word, about string)) {
+// Complete returns the completions of an object, without the words that were given already.
+func (k *Kind) Complete(s *state.State, given []string) []string {
+	w := k.names(s)
+	maps.DeleteFunc(w, func(word, _ string) bool { return slices.Contains(given, word) })
+	return w.completions()
+}
+
+// CompleteFilter returns the completions of a filter's value. S may be nil.
+func (k *Kind) CompleteFilter(s *state.State, filter string) []string {
 	fixed := map[string][]string{
 		"status": {
 			state.StateCreated, state.StateRunning, state.StatePaused, state.StateRestarting,
@@ -54,56 +72,32 @@ func (k *Kind) CompleteFilter(s *state.State, filter string, add func(word, abou
 		"scope":    {"local", "global", "swarm"},
 		"type":     {"builtin", "custom"},
 	}[filter]
-	for _, word := range fixed {
-		add(word, "")
+	if fixed != nil || s == nil {
+		return fixed
 	}
-	of := map[string]*Kind{
-		"name": k, "before": k, "since": k,
-		"ancestor": Images(), "reference": Images(), "network": Networks(), "volume": Volumes(),
-	}[filter]
-	switch {
-	case s == nil:
-	case of != nil:
-		of.Complete(s, nil, add)
-	case filter == "driver" || filter == "label":
-		for _, word := range k.values(s, filter).inOrder() {
-			add(word, "")
-		}
-	}
-}
-
-// values returns the drivers or labels that objects have.
-func (k *Kind) values(s *state.State, filter string) words {
 	w := words{}
-	has := func(driver string, labels map[string]string) {
-		if filter == "driver" {
-			w.add(driver)
-			return
+	switch filter {
+	case "name", "before", "since":
+		w = k.names(s)
+	case "ancestor", "reference":
+		w = Images().names(s)
+	case "network":
+		w = Networks().names(s)
+	case "volume":
+		w = Volumes().names(s)
+	case "driver":
+		for _, e := range k.entries(s) {
+			w.add(e.driver)
 		}
-		for key, value := range labels {
-			w.add(key)
-			w.add(key + "=" + value)
-		}
-	}
-	switch k.Kind {
-	case state.Containers:
-		for _, c := range s.Containers {
-			has("", c.Labels)
-		}
-	case state.Images:
-		for _, i := range s.Images {
-			has("", i.Labels)
-		}
-	case state.Volumes:
-		for _, o := range s.Volumes {
-			has(o.Driver, o.Labels)
-		}
-	case state.Networks:
-		for _, n := range s.Networks {
-			has(n.Driver, n.Labels)
+	case "label":
+		for _, e := range k.entries(s) {
+			for key, value := range e.labels {
+				w.add(key)
+				w.add(key + "=" + value)
+			}
 		}
 	}
-	return w
+	return w.completions()
 }
 
 // FilterMeaning says what a filter looks for.
