@@ -22,9 +22,8 @@ const (
 // actTimeout bounds an action.
 const actTimeout = time.Minute
 
-// Act asks the supervisor of an instance for an action on an object and waits for the outcome,
-// except for deletions, whose outcome shows on the object. When ctx ends, an action that has not
-// begun is taken back, as by [client.Request].
+// Act asks the supervisor of an instance for an action on an object and waits for the outcome, as
+// [client.Request]. A deletion that the engine refuses goes on: that shows on the object.
 func (b Board) Act(ctx context.Context, name string, kind state.Kind, key, action string) error {
 	i, err := instance.Load(b.Roots, name)
 	if err != nil {
@@ -40,11 +39,12 @@ func (b Board) Act(ctx context.Context, name string, kind state.Kind, key, actio
 	}
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
-	if r.Type == requests.RequestDelete {
-		return client.Ask(i, r)
-	}
+	r.First = true
 	o, err := client.Request(ctx, i, r)
-	if err == nil && o.State != state.ActionSucceeded && o.State != requests.OutcomeCancelled {
+	switch {
+	case err != nil:
+	case o.State == state.ActionSucceeded, o.State == requests.OutcomeCancelled, o.State == requests.OutcomeRefused:
+	default:
 		err = errors.New(o.Error)
 	}
 	if err != nil {

@@ -13,27 +13,9 @@ import (
 	"github.com/docker-rd/docker-rd/requests"
 )
 
-// Ask asks the instance's supervisor for something and does not wait for it. Without a
-// supervisor the request is refused.
-func Ask(i *instance.Instance, r requests.Request) error {
-	if _, err := supervisorOf(i); err != nil {
-		return err
-	}
-	dir := i.Paths.RequestsDir()
-	id, err := requests.Submit(dir, r)
-	if err != nil {
-		return err
-	}
-	// A supervisor that was told to stop meanwhile may have dropped its requests before
-	// this one came. Then it is withdrawn, or it would wait for the next start.
-	if _, err := supervisorOf(i); err != nil && requests.Withdraw(dir, id) {
-		return err
-	}
-	return nil
-}
-
-// Request is [Ask] that waits for the outcome. When ctx ends, a request that was not
-// begun is taken back; a deletion stays until it is cancelled.
+// Request asks the instance's supervisor for something and waits for the outcome. Without a
+// supervisor the request is refused. When ctx ends, a request that was not begun is taken back; a
+// deletion stays until it is cancelled.
 func Request(ctx context.Context, i *instance.Instance, r requests.Request) (requests.Outcome, error) {
 	id, err := supervisorOf(i)
 	if err != nil {

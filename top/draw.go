@@ -70,7 +70,7 @@ func (t *top) title(width int) {
 	style := tcell.StyleDefault.Bold(true)
 	t.text(0, 0, width, title, style)
 	if t.page != nil {
-		t.text(len(title)+2, 0, width, t.page.title(), style)
+		t.text(len(title)+2, 0, width, t.page.title, style)
 	}
 }
 
@@ -78,7 +78,7 @@ func (t *top) title(width int) {
 func (t *top) tabs(width int, now time.Time) {
 	counts := make([]int, len(tables))
 	for i := range tables {
-		counts[i] = t.model.count(i, now)
+		counts[i] = len(t.model.all(i, now))
 	}
 	x := 0
 	for i, name := range tabNames(t.model.tab, counts, width) {

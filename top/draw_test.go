@@ -137,7 +137,7 @@ func TestSortByWhatIsShown(t *testing.T) {
 
 // A line of a log that is too long takes several rows, and the first lines fill a page.
 func TestLogPage(t *testing.T) {
-	p := &logPage{lines: []string{"one", "two two two", "three", "four four"}}
+	p := &page{lines: []string{"one", "two two two", "three", "four four"}}
 	for _, c := range []struct {
 		end, height int
 		want        []string

@@ -34,12 +34,12 @@ func (t *top) keys() []key {
 	}
 	all := []key{
 		{runes: "q", key: []tcell.Key{tcell.KeyCtrlC}, does: "quit", common: true, do: func(t *top, _ []row) { t.quit = true }},
-		{runes: "?h", key: []tcell.Key{tcell.KeyF1}, does: "help", common: true, do: func(t *top, _ []row) { t.page = &help{all: t.keys()} }},
+		{runes: "?h", key: []tcell.Key{tcell.KeyF1}, does: "help", common: true, do: func(t *top, _ []row) { t.help() }},
 		{runes: "/", does: "search", common: true, do: func(t *top, _ []row) { t.typing, t.message = true, "" }},
 		{key: []tcell.Key{tcell.KeyTab, tcell.KeyRight}, runes: "", name: "Tab", does: "next table", common: true, do: func(t *top, _ []row) { t.model.show(t.model.tab + 1) }},
 		{key: []tcell.Key{tcell.KeyBacktab, tcell.KeyLeft}, name: "Shift-Tab", does: "previous table", do: func(t *top, _ []row) { t.model.show(t.model.tab - 1) }},
 		{runes: "s", does: "sort", common: true, do: func(t *top, _ []row) { t.model.sortNext(t.hidden(tables[t.model.tab].columns)) }},
-		{runes: "S", does: "reverse the order", do: func(t *top, _ []row) { t.model.sortTurned() }},
+		{runes: "S", does: "reverse the order", do: func(t *top, _ []row) { t.model.turn() }},
 		{key: []tcell.Key{tcell.KeyUp}, runes: "k", name: "↑", does: "up", do: func(t *top, rows []row) { t.model.move(rows, -1) }},
 		{key: []tcell.Key{tcell.KeyDown}, runes: "j", name: "↓", does: "down", do: func(t *top, rows []row) { t.model.move(rows, 1) }},
 		{key: []tcell.Key{tcell.KeyPgUp}, name: "PgUp", does: "a page up", do: func(t *top, rows []row) { t.model.move(rows, -t.pageSize()) }},
@@ -56,7 +56,7 @@ func (t *top) keys() []key {
 			selected("r", "restart", action(requests.ActionRestart)), selected("l", "logs", (*top).logs),
 			selected("d", "delete", (*top).remove),
 			key{runes: "c", does: "CPU and memory", common: true, do: func(t *top, _ []row) { t.toggleUsage() }})
-	case tabOf("Conditions"):
+	case conditionsTab:
 	default:
 		all = append(all, selected("d", "delete", (*top).remove))
 	}

@@ -45,7 +45,7 @@ const (
 type table struct {
 	name    string
 	columns []column
-	rows    func(m *model, v board.View, now time.Time) []row
+	rows    func(m *model, v board.View, now time.Time) []row // v has a state, but for instances
 }
 
 type column struct {
@@ -97,11 +97,18 @@ func (m *model) see(v board.View) {
 // rows returns the rows of the current table, filtered and sorted.
 func (m *model) rows(now time.Time) []row { return m.rowsOf(m.tab, now) }
 
-func (m *model) rowsOf(tab int, now time.Time) []row {
-	var rows []row
+// all returns the rows of a table.
+func (m *model) all(tab int, now time.Time) (rows []row) {
 	for _, v := range m.views {
-		rows = append(rows, tables[tab].rows(m, v, now)...)
+		if v.State != nil || tab == instancesTab {
+			rows = append(rows, tables[tab].rows(m, v, now)...)
+		}
 	}
+	return rows
+}
+
+func (m *model) rowsOf(tab int, now time.Time) []row {
+	rows := m.all(tab, now)
 	if words := strings.ToLower(m.search); words != "" && tab == m.tab {
 		rows = slices.DeleteFunc(rows, func(r row) bool {
 			return !slices.ContainsFunc(r.cells, func(c cell) bool { return strings.Contains(strings.ToLower(c.text), words) })
@@ -121,15 +128,6 @@ func (m *model) rowsOf(tab int, now time.Time) []row {
 		return cmp.Or(order, sortorder.NaturalCompare(a.instance, b.instance), cmp.Compare(a.cells[0].text, b.cells[0].text), cmp.Compare(a.key, b.key))
 	})
 	return rows
-}
-
-// count returns how many rows a table has without a search.
-func (m *model) count(tab int, now time.Time) int {
-	n := 0
-	for _, v := range m.views {
-		n += len(tables[tab].rows(m, v, now))
-	}
-	return n
 }
 
 // selected returns the row under the cursor; ok is false if there are no rows. If the object is
@@ -168,4 +166,8 @@ func (m *model) sortNext(hidden []bool) {
 	m.sorting[m.tab] = sorting{column: next}
 }
 
-func (m *model) sortTurned() { m.sorting[m.tab].turned = !m.sorting[m.tab].turned }
+// turn turns the order of the table round.
+func (m *model) turn() {
+	s := &m.sorting[m.tab]
+	s.turned = !s.turned
+}

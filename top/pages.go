@@ -3,6 +3,7 @@ package top
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 
@@ -12,56 +13,13 @@ import (
 	"github.com/docker-rd/docker-rd/internal/logfile"
 )
 
-// A page is shown in place of the tables.
-type page interface {
-	title() string
-	keys() []key
-	draw(t *top, from, to int) // the lines from and to
-}
-
-// back is the key that leaves a page.
-func back(leave func(t *top)) key {
-	return key{runes: "q", key: []tcell.Key{tcell.KeyEscape, tcell.KeyCtrlC}, does: "back", common: true, do: func(t *top, _ []row) {
-		leave(t)
-		t.page = nil
-	}}
-}
-
-type help struct {
-	all         []key
-	first, most int // the first key that is shown; the last that may be the first
-}
-
-func (*help) title() string { return "Help" }
-
-func (h *help) keys() []key {
-	move := func(by int) func(*top, []row) {
-		return func(*top, []row) { h.first = min(max(0, h.first+by), h.most) }
-	}
-	return []key{
-		back(func(*top) {}),
-		{key: []tcell.Key{tcell.KeyUp, tcell.KeyPgUp}, runes: "k", name: "↑", does: "up", common: h.most > 0, do: move(-1)},
-		{key: []tcell.Key{tcell.KeyDown, tcell.KeyPgDn}, runes: "j", name: "↓", does: "down", common: h.most > 0, do: move(1)},
-	}
-}
-
-func (h *help) draw(t *top, from, to int) {
-	width, _ := t.screen.Size()
-	lines := max(1, to-from)
-	h.most = max(0, len(h.all)-lines)
-	h.first = min(h.first, h.most)
-	for y, k := range h.all[h.first:min(h.first+lines, len(h.all))] {
-		t.text(2, from+1+y, width, k.label(), tcell.StyleDefault.Bold(true))
-		t.text(13, from+1+y, width, k.does, tcell.StyleDefault)
-	}
-}
-
-// maxLines is how much of a log is kept.
+// maxLines is how much of a text is kept.
 const maxLines = 5000
 
-type logPage struct {
-	name string
-	end  context.CancelFunc
+// A page is a text that is shown in place of the tables. More lines may be added.
+type page struct {
+	title string
+	end   func() // when the user leaves it
 
 	mu    sync.Mutex
 	lines []string
@@ -70,9 +28,18 @@ type logPage struct {
 	page int // how many lines a page is
 }
 
+func (t *top) help() {
+	p := &page{title: "Help", end: func() {}}
+	for _, k := range t.keys() {
+		p.lines = append(p.lines, fmt.Sprintf(" %-11s%s", k.label(), k.does))
+	}
+	p.up = len(p.lines) // it is read from its beginning
+	t.page = p
+}
+
 func (t *top) logs(r row) {
 	ctx, cancel := context.WithCancel(t.ctx)
-	p := &logPage{name: "Log of " + r.called, end: cancel}
+	p := &page{title: "Log of " + r.called, end: cancel}
 	t.page = p
 	container := ""
 	if r.kind != "" {
@@ -92,7 +59,7 @@ func (t *top) logs(r row) {
 	}()
 }
 
-func (p *logPage) add(line string) {
+func (p *page) add(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lines = append(p.lines, line)
@@ -104,9 +71,7 @@ func (p *logPage) add(line string) {
 	}
 }
 
-func (p *logPage) title() string { return p.name }
-
-func (p *logPage) keys() []key {
+func (p *page) keys() []key {
 	move := func(by func() int) func(*top, []row) {
 		return func(*top, []row) {
 			p.mu.Lock()
@@ -116,17 +81,20 @@ func (p *logPage) keys() []key {
 	}
 	lines := func(n int) func() int { return func() int { return n } }
 	return []key{
-		back(func(*top) { p.end() }),
+		{runes: "q", key: []tcell.Key{tcell.KeyEscape, tcell.KeyCtrlC}, does: "back", common: true, do: func(t *top, _ []row) {
+			p.end()
+			t.page = nil
+		}},
 		{key: []tcell.Key{tcell.KeyUp}, runes: "k", name: "↑", does: "up", common: true, do: move(lines(1))},
 		{key: []tcell.Key{tcell.KeyDown}, runes: "j", name: "↓", does: "down", common: true, do: move(lines(-1))},
 		{key: []tcell.Key{tcell.KeyPgUp}, name: "PgUp", does: "a page up", common: true, do: move(func() int { return p.page })},
 		{key: []tcell.Key{tcell.KeyPgDn}, name: "PgDn", does: "a page down", common: true, do: move(func() int { return -p.page })},
 		{key: []tcell.Key{tcell.KeyHome}, runes: "g", name: "Home", does: "to the first", do: move(lines(maxLines))},
-		{key: []tcell.Key{tcell.KeyEnd}, runes: "G", name: "End", does: "follow", common: true, do: move(lines(-maxLines))},
+		{key: []tcell.Key{tcell.KeyEnd}, runes: "G", name: "End", does: "to the end", common: true, do: move(lines(-maxLines))},
 	}
 }
 
-func (p *logPage) draw(t *top, from, to int) {
+func (p *page) draw(t *top, from, to int) {
 	width, _ := t.screen.Size()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -146,7 +114,7 @@ func (p *logPage) draw(t *top, from, to int) {
 
 // above returns the last rows of the lines before end, and how many lines they are. Lines that are
 // too long take several rows.
-func (p *logPage) above(end, width, height int) (rows []string, lines int) {
+func (p *page) above(end, width, height int) (rows []string, lines int) {
 	for end-lines > 0 && len(rows) < height {
 		lines++
 		rows = append(wrapped(p.lines[end-lines], width), rows...)

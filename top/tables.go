@@ -17,8 +17,9 @@ import (
 
 // Numbers of tables.
 const (
-	instancesTab = iota
-	containersTab
+	instancesTab  = 0
+	containersTab = 1
+	conditionsTab = 5
 )
 
 var tables = []table{
@@ -75,7 +76,7 @@ func instanceRows(_ *model, v board.View, _ time.Time) []row {
 
 func containerRows(m *model, v board.View, now time.Time) []row {
 	var rows []row
-	for key, c := range objectsOf(v, func(s *state.State) map[string]state.Container { return s.Containers }) {
+	for key, c := range v.State.Containers {
 		known := v.UpToDate()
 		if !known {
 			now = v.State.WrittenAt
@@ -114,7 +115,7 @@ func containerRows(m *model, v board.View, now time.Time) []row {
 
 func imageRows(_ *model, v board.View, now time.Time) []row {
 	var rows []row
-	for key, i := range objectsOf(v, func(s *state.State) map[string]state.Image { return s.Images }) {
+	for key, i := range v.State.Images {
 		name := cell{text: strings.Join(i.RepoTags, ", ")}
 		if name.text == "" {
 			name = cell{text: objects.ShortID(i.ID), mood: faint}
@@ -133,7 +134,7 @@ func imageRows(_ *model, v board.View, now time.Time) []row {
 
 func volumeRows(_ *model, v board.View, now time.Time) []row {
 	var rows []row
-	for key, o := range objectsOf(v, func(s *state.State) map[string]state.Volume { return s.Volumes }) {
+	for key, o := range v.State.Volumes {
 		name := cell{text: o.Name}
 		pending(&name, o.Deletion)
 		rows = append(rows, row{object{v.Name, state.Volumes, key}, o.Name, []cell{name, {text: o.Driver}, since(o.CreatedAt, now), {text: v.Name}}})
@@ -143,7 +144,7 @@ func volumeRows(_ *model, v board.View, now time.Time) []row {
 
 func networkRows(_ *model, v board.View, _ time.Time) []row {
 	var rows []row
-	for key, n := range objectsOf(v, func(s *state.State) map[string]state.Network { return s.Networks }) {
+	for key, n := range v.State.Networks {
 		name := cell{text: n.Name}
 		pending(&name, n.Deletion)
 		rows = append(rows, row{object{v.Name, state.Networks, key}, n.Name, []cell{name, {text: n.Driver}, {text: strings.Join(n.Subnets, ", ")}, {text: v.Name}}})
@@ -171,14 +172,6 @@ func conditionRows(_ *model, v board.View, now time.Time) []row {
 	return rows
 }
 
-// objectsOf returns objects of a view, which may have no state.
-func objectsOf[T any](v board.View, of func(*state.State) map[string]T) map[string]T {
-	if v.State == nil {
-		return nil
-	}
-	return of(v.State)
-}
-
 func since(t, now time.Time) cell {
 	if t.IsZero() {
 		return cell{}
@@ -203,9 +196,4 @@ func isPending(v board.View, o object) bool {
 	return v.State != nil && slices.ContainsFunc(v.State.Deletions(), func(d state.PendingDeletion) bool {
 		return d.Kind == o.kind && d.ID == o.key
 	})
-}
-
-// tabOf returns the number of a table, or -1.
-func tabOf(name string) int {
-	return slices.IndexFunc(tables, func(t table) bool { return strings.EqualFold(t.name, name) })
 }

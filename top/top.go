@@ -80,7 +80,7 @@ type top struct {
 	model  *model
 	usage  usage
 
-	page    page   // shown instead of the table; may be nil
+	page    *page  // shown instead of the table; may be nil
 	ask     *ask   // a question to answer first
 	cut     string // what of the selected row the table shows only in part
 	message string // the outcome of the last action
