@@ -107,12 +107,11 @@ func openLog(i *instance.Instance) (*os.File, error) {
 }
 
 // environment returns the environment for a supervisor, without variables that lead docker to
-// another engine and without those of docker's plugin protocol.
+// another engine.
 func environment(env []string, dockerConfig string) []string {
 	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
-		return slices.Contains(endpoint.Variables, name) || name == "DOCKER_CONFIG" ||
-			name == "OTEL_RESOURCE_ATTRIBUTES" || strings.HasPrefix(name, "DOCKER_CLI_PLUGIN_")
+		return name == "DOCKER_CONFIG" || slices.Contains(endpoint.Variables, name)
 	})
 	return append(env, "DOCKER_CONFIG="+dockerConfig)
 }

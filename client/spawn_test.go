@@ -10,7 +10,7 @@ import (
 func TestEnvironment(t *testing.T) {
 	shell := []string{
 		"PATH=/bin", "DOCKER_HOST=tcp://x:1", "DOCKER_CONTEXT=x", "DOCKER_TLS_VERIFY=1", "DOCKER_CERT_PATH=/x", "DOCKER_API_VERSION=1.41",
-		"DOCKER_CONFIG=/x", "DOCKER_CLI_PLUGIN_SOCKET=@x", "OTEL_RESOURCE_ATTRIBUTES=x", "DOCKER_RD_HOME=/rd", "HTTPS_PROXY=http://p:1",
+		"DOCKER_CONFIG=/x", "DOCKER_RD_HOME=/rd", "HTTPS_PROXY=http://p:1",
 	}
 	want := []string{"PATH=/bin", "DOCKER_RD_HOME=/rd", "HTTPS_PROXY=http://p:1", "DOCKER_CONFIG=/mine"}
 	if got := environment(shell, "/mine"); !slices.Equal(got, want) {

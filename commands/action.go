@@ -36,15 +36,15 @@ The supervisor does it, and records the outcome on the container in the mirror
 has not begun is withdrawn.`,
 		Example: `  docker rd action web restart`,
 		Args:    takes(2, 2),
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: completing(func(args []string, _ string) []string {
 			switch len(args) {
 			case 0:
-				return a.objectWords(objects.Containers(), nil, nil), cobra.ShellCompDirectiveNoFileComp
+				return a.objectWords(objects.Containers(), nil, nil)
 			case 1:
-				return requests.Actions(), cobra.ShellCompDirectiveNoFileComp
+				return requests.Actions()
 			}
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		},
+			return nil
+		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.inTime(cmd.Context(), o, func(ctx context.Context, t reporter) error {
 				return a.runAction(ctx, t, args[0], args[1])

@@ -47,7 +47,7 @@ func Add(root *cobra.Command, docker command.Cli) func(context.Context) context.
 	// [instance.CheckName] refuses what is no name: cobra reports errors of flags in its own way.
 	a := &app{docker: docker, root: root, instance: flagValue[string]{kind: "string", parse: asIs}}
 	root.PersistentFlags().VarP(&a.instance, "instance", "i", "Instance to work on (default: $"+instanceEnv+", the current context's, or \"default\")")
-	_ = root.RegisterFlagCompletionFunc("instance", a.completeInstances)
+	_ = root.RegisterFlagCompletionFunc("instance", completing(a.instanceWords))
 	root.AddCommand(
 		a.newStart(),
 		a.newStop(),

@@ -96,10 +96,10 @@ func isCurrent(docker *dockercontext.Config, i *instance.Instance) bool {
 	return err == nil && ours
 }
 
-func completeContexts(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	c, err := shellContexts(cmd)
+func (a *app) contextWords([]string, string) []string {
+	c, err := shellContexts(a.root)
 	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+		return nil
 	}
-	return c.Names(), cobra.ShellCompDirectiveNoFileComp
+	return c.Names()
 }

@@ -76,7 +76,7 @@ func (a *app) newContextProbe() *cobra.Command {
 The exit status is 1 if one of them is not healthy.`,
 		Example:           `  docker rd context probe rd && docker --context rd ps`,
 		Args:              takes(0, many),
-		ValidArgsFunction: completeContexts,
+		ValidArgsFunction: completing(a.contextWords),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			healthy, err := a.probe(cmd, o, args)
 			if err == nil && !healthy {

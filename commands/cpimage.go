@@ -27,7 +27,7 @@ func (a *app) newCpImage() *cobra.Command {
 images go from engine to engine, without a file between them.`,
 		Example:           `  docker rd cp-image default ci app:1 postgres:17`,
 		Args:              takes(3, many),
-		ValidArgsFunction: a.completeCpImage,
+		ValidArgsFunction: completing(a.cpImageWords),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if told := a.typedElsewhere(args[:2]...); told != "" {
 				return foreign(told, "cp-image "+shellQuoteAll(args), args[0], args[1])
@@ -41,12 +41,12 @@ images go from engine to engine, without a file between them.`,
 	return cmd
 }
 
-// completeCpImage completes two instances, then images of the first.
-func (a *app) completeCpImage(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+// cpImageWords completes two instances, then images of the first.
+func (a *app) cpImageWords(args []string, word string) []string {
 	if len(args) < 2 {
-		return a.completeInstances(cmd, args, word)
+		return a.instanceWords(args, word)
 	}
-	return a.objectWords(objects.Images(), args[:1], args[2:]), cobra.ShellCompDirectiveNoFileComp
+	return a.objectWords(objects.Images(), args[:1], args[2:])
 }
 
 func cpImage(ctx context.Context, t reporter, from, to string, images []string) error {

@@ -38,7 +38,7 @@ only that reference, as with "docker rmi".`,
 		Example: `  docker rd delete volumes data --wait
   docker rd delete images app:1 --cancel`,
 		Args:              takes(2, many),
-		ValidArgsFunction: a.completeObjects,
+		ValidArgsFunction: completing(a.kindWords),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runDelete(cmd.Context(), o, args[0], args[1:])
 		},

@@ -34,7 +34,7 @@ shell to evaluate. Most libraries ignore Docker contexts and need them.`,
   docker rd env dev --github
   eval "$(docker rd env --unset)"`,
 		Args:              takes(0, 1),
-		ValidArgsFunction: a.completeInstance,
+		ValidArgsFunction: completing(a.instanceWord),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := exclusive(cmd, "shell", "format", "github"); err != nil {
 				return err

@@ -129,6 +129,23 @@ func described(word, about string) string {
 	return cobra.CompletionWithDesc(word, about)
 }
 
+// completing completes what words returns, without files. After words that go on, such as "KEY=", no
+// space follows.
+func completing(words func(args []string, word string) []string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+		found := words(args, word)
+		if slices.ContainsFunc(found, goesOn) {
+			return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func goesOn(completion string) bool {
+	word, _, _ := strings.Cut(completion, "\t")
+	return strings.HasSuffix(word, "=") || strings.HasSuffix(word, containerPrefix)
+}
+
 // completeFlag completes a flag's value with some words.
 func completeFlag(cmd *cobra.Command, name string, words ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))

@@ -47,7 +47,7 @@ other lists. These are the differences:
   docker rd get ps web --format '{{.Names}}: {{.Status}}'
   docker rd get images --watch`,
 		Args:              takes(1, many),
-		ValidArgsFunction: a.completeObjects,
+		ValidArgsFunction: completing(a.kindWords),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runGet(cmd.Context(), o, args) },
 	}
 	o.AddFlags(cmd, "IDs, or names where there is no ID")
@@ -58,7 +58,7 @@ other lists. These are the differences:
 	flags.BoolVar(&o.fresh, "fresh", false, "Wait until the mirror has seen all that the engine has done so far")
 	addTimeout(flags, &o.timeout, 30*time.Second, noLimit)
 	flags.VarP(&o.Filter, "filter", "f", "Filter output based on conditions provided")
-	_ = cmd.RegisterFlagCompletionFunc("filter", a.completeFilter)
+	_ = cmd.RegisterFlagCompletionFunc("filter", completing(a.filterWords))
 	return cmd
 }
 
@@ -98,21 +98,21 @@ func (a *app) runGet(ctx context.Context, o getOptions, args []string) error {
 	return q.Write(a.out(), s, moment(i, s, live))
 }
 
-func (a *app) completeFilter(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+// filterWords completes filters, and then their values.
+func (a *app) filterWords(args []string, word string) (words []string) {
 	if len(args) == 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+		return nil
 	}
 	k, err := objects.ParseKind(args[0])
 	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+		return nil
 	}
-	var words []string
 	name, _, valued := strings.Cut(word, "=")
 	if !valued {
 		for _, name := range k.Filters {
 			words = append(words, described(name+"=", objects.FilterMeaning(name)))
 		}
-		return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		return words
 	}
 	var s *state.State
 	if i, err := a.load(nil); err == nil {
@@ -121,5 +121,5 @@ func (a *app) completeFilter(_ *cobra.Command, args []string, word string) ([]st
 	for _, value := range k.CompleteFilter(s, name) {
 		words = append(words, name+"="+value)
 	}
-	return words, cobra.ShellCompDirectiveNoFileComp
+	return words
 }

@@ -94,7 +94,7 @@ type loader func(args []string) (*instance.Instance, error)
 // onInstance makes cmd a command about one instance: its only, optional argument.
 func (a *app) onInstance(cmd *cobra.Command, load loader, run func(cmd *cobra.Command, i *instance.Instance) error) *cobra.Command {
 	cmd.Args = takes(0, 1)
-	cmd.ValidArgsFunction = a.completeInstance
+	cmd.ValidArgsFunction = completing(a.instanceWord)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		i, err := load(args)
 		if err != nil {
@@ -121,16 +121,15 @@ func (a *app) aboutNone(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// completeInstances completes instances that were not given yet.
-func (a *app) completeInstances(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+// instanceWords completes instances that were not given yet.
+func (a *app) instanceWords(args []string, _ string) (words []string) {
 	names, _ := instanceNames()
-	var words []string
 	for _, name := range names {
 		if !slices.Contains(args, name) {
 			words = append(words, cobra.CompletionWithDesc(name, instanceSummary(name)))
 		}
 	}
-	return words, cobra.ShellCompDirectiveNoFileComp
+	return words
 }
 
 func instanceSummary(name string) string {
@@ -141,9 +140,10 @@ func instanceSummary(name string) string {
 	return client.Status(instance.Observe(i), i) + ", " + i.Settings.Driver
 }
 
-func (a *app) completeInstance(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+// instanceWord completes the only instance.
+func (a *app) instanceWord(args []string, word string) []string {
 	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+		return nil
 	}
-	return a.completeInstances(cmd, args, word)
+	return a.instanceWords(args, word)
 }

@@ -191,19 +191,19 @@ func (a *app) noteAge(last *string, i *instance.Instance, s *state.State, live b
 	a.note("%s", note)
 }
 
-func (a *app) completeObjects(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+// kindWords completes a kind, and then its objects.
+func (a *app) kindWords(args []string, _ string) (names []string) {
 	if len(args) == 0 {
-		var names []string
 		for _, k := range objects.Kinds() {
 			names = append(names, cobra.CompletionWithDesc(string(k.Kind), strings.Join(append([]string{"also"}, k.Aliases...), " ")))
 		}
-		return names, cobra.ShellCompDirectiveNoFileComp
+		return names
 	}
 	k, err := objects.ParseKind(args[0])
 	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+		return nil
 	}
-	return a.objectWords(k, nil, args[1:]), cobra.ShellCompDirectiveNoFileComp
+	return a.objectWords(k, nil, args[1:])
 }
 
 // objectWords returns completions for objects of the kind that were not given yet. Instance is

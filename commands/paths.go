@@ -57,16 +57,12 @@ one, otherwise an INSTANCE.`,
   curl --unix-socket "$(docker rd paths socket)" http://localhost/_ping`,
 		Args: takes(0, 2),
 		RunE: func(_ *cobra.Command, args []string) error { return a.runPaths(format.value, args) },
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: completing(func(args []string, word string) []string {
 			if len(args) > 1 {
-				return nil, cobra.ShellCompDirectiveNoFileComp
+				return nil
 			}
-			var words []string
-			if len(args) == 0 {
-				words, _ = a.completeInstances(cmd, args, word)
-			}
-			return append(words, pathKeys()...), cobra.ShellCompDirectiveNoFileComp
-		},
+			return append(a.instanceWord(args, word), pathKeys()...)
+		}),
 	}
 	addChoice(cmd, &format, "format", "table", "Format output", "table", "json", "shell")
 	return cmd

@@ -26,7 +26,7 @@ func (a *app) newRestart() *cobra.Command {
 
 Contexts stay as they are, the current one too. If an engine does not start with settings
 that waited for the restart, it is started with its former settings.`,
-		ValidArgsFunction: a.completeInstances,
+		ValidArgsFunction: completing(a.instanceWords),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			names, err := a.namesOf(args, o.all, a.toEnd(cmd))
 			if err != nil {

@@ -38,7 +38,7 @@ An adopted engine (driver existing) keeps its data.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: a.completeInstances,
+		ValidArgsFunction: completing(a.instanceWords),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runRm(cmd.Context(), o, args) },
 	}
 	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Do not ask, and stop instances that run, without waiting for their containers")

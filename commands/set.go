@@ -37,23 +37,18 @@ next restart, or at once with --restart; limits and autostart need none.`,
   docker rd set dev engine-args="--log-level debug" --restart`,
 		Args: takes(0, many),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runSet(cmd, o, args) },
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: completing(func(args []string, word string) (words []string) {
 			key, _, ok := strings.Cut(word, "=")
 			if ok {
-				return settingWords(key, key+"="), cobra.ShellCompDirectiveNoFileComp
+				return settingWords(key, key+"=")
 			}
-			var words []string
 			for _, s := range settings {
 				if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, s.key+"=") }) {
 					words = append(words, cobra.CompletionWithDesc(s.key+"=", s.usage))
 				}
 			}
-			if len(args) == 0 {
-				names, _ := a.completeInstances(cmd, args, word)
-				words = append(words, names...)
-			}
-			return words, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
-		},
+			return append(words, a.instanceWord(args, word)...)
+		}),
 	}
 	flags := cmd.Flags()
 	o.AddFlags(cmd, "names")

@@ -64,7 +64,7 @@ func settingWords(key, prefix string) (words []string) {
 
 // addSettings adds the flags for the settings, which validate their values, except for those that
 // start takes as arguments or does not need.
-func addSettings(cmd *cobra.Command) {
+func (a *app) addSettings(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	for _, s := range settings {
 		switch s.key {
@@ -82,7 +82,7 @@ func addSettings(cmd *cobra.Command) {
 	}
 	flags.Lookup("tlsverify").NoOptDefVal = "true"
 	flags.Lookup("autostart").NoOptDefVal = "true"
-	_ = cmd.RegisterFlagCompletionFunc("from-context", completeContexts)
+	_ = cmd.RegisterFlagCompletionFunc("from-context", completing(a.contextWords))
 	for _, name := range []string{"tlscacert", "tlscert", "tlskey", "daemon-config", "template"} {
 		completeFile(cmd, name)
 	}

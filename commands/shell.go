@@ -30,7 +30,7 @@ mounts.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			return takes(0, 1)(cmd, instanceArgs(cmd, args))
 		},
-		ValidArgsFunction: a.completeInstance,
+		ValidArgsFunction: completing(a.instanceWord),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i, err := a.loadForObjects(instanceArgs(cmd, args))
 			if err != nil {

@@ -38,11 +38,11 @@ are adopted from Docker Desktop, OrbStack, Colima, podman machine or Rancher Des
 		Example: `  docker rd start
   docker rd start dev --promote never -- --log-level debug
   docker rd start vm --from-context colima`,
-		ValidArgsFunction: a.completeInstances,
+		ValidArgsFunction: completing(a.instanceWords),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runStart(cmd, o, args) },
 	}
 	flags := cmd.Flags()
-	addSettings(cmd)
+	a.addSettings(cmd)
 	flags.BoolVarP(&o.detach, "detach", "d", false, "Only wait until the supervisor runs")
 	flags.BoolVar(&o.foreground, "foreground", false, "Be the supervisor, under a process manager: log to stderr, stop on SIGTERM")
 	flags.BoolVar(&o.program, "start", false, "Start the program whose engine is adopted, such as Colima, if that is down")

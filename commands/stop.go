@@ -32,7 +32,7 @@ Each container has its own time to stop (docker run --stop-timeout), or the --ti
 that is longer. A container that does not stop in time is killed, and named.
 
 An adopted engine (driver existing) keeps running; docker rd only disconnects.`,
-		ValidArgsFunction: a.completeInstances,
+		ValidArgsFunction: completing(a.instanceWords),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runStop(cmd, o, args) },
 	}
 	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Do not wait for containers to stop")

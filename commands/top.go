@@ -29,7 +29,7 @@ or one. Keys search, sort, show logs, start, stop and delete; "?" lists them. Th
 reads the mirrors. It asks the engines only for logs and for the use of processor and
 memory, when you want to see them. Without a terminal it prints everything once.`,
 		Args:              takes(0, 1),
-		ValidArgsFunction: a.completeInstance,
+		ValidArgsFunction: completing(a.instanceWord),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runTop(cmd.Context(), args) },
 	}
 }

@@ -65,33 +65,32 @@ seconds before, or if it is named by its ID.`,
 		})
 	})
 	cmd.Flags().StringArrayVar(&targets, "for", []string{state.Ready}, "What to wait for")
-	_ = cmd.RegisterFlagCompletionFunc("for", a.completeTarget)
+	_ = cmd.RegisterFlagCompletionFunc("for", completing(a.targetWords))
 	o.add(cmd, 30*time.Second)
 	return cmd
 }
 
-func (a *app) completeTarget(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+func (a *app) targetWords(args []string, word string) (words []string) {
 	if !strings.HasPrefix(word, containerPrefix) {
 		if typ, _, ok := strings.Cut(word, "="); ok {
-			return []string{typ + "=True", typ + "=False", typ + "=Unknown"}, cobra.ShellCompDirectiveNoFileComp
+			return []string{typ + "=True", typ + "=False", typ + "=Unknown"}
 		}
-		words := []string{
+		words = []string{
 			cobra.CompletionWithDesc(waitStopped, "engine and supervisor are gone"),
 			cobra.CompletionWithDesc(containerPrefix, "a container is "+strings.Join(containerStates, ", ")),
 		}
 		for _, typ := range conditionTypes {
 			words = append(words, cobra.CompletionWithDesc(typ, conditionMeanings[typ]))
 		}
-		return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		return words
 	}
-	var words []string
 	for _, container := range a.objectWords(objects.Containers(), args, nil) {
 		name, about, _ := strings.Cut(container, "\t")
 		for _, want := range containerStates {
 			words = append(words, described(containerPrefix+name+"="+want, about))
 		}
 	}
-	return words, cobra.ShellCompDirectiveNoFileComp
+	return words
 }
 
 func (a *app) runWait(ctx context.Context, i *instance.Instance, target string, t reporter) error {

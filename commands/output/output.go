@@ -3,14 +3,11 @@
 package output
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 
 	"github.com/docker/cli/cli/command/formatter"
 	"github.com/docker/cli/cli/flags"
-	"github.com/docker/cli/templates"
 	"github.com/spf13/cobra"
 )
 
@@ -84,14 +81,5 @@ func WriteObject(w io.Writer, o Options, object any, people func(io.Writer) erro
 	case o.IsJSON():
 		return WriteJSON(w, object)
 	}
-	tmpl, err := templates.Parse(o.Format)
-	if err != nil {
-		return badFormat(o.Format, object, err)
-	}
-	var text bytes.Buffer
-	if err := tmpl.Execute(&text, object); err != nil {
-		return badFormat(o.Format, object, err)
-	}
-	_, err = fmt.Fprintln(w, text.String())
-	return err
+	return NewStream(w, o, Layout{}, object).WriteRows([]any{object})
 }
