@@ -144,7 +144,7 @@ func TestKillTwice(t *testing.T) {
 // TestForeignWrites lets somebody else write at every fault point, and at every two.
 func TestForeignWrites(t *testing.T) {
 	const before, first, second = `{"auths":{}}`, `{"auths":{"first":{}}}`, "{\n \"auths\":{\"second\":{}}\n}"
-	defer func() { faultHook = nil }()
+	defer func() { fault = noFault }()
 	eachWay(t, func(t *testing.T) {
 		longest := 30
 		for i := 1; i <= longest; i++ {
@@ -152,7 +152,7 @@ func TestForeignWrites(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "config.json")
 				write(t, path, before)
 				n, last := 0, before
-				faultHook = func(string) {
+				fault = func(string) {
 					n++
 					content := ""
 					switch n {
@@ -169,7 +169,7 @@ func TestForeignWrites(t *testing.T) {
 					}
 				}
 				_, err := Update(context.Background(), path, to("rd"))
-				faultHook = nil
+				fault = noFault
 				if err != nil {
 					t.Fatalf("writes at %d and %d: %v", i, j, err)
 				}
@@ -191,7 +191,7 @@ func TestForeignWrites(t *testing.T) {
 
 // TestChoiceStands: what somebody chooses while we write is what decide gets to see.
 func TestChoiceStands(t *testing.T) {
-	defer func() { faultHook = nil }()
+	defer func() { fault = noFault }()
 	for _, theirs := range []string{
 		`{"currentContext":"other"}`,
 		"{\"currentContext\":\"other\",",             // broken: put back as it is
@@ -200,7 +200,7 @@ func TestChoiceStands(t *testing.T) {
 		eachWay(t, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "config.json")
 			write(t, path, `{"currentContext":"gone"}`)
-			faultHook = func(point string) {
+			fault = func(point string) {
 				if point == "compared" {
 					if err := writeAsDocker(path, theirs); err != nil {
 						t.Fatal(err)
@@ -227,14 +227,14 @@ func TestChoiceStands(t *testing.T) {
 // TestDisplacedOddities: somebody puts in place what can't be carried on.
 func TestDisplacedOddities(t *testing.T) {
 	wine.Skip(t)
-	defer func() { faultHook = nil }()
+	defer func() { fault = noFault }()
 	eachWay(t, func(t *testing.T) {
 		dir := t.TempDir()
 		path, elsewhere := filepath.Join(dir, "config.json"), filepath.Join(t.TempDir(), "real.json")
 		write(t, path, `{}`)
 		write(t, elsewhere, `{"x":1}`)
 		once := true
-		faultHook = func(point string) {
+		fault = func(point string) {
 			if point == "compared" && once {
 				once = false
 				if err := os.Remove(path); err != nil {
@@ -260,12 +260,12 @@ func TestDisplacedOddities(t *testing.T) {
 
 // TestRemovedMeanwhile: somebody removes the file while we write.
 func TestRemovedMeanwhile(t *testing.T) {
-	defer func() { faultHook = nil }()
+	defer func() { fault = noFault }()
 	for n := 1; n < 12; n++ {
 		path := filepath.Join(t.TempDir(), "config.json")
 		write(t, path, `{"x":1}`)
 		i := 0
-		faultHook = func(string) {
+		fault = func(string) {
 			if i++; i == n {
 				_ = os.Remove(path)
 			}
@@ -287,11 +287,11 @@ func TestRemovedMeanwhile(t *testing.T) {
 // gets back in place.
 func TestCannotSettle(t *testing.T) {
 	wine.Skip(t)
-	defer func() { faultHook = nil }()
+	defer func() { fault = noFault }()
 	path := filepath.Join(t.TempDir(), "config.json")
 	const theirs = `{"theirs":1}`
 	write(t, path, `{}`)
-	faultHook = func(point string) {
+	fault = func(point string) {
 		switch point {
 		case "compared":
 			if err := writeAsDocker(path, theirs); err != nil {
@@ -307,7 +307,7 @@ func TestCannotSettle(t *testing.T) {
 	if got := read(t, path); got != theirs {
 		t.Errorf("the file is %s, want %s", got, theirs)
 	}
-	faultHook = nil
+	fault = noFault
 	if changed, err := Update(context.Background(), path, to("rd")); !changed || err != nil {
 		t.Fatalf("the next Update = %t, %v", changed, err)
 	}
@@ -317,13 +317,13 @@ func TestCannotSettle(t *testing.T) {
 
 // TestStuck: what somebody has written can't even be put back; the next command does.
 func TestStuck(t *testing.T) {
-	defer func() { faultHook, exchangeFiles = nil, exchange }()
+	defer func() { fault, exchangeFiles = noFault, exchange }()
 	withoutLeases(t)
 	path := filepath.Join(t.TempDir(), "config.json")
 	const theirs = `{"theirs":1}`
 	write(t, path, `{}`)
 	broken := errors.New("broken disk")
-	faultHook = func(point string) {
+	fault = func(point string) {
 		switch point {
 		case "compared":
 			if err := writeAsDocker(path, theirs); err != nil {
@@ -336,7 +336,7 @@ func TestStuck(t *testing.T) {
 	if changed, err := Update(context.Background(), path, to("rd")); changed || !errors.Is(err, broken) {
 		t.Fatalf("Update = %t, %v, want %v", changed, err, broken)
 	}
-	faultHook = nil
+	fault = noFault
 	if err := Recover(context.Background(), path); !errors.Is(err, broken) {
 		t.Errorf("Recover = %v, want %v", err, broken)
 	}
@@ -430,7 +430,7 @@ func TestExchangeOfTwoSteps(t *testing.T) {
 
 	// The second step fails: what was displaced is not thrown away.
 	withoutLeases(t)
-	defer func() { faultHook, exchangeFiles = nil, exchange }()
+	defer func() { fault, exchangeFiles = noFault, exchange }()
 	busy := errors.New("in use")
 	exchangeFiles = func(a, b string) error {
 		if err := os.Rename(b, a+backupSuffix); err != nil {
@@ -440,7 +440,7 @@ func TestExchangeOfTwoSteps(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "config.json")
 	write(t, path, before)
-	faultHook = func(point string) {
+	fault = func(point string) {
 		if point == "compared" {
 			if err := writeAsDocker(path, theirs); err != nil {
 				t.Fatal(err)
@@ -450,7 +450,7 @@ func TestExchangeOfTwoSteps(t *testing.T) {
 	if changed, err := Update(t.Context(), path, to("rd")); changed || !errors.Is(err, busy) {
 		t.Fatalf("Update = %t, %v, want %v", changed, err, busy)
 	}
-	faultHook, exchangeFiles = nil, exchange
+	fault, exchangeFiles = noFault, exchange
 	if err := Recover(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}

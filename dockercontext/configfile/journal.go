@@ -25,9 +25,6 @@ const suffix = ".docker-rd"
 // backupSuffix is where an exchange of two steps keeps the old file between them.
 const backupSuffix = ".old"
 
-// errNoExchange says that the file system can't exchange two files.
-var errNoExchange = files.ErrNoExchange
-
 // An entry is made before an exchange, so that the next process knows what it finds
 // if this one is killed. Contents are known by their SHA-256: they hold secrets.
 type entry struct {

@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+func noFault(string) {}
+
 func noLease(*os.File) error { return errors.ErrUnsupported }
 
 // withoutLeases has a test run as where the system has no leases.
@@ -58,7 +60,7 @@ func child(path string) int {
 		}
 	}
 	n := 0
-	faultHook = func(point string) {
+	fault = func(point string) {
 		n++
 		fmt.Println(point)
 		if content, ok := writes[n]; ok {

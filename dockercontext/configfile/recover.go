@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // rescuedSuffix ends the name of a version that could not be put back.
@@ -97,9 +99,9 @@ func (j *journal) restore() error {
 // in the middle: then it belongs at name, or where it comes from if nothing has taken its
 // place.
 func (j *journal) endExchange(backup, name string) error {
-	err := renameNew(backup, j.target)
+	err := files.RenameNew(backup, j.target)
 	if errors.Is(err, fs.ErrExist) {
-		err = renameNew(backup, name)
+		err = files.RenameNew(backup, name)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		err = j.rescue(backup) // somebody else's is in its place
@@ -115,7 +117,7 @@ func (j *journal) restoreDisplaced(name string, displaced version, e entry) erro
 		return j.rescue(name)
 	}
 	if !now.exists {
-		return renameNew(name, j.target)
+		return files.RenameNew(name, j.target)
 	}
 	if sum(now.data) != e.Ours {
 		if covers(now.data, displaced.data) {
@@ -145,7 +147,7 @@ func (j *journal) rescue(name string) error {
 		if n > 1 {
 			to = fmt.Sprintf("%s-%d", to, n)
 		}
-		err := renameNew(name, to)
+		err := files.RenameNew(name, to)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}

@@ -7,10 +7,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
-// Variables for tests to be a system that can't exchange, or has no leases.
+// Variables for tests.
 var (
+	// fault is called between any two system calls of a write: to write as somebody else would,
+	// or to die.
+	fault = func(point string) {}
+	// exchangeFiles fails as on a system that can't exchange, lease as on one without leases.
 	exchangeFiles = exchange
 	lease         = takeLease
 )
@@ -122,14 +128,14 @@ func (s *swap) put(before version, after []byte, insist bool, rebase func(versio
 	}
 	fault("compared")
 	if !before.exists {
-		err := renameNew(own.name, s.target)
+		err := files.RenameNew(own.name, s.target)
 		fault("made")
 		return errors.Is(err, fs.ErrExist), ignore(err, fs.ErrExist)
 	}
 
 	err = exchangeFiles(own.name, s.target)
 	switch {
-	case errors.Is(err, errNoExchange):
+	case errors.Is(err, files.ErrNoExchange):
 		// A rename must do: what somebody writes between the comparison and it is lost.
 		err := os.Rename(own.name, s.target)
 		fault("renamed")
@@ -202,7 +208,7 @@ func (s *swap) exchangeOrMake(name string) (made bool, err error) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}
-		if err = renameNew(name, s.target); !errors.Is(err, fs.ErrExist) {
+		if err = files.RenameNew(name, s.target); !errors.Is(err, fs.ErrExist) {
 			return err == nil, err
 		}
 	}
@@ -285,7 +291,7 @@ func (s *swap) finish() error {
 	}
 	err = errors.Join(err, s.journal.remove())
 	fault("journal removed")
-	syncDir(filepath.Dir(s.target))
+	_ = files.SyncDir(filepath.Dir(s.target)) // where that can't be done, nothing is to be done about it
 	return err
 }
 

@@ -8,14 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isMountPoint needs Linux 5.8; before that the exchange fails with EBUSY.
-func isMountPoint(path string) bool {
-	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, 0, &st)
-	return err == nil && st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 &&
-		st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
-}
-
 // isImmutable reports whether not even root can replace path, see chattr(1).
 func isImmutable(path string) bool {
 	var st unix.Statx_t

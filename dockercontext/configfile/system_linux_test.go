@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 func TestMetadataStays(t *testing.T) {
@@ -428,12 +430,12 @@ func fill(t *testing.T, path string) {
 // TestLeaseHoldsOthersUp: who opens our file while it is not settled waits, and then
 // gets the final content even if the file was superseded meanwhile.
 func TestLeaseHoldsOthersUp(t *testing.T) {
-	defer func() { faultHook = nil }()
+	defer func() { fault = noFault }()
 	path := filepath.Join(t.TempDir(), "config.json")
 	write(t, path, `{}`)
 	opened := make(chan *os.File, 1)
 	var superseded uint64
-	faultHook = func(point string) {
+	fault = func(point string) {
 		switch point {
 		case "compared":
 			if err := writeAsDocker(path, `{"theirs":1}`); err != nil {
@@ -506,11 +508,11 @@ func waitForLeaseBreak(t *testing.T) {
 // TestWriterInPlace: a program that has the file open for writing when it is displaced
 // is waited for, and what it writes is carried on.
 func TestWriterInPlace(t *testing.T) {
-	defer func() { faultHook = nil }()
+	defer func() { fault = noFault }()
 	path := filepath.Join(t.TempDir(), "config.json")
 	write(t, path, `{}`)
 	written := make(chan error, 1)
-	faultHook = func(point string) {
+	fault = func(point string) {
 		switch point {
 		case "compared":
 			f, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -518,12 +520,12 @@ func TestWriterInPlace(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			exchanged := faultHook
-			faultHook = func(point string) {
+			exchanged := fault
+			fault = func(point string) {
 				if point != "exchanged" {
 					return
 				}
-				faultHook = exchanged
+				fault = exchanged
 				go func() {
 					_, err := f.WriteString(`{"inPlace":true}`)
 					written <- errors.Join(err, f.Close())
@@ -544,12 +546,12 @@ func TestWriterInPlace(t *testing.T) {
 
 // TestWithoutExchange: file systems that can't exchange get a comparison and a rename.
 func TestWithoutExchange(t *testing.T) {
-	defer func() { faultHook, exchangeFiles = nil, exchange }()
-	exchangeFiles = func(string, string) error { return errNoExchange }
+	defer func() { fault, exchangeFiles = noFault, exchange }()
+	exchangeFiles = func(string, string) error { return files.ErrNoExchange }
 	path := filepath.Join(t.TempDir(), "config.json")
 	write(t, path, `{}`)
 	once := true
-	faultHook = func(point string) {
+	fault = func(point string) {
 		if point == "recorded" && once {
 			once = false
 			if err := writeAsDocker(path, `{"theirs":1}`); err != nil {

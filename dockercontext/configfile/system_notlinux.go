@@ -7,8 +7,6 @@ import (
 	"os"
 )
 
-func isMountPoint(string) bool { return false } // no file is one
-
 // There are no leases that a program could take on a local file.
 
 func takeLease(*os.File) error { return errors.ErrUnsupported }

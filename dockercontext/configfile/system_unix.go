@@ -14,11 +14,8 @@ import (
 	"github.com/docker-rd/docker-rd/internal/files"
 )
 
-// exchange swaps two files in one step, or fails with [errNoExchange].
+// exchange swaps two files in one step, or fails with [files.ErrNoExchange].
 func exchange(a, b string) error { return files.Exchange(a, b) }
-
-// renameNew renames a file to a name that must not exist yet.
-func renameNew(from, to string) error { return files.RenameNew(from, to) }
 
 // inodesFollowNames: a renamed file is still the same file to [os.SameFile].
 const inodesFollowNames = true
@@ -151,13 +148,4 @@ func openOwn(path string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
-}
-
-// syncDir makes renames in dir last. Where directories can't be synced there is
-// nothing to be done about it.
-func syncDir(dir string) {
-	if d, err := os.Open(dir); err == nil {
-		_ = d.Sync()
-		_ = d.Close()
-	}
 }

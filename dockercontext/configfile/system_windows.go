@@ -37,13 +37,13 @@ func exchange(a, b string) error {
 		err = replaceFile(b, a, backup)
 	}
 	if errors.Is(err, errorUnableToMoveReplacement2) {
-		return errors.Join(linkError("exchange", a, b, err), renameNew(backup, b))
+		err = errors.Join(err, files.RenameNew(backup, b))
 	}
 	if err != nil {
-		return linkError("exchange", a, b, err)
+		return &os.LinkError{Op: "exchange", Old: a, New: b, Err: err}
 	}
 	fault("replaced")
-	return renameNew(backup, a)
+	return files.RenameNew(backup, a)
 }
 
 // inUse reports whether another program has one of the files open, and nothing was done.
@@ -66,19 +66,6 @@ func replaceFile(replaced, replacement, backup string) error {
 		return nil
 	}
 	return err
-}
-
-// renameNew renames a file to a name that must not exist yet.
-func renameNew(from, to string) error {
-	f, err := windows.UTF16PtrFromString(from)
-	if err != nil {
-		return err
-	}
-	t, err := windows.UTF16PtrFromString(to)
-	if err != nil {
-		return err
-	}
-	return linkError("rename", from, to, windows.MoveFileEx(f, t, windows.MOVEFILE_WRITE_THROUGH))
 }
 
 // systemReason returns the refusal that an error of the system means, "" for none.
@@ -128,13 +115,4 @@ func MakeDir(dir string) error { return os.MkdirAll(dir, 0o700) }
 // openOwn opens a file of our own at path, or makes it.
 func openOwn(path string) (*os.File, error) {
 	return files.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-}
-
-func syncDir(string) {}
-
-func linkError(op, from, to string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &os.LinkError{Op: op, Old: from, New: to, Err: err}
 }

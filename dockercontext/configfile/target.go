@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/docker-rd/docker-rd/internal/mounts"
 )
 
 // patience is how long a program that has the file open for writing is waited for.
@@ -141,7 +143,7 @@ func editable(target string, v version) error {
 		if linkCount(target, v.info) > 1 {
 			return refuse(&RefusedError{Path: target, Reason: HardLink, Detail: "is a hard link"})
 		}
-		if isMountPoint(target) {
+		if points, err := mounts.Below(target); err == nil && len(points) > 0 {
 			return refuse(&RefusedError{Path: target, Reason: BindMount, Detail: "is a mount point"})
 		}
 		if !canKeepOwner(v.info) {

@@ -90,7 +90,7 @@ func replace(path string, data []byte, synced bool) error {
 		return errors.Join(err, removeTemp(temp))
 	}
 	if synced {
-		return syncDir(filepath.Dir(path))
+		return SyncDir(filepath.Dir(path))
 	}
 	return nil
 }

@@ -21,8 +21,8 @@ func removeAll(path string) error { return os.RemoveAll(path) }
 
 func rename(from, to string) error { return os.Rename(from, to) }
 
-// syncDir has the names in a directory written to the disk.
-func syncDir(path string) error {
+// SyncDir has the names in a directory written to the disk.
+func SyncDir(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
 		return err

@@ -79,5 +79,5 @@ func rename(from, to string) error {
 		windows.ERROR_SHARING_VIOLATION, windows.ERROR_ACCESS_DENIED)
 }
 
-// syncDir does nothing: NTFS keeps a journal of names, and a directory can't be synced.
-func syncDir(string) error { return nil }
+// SyncDir does nothing: NTFS keeps a journal of names, and a directory can't be synced.
+func SyncDir(string) error { return nil }
