@@ -19,8 +19,8 @@ import (
 type Options struct {
 	// Dir is the Docker configuration directory. It need not exist.
 	Dir string
-	// LockFile and RecordFile are the promotion lock and record for this directory. They must
-	// outlast a logout.
+	// LockFile and RecordFile are the promotion lock and record for this directory, both in one
+	// directory, which is made. They must outlast a logout.
 	LockFile, RecordFile string
 	// Getenv reads the environment, which may override the stored current context. Nil is an
 	// empty one, as a supervisor has it.
@@ -98,12 +98,6 @@ func (c *Config) InForce() (name, by string) {
 	}
 	current, _ := c.Current()
 	return named(current), ""
-}
-
-// effective returns the name of [Config.InForce].
-func (c *Config) effective() string {
-	name, _ := c.InForce()
-	return name
 }
 
 // The environment variables that override the stored current context.

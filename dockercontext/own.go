@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"syscall"
@@ -123,7 +124,7 @@ func (c *Config) Ready(owner Owner, e endpoint.Endpoint) Outcome {
 	if !belongsTo(owner, m) {
 		return foreign(owner)
 	}
-	if e.Host != "" && !c.leadsTo(m, e) {
+	if e.Host != "" && !c.leadsTo(owner.Context, e) {
 		return outcome(state.ReasonLedElsewhere, "Context %q was changed: it does not lead to %s; the next start leads it back.", owner.Context, e.Shown())
 	}
 	return outcome(state.ReasonCreated, "Context %q exists.", owner.Context)
@@ -173,7 +174,7 @@ func (c *Config) create(owner Owner, e endpoint.Endpoint, description string) (O
 		return foreign(owner), nil
 	}
 	out := outcome(state.ReasonCreated, "Context %q leads to %s.", owner.Context, e.Shown())
-	if c.leadsTo(m, e) {
+	if c.leadsTo(owner.Context, e) {
 		c.giveToOwner(owner.Context) // if root was killed before it
 		return out, nil
 	}
@@ -183,7 +184,7 @@ func (c *Config) create(owner Owner, e endpoint.Endpoint, description string) (O
 	if m.Endpoints == nil {
 		m.Endpoints = map[string]any{}
 	}
-	m.Endpoints[docker.DockerEndpoint] = endpointMeta(e)
+	m.Endpoints[docker.DockerEndpoint] = docker.EndpointMeta{Host: e.Host, SkipTLSVerify: e.SkipTLSVerify}
 	// Keys and certificates first: with the metadata, the context can be used.
 	if err := c.store.ResetEndpointTLSMaterial(owner.Context, docker.DockerEndpoint, tlsData(e.TLS)); err != nil {
 		return Outcome{}, err
@@ -196,40 +197,21 @@ func (c *Config) create(owner Owner, e endpoint.Endpoint, description string) (O
 	return out, nil
 }
 
-func endpointMeta(e endpoint.Endpoint) docker.EndpointMeta {
-	return docker.EndpointMeta{Host: e.Host, SkipTLSVerify: e.SkipTLSVerify}
-}
-
-// leadsTo reports whether m is the metadata of a context with the endpoint e.
-func (c *Config) leadsTo(m store.Metadata, e endpoint.Endpoint) bool {
-	return m.Endpoints[docker.DockerEndpoint] == endpointMeta(e) && c.sameTLS(m.Name, e.TLS)
-}
-
-func (c *Config) sameTLS(name string, want *endpoint.TLS) bool {
+// leadsTo reports whether a context has the endpoint e.
+func (c *Config) leadsTo(name string, e endpoint.Endpoint) bool {
 	have, err := endpoint.FromContext(c.store, name)
-	if err != nil {
-		return false
-	}
-	a, b := pems(have.TLS), pems(want)
-	return bytes.Equal(a.CA, b.CA) && bytes.Equal(a.Cert, b.Cert) && bytes.Equal(a.Key, b.Key)
+	return err == nil && have.Host == e.Host && have.SkipTLSVerify == e.SkipTLSVerify &&
+		maps.EqualFunc(tlsData(have.TLS).Files, tlsData(e.TLS).Files, bytes.Equal)
 }
 
-func pems(t *endpoint.TLS) endpoint.TLS {
-	if t == nil {
-		return endpoint.TLS{}
-	}
-	return *t
-}
-
-// tlsData returns nil if there is nothing to store.
+// tlsData returns what is to be stored.
 func tlsData(t *endpoint.TLS) *store.EndpointTLSData {
-	if t == nil {
-		return nil
-	}
 	files := map[string][]byte{}
-	for name, data := range map[string][]byte{"ca.pem": t.CA, "cert.pem": t.Cert, "key.pem": t.Key} {
-		if data != nil {
-			files[name] = data
+	if t != nil {
+		for name, data := range map[string][]byte{"ca.pem": t.CA, "cert.pem": t.Cert, "key.pem": t.Key} {
+			if data != nil {
+				files[name] = data
+			}
 		}
 	}
 	return &store.EndpointTLSData{Files: files}

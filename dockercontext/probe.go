@@ -108,7 +108,7 @@ type Report struct {
 func (c *Config) Probe(ctx context.Context, names ...string) []Report {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
-	effective := c.effective()
+	effective, _ := c.InForce()
 	var damaged []Report
 	if len(names) == 0 {
 		names, damaged = c.everyName(effective)
@@ -146,7 +146,8 @@ func (c *Config) Probe(ctx context.Context, names ...string) []Report {
 
 // Names returns the names that [Config.Probe] probes by default.
 func (c *Config) Names() []string {
-	names, _ := c.everyName(c.effective())
+	effective, _ := c.InForce()
+	names, _ := c.everyName(effective)
 	return names
 }
 

@@ -576,7 +576,7 @@ func TestEffective(t *testing.T) {
 		o := f.with(tc.env).o
 		o.Context, o.Host = tc.context, tc.host
 		c := Open(o)
-		if got := c.effective(); got != tc.want {
+		if got, _ := c.InForce(); got != tc.want {
 			t.Errorf("%s: effective = %q, want %q", tc.name, got, tc.want)
 		}
 		var current []Report
@@ -591,7 +591,7 @@ func TestEffective(t *testing.T) {
 	}
 	o := f.o
 	o.Context, o.Host = "c", host
-	if got := Open(o).effective(); got != "" {
+	if got, _ := Open(o).InForce(); got != "" {
 		t.Errorf("with --context and --host together %q is effective", got)
 	}
 }

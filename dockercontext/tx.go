@@ -4,18 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
 	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/lock"
 )
-
-// lockTimeout bounds the wait for the lock. It is never held over a probe, so this is plenty.
-const lockTimeout = 10 * time.Second
 
 // A tx is the only way to change the stored current context and the promotion record. It exists
 // while the promotion lock is held, and belongs to one goroutine.
@@ -54,19 +48,13 @@ func (c *Config) updateAnew(ctx context.Context, f func(*tx) (Outcome, error)) (
 	})
 }
 
-// locked calls f under the promotion lock, with an empty tx.
-func (c *Config) locked(ctx context.Context, f func(*tx) (Outcome, error)) (Outcome, error) {
-	if err := os.MkdirAll(filepath.Dir(c.o.LockFile), 0o700); err != nil {
-		return Outcome{}, fmt.Errorf("promotion lock: %w", err)
-	}
-	wait, cancel := context.WithTimeout(ctx, lockTimeout)
-	defer cancel()
-	unlock, err := lock.Acquire(wait, c.o.LockFile)
-	if err != nil {
-		return Outcome{}, err
-	}
-	defer unlock()
-	return f(&tx{Config: c, ctx: ctx})
+// locked calls f under the promotion lock, which is never held over a probe, with an empty tx.
+func (c *Config) locked(ctx context.Context, f func(*tx) (Outcome, error)) (out Outcome, err error) {
+	err = lock.With(ctx, c.o.LockFile, func() error {
+		out, err = f(&tx{Config: c, ctx: ctx})
+		return err
+	})
+	return out, err
 }
 
 // load takes in the record on the disk and the stored current context. Parts of the record that
@@ -90,9 +78,6 @@ func (t *tx) save(r record) error {
 	}
 	if r.Demoted == nil {
 		r.Demoted = []Owner{}
-	}
-	if err := os.MkdirAll(filepath.Dir(t.o.RecordFile), 0o700); err != nil {
-		return fmt.Errorf("promotion record: %w", err)
 	}
 	if err := files.ReplaceJSONSynced(t.o.RecordFile, r); err != nil {
 		return fmt.Errorf("promotion record: %w", err)

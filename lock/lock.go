@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -91,6 +92,25 @@ func AcquireShared(ctx context.Context, path string) (release func(), err error)
 		return nil, err
 	}
 	return f.close, nil
+}
+
+// withTimeout bounds the wait of [With].
+const withTimeout = 10 * time.Second
+
+// With calls f under the lock at path, which its holders keep for moments only: it waits until ctx
+// ends, but no longer than ten seconds. A missing directory is made.
+func With(ctx context.Context, path string, f func() error) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, withTimeout)
+	defer cancel()
+	release, err := Acquire(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return f()
 }
 
 // AcquireFile is [Acquire] for a file with a content of its own, which open opens or makes. The lock

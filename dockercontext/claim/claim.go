@@ -25,9 +25,6 @@ import (
 // engine takes to replace its socket.
 const proofPause = 150 * time.Millisecond
 
-// lockTimeout bounds the wait for the lock.
-const lockTimeout = 10 * time.Second
-
 // tempSuffix ends the name of a link before it is in its place.
 const tempSuffix = ".docker-rd"
 
@@ -347,21 +344,13 @@ func makeParent(path string) error {
 
 // update calls f with the claims, under the lock.
 func (b Book) update(ctx context.Context, f func(*claims) error) error {
-	if err := os.MkdirAll(filepath.Dir(b.Lock), 0o700); err != nil {
-		return fmt.Errorf("lock of the default sockets: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
-	defer cancel()
-	unlock, err := lock.Acquire(ctx, b.Lock)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	r, err := b.read()
-	if err != nil {
-		return err
-	}
-	return f(&r)
+	return lock.With(ctx, b.Lock, func() error {
+		r, err := b.read()
+		if err != nil {
+			return err
+		}
+		return f(&r)
+	})
 }
 
 func (b Book) read() (claims, error) {
