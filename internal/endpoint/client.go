@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -193,7 +192,8 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values) (*http.
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
-		return nil, statusError(resp)
+		body, _ := readAnswer(resp)
+		return nil, newStatusError(resp.StatusCode, body)
 	}
 	return resp, nil
 }
@@ -228,13 +228,6 @@ func (c *Client) negotiate(ctx context.Context) (string, error) {
 		c.version = c.ClientVersion()
 	}
 	return c.version, nil
-}
-
-// statusError returns the error in an answer.
-func statusError(resp *http.Response) error {
-	const limit = 64 << 10
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, limit))
-	return newStatusError(resp.StatusCode, body)
 }
 
 // baseURL returns the URL for requests, as docker's client computes it.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -20,15 +22,10 @@ var logins sync.Map
 // beginLogin waits until one more connection may log in to the host. The caller calls done after
 // the login or its failure. The error is ctx's.
 func beginLogin(ctx context.Context, host string) (done func(), err error) {
-	if err := ctx.Err(); err != nil {
+	at, _ := logins.LoadOrStore(host, semaphore.NewWeighted(maxLogins))
+	slots := at.(*semaphore.Weighted)
+	if err := slots.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
-	at, _ := logins.LoadOrStore(host, make(chan struct{}, maxLogins))
-	slots := at.(chan struct{})
-	select {
-	case slots <- struct{}{}:
-		return func() { <-slots }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return func() { slots.Release(1) }, nil
 }

@@ -160,12 +160,14 @@ func get(ctx context.Context, c *http.Client, to *url.URL, headers map[string]st
 		return nil, nil, err
 	}
 	defer resp.Body.Close()
+	body, err := readAnswer(resp)
+	return resp, body, err
+}
+
+// readAnswer returns the body of a short answer, or the beginning of one.
+func readAnswer(resp *http.Response) ([]byte, error) {
 	const limit = 64 << 10
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
-	if err != nil {
-		return nil, nil, err
-	}
-	return resp, body, nil
+	return io.ReadAll(io.LimitReader(resp.Body, limit))
 }
 
 // A tracker closes all connections that were made or are being made.
@@ -178,34 +180,26 @@ type tracker struct {
 
 // dial makes a connection, unless the tracker is closed before.
 func (t *tracker) dial(f func() (net.Conn, error)) (net.Conn, error) {
-	if !t.begin() {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
 		return nil, net.ErrClosed
 	}
+	t.dialing.Add(1)
+	t.mu.Unlock()
 	defer t.dialing.Done()
 	conn, err := f()
-	if err == nil && !t.add(conn) {
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
 		_ = conn.Close()
 		return nil, net.ErrClosed
 	}
-	return conn, err
-}
-
-func (t *tracker) begin() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.closed {
-		t.dialing.Add(1)
-	}
-	return !t.closed
-}
-
-func (t *tracker) add(c net.Conn) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.closed {
-		t.conns = append(t.conns, c)
-	}
-	return !t.closed
+	t.conns = append(t.conns, conn)
+	return conn, nil
 }
 
 // close closes all connections, and waits for the end of all dials, or of ctx.

@@ -142,7 +142,7 @@ func (c *sshConn) Close() error {
 		c.closed = true
 		c.mu.Unlock()
 		c.group.kill()
-		c.closeFiles()
+		closeAll(c.in, c.out, c.errs)
 	})
 	select {
 	case <-c.exited:
@@ -151,11 +151,10 @@ func (c *sshConn) Close() error {
 	return nil
 }
 
-func (c *sshConn) closeFiles() {
-	for _, f := range []*os.File{c.in, c.out, c.errs} {
-		if f != nil {
-			_ = f.Close()
-		}
+// closeAll closes files, of which some may be nil.
+func closeAll(files ...*os.File) {
+	for _, f := range files {
+		_ = f.Close()
 	}
 }
 

@@ -121,9 +121,12 @@ func (d *sshDial) dial(ctx context.Context) (net.Conn, error) {
 	var pause time.Duration
 	for drops := 1; ; drops++ {
 		conn, err := d.once(ctx, pause)
+		if err == nil {
+			return conn, nil
+		}
 		failed, ok := errors.AsType[*SSHError](err)
 		if !ok || !failed.Dropped() || drops == maxDrops {
-			return conn, err
+			return nil, err
 		}
 		pause = min(max(minPause, 2*pause), maxPause)
 		if end, ok := ctx.Deadline(); ok && time.Until(end) < 2*pause {
@@ -134,9 +137,9 @@ func (d *sshDial) dial(ctx context.Context) (net.Conn, error) {
 
 // once connects after a pause, and returns after the login. If the other side has no POSIX shell,
 // it runs the command without the script.
-func (d *sshDial) once(ctx context.Context, pause time.Duration) (net.Conn, error) {
+func (d *sshDial) once(ctx context.Context, pause time.Duration) (*sshConn, error) {
 	if d.noShell.Load() {
-		return d.alone(ctx, pause)
+		return d.start(ctx, pause, d.plain)
 	}
 	if conn := d.throughMaster(ctx); conn != nil {
 		return conn, nil
@@ -166,12 +169,12 @@ func (d *sshDial) once(ctx context.Context, pause time.Duration) (net.Conn, erro
 		return nil, failure
 	}
 	d.noShell.Store(true)
-	return d.alone(ctx, 0)
+	return d.start(ctx, 0, d.plain)
 }
 
 // throughMaster connects through a master connection. It returns nil if there is none, or if that
 // does not work soon.
-func (d *sshDial) throughMaster(ctx context.Context) net.Conn {
+func (d *sshDial) throughMaster(ctx context.Context) *sshConn {
 	if d.master == nil {
 		return nil
 	}
@@ -188,15 +191,6 @@ func (d *sshDial) throughMaster(ctx context.Context) net.Conn {
 	}
 	_ = conn.Close()
 	return nil
-}
-
-// alone connects without the script.
-func (d *sshDial) alone(ctx context.Context, pause time.Duration) (net.Conn, error) {
-	conn, err := d.start(ctx, pause, d.plain)
-	if err != nil {
-		return nil, err
-	}
-	return conn, nil
 }
 
 // start starts ssh, as soon as another connection may log in. The pause counts as a login: the
@@ -219,8 +213,7 @@ func (d *sshDial) start(ctx context.Context, pause time.Duration, args []string)
 
 // startSSH starts ssh and returns its standard streams as a connection. The process lives as long as
 // the connection: net/http keeps it for later requests. Unless raw, it is an error if what comes is not
-// HTTP. LoggedIn is called once, after the login or
-// its failure.
+// HTTP. LoggedIn is called once, after the login or its failure.
 func startSSH(args []string, raw bool, loggedIn func()) (_ *sshConn, err error) {
 	defer func() {
 		if err != nil {
@@ -237,35 +230,17 @@ func startSSH(args []string, raw bool, loggedIn func()) (_ *sshConn, err error) 
 	cmd.Env = append(cmd.Environ(), "SSH_ASKPASS_REQUIRE=never")
 
 	// Pipes of our own: with os/exec's, Wait would wait for all processes that hold them.
-	var theirs []*os.File
-	defer func() {
-		for _, f := range theirs {
-			_ = f.Close()
-		}
-	}()
-	for _, p := range []struct {
-		child func(*os.File)
-		ours  **os.File
-		write bool
-	}{
-		{func(f *os.File) { cmd.Stdin = f }, &c.in, true},
-		{func(f *os.File) { cmd.Stdout = f }, &c.out, false},
-		{func(f *os.File) { cmd.Stderr = f }, &c.errs, false},
-	} {
-		r, w, err := os.Pipe()
-		if err != nil {
-			c.closeFiles()
-			return nil, fmt.Errorf("ssh: %w", err)
-		}
-		if p.write {
-			r, w = w, r
-		}
-		*p.ours = r
-		p.child(w)
-		theirs = append(theirs, w)
+	stdin, in, inErr := os.Pipe()
+	out, stdout, outErr := os.Pipe()
+	errs, stderr, errsErr := os.Pipe()
+	defer closeAll(stdin, stdout, stderr)
+	c.in, c.out, c.errs = in, out, errs
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
+	if err = errors.Join(inErr, outErr, errsErr); err == nil {
+		c.group, err = startGroup(cmd)
 	}
-	if c.group, err = startGroup(cmd); err != nil {
-		c.closeFiles()
+	if err != nil {
+		closeAll(in, out, errs)
 		return nil, fmt.Errorf("ssh: %w", err)
 	}
 	go c.drain()
