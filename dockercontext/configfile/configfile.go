@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	dockerconfig "github.com/docker/cli/cli/config"
-
-	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
 // A Value is what a file stores as its currentContext.
@@ -205,8 +203,7 @@ func Check(path string) []*RefusedError {
 	found := findings(target, err)
 	found = append(found, findings(target, editable(target, v))...)
 	for _, f := range duplicates(v.data) {
-		f.Path = target
-		found = append(found, f)
+		found = append(found, findings(target, f)...)
 	}
 	if interrupted(target) {
 		found = append(found, &RefusedError{Path: target, Reason: Interrupted, Detail: "a process was killed while it changed the file"})
@@ -231,10 +228,7 @@ func findings(path string, err error) []*RefusedError {
 	if err == nil {
 		return nil
 	}
-	if refused, ok := errors.AsType[*RefusedError](err); ok {
-		if refused.Path == "" {
-			refused.Path = path
-		}
+	if refused, ok := errors.AsType[*RefusedError](at(path, err)); ok {
 		return []*RefusedError{refused}
 	}
 	return []*RefusedError{{Path: path, Reason: Unreadable, Detail: "can't be examined", Err: err}}
@@ -244,7 +238,6 @@ func findings(path string, err error) []*RefusedError {
 func at(path string, err error) error {
 	if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Path == "" {
 		refused.Path = path
-		return failure.WithCode(err, failure.CodeRefused)
 	}
 	return err
 }

@@ -81,7 +81,7 @@ func copyMeta(f *os.File, path string, like version) error {
 	}
 	if have := info.Sys().(*syscall.Stat_t); have.Uid != want.Uid || have.Gid != want.Gid {
 		if err := f.Chown(int(want.Uid), int(want.Gid)); err != nil {
-			return &RefusedError{Reason: Owner, Detail: "the owner can't be kept", Err: err}
+			return refuse(&RefusedError{Reason: Owner, Detail: "the owner can't be kept", Err: err})
 		}
 	}
 	// The owner first: chown takes away special bits. The mode after the attributes:
