@@ -39,8 +39,6 @@ var (
 	own      = slices.Concat(isolated, virtual)
 )
 
-var errNotBool = errors.New("it can be true or false")
-
 var settings = slices.Concat(mainSettings, limits, []setting{resync})
 
 var mainSettings = []setting{
@@ -66,12 +64,9 @@ var mainSettings = []setting{
 			if v == "" {
 				return nil
 			}
-			b, err := strconv.ParseBool(v)
+			b, err := parseBool(v)
 			s.TLSVerify = &b
-			if err != nil {
-				return errNotBool
-			}
-			return nil
+			return err
 		},
 		values: []string{"true", "false"},
 	},
@@ -118,17 +113,20 @@ var mainSettings = []setting{
 	},
 	text("template", func(s *Settings) *string { return &s.Template }, nil).of(virtual),
 	{
-		name: "autostart",
-		live: true,
-		get:  func(s *Settings) string { return strconv.FormatBool(s.Autostart) },
-		set: func(s *Settings, v string) (err error) {
-			if s.Autostart, err = strconv.ParseBool(v); err != nil {
-				return errNotBool
-			}
-			return nil
-		},
+		name:   "autostart",
+		live:   true,
+		get:    func(s *Settings) string { return strconv.FormatBool(s.Autostart) },
+		set:    func(s *Settings, v string) (err error) { s.Autostart, err = parseBool(v); return err },
 		values: []string{"true", "false"},
 	},
+}
+
+func parseBool(v string) (bool, error) {
+	b, err := strconv.ParseBool(v)
+	if err != nil {
+		err = errors.New("it can be true or false")
+	}
+	return b, err
 }
 
 var resync = setting{
