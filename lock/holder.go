@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/files"
@@ -37,29 +36,17 @@ const infoOffset = 1
 // held describes the holder of the locked file after a delay. Release releases the lock.
 func (f lockFile) held(role string, after time.Duration) (release func()) {
 	h := Holder{Role: role, PID: os.Getpid(), Command: command(), Since: time.Now().UTC().Truncate(time.Second)}
-	if after == 0 {
-		f.describe(h)
-		return func() {
-			_ = f.Truncate(0)
-			f.close()
-		}
-	}
-	var mu sync.Mutex
-	released, described := false, false
+	described := make(chan struct{})
 	timer := time.AfterFunc(after, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if !released {
-			f.describe(h)
-			described = true
-		}
+		f.describe(h)
+		close(described)
 	})
+	if after == 0 {
+		<-described
+	}
 	return func() {
-		timer.Stop()
-		mu.Lock()
-		defer mu.Unlock()
-		released = true
-		if described {
+		if !timer.Stop() {
+			<-described
 			_ = f.Truncate(0)
 		}
 		f.close()
