@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -29,7 +29,7 @@ func Remove(ctx context.Context, i *instance.Instance) error {
 	err = removeHeld(ctx, i)
 	release()
 	if err == nil {
-		_ = os.Remove(i.Paths.State) // on Windows, only after the lock's release
+		_ = files.Remove(i.Paths.State) // on Windows, only after the lock's release
 	}
 	return err
 }

@@ -117,7 +117,7 @@ func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err
 	}
 	release()
 	if err != nil {
-		_ = os.Remove(i.Paths.State) // on Windows, only after the lock's release
+		_ = files.Remove(i.Paths.State) // on Windows, only after the lock's release
 		return nil, false, err
 	}
 	return i, true, nil

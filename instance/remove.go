@@ -53,7 +53,7 @@ func (i *Instance) Remove() error {
 	err = i.removeState()
 	release()
 	if err == nil {
-		_ = os.Remove(i.Paths.State) // on Windows, only after the lock's release
+		_ = files.Remove(i.Paths.State) // on Windows, only after the lock's release
 	}
 	return err
 }

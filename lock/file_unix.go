@@ -4,13 +4,9 @@ package lock
 
 import (
 	"errors"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
-
-// open opens the lock file at path, or makes it, as flag says.
-func open(path string, flag int) (*os.File, error) { return os.OpenFile(path, flag, 0o600) }
 
 // lock locks the file, or changes its lock, without waiting and reports whether it could.
 func (f lockFile) lock(shared bool) (bool, error) {

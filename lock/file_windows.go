@@ -2,16 +2,9 @@ package lock
 
 import (
 	"errors"
-	"os"
 
 	"golang.org/x/sys/windows"
-
-	"github.com/docker-rd/docker-rd/internal/files"
 )
-
-// open opens the lock file at path, or makes it, as flag says. Its holder can remove it
-// while it is open.
-func open(path string, flag int) (*os.File, error) { return files.OpenFile(path, flag, 0o600) }
 
 // lock locks the first byte of the file without waiting and reports whether it could.
 func (f lockFile) lock(shared bool) (bool, error) {

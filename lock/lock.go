@@ -18,6 +18,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // retryDelay is how often a blocked Acquire tries again.
@@ -179,9 +181,9 @@ func waitLock(mode bool) tryFunc {
 // openLock returns a function that opens the lock file at path, or makes it.
 func openLock(path string) func() (*os.File, error) {
 	return func() (*os.File, error) {
-		file, err := open(path, os.O_CREATE|os.O_RDWR)
+		file, err := files.OpenFile(path, os.O_CREATE|os.O_RDWR)
 		if errors.Is(err, syscall.EROFS) { // a stop must still be possible
-			file, err = open(path, os.O_RDONLY)
+			file, err = files.OpenFile(path, os.O_RDONLY)
 		}
 		return file, err
 	}
@@ -278,7 +280,7 @@ func notify(ctx context.Context, path string) (stop func()) {
 // exclude.
 func Held(path string) (bool, error) {
 	// A shared lock: two callers do not see each other, and it works on a read-only file system.
-	file, err := open(path, os.O_RDONLY)
+	file, err := files.OpenFile(path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

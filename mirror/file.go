@@ -17,43 +17,35 @@ import (
 
 // A file is the state file on disk. It is replaced, never written into.
 type file struct {
-	dir, name string
-	written   os.FileInfo // as last written or taken over; nil for neither
-	stale     bool        // [state.StaleMark] exists, or may exist
+	path    string
+	written os.FileInfo // as last written or taken over; nil for neither
+	stale   bool        // [state.StaleMark] exists, or may exist
 }
 
 func newFile(path string) *file {
-	return &file{dir: filepath.Dir(path), name: filepath.Base(path), stale: true}
+	return &file{path: path, stale: true}
 }
-
-func (f *file) path() string { return filepath.Join(f.dir, f.name) }
 
 // replace replaces the file by the output of write. After an error the file is as it was, and
 // marked as stale.
 func (f *file) replace(write func(io.Writer) error) error {
-	// On Windows, os.Root opens files so that they can be replaced while others read.
-	root, err := os.OpenRoot(f.dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	info, err := f.writeNext(root, write)
+	info, err := f.writeNext(write)
 	if err == nil {
-		err = files.Supersede(filepath.Join(f.dir, f.temp()), f.path())
+		err = files.Supersede(f.next(), f.path)
 	}
 	if err != nil {
-		_ = root.Remove(f.temp())
-		f.mark(root)
+		_ = files.Remove(f.next())
+		f.mark()
 		return err
 	}
 	f.written = info
-	f.unmark(root)
+	f.unmark()
 	return nil
 }
 
 // writeNext writes the next version of the file beside it.
-func (f *file) writeNext(root *os.Root, write func(io.Writer) error) (os.FileInfo, error) {
-	next, err := root.OpenFile(f.temp(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+func (f *file) writeNext(write func(io.Writer) error) (os.FileInfo, error) {
+	next, err := files.OpenFile(f.next(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -67,42 +59,44 @@ func (f *file) writeNext(root *os.Root, write func(io.Writer) error) (os.FileInf
 	return info, errors.Join(err, statErr, next.Close())
 }
 
-func (f *file) temp() string { return "." + f.name + ".tmp" }
+func (f *file) next() string {
+	return filepath.Join(filepath.Dir(f.path), "."+filepath.Base(f.path)+".tmp")
+}
 
 // mark notes beside the file that it could not be written. Most full disks have room for an
 // empty file.
-func (f *file) mark(root *os.Root) {
-	if mark, err := root.OpenFile(state.StaleMark(f.name), os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
+func (f *file) mark() {
+	if mark, err := files.OpenFile(state.StaleMark(f.path), os.O_CREATE|os.O_WRONLY); err == nil {
 		_ = mark.Close()
 		f.stale = true
 	}
 }
 
-func (f *file) unmark(root *os.Root) {
+func (f *file) unmark() {
 	if !f.stale {
 		return
 	}
-	if err := root.Remove(state.StaleMark(f.name)); err == nil || errors.Is(err, fs.ErrNotExist) {
+	if err := files.Remove(state.StaleMark(f.path)); err == nil || errors.Is(err, fs.ErrNotExist) {
 		f.stale = false
 	}
 }
 
 // takeOver notes that the file's content is known.
 func (f *file) takeOver() {
-	f.written, _ = os.Lstat(f.path())
+	f.written, _ = os.Lstat(f.path)
 }
 
 // intact reports whether the file is what was written last.
 func (f *file) intact() bool {
-	info, err := os.Lstat(f.path())
+	info, err := os.Lstat(f.path)
 	return err == nil && f.written != nil && os.SameFile(info, f.written) &&
 		info.Size() == f.written.Size() && info.ModTime().Equal(f.written.ModTime())
 }
 
 func (f *file) setAside() error {
-	old := f.path() + ".old"
+	old := f.path + ".old"
 	_ = files.Remove(old) // a file is not replaced by a directory
-	if err := files.Rename(f.path(), old); err != nil {
+	if err := files.Rename(f.path, old); err != nil {
 		return fmt.Errorf("keep old state file: %w", err)
 	}
 	return nil
@@ -113,7 +107,7 @@ var revisionField = regexp.MustCompile(`"revision"\s*:\s*(\d+)`)
 // lastRevision returns the highest revision found in the file and the one set aside, however
 // damaged they are, or 0.
 func (f *file) lastRevision() (revision uint64) {
-	for _, path := range []string{f.path(), f.path() + ".old"} {
+	for _, path := range []string{f.path, f.path + ".old"} {
 		file, err := files.Open(path)
 		if err != nil {
 			continue

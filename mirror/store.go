@@ -360,7 +360,7 @@ func (s *Store) Check() {
 	if s.file.written == nil || s.file.intact() {
 		return
 	}
-	s.log.Warn("state file is written anew: somebody has changed it", "path", s.file.path())
+	s.log.Warn("state file is written anew: somebody has changed it", "path", s.file.path)
 	s.touch()
 }
 
@@ -404,7 +404,7 @@ func (s *Store) catchUp() {
 	if s.file.intact() {
 		return
 	}
-	if there, err := state.ReadHead(s.file.path()); err == nil && there.Revision > s.head.Revision {
+	if there, err := state.ReadHead(s.file.path); err == nil && there.Revision > s.head.Revision {
 		s.head.Revision = there.Revision
 		s.deleted, s.since = nil, s.next()
 	}

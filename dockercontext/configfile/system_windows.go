@@ -114,5 +114,5 @@ func MakeDir(dir string) error { return os.MkdirAll(dir, 0o700) }
 
 // openOwn opens a file of our own at path, or makes it.
 func openOwn(path string) (*os.File, error) {
-	return files.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	return files.OpenFile(path, os.O_RDWR|os.O_CREATE)
 }

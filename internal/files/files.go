@@ -1,10 +1,10 @@
 // Package files opens and replaces files that several processes use.
 //
 // A file is replaced as a whole: a reader sees one version or the next. On Windows a file
-// that is open can be replaced or removed only where it was opened with permission for
-// that, which package os does not give: there, code that reads or locks a file of ours opens
-// it through this package. Programs that can't know of it delay a replacement for as long
-// as they have the file open, up to a second.
+// that is open can be replaced or removed only if it was opened with permission for that, which
+// package os does not give, and a directory only while nobody has it open without that: code that
+// opens, replaces or removes files that others use does so through this package. It waits, up to a
+// second, for programs that have opened them otherwise.
 package files
 
 import (
@@ -19,13 +19,12 @@ import (
 
 // Open opens the file at path for reading. It can be replaced and removed meanwhile. The
 // caller closes it.
-func Open(path string) (*os.File, error) { return OpenFile(path, os.O_RDONLY, 0) }
+func Open(path string) (*os.File, error) { return OpenFile(path, os.O_RDONLY) }
 
-// OpenFile is [os.OpenFile] for a file that can be replaced and removed while it is open. The
-// caller closes it.
-func OpenFile(path string, flag int, perm fs.FileMode) (*os.File, error) {
-	return openFile(path, flag, perm)
-}
+// OpenFile is [os.OpenFile] for a file that can be replaced and removed while it is open; one that
+// it makes has mode 0600. Of the flags there are only those for reading, writing and appending,
+// [os.O_CREATE] and [os.O_TRUNC]. The caller closes the file.
+func OpenFile(path string, flag int) (*os.File, error) { return openFile(path, flag) }
 
 // Exists reports whether there is anything at path that can be looked at. Links are not followed.
 func Exists(path string) bool {
@@ -106,7 +105,7 @@ func removeTemp(path string) error {
 }
 
 func write(path string, data []byte, synced bool) error {
-	file, err := OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}

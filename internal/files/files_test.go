@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/docker-rd/docker-rd/internal/test/wine"
 )
@@ -38,6 +39,9 @@ func TestReplaceBesideReaders(t *testing.T) {
 				if len(data) != 10_000 || strings.Trim(string(data), string(data[:1])) != "" {
 					t.Errorf("a torn version of %d bytes", len(data))
 					return
+				}
+				if wine.Is() {
+					time.Sleep(10 * time.Millisecond) // or the file is always open, and wine never replaces it
 				}
 			}
 		})
@@ -85,7 +89,7 @@ func TestReplaceWhileOpen(t *testing.T) {
 	if data, err := io.ReadAll(old); err != nil || string(data) != "one" {
 		t.Errorf("the reader of the old version got %q, %v", data, err)
 	}
-	now, err := OpenFile(path, os.O_RDWR, 0)
+	now, err := OpenFile(path, os.O_RDWR)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,6 +106,43 @@ func TestReplaceWhileOpen(t *testing.T) {
 	if err := RemoveAll(path); err != nil {
 		t.Errorf("what is not there: %v", err)
 	}
+}
+
+// Readers, of a file that exists or not, never keep others from removing its directory.
+func TestRemoveBesideReaders(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dir")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Replace(filepath.Join(dir, "file"), nil); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 4 {
+		begun := make(chan struct{})
+		readers.Go(func() {
+			for ready := sync.OnceFunc(func() { close(begun) }); ; ready() {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := Read(filepath.Join(dir, "file")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					t.Error(err)
+				}
+			}
+		})
+		<-begun
+	}
+	if err := Remove(filepath.Join(dir, "file")); err != nil {
+		t.Error(err)
+	}
+	if err := Remove(dir); err != nil {
+		t.Error(err)
+	}
+	close(done)
+	readers.Wait()
 }
 
 // A failure leaves the old version and nothing else.

@@ -4,16 +4,13 @@ package files
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"syscall"
 )
 
 const errNotEmpty = syscall.ENOTEMPTY
 
-func openFile(path string, flag int, perm fs.FileMode) (*os.File, error) {
-	return os.OpenFile(path, flag, perm)
-}
+func openFile(path string, flag int) (*os.File, error) { return os.OpenFile(path, flag, 0o600) }
 
 func remove(path string) error { return os.Remove(path) }
 

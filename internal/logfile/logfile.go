@@ -28,7 +28,7 @@ func Open(path string) (*os.File, error) {
 	if err := Rotate(path); err != nil {
 		return nil, err
 	}
-	return files.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	return files.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND)
 }
 
 // Rotated returns the path of the copy of the log at path.
@@ -63,7 +63,7 @@ func Rotate(path string) error {
 	if err != nil {
 		return err
 	}
-	log, err := files.OpenFile(path, os.O_RDWR, 0)
+	log, err := files.OpenFile(path, os.O_RDWR)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func Rotate(path string) error {
 
 func copyTo(log io.Reader, path string) error {
 	next := path + files.TempSuffix
-	file, err := files.OpenFile(next, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	file, err := files.OpenFile(next, os.O_CREATE|os.O_WRONLY|os.O_TRUNC)
 	if err != nil {
 		return err
 	}
