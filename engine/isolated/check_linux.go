@@ -21,6 +21,7 @@ import (
 var tools = []tool{
 	{"iptables", "iptables"},
 	{namespaces.CommSlirp, "slirp4netns"},
+	{"nsenter", "util-linux"},
 }
 
 // own are the programs that the engine consists of, beside its daemon.

@@ -38,7 +38,7 @@ var companions = []companion{
 	},
 	{
 		name: "the relay",
-		lack: "the engine finds no names, and an ordinary user's can publish no further ports",
+		lack: "the engine finds no names, and can publish no further ports",
 		is: func(p processes.Proc) bool {
 			return p.Comm == portproxy.Name && processes.HasArgument(p.ID.PID, portproxy.RelayArg)
 		},
@@ -52,9 +52,9 @@ var companions = []companion{
 
 // relay is what the relay of a running engine serves.
 func (c *Config) relay(engine process.ID, net namespaces.Subnets, localhost []uint16) namespaces.Relay {
-	r := namespaces.Relay{Program: c.proxyOf(engine), DNS: net.DNS(), Localhost: localhost}
+	r := namespaces.Relay{Program: c.proxyOf(engine), DNS: net.DNS(), Localhost: localhost, Broker: c.brokerSocket()}
 	if c.Rootless {
-		r.Broker, r.API = c.brokerSocket(), filepath.Join(c.rootlessKit(), "api.sock")
+		r.API = filepath.Join(c.rootlessKit(), "api.sock")
 	}
 	return r
 }

@@ -60,7 +60,6 @@ func (c *Config) removeLeftovers() error {
 		c.mode().removeTree(c.private(runDocker)),
 		c.mode().removeTree(c.private(runContainerd)),
 		c.mode().removeTree(c.private(portsDir)),
-		removeFile(c.private(hostNetns)),
 		removeFile(c.engineFilePath()))
 }
 

@@ -214,6 +214,7 @@ func (c *Config) engineEnv() []string {
 		"TMPDIR="+c.tempDir(),
 		processes.MarkerEnv+"="+c.UID,
 		portproxy.PortsEnv+"="+c.private(portsDir),
+		portproxy.BrokerEnv+"="+c.brokerSocket(),
 		// dockerd would talk to the host's firewalld.
 		"DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent")
 	return append(env, c.mode().env()...)

@@ -9,7 +9,6 @@ import (
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/mounts"
-	"github.com/docker-rd/docker-rd/internal/portproxy"
 	"github.com/docker-rd/docker-rd/internal/rootlessrunc"
 )
 
@@ -66,7 +65,6 @@ func (m rootMode) limit(l Limits) error {
 func (rootMode) prepare() error { return nil }
 
 func (m rootMode) complete(l *namespaces.Launch) error {
-	l.Netns = m.private(hostNetns)
 	l.MakeRoots = m.Containerd // which can't be told to put containers below a group
 	return nil
 }
@@ -76,7 +74,7 @@ func (m rootMode) args(user *daemonOptions) []string {
 }
 
 func (m rootMode) env() []string {
-	return []string{"PATH=" + m.searchPath(), portproxy.HostNetnsEnv + "=" + m.private(hostNetns)}
+	return []string{"PATH=" + m.searchPath()}
 }
 
 func (rootMode) removeTree(dir string) error { return removeTree(dir) }
@@ -84,9 +82,7 @@ func (rootMode) removeTree(dir string) error { return removeTree(dir) }
 // userMode is an ordinary user's.
 type userMode struct{ *Config }
 
-func (userMode) tools() []tool {
-	return []tool{{"newuidmap", "uidmap"}, {"newgidmap", "uidmap"}, {"nsenter", "util-linux"}}
-}
+func (userMode) tools() []tool { return []tool{{"newuidmap", "uidmap"}, {"newgidmap", "uidmap"}} }
 
 func (userMode) daemon() string { return namespaces.CommInit }
 
@@ -138,10 +134,7 @@ func (m userMode) args(user *daemonOptions) []string {
 }
 
 func (m userMode) env() []string {
-	env := []string{
-		portproxy.HostNetnsEnv + "=" + portproxy.BrokerPrefix + m.brokerSocket(),
-		"XDG_RUNTIME_DIR=" + m.tempDir(),
-	}
+	env := []string{"XDG_RUNTIME_DIR=" + m.tempDir()}
 	if m.scopes != nil { // dockerd refuses to be under RootlessKit and not rootless
 		return append(env, "PATH="+m.searchPath())
 	}

@@ -23,7 +23,6 @@ const (
 	runContainerd = "run-containerd" // /run/containerd, ends with the engine
 	optContainerd = "opt-containerd" // /opt/containerd
 	resolvConf    = "resolv.conf"    // /etc/resolv.conf
-	hostNetns     = "host-netns"     // the host's network namespace, for the proxies
 	daemonJSON    = "daemon.json"    // the configuration dockerd reads
 	staging       = "staging"        // empty
 	// The program that serves ports, which may be docker-rd itself: a file over which that is mounted.

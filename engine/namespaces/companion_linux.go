@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -71,21 +72,25 @@ type Relay struct {
 	Program   string     // the program of the port proxies, which is the relay's too
 	DNS       netip.Addr // the engine's name server
 	Localhost []uint16   // ports of the host's loopback
-	// Broker and API are sockets at which it opens published ports for an ordinary user's
-	// engine, and passes for RootlessKit (see package portproxy); "" for root's.
-	Broker, API string
+	Broker    string     // the socket at which it opens published ports (see package portproxy)
+	API       string     // that at which it passes for RootlessKit, for an ordinary user's engine, or ""
 }
 
 // Listen opens the sockets of r.Broker and r.API. The caller closes them.
-func (r Relay) Listen() ([]*os.File, error) {
-	if r.Broker == "" {
-		return nil, nil
-	}
-	lend, api, err := portproxy.ListenBroker(r.Broker, r.API)
+func (r Relay) Listen() (sockets []*os.File, err error) {
+	broker, err := portproxy.ListenBroker(r.Broker)
 	if err != nil {
 		return nil, fmt.Errorf("broker of published ports: %w", err)
 	}
-	return []*os.File{lend, api}, nil
+	if r.API == "" {
+		return []*os.File{broker}, nil
+	}
+	api, err := portproxy.ListenAPI(r.API)
+	if err != nil {
+		_ = broker.Close()
+		return nil, fmt.Errorf("broker of published ports: %w", err)
+	}
+	return []*os.File{broker, api}, nil
 }
 
 // StartRelay starts the relay with the engine's sockets (see [Helper.Sockets]) and those that
@@ -95,39 +100,14 @@ func (e Engine) StartRelay(r Relay, sockets, broker []*os.File, exit *os.File) (
 	if len(sockets) < forNames {
 		return process.ID{}, errors.New("relay: no sockets for name queries")
 	}
-	args := []string{portproxy.RelayArg}
-	files := append([]*os.File{exit}, sockets[:forNames]...)
-	if len(broker) > 0 {
-		args = append(args, portproxy.LendService, portproxy.APIService)
-		files = append(files, broker...)
-	}
-	for _, s := range sockets[forNames:] {
-		port, err := portOf(s)
-		if err != nil {
-			return process.ID{}, fmt.Errorf("relay: %w", err)
-		}
-		args = append(args, strconv.Itoa(port))
-		files = append(files, s)
-	}
-	cmd := exec.Command(r.Program, args...)
+	listeners := len(sockets) - forNames + len(broker)
+	cmd := exec.Command(r.Program, portproxy.RelayArg, strconv.Itoa(listeners))
 	cmd.Args[0] = portproxy.Name // it may be docker-rd itself
-	id, _, err := e.startCompanion(cmd, files...)
+	id, _, err := e.startCompanion(cmd, slices.Concat([]*os.File{exit}, sockets, broker)...)
 	if err != nil {
 		return process.ID{}, fmt.Errorf("relay: %w", err)
 	}
 	return id, nil
-}
-
-// portOf returns the port that a socket is bound to.
-func portOf(socket *os.File) (int, error) {
-	addr, err := unix.Getsockname(int(socket.Fd()))
-	switch a := addr.(type) {
-	case *unix.SockaddrInet4:
-		return a.Port, nil
-	case *unix.SockaddrInet6:
-		return a.Port, nil
-	}
-	return 0, os.NewSyscallError("getsockname", err)
 }
 
 // AttachRelay starts the relay again for a running engine.

@@ -22,41 +22,33 @@ type Helper struct {
 	// them.
 	Sockets []*os.File
 
-	cmd    *exec.Cmd
-	plan   *os.File
-	report *os.File
+	cmd  *exec.Cmd
+	plan *os.File // the socket by which the helper gets its plan and reports
 }
 
 // startHelper starts this program as the helper, with files from pipeFD on: the first is the
 // write end of the exit pipe, or nil. Argv runs the program with initArg or userArg.
 func startHelper(argv []string, files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*Helper, error) {
-	planR, planW, err := os.Pipe()
+	plan, helpers, err := socketPair()
 	if err != nil {
 		return nil, err
 	}
-	defer planR.Close()
-	reportR, reportW, err := socketPair()
-	if err != nil {
-		_ = planW.Close()
-		return nil, err
-	}
-	defer reportW.Close()
+	defer helpers.Close()
 	cmd := &exec.Cmd{
 		Path:        argv[0],
 		Args:        append([]string{"docker-rd"}, argv[1:]...),
 		Env:         env,
-		ExtraFiles:  append([]*os.File{planR, reportW}, files...),
+		ExtraFiles:  append([]*os.File{helpers}, files...),
 		SysProcAttr: attr,
 	}
 	if log != nil {
 		cmd.Stdout, cmd.Stderr = log, log
 	}
 	if err := cmd.Start(); err != nil {
-		_ = planW.Close()
-		_ = reportR.Close()
+		_ = plan.Close()
 		return nil, fmt.Errorf("start the engine's helper: %w", err)
 	}
-	h := &Helper{cmd: cmd, plan: planW, report: reportR, Exited: make(chan struct{})}
+	h := &Helper{cmd: cmd, plan: plan, Exited: make(chan struct{})}
 	h.ID, err = process.FindChild(cmd.Process.Pid)
 	go func() { _ = cmd.Wait(); close(h.Exited) }()
 	if err != nil {
@@ -72,7 +64,7 @@ var errNotBornIn = errors.New("processes can only move to a group")
 
 // startHelperIn is startHelper in the cgroup dir of version 2. To move a process there later
 // takes the kernel 10 ms or more.
-func startHelperIn(dir string, files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*Helper, error) {
+func startHelperIn(dir string, argv []string, files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*Helper, error) {
 	group, err := os.Open(dir)
 	if err != nil {
 		return nil, err
@@ -80,7 +72,7 @@ func startHelperIn(dir string, files []*os.File, attr *syscall.SysProcAttr, env 
 	defer group.Close()
 	in := *attr
 	in.UseCgroupFD, in.CgroupFD = true, int(group.Fd())
-	h, err := startHelper(helperArgs(initArg), files, &in, env, log)
+	h, err := startHelper(argv, files, &in, env, log)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.E2BIG) {
 		err = errNotBornIn
 	}
@@ -107,7 +99,6 @@ const signalled = 128
 // Abort ends a helper that gets no plan.
 func (h *Helper) Abort() error {
 	_ = h.plan.Close()
-	_ = h.report.Close()
 	err := h.cmd.Process.Kill()
 	<-h.Exited
 	if errors.Is(err, os.ErrProcessDone) {
@@ -136,10 +127,9 @@ func (h *Helper) Run(ctx context.Context, p Plan) error {
 
 // ask sends the helper its plan and returns its report.
 func (h *Helper) ask(p Plan) (report []byte, err error) {
-	defer h.report.Close()
+	defer h.plan.Close()
 	planErr := json.NewEncoder(h.plan).Encode(p)
-	_ = h.plan.Close()
-	report, h.Sockets, err = receive(int(h.report.Fd()))
+	report, h.Sockets, err = receive(int(h.plan.Fd()))
 	if len(report) == 0 && planErr != nil {
 		err = fmt.Errorf("plan: %w", planErr)
 	}
@@ -152,5 +142,5 @@ func socketPair() (a, b *os.File, err error) {
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
-	return os.NewFile(uintptr(fds[0]), "report"), os.NewFile(uintptr(fds[1]), "report"), nil
+	return os.NewFile(uintptr(fds[0]), "plan"), os.NewFile(uintptr(fds[1]), "plan"), nil
 }

@@ -23,31 +23,27 @@ import (
 // The engine is started through a helper: this program, run again in the new namespaces with
 // the argument initArg. It sets them up and becomes the daemon.
 //
-// Namespaces are made with a process, or entered by a process that does nothing else:
-// unshare(2) and setns(2) affect one thread, and a Go program has many.
+// Namespaces are made with a process, or entered by nsenter: unshare(2) and setns(2) affect one
+// thread, and a Go program has many.
 const initArg = "__init"
 
 // The helper's files.
 const (
-	planFD     = 3 + iota // the plan, as JSON
-	reportFD              // for the error; closed when the daemon runs
+	planFD     = 3 + iota // a socket for the plan, as JSON, and the report; closed when the daemon runs
 	pipeFD                // the write end of the exit pipe
-	netnsFD               // the host's network namespace, or the engine's to enter
-	mntnsFD               // the engine's mount namespace to enter
+	selfFD                // this program, if the helper is started in the namespaces of a running engine
 	cgroupnsFD            // the engine's cgroup namespace, to enter if it has OwnGroups
 )
 
 // A Plan says what the helper does.
 type Plan struct {
-	Enter   bool     // enter the namespaces of netnsFD and mntnsFD instead of setting up new ones
 	Inside  bool     // the helper was started in the namespaces of a running engine
 	Cgroups []string // directories of the groups to join
 	// OwnGroups are directories of groups that become the roots of the hierarchies they are in, or
-	// are with Enter.
+	// are with Inside.
 	OwnGroups []string
 	Run       *Run // the engine's own /run, or nil
 	Binds     []Bind
-	Netns     string // where to bind the host's network namespace
 	Sysctls   []Sysctl
 	Tap       []Sysctl   // of slirp4netns's interface
 	DNS       netip.Addr // an address to add to the namespace, with sockets for name queries that are passed on; or zero
@@ -82,7 +78,7 @@ func RunHelper() {
 		return
 	}
 	runtime.LockOSThread()
-	report := os.NewFile(reportFD, "report")
+	report := os.NewFile(planFD, "plan")
 	run := func() error { return initMain(report) }
 	if os.Args[1] == userArg {
 		run = awaitIDs
@@ -100,10 +96,10 @@ func initMain(report *os.File) error {
 	var p Plan
 	// Without a plan, the parent was killed before it had recorded this helper. Nothing has
 	// happened yet.
-	if err := json.NewDecoder(os.NewFile(planFD, "plan")).Decode(&p); err != nil {
+	if err := json.NewDecoder(report).Decode(&p); err != nil {
 		return fmt.Errorf("helper: plan: %w", err)
 	}
-	// Child processes must not keep the report open.
+	// Child processes must not keep the socket open.
 	if err := closeOnExec(3, ^uint(0)); err != nil {
 		return err
 	}
@@ -118,7 +114,7 @@ func initMain(report *os.File) error {
 		return err
 	}
 	if p.DNS.IsValid() {
-		if err := openSockets(reportFD, p.DNS, p.Localhost); err != nil {
+		if err := openSockets(planFD, p.DNS, p.Localhost); err != nil {
 			return err
 		}
 	}
@@ -156,8 +152,6 @@ func proxyEnv(env []string) []string {
 func (p *Plan) setUp() (rules *ruling, err error) {
 	switch {
 	case p.Inside:
-	case p.Enter:
-		err = enter()
 	case p.User != nil:
 		err = setUpUser(p)
 	default:
@@ -191,12 +185,7 @@ func (p *Plan) setUp() (rules *ruling, err error) {
 	if err := mountBinds(p.Binds, p.User != nil); err != nil {
 		return nil, err
 	}
-	if p.Netns != "" {
-		if err := mountNetns(p.Netns); err != nil {
-			return nil, err
-		}
-	}
-	if p.Enter || p.Inside {
+	if p.Inside {
 		return rules, nil
 	}
 	// Shared within the engine: containers may ask for it (-v …:rshared). Only after all mounts,
@@ -217,25 +206,10 @@ func (p *Plan) joinGroups() error {
 	switch {
 	case len(p.OwnGroups) == 0:
 		return nil
-	case p.Enter:
+	case p.Inside:
 		return enterGroups(p.OwnGroups)
 	}
 	return ownGroups(p.OwnGroups)
-}
-
-// enter moves this locked thread into the engine's namespaces. A thread that shares its working
-// directory can't enter a mount namespace.
-func enter() error {
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return os.NewSyscallError("unshare", err)
-	}
-	if err := unix.Setns(netnsFD, unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("enter network namespace: %w", err)
-	}
-	if err := unix.Setns(mntnsFD, unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("enter mount namespace: %w", err)
-	}
-	return nil
 }
 
 // setUp prepares new namespaces for an engine.
@@ -284,18 +258,6 @@ func mountBinds(binds []Bind, make bool) error {
 	return nil
 }
 
-// mountNetns binds the host's network namespace to a path, for the proxies.
-func mountNetns(path string) error {
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		return err
-	}
-	source := fmt.Sprintf("/proc/self/fd/%d", netnsFD)
-	if err := unix.Mount(source, path, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("bind the host's network namespace to %q: %w", path, err)
-	}
-	return nil
-}
-
 // become replaces this process by another program, which only gets the exit pipe.
 func become(argv, env []string) error {
 	if err := unix.Dup3(pipeFD, ExitFD, 0); err != nil {
@@ -319,11 +281,6 @@ func become(argv, env []string) error {
 
 // closeOnExec marks the open file descriptors in a range.
 func closeOnExec(first, last uint) error {
-	err := unix.CloseRange(first, last, unix.CLOSE_RANGE_CLOEXEC)
-	if err == nil {
-		return nil
-	}
-	// Before Linux 5.11.
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return err

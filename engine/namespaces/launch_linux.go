@@ -37,29 +37,31 @@ func (l *Launch) Start() (*Helper, error) {
 	if l.User != nil {
 		return l.startUser()
 	}
-	attr := &syscall.SysProcAttr{Setsid: true}
-	var namespaces []*os.File
-	var err error
-	if l.Enter = l.Into != nil; l.Enter {
-		l.Netns, l.Sysctls, l.Run = "", nil, nil
-		namespaces, err = openNamespaces(*l.Into, "net", "mnt", "cgroup")
-	} else {
-		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
-		namespaces = make([]*os.File, 1)
-		namespaces[0], err = os.Open("/proc/self/ns/net")
+	if l.Into == nil {
+		attr := &syscall.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS}
+		return l.startIn(helperArgs(initArg), []*os.File{l.Exit}, attr)
 	}
+	l.Inside, l.Sysctls, l.Run = true, nil, nil
+	argv, files, err := entrance(*l.Into)
 	if err != nil {
 		return nil, err
 	}
-	defer CloseAll(namespaces)
-	files := append([]*os.File{l.Exit}, namespaces...)
-	env := []string{processes.MarkerEnv + "=" + l.Processes.UID}
+	defer CloseAll(files)
+	h, err := l.startIn(argv, append([]*os.File{l.Exit}, files...), &syscall.SysProcAttr{Setsid: true})
+	if err == nil && !l.Into.Alive() { // another process may have the pid
+		return nil, errors.Join(process.ErrGone, h.Abort())
+	}
+	return h, err
+}
 
+// startIn starts the helper in the engine's control groups, or so that it moves there.
+func (l *Launch) startIn(argv []string, files []*os.File, attr *syscall.SysProcAttr) (h *Helper, err error) {
+	env := []string{processes.MarkerEnv + "=" + l.Processes.UID}
 	if l.MakeRoots {
 		if l.OwnGroups, err = l.Processes.MakeRoots(l.Hierarchies); err != nil {
 			return nil, err
 		}
-		return startHelper(helperArgs(initArg), files, attr, env, l.Log)
+		return startHelper(argv, files, attr, env, l.Log)
 	}
 	now := l.Hierarchies
 	if now.V2 != "" {
@@ -70,14 +72,14 @@ func (l *Launch) Start() (*Helper, error) {
 		return nil, err
 	}
 	if group2 != "" {
-		h, err := startHelperIn(group2, files, attr, env, l.Log)
+		h, err := startHelperIn(group2, argv, files, attr, env, l.Log)
 		if !errors.Is(err, errNotBornIn) {
 			return h, err
 		}
 		groups1 = []string{group2}
 	}
 	l.Cgroups = groups1
-	return startHelper(helperArgs(initArg), files, attr, env, l.Log)
+	return startHelper(argv, files, attr, env, l.Log)
 }
 
 // startUser is Start in a new user namespace and a pid namespace, which ends with the helper.
@@ -161,7 +163,11 @@ func (e Engine) SetRules(ctx context.Context, engine process.ID, rules *Rules) e
 
 // enter carries out a plan in the namespaces of the running engine and returns its sockets.
 func (e Engine) enter(ctx context.Context, engine process.ID, p Plan) ([]*os.File, error) {
-	argv, files, err := e.entrance(engine)
+	var options []string
+	if e.User {
+		options = []string{"--user", "--preserve-credentials", "--pid"}
+	}
+	argv, files, err := entrance(engine, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -173,30 +179,30 @@ func (e Engine) enter(ctx context.Context, engine process.ID, p Plan) ([]*os.Fil
 	if !engine.Alive() { // another process may have the pid
 		return nil, errors.Join(process.ErrGone, h.Abort())
 	}
-	p.Enter, p.Inside = !e.User, e.User
+	p.Inside = true
 	err = h.Run(ctx, p)
 	<-h.Exited
 	return h.Sockets, err
 }
 
-// entrance returns the command of a helper for the namespaces of the running engine, and its files.
-// A program with several threads can't enter a user namespace: nsenter runs the helper there.
-func (e Engine) entrance(engine process.ID) (argv []string, files []*os.File, err error) {
-	if !e.User {
-		files, err = openNamespaces(engine, "net", "mnt")
-		return helperArgs(initArg), files, err
-	}
+// entrance returns the command of a helper for the namespaces of a running engine, and its files
+// from selfFD on. A program with several threads can't enter all namespaces: nsenter runs it there.
+func entrance(engine process.ID, options ...string) (argv []string, files []*os.File, err error) {
 	nsenter, err := programs.Find("nsenter")
 	if err != nil {
 		return nil, nil, err
 	}
-	self, err := os.Open("/proc/self/exe")
+	self, err := os.Open("/proc/self/exe") // its path may lead elsewhere in there
 	if err != nil {
 		return nil, nil, err
 	}
-	// File number 6 is the helper's program: its path may lead elsewhere in there.
-	return []string{nsenter, fmt.Sprintf("--target=%d", engine.PID), "--user", "--preserve-credentials", "--mount", "--net", "--pid", "/proc/self/fd/6", initArg},
-		[]*os.File{self}, nil
+	files, err = openNamespaces(engine, "cgroup")
+	if err != nil {
+		_ = self.Close()
+		return nil, nil, err
+	}
+	argv = append([]string{nsenter, fmt.Sprintf("--target=%d", engine.PID), "--mount", "--net"}, options...)
+	return append(argv, fmt.Sprintf("/proc/self/fd/%d", selfFD), initArg), append([]*os.File{self}, files...), nil
 }
 
 // sameFile reports whether both paths lead to one file.

@@ -12,29 +12,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process in a user namespace can't enter the host's network namespace. But a socket keeps the
-// namespace in which it was made: so a broker on the host's side opens the listeners and hands
-// them over.
+// A socket keeps the network namespace in which it was made: so a broker on the host's side opens the
+// listeners and hands them over. A process in a user namespace could not enter the host's.
 //
 // The request is one packet, "NETWORK ADDRESS" as for net.Listen. The answer is one packet: "0"
 // with the listener, or the errno, a space, and the error's text.
 
-// BrokerPrefix before a path in [HostNetnsEnv] says that it is a broker's socket.
-const BrokerPrefix = "broker:"
+// ListenBroker opens the socket of a broker, in place of one that another has left: where listeners
+// are asked for. The caller passes it to a relay and closes it.
+func ListenBroker(path string) (*os.File, error) { return listenUnix(lending, path) }
 
-// ListenBroker opens the sockets of a broker, in place of those that one has left: where listeners
-// are asked for, and where RootlessKit's API is. The caller passes the files to a relay
-// ([LendService], [APIService]) and closes them.
-func ListenBroker(socket, apiSocket string) (lend, api *os.File, err error) {
-	if lend, err = listenUnix("unixpacket", socket); err != nil {
-		return nil, nil, err
-	}
-	if api, err = listenUnix("unix", apiSocket); err != nil {
-		_ = lend.Close()
-		return nil, nil, err
-	}
-	return lend, api, nil
-}
+// ListenAPI is [ListenBroker] for the socket where RootlessKit's API is.
+func ListenAPI(path string) (*os.File, error) { return listenUnix(api, path) }
+
+// The networks of the sockets tell which is which.
+const (
+	lending = "unixpacket"
+	api     = "unix"
+)
 
 func listenUnix(network, path string) (*os.File, error) {
 	_ = os.Remove(path)

@@ -17,24 +17,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startBroker serves until the test ends, and returns the paths of its sockets.
-func startBroker(t *testing.T) (socket, api string) {
+// startBroker serves until the test ends, in the network namespace at that path, and returns the
+// paths of its sockets.
+func startBroker(t *testing.T, netns string) (socket, apiSocket string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "rd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket, api = filepath.Join(dir, "b"), filepath.Join(dir, "api")
+	socket, apiSocket = filepath.Join(dir, "b"), filepath.Join(dir, "api")
 	t.Cleanup(func() {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
-	lendFile, apiFile, err := ListenBroker(socket, api)
+	lendFile, err := ListenBroker(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, serve := range map[*os.File]func(*net.UnixConn){lendFile: lend, apiFile: answerAPI} {
+	apiFile, err := ListenAPI(apiSocket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lendThere := func(c *net.UnixConn) {
+		if err := inNetns(netns, func() error { lend(c); return nil }); err != nil {
+			t.Error(err)
+		}
+	}
+	for file, serve := range map[*os.File]func(*net.UnixConn){lendFile: lendThere, apiFile: answerAPI} {
 		l, err := net.FileListener(file)
 		if err != nil {
 			t.Fatal(err)
@@ -44,14 +54,17 @@ func startBroker(t *testing.T) (socket, api string) {
 		serving.Go(func() { accept(l, serve) })
 		t.Cleanup(func() { _ = l.Close(); serving.Wait() })
 	}
-	return socket, api
+	return socket, apiSocket
 }
+
+// ownNetns is the network namespace of the process.
+const ownNetns = "/proc/self/ns/net"
 
 // proxyBy serves a port through the broker until the test ends.
 func proxyBy(t *testing.T, socket string, cfg config) (*proxy, error) {
 	t.Helper()
 	p := &proxy{cfg: cfg}
-	if err := p.listenOnHost(BrokerPrefix + socket); err != nil {
+	if err := p.listenOnHost(socket); err != nil {
 		return nil, err
 	}
 	done := make(chan struct{})
@@ -61,7 +74,7 @@ func proxyBy(t *testing.T, socket string, cfg config) (*proxy, error) {
 }
 
 func TestBroker(t *testing.T) {
-	socket, _ := startBroker(t)
+	socket, _ := startBroker(t, ownNetns)
 	back := listenTCP(t)
 	go func() {
 		for {
@@ -102,7 +115,7 @@ func TestBroker(t *testing.T) {
 }
 
 func TestBrokerUDP(t *testing.T) {
-	socket, _ := startBroker(t)
+	socket, _ := startBroker(t, ownNetns)
 	back, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +154,7 @@ func TestBrokerUDP(t *testing.T) {
 
 // dockerd asks with RootlessKit's client, which is HTTP.
 func TestBrokerAPI(t *testing.T) {
-	_, api := startBroker(t)
+	_, api := startBroker(t, ownNetns)
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", api)
 	}}}

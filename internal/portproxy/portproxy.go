@@ -4,8 +4,8 @@
 // which runs it.
 //
 // It is run in the engine's network namespace, where it dials the container. Clients are in
-// the host's namespace: it listens there, so that a taken port fails, and also in the engine's,
-// for containers that use the engine's own network ("hairpin").
+// the host's namespace: it listens there through a broker, so that a taken port fails, and also in
+// the engine's, for containers that use the engine's own network ("hairpin").
 //
 // It imports little, since each published port has a process.
 package portproxy
@@ -20,9 +20,9 @@ import (
 // Name is the name of the program and its processes.
 const Name = "docker-rd-proxy"
 
-// HostNetnsEnv names the environment variable with the path of the host's network namespace, or of
-// a broker there. dockerd passes its environment on.
-const HostNetnsEnv = "DOCKER_RD_HOST_NETNS"
+// BrokerEnv names the environment variable with the path of the broker's socket. dockerd passes its
+// environment on.
+const BrokerEnv = "DOCKER_RD_BROKER"
 
 // config is one published port.
 type config struct {

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 
 	"github.com/docker-rd/docker-rd/internal/dnsrelay"
@@ -22,15 +23,9 @@ const (
 
 // RelayArg is the first argument of the relay, which serves an engine from the host's network
 // namespace. Its files are the read end of the exit pipe, at whose end the relay ends, the udp and
-// tcp sockets for name queries, and a listener for each further argument: [LendService],
-// [APIService], or a port of the host's loopback.
+// tcp sockets for name queries, and as many listeners as the second argument says: those of
+// [ListenBroker] and [ListenAPI], and of ports that lead to the same ports of the host's loopback.
 const RelayArg = "__relay"
-
-// What the relay serves as a broker.
-const (
-	LendService = "lend"
-	APIService  = "api"
-)
 
 // resolvConf lists the host's name servers.
 const resolvConf = "/etc/resolv.conf"
@@ -50,8 +45,8 @@ func Program() {
 	case rootlessrunc.Name:
 		rootlessrunc.Program()
 	}
-	if len(os.Args) > 1 && os.Args[1] == RelayArg {
-		if err := relay(os.Args[2:]); err != nil {
+	if len(os.Args) > 2 && os.Args[1] == RelayArg {
+		if err := relay(os.Args[2]); err != nil {
 			_, _ = os.Stderr.WriteString(Name + ": relay: " + err.Error() + "\n")
 			os.Exit(1)
 		}
@@ -68,13 +63,17 @@ func Program() {
 	// dockerd stops a proxy with SIGINT and waits for its exit status. When dockerd
 	// itself dies, the kernel sends SIGTERM.
 	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
-	os.Exit(serveProxy(os.Args[1:], os.Getenv(HostNetnsEnv), os.NewFile(statusFD, "status"),
+	os.Exit(serveProxy(os.Args[1:], os.Getenv(BrokerEnv), os.NewFile(statusFD, "status"),
 		func() *os.File { syscall.CloseOnExec(listenFD); return os.NewFile(listenFD, "listener") }, stop))
 }
 
 // relay is the program of the relay.
-func relay(services []string) error {
+func relay(listeners string) error {
 	const exitFD, udpFD, tcpFD, firstFD = 3, 4, 5, 6
+	n, err := strconv.Atoi(listeners)
+	if err != nil {
+		return err
+	}
 	udp, err := net.FilePacketConn(os.NewFile(udpFD, "udp"))
 	if err != nil {
 		return err
@@ -83,18 +82,18 @@ func relay(services []string) error {
 	if err != nil {
 		return err
 	}
-	for i, service := range services {
-		l, err := net.FileListener(os.NewFile(uintptr(firstFD+i), service))
+	for i := range n {
+		l, err := net.FileListener(os.NewFile(uintptr(firstFD+i), "listener"))
 		if err != nil {
 			return err
 		}
-		switch service {
-		case LendService:
+		switch l.Addr().Network() {
+		case lending:
 			go accept(l, lend)
-		case APIService:
+		case api:
 			go accept(l, answerAPI)
 		default:
-			go serveLoopback(l, service)
+			go serveLoopback(l)
 		}
 	}
 	go dnsrelay.New(resolvConf).Serve(udp, tcp)
@@ -102,8 +101,9 @@ func relay(services []string) error {
 	return nil
 }
 
-// serveLoopback joins connections with a port of the loopback.
-func serveLoopback(l net.Listener, port string) {
+// serveLoopback joins connections with the same port of the loopback.
+func serveLoopback(l net.Listener) {
+	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 	serveTCP(l, func(netip.AddrPort) (net.Conn, error) {
 		conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", port), dialTimeout)
 		if err != nil {

@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -21,18 +19,15 @@ type proxy struct {
 	conns     []*net.UDPConn
 }
 
-// newProxy opens the listeners in the host's network namespace and in that of the calling process.
-// HostNetns is the path of the host's namespace, or of a broker's socket ([BrokerPrefix]).
-// ListenFD is this namespace's listener, if dockerd has made it, or nil; the caller closes it.
+// newProxy opens the listeners in the host's network namespace, through the broker's socket, and in
+// that of the calling process. ListenFD is this namespace's listener, if dockerd has made it, or nil;
+// the caller closes it.
 //
 // The first error is the same as docker's: a port that is taken on the host is EADDRINUSE with its
 // address.
-func newProxy(cfg config, hostNetns string, listenFD *os.File) (*proxy, error) {
-	if hostNetns == "" {
-		return nil, errors.New(HostNetnsEnv + " is not set")
-	}
+func newProxy(cfg config, broker string, listenFD *os.File) (*proxy, error) {
 	p := &proxy{cfg: cfg}
-	err := p.listenOnHost(hostNetns)
+	err := p.listenOnHost(broker)
 	// dockerd publishes on :: whenever its own namespace has IPv6, even if the host has none.
 	if err != nil && !(cfg.Host.Addr() == netip.IPv6Unspecified() && absent(err)) {
 		return nil, err
@@ -57,13 +52,9 @@ func newProxy(cfg config, hostNetns string, listenFD *os.File) (*proxy, error) {
 	return p, nil
 }
 
-// listenOnHost opens the listener in the host's network namespace, directly or through a broker.
-func (p *proxy) listenOnHost(hostNetns string) error {
-	socket, brokered := strings.CutPrefix(hostNetns, BrokerPrefix)
-	if !brokered {
-		return inNetns(hostNetns, p.listen)
-	}
-	file, err := borrow(socket, p.cfg.network(), p.cfg.Host.String())
+// listenOnHost opens the listener in the host's network namespace.
+func (p *proxy) listenOnHost(broker string) error {
+	file, err := borrow(broker, p.cfg.network(), p.cfg.Host.String())
 	if err != nil {
 		return err
 	}
@@ -76,7 +67,7 @@ func absent(err error) bool {
 	return errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)
 }
 
-// listen opens a listener in the network namespace of the calling thread.
+// listen opens a listener in the network namespace of the calling process.
 func (p *proxy) listen() error {
 	file, err := open(p.cfg.network(), p.cfg.Host.String())
 	if err != nil {
@@ -148,39 +139,11 @@ func (p *proxy) Close() {
 	}
 }
 
-// inNetns calls f in the network namespace that the file path names. Sockets belong
-// to the namespace of the thread that makes them, so only one thread moves there.
-func inNetns(path string, f func() error) error {
-	there, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer there.Close()
-	runtime.LockOSThread()
-	here, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	defer here.Close()
-	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
-		runtime.UnlockOSThread()
-		return &os.PathError{Op: "setns", Path: path, Err: err}
-	}
-	err = f()
-	if back := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); back != nil {
-		// A thread that stays locked is never used for another goroutine.
-		return errors.Join(err, os.NewSyscallError("setns", back))
-	}
-	runtime.UnlockOSThread()
-	return err
-}
-
 // serveProxy is the whole program: it reads args, listens, answers on status, and serves
 // until stop gets a value. The answer is docker-proxy's: "0\n", or "1\n" and the
 // error. It returns the exit status.
-func serveProxy(args []string, hostNetns string, status io.WriteCloser, listenFD func() *os.File, stop <-chan os.Signal) int {
-	p, err := start(args, hostNetns, listenFD)
+func serveProxy(args []string, broker string, status io.WriteCloser, listenFD func() *os.File, stop <-chan os.Signal) int {
+	p, err := start(args, broker, listenFD)
 	var forget func()
 	if err == nil {
 		forget, err = p.cfg.announce(os.Getenv(PortsEnv))
@@ -200,7 +163,7 @@ func serveProxy(args []string, hostNetns string, status io.WriteCloser, listenFD
 	return 0
 }
 
-func start(args []string, hostNetns string, listenFD func() *os.File) (*proxy, error) {
+func start(args []string, broker string, listenFD func() *os.File) (*proxy, error) {
 	cfg, err := parseArgs(args)
 	if err != nil {
 		return nil, err
@@ -210,5 +173,5 @@ func start(args []string, hostNetns string, listenFD func() *os.File) (*proxy, e
 		file = listenFD()
 		defer file.Close()
 	}
-	return newProxy(cfg, hostNetns, file)
+	return newProxy(cfg, broker, file)
 }

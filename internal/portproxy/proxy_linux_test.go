@@ -239,8 +239,37 @@ func newNetns(t *testing.T) string {
 	return <-path
 }
 
+// inNetns calls f in the network namespace that the file path names. Sockets belong
+// to the namespace of the thread that makes them, so only one thread moves there.
+func inNetns(path string, f func() error) error {
+	there, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	runtime.LockOSThread()
+	here, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer here.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return &os.PathError{Op: "setns", Path: path, Err: err}
+	}
+	err = f()
+	if back := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); back != nil {
+		// A thread that stays locked is never used for another goroutine.
+		return errors.Join(err, os.NewSyscallError("setns", back))
+	}
+	runtime.UnlockOSThread()
+	return err
+}
+
 func TestListen(t *testing.T) {
 	host := newNetns(t)
+	broker, _ := startBroker(t, host)
 	back := listenTCP(t)
 	go func() {
 		for {
@@ -264,7 +293,7 @@ func TestListen(t *testing.T) {
 		return string(data)
 	}
 
-	if _, err := newProxy(config{Proto: "tcp", Host: free, Container: container}, host, nil); !errors.Is(err, unix.EADDRINUSE) {
+	if _, err := newProxy(config{Proto: "tcp", Host: free, Container: container}, broker, nil); !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("a port that is taken in the engine's namespace: %v, want EADDRINUSE", err)
 	}
 	var taken net.Listener
@@ -273,18 +302,18 @@ func TestListen(t *testing.T) {
 	}
 	defer taken.Close()
 	for _, addr := range []string{"127.0.0.1:8080", "0.0.0.0:8080"} {
-		_, err := newProxy(config{Proto: "tcp", Host: netip.MustParseAddrPort(addr), Container: container}, host, nil)
+		_, err := newProxy(config{Proto: "tcp", Host: netip.MustParseAddrPort(addr), Container: container}, broker, nil)
 		if want := "listen tcp4 " + addr + ": bind: address already in use"; err == nil || err.Error() != want {
 			t.Errorf("a port that is taken on the host: %v, want %q", err, want)
 		}
 	}
 	// An address that is in neither.
-	if _, err := newProxy(config{Proto: "tcp", Host: netip.MustParseAddrPort("192.0.2.77:80"), Container: container}, host, nil); !errors.Is(err, unix.EADDRNOTAVAIL) {
+	if _, err := newProxy(config{Proto: "tcp", Host: netip.MustParseAddrPort("192.0.2.77:80"), Container: container}, broker, nil); !errors.Is(err, unix.EADDRNOTAVAIL) {
 		t.Errorf("an address that is not the host's: %v, want EADDRNOTAVAIL", err)
 	}
 	for _, path := range []string{"", "/nonexistent", "/etc/passwd"} {
 		if _, err := newProxy(config{Proto: "tcp", Host: free, Container: container}, path, nil); err == nil {
-			t.Errorf("host namespace %q: no error", path)
+			t.Errorf("broker %q: no error", path)
 		}
 	}
 
@@ -296,7 +325,7 @@ func TestListen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	p, err := newProxy(config{Proto: "tcp", Host: free, Container: container}, host, file)
+	p, err := newProxy(config{Proto: "tcp", Host: free, Container: container}, broker, file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,10 +352,10 @@ func TestListen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer udpFile.Close()
-	if _, err := newProxy(config{Proto: "tcp", Host: free, Container: container}, host, udpFile); err == nil {
+	if _, err := newProxy(config{Proto: "tcp", Host: free, Container: container}, broker, udpFile); err == nil {
 		t.Error("a udp socket passed for a tcp listener: no error")
 	}
-	if p, err = newProxy(config{Proto: "udp", Host: free, Container: container}, host, udpFile); err != nil {
+	if p, err = newProxy(config{Proto: "udp", Host: free, Container: container}, broker, udpFile); err != nil {
 		t.Errorf("a udp socket that dockerd has bound: %v", err)
 	} else {
 		p.Close()
@@ -335,8 +364,7 @@ func TestListen(t *testing.T) {
 
 // The program, as dockerd runs it.
 func TestProgram(t *testing.T) {
-	host := newNetns(t)
-	host = strings.Replace(host, "self", fmt.Sprint(os.Getpid()), 1)
+	broker, _ := startBroker(t, newNetns(t))
 	program := filepath.Join(t.TempDir(), "docker-rd-proxy")
 	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/docker-rd-proxy").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -349,7 +377,7 @@ func TestProgram(t *testing.T) {
 		}
 		defer r.Close()
 		cmd := exec.Command(program, args...)
-		cmd.Env = append(os.Environ(), HostNetnsEnv+"="+host)
+		cmd.Env = append(os.Environ(), BrokerEnv+"="+broker)
 		cmd.ExtraFiles = []*os.File{w}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
