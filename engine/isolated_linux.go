@@ -102,7 +102,7 @@ func RemoveData(i *instance.Instance) error {
 			return fmt.Errorf("remove instance %q: %w", i.Name, err)
 		}
 	case instance.DriverRootless:
-		if err := isolated.RemoveAsUser(i.Paths.Data); err != nil {
+		if err := isolated.RemoveTree(i.Paths.Data); err != nil {
 			return failure.WithHint(fmt.Errorf("remove instance %q: %w", i.Name, err), "`sudo rm -rf %s`", i.Paths.Data)
 		}
 	}

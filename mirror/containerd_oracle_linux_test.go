@@ -63,7 +63,7 @@ func startContainerd(t *testing.T) *containerdHost {
 			t.Error(err)
 		}
 		if h.cfg.Rootless { // what containers have made as other users
-			if err := isolated.RemoveAsUser(h.cfg.DataRoot); err != nil {
+			if err := isolated.RemoveTree(h.cfg.DataRoot); err != nil {
 				t.Error(err)
 			}
 		}

@@ -3,13 +3,10 @@ package isolated
 import (
 	"errors"
 	"os"
-	"path/filepath"
-	"slices"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/files"
-	"github.com/docker-rd/docker-rd/internal/process"
 )
 
 // Life returns how much of the engine runs. It is cheap and changes nothing.
@@ -17,42 +14,13 @@ func (c *Config) Life() processes.Life {
 	if c.readEngineFile().Engine.Alive() {
 		return processes.Alive
 	}
-	return c.mode().life() // the record may be lost
-}
-
-// life implements [mode]: an engine of root's has control groups.
-func (m rootMode) life() processes.Life {
-	life := processes.Gone
-	if m.neverRan() {
-		return life
-	}
-	h, err := processes.FindHierarchies()
-	if err != nil {
-		return life
-	}
-	for _, dir := range m.processes().Groups(h) {
-		own := processes.Members(filepath.Join(dir, processes.DaemonGroup))
-		for _, pid := range processes.Members(dir) {
-			s, err := process.ReadStat(pid)
-			switch {
-			case err != nil || s.Ended():
-			case s.Comm == m.daemon() && slices.Contains(own, pid):
-				return processes.Alive
-			default:
-				life = processes.Leftovers
-			}
-		}
-	}
-	return life
-}
-
-// life implements [mode]: an ordinary user's engine has a runtime directory until it is
-// cleaned up. Processes are looked for only where there is one.
-func (m userMode) life() processes.Life {
-	if !files.Exists(m.ExecRoot) {
+	// The record may be lost. An engine has a runtime directory, and root's control groups, until it
+	// is cleaned up: processes are looked for only where there are some.
+	h, err := c.mode().hierarchies()
+	if err != nil || !files.Exists(c.ExecRoot) && len(c.processes().Groups(h)) == 0 {
 		return processes.Gone
 	}
-	f, err := m.processes().Scan(processes.Hierarchies{})
+	f, err := c.processes().Scan(h)
 	switch {
 	case err != nil || len(f.Procs) == 0:
 		return processes.Gone

@@ -56,10 +56,10 @@ func (c *Config) cleanup(ctx context.Context, known []string) error {
 func (c *Config) removeLeftovers() error {
 	return errors.Join(
 		removeFile(c.Socket),
-		c.mode().removeTree(c.ExecRoot),
-		c.mode().removeTree(c.private(runDocker)),
-		c.mode().removeTree(c.private(runContainerd)),
-		c.mode().removeTree(c.private(portsDir)),
+		RemoveTree(c.ExecRoot),
+		RemoveTree(c.private(runDocker)),
+		RemoveTree(c.private(runContainerd)),
+		RemoveTree(c.private(portsDir)),
 		removeFile(c.engineFilePath()))
 }
 
@@ -85,11 +85,12 @@ func removeFile(path string) error {
 	return nil
 }
 
-// removeTree removes a directory with its contents. If something is mounted in it, it removes
-// nothing: the engine's own mounts ended with its mount namespace, so that is somebody else's.
-func removeTree(dir string) error {
+// RemoveTree removes a directory of an engine with its contents, also those that an ordinary user's
+// containers have made as other users. If something is mounted in it, it removes nothing: the engine's
+// own mounts ended with its mount namespace, so that is somebody else's.
+func RemoveTree(dir string) error {
 	if err := mounts.Check(dir); err != nil {
 		return fmt.Errorf("remove %q: %w", dir, err)
 	}
-	return os.RemoveAll(dir)
+	return namespaces.RemoveAll(dir)
 }

@@ -233,9 +233,7 @@ func (e *Engine) note(change func(*engineFile)) error {
 // followHost makes host-gateway lead to the host's address as that changes.
 func (e *Engine) followHost(ctx context.Context) {
 	err := namespaces.WatchHostAddress(ctx, e.host, func(host netip.Addr) {
-		rules := namespaces.FindRules()
-		rules.Update, rules.Gateway, rules.Host = true, e.subnets.Host(), host
-		rules.Local, rules.Localhost = e.subnets.DNS(), e.localhost
+		rules := namespaces.NewRules(e.subnets, host, e.localhost)
 		if err := e.cfg.namespaces().SetRules(ctx, e.id, rules); err != nil && ctx.Err() == nil && e.id.Alive() {
 			e.cfg.log().WarnContext(ctx, "containers can't reach the host by host-gateway", "address", host, "error", err)
 		}
@@ -260,18 +258,15 @@ func (e *Engine) moveLater(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	group2, groups1, err := e.cfg.processes().MakeGroups(h)
+	groups, err := e.cfg.processes().MakeGroups(h)
 	if err != nil {
 		return err
-	}
-	if group2 != "" {
-		groups1 = append(groups1, group2)
 	}
 	// Until there is nothing to move: a process that was moved may have started others before.
 	moved := map[process.ID]bool{}
 	for before := -1; len(moved) > before; {
 		before = len(moved)
-		if err := e.moveInto(groups1, moved); err != nil {
+		if err := e.moveInto(groups, moved); err != nil {
 			return err
 		}
 	}

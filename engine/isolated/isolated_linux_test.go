@@ -119,7 +119,7 @@ func testConfig(t *testing.T) Config {
 		Proxy: programs.proxy,
 	}
 	t.Cleanup(func() {
-		if err := cfg.mode().removeTree(dir); err != nil {
+		if err := RemoveTree(dir); err != nil {
 			t.Error(err)
 		}
 	})

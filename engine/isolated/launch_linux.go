@@ -117,7 +117,7 @@ func (l *launch) endCompanions(ctx context.Context, procs []processes.Proc) erro
 func (l *launch) makeWay() error {
 	var errs []error
 	if !l.cfg.Containerd { // no proxy runs either
-		errs = append(errs, removeTree(l.cfg.private(portsDir)))
+		errs = append(errs, RemoveTree(l.cfg.private(portsDir)))
 	}
 	// No dockerd and no containerd runs. Their pid files would keep new ones from
 	// starting if another process had the number by now, even a zombie.
@@ -147,10 +147,8 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 			return nil, err
 		}
 	}
-	l.rules = namespaces.FindRules()
-	l.rules.Gateway, l.rules.Host = l.rec.Subnets.Host(), namespaces.HostAddress()
 	l.rec.Localhost = c.Localhost
-	l.rules.Local, l.rules.Localhost = l.rec.Subnets.DNS(), l.rec.Localhost
+	l.rules = namespaces.NewRules(l.rec.Subnets, namespaces.HostAddress(), l.rec.Localhost)
 	args, err := l.prepare(program)
 	if err != nil {
 		return nil, err
@@ -276,7 +274,7 @@ func (l *launch) plan(args []string) (*namespaces.Launch, error) {
 		Processes: c.processes(), Hierarchies: l.hier,
 		Plan: namespaces.Plan{
 			Run: c.run(), Binds: c.binds(), Sysctls: c.sysctls(l.user), Rules: l.rules,
-			DNS: l.rec.Subnets.DNS(), Localhost: l.rec.Localhost, Tap: namespaces.TapSysctls(l.rec.Subnets),
+			DNS: l.rec.Subnets.DNS(), Localhost: l.rec.Localhost, IPv6: l.rec.Subnets.IPv6,
 			Exec: args, Env: c.engineEnv(),
 		},
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
-	"github.com/docker-rd/docker-rd/internal/mounts"
 	"github.com/docker-rd/docker-rd/internal/rootlessrunc"
 )
 
@@ -32,10 +31,6 @@ type mode interface {
 	// args are dockerd's, env is of both daemons.
 	args(user *daemonOptions) []string
 	env() []string
-	// life returns how much of the engine runs. It is cheap.
-	life() processes.Life
-	// removeTree removes a directory of the engine.
-	removeTree(dir string) error
 }
 
 func (c *Config) mode() mode {
@@ -65,7 +60,7 @@ func (m rootMode) limit(l Limits) error {
 func (rootMode) prepare() error { return nil }
 
 func (m rootMode) complete(l *namespaces.Launch) error {
-	l.MakeRoots = m.Containerd // which can't be told to put containers below a group
+	l.OwnRoots = m.Containerd // which can't be told to put containers below a group
 	return nil
 }
 
@@ -76,8 +71,6 @@ func (m rootMode) args(user *daemonOptions) []string {
 func (m rootMode) env() []string {
 	return []string{"PATH=" + m.searchPath()}
 }
-
-func (rootMode) removeTree(dir string) error { return removeTree(dir) }
 
 // userMode is an ordinary user's.
 type userMode struct{ *Config }
@@ -145,17 +138,6 @@ func (m userMode) env() []string {
 		"PATH="+m.rootlessKit()+":"+m.searchPath(),
 		// With it dockerd has its identity and its registries' certificates here.
 		"XDG_CONFIG_HOME="+m.private(xdgConfig))
-}
-
-func (userMode) removeTree(dir string) error { return RemoveAsUser(dir) }
-
-// RemoveAsUser removes a directory of an ordinary user's engine, including files that
-// containers have made as other users. If something is mounted in it, it removes nothing.
-func RemoveAsUser(dir string) error {
-	if err := mounts.Check(dir); err != nil {
-		return fmt.Errorf("remove %q: %w", dir, err)
-	}
-	return namespaces.RemoveAll(dir)
 }
 
 // rootlessKit is the directory that dockerd takes for the state of RootlessKit.

@@ -173,7 +173,7 @@ func TestFuseOverlay(t *testing.T) {
 	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := RemoveAsUser(in.cfg.DataRoot); err != nil {
+	if err := RemoveTree(in.cfg.DataRoot); err != nil {
 		t.Error(err)
 	}
 }
@@ -315,8 +315,8 @@ func TestOwners(t *testing.T) {
 	if err := os.RemoveAll(theirs); err == nil {
 		t.Error("the user can remove it without help: this test proves nothing")
 	}
-	if err := RemoveAsUser(in.cfg.DataRoot); err != nil || files.Exists(in.cfg.DataRoot) {
-		t.Errorf("RemoveAsUser = %v", err)
+	if err := RemoveTree(in.cfg.DataRoot); err != nil || files.Exists(in.cfg.DataRoot) {
+		t.Errorf("RemoveTree = %v", err)
 	}
 }
 

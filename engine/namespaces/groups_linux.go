@@ -13,11 +13,12 @@ import (
 	"github.com/docker-rd/docker-rd/engine/processes"
 )
 
-// ownGroups makes groups the roots of the hierarchies, each right below the root of one, in this
-// mount namespace and in a cgroup namespace of its own, and moves this process into one below.
-func ownGroups(groups []string) error {
-	for _, dir := range groups {
-		if err := processes.Join(dir, 0); err != nil {
+// ownGroups makes the groups above those of the daemon, each right below the root of a hierarchy, the
+// roots in this mount namespace and in a cgroup namespace of its own, and moves this process into the
+// daemon's.
+func ownGroups(daemon []string) error {
+	for _, dir := range daemon {
+		if err := processes.Join(filepath.Dir(dir), 0); err != nil {
 			return err
 		}
 	}
@@ -28,8 +29,8 @@ func ownGroups(groups []string) error {
 	if err != nil {
 		return err
 	}
-	for _, dir := range groups {
-		root := filepath.Dir(dir)
+	for _, dir := range daemon {
+		root := filepath.Dir(filepath.Dir(dir))
 		i := slices.IndexFunc(infos, func(i *mountinfo.Info) bool { return i.Mountpoint == root })
 		if i < 0 {
 			return fmt.Errorf("no cgroups are mounted at %q", root)
@@ -49,11 +50,11 @@ func ownGroups(groups []string) error {
 	return nil
 }
 
-// enterGroups moves this process into the groups that are the roots of the hierarchies in this mount
-// namespace, and into their cgroup namespace.
-func enterGroups(groups []string) error {
-	for _, dir := range groups {
-		if err := leaveRoot(filepath.Dir(dir)); err != nil {
+// enterGroups moves this process into the daemon's groups, where those above them are the roots of
+// the hierarchies in this mount namespace, and into their cgroup namespace.
+func enterGroups(daemon []string) error {
+	for _, dir := range daemon {
+		if err := leaveRoot(filepath.Dir(filepath.Dir(dir))); err != nil {
 			return err
 		}
 	}

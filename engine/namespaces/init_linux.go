@@ -32,21 +32,21 @@ const (
 	planFD     = 3 + iota // a socket for the plan, as JSON, and the report; closed when the daemon runs
 	pipeFD                // the write end of the exit pipe
 	selfFD                // this program, if the helper is started in the namespaces of a running engine
-	cgroupnsFD            // the engine's cgroup namespace, to enter if it has OwnGroups
+	cgroupnsFD            // the engine's cgroup namespace, to enter if it has OwnRoots
 )
 
 // A Plan says what the helper does.
 type Plan struct {
 	Inside  bool     // the helper was started in the namespaces of a running engine
-	Cgroups []string // directories of the groups to join
-	// OwnGroups are directories of groups that become the roots of the hierarchies they are in, or
-	// are with Inside.
-	OwnGroups []string
-	Run       *Run // the engine's own /run, or nil
-	Binds     []Bind
-	Sysctls   []Sysctl
-	Tap       []Sysctl   // of slirp4netns's interface
-	DNS       netip.Addr // an address to add to the namespace, with sockets for name queries that are passed on; or zero
+	Cgroups []string // directories of the daemon's groups, to join
+	// OwnRoots says that the groups above Cgroups become the roots of their hierarchies in the
+	// namespaces, or are with Inside.
+	OwnRoots bool
+	Run      *Run // the engine's own /run, or nil
+	Binds    []Bind
+	Sysctls  []Sysctl
+	IPv6     bool       // slirp4netns's interface has it
+	DNS      netip.Addr // an address to add to the namespace, with sockets for name queries that are passed on; or zero
 	// Localhost are ports of the host's loopback; with DNS, sockets for them are passed on.
 	Localhost []uint16
 	Rules     *Rules    // packet filter rules, or nil
@@ -109,7 +109,7 @@ func initMain(report *os.File) error {
 	case p.Remove != "":
 		return os.RemoveAll(p.Remove)
 	}
-	rules, err := p.setUp()
+	waitForRules, err := p.setUp()
 	if err != nil {
 		return err
 	}
@@ -118,11 +118,13 @@ func initMain(report *os.File) error {
 			return err
 		}
 	}
-	if err := setTap(p.Tap); err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "docker rd: no IPv6 beyond the host:", err)
+	if p.IPv6 {
+		if err := acceptRouters(); err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, "docker rd: no IPv6 beyond the host:", err)
+		}
 	}
-	if rules != nil {
-		families, err := rules.wait()
+	if waitForRules != nil {
+		families, err := waitForRules()
 		if err != nil {
 			_, _ = fmt.Fprintln(os.Stderr, "docker rd: packet filter rules:", err)
 		}
@@ -149,32 +151,21 @@ func proxyEnv(env []string) []string {
 
 // setUp prepares new namespaces for an engine, or carries out the plan in those of a running
 // one. The rules are still being set when it returns.
-func (p *Plan) setUp() (rules *ruling, err error) {
-	switch {
-	case p.Inside:
-	case p.User != nil:
-		err = setUpUser(p)
-	default:
-		err = setUp(p.Sysctls)
-	}
-	if err != nil {
-		return nil, err
-	}
-	set := func() {
-		if p.Rules != nil {
-			rules = p.Rules.set() // async: the programs take a moment
+func (p *Plan) setUp() (waitForRules func() (families string, err error), err error) {
+	if !p.Inside {
+		if err := setUpNew(p.User, p.Sysctls); err != nil {
+			return nil, err
 		}
-	}
-	if p.User == nil { // an ordinary user's iptables needs the engine's own /run for its lock
-		set()
 	}
 	if p.Run != nil {
 		if err := p.Run.mount(); err != nil {
 			return nil, err
 		}
 	}
+	if p.Rules != nil { // iptables takes its lock in the engine's own /run
+		waitForRules = p.Rules.set() // async: the programs take a moment
+	}
 	if p.User != nil {
-		set()
 		if err := p.User.copyUp(); err != nil {
 			return nil, err
 		}
@@ -186,50 +177,49 @@ func (p *Plan) setUp() (rules *ruling, err error) {
 		return nil, err
 	}
 	if p.Inside {
-		return rules, nil
+		return waitForRules, nil
 	}
 	// Shared within the engine: containers may ask for it (-v …:rshared). Only after all mounts,
 	// or they would appear in several places.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
 		return nil, fmt.Errorf("mount propagation of /: %w", err)
 	}
-	return rules, nil
+	return waitForRules, nil
 }
 
 // joinGroups moves this process into the engine's control groups.
 func (p *Plan) joinGroups() error {
+	switch {
+	case p.OwnRoots && p.Inside:
+		return enterGroups(p.Cgroups)
+	case p.OwnRoots:
+		return ownGroups(p.Cgroups)
+	}
 	for _, dir := range p.Cgroups {
 		if err := processes.Join(dir, 0); err != nil {
 			return err
 		}
 	}
-	switch {
-	case len(p.OwnGroups) == 0:
-		return nil
-	case p.Inside:
-		return enterGroups(p.OwnGroups)
-	}
-	return ownGroups(p.OwnGroups)
+	return nil
 }
 
-// setUp prepares new namespaces for an engine.
-func setUp(sysctls []Sysctl) error {
+// setUpNew prepares new namespaces for an engine, in a user namespace where user is not nil.
+func setUpNew(user *UserPlan, sysctls []Sysctl) error {
 	// The host's mounts still appear here, but ours do not appear there.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("mount propagation of /: %w", err)
 	}
-	return setUpNetwork(sysctls)
-}
-
-// setUpNetwork prepares a new network namespace for an engine.
-func setUpNetwork(sysctls []Sysctl) error {
+	if user != nil {
+		if err := user.mountSystem(); err != nil {
+			return err
+		}
+	}
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return fmt.Errorf("loopback interface: %w", err)
 	}
 	for _, ctl := range sysctls {
 		// Without IPv6 its settings do not exist.
-		err := os.WriteFile("/proc/sys/"+ctl.Name, []byte(ctl.Value), 0)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := ctl.set(); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}

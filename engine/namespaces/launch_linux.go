@@ -27,8 +27,7 @@ type Launch struct {
 	IDs         IDMap                 // the ids in the user namespace, where Plan.User is not nil
 	// Delegate, if not nil, moves the helper of an ordinary user's engine into a control group that is
 	// delegated to the engine, and returns it.
-	Delegate  func(pid int) (group string, err error)
-	MakeRoots bool // the engine's control groups are the roots that it sees, in new namespaces
+	Delegate func(pid int) (group string, err error)
 }
 
 // Start starts the helper, in new namespaces or to enter existing ones. It does not run the
@@ -57,28 +56,22 @@ func (l *Launch) Start() (*Helper, error) {
 // startIn starts the helper in the engine's control groups, or so that it moves there.
 func (l *Launch) startIn(argv []string, files []*os.File, attr *syscall.SysProcAttr) (h *Helper, err error) {
 	env := []string{processes.MarkerEnv + "=" + l.Processes.UID}
-	if l.MakeRoots {
-		if l.OwnGroups, err = l.Processes.MakeRoots(l.Hierarchies); err != nil {
-			return nil, err
-		}
-		return startHelper(argv, files, attr, env, l.Log)
-	}
 	now := l.Hierarchies
-	if now.V2 != "" {
+	bornIn := now.V2 != "" && !l.OwnRoots
+	if bornIn {
 		now.V1 = nil // the daemon is moved to these later
 	}
-	group2, groups1, err := l.Processes.MakeGroups(now)
+	groups, err := l.Processes.MakeGroups(now)
 	if err != nil {
 		return nil, err
 	}
-	if group2 != "" {
-		h, err := startHelperIn(group2, argv, files, attr, env, l.Log)
+	if bornIn {
+		h, err := startHelperIn(groups[0], argv, files, attr, env, l.Log)
 		if !errors.Is(err, errNotBornIn) {
 			return h, err
 		}
-		groups1 = []string{group2}
 	}
-	l.Cgroups = groups1
+	l.Cgroups = groups
 	return startHelper(argv, files, attr, env, l.Log)
 }
 

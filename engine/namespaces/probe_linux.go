@@ -55,7 +55,7 @@ func ProbeUser(ids IDMap, plan ProbePlan) (Probe, error) {
 func (plan ProbePlan) do() Probe {
 	const stage = "/tmp" // of this mount namespace alone
 	var p Probe
-	if p.Mounts = text(setUpUser(&Plan{User: &UserPlan{Staging: stage}})); p.Mounts != "" {
+	if p.Mounts = text(setUpNew(&UserPlan{Staging: stage}, nil)); p.Mounts != "" {
 		return p
 	}
 	if plan.Data != "" {

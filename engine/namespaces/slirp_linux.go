@@ -115,7 +115,7 @@ func (e Engine) AttachSlirp(ctx context.Context, engine process.ID, net Subnets)
 	if !net.IPv6 {
 		return id, nil
 	}
-	if _, err := e.enter(ctx, engine, Plan{Tap: TapSysctls(net)}); err != nil {
+	if _, err := e.enter(ctx, engine, Plan{IPv6: true}); err != nil {
 		return id, fmt.Errorf("IPv6: %w", err)
 	}
 	return id, nil

@@ -2,16 +2,15 @@ package namespaces
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/internal/dnsrelay"
+	"github.com/docker-rd/docker-rd/internal/portproxy"
 )
 
 // Sockets belong to the network namespace in which they were made: the helper makes them in the
@@ -23,27 +22,15 @@ func openSockets(fd int, addr netip.Addr, localhost []uint16) error {
 	if err := addToLoopback(addr); err != nil {
 		return err
 	}
-	at := netip.AddrPortFrom(addr, dnsrelay.Port)
-	udp, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
-	if err != nil {
-		return fmt.Errorf("name server: %w", err)
-	}
-	defer udp.Close()
-	file, err := udp.File()
-	if err != nil {
-		return fmt.Errorf("name server: %w", err)
-	}
-	defer file.Close()
-	if err := sendFile(fd, file); err != nil {
-		return err
-	}
-	if err := sendListener(fd, at); err != nil {
-		return fmt.Errorf("name server: %w", err)
+	for _, network := range []string{"udp4", "tcp4"} {
+		if err := sendSocket(fd, network, netip.AddrPortFrom(addr, dnsrelay.Port)); err != nil {
+			return fmt.Errorf("name server: %w", err)
+		}
 	}
 	for _, port := range localhost {
 		// Loopback is for the engine, the other address for containers.
 		for _, own := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback(), addr} {
-			err := sendListener(fd, netip.AddrPortFrom(own, port))
+			err := sendSocket(fd, "tcp", netip.AddrPortFrom(own, port))
 			if err != nil && !(own.Is6() && errors.Is(err, unix.EADDRNOTAVAIL)) && !errors.Is(err, unix.EAFNOSUPPORT) {
 				return fmt.Errorf("port %d of the host's localhost: %w", port, err)
 			}
@@ -52,27 +39,16 @@ func openSockets(fd int, addr netip.Addr, localhost []uint16) error {
 	return nil
 }
 
-func sendListener(fd int, at netip.AddrPort) error {
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(context.Background(), "tcp", at.String())
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	file, err := l.(*net.TCPListener).File()
+// socketMark is the byte that is sent with each file.
+const socketMark = 0
+
+// sendSocket opens a socket and passes it on through the unix socket fd.
+func sendSocket(fd int, network string, at netip.AddrPort) error {
+	file, err := portproxy.Open(network, at.String())
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	return sendFile(fd, file)
-}
-
-// socketMark is the byte that is sent with each file.
-const socketMark = 0
-
-// sendFile passes a file on through the unix socket fd.
-func sendFile(fd int, file *os.File) error {
 	return os.NewSyscallError("sendmsg", unix.Sendmsg(fd, []byte{socketMark}, unix.UnixRights(int(file.Fd())), nil, 0))
 }
 

@@ -49,33 +49,18 @@ func portRange(host, uid string) string {
 	return fmt.Sprintf("%d %d", first+offset, last)
 }
 
-// TapSysctls are the settings of slirp4netns's interface.
-func TapSysctls(net Subnets) []Sysctl {
-	if !net.IPv6 {
-		return nil
-	}
-	// Routers ignore router advertisements by default; this one needs slirp4netns's.
-	return []Sysctl{{Name: "net/ipv6/conf/tap0/accept_ra", Value: "2"}}
-}
-
-// setTap sets them as soon as slirp4netns has made the interface.
-func setTap(sysctls []Sysctl) error {
-	if len(sysctls) == 0 || !files.Exists("/proc/sys/net/ipv6") {
+// acceptRouters makes slirp4netns's interface accept its router advertisements, which routers do not
+// by default, as soon as slirp4netns has made it.
+func acceptRouters() error {
+	if !files.Exists("/proc/sys/net/ipv6") {
 		return nil
 	}
 	for deadline := time.Now().Add(time.Second); ; time.Sleep(time.Millisecond) {
-		err := setSysctls(sysctls)
+		err := Sysctl{"net/ipv6/conf/tap0/accept_ra", "2"}.set()
 		if !errors.Is(err, os.ErrNotExist) || time.Now().After(deadline) {
 			return err
 		}
 	}
 }
 
-func setSysctls(sysctls []Sysctl) error {
-	for _, ctl := range sysctls {
-		if err := os.WriteFile("/proc/sys/"+ctl.Name, []byte(ctl.Value), 0); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (c Sysctl) set() error { return os.WriteFile("/proc/sys/"+c.Name, []byte(c.Value), 0) }

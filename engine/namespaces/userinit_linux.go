@@ -48,35 +48,14 @@ func awaitIDs() error {
 	return os.NewSyscallError("exec", unix.Exec("/proc/self/exe", []string{os.Args[0], initArg}, os.Environ()))
 }
 
-// setUpUser prepares new namespaces in a user namespace for an engine.
-func setUpUser(p *Plan) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
-		return fmt.Errorf("mount propagation of /: %w", err)
-	}
-	// The host's /proc shows another pid namespace.
-	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return fmt.Errorf("mount /proc: %w", err)
-	}
-	if err := mountSys(p.User); err != nil {
-		return err
-	}
-	return setUpNetwork(p.Sysctls)
-}
-
-// copyUp replaces directories by writable copies.
-func (p *UserPlan) copyUp() error {
-	for _, dir := range p.CopyUp {
-		if err := copyUp(dir, p.Staging); err != nil {
-			return fmt.Errorf("a writable %s: %w", dir, err)
-		}
-	}
-	return nil
-}
-
-// mountSys mounts a sysfs for this network namespace, with the cgroups in it.
-func mountSys(p *UserPlan) error {
+// mountSystem mounts a /proc of this pid namespace, and a /sys of this network namespace with the
+// cgroups in it.
+func (p *UserPlan) mountSystem() error {
 	const sys, groups = "/sys", "/sys/fs/cgroup"
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if err := unix.Mount("proc", "/proc", "proc", flags, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
+	}
 	// The root of the namespace is the group in which it is made.
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
 		return fmt.Errorf("cgroup namespace: %w", err)
@@ -99,6 +78,16 @@ func mountSys(p *UserPlan) error {
 		return fmt.Errorf("mount the cgroups: %w", err)
 	}
 	return os.NewSyscallError("umount", unix.Unmount(p.Staging, unix.MNT_DETACH))
+}
+
+// copyUp replaces directories by writable copies.
+func (p *UserPlan) copyUp() error {
+	for _, dir := range p.CopyUp {
+		if err := copyUp(dir, p.Staging); err != nil {
+			return fmt.Errorf("a writable %s: %w", dir, err)
+		}
+	}
+	return nil
 }
 
 // copyUp replaces a directory by a tmpfs in which all its entries are bound.

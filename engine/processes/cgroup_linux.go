@@ -105,37 +105,9 @@ const ContainerGroup = "containers"
 // subgroups may have processes.
 const DaemonGroup = "engine"
 
-// MakeGroups makes the daemon's group in each hierarchy and returns the directories: that of
-// version 2, or "", and the others.
-func (e Engine) MakeGroups(h Hierarchies) (v2 string, v1 []string, err error) {
-	mkdir := func(root string) (string, error) {
-		dir := filepath.Join(root, e.GroupName(), DaemonGroup)
-		err := os.MkdirAll(dir, 0o755)
-		return dir, err
-	}
-	if h.V2 != "" {
-		if v2, err = mkdir(h.V2); err != nil {
-			return "", nil, fmt.Errorf("cgroup: %w", err)
-		}
-	}
-	for _, root := range h.V1 {
-		dir, err := mkdir(root)
-		if err != nil {
-			return "", nil, fmt.Errorf("cgroup: %w", err)
-		}
-		// A new group of cpuset takes no process until it has processors. runc does that for
-		// containers; the daemon needs no limit there.
-		if data, err := os.ReadFile(filepath.Join(dir, "cpuset.cpus")); err == nil && strings.TrimSpace(string(data)) == "" {
-			continue
-		}
-		v1 = append(v1, dir)
-	}
-	return v2, v1, nil
-}
-
-// MakeRoots makes the engine's group in every hierarchy and returns the directories: a daemon
-// can have them for its roots.
-func (e Engine) MakeRoots(h Hierarchies) (dirs []string, err error) {
+// MakeGroups makes the engine's group in each hierarchy and returns the directories of the daemon's
+// below them, that of version 2 first.
+func (e Engine) MakeGroups(h Hierarchies) (daemon []string, err error) {
 	for _, root := range h.All() {
 		dir := filepath.Join(root, e.GroupName())
 		for _, group := range []string{dir, filepath.Join(dir, DaemonGroup)} {
@@ -149,9 +121,9 @@ func (e Engine) MakeRoots(h Hierarchies) (dirs []string, err error) {
 				return nil, fmt.Errorf("cgroup: %w", err)
 			}
 		}
-		dirs = append(dirs, dir)
+		daemon = append(daemon, filepath.Join(dir, DaemonGroup))
 	}
-	return dirs, nil
+	return daemon, nil
 }
 
 // inheritCPUs gives a new group of version 1's cpuset the processors of the one above: it takes

@@ -52,7 +52,7 @@ func lend(c *net.UnixConn) {
 		return
 	}
 	network, address, _ := strings.Cut(string(buf[:n]), " ")
-	file, err := open(network, address)
+	file, err := Open(network, address)
 	if err != nil {
 		var errno syscall.Errno
 		_ = errors.As(err, &errno)
@@ -67,8 +67,9 @@ func lend(c *net.UnixConn) {
 	_, _, _ = c.WriteMsgUnix([]byte("0"), unix.UnixRights(int(file.Fd())), nil)
 }
 
-// open opens a listener in the network namespace of the calling process.
-func open(network, address string) (*os.File, error) {
+// Open opens a listener for tcp, or a socket for udp, in the network namespace of the calling process,
+// with the network and address of [net.Listen]. The caller closes it.
+func Open(network, address string) (*os.File, error) {
 	if strings.HasPrefix(network, "tcp") {
 		var lc net.ListenConfig
 		// Connections are spliced, which wants plain TCP on both sides.

@@ -69,7 +69,7 @@ func absent(err error) bool {
 
 // listen opens a listener in the network namespace of the calling process.
 func (p *proxy) listen() error {
-	file, err := open(p.cfg.network(), p.cfg.Host.String())
+	file, err := Open(p.cfg.network(), p.cfg.Host.String())
 	if err != nil {
 		return err
 	}
