@@ -95,7 +95,7 @@ func checkTools(cfg *Config) error {
 	var missing, packages []string
 	needed := slices.Concat(cfg.mode().tools(), tools)
 	if cfg.Programs == "" {
-		needed = slices.Concat(cfg.mode().tools(), cfg.program().tools(), own, tools)
+		needed = slices.Concat(cfg.mode().tools(), cfg.program().tools, own, tools)
 	}
 	for _, tool := range needed {
 		if tool.name == "iptables" && user.nftables() {
@@ -235,7 +235,7 @@ func checkPaths(cfg *Config) error {
 		{"data directory", cfg.DataRoot, 0},
 		{"runtime directory", cfg.ExecRoot, MaxExecRoot},
 		{"state directory", cfg.StateDir, 0},
-		{"socket", cfg.Socket, cfg.program().maxSocket()},
+		{"socket", cfg.Socket, cfg.program().maxSocket},
 		{"log", cfg.LogPath, 0},
 		{"port proxy", cfg.Proxy, 0},
 	} {

@@ -32,7 +32,7 @@ var companions = []companion{
 		is:   func(p processes.Proc) bool { return p.Comm == namespaces.CommSlirp },
 		id:   func(f *engineFile) *process.ID { return &f.Slirp },
 		start: func(ctx context.Context, e *Engine) (process.ID, error) {
-			return e.cfg.namespaces().AttachSlirp(ctx, e.id, e.subnets)
+			return e.cfg.namespaces().AttachSlirp(ctx, e.ID(), e.rec.Subnets)
 		},
 		words: func(e *Engine) string { return e.cfg.namespaces().LastWords() },
 	},
@@ -44,7 +44,7 @@ var companions = []companion{
 		},
 		id: func(f *engineFile) *process.ID { return &f.Relay },
 		start: func(ctx context.Context, e *Engine) (process.ID, error) {
-			return e.cfg.namespaces().AttachRelay(ctx, e.id, e.cfg.relay(e.id, e.subnets, e.localhost))
+			return e.cfg.namespaces().AttachRelay(ctx, e.ID(), e.cfg.relay(e.ID(), e.rec.Subnets, e.rec.Localhost))
 		},
 		words: func(*Engine) string { return "" },
 	},
@@ -65,17 +65,27 @@ func (e *Engine) startCompanion(ctx context.Context, c companion) (process.ID, e
 	if id == (process.ID{}) {
 		return id, err
 	}
-	return id, errors.Join(err, e.note(func(f *engineFile) { *c.id(f) = id }))
+	e.recording.Lock()
+	defer e.recording.Unlock()
+	*c.id(&e.rec) = id
+	return id, errors.Join(err, e.cfg.writeEngineFile(e.rec))
+}
+
+// companion returns the companion that runs, or has run.
+func (e *Engine) companion(c companion) process.ID {
+	e.recording.Lock()
+	defer e.recording.Unlock()
+	return *c.id(&e.rec)
 }
 
 // keep restarts a companion whenever it ends before the engine.
 func (e *Engine) keep(ctx context.Context, c companion) {
 	const shortest, longest = 10 * time.Millisecond, 10 * time.Second
-	rec, delay := e.cfg.readEngineFile(), shortest
-	for id := *c.id(&rec); ; {
+	delay := shortest
+	for id := e.companion(c); ; {
 		if id != (process.ID{}) {
 			since := time.Now()
-			if err := id.Wait(ctx); err != nil || !e.id.Alive() {
+			if err := id.Wait(ctx); err != nil || !e.ID().Alive() {
 				return
 			}
 			e.cfg.log().WarnContext(ctx, c.name+" has ended: starting it again", "words", c.words(e))
@@ -92,7 +102,7 @@ func (e *Engine) keep(ctx context.Context, c companion) {
 		switch {
 		case err == nil:
 			e.problems.Set(c.name, "")
-		case e.id.Alive() && ctx.Err() == nil:
+		case e.ID().Alive() && ctx.Err() == nil:
 			e.cfg.log().ErrorContext(ctx, c.name+" can't be started again", "error", err)
 			e.problems.Set(c.name, fmt.Sprintf("%s: %v", c.lack, err))
 		}

@@ -29,60 +29,56 @@ var pluginDirs = []string{"/usr/lib/cni", "/usr/libexec/cni", "/usr/local/lib/cn
 // containerdHostDirs are directories of the host that plugins for networks use by name.
 var containerdHostDirs = []string{"/opt/containerd", "/var/lib/cni"}
 
-// containerdProgram is containerd, set up for nerdctl and plugins for networks.
-type containerdProgram struct{ *Config }
+// containerd is the program of an engine that is a containerd, set up for nerdctl and plugins for
+// networks.
+func (c *Config) containerd() program {
+	return program{
+		comm:           "containerd",
+		maxSocket:      MaxSocket - len(ttrpcSuffix),
+		own:            map[string]string{"--root": c.containerdRoot(), "--state": c.containerdState()},
+		dirs:           []string{c.containerdRoot(), c.containerdState(), c.cniState()},
+		hostDirs:       containerdHostDirs,
+		copyUp:         []string{"/etc", "/var/lib"},
+		binds:          []namespaces.Bind{{Source: c.cniState(), Target: "/var/lib/cni", Optional: true}},
+		hide:           []string{"nerdctl/", "buildkit/"},
+		options:        c.containerdOptions,
+		prepare:        c.prepareContainerd,
+		stopContainers: c.stopContainers,
+		// An ordinary user's containers end with the engine's first process.
+		rejoins: func(*daemonOptions) bool { return !c.Rootless },
+		container: func(shim int) string {
+			return containerd.Key(processes.Argument(shim, "-namespace"), processes.Argument(shim, "-id"))
+		},
+	}
+}
 
-func (containerdProgram) comm() string { return "containerd" }
+func (c *Config) containerdRoot() string  { return filepath.Join(c.DataRoot, "containerd") }
+func (c *Config) containerdState() string { return filepath.Join(c.ExecRoot, "containerd") }
 
-func (containerdProgram) tools() []tool { return nil }
+// cniState is what plugins for networks remember: which addresses are taken.
+func (c *Config) cniState() string { return filepath.Join(c.DataRoot, "cni", "state") }
 
 // reservedContainerd are arguments that belong to docker rd.
 var reservedContainerd = []string{"config", "c", "address", "a", "root", "state", "help", "h", "version", "v"}
 
-func (p containerdProgram) options() (*daemonOptions, error) {
-	for _, arg := range p.Args {
+// containerdOptions implements [program.options].
+func (c *Config) containerdOptions() (*daemonOptions, error) {
+	for _, arg := range c.Args {
 		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		for _, reserved := range reservedContainerd {
 			if strings.HasPrefix(arg, "-") && name == reserved {
 				return nil, failure.WithHint(failure.Refuse("engine argument %s is set by docker rd", arg), "leave it out")
 			}
 		}
-		if arg == "" || !strings.HasPrefix(arg, "-") && len(p.Args) == 1 {
+		if arg == "" || !strings.HasPrefix(arg, "-") && len(c.Args) == 1 {
 			return nil, failure.WithHint(failure.Refuse("engine argument %q is not an option of containerd", arg), "leave it out")
 		}
 	}
-	return &daemonOptions{args: p.Args}, nil
+	return &daemonOptions{args: c.Args}, nil
 }
 
-func (containerdProgram) maxSocket() int { return MaxSocket - len(ttrpcSuffix) }
-
-func (p containerdProgram) root() string  { return filepath.Join(p.DataRoot, "containerd") }
-func (p containerdProgram) state() string { return filepath.Join(p.ExecRoot, "containerd") }
-
-func (p containerdProgram) squats(other processes.Proc) bool {
-	return other.Comm == p.comm() &&
-		(processes.Argument(other.ID.PID, "--root") == p.root() || processes.Argument(other.ID.PID, "--state") == p.state())
-}
-
-// cniState is what plugins for networks remember: which addresses are taken.
-func (p containerdProgram) cniState() string { return filepath.Join(p.DataRoot, "cni", "state") }
-
-func (p containerdProgram) dirs() []string {
-	return []string{p.root(), p.state(), p.cniState()}
-}
-
-func (containerdProgram) hostDirs() []string { return containerdHostDirs }
-
-func (containerdProgram) copyUp() []string { return []string{"/etc", "/var/lib"} }
-
-func (p containerdProgram) binds() []namespaces.Bind {
-	return []namespaces.Bind{{Source: p.cniState(), Target: "/var/lib/cni", Optional: true}}
-}
-
-func (containerdProgram) hide() []string { return []string{"nerdctl/", "buildkit/"} }
-
-// prepare writes a configuration of version 2, which later versions of containerd take too.
-func (p containerdProgram) prepare(*launch) ([]string, error) {
+// prepareContainerd implements [program.prepare]. It writes a configuration of version 2, which later versions of containerd take too.
+func (c *Config) prepareContainerd(*launch) ([]string, error) {
 	config := fmt.Sprintf(`version = 2
 # The kubelet's: it would look for networks of its own. Versions call it differently.
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
@@ -95,35 +91,35 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", 
 [timeouts]
   "io.containerd.timeout.task.state" = "10s"
   "io.containerd.timeout.shim.load" = "30s"
-`, strconv.Quote(p.Socket), strconv.Quote(p.Socket+ttrpcSuffix))
-	if err := os.WriteFile(p.private(containerdTOML), []byte(config), 0o600); err != nil {
+`, strconv.Quote(c.Socket), strconv.Quote(c.Socket+ttrpcSuffix))
+	if err := os.WriteFile(c.private(containerdTOML), []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	if err := p.linkPlugins(); err != nil {
+	if err := c.linkPlugins(); err != nil {
 		return nil, err
 	}
 	// A containerd that had no room to write its id would never have one.
-	id := filepath.Join(p.root(), "io.containerd.grpc.v1.introspection", "uuid")
+	id := filepath.Join(c.containerdRoot(), "io.containerd.grpc.v1.introspection", "uuid")
 	if info, err := os.Stat(id); err == nil && info.Size() == 0 {
 		if err := os.Remove(id); err != nil {
 			return nil, err
 		}
 	}
-	if err := os.WriteFile(p.Nerdctl, []byte(p.nerdctl()), 0o600); err != nil {
+	if err := os.WriteFile(c.Nerdctl, []byte(c.nerdctl()), 0o600); err != nil {
 		return nil, err
 	}
-	return append([]string{"--config", p.private(containerdTOML), "--root", p.root(), "--state", p.state()}, p.Args...), nil
+	return append([]string{"--config", c.private(containerdTOML), "--root", c.containerdRoot(), "--state", c.containerdState()}, c.Args...), nil
 }
 
 // plugins is the directory with the plugins for networks.
-func (p containerdProgram) plugins() string { return p.private(portproxy.PluginDir) }
+func (c *Config) plugins() string { return c.private(portproxy.PluginDir) }
 
 // plugin is the one that publishes ports, which is ours.
-func (p containerdProgram) plugin() string { return filepath.Join(p.plugins(), portproxy.PluginName) }
+func (c *Config) plugin() string { return filepath.Join(c.plugins(), portproxy.PluginName) }
 
 // linkPlugins makes the directory with the plugins for networks: ours, and the host's.
-func (p containerdProgram) linkPlugins() error {
-	if err := errors.Join(os.RemoveAll(p.plugins()), os.Mkdir(p.plugins(), 0o700), os.Symlink(p.private(proxyPlace), p.plugin())); err != nil {
+func (c *Config) linkPlugins() error {
+	if err := errors.Join(os.RemoveAll(c.plugins()), os.Mkdir(c.plugins(), 0o700), os.Symlink(c.private(proxyPlace), c.plugin())); err != nil {
 		return err
 	}
 	for _, dir := range pluginDirs {
@@ -133,7 +129,7 @@ func (p containerdProgram) linkPlugins() error {
 			if name == portproxy.PluginName {
 				name += portproxy.RulesSuffix
 			}
-			err := os.Symlink(filepath.Join(dir, f.Name()), filepath.Join(p.plugins(), name))
+			err := os.Symlink(filepath.Join(dir, f.Name()), filepath.Join(c.plugins(), name))
 			if err != nil && !errors.Is(err, os.ErrExist) {
 				return err
 			}
@@ -143,27 +139,27 @@ func (p containerdProgram) linkPlugins() error {
 }
 
 // nerdctl returns a configuration by which nerdctl uses the engine, from within its namespaces.
-func (p containerdProgram) nerdctl() string {
+func (c *Config) nerdctl() string {
 	var b strings.Builder
 	for _, setting := range [][2]string{
-		{"address", p.Socket}, {"data_root", filepath.Join(p.DataRoot, "nerdctl")}, {"cni_path", p.plugins()},
-		{"cni_netconfpath", filepath.Join(p.DataRoot, "cni", "net.d")}, {"cgroup_manager", "cgroupfs"},
+		{"address", c.Socket}, {"data_root", filepath.Join(c.DataRoot, "nerdctl")}, {"cni_path", c.plugins()},
+		{"cni_netconfpath", filepath.Join(c.DataRoot, "cni", "net.d")}, {"cgroup_manager", "cgroupfs"},
 	} {
 		fmt.Fprintf(&b, "%s = %s\n", setting[0], strconv.Quote(setting[1]))
 	}
 	return b.String()
 }
 
-// stopContainers implements [program]: a containerd leaves its containers running when it ends.
-func (p containerdProgram) stopContainers(ctx context.Context, _ *Engine) (killed []string) {
-	api, err := containerd.New(p.Socket)
+// stopContainers implements [program.stopContainers]: a containerd leaves its containers running when it ends.
+func (c *Config) stopContainers(ctx context.Context, _ *Engine) (killed []string) {
+	api, err := containerd.New(c.Socket)
 	if err != nil {
 		return nil
 	}
 	defer api.Close()
 	list, err := api.Namespaces(ctx)
 	if err != nil {
-		p.log().WarnContext(ctx, "containers can't be asked to end", "error", err)
+		c.log().WarnContext(ctx, "containers can't be asked to end", "error", err)
 		return nil
 	}
 	var mu sync.Mutex
@@ -174,7 +170,7 @@ func (p containerdProgram) stopContainers(ctx context.Context, _ *Engine) (kille
 			all.Go(func() {
 				forced, err := api.StopTask(ctx, namespace, t.ID)
 				if err != nil {
-					p.log().WarnContext(ctx, "container does not end", "namespace", namespace, "container", t.ID, "error", err)
+					c.log().WarnContext(ctx, "container does not end", "namespace", namespace, "container", t.ID, "error", err)
 				}
 				if forced {
 					mu.Lock()
@@ -188,13 +184,4 @@ func (p containerdProgram) stopContainers(ctx context.Context, _ *Engine) (kille
 	}
 	all.Wait()
 	return killed
-}
-
-// rejoins implements [program]: an ordinary user's containers end with the engine's first process.
-func (p containerdProgram) rejoins(*daemonOptions) bool { return !p.Rootless }
-
-func (containerdProgram) containers(f *processes.Found) []string {
-	return f.Containers(func(shim int) string {
-		return containerd.Key(processes.Argument(shim, "-namespace"), processes.Argument(shim, "-id"))
-	})
 }

@@ -22,7 +22,7 @@ func (c *Config) Cleanup(ctx context.Context) (killed []string, err error) {
 }
 
 // containers returns the ids of the containers that run of an engine that has ended.
-func (c *Config) containers() []string { return c.program().containers(c.scan()) }
+func (c *Config) containers() []string { return c.scan().Containers(c.program().container) }
 
 // scan returns what runs of the engine, as far as that can be found.
 func (c *Config) scan() *processes.Found {

@@ -23,17 +23,14 @@ import (
 
 // An Engine is a running engine, or one that has ended.
 type Engine struct {
-	cfg       Config
-	id        process.ID
-	subnets   namespaces.Subnets
-	logOffset int64
-	exited    chan struct{}
-	endedBy   func() syscall.Signal // what has ended it; nil where it is adopted, and nobody knows
-	adopted   bool
-	localhost []uint16   // ports of the host's loopback that it reaches
-	host      netip.Addr // what host-gateway leads to
+	cfg     Config
+	exited  chan struct{}
+	endedBy func() syscall.Signal // what has ended it; nil where it is adopted, and nobody knows
+	adopted bool
+	host    netip.Addr // what host-gateway leads to
 
-	recording sync.Mutex
+	recording sync.Mutex // of the companions in rec
+	rec       engineFile
 	problems  processes.Problems
 
 	cancel   context.CancelFunc // ends the watchers
@@ -73,7 +70,7 @@ func (c *Config) Adopt(ctx context.Context) (*Engine, error) {
 	if err := os.MkdirAll(c.private(staging), 0o700); err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: *c, id: rec.Engine, subnets: rec.Subnets, localhost: rec.Localhost, logOffset: rec.LogOffset, exited: make(chan struct{}), adopted: true}
+	e := &Engine{cfg: *c, rec: rec, exited: make(chan struct{}), adopted: true}
 	for _, companion := range companions {
 		if companion.id(&rec).Alive() {
 			continue
@@ -88,7 +85,7 @@ func (c *Config) Adopt(ctx context.Context) (*Engine, error) {
 }
 
 // ID returns the identity of the engine's process.
-func (e *Engine) ID() process.ID { return e.id }
+func (e *Engine) ID() process.ID { return e.rec.Engine }
 
 // Exited returns a channel that is closed when the engine's process has ended. Processes that
 // it started may still run: Start or Cleanup end them.
@@ -104,7 +101,7 @@ func (e *Engine) LastError() string {
 		}
 	default:
 	}
-	msg := lastErrorIn(e.cfg.LogPath, e.logOffset)
+	msg := lastErrorIn(e.cfg.LogPath, e.rec.LogOffset)
 	if e.cfg.ConfigFile != "" {
 		// The file that dockerd reads is made from the user's.
 		msg = strings.ReplaceAll(msg, e.cfg.private(daemonJSON), e.cfg.ConfigFile)
@@ -165,14 +162,14 @@ func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 	known := e.cfg.scan().Groups
 	if ctx.Err() == nil { // else some containers might end by themselves before they are killed
 		killed = e.cfg.program().stopContainers(ctx, e)
-		if err := e.id.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, process.ErrGone) {
+		if err := e.ID().Signal(syscall.SIGTERM); err != nil && !errors.Is(err, process.ErrGone) {
 			e.cfg.log().WarnContext(ctx, "engine can't be asked to end", "error", err)
 		}
 	}
 	select {
 	case <-e.exited:
 	case <-ctx.Done():
-		e.cfg.log().WarnContext(ctx, "engine does not end in time: killing it", "pid", e.id.PID)
+		e.cfg.log().WarnContext(ctx, "engine does not end in time: killing it", "pid", e.ID().PID)
 	}
 	e.Release()
 	killed = append(killed, e.cfg.containers()...)
@@ -194,7 +191,7 @@ func (e *Engine) watch() {
 	if e.adopted {
 		// Somebody else's child, or nobody's.
 		e.watchers.Go(func() {
-			if e.id.Wait(ctx) == nil {
+			if e.ID().Wait(ctx) == nil {
 				close(e.exited)
 			}
 		})
@@ -207,7 +204,7 @@ func (e *Engine) watch() {
 	e.watchers.Go(func() { e.watchUse(ctx, useInterval, busyShare) })
 	if !e.cfg.Rootless {
 		e.watchers.Go(func() {
-			if err := e.moveLater(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
+			if err := e.moveLater(ctx); err != nil && ctx.Err() == nil && e.ID().Alive() {
 				e.cfg.log().WarnContext(ctx, "the engine stays in the control groups of who started it", "error", err)
 			}
 		})
@@ -218,23 +215,11 @@ func (e *Engine) watch() {
 	}
 }
 
-// note changes the engine's record.
-func (e *Engine) note(change func(*engineFile)) error {
-	e.recording.Lock()
-	defer e.recording.Unlock()
-	rec := e.cfg.readEngineFile()
-	if rec.Engine != e.id {
-		return nil
-	}
-	change(&rec)
-	return e.cfg.writeEngineFile(rec)
-}
-
 // followHost makes host-gateway lead to the host's address as that changes.
 func (e *Engine) followHost(ctx context.Context) {
 	err := namespaces.WatchHostAddress(ctx, e.host, func(host netip.Addr) {
-		rules := namespaces.NewRules(e.subnets, host, e.localhost)
-		if err := e.cfg.namespaces().SetRules(ctx, e.id, rules); err != nil && ctx.Err() == nil && e.id.Alive() {
+		rules := namespaces.NewRules(e.rec.Subnets, host, e.rec.Localhost)
+		if err := e.cfg.namespaces().SetRules(ctx, e.ID(), rules); err != nil && ctx.Err() == nil && e.ID().Alive() {
 			e.cfg.log().WarnContext(ctx, "containers can't reach the host by host-gateway", "address", host, "error", err)
 		}
 	})

@@ -29,7 +29,7 @@ func (e *Engine) keepFiles(ctx context.Context) {
 	})
 	defer watch.Close()
 	for {
-		if err := e.syncFiles(ctx); err != nil && ctx.Err() == nil && e.id.Alive() {
+		if err := e.syncFiles(ctx); err != nil && ctx.Err() == nil && e.ID().Alive() {
 			e.cfg.log().WarnContext(ctx, "the engine sees a former state of the host's /run or resolv.conf", "error", err)
 		}
 		if watch.Wait(ctx) != nil {
@@ -49,14 +49,14 @@ func watchedDirs() []string {
 
 // syncFiles does so once. It begins with /run, which may contain resolv.conf.
 func (e *Engine) syncFiles(ctx context.Context) error {
-	if err := e.cfg.writeResolvConf(e.subnets); err != nil {
+	if err := e.cfg.writeResolvConf(e.rec.Subnets); err != nil {
 		return err
 	}
-	if err := e.cfg.run().Sync(e.id); err != nil {
+	if err := e.cfg.run().Sync(e.ID()); err != nil {
 		return err
 	}
 	if e.cfg.Rootless {
 		return nil // the host can't replace what is in the engine's own /etc
 	}
-	return e.cfg.namespaces().Rebind(ctx, e.id, []namespaces.Bind{{Source: e.cfg.private(resolvConf), Target: hostResolvConf, Optional: true}})
+	return e.cfg.namespaces().Rebind(ctx, e.ID(), []namespaces.Bind{{Source: e.cfg.private(resolvConf), Target: hostResolvConf, Optional: true}})
 }

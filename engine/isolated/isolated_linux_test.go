@@ -950,7 +950,7 @@ func (in *instance) squats() {
 	recreated := in.cfg
 	recreated.UID += "-2"
 	_, err := recreated.Start(in.t.Context())
-	if failure.Code(err) != failure.CodeRefused || !strings.Contains(err.Error(), in.find(in.cfg.program().comm()).String()) {
+	if failure.Code(err) != failure.CodeRefused || !strings.Contains(err.Error(), in.find(in.cfg.program().comm).String()) {
 		in.t.Errorf("Start = %v, want it refused with the engine named", err)
 	}
 	if _, err := recreated.Cleanup(in.t.Context()); err != nil {
@@ -1283,7 +1283,7 @@ func TestBesideHostEngine(t *testing.T) {
 	must(os.Rename(resolver+".new", resolver))
 	in.eventually("resolv.conf is the engine's own inside", func() error {
 		out, err := in.inside("--mount", "cat", "/etc/resolv.conf").CombinedOutput()
-		if want := fmt.Sprintf("nameserver %s\nsearch after.example\n", in.engine.subnets.DNS()); string(out) != want {
+		if want := fmt.Sprintf("nameserver %s\nsearch after.example\n", in.engine.rec.Subnets.DNS()); string(out) != want {
 			err = fmt.Errorf("it is %q, want %q: %w", out, want, err)
 		}
 		return err

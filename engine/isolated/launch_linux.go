@@ -138,7 +138,7 @@ func (c *Config) tempDir() string { return filepath.Join(c.ExecRoot, "tmp") }
 
 func (l *launch) start(ctx context.Context) (*Engine, error) {
 	c := &l.cfg
-	program, err := c.find(c.program().comm())
+	program, err := c.find(c.program().comm)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 // prepare makes directories and files, and returns the daemon's command line.
 func (l *launch) prepare(program string) ([]string, error) {
 	c := &l.cfg
-	for _, dir := range append(c.program().dirs(), c.DataRoot, c.tempDir(), filepath.Dir(c.Socket), filepath.Dir(c.LogPath),
+	for _, dir := range append(c.program().dirs, c.DataRoot, c.tempDir(), filepath.Dir(c.Socket), filepath.Dir(c.LogPath),
 		c.private(runDocker), c.private(runContainerd), c.private(optContainerd), c.private(staging), c.private(portsDir)) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
@@ -262,7 +262,7 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	if err != nil {
 		return nil, l.explain(ctx, h, err)
 	}
-	engine := &Engine{cfg: *c, id: h.ID, logOffset: l.rec.LogOffset, subnets: l.rec.Subnets, exited: h.Exited, endedBy: h.EndedBy, host: l.rules.Host, localhost: l.rec.Localhost}
+	engine := &Engine{cfg: *c, rec: l.rec, exited: h.Exited, endedBy: h.EndedBy, host: l.rules.Host}
 	engine.watch()
 	return engine, nil
 }
@@ -279,7 +279,7 @@ func (l *launch) plan(args []string) (*namespaces.Launch, error) {
 		},
 	}
 	if c.Containerd {
-		launch.EnvFile = containerdProgram{c}.plugin() + portproxy.PluginEnvSuffix
+		launch.EnvFile = c.plugin() + portproxy.PluginEnvSuffix
 	}
 	return launch, c.mode().complete(launch)
 }
@@ -296,7 +296,7 @@ func (l *launch) surround(ctx context.Context, exit *os.File) (slirpReady <-chan
 	if c.Rootless {
 		return slirpReady, nil
 	}
-	return slirpReady, namespaces.MakeHostDirs(ctx, c.program().hostDirs())
+	return slirpReady, namespaces.MakeHostDirs(ctx, c.program().hostDirs)
 }
 
 // finish does what is left to do when the daemon runs.

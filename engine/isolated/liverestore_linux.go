@@ -46,7 +46,7 @@ func (e *Engine) endLiveRestore(ctx context.Context) error {
 		return err
 	}
 	defer api.Close()
-	if err := e.id.Signal(syscall.SIGHUP); err != nil {
+	if err := e.ID().Signal(syscall.SIGHUP); err != nil {
 		if errors.Is(err, process.ErrGone) {
 			return nil // it has ended
 		}

@@ -45,7 +45,7 @@ type rootMode struct{ *Config }
 
 func (rootMode) tools() []tool { return nil }
 
-func (m rootMode) daemon() string { return m.program().comm() }
+func (m rootMode) daemon() string { return m.program().comm }
 
 func (rootMode) hierarchies() (processes.Hierarchies, error) { return processes.FindHierarchies() }
 
@@ -98,7 +98,7 @@ func (m userMode) prepare() error {
 
 func (m userMode) complete(l *namespaces.Launch) (err error) {
 	// There must be an /etc/docker, and an /etc/resolv.conf that is no link.
-	l.User = &namespaces.UserPlan{Staging: m.private(staging), CopyUp: m.program().copyUp()}
+	l.User = &namespaces.UserPlan{Staging: m.private(staging), CopyUp: m.program().copyUp}
 	if m.scopes != nil {
 		l.Delegate = m.delegate
 	}

@@ -53,7 +53,7 @@ func (e *Engine) watchPort(ctx context.Context, file string, proxy process.ID) {
 		return
 	}
 	text, err := os.ReadFile(file)
-	if err != nil || !e.id.Alive() || os.Remove(file) != nil {
+	if err != nil || !e.ID().Alive() || os.Remove(file) != nil {
 		return // it has ended normally, or with the engine
 	}
 	port, _ := portproxy.ReadAnnouncement(text)
@@ -70,7 +70,7 @@ func (e *Engine) proxies() map[string]process.ID {
 	found := map[string]process.ID{}
 	all, _ := processes.All(e.cfg.UID)
 	for _, p := range all {
-		if p.Marked && p.Comm == portproxy.Name && samePIDNamespace(p.ID.PID, e.id.PID) {
+		if p.Marked && p.Comm == portproxy.Name && samePIDNamespace(p.ID.PID, e.ID().PID) {
 			found[strconv.Itoa(innermost(p.ID.PID))] = p.ID
 		}
 	}

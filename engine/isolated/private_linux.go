@@ -94,7 +94,7 @@ func (c *Config) certificates() string {
 
 // binds are the private versions of paths that all daemons of a machine share.
 func (c *Config) binds() []namespaces.Bind {
-	return append(c.program().binds(), []namespaces.Bind{
+	return append(c.program().binds, []namespaces.Bind{
 		// dockerd uses the host's containerd if its socket is here, and shims put theirs
 		// here whatever the exec-root. A directory of the host: with live-restore it must
 		// outlive the engine.
@@ -110,7 +110,7 @@ func (c *Config) binds() []namespaces.Bind {
 func (c *Config) run() *namespaces.Run {
 	return &namespaces.Run{
 		// The lock of iptables protects rules, and the engine has its own.
-		Hide:    append([]string{filepath.Base(dockerSock), "docker/", "containerd/", "docker.pid", "xtables.lock"}, c.program().hide()...),
+		Hide:    append([]string{filepath.Base(dockerSock), "docker/", "containerd/", "docker.pid", "xtables.lock"}, c.program().hide...),
 		Own:     []string{c.ExecRoot, c.Socket, c.StateDir, c.DataRoot, c.LogPath, c.Proxy},
 		Staging: c.private(staging),
 	}

@@ -50,7 +50,7 @@ func checkPrograms(c *Config) error {
 		return failure.WithHint(failure.Refuse("engine-path %q: %w", dir, bare(err)), "unpack a static release of Docker there")
 	}
 	var missing, closed, foreign []string
-	for _, tool := range slices.Concat(c.program().tools(), own) {
+	for _, tool := range slices.Concat(c.program().tools, own) {
 		path := filepath.Join(dir, tool.name)
 		switch fits, err := isProgram(path); {
 		case errors.Is(err, os.ErrNotExist):

@@ -25,9 +25,9 @@ func (e *Engine) watchUse(ctx context.Context, interval time.Duration, share flo
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for last := time.Now(); ; {
-		now, rec := time.Now(), e.cfg.readEngineFile()
+		now := time.Now()
 		for _, c := range companions {
-			name, id, sentence := c.name, *c.id(&rec), ""
+			name, id, sentence := c.name, e.companion(c), ""
 			if stat, err := process.ReadStat(id.PID); err == nil && stat.StartTime == id.StartTime {
 				if before := was[name]; before.id == id && float64(stat.CPU-before.cpu) > share*float64(now.Sub(last)) {
 					sentence = name + " is busy: it uses much of a processor"

@@ -35,7 +35,7 @@ func (e *Engine) watchContainerd(ctx context.Context) {
 			strangers++ // dockerd may be told to use another one
 			continue
 		}
-		if id.Wait(ctx) != nil || !e.id.Alive() {
+		if id.Wait(ctx) != nil || !e.ID().Alive() {
 			return
 		}
 		e.problems.Set(subject, words)
