@@ -93,6 +93,17 @@ type Running interface {
 	Stop(ctx context.Context) (killed []string, err error)
 }
 
+// running returns an engine of a driver's own type, and nil where there is none.
+func running[E any, P interface {
+	*E
+	Running
+}](engine P, err error) (Running, error) {
+	if engine == nil || err != nil {
+		return nil, err
+	}
+	return engine, nil
+}
+
 // A Process is a running engine that is a process of ours.
 type Process interface {
 	Running

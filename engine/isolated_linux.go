@@ -118,11 +118,7 @@ type isolatedDriver struct {
 
 // Adopt implements [Driver].
 func (d isolatedDriver) Adopt(ctx context.Context) (Running, error) {
-	e, err := d.Config.Adopt(ctx)
-	if e == nil || err != nil {
-		return nil, err
-	}
-	return e, nil
+	return running(d.Config.Adopt(ctx))
 }
 
 // Start implements [Driver].
@@ -132,9 +128,5 @@ func (d isolatedDriver) Start(ctx context.Context) (Running, error) {
 	if now, err := instance.LoadDir(d.inst.Paths.State); err == nil && now.UID == config.UID {
 		config.Limits = limitsOf(now.Settings)
 	}
-	e, err := config.Start(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
+	return running(config.Start(ctx))
 }

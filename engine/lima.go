@@ -41,19 +41,7 @@ func SSH(i *instance.Instance) []string {
 }
 
 // Adopt implements [Driver].
-func (d limaDriver) Adopt(ctx context.Context) (Running, error) {
-	m, err := d.Config.Adopt(ctx)
-	if m == nil || err != nil {
-		return nil, err
-	}
-	return m, nil
-}
+func (d limaDriver) Adopt(ctx context.Context) (Running, error) { return running(d.Config.Adopt(ctx)) }
 
 // Start implements [Driver].
-func (d limaDriver) Start(ctx context.Context) (Running, error) {
-	m, err := d.Config.Start(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
-}
+func (d limaDriver) Start(ctx context.Context) (Running, error) { return running(d.Config.Start(ctx)) }

@@ -12,9 +12,10 @@ package portproxy
 
 import (
 	"errors"
+	"flag"
+	"io"
 	"net/netip"
 	"strconv"
-	"strings"
 )
 
 // Name is the name of the program and its processes.
@@ -38,45 +39,23 @@ type config struct {
 
 // parseArgs parses the arguments of dockerd's proxy.
 func parseArgs(args []string) (config, error) {
+	var cfg config
 	var hostIP, containerIP netip.Addr
 	var hostPort, containerPort uint16
-	cfg := config{Proto: "tcp"}
-	for i := 0; i < len(args); i++ {
-		// Like package flag: one or two dashes, "-name value" or "-name=value".
-		name, value, inline := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(args[i], "-"), "-"), "=")
-		if name == args[i] {
-			return config{}, errors.New("unexpected argument " + strconv.Quote(args[i]))
-		}
-		if name == "use-listen-fd" {
-			cfg.UseListenFD = !inline || value == "true"
-			continue
-		}
-		if !inline {
-			if i++; i == len(args) {
-				return config{}, errors.New("missing value of -" + name)
-			}
-			value = args[i]
-		}
-		var err error
-		switch name {
-		case "proto":
-			cfg.Proto = value
-		case "host-ip":
-			hostIP, err = netip.ParseAddr(value)
-		case "host-port":
-			hostPort, err = parsePort(value)
-		case "container-ip":
-			containerIP, err = netip.ParseAddr(value)
-		case "owner":
-			cfg.Owner = value
-		case "container-port":
-			containerPort, err = parsePort(value)
-		default:
-			err = errors.New("unknown option")
-		}
-		if err != nil {
-			return config{}, errors.New("-" + name + ": " + err.Error())
-		}
+	flags := flag.NewFlagSet(Name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&cfg.Proto, "proto", "tcp", "")
+	flags.TextVar(&hostIP, "host-ip", netip.Addr{}, "")
+	flags.Func("host-port", "", parsePort(&hostPort))
+	flags.TextVar(&containerIP, "container-ip", netip.Addr{}, "")
+	flags.Func("container-port", "", parsePort(&containerPort))
+	flags.BoolVar(&cfg.UseListenFD, "use-listen-fd", false, "")
+	flags.StringVar(&cfg.Owner, "owner", "", "")
+	if err := flags.Parse(args); err != nil {
+		return config{}, err
+	}
+	if flags.NArg() > 0 {
+		return config{}, errors.New("unexpected argument " + strconv.Quote(flags.Arg(0)))
 	}
 	switch cfg.Proto {
 	case "tcp", "udp":
@@ -93,9 +72,13 @@ func parseArgs(args []string) (config, error) {
 	return cfg, nil
 }
 
-func parsePort(s string) (uint16, error) {
-	n, err := strconv.ParseUint(s, 10, 16)
-	return uint16(n), err
+// parsePort returns the parser of a flag.
+func parsePort(port *uint16) func(string) error {
+	return func(s string) error {
+		n, err := strconv.ParseUint(s, 10, 16)
+		*port = uint16(n)
+		return err
+	}
 }
 
 // network is the listener's network for package net. "tcp6" and "udp6" set IPV6_V6ONLY: dockerd

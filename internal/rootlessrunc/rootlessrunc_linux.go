@@ -70,46 +70,30 @@ func prepare(args []string) error {
 }
 
 // defaultShares is the weight that a group has anyway.
-const defaultShares = "1024"
+const defaultShares = json.Number("1024")
 
 // withoutGroup returns a specification without its control group, and without what every
 // specification has of it: rules for devices, which a user can't make either, and the default
 // weight.
 func withoutGroup(spec []byte) ([]byte, error) {
-	return edit(spec, func(spec object) error {
-		return spec.edit("linux", func(linux object) error {
-			delete(linux, "cgroupsPath")
-			return linux.edit("resources", func(resources object) error {
-				delete(resources, "devices")
-				return resources.edit("cpu", func(cpu object) error {
-					if bytes.Equal(cpu["shares"], []byte(defaultShares)) {
-						delete(cpu, "shares")
-					}
-					return nil
-				})
-			})
-		})
-	})
-}
-
-// An object is a JSON object, most of which is left as it is.
-type object map[string]json.RawMessage
-
-func edit(data []byte, change func(object) error) ([]byte, error) {
-	var o object
-	if err := json.Unmarshal(data, &o); err != nil {
+	var all map[string]any
+	d := json.NewDecoder(bytes.NewReader(spec))
+	d.UseNumber() // what is not changed stays as it is
+	if err := d.Decode(&all); err != nil {
 		return nil, err
 	}
-	if err := change(o); err != nil {
-		return nil, err
+	linux := object(all, "linux")
+	delete(linux, "cgroupsPath")
+	resources := object(linux, "resources")
+	delete(resources, "devices")
+	if cpu := object(resources, "cpu"); cpu["shares"] == defaultShares {
+		delete(cpu, "shares")
 	}
-	return json.Marshal(o)
+	return json.Marshal(all)
 }
 
-// edit changes a field that is an object, if it is there.
-func (o object) edit(name string, change func(object) error) (err error) {
-	if o[name] != nil && !bytes.Equal(o[name], []byte("null")) {
-		o[name], err = edit(o[name], change)
-	}
-	return err
+// object returns a field that is a JSON object, nil if it is not there.
+func object(of map[string]any, name string) map[string]any {
+	o, _ := of[name].(map[string]any)
+	return o
 }
