@@ -1,10 +1,7 @@
 package isolated
 
 import (
-	"encoding/json"
-	"errors"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/docker-rd/docker-rd/internal/logfile"
@@ -38,7 +35,8 @@ func parseLastError(log string) string {
 		if line == "" {
 			continue
 		}
-		fields, ok := logFields(line)
+		fields := logfile.Fields(line)
+		ok := fields["level"] != "" && (strings.HasPrefix(line, "time=") || strings.HasPrefix(line, "{"))
 		if ok && fields["msg"] == "" && strings.HasSuffix(line, noSpace) {
 			// The disk was full: this follows the beginning of a line that had no more room.
 			plain = noSpace
@@ -128,52 +126,4 @@ func isContainerd(fields map[string]string) bool {
 		}
 	}
 	return false
-}
-
-// logFields returns the fields of a line in logrus's text or JSON format.
-func logFields(line string) (map[string]string, bool) {
-	if strings.HasPrefix(line, "{") {
-		var values map[string]any
-		if err := json.Unmarshal([]byte(line), &values); err != nil {
-			return nil, false
-		}
-		fields := make(map[string]string, len(values))
-		for k, v := range values {
-			if s, ok := v.(string); ok {
-				fields[k] = s
-			}
-		}
-		return fields, fields["level"] != "" && fields["msg"] != ""
-	}
-	if !strings.HasPrefix(line, "time=") {
-		return nil, false
-	}
-	fields := map[string]string{}
-	for rest := line; rest != ""; {
-		key, after, ok := strings.Cut(rest, "=")
-		if !ok {
-			break
-		}
-		value, after, err := logValue(after)
-		if err != nil {
-			break // a line cut short
-		}
-		fields[key] = value
-		rest = strings.TrimLeft(after, " ")
-	}
-	return fields, fields["level"] != ""
-}
-
-// logValue splits off a value, quoted where it has to be.
-func logValue(s string) (value, rest string, err error) {
-	if !strings.HasPrefix(s, `"`) {
-		value, rest, _ = strings.Cut(s, " ")
-		return value, rest, nil
-	}
-	quoted, err := strconv.QuotedPrefix(s)
-	if err != nil {
-		return "", "", errors.New("an open quote")
-	}
-	value, err = strconv.Unquote(quoted)
-	return value, s[len(quoted):], err
 }

@@ -82,10 +82,10 @@ func (c *Config) writeOverride() error {
 	return files.ReplaceJSON(filepath.Join(dir, "override.yaml"), o) // which is YAML, too
 }
 
-// limactl returns a command for the machine. It is in a process group of its own, out of reach of
-// a Ctrl-C.
-func (c *Config) limactl(args ...string) *exec.Cmd {
-	cmd := exec.Command("limactl", append([]string{"--tty=false"}, args...)...)
+// limactl returns a command for the machine, which is killed when ctx ends. It is in a process group
+// of its own, out of reach of a Ctrl-C.
+func (c *Config) limactl(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "limactl", append([]string{"--tty=false"}, args...)...)
 	cmd.Env = append(os.Environ(), "LIMA_HOME="+c.Home)
 	cmd.SysProcAttr = detached
 	return cmd
@@ -98,13 +98,9 @@ func (c *Config) run(ctx context.Context, args ...string) error {
 		return err
 	}
 	defer log.Close()
-	cmd := c.limactl(args...)
+	cmd := c.limactl(ctx, args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })()
-	if err := cmd.Wait(); err != nil {
+	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("limactl %s: %w", args[0], errors.Join(ctx.Err(), err))
 	}
 	return nil
@@ -118,17 +114,14 @@ type status struct {
 
 // status asks limactl. It answers nil if there is no machine yet.
 func (c *Config) status(ctx context.Context) (*status, error) {
-	cmd := c.limactl("list", "--format=json")
-	var out, said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &said
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })()
-	if err := cmd.Wait(); err != nil {
+	cmd := c.limactl(ctx, "list", "--format=json")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
 		return nil, fmt.Errorf("limactl list: %w: %s", errors.Join(ctx.Err(), err), lastMessage(said.String()))
 	}
-	for d := json.NewDecoder(&out); d.More(); {
+	for d := json.NewDecoder(bytes.NewReader(out)); d.More(); {
 		var s struct {
 			Name string
 			status

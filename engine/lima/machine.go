@@ -91,13 +91,7 @@ func (c *Config) launch(ctx context.Context) (*Machine, error) {
 	if info, err := log.Stat(); err == nil {
 		m.offset = info.Size()
 	}
-	args := []string{"start", "--timeout=" + bootTimeout.String()}
-	if files.Exists(c.dir("lima.yaml")) {
-		args = append(args, machine)
-	} else {
-		args = append(args, "--name="+machine, c.template())
-	}
-	cmd := c.limactl(args...)
+	cmd := c.limactl(context.WithoutCancel(ctx), c.startArgs()...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{held}
 	if err := cmd.Start(); err != nil {
@@ -111,19 +105,8 @@ func (c *Config) launch(ctx context.Context) (*Machine, error) {
 	if m.record.Launch, err = process.FindChild(cmd.Process.Pid); err == nil {
 		err = c.write(m.record)
 	}
-	for err == nil && m.record.Engine.PID == 0 {
-		select {
-		case <-m.booted: // it is ready already, or has failed
-			if m.record, err = c.record(ctx); err != nil || !m.record.Engine.Alive() {
-				return nil, m.failure(failed)
-			}
-		case <-time.After(pauseTime):
-			if len(c.pids()) > 1 { // that of the host agent, and another one
-				m.record, err = c.record(ctx)
-			}
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
+	if err == nil {
+		err = m.await(ctx, &failed)
 	}
 	if err != nil {
 		kill(m.record.Launch)
@@ -133,6 +116,34 @@ func (c *Config) launch(ctx context.Context) (*Machine, error) {
 		c.Log.WarnContext(ctx, "template not recorded", "error", err)
 	}
 	return m, c.write(m.record)
+}
+
+// startArgs are the arguments by which limactl starts the machine, or makes it.
+func (c *Config) startArgs() []string {
+	args := []string{"start", "--timeout=" + bootTimeout.String()}
+	if files.Exists(c.dir("lima.yaml")) {
+		return append(args, machine)
+	}
+	return append(args, "--name="+machine, c.template())
+}
+
+// await waits until the machine runs. Failed is why limactl has ended, once booted is closed.
+func (m *Machine) await(ctx context.Context, failed *error) (err error) {
+	for err == nil && m.record.Engine.PID == 0 {
+		select {
+		case <-m.booted: // it is ready already, or has failed
+			if m.record, err = m.cfg.record(ctx); err != nil || !m.record.Engine.Alive() {
+				return m.failure(*failed)
+			}
+		case <-time.After(pauseTime):
+			if len(m.cfg.pids()) > 1 { // that of the host agent, and another one
+				m.record, err = m.cfg.record(ctx)
+			}
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	return err
 }
 
 // failure returns why limactl has ended without a machine.

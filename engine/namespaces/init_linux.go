@@ -139,7 +139,7 @@ func initMain(report *os.File) error {
 	case len(p.Exec) == 0:
 		return nil
 	case p.User != nil:
-		return runInit(p, func() { _ = report.Close() })
+		return runInit(p, report)
 	}
 	return become(p.Exec, p.Env)
 }

@@ -3,11 +3,11 @@ package namespaces
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -153,8 +153,8 @@ func (b Bind) makeTarget() error {
 }
 
 // runInit starts the daemon and stays the first process of the namespace until the daemon ends.
-// It forwards signals and reaps orphans.
-func runInit(p Plan, started func()) error {
+// It forwards signals and reaps orphans. Report is closed once the daemon runs.
+func runInit(p Plan, report io.Closer) error {
 	if err := unix.Dup3(pipeFD, ExitFD, unix.O_CLOEXEC); err != nil {
 		return fmt.Errorf("exit pipe: %w", err)
 	}
@@ -165,11 +165,6 @@ func runInit(p Plan, started func()) error {
 	if err := os.WriteFile("/proc/self/comm", []byte(CommInit), 0); err != nil {
 		return err
 	}
-	for _, entry := range p.Env {
-		if path, ok := strings.CutPrefix(entry, "PATH="); ok {
-			_ = os.Setenv("PATH", path)
-		}
-	}
 	syscall.Umask(0o022)
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGCHLD)
@@ -179,7 +174,7 @@ func runInit(p Plan, started func()) error {
 	if err := daemon.Start(); err != nil {
 		return fmt.Errorf("run %q: %w", p.Exec[0], err)
 	}
-	started()
+	_ = report.Close()
 	for s := range signals {
 		if s != unix.SIGCHLD {
 			_ = daemon.Process.Signal(s)

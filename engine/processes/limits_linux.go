@@ -71,20 +71,15 @@ func (e Engine) SetLimits(h Hierarchies, l Limits, together bool) error {
 	for _, limit := range e.limits(l, together) {
 		root, v2, err := h.controller(limit.controller)
 		if err == nil {
-			err = limit.set(root, v2)
+			if err = limit.set(root, v2); err != nil {
+				err = &LimitError{limit.controller, err}
+			}
 		}
 		if err != nil && limit.on {
-			return limitError(limit.controller, err)
+			return err
 		}
 	}
 	return nil
-}
-
-func limitError(controller string, err error) error {
-	if e, ok := errors.AsType[*LimitError](err); ok {
-		return e
-	}
-	return &LimitError{controller, err}
 }
 
 func (l limit) set(root string, v2 bool) error {

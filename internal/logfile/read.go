@@ -2,6 +2,7 @@ package logfile
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"regexp"
 	"strings"
@@ -36,17 +37,41 @@ func Since(path string, offset, most int64) (text string, cut bool) {
 	return string(data), cut
 }
 
-// logrus finds level and message in a line of dockerd's or limactl's (github.com/sirupsen/logrus).
-var logrus = regexp.MustCompile(`(?:\blevel=(\w+) )?\bmsg=("(?:[^"\\]|\\.)*"|\S+)`)
+// field finds a field in a line of dockerd's or limactl's (github.com/sirupsen/logrus).
+var field = regexp.MustCompile(`\b([\w-]+)=("(?:[^"\\]|\\.)*"|[^"\s]\S*)`)
 
-// Parse returns the level and the message in a line of a log, on one line; a line of another form is
-// a message without a level.
-func Parse(line string) (level, message string) {
-	m := logrus.FindStringSubmatch(line)
-	if m == nil {
-		return "", strings.TrimSpace(line)
+// Fields returns the fields of a line of a log, in logrus's text or JSON format; none of a line of
+// another form. In a text, line ends stay escaped.
+func Fields(line string) map[string]string {
+	fields := map[string]string{}
+	if strings.HasPrefix(line, "{") {
+		var values map[string]any
+		_ = json.Unmarshal([]byte(line), &values)
+		for name, value := range values {
+			if text, ok := value.(string); ok {
+				fields[name] = text
+			}
+		}
+		return fields
 	}
-	return m[1], strings.Trim(strings.ReplaceAll(m[2], `\"`, `"`), `"`)
+	for _, m := range field.FindAllStringSubmatch(line, -1) {
+		name, value := m[1], m[2]
+		if value[0] == '"' {
+			value = strings.ReplaceAll(value[1:len(value)-1], `\"`, `"`)
+		}
+		fields[name] = value
+	}
+	return fields
+}
+
+// Parse returns the level and the message in a line of a log; a line of another form is a message
+// without a level.
+func Parse(line string) (level, message string) {
+	fields := Fields(line)
+	if message, ok := fields["msg"]; ok {
+		return fields["level"], message
+	}
+	return "", strings.TrimSpace(line)
 }
 
 // A LineWriter is an [io.Writer] that passes on what is written to it line by line.
