@@ -44,15 +44,15 @@ var companions = []companion{
 		},
 		id: func(f *engineFile) *process.ID { return &f.Relay },
 		start: func(ctx context.Context, e *Engine) (process.ID, error) {
-			return e.cfg.namespaces().AttachRelay(ctx, e.ID(), e.cfg.relay(e.ID(), e.rec.Subnets, e.rec.Localhost))
+			return e.cfg.namespaces().AttachRelay(ctx, e.ID(), e.cfg.relay(e.rec))
 		},
 		words: func(*Engine) string { return "" },
 	},
 }
 
-// relay is what the relay of a running engine serves.
-func (c *Config) relay(engine process.ID, net namespaces.Subnets, localhost []uint16) namespaces.Relay {
-	r := namespaces.Relay{Program: c.proxyOf(engine), DNS: net.DNS(), Localhost: localhost, Broker: c.brokerSocket()}
+// relay is what an engine's relay serves.
+func (c *Config) relay(rec engineFile) namespaces.Relay {
+	r := namespaces.Relay{Program: c.private(proxyPlace), DNS: rec.Subnets.DNS(), Localhost: rec.Localhost, Broker: c.brokerSocket()}
 	if c.Rootless {
 		r.API = filepath.Join(c.rootlessKit(), "api.sock")
 	}

@@ -231,6 +231,12 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	}
 	defer exitR.Close()
 	defer exitW.Close()
+	relay := c.relay(l.rec)
+	broker, err := relay.Listen() // before dockerd runs, which connects to it
+	if err != nil {
+		return nil, err
+	}
+	defer namespaces.CloseAll(broker)
 	launch, err := l.plan(args)
 	if err != nil {
 		return nil, err
@@ -241,13 +247,7 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 		return nil, err
 	}
 	l.rec.UID, l.rec.Engine = c.UID, h.ID
-	relay := c.relay(h.ID, l.rec.Subnets, l.rec.Localhost)
-	broker, err := relay.Listen() // before dockerd runs, which connects to it
-	if err != nil {
-		return nil, errors.Join(err, h.Abort())
-	}
-	defer namespaces.CloseAll(broker)
-	slirpReady, err := l.surround(ctx, exitR)
+	slirpReady, err := l.surround(ctx, launch, exitR)
 	if err != nil {
 		return nil, errors.Join(err, h.Abort())
 	}
@@ -255,7 +255,7 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 		return nil, err
 	}
 	defer namespaces.CloseAll(h.Sockets)
-	l.rec.Relay, err = c.namespaces().StartRelay(relay, h.Sockets, broker, exitR)
+	l.rec.Relay, err = c.namespaces().StartRelay(h.ID, relay, h.Sockets, broker, exitR)
 	if err == nil {
 		err = l.finish(ctx, slirpReady)
 	}
@@ -285,8 +285,13 @@ func (l *launch) plan(args []string) (*namespaces.Launch, error) {
 }
 
 // surround makes everything that the daemon needs around it. SlirpReady comes from [launch.connect].
-func (l *launch) surround(ctx context.Context, exit *os.File) (slirpReady <-chan error, err error) {
+func (l *launch) surround(ctx context.Context, plan *namespaces.Launch, exit *os.File) (slirpReady <-chan error, err error) {
 	c := &l.cfg
+	if c.scopes != nil {
+		if plan.User.Group, err = (userMode{c}).delegate(l.rec.Engine.PID); err != nil {
+			return nil, err
+		}
+	}
 	if slirpReady, err = l.connect(exit); err != nil {
 		return nil, err
 	}

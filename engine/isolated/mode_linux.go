@@ -99,9 +99,6 @@ func (m userMode) prepare() error {
 func (m userMode) complete(l *namespaces.Launch) (err error) {
 	// There must be an /etc/docker, and an /etc/resolv.conf that is no link.
 	l.User = &namespaces.UserPlan{Staging: m.private(staging), CopyUp: m.program().copyUp}
-	if m.scopes != nil {
-		l.Delegate = m.delegate
-	}
 	if l.IDs, err = namespaces.OwnMap(); err != nil {
 		return err
 	}

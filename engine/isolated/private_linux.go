@@ -13,7 +13,6 @@ import (
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
-	"github.com/docker-rd/docker-rd/internal/process"
 )
 
 // Names in the directory of the engine's private versions of shared paths.
@@ -45,11 +44,6 @@ func link(target, path string) error {
 		return err
 	}
 	return os.Symlink(target, path)
-}
-
-// proxyOf returns the path of a running engine's proxy program for processes of the host.
-func (c *Config) proxyOf(engine process.ID) string {
-	return fmt.Sprintf("/proc/%d/root%s", engine.PID, c.private(proxyPlace))
 }
 
 func (c *Config) private(name string) string { return filepath.Join(c.StateDir, "private", name) }

@@ -69,7 +69,7 @@ func exitPipeOf(of process.ID) (*os.File, error) {
 // A Relay says what an engine's relay serves. It runs in the host's namespaces, and has sockets of
 // the engine's.
 type Relay struct {
-	Program   string     // the program of the port proxies, which is the relay's too
+	Program   string     // the program of the port proxies, which is the relay's too, as the engine has it
 	DNS       netip.Addr // the engine's name server
 	Localhost []uint16   // ports of the host's loopback
 	Broker    string     // the socket at which it opens published ports (see package portproxy)
@@ -93,15 +93,15 @@ func (r Relay) Listen() (sockets []*os.File, err error) {
 	return []*os.File{broker, api}, nil
 }
 
-// StartRelay starts the relay with the engine's sockets (see [Helper.Sockets]) and those that
-// [Relay.Listen] has opened. It ends with the last writer of the pipe exit.
-func (e Engine) StartRelay(r Relay, sockets, broker []*os.File, exit *os.File) (process.ID, error) {
+// StartRelay starts the relay of an engine's process with the engine's sockets (see [Helper.Sockets])
+// and those that [Relay.Listen] has opened. It ends with the last writer of the pipe exit.
+func (e Engine) StartRelay(of process.ID, r Relay, sockets, broker []*os.File, exit *os.File) (process.ID, error) {
 	const forNames = 2
 	if len(sockets) < forNames {
 		return process.ID{}, errors.New("relay: no sockets for name queries")
 	}
 	listeners := len(sockets) - forNames + len(broker)
-	cmd := exec.Command(r.Program, portproxy.RelayArg, strconv.Itoa(listeners))
+	cmd := exec.Command(fmt.Sprintf("/proc/%d/root%s", of.PID, r.Program), portproxy.RelayArg, strconv.Itoa(listeners))
 	cmd.Args[0] = portproxy.Name // it may be docker-rd itself
 	id, _, err := e.startCompanion(cmd, slices.Concat([]*os.File{exit}, sockets, broker)...)
 	if err != nil {
@@ -127,5 +127,5 @@ func (e Engine) AttachRelay(ctx context.Context, engine process.ID, r Relay) (pr
 		return process.ID{}, err
 	}
 	defer CloseAll(broker)
-	return e.StartRelay(r, sockets, broker, exit)
+	return e.StartRelay(engine, r, sockets, broker, exit)
 }

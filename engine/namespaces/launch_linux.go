@@ -25,20 +25,18 @@ type Launch struct {
 	Log         *os.File              // the daemon's output; nil: none
 	Into        *process.ID           // enter the namespaces of this process; nil: make new ones
 	IDs         IDMap                 // the ids in the user namespace, where Plan.User is not nil
-	// Delegate, if not nil, moves the helper of an ordinary user's engine into a control group that is
-	// delegated to the engine, and returns it.
-	Delegate func(pid int) (group string, err error)
 }
 
 // Start starts the helper, in new namespaces or to enter existing ones. It does not run the
 // plan yet: see [Helper.Run].
 func (l *Launch) Start() (*Helper, error) {
-	if l.User != nil {
-		return l.startUser()
+	env := []string{processes.MarkerEnv + "=" + l.Processes.UID}
+	if l.User != nil { // the pid namespace ends with the helper
+		return startUserHelper(l.IDs, l.Exit, &syscall.SysProcAttr{Setsid: true, Cloneflags: userFlags}, env, l.Log)
 	}
 	if l.Into == nil {
 		attr := &syscall.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS}
-		return l.startIn(helperArgs(initArg), []*os.File{l.Exit}, attr)
+		return l.startIn(helperArgs(initArg), []*os.File{l.Exit}, attr, env)
 	}
 	l.Inside, l.Sysctls, l.Run = true, nil, nil
 	argv, files, err := entrance(*l.Into)
@@ -46,7 +44,7 @@ func (l *Launch) Start() (*Helper, error) {
 		return nil, err
 	}
 	defer CloseAll(files)
-	h, err := l.startIn(argv, append([]*os.File{l.Exit}, files...), &syscall.SysProcAttr{Setsid: true})
+	h, err := l.startIn(argv, append([]*os.File{l.Exit}, files...), &syscall.SysProcAttr{Setsid: true}, env)
 	if err == nil && !l.Into.Alive() { // another process may have the pid
 		return nil, errors.Join(process.ErrGone, h.Abort())
 	}
@@ -54,8 +52,7 @@ func (l *Launch) Start() (*Helper, error) {
 }
 
 // startIn starts the helper in the engine's control groups, or so that it moves there.
-func (l *Launch) startIn(argv []string, files []*os.File, attr *syscall.SysProcAttr) (h *Helper, err error) {
-	env := []string{processes.MarkerEnv + "=" + l.Processes.UID}
+func (l *Launch) startIn(argv []string, files []*os.File, attr *syscall.SysProcAttr, env []string) (h *Helper, err error) {
 	now := l.Hierarchies
 	bornIn := now.V2 != "" && !l.OwnRoots
 	if bornIn {
@@ -73,19 +70,6 @@ func (l *Launch) startIn(argv []string, files []*os.File, attr *syscall.SysProcA
 	}
 	l.Cgroups = groups
 	return startHelper(argv, files, attr, env, l.Log)
-}
-
-// startUser is Start in a new user namespace and a pid namespace, which ends with the helper.
-func (l *Launch) startUser() (*Helper, error) {
-	attr := &syscall.SysProcAttr{Setsid: true, Cloneflags: userFlags}
-	h, err := startUserHelper(l.IDs, l.Exit, attr, []string{processes.MarkerEnv + "=" + l.Processes.UID}, l.Log)
-	if err != nil || l.Delegate == nil {
-		return h, err
-	}
-	if l.User.Group, err = l.Delegate(h.ID.PID); err != nil {
-		return nil, errors.Join(err, h.Abort())
-	}
-	return h, nil
 }
 
 // startUserHelper starts the helper in a user namespace with the ids. Exit may be nil.
