@@ -42,7 +42,11 @@ func (c *Config) neverRan() bool {
 
 // processes says whose processes are the engine's.
 func (c *Config) processes() processes.Engine {
-	return processes.Engine{UID: c.UID, Daemon: c.mode().daemon()}
+	daemon := c.program().comm
+	if c.Rootless {
+		daemon = namespaces.CommInit // which starts the daemon
+	}
+	return processes.Engine{UID: c.UID, Daemon: daemon}
 }
 
 // namespaces says for whom namespaces are made.

@@ -444,7 +444,7 @@ func TestStartStop(t *testing.T) {
 		return nil
 	})
 
-	if id := in.engine.ID(); !id.Alive() || id != in.find(in.cfg.mode().daemon()) {
+	if id := in.engine.ID(); !id.Alive() || id != in.find(in.cfg.processes().Daemon) {
 		t.Errorf("ID = %v", id)
 	}
 	if _, err := in.cfg.Start(t.Context()); !errors.Is(err, processes.ErrRunning) {

@@ -179,7 +179,7 @@ func (l *launch) prepare(program string) ([]string, error) {
 	if err := c.writeResolvConf(l.rec.Subnets); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(os.WriteFile(c.private(proxyPlace), nil, 0o600), c.mode().prepare()); err != nil {
+	if err := os.WriteFile(c.private(proxyPlace), nil, 0o600); err != nil {
 		return nil, err
 	}
 	args, err := c.program().prepare(l)
@@ -231,16 +231,16 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	}
 	defer exitR.Close()
 	defer exitW.Close()
+	launch, err := l.plan(args)
+	if err != nil {
+		return nil, err
+	}
 	relay := c.relay(l.rec)
 	broker, err := relay.Listen() // before dockerd runs, which connects to it
 	if err != nil {
 		return nil, err
 	}
 	defer namespaces.CloseAll(broker)
-	launch, err := l.plan(args)
-	if err != nil {
-		return nil, err
-	}
 	launch.Into, launch.Exit, launch.Log = into, exitW, log
 	h, err := launch.Start()
 	if err != nil {

@@ -18,15 +18,11 @@ type mode interface {
 	// check returns what prevents a start; tools are the programs that it needs besides.
 	check() []error
 	tools() []tool
-	// daemon is the command name of the engine's first process.
-	daemon() string
 	// hierarchies returns the control groups by which the engine's processes are found.
 	hierarchies() (processes.Hierarchies, error)
 	// limit limits the running engine.
 	limit(Limits) error
-	// prepare makes further files that the engine needs.
-	prepare() error
-	// complete adds the mode's part to a launch.
+	// complete adds the mode's part to a launch, and makes further files for it.
 	complete(l *namespaces.Launch) error
 	// args are dockerd's, env is of both daemons.
 	args(user *daemonOptions) []string
@@ -45,8 +41,6 @@ type rootMode struct{ *Config }
 
 func (rootMode) tools() []tool { return nil }
 
-func (m rootMode) daemon() string { return m.program().comm }
-
 func (rootMode) hierarchies() (processes.Hierarchies, error) { return processes.FindHierarchies() }
 
 func (m rootMode) limit(l Limits) error {
@@ -56,8 +50,6 @@ func (m rootMode) limit(l Limits) error {
 	}
 	return m.processes().SetLimits(h, l, m.Containerd)
 }
-
-func (rootMode) prepare() error { return nil }
 
 func (m rootMode) complete(l *namespaces.Launch) error {
 	l.OwnRoots = m.Containerd // which can't be told to put containers below a group
@@ -77,12 +69,11 @@ type userMode struct{ *Config }
 
 func (userMode) tools() []tool { return []tool{{"newuidmap", "uidmap"}, {"newgidmap", "uidmap"}} }
 
-func (userMode) daemon() string { return namespaces.CommInit }
-
 // None are needed: everything ends with the engine's first process.
 func (userMode) hierarchies() (processes.Hierarchies, error) { return processes.Hierarchies{}, nil }
 
-func (m userMode) prepare() error {
+// makeFiles makes what stands for RootlessKit's files and the user's configuration.
+func (m userMode) makeFiles() error {
 	for _, dir := range []string{m.private(xdgConfig), m.rootlessKit()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
@@ -97,6 +88,9 @@ func (m userMode) prepare() error {
 }
 
 func (m userMode) complete(l *namespaces.Launch) (err error) {
+	if err := m.makeFiles(); err != nil {
+		return err
+	}
 	// There must be an /etc/docker, and an /etc/resolv.conf that is no link.
 	l.User = &namespaces.UserPlan{Staging: m.private(staging), CopyUp: m.program().copyUp}
 	if l.IDs, err = namespaces.OwnMap(); err != nil {

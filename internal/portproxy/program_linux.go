@@ -63,8 +63,7 @@ func Program() {
 	// dockerd stops a proxy with SIGINT and waits for its exit status. When dockerd
 	// itself dies, the kernel sends SIGTERM.
 	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
-	os.Exit(serveProxy(os.Args[1:], os.Getenv(BrokerEnv), os.NewFile(statusFD, "status"),
-		func() *os.File { syscall.CloseOnExec(listenFD); return os.NewFile(listenFD, "listener") }, stop))
+	os.Exit(serveProxy(os.Args[1:], os.NewFile(statusFD, "status"), stop))
 }
 
 // relay is the program of the relay.

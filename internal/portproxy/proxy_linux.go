@@ -77,15 +77,6 @@ func (p *proxy) listen() error {
 	return p.adopt(file)
 }
 
-func (p *proxy) addUDP(conn *net.UDPConn) error {
-	if err := askLocalAddr(conn, p.cfg.Host.Addr().Is6()); err != nil {
-		_ = conn.Close()
-		return err
-	}
-	p.conns = append(p.conns, conn)
-	return nil
-}
-
 // adopt uses an open listener. The caller closes the file.
 func (p *proxy) adopt(file *os.File) error {
 	if p.cfg.Proto == "tcp" {
@@ -113,7 +104,12 @@ func (p *proxy) adopt(file *os.File) error {
 		_ = c.Close()
 		return errors.New("the file is no udp socket")
 	}
-	return p.addUDP(conn)
+	if err := askLocalAddr(conn, p.cfg.Host.Addr().Is6()); err != nil {
+		_ = conn.Close()
+		return err
+	}
+	p.conns = append(p.conns, conn)
+	return nil
 }
 
 // Run serves until Close.
@@ -139,18 +135,17 @@ func (p *proxy) Close() {
 	}
 }
 
-// serveProxy is the whole program: it reads args, listens, answers on status, and serves
-// until stop gets a value. The answer is docker-proxy's: "0\n", or "1\n" and the
-// error. It returns the exit status.
-func serveProxy(args []string, broker string, status io.WriteCloser, listenFD func() *os.File, stop <-chan os.Signal) int {
-	p, err := start(args, broker, listenFD)
+// serveProxy is the whole program: it reads the arguments, listens, answers on status, and serves
+// until stop gets a value. The answer is docker-proxy's: "0\n", or "1\n" and the error. It returns
+// the exit status.
+func serveProxy(args []string, status io.WriteCloser, stop <-chan os.Signal) int {
+	p, err := start(args)
 	var forget func()
 	if err == nil {
 		forget, err = p.cfg.announce(os.Getenv(PortsEnv))
 	}
 	if err != nil {
 		_, _ = io.WriteString(status, "1\n"+err.Error())
-		_ = status.Close()
 		return 1
 	}
 	defer forget()
@@ -163,15 +158,16 @@ func serveProxy(args []string, broker string, status io.WriteCloser, listenFD fu
 	return 0
 }
 
-func start(args []string, broker string, listenFD func() *os.File) (*proxy, error) {
+func start(args []string) (*proxy, error) {
 	cfg, err := parseArgs(args)
 	if err != nil {
 		return nil, err
 	}
-	var file *os.File
+	var listener *os.File
 	if cfg.UseListenFD {
-		file = listenFD()
-		defer file.Close()
+		unix.CloseOnExec(listenFD)
+		listener = os.NewFile(listenFD, "listener")
+		defer listener.Close()
 	}
-	return newProxy(cfg, broker, file)
+	return newProxy(cfg, os.Getenv(BrokerEnv), listener)
 }
