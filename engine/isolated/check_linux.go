@@ -194,9 +194,11 @@ func checkLimits(c *Config) error {
 	if err != nil {
 		return nil // checkCgroups says so
 	}
-	if err := processes.CheckLimits(h, c.Limits); err != nil {
-		return failure.WithHint(failure.Refuse("limits: %w", err),
-			"leave the limit out; if memory can't be limited, the kernel parameter `cgroup_enable=memory` may help")
+	for _, controller := range c.Limits.Controllers() {
+		if err := h.Lacks(controller); err != nil {
+			return failure.WithHint(failure.Refuse("limits: %w", err),
+				"leave the limit out; if memory can't be limited, the kernel parameter `cgroup_enable=memory` may help")
+		}
 	}
 	if user, err := readDaemonOptions(c.Args, c.ConfigFile); err == nil && user.systemdCgroups() {
 		return failure.WithHint(failure.Refuse("limits are not supported with the cgroup driver systemd: it moves containers out of the engine's control group"),

@@ -79,7 +79,7 @@ var controllers = []string{"cpu", "memory", "pids"}
 
 // missingControllers returns a note of controllers that the running engine lacks, or nil.
 func missingControllers(h processes.Hierarchies) error {
-	missing := slices.DeleteFunc(slices.Clone(controllers), h.Has)
+	missing := slices.DeleteFunc(slices.Clone(controllers), func(name string) bool { return h.Lacks(name) == nil })
 	if len(missing) == 0 {
 		return nil
 	}

@@ -54,16 +54,6 @@ func (e Engine) limits(l Limits, together bool) []limit {
 	}
 }
 
-// CheckLimits returns a [*LimitError] for the first limit that can't be kept here.
-func CheckLimits(h Hierarchies, l Limits) error {
-	for _, limit := range (Engine{}).limits(l, false) {
-		if _, _, err := h.controller(limit.controller); limit.on && err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // SetLimits limits the engine's control groups, which it makes where they are needed and
 // missing. Together limits the daemon's memory with its containers', which is for a daemon
 // that has no [ContainerGroup]. It returns a [*LimitError] for the first limit that can't be set.
@@ -150,10 +140,10 @@ func (l Limits) Controllers() (names []string) {
 	return names
 }
 
-// Has reports whether there is a controller.
-func (h Hierarchies) Has(controller string) bool {
+// Lacks returns a [*LimitError] if there is no such controller.
+func (h Hierarchies) Lacks(controller string) error {
 	_, _, err := h.controller(controller)
-	return err == nil
+	return err
 }
 
 // controller returns the root of the hierarchy that has a controller, and whether that is of
