@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -99,8 +100,8 @@ func initMain(report *os.File) error {
 	if err := json.NewDecoder(report).Decode(&p); err != nil {
 		return fmt.Errorf("helper: plan: %w", err)
 	}
-	// Child processes must not keep the socket open.
-	if err := closeOnExec(3, ^uint(0)); err != nil {
+	// Neither child processes nor the daemon may keep the socket open.
+	if err := closeOnExec(); err != nil {
 		return err
 	}
 	switch {
@@ -253,12 +254,6 @@ func become(argv, env []string) error {
 	if err := unix.Dup3(pipeFD, ExitFD, 0); err != nil {
 		return fmt.Errorf("exit pipe: %w", err)
 	}
-	if err := closeOnExec(3, ExitFD-1); err != nil {
-		return err
-	}
-	if err := closeOnExec(ExitFD+1, ^uint(0)); err != nil {
-		return err
-	}
 	if err := os.Chdir("/"); err != nil {
 		return err
 	}
@@ -269,16 +264,15 @@ func become(argv, env []string) error {
 	return fmt.Errorf("run %q: %w", argv[0], syscall.Exec(argv[0], argv, env))
 }
 
-// closeOnExec marks the open file descriptors in a range.
-func closeOnExec(first, last uint) error {
+// closeOnExec marks all open files but the standard ones.
+func closeOnExec() error {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		var fd uint
-		if _, err := fmt.Sscan(e.Name(), &fd); err == nil && fd >= first && fd <= last {
-			unix.CloseOnExec(int(fd))
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > syscall.Stderr {
+			unix.CloseOnExec(fd)
 		}
 	}
 	return nil

@@ -158,9 +158,6 @@ func runInit(p Plan, report io.Closer) error {
 	if err := unix.Dup3(pipeFD, ExitFD, unix.O_CLOEXEC); err != nil {
 		return fmt.Errorf("exit pipe: %w", err)
 	}
-	if err := closeOnExec(3, ^uint(0)); err != nil {
-		return err
-	}
 	_ = unix.Close(pipeFD)
 	if err := os.WriteFile("/proc/self/comm", []byte(CommInit), 0); err != nil {
 		return err
