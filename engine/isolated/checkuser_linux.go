@@ -1,13 +1,11 @@
 package isolated
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -79,19 +77,17 @@ func judgeIDs(u *user.User, source string, all []ownIDs) error {
 			ids.file = fmt.Sprintf("the service %q", source)
 		}
 		n := namespaces.Count(ids.ranges)
-		twice, overlap := ids.twice()
+		shared, other, conflict := ids.conflict(u)
 		switch {
 		case n+1 < namespaces.Needed:
 			wrong = append(wrong, fmt.Sprintf("%s has %d %s ids for containers in %s, and images need %d", username, n, ids.kind, ids.file, namespaces.Needed))
 			options = append(options, fmt.Sprintf("--add-%s %s", ids.option, ids.freeRange()))
-		case overlap:
-			wrong = append(wrong, fmt.Sprintf("%s has %s ids twice in %s: the range that begins with %d overlaps another", username, ids.kind, ids.file, twice.Start))
-			commands = append(commands, ids.replace(u, twice))
-		case source == namespaces.FilesSource:
-			if shared, other, ok := sharedRange(ids.file, u, ids.ranges); ok {
-				wrong = append(wrong, fmt.Sprintf("%s's %s ids for containers in %s overlap those of %s: the range that begins with %d", username, ids.kind, ids.file, other, shared.Start))
-				commands = append(commands, ids.replace(u, shared))
-			}
+		case conflict && other == "":
+			wrong = append(wrong, fmt.Sprintf("%s has %s ids twice in %s: the range that begins with %d overlaps another", username, ids.kind, ids.file, shared.Start))
+			commands = append(commands, ids.replace(u, shared))
+		case conflict:
+			wrong = append(wrong, fmt.Sprintf("%s's %s ids for containers in %s overlap those of %s: the range that begins with %d", username, ids.kind, ids.file, other, shared.Start))
+			commands = append(commands, ids.replace(u, shared))
 		}
 	}
 	if len(wrong) == 0 {
@@ -113,41 +109,26 @@ func (ids ownIDs) replace(u *user.User, r namespaces.Range) string {
 	return fmt.Sprintf("sed -i -E '0,/^(%s|%s):%d:%d$/s//%s:%d:%d/' %s", u.Username, u.Uid, r.Start, r.Count, u.Username, ids.freeStart(), namespaces.Needed, ids.file)
 }
 
-// twice returns a range that overlaps another, or has the user's own id, which the kernel refuses.
-func (ids ownIDs) twice() (namespaces.Range, bool) {
-	if r, ok := overlapping(ids.ranges); ok {
-		return r, true
-	}
-	i := slices.IndexFunc(ids.ranges, namespaces.Range{Start: ids.own, Count: 1}.Overlaps)
-	if i < 0 {
-		return namespaces.Range{}, false
-	}
-	return ids.ranges[i], true
-}
-
-// sharedRange returns a range of the user's that the file gives somebody else too, who could read
-// and write files of the user's containers.
-func sharedRange(file string, u *user.User, ranges []namespaces.Range) (shared namespaces.Range, other string, ok bool) {
-	all, _ := namespaces.ReadSubordinates(file)
+// conflict returns a range of the user's that overlaps another one, or has the user's own id, which the
+// kernel refuses; or one that the file gives somebody else too, who could read and write files of the
+// user's containers.
+func (ids ownIDs) conflict(u *user.User) (shared namespaces.Range, other string, ok bool) {
+	taken := []namespaces.Subordinate{{Range: namespaces.Range{Start: ids.own, Count: 1}}}
+	all, _ := namespaces.ReadSubordinates(ids.file) // there is none of a service
 	for _, s := range all {
-		for _, own := range ranges {
-			if !s.Of(u) && own.Overlaps(s.Range) {
-				return own, s.User, true
+		if !s.Of(u) {
+			taken = append(taken, s)
+		}
+	}
+	for _, own := range ids.ranges {
+		for _, t := range taken {
+			if own.Overlaps(t.Range) {
+				return own, t.User, true
 			}
 		}
+		taken = append(taken, namespaces.Subordinate{Range: own})
 	}
 	return namespaces.Range{}, "", false
-}
-
-// overlapping returns a range that overlaps another.
-func overlapping(ranges []namespaces.Range) (namespaces.Range, bool) {
-	sorted := slices.SortedFunc(slices.Values(ranges), func(a, b namespaces.Range) int { return cmp.Compare(a.Start, b.Start) })
-	for i := 1; i < len(sorted); i++ {
-		if sorted[i].Overlaps(sorted[i-1]) {
-			return sorted[i], true
-		}
-	}
-	return namespaces.Range{}, false
 }
 
 // freeRange returns a range for usermod that is free in the file.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
@@ -201,11 +202,11 @@ func (c *Config) engineEnv() []string {
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		switch name {
-		case "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_API_VERSION", "DOCKER_CONTAINERD_ROOT", "PATH", "TMPDIR",
+		case "DOCKER_CONFIG", "DOCKER_CONTAINERD_ROOT", "PATH", "TMPDIR",
 			"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "DBUS_SESSION_BUS_ADDRESS", "OTEL_RESOURCE_ATTRIBUTES":
 			return true
 		}
-		return strings.HasPrefix(name, "DOCKER_TLS") || strings.HasPrefix(name, "DOCKER_CLI_") ||
+		return slices.Contains(endpoint.Variables, name) || strings.HasPrefix(name, "DOCKER_TLS") || strings.HasPrefix(name, "DOCKER_CLI_") ||
 			strings.HasPrefix(name, "DOCKER_RD_") || strings.HasPrefix(name, "ROOTLESSKIT_")
 	})
 	env = append(env,

@@ -436,7 +436,8 @@ func TestWrongIDsAreMended(t *testing.T) {
 
 func TestIDRanges(t *testing.T) {
 	for count, want := range map[uint32]bool{200: false, 201: true} {
-		if _, got := overlapping([]namespaces.Range{{Start: 300, Count: 10}, {Start: 100, Count: count}}); got != want {
+		ids := ownIDs{ranges: []namespaces.Range{{Start: 300, Count: 10}, {Start: 100, Count: count}}}
+		if _, _, got := ids.conflict(&user.User{}); got != want {
 			t.Errorf("%d ids from 100 on, and some from 300 on: not %v", count, want)
 		}
 	}
