@@ -3,6 +3,7 @@ package portproxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -95,9 +96,9 @@ func Open(network, address string) (*os.File, error) {
 
 // borrow asks the broker for the listener in the host's network namespace.
 func borrow(socket, network, address string) (*os.File, error) {
-	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Net: "unixpacket", Name: socket})
+	c, err := net.DialUnix(lending, nil, &net.UnixAddr{Net: lending, Name: socket})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the engine's relay, which opens published ports, does not run: %w", err)
 	}
 	defer c.Close()
 	if _, err := c.Write([]byte(network + " " + address)); err != nil {
