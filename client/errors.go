@@ -13,7 +13,6 @@ const (
 	EngineFailed Problem = "EngineFailed" // the engine can't be started, or not be connected to
 	Crashed      Problem = "Crashed"      // the supervisor can't be started
 	Stopping     Problem = "Stopping"     // the stop goes on, but is not waited for
-	StartedAgain Problem = "StartedAgain" // by somebody else, while it was removed
 	ContextInUse Problem = "ContextInUse" // its context is current, and not by docker rd's doing
 	Unanswered   Problem = "Unanswered"   // a request, or a sync, did not end as it should
 	Interrupted  Problem = "Interrupted"  // a request was under way when the supervisor ended

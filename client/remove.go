@@ -49,7 +49,7 @@ func stopAndHold(ctx context.Context, i *instance.Instance) (release func(), err
 		case errors.Is(err, fs.ErrNotExist):
 			return nil, nil
 		case !again:
-			return nil, problem(i, StartedAgain, failure.Refuse("remove instance %q: it was started again: %w", i.Name, err))
+			return nil, failure.Refuse("remove instance %q: it was started again: %w", i.Name, err)
 		}
 	}
 }

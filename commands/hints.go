@@ -14,7 +14,6 @@ import (
 
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/objects"
-	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
 	"github.com/docker-rd/docker-rd/engine"
@@ -56,9 +55,6 @@ func (h hinter) hint(err error) string {
 
 // hints find a remedy by the type of an error. The first that is not "" counts.
 var hints = []func(hinter, error) string{
-	byType(func(_ hinter, e *wordError) string {
-		return DidYouMean(nearest.To(e.word, e.words), "", e.what+"s are "+strings.Join(e.words, ", "))
-	}),
 	byType(hinter.notExist),
 	byType(func(hinter, *instance.NameError) string {
 		return "a name is 1 to 31 of a-z, 0-9 and '-', and does not begin with '-'"
@@ -73,10 +69,10 @@ var hints = []func(hinter, error) string{
 		return "set " + instance.HomeEnv + " to a directory that can be written"
 	}),
 	byType(func(_ hinter, e *instance.SettingError) string {
-		return DidYouMean(nearest.To(e.Name, instance.SettingNames()), "", "settings are "+strings.Join(instance.SettingNames(), ", "))
+		return nearest.DidYouMean(nearest.To(e.Name, instance.SettingNames()), "", "settings are "+strings.Join(instance.SettingNames(), ", "))
 	}),
 	byType(func(_ hinter, e *instance.ValueError) string {
-		return DidYouMean(nearest.To(e.Value, e.Values), "", e.Key+" can be "+strings.Join(e.Values, ", "))
+		return nearest.DidYouMean(nearest.To(e.Value, e.Values), "", e.Key+" can be "+strings.Join(e.Values, ", "))
 	}),
 	byType(func(_ hinter, e *instance.DriverError) string {
 		return "leave it out: it belongs to driver " + quoted(e.Drivers)
@@ -92,26 +88,10 @@ var hints = []func(hinter, error) string{
 	}),
 	hinter.wellKnown,
 	byType(hinter.problem),
-	byType(func(_ hinter, e *objects.KindError) string {
-		return DidYouMean(e.Near(), "", "kinds are "+objects.KindNames())
-	}),
-	byType(func(_ hinter, e *objects.FilterError) string {
-		if e.Unanswered {
-			return "docker can"
-		}
-		return DidYouMean(nearest.To(e.Name, e.Kind.Filters), "", "filters are "+strings.Join(e.Kind.Filters, ", "))
-	}),
 	byType(func(h hinter, e *objects.NotFoundError) string {
-		return DidYouMean(nearest.To(e.Word, e.Kind.Words(e.State)), "",
+		return nearest.DidYouMean(nearest.To(e.Word, e.Kind.Words(e.State)), "",
 			fmt.Sprintf("`docker-rd get %s%s` lists them", e.Kind.Kind, h.flag(e.State.Instance.Name)))
 	}),
-	byType(func(_ hinter, e *output.FieldError) string {
-		if len(e.Fields) == 0 {
-			return ""
-		}
-		return DidYouMean(nearest.To(e.Field, e.Fields), ".", "fields are ."+strings.Join(e.Fields, ", ."))
-	}),
-	byType(func(hinter, *objects.AmbiguousError) string { return "give more of the ID" }),
 	byType(func(hinter, *dockercontext.RecordError) string {
 		return "`docker-rd context doctor --fix` moves it aside"
 	}),
@@ -204,25 +184,10 @@ var uneditable = map[configfile.Reason]string{
 	configfile.NoSpace:      "make room on the file system",
 }
 
-type wordError struct {
-	what, word string
-	words      []string
-}
-
-func (e *wordError) Error() string { return fmt.Sprintf("unknown %s %q", e.what, e.word) }
-
 // unknown refuses a word that is not one of words.
 func unknown(what, word string, words []string) error {
-	return failure.WithCode(&wordError{what, word, words}, failure.CodeRefused)
-}
-
-// DidYouMean returns a hint with the suggestions, each after prefix, or otherwise if there are
-// none.
-func DidYouMean(suggestions []string, prefix, otherwise string) string {
-	if len(suggestions) == 0 {
-		return otherwise
-	}
-	return "did you mean `" + prefix + strings.Join(suggestions, "` or `"+prefix) + "`?"
+	return failure.WithHint(failure.Refuse("unknown %s %q", what, word),
+		"%s", nearest.DidYouMean(nearest.To(word, words), "", what+"s are "+strings.Join(words, ", ")))
 }
 
 // hinter makes commands for messages.
@@ -272,7 +237,7 @@ func (h hinter) notExist(e *instance.NotExistError) string {
 	names, _ := instanceNames()
 	list := "`docker-rd ls` lists the instances"
 	if near := nearest.To(e.Name, names); len(near) > 0 {
-		return DidYouMean(near, "", list)
+		return nearest.DidYouMean(near, "", list)
 	}
 	if slices.Contains(ending, h.cmd.Name()) {
 		return list

@@ -18,6 +18,7 @@ import (
 func TestHint(t *testing.T) {
 	t.Setenv("DOCKER_RD_HOME", t.TempDir())
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	_, noKind := objects.ParseKind("contianers")
 	dev, standard := &instance.Instance{Name: "dev"}, &instance.Instance{Name: instance.DefaultName}
 	for name, tc := range map[string]struct {
 		verb string
@@ -31,7 +32,7 @@ func TestHint(t *testing.T) {
 		"the default one":      {"env", &instance.NotExistError{Name: "default"}, "`docker-rd ls` lists the instances; `docker-rd start` creates it"},
 		"a setting":            {"set", &instance.SettingError{Name: "promtoe"}, "did you mean `promote`?"},
 		"no setting":           {"set", &instance.SettingError{Name: "colour"}, "settings are " + strings.Join(instance.SettingNames(), ", ")},
-		"a kind":               {"get", &objects.KindError{Word: "contianers"}, "did you mean `containers`?"},
+		"a kind":               {"get", noKind, "did you mean `containers`?"},
 		"a word":               {"action", unknown("action", "satrt", []string{"start", "stop"}), "did you mean `start`?"},
 		"no word":              {"action", unknown("action", "jump", []string{"start", "stop"}), "actions are start, stop"},
 		"a problem":            {"action", fmt.Errorf("x: %w", &client.Error{Instance: dev, Problem: client.NotRunning, Err: fmt.Errorf("y")}), "`docker-rd start dev` starts it"},

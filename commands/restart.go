@@ -28,7 +28,7 @@ Contexts stay as they are, the current one too. If an engine does not start with
 that waited for the restart, it is started with its former settings.`,
 		ValidArgsFunction: completing(a.instanceWords),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			names, err := a.namesOf(args, o.all, a.toEnd(cmd))
+			names, err := a.namesOf(args, o.all, a.chooseToEnd(cmd.Name()))
 			if err != nil {
 				return err
 			}

@@ -13,7 +13,7 @@ import (
 )
 
 // namesOf returns the instances of a command that takes any number: all, the named ones, or
-// the chosen one.
+// the one that choose returns.
 func (a *app) namesOf(args []string, all bool, choose func(args []string) (choice, error)) ([]string, error) {
 	switch {
 	case all && (len(args) > 0 || a.instance.given):
@@ -27,11 +27,6 @@ func (a *app) namesOf(args []string, all bool, choose func(args []string) (choic
 	}
 	c, err := choose(args)
 	return []string{c.name}, err
-}
-
-// toEnd chooses for a command that ends engines.
-func (a *app) toEnd(cmd *cobra.Command) func(args []string) (choice, error) {
-	return func(args []string) (choice, error) { return a.chooseToEnd(args, cmd.Name()) }
 }
 
 func unique(names []string) (once []string) {

@@ -80,20 +80,13 @@ type contextFact struct {
 }
 
 type mirrorFact struct {
-	Connected bool           `json:"connected"`
-	SyncedAt  time.Time      `json:"syncedAt,omitzero"`
-	WrittenAt time.Time      `json:"writtenAt,omitzero"`
-	Revision  uint64         `json:"revision"`
-	Unwritten bool           `json:"unwritten,omitempty"` // the supervisor can't write it, as on a full disk
-	Deletions []deletionFact `json:"deletions,omitempty"` // requested ones
-	Error     string         `json:"error,omitempty"`
-}
-
-type deletionFact struct {
-	Kind        state.Kind `json:"kind"`
-	Name        string     `json:"name"`
-	RequestedAt time.Time  `json:"requestedAt"`
-	Error       string     `json:"error"`
+	Connected bool                    `json:"connected"`
+	SyncedAt  time.Time               `json:"syncedAt,omitzero"`
+	WrittenAt time.Time               `json:"writtenAt,omitzero"`
+	Revision  uint64                  `json:"revision"`
+	Unwritten bool                    `json:"unwritten,omitempty"` // the supervisor can't write it, as on a full disk
+	Deletions []state.PendingDeletion `json:"deletions,omitempty"`
+	Error     string                  `json:"error,omitempty"`
 }
 
 func (a *app) newStatus() *cobra.Command {
@@ -182,15 +175,12 @@ func diskOf(ctx context.Context, i *instance.Instance) *diskFact {
 }
 
 // deletions returns the requested deletions of an instance's objects.
-func deletions(i *instance.Instance) (facts []deletionFact) {
+func deletions(i *instance.Instance) []state.PendingDeletion {
 	s, err := state.Read(i.Paths.StateFile())
 	if err != nil {
 		return nil
 	}
-	for _, d := range s.Deletions() {
-		facts = append(facts, deletionFact{d.Kind, d.Name, d.RequestedAt, d.Error})
-	}
-	return facts
+	return s.Deletions()
 }
 
 // answer returns nil where the engine answers.

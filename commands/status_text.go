@@ -23,7 +23,7 @@ func (s instanceStatus) write(w io.Writer) error {
 		{"API", []string{s.API.Host + " " + when(s.API.Answers, "answers", "does not answer: "+s.API.Error)}},
 		{"Context", []string{s.Context.text()}},
 		{"Mirror", []string{s.Mirror.text()}},
-		{"Deletions", texts(s.Mirror.Deletions, deletionFact.text)},
+		{"Deletions", texts(s.Mirror.Deletions, deletionText)},
 		{"Disk", []string{s.Disk.text()}},
 		{"Settings", []string{strings.Join(s.Settings.Changed(), ", ")}},
 		{"Lacks", s.Lacks},
@@ -98,7 +98,7 @@ func (f mirrorFact) text() string {
 	return how + ", synced " + ago(f.SyncedAt)
 }
 
-func (f deletionFact) text() string {
+func deletionText(f state.PendingDeletion) string {
 	return fmt.Sprintf("%s %s: requested %s", f.Kind, f.Name, ago(f.RequestedAt)) + after(f.Error)
 }
 

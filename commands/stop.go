@@ -41,7 +41,7 @@ An adopted engine (driver existing) keeps running; docker rd only disconnects.`,
 }
 
 func (a *app) runStop(cmd *cobra.Command, o stopOptions, args []string) error {
-	names, err := a.namesOf(args, o.all, a.toEnd(cmd))
+	names, err := a.namesOf(args, o.all, a.chooseToEnd(cmd.Name()))
 	if err != nil {
 		return err
 	}

@@ -85,12 +85,14 @@ func (a *app) chooseForObjects(args []string) (choice, error) {
 
 // chooseToEnd is choose for commands that end an engine. Unless the instance was typed, they
 // refuse to end another engine than docker was told to use.
-func (a *app) chooseToEnd(args []string, verb string) (choice, error) {
-	c, err := a.choose(args)
-	if err != nil || c.foreign == "" || c.typed {
-		return c, err
+func (a *app) chooseToEnd(verb string) func(args []string) (choice, error) {
+	return func(args []string) (choice, error) {
+		c, err := a.choose(args)
+		if err != nil || c.foreign == "" || c.typed {
+			return c, err
+		}
+		return c, foreign(c.foreign, verb+" "+c.name, c.name)
 	}
-	return c, foreign(c.foreign, verb+" "+c.name, c.name)
 }
 
 // foreign refuses instances because docker was told to use another engine.

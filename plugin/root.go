@@ -125,7 +125,7 @@ func wrap(cmd *cobra.Command) {
 func unknownCommand(cmd *cobra.Command, args []string) error {
 	name := standaloneName(cmd)
 	_, group, _ := strings.Cut(name, " ")
-	hint := commands.DidYouMean(commands.Suggest(cmd, args[0]), "docker-rd ", "`"+name+" --help` lists the commands")
+	hint := nearest.DidYouMean(commands.Suggest(cmd, args[0]), "docker-rd ", "`"+name+" --help` lists the commands")
 	return failure.WithHint(failure.Usage("unknown command %q", strings.TrimSpace(group+" "+args[0])), "%s", hint)
 }
 
@@ -138,7 +138,7 @@ func usage(cmd *cobra.Command, err error) error {
 	}
 	hint := "`" + standaloneName(cmd) + " --help` shows how it is used"
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
-		hint = commands.DidYouMean(nearFlags(cmd, unknown.GetSpecifiedName()), "--", "`"+standaloneName(cmd)+" --help` lists the options")
+		hint = nearest.DidYouMean(nearFlags(cmd, unknown.GetSpecifiedName()), "--", "`"+standaloneName(cmd)+" --help` lists the options")
 	}
 	return failure.WithHint(failure.WithCode(err, code), "%s", hint)
 }

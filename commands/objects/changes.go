@@ -21,11 +21,9 @@ type Changes struct {
 func (q *Query) Changes(w io.Writer) *Changes {
 	l := q.layout
 	if q.o.IsTable() {
-		l.Table = "{{.Event}}\t" + l.Table
+		l.Table = `{{printf "%-8s" .Event}}` + "\t" + l.Table // as wide as the longest
 	}
-	return &Changes{
-		Query: q, out: output.NewStream(w, q.o.Options, l, q.empty, string(state.Modified)), // the longest event
-	}
+	return &Changes{Query: q, out: output.NewStream(w, q.o.Options, l, q.empty)}
 }
 
 // Show prints the result of the query in the first state, and for each later one a row for every

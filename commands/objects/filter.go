@@ -12,6 +12,7 @@ import (
 	"github.com/docker/cli/opts"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/nearest"
 )
 
 // A filterSet holds the values of docker's --filter flags by name.
@@ -25,9 +26,10 @@ func parseFilters(k *Kind, flag opts.FilterOpt) (filterSet, error) {
 		switch {
 		case slices.Contains(k.Filters, name):
 		case slices.Contains(k.unanswered, name):
-			return nil, failure.WithCode(&FilterError{k, name, true}, failure.CodeRefused)
+			return nil, failure.WithHint(failure.Refuse("filter %q can't be answered from the mirror", name), "docker can")
 		default:
-			return nil, failure.WithCode(&FilterError{k, name, false}, failure.CodeRefused)
+			return nil, failure.WithHint(failure.Refuse("%s have no filter %q", k.Kind, name),
+				"%s", nearest.DidYouMean(nearest.To(name, k.Filters), "", "filters are "+strings.Join(k.Filters, ", ")))
 		}
 	}
 	return f, nil

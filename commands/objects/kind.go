@@ -11,6 +11,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/nearest"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -58,7 +59,15 @@ func ParseKind(word string) (*Kind, error) {
 			return k, nil
 		}
 	}
-	return nil, failure.WithCode(&KindError{word}, failure.CodeRefused)
+	var names, near []string
+	for _, k := range Kinds() {
+		names = append(names, string(k.Kind))
+		if len(nearest.To(word, append(k.Aliases, string(k.Kind), k.singular))) > 0 {
+			near = append(near, string(k.Kind))
+		}
+	}
+	return nil, failure.WithHint(failure.Refuse("unknown kind %q", word),
+		"%s", nearest.DidYouMean(near, "", "kinds are "+strings.Join(names, ", ")))
 }
 
 // Find returns the keys of the objects that a word may name, in docker's order: the one with the key,
@@ -93,8 +102,17 @@ func (k *Kind) One(s *state.State, word string) (string, error) {
 	case 0:
 		return "", failure.WithCode(&NotFoundError{k, word, s}, failure.CodeRefused)
 	}
-	return "", failure.WithCode(&AmbiguousError{k, word, found}, failure.CodeRefused)
+	return "", failure.WithHint(failure.Refuse("%d %s begin with %q", len(found), k.Kind, word), "give more of the ID")
 }
+
+// A NotFoundError says that a word names no object of an instance.
+type NotFoundError struct {
+	Kind  *Kind
+	Word  string
+	State *state.State
+}
+
+func (e *NotFoundError) Error() string { return fmt.Sprintf("no such %s: %q", e.Kind.singular, e.Word) }
 
 // Text returns how messages call the object that a word names.
 func (k *Kind) Text(word string) string { return fmt.Sprintf("%s %q", k.singular, word) }

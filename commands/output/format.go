@@ -2,24 +2,17 @@ package output
 
 import (
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"text/template"
 	"text/template/parse"
 
 	"github.com/docker/cli/templates"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/nearest"
 )
-
-// A FieldError says that a format names an unknown field.
-type FieldError struct {
-	Format, Field string
-	Fields        []string // the known ones
-}
-
-func (e *FieldError) Error() string { return fmt.Sprintf("format %q: no field .%s", e.Format, e.Field) }
 
 // badFormat returns the error for a format that is no template, or does not fit the value. The
 // errors of package template name Go types, which mean nothing to a user.
@@ -34,7 +27,11 @@ func badFormat(format string, value any, err error) error {
 			if of == pointedTo(reflect.TypeOf(value)) {
 				fields = columns(value)
 			}
-			return failure.WithCode(&FieldError{format, name, fields}, failure.CodeRefused)
+			err := failure.Refuse("format %q: no field .%s", format, name)
+			if len(fields) == 0 {
+				return err
+			}
+			return failure.WithHint(err, "%s", nearest.DidYouMean(nearest.To(name, fields), ".", "fields are ."+strings.Join(fields, ", .")))
 		}
 	}
 	return failure.Refuse("format %q does not fit what is shown", format)

@@ -65,19 +65,17 @@ func TestWriteObject(t *testing.T) {
 // only grows.
 func TestStream(t *testing.T) {
 	for name, tc := range map[string]struct {
-		o      Options
-		widest []string
-		want   string // "" for a refusal
+		o    Options
+		want string // "" for a refusal
 	}{
-		"a table":          {Options{}, nil, "NAME      STATE\na         up\nlonger than a header   up\nb                      up\n"},
-		"a known width":    {Options{}, []string{"longer than a header"}, "NAME                   STATE\na                      up\nlonger than a header   up\nb                      up\n"},
-		"keys":             {Options{Quiet: true}, nil, "a\nlonger than a header\nb\n"},
-		"a template":       {Options{Format: `{{.State}}:{{.Name}}`}, nil, "up:a\nup:longer than a header\nup:b\n"},
-		"JSON":             {Options{Format: "json"}, nil, `{"name":"a","state":"up"}` + "\n" + `{"name":"longer than a header","state":"up"}` + "\n" + `{"name":"b","state":"up"}` + "\n"},
-		"no good template": {Options{Format: "{{.Nope}}"}, nil, ""},
+		"a table":          {Options{}, "NAME      STATE\na         up\nlonger than a header   up\nb                      up\n"},
+		"keys":             {Options{Quiet: true}, "a\nlonger than a header\nb\n"},
+		"a template":       {Options{Format: `{{.State}}:{{.Name}}`}, "up:a\nup:longer than a header\nup:b\n"},
+		"JSON":             {Options{Format: "json"}, `{"name":"a","state":"up"}` + "\n" + `{"name":"longer than a header","state":"up"}` + "\n" + `{"name":"b","state":"up"}` + "\n"},
+		"no good template": {Options{Format: "{{.Nope}}"}, ""},
 	} {
 		var b strings.Builder
-		s := NewStream(&b, tc.o, layout, row{}, tc.widest...)
+		s := NewStream(&b, tc.o, layout, row{})
 		err := s.WriteRows([]row{{"a", "up"}})
 		if err == nil {
 			err = s.WriteRows([]row{{"longer than a header", "up"}, {"b", "up"}})

@@ -28,16 +28,9 @@ type Stream[T any] struct {
 	widths []int
 }
 
-// NewStream returns a stream of rows of the type of empty, on which a template is tried. Widest are
-// the longest cells that the first columns of a plain table can have, as far as they are known.
-func NewStream[T any](w io.Writer, o Options, l Layout, empty T, widest ...string) *Stream[T] {
-	s := &Stream[T]{w: w, o: o, format: o.format(l), titles: l.Titles, empty: empty}
-	if o.IsTable() && !o.Quiet {
-		for _, cell := range widest {
-			s.widths = append(s.widths, displayWidth(cell)+gap)
-		}
-	}
-	return s
+// NewStream returns a stream of rows of the type of empty, on which a template is tried.
+func NewStream[T any](w io.Writer, o Options, l Layout, empty T) *Stream[T] {
+	return &Stream[T]{w: w, o: o, format: o.format(l), titles: l.Titles, empty: empty}
 }
 
 // WriteRows prints rows to s, and the header before the first.

@@ -30,6 +30,14 @@ func To(word string, names []string) []string {
 	return near
 }
 
+// DidYouMean returns a hint with the suggestions, each after prefix, or otherwise if there are none.
+func DidYouMean(suggestions []string, prefix, otherwise string) string {
+	if len(suggestions) == 0 {
+		return otherwise
+	}
+	return "did you mean `" + prefix + strings.Join(suggestions, "` or `"+prefix) + "`?"
+}
+
 // distance returns the optimal string alignment distance of a and b: the number of insertions,
 // deletions, substitutions and transpositions of neighbours.
 func distance(a, b string) int {

@@ -7,9 +7,9 @@ import (
 
 // A PendingDeletion is a deletion that was asked for and is not done yet, with its object.
 type PendingDeletion struct {
-	Kind Kind
-	ID   string // the object's key
-	Name string // what people call it: of an image the reference that is to be deleted
+	Kind Kind   `json:"kind"`
+	ID   string `json:"id"`   // the object's key
+	Name string `json:"name"` // what people call it: of an image the reference that is to be deleted
 	Deletion
 }
 
