@@ -56,27 +56,7 @@ func (h hinter) hint(err error) string {
 // hints find a remedy by the type of an error. The first that is not "" counts.
 var hints = []func(hinter, error) string{
 	byType(hinter.notExist),
-	byType(func(hinter, *instance.NameError) string {
-		return "a name is 1 to 31 of a-z, 0-9 and '-', and does not begin with '-'"
-	}),
-	byType(func(_ hinter, e *instance.OtherMachineError) string {
-		return fmt.Sprintf("use it there, or set %s to a directory of this machine; if this machine has only got a new id: set machine.id to %q in %s and its backup",
-			instance.HomeEnv, e.ID, e.File)
-	}),
 	byType(hinter.damaged),
-	byType(func(hinter, *instance.NewerError) string { return "use the newer docker-rd" }),
-	byType(func(hinter, *instance.UnwritableError) string {
-		return "set " + instance.HomeEnv + " to a directory that can be written"
-	}),
-	byType(func(_ hinter, e *instance.SettingError) string {
-		return nearest.DidYouMean(nearest.To(e.Name, instance.SettingNames()), "", "settings are "+strings.Join(instance.SettingNames(), ", "))
-	}),
-	byType(func(_ hinter, e *instance.ValueError) string {
-		return nearest.DidYouMean(nearest.To(e.Value, e.Values), "", e.Key+" can be "+strings.Join(e.Values, ", "))
-	}),
-	byType(func(_ hinter, e *instance.DriverError) string {
-		return "leave it out: it belongs to driver " + quoted(e.Drivers)
-	}),
 	byType(func(_ hinter, e *engine.ContextError) string {
 		if e.Program.Name != "" {
 			return startedBy(e.Program)
@@ -121,8 +101,6 @@ func (h hinter) wellKnown(err error) string {
 		return "name it by `" + h.setting("host", "URL") + "` or `" + h.setting("from-context", "NAME") + "`"
 	case errors.Is(err, instance.ErrTwoEngines):
 		return "leave one out, or reset it with an empty value: `" + h.setting("host", "") + "` or `" + h.setting("from-context", "") + "`"
-	case errors.Is(err, instance.ErrNoHome):
-		return "set HOME or " + instance.HomeEnv
 	case errors.Is(err, endpoint.ErrScheme):
 		return "give a URL with unix://, tcp://, http://, https://, ssh:// or, on Windows, npipe://"
 	case errors.Is(err, endpoint.ErrTLSMaterial):

@@ -11,6 +11,7 @@ import (
 	"github.com/google/shlex"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/nearest"
 )
 
 // Sources of values, see [Settings.Source].
@@ -203,7 +204,8 @@ func (s Settings) Get(name string) string {
 func (s *Settings) Set(name, value string) error {
 	k, ok := findSetting(name)
 	if !ok {
-		return failure.WithCode(&SettingError{name}, failure.CodeRefused)
+		return failure.WithHint(failure.Refuse("unknown setting %q", name),
+			"%s", nearest.DidYouMean(nearest.To(name, SettingNames()), "", "settings are "+strings.Join(SettingNames(), ", ")))
 	}
 	given := slices.DeleteFunc(slices.Clone(s.Given), func(key string) bool { return key == name })
 	if value == "" {

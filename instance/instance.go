@@ -34,7 +34,8 @@ func CheckName(name string) error {
 	if len(name) <= maxName && nameRE.MatchString(name) {
 		return nil
 	}
-	return failure.WithCode(&NameError{name}, failure.CodeRefused)
+	return failure.WithHint(failure.Refuse("invalid instance name %q", name),
+		"a name is 1 to 31 of a-z, 0-9 and '-', and does not begin with '-'")
 }
 
 // ContextName returns the name of the Docker context of an instance.
@@ -100,7 +101,7 @@ func New(roots Roots, name, dockerConfig string, s Settings) *Instance {
 func Create(ctx context.Context, i *Instance) (inst *Instance, created bool, err error) {
 	defer func() {
 		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-			err = &UnwritableError{err}
+			err = failure.WithHint(err, "set %s to a directory that can be written", HomeEnv)
 		}
 	}()
 	release, err := i.lockNew(ctx)
@@ -201,7 +202,7 @@ func (i *Instance) write() error {
 }
 
 // Load returns the instance of that name. The error is a [*NotExistError] if there is none, an
-// [*OtherMachineError] if it may not be used here, and a [*DamagedError] if its settings are
+// refusal if it may not be used here, and a [*DamagedError] if its settings are
 // damaged.
 func Load(roots Roots, name string) (*Instance, error) {
 	if err := CheckName(name); err != nil {
@@ -247,7 +248,9 @@ func (i *Instance) checkMachine() error {
 	if i.Machine.ID == here.ID || i.runsHere() {
 		return nil
 	}
-	return failure.WithCode(&OtherMachineError{i.Name, i.Machine.Host, i.Paths.InstanceFile(), here.ID}, failure.CodeRefused)
+	return failure.WithHint(failure.Refuse("instance %q belongs to another machine: %q", i.Name, i.Machine.Host),
+		"use it there, or set %s to a directory of this machine; if this machine has only got a new id: set machine.id to %q in %s and its backup",
+		HomeEnv, here.ID, i.Paths.InstanceFile())
 }
 
 // runsHere reports whether the instance's engine runs in this boot. Then the machine's id has
@@ -307,7 +310,8 @@ func checkSchema(path string, i *Instance) error {
 	if i.SchemaVersion <= instanceSchema {
 		return nil
 	}
-	return failure.WithCode(&NewerError{path, i.SchemaVersion, instanceSchema}, failure.CodeRefused)
+	return failure.WithHint(failure.Refuse("instance file %q has schema version %d, this docker-rd knows %d", path, i.SchemaVersion, instanceSchema),
+		"use the newer docker-rd")
 }
 
 // Names returns the names of all instances, sorted, damaged ones included.

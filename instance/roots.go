@@ -28,6 +28,10 @@ type Roots struct {
 	Runtime string // sockets only: may vanish at logout; "" where there is no place for them
 }
 
+func noHome(err error) error {
+	return failure.WithHint(fmt.Errorf("no place for the state: %w", err), "set HOME or %s", HomeEnv)
+}
+
 // DefaultRoots returns the roots for this user: those under $DOCKER_RD_HOME, or the
 // XDG base directories (https://specifications.freedesktop.org/basedir-spec/), on
 // Windows below %LocalAppData%. No directory is made.
@@ -45,14 +49,14 @@ func DefaultRoots() (Roots, error) {
 	if runtime.GOOS == "windows" {
 		local, err := os.UserCacheDir() // %LocalAppData%
 		if err != nil {
-			return Roots{}, fmt.Errorf("%w: %w", ErrNoHome, err)
+			return Roots{}, noHome(err)
 		}
 		base := filepath.Join(local, "docker-rd")
 		return Roots{filepath.Join(base, "state"), filepath.Join(base, "data"), filepath.Join(base, "run")}, nil
 	}
 	home, err := homeDir()
 	if err != nil {
-		return Roots{}, fmt.Errorf("%w: %w", ErrNoHome, err)
+		return Roots{}, noHome(err)
 	}
 	state := xdg("XDG_STATE_HOME", stateBase(home))
 	return Roots{

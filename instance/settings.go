@@ -12,6 +12,7 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/nearest"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -107,7 +108,8 @@ func (s Settings) normal() Settings {
 func (s Settings) Resolved() (Settings, error) {
 	for _, k := range settings {
 		if v := k.get(&s); k.values != nil && v != "" && !slices.Contains(k.values, v) {
-			return s, failure.WithCode(&ValueError{k.name, v, k.values}, failure.CodeRefused)
+			return s, failure.WithHint(failure.Refuse("%s %q is not one that this version has", k.name, v),
+				"%s", nearest.DidYouMean(nearest.To(v, k.values), "", k.name+" can be "+strings.Join(k.values, ", ")))
 		}
 	}
 	if time.Duration(s.Resync) < minResync {
@@ -159,7 +161,8 @@ func (s Settings) checkDriverSettings() error {
 	}
 	for _, k := range settings {
 		if k.drivers != nil && !slices.Contains(k.drivers, s.Driver) && k.get(&s) != "" {
-			return failure.WithCode(&DriverError{s.Driver, k.name, k.drivers}, failure.CodeRefused)
+			return failure.WithHint(failure.Refuse("driver %q takes no %s", s.Driver, k.name),
+				"leave it out: it belongs to driver \"%s\"", strings.Join(k.drivers, `", "`))
 		}
 	}
 	switch s.Driver {

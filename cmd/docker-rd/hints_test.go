@@ -112,7 +112,7 @@ var placesElsewhere = map[string]string{
 	"hints: make room on the file system":                                                                                               "it takes a file system that is full",
 	"problem: another process manager can run  … start --foreground":                                                                    "it takes a system without systemd",
 	"wellKnown: adopt an engine: `docker-rd start --from-context NAME` or `docker-rd start --host URL`":                                 "it is of systems other than Linux",
-	"wellKnown: set HOME or ":                                                                                                           "it takes a user whom the system does not know",
+	"noHome: set HOME or %s":                                                                                                            "it takes a user whom the system does not know",
 	"checkLimits: leave the limit out; if memory can't be limited, the kernel parameter `cgroup_enable=memory` may help":                "it takes a kernel without a controller: engine/processes tests that",
 	"chooseSubnets: choose another `bip`, or leave it out":                                                                              "it takes an engine with a network: engine/isolated tests that",
 	"checkProcesses: log in again, or have the limit raised in /etc/security/limits.conf":                                               "TestHintsAsUser does",
