@@ -152,11 +152,7 @@ func promoteHint(i *instance.Instance, out dockercontext.Outcome) string {
 
 // stayedByPolicy reports whether --force would make the promotion.
 func stayedByPolicy(reason state.Reason) bool {
-	switch reason {
-	case state.ReasonCurrentHealthy, state.ReasonCurrentUnknown, state.ReasonNotRequested:
-		return true
-	}
-	return false
+	return reason == state.ReasonCurrentHealthy || reason == state.ReasonCurrentUnknown || reason == state.ReasonNotRequested
 }
 
 func (a *app) newContextDemote() *cobra.Command {

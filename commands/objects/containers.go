@@ -174,11 +174,11 @@ func sizeOf(u *state.ContainerUsage) string {
 	if u == nil {
 		return notAvailable
 	}
-	size := units.HumanSizeWithPrecision(float64(u.SizeRw), 3)
+	size := humanSize(u.SizeRw)
 	if u.SizeRootFs == 0 {
 		return size
 	}
-	return fmt.Sprintf("%s (virtual %s)", size, units.HumanSizeWithPrecision(float64(u.SizeRootFs), 3))
+	return fmt.Sprintf("%s (virtual %s)", size, humanSize(u.SizeRootFs))
 }
 
 // command is the container's command as the engine's list has it.

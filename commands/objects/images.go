@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
-	"github.com/docker/go-units"
 
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -66,7 +65,7 @@ func Images() *Kind {
 				if len(names) == 0 {
 					names = []string{ShortID(id)}
 				}
-				all = append(all, entry{id, names, i.CreatedAt, "", i.Labels, []string{units.HumanSizeWithPrecision(float64(i.Size), 3)}})
+				all = append(all, entry{id, names, i.CreatedAt, "", i.Labels, []string{humanSize(i.Size)}})
 			}
 			return all
 		},
@@ -168,13 +167,13 @@ func (v *view) imageRow(i *state.Image, ref string) *imageRow {
 		CreatedSince: v.since(i.CreatedAt),
 		ID:           v.id(i.ID),
 		SharedSize:   notAvailable,
-		Size:         units.HumanSizeWithPrecision(float64(i.Size), 3),
+		Size:         humanSize(i.Size),
 		UniqueSize:   notAvailable,
 		image:        i,
 	}
 	if i.Usage != nil {
-		r.SharedSize = units.HumanSizeWithPrecision(float64(i.Usage.SharedSize), 3)
-		r.UniqueSize = units.HumanSizeWithPrecision(float64(i.Size-i.Usage.SharedSize), 3)
+		r.SharedSize = humanSize(i.Usage.SharedSize)
+		r.UniqueSize = humanSize(i.Size - i.Usage.SharedSize)
 	}
 	for _, key := range []string{ref, i.ID} {
 		if d, ok := i.Deletions[key]; ok {

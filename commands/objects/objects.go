@@ -82,6 +82,8 @@ func splitKey(key string) (namespace, id string) {
 	return "", key
 }
 
+func humanSize(bytes int64) string { return units.HumanSizeWithPrecision(float64(bytes), 3) }
+
 func (v *view) ago(t time.Time) string { return units.HumanDuration(v.now.Sub(t)) + " ago" }
 
 // since is how long ago an image was made, "" if it has no date.

@@ -1,8 +1,6 @@
 package objects
 
 import (
-	"github.com/docker/go-units"
-
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -47,7 +45,7 @@ func Volumes() *Kind {
 			vol := v.Volumes[key]
 			size := notAvailable
 			if vol.Usage != nil {
-				size = units.HumanSizeWithPrecision(float64(vol.Usage.Size), 3)
+				size = humanSize(vol.Usage.Size)
 			}
 			return []row{&volumeRow{
 				// Cluster volumes are not mirrored.

@@ -5,12 +5,16 @@ package client
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
+
+// detach makes the process survive this one's terminal and session.
+func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
 
 // Supervise makes this very process the instance's supervisor, for a process manager: it logs
 // to standard error, and stops the instance when it is told to end (SIGTERM, SIGINT). It
