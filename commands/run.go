@@ -72,7 +72,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, o longOptions) (*instanc
 		}
 		return i, nil
 	}
-	i, err := a.prepare(ctx, c.name, func(*instance.Settings) error { return nil }, nothingBefore)
+	i, err := a.prepare(ctx, c.name, func(*instance.Settings) error { return nil })
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,10 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 		} else {
 			giveWay(ctx, first)
 		}
-		i, err := a.prepare(ctx, name, change, func(i *instance.Instance) error { return a.startProgram(ctx, i, program, t) })
+		if err := a.startProgram(ctx, name, change, program, t); err != nil {
+			return err
+		}
+		i, err := a.prepare(ctx, name, change)
 		if err != nil {
 			return err
 		}
@@ -108,7 +112,7 @@ func (a *app) startForeground(ctx context.Context, names []string, change func(*
 	if len(names) != 1 {
 		return failure.Usage("--foreground takes one instance")
 	}
-	i, err := a.prepare(ctx, names[0], change, nothingBefore)
+	i, err := a.prepare(ctx, names[0], change)
 	if err != nil {
 		return err
 	}
@@ -116,90 +120,72 @@ func (a *app) startForeground(ctx context.Context, names []string, change func(*
 	return client.Supervise(i)
 }
 
-// nothingBefore is for [app.prepare].
-func nothingBefore(*instance.Instance) error { return nil }
-
-// prepare returns the instance with changed settings. It creates the instance if it does not
-// exist, and refuses what can't work before it writes anything. It calls before with those
-// settings, before it looks at the engine.
-func (a *app) prepare(ctx context.Context, name string, change func(*instance.Settings) error, before func(*instance.Instance) error) (*instance.Instance, error) {
+// planned returns the instance as a start would have it, and whether that would create it. It writes
+// nothing, and refuses settings that can't be.
+func (a *app) planned(name string, change func(*instance.Settings) error) (i *instance.Instance, isNew bool, err error) {
 	roots, err := instance.DefaultRoots()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	i, err := instance.Load(roots, name)
-	if errors.Is(err, instance.ErrNotExist) {
-		return a.create(ctx, roots, name, change, before)
+	i, err = instance.Load(roots, name)
+	switch {
+	case errors.Is(err, instance.ErrNotExist):
+		dir, err := dockerConfig()
+		if err != nil {
+			return nil, false, err
+		}
+		s, err := changed(instance.DefaultSettings(), change)
+		return instance.New(roots, name, dir, s), true, cmp.Or(err, roots.Check(dir))
+	case err != nil:
+		return nil, false, err
+	case instance.Observe(i).Supervised:
+		return i, false, a.runsWith(i, change)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return i, a.configure(ctx, i, change, before)
+	i.Settings, err = changed(i.Settings, change)
+	return i, false, err
 }
 
-func (a *app) create(ctx context.Context, roots instance.Roots, name string, change func(*instance.Settings) error, before func(*instance.Instance) error) (*instance.Instance, error) {
-	s, err := changed(instance.DefaultSettings(), change)
+// prepare returns the instance with changed settings. It creates the instance if it does not
+// exist, and refuses what can't work before it writes anything. While an instance runs, only those
+// of its settings change that need no restart.
+func (a *app) prepare(ctx context.Context, name string, change func(*instance.Settings) error) (*instance.Instance, error) {
+	i, isNew, err := a.planned(name, change)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := dockerConfig()
-	if err != nil {
+	runs := instance.Observe(i).Supervised
+	if !runs {
+		if err := check(i); err != nil {
+			return nil, err
+		}
+	}
+	if isNew {
+		i, created, err := client.Create(ctx, i)
+		switch {
+		case err != nil:
+			return nil, err
+		case !created: // another command was faster
+			return a.prepare(ctx, name, change)
+		case i.Settings.Autostart:
+			a.noteBoot(i)
+		}
+		return i, nil
+	}
+	if i, err = loadNamed(name); err != nil {
 		return nil, err
 	}
-	if err := roots.Check(dir); err != nil {
-		return nil, err
-	}
-	i := instance.New(roots, name, dir, s)
-	if err := before(i); err != nil {
-		return nil, err
-	}
-	if err := check(i); err != nil {
-		return nil, err
-	}
-	i, created, err := client.Create(ctx, i)
-	if created && i.Settings.Autostart {
-		a.noteBoot(i)
-	}
-	if err != nil || created {
-		return i, err
-	}
-	return i, a.configure(ctx, i, change, before) // another command has created it
-}
-
-// configure changes the settings of an instance that exists: where it runs, only those that
-// need no restart.
-func (a *app) configure(ctx context.Context, i *instance.Instance, change func(*instance.Settings) error, before func(*instance.Instance) error) error {
-	full := func(s *instance.Settings) error {
+	return i, a.remember(ctx, i, func(s *instance.Settings) error {
 		next, err := changed(*s, change)
-		if err == nil {
+		switch {
+		case err != nil:
+			return err
+		case runs:
+			s.TakeLive(next)
+		default:
 			*s = next
 		}
-		return err
-	}
-	if instance.Observe(i).Supervised {
-		if err := a.runsWith(i, change); err != nil {
-			return err
-		}
-		live := func(s *instance.Settings) error {
-			next := *s
-			if err := full(&next); err != nil {
-				return err
-			}
-			s.TakeLive(next)
-			return nil
-		}
-		if err := a.remember(ctx, i, live); err != nil {
-			return err
-		}
-		return before(i)
-	}
-	if err := a.remember(ctx, i, full); err != nil {
-		return err
-	}
-	if err := before(i); err != nil {
-		return err
-	}
-	return check(i)
+		return nil
+	})
 }
 
 // remember is [client.Configure], with notes.

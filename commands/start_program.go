@@ -32,11 +32,15 @@ type programStart struct {
 	one    sync.Mutex // several instances may belong to one program, which is started once
 }
 
-// startProgram starts the program whose engine the instance adopts, if that is down and its user
+// startProgram starts the program whose engine the instance is to adopt, if that is down and its user
 // wants it, and waits until the engine answers.
-func (a *app) startProgram(ctx context.Context, i *instance.Instance, o *programStart, t reporter) error {
-	if !o.wanted && !o.ask || i.Settings.Driver != instance.DriverExisting || !isDown(ctx, i) {
+func (a *app) startProgram(ctx context.Context, name string, change func(*instance.Settings) error, o *programStart, t reporter) error {
+	if !o.wanted && !o.ask {
 		return nil
+	}
+	i, _, err := a.planned(name, change)
+	if err != nil || i.Settings.Driver != instance.DriverExisting || !isDown(ctx, i) {
+		return err
 	}
 	program, known := engine.ProgramOf(i)
 	if !known {
