@@ -94,31 +94,31 @@ func (t reporter) because(why func() string) reporter {
 }
 
 func (t reporter) event(status progress.Status, message string) progress.Event {
-	return progress.Event{Instance: t.instance, Step: t.step, Status: status, Reason: t.reason, Message: message}
+	return progress.Event{Instance: t.instance, Step: t.step, Status: status, Reason: t.reason, Message: message, Why: t.why}
 }
 
 // doing shows that the step has begun. Otherwise is the message if it fails.
 func (t reporter) doing(message, otherwise string) {
 	e := t.event(progress.Working, message)
 	e.Otherwise = otherwise
-	t.display.Show(e, t.why)
+	t.display.Show(e)
 }
 
 // live is doing for a line that is only shown where the outcome replaces it.
 func (t reporter) live(message, otherwise string) {
 	e := t.event(progress.Working, message)
 	e.Otherwise, e.Live = otherwise, true
-	t.display.Show(e, t.why)
+	t.display.Show(e)
 }
 
 // did shows that the step is done.
-func (t reporter) did(message string) { t.display.Show(t.event(progress.Done, message), nil) }
+func (t reporter) did(message string) { t.display.Show(t.event(progress.Done, message)) }
 
 // warned shows a step that ended with a problem, which is no failure.
-func (t reporter) warned(message string) { t.display.Show(t.event(progress.Warning, message), nil) }
+func (t reporter) warned(message string) { t.display.Show(t.event(progress.Warning, message)) }
 
 // done shows the result of the command.
-func (t reporter) done(message string) { t.display.Show(t.event(progress.Result, message), nil) }
+func (t reporter) done(message string) { t.display.Show(t.event(progress.Result, message)) }
 
 // asked shows what was asked for, in every mode.
 func (t reporter) asked(message string) { t.display.Asked(t.event(progress.Result, message)) }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -52,6 +53,8 @@ type Event struct {
 	// Live events are shown where the outcome can replace them. Elsewhere they are shown once, if
 	// the step takes long.
 	Live bool `json:"-"`
+	// Why returns what the step waits for. It is called now and then while that takes long; may be nil.
+	Why func() string `json:"-"`
 }
 
 // Options say how a display shows events.
@@ -153,15 +156,14 @@ func (d *Display) line(instance, text string) {
 	_, _ = fmt.Fprintln(d.o.Out, text)
 }
 
-// Show shows an event and sets its time and duration. It ignores events without news. Why returns
-// what a step waits for; it is called now and then while the step takes long, and may be nil.
-func (d *Display) Show(e Event, why func() string) {
+// Show shows an event and sets its time and duration. It ignores events without news.
+func (d *Display) Show(e Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.show(e, why)
+	d.show(e)
 }
 
-func (d *Display) show(e Event, why func() string) {
+func (d *Display) show(e Event) {
 	k := stepID{e.Instance, e.Step}
 	e.Time = d.o.Now()
 	if _, ok := d.begun[k]; !ok {
@@ -172,14 +174,15 @@ func (d *Display) show(e Event, why func() string) {
 		return
 	}
 	d.last[k] = e
-	d.order = append(without(d.order, k), k)
-	if e.Status != Working {
-		d.order = without(d.order, k)
+	d.order = slices.DeleteFunc(d.order, func(other stepID) bool { return other == k })
+	if e.Status == Working {
+		d.order = append(d.order, k)
+	} else {
 		delete(d.begun, k) // it may begin again
 	}
 	switch d.o.Mode {
 	case TTY:
-		d.term.show(e, why)
+		d.term.show(e)
 	case Plain:
 		if e.Live {
 			d.later(k)
@@ -221,14 +224,14 @@ func (d *Display) Asked(e Event) {
 		return
 	}
 	e.Status = Result
-	d.Show(e, nil)
+	d.Show(e)
 }
 
 // Fail marks the working steps of an instance, or all if it is "", as failed with err.
 func (d *Display) Fail(instance string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, k := range append([]stepID(nil), d.order...) {
+	for _, k := range slices.Clone(d.order) {
 		if instance != "" && k.instance != instance {
 			continue
 		}
@@ -239,12 +242,12 @@ func (d *Display) Fail(instance string, err error) {
 		}
 		d.told = true
 		if d.o.Mode != Plain { // there the error is enough
-			d.show(e, nil)
+			d.show(e)
 		}
 	}
 	if !d.told && d.o.Mode == JSON {
 		d.told = true
-		d.show(Event{Instance: instance, Step: Itself, Status: Failed, Message: err.Error(), Error: err.Error()}, nil)
+		d.show(Event{Instance: instance, Step: Itself, Status: Failed, Message: err.Error(), Error: err.Error()})
 	}
 }
 
@@ -277,16 +280,6 @@ func (d *Display) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.term.end()
-}
-
-func without(keys []stepID, k stepID) []stepID {
-	kept := keys[:0:0]
-	for _, other := range keys {
-		if other != k {
-			kept = append(kept, other)
-		}
-	}
-	return kept
 }
 
 // prefixed is the event's message, with the instance if there are several and the message does

@@ -59,7 +59,7 @@ func TestTTY(t *testing.T) {
 			t.Errorf("screen:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	}
-	d.Show(Event{Step: "engine", Status: Working, Message: "Engine is starting", Otherwise: "Engine did not start"}, func() string { return "a\nlong story of what it does" })
+	d.Show(Event{Step: "engine", Status: Working, Message: "Engine is starting", Otherwise: "Engine did not start", Why: func() string { return "a\nlong story of what it does" }})
 	screen(" ⠙ Engine is starting              0.0s")
 	*now = now.Add(1500 * time.Millisecond)
 	d.term.draw()
@@ -70,11 +70,11 @@ func TestTTY(t *testing.T) {
 	screen(" ⠸ Engine is starting: a long sto… 3.5s")
 	// What is written aside stays above, and what ends while something above goes on below.
 	d.Aside(func() { out.WriteString("note: x\n") })
-	d.Show(Event{Step: "context", Status: Done, Message: "Context exists, and its name is one that is quite long"}, nil)
+	d.Show(Event{Step: "context", Status: Done, Message: "Context exists, and its name is one that is quite long"})
 	screen("note: x", " ⠴ Engine is starting: a long sto… 3.5s", " ✔ Context exists, and its name i… 0.0s")
-	d.Show(Event{Step: "engine", Status: Done, Message: "Engine answers"}, nil)
-	d.Show(Event{Step: "mirror", Status: Working, Message: "Mirror is being synced", Otherwise: "Mirror is not synced"}, nil)
-	d.Show(Event{Step: Itself, Status: Result, Message: "ready"}, nil)
+	d.Show(Event{Step: "engine", Status: Done, Message: "Engine answers"})
+	d.Show(Event{Step: "mirror", Status: Working, Message: "Mirror is being synced", Otherwise: "Mirror is not synced"})
+	d.Show(Event{Step: Itself, Status: Result, Message: "ready"})
 	d.Fail("", errors.New("x"))
 	d.term.end()
 	screen("note: x",
@@ -87,7 +87,7 @@ func TestTTY(t *testing.T) {
 // A line that changes takes one line of the screen, whatever it is written in.
 func TestTTYWide(t *testing.T) {
 	d, out, now := display(TTY, 40, 10)
-	d.Show(Event{Step: "engine", Status: Working, Message: "Engine is starting"}, func() string { return "日本語の長い長い長い長い言葉" })
+	d.Show(Event{Step: "engine", Status: Working, Message: "Engine is starting", Why: func() string { return "日本語の長い長い長い長い言葉" }})
 	*now = now.Add(4 * time.Second)
 	d.term.draw()
 	for _, line := range terminal(out.String()) {
@@ -101,13 +101,13 @@ func TestTTYWide(t *testing.T) {
 func TestTTYHeight(t *testing.T) {
 	d, out, _ := display(TTY, 40, 3)
 	for _, step := range []string{"a", "b", "c", "d"} {
-		d.Show(Event{Step: step, Status: Working, Message: step}, nil)
+		d.Show(Event{Step: step, Status: Working, Message: step})
 	}
 	if got := terminal(out.String()); len(got) != 2 {
 		t.Errorf("%d lines on a screen of 3: %q", len(got), got)
 	}
 	for _, step := range []string{"a", "b", "c", "d"} {
-		d.Show(Event{Step: step, Status: Done, Message: step}, nil)
+		d.Show(Event{Step: step, Status: Done, Message: step})
 	}
 	d.term.end()
 	if got := terminal(out.String()); len(got) != 4 {
@@ -117,8 +117,8 @@ func TestTTYHeight(t *testing.T) {
 
 func TestJSON(t *testing.T) {
 	d, out, now := display(JSON, 0, 0)
-	d.Show(Event{Instance: "a", Step: "engine", Status: Working, Message: "m", Otherwise: "o"}, nil)
-	d.Show(Event{Instance: "a", Step: "engine", Status: Working, Message: "m"}, nil) // no news
+	d.Show(Event{Instance: "a", Step: "engine", Status: Working, Message: "m", Otherwise: "o"})
+	d.Show(Event{Instance: "a", Step: "engine", Status: Working, Message: "m"}) // no news
 	*now = now.Add(2 * time.Second)
 	d.Fail("a", errors.New("<x>"))
 	d.Fail("", errors.New("<x>"))
@@ -135,7 +135,7 @@ func TestOrder(t *testing.T) {
 	d, out, _ := display(Plain, 0, 0)
 	d.Several([]string{"a", "b", "c"})
 	show := func(instance, message string) {
-		d.Show(Event{Instance: instance, Step: "engine", Status: Done, Message: message}, nil)
+		d.Show(Event{Instance: instance, Step: "engine", Status: Done, Message: message})
 	}
 	show("c", "1")
 	show("b", "1")
@@ -157,8 +157,8 @@ func TestPlainAndQuiet(t *testing.T) {
 	for mode, want := range map[string]string{Plain: "a: m\nset\n", Quiet: "set\n"} {
 		d, out, _ := display(mode, 0, 0)
 		d.Several([]string{"a"})
-		d.Show(Event{Instance: "a", Step: "engine", Status: Working, Message: "m"}, nil)
-		d.Show(Event{Instance: "a", Step: "mirror", Status: Working, Message: "m", Live: true}, nil)
+		d.Show(Event{Instance: "a", Step: "engine", Status: Working, Message: "m"})
+		d.Show(Event{Instance: "a", Step: "mirror", Status: Working, Message: "m", Live: true})
 		d.Asked(Event{Instance: "a", Step: "set", Message: "set"})
 		d.Fail("a", errors.New("x"))
 		d.Close()
@@ -173,11 +173,11 @@ func TestPlainAndSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, out, _ := display(Plain, 0, 0)
 		waits := func(step, message string) {
-			d.Show(Event{Instance: "a", Step: step, Status: Working, Message: message, Live: true}, nil)
+			d.Show(Event{Instance: "a", Step: step, Status: Working, Message: message, Live: true})
 		}
 		waits("quick", "waits for a moment")
 		waits("slow", "waits")
-		d.Show(Event{Instance: "a", Step: "quick", Status: Done, Message: "quick"}, nil)
+		d.Show(Event{Instance: "a", Step: "quick", Status: Done, Message: "quick"})
 		time.Sleep(2 * time.Second)
 		waits("slow", "waits for more")
 		time.Sleep(2 * time.Second)

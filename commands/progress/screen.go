@@ -25,22 +25,21 @@ type screen struct {
 type line struct {
 	event Event
 	begun time.Time
-	why   func() string
 }
 
-func (s *screen) show(e Event, why func() string) {
+func (s *screen) show(e Event) {
 	for _, l := range s.lines {
 		if l.event.Instance == e.Instance && l.event.Step == e.Step && l.event.Status == Working {
-			l.event = e
-			if why != nil {
-				l.why = why
+			if e.Why == nil {
+				e.Why = l.event.Why
 			}
+			l.event = e
 			s.draw()
 			return
 		}
 	}
 	begun := e.Time.Add(-time.Duration(e.DurationMs) * time.Millisecond)
-	s.lines = append(s.lines, &line{e, begun, why})
+	s.lines = append(s.lines, &line{e, begun})
 	s.draw()
 }
 
@@ -110,8 +109,8 @@ func (s *screen) text(l *line, width int) string {
 		mark, color = string(frames[s.spins%len(frames)]), "33"
 		if s.ended {
 			mark = "…" // it continues without this command
-		} else if l.why != nil && took >= patience {
-			if why := l.why(); why != "" {
+		} else if e.Why != nil && took >= patience {
+			if why := e.Why(); why != "" {
 				text += ": " + why
 			}
 		}
