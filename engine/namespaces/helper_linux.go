@@ -59,26 +59,6 @@ func startHelper(argv []string, files []*os.File, attr *syscall.SysProcAttr, env
 
 func helperArgs(arg string) []string { return []string{"/proc/self/exe", arg} }
 
-// errNotBornIn says that the kernel can't start processes in a group (before Linux 5.7).
-var errNotBornIn = errors.New("processes can only move to a group")
-
-// startHelperIn is startHelper in the cgroup dir of version 2. To move a process there later
-// takes the kernel 10 ms or more.
-func startHelperIn(dir string, argv []string, files []*os.File, attr *syscall.SysProcAttr, env []string, log *os.File) (*Helper, error) {
-	group, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer group.Close()
-	in := *attr
-	in.UseCgroupFD, in.CgroupFD = true, int(group.Fd())
-	h, err := startHelper(argv, files, &in, env, log)
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.E2BIG) {
-		err = errNotBornIn
-	}
-	return h, err
-}
-
 // EndedBy returns the signal that has ended the process, or the daemon that it has started; 0 if none
 // has. It must be called after Exited is closed.
 func (h *Helper) EndedBy() syscall.Signal {

@@ -62,9 +62,17 @@ func (l *Launch) startIn(argv []string, files []*os.File, attr *syscall.SysProcA
 	if err != nil {
 		return nil, err
 	}
-	if bornIn {
-		h, err := startHelperIn(groups[0], argv, files, attr, env, l.Log)
-		if !errors.Is(err, errNotBornIn) {
+	if bornIn { // to move a process there later takes the kernel 10 ms or more
+		group, err := os.Open(groups[0])
+		if err != nil {
+			return nil, err
+		}
+		defer group.Close()
+		in := *attr
+		in.UseCgroupFD, in.CgroupFD = true, int(group.Fd())
+		h, err := startHelper(argv, files, &in, env, l.Log)
+		// Before Linux 5.7 processes can only move.
+		if !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.E2BIG) {
 			return h, err
 		}
 	}
