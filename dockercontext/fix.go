@@ -12,6 +12,7 @@ import (
 	"github.com/docker/cli/cli/context/store"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -75,7 +76,7 @@ func (c *Config) moveAside(ctx context.Context, path string, check func() error)
 }
 
 func checkMetadataFile(path string) error {
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path)
 	if err == nil {
 		_, err = checkMetadata(data)
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/docker/cli/cli/context/docker"
 	"github.com/docker/cli/cli/context/store"
 	"github.com/fvbommel/sortorder"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 type entry struct {
@@ -42,7 +44,7 @@ func (c *Config) list() ([]entry, error) {
 			continue
 		}
 		e := entry{Path: filepath.Join(root, dir.Name(), "meta.json")}
-		data, err := os.ReadFile(e.Path)
+		data, err := files.Read(e.Path)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // half made or half removed
 		}

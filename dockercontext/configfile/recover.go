@@ -47,7 +47,7 @@ func (j *journal) recover() error {
 	}
 	names, err := tempNames(j.target)
 	for _, name := range names {
-		err = errors.Join(err, ignore(os.Remove(name), fs.ErrNotExist))
+		err = errors.Join(err, ignore(files.Remove(name), fs.ErrNotExist))
 		fault("recovered")
 	}
 	if err != nil {
@@ -129,7 +129,7 @@ func (j *journal) restoreDisplaced(name string, displaced version, e entry) erro
 	names, err := tempNames(j.target)
 	for _, other := range names {
 		if other != name {
-			err = errors.Join(err, os.Remove(other))
+			err = errors.Join(err, files.Remove(other))
 		}
 	}
 	if err != nil {

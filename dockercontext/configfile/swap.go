@@ -283,7 +283,7 @@ func (s *swap) finish() error {
 		return err
 	}
 	for i := len(s.files) - 1; i >= 0; i-- {
-		if removed := ignore(os.Remove(s.files[i].name), fs.ErrNotExist); removed != nil {
+		if removed := ignore(files.Remove(s.files[i].name), fs.ErrNotExist); removed != nil {
 			s.journal.leave()
 			return errors.Join(err, removed)
 		}
