@@ -22,19 +22,18 @@ type file struct {
 	stale   bool        // [state.StaleMark] exists, or may exist
 }
 
-func newFile(path string) *file {
-	return &file{path: path, stale: true}
-}
+func newFile(path string) *file { return &file{path: path, stale: true} }
 
 // replace replaces the file by the output of write. After an error the file is as it was, and
 // marked as stale.
-func (f *file) replace(write func(io.Writer) error) error {
-	info, err := f.writeNext(write)
+func (f *file) replace(write func(*bufio.Writer) error) error {
+	next := filepath.Join(filepath.Dir(f.path), "."+filepath.Base(f.path)+".tmp")
+	info, err := writeTo(next, write)
 	if err == nil {
-		err = files.Supersede(f.next(), f.path)
+		err = files.Supersede(next, f.path)
 	}
 	if err != nil {
-		_ = files.Remove(f.next())
+		_ = files.Remove(next)
 		f.mark()
 		return err
 	}
@@ -43,24 +42,17 @@ func (f *file) replace(write func(io.Writer) error) error {
 	return nil
 }
 
-// writeNext writes the next version of the file beside it.
-func (f *file) writeNext(write func(io.Writer) error) (os.FileInfo, error) {
-	next, err := files.OpenFile(f.next(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY)
+// writeTo writes a file, and returns what it is then.
+func writeTo(path string, write func(*bufio.Writer) error) (os.FileInfo, error) {
+	file, err := files.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY)
 	if err != nil {
 		return nil, err
 	}
 	const chunk = 256 << 10 // the whole state is never in memory a second time
-	buffer := bufio.NewWriterSize(next, chunk)
-	err = write(buffer)
-	if err == nil {
-		err = buffer.Flush()
-	}
-	info, statErr := next.Stat()
-	return info, errors.Join(err, statErr, next.Close())
-}
-
-func (f *file) next() string {
-	return filepath.Join(filepath.Dir(f.path), "."+filepath.Base(f.path)+".tmp")
+	buffer := bufio.NewWriterSize(file, chunk)
+	err = errors.Join(write(buffer), buffer.Flush())
+	info, statErr := file.Stat()
+	return info, errors.Join(err, statErr, file.Close())
 }
 
 // mark notes beside the file that it could not be written. Most full disks have room for an

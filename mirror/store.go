@@ -1,11 +1,11 @@
 package mirror
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"slices"
@@ -369,33 +369,30 @@ func (s *Store) write() error {
 	s.catchUp()
 	h := s.head
 	h.Revision, h.WrittenAt = s.next(), s.now().UTC()
-	if err := s.file.replace(func(w io.Writer) error { return s.encode(w, h) }); err != nil {
+	if err := s.file.replace(func(w *bufio.Writer) error { return s.encode(w, h) }); err != nil {
 		return err
 	}
 	s.head = h
 	return nil
 }
 
-// encode writes the state: the head, a field for each kind, and the tombstones.
-func (s *Store) encode(w io.Writer, h head) error {
+// encode writes the state: the head, a field for each kind, and the tombstones. Its error is not
+// the writer's.
+func (s *Store) encode(w *bufio.Writer, h head) error {
 	begin, err := json.Marshal(h)
 	if err != nil {
 		return err
-	}
-	if _, err := w.Write(begin[:len(begin)-1]); err != nil {
-		return err
-	}
-	for _, kind := range state.Kinds() {
-		if err := s.tables[kind].write(w); err != nil {
-			return err
-		}
 	}
 	end, err := json.Marshal(s.deleted)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, ",\n\"deleted\":%s,\n\"deletedSince\":%d}\n", end, s.since)
-	return err
+	w.Write(begin[:len(begin)-1])
+	for _, kind := range state.Kinds() {
+		s.tables[kind].write(w)
+	}
+	fmt.Fprintf(w, ",\n\"deleted\":%s,\n\"deletedSince\":%d}\n", end, s.since)
+	return nil
 }
 
 // catchUp raises the revision if another process has written the file since, as a command does

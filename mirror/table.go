@@ -1,10 +1,11 @@
 package mirror
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -18,13 +19,14 @@ import (
 type table[T any] struct {
 	kind    *kind[T]
 	entries map[string]*entry[T]
-	order   []string // the keys, sorted; nil after some came or went
+	sorted  []*entry[T] // by key; nil after some came or went
 }
 
 type entry[T any] struct {
+	key    string
 	object T          // without revisions
 	meta   state.Meta // its revisions
-	line   []byte     // what is written of it, the key included
+	line   []byte     // what is written of it
 	body   []byte     // the part of line that is the object without revisions
 }
 
@@ -38,7 +40,7 @@ type objects interface {
 	// and the keys of objects that are gone or were replaced by new ones. An object that can't
 	// be encoded does not hold up the others.
 	apply(c Change, revision uint64) (changed bool, gone []string, err error)
-	write(w io.Writer) error
+	write(w *bufio.Writer)
 	nameOf(key string) string
 }
 
@@ -66,7 +68,7 @@ func (t *table[T]) load(from map[string]T) error {
 		if err != nil {
 			return err
 		}
-		t.entries[key] = newEntry(key, object, meta, body)
+		t.entries[key] = new(newEntry(key, object, meta, body))
 	}
 	return nil
 }
@@ -111,7 +113,7 @@ func (t *table[T]) apply(c Change, revision uint64) (changed bool, gone []string
 
 func (t *table[T]) remove(key string) {
 	delete(t.entries, key)
-	t.order = nil
+	t.sorted = nil
 }
 
 // put stores an object and returns whether that changed anything. Listed is as in [Change].
@@ -145,22 +147,23 @@ func (t *table[T]) set(key string, object T, revision uint64) (changed bool, err
 		return false, fmt.Errorf("%s %q: %w", t.kind.name, key, err)
 	}
 	meta := state.Meta{AddedRevision: revision, Revision: revision}
-	old := t.entries[key]
+	e := t.entries[key]
 	switch {
-	case old == nil:
-		t.order = nil
-	case bytes.Equal(old.body, body):
+	case e == nil:
+		e = &entry[T]{}
+		t.entries[key], t.sorted = e, nil
+	case bytes.Equal(e.body, body):
 		return false, nil
 	default:
-		meta.AddedRevision = old.meta.AddedRevision
+		meta.AddedRevision = e.meta.AddedRevision
 	}
-	t.entries[key] = newEntry(key, object, meta, body)
+	*e = newEntry(key, object, meta, body)
 	return true, nil
 }
 
 // newEntry returns an entry for an object without revisions. Body is its encoding without the
 // closing brace.
-func newEntry[T any](key string, object T, meta state.Meta, body []byte) *entry[T] {
+func newEntry[T any](key string, object T, meta state.Meta, body []byte) entry[T] {
 	const room = 90 // for the revisions
 	line := make([]byte, 0, len(key)+len(body)+room)
 	line = append(appendString(line, key), ':')
@@ -172,7 +175,7 @@ func newEntry[T any](key string, object T, meta state.Meta, body []byte) *entry[
 	line = append(line, `,"revision":`...)
 	line = strconv.AppendUint(line, meta.Revision, 10)
 	line = append(line, '}')
-	return &entry[T]{object: object, meta: meta, line: line, body: line[start:end:end]}
+	return entry[T]{key: key, object: object, meta: meta, line: line, body: line[start:end:end]}
 }
 
 // encode returns the encoding of an object without revisions and without the closing brace:
@@ -186,25 +189,19 @@ func encode(object any) ([]byte, error) {
 }
 
 // write writes the kind's field of the state, one object a line, for text tools.
-func (t *table[T]) write(w io.Writer) error {
-	if t.order == nil {
-		t.order = slices.Sorted(maps.Keys(t.entries))
+func (t *table[T]) write(w *bufio.Writer) {
+	if t.sorted == nil {
+		t.sorted = slices.SortedFunc(maps.Values(t.entries), func(a, b *entry[T]) int { return cmp.Compare(a.key, b.key) })
 	}
-	if _, err := fmt.Fprintf(w, ",\n%q:{", t.kind.name); err != nil {
-		return err
-	}
-	separator := []byte("\n")
-	for _, key := range t.order {
-		if _, err := w.Write(separator); err != nil {
-			return err
+	fmt.Fprintf(w, ",\n%q:{", t.kind.name)
+	for n, e := range t.sorted {
+		if n > 0 {
+			w.WriteByte(',')
 		}
-		if _, err := w.Write(t.entries[key].line); err != nil {
-			return err
-		}
-		separator = []byte(",\n")
+		w.WriteByte('\n')
+		w.Write(e.line)
 	}
-	_, err := w.Write([]byte{'}'})
-	return err
+	w.WriteByte('}')
 }
 
 func appendString(b []byte, s string) []byte {
