@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// secondLook is how long after an event a container is looked up once more, until two
-	// lookups agree: a failed start or removal, or an update that is rolled back, has no event.
+	// secondLook is how long after an event a container that does not run is looked up once more,
+	// until two lookups agree: a failed start or removal has no event.
 	secondLook = time.Second
 	// retryWait and maxRetryWait are the first and the longest wait before a lookup that failed,
 	// or found a transient state, is repeated.
@@ -52,7 +52,7 @@ func (p *session) lookedUp(k key, object any, err error) {
 		p.queue.retry(k, now, backedOff(f.wait), nil, f.gone)
 	case transient(object):
 		p.queue.retry(k, now, backedOff(f.wait), object, false)
-	case f.marked && k.kind == state.Containers && object != nil && !reflect.DeepEqual(object, f.seen):
+	case f.marked && idle(object) && !reflect.DeepEqual(object, f.seen):
 		p.queue.retry(k, now, secondLook, object, false)
 	}
 	p.found(k, object, f.gone, err)
@@ -74,6 +74,12 @@ func backedOff(wait time.Duration) time.Duration {
 func transient(object any) bool {
 	c, ok := object.(state.Container)
 	return ok && (c.State == state.StateRestarting || c.State == state.StateRemoving)
+}
+
+// idle reports whether an object is a container that does not run.
+func idle(object any) bool {
+	c, ok := object.(state.Container)
+	return ok && c.State != state.StateRunning && c.State != state.StatePaused
 }
 
 // found passes on the answer of a lookup.

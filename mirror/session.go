@@ -18,6 +18,9 @@ const (
 	lookupRate    = 1200
 	lookupBurst   = 600
 	lookupQuantum = 20 * time.Millisecond
+	// gather is the least time between two looks at what events have marked: in a storm, to wake up
+	// for each event would take as much processor time as the lookups.
+	gather = 5 * time.Millisecond
 	// unanswered is how long a call may take before the engine is pinged.
 	unanswered = 2 * time.Second
 )
@@ -133,6 +136,9 @@ func (p *session) watch(ctx context.Context, ended <-chan error) error {
 	defer silence.Stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	marked := p.intake.ready // nil for a moment after each look
+	gathered := time.NewTimer(gather)
+	defer gathered.Stop()
 	for {
 		switch {
 		case p.silent != nil:
@@ -167,8 +173,12 @@ func (p *session) watch(ctx context.Context, ended <-chan error) error {
 				p.ping(ctx)
 				silence.Reset(s.opts.Silence)
 			}
-		case <-p.intake.ready:
+		case <-marked:
 			p.take()
+			marked = nil
+			gathered.Reset(gather)
+		case <-gathered.C:
+			marked = p.intake.ready
 		case <-s.asked:
 			// p.settle takes them
 		case then := <-p.results:
