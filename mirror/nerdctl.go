@@ -3,7 +3,6 @@ package mirror
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +16,7 @@ import (
 
 	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/go-json-experiment/json"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/docker-rd/docker-rd/internal/containerd"
@@ -61,7 +61,7 @@ type spec struct {
 }
 
 func readSpec(data []byte) (s spec) {
-	_ = json.Unmarshal(data, &s)
+	_ = json.Unmarshal(data, &s, liberal)
 	return s
 }
 
@@ -108,9 +108,9 @@ type portMapping struct {
 
 func readNerdctl(labels map[string]string) nerdctl {
 	n := nerdctl{name: labels["nerdctl/name"], stateDir: labels["nerdctl/state-dir"]}
-	_ = json.Unmarshal([]byte(labels["nerdctl/ports"]), &n.ports)
+	_ = json.Unmarshal([]byte(labels["nerdctl/ports"]), &n.ports, liberal)
 	var networks []string
-	_ = json.Unmarshal([]byte(labels["nerdctl/networks"]), &networks)
+	_ = json.Unmarshal([]byte(labels["nerdctl/networks"]), &networks, liberal)
 	for _, name := range networks {
 		n.networks = append(n.networks, state.Attachment{Name: name})
 	}
@@ -128,7 +128,7 @@ func readNerdctl(labels map[string]string) nerdctl {
 // nerdctlMounts returns the mounts of a container: from version 2.3 on each has a label.
 func nerdctlMounts(labels map[string]string) (all []mount, ok bool) {
 	if text, ok := labels["nerdctl/mounts"]; ok {
-		return all, json.Unmarshal([]byte(text), &all) == nil
+		return all, json.Unmarshal([]byte(text), &all, liberal) == nil
 	}
 	for n := 0; ; n++ {
 		text, ok := labels[fmt.Sprintf("nerdctl/mounts.%d", n)]
@@ -136,7 +136,7 @@ func nerdctlMounts(labels map[string]string) (all []mount, ok bool) {
 			return all, n > 0
 		}
 		var one mount
-		if json.Unmarshal([]byte(text), &one) == nil {
+		if json.Unmarshal([]byte(text), &one, liberal) == nil {
 			all = append(all, one)
 		}
 	}
@@ -299,7 +299,7 @@ func parseNetwork(data []byte) (n state.Network, ok bool) {
 			} `json:"ipam"`
 		} `json:"plugins"`
 	}
-	if json.Unmarshal(data, &conf) != nil || conf.Name == "" || len(conf.Plugins) == 0 {
+	if json.Unmarshal(data, &conf, liberal) != nil || conf.Name == "" || len(conf.Plugins) == 0 {
 		return n, false
 	}
 	n = state.Network{ID: cmp.Or(conf.ID, conf.Name), Name: conf.Name, Namespace: "default", Driver: conf.Plugins[0].Type, Scope: "local", Labels: conf.Labels, Compose: compose(conf.Labels)}
@@ -370,13 +370,15 @@ func (c *Containerd) readImage(ctx context.Context, namespace, digest string) (a
 		ocispec.Manifest
 	}
 	var config struct {
-		ocispec.Image
-		Created string `json:"created"`
+		ocispec.Platform
+		Created string              `json:"created"`
+		Config  ocispec.ImageConfig `json:"config"`
+		RootFS  ocispec.RootFS      `json:"rootfs"`
 	}
 	read := func(digest string, v any) error {
 		data, err := c.Content(ctx, namespace, digest)
 		if err == nil {
-			_ = json.Unmarshal(data, v)
+			_ = json.Unmarshal(data, v, liberal)
 		}
 		return err
 	}
