@@ -93,7 +93,7 @@ func syncOnce(ctx context.Context, i *instance.Instance, driver engine.Driver, l
 	// Opening the store may put a damaged file aside, so that comes after the engine has
 	// answered.
 	connect := i.Connector(driver.Endpoint).Connect
-	api, err := connect(ctx)
+	api, err := connect()
 	if err != nil {
 		return err
 	}

@@ -189,7 +189,7 @@ func answer(ctx context.Context, i *instance.Instance, ep endpoint.Endpoint) err
 		_, err := ep.Ping(ctx)
 		return err
 	}
-	e, err := i.Connector(func() (endpoint.Endpoint, error) { return ep, nil }).Connect(ctx)
+	e, err := i.Connector(func() (endpoint.Endpoint, error) { return ep, nil }).Connect()
 	if err != nil {
 		return err
 	}

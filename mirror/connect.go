@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"context"
 	"path/filepath"
 	"strings"
 
@@ -22,9 +21,9 @@ type Connector struct {
 	Data, Run  string
 }
 
-// Connect returns a connection to the engine, which need not answer yet. The caller closes it. It
-// does not wait, so the context is not used.
-func (c Connector) Connect(context.Context) (Engine, error) {
+// Connect returns a connection to the engine, which need not answer yet. It does not wait. The
+// caller closes the connection.
+func (c Connector) Connect() (Engine, error) {
 	ep, err := c.Endpoint()
 	if err != nil {
 		return nil, err

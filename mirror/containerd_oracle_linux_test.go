@@ -153,10 +153,10 @@ func (h *containerdHost) archives(names ...string) (layer string, paths []string
 }
 
 // source returns what connects to the engine's mirror, and its oracle.
-func (h *containerdHost) source() (connect func(socket string) func(context.Context) (mirror.Engine, error), o oracle.Expecter) {
+func (h *containerdHost) source() (connect func(socket string) func() (mirror.Engine, error), o oracle.Expecter) {
 	h.t.Helper()
 	state := filepath.Join(h.cfg.ExecRoot, "containerd")
-	connect = func(socket string) func(context.Context) (mirror.Engine, error) {
+	connect = func(socket string) func() (mirror.Engine, error) {
 		at := func() (endpoint.Endpoint, error) { return endpoint.Endpoint{Host: "unix://" + socket}, nil }
 		return mirror.Connector{Endpoint: at, Containerd: true, Data: h.cfg.DataRoot, Run: state}.Connect
 	}

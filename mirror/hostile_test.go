@@ -250,7 +250,7 @@ func TestOldAPI(t *testing.T) {
 	r := mirrortest.New(t, mirror.SourceOptions{})
 	for version, ok := range map[string]bool{"1.24": false, "1.41": true} {
 		r.Engine.SetFacts(func(f *mirrortest.Facts) { f.APIVersion = version })
-		api, err := mirrortest.ConnectTo(r.Engine.Host())(t.Context())
+		api, err := mirrortest.ConnectTo(r.Engine.Host())()
 		if err != nil {
 			t.Fatal(err)
 		}

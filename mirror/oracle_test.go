@@ -40,7 +40,7 @@ type oracleSubject struct {
 	socket   string
 	oracle   oracle.Expecter
 	drivers  []oracle.Stepper
-	connect  func(socket string) func(context.Context) (mirror.Engine, error)
+	connect  func(socket string) func() (mirror.Engine, error)
 	restart  func(signal string) error // the engine gets the signal and is started again; nil for an engine that is not ours
 	hangable func(signal string) error // the engine gets STOP or CONT; nil if it can't
 }
@@ -56,7 +56,7 @@ func TestOracle(t *testing.T) {
 	ctx := context.Background()
 	dir := mirrortest.ShortDir(t)
 	seed := oracleSeeded(t)
-	s := oracleSubject{dir: dir, socket: *oracleSocket, connect: func(socket string) func(context.Context) (mirror.Engine, error) {
+	s := oracleSubject{dir: dir, socket: *oracleSocket, connect: func(socket string) func() (mirror.Engine, error) {
 		return mirrortest.ConnectTo("unix://" + socket)
 	}}
 	if s.socket == "" {

@@ -86,7 +86,7 @@ func (p *session) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer p.calls.Wait()
 	defer cancel()
-	engine, err := s.opts.Connect(ctx)
+	engine, err := s.opts.Connect()
 	if err != nil {
 		return fmt.Errorf("connect to the engine: %w", err)
 	}

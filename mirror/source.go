@@ -16,7 +16,7 @@ import (
 type SourceOptions struct {
 	// Connect returns a connection to the engine. It is called for each session; the
 	// connection is closed at its end.
-	Connect func(ctx context.Context) (Engine, error)
+	Connect func() (Engine, error)
 	// Resync is the interval of full syncs, with a jitter of a tenth, or 0 for 5 minutes.
 	Resync time.Duration
 	// Silence is how long the engine may send nothing before it is pinged, or 0 for 30 seconds.

@@ -344,9 +344,9 @@ func TestAwayIsLoggedOnce(t *testing.T) {
 	var connects atomic.Int64
 	opts := mirror.SourceOptions{Log: slog.New(slog.NewTextHandler(&log, nil))}
 	dir := mirrortest.ShortDir(t)
-	opts.Connect = func(ctx context.Context) (mirror.Engine, error) {
+	opts.Connect = func() (mirror.Engine, error) {
 		connects.Add(1)
-		return mirrortest.ConnectTo("unix://" + dir + "/none.sock")(ctx)
+		return mirrortest.ConnectTo("unix://" + dir + "/none.sock")()
 	}
 	r := mirrortest.NewOf(t, dir, dir+"/none.sock", opts)
 	stop := r.Start()

@@ -38,7 +38,7 @@ const (
 type Executor struct {
 	dir      string
 	store    *mirror.Store
-	connect  func(context.Context) (mirror.Engine, error)
+	connect  func() (mirror.Engine, error)
 	source   Syncer
 	log      *slog.Logger
 	results  chan func()
@@ -82,7 +82,7 @@ type decision struct {
 
 // NewExecutor returns an executor for the requests of the directory. Connect returns
 // a connection to the engine, which the executor closes. Close the executor.
-func NewExecutor(dir string, store *mirror.Store, connect func(context.Context) (mirror.Engine, error), source Syncer, log *slog.Logger) *Executor {
+func NewExecutor(dir string, store *mirror.Store, connect func() (mirror.Engine, error), source Syncer, log *slog.Logger) *Executor {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Executor{
 		dir: dir, store: store, connect: connect, source: source, log: log,
@@ -162,7 +162,7 @@ func (e *Executor) sync(ctx context.Context, r Request) (usage mirror.Usage, err
 	if err := e.source.Sync(ctx); err != nil || !r.Sizes {
 		return usage, err
 	}
-	cli, err := e.connect(ctx)
+	cli, err := e.connect()
 	if err != nil {
 		return usage, err
 	}
@@ -305,7 +305,7 @@ func engineOf(e mirror.Engine) engine {
 // reach returns an engine that answers, waiting for it until ctx ends.
 func (e *Executor) reach(ctx context.Context) (engine, error) {
 	for {
-		conn, err := e.connect(ctx)
+		conn, err := e.connect()
 		if err == nil {
 			it := engineOf(conn)
 			if e.ping(ctx, it) == nil {

@@ -171,7 +171,7 @@ func (l *loop) watchEngineSocket() {
 // awaitAPI returns when the API answers, and how long that takes over a new connection. An engine
 // that is not ours gets one try: it may never come.
 func (l *loop) awaitAPI(ctx context.Context, ours bool, timeout time.Duration) (took time.Duration, err error) {
-	api, err := l.connectEngine(ctx)
+	api, err := l.connectEngine()
 	if err != nil {
 		return 0, err
 	}
@@ -195,7 +195,7 @@ func (l *loop) awaitAPI(ctx context.Context, ours bool, timeout time.Duration) (
 		return took, err
 	}
 	// It may have waited for the engine's start.
-	again, err := l.connectEngine(ctx)
+	again, err := l.connectEngine()
 	if err != nil {
 		return took, nil
 	}
@@ -290,7 +290,7 @@ func (l *loop) checkEngine() {
 	e.pinging = true
 	timeout := max(checkTimeout, e.patience)
 	l.async(e.session, func(ctx context.Context) event {
-		api, err := l.connectEngine(ctx)
+		api, err := l.connectEngine()
 		if err != nil {
 			return pinged{err}
 		}

@@ -30,7 +30,7 @@ const (
 func (l *loop) containersGrace(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, graceTimeout)
 	defer cancel()
-	conn, err := l.connectEngine(ctx)
+	conn, err := l.connectEngine()
 	if err != nil {
 		return defaultGrace
 	}

@@ -49,8 +49,8 @@ func (l *loop) mirrorEngine() {
 }
 
 // connectEngine connects to the engine.
-func (l *loop) connectEngine(ctx context.Context) (mirror.Engine, error) {
-	return l.inst.Connector(l.driver.Endpoint).Connect(ctx)
+func (l *loop) connectEngine() (mirror.Engine, error) {
+	return l.inst.Connector(l.driver.Endpoint).Connect()
 }
 
 // applyUpdate takes in an update of the source.

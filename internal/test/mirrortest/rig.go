@@ -64,7 +64,7 @@ func ShortDir(t *testing.T) string {
 }
 
 // ConnectTo returns what connects to the engine at host.
-func ConnectTo(host string) func(context.Context) (mirror.Engine, error) {
+func ConnectTo(host string) func() (mirror.Engine, error) {
 	return mirror.Connector{Endpoint: func() (endpoint.Endpoint, error) { return endpoint.Endpoint{Host: host}, nil }}.Connect
 }
 
