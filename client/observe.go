@@ -99,7 +99,7 @@ func follow(ctx context.Context, i *instance.Instance, head bool, f func(instanc
 		}
 		if o.Live && !watched {
 			watched = true
-			go cancelAtEnd(round, instance.SupervisorID(o.State), cancel)
+			go cancelAtEnd(round, instance.SupervisorID(o.State.Supervisor), cancel)
 		}
 	}
 	if ctx.Err() != nil {

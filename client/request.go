@@ -116,5 +116,5 @@ func supervisorOf(i *instance.Instance) (process.ID, error) {
 	if !o.Live || o.Condition(state.EngineReady).Reason == state.ReasonStopped {
 		return process.ID{}, problem(i, NotRunning, failure.Refuse("instance %q is not running", i.Name))
 	}
-	return instance.SupervisorID(o.State), nil
+	return instance.SupervisorID(o.State.Supervisor), nil
 }

@@ -201,7 +201,7 @@ func (s *starter) wait(ctx context.Context, child *childProcess) (last instance.
 	if seen == nil || stopping {
 		return last, true, nil
 	}
-	again, err = s.gone(last.State, instance.SupervisorID(&state.State{Supervisor: seen}))
+	again, err = s.gone(last.State, instance.SupervisorID(seen))
 	return last, again, err
 }
 
@@ -213,7 +213,7 @@ func (s *starter) gone(st *state.State, was process.ID) (again bool, err error) 
 		return true, nil
 	case st.Supervisor == nil:
 		return false, fmt.Errorf("instance %q was stopped while it started", s.inst.Name)
-	case instance.SupervisorID(st) == was:
+	case instance.SupervisorID(st.Supervisor) == was:
 		err := failedState(s.inst, st)
 		return err == nil, err
 	}
@@ -238,7 +238,7 @@ func (s *starter) held(ctx context.Context, o instance.Observation) error {
 
 // childError returns why a supervisor that this process has started has failed.
 func childError(i *instance.Instance, child *childProcess) error {
-	if st, err := state.ReadHead(i.Paths.StateFile()); err == nil && st.Supervisor != nil && instance.SupervisorID(st) == child.id {
+	if st, err := state.ReadHead(i.Paths.StateFile()); err == nil && st.Supervisor != nil && instance.SupervisorID(st.Supervisor) == child.id {
 		if err := failedState(i, st); err != nil {
 			return err
 		}
@@ -287,7 +287,7 @@ func (s *starter) undo(late string) bool {
 		if s.child.err == nil {
 			return !s.alive
 		}
-		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || instance.SupervisorID(st) != s.child.id {
+		if st, err := state.ReadHead(s.inst.Paths.StateFile()); err != nil || st.Supervisor == nil || instance.SupervisorID(st.Supervisor) != s.child.id {
 			return !s.alive
 		}
 		// It was killed before it could clean up.

@@ -185,12 +185,12 @@ func TestWaitForCrashLoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer release()
-	data, err := json.Marshal(state.State{
+	data, err := json.Marshal(state.State{Head: state.Head{
 		SchemaVersion: state.SchemaVersion, Revision: 1, Instance: i.Describe(""),
 		Supervisor:  &state.Supervisor{PID: self.PID, StartTicks: self.StartTime, BootID: self.BootID},
 		Conditions:  []state.Condition{{Type: state.EngineReady, Status: state.False, Reason: state.ReasonCrashLoop}},
 		LastFailure: &state.Failure{Reason: state.ReasonCrashLoop, Message: "it ended 6 times in a row"},
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

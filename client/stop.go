@@ -126,7 +126,7 @@ func (s *stopper) stopHolder(ctx context.Context, holder lock.Holder) error {
 // holder is no supervisor.
 func supervisorHolding(i *instance.Instance, holder lock.Holder) (process.ID, error) {
 	if s, err := state.ReadHead(i.Paths.StateFile()); err == nil && instance.Live(s) {
-		return instance.SupervisorID(s), nil
+		return instance.SupervisorID(s.Supervisor), nil
 	}
 	if holder.Role != wire.Role {
 		return process.ID{}, process.ErrGone

@@ -36,7 +36,7 @@ func TestAskAPI(t *testing.T) {
 // A supervisor that was killed holds its lock for a moment longer than it lives.
 func TestStatusOfDying(t *testing.T) {
 	i := &instance.Instance{Name: "x", Paths: instance.Paths{State: t.TempDir(), Runtime: t.TempDir(), Data: t.TempDir()}, Settings: instance.Settings{Driver: instance.DriverExisting}}
-	o := instance.Observation{Supervised: true, State: &state.State{Supervisor: &state.Supervisor{PID: 1 << 30}}}
+	o := instance.Observation{Supervised: true, State: &state.State{Head: state.Head{Supervisor: &state.Supervisor{PID: 1 << 30}}}}
 	for pid, starting := range map[int]bool{1 << 30: false, 1 << 29: true} {
 		o.Holder.PID = pid
 		if word := client.Status(o, i); (word == client.StatusStarting) != starting {
@@ -58,7 +58,7 @@ func TestStatusWords(t *testing.T) {
 		state.ReasonStopped:       "stopping",
 		state.ReasonUnresponsive:  "unresponsive",
 	} {
-		st := &state.State{Conditions: []state.Condition{{Type: state.EngineReady, Status: state.False, Reason: reason}}}
+		st := &state.State{Head: state.Head{Conditions: []state.Condition{{Type: state.EngineReady, Status: state.False, Reason: reason}}}}
 		if word := client.Status(instance.Observation{Live: true, Supervised: true, State: st}, i); word != want {
 			t.Errorf("Status of an engine that is %q = %q, want %q", reason, word, want)
 		}

@@ -51,12 +51,12 @@ func (o Observation) Condition(typ string) state.Condition {
 
 // Live reports whether the process that wrote the state is alive.
 func Live(s *state.State) bool {
-	return s != nil && s.Supervisor != nil && SupervisorID(s).Alive()
+	return s != nil && s.Supervisor != nil && SupervisorID(s.Supervisor).Alive()
 }
 
-// SupervisorID returns the process that wrote the state. There must be one.
-func SupervisorID(s *state.State) process.ID {
-	return process.ID{PID: s.Supervisor.PID, StartTime: s.Supervisor.StartTicks, BootID: s.Supervisor.BootID}
+// SupervisorID returns the process that a state names.
+func SupervisorID(s *state.Supervisor) process.ID {
+	return process.ID{PID: s.PID, StartTime: s.StartTicks, BootID: s.BootID}
 }
 
 // Connector returns what connects to the instance's engine, at the endpoint that at returns.

@@ -173,7 +173,7 @@ func (in *intake) add(says func(*marks), late, jumped bool) {
 	in.marks.jumped = in.marks.jumped || jumped
 	says(&in.marks)
 	if len(in.marks.keys)+len(in.marks.kinds) > 0 || late || jumped {
-		in.wake()
+		signal(in.ready)
 	}
 }
 
@@ -189,14 +189,7 @@ func (in *intake) mark(kind state.Kind, id string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.marks.object(kind, id, mark{})
-	in.wake()
-}
-
-func (in *intake) wake() {
-	select {
-	case in.ready <- struct{}{}:
-	default:
-	}
+	signal(in.ready)
 }
 
 // heard notes a sign of life.

@@ -8,22 +8,14 @@ import (
 // and maps with the store: it is for reading, until the next change.
 func (s *Store) Snapshot() *state.State {
 	return &state.State{
-		SchemaVersion: s.head.SchemaVersion,
-		Revision:      s.head.Revision,
-		WrittenAt:     s.head.WrittenAt,
-		Supervisor:    s.head.Supervisor,
-		Instance:      s.head.Instance,
-		Engine:        s.head.Engine,
-		Conditions:    s.head.Conditions,
-		Mirror:        s.head.Mirror,
-		Containers:    s.containers.snapshot(),
-		Images:        s.images.snapshot(),
-		Volumes:       s.volumes.snapshot(),
-		Networks:      s.networks.snapshot(),
-		Namespaces:    s.namespaces.snapshot(),
-		LastFailure:   s.head.LastFailure,
-		Deleted:       s.deleted,
-		DeletedSince:  s.since,
+		Head:         s.head,
+		Containers:   s.containers.snapshot(),
+		Images:       s.images.snapshot(),
+		Volumes:      s.volumes.snapshot(),
+		Networks:     s.networks.snapshot(),
+		Namespaces:   s.namespaces.snapshot(),
+		Deleted:      s.deleted,
+		DeletedSince: s.since,
 	}
 }
 

@@ -65,12 +65,11 @@ type fullSync struct {
 }
 
 func newSession(s *Source) *session {
-	p := &session{
+	return &session{
 		src: s, intake: s.beginSession(), waiting: s.takeWaiting(),
 		results: make(chan func()), queue: newQueue(), limiter: rate.NewLimiter(lookupRate, lookupBurst),
 		names: map[string]string{},
 	}
-	return p
 }
 
 // run lists and watches until the stream or ctx ends, or it is time for a new session

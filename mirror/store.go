@@ -38,7 +38,7 @@ type Store struct {
 	log      *slog.Logger
 	now      func() time.Time
 
-	head    head
+	head    state.Head
 	deleted []state.Deleted
 	since   uint64 // DeletedSince
 
@@ -56,19 +56,6 @@ type Store struct {
 	cost      time.Duration // what writes take, on average
 }
 
-// head is the state file without its objects, in the order of state.State.
-type head struct {
-	SchemaVersion int               `json:"schemaVersion"`
-	Revision      uint64            `json:"revision"`
-	WrittenAt     time.Time         `json:"writtenAt,omitzero"`
-	Supervisor    *state.Supervisor `json:"supervisor,omitzero"`
-	Instance      state.Instance    `json:"instance"`
-	Engine        state.Engine      `json:"engine"`
-	Conditions    []state.Condition `json:"conditions"`
-	LastFailure   *state.Failure    `json:"lastFailure,omitzero"`
-	Mirror        state.Mirror      `json:"mirror"`
-}
-
 // OpenStore takes over the state file at path, or begins a new state if there is none. A file
 // that is torn, of a later format or of another instance is kept as path + ".old". Nothing is
 // written before Flush, which takes the lock at lockPath.
@@ -82,7 +69,7 @@ func OpenStore(path, lockPath string, inst state.Instance, log *slog.Logger) (*S
 		state.Containers: &s.containers, state.Images: &s.images, state.Volumes: &s.volumes,
 		state.Networks: &s.networks, state.Namespaces: &s.namespaces,
 	}
-	s.head = head{SchemaVersion: state.SchemaVersion, Instance: inst, Conditions: []state.Condition{}}
+	s.head = state.Head{SchemaVersion: state.SchemaVersion, Instance: inst, Conditions: []state.Condition{}}
 
 	old, err := state.Read(path)
 	if err == nil && old.Instance.UID != inst.UID {
@@ -108,18 +95,10 @@ func OpenStore(path, lockPath string, inst state.Instance, log *slog.Logger) (*S
 // load takes over a state that was read. The instance may have changed since.
 func (s *Store) load(old *state.State) error {
 	inst := s.head.Instance
-	s.head = head{
-		SchemaVersion: state.SchemaVersion,
-		Revision:      old.Revision,
-		WrittenAt:     old.WrittenAt,
-		Supervisor:    old.Supervisor,
-		Instance:      inst,
-		Engine:        old.Engine,
-		Conditions:    append([]state.Condition{}, old.Conditions...),
-		LastFailure:   old.LastFailure,
-		// The counts begin with this process.
-		Mirror: state.Mirror{Connected: old.Mirror.Connected, SyncedAt: old.Mirror.SyncedAt},
-	}
+	s.head = old.Head
+	s.head.SchemaVersion, s.head.Instance = state.SchemaVersion, inst
+	s.head.Conditions = append([]state.Condition{}, old.Conditions...)
+	s.head.Mirror.Resyncs, s.head.Mirror.Events = 0, 0 // they begin with this process
 	s.deleted, s.since = old.Deleted, old.DeletedSince
 	if inst != old.Instance {
 		s.touch()
@@ -378,7 +357,7 @@ func (s *Store) write() error {
 
 // encode writes the state: the head, a field for each kind, and the tombstones. Its error is not
 // the writer's.
-func (s *Store) encode(w *bufio.Writer, h head) error {
+func (s *Store) encode(w *bufio.Writer, h state.Head) error {
 	begin, err := json.Marshal(h)
 	if err != nil {
 		return err

@@ -19,15 +19,12 @@ type Usage struct {
 	volumes    map[string]state.VolumeUsage
 }
 
-// ErrNoSizes says that an engine can't tell what its objects take on disk.
-var ErrNoSizes = errors.New("the engine can't tell what its objects take on disk")
-
 // Measure asks the engine what its objects take on disk. The engine walks through its volumes
-// for that, which may take long. It ends with ctx. The error may be [ErrNoSizes].
+// for that, which may take long. It ends with ctx.
 func Measure(ctx context.Context, e Engine) (Usage, error) {
 	moby, ok := e.(*Moby)
 	if !ok {
-		return Usage{}, ErrNoSizes
+		return Usage{}, errors.New("the engine can't tell what its objects take on disk")
 	}
 	now := time.Now().UTC()
 	df, err := moby.DiskUsage(ctx, client.DiskUsageOptions{Containers: true, Images: true, Volumes: true, Verbose: true})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"slices"
 	"time"
@@ -23,10 +22,6 @@ const (
 	// action without an answer, beside the time that it has to stop.
 	lookDelay   = 200 * time.Millisecond
 	lookTimeout = 10 * time.Second
-	// defaultStopTimeout is how long docker gives a container that has no time of its own to stop.
-	defaultStopTimeout = 10 * time.Second
-	// forever is the time of a container that is never killed. More can be added to it.
-	forever = time.Duration(math.MaxInt64 / 2)
 )
 
 func (e *Executor) acceptAction(r Request) {

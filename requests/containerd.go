@@ -51,7 +51,7 @@ func (c ctrd) order(ctx context.Context, key, action string) error {
 		}
 		return c.start(ctx, namespace, id)
 	}
-	return fmt.Errorf("there is no action %q", action)
+	return nil
 }
 
 // tell tells containerd whether a container with a restart policy was stopped on purpose.

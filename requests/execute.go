@@ -39,7 +39,7 @@ type Executor struct {
 	dir      string
 	store    *mirror.Store
 	connect  func() (mirror.Engine, error)
-	source   Syncer
+	source   *mirror.Source
 	log      *slog.Logger
 	results  chan func()
 	patience time.Duration // is lookTimeout
@@ -62,17 +62,6 @@ type Executor struct {
 	decided  []decision
 }
 
-// A Syncer keeps the mirror up to date: a [mirror.Source].
-type Syncer interface {
-	// Sync waits for a full sync, Settle until the mirror has seen everything until now.
-	Sync(ctx context.Context) error
-	Settle(ctx context.Context) error
-	// Mark has an object looked up.
-	Mark(kind state.Kind, id string)
-	// Doubt has the engine pinged.
-	Doubt()
-}
-
 // A decision is an outcome that is left for its asker once it is in the state file.
 type decision struct {
 	request Request
@@ -82,7 +71,7 @@ type decision struct {
 
 // NewExecutor returns an executor for the requests of the directory. Connect returns
 // a connection to the engine, which the executor closes. Close the executor.
-func NewExecutor(dir string, store *mirror.Store, connect func() (mirror.Engine, error), source Syncer, log *slog.Logger) *Executor {
+func NewExecutor(dir string, store *mirror.Store, connect func() (mirror.Engine, error), source *mirror.Source, log *slog.Logger) *Executor {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Executor{
 		dir: dir, store: store, connect: connect, source: source, log: log,
@@ -299,7 +288,7 @@ func engineOf(e mirror.Engine) engine {
 	if c, ok := e.(*mirror.Containerd); ok {
 		return ctrd{c}
 	}
-	return moby{e.(*mirror.Moby).Client}
+	return moby{e.(*mirror.Moby)}
 }
 
 // reach returns an engine that answers, waiting for it until ctx ends.

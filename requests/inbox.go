@@ -3,7 +3,6 @@ package requests
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,48 +17,28 @@ import (
 	"github.com/docker-rd/docker-rd/internal/files"
 )
 
-// An Inbox delivers the requests in a directory, each once.
-type Inbox struct {
-	dir      string
-	log      *slog.Logger
-	requests chan Request
-}
-
-// NewInbox returns an inbox for Run.
-func NewInbox(dir string, log *slog.Logger) *Inbox {
-	return &Inbox{dir: dir, log: log, requests: make(chan Request)}
-}
-
-// Requests returns the channel of requests, oldest first. It is never closed.
-func (i *Inbox) Requests() <-chan Request { return i.requests }
-
-// Run watches the directory until ctx ends, whose error it returns. It begins with the requests
-// that exist already.
-func (i *Inbox) Run(ctx context.Context) error {
-	if err := os.MkdirAll(i.dir, 0o700); err != nil {
+// Follow calls accept with each request in the directory, each once and the oldest first, until ctx
+// ends, whose error it returns. It begins with the requests that exist already.
+func Follow(ctx context.Context, dir string, log *slog.Logger, accept func(Request)) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("watch requests: %w", err)
 	}
 	// Submit makes the directory again if somebody has removed it.
-	w := dirwatch.Follow(i.dir, pollInterval, func(cause error) {
-		i.log.Warn("requests can't be watched and are looked for instead", "dir", i.dir, "error", cause)
+	w := dirwatch.Follow(dir, pollInterval, func(cause error) {
+		log.Warn("requests can't be watched and are looked for instead", "dir", dir, "error", cause)
 	})
 	defer w.Close()
 	brought := map[string]bool{}
 	for {
-		found, err := scan(i.dir, i.log)
+		found, err := scan(dir, log)
 		if err != nil {
-			i.log.Error("requests can't be read", "dir", i.dir, "error", err)
+			log.Error("requests can't be read", "dir", dir, "error", err)
 		}
 		there := map[string]bool{}
 		for _, r := range found {
 			there[r.ID] = true
-			if brought[r.ID] {
-				continue
-			}
-			select {
-			case i.requests <- r:
-			case <-ctx.Done():
-				return ctx.Err()
+			if !brought[r.ID] {
+				accept(r)
 			}
 		}
 		brought = there
@@ -93,13 +72,10 @@ func scan(dir string, log *slog.Logger) ([]Request, error) {
 		default:
 			continue
 		}
-		data, err := files.Read(path)
+		var r Request
+		err := files.ReadJSON(path, &r)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // decided, or withdrawn
-		}
-		var r Request
-		if err == nil {
-			err = json.Unmarshal(data, &r)
 		}
 		if err == nil && r.ID != id {
 			err = fmt.Errorf("its id is %q", r.ID)

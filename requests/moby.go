@@ -2,26 +2,21 @@ package requests
 
 import (
 	"context"
-	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
 
-	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // moby is an [engine] that speaks Docker's API.
-type moby struct{ *endpoint.Client }
-
-func (m moby) Ping(ctx context.Context) error {
-	_, err := m.Client.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
-	return err
-}
+type moby struct{ *mirror.Moby }
 
 func (m moby) order(ctx context.Context, id, action string) (err error) {
 	switch action {
@@ -35,8 +30,6 @@ func (m moby) order(ctx context.Context, id, action string) (err error) {
 		_, err = m.ContainerUnpause(ctx, id, client.ContainerUnpauseOptions{})
 	case ActionRestart:
 		_, err = m.ContainerRestart(ctx, id, client.ContainerRestartOptions{})
-	default:
-		err = fmt.Errorf("there is no action %q", action)
 	}
 	return err
 }
@@ -46,18 +39,31 @@ func (m moby) look(ctx context.Context, id string) (seen, error) {
 	if err != nil {
 		return seen{}, err
 	}
-	s := seen{state: state.StateUnknown, stopTimeout: defaultStopTimeout}
+	s := seen{state: state.StateUnknown, stopTimeout: StopTimeout(c.Container.Config)}
 	if c.Container.State != nil {
 		s.state = mirror.ContainerState(string(c.Container.State.Status))
 		s.startedAt = mirror.ParseTime(c.Container.State.StartedAt)
 	}
-	if config := c.Container.Config; config != nil && config.StopTimeout != nil {
-		s.stopTimeout = time.Duration(*config.StopTimeout) * time.Second
-		if s.stopTimeout < 0 {
-			s.stopTimeout = forever
-		}
-	}
 	return s, nil
+}
+
+const (
+	// defaultStopTimeout is how long docker gives a container that has no time of its own to stop.
+	defaultStopTimeout = 10 * time.Second
+	// Forever is the time of a container that is never killed. More can be added to it.
+	Forever = time.Duration(math.MaxInt64 / 2)
+)
+
+// StopTimeout returns how long a container has to stop, which may be [Forever], before docker
+// kills it. Its configuration may be nil.
+func StopTimeout(c *container.Config) time.Duration {
+	switch {
+	case c == nil || c.StopTimeout == nil:
+		return defaultStopTimeout
+	case *c.StopTimeout < 0:
+		return Forever
+	}
+	return time.Duration(*c.StopTimeout) * time.Second
 }
 
 func (m moby) remove(ctx context.Context, t target, pin time.Time) (whole bool, err error) {

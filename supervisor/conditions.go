@@ -8,6 +8,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/mirror/state"
+	"github.com/docker-rd/docker-rd/requests"
 )
 
 // publish computes the conditions from the phases, at the end of a turn. The loop never
@@ -90,7 +91,7 @@ func (l *loop) engineReady() state.Condition {
 		}
 		words := "the engine is being stopped"
 		switch grace := l.stop.grace; {
-		case grace == forever:
+		case grace >= requests.Forever:
 			words += "; a container may take as long as it likes"
 		case grace > defaultGrace:
 			words += fmt.Sprintf("; its containers may take up to %s", grace)

@@ -2,15 +2,14 @@ package supervisor
 
 import (
 	"context"
-	"math"
 	"sync"
 	"time"
 
-	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/docker-rd/docker-rd/mirror"
+	"github.com/docker-rd/docker-rd/requests"
 )
 
 const (
@@ -21,8 +20,6 @@ const (
 	graceMargin = 15 * time.Second
 	// graceTimeout bounds the asking for these times.
 	graceTimeout = 5 * time.Second
-	// forever is the time of a container that is never to be killed.
-	forever = time.Duration(math.MaxInt64)
 )
 
 // containersGrace returns how long the engine needs to stop its containers. Each has a time
@@ -55,22 +52,10 @@ func (l *loop) containersGrace(ctx context.Context) time.Duration {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			grace = max(grace, containerGrace(found.Container.Config))
+			grace = max(grace, requests.StopTimeout(found.Container.Config)+graceMargin)
 			return nil
 		})
 	}
 	_ = group.Wait()
 	return grace
-}
-
-// containerGrace returns how long the engine needs for a container; 0 for the engine's own,
-// short default.
-func containerGrace(c *container.Config) time.Duration {
-	switch {
-	case c == nil || c.StopTimeout == nil:
-		return 0
-	case *c.StopTimeout < 0:
-		return forever
-	}
-	return time.Duration(*c.StopTimeout)*time.Second + graceMargin
 }

@@ -41,7 +41,6 @@ type loop struct {
 	mirror  mirrorRun
 	stop    *stopRun // nil until told to stop
 
-	inbox        <-chan requests.Request
 	early        []requests.Request // those that came before the mirror began
 	stopRequests []requests.Request // the requests to stop
 
@@ -157,8 +156,6 @@ func (l *loop) next(signals <-chan os.Signal, flush <-chan time.Time) event {
 		return m.event
 	case u := <-l.mirror.updates:
 		return mirrored{u}
-	case r := <-l.inbox:
-		return requested{r}
 	case r := <-l.mirror.results:
 		return answered{r}
 	case <-l.engine.exited:
@@ -170,11 +167,12 @@ func (l *loop) next(signals <-chan os.Signal, flush <-chan time.Time) event {
 	}
 }
 
-// watchRequests reads the instance's requests into the inbox until the loop ends.
+// watchRequests takes in the instance's requests until the loop ends.
 func (l *loop) watchRequests() {
-	inbox := requests.NewInbox(l.inst.Paths.RequestsDir(), l.log.With("part", "requests"))
-	l.inbox = inbox.Requests()
-	l.workers.Go(func() { _ = inbox.Run(l.ctx) })
+	l.stream(func(ctx context.Context, send func(event)) {
+		accept := func(r requests.Request) { send(requested{r}) }
+		_ = requests.Follow(ctx, l.inst.Paths.RequestsDir(), l.log.With("part", "requests"), accept)
+	})
 }
 
 // lookInterval is how often directories are polled that can't be watched: one does not exist, or the

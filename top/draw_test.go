@@ -107,7 +107,7 @@ func TestTabNames(t *testing.T) {
 func TestLost(t *testing.T) {
 	now := time.Now()
 	v := board.View{Name: "mine", Instance: &instance.Instance{Name: "mine"}, Observation: instance.Observation{Live: true, State: &state.State{
-		WrittenAt:  now.Add(-time.Hour),
+		Head:       state.Head{WrittenAt: now.Add(-time.Hour)},
 		Containers: map[string]state.Container{"1": {Name: "web", State: state.StateRunning, StartedAt: now.Add(-2 * time.Hour)}},
 	}}}
 	status := func() cell { return containerRows(newModel(""), v, now)[0].cells[1] }

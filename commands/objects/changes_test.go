@@ -19,8 +19,9 @@ type states struct{ s state.State }
 
 func newStates() *states {
 	return &states{state.State{
-		Revision: 1, Instance: state.Instance{UID: "u"}, DeletedSince: 1,
-		Containers: map[string]state.Container{}, Images: map[string]state.Image{}, Volumes: map[string]state.Volume{},
+		Head:         state.Head{Revision: 1, Instance: state.Instance{UID: "u"}},
+		DeletedSince: 1,
+		Containers:   map[string]state.Container{}, Images: map[string]state.Image{}, Volumes: map[string]state.Volume{},
 	}}
 }
 

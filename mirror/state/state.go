@@ -35,19 +35,7 @@ func Kinds() []Kind { return []Kind{Containers, Images, Volumes, Networks, Names
 // State is the content of a state file. Its lists and maps are never null there,
 // times are RFC 3339 in UTC, and zero times are left out.
 type State struct {
-	SchemaVersion int `json:"schemaVersion"`
-	// Revision grows with each write and never falls.
-	Revision  uint64    `json:"revision"`
-	WrittenAt time.Time `json:"writtenAt,omitzero"`
-	// Supervisor is the process that keeps the state up to date; left out if there is none. The
-	// conditions count only while it lives.
-	Supervisor *Supervisor `json:"supervisor,omitzero"`
-	Instance   Instance    `json:"instance"`
-	Engine     Engine      `json:"engine"`
-	Conditions []Condition `json:"conditions"`
-	// LastFailure is why the last start or engine failed; left out if it did not.
-	LastFailure *Failure `json:"lastFailure,omitzero"`
-	Mirror      Mirror   `json:"mirror"`
+	Head
 
 	// Objects are keyed by the engine's own identity: containers, images and
 	// networks by id, volumes and namespaces by name. A containerd has namespaces that
@@ -63,6 +51,23 @@ type State struct {
 	// DeletedSince.
 	Deleted      []Deleted `json:"deleted"`
 	DeletedSince uint64    `json:"deletedSince"`
+}
+
+// Head is the state without the objects.
+type Head struct {
+	SchemaVersion int `json:"schemaVersion"`
+	// Revision grows with each write and never falls.
+	Revision  uint64    `json:"revision"`
+	WrittenAt time.Time `json:"writtenAt,omitzero"`
+	// Supervisor is the process that keeps the state up to date; left out if there is none. The
+	// conditions count only while it lives.
+	Supervisor *Supervisor `json:"supervisor,omitzero"`
+	Instance   Instance    `json:"instance"`
+	Engine     Engine      `json:"engine"`
+	Conditions []Condition `json:"conditions"`
+	// LastFailure is why the last start or engine failed; left out if it did not.
+	LastFailure *Failure `json:"lastFailure,omitzero"`
+	Mirror      Mirror   `json:"mirror"`
 }
 
 // Supervisor identifies the process that keeps the state up to date. Process ids are reused: it is

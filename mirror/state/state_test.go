@@ -46,8 +46,10 @@ func TestRead(t *testing.T) {
 		t.Errorf("missing file: %v", err)
 	}
 	whole := encode(t, state.State{
-		SchemaVersion: 1, Revision: 5, Instance: state.Instance{UID: "u"},
-		Conditions: []state.Condition{{Type: state.Ready, Status: state.True, LastTransitionTime: time.Unix(1, 0)}},
+		Head: state.Head{
+			SchemaVersion: 1, Revision: 5, Instance: state.Instance{UID: "u"},
+			Conditions: []state.Condition{{Type: state.Ready, Status: state.True, LastTransitionTime: time.Unix(1, 0)}},
+		},
 		Containers: map[string]state.Container{"c": {ID: "c", Name: "n"}},
 	})
 	for name, content := range map[string]string{
@@ -123,14 +125,14 @@ func lines(changes []state.Change) []string {
 
 func TestChanges(t *testing.T) {
 	old := &state.State{
-		Revision: 10,
+		Head: state.Head{Revision: 10},
 		Containers: map[string]state.Container{
 			"same": {Meta: meta(1, 2)}, "changed": {Meta: meta(1, 3)}, "gone": {Meta: meta(1, 4)}, "again": {Meta: meta(1, 5)},
 		},
 		Volumes: map[string]state.Volume{"v": {Meta: meta(7, 7)}},
 	}
 	next := &state.State{
-		Revision: 20,
+		Head: state.Head{Revision: 20},
 		Containers: map[string]state.Container{
 			"same": {Meta: meta(1, 2)}, "changed": {Meta: meta(1, 12)}, "new": {Meta: meta(13, 14)}, "again": {Meta: meta(16, 17)},
 		},

@@ -44,8 +44,7 @@ type Rig struct {
 	Path     string
 	Engine   *fakeengine.Engine
 	Source   *mirror.Source
-	Store    *mirror.Store // the loop's
-	Inbox    *requests.Inbox
+	Store    *mirror.Store      // the loop's
 	Executor *requests.Executor // the loop's
 	Oracle   oracle.Expecter
 	Do       chan func() // what the loop should do
@@ -143,7 +142,6 @@ func (r *Rig) wire(store *mirror.Store, opts mirror.SourceOptions) {
 	discard := slog.New(slog.DiscardHandler)
 	r.Store = store
 	r.Source = mirror.NewSource(opts)
-	r.Inbox = requests.NewInbox(r.RequestsDir(), discard)
 	r.Executor = requests.NewExecutor(r.RequestsDir(), r.Store, opts.Connect, r.Source, discard)
 }
 
@@ -154,7 +152,15 @@ func (r *Rig) Start() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ran, read, looped := make(chan error, 1), make(chan error, 1), make(chan struct{})
 	go func() { ran <- r.Source.Run(ctx) }()
-	go func() { read <- r.Inbox.Run(ctx) }()
+	inbox := make(chan requests.Request)
+	go func() {
+		read <- requests.Follow(ctx, r.RequestsDir(), slog.New(slog.DiscardHandler), func(q requests.Request) {
+			select {
+			case inbox <- q:
+			case <-ctx.Done():
+			}
+		})
+	}()
 	go func() {
 		defer close(looped)
 		for {
@@ -167,7 +173,7 @@ func (r *Rig) Start() (stop func()) {
 				return
 			case u := <-r.Source.Updates():
 				r.Executor.Observe(u, r.Store.Apply(u))
-			case q := <-r.Inbox.Requests():
+			case q := <-inbox:
 				r.Executor.Accept(q)
 			case apply := <-r.Executor.Results():
 				apply()

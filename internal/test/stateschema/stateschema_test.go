@@ -18,13 +18,15 @@ func full() state.State {
 	compose := &state.Compose{Project: "p", Service: "s"}
 	deletion := &state.Deletion{Request: "r", RequestedAt: now, Error: "in use"}
 	return state.State{
-		SchemaVersion: state.SchemaVersion, Revision: 2, WrittenAt: now,
-		Supervisor:  &state.Supervisor{PID: 1, StartedAt: now, StartTicks: 5, BootID: "b", Version: "v"},
-		Instance:    state.Instance{UID: "u", CreatedAt: now},
-		Engine:      state.Engine{StartedAt: now},
-		Conditions:  []state.Condition{{Type: state.Ready, Status: state.True, Reason: state.ReasonConnected, LastTransitionTime: now}},
-		LastFailure: &state.Failure{Reason: state.ReasonExited, Message: "m", Time: now},
-		Mirror:      state.Mirror{SyncedAt: now},
+		Head: state.Head{
+			SchemaVersion: state.SchemaVersion, Revision: 2, WrittenAt: now,
+			Supervisor:  &state.Supervisor{PID: 1, StartedAt: now, StartTicks: 5, BootID: "b", Version: "v"},
+			Instance:    state.Instance{UID: "u", CreatedAt: now},
+			Engine:      state.Engine{StartedAt: now},
+			Conditions:  []state.Condition{{Type: state.Ready, Status: state.True, Reason: state.ReasonConnected, LastTransitionTime: now}},
+			LastFailure: &state.Failure{Reason: state.ReasonExited, Message: "m", Time: now},
+			Mirror:      state.Mirror{SyncedAt: now},
+		},
 		Containers: map[string]state.Container{"c": {
 			Args: []string{"a"}, Labels: map[string]string{"a": "b"}, State: state.StateRunning, Health: state.HealthNone,
 			CreatedAt: now, StartedAt: now, FinishedAt: now,
