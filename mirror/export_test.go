@@ -4,6 +4,9 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
+// Doubt has the engine pinged at once.
+func (s *Source) Doubt() { signal(s.doubted) }
+
 // Snapshot returns the state as the next Flush would write it. It shares slices
 // and maps with the store: it is for reading, until the next change.
 func (s *Store) Snapshot() *state.State {

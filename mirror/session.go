@@ -225,9 +225,9 @@ func (p *session) call(ctx context.Context, timeout time.Duration, f func(ctx co
 	p.calls.Go(func() {
 		call, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		doubt := time.AfterFunc(unanswered, p.src.Doubt)
+		stop := p.src.Doubting()
 		then := f(call)
-		doubt.Stop()
+		stop()
 		select {
 		case p.results <- then:
 		case <-ctx.Done():

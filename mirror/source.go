@@ -131,9 +131,11 @@ func (w *waiter) await(ctx context.Context) error {
 // Wake begins a new session at once, and cuts a backoff short.
 func (s *Source) Wake() { signal(s.kick) }
 
-// Doubt has the engine pinged, because a call to it goes unanswered. Without an answer to the
-// ping, the mirror is disconnected.
-func (s *Source) Doubt() { signal(s.doubted) }
+// Doubting has the engine pinged, unless stop is called soon: a call to it has begun. Without an
+// answer to the ping, the mirror is disconnected.
+func (s *Source) Doubting() (stop func() bool) {
+	return time.AfterFunc(unanswered, func() { signal(s.doubted) }).Stop
+}
 
 // signal fills a channel of capacity 1.
 func signal(c chan<- struct{}) {

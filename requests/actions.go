@@ -104,7 +104,7 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	}
 	call, cancel := context.WithTimeout(ctx, actionTimeout+before.stopTimeout)
 	defer cancel()
-	stop := e.doubting()
+	stop := e.source.Doubting()
 	err = it.order(call, r.Key, r.Action)
 	stop()
 	// A start that failed leaves its reason and an exit code without an event.
@@ -192,7 +192,7 @@ func (e *Executor) find(ctx context.Context, id string) (engine, seen, error) {
 func (e *Executor) look(ctx context.Context, it engine, id string) (seen, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.looking)
 	defer cancel()
-	defer e.doubting()()
+	defer e.source.Doubting()()
 	return it.look(ctx, id)
 }
 

@@ -303,7 +303,7 @@ func (e *Executor) remove(ctx context.Context, t target, pin time.Time) (gone, w
 	defer it.Close()
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
-	defer e.doubting()()
+	defer e.source.Doubting()()
 	whole, err = it.remove(ctx, t, pin)
 	switch {
 	case errors.Is(err, errChanged):

@@ -22,8 +22,6 @@ const (
 	syncTimeout = 5 * time.Minute
 	// reachDelay is the wait between attempts to reach the engine.
 	reachDelay = 500 * time.Millisecond
-	// unanswered is how long a call may take before the engine is pinged.
-	unanswered = 2 * time.Second
 )
 
 // An Executor carries out requests. It belongs to the goroutine that owns the store: calls to
@@ -157,11 +155,6 @@ func (e *Executor) sync(ctx context.Context, r Request) (usage mirror.Usage, err
 	}
 	defer cli.Close()
 	return mirror.Measure(ctx, cli)
-}
-
-// doubting has the engine pinged, unless stop is called soon.
-func (e *Executor) doubting() (stop func() bool) {
-	return time.AfterFunc(unanswered, e.source.Doubt).Stop
 }
 
 func (e *Executor) file(id, ext string) string { return filepath.Join(e.dir, id+ext) }
@@ -313,6 +306,6 @@ func (e *Executor) reach(ctx context.Context) (engine, error) {
 func (e *Executor) ping(ctx context.Context, it engine) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	defer e.doubting()()
+	defer e.source.Doubting()()
 	return it.Ping(ctx)
 }
