@@ -19,6 +19,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/internal/test/stateschema"
 	"github.com/docker-rd/docker-rd/internal/test/wine"
@@ -604,7 +605,7 @@ func TestVersions(t *testing.T) {
 			}
 			s.SetEngineProcess(i+1, time.Time{}) // so that there is a write
 			flush(t, s)
-			content, err := os.ReadFile(path)
+			content, err := files.Read(path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -622,7 +623,7 @@ func TestVersions(t *testing.T) {
 			}
 			switch rng.IntN(10) {
 			case 0, 1:
-				file, err := os.Open(path)
+				file, err := files.Open(path)
 				if err != nil {
 					t.Fatal(err)
 				}

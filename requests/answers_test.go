@@ -1,11 +1,11 @@
 package requests_test
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -76,7 +76,7 @@ func TestSettleRequest(t *testing.T) {
 	}
 	s, err := state.Read(r.Path)
 	if err != nil || s.Volumes["v"].Name != "v" {
-		content, _ := os.ReadFile(r.Path)
+		content, _ := files.Read(r.Path)
 		t.Errorf("the volume is not in the file (%v): %s", err, strings.ToValidUTF8(string(content), "?"))
 	}
 }

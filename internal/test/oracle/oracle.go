@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -22,6 +21,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 )
 
@@ -439,7 +439,7 @@ func Compare(ctx context.Context, o Expecter, path string) ([]Difference, error)
 	if err != nil {
 		return nil, err
 	}
-	content, err := os.ReadFile(path)
+	content, err := files.Read(path)
 	if err != nil {
 		return nil, err
 	}
