@@ -11,7 +11,6 @@ import (
 	"slices"
 
 	"github.com/docker/cli/cli/context/docker"
-	"github.com/docker/cli/cli/context/store"
 	"github.com/fvbommel/sortorder"
 
 	"github.com/docker-rd/docker-rd/internal/files"
@@ -151,15 +150,4 @@ func (c *Config) guessName(id string) string {
 		}
 	}
 	return ""
-}
-
-// metadata reads a context's metadata. Damage, on which the decoder may panic, is an error other
-// than NotFound.
-func (c *Config) metadata(name string) (m store.Metadata, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("context %q: %v", name, p)
-		}
-	}()
-	return c.store.GetMetadata(name)
 }

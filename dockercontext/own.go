@@ -45,7 +45,7 @@ const maxBefore = 8
 
 // markedBefore returns what was current before a context, as its mark says.
 func (c *Config) markedBefore(name string) (before []string) {
-	m, err := c.metadata(name)
+	m, err := c.store.GetMetadata(name)
 	if _, ours := ownerIn(m, name); err != nil || !ours {
 		return nil
 	}
@@ -60,7 +60,7 @@ func (c *Config) markedBefore(name string) (before []string) {
 
 // markBefore has owner's context say what was current before it. Nothing else depends on that.
 func (c *Config) markBefore(owner Owner, before []string) {
-	m, err := c.metadata(owner.Context)
+	m, err := c.store.GetMetadata(owner.Context)
 	if err != nil || !belongsTo(owner, m) || slices.Equal(c.markedBefore(owner.Context), before) {
 		return
 	}
@@ -78,7 +78,7 @@ func belongsTo(owner Owner, m store.Metadata) bool {
 
 // marked returns the owner by the mark in a stored context, whether the instance exists or not.
 func (c *Config) marked(name string) (Owner, bool) {
-	m, err := c.metadata(name)
+	m, err := c.store.GetMetadata(name)
 	if err != nil {
 		return Owner{}, false
 	}
@@ -97,7 +97,7 @@ func (c *Config) OwnerOf(name string) (Owner, bool) {
 
 // Exists reports whether owner's context is there and its own.
 func (c *Config) Exists(owner Owner) (bool, error) {
-	m, err := c.metadata(owner.Context)
+	m, err := c.store.GetMetadata(owner.Context)
 	if errdefs.IsNotFound(err) {
 		return false, nil
 	}
@@ -114,7 +114,7 @@ func (c *Config) Ready(owner Owner, e endpoint.Endpoint) Outcome {
 	if owner.Context == "" {
 		return noContext
 	}
-	m, err := c.metadata(owner.Context)
+	m, err := c.store.GetMetadata(owner.Context)
 	if errdefs.IsNotFound(err) {
 		return outcome(state.ReasonRemoved, "Context %q was removed; the next start makes it again.", owner.Context)
 	}
@@ -158,7 +158,7 @@ func (c *Config) Create(ctx context.Context, owner Owner, e endpoint.Endpoint, d
 }
 
 func (c *Config) create(owner Owner, e endpoint.Endpoint, description string) (Outcome, error) {
-	m, err := c.metadata(owner.Context)
+	m, err := c.store.GetMetadata(owner.Context)
 	switch {
 	case errdefs.IsNotFound(err):
 		m = store.Metadata{
@@ -251,7 +251,7 @@ func (c *Config) Remove(ctx context.Context, owner Owner) Outcome {
 // remove removes owner's context. If there is none, the record and config.json may be damaged.
 func (t *tx) remove(owner Owner) (Outcome, error) {
 	missing := outcome(state.ReasonRemoved, "There is no context %q.", owner.Context)
-	m, err := t.metadata(owner.Context)
+	m, err := t.store.GetMetadata(owner.Context)
 	switch {
 	case errdefs.IsNotFound(err):
 		return missing, nil

@@ -31,7 +31,7 @@ func TestCreate(t *testing.T) {
 	f.wantOutcome(f.Ready(rd, endpoint.Endpoint{}), state.ReasonCreated, false)
 
 	// What the user made of it stays when the endpoint moves.
-	m, err := f.metadata("rd")
+	m, err := f.store.GetMetadata("rd")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestCreate(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.wantOutcome(f.Create(t.Context(), rd, at("unix:///b"), "second"), state.ReasonCreated, true)
-	m, err = f.metadata("rd")
+	m, err = f.store.GetMetadata("rd")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestForeign(t *testing.T) {
 		"another instance": func(f *fixture) { f.own(Owner{UID: "other", Context: "rd"}) },
 		"a copy": func(f *fixture) {
 			f.own(rdB)
-			m, err := f.metadata("rd-b")
+			m, err := f.store.GetMetadata("rd-b")
 			if err != nil {
 				f.t.Fatal(err)
 			}
@@ -116,7 +116,7 @@ func TestForeign(t *testing.T) {
 			f.wantOutcome(f.promote(rd, PromoteOptions{Policy: PromoteAlways}), state.ReasonNotApplicable, false)
 			f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonForeign, false)
 			f.wantCurrent("gone")
-			if _, err := f.metadata("rd"); err != nil {
+			if _, err := f.store.GetMetadata("rd"); err != nil {
 				t.Errorf("the context is gone: %v", err)
 			}
 		})

@@ -654,7 +654,7 @@ func TestProbeAll(t *testing.T) {
 func TestProbeOurs(t *testing.T) {
 	f := setup(t)
 	f.own(rd)
-	m, err := f.metadata("rd")
+	m, err := f.store.GetMetadata("rd")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -800,7 +800,7 @@ func TestRaceWithDockerContextUse(t *testing.T) {
 func TestRemoveRace(t *testing.T) {
 	f := setup(t)
 	f.own(rd)
-	was, err := f.metadata("rd")
+	was, err := f.store.GetMetadata("rd")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -811,7 +811,7 @@ func TestRemoveRace(t *testing.T) {
 	}
 	defer func() { fault = func(string) {} }()
 	f.wantOutcome(f.Remove(t.Context(), rd), state.ReasonAlreadyCurrent, false)
-	if now, err := f.metadata("rd"); err != nil || fmt.Sprint(now) != fmt.Sprint(was) {
+	if now, err := f.store.GetMetadata("rd"); err != nil || fmt.Sprint(now) != fmt.Sprint(was) {
 		t.Errorf("the context is %v (%v), was %v", now, err, was)
 	}
 }

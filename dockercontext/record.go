@@ -95,7 +95,7 @@ func (c *Config) valid(r record, stored string) (record, bool) {
 // lost reports whether the context of owner's name is somebody else's. A missing or unreadable
 // one is not.
 func (c *Config) lost(owner Owner) bool {
-	m, err := c.metadata(owner.Context)
+	m, err := c.store.GetMetadata(owner.Context)
 	return err == nil && !belongsTo(owner, m)
 }
 
@@ -166,7 +166,7 @@ func (c *Config) exists(name string) bool {
 	if name == endpoint.DefaultContext || name == "" {
 		return true
 	}
-	_, err := c.metadata(name)
+	_, err := c.store.GetMetadata(name)
 	return !errdefs.IsNotFound(err)
 }
 

@@ -109,15 +109,9 @@ func scheme(host string) string {
 	return s
 }
 
-// FromContext returns the endpoint of the stored context name with its TLS material.
-// Damaged metadata is [ErrCorrupt], even where docker's own decoder panics on it.
-func FromContext(s store.Reader, name string) (_ Endpoint, err error) {
-	defer func() {
-		// A Description that is no string makes command.DockerContext panic.
-		if p := recover(); p != nil {
-			err = fmt.Errorf("context %q: %w: %v", name, ErrCorrupt, p)
-		}
-	}()
+// FromContext returns the endpoint of the context name in a store of [OpenStore], with its TLS
+// material. Damaged metadata is [ErrCorrupt].
+func FromContext(s store.Reader, name string) (Endpoint, error) {
 	meta, err := s.GetMetadata(name)
 	if err != nil {
 		return Endpoint{}, contextError(name, err)
