@@ -280,7 +280,7 @@ func (f *fixture) changedBy(x Finding) string {
 		return f.file()
 	case FindingMetadataCorrupt:
 		if !filepath.IsAbs(x.Subject) {
-			return filepath.Join(f.o.Dir, "contexts", "meta", contextID(x.Subject), "meta.json")
+			return filepath.Join(f.o.Dir, "contexts", "meta", f.contextID(x.Subject), "meta.json")
 		}
 		return x.Subject
 	case FindingRecordInvalid:

@@ -1,8 +1,6 @@
 package dockercontext
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,7 +57,7 @@ func (c *Config) list() ([]entry, error) {
 		case e.Err != nil:
 		case e.Name == "":
 			e.Err = errNameless
-		case contextID(e.Name) != dir.Name():
+		case c.contextID(e.Name) != dir.Name():
 			e.Err = fmt.Errorf("%w: %q", errMisplaced, e.Name)
 			e.Name = ""
 		}
@@ -116,16 +114,15 @@ var errNameless = errors.New("the metadata gives the context no name")
 var errDescription = errors.New("invalid metadata: Description is not a string")
 
 // contextID is the name of a context's directory in the store.
-func contextID(name string) string {
-	sum := sha256.Sum256([]byte(name))
-	return hex.EncodeToString(sum[:])
+func (c *Config) contextID(name string) string {
+	return filepath.Base(c.store.GetStorageInfo(name).MetadataPath)
 }
 
 // WatchDirs returns the existing directories that change with the current context or with owner's.
 // The store makes a context in two steps, a directory and the file in it, so both are included.
 func (c *Config) WatchDirs(owner Owner) []string {
 	contexts := filepath.Join(c.o.Dir, "contexts", "meta")
-	return slices.DeleteFunc([]string{c.o.Dir, contexts, filepath.Join(contexts, contextID(owner.Context))}, func(dir string) bool {
+	return slices.DeleteFunc([]string{c.o.Dir, contexts, filepath.Join(contexts, c.contextID(owner.Context))}, func(dir string) bool {
 		info, err := os.Stat(dir)
 		return err != nil || !info.IsDir()
 	})
@@ -145,7 +142,7 @@ func (c *Config) guessName(id string) string {
 	}
 	names = append(names, c.o.Getenv(contextEnv), "rd", "desktop-linux", "rootless", "colima")
 	for _, n := range names {
-		if n != "" && contextID(n) == id {
+		if n != "" && c.contextID(n) == id {
 			return n
 		}
 	}

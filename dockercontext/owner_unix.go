@@ -32,7 +32,7 @@ func (c *Config) giveToOwner(name string) {
 	defer root.Close()
 	paths := []string{"contexts", "contexts/meta", "contexts/tls"}
 	for _, kind := range []string{"meta", "tls"} {
-		_ = fs.WalkDir(root.FS(), path.Join("contexts", kind, contextID(name)), func(p string, _ fs.DirEntry, err error) error {
+		_ = fs.WalkDir(root.FS(), path.Join("contexts", kind, c.contextID(name)), func(p string, _ fs.DirEntry, err error) error {
 			if err == nil {
 				paths = append(paths, p)
 			}

@@ -39,7 +39,7 @@ func parse(data []byte) (*document, error) {
 	if bytes.HasPrefix(data, byteOrderMark) {
 		return nil, refusedAt(data, 0, BOM, "begins with a byte-order mark")
 	}
-	start := skipSpace(data, 0)
+	start := skip(data, 0, whitespace)
 	if start == len(data) {
 		d.blank = true
 		return d, nil
@@ -56,7 +56,7 @@ func parse(data []byte) (*document, error) {
 	if d.object, err = readObject(data); err != nil {
 		return nil, err
 	}
-	if next := skipSpace(data, d.end); next < len(data) {
+	if next := skip(data, d.end, whitespace); next < len(data) {
 		return nil, refusedAt(data, next, TrailingData, "there is more data after the JSON object")
 	}
 	for i, m := range d.members {
@@ -248,17 +248,9 @@ func tokenAt(data []byte, offset int) int {
 			return offset
 		}
 		if int(dec.InputOffset()) > offset {
-			return skipTo(data, start)
+			return skip(data, start, whitespace+",:")
 		}
 	}
-}
-
-// skipTo returns where the next token begins, behind the end of another.
-func skipTo(data []byte, i int) int {
-	for i < len(data) && (isSpace(data[i]) || data[i] == ',' || data[i] == ':') {
-		i++
-	}
-	return i
 }
 
 func refusedAt(data []byte, offset int, reason Reason, detail string) error {

@@ -3,7 +3,7 @@ package configfile
 import (
 	"bytes"
 	"encoding/json"
-	"strings"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -102,37 +102,24 @@ func (o object) remove(i int) []byte {
 	return splice(o.data, o.open, m.valueEnd, "")
 }
 
-func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+// whitespace is that of JSON.
+const whitespace = " \t\r\n"
 
-func skipSpace(data []byte, i int) int {
-	for i < len(data) && isSpace(data[i]) {
-		i++
-	}
-	return i
+// skip returns where the first other than these characters is, from i on.
+func skip(data []byte, i int, chars string) int {
+	return len(data) - len(bytes.TrimLeft(data[i:], chars))
 }
 
 func spaceBefore(data []byte, i int) string {
-	start := i
-	for start > 0 && isSpace(data[start-1]) {
-		start--
-	}
-	return string(data[start:i])
+	return string(data[len(bytes.TrimRight(data[:i], whitespace)):i])
 }
 
 func splice(data []byte, from, to int, with string) []byte {
-	out := make([]byte, 0, len(data)-(to-from)+len(with))
-	out = append(out, data[:from]...)
-	out = append(out, with...)
-	return append(out, data[to:]...)
+	return slices.Concat(data[:from], []byte(with), data[to:])
 }
 
-// quote encodes s as JSON without the escapes of &, < and > that are for HTML.
+// quote encodes s as JSON. What is not UTF-8 is replaced.
 func quote(s string) string {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(s); err != nil {
-		panic(err) // a string can always be encoded
-	}
-	return strings.TrimSuffix(b.String(), "\n")
+	text, _ := jsontext.AppendQuote(nil, s)
+	return string(text)
 }

@@ -129,7 +129,7 @@ func unsetIn(data []byte, path []string) (after []byte, made bool, err error) {
 
 // find returns the object that data begins with, and which member has the name, -1 for none.
 func find(data []byte, name string) (o object, found int, err error) {
-	if start := skipSpace(data, 0); start == len(data) || data[start] != '{' {
+	if start := skip(data, 0, whitespace); start == len(data) || data[start] != '{' {
 		return o, -1, refusedAt(data, 0, WrongType, fmt.Sprintf("what %q belongs in is not a JSON object", name))
 	}
 	o, err = readObject(data)
