@@ -10,10 +10,11 @@ import (
 	"os/exec"
 	"os/user"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // giveToOwner gives what root has made in the store for the context name to the owner of the
@@ -21,8 +22,8 @@ import (
 // tree: no link is followed out of it, and a file with another name stays root's. A failure is
 // ignored; the context works all the same.
 func (c *Config) giveToOwner(name string) {
-	owner := c.otherUser()
-	if owner == nil {
+	uid, gid, other := files.OtherOwner(c.o.Dir)
+	if !other {
 		return
 	}
 	root, err := os.OpenRoot(c.o.Dir)
@@ -45,29 +46,8 @@ func (c *Config) giveToOwner(name string) {
 			continue
 		}
 		if st := info.Sys().(*syscall.Stat_t); st.Uid == 0 && (info.IsDir() || st.Nlink == 1) {
-			_ = root.Lchown(p, int(owner.Uid), int(owner.Gid))
+			_ = root.Lchown(p, uid, gid)
 		}
-	}
-}
-
-// otherUser returns the owner of the configuration if this is root and the owner is not; else
-// nil. A missing directory will get its parent's owner.
-func (c *Config) otherUser() *syscall.Stat_t {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	for dir := c.o.Dir; ; dir = filepath.Dir(dir) {
-		info, err := os.Stat(dir)
-		if err != nil && dir != filepath.Dir(dir) {
-			continue
-		}
-		if err != nil {
-			return nil
-		}
-		if st := info.Sys().(*syscall.Stat_t); st.Uid != 0 {
-			return st
-		}
-		return nil
 	}
 }
 
@@ -75,8 +55,8 @@ func (c *Config) otherUser() *syscall.Stat_t {
 // context name, "" if that is possible or unknown: root's engines have sockets for root only,
 // and `sudo` may work on its caller's configuration.
 func (c *Config) barred(name string) string {
-	owner := c.otherUser()
-	if owner == nil {
+	uid, gid, other := files.OtherOwner(c.o.Dir)
+	if !other {
 		return ""
 	}
 	e, err := c.Endpoint(name)
@@ -84,10 +64,10 @@ func (c *Config) barred(name string) string {
 		return ""
 	}
 	socket := strings.TrimPrefix(e.Host, "unix://")
-	if _, err := os.Stat(socket); err != nil || mayOpen(owner, socket) {
+	if _, err := os.Stat(socket); err != nil || mayOpen(uid, gid, socket) {
 		return ""
 	}
-	who := strconv.Itoa(int(owner.Uid))
+	who := strconv.Itoa(uid)
 	if u, err := user.LookupId(who); err == nil {
 		who = u.Username
 	}
@@ -96,9 +76,9 @@ func (c *Config) barred(name string) string {
 
 // mayOpen reports whether a user may connect to a socket. A process of that user tries it, since
 // access control lists and the directories above count, too.
-func mayOpen(owner *syscall.Stat_t, socket string) bool {
-	id := &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}
-	if u, err := user.LookupId(strconv.Itoa(int(owner.Uid))); err == nil {
+func mayOpen(uid, gid int, socket string) bool {
+	id := &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
 		if gid, err := strconv.ParseUint(u.Gid, 10, 32); err == nil {
 			id.Gid = uint32(gid)
 		}

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/session"
 )
 
@@ -68,6 +69,12 @@ func DefaultRoots() (Roots, error) {
 
 // stateBase is XDG_STATE_HOME's default.
 func stateBase(home string) string { return filepath.Join(home, ".local", "state") }
+
+// foreign reports whether a directory is a user's although this is root.
+func foreign(dir string) bool {
+	_, _, other := files.OtherOwner(dir)
+	return other
+}
 
 // homeDir returns the user's home directory: $HOME or, like docker, that of the user database. A
 // service may have no HOME. Root may have a user's (sudo -E), who could not use what root makes

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -144,7 +145,7 @@ func (s Settings) chooseDriver() (string, error) {
 		return DriverLima, nil
 	case runtime.GOOS != "linux":
 		return "", failure.Refuse("%w on %s", ErrNoDriver, runtime.GOOS)
-	case !isRoot():
+	case os.Geteuid() != 0:
 		return DriverRootless, nil
 	}
 	return DriverDockerd, nil

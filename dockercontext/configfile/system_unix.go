@@ -93,18 +93,11 @@ func copyMeta(f *os.File, path string, like version) error {
 }
 
 func giveToParentOwner(path string, chown func(uid, gid int) error) error {
-	if os.Geteuid() != 0 {
+	uid, gid, other := files.OtherOwner(filepath.Dir(path))
+	if !other {
 		return nil
 	}
-	info, err := os.Stat(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	owner := info.Sys().(*syscall.Stat_t)
-	if owner.Uid == 0 {
-		return nil
-	}
-	return chown(int(owner.Uid), int(owner.Gid))
+	return chown(uid, gid)
 }
 
 // MakeDir makes dir and what is missing above it, with the mode that docker gives its
