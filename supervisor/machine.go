@@ -216,7 +216,7 @@ func (l *loop) handleContext(ev event) {
 	case judged:
 		c.judgement, c.sockets = &ev.Judgement, ev.sockets
 	case contextCreated:
-		c.phase, c.ready = contextMade, ev.Outcome
+		c.phase, c.ready, c.unread = contextMade, ev.Outcome, false
 		if ev.Reason == state.ReasonCreated {
 			l.watchContext()
 		}

@@ -1,0 +1,28 @@
+package supervisor
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/docker-rd/docker-rd/dockercontext"
+	"github.com/docker-rd/docker-rd/mirror/state"
+)
+
+// A look at a context that docker is just writing, in two steps, fails; the next one counts again.
+// Why it could not be made stays.
+func TestSeeAfterFailure(t *testing.T) {
+	failed := dockercontext.Outcome{Reason: state.ReasonFailed, Err: errors.New("unexpected end of JSON input")}
+	led := dockercontext.Outcome{Reason: state.ReasonLedElsewhere}
+	c := contextRun{phase: contextMade, ready: dockercontext.Outcome{Reason: state.ReasonCreated}}
+	for _, seen := range []dockercontext.Outcome{failed, led} {
+		c.see(contextSeen{ready: seen})
+		if c.ready.Reason != seen.Reason {
+			t.Errorf("after a look that saw %s it is %s", seen.Reason, c.ready.Reason)
+		}
+	}
+	c = contextRun{phase: contextMade, ready: failed}
+	c.see(contextSeen{ready: led})
+	if c.ready.Reason != state.ReasonFailed {
+		t.Errorf("why it could not be made is %s after a look", c.ready.Reason)
+	}
+}
