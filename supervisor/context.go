@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"slices"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/dockercontext/claim"
@@ -18,8 +17,8 @@ type contextRun struct {
 	owner           dockercontext.Owner      // the instance, as its owner
 	judgement       *dockercontext.Judgement // of the current context; nil while it is probed
 	sockets         *claim.Look              // the first look at the default sockets
-	ready           dockercontext.Outcome    // of making it; without a Reason until then
-	unread          bool                     // ready is of a look that failed, not of making it
+	ready           dockercontext.Outcome    // of making it, or of a later look; without a Reason until then
+	unmade          bool                     // it could not be made
 	promoted        dockercontext.Outcome    // of its promotion
 	claimed         dockercontext.Outcome    // of claiming the default socket; without a Reason until then
 	missed          bool                     // somebody may have changed it during an operation
@@ -47,9 +46,8 @@ func (c *contextRun) see(seen contextSeen) {
 	}
 	ready, promoted := seen.ready, seen.promoted
 	// Why it could not be made says more than that it does not exist.
-	made := slices.Contains([]state.Reason{state.ReasonCreated, state.ReasonRemoved, state.ReasonLedElsewhere, state.ReasonForeign}, c.ready.Reason)
-	if c.ready.Reason != "" && ready.Reason != c.ready.Reason && (made || c.unread || ready.Reason == state.ReasonCreated) {
-		c.ready, c.unread = ready, ready.Reason == state.ReasonFailed // docker writes it in two steps
+	if c.ready.Reason != "" && ready.Reason != c.ready.Reason && (!c.unmade || ready.Reason == state.ReasonCreated) {
+		c.ready, c.unmade = ready, false
 	}
 	if c.phase != contextDecided && c.phase != contextHandedBack || promoted.Err != nil {
 		return

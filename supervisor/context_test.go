@@ -20,9 +20,21 @@ func TestSeeAfterFailure(t *testing.T) {
 			t.Errorf("after a look that saw %s it is %s", seen.Reason, c.ready.Reason)
 		}
 	}
-	c = contextRun{phase: contextMade, ready: failed}
+	c = contextRun{phase: contextMade, ready: failed, unmade: true}
 	c.see(contextSeen{ready: led})
 	if c.ready.Reason != state.ReasonFailed {
 		t.Errorf("why it could not be made is %s after a look", c.ready.Reason)
+	}
+}
+
+// What a look at the context finds during an operation is the operation's own doing, or is seen
+// again after it: until then it says nothing.
+func TestLookDuringOperation(t *testing.T) {
+	for _, phase := range []contextPhase{contextMaking, contextPromoting, contextClaiming, contextGivingBack, contextHandingBack, contextRemoving} {
+		c := contextRun{phase: phase, promoted: dockercontext.Outcome{Reason: state.ReasonPromoted}}
+		c.see(contextSeen{promoted: dockercontext.Outcome{Reason: state.ReasonDemoted}})
+		if !c.missed || c.promoted.Reason != state.ReasonPromoted {
+			t.Errorf("phase %d: it says %+v, and another look follows: %v", phase, c.promoted, c.missed)
+		}
 	}
 }

@@ -1114,15 +1114,3 @@ func TestSocketIsReplaced(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// What a look at the context finds during an operation is the operation's own doing, or is seen
-// again after it: until then it says nothing.
-func TestLookDuringOperation(t *testing.T) {
-	for _, phase := range []contextPhase{contextMaking, contextPromoting, contextClaiming, contextGivingBack, contextHandingBack, contextRemoving} {
-		c := contextRun{phase: phase, promoted: dockercontext.Outcome{Reason: state.ReasonPromoted}}
-		c.see(contextSeen{promoted: dockercontext.Outcome{Reason: state.ReasonDemoted}})
-		if !c.missed || c.promoted.Reason != state.ReasonPromoted {
-			t.Errorf("phase %d: it says %+v, and another look follows: %v", phase, c.promoted, c.missed)
-		}
-	}
-}

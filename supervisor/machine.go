@@ -216,8 +216,8 @@ func (l *loop) handleContext(ev event) {
 	case judged:
 		c.judgement, c.sockets = &ev.Judgement, ev.sockets
 	case contextCreated:
-		c.phase, c.ready, c.unread = contextMade, ev.Outcome, false
-		if ev.Reason == state.ReasonCreated {
+		c.phase, c.ready, c.unmade = contextMade, ev.Outcome, ev.Reason != state.ReasonCreated
+		if !c.unmade {
 			l.watchContext()
 		}
 	case promoted:
