@@ -77,7 +77,8 @@ func (c *Config) containerdOptions() (*daemonOptions, error) {
 	return &daemonOptions{args: c.Args}, nil
 }
 
-// prepareContainerd implements [program.prepare]. It writes a configuration of version 2, which later versions of containerd take too.
+// prepareContainerd implements [program.prepare]. It writes a configuration of version 2, which
+// later versions of containerd take too.
 func (c *Config) prepareContainerd(*launch) ([]string, error) {
 	config := fmt.Sprintf(`version = 2
 # The kubelet's: it would look for networks of its own. Versions call it differently.
@@ -150,7 +151,8 @@ func (c *Config) nerdctl() string {
 	return b.String()
 }
 
-// stopContainers implements [program.stopContainers]: a containerd leaves its containers running when it ends.
+// stopContainers implements [program.stopContainers]: a containerd leaves its containers running
+// when it ends.
 func (c *Config) stopContainers(ctx context.Context, _ *Engine) (killed []string) {
 	api, err := containerd.New(c.Socket)
 	if err != nil {
