@@ -109,6 +109,7 @@ func (h *Helper) Run(ctx context.Context, p Plan) error {
 func (h *Helper) ask(p Plan) (report []byte, err error) {
 	defer h.plan.Close()
 	planErr := json.NewEncoder(h.plan).Encode(p)
+	_ = unix.Shutdown(int(h.plan.Fd()), unix.SHUT_WR) // the plan is whole
 	report, h.Sockets, err = receive(int(h.plan.Fd()))
 	if len(report) == 0 && planErr != nil {
 		err = fmt.Errorf("plan: %w", planErr)

@@ -97,7 +97,11 @@ func initMain(report *os.File) error {
 	var p Plan
 	// Without a plan, the parent was killed before it had recorded this helper. Nothing has
 	// happened yet.
-	if err := json.NewDecoder(report).Decode(&p); err != nil {
+	data, err := io.ReadAll(report) // all: bytes that are left would make the report an error
+	if err == nil {
+		err = json.Unmarshal(data, &p)
+	}
+	if err != nil {
 		return fmt.Errorf("helper: plan: %w", err)
 	}
 	// Neither child processes nor the daemon may keep the socket open.
