@@ -263,9 +263,9 @@ func (c *Client) Image(ctx context.Context, namespace, name string) (*imagesapi.
 	return answer.GetImage(), err
 }
 
-// DeleteImage deletes a name. The content goes a little after its last name.
+// DeleteImage deletes a name, and with the last one the content.
 func (c *Client) DeleteImage(ctx context.Context, namespace, name string) error {
-	_, err := c.images().Delete(in(ctx, namespace), &imagesapi.DeleteImageRequest{Name: name})
+	_, err := c.images().Delete(in(ctx, namespace), &imagesapi.DeleteImageRequest{Name: name, Sync: true})
 	return err
 }
 
