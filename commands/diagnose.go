@@ -18,10 +18,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/instance"
@@ -161,28 +163,37 @@ func (d *diagnosis) contexts(cmd *cobra.Command, i *instance.Instance) {
 // versioned are the programs that an engine runs and how they tell their version.
 var versioned = []string{"docker", "dockerd", "containerd", "runc", "slirp4netns", "iptables", "podman"}
 
-// programVersions returns the versions of the programs that engines need, where they are.
+// programVersions returns the versions of the programs that engines need, where they are. One that
+// hangs does not take the time of the others.
 func programVersions(ctx context.Context) map[string]string {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	found := map[string]string{}
+	var mu sync.Mutex
+	var group errgroup.Group
 	for _, name := range versioned {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			path, err = exec.LookPath(filepath.Join("/usr/sbin", name)) // not on everybody's PATH
-		}
-		if err != nil {
-			found[name] = "not found"
-			continue
-		}
-		cmd := exec.CommandContext(ctx, path, "--version")
-		cmd.WaitDelay = time.Second
-		out, err := cmd.CombinedOutput()
-		found[name] = path + ": " + strings.TrimSpace(string(out))
-		if err != nil {
-			found[name] += " (" + err.Error() + ")"
-		}
+		group.Go(func() error {
+			path, err := exec.LookPath(name)
+			if err != nil {
+				path, err = exec.LookPath(filepath.Join("/usr/sbin", name)) // not on everybody's PATH
+			}
+			text := "not found"
+			if err == nil {
+				cmd := exec.CommandContext(ctx, path, "--version")
+				cmd.WaitDelay = time.Second
+				out, err := cmd.CombinedOutput()
+				text = path + ": " + strings.TrimSpace(string(out))
+				if err != nil {
+					text += " (" + err.Error() + ")"
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			found[name] = text
+			return nil
+		})
 	}
+	_ = group.Wait()
 	return found
 }
 
