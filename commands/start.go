@@ -120,47 +120,53 @@ func (a *app) startForeground(ctx context.Context, names []string, change func(*
 	return client.Supervise(i)
 }
 
-// planned returns the instance as a start would have it, and whether that would create it. It writes
-// nothing, and refuses settings that can't be.
-func (a *app) planned(name string, change func(*instance.Settings) error) (i *instance.Instance, isNew bool, err error) {
+// A plan is an instance as a start would have it.
+type plan struct {
+	*instance.Instance
+	isNew bool // it does not exist
+	runs  bool // under a supervisor, and keeps its settings
+}
+
+// planned returns the plan of a start. It writes nothing, and refuses settings that can't be.
+func (a *app) planned(name string, change func(*instance.Settings) error) (p plan, err error) {
 	roots, err := instance.DefaultRoots()
 	if err != nil {
-		return nil, false, err
+		return p, err
 	}
-	i, err = instance.Load(roots, name)
+	p.Instance, err = instance.Load(roots, name)
 	switch {
 	case errors.Is(err, instance.ErrNotExist):
 		dir, err := dockerConfig()
 		if err != nil {
-			return nil, false, err
+			return p, err
 		}
 		s, err := changed(instance.DefaultSettings(), change)
-		return instance.New(roots, name, dir, s), true, cmp.Or(err, roots.Check(dir))
+		return plan{Instance: instance.New(roots, name, dir, s), isNew: true}, cmp.Or(err, roots.Check(dir))
 	case err != nil:
-		return nil, false, err
-	case instance.Observe(i).Supervised:
-		return i, false, a.runsWith(i, change)
+		return p, err
 	}
-	i.Settings, err = changed(i.Settings, change)
-	return i, false, err
+	if p.runs = instance.Observe(p.Instance).Supervised; p.runs {
+		return p, a.runsWith(p.Instance, change)
+	}
+	p.Settings, err = changed(p.Settings, change)
+	return p, err
 }
 
 // prepare returns the instance with changed settings. It creates the instance if it does not
 // exist, and refuses what can't work before it writes anything. While an instance runs, only those
 // of its settings change that need no restart.
 func (a *app) prepare(ctx context.Context, name string, change func(*instance.Settings) error) (*instance.Instance, error) {
-	i, isNew, err := a.planned(name, change)
+	p, err := a.planned(name, change)
 	if err != nil {
 		return nil, err
 	}
-	runs := instance.Observe(i).Supervised
-	if !runs {
-		if err := check(i); err != nil {
+	if !p.runs {
+		if err := check(p.Instance); err != nil {
 			return nil, err
 		}
 	}
-	if isNew {
-		i, created, err := client.Create(ctx, i)
+	if p.isNew {
+		i, created, err := client.Create(ctx, p.Instance)
 		switch {
 		case err != nil:
 			return nil, err
@@ -171,7 +177,8 @@ func (a *app) prepare(ctx context.Context, name string, change func(*instance.Se
 		}
 		return i, nil
 	}
-	if i, err = loadNamed(name); err != nil {
+	i, err := loadNamed(name)
+	if err != nil {
 		return nil, err
 	}
 	return i, a.remember(ctx, i, func(s *instance.Settings) error {
@@ -179,7 +186,7 @@ func (a *app) prepare(ctx context.Context, name string, change func(*instance.Se
 		switch {
 		case err != nil:
 			return err
-		case runs:
+		case p.runs:
 			s.TakeLive(next)
 		default:
 			*s = next

@@ -38,10 +38,11 @@ func (a *app) startProgram(ctx context.Context, name string, change func(*instan
 	if !o.wanted && !o.ask {
 		return nil
 	}
-	i, _, err := a.planned(name, change)
-	if err != nil || i.Settings.Driver != instance.DriverExisting || !isDown(ctx, i) {
+	p, err := a.planned(name, change)
+	if err != nil || p.Settings.Driver != instance.DriverExisting || !isDown(ctx, p.Instance) {
 		return err
 	}
+	i := p.Instance
 	program, known := engine.ProgramOf(i)
 	if !known {
 		if !o.wanted {
