@@ -123,10 +123,13 @@ func Containers() *Kind {
 		newestFirst: true,
 		entries: func(s *state.State) (all []entry) {
 			for id, c := range s.Containers {
-				about := []string{c.ImageRef, c.State, strings.TrimPrefix(c.Health, state.HealthNone)}
-				all = append(all, entry{id, []string{c.Name}, c.CreatedAt, "", c.Labels, about})
+				all = append(all, entry{id, []string{c.Name}, c.CreatedAt, "", c.Labels})
 			}
 			return all
+		},
+		about: func(s *state.State, key string) []string {
+			c := s.Containers[key]
+			return []string{c.ImageRef, c.State, strings.TrimPrefix(c.Health, state.HealthNone)}
 		},
 		match: matchContainers,
 		rows: func(v *view, key string) []row {

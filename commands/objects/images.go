@@ -65,10 +65,11 @@ func Images() *Kind {
 				if len(names) == 0 {
 					names = []string{ShortID(id)}
 				}
-				all = append(all, entry{id, names, i.CreatedAt, "", i.Labels, []string{humanSize(i.Size)}})
+				all = append(all, entry{id, names, i.CreatedAt, "", i.Labels})
 			}
 			return all
 		},
+		about: func(s *state.State, key string) []string { return []string{humanSize(s.Images[key].Size)} },
 		match: matchImages,
 		rows: func(v *view, key string) []row {
 			i := v.Images[key]

@@ -29,6 +29,8 @@ type Kind struct {
 	// entries returns all objects.
 	entries     func(s *state.State) []entry
 	newestFirst bool // docker's order; otherwise by name
+	// about returns what a completion says of an object; "" counts as nothing. It may be nil.
+	about func(s *state.State, key string) []string
 	// match compiles the filters, which were validated.
 	match func(v *view, f filterSet) (func(key string) bool, error)
 	// rows returns an object's rows.
@@ -44,7 +46,6 @@ type entry struct {
 	created time.Time
 	driver  string
 	labels  map[string]string
-	about   []string // what a completion says; "" counts as nothing
 }
 
 // Kinds returns all kinds in the order of help texts.
@@ -79,15 +80,15 @@ func (k *Kind) Find(s *state.State, word string) []string {
 	name := strings.TrimPrefix(word, "/") // as in docker's answers
 	keys, named := map[string]bool{}, []string(nil)
 	for _, e := range k.entries(s) {
+		if e.key == name {
+			return []string{name}
+		}
 		keys[e.key] = true
 		if slices.Contains(e.names, name) {
 			named = append(named, e.key)
 		}
 	}
-	switch {
-	case keys[name]:
-		return []string{name}
-	case named != nil:
+	if named != nil {
 		return named
 	}
 	return byID(keys, name)

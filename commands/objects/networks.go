@@ -52,9 +52,13 @@ func Networks() *Kind {
 		Filters: []string{"dangling", "driver", "id", "label", "name", "scope", "type"},
 		entries: func(s *state.State) (all []entry) {
 			for id, n := range s.Networks {
-				all = append(all, entry{id, []string{n.Name}, n.CreatedAt, n.Driver, n.Labels, append([]string{n.Driver}, n.Subnets...)})
+				all = append(all, entry{id, []string{n.Name}, n.CreatedAt, n.Driver, n.Labels})
 			}
 			return all
+		},
+		about: func(s *state.State, key string) []string {
+			n := s.Networks[key]
+			return append([]string{n.Driver}, n.Subnets...)
 		},
 		match: matchNetworks,
 		rows: func(v *view, key string) []row {

@@ -36,10 +36,11 @@ func Volumes() *Kind {
 		Filters: []string{"dangling", "driver", "label", "name"},
 		entries: func(s *state.State) (all []entry) {
 			for key, o := range s.Volumes {
-				all = append(all, entry{key, []string{o.Name}, o.CreatedAt, o.Driver, o.Labels, []string{o.Driver}})
+				all = append(all, entry{key, []string{o.Name}, o.CreatedAt, o.Driver, o.Labels})
 			}
 			return all
 		},
+		about: func(s *state.State, key string) []string { return []string{s.Volumes[key].Driver} },
 		match: matchVolumes,
 		rows: func(v *view, key string) []row {
 			vol := v.Volumes[key]

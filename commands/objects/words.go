@@ -26,8 +26,12 @@ func (w words) add(word string, about ...string) {
 func (k *Kind) names(s *state.State) words {
 	w := words{}
 	for _, e := range k.entries(s) {
+		var about []string
+		if k.about != nil {
+			about = k.about(s, e.key)
+		}
 		for _, name := range e.names {
-			w.add(name, e.about...)
+			w.add(name, about...)
 		}
 	}
 	return w
