@@ -20,15 +20,19 @@ type file struct {
 	path    string
 	written os.FileInfo // as last written or taken over; nil for neither
 	stale   bool        // [state.StaleMark] exists, or may exist
+	buffer  *bufio.Writer
 }
 
-func newFile(path string) *file { return &file{path: path, stale: true} }
+func newFile(path string) *file {
+	const chunk = 256 << 10 // the whole state is never in memory a second time
+	return &file{path: path, stale: true, buffer: bufio.NewWriterSize(nil, chunk)}
+}
 
 // replace replaces the file by the output of write. After an error the file is as it was, and
 // marked as stale.
 func (f *file) replace(write func(*bufio.Writer) error) error {
 	next := filepath.Join(filepath.Dir(f.path), "."+filepath.Base(f.path)+".tmp")
-	info, err := writeTo(next, write)
+	info, err := f.writeTo(next, write)
 	if err == nil {
 		err = files.Supersede(next, f.path)
 	}
@@ -43,14 +47,13 @@ func (f *file) replace(write func(*bufio.Writer) error) error {
 }
 
 // writeTo writes a file, and returns what it is then.
-func writeTo(path string, write func(*bufio.Writer) error) (os.FileInfo, error) {
+func (f *file) writeTo(path string, write func(*bufio.Writer) error) (os.FileInfo, error) {
 	file, err := files.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY)
 	if err != nil {
 		return nil, err
 	}
-	const chunk = 256 << 10 // the whole state is never in memory a second time
-	buffer := bufio.NewWriterSize(file, chunk)
-	err = errors.Join(write(buffer), buffer.Flush())
+	f.buffer.Reset(file)
+	err = errors.Join(write(f.buffer), f.buffer.Flush())
 	info, statErr := file.Stat()
 	return info, errors.Join(err, statErr, file.Close())
 }

@@ -59,13 +59,13 @@ func TestWritePace(t *testing.T) {
 	}
 }
 
-// One write that took long delays the next only by its part of the average, and many by all of it.
+// One slow write hardly delays the next, and many do so by what they take.
 func TestWriteCost(t *testing.T) {
 	s := &Store{}
 	for range 10 {
 		s.spent(2 * time.Millisecond)
 	}
-	if s.spent(42 * time.Millisecond); s.cost != 12*time.Millisecond {
+	if s.spent(42 * time.Millisecond); s.cost > 3*time.Millisecond {
 		t.Errorf("after a slow write among fast ones the cost is %v", s.cost)
 	}
 	for range 20 {

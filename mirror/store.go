@@ -53,7 +53,7 @@ type Store struct {
 	urgent    bool          // others may be waiting for the change
 	failed    bool          // the last write failed
 	lastWrite time.Time     // when the last write ended
-	cost      time.Duration // what writes take, on average
+	cost      time.Duration // what a write takes
 }
 
 // OpenStore takes over the state file at path, or begins a new state if there is none. A file
@@ -324,13 +324,13 @@ func (s *Store) Flush(ctx context.Context) error {
 	return nil
 }
 
-// spent takes in how long a write took. On a busy machine some take many times as long as
-// others, which must not hold up the next one for many times as long.
+// spent takes in how long a write took. On a busy machine most writes also wait for a processor, so
+// the shortest of the last ones counts.
 func (s *Store) spent(d time.Duration) {
 	if s.cost == 0 {
 		s.cost = d
 	}
-	s.cost += (d - s.cost) / 4
+	s.cost = min(d, s.cost+s.cost/4)
 }
 
 // Check compares the file with what was written last. If somebody has removed or changed it,
