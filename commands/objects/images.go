@@ -279,6 +279,9 @@ func imageNames(s *state.State) map[string][]string {
 // findImages returns the images that a reference names, and the form of it that they are listed by, ""
 // if it is an id.
 func findImages(s *state.State, names map[string][]string, ref string) (ids []string, form string) {
+	if ids, ok := names[ref]; ok { // which spares most references their parsing
+		return ids, ref
+	}
 	for _, form := range referenceForms(ref) {
 		if ids, ok := names[form]; ok {
 			return ids, form
