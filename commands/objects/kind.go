@@ -128,13 +128,13 @@ func byKey[T any](objects map[string]T, key string) []string {
 
 // byID returns the key of the object with the id, or the keys that begin with it.
 func byID[T any](objects map[string]T, word string) []string {
-	if word == "" {
-		return nil
-	}
 	namespace, word := splitKey(word)
 	algorithm, hex, ok := strings.Cut(word, ":")
 	if !ok {
 		hex = word
+	}
+	if hex == "" {
+		return nil // every id begins with that
 	}
 	var exact, found []string
 	for key := range objects {

@@ -303,9 +303,9 @@ func TestIntermediateImages(t *testing.T) {
 }
 
 func TestByID(t *testing.T) {
-	objects := map[string]int{"abc1": 0, "abc2": 0, "abc": 0, "sha256:abd1": 0, "sha256:ffff": 0}
+	objects := map[string]int{"abc1": 0, "abc2": 0, "abc": 0, "sha256:abd1": 0, "sha256:ffff": 0, "ns/sha256:eeee": 0}
 	for word, want := range map[string]int{
-		"abc": 1, "abc1": 1, "a": 4, "abd": 1, "sha256:ffff": 1, "sha256:f": 1, "sha256:": 2, "md5:f": 0, "x": 0, "": 0, "sha256:abc": 0,
+		"abc": 1, "abc1": 1, "a": 4, "abd": 1, "sha256:ffff": 1, "sha256:f": 1, "sha256:": 0, "md5:f": 0, "ns/e": 1, "ns/": 0, "ns/sha256:": 0, "x": 0, "": 0, "sha256:abc": 0,
 	} {
 		if got := byID(objects, word); len(got) != want {
 			t.Errorf("byID(%q) = %v, want %d", word, got, want)
