@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,8 +71,11 @@ func Listen(address string, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dashboard: %w", err)
 	}
-	return &Server{Options: o, listener: l, token: rand.Text(), host: l.Addr().String()}, nil
+	return &Server{Options: o, listener: l, token: rand.Text(), host: withoutDefault(l.Addr().String())}, nil
 }
+
+// withoutDefault returns a host without the default port, which browsers leave out.
+func withoutDefault(host string) string { return strings.TrimSuffix(host, ":80") }
 
 // URL returns the page's address, with the token. It gives access to everything.
 func (s *Server) URL() string { return "http://" + s.host + "/?token=" + s.token }
@@ -121,7 +125,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		origin := r.Header.Get("Origin")
 		switch {
-		case r.Host != s.host:
+		case withoutDefault(r.Host) != s.host:
 			http.Error(w, "The dashboard has another address.", http.StatusMisdirectedRequest)
 		case origin != "" && origin != "http://"+s.host, r.Method != http.MethodGet && origin == "":
 			http.Error(w, "Other pages may not use the dashboard.", http.StatusForbidden)
