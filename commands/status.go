@@ -97,6 +97,9 @@ func (a *app) newStatus() *cobra.Command {
 	}, a.loadAnyway, func(cmd *cobra.Command, i *instance.Instance) error {
 		a.repair(cmd.Context(), i.DockerConfig)
 		s := statusOf(cmd.Context(), i)
+		if err := cmd.Context().Err(); err != nil {
+			return err // interrupted: what did not answer by then may be well
+		}
 		return output.WriteObject(a.out(), o, s, s.write)
 	})
 	o.AddFormat(cmd)
