@@ -80,12 +80,12 @@ func Add(root *cobra.Command, docker command.Cli) func(context.Context) context.
 	return a.context
 }
 
-// undoes are the commands that, when they are interrupted, undo what they have begun, or wait for a
-// program that gets the signal, too.
-var undoes = []string{"start", "restart", "set", "run"}
+// patient are the commands that, when they are interrupted, undo or remove what they have begun, wait
+// for a program that gets the signal, too, or end open connections.
+var patient = []string{"start", "restart", "set", "run", "shell", "dashboard", "diagnose"}
 
-// Undoes reports whether an interrupted command may take long to end.
-func Undoes(cmd *cobra.Command) bool { return slices.Contains(undoes, cmd.Name()) }
+// EndsLate reports whether an interrupted command may take long to end.
+func EndsLate(cmd *cobra.Command) bool { return slices.Contains(patient, cmd.Name()) }
 
 // context returns a context under which waiting for a lock prints a note that names its
 // holder.

@@ -57,9 +57,9 @@ func (a *app) runDiagnose(cmd *cobra.Command, i *instance.Instance, output strin
 	w := a.out()
 	if output != "-" {
 		// Not replaced: it may be what was asked for last time.
-		file, err := os.OpenFile(output, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
-		if err != nil {
-			return fmt.Errorf("diagnose: %w", err)
+		file, openErr := os.OpenFile(output, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+		if openErr != nil {
+			return fmt.Errorf("diagnose: %w", openErr)
 		}
 		defer func() {
 			if err = errors.Join(err, file.Close()); err != nil {
@@ -73,7 +73,7 @@ func (a *app) runDiagnose(cmd *cobra.Command, i *instance.Instance, output strin
 	zip := gzip.NewWriter(w)
 	d := diagnosis{archive: tar.NewWriter(zip), root: name}
 	err = d.collect(cmd, i)
-	return cmp.Or(err, d.archive.Close(), zip.Close()) // they repeat what they failed with before
+	return cmp.Or(err, cmd.Context().Err(), d.archive.Close(), zip.Close()) // they repeat what they failed with before
 }
 
 // diagnosis is an archive that is being written.

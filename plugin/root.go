@@ -47,7 +47,7 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			context.AfterFunc(ctx, func() {
 				stop() // a second signal kills this process
-				if !commands.Undoes(cmd) {
+				if !commands.EndsLate(cmd) {
 					time.AfterFunc(endGrace, interrupted)
 				}
 			})
