@@ -100,7 +100,10 @@ func (h hinter) wellKnown(err error) string {
 	case errors.Is(err, instance.ErrNoEngine):
 		return "name it by `" + h.setting("host", "URL") + "` or `" + h.setting("from-context", "NAME") + "`"
 	case errors.Is(err, instance.ErrTwoEngines):
-		return "leave one out, or reset it with an empty value: `" + h.setting("host", "") + "` or `" + h.setting("from-context", "") + "`"
+		if h.cmd.Name() == "set" {
+			return "leave one out, or reset it with an empty value: `host=` or `from-context=`"
+		}
+		return "leave one out; of an instance that has the other one, `docker-rd set INSTANCE host= from-context=NAME` or `docker-rd set INSTANCE from-context= host=URL` replaces it"
 	case errors.Is(err, endpoint.ErrScheme):
 		return "give a URL with unix://, tcp://, http://, https://, ssh:// or, on Windows, npipe://"
 	case errors.Is(err, endpoint.ErrTLSMaterial):
@@ -193,9 +196,6 @@ func (h hinter) run(command, name string, more ...string) string {
 func (h hinter) setting(key, value string) string {
 	if h.cmd.Name() == "set" {
 		return key + "=" + value
-	}
-	if value == "" {
-		value = "''"
 	}
 	return "--" + key + " " + value
 }
