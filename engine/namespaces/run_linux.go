@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/files"
 )
 
@@ -20,8 +21,6 @@ import (
 const (
 	runDir  = "/run"
 	hostDir = ".host" // in runDir
-	// runSource is the file system's name in lists of mounts.
-	runSource = "docker-rd-run"
 )
 
 // A Run is an engine's own /run.
@@ -53,7 +52,7 @@ func (r *Run) mount() error {
 	}
 	defer unix.Close(fd)
 	staging := fmt.Sprintf("/proc/self/fd/%d", fd) // the path may lead through /run
-	if err := unix.Mount(runSource, runDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
+	if err := unix.Mount(processes.RunSource, runDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
 		return fmt.Errorf("mount the engine's own %q: %w", runDir, err)
 	}
 	host := filepath.Join(runDir, hostDir)

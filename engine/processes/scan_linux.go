@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/moby/sys/mountinfo"
+
 	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/process"
 )
@@ -162,20 +164,27 @@ func (e Engine) Scan(h Hierarchies, known ...string) (*Found, error) {
 	return f, nil
 }
 
-// privateNamespaces returns the mount namespaces of marked processes, except the host's.
+// privateNamespaces returns the engines' mount namespaces that marked processes are in, except this
+// process's. Companions are in that of whoever started them, which may be a terminal's own.
 func privateNamespaces(all []Proc) map[string]bool {
-	private := map[string]bool{}
+	private := map[string]bool{"": false}
 	for _, p := range all {
-		if p.Marked {
-			private[p.mntns] = true
+		if _, known := private[p.mntns]; p.Marked && !known {
+			private[p.mntns] = hasRun(p.ID.PID)
 		}
 	}
-	for _, path := range []string{"/proc/self/ns/mnt", "/proc/1/ns/mnt"} {
-		host, _ := os.Readlink(path)
-		delete(private, host)
-	}
-	delete(private, "")
+	self, _ := os.Readlink("/proc/self/ns/mnt")
+	delete(private, self)
 	return private
+}
+
+// RunSource is the source, in lists of mounts, of the file system that an engine has at /run.
+const RunSource = "docker-rd-run"
+
+// hasRun reports whether a process is in an engine's mount namespace.
+func hasRun(pid int) bool {
+	infos, err := mountinfo.PidMountInfo(pid)
+	return err == nil && slices.ContainsFunc(infos, func(i *mountinfo.Info) bool { return i.Source == RunSource && i.Mountpoint == "/run" })
 }
 
 // containerGroups returns the cgroups of a shim's container that are not below the engine's own
