@@ -54,8 +54,7 @@ func All(uid string) ([]Proc, error) {
 			continue
 		}
 		stat, err := process.ReadStat(pid)
-		const kthreadd = 2
-		if err != nil || stat.Ended() || pid == kthreadd || stat.PPID == kthreadd {
+		if err != nil || stat.Ended() || stat.Kernel {
 			continue
 		}
 		p := Proc{Comm: stat.Comm, PPID: stat.PPID,

@@ -1,6 +1,7 @@
 package processes
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,5 +72,28 @@ func TestOthersMarkers(t *testing.T) {
 	pid := run("root", 0o755, 0)
 	if f, err = engine.Scan(Hierarchies{}); err != nil || f.Daemon == nil || f.Daemon.ID.PID != pid || len(f.Procs) != 1 {
 		t.Errorf("of the engine's own process %d these are found: %s, %v", pid, Describe(f.Procs), err)
+	}
+}
+
+// In a pid namespace, as of a container, the number 2 is not that of the kernel's threads.
+func TestSecondProcess(t *testing.T) {
+	const inside = "SCAN_INSIDE"
+	engine := Engine{UID: "second", Daemon: "sleep"}
+	if os.Getenv(inside) != "" {
+		f, err := engine.Scan(Hierarchies{})
+		if err != nil || f.Daemon == nil || f.Daemon.ID.PID != 2 {
+			t.Errorf("process 2 is the engine's, and these are found: %s, %v", Describe(f.Procs), err)
+		}
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("a pid namespace is root's to make")
+	}
+	script := fmt.Sprintf("env -i %s=%s %s 60 & until grep -q sleep /proc/2/comm; do :; done; exec \"$0\" -test.run '^%s$'",
+		MarkerEnv, engine.UID, "/bin/sleep", t.Name())
+	cmd := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, os.Args[0])
+	cmd.Env = append(os.Environ(), inside+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -38,6 +38,7 @@ type Stat struct {
 	PPID      int
 	StartTime uint64        // clock ticks since boot
 	CPU       time.Duration // processor time that it has used
+	Kernel    bool          // it is a thread of the kernel
 }
 
 // Ended reports whether the process is a zombie or already dead.
@@ -71,6 +72,7 @@ func parseStat(data []byte) (Stat, error) {
 		first     = 3 // the fields are numbered as in the manual
 		state     = 0
 		ppid      = 4 - first
+		flags     = 9 - first
 		utime     = 14 - first
 		stime     = 15 - first
 		starttime = 22 - first
@@ -87,6 +89,12 @@ func parseStat(data []byte) (Stat, error) {
 	if s.StartTime, err = strconv.ParseUint(fields[starttime], 10, 64); err != nil {
 		return Stat{}, fmt.Errorf("start time: %w", err)
 	}
+	const kthread = 0x00200000 // PF_KTHREAD of the kernel's sched.h
+	bits, err := strconv.ParseUint(fields[flags], 10, 32)
+	if err != nil {
+		return Stat{}, fmt.Errorf("flags: %w", err)
+	}
+	s.Kernel = bits&kthread != 0
 	for _, field := range []int{utime, stime} {
 		ticks, err := strconv.ParseInt(fields[field], 10, 64)
 		if err != nil {

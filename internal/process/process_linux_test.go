@@ -15,10 +15,11 @@ func TestParseStat(t *testing.T) {
 		name, in string
 		want     Stat
 	}{
-		{"plain", "7 (sh) S" + tail, Stat{"sh", 'S', 1, 4711, 1500 * time.Millisecond}},
-		{"blanks and parentheses", "7 (a) Z (b (c)) R" + tail, Stat{"a) Z (b (c)", 'R', 1, 4711, 1500 * time.Millisecond}},
-		{"newline", "7 (a\nb) D" + tail, Stat{"a\nb", 'D', 1, 4711, 1500 * time.Millisecond}},
-		{"empty name", "7 () S" + tail, Stat{"", 'S', 1, 4711, 1500 * time.Millisecond}},
+		{"plain", "7 (sh) S" + tail, Stat{"sh", 'S', 1, 4711, 1500 * time.Millisecond, false}},
+		{"blanks and parentheses", "7 (a) Z (b (c)) R" + tail, Stat{"a) Z (b (c)", 'R', 1, 4711, 1500 * time.Millisecond, false}},
+		{"newline", "7 (a\nb) D" + tail, Stat{"a\nb", 'D', 1, 4711, 1500 * time.Millisecond, false}},
+		{"of the kernel", "7 (kswapd0) S" + strings.Replace(tail, "4194560", "2099264", 1), Stat{"kswapd0", 'S', 1, 4711, 1500 * time.Millisecond, true}},
+		{"empty name", "7 () S" + tail, Stat{"", 'S', 1, 4711, 1500 * time.Millisecond, false}},
 	} {
 		got, err := parseStat([]byte(tc.in))
 		if err != nil || got != tc.want {
