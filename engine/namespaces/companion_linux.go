@@ -35,8 +35,7 @@ func (e Engine) startCompanion(cmd *exec.Cmd, files ...*os.File) (id process.ID,
 	if err := cmd.Start(); err != nil {
 		return process.ID{}, nil, err
 	}
-	limit := unix.Rlimit{Cur: companionMemory, Max: companionMemory}
-	limitErr := unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_DATA, &limit, nil)
+	limitErr := limitMemory(cmd.Process.Pid)
 	id, err = process.FindChild(cmd.Process.Pid) // it may have ended already
 	if err == nil && limitErr != nil {
 		err = fmt.Errorf("limit its memory: %w", limitErr)
@@ -48,6 +47,17 @@ func (e Engine) startCompanion(cmd *exec.Cmd, files ...*os.File) (id process.ID,
 		return process.ID{}, nil, err
 	}
 	return id, done, nil
+}
+
+// limitMemory bounds the memory of a companion. A lower limit stays: a user can't raise it.
+func limitMemory(pid int) error {
+	var limit unix.Rlimit
+	if err := unix.Prlimit(pid, unix.RLIMIT_DATA, nil, &limit); err != nil {
+		return err
+	}
+	limit.Max = min(limit.Max, companionMemory)
+	limit.Cur = min(limit.Cur, limit.Max)
+	return unix.Prlimit(pid, unix.RLIMIT_DATA, &limit, nil)
 }
 
 // exitPath is where the exit pipe of an engine's process can be opened, at either end.
