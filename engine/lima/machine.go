@@ -56,15 +56,14 @@ func (c *Config) Start(ctx context.Context) (*Machine, error) {
 		}
 	}
 	m, err := c.launch(ctx)
+	if err == nil {
+		err = m.watch()
+	}
 	if err != nil {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 		defer cancel()
 		_, cleanErr := c.Cleanup(end)
 		return nil, errors.Join(err, cleanErr)
-	}
-	if err := m.watch(); err != nil {
-		_, stopErr := m.Stop(ctx)
-		return nil, errors.Join(err, stopErr)
 	}
 	return m, nil
 }

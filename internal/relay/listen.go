@@ -19,6 +19,9 @@ func Listen(path string) (net.Listener, error) {
 	if err := RemoveSocket(path); err != nil {
 		return nil, err
 	}
+	if _, err := os.Lstat(path); err == nil {
+		return nil, fmt.Errorf("local socket: %q exists and is not a socket", path)
+	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("local socket %q: %w", path, err)
@@ -30,19 +33,13 @@ func Listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// RemoveSocket removes the socket at path, if it exists. Any other file is an error.
+// RemoveSocket removes the socket at path, if it exists. Any other file there is not ours, and stays.
 func RemoveSocket(path string) error {
 	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil && info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("local socket: %q exists and is not a socket", path)
-	}
-	if err == nil {
+	if err == nil && info.Mode().Type() == fs.ModeSocket {
 		err = os.Remove(path)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("local socket: %w", err)
 	}
 	return nil
