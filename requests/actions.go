@@ -19,7 +19,8 @@ const (
 	// actionTimeout bounds an action, beside the time that the container has to stop.
 	actionTimeout = time.Minute
 	// lookDelay and lookTimeout are how often and how long a container is inspected after an
-	// action without an answer, beside the time that it has to stop.
+	// action without an answer, beside the time that it has to stop. An inspection that fails is
+	// repeated as often.
 	lookDelay   = 200 * time.Millisecond
 	lookTimeout = 10 * time.Second
 )
@@ -145,9 +146,7 @@ func (e *Executor) turnsOut(ctx context.Context, r Request) bool {
 		case time.Since(began) > e.patience+now.stopTimeout:
 			return false
 		}
-		select {
-		case <-time.After(lookDelay):
-		case <-ctx.Done():
+		if pause(ctx, lookDelay) != nil {
 			return false
 		}
 	}
@@ -164,26 +163,36 @@ type seen struct {
 	stopTimeout time.Duration
 }
 
-// errHangs says that the engine answers, but not for the container, such as while it holds a lock.
+// errHangs says that the engine answers, but not for the container, such as while it holds a lock, or
+// where it fails at it each time.
 var errHangs = errors.New("the engine does not say how the container is, and answers otherwise")
 
 // find looks at a container, waiting for the engine until ctx ends. The caller closes
 // the engine.
 func (e *Executor) find(ctx context.Context, id string) (engine, seen, error) {
-	for {
+	for began := (time.Time{}); ; {
 		it, err := e.reach(ctx)
 		if err != nil {
 			return nil, seen{}, err
+		}
+		if began.IsZero() {
+			began = time.Now()
 		}
 		c, err := e.look(ctx, it, id)
 		if err == nil {
 			return it, c, nil
 		}
-		if errors.Is(err, context.DeadlineExceeded) && e.ping(ctx, it) == nil {
-			err = errHangs
-		}
+		answers := ambiguous(err) && e.ping(ctx, it) == nil
 		_ = it.Close()
-		if !ambiguous(err) {
+		switch {
+		case !ambiguous(err):
+			return nil, seen{}, err
+		case !answers:
+			began = time.Time{}
+		case time.Since(began) >= e.looking:
+			return nil, seen{}, errHangs
+		}
+		if err := pause(ctx, lookDelay); err != nil {
 			return nil, seen{}, err
 		}
 	}

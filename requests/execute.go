@@ -295,11 +295,19 @@ func (e *Executor) reach(ctx context.Context) (engine, error) {
 			}
 			_ = it.Close()
 		}
-		select {
-		case <-time.After(reachDelay):
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := pause(ctx, reachDelay); err != nil {
+			return nil, err
 		}
+	}
+}
+
+// pause waits, or returns the error of ctx when that ends first.
+func pause(ctx context.Context, wait time.Duration) error {
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -213,7 +213,7 @@ func TestSlowStop(t *testing.T) {
 	}
 }
 
-// An engine may hang for one container, for good. An action on that fails.
+// An engine may hang for one container, or fail at it, for good. An action on that fails.
 func TestContainerHangs(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
 	r.Engine.Populate(3, 1, 0, 0)
@@ -221,16 +221,21 @@ func TestContainerHangs(t *testing.T) {
 	r.Start()
 	r.Await("MirrorSynced", mirrortest.Synced)
 	ids := r.Engine.IDs("containers") // 0 and 2 run
-	r.Engine.SetFaults(func(f *mirrortest.Faults) {
-		f.Answer = func(_ http.ResponseWriter, q *http.Request, path string) bool {
-			if path == "/containers/"+ids[0]+"/json" {
-				<-q.Context().Done()
+	for _, fail := range []func(*http.Request){
+		func(q *http.Request) { <-q.Context().Done() },
+		func(*http.Request) { panic(http.ErrAbortHandler) }, // the connection ends
+	} {
+		r.Engine.SetFaults(func(f *mirrortest.Faults) {
+			f.Answer = func(_ http.ResponseWriter, q *http.Request, path string) bool {
+				if path == "/containers/"+ids[0]+"/json" {
+					fail(q)
+				}
+				return path == "/containers/"+ids[0]+"/json"
 			}
-			return path == "/containers/"+ids[0]+"/json"
+		})
+		if o := r.ask(action(ids[0], "stop")); o.State != state.ActionFailed || !strings.Contains(o.Error, "answers otherwise") {
+			t.Errorf("outcome is %+v", o)
 		}
-	})
-	if o := r.ask(action(ids[0], "stop")); o.State != state.ActionFailed || !strings.Contains(o.Error, "answers otherwise") {
-		t.Errorf("outcome is %+v", o)
 	}
 	if n := r.Engine.Calls()["POST /containers/{id}/stop"]; n != 0 {
 		t.Errorf("the engine was asked to stop it, %d times", n)
