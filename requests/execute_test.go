@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -357,6 +359,34 @@ func TestStopThatMayTakeForever(t *testing.T) {
 	r.Engine.ExitContainer(id, 0)
 	if o := r.outcome(sent); o.State != state.ActionSucceeded {
 		t.Errorf("outcome: %+v", o)
+	}
+}
+
+func TestStopTimeout(t *testing.T) {
+	for _, tc := range []struct {
+		seconds *int
+		want    time.Duration
+	}{{nil, 10 * time.Second}, {new(0), 0}, {new(90), 90 * time.Second}, {new(-1), requests.Forever}, {new(math.MaxInt), requests.Forever}} {
+		if got := requests.StopTimeout(&container.Config{StopTimeout: tc.seconds}); got != tc.want {
+			t.Errorf("%s, want %s", got, tc.want)
+		}
+	}
+}
+
+// A request that is begun while the directory is read is found twice.
+func TestFoundTwice(t *testing.T) {
+	dir := t.TempDir()
+	data, _ := json.Marshal(requests.Request{ID: "one"})
+	for _, name := range []string{"one.json", "one.begun"} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	n := 0
+	_ = requests.Follow(ctx, dir, slog.New(slog.DiscardHandler), func(requests.Request) { n++; cancel() })
+	if n != 1 {
+		t.Errorf("brought %d times", n)
 	}
 }
 

@@ -36,10 +36,11 @@ func Follow(ctx context.Context, dir string, log *slog.Logger, accept func(Reque
 		}
 		there := map[string]bool{}
 		for _, r := range found {
-			there[r.ID] = true
-			if !brought[r.ID] {
+			// A request that is begun during the scan is found twice.
+			if !brought[r.ID] && !there[r.ID] {
 				accept(r)
 			}
+			there[r.ID] = true
 		}
 		brought = there
 		if err := w.Wait(ctx); err != nil {

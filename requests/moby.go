@@ -60,7 +60,7 @@ func StopTimeout(c *container.Config) time.Duration {
 	switch {
 	case c == nil || c.StopTimeout == nil:
 		return defaultStopTimeout
-	case *c.StopTimeout < 0:
+	case *c.StopTimeout < 0, int64(*c.StopTimeout) > int64(Forever/time.Second):
 		return Forever
 	}
 	return time.Duration(*c.StopTimeout) * time.Second
