@@ -33,24 +33,30 @@ func (b Board) Act(ctx context.Context, name string, kind state.Kind, key, actio
 	if err != nil {
 		return err
 	}
-	r, err := request(s, kind, key, action)
+	asked, err := requestsFor(s, kind, key, action)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
+	for _, r := range asked {
+		if err := ask(ctx, i, r); err != nil {
+			return fmt.Errorf("%s %q: %w", action, r.Name, err)
+		}
+	}
+	return nil
+}
+
+func ask(ctx context.Context, i *instance.Instance, r requests.Request) error {
 	r.First = true
 	o, err := client.Request(ctx, i, r)
 	switch {
 	case err != nil:
+		return err
 	case o.State == state.ActionSucceeded, o.State == requests.OutcomeCancelled, o.State == requests.OutcomeRefused:
-	default:
-		err = errors.New(o.Error)
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("%s %q: %w", action, r.Name, err)
-	}
-	return nil
+	return errors.New(o.Error)
 }
 
 // Start starts an instance, as [client.Start].
@@ -71,20 +77,38 @@ func (b Board) Stop(ctx context.Context, name string) error {
 	return err
 }
 
-func request(s *state.State, kind state.Kind, key, action string) (requests.Request, error) {
+func requestsFor(s *state.State, kind state.Kind, key, action string) ([]requests.Request, error) {
 	switch {
 	case action == ActionDelete:
-		return requests.Delete(s, kind, key)
-	case action == ActionCancel:
 		r, err := requests.Delete(s, kind, key)
-		r.Type = requests.RequestCancel
-		return r, err
+		return []requests.Request{r}, err
+	case action == ActionCancel:
+		return cancellations(s, kind, key)
 	case kind != state.Containers:
-		return requests.Request{}, failure.Refuse("%q can't be done to %s", action, kind)
+		return nil, failure.Refuse("%q can't be done to %s", action, kind)
 	}
 	c, ok := s.Containers[key]
 	if !ok {
-		return requests.Request{}, failure.Refuse("no container %q", key)
+		return nil, failure.Refuse("no container %q", key)
 	}
-	return requests.Request{Type: requests.RequestAction, Kind: kind, Key: key, Name: c.Name, Action: action}, nil
+	return []requests.Request{{Type: requests.RequestAction, Kind: kind, Key: key, Name: c.Name, Action: action}}, nil
+}
+
+// cancellations returns a request for each deletion of an object: of an image there may be one for
+// each of its references.
+func cancellations(s *state.State, kind state.Kind, key string) (all []requests.Request, err error) {
+	for _, d := range s.Deletions() {
+		if d.Kind != kind || d.ID != key {
+			continue
+		}
+		r := requests.Request{Type: requests.RequestCancel, Kind: kind, Key: key, Name: d.Name}
+		if kind == state.Images && d.Name != key {
+			r.Reference = d.Name
+		}
+		all = append(all, r)
+	}
+	if len(all) == 0 {
+		return nil, failure.Refuse("no deletion of %q is requested", key)
+	}
+	return all, nil
 }
