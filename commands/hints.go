@@ -155,7 +155,7 @@ var uneditable = map[configfile.Reason]string{
 	configfile.InvalidJSON:  "repair the file by hand; `docker-rd context doctor` shows where it is broken",
 	configfile.BOM:          "save the file as UTF-8 without a byte-order mark",
 	configfile.TrailingData: "keep one JSON object in the file",
-	configfile.WrongType:    "repair the file by hand; docker itself can't load it",
+	configfile.WrongType:    "correct that value by hand",
 	configfile.NotRegular:   "put a regular file there",
 	configfile.HardLink:     "replace the extra names by symbolic links",
 	configfile.BindMount:    "mount its directory in place of the file, or change the context where the file comes from",

@@ -114,6 +114,9 @@ func setIn(data []byte, path []string, value string) ([]byte, error) {
 
 // unsetIn is the inverse of setIn. made says that setIn has made the object, which is empty now.
 func unsetIn(data []byte, path []string) (after []byte, made bool, err error) {
+	if string(data) == "null" { // docker reads it as an object without members
+		return data, false, nil
+	}
 	o, i, err := find(data, path[0])
 	if err != nil || i < 0 {
 		return data, false, err
@@ -130,7 +133,7 @@ func unsetIn(data []byte, path []string) (after []byte, made bool, err error) {
 // find returns the object that data begins with, and which member has the name, -1 for none.
 func find(data []byte, name string) (o object, found int, err error) {
 	if start := skip(data, 0, whitespace); start == len(data) || data[start] != '{' {
-		return o, -1, refusedAt(data, 0, WrongType, fmt.Sprintf("what %q belongs in is not a JSON object", name))
+		return o, -1, refuse(&RefusedError{Reason: WrongType, Detail: fmt.Sprintf("what %q belongs in is not a JSON object", name)})
 	}
 	o, err = readObject(data)
 	found = -1
@@ -139,7 +142,7 @@ func find(data []byte, name string) (o object, found int, err error) {
 			continue
 		}
 		if found >= 0 {
-			return o, -1, refusedAt(data, m.keyStart, DuplicateKey, fmt.Sprintf("key %q occurs more than once", name))
+			return o, -1, refuse(&RefusedError{Reason: DuplicateKey, Detail: fmt.Sprintf("key %q occurs more than once", name)})
 		}
 		found = i
 	}

@@ -2,6 +2,7 @@ package configfile
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -99,6 +100,24 @@ func TestUpdateOptionsRefused(t *testing.T) {
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != text {
 			t.Errorf("%s became %q, %v", text, got, err)
+		}
+	}
+}
+
+// Where there are no options, none has to be taken out; where there is no place for one, no wrong
+// place is told.
+func TestUpdateOptionsNull(t *testing.T) {
+	for _, text := range []string{`{"plugins":null}`, `{"plugins":{"rd":null}}`} {
+		path := filepath.Join(t.TempDir(), "config.json")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if changed, err := UpdateOptions(context.Background(), path, setTo("", "error-hooks")); err != nil || changed {
+			t.Errorf("%s: changed: %v, %v", text, changed, err)
+		}
+		_, err := UpdateOptions(context.Background(), path, setTo("ps", "error-hooks"))
+		if refused, ok := errors.AsType[*RefusedError](err); !ok || refused.Line != 0 {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }
