@@ -155,7 +155,7 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 	s.API = askAPI(ctx, i)
 	s.Disk = <-counted
 	if s.Status == client.StatusReady && !s.API.Answers {
-		s.Status = "not answering" // its supervisor has not noticed yet
+		s.Status = client.StatusUnresponsive // its supervisor has not noticed yet
 	}
 	if docker, err := contexts.Config(i); err == nil && i.Context() != "" {
 		_, err := docker.Endpoint(i.Context())
