@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -229,10 +228,6 @@ func (s *Store) change(c Change) bool {
 		s.log.Error("change of an unknown kind", "kind", c.Kind)
 		return false
 	}
-	names := map[string]string{}
-	for _, g := range c.Gone {
-		names[g.Key] = cmp.Or(t.nameOf(g.Key), g.Name)
-	}
 	changed, gone, err := t.apply(c, s.next())
 	if err != nil {
 		s.log.Error("change can't be made", "kind", c.Kind, "error", err)
@@ -240,12 +235,12 @@ func (s *Store) change(c Change) bool {
 	if changed {
 		s.touch()
 	}
-	for _, key := range gone {
-		s.bury(c.Kind, key, names[key])
+	for _, g := range gone {
+		s.bury(c.Kind, g)
 	}
 	for _, g := range c.Gone {
-		if g.Name != "" && !slices.Contains(gone, g.Key) && !s.buried(c.Kind, g.Key) {
-			s.bury(c.Kind, g.Key, g.Name)
+		if g.Name != "" && !s.buried(c.Kind, g.Key) {
+			s.bury(c.Kind, g)
 		}
 	}
 	return changed
@@ -255,8 +250,8 @@ func (s *Store) change(c Change) bool {
 func (s *Store) next() uint64 { return s.head.Revision + 1 }
 
 // bury adds a tombstone.
-func (s *Store) bury(kind state.Kind, key, name string) {
-	s.deleted = append(s.deleted, state.Deleted{Kind: kind, ID: key, Name: name, Revision: s.next(), DeletedAt: s.now().UTC()})
+func (s *Store) bury(kind state.Kind, g Gone) {
+	s.deleted = append(s.deleted, state.Deleted{Kind: kind, ID: g.Key, Name: g.Name, Revision: s.next(), DeletedAt: s.now().UTC()})
 	if over := len(s.deleted) - maxDeleted; over > 0 {
 		s.since = s.deleted[over-1].Revision
 		s.deleted = slices.Clone(s.deleted[over:])

@@ -188,6 +188,18 @@ func TestTombstoneOfTheUnseen(t *testing.T) {
 	}
 }
 
+// So does one that is missing in a list, by its name.
+func TestTombstoneOfTheMissing(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	apply(s, mirror.Change{Kind: state.Containers, Objects: containers("a", "b"), Replace: true})
+	apply(s, mirror.Change{Kind: state.Containers, Objects: containers("a"), Replace: true})
+	flush(t, s)
+	if d := read(t, dir).Deleted; len(d) != 1 || d[0].ID != "b" || d[0].Name != "name of b" {
+		t.Errorf("the tombstones are %+v", d)
+	}
+}
+
 // The revisions of an instance that was made anew are none of the former's, so that whoever
 // resumes from one of those starts over.
 func TestRevisionsOfAnotherLife(t *testing.T) {

@@ -37,18 +37,10 @@ func newTable[T any](k *kind[T]) table[T] {
 // objects is a table of any kind.
 type objects interface {
 	// apply makes the change with the given revision. It returns whether anything changed,
-	// and the keys of objects that are gone or were replaced by new ones. An object that can't
-	// be encoded does not hold up the others.
-	apply(c Change, revision uint64) (changed bool, gone []string, err error)
+	// and the objects that are gone or were replaced by new ones, with their names. An object that
+	// can't be encoded does not hold up the others.
+	apply(c Change, revision uint64) (changed bool, gone []Gone, err error)
 	write(w *bufio.Writer)
-	nameOf(key string) string
-}
-
-func (t *table[T]) nameOf(key string) string {
-	if e := t.entries[key]; e != nil && t.kind.title != nil {
-		return t.kind.title(&e.object)
-	}
-	return ""
 }
 
 // get returns the object without its revisions.
@@ -73,11 +65,10 @@ func (t *table[T]) load(from map[string]T) error {
 	return nil
 }
 
-func (t *table[T]) apply(c Change, revision uint64) (changed bool, gone []string, err error) {
+func (t *table[T]) apply(c Change, revision uint64) (changed bool, gone []Gone, err error) {
 	for _, g := range c.Gone {
-		if t.entries[g.Key] != nil {
-			gone = append(gone, g.Key)
-			t.remove(g.Key)
+		if e := t.entries[g.Key]; e != nil {
+			gone = append(gone, Gone{g.Key, cmp.Or(t.remove(e), g.Name)})
 		}
 	}
 	seen := map[string]bool{}
@@ -100,20 +91,24 @@ func (t *table[T]) apply(c Change, revision uint64) (changed bool, gone []string
 		changed = changed || ch
 	}
 	if c.Replace {
-		for key := range t.entries {
+		for key, e := range t.entries {
 			if !seen[key] && !c.Except[key] {
-				gone = append(gone, key)
-				t.remove(key)
+				gone = append(gone, Gone{key, t.remove(e)})
 			}
 		}
 	}
-	slices.Sort(gone)
+	slices.SortFunc(gone, func(a, b Gone) int { return cmp.Compare(a.Key, b.Key) })
 	return changed || len(gone) > 0, gone, errors.Join(failed...)
 }
 
-func (t *table[T]) remove(key string) {
-	delete(t.entries, key)
+// remove removes an object, and returns its name.
+func (t *table[T]) remove(e *entry[T]) (name string) {
+	delete(t.entries, e.key)
 	t.sorted = nil
+	if t.kind.title != nil {
+		name = t.kind.title(&e.object)
+	}
+	return name
 }
 
 // put stores an object and returns whether that changed anything. Listed is as in [Change].
