@@ -35,7 +35,7 @@ func TestPace(t *testing.T) {
 func TestWritePace(t *testing.T) {
 	const ms = time.Millisecond
 	for cost, want := range map[time.Duration]time.Duration{
-		ms / 2: minPause, 5 * ms: 45 * ms, 50 * ms: 450 * ms, 300 * ms: 500 * ms, 3 * time.Second: 0,
+		ms / 2: minPause, 5 * ms: 70 * ms, 50 * ms: 700 * ms, 300 * ms: 500 * ms, 3 * time.Second: 0,
 	} {
 		s, err := OpenStore(filepath.Join(t.TempDir(), "s"), filepath.Join(t.TempDir(), "l"), state.Instance{}, slog.New(slog.DiscardHandler))
 		if err != nil {
