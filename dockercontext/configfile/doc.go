@@ -9,8 +9,9 @@
 // encoding/json, and with it docker, decodes as such: case does not matter, and of
 // several the last one wins. Where the key was not there, setting and unsetting it gives
 // the very same bytes again, but for a file without an object, which keeps an empty
-// one; where it was there and said that none is set, a [Value] remembers how. A file that docker itself can't load is not edited, nor is one that could not be
-// replaced as it is: see [RefusedError].
+// one; where it was there and said that none is set, a [Value] remembers how. A file
+// that docker itself can't load is not edited, nor is one that could not be replaced as
+// it is: see [RefusedError].
 //
 // # Other writers
 //
