@@ -3,6 +3,7 @@ package instance
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"strconv"
 
@@ -92,6 +93,9 @@ func parseSize(text string) (int64, error) {
 	size, err := units.RAMInBytes(text)
 	if err != nil {
 		return 0, errors.New("not a size such as 512m or 2g")
+	}
+	if size < 0 || size == math.MaxInt64 { // by its conversion, which depends on the processor
+		return 0, errors.New("more bytes than can be counted")
 	}
 	return size, nil
 }

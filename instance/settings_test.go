@@ -84,6 +84,8 @@ func TestSettingsRefused(t *testing.T) {
 		{[]string{"host=unix:///x", "localhost=5000"}, "takes no localhost"},
 		{[]string{"localhost=5000,http"}, `setting localhost="5000,http": "http" is no port`},
 		{[]string{"localhost=65536"}, `"65536" is no port`},
+		{[]string{"driver=lima", "disk=99999999999999g"}, "more bytes than can be counted"},
+		{[]string{"memory=1e30"}, "more bytes than can be counted"},
 		{[]string{"driver=dockerd", "host=unix:///x"}, "takes no host"},
 		{[]string{"host=x"}, `host "x"`},
 	} {

@@ -32,7 +32,7 @@ func (e Engine) limits(l Limits, together bool) []limit {
 		}
 		return strconv.FormatInt(n, 10)
 	}
-	quota := l.NanoCPUs * cpuPeriod / 1e9
+	quota := l.NanoCPUs / (1e9 / cpuPeriod)
 	period := strconv.Itoa(cpuPeriod)
 	containers := filepath.Join(e.GroupName(), ContainerGroup)
 	// Not the daemon's memory: while the kernel ends a container it may find that the daemon

@@ -41,6 +41,13 @@ func TestLimitsVersion2(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, "docker-rd-a", "cpu.max")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("cpu.max: %v, want none", err)
 	}
+	write("docker-rd-a/cpu.max", "")
+	if err := e.SetLimits(h, Limits{NanoCPUs: 100_000 * 1e9}, false); err != nil {
+		t.Fatal(err)
+	}
+	if data, _ := os.ReadFile(filepath.Join(root, "docker-rd-a", "cpu.max")); string(data) != "10000000000 100000" {
+		t.Errorf("cpu.max of a hundred thousand processors: %q", data)
+	}
 	if err := e.SetLimits(h, Limits{}, true); err != nil {
 		t.Fatal(err)
 	}
