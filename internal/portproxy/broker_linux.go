@@ -59,7 +59,8 @@ func lend(c *net.UnixConn) {
 		_ = errors.As(err, &errno)
 		text := err.Error()
 		if errno == syscall.EACCES {
-			text += " (only root may use this port: sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80 allows it from 80 on)"
+			port := address[strings.LastIndexByte(address, ':')+1:]
+			text += " (only root may use this port: sudo sysctl -w net.ipv4.ip_unprivileged_port_start=" + port + " allows it, and those above)"
 		}
 		_, _ = c.Write([]byte(strconv.Itoa(int(errno)) + " " + text))
 		return
