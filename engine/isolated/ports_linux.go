@@ -40,11 +40,15 @@ func (e *Engine) watchPorts(ctx context.Context) {
 			e.watchers.Go(func() { e.watchPort(ctx, filepath.Join(dir, name), proxy) })
 		}
 		known = there
-		if follower.Wait(ctx) != nil {
+		// Many may be published at once, and each look is one at all processes.
+		if follower.Wait(ctx) != nil || !e.pause(ctx, portsPause) {
 			return
 		}
 	}
 }
+
+// portsPause is how long after the news of a proxy they are looked at.
+const portsPause = time.Second
 
 // watchPort waits for the end of the proxy that has made the file. If the proxy did not remove
 // the file, it was killed.

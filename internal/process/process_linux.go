@@ -122,9 +122,9 @@ func (id ID) wait(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer p.Release()
 	fd := -1
 	handleErr := p.WithHandle(func(pidfd uintptr) { fd, err = unix.FcntlInt(pidfd, unix.F_DUPFD_CLOEXEC, 0) })
+	_ = p.Release()       // one descriptor is enough: there may be thousands of waits
 	if handleErr != nil { // before Linux 5.4
 		return id.poll(ctx)
 	}

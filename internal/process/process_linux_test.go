@@ -1,10 +1,12 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -59,5 +61,38 @@ func TestGroup(t *testing.T) {
 	}
 	if group, err := Group(0, "name=none"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("in a hierarchy that does not exist it is in %q: %v", group, err)
+	}
+}
+
+// A supervisor waits for the proxy of each published port.
+func TestWaitTakesOneDescriptor(t *testing.T) {
+	pidfds := func() (n int) {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if target, _ := os.Readlink("/proc/self/fd/" + e.Name()); strings.Contains(target, "pidfd") {
+				n++
+			}
+		}
+		return n
+	}
+	self, err := Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var waits sync.WaitGroup
+	defer waits.Wait()
+	defer cancel()
+	before := pidfds()
+	for n := 1; n <= 3; n++ {
+		waits.Go(func() { _ = self.Wait(ctx) })
+		for deadline := time.Now().Add(10 * time.Second); pidfds() != before+n; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d waits take %d descriptors", n, pidfds()-before)
+			}
+		}
 	}
 }
