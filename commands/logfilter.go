@@ -3,11 +3,11 @@ package commands
 import (
 	"errors"
 	"io"
-	"regexp"
 	"time"
 
 	"github.com/docker-rd/docker-rd/commands/objects"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/logfile"
 )
 
 // parseMoment parses a time as docker does: absolute, or a duration before now. The zero time
@@ -35,15 +35,10 @@ type logFilter struct {
 	last         time.Time
 }
 
-// logTime finds the time of a line of dockerd's, containerd's or the supervisor's.
-var logTime = regexp.MustCompile(`\btime="?([0-9T:.+Z-]+)"?`)
-
 // line is for [logfile.LineWriter]. It returns errLater if all further lines are too late.
 func (f *logFilter) line(line []byte) error {
-	if m := logTime.FindSubmatch(line); m != nil {
-		if t, err := time.Parse(time.RFC3339Nano, string(m[1])); err == nil {
-			f.last = t
-		}
+	if t, err := time.Parse(time.RFC3339Nano, logfile.Fields(string(line))["time"]); err == nil {
+		f.last = t
 	}
 	if f.last.Before(f.since) {
 		return nil

@@ -14,7 +14,7 @@ func TestLogFilter(t *testing.T) {
 time="2026-01-02T03:04:05.5Z" level=info msg="a, time=x"
 more of a
 time=2026-01-02T03:04:06.000+00:00 level=INFO msg=b
-time="2026-01-02T04:04:07.000000001+01:00" level=info msg=c`
+{"level":"info","msg":"c","time":"2026-01-02T04:04:07.000000001+01:00"}`
 	at := func(s string) time.Time {
 		moment, err := time.Parse(time.RFC3339, s)
 		if err != nil {
@@ -32,7 +32,7 @@ time="2026-01-02T04:04:07.000000001+01:00" level=info msg=c`
 		"until": {logFilter{until: at("2026-01-02T03:04:06Z")}, strings.Join(strings.Split(log, "\n")[:4], "\n") + "\n", true},
 		"both":  {logFilter{since: at("2026-01-02T03:04:05Z"), until: at("2026-01-02T03:04:05Z")}, "", true},
 		"with timestamps": {logFilter{since: at("2026-01-02T03:04:07Z"), timestamps: true},
-			`2026-01-02T03:04:07.000000001Z time="2026-01-02T04:04:07.000000001+01:00" level=info msg=c`, false},
+			`2026-01-02T03:04:07.000000001Z {"level":"info","msg":"c","time":"2026-01-02T04:04:07.000000001+01:00"}`, false},
 	} {
 		for _, size := range []int{1, 7, 1000} {
 			var b strings.Builder
