@@ -130,14 +130,19 @@ func runtimeRoot(state string) string {
 	return dir
 }
 
-// Check refuses to make an instance under a Docker configuration where there is no directory for
-// its sockets, or where a path fits into no JSON or no URL. Existing instances have their own paths.
+// Check refuses to make an instance under a Docker configuration that is a file, where there is no
+// directory for its sockets, or where a path fits into no JSON or no URL. Existing instances have
+// their own paths.
 func (r Roots) Check(dockerConfig string) error {
 	for _, dir := range []string{r.State, r.Data, r.Runtime, dockerConfig} {
 		if !utf8.ValidString(dir) || strings.ContainsFunc(dir, unicode.IsControl) {
 			return failure.WithHint(failure.Refuse("directory %q: a path with a control character, or that is not UTF-8, can't be used", dir),
 				"set %s and DOCKER_CONFIG to directories without them", HomeEnv)
 		}
+	}
+	if info, err := os.Stat(dockerConfig); err == nil && !info.IsDir() {
+		return failure.WithHint(failure.Refuse("docker configuration %q is not a directory", dockerConfig),
+			"set DOCKER_CONFIG to the directory, such as %s", filepath.Dir(dockerConfig))
 	}
 	if r.Runtime != "" {
 		return nil
