@@ -244,10 +244,10 @@ func (h hinter) engineFailed(i *instance.Instance) string {
 	switch s := i.Settings; {
 	case s.FromContext != "":
 		return "`docker-rd" + configFlag(i.DockerConfig) + " context probe " + shellQuote(s.FromContext) + "` shows more"
-	case s.Host != "" && !s.HasTLS():
-		return "`docker-rd --host " + shellQuote(s.Host) + " context probe default` shows more"
-	case s.Host != "":
+	case s.Host != "" && s.HasTLS():
 		return h.run("set", i.Name) + " shows its settings, such as tlscacert, and changes them"
+	case s.Host != "": // docker's own option takes fewer URLs
+		return h.run("status", i.Name) + " shows more"
 	}
 	if !files.Exists(i.Paths.EngineLog()) { // the engine was not even run
 		return h.run("logs --supervisor", i.Name) + " shows more"
