@@ -325,6 +325,10 @@ func checkTCP(host string, useTLS bool) (string, error) {
 		return "", errUser
 	case u.RawQuery != "" || u.Fragment != "":
 		return "", errors.New("query and fragment are not supported")
+	case u.Scheme != "tcp" && strings.Trim(u.Path, "/") != "":
+		return "", errors.New("only tcp supports a path")
+	case u.Scheme != "tcp":
+		u.Path = ""
 	}
 	host, port := u.Hostname(), u.Port()
 	switch {

@@ -42,6 +42,8 @@ func TestFromURL(t *testing.T) {
 		{host: "tcp://[::1]", want: "tcp://[::1]:2375"},
 		{host: "tcp://h:1/base", want: "tcp://h:1/base"},
 		{host: "http://h:1", want: "http://h:1"},
+		{host: "http://h:1/", want: "http://h:1"},
+		{host: "http://h:1/engine", err: ErrAddress},
 		{host: "https://h:1", tls: TLSOptions{SkipVerify: true}, want: "https://h:1"},
 		{host: "ssh://u@h:22/run/docker.sock", want: "ssh://u@h:22/run/docker.sock"},
 
