@@ -19,6 +19,9 @@ func TestHideSecrets(t *testing.T) {
 		"a build's argument": {`Calling POST /build?buildargs=%7B%22A%22&t=x"`, `Calling POST /build?buildargs=**********&t=x"`},
 		"a log option":       {`{"splunk-token": "abc", "max-size": "1m"}`, `{"splunk-token": "***", "max-size": "1m"}`},
 		"an argument":        {`["--password=abc","-v"]`, `["--password=***","-v"]`},
+		"the next argument":  {`"args":["--db-password","abc","-v"]`, `"args":["--db-password","***","-v"]`},
+		"in a command":       {`["-c","login -token abc; x"]`, `["-c","login -token **** x"]`},
+		"a part of a word":   {"a non-secret text", "a non-secret text"},
 		"a header":           {`X-Auth: Bearer abcdefgh1234`, `X-Auth: Bearer ************`},
 		"a word":             {"the token is not a secret", "the token is not a secret"},
 	} {

@@ -25,6 +25,7 @@ var secrets = sync.OnceValue(func() []*regexp.Regexp {
 		// Whatever is called a secret: an option of a log driver, an argument, a header.
 		regexp.MustCompile(`(?i)(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*\\*"\s*:\s*\\*"([^"\\]+)`),
 		regexp.MustCompile(`(?i)(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*=([^\s"',&\\]+)`),
+		regexp.MustCompile(`(?i)(?:^|[\s"'])--?[\w-]*(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*(?:\\*"\s*,\s*\\*"|\s+)([^\s"',&\\]+)`),
 		regexp.MustCompile(`(?i)(?:bearer|authorization: basic) ([\w+/=.~-]{8,})`),
 	}
 })
