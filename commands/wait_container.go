@@ -68,8 +68,12 @@ func (a *app) runWaitContainer(ctx context.Context, i *instance.Instance, target
 		w.lookAtLast(ctx)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
+		list := "containers"
+		if w.seen != "" {
+			list += " " + shellQuote(w.word)
+		}
 		return failure.WithHint(failure.Timeout("instance %q: container %q is not %s in time: %s", i.Name, w.word, w.want, w.found),
-			"`docker-rd get%s containers %s` shows more", a.hinter().flag(i.Name), shellQuote(w.word))
+			"`docker-rd get%s %s` shows more", a.hinter().flag(i.Name), list)
 	}
 	if err == nil {
 		t.did(fmt.Sprintf("Instance %q: container %q is %s", i.Name, w.word, w.want))
