@@ -13,7 +13,8 @@ import (
 // plugin, with its name before its own arguments. A completing shell puts its request in front.
 func standaloneArgs(args []string) []string {
 	i := 1
-	if len(args) > 1 && (args[1] == cobra.ShellCompRequestCmd || args[1] == cobra.ShellCompNoDescRequestCmd) {
+	completing := len(args) > 1 && (args[1] == cobra.ShellCompRequestCmd || args[1] == cobra.ShellCompNoDescRequestCmd)
+	if completing {
 		i = 2
 	}
 	global := pflag.NewFlagSet("docker", pflag.ContinueOnError)
@@ -28,6 +29,9 @@ func standaloneArgs(args []string) []string {
 		if !value && flag.NoOptDefVal == "" && i < len(args) {
 			i++ // its value is the next argument
 		}
+	}
+	if completing && i == len(args) {
+		return args // a global option is being completed
 	}
 	return slices.Insert(slices.Clone(args), i, Name)
 }

@@ -22,6 +22,7 @@ func TestStandaloneArgs(t *testing.T) {
 		{"- ls", "rd - ls"},
 		{"__complete st", "__complete rd st"},
 		{"__completeNoDesc --context c st", "__completeNoDesc --context c rd st"},
+		{"__complete --context c", "__complete --context c"},
 	} {
 		args := append([]string{"docker-rd"}, strings.Fields(tc.args)...)
 		got := standaloneArgs(args)
