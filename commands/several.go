@@ -19,7 +19,11 @@ func (a *app) namesOf(args []string, all bool, choose func(args []string) (choic
 	case all && (len(args) > 0 || a.instance.given):
 		return nil, failure.Usage("--all and an instance exclude each other")
 	case all:
-		return instanceNames()
+		names, err := instanceNames()
+		if err == nil && len(names) == 0 {
+			a.note("there are no instances")
+		}
+		return names, err
 	case len(args) > 1 && a.instance.given:
 		return nil, failure.Usage("instances are named twice: as arguments, and by --instance %q", a.instance.value)
 	case len(args) > 1:
