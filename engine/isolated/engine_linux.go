@@ -64,7 +64,7 @@ func (c *Config) Adopt(ctx context.Context) (*Engine, error) {
 		}
 	}
 	// A helper without a plan is no engine: it ends by itself.
-	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != c.processes().Daemon {
+	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != c.processes().Daemon && !rec.daemon() {
 		return nil, nil
 	}
 	if err := os.MkdirAll(c.private(staging), 0o700); err != nil {

@@ -21,6 +21,10 @@ type engineFile struct {
 	LogOffset int64              `json:"logOffset"`           // where this engine's part of the log begins
 }
 
+// daemon reports whether the engine's process had become the daemon when the file was written: the relay
+// is started then. A daemon that a script of the user's runs may have any name.
+func (f engineFile) daemon() bool { return f.Relay != (process.ID{}) }
+
 func (c *Config) engineFilePath() string { return filepath.Join(c.StateDir, "engine.json") }
 
 // readEngineFile returns the zero engineFile if there is none that can be read: the engine is then

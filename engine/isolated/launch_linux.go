@@ -83,7 +83,7 @@ func (l *launch) clear(ctx context.Context) error {
 	case squatter != nil:
 		return failure.WithHint(failure.Refuse("%q and %q are used by the engine of another instance: %s", l.cfg.DataRoot, l.cfg.ExecRoot, squatter.ID),
 			"end it first, if its instance is gone: `kill %d`", squatter.ID.PID)
-	case f.Daemon != nil:
+	case f.Daemon != nil, l.former.daemon() && l.former.Engine.Alive():
 		return processes.ErrRunning
 	case len(f.Shims) > 0 && l.cfg.program().rejoins(l.user):
 		// In new namespaces the daemon would find the containers but not their networks.
