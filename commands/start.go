@@ -221,7 +221,11 @@ func check(i *instance.Instance) error {
 	if err != nil {
 		return err
 	}
-	return failure.Join(driver.Check())
+	problems := driver.Check()
+	if err := i.CheckRuntime(); err != nil {
+		problems = append(problems, err)
+	}
+	return failure.Join(problems)
 }
 
 func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartOptions, t reporter) error {

@@ -115,7 +115,7 @@ func runtimeRoot(state string) string {
 	if base != "" && !foreign(base) && !(root && strings.HasPrefix(filepath.Clean(base)+"/", session.RuntimeDirs+"/")) {
 		return filepath.Join(base, "docker-rd")
 	}
-	dir := filepath.Join(os.TempDir(), "docker-rd-"+strconv.Itoa(uid), "docker-rd")
+	dir := filepath.Join(os.TempDir(), "docker-rd-"+strconv.Itoa(uid))
 	switch {
 	case root:
 		dir = "/run/docker-rd"
@@ -150,6 +150,17 @@ func (r Roots) Check(dockerConfig string) error {
 	uid := os.Geteuid()
 	return failure.WithHint(failure.Refuse("no directory for sockets: XDG_RUNTIME_DIR is not set, and there is no %s/%d with mode 0700", session.RuntimeDirs, uid),
 		"log in by ssh or a console rather than by su, or have the directory made by `sudo loginctl enable-linger %d`; without systemd: `export XDG_RUNTIME_DIR=$HOME/.local/run && mkdir -p -m 0700 $XDG_RUNTIME_DIR`", uid)
+}
+
+// CheckRuntime refuses a directory for sockets that another user has made, where everybody can: that
+// user could put others in place of the sockets. Root may have chosen a user's.
+func (i *Instance) CheckRuntime() error {
+	dir := filepath.Dir(i.Paths.Runtime)
+	if os.Geteuid() == 0 || !files.IsOthers(dir) {
+		return nil
+	}
+	return failure.WithHint(failure.Refuse("directory %q, for sockets, belongs to another user", dir),
+		"set XDG_RUNTIME_DIR or %s to a directory of your own, and make the instance there", HomeEnv)
 }
 
 func (r Roots) instanceDir(name string) string { return filepath.Join(r.State, "instances", name) }

@@ -95,6 +95,7 @@ var placesElsewhere = map[string]string{
 	"checkQEMU: `sudo usermod -aG kvm %s`, then log in again":                                         "root may open all devices",
 	"checkTemplate: set it back; another machine takes another instance, or that this one is removed": "lima-refused.txtar does",
 	"Check: log in by ssh or a console rather than by su, or have the directory made by `sudo loginctl enable-linger %d`; without systemd: `export XDG_RUNTIME_DIR=$HOME/.local/run && mkdir -p -m 0700 $XDG_RUNTIME_DIR`": "TestHintsAsUser does",
+	"CheckRuntime: set XDG_RUNTIME_DIR or %s to a directory of your own, and make the instance there":                                                                                                                      "TestHintsAsUser does",
 	"checkRoot: run it with sudo, or leave `--driver` out: an ordinary user gets an engine without root":                                                                                                                   "TestHintsAsUser does",
 	"RemoveData: `sudo rm -rf %s`":     "it takes files of ids that the user no longer has",
 	"SetLimits: stop containers first": "it takes control groups of version 1, and memory in use",

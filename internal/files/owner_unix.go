@@ -24,3 +24,9 @@ func OtherOwner(dir string) (uid, gid int, other bool) {
 	st := info.Sys().(*syscall.Stat_t)
 	return int(st.Uid), int(st.Gid), st.Uid != 0
 }
+
+// IsOthers reports whether what is at path, itself if it is a link, belongs to another user.
+func IsOthers(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid()
+}
