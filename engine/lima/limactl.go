@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -152,8 +153,7 @@ func (c *Config) record(ctx context.Context) (r record, err error) {
 
 // pids returns the processes of the machine's pid files. They are right while the lock is held.
 func (c *Config) pids() (ids []process.ID) {
-	paths, _ := filepath.Glob(c.dir("*.pid"))
-	for _, path := range paths {
+	for _, path := range c.glob("*.pid") {
 		data, _ := files.Read(path)
 		if pid, err := strconv.Atoi(strings.TrimSpace(string(data))); err == nil {
 			if id, err := process.Find(pid); err == nil {
@@ -169,8 +169,7 @@ func (c *Config) pids() (ids []process.ID) {
 func (c *Config) clean() error {
 	var errs []error
 	for _, pattern := range []string{"*.pid", "*.sock"} {
-		paths, _ := filepath.Glob(c.dir(pattern))
-		for _, path := range paths {
+		for _, path := range c.glob(pattern) {
 			errs = append(errs, os.Remove(path))
 		}
 	}
@@ -178,6 +177,15 @@ func (c *Config) clean() error {
 		errs = append(errs, os.RemoveAll(c.dir("")))
 	}
 	return errors.Join(errs...)
+}
+
+// glob returns the machine's files of a pattern. The path of its directory is none.
+func (c *Config) glob(pattern string) (paths []string) {
+	names, _ := fs.Glob(os.DirFS(c.dir("")), pattern)
+	for _, name := range names {
+		paths = append(paths, c.dir(name))
+	}
+	return paths
 }
 
 // kill kills the processes.
