@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-const versionPackage = "github.com/docker-rd/docker-rd/internal/version"
+const versionPackage = "github.com/docker-rd/docker-rd/internal/version/release"
 
 // build builds the target's programs. The proxy serves ports of Linux engines only.
 func (r *release) build(t target) error {
@@ -22,7 +22,7 @@ func (r *release) build(t target) error {
 	for _, program := range programs {
 		out := filepath.Join(r.built(t), filepath.Base(program)+t.exe())
 		cmd := r.run(r.goTool, "build", "-o", out, "-tags", r.tags, "-trimpath", "-buildvcs=false", "-ldflags",
-			fmt.Sprintf("-s -w -buildid= -X %[1]s.version=%[2]s -X %[1]s.commit=%[3]s -X %[1]s.date=%[4]s",
+			fmt.Sprintf("-s -w -buildid= -X %[1]s.Version=%[2]s -X %[1]s.Commit=%[3]s -X %[1]s.Date=%[4]s",
 				versionPackage, r.Version, r.Commit, r.Date.Format(time.RFC3339)), program)
 		cmd.Env = append(cmd.Env, "GOOS="+t.OS, "GOARCH="+t.Arch)
 		if err := cmd.Run(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +64,20 @@ func assemble(t *testing.T, r *release) map[string]string {
 		t.Fatal(err)
 	}
 	return sums
+}
+
+// The programs know what release they are: the linker says nothing of a variable that does not exist.
+func TestBuild(t *testing.T) {
+	r := newRelease(t)
+	r.out, r.goTool, r.tags = t.TempDir(), "go", "grpcnotrace"
+	here := target{runtime.GOOS, runtime.GOARCH}
+	if err := r.build(here); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(filepath.Join(r.built(here), "docker-rd"+here.exe()), "version", "--format", "{{.Version}} {{.Commit}} {{.Date}}").CombinedOutput()
+	if want := r.Version + " " + r.Commit + " 2026-01-02T03:04:06Z\n"; err != nil || string(out) != want {
+		t.Errorf("the program is %q, %v, not %q", out, err, want)
+	}
 }
 
 // Two releases of one source are the same, whenever and wherever they are made.
