@@ -49,9 +49,13 @@ func (o Observation) Condition(typ string) state.Condition {
 	return c
 }
 
-// Live reports whether the process that wrote the state is alive.
+// Live reports whether the process that wrote the state is alive, and was not killed.
 func Live(s *state.State) bool {
-	return s != nil && s.Supervisor != nil && SupervisorID(s.Supervisor).Alive()
+	if s == nil || s.Supervisor == nil {
+		return false
+	}
+	id := SupervisorID(s.Supervisor)
+	return id.Alive() && !id.Dying()
 }
 
 // SupervisorID returns the process that a state names.

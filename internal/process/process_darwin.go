@@ -36,3 +36,6 @@ func startTime(pid int, ended bool) (uint64, error) {
 func (id ID) wait(ctx context.Context) error { return id.poll(ctx) }
 
 func (id ID) startedAt() time.Time { return time.UnixMicro(int64(id.StartTime)) }
+
+// Dying reports no: the system does not tell.
+func (id ID) Dying() bool { return false }

@@ -39,6 +39,7 @@ type Stat struct {
 	StartTime uint64        // clock ticks since boot
 	CPU       time.Duration // processor time that it has used
 	Kernel    bool          // it is a thread of the kernel
+	Dying     bool          // it was killed, or exits: the kernel ends its threads one after another
 }
 
 // Ended reports whether the process is a zombie or already dead.
@@ -76,9 +77,10 @@ func parseStat(data []byte) (Stat, error) {
 		utime     = 14 - first
 		stime     = 15 - first
 		starttime = 22 - first
+		pending   = 31 - first
 	)
 	fields := strings.Fields(string(data[end+1:]))
-	if len(fields) <= starttime || len(fields[state]) != 1 {
+	if len(fields) <= pending || len(fields[state]) != 1 {
 		return Stat{}, errors.New("too few fields")
 	}
 	s := Stat{Comm: string(data[open+1 : end]), State: fields[state][0]}
@@ -89,12 +91,16 @@ func parseStat(data []byte) (Stat, error) {
 	if s.StartTime, err = strconv.ParseUint(fields[starttime], 10, 64); err != nil {
 		return Stat{}, fmt.Errorf("start time: %w", err)
 	}
-	const kthread = 0x00200000 // PF_KTHREAD of the kernel's sched.h
+	const exiting, kthread = 0x00000004, 0x00200000 // PF_EXITING and PF_KTHREAD of the kernel's sched.h
 	bits, err := strconv.ParseUint(fields[flags], 10, 32)
 	if err != nil {
 		return Stat{}, fmt.Errorf("flags: %w", err)
 	}
-	s.Kernel = bits&kthread != 0
+	signals, err := strconv.ParseUint(fields[pending], 10, 64)
+	if err != nil {
+		return Stat{}, fmt.Errorf("pending signals: %w", err)
+	}
+	s.Kernel, s.Dying = bits&kthread != 0, bits&exiting != 0 || signals&(1<<(unix.SIGKILL-1)) != 0
 	for _, field := range []int{utime, stime} {
 		ticks, err := strconv.ParseInt(fields[field], 10, 64)
 		if err != nil {
@@ -103,6 +109,12 @@ func parseStat(data []byte) (Stat, error) {
 		s.CPU += time.Duration(ticks) * time.Second / userHz
 	}
 	return s, nil
+}
+
+// Dying reports whether the process was killed, or exits. It may still be [ID.Alive], and hold locks.
+func (id ID) Dying() bool {
+	s, err := ReadStat(id.PID)
+	return err == nil && s.StartTime == id.StartTime && s.Dying
 }
 
 // StatusField returns the values of a field of /proc/PID/status, such as "Uid" (proc_pid_status(5)):

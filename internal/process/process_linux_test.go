@@ -12,16 +12,18 @@ import (
 )
 
 func TestParseStat(t *testing.T) {
-	const tail = " 1 2 3 0 -1 4194560 0 0 0 0 120 30 0 0 20 0 1 0 4711 0 0\n"
+	const tail = " 1 2 3 0 -1 4194560 0 0 0 0 120 30 0 0 20 0 1 0 4711 0 0 0 0 0 0 0 0 0 0 0\n"
 	for _, tc := range []struct {
 		name, in string
 		want     Stat
 	}{
-		{"plain", "7 (sh) S" + tail, Stat{"sh", 'S', 1, 4711, 1500 * time.Millisecond, false}},
-		{"blanks and parentheses", "7 (a) Z (b (c)) R" + tail, Stat{"a) Z (b (c)", 'R', 1, 4711, 1500 * time.Millisecond, false}},
-		{"newline", "7 (a\nb) D" + tail, Stat{"a\nb", 'D', 1, 4711, 1500 * time.Millisecond, false}},
-		{"of the kernel", "7 (kswapd0) S" + strings.Replace(tail, "4194560", "2099264", 1), Stat{"kswapd0", 'S', 1, 4711, 1500 * time.Millisecond, true}},
-		{"empty name", "7 () S" + tail, Stat{"", 'S', 1, 4711, 1500 * time.Millisecond, false}},
+		{"plain", "7 (sh) S" + tail, Stat{"sh", 'S', 1, 4711, 1500 * time.Millisecond, false, false}},
+		{"blanks and parentheses", "7 (a) Z (b (c)) R" + tail, Stat{"a) Z (b (c)", 'R', 1, 4711, 1500 * time.Millisecond, false, false}},
+		{"newline", "7 (a\nb) D" + tail, Stat{"a\nb", 'D', 1, 4711, 1500 * time.Millisecond, false, false}},
+		{"of the kernel", "7 (kswapd0) S" + strings.Replace(tail, "4194560", "2099264", 1), Stat{"kswapd0", 'S', 1, 4711, 1500 * time.Millisecond, true, false}},
+		{"killed", "7 (sh) S" + strings.Replace(tail, "0 0 0\n", "256 0 0\n", 1), Stat{"sh", 'S', 1, 4711, 1500 * time.Millisecond, false, true}},
+		{"exits", "7 (sh) R" + strings.Replace(tail, "4194560", "4194564", 1), Stat{"sh", 'R', 1, 4711, 1500 * time.Millisecond, false, true}},
+		{"empty name", "7 () S" + tail, Stat{"", 'S', 1, 4711, 1500 * time.Millisecond, false, false}},
 	} {
 		got, err := parseStat([]byte(tc.in))
 		if err != nil || got != tc.want {

@@ -47,3 +47,6 @@ func (id ID) startedAt() time.Time {
 	ft := windows.Filetime{LowDateTime: uint32(id.StartTime), HighDateTime: uint32(id.StartTime >> 32)}
 	return time.Unix(0, ft.Nanoseconds())
 }
+
+// Dying reports no: the system does not tell.
+func (id ID) Dying() bool { return false }
