@@ -166,14 +166,13 @@ func (e Engine) Scan(h Hierarchies, known ...string) (*Found, error) {
 // privateNamespaces returns the engines' mount namespaces that marked processes are in, except this
 // process's. Companions are in that of whoever started them, which may be a terminal's own.
 func privateNamespaces(all []Proc) map[string]bool {
-	private := map[string]bool{"": false}
+	self, _ := os.Readlink("/proc/self/ns/mnt")
+	private := map[string]bool{"": false, self: false}
 	for _, p := range all {
 		if _, known := private[p.mntns]; p.Marked && !known {
 			private[p.mntns] = hasRun(p.ID.PID)
 		}
 	}
-	self, _ := os.Readlink("/proc/self/ns/mnt")
-	delete(private, self)
 	return private
 }
 
