@@ -272,10 +272,13 @@ func (s *Store) Disconnect(message string) {
 	s.SetCondition(state.MirrorSynced, state.False, state.ReasonDisconnected, message)
 }
 
-// Clear removes all objects.
+// Clear removes all objects. Their tombstones have no names: the engine has not removed them.
 func (s *Store) Clear() {
 	for _, kind := range state.Kinds() {
-		s.change(Change{Kind: kind, Replace: true})
+		_, gone, _ := s.tables[kind].apply(Change{Replace: true}, s.next())
+		for _, g := range gone {
+			s.bury(kind, Gone{Key: g.Key})
+		}
 	}
 }
 

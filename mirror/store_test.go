@@ -404,7 +404,7 @@ func TestStoreClear(t *testing.T) {
 	s.SetSupervisor(nil)
 	flush(t, s)
 	got := read(t, dir)
-	if len(got.Containers)+len(got.Namespaces) != 0 || len(got.Deleted) != 3 {
+	if len(got.Containers)+len(got.Namespaces) != 0 || len(got.Deleted) != 3 || got.Deleted[0].Name != "" {
 		t.Errorf("after Clear: %s", mirrortest.Marshal(t, got))
 	}
 }
