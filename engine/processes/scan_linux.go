@@ -181,8 +181,16 @@ const RunSource = "docker-rd-run"
 
 // hasRun reports whether a process is in an engine's mount namespace.
 func hasRun(pid int) bool {
-	infos, err := mountinfo.PidMountInfo(pid)
-	return err == nil && slices.ContainsFunc(infos, func(i *mountinfo.Info) bool { return i.Source == RunSource && i.Mountpoint == "/run" })
+	file, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	found, err := mountinfo.GetMountsFromReader(file, func(i *mountinfo.Info) (skip, stop bool) {
+		own := i.Source == RunSource && i.Mountpoint == "/run"
+		return !own, own
+	})
+	return err == nil && len(found) > 0
 }
 
 // containerGroups returns the cgroups of a shim's container that are not below the engine's own
