@@ -375,6 +375,12 @@ func (o *Oracle) networks(ctx context.Context) (map[string]object, error) {
 // differs from what is expected.
 type Difference struct{ Kind, ID, Field, text string }
 
+// Untold reports whether the engine sends no event of the difference: a health check could not begin,
+// since a container that is linked to does not run.
+func (d Difference) Untold() bool {
+	return d.Field == "healthCheck" && strings.Contains(d.text, "Cannot link to a non running container")
+}
+
 func (d Difference) String() string { return fmt.Sprintf("%s %q: %s", d.Kind, d.ID, d.text) }
 
 // Differences compares the objects of a state file's content with what is expected,
