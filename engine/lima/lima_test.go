@@ -10,7 +10,7 @@ import (
 
 // A directory may have any name.
 func TestClean(t *testing.T) {
-	c := &Config{Home: filepath.Join(t.TempDir(), "[home]*")}
+	c := &Config{Home: filepath.Join(t.TempDir(), "[home]")}
 	if err := os.MkdirAll(c.dir(""), 0o700); err != nil {
 		t.Fatal(err)
 	}
