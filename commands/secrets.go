@@ -13,6 +13,9 @@ import (
 // leftOut stands for a value that may be a secret.
 const leftOut = "(left out)"
 
+// called matches the name of something that is called a secret.
+const called = `(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*`
+
 // secrets match what may be in any file, such as a password in the URL of a proxy.
 var secrets = sync.OnceValue(func() []*regexp.Regexp {
 	return []*regexp.Regexp{
@@ -23,9 +26,9 @@ var secrets = sync.OnceValue(func() []*regexp.Regexp {
 		regexp.MustCompile(`Env\\*":\[([^\]]*)\]`),
 		regexp.MustCompile(`buildargs=([^&\s"]+)`),
 		// Whatever is called a secret: an option of a log driver, an argument, a header.
-		regexp.MustCompile(`(?i)(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*\\*"\s*:\s*\\*"([^"\\]+)`),
-		regexp.MustCompile(`(?i)(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*=([^\s"',&\\]+)`),
-		regexp.MustCompile(`(?i)(?:^|[\s"'])--?[\w-]*(?:passw(?:or)?d|secret|token|credential|api-?key)[\w-]*(?:\\*"\s*,\s*\\*"|\s+)([^\s"',&\\]+)`),
+		regexp.MustCompile(`(?i)` + called + `\\*"\s*:\s*\\*"([^"\\]+)`),
+		regexp.MustCompile(`(?i)` + called + `=([^\s"',&\\]+)`),
+		regexp.MustCompile(`(?i)(?:^|[\s"'])--?[\w-]*` + called + `(?:\\*"\s*,\s*\\*"|\s+)([^\s"',&\\]+)`),
 		regexp.MustCompile(`(?i)(?:bearer|authorization: basic) ([\w+/=.~-]{8,})`),
 	}
 })
