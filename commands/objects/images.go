@@ -282,7 +282,7 @@ func findImages(s *state.State, names map[string][]string, ref string) (ids []st
 	if ids, ok := names[ref]; ok { // which spares most references their parsing
 		return ids, ref
 	}
-	for _, form := range referenceForms(ref) {
+	for _, form := range otherForms(ref) {
 		if ids, ok := names[form]; ok {
 			return ids, form
 		}
@@ -312,25 +312,25 @@ func imageByDigest(s *state.State, ref string) string {
 	return id
 }
 
-// referenceForms returns the forms in which engines may list a reference: docker omits its own
+// otherForms returns the other forms in which engines may list a reference: docker omits its own
 // registry, podman and containerd never do. The name of a namespace may be before it.
-func referenceForms(ref string) []string {
-	forms := plainForms(ref)
+func otherForms(ref string) []string {
+	forms := normalForms(ref)
 	if namespace, rest := splitKey(ref); namespace != "" {
-		for _, form := range plainForms(rest) {
+		for _, form := range normalForms(rest) {
 			forms = append(forms, namespace+"/"+form)
 		}
 	}
 	return forms
 }
 
-func plainForms(ref string) []string {
-	forms := []string{ref}
-	if named, err := reference.ParseNormalizedNamed(ref); err == nil {
-		named = reference.TagNameOnly(named)
-		forms = append(forms, reference.FamiliarString(named), named.String())
+func normalForms(ref string) []string {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return nil
 	}
-	return forms
+	named = reference.TagNameOnly(named)
+	return []string{reference.FamiliarString(named), named.String()}
 }
 
 // ImageReference returns the image that a word names, and the word as a reference, "" if it is
