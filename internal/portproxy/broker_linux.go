@@ -59,7 +59,7 @@ func lend(c *net.UnixConn) {
 		_ = errors.As(err, &errno)
 		text := err.Error()
 		if errno == syscall.EACCES {
-			port := address[strings.LastIndexByte(address, ':')+1:]
+			_, port, _ := net.SplitHostPort(address)
 			text += " (only root may use this port: sudo sysctl -w net.ipv4.ip_unprivileged_port_start=" + port + " allows it, and those above)"
 		}
 		_, _ = c.Write([]byte(strconv.Itoa(int(errno)) + " " + text))
