@@ -131,7 +131,7 @@ func supervisorHolding(i *instance.Instance, holder lock.Holder) (process.ID, er
 	if holder.Role != wire.Role {
 		return process.ID{}, process.ErrGone
 	}
-	return process.Find(holder.PID)
+	return holder.ID, nil
 }
 
 // awaitFree waits until the lock at path is free. After the limit, or when ctx ends, the error

@@ -4,11 +4,17 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/lock"
+	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
 // A supervisor that dies before it has read that it is to stop leaves no outcome.
@@ -31,4 +37,57 @@ func TestStopOfSupervisorThatHasEnded(t *testing.T) {
 	if _, err := askToStop(ctx, i, id, StopOptions{}); err != nil || ctx.Err() != nil {
 		t.Errorf("askToStop = %v, %v", err, ctx.Err())
 	}
+}
+
+// A supervisor that was killed leaves its description in the lock, and its pid may be another
+// process's by now: that is not told to end, and not waited for, because somebody else holds the lock.
+func TestStopBesideDescriptionOfKilled(t *testing.T) {
+	i := newInstance(t)
+	innocent := exec.Command("sleep", "60")
+	if err := innocent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = innocent.Wait()
+		close(ended)
+	}()
+	defer func() {
+		_ = innocent.Process.Kill()
+		<-ended
+	}()
+	path := i.Paths.SupervisorLock()
+	left := fmt.Sprintf(" {\"pid\":%d,\"startTicks\":1,\"bootId\":\"before\",\"command\":\"docker-rd supervise\",\"role\":%q,\"since\":\"2026-01-02T03:04:05Z\"}\n",
+		innocent.Process.Pid, wire.Role)
+	if err := os.WriteFile(path, []byte(left), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	s := &starter{inst: i}
+	if _, _, err := s.wait(ctx, nil); !errors.Is(err, lock.ErrHeld) {
+		t.Errorf("wait of a start = %v, want that the lock is held", err)
+	}
+	if id, err := supervisorHolding(i, lockHolder(t, path)); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("a stop would end process %v, %v", id, err)
+	}
+}
+
+// lockHolder returns the holder that one who wants the lock is told of.
+func lockHolder(t *testing.T, path string) lock.Holder {
+	t.Helper()
+	_, err := lock.TryAcquire(path)
+	held, ok := errors.AsType[*lock.HeldError](err)
+	if !ok {
+		t.Fatalf("TryAcquire = %v, want that the lock is held", err)
+	}
+	return held.Holder
 }

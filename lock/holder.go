@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/process"
 )
 
 // A Holder describes the process that holds a lock.
 type Holder struct {
-	PID     int       `json:"pid"`
+	process.ID
 	Command string    `json:"command"`
 	Role    string    `json:"role,omitempty"` // as given to [TryAcquireAs]
 	Since   time.Time `json:"since"`
@@ -35,7 +36,7 @@ const infoOffset = 1
 
 // held describes the holder of the locked file after a delay. Release releases the lock.
 func (f lockFile) held(role string, after time.Duration) (release func()) {
-	h := Holder{Role: role, PID: os.Getpid(), Command: command(), Since: time.Now().UTC().Truncate(time.Second)}
+	h := Holder{Role: role, Command: command(), Since: time.Now().UTC().Truncate(time.Second)}
 	described := make(chan struct{})
 	timer := time.AfterFunc(after, func() {
 		f.describe(h)
@@ -56,6 +57,10 @@ func (f lockFile) held(role string, after time.Duration) (release func()) {
 // describe writes the holder into the locked file. If that fails, as on a full disk, the lock
 // still works; only messages do not name the holder.
 func (f lockFile) describe(h Holder) {
+	var err error
+	if h.ID, err = process.Self(); err != nil {
+		return
+	}
 	data, err := json.Marshal(h)
 	if err != nil {
 		return
@@ -66,7 +71,8 @@ func (f lockFile) describe(h Holder) {
 }
 
 // ReadHolder returns the holder of the lock at path, as it has described itself. The zero Holder
-// without an error means that the lock is free or not described yet: see [Held].
+// without an error means that the lock is free or not described (yet): see [Held]. What a process
+// has left that was killed does not describe the next holder, and its pid may be reused.
 func ReadHolder(path string) (Holder, error) {
 	file, err := files.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -81,8 +87,8 @@ func ReadHolder(path string) (Holder, error) {
 		return Holder{}, fmt.Errorf("lock %q: %w", path, err)
 	}
 	var h Holder
-	if json.Unmarshal(data, &h) != nil {
-		return Holder{}, nil // half written
+	if json.Unmarshal(data, &h) != nil || !h.Alive() {
+		return Holder{}, nil // half written, or left by a process that was killed
 	}
 	return h, nil
 }
