@@ -562,12 +562,15 @@ func TestCrashLoop(t *testing.T) {
 // back then. When it is there again, so is all that a start waits for.
 func TestForeignEngineIsAway(t *testing.T) {
 	f := setup(t)
+	setPolicy(t, f, dockercontext.PromoteAlways)
 	f.driver.foreign = true
 	f.start()
 	f.wait(state.Ready, state.True, "")
 	f.wait(state.ContextPromoted, state.True, state.ReasonPromoted)
+	f.wait(state.SocketClaimed, state.True, state.ReasonClaimed)
 	f.driver.kill()
 	f.wait(state.ContextPromoted, state.False, state.ReasonDemoted)
+	f.wait(state.SocketClaimed, state.False, state.ReasonReleased)
 	back, err := fakeengine.Start(f.driver.socket)
 	if err != nil {
 		t.Fatal(err)
@@ -575,6 +578,8 @@ func TestForeignEngineIsAway(t *testing.T) {
 	defer back.Close()
 	f.wait(state.EngineReady, state.True, "")
 	f.wait(state.ContextReady, state.True, state.ReasonCreated)
+	f.wait(state.ContextPromoted, state.True, state.ReasonPromoted)
+	f.wait(state.SocketClaimed, state.True, state.ReasonClaimed)
 	f.wait(state.Ready, state.True, "")
 	if _, err := f.stopped(true); err != nil {
 		t.Error(err)

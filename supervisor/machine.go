@@ -335,6 +335,9 @@ func (l *loop) advance() {
 		l.makeContext()
 	case c.phase == contextHandedBack: // the engine is up again
 		c.phase, c.judgement = contextMade, nil
+		if c.claimed.Reason != state.ReasonClaimed { // it was given back, too
+			c.claimed = dockercontext.Outcome{}
+		}
 		l.judgeCurrent()
 	case c.phase == contextMade && c.judgement != nil:
 		l.promote()
