@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -387,6 +388,29 @@ func TestFoundTwice(t *testing.T) {
 	_ = requests.Follow(ctx, dir, slog.New(slog.DiscardHandler), func(requests.Request) { n++; cancel() })
 	if n != 1 {
 		t.Errorf("brought %d times", n)
+	}
+}
+
+// An outcome waits for an asker that is stopped for a while, but not for good.
+func TestOutcomeWaits(t *testing.T) {
+	dir := t.TempDir()
+	for name, age := range map[string]time.Duration{"slow": time.Hour, "never": 48 * time.Hour} {
+		path := filepath.Join(dir, name+".done")
+		if err := os.WriteFile(path, []byte(`{"id":"`+name+`","state":"Succeeded"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := requests.Drop(dir); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := requests.Await(t.Context(), dir, "slow"); err != nil || o.State != state.ActionSucceeded {
+		t.Errorf("the outcome is %+v, %v", o, err)
+	}
+	if _, err := requests.Await(t.Context(), dir, "never"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an outcome that nobody fetches stays: %v", err)
 	}
 }
 

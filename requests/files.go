@@ -27,8 +27,9 @@ const (
 	extTemp    = ".tmp"   // a request that another program is writing
 )
 
-// abandoned is how long an outcome is kept that nobody fetches.
-const abandoned = time.Minute
+// abandoned is how long an outcome is kept that nobody fetches. Who waits for it may be stopped for a
+// while (Ctrl-Z, a machine that sleeps), or have another clock.
+const abandoned = 24 * time.Hour
 
 // Submit puts a request into the directory and returns its id, whether there is a supervisor or
 // not.
@@ -63,16 +64,14 @@ func Await(ctx context.Context, dir, id string) (Outcome, error) {
 		if !pending || !errors.Is(err, fs.ErrNotExist) {
 			return o, err
 		}
-		wait, cancel := context.WithTimeout(ctx, lookAgain)
-		_ = w.Wait(wait)
-		cancel()
-		if err := ctx.Err(); err != nil {
+		if err := waitOrLook(ctx, w); err != nil {
 			return Outcome{}, err
 		}
 	}
 }
 
-// lookAgain is how long to wait for the news of an outcome. Not every file system has them.
+// lookAgain is how long to wait for the news of an outcome, or of a request that could not be read.
+// Not every file system has them.
 const lookAgain = time.Second
 
 // Fetch returns the outcome of a request with Reply, and removes it. The error matches

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,12 +30,17 @@ func Follow(ctx context.Context, dir string, log *slog.Logger, accept func(Reque
 	})
 	defer w.Close()
 	brought := map[string]bool{}
+	logged := ""
 	for {
 		found, err := scan(dir, log)
-		if err != nil {
-			log.Error("requests can't be read", "dir", dir, "error", err)
-		}
 		there := map[string]bool{}
+		if err != nil {
+			maps.Copy(there, brought) // they may be there still
+			if logged != err.Error() {
+				logged = err.Error()
+				log.Error("requests can't be read, and are looked at again", "error", err)
+			}
+		}
 		for _, r := range found {
 			// A request that is begun during the scan is found twice.
 			if !brought[r.ID] && !there[r.ID] {
@@ -43,20 +49,35 @@ func Follow(ctx context.Context, dir string, log *slog.Logger, accept func(Reque
 			there[r.ID] = true
 		}
 		brought = there
-		if err := w.Wait(ctx); err != nil {
+		if err != nil {
+			err = waitOrLook(ctx, w)
+		} else {
+			err = w.Wait(ctx)
+		}
+		if err != nil {
 			return err
 		}
 	}
 }
 
-// scan reads the requests in the directory, oldest first, and removes abandoned outcomes.
-// Requests that can't be read are removed and, if log is not nil, logged.
+// waitOrLook waits for a change, or until it is time to look again. The error is ctx's.
+func waitOrLook(ctx context.Context, w *dirwatch.Follower) error {
+	wait, cancel := context.WithTimeout(ctx, lookAgain)
+	defer cancel()
+	_ = w.Wait(wait)
+	return ctx.Err()
+}
+
+// scan reads the requests in the directory, oldest first, and removes abandoned outcomes. What is
+// no request is removed and, if log is not nil, logged. After an error, such as of too many open
+// files, some requests may be missing.
 func scan(dir string, log *slog.Logger) ([]Request, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var found []Request
+	var unread []error
 	for _, e := range entries {
 		if !e.Type().IsRegular() {
 			continue // to open a pipe would take until somebody writes to it
@@ -78,6 +99,10 @@ func scan(dir string, log *slog.Logger) ([]Request, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // decided, or withdrawn
 		}
+		if _, ok := errors.AsType[*fs.PathError](err); ok && !errors.Is(err, fs.ErrPermission) {
+			unread = append(unread, err)
+			continue
+		}
 		if err == nil && r.ID != id {
 			err = fmt.Errorf("its id is %q", r.ID)
 		}
@@ -92,5 +117,5 @@ func scan(dir string, log *slog.Logger) ([]Request, error) {
 		found = append(found, r)
 	}
 	slices.SortFunc(found, func(a, b Request) int { return cmp.Compare(a.ID, b.ID) })
-	return found, nil
+	return found, errors.Join(unread...)
 }
