@@ -92,6 +92,10 @@ func isolatedLacks(i *instance.Instance) []error {
 	return nil
 }
 
+// RemoveTree removes a directory of an engine with its contents, whoever has made them there; not if
+// something is mounted in it.
+func RemoveTree(dir string) error { return isolated.RemoveTree(dir) }
+
 // RemoveData removes what is not below a stopped instance's directories, and those data of its engine
 // that the user can't remove: containers have made files as other users.
 // [instance.Instance.Remove] removes the rest.

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -19,6 +20,9 @@ type Connector struct {
 	// containerd's own files, which end with it.
 	Containerd bool
 	Data, Run  string
+	// RemoveTree removes a directory with files that containers may have made; nil:
+	// [os.RemoveAll]. Only deletions of a containerd's objects need it.
+	RemoveTree func(dir string) error
 }
 
 // Connect returns a connection to the engine, which need not answer yet. It does not wait. The
@@ -35,12 +39,15 @@ func (c Connector) Connect() (Engine, error) {
 		}
 		return &Moby{Client: cli, rootless: c.Rootless, checks: map[string]bool{}}, nil
 	}
+	if c.RemoveTree == nil {
+		c.RemoveTree = os.RemoveAll
+	}
 	cli, err := containerd.New(strings.TrimPrefix(ep.Host, "unix://"))
 	if err != nil {
 		return nil, err
 	}
 	return &Containerd{
 		Client: cli, files: nerdctlFiles(c.Data), bundles: filepath.Join(c.Run, "io.containerd.runtime.v2.task"),
-		rootless: c.Rootless, hellos: map[string]chan struct{}{},
+		rootless: c.Rootless, removeTree: c.RemoveTree, hellos: map[string]chan struct{}{},
 	}, nil
 }

@@ -210,7 +210,7 @@ func (c *Containerd) RemoveVolume(namespace, name string, pin time.Time) (change
 		if !sensible(info.ModTime()).Equal(pin) {
 			return true, nil
 		}
-		if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+		if err := c.removeTree(filepath.Dir(path)); err != nil {
 			return false, err
 		}
 	}

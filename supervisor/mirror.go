@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/requests"
@@ -50,7 +51,9 @@ func (l *loop) mirrorEngine() {
 
 // connectEngine connects to the engine.
 func (l *loop) connectEngine() (mirror.Engine, error) {
-	return l.inst.Connector(l.driver.Endpoint).Connect()
+	c := l.inst.Connector(l.driver.Endpoint)
+	c.RemoveTree = engine.RemoveTree
+	return c.Connect()
 }
 
 // applyUpdate takes in an update of the source.
