@@ -92,10 +92,6 @@ func isolatedLacks(i *instance.Instance) []error {
 	return nil
 }
 
-// RemoveTree removes a directory of an engine with its contents, whoever has made them there; not if
-// something is mounted in it.
-func RemoveTree(dir string) error { return isolated.RemoveTree(dir) }
-
 // RemoveData removes what is not below a stopped instance's directories, and those data of its engine
 // that the user can't remove: containers have made files as other users.
 // [instance.Instance.Remove] removes the rest.
@@ -119,6 +115,9 @@ type isolatedDriver struct {
 	*isolated.Config
 	ownSocket
 }
+
+// RemoveTree removes a directory of the engine's with its contents, whoever has made them.
+func (isolatedDriver) RemoveTree(dir string) error { return isolated.RemoveTree(dir) }
 
 // Adopt implements [Driver].
 func (d isolatedDriver) Adopt(ctx context.Context) (Running, error) {

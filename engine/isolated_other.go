@@ -9,7 +9,6 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
-	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // RunHelper does nothing: the helpers are for Linux.
@@ -17,9 +16,6 @@ func RunHelper() {}
 
 // SetLimits does nothing: no engine of ours runs here.
 func SetLimits(*instance.Instance) error { return nil }
-
-// RemoveTree removes a directory with its contents.
-func RemoveTree(dir string) error { return files.RemoveAll(dir) }
 
 // RemoveData has nothing to remove.
 func RemoveData(*instance.Instance) error { return nil }

@@ -1,7 +1,7 @@
 package mirror
 
 import (
-	"os"
+	"context"
 	"path/filepath"
 	"strings"
 
@@ -20,9 +20,18 @@ type Connector struct {
 	// containerd's own files, which end with it.
 	Containerd bool
 	Data, Run  string
-	// RemoveTree removes a directory with files that containers may have made; nil:
-	// [os.RemoveAll]. Only deletions of a containerd's objects need it.
-	RemoveTree func(dir string) error
+	// Host is needed to delete volumes and networks of a containerd.
+	Host Host
+}
+
+// A Host does with an engine's files and interfaces what can only be done in its namespaces.
+type Host interface {
+	// RemoveTree removes a directory with its contents, which containers may have made as other
+	// users.
+	RemoveTree(dir string) error
+	// RemoveBridge removes the bridge of a name, if there is one, from the running engine's network
+	// namespace.
+	RemoveBridge(ctx context.Context, name string) error
 }
 
 // Connect returns a connection to the engine, which need not answer yet. It does not wait. The
@@ -39,15 +48,12 @@ func (c Connector) Connect() (Engine, error) {
 		}
 		return &Moby{Client: cli, rootless: c.Rootless, checks: map[string]bool{}}, nil
 	}
-	if c.RemoveTree == nil {
-		c.RemoveTree = os.RemoveAll
-	}
 	cli, err := containerd.New(strings.TrimPrefix(ep.Host, "unix://"))
 	if err != nil {
 		return nil, err
 	}
 	return &Containerd{
 		Client: cli, files: nerdctlFiles(c.Data), bundles: filepath.Join(c.Run, "io.containerd.runtime.v2.task"),
-		rootless: c.Rootless, removeTree: c.RemoveTree, hellos: map[string]chan struct{}{},
+		rootless: c.Rootless, host: c.Host, hellos: map[string]chan struct{}{},
 	}, nil
 }

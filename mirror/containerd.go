@@ -33,8 +33,7 @@ type Containerd struct {
 	files    nerdctlFiles
 	bundles  string // the directory of the tasks' files
 	rootless bool
-	// removeTree removes a directory with files of containers.
-	removeTree func(dir string) error
+	host     Host
 
 	mu     sync.Mutex
 	known  map[string]bool          // the namespaces, as last listed

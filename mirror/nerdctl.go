@@ -210,24 +210,34 @@ func (c *Containerd) RemoveVolume(namespace, name string, pin time.Time) (change
 		if !sensible(info.ModTime()).Equal(pin) {
 			return true, nil
 		}
-		if err := c.removeTree(filepath.Dir(path)); err != nil {
+		if err := c.host.RemoveTree(filepath.Dir(path)); err != nil {
 			return false, err
 		}
 	}
 	return false, nil
 }
 
-// Network returns a network and the file it is in.
-func (c *Containerd) Network(key string) (n state.Network, path string, err error) {
-	err = c.files.eachNetwork(func(found state.Network, at string) {
-		if found.ID == key {
-			n, path = found, at
+// Network returns a network and what removes it: its file, and the bridge that its containers have
+// had.
+func (c *Containerd) Network(key string) (n state.Network, remove func(context.Context) error, err error) {
+	err = c.files.eachNetwork(func(found state.Network, path, bridge string) {
+		if found.ID != key {
+			return
+		}
+		n = found
+		remove = func(ctx context.Context) error {
+			if bridge != "" {
+				if err := c.host.RemoveBridge(ctx, bridge); err != nil {
+					return err
+				}
+			}
+			return files.Remove(path)
 		}
 	})
-	if err == nil && path == "" {
+	if err == nil && remove == nil {
 		err = fmt.Errorf("network %q: %w", key, cerrdefs.ErrNotFound)
 	}
-	return n, path, err
+	return n, remove, err
 }
 
 // volumes lists nerdctl's volumes: DATA/nerdctl/HASH/volumes/NAMESPACE/NAME/volume.json.
@@ -256,11 +266,11 @@ func (f nerdctlFiles) volumes(context.Context) (objects []any, err error) {
 // networks lists the networks: DATA/cni/net.d/[NAMESPACE/]*.conflist. Those that are in no
 // namespace's directory are of "default".
 func (f nerdctlFiles) networks(context.Context) (objects []any, err error) {
-	err = f.eachNetwork(func(n state.Network, _ string) { objects = append(objects, n) })
+	err = f.eachNetwork(func(n state.Network, _, _ string) { objects = append(objects, n) })
 	return objects, err
 }
 
-func (f nerdctlFiles) eachNetwork(do func(n state.Network, path string)) error {
+func (f nerdctlFiles) eachNetwork(do func(n state.Network, path, bridge string)) error {
 	paths, err := glob(f.nets(), "*.conflist", "*/*.conflist")
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
@@ -270,26 +280,28 @@ func (f nerdctlFiles) eachNetwork(do func(n state.Network, path string)) error {
 		if err != nil {
 			return err
 		}
-		if n, ok := parseNetwork(data); ok {
+		if n, bridge, ok := parseNetwork(data); ok {
 			if dir := filepath.Dir(path); dir != f.nets() {
 				n.Namespace = filepath.Base(dir)
 			}
 			n.ID = containerd.Key(n.Namespace, n.ID)
-			do(n, path)
+			do(n, path, bridge)
 		}
 	}
 	return err
 }
 
 // parseNetwork reads the configuration of a network; ok is false where it is none, or not yet.
-func parseNetwork(data []byte) (n state.Network, ok bool) {
+// Bridge is the interface that connects its containers, "" for none.
+func parseNetwork(data []byte) (n state.Network, bridge string, ok bool) {
 	var conf struct {
 		Name    string            `json:"name"`
 		ID      string            `json:"nerdctlID"`
 		Labels  map[string]string `json:"nerdctlLabels"`
 		Plugins []struct {
-			Type string `json:"type"`
-			IPAM struct {
+			Type   string `json:"type"`
+			Bridge string `json:"bridge"`
+			IPAM   struct {
 				Subnet  string `json:"subnet"`
 				Gateway string `json:"gateway"`
 				Ranges  [][]struct {
@@ -300,7 +312,7 @@ func parseNetwork(data []byte) (n state.Network, ok bool) {
 		} `json:"plugins"`
 	}
 	if json.Unmarshal(data, &conf, liberal) != nil || conf.Name == "" || len(conf.Plugins) == 0 {
-		return n, false
+		return n, "", false
 	}
 	n = state.Network{ID: cmp.Or(conf.ID, conf.Name), Name: conf.Name, Namespace: "default", Driver: conf.Plugins[0].Type, Scope: "local", Labels: conf.Labels, Compose: compose(conf.Labels)}
 	ipam := conf.Plugins[0].IPAM
@@ -313,7 +325,7 @@ func parseNetwork(data []byte) (n state.Network, ok bool) {
 		}
 	}
 	n.IPv6 = slices.ContainsFunc(n.Subnets, func(s string) bool { return strings.Contains(s, ":") })
-	return n, true
+	return n, conf.Plugins[0].Bridge, true
 }
 
 // glob returns the paths below a directory that match the patterns.

@@ -14,7 +14,6 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 
 	"github.com/docker-rd/docker-rd/internal/containerd"
-	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -133,7 +132,7 @@ func (c ctrd) remove(ctx context.Context, t target, pin time.Time) (whole bool, 
 		}
 		return true, nil
 	case state.Networks:
-		n, path, err := c.Network(t.key)
+		n, remove, err := c.Network(t.key)
 		if err != nil {
 			return false, err
 		}
@@ -142,7 +141,7 @@ func (c ctrd) remove(ctx context.Context, t target, pin time.Time) (whole bool, 
 		}); err != nil {
 			return false, err
 		}
-		return true, files.Remove(path)
+		return true, remove(ctx)
 	}
 	return false, fmt.Errorf("%s can't be deleted", t.kind)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/requests"
@@ -52,7 +51,7 @@ func (l *loop) mirrorEngine() {
 // connectEngine connects to the engine.
 func (l *loop) connectEngine() (mirror.Engine, error) {
 	c := l.inst.Connector(l.driver.Endpoint)
-	c.RemoveTree = engine.RemoveTree
+	c.Host, _ = l.driver.(mirror.Host)
 	return c.Connect()
 }
 

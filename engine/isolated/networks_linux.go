@@ -1,6 +1,7 @@
 package isolated
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -124,4 +125,10 @@ func (l *launch) chooseSubnets() (namespaces.Subnets, error) {
 	subnets := namespaces.ChooseSubnets(routes, own, l.former.Subnets)
 	subnets.IPv6 = namespaces.HostIPv6()
 	return subnets, nil
+}
+
+// RemoveBridge removes the bridge of a name, if there is one, from the running engine's network
+// namespace. The engine's client has made it.
+func (c *Config) RemoveBridge(ctx context.Context, name string) error {
+	return c.namespaces().RemoveBridge(ctx, c.readEngineFile().Engine, name)
 }

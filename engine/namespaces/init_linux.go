@@ -53,9 +53,11 @@ type Plan struct {
 	Rules     *Rules    // packet filter rules, or nil
 	User      *UserPlan // not nil in a user namespace
 	Probe     *ProbePlan
-	Remove    string   // a directory to remove, as uid 0 of a user namespace, or ""
-	Exec      []string // the daemon's command; if empty, the helper ends
-	Env       []string
+	Remove    string // a directory to remove, as uid 0 of a user namespace, or ""
+	// RemoveBridge is the name of a bridge to remove, or "".
+	RemoveBridge string
+	Exec         []string // the daemon's command; if empty, the helper ends
+	Env          []string
 	// EnvFile is where to write what proxies need of Env, or "".
 	EnvFile string
 }
@@ -113,6 +115,8 @@ func initMain(report *os.File) error {
 		return json.NewEncoder(report).Encode(p.Probe.do())
 	case p.Remove != "":
 		return os.RemoveAll(p.Remove)
+	case p.RemoveBridge != "":
+		return removeBridge(p.RemoveBridge)
 	}
 	waitForRules, err := p.setUp()
 	if err != nil {

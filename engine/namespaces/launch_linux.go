@@ -146,6 +146,13 @@ func (e Engine) SetRules(ctx context.Context, engine process.ID, rules *Rules) e
 	return err
 }
 
+// RemoveBridge removes the bridge of a name, if there is one, from the running engine's network
+// namespace.
+func (e Engine) RemoveBridge(ctx context.Context, engine process.ID, name string) error {
+	_, err := e.enter(ctx, engine, Plan{RemoveBridge: name})
+	return err
+}
+
 // enter carries out a plan in the namespaces of the running engine and returns its sockets.
 func (e Engine) enter(ctx context.Context, engine process.ID, p Plan) ([]*os.File, error) {
 	var options []string

@@ -21,6 +21,21 @@ func addToLoopback(addr netip.Addr) error {
 	return nil
 }
 
+// removeBridge removes the bridge of a name, if there is one, from this network namespace.
+func removeBridge(name string) error {
+	link, err := netlink.LinkByName(name)
+	if _, missing := errors.AsType[netlink.LinkNotFoundError](err); missing {
+		return nil
+	}
+	if err == nil && link.Type() == (&netlink.Bridge{}).Type() {
+		err = netlink.LinkDel(link)
+	}
+	if err != nil {
+		return fmt.Errorf("remove bridge %q: %w", name, err)
+	}
+	return nil
+}
+
 // everywhere is the destination of a default route.
 func everywhere(family int) *net.IPNet {
 	if family == unix.AF_INET {
