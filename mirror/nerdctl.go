@@ -98,6 +98,10 @@ type nerdctl struct {
 	mounts   []state.Mount // nil where they do not say
 	restart  state.RestartPolicy
 	restarts int
+	health   health
+	// failed is why it could not be started, autoRemove what --rm says.
+	failed     string
+	autoRemove bool
 }
 
 // A portMapping is a published port in the configuration of a network plugin.
@@ -122,7 +126,21 @@ func readNerdctl(labels map[string]string) nerdctl {
 	n.restart.Name = cmp.Or(name, "no")
 	n.restart.MaximumRetryCount, _ = strconv.Atoi(count)
 	n.restarts, _ = strconv.Atoi(labels["containerd.io/restart.count"])
+	n.health = nerdctlHealth(labels)
+	n.failed = labels["nerdctl/error"]
+	n.autoRemove = labels["nerdctl/auto-remove"] == "true"
 	return n
+}
+
+// nerdctlHealth returns how the health checks of a container go.
+func nerdctlHealth(labels map[string]string) (h health) {
+	var check struct{ Test []string }
+	_ = json.Unmarshal([]byte(labels["nerdctl/healthcheck"]), &check, liberal)
+	_ = json.Unmarshal([]byte(labels["nerdctl/healthstate"]), &h, liberal)
+	if h.Status == "" && len(check.Test) > 0 && check.Test[0] != "NONE" {
+		h.Status = state.HealthStarting // it is not checked yet
+	}
+	return h
 }
 
 // nerdctlMounts returns the mounts of a container: from version 2.3 on each has a label.

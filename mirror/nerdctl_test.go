@@ -93,6 +93,7 @@ func TestContainerdContainer(t *testing.T) {
 		ID: "c1", Image: "docker.io/library/app:1", CreatedAt: timestamppb.New(at),
 		Labels: map[string]string{
 			"nerdctl/name": "web", "nerdctl/networks": `["own","bridge"]`, "containerd.io/restart.policy": "on-failure:3",
+			"nerdctl/healthstate": `{"Status":"unhealthy","FailingStreak":3}`, "nerdctl/error": "no such program", "nerdctl/auto-remove": "true",
 			"containerd.io/restart.count": "2", "com.docker.compose.project": "p",
 			"nerdctl/mounts": `[{"Type":"volume","Name":"data","Source":"/x/_data","Destination":"/data","RW":true}]`,
 		},
@@ -101,13 +102,20 @@ func TestContainerdContainer(t *testing.T) {
 	got := c.container("default", one, &task.Process{ID: "c1", Status: task.Status_STOPPED, ExitStatus: 3, ExitedAt: timestamppb.New(at.Add(time.Minute))}, "sha256:1")
 	want := state.Container{
 		ID: "default/c1", Name: "web", Namespace: "default", Image: "default/sha256:1", ImageRef: "docker.io/library/app:1",
-		Path: "/prog", Args: []string{"sleep"}, Labels: one.Labels, Compose: &state.Compose{Project: "p"}, Limits: &state.Limits{Memory: 1 << 20, CPUShares: 5}, State: state.StateExited, Health: state.HealthNone, ExitCode: 3,
+		Path: "/prog", Args: []string{"sleep"}, Labels: one.Labels, Compose: &state.Compose{Project: "p"}, Limits: &state.Limits{Memory: 1 << 20, CPUShares: 5}, State: state.StateExited, ExitCode: 3,
+		Health: state.HealthUnhealthy, HealthCheck: &state.HealthCheck{FailingStreak: 3}, Error: "no such program", AutoRemove: true,
 		RestartPolicy: state.RestartPolicy{Name: "on-failure", MaximumRetryCount: 3}, RestartCount: 2, CreatedAt: at, FinishedAt: at.Add(time.Minute),
 		Networks: []state.Attachment{{Name: "bridge"}, {Name: "own"}},
 		Mounts:   []state.Mount{{Type: "volume", Name: "data", Source: "/x/_data", Destination: "/data"}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("container\n%+v, want\n%+v", got, want)
+	}
+	for check, want := range map[string]string{`{"Test":["CMD","x"]}`: state.HealthStarting, `{"Test":["NONE"]}`: state.HealthNone} {
+		one.Labels = map[string]string{"nerdctl/healthcheck": check}
+		if got := c.container("default", one, nil, ""); got.Health != want {
+			t.Errorf("health check %s: %q, want %q", check, got.Health, want)
+		}
 	}
 	one.Labels, one.Spec.Value = nil, []byte(`{"mounts":[{"destination":"/b","type":"bind","source":"/host","options":["rbind","ro"]}]}`)
 	got = c.container("default", one, &task.Process{ID: "c1", Status: task.Status_RUNNING, Pid: 7}, "")
