@@ -109,7 +109,7 @@ func (s *starter) run(ctx context.Context) (instance.Observation, error) {
 			return o, err
 		}
 		if o.Live && o.Condition(state.EngineReady).Reason == state.ReasonCrashLoop {
-			if _, err := Stop(ctx, s.inst, StopOptions{Keep: true}); err != nil {
+			if _, err := Stop(ctx, s.inst, ToRestart()); err != nil {
 				return o, err
 			}
 			o = instance.Observe(s.inst)

@@ -30,6 +30,13 @@ const (
 // StopOptions say how to stop.
 type StopOptions = requests.StopOptions
 
+// ToRestart returns the options of a stop that leaves the context, and its promotion, to this
+// process, which starts the instance again.
+func ToRestart() StopOptions {
+	self, _ := process.Self() // if it is not known, a start makes the context again
+	return StopOptions{KeepFor: self}
+}
+
 // A StopResult is the result of a stop.
 type StopResult struct {
 	Ran    bool     // there was something to stop

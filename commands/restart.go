@@ -50,7 +50,12 @@ that waited for the restart, it is started with its former settings.`,
 
 // restart stops and starts the instance. At a timeout the start goes on: there was an engine
 // before.
-func (a *app) restart(ctx context.Context, i *instance.Instance, how client.StartOptions, t reporter) error {
+func (a *app) restart(ctx context.Context, i *instance.Instance, how client.StartOptions, t reporter) (err error) {
+	defer func() {
+		if err != nil { // it may have stopped, and its context is still the current one
+			a.repair(context.WithoutCancel(ctx), i.DockerConfig)
+		}
+	}()
 	// Do not stop what could not be started again.
 	if err := check(i); err != nil {
 		return err
@@ -60,7 +65,7 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, how client.Star
 	stop.doing("Engine is stopping", "Engine is not stopped")
 	whole, cancel := withoutDeadline(ctx)
 	defer cancel()
-	stopped, err := client.Stop(whole, i, client.StopOptions{Keep: true})
+	stopped, err := client.Stop(whole, i, client.ToRestart())
 	if err != nil {
 		return err
 	}

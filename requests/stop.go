@@ -11,8 +11,9 @@ const RequestStop = "stop"
 
 // StopOptions say how an instance is to be stopped.
 type StopOptions struct {
-	// Keep leaves the context and its promotion, for a restart.
-	Keep bool `json:"keep,omitempty"`
+	// KeepFor leaves the context and its promotion for this process, which starts the instance
+	// again: as long as it lives.
+	KeepFor process.ID `json:"keepFor,omitzero"`
 	// Force kills the engine without waiting for its containers, and a supervisor that does
 	// not react.
 	Force bool `json:"force,omitempty"`

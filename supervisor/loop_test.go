@@ -416,11 +416,26 @@ func TestStopKeeps(t *testing.T) {
 	f := setup(t)
 	f.start()
 	f.wait(state.Ready, state.True, "")
-	f.ask(requests.StopOptions{Keep: true})
+	f.ask(client.ToRestart())
 	if _, err := f.stopped(false); err != nil {
 		t.Error(err)
 	}
 	f.current("rd", true)
+}
+
+// It does not if the restart was killed meanwhile, or interrupted: nobody would start the instance
+// again.
+func TestStopForRestartThatHasEnded(t *testing.T) {
+	f := setup(t)
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	o := client.ToRestart()
+	o.KeepFor.StartTime-- // such a process has ended
+	f.ask(o)
+	if _, err := f.stopped(false); err != nil {
+		t.Error(err)
+	}
+	f.current("", false)
 }
 
 // A start that cannot work leaves no context and no promotion, and says why.
@@ -820,7 +835,7 @@ func TestLateResultIsDropped(t *testing.T) {
 	release := make(chan struct{})
 	f.loop.async(cause, func(context.Context) event {
 		<-release
-		return requested{requests.Request{Type: requests.RequestStop, Stop: &requests.Stop{Supervisor: f.loop.self, StopOptions: requests.StopOptions{Keep: true}}}}
+		return requested{requests.Request{Type: requests.RequestStop, Stop: &requests.Stop{Supervisor: f.loop.self, StopOptions: client.ToRestart()}}}
 	})
 	end()
 	close(release)

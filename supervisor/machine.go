@@ -320,7 +320,7 @@ func (l *loop) advance() {
 		c.missed = false
 		l.async(l.ctx, l.lookAtContext)
 	}
-	keep := c.phase == contextForeign || l.stop != nil && l.stop.Keep
+	keep := c.phase == contextForeign || l.stop != nil && l.stop.KeepFor.Alive()
 	leave := l.stop != nil || e.phase == engineLooping || e.phase == engineAway
 	switch {
 	case l.stop != nil && e.phase == engineEnded && (keep || c.phase == contextGone):

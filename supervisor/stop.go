@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/requests"
 )
@@ -28,7 +29,10 @@ type stopRun struct {
 // join adds another request to a stop that is under way. It can only shorten the stop, or
 // make it leave less.
 func (s *stopRun) join(o requests.StopOptions) {
-	s.Force, s.Keep = s.Force || o.Force, s.Keep && o.Keep
+	s.Force = s.Force || o.Force
+	if s.KeepFor != (process.ID{}) {
+		s.KeepFor = o.KeepFor
+	}
 	if s.Force && s.endGrace != nil {
 		s.endGrace()
 	}

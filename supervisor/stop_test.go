@@ -37,7 +37,7 @@ func TestStopHasManyAskers(t *testing.T) {
 	f.driver.stopping = func(graceful context.Context) { close(stopping); <-graceful.Done() }
 	f.start()
 	f.wait(state.Ready, state.True, "")
-	asked := []string{f.ask(requests.StopOptions{Keep: true})}
+	asked := []string{f.ask(client.ToRestart())}
 	<-stopping
 	asked = append(asked, f.ask(requests.StopOptions{}), f.ask(requests.StopOptions{Force: true}))
 	if s, err := f.stopped(false); err != nil || s.Supervisor != nil {
