@@ -84,9 +84,7 @@ func (r *Relay) serveUDP(conn net.PacketConn) {
 		slots <- struct{}{}
 		queries.Go(func() {
 			defer func() { <-slots }()
-			if answer := r.ask(query); answer != nil {
-				_, _ = conn.WriteTo(answer, client)
-			}
+			_, _ = conn.WriteTo(r.ask(query), client)
 		})
 	}
 }
@@ -106,8 +104,16 @@ func helps(answer []byte) bool {
 	return code != 2 && code != 4 && code != 5
 }
 
-// ask returns the answer to a query, or nil. It asks the servers in order, the next one as soon as
-// one fails or is silent for a while.
+// failure answers a query that no server has answered: a client would wait, and ask again.
+func failure(query []byte) []byte {
+	answer := slices.Clone(query)
+	answer[2] |= 0x80              // it is an answer,
+	answer[3] = answer[3]&^0xf | 2 // a server failure
+	return answer
+}
+
+// ask returns the answer to a query. It asks the servers in order, the next one as soon as one fails
+// or is silent for a while.
 func (r *Relay) ask(query []byte) []byte {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -130,7 +136,7 @@ func (r *Relay) ask(query []byte) []byte {
 		go func() { results <- result{server, r.exchange(ctx, server, query)} }()
 	}
 	next()
-	var last []byte
+	last := failure(query)
 	for open > 0 {
 		select {
 		case <-tick.C:

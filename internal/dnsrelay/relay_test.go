@@ -259,6 +259,14 @@ func TestAllFail(t *testing.T) {
 	}
 }
 
+// Where there is none to ask, as without a network, the client hears of a server failure.
+func TestNobodyListens(t *testing.T) {
+	c := start(t, freePort(t), "nameserver 127.0.0.2\nnameserver 127.0.0.3\n")
+	if _, code := c.ask(); code != 2 {
+		t.Errorf("the answer has the code %d, want 2", code)
+	}
+}
+
 // A server that does not answer delays the first query, not each.
 func TestSilentServerIsAskedLast(t *testing.T) {
 	port := freePort(t)
