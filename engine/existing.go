@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"reflect"
 	"runtime"
 	"sync"
 
@@ -82,17 +83,32 @@ func (d existing) Start(context.Context) (Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.serve(l, relay.Relay{Dial: d.dial, Log: d.log})
+	c.serve(l, relay.Relay{Dial: d.dialer(), Log: d.log})
 	return c, nil
 }
 
-// dial connects to the engine.
-func (d existing) dial(ctx context.Context) (net.Conn, error) {
-	ep, err := d.elsewhere()
-	if err != nil {
-		return nil, err
+// dialer returns a function that connects to the engine, wherever that is then.
+func (d existing) dialer() func(context.Context) (net.Conn, error) {
+	var mu sync.Mutex
+	var now endpoint.Endpoint // to which dial connects
+	var dial func(context.Context) (net.Conn, error)
+	return func(ctx context.Context) (net.Conn, error) {
+		ep, err := d.elsewhere()
+		if err != nil {
+			return nil, err
+		}
+		mu.Lock()
+		if dial == nil || !reflect.DeepEqual(ep, now) {
+			now = ep
+			dial, err = ep.Dialer()
+		}
+		connect := dial
+		mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		return connect(ctx)
 	}
-	return ep.Dial(ctx)
 }
 
 // LocalHost implements [Driver].

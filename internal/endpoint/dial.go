@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -33,12 +34,22 @@ func (e Endpoint) CanDial() bool {
 // spoken as on the engine's socket. The caller sends the headers. Dial ends with ctx, the
 // connection does not. It can be half-closed.
 func (e Endpoint) Dial(ctx context.Context) (net.Conn, error) {
+	dial, err := e.Dialer()
+	if err != nil {
+		return nil, err
+	}
+	return dial(ctx)
+}
+
+// Dialer returns [Endpoint.Dial] for many connections: over TLS later ones resume the session of a
+// former one where the engine permits that, which is cheaper.
+func (e Endpoint) Dialer() (func(context.Context) (net.Conn, error), error) {
 	if e.Scheme() == "ssh" {
 		dial, err := e.sshDialer(true)
 		if err != nil {
 			return nil, err
 		}
-		return dial(ctx, "", "")
+		return func(ctx context.Context) (net.Conn, error) { return dial(ctx, "", "") }, nil
 	}
 	t, host, err := e.transport()
 	if err != nil {
@@ -48,24 +59,29 @@ func (e Endpoint) Dial(ctx context.Context) (net.Conn, error) {
 		return nil, fmt.Errorf("host %q: %w: no connection can lead to a path", e.Shown(), ErrAddress)
 	}
 	if s := e.Scheme(); s != "tcp" && s != "http" && s != "https" {
-		return t.DialContext(ctx, "", "")
+		return func(ctx context.Context) (net.Conn, error) { return t.DialContext(ctx, "", "") }, nil
 	}
 	base, err := baseURL(host, t.TLSClientConfig != nil)
 	if err != nil {
 		return nil, err
 	}
+	if config := t.TLSClientConfig; config != nil {
+		config.ServerName = cmp.Or(config.ServerName, base.Hostname())
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	}
+	return func(ctx context.Context) (net.Conn, error) { return dialTCP(ctx, t, base) }, nil
+}
+
+// dialTCP connects to a URL's host, through TLS if t has that.
+func dialTCP(ctx context.Context, t *http.Transport, to *url.URL) (net.Conn, error) {
 	// Proxies and TLS have no other deadline.
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	conn, err := dialThrough(ctx, t, base)
+	conn, err := dialThrough(ctx, t, to)
 	if err != nil || t.TLSClientConfig == nil {
 		return conn, err
 	}
-	config := t.TLSClientConfig.Clone()
-	if config.ServerName == "" {
-		config.ServerName = base.Hostname()
-	}
-	secure := tls.Client(conn, config)
+	secure := tls.Client(conn, t.TLSClientConfig)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
 		return nil, err

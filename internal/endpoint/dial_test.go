@@ -3,6 +3,7 @@ package endpoint
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -10,6 +11,9 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"testing"
+	"time"
+
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 )
 
 // A proxy is asked to lead to the engine, and told who asks. The engine is on the loopback
@@ -136,5 +140,36 @@ func TestCanDial(t *testing.T) {
 				t.Errorf("Dial to %s: %v", host, err)
 			}
 		}
+	}
+}
+
+// Later connections resume the session of a former one: that saves the certificates.
+func TestDialerResumes(t *testing.T) {
+	authority := endpointtest.NewAuthority(t)
+	pair := authority.Issue(t, time.Now().Add(time.Hour))
+	l := authority.Listen(t)
+	endpointtest.Serve(t, l, endpointtest.Handler())
+	e := Endpoint{Host: "tcp://" + l.Addr().String(), TLS: &TLS{CA: authority.PEM, Cert: pair.Cert, Key: pair.Key}}
+	dial, err := e.Dialer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []bool{false, true} {
+		conn, err := dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if got := conn.(*tls.Conn).ConnectionState().DidResume; got != want {
+			t.Errorf("resumed: %t, want %t", got, want)
+		}
+		if _, err := io.WriteString(conn, "GET /_ping HTTP/1.0\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
 	}
 }
