@@ -108,6 +108,10 @@ func (l *launch) chooseSubnets() (namespaces.Subnets, error) {
 		l.cfg.log().Warn("the engine's networks are not known", "error", err)
 	}
 	var own []netip.Prefix
+	bridge, err := netip.ParsePrefix(l.user.text("bip"))
+	if err == nil {
+		own = append(own, bridge.Masked())
+	}
 	for _, n := range networks {
 		own = append(own, n.subnets...)
 		for _, subnet := range n.subnets {
@@ -116,7 +120,7 @@ func (l *launch) chooseSubnets() (namespaces.Subnets, error) {
 					l.cfg.log().Warn("a network of the engine covers one of the host's, which containers can't reach", "network", n.name, "subnet", subnet, "route", route)
 				}
 			}
-			if bridge, err := netip.ParsePrefix(l.user.text("bip")); err == nil && bridge.Overlaps(subnet) {
+			if bridge.IsValid() && bridge.Overlaps(subnet) {
 				return namespaces.Subnets{}, failure.WithHint(failure.Refuse("the bridge's network %q (bip) overlaps %s of the engine's network %q", bridge, subnet, n.name),
 					"choose another `bip`, or leave it out")
 			}

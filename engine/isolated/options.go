@@ -212,10 +212,11 @@ func (s *daemonOptions) merged(net namespaces.Subnets) (file []byte, args []stri
 	if !s.has("mtu") {
 		all["mtu"] = namespaces.SlirpMTU
 	}
-	if !s.has("bip", "bridge", "fixed-cidr") {
+	pools := s.has("default-address-pool", "default-address-pools") // which are for the bridge too
+	if !pools && !s.has("bip", "bridge", "fixed-cidr") {
 		all["bip"] = net.Bridge.String()
 	}
-	if len(net.Pools) > 0 && !s.has("default-address-pool", "default-address-pools") {
+	if !pools && len(net.Pools) > 0 {
 		all["default-address-pools"] = net.Pools
 	}
 	args = s.args

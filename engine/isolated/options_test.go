@@ -92,6 +92,9 @@ func TestMerged(t *testing.T) {
 			"--default-address-pool", "base=10.2.0.0/16,size=24"}, pools, map[string]any{},
 			[]string{"--dns", "9.9.9.9", "--mtu=1400", "--bip", "10.1.0.1/24", "--exec-opt", "isolation=x",
 				"--default-address-pool", "base=10.2.0.0/16,size=24", "--exec-opt", "native.cgroupdriver=cgroupfs"}},
+		{"the user's pools, which are the bridge's too", `{"default-address-pools": [{"base": "10.3.0.0/16", "size": 24}]}`, nil, pools, map[string]any{
+			"dns": []any{"10.0.2.3"}, "mtu": 65520.0, "exec-opts": []any{"native.cgroupdriver=cgroupfs"},
+			"default-address-pools": []any{map[string]any{"base": "10.3.0.0/16", "size": 24.0}}}, nil},
 		{"live-restore as an argument", `{"mtu": 1400, "dns": [], "bridge": "none", "exec-opts": ["native.cgroupdriver=x"]}`,
 			[]string{"--debug", "--live-restore", "--live-restore=true"}, net, map[string]any{
 				"dns": []any{}, "mtu": 1400.0, "bridge": "none", "exec-opts": []any{"native.cgroupdriver=x"}, "live-restore": true}, []string{"--debug"}},

@@ -89,3 +89,18 @@ func TestCheckRefuses(t *testing.T) {
 		t.Errorf("with an ordinary user's PATH: %v", err)
 	}
 }
+
+// The network that leads outside is none of the bridge's, which the user may choose.
+func TestChosenBridge(t *testing.T) {
+	l := &launch{cfg: Config{DataRoot: t.TempDir()}, user: &daemonOptions{}}
+	chosen, err := l.chooseSubnets()
+	if err == nil {
+		l.user, err = readDaemonOptions([]string{"--bip", chosen.Host().String() + "/24"}, "")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now, err := l.chooseSubnets(); err != nil || now.Slirp.Overlaps(chosen.Slirp) {
+		t.Errorf("beside a bridge with %s: %+v, %v", chosen.Slirp, now, err)
+	}
+}
