@@ -31,6 +31,11 @@ func fromTerminal(s os.Signal) bool {
 	default:
 		return false
 	}
-	foreground, err := unix.IoctlGetInt(int(os.Stdin.Fd()), unix.TIOCGPGRP)
+	tty, err := os.Open("/dev/tty") // standard input may be a file
+	if err != nil {
+		return false // there is none
+	}
+	defer tty.Close()
+	foreground, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
 	return err == nil && foreground == unix.Getpgrp()
 }
