@@ -4,6 +4,7 @@ package board
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -126,7 +127,9 @@ func (f *follower) begin(ctx context.Context, name string) (stop func()) {
 func (f *follower) instance(ctx context.Context, name string) {
 	i, err := instance.Load(f.roots, name)
 	if err != nil {
-		f.send(ctx, View{Name: name, Err: err})
+		if !errors.Is(err, instance.ErrNotExist) { // the list says that, too
+			f.send(ctx, View{Name: name, Err: err})
+		}
 		select { // it may be repaired
 		case <-time.After(listInterval):
 		case <-ctx.Done():

@@ -9,7 +9,7 @@ type Problem string
 const (
 	NotRunning   Problem = "NotRunning"   // no supervisor takes requests, or no engine answers
 	NotReady     Problem = "NotReady"     // the start did not end in time
-	Removed      Problem = "Removed"      // by somebody else, while it started
+	Removed      Problem = "Removed"      // by somebody else, while it was waited for
 	EngineFailed Problem = "EngineFailed" // the engine can't be started, or not be connected to
 	Crashed      Problem = "Crashed"      // the supervisor can't be started
 	Stopping     Problem = "Stopping"     // the stop goes on, but is not waited for

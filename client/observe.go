@@ -3,12 +3,14 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -56,8 +58,8 @@ func RefuseNewer(i *instance.Instance, err error) error {
 }
 
 // Follow calls f with observations of the instance: now, after each change of its state file, and
-// at the end of its supervisor. It ends when f returns false or an error, or with ctx and its
-// error.
+// at the end of its supervisor. It ends when f returns false or an error, with ctx and its error, or
+// with [Removed] when the instance is removed.
 func Follow(ctx context.Context, i *instance.Instance, f func(instance.Observation) (more bool, err error)) error {
 	return followAs(ctx, i, true, f)
 }
@@ -101,11 +103,18 @@ func follow(ctx context.Context, i *instance.Instance, head bool, f func(instanc
 			watched = true
 			go cancelAtEnd(round, instance.SupervisorID(o.State.Supervisor), cancel)
 		}
+		if errors.Is(readErr, fs.ErrNotExist) {
+			go cancelAtRemoval(round, i, cancel)
+		}
 	}
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	return errors.Is(context.Cause(round), errSupervisorEnded), nil
+	err = context.Cause(round)
+	if errors.Is(err, errSupervisorEnded) {
+		return true, nil
+	}
+	return false, err
 }
 
 var errSupervisorEnded = errors.New("the supervisor has ended")
@@ -114,5 +123,29 @@ var errSupervisorEnded = errors.New("the supervisor has ended")
 func cancelAtEnd(round context.Context, id process.ID, cancel context.CancelCauseFunc) {
 	if id.Wait(round) == nil {
 		cancel(errSupervisorEnded)
+	}
+}
+
+// removedInterval is how often an instance without a state file is looked for: the settings go last.
+const removedInterval = 500 * time.Millisecond
+
+// cancelAtRemoval cancels a round when the instance has been removed. It ends with the round, or when
+// there is a state file again.
+func cancelAtRemoval(round context.Context, i *instance.Instance, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(removedInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-round.Done():
+			return
+		}
+		switch {
+		case removed(i):
+			cancel(problem(i, Removed, fmt.Errorf("instance %q was removed", i.Name)))
+			return
+		case files.Exists(i.Paths.StateFile()):
+			return
+		}
 	}
 }

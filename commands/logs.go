@@ -104,7 +104,7 @@ func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) 
 const logInterval = time.Second
 
 // showLog copies the last lines of a log to w, all if lines is negative. With follow it goes
-// on until ctx ends, across rotations.
+// on until ctx ends or the log is removed, across rotations.
 func showLog(ctx context.Context, w io.Writer, path string, lines int, follow bool) error {
 	var watch *dirwatch.Follower
 	if follow {
@@ -120,7 +120,7 @@ func showLog(ctx context.Context, w io.Writer, path string, lines int, follow bo
 		return err
 	}
 	for {
-		if _, err := io.Copy(w, file); err != nil || !follow {
+		if _, err := io.Copy(w, file); err != nil || !follow || !isAt(path, file) {
 			return err
 		}
 		if err := watch.Wait(ctx); err != nil {
@@ -130,6 +130,16 @@ func showLog(ctx context.Context, w io.Writer, path string, lines int, follow bo
 			return err
 		}
 	}
+}
+
+// isAt reports whether an open file is still the one at path.
+func isAt(path string, file *os.File) bool {
+	there, err := os.Stat(path)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	is, err := file.Stat()
+	return err != nil || os.SameFile(there, is)
 }
 
 // again goes back to the beginning of a log that was rotated (copied and truncated), after it
