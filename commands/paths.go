@@ -77,16 +77,16 @@ func pathKeys() []string {
 }
 
 func (a *app) runPaths(format string, args []string) error {
-	key := ""
-	if n := len(args); n > 0 && (n == 2 || isPathKey(args[0])) {
-		key, args = args[n-1], args[:n-1]
+	key, one := "", len(args) == 2 || len(args) == 1 && isPathKey(args[0])
+	if one {
+		key, args = args[len(args)-1], args[:len(args)-1]
 	}
 	i, err := a.loadNoting(args)
 	if err != nil {
 		return err
 	}
 	rows := slices.DeleteFunc(instancePaths(i), func(r pathRow) bool { return r.Path == "" })
-	if key != "" {
+	if one {
 		for _, r := range rows {
 			if r.Key == key {
 				_, err := fmt.Fprintln(a.out(), r.Path)
