@@ -8,7 +8,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -63,7 +62,7 @@ func DefaultRoots() (Roots, error) {
 	return Roots{
 		State:   state,
 		Data:    xdg("XDG_DATA_HOME", filepath.Join(home, ".local", "share")),
-		Runtime: runtimeRoot(state),
+		Runtime: runtimeRoot(runtime.GOOS, state),
 	}, nil
 }
 
@@ -108,20 +107,19 @@ func xdg(env, fallback string) string {
 // the directory state: one below XDG_RUNTIME_DIR or, where there is no login session, a
 // fallback, "" where there is none. Root's engines outlive its login sessions, so their sockets
 // must too.
-func runtimeRoot(state string) string {
+func runtimeRoot(system, state string) string {
 	uid := os.Geteuid()
-	root := uid == 0 && runtime.GOOS == "linux"
+	root := uid == 0 && system == "linux"
 	base := session.RuntimeDir()
-	if base != "" && !foreign(base) && !(root && strings.HasPrefix(filepath.Clean(base)+"/", session.RuntimeDirs+"/")) {
-		return filepath.Join(base, "docker-rd")
-	}
-	dir := filepath.Join(os.TempDir(), "docker-rd-"+strconv.Itoa(uid))
 	switch {
-	case root:
-		dir = "/run/docker-rd"
-	case runtime.GOOS == "linux": // others have no such directories, and some a temporary directory for each user
+	case base != "" && !foreign(base) && !(root && strings.HasPrefix(filepath.Clean(base)+"/", session.RuntimeDirs+"/")):
+		return filepath.Join(base, "docker-rd")
+	case system != "linux": // not a temporary directory: macOS removes what was not used there for three days
+		return filepath.Join(state, "run")
+	case !root:
 		return ""
 	}
+	dir := "/run/docker-rd"
 	// Instances with another home may have the same names.
 	if u, err := user.Current(); err == nil && state != filepath.Join(stateBase(u.HomeDir), "docker-rd") {
 		sum := sha256.Sum256([]byte(state))

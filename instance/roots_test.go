@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/session"
 )
 
 func TestDefaultRoots(t *testing.T) {
@@ -79,6 +80,14 @@ func TestRuntimeOutlivesSession(t *testing.T) {
 	t.Setenv("HOME", "/home/you")
 	if yours, err := DefaultRoots(); err != nil || yours.Runtime == mine.Runtime {
 		t.Errorf("two homes share %q, %v", yours.Runtime, err)
+	}
+}
+
+// macOS has no directories for sockets, and removes those in its temporary ones after three days.
+func TestRuntimeOnMacOS(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	if got := runtimeRoot("darwin", "/s/docker-rd"); got != "/s/docker-rd/run" && !strings.HasPrefix(got, session.RuntimeDirs) {
+		t.Errorf("%q, want a directory beside the state", got)
 	}
 }
 
