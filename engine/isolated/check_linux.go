@@ -62,7 +62,7 @@ func (m rootMode) check() []error {
 	if err := checkRoot(m.Config); err != nil {
 		return []error{err} // the others would only be consequences
 	}
-	return m.checkAll(checkFiles, checkTools, checkPrograms, checkTun, checkCgroups, checkLimits, checkPaths, checkData)
+	return m.checkAll(checkFiles, checkNamespaces, checkTools, checkPrograms, checkTun, checkCgroups, checkLimits, checkPaths, checkData)
 }
 
 func checkRoot(*Config) error {
@@ -149,6 +149,20 @@ func tooLow(resource int, least uint64) (limit uint64, low bool) {
 		return 0, false
 	}
 	return now.Max, unix.Setrlimit(resource, &unix.Rlimit{Cur: now.Cur, Max: least}) != nil
+}
+
+// checkNamespaces refuses a limit of the kernel's with which there can be no namespaces of a kind that
+// engines or containers have. It is for root too.
+func checkNamespaces(*Config) error { return limitedNamespaces(readSysctl) }
+
+func limitedNamespaces(sysctl func(string) string) error {
+	for _, kind := range []string{"mnt", "net", "pid", "ipc", "uts", "cgroup"} {
+		if limit := "max_" + kind + "_namespaces"; sysctl("user/"+limit) == "0" {
+			return failure.WithHint(failure.Refuse("no %s namespaces can be made here: user.%s is 0", kind, limit),
+				"`sudo sysctl -w user.%s=28633`", limit)
+		}
+	}
+	return nil
 }
 
 func checkTun(*Config) error {

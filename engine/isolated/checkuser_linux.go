@@ -24,6 +24,9 @@ func (m userMode) check() []error {
 	}
 	ids, noIDs := checkIDs()
 	problems := m.checkAll(checkFiles, checkProcesses, checkTools, checkPrograms, checkUserSettings, checkUserLimits, func(*Config) error { return noIDs }, checkTun, checkPaths, checkData, checkNFS)
+	if err := checkNamespaces(m.Config); err != nil {
+		return append(problems, err) // the others would only be consequences
+	}
 	return append(problems, m.tryNamespaces(ids, noIDs != nil)...)
 }
 

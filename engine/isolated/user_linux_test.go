@@ -251,6 +251,7 @@ func TestExplanations(t *testing.T) {
 	}{
 		{"Debian's sysctl", explainNamespaces(unix.EPERM, sysctls("kernel/unprivileged_userns_clone", "0")), "operation not permitted", "sysctl -w kernel.unprivileged_userns_clone=1"},
 		{"the kernel's limit", explainNamespaces(unix.ENOSPC, sysctls("user/max_user_namespaces", "0")), "user.max_user_namespaces is 0", "sysctl -w user.max_user_namespaces="},
+		{"the kernel's limit of another kind", limitedNamespaces(sysctls("user/max_net_namespaces", "0")), "no net namespaces", "sysctl -w user.max_net_namespaces="},
 		{"AppArmor", explainNamespaces(unix.EACCES, sysctls("kernel/apparmor_restrict_unprivileged_userns", "1")), "permission denied", "userns, }"},
 		{"AppArmor that lets them be made", probe(namespaces.Probe{Mounts: "mount /proc: permission denied"}, sysctls("kernel/apparmor_restrict_unprivileged_userns", "1")), "permission denied", "userns, }"},
 		{"in a container", probe(namespaces.Probe{Mounts: "mount /proc: operation not permitted"}, none), "mount /proc", "--privileged"},
