@@ -2,6 +2,8 @@ package isolated
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,11 +50,23 @@ func (p program) squats(other processes.Proc) bool {
 		return false
 	}
 	for argument, dir := range p.own {
-		if processes.Argument(other.ID.PID, argument) == dir {
+		if processes.Argument(other.ID.PID, argument) == dir && sees(other.ID.PID, dir) {
 			return true
 		}
 	}
 	return false
+}
+
+// sees reports whether a path leads another process to the same directory, or to where that would be
+// made: in a container it leads elsewhere. It is true where that can't be determined.
+func sees(pid int, path string) bool {
+	path = nearest(path)
+	here, err := os.Stat(path)
+	there, thereErr := os.Stat(fmt.Sprintf("/proc/%d/root%s", pid, path))
+	if errors.Join(err, thereErr) != nil {
+		return !errors.Is(thereErr, os.ErrNotExist)
+	}
+	return os.SameFile(here, there)
 }
 
 // commDockerd is the name of dockerd's process.
