@@ -139,6 +139,7 @@ func (p *session) watch(ctx context.Context, ended <-chan error) error {
 	gathered := time.NewTimer(gather)
 	defer gathered.Stop()
 	for {
+		p.settle(ctx)
 		switch {
 		case p.silent != nil:
 			return p.silent
@@ -147,7 +148,6 @@ func (p *session) watch(ctx context.Context, ended <-chan error) error {
 		case !p.isListing(): // the other lists may fail for the same reason
 			return p.failure()
 		}
-		p.settle(ctx)
 		if at, ok := p.wake(); ok {
 			timer.Reset(time.Until(at))
 		} else {

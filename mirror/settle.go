@@ -17,7 +17,7 @@ const pastTimeout = 5 * time.Second
 // in time, as a containerd whose shims do not.
 const settleRetries = 2
 
-// A settling waits for the lookups that past events call for.
+// A settling waits for the lookups that past events call for, or for one that was asked for.
 type settling struct {
 	*barrier
 	done []*waiter
@@ -31,7 +31,15 @@ func (p *session) settle(ctx context.Context) {
 	if p.full != nil || p.renew {
 		return
 	}
-	if asked := p.src.takeSettlers(); len(asked) > 0 {
+	var asked []*waiter
+	for _, w := range p.src.takeSettlers() {
+		if w.object != nil {
+			p.lookFor(w)
+		} else {
+			asked = append(asked, w)
+		}
+	}
+	if len(asked) > 0 {
 		p.askAgain(ctx, asked)
 	}
 	rest := p.settling[:0]
@@ -43,6 +51,14 @@ func (p *session) settle(ctx context.Context) {
 		}
 	}
 	p.settling = rest
+}
+
+// lookFor has the object looked up that a waiter asked for.
+func (p *session) lookFor(w *waiter) {
+	s := &settling{newBarrier(settleRetries), []*waiter{w}}
+	s.keys[*w.object] = p.numbered + 1
+	p.settling = append(p.settling, s)
+	p.queue.mark(*w.object, false)
 }
 
 // askAgain asks the engine for what the stream has not delivered yet. If the engine can't tell,

@@ -57,14 +57,15 @@ type Source struct {
 	intake   *intake   // of the current session
 }
 
-// A waiter waits for a full sync, or for the events in flight.
+// A waiter waits for a full sync, for the events in flight, or for the lookup of an object.
 type waiter struct {
 	done chan error // gets one value
 	// settles: it fails while the engine is not connected.
 	settles bool
+	object  *key // nil for the events in flight
 }
 
-func newWaiter(settles bool) *waiter { return &waiter{make(chan error, 1), settles} }
+func newWaiter(settles bool) *waiter { return &waiter{done: make(chan error, 1), settles: settles} }
 
 // ErrDisconnected says that the mirror gets no events from the engine.
 var ErrDisconnected = errors.New("the engine is not connected")
@@ -104,8 +105,17 @@ func (s *Source) Sync(ctx context.Context) error {
 
 // Settle waits until everything that the engine had done before the call, and reports, has been
 // looked up and its last update was received. The error is ctx's, or [ErrDisconnected].
-func (s *Source) Settle(ctx context.Context) error {
+func (s *Source) Settle(ctx context.Context) error { return s.settle(ctx, newWaiter(true)) }
+
+// Look has an object looked up without an event, and waits until its update was received. The error
+// is ctx's, or [ErrDisconnected].
+func (s *Source) Look(ctx context.Context, kind state.Kind, id string) error {
 	w := newWaiter(true)
+	w.object = &key{kind, id}
+	return s.settle(ctx, w)
+}
+
+func (s *Source) settle(ctx context.Context, w *waiter) error {
 	s.mu.Lock()
 	lost := s.lost
 	if !lost {

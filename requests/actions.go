@@ -23,6 +23,8 @@ const (
 	// repeated as often.
 	lookDelay   = 200 * time.Millisecond
 	lookTimeout = 10 * time.Second
+	// seenTimeout bounds how long an outcome waits until the mirror has seen its effect.
+	seenTimeout = 2 * time.Second
 )
 
 func (e *Executor) acceptAction(r Request) {
@@ -108,8 +110,11 @@ func (e *Executor) act(ctx context.Context, r Request) error {
 	stop := e.source.Doubting()
 	err = it.order(call, r.Key, r.Action)
 	stop()
-	// A start that failed leaves its reason and an exit code without an event.
-	e.source.Mark(state.Containers, r.Key)
+	// Who waits for the outcome finds its effect in the mirror. A start that failed leaves its reason
+	// and an exit code without an event.
+	looked, cancelLook := context.WithTimeout(ctx, seenTimeout)
+	defer cancelLook()
+	_ = e.source.Look(looked, state.Containers, r.Key)
 	if err == nil || !ambiguous(err) {
 		return err
 	}

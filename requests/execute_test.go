@@ -146,8 +146,8 @@ func TestActions(t *testing.T) {
 				if last == nil || last.Action != what || last.State != o.State || last.Error != o.Error || last.CompletedAt.IsZero() {
 					t.Errorf("last action is %+v, the outcome was %+v", last, o)
 				}
-				if want == done {
-					r.Await("the state", func(s *state.State) bool { return s.Containers[id].State == after[what] })
+				if got := s.Containers[id].State; want == done && got != after[what] {
+					t.Errorf("the outcome is there, and the state is %s, want %s", got, after[what])
 				}
 			})
 		}
@@ -182,9 +182,10 @@ func TestFailedStart(t *testing.T) {
 	if o := r.ask(action(id, "start")); o.State != state.ActionFailed {
 		t.Errorf("outcome is %+v", o)
 	}
-	r.Await("the reason", func(s *state.State) bool {
-		return s.Containers[id].Error == "no such program" && s.Containers[id].ExitCode == 127
-	})
+	s, err := state.Read(r.Path)
+	if c := s.Containers[id]; err != nil || c.Error != "no such program" || c.ExitCode != 127 {
+		t.Errorf("the container is %+v, %v", c, err)
+	}
 	r.AwaitEqual()
 }
 
