@@ -245,12 +245,12 @@ func plan(action, in string) (todo bool, err error) {
 }
 
 // achieved reports whether a container is as the action leaves it: after a start, it was last
-// started after startedBefore.
+// started at another time than startedBefore, which is later if the clock was set back.
 func achieved(action string, startedBefore time.Time, now seen) bool {
 	switch action {
 	case ActionStart, ActionRestart:
 		// Containerd does not tell when; where it runs, the start of one that did not was done.
-		return now.startedAt.After(startedBefore) || action == ActionStart && now.startedAt.IsZero() && now.state == state.StateRunning
+		return !now.startedAt.Equal(startedBefore) || action == ActionStart && now.startedAt.IsZero() && now.state == state.StateRunning
 	case ActionStop:
 		return now.state == state.StateExited || now.state == state.StateCreated || now.state == state.StateDead
 	case ActionPause:

@@ -419,8 +419,8 @@ func TestOutcomeWaits(t *testing.T) {
 // shows in the end is the outcome.
 func TestSentBefore(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.Engine.Populate(4, 1, 0, 0)
-	ids := r.Engine.IDs("containers") // 0 and 2 run
+	r.Engine.Populate(5, 1, 0, 0)
+	ids := r.Engine.IDs("containers") // 0, 2 and 4 run
 	started := map[string]time.Time{}
 	for _, id := range ids {
 		r.Engine.ChangeContainer(id, func(c *container.InspectResponse) {
@@ -435,11 +435,12 @@ func TestSentBefore(t *testing.T) {
 	}
 	stopped := r.begun(sent(ids[1], "stop", time.Time{}))
 	restarted := r.begun(sent(ids[0], "restart", started[ids[0]].Add(-time.Second)))
+	earlier := r.begun(sent(ids[4], "restart", started[ids[4]].Add(time.Hour)))
 	late := r.begun(sent(ids[3], "start", time.Time{}))
 	never := r.begun(sent(ids[2], "restart", started[ids[2]]))
 	r.Executor.SetPatience(mirrortest.Patience)
 	stop := r.Start()
-	for name, id := range map[string]string{"stop of what is stopped": stopped, "restart of what was started since": restarted} {
+	for name, id := range map[string]string{"stop of what is stopped": stopped, "restart of what was started since": restarted, "restart after which the clock was set back": earlier} {
 		if o := r.outcome(id); o.State != state.ActionSucceeded {
 			t.Errorf("%s: %+v", name, o)
 		}
