@@ -116,6 +116,9 @@ func (a *app) startForeground(ctx context.Context, names []string, change func(*
 	if err != nil {
 		return err
 	}
+	if err := client.RefuseNewer(i, instance.Observe(i).StateErr); err != nil {
+		return err // it would be replaced
+	}
 	a.repair(ctx, i.DockerConfig)
 	return client.Supervise(i)
 }
