@@ -120,6 +120,7 @@ func (l *loop) run(signals <-chan os.Signal, toStop *requests.StopOptions) error
 	l.watchRequests()
 	if toStop != nil {
 		l.stop, l.engine.phase = &stopRun{StopOptions: *toStop}, engineStopping
+		l.dropRequests()
 		l.adoptToStop()
 	} else {
 		l.followEndpoint()

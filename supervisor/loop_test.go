@@ -5,6 +5,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -707,12 +708,27 @@ func TestStopOfLeftovers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What was asked of the engine is dropped, as by any stop: the next start must not do it.
+	deletion := requests.Request{Type: requests.RequestDelete, Kind: state.Volumes, Key: "data", Reply: true}
+	before, err := requests.Submit(f.inst.Paths.RequestsDir(), deletion)
+	if err != nil {
+		t.Fatal(err)
+	}
 	look := make(chan struct{})
 	f.driver.adopting = func() { <-look }
 	done := make(chan error, 1)
 	go func() { done <- l.run(nil, &requests.StopOptions{}) }()
 	f.wait(state.EngineReady, state.False, state.ReasonStopped)
 	f.wait(state.Ready, state.False, state.ReasonStopped)
+	meanwhile, err := requests.Submit(f.inst.Paths.RequestsDir(), deletion)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, request := range []string{before, meanwhile} {
+		if o, err := f.outcome(request); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the outcome of a deletion is %+v, %v", o, err)
+		}
+	}
 	close(look)
 	if err := <-done; err != nil || f.driver.cleanups != 1 {
 		t.Errorf("run = %v after %d cleanups", err, f.driver.cleanups)

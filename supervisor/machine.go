@@ -269,9 +269,11 @@ func (l *loop) handlePeople(ev event) {
 		}
 	case requested:
 		switch {
+		case l.file.gone: // it is another instance's
 		case ev.Type == requests.RequestStop:
 			l.takeStop(ev.Request)
-		case l.stop != nil: // it is dropped
+		case l.stop != nil:
+			l.dropRequests()
 		case l.mirror.executor == nil:
 			l.early = append(l.early, ev.Request)
 		default:

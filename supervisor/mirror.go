@@ -82,6 +82,9 @@ func (l *loop) endMirror() {
 
 // dropRequests drops the requests that are pending: their engine is being stopped.
 func (l *loop) dropRequests() {
+	if l.file.gone {
+		return // they are another instance's
+	}
 	if err := requests.Drop(l.inst.Paths.RequestsDir()); err != nil {
 		l.log.Error("requests not dropped", "part", "mirror", "error", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -67,6 +68,35 @@ func TestStopForAnother(t *testing.T) {
 	}
 	if _, err := f.stopped(true); err != nil {
 		t.Error(err)
+	}
+}
+
+// Where an instance was removed and made again, its former supervisor leaves the requests for the
+// new one alone.
+func TestRequestsOfAnother(t *testing.T) {
+	f := setup(t)
+	l, err := newLoop(f.inst, f.driver, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		l.end()
+		l.workers.Wait()
+	}()
+	l.launch()
+	l.orphaned()
+	dir := f.inst.Paths.RequestsDir()
+	for _, r := range []requests.Request{
+		{Type: requests.RequestStop, Stop: &requests.Stop{Supervisor: process.ID{PID: 1}}},
+		{Type: requests.RequestDelete, Kind: state.Volumes, Key: "data"},
+	} {
+		if r.ID, err = requests.Submit(dir, r); err != nil {
+			t.Fatal(err)
+		}
+		l.handle(requested{r})
+		if _, err := os.Stat(filepath.Join(dir, r.ID+".json")); err != nil {
+			t.Errorf("a request to %s is gone: %v", r.Type, err)
+		}
 	}
 }
 
