@@ -56,14 +56,17 @@ func supervise(dir string, toStop *requests.StopOptions, foreground bool) int {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 
 	inst, release, err := hold(dir, toStop != nil)
-	if errors.Is(err, lock.ErrHeld) {
+	if held, ok := errors.AsType[*lock.HeldError](err); ok {
 		switch {
 		case toStop != nil:
 			return wire.ExitHeld
 		case !foreground:
 			return 0
+		case held.Holder.Role == wire.Role:
+			err = failure.Refuse("instance %q runs already: %w", inst.Name, held)
+		default: // a command, such as a sync: a process manager tries again
+			err = failure.WithCode(fmt.Errorf("start instance %q: %w", inst.Name, held), failure.CodeFailed)
 		}
-		err = failure.Refuse("instance %q runs already: %w", inst.Name, err)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
