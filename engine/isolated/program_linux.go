@@ -3,7 +3,6 @@ package isolated
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,7 +61,7 @@ func (p program) squats(other processes.Proc) bool {
 func sees(pid int, path string) bool {
 	path = nearest(path)
 	here, err := os.Stat(path)
-	there, thereErr := os.Stat(fmt.Sprintf("/proc/%d/root%s", pid, path))
+	there, thereErr := os.Stat(namespaces.Inside(pid, path))
 	if errors.Join(err, thereErr) != nil {
 		return !errors.Is(thereErr, os.ErrNotExist)
 	}

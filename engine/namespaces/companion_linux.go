@@ -111,7 +111,7 @@ func (e Engine) StartRelay(of process.ID, r Relay, sockets, broker []*os.File, e
 		return process.ID{}, errors.New("relay: no sockets for name queries")
 	}
 	listeners := len(sockets) - forNames + len(broker)
-	cmd := exec.Command(fmt.Sprintf("/proc/%d/root%s", of.PID, r.Program), portproxy.RelayArg, strconv.Itoa(listeners))
+	cmd := exec.Command(Inside(of.PID, r.Program), portproxy.RelayArg, strconv.Itoa(listeners))
 	cmd.Args[0] = portproxy.Name // it may be docker-rd itself
 	id, _, err := e.startCompanion(cmd, slices.Concat([]*os.File{exit}, sockets, broker)...)
 	if err != nil {

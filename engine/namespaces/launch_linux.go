@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -121,9 +122,7 @@ func ExitPipe(into *process.ID) (r, w *os.File, err error) {
 func (e Engine) Rebind(ctx context.Context, engine process.ID, binds []Bind) error {
 	var missing []Bind
 	for _, b := range binds {
-		// An absolute link leads to the host's file instead. The helper looks again, from
-		// inside.
-		inside := fmt.Sprintf("/proc/%d/root%s", engine.PID, b.Target)
+		inside := Inside(engine.PID, b.Target)
 		if b.Source != b.Target && !sameFile(b.Source, inside) && !(b.Optional && !files.Exists(inside)) {
 			missing = append(missing, b)
 		}
@@ -135,9 +134,18 @@ func (e Engine) Rebind(ctx context.Context, engine process.ID, binds []Bind) err
 	return err
 }
 
+// Inside returns the path here of what a path is to another process. Links are resolved first: an
+// absolute one would lead to this process's own files.
+func Inside(pid int, path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	return fmt.Sprintf("/proc/%d/root%s", pid, path)
+}
+
 // Sync makes a running engine's /run follow the host's.
 func (r *Run) Sync(engine process.ID) error {
-	return r.sync(fmt.Sprintf("/proc/%d/root%s", engine.PID, runDir), runDir)
+	return r.sync(Inside(engine.PID, runDir), runDir)
 }
 
 // SetRules sets packet filter rules in the namespaces of the running engine.
