@@ -38,6 +38,7 @@ type app struct {
 	root     *cobra.Command
 	instance flagValue[string] // an empty one is a script's mistake, not the default
 	display  *progress.Display // on the screen now; nil if there is none
+	shown    bool              // a display has shown how the command ended
 	said     sync.Map          // what [app.once] was asked for
 }
 
@@ -77,6 +78,9 @@ func Add(root *cobra.Command, docker command.Cli) func(context.Context) context.
 		a.newHooks(),
 		a.newHook(),
 	)
+	for _, cmd := range root.Commands() {
+		a.tellsFailure(cmd)
+	}
 	return a.context
 }
 

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -21,6 +22,26 @@ type longOptions struct {
 func (o *longOptions) add(cmd *cobra.Command, timeout time.Duration) {
 	addTimeout(cmd.Flags(), &o.timeout, timeout, noLimit)
 	addChoice(cmd, &o.progress, "progress", "auto", "How progress is shown", "auto", progress.TTY, progress.Plain, progress.Quiet, progress.JSON)
+}
+
+// tellsFailure makes a command that shows progress for programs show them its failure too, if it fails
+// before it has begun.
+func (a *app) tellsFailure(cmd *cobra.Command) {
+	flag, run := cmd.Flags().Lookup("progress"), cmd.RunE
+	if flag == nil {
+		return
+	}
+	show := a.withProgress
+	if cmd.Name() == "run" {
+		show = a.withProgressAside
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		err := run(cmd, args)
+		if _, silent := errors.AsType[ExitStatus](err); err == nil || silent || a.shown || flag.Value.String() != progress.JSON {
+			return err
+		}
+		return show(progress.JSON, func(reporter) error { return err })
+	}
 }
 
 // inTime runs f with a context that ends at the timeout, and shows its progress.
@@ -79,7 +100,7 @@ func (a *app) showing(mode string, out *streams.Out, elsewhere string, f func(t 
 		d.Fail("", err)
 	}
 	d.Close()
-	a.display = outer
+	a.display, a.shown = outer, true
 	return err
 }
 
