@@ -67,3 +67,10 @@ func TestStatusWords(t *testing.T) {
 		}
 	}
 }
+
+// A supervisor that could not describe itself runs nevertheless.
+func TestStatusOfUndescribed(t *testing.T) {
+	if text := (supervisorFact{Running: true}).text(); text != "running" {
+		t.Errorf("%q", text)
+	}
+}

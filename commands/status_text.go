@@ -61,8 +61,11 @@ func texts[T any](facts []T, text func(T) string) (lines []string) {
 }
 
 func (f supervisorFact) text() string {
-	if !f.Running {
+	switch {
+	case !f.Running:
 		return "not running"
+	case f.PID == 0: // it could not describe itself, as on a full disk
+		return "running"
 	}
 	return fmt.Sprintf("running, pid %d, since %s", f.PID, f.Since.Local().Format(time.DateTime))
 }

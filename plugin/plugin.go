@@ -41,9 +41,7 @@ func Main() {
 // run runs a command.
 func run() {
 	quietLibraries(os.Stderr)
-	if cliplugin.RunningStandalone() {
-		os.Args = standaloneArgs(os.Args)
-	}
+	os.Args = pluginArgs(os.Args, !cliplugin.RunningStandalone())
 	cliplugin.Run(newRoot, metadata.Of(version.Version()))
 }
 

@@ -4,56 +4,67 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/docker/cli/cli-plugins/metadata"
 	cliflags "github.com/docker/cli/cli/flags"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
-// standaloneArgs turns `docker-rd [docker's global options] start …` into docker's call of the
-// plugin, with its name before its own arguments. A completing shell puts its request in front.
-func standaloneArgs(args []string) []string {
+// pluginArgs turns `docker-rd [docker's global options] start …` into docker's call of the plugin, with
+// its name before its own arguments. A completing shell puts its request in front. Docker's own calls
+// stay as they are; that byDocker is set does not suffice: another plugin may have run this program.
+func pluginArgs(args []string, byDocker bool) []string {
 	i := 1
-	completing := len(args) > 1 && (args[1] == cobra.ShellCompRequestCmd || args[1] == cobra.ShellCompNoDescRequestCmd)
-	if completing {
-		i = 2
+	completing := false
+	if len(args) > 1 {
+		switch args[1] {
+		case metadata.MetadataSubcommandName:
+			return args
+		case cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
+			completing, i = true, 2
+		}
 	}
 	global := pflag.NewFlagSet("docker", pflag.ContinueOnError)
 	cliflags.NewClientOptions().InstallFlags(global)
-	for i < len(args) {
-		name, value := splitFlag(args[i])
-		flag := lookup(global, name)
-		if flag == nil {
-			break
-		}
-		i++
-		if !value && flag.NoOptDefVal == "" && i < len(args) {
-			i++ // its value is the next argument
-		}
+	for n := -1; n != 0 && i < len(args); i += n {
+		n = optionLength(global, args[i:])
 	}
-	if completing && i == len(args) {
-		return args // a global option is being completed
+	switch {
+	case completing && i == len(args): // a global option is being completed
+		return args
+	case byDocker && i < len(args) && args[i] == Name:
+		return args
 	}
 	return slices.Insert(slices.Clone(args), i, Name)
 }
 
-// splitFlag returns the name of a flag with its dashes, and whether the argument has its value.
-func splitFlag(arg string) (name string, value bool) {
-	if strings.HasPrefix(arg, "--") {
-		name, _, value = strings.Cut(arg, "=")
-		return name, value
+// optionLength returns how many arguments an option at their beginning takes, 0 if there is none of these
+// flags.
+func optionLength(flags *pflag.FlagSet, args []string) int {
+	withValue := min(2, len(args)) // the next argument
+	if name, ok := strings.CutPrefix(args[0], "--"); ok {
+		name, _, valued := strings.Cut(name, "=")
+		switch flag := flags.Lookup(name); {
+		case flag == nil:
+			return 0
+		case valued || flag.NoOptDefVal != "":
+			return 1
+		}
+		return withValue
 	}
-	if strings.HasPrefix(arg, "-") && len(arg) > 2 {
-		return arg[:2], true
+	letters, ok := strings.CutPrefix(args[0], "-")
+	if !ok || letters == "" {
+		return 0
 	}
-	return arg, false
-}
-
-func lookup(flags *pflag.FlagSet, name string) *pflag.Flag {
-	switch {
-	case strings.HasPrefix(name, "--") && len(name) > 2:
-		return flags.Lookup(name[2:])
-	case strings.HasPrefix(name, "-") && len(name) == 2:
-		return flags.ShorthandLookup(name[1:])
+	for k := range letters {
+		switch flag := flags.ShorthandLookup(letters[k : k+1]); {
+		case flag == nil:
+			return 0
+		case k+1 == len(letters) && flag.NoOptDefVal == "":
+			return withValue
+		case flag.NoOptDefVal == "" || strings.HasPrefix(letters[k+1:], "="):
+			return 1 // the rest is its value
+		}
 	}
-	return nil
+	return 1
 }

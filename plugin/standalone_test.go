@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestStandaloneArgs(t *testing.T) {
+func TestPluginArgs(t *testing.T) {
 	for _, tc := range []struct{ args, want string }{
 		{"", "rd"},
 		{"ls", "rd ls"},
@@ -15,6 +15,11 @@ func TestStandaloneArgs(t *testing.T) {
 		{"--context=c ls", "--context=c rd ls"},
 		{"-c c -H tcp://h ls --format json", "-c c -H tcp://h rd ls --format json"},
 		{"-Htcp://h ls", "-Htcp://h rd ls"},
+		{"-Dc c ls", "-Dc c rd ls"},
+		{"-Dcc ls", "-Dcc rd ls"},
+		{"-D=true ls", "-D=true rd ls"},
+		{"-Di dev status", "rd -Di dev status"},
+		{"rd ls", "rd rd ls"},
 		{"-D --tls --tlsverify ls", "-D --tls --tlsverify rd ls"},
 		{"--config d start --host unix:///s", "--config d rd start --host unix:///s"},
 		{"--context", "--context rd"},
@@ -25,9 +30,30 @@ func TestStandaloneArgs(t *testing.T) {
 		{"__complete --context c", "__complete --context c"},
 	} {
 		args := append([]string{"docker-rd"}, strings.Fields(tc.args)...)
-		got := standaloneArgs(args)
+		got := pluginArgs(args, false)
 		if want := "docker-rd " + tc.want; strings.Join(got, " ") != want {
 			t.Errorf("%q becomes %q, want %q", args, got, want)
+		}
+	}
+}
+
+// Docker's calls stay as they are. Those by a program that another plugin has started do not: they
+// would print docker's help, and succeed.
+func TestPluginArgsByDocker(t *testing.T) {
+	for _, tc := range []struct{ args, want string }{
+		{"rd ls", "rd ls"},
+		{"-Dc c --tls rd ls", "-Dc c --tls rd ls"},
+		{"__complete rd st", "__complete rd st"},
+		{"docker-cli-plugin-metadata", "docker-cli-plugin-metadata"},
+		{"rd docker-cli-plugin-hooks {}", "rd docker-cli-plugin-hooks {}"},
+		{"", "rd"},
+		{"ls", "rd ls"},
+		{"--context rd stop", "--context rd rd stop"},
+		{"__complete st", "__complete rd st"},
+	} {
+		got := pluginArgs(append([]string{"docker-rd"}, strings.Fields(tc.args)...), true)
+		if want := strings.TrimSpace("docker-rd " + tc.want); strings.Join(got, " ") != want {
+			t.Errorf("%q becomes %q, want %q", tc.args, got, want)
 		}
 	}
 }
