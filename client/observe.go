@@ -34,14 +34,17 @@ func engineGone(i *instance.Instance) bool {
 // no notification.
 const stoppedInterval = 50 * time.Millisecond
 
-// AwaitStopped waits until the instance is [Stopped], or returns the context's error.
+// AwaitStopped waits until the instance is [Stopped], or returns the context's error if it is not
+// when ctx ends.
 func AwaitStopped(ctx context.Context, i *instance.Instance) error {
 	tick := time.NewTicker(stoppedInterval)
 	defer tick.Stop()
 	for !Stopped(i) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
 		case <-tick.C:
 		}
 	}

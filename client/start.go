@@ -56,6 +56,13 @@ func Start(ctx context.Context, i *instance.Instance, o StartOptions) (instance.
 	remakeContext(wait, i, driver)
 	last, err := s.run(wait)
 	share()
+	if wait.Err() != nil && !errors.Is(ctx.Err(), context.Canceled) {
+		// This process may have been stopped for a while, as by Ctrl-Z: then the time was up when it
+		// could look again.
+		if now := instance.Observe(i); s.done(now) {
+			return now, nil
+		}
+	}
 	switch {
 	case err != nil && removed(i):
 		return last, removedError(i)
@@ -179,15 +186,14 @@ func (s *starter) wait(ctx context.Context, child *childProcess) (last instance.
 		if err := Failed(round, s.inst, o); err != nil {
 			return false, err // it stays down
 		}
-		ready := o.Condition(state.Ready)
-		return !s.Detach && ready.Status != state.True, nil
+		return !s.done(o), nil
 	})
 	switch {
 	case ctx.Err() != nil:
 		return last, false, ctx.Err()
 	case err != nil && round.Err() == nil:
 		return last, false, err
-	case last.Live && (s.Detach || last.Condition(state.Ready).Status == state.True):
+	case s.done(last):
 		return last, false, nil
 	}
 	// The supervisor that was waited for is gone, or the child never was one.
@@ -203,6 +209,11 @@ func (s *starter) wait(ctx context.Context, child *childProcess) (last instance.
 	}
 	again, err = s.gone(last.State, instance.SupervisorID(seen))
 	return last, again, err
+}
+
+// done reports whether nothing is left to wait for.
+func (s *starter) done(o instance.Observation) bool {
+	return o.Live && s.Detach || o.Condition(state.Ready).Status == state.True
 }
 
 // gone returns why the supervisor is gone. If it was killed, another one goes on with what it has

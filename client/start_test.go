@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -172,31 +173,58 @@ func TestStopSparesCommands(t *testing.T) {
 	}
 }
 
-// An engine that stays down after a crash loop is not waited for, also where the supervisor is
-// somebody else's.
-func TestWaitForCrashLoop(t *testing.T) {
-	i := newInstance(t)
+// writeState writes a state with the conditions, as the supervisor that this process is.
+func writeState(t *testing.T, i *instance.Instance, failure *state.Failure, conditions ...state.Condition) {
+	t.Helper()
 	self, err := process.Self()
 	if err != nil {
 		t.Fatal(err)
 	}
+	data, err := json.Marshal(state.State{Head: state.Head{
+		SchemaVersion: state.SchemaVersion, Revision: 1, Instance: i.Describe(""),
+		Supervisor: &state.Supervisor{PID: self.PID, StartTicks: self.StartTime, BootID: self.BootID},
+		Conditions: conditions, LastFailure: failure,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := files.Replace(i.Paths.StateFile(), data); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A start whose time is up when it can look again, as after Ctrl-Z, looks before it gives up: an
+// engine that is ready, and perhaps used, is not stopped.
+func TestStartLooksOnceMore(t *testing.T) {
+	i := newInstance(t)
 	release, err := lock.TryAcquireAs(i.Paths.SupervisorLock(), wire.Role)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer release()
-	data, err := json.Marshal(state.State{Head: state.Head{
-		SchemaVersion: state.SchemaVersion, Revision: 1, Instance: i.Describe(""),
-		Supervisor:  &state.Supervisor{PID: self.PID, StartTicks: self.StartTime, BootID: self.BootID},
-		Conditions:  []state.Condition{{Type: state.EngineReady, Status: state.False, Reason: state.ReasonCrashLoop}},
-		LastFailure: &state.Failure{Reason: state.ReasonCrashLoop, Message: "it ended 6 times in a row"},
+	writeState(t, i, nil, state.Condition{Type: state.Ready, Status: state.False, Reason: state.ReasonStarting})
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	o, err := Start(ctx, i, StartOptions{Progress: func(instance.Observation) {
+		<-ctx.Done()
+		writeState(t, i, nil, state.Condition{Type: state.Ready, Status: state.True})
 	}})
+	if err != nil || o.Condition(state.Ready).Status != state.True {
+		t.Errorf("Start = %+v, %v", o.Condition(state.Ready), err)
+	}
+}
+
+// An engine that stays down after a crash loop is not waited for, also where the supervisor is
+// somebody else's.
+func TestWaitForCrashLoop(t *testing.T) {
+	i := newInstance(t)
+	release, err := lock.TryAcquireAs(i.Paths.SupervisorLock(), wire.Role)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(i.Paths.StateFile(), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	defer release()
+	writeState(t, i, &state.Failure{Reason: state.ReasonCrashLoop, Message: "it ended 6 times in a row"},
+		state.Condition{Type: state.EngineReady, Status: state.False, Reason: state.ReasonCrashLoop})
 	s := &starter{inst: i}
 	_, again, err := s.wait(t.Context(), nil)
 	if e, ok := errors.AsType[*Error](err); !ok || again || e.Problem != EngineFailed || !strings.Contains(err.Error(), "6 times") {

@@ -98,7 +98,9 @@ func (s *stopper) stopLeftovers(ctx context.Context) error {
 	select {
 	case <-child.done:
 	case <-ctx.Done():
-		return stillStopping(ctx, s.inst, child.id)
+		if !child.ended() {
+			return stillStopping(ctx, s.inst, child.id)
+		}
 	}
 	if child.err != nil && !child.exitedWith(wire.ExitHeld) && !child.killed() {
 		return childError(s.inst, child)
@@ -116,6 +118,9 @@ func (s *stopper) stopHolder(ctx context.Context, holder lock.Holder) error {
 		var o requests.Outcome
 		o, err = askToStop(ctx, s.inst, id, s.options)
 		s.killed = append(s.killed, o.Killed...)
+		if err == nil {
+			return nil // it has ended
+		}
 	}
 	if ctx.Err() != nil {
 		return stillStopping(ctx, s.inst, holder)

@@ -39,6 +39,32 @@ func TestStopOfSupervisorThatHasEnded(t *testing.T) {
 	}
 }
 
+// A stop whose time is up when it can look again, as after Ctrl-Z, does not say that it goes on.
+func TestStopLooksOnceMore(t *testing.T) {
+	i := newInstance(t)
+	supervisor := exec.Command("sleep", "60")
+	if err := supervisor.Start(); err != nil {
+		t.Fatal(err)
+	}
+	id, err := process.FindChild(supervisor.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := supervisor.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = supervisor.Wait()
+	late, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	s := &stopper{inst: i, asked: map[process.ID]bool{}}
+	if err := s.stopHolder(late, lock.Holder{ID: id, Role: wire.Role}); err != nil {
+		t.Errorf("after the end of the supervisor: %v", err)
+	}
+	if err := AwaitStopped(late, i); err != nil {
+		t.Errorf("AwaitStopped = %v", err)
+	}
+}
+
 // A supervisor that was killed leaves its description in the lock, and its pid may be another
 // process's by now: that is not told to end, and not waited for, because somebody else holds the lock.
 func TestStopBesideDescriptionOfKilled(t *testing.T) {

@@ -64,9 +64,10 @@ func Await(ctx context.Context, dir, id string) (Outcome, error) {
 		if !pending || !errors.Is(err, fs.ErrNotExist) {
 			return o, err
 		}
-		if err := waitOrLook(ctx, w); err != nil {
+		if err := ctx.Err(); err != nil { // after a look: this process may have been stopped for a while
 			return Outcome{}, err
 		}
+		_ = waitOrLook(ctx, w)
 	}
 }
 

@@ -63,20 +63,22 @@ func (id ID) Alive() bool {
 	return err == nil && now == id
 }
 
-// Wait returns nil when the process has ended, or the context's error if ctx ends first. The process
-// need not be a child. Its exit status is not available.
+// Wait returns nil when the process has ended, or the context's error if ctx ends first, and the
+// process still runs. The process need not be a child. Its exit status is not available.
 func (id ID) Wait(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	err := ctx.Err()
+	if err == nil {
+		err = id.wait(ctx)
 	}
-	switch err := id.wait(ctx); {
-	case errors.Is(err, ErrGone):
+	switch {
+	case err == nil, errors.Is(err, ErrGone):
 		return nil
-	case ctx.Err() != nil && err != nil:
-		return ctx.Err()
-	default:
+	case ctx.Err() == nil:
 		return err
+	case !id.Alive(): // both have ended, as where the caller was stopped for a while
+		return nil
 	}
+	return ctx.Err()
 }
 
 // Signal sends sig to the process, never to another one with the same pid. If the process has ended,

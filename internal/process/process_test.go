@@ -120,6 +120,11 @@ func TestWait(t *testing.T) {
 	if err := id.Wait(t.Context()); err != nil {
 		t.Errorf("Wait for a zombie = %v", err)
 	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := id.Wait(ended); err != nil {
+		t.Errorf("Wait with an ended context, after the process = %v", err)
+	}
 }
 
 func TestWaitIsCancelled(t *testing.T) {
