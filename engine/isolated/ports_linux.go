@@ -1,6 +1,7 @@
 package isolated
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -51,14 +52,18 @@ func (e *Engine) watchPorts(ctx context.Context) {
 const portsPause = time.Second
 
 // watchPort waits for the end of the proxy that has made the file. If the proxy did not remove
-// the file, it was killed.
+// the file, it was killed. The file stays, for the next supervisor.
 func (e *Engine) watchPort(ctx context.Context, file string, proxy process.ID) {
 	if proxy.Wait(ctx) != nil {
 		return
 	}
 	text, err := os.ReadFile(file)
-	if err != nil || !e.ID().Alive() || os.Remove(file) != nil {
+	if err != nil || !e.ID().Alive() {
 		return // it has ended normally, or with the engine
+	}
+	if e.served(filepath.Dir(file), text) { // before this supervisor was started
+		_ = os.Remove(file)
+		return
 	}
 	port, _ := portproxy.ReadAnnouncement(text)
 	e.cfg.log().ErrorContext(ctx, "the proxy of a published port was killed: the port does not answer until its container is restarted", "port", port)
@@ -66,6 +71,16 @@ func (e *Engine) watchPort(ctx context.Context, file string, proxy process.ID) {
 		Words: fmt.Sprintf("port %s does not answer until its container is restarted: its proxy was killed", port),
 		Port:  port, Since: time.Now(),
 	})
+}
+
+// served reports whether a proxy that runs has a file with this text.
+func (e *Engine) served(dir string, text []byte) bool {
+	for name := range e.proxies() {
+		if other, err := os.ReadFile(filepath.Join(dir, name)); err == nil && bytes.Equal(other, text) {
+			return true
+		}
+	}
+	return false
 }
 
 // proxies returns the engine's port proxies by the names of their files, the pids in the engine's
