@@ -61,10 +61,9 @@ func enter(ctx context.Context, i *instance.Instance, command []string) error {
 	if i.Settings.Driver != instance.DriverDockerd {
 		args = append(args, "--user", "--preserve-credentials")
 	}
-	if dir, err := os.Getwd(); err == nil {
-		if _, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", id.PID, dir)); err == nil {
-			args = append(args, "--wdns="+dir)
-		}
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = "/"
 	}
 	self, err := programs.Self()
 	if err != nil {
@@ -75,5 +74,5 @@ func enter(ctx context.Context, i *instance.Instance, command []string) error {
 		return err
 	}
 	defer pids.Close()
-	return run(ctx, i, slices.Concat(args, []string{"--", self, foreground.ExecArg}, command), pids)
+	return run(ctx, i, slices.Concat(args, []string{"--", self, foreground.ExecArg, dir}, command), pids)
 }

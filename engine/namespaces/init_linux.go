@@ -71,8 +71,8 @@ type Bind struct {
 // RunHelper becomes the helper, a port proxy, or a command in an engine's namespaces, and does not
 // return, if the process was started as one. A program that uses this package must call it first.
 func RunHelper() {
-	if len(os.Args) > 2 && os.Args[1] == foreground.ExecArg {
-		foreground.Main(os.Args[2:])
+	if len(os.Args) > 3 && os.Args[1] == foreground.ExecArg {
+		foreground.Main(os.Args[2], os.Args[3:])
 	}
 	if portproxy.IsProgram(os.Args[0]) {
 		portproxy.Program()

@@ -13,9 +13,10 @@ import (
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
-// ExecArg before a command makes this program run it in the pid namespace that is its file number
-// 3. It is for nsenter, which enters other namespaces itself; but a process can't enter that one, it
-// only has its children born there, and nsenter as a parent passes on no signal.
+// ExecArg before a working directory and a command makes this program run it there, if it exists, and in
+// the pid namespace that is its file number 3. It is for nsenter, which enters other namespaces itself;
+// but a process can't enter that one, it only has its children born there, and nsenter as a parent
+// passes on no signal. nsenter before util-linux 2.38 can't change to a directory in the namespaces.
 const ExecArg = "__exec"
 
 // Run runs the command with this process's input and output, and returns its exit status, 128+n if

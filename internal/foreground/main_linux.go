@@ -13,7 +13,8 @@ import (
 )
 
 // Main is the program behind [ExecArg].
-func Main(command []string) {
+func Main(dir string, command []string) {
+	_ = os.Chdir(dir)
 	const pidNamespace = 3
 	// Only this thread has its children there: Go makes no thread from one that is locked.
 	runtime.LockOSThread()
