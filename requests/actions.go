@@ -249,8 +249,11 @@ func plan(action, in string) (todo bool, err error) {
 func achieved(action string, startedBefore time.Time, now seen) bool {
 	switch action {
 	case ActionStart, ActionRestart:
-		// Containerd does not tell when; where it runs, the start of one that did not was done.
-		return !now.startedAt.Equal(startedBefore) || action == ActionStart && now.startedAt.IsZero() && now.state == state.StateRunning
+		// Containerd does not always tell when; where it runs, the start of one that did not was done.
+		if now.startedAt.IsZero() {
+			return action == ActionStart && now.state == state.StateRunning
+		}
+		return !now.startedAt.Equal(startedBefore)
 	case ActionStop:
 		return now.state == state.StateExited || now.state == state.StateCreated || now.state == state.StateDead
 	case ActionPause:

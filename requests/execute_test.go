@@ -419,7 +419,7 @@ func TestOutcomeWaits(t *testing.T) {
 // shows in the end is the outcome.
 func TestSentBefore(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
-	r.Engine.Populate(5, 1, 0, 0)
+	r.Engine.Populate(6, 1, 0, 0)
 	ids := r.Engine.IDs("containers") // 0, 2 and 4 run
 	started := map[string]time.Time{}
 	for _, id := range ids {
@@ -438,6 +438,9 @@ func TestSentBefore(t *testing.T) {
 	earlier := r.begun(sent(ids[4], "restart", started[ids[4]].Add(time.Hour)))
 	late := r.begun(sent(ids[3], "start", time.Time{}))
 	never := r.begun(sent(ids[2], "restart", started[ids[2]]))
+	// As of a containerd that was killed between the removal of a container's old task and the new one.
+	r.Engine.ChangeContainer(ids[5], func(c *container.InspectResponse) { c.State.StartedAt = "0001-01-01T00:00:00Z" })
+	between := r.begun(sent(ids[5], "start", time.Now()))
 	r.Executor.SetPatience(mirrortest.Patience)
 	stop := r.Start()
 	for name, id := range map[string]string{"stop of what is stopped": stopped, "restart of what was started since": restarted, "restart after which the clock was set back": earlier} {
@@ -453,8 +456,10 @@ func TestSentBefore(t *testing.T) {
 	r = r.again()
 	r.Executor.SetPatience(0)
 	r.Start()
-	if o := r.outcome(never); o.State != state.ActionFailed || !strings.Contains(o.Error, "not known") {
-		t.Errorf("restart that may have been done: %+v", o)
+	for _, id := range []string{never, between} {
+		if o := r.outcome(id); o.State != state.ActionFailed || !strings.Contains(o.Error, "not known") {
+			t.Errorf("start that may have been done: %+v", o)
+		}
 	}
 	for call, n := range r.Engine.Calls() {
 		if strings.HasPrefix(call, "POST") {
