@@ -13,6 +13,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/logfile"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/supervisor/wire"
@@ -96,6 +97,22 @@ func spawn(i *instance.Instance, args ...string) (*childProcess, error) {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	return c, nil
+}
+
+// CheckFiles returns an error if the instance's files can't be written, as on a full disk: a start
+// would fail.
+func CheckFiles(i *instance.Instance) error {
+	log, err := openLog(i)
+	if err != nil {
+		return fmt.Errorf("start supervisor: %w", err)
+	}
+	_ = log.Close()
+	const room = 64 << 10
+	path := filepath.Join(i.Paths.State, "room")
+	if err := files.Replace(path, make([]byte, room)); err != nil {
+		return fmt.Errorf("instance %q: %w", i.Name, err)
+	}
+	return files.Remove(path)
 }
 
 // openLog opens the supervisor's log.

@@ -60,6 +60,9 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, how client.Star
 	if err := check(i); err != nil {
 		return err
 	}
+	if err := client.CheckFiles(i); err != nil {
+		return err
+	}
 	before := beforeRestart{i.Started(), i.Pending(), instance.Observe(i).Condition(state.ContextPromoted).Reason == state.ReasonPromoted}
 	stop := t.of(i.Name, "stop").because(tailOf(i.Paths.EngineLog()))
 	stop.doing("Engine is stopping", "Engine is not stopped")
