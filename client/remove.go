@@ -16,11 +16,15 @@ import (
 )
 
 // Remove stops the instance by force and removes it with all its files. If its context can't be
-// demoted or removed, nothing is removed; if something is mounted among its files, it is not
-// stopped either. If ctx ends before the files are being removed, they stay.
+// demoted or removed, nothing is removed; if that is the current one by its user's choice, or
+// something is mounted among the instance's files, it is not stopped either. If ctx ends before the
+// files are being removed, they stay.
 func Remove(ctx context.Context, i *instance.Instance) error {
 	if err := i.CheckRemove(); err != nil {
 		return err
+	}
+	if chosen(ctx, i) {
+		return fmt.Errorf("remove instance %q: %w", i.Name, inUse(i))
 	}
 	release, err := stopAndHold(ctx, i)
 	if err != nil || release == nil {
@@ -68,6 +72,23 @@ func removeHeld(ctx context.Context, i *instance.Instance) error {
 	return i.Remove()
 }
 
+// chosen reports whether the instance's context is the current one by its user's choice.
+func chosen(ctx context.Context, i *instance.Instance) bool {
+	docker, err := contexts.Config(i)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, contexts.Timeout)
+	defer cancel()
+	owner := contexts.Owner(i)
+	ours, err := docker.Exists(owner)
+	return err == nil && ours && docker.Promoted(ctx, owner).Reason == state.ReasonAlreadyCurrent
+}
+
+func inUse(i *instance.Instance) error {
+	return problem(i, ContextInUse, failure.Refuse("context %q is the current one, and docker rd did not make it so", i.Context()))
+}
+
 // forget demotes and removes the instance's context.
 func forget(ctx context.Context, i *instance.Instance) error {
 	owner := contexts.Owner(i)
@@ -86,9 +107,8 @@ func forget(ctx context.Context, i *instance.Instance) error {
 	if out := docker.Remove(ctx, owner); out.Err != nil {
 		return out.Err
 	}
-	if ours, err := docker.Exists(owner); err != nil || ours {
-		return errors.Join(err, problem(i, ContextInUse,
-			failure.Refuse("context %q is the current one, and docker rd did not make it so", owner.Context)))
+	if ours, err := docker.Exists(owner); err != nil || ours { // chosen just now
+		return errors.Join(err, inUse(i))
 	}
 	return nil
 }
