@@ -322,6 +322,7 @@ func setup(e *testscript.Env, bin string, docker bool) error {
 	e.Setenv("DOCKER_RD_HOME", home)
 	e.Setenv("E", filepath.Join(home, "e.sock")) // for the fake engine
 	e.Setenv("DOCKER_RD_DEFAULT_SOCKETS", filepath.Join(home, "default.sock"))
+	e.Setenv(shown.DefaultHostEnv, "unix://"+filepath.Join(home, "none.sock"))
 	e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 	e.Setenv("S", filepath.Join(home, "state", "instances", "default", "state.json"))
 	for _, name := range []string{"ROOTFS", "IMAGE", "OTHER_IMAGE"} {

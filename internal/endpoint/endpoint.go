@@ -24,6 +24,7 @@ import (
 	"github.com/docker/cli/cli/context/docker"
 	"github.com/docker/cli/cli/context/store"
 	"github.com/docker/cli/opts"
+	"github.com/moby/moby/client"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
@@ -196,10 +197,17 @@ func DefaultFromEnv(getenv func(string) string, configDir string) Default {
 	}
 }
 
+// DefaultHost is where the context "default" leads if nothing says otherwise. Tests change it: they
+// must not depend on whether the machine has an engine there.
+var DefaultHost = client.DefaultDockerHost
+
 // FromDefault returns the endpoint of the context "default", resolved as docker's
 // ClientOptions.SetDefaultOptions and resolveDefaultDockerEndpoint do.
 func FromDefault(d Default) (Endpoint, error) {
 	useTLS := d.TLS || d.TLSVerify
+	if d.Host == "" && !useTLS {
+		d.Host = DefaultHost
+	}
 	host, err := opts.ParseHost(useTLS, d.Host)
 	if err != nil {
 		return Endpoint{Host: d.Host}, fmt.Errorf("%w: %w", ErrAddress, err)

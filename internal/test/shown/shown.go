@@ -20,6 +20,9 @@ import (
 // Env names the directory in which [Note] leaves what it is told.
 const Env = "DOCKER_RD_TEST_ERRORS"
 
+// DefaultHostEnv names the host that the context "default" leads to in tests.
+const DefaultHostEnv = "DOCKER_RD_TEST_DEFAULT_HOST"
+
 // files in that directory.
 const lastError, wrongErrors = "last", "wrong"
 
