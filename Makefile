@@ -52,18 +52,20 @@ release: go ## Make archives, packages, checksums and SBOMs for all platforms in
 # uninstall removes the directories that install has made; a packager's are his own.
 MADE_DIRS   := $(LIBDIR)/made-directories
 MAKE_DIRS   := $(if $(DESTDIR),mkdir -p,scripts/make-dirs "$(MADE_DIRS)")
+# Hardened systems give root a umask of 077: all users may read what is for all.
+UMASK       := $(if $(EVERYBODY),umask 022 &&)
 
 # The programs are not in the plugin directory: docker would take the proxy for a broken plugin.
 .PHONY: install
 install: build ## Install the plugin and the program: as root for all users; DESTDIR, PREFIX, PLUGINS
-	$(MAKE_DIRS) "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PLUGINS)" \
+	$(UMASK) $(MAKE_DIRS) "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PLUGINS)" \
 		$(foreach file,$(COMPLETIONS),"$(DESTDIR)$(PREFIX)/share/$(dir $(file))") "$(DESTDIR)$(PREFIX)/share/man/man1"
 	install -m 0755 bin/docker-rd$(EXE) bin/docker-rd-proxy$(EXE) "$(DESTDIR)$(LIBDIR)/"
 	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(DESTDIR)$(PREFIX)/bin/docker-rd$(EXE)"
 	ln -sf "$(LIBDIR)/docker-rd$(EXE)" "$(DESTDIR)$(PLUGINS)/docker-rd$(EXE)"
-	bin/docker-rd$(EXE) completion bash >"$(DESTDIR)$(PREFIX)/share/$(word 1,$(COMPLETIONS))"
-	bin/docker-rd$(EXE) completion zsh >"$(DESTDIR)$(PREFIX)/share/$(word 2,$(COMPLETIONS))"
-	bin/docker-rd$(EXE) completion fish >"$(DESTDIR)$(PREFIX)/share/$(word 3,$(COMPLETIONS))"
+	$(UMASK) bin/docker-rd$(EXE) completion bash >"$(DESTDIR)$(PREFIX)/share/$(word 1,$(COMPLETIONS))"
+	$(UMASK) bin/docker-rd$(EXE) completion zsh >"$(DESTDIR)$(PREFIX)/share/$(word 2,$(COMPLETIONS))"
+	$(UMASK) bin/docker-rd$(EXE) completion fish >"$(DESTDIR)$(PREFIX)/share/$(word 3,$(COMPLETIONS))"
 	install -m 0644 docs/man/*.1 "$(DESTDIR)$(PREFIX)/share/man/man1/"
 ifeq ($(DESTDIR),)
 	@scripts/check-install "$(PREFIX)/bin" "$(PLUGINS)/docker-rd$(EXE)" "$(OWN_PLUGINS)/docker-rd$(EXE)"

@@ -14,10 +14,15 @@ import (
 	"github.com/docker/cli/cli-plugins/metadata"
 )
 
-// makeTarget runs make in the project.
+// makeTarget runs make in the project, with the umask of hardened systems.
 func makeTarget(t *testing.T, args ...string) {
 	t.Helper()
-	cmd := exec.Command("make", append([]string{"-C", "../..", "--no-print-directory"}, args...)...)
+	t.Cleanup(func() { // what was built is as it would be otherwise
+		for _, path := range []string{"../../bin", "../../bin/docker-rd", "../../bin/docker-rd-proxy"} {
+			_ = os.Chmod(path, 0o755)
+		}
+	})
+	cmd := exec.Command("sh", append([]string{"-c", `umask 077 && exec make "$@"`, "make", "-C", "../..", "--no-print-directory"}, args...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make %v: %v\n%s", args, err, out)
 	}
@@ -52,6 +57,24 @@ func checkMetadata(t *testing.T, program string) {
 	}
 }
 
+// forAll checks that everybody may read what is installed.
+func forAll(t *testing.T, dest string) {
+	t.Helper()
+	err := filepath.WalkDir(dest, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == dest || entry.Type() == fs.ModeSymlink {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil && (info.Mode().Perm()&0o004 == 0 || entry.IsDir() && info.Mode().Perm()&0o001 == 0) {
+			t.Errorf("%q has mode %v", path, info.Mode())
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // A packager's DESTDIR gets all files, and the links lead to where they will be.
 func TestInstallDestdir(t *testing.T) {
 	for prefix, plugins := range map[string]string{
@@ -61,6 +84,7 @@ func TestInstallDestdir(t *testing.T) {
 	} {
 		dest := t.TempDir()
 		makeTarget(t, "install", "DESTDIR="+dest, "PREFIX="+prefix)
+		forAll(t, dest)
 		program := prefix + "/lib/docker-rd/docker-rd"
 		for _, link := range []string{prefix + "/bin/docker-rd", plugins + "/docker-rd"} {
 			if to, err := os.Readlink(filepath.Join(dest, link)); err != nil || to != program {
