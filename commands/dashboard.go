@@ -58,7 +58,7 @@ func (a *app) runDashboard(ctx context.Context, o dashboardOptions) error {
 		return err
 	}
 	if o.open {
-		if err := openInBrowser(server.URL()); err != nil {
+		if err := openInBrowser(server.OnceURL()); err != nil {
 			a.warn("no browser opened: %v", err)
 		}
 	}

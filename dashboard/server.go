@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/docker-rd/docker-rd/board"
@@ -51,6 +52,8 @@ type Server struct {
 	listener net.Listener
 	token    string
 	host     string // the Host header that requests must have
+	code     string // of OnceURL
+	opened   atomic.Bool
 }
 
 // Listen makes a server on an address such as "127.0.0.1:0". It refuses addresses that are not
@@ -71,7 +74,7 @@ func Listen(address string, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dashboard: %w", err)
 	}
-	return &Server{Options: o, listener: l, token: rand.Text(), host: withoutDefault(l.Addr().String())}, nil
+	return &Server{Options: o, listener: l, token: rand.Text(), code: rand.Text(), host: withoutDefault(l.Addr().String())}, nil
 }
 
 // withoutDefault returns a host without the default port, which browsers leave out.
@@ -79,6 +82,12 @@ func withoutDefault(host string) string { return strings.TrimSuffix(host, ":80")
 
 // URL returns the page's address, with the token. It gives access to everything.
 func (s *Server) URL() string { return "http://" + s.host + "/?token=" + s.token }
+
+// OnceURL returns an address that leads to the page once. It is for the command line of another
+// program, which all users can read.
+func (s *Server) OnceURL() string { return "http://" + s.host + oncePath + "?code=" + s.code }
+
+const oncePath = "/once"
 
 // Serve serves the page until ctx ends.
 func (s *Server) Serve(ctx context.Context) error {
@@ -129,13 +138,27 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			http.Error(w, "The dashboard has another address.", http.StatusMisdirectedRequest)
 		case origin != "" && origin != "http://"+s.host, r.Method != http.MethodGet && origin == "":
 			http.Error(w, "Other pages may not use the dashboard.", http.StatusForbidden)
-		case subtle.ConstantTimeCompare([]byte(r.URL.Query().Get("token")), []byte(s.token)) != 1:
+		case r.URL.Path == oncePath:
+			s.once(w, r)
+		case !same(r.URL.Query().Get("token"), s.token):
 			http.Error(w, "The token is missing or wrong. Open the address that `docker rd dashboard` printed.", http.StatusForbidden)
 		default:
 			next.ServeHTTP(w, r)
 		}
 	})
 }
+
+// once leads the first who has the code to the page.
+func (s *Server) once(w http.ResponseWriter, r *http.Request) {
+	if !same(r.URL.Query().Get("code"), s.code) || !s.opened.CompareAndSwap(false, true) {
+		http.Error(w, "This address works only once. Open the one that `docker rd dashboard` printed.", http.StatusForbidden)
+		return
+	}
+	http.Redirect(w, r, s.URL(), http.StatusSeeOther)
+}
+
+// same compares secrets in a time that tells nothing.
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 	nonce := rand.Text()
