@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -118,9 +119,12 @@ func statusHelp() string {
 	return b.String()
 }
 
+// wholeOrDisk matches a template that shows the disk usage, or a whole row: a dot alone.
+var wholeOrDisk = regexp.MustCompile(`\.(?:Disk|\W|$)`)
+
 // showsDisk reports whether the output has the disk usage, which takes time.
 func showsDisk(o output.Options) bool {
-	return o.IsJSON() || !o.Quiet && (o.IsTable() || strings.Contains(o.Format, ".Disk"))
+	return o.IsJSON() || !o.Quiet && (o.IsTable() || wholeOrDisk.MatchString(o.Format))
 }
 
 // countLimit bounds the counting of files for a list.
