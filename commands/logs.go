@@ -85,7 +85,8 @@ func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) 
 		return err
 	}
 	lines := &logfile.LineWriter{Line: filter.line}
-	err = showLog(ctx, lines, path, int(o.tail.value), o.follow)
+	past := !filter.until.IsZero() && filter.until.Before(time.Now()) // then all that follows is too late
+	err = showLog(ctx, lines, path, int(o.tail.value), o.follow && !past)
 	if errors.Is(err, errLater) {
 		return nil
 	}
