@@ -118,6 +118,17 @@ func TestStartOfRemoved(t *testing.T) {
 	}
 }
 
+// So does a sync.
+func TestSyncOfRemoved(t *testing.T) {
+	i := newInstance(t)
+	if err := i.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Sync(t.Context(), i, false); !Is(err, Removed) {
+		t.Errorf("Sync = %v", err)
+	}
+}
+
 // Who stops waiting for a stop by force has not given the supervisor its time: it is not
 // killed in the middle of it.
 func TestForceIsNotHurried(t *testing.T) {

@@ -33,6 +33,9 @@ func Sync(ctx context.Context, i *instance.Instance, sizes bool) error {
 			return err
 		}
 		err := syncHere(ctx, i, sizes)
+		if err != nil && removed(i) {
+			return problem(i, Removed, fmt.Errorf("instance %q was removed", i.Name))
+		}
 		if !errors.Is(err, lock.ErrHeld) {
 			return err
 		}
