@@ -19,12 +19,9 @@ import (
 )
 
 // Follow calls accept with each request in the directory, each once and the oldest first, until ctx
-// ends, whose error it returns. It begins with the requests that exist already.
+// ends, whose error it returns. It begins with the requests that exist already. The directory need
+// not exist: Submit makes it.
 func Follow(ctx context.Context, dir string, log *slog.Logger, accept func(Request)) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("watch requests: %w", err)
-	}
-	// Submit makes the directory again if somebody has removed it.
 	w := dirwatch.Follow(dir, pollInterval, func(cause error) {
 		log.Warn("requests can't be watched and are looked for instead", "dir", dir, "error", cause)
 	})
