@@ -87,8 +87,12 @@ func ReadHolder(path string) (Holder, error) {
 		return Holder{}, fmt.Errorf("lock %q: %w", path, err)
 	}
 	var h Holder
-	if json.Unmarshal(data, &h) != nil || !h.Alive() {
-		return Holder{}, nil // half written, or left by a process that was killed
+	if json.Unmarshal(data, &h) != nil {
+		return Holder{}, nil // half written
+	}
+	// A process that was killed holds its locks until its last thread has ended: it is a zombie by then.
+	if now, err := process.FindChild(h.PID); err != nil || now != h.ID {
+		return Holder{}, nil
 	}
 	return h, nil
 }

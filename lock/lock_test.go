@@ -132,6 +132,14 @@ func TestReleasedByDeath(t *testing.T) {
 	if err != nil {
 		t.Fatalf("after its holder was killed: %v", err)
 	}
+	// Its lock may have outlived its first thread. What it has left does not describe the next holder.
+	if h, err := ReadHolder(path); err != nil || h.PID != cmd.Process.Pid && runtime.GOOS != "windows" {
+		t.Errorf("before it is waited for, the holder is %+v, %v", h, err)
+	}
+	_ = cmd.Wait()
+	if h, err := ReadHolder(path); err != nil || h != (Holder{}) {
+		t.Errorf("after its end, the holder is %+v, %v", h, err)
+	}
 	release()
 	after, err := os.Stat(path)
 	if err != nil {
