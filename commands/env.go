@@ -70,6 +70,9 @@ func (a *app) runEnv(o envOptions, args []string) error {
 	case o.format.value == "json":
 		return output.WriteJSON(a.out(), nullable(names, set))
 	}
+	if !o.shell.given && o.shell.value == "fish" && runBySh() {
+		o.shell.value = "sh" // of a script, for example: $SHELL is what the user logs in to
+	}
 	for _, name := range names {
 		if _, err := fmt.Fprintln(a.out(), shellLine(o.shell.value, name, set[name])); err != nil {
 			return err
