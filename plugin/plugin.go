@@ -6,7 +6,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime"
+	"syscall"
 
 	cliplugin "github.com/docker/cli/cli-plugins/plugin"
 
@@ -40,6 +42,9 @@ func Main() {
 
 // run runs a command.
 func run() {
+	// A write to a closed pipe is then an error with a status of ours: if a signal ends a plugin,
+	// docker exits with 255.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	quietLibraries(os.Stderr)
 	os.Args = pluginArgs(os.Args, !cliplugin.RunningStandalone())
 	cliplugin.Run(newRoot, metadata.Of(version.Version()))

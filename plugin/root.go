@@ -51,9 +51,6 @@ func newRoot(dockerCLI command.Cli) *cobra.Command {
 					time.AfterFunc(endGrace, interrupted)
 				}
 			})
-			// A write to a closed pipe is then an error with a status of ours: if a signal ends a
-			// plugin, docker exits with 255.
-			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			cmd.SetContext(runWith(ctx))
 			return nil
 		},
