@@ -13,8 +13,12 @@ import (
 	"github.com/docker-rd/docker-rd/internal/logfile"
 )
 
-// maxLines is how much of a text is kept.
-const maxLines = 5000
+const (
+	// maxLines is how much of a text is kept.
+	maxLines = 5000
+	// maxLine is how many bytes a line of a log has at most: what is longer becomes several.
+	maxLine = 8 << 10
+)
 
 // A page is a text that is shown in place of the tables. More lines may be added.
 type page struct {
@@ -46,7 +50,7 @@ func (t *top) logs(r row) {
 		container = r.key
 	}
 	go func() {
-		err := t.Logs(ctx, r.instance, container, &logfile.LineWriter{Line: func(line []byte) error {
+		err := t.Logs(ctx, r.instance, container, &logfile.LineWriter{Max: maxLine, Line: func(line []byte) error {
 			p.add(strings.TrimRight(string(line), "\r\n"))
 			t.post(func() {})
 			return nil

@@ -2,6 +2,7 @@ package logfile
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
 	"regexp"
@@ -78,20 +79,28 @@ func Parse(line string) (level, message string) {
 type LineWriter struct {
 	// Line is called with each whole line and its end. Its error is Write's.
 	Line func(line []byte) error
+	// Max is how many bytes of a line are passed on at once, 0 for a MiB: a longer line comes in
+	// parts.
+	Max int
 
 	rest []byte // of the last line, which has no end yet
 }
 
 // Write implements [io.Writer].
 func (w *LineWriter) Write(p []byte) (int, error) {
+	most := cmp.Or(w.Max, 1<<20)
+	seen := len(w.rest) // so far there is no end
 	w.rest = append(w.rest, p...)
 	for {
-		end := bytes.IndexByte(w.rest, '\n') + 1
-		if end == 0 {
+		end := seen + bytes.IndexByte(w.rest[seen:], '\n') + 1
+		if end == seen && len(w.rest) < most {
 			return len(p), nil
 		}
+		if end == seen || end > most {
+			end = most
+		}
 		line := w.rest[:end]
-		w.rest = w.rest[end:]
+		w.rest, seen = w.rest[end:], 0
 		if err := w.Line(line); err != nil {
 			return 0, err
 		}

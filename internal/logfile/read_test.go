@@ -3,6 +3,7 @@ package logfile
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -43,5 +44,35 @@ func TestParse(t *testing.T) {
 		if level, message := Parse(line); level != want[0] || message != want[1] {
 			t.Errorf("%q is %q, %q", line, level, message)
 		}
+	}
+}
+
+// A line that never ends, as of a container that writes dots, is passed on in parts.
+func TestLineWriter(t *testing.T) {
+	var parts []string
+	w := &LineWriter{Max: 4, Line: func(line []byte) error {
+		parts = append(parts, string(line))
+		return nil
+	}}
+	for _, text := range []string{"ab", "cdef", "g", "hi\n", "\n", "12345\n67"} {
+		if n, err := w.Write([]byte(text)); n != len(text) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"abcd", "efgh", "i\n", "\n", "1234", "5\n", "67"}; !slices.Equal(parts, want) {
+		t.Errorf("%q, want %q", parts, want)
+	}
+	parts = nil
+	w = &LineWriter{Line: w.Line}
+	for range 1 << 10 {
+		if _, err := w.Write(make([]byte, 2<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(parts) != 2 || len(w.rest) != 0 {
+		t.Errorf("%d parts, and %d bytes are kept", len(parts), len(w.rest))
 	}
 }
