@@ -57,7 +57,11 @@ func enter(ctx context.Context, i *instance.Instance, command []string) error {
 	if len(command) == 0 {
 		command = []string{cmp.Or(os.Getenv("SHELL"), "/bin/sh")}
 	}
-	args := []string{"nsenter", "--target", strconv.Itoa(id.PID), "--mount", "--net", "--cgroup"}
+	nsenter, err := programs.Find("nsenter")
+	if err != nil {
+		return err
+	}
+	args := []string{nsenter, "--target", strconv.Itoa(id.PID), "--mount", "--net", "--cgroup"}
 	if i.Settings.Driver != instance.DriverDockerd {
 		args = append(args, "--user", "--preserve-credentials")
 	}

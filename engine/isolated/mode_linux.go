@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
@@ -119,6 +120,9 @@ func (m userMode) args(user *daemonOptions) []string {
 
 func (m userMode) env() []string {
 	env := []string{"XDG_RUNTIME_DIR=" + m.tempDir()}
+	if u, err := user.Current(); err == nil && os.Getenv("HOME") == "" { // dockerd wants one, and uses nothing in it
+		env = append(env, "HOME="+u.HomeDir)
+	}
 	if m.scopes != nil { // dockerd refuses to be under RootlessKit and not rootless
 		return append(env, "PATH="+m.searchPath())
 	}

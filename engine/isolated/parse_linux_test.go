@@ -56,6 +56,12 @@ func TestEngineEnv(t *testing.T) {
 			t.Errorf("the engine does not get %s", want)
 		}
 	}
+	// A service may have no HOME, and dockerd does not start for an ordinary user without.
+	t.Setenv("HOME", "")
+	env = (&Config{UID: "u", StateDir: "/state", Rootless: true}).engineEnv()
+	if !slices.ContainsFunc(env, func(entry string) bool { return strings.HasPrefix(entry, "HOME=/") }) {
+		t.Error("an ordinary user's engine gets no HOME")
+	}
 }
 
 func TestCheckRefuses(t *testing.T) {
