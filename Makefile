@@ -103,9 +103,13 @@ cross: ## Build for every platform
 		GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./... || exit 1; \
 	done
 
+# What the shell says about engines, proxies and modes of files is not for the tests.
+clean_env := env $(addprefix -u ,DOCKER_HOST DOCKER_CONTEXT DOCKER_CONFIG DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH \
+	DOCKER_API_VERSION DOCKER_CUSTOM_HEADERS DOCKER_RD_HOME DOCKER_RD_INSTANCE DOCKER_RD_DEFAULT_SOCKETS \
+	HTTP_PROXY HTTPS_PROXY ALL_PROXY http_proxy https_proxy all_proxy)
 .PHONY: test
 test: ## Run all tests with the race detector
-	$(GO) test -race -p 3 -parallel 4 -timeout 28m ./...
+	umask 022; $(GO) test -exec '$(clean_env)' -race -p 3 -parallel 4 -timeout 28m ./...
 
 .PHONY: test-short
 test-short: ## Run the tests that need no real engine
