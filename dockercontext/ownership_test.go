@@ -189,6 +189,29 @@ func TestGiveBack(t *testing.T) {
 	f.wantCurrent("other")
 }
 
+// It is not put back where somebody has asked for the other one since, whatever it replaced.
+func TestGiveBackNotAfterForce(t *testing.T) {
+	for name, demoted := range map[string]bool{"as it is current": false, "after its demotion": true} {
+		f := setup(t)
+		f.own(rd)
+		f.brokenContext("mine")
+		f.use("mine")
+		if out := f.promote(rd, PromoteOptions{Policy: PromoteIfBroken}); out.Reason != state.ReasonPromoted {
+			t.Fatalf("%s: %+v", name, out)
+		}
+		if demoted {
+			f.wantOutcome(f.Demote(t.Context(), rd), state.ReasonDemoted, true)
+		}
+		if out := f.promote(rd, PromoteOptions{Policy: PromoteAlways}); !out.IsCurrent() {
+			t.Fatalf("%s: %+v", name, out)
+		}
+		f.wantOutcome(f.GiveBack(t.Context(), rd, "mine"), state.ReasonNotApplicable, false)
+		f.wantCurrent("rd")
+		f.wantOutcome(f.Demote(t.Context(), rd), state.ReasonDemoted, true)
+		f.wantCurrent("mine")
+	}
+}
+
 // Root does not make an engine current for a user who may not open its socket.
 func TestSudo(t *testing.T) {
 	if os.Getuid() != 0 {

@@ -84,13 +84,16 @@ func (c *Config) promote(ctx context.Context, j Judgement, owner Owner, o Promot
 		j.Report = c.forJudging().glance(ctx, named(j.Stored))
 	}
 	if out := c.declined(j, owner, o.Policy); out != nil {
+		if out.Reason == state.ReasonAlreadyCurrent && o.Policy == PromoteAlways && !o.DryRun {
+			_, _ = c.update(ctx, func(t *tx) (Outcome, error) { return Outcome{}, t.insist(owner) }) // it is current all the same
+		}
 		return *out
 	}
 	done := promoted(j, owner, o)
 	if o.DryRun {
 		return done
 	}
-	out, err := c.updateAnew(ctx, func(t *tx) (Outcome, error) { return t.promote(j, owner, done) })
+	out, err := c.updateAnew(ctx, func(t *tx) (Outcome, error) { return t.promote(j, owner, o.Policy, done) })
 	if out.Changed {
 		c.releaseReplaced(context.WithoutCancel(ctx), owner)
 	}
@@ -145,7 +148,7 @@ func promoted(j Judgement, owner Owner, o PromoteOptions) Outcome {
 }
 
 // promote checks everything again and makes owner's context current. Done is the outcome then.
-func (t *tx) promote(j Judgement, owner Owner, done Outcome) (Outcome, error) {
+func (t *tx) promote(j Judgement, owner Owner, policy Policy, done Outcome) (Outcome, error) {
 	instead := func(reason state.Reason, format string, args ...any) (Outcome, error) {
 		out := outcome(reason, format, args...).at(j.Stored)
 		out.Current = named(t.stored.Name)
@@ -165,14 +168,27 @@ func (t *tx) promote(j Judgement, owner Owner, done Outcome) (Outcome, error) {
 		if err != nil {
 			return Outcome{}, err
 		}
+		if changed && policy == PromoteAlways {
+			err = t.insist(owner)
+		}
 		if changed {
-			return done, nil
+			return done, err
 		}
 	}
 	if t.stored.Name == owner.Context {
 		return instead(state.ReasonAlreadyCurrent, "Context %q is the current one already.", owner.Context)
 	}
 	return instead(state.ReasonChangedByUser, "The current context was changed to %q meanwhile and stays.", named(t.stored.Name))
+}
+
+// insist notes that somebody wants owner's context, if it was promoted, whatever it has replaced.
+func (t *tx) insist(owner Owner) error {
+	if !t.record.promoted(owner) || t.record.Insisted {
+		return nil
+	}
+	r := t.record
+	r.Insisted = true
+	return t.save(r)
 }
 
 // promoteOver replaces the stored current context by owner's.
@@ -262,7 +278,7 @@ func (c *Config) GiveBack(ctx context.Context, owner Owner, replaced string) Out
 // giveBack puts the previous context back, if nothing has changed since the promotion.
 func (t *tx) giveBack(owner Owner, previous string) (Outcome, error) {
 	nothing := outcome(state.ReasonNotApplicable, "The current context has been changed since.")
-	if t.stored.Name != owner.Context || !t.record.promoted(owner) || t.record.Previous != previous {
+	if t.stored.Name != owner.Context || !t.record.promoted(owner) || t.record.Previous != previous || t.record.Insisted {
 		return nothing, nil
 	}
 	before := t.record.previous()

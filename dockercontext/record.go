@@ -32,6 +32,9 @@ type record struct {
 	// Promoted is the owner that was promoted: two while one hands over to another, so that a
 	// kill in between loses neither.
 	Promoted []Owner `json:"promoted"`
+	// Insisted says that somebody wants the promotion whatever it has replaced: the previous context
+	// is not put back because it works again.
+	Insisted bool `json:"insisted,omitempty"`
 	// Demoted are former owners. A program that has read config.json before may write their
 	// names back.
 	Demoted []Owner `json:"demoted"`
