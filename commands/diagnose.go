@@ -259,6 +259,7 @@ func (d *diagnosis) add(name string, size int64, content io.Reader) {
 		Name: path.Join(d.root, filepath.ToSlash(name)), Mode: 0o600, Size: size, ModTime: time.Now().Truncate(time.Second),
 	})
 	lines := bufio.NewReader(content)
+	missing := size
 	for end := false; !end && d.err == nil; {
 		line, err := lines.ReadBytes('\n')
 		if err != nil && err != io.EOF {
@@ -268,6 +269,10 @@ func (d *diagnosis) add(name string, size int64, content io.Reader) {
 		end = err == io.EOF
 		hideSecrets(line)
 		_, d.err = d.archive.Write(line)
+		missing -= int64(len(line))
+	}
+	if d.err == nil { // a log may have been truncated meanwhile
+		_, d.err = d.archive.Write(bytes.Repeat([]byte{'\n'}, int(missing)))
 	}
 	if d.err != nil {
 		d.err = fmt.Errorf("diagnose: %s: %w", name, d.err)

@@ -1,7 +1,12 @@
 package commands
 
 import (
+	"archive/tar"
+	"bytes"
+	"cmp"
+	"io"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -74,5 +79,25 @@ func TestRelevantEnvironment(t *testing.T) {
 		"DOCKER_AUTH_CONFIG=***", "DOCKER_HOST=unix:///x", "DOCKER_TOKEN=***", "HOME=/h", "HTTP_PROXY=http://a:b@c", "XDG_STATE_HOME=/s",
 	}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// A log that is truncated while it is added does not spoil the archive.
+func TestDiagnoseTruncated(t *testing.T) {
+	var out bytes.Buffer
+	d := diagnosis{archive: tar.NewWriter(&out), root: "x"}
+	d.add("log", 10, strings.NewReader("one\ntwo"))
+	d.add("next", 4, strings.NewReader("more"))
+	if err := cmp.Or(d.err, d.archive.Close()); err != nil {
+		t.Fatal(err)
+	}
+	archive := tar.NewReader(&out)
+	for _, want := range []string{"one\ntwo\n\n\n", "more"} {
+		if _, err := archive.Next(); err != nil {
+			t.Fatal(err)
+		}
+		if data, err := io.ReadAll(archive); string(data) != want || err != nil {
+			t.Errorf("%q, %v, want %q", data, err, want)
+		}
 	}
 }
