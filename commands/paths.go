@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/nearest"
 )
 
 type pathRow struct {
@@ -82,6 +84,12 @@ func (a *app) runPaths(format string, args []string) error {
 		key, args = args[len(args)-1], args[:len(args)-1]
 	}
 	i, err := a.loadNoting(args)
+	if typo, ok := errors.AsType[*instance.NotExistError](err); ok && !one { // perhaps of a key
+		names, _ := instanceNames()
+		if near := nearest.To(typo.Name, append(names, pathKeys()...)); len(near) > 0 {
+			return failure.WithHint(err, "%s", nearest.DidYouMean(near, "", ""))
+		}
+	}
 	if err != nil {
 		return err
 	}
