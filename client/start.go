@@ -74,7 +74,9 @@ func Start(ctx context.Context, i *instance.Instance, o StartOptions) (instance.
 	if !interrupted {
 		late = "it was not ready in time: " + pending(last)
 	}
-	if !o.GoOn && s.undo(late) {
+	if o.GoOn {
+		s.appear()
+	} else if s.undo(late) {
 		words = "it was stopped again"
 	}
 	if interrupted {
@@ -272,6 +274,18 @@ func failedState(i *instance.Instance, s *state.State) error {
 		return engineFailed(i, c.Message, s.LastFailure)
 	}
 	return nil
+}
+
+// appear waits for a moment until the supervisor that this call has started holds its lock: until then
+// its engine would seem to be gone for good.
+func (s *starter) appear() {
+	const pause = 10 * time.Millisecond
+	for waited := time.Duration(0); waited < heldPatience && s.child != nil && !s.child.ended(); waited += pause {
+		if held, err := lock.Held(s.inst.Paths.SupervisorLock()); held || err != nil {
+			return
+		}
+		time.Sleep(pause)
+	}
 }
 
 // undo stops what this call has launched, unless somebody else waits for it. Late is why, where

@@ -225,6 +225,22 @@ func TestStartLooksOnceMore(t *testing.T) {
 	}
 }
 
+// A start that goes on is seen by whoever looks after it has returned.
+func TestStartThatGoesOnIsSeen(t *testing.T) {
+	i := newInstance(t)
+	s := &starter{inst: i, child: &childProcess{done: make(chan struct{})}}
+	timer := time.AfterFunc(100*time.Millisecond, func() {
+		if _, err := lock.TryAcquireAs(i.Paths.SupervisorLock(), wire.Role); err != nil { // until the test's end
+			t.Error(err)
+		}
+	})
+	defer timer.Stop()
+	s.appear()
+	if o := instance.Observe(i); !o.Supervised {
+		t.Error("there is no supervisor")
+	}
+}
+
 // An engine that stays down after a crash loop is not waited for, also where the supervisor is
 // somebody else's.
 func TestWaitForCrashLoop(t *testing.T) {
