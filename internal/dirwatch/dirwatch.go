@@ -4,9 +4,7 @@ package dirwatch
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
@@ -14,7 +12,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// A Follower waits for changes in directories. If one is missing, or the system's watches are used
+// A Follower waits for changes in directories. While one is missing, or the system's watches are used
 // up, it polls instead. Only one goroutine may use it.
 type Follower struct {
 	dirs     func() []string
@@ -83,8 +81,8 @@ func (f *Follower) Wait(ctx context.Context) error {
 		timer := time.NewTimer(f.interval)
 		defer timer.Stop()
 		select {
-		case <-timer.C: // a missing directory may exist by now; a limit of watches does not change by itself
-			ok = !errors.Is(f.err, fs.ErrNotExist)
+		case <-timer.C:
+			ok = false // a missing directory may exist by now, or there may be watches again
 		case <-ctx.Done():
 			return ctx.Err()
 		}
