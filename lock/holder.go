@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/files"
@@ -90,8 +91,11 @@ func ReadHolder(path string) (Holder, error) {
 	if json.Unmarshal(data, &h) != nil {
 		return Holder{}, nil // half written
 	}
-	// A process that was killed holds its locks until its last thread has ended: it is a zombie by then.
-	if now, err := process.FindChild(h.PID); err != nil || now != h.ID {
+	find := process.FindChild // one that was killed holds its locks until its last thread has ended: it is a zombie by then
+	if runtime.GOOS == "windows" {
+		find = process.Find
+	}
+	if now, err := find(h.PID); err != nil || now != h.ID {
 		return Holder{}, nil
 	}
 	return h, nil

@@ -19,9 +19,12 @@ import (
 )
 
 // Follow calls accept with each request in the directory, each once and the oldest first, until ctx
-// ends, whose error it returns. It begins with the requests that exist already. The directory need
-// not exist: Submit makes it.
+// ends, whose error it returns. It begins with the requests that exist already.
 func Follow(ctx context.Context, dir string, log *slog.Logger, accept func(Request)) error {
+	// It can be watched then. If it can't be made, or somebody removes it, Submit makes it.
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		log.Warn("requests have no directory yet", "error", err)
+	}
 	w := dirwatch.Follow(dir, pollInterval, func(cause error) {
 		log.Warn("requests can't be watched and are looked for instead", "dir", dir, "error", cause)
 	})
