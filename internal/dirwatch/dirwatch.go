@@ -75,27 +75,26 @@ func (f *Follower) Close() {
 // Wait returns nil when something may have changed since the last Wait, or the context's error if
 // that ends first.
 func (f *Follower) Wait(ctx context.Context) error {
-	var e fsnotify.Event
-	ok := true
 	if f.watch == nil {
 		timer := time.NewTimer(f.interval)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-			ok = false // a missing directory may exist by now, or there may be watches again
+			f.begin() // a missing directory may exist by now, or there may be watches again
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	} else {
-		select {
-		case e, ok = <-f.watch.Events:
-		case _, ok = <-f.watch.Errors: // events may be lost, so something may have changed
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		ok = ok && f.drain(e)
 	}
-	if !ok || !slices.Equal(f.watched, f.dirs()) {
+	var e fsnotify.Event
+	ok := true
+	select {
+	case e, ok = <-f.watch.Events:
+	case _, ok = <-f.watch.Errors: // events may be lost, so something may have changed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if !ok || !f.drain(e) || !slices.Equal(f.watched, f.dirs()) {
 		f.begin()
 	}
 	return nil
