@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"time"
 
@@ -145,7 +144,7 @@ func cancelAtRemoval(round context.Context, i *instance.Instance, cancel context
 		}
 		switch {
 		case removed(i):
-			cancel(problem(i, Removed, fmt.Errorf("instance %q was removed", i.Name)))
+			cancel(removedError(i))
 			return
 		case files.Exists(i.Paths.StateFile()):
 			return

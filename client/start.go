@@ -40,7 +40,7 @@ type StartOptions struct {
 func Start(ctx context.Context, i *instance.Instance, o StartOptions) (instance.Observation, error) {
 	share, err := lock.AcquireShared(ctx, i.Paths.StartLock())
 	if errors.Is(err, fs.ErrNotExist) {
-		return instance.Observation{}, removedError(i)
+		return instance.Observation{}, removedAtStart(i)
 	}
 	if err != nil {
 		return instance.Observation{}, err
@@ -65,7 +65,7 @@ func Start(ctx context.Context, i *instance.Instance, o StartOptions) (instance.
 	}
 	switch {
 	case err != nil && removed(i):
-		return last, removedError(i)
+		return last, removedAtStart(i)
 	case err == nil || wait.Err() == nil:
 		return last, err
 	}
@@ -92,7 +92,11 @@ func removed(i *instance.Instance) bool {
 }
 
 func removedError(i *instance.Instance) error {
-	return problem(i, Removed, fmt.Errorf("instance %q was removed while it started", i.Name))
+	return problem(i, Removed, fmt.Errorf("instance %q was removed", i.Name))
+}
+
+func removedAtStart(i *instance.Instance) error {
+	return fmt.Errorf("%w while it started", removedError(i))
 }
 
 // starter is one call of Start.

@@ -34,7 +34,7 @@ func Sync(ctx context.Context, i *instance.Instance, sizes bool) error {
 		}
 		err := syncHere(ctx, i, sizes)
 		if err != nil && removed(i) {
-			return problem(i, Removed, fmt.Errorf("instance %q was removed", i.Name))
+			return removedError(i)
 		}
 		if !errors.Is(err, lock.ErrHeld) {
 			return err
