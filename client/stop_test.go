@@ -17,9 +17,9 @@ import (
 	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
-// A supervisor that dies before it has read that it is to stop leaves no outcome.
-func TestStopOfSupervisorThatHasEnded(t *testing.T) {
-	i := newInstance(t)
+// ended returns a process that was killed.
+func ended(t *testing.T) process.ID {
+	t.Helper()
 	cmd := exec.Command("sleep", "60")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -32,6 +32,13 @@ func TestStopOfSupervisorThatHasEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
+	return id
+}
+
+// A supervisor that dies before it has read that it is to stop leaves no outcome.
+func TestStopOfSupervisorThatHasEnded(t *testing.T) {
+	i := newInstance(t)
+	id := ended(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := askToStop(ctx, i, id, StopOptions{}); err != nil || ctx.Err() != nil {
@@ -42,18 +49,7 @@ func TestStopOfSupervisorThatHasEnded(t *testing.T) {
 // A stop whose time is up when it can look again, as after Ctrl-Z, does not say that it goes on.
 func TestStopLooksOnceMore(t *testing.T) {
 	i := newInstance(t)
-	supervisor := exec.Command("sleep", "60")
-	if err := supervisor.Start(); err != nil {
-		t.Fatal(err)
-	}
-	id, err := process.FindChild(supervisor.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := supervisor.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = supervisor.Wait()
+	id := ended(t)
 	late, cancel := context.WithDeadline(t.Context(), time.Now())
 	defer cancel()
 	s := &stopper{inst: i, asked: map[process.ID]bool{}}
