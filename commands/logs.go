@@ -121,7 +121,7 @@ func showLog(ctx context.Context, w io.Writer, path string, lines int, follow bo
 		return err
 	}
 	for {
-		if _, err := io.Copy(w, file); err != nil || !follow || !isAt(path, file) {
+		if _, err := io.Copy(w, file); err != nil || !follow || fileGone(file, path) {
 			return err
 		}
 		if err := watch.Wait(ctx); err != nil {
@@ -133,14 +133,14 @@ func showLog(ctx context.Context, w io.Writer, path string, lines int, follow bo
 	}
 }
 
-// isAt reports whether an open file is still the one at path.
-func isAt(path string, file *os.File) bool {
-	there, err := os.Stat(path)
+// fileGone reports whether an open file is certainly not the one at path any more.
+func fileGone(file *os.File, path string) bool {
+	info, err := file.Stat()
 	if err != nil {
-		return !errors.Is(err, fs.ErrNotExist)
+		return false
 	}
-	is, err := file.Stat()
-	return err != nil || os.SameFile(there, is)
+	gone, err := files.Gone(info, path)
+	return err == nil && gone
 }
 
 // again goes back to the beginning of a log that was rotated (copied and truncated), after it

@@ -224,7 +224,7 @@ func (f lockFile) inPlace() bool {
 	if err != nil {
 		return false
 	}
-	gone, err := isGone(locked, f.path)
+	gone, err := files.Gone(locked, f.path)
 	return err == nil && !gone
 }
 
@@ -237,18 +237,9 @@ func Gone(path string) func() bool {
 		return func() bool { return false }
 	}
 	return func() bool {
-		gone, err := isGone(file, path)
+		gone, err := files.Gone(file, path)
 		return err == nil && gone
 	}
-}
-
-// isGone reports whether file is not the one at path.
-func isGone(file fs.FileInfo, path string) (bool, error) {
-	now, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
-	}
-	return err == nil && !os.SameFile(file, now), err
 }
 
 // patience is how long Acquire waits before it calls the function of [WithBlocked].

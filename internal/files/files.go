@@ -120,6 +120,15 @@ func write(path string, data []byte, synced bool) error {
 // from its directory at once.
 func Remove(path string) error { return remove(path) }
 
+// Gone reports whether file is not the one at path any more: it was removed or replaced.
+func Gone(file fs.FileInfo, path string) (bool, error) {
+	now, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return err == nil && !os.SameFile(file, now), err
+}
+
 // RemoveAll is [os.RemoveAll], with the same promise for the files in it.
 func RemoveAll(path string) error { return removeAll(path) }
 
