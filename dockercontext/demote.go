@@ -134,7 +134,7 @@ func (t *tx) demote(owner Owner, s succession) (Outcome, error) {
 		return t.void()
 	}
 	to, next := t.successor(s)
-	changed, err := t.handOver(owner, to, t.record.previous(), next)
+	changed, err := t.handOver(owner, to, t.record.previous(), next, false)
 	switch {
 	case err != nil:
 		return Outcome{}, err

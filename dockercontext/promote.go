@@ -164,15 +164,12 @@ func (t *tx) promote(j Judgement, owner Owner, policy Policy, done Outcome) (Out
 		return instead(state.ReasonNotApplicable, "There is no context %q of this instance that could be made current.", owner.Context)
 	}
 	if t.stored.Name == j.Stored {
-		changed, err := t.promoteOver(owner)
+		changed, err := t.promoteOver(owner, policy)
 		if err != nil {
 			return Outcome{}, err
 		}
-		if changed && policy == PromoteAlways {
-			err = t.insist(owner)
-		}
 		if changed {
-			return done, err
+			return done, nil
 		}
 	}
 	if t.stored.Name == owner.Context {
@@ -192,7 +189,7 @@ func (t *tx) insist(owner Owner) error {
 }
 
 // promoteOver replaces the stored current context by owner's.
-func (t *tx) promoteOver(owner Owner) (changed bool, err error) {
+func (t *tx) promoteOver(owner Owner, policy Policy) (changed bool, err error) {
 	last, ours := byContext(t.record.Promoted, t.stored.Name)
 	before := t.record.previous()
 	if !ours {
@@ -200,7 +197,7 @@ func (t *tx) promoteOver(owner Owner) (changed bool, err error) {
 		before = configfile.Value{Name: t.notOurs(t.record, t.stored.Name), Unset: t.stored.Unset}
 	}
 	// After one of ours, the previous context stays the previous one.
-	return t.handOver(last, owner, before, configfile.Value{Name: owner.Context})
+	return t.handOver(last, owner, before, configfile.Value{Name: owner.Context}, policy == PromoteAlways)
 }
 
 // Promoted returns the state of owner's promotion, as a reason of the condition ContextPromoted:
@@ -282,7 +279,7 @@ func (t *tx) giveBack(owner Owner, previous string) (Outcome, error) {
 		return nothing, nil
 	}
 	before := t.record.previous()
-	changed, err := t.handOver(owner, Owner{}, before, before)
+	changed, err := t.handOver(owner, Owner{}, before, before, false)
 	if err != nil || !changed {
 		return nothing, err
 	}

@@ -88,12 +88,13 @@ func (t *tx) save(r record) error {
 }
 
 // handOver replaces the stored current context by next. The promotion goes from one owner to
-// another; either may be the zero Owner. Before is what was current before the first of them.
+// another; either may be the zero Owner. Before is what was current before the first of them;
+// insisted becomes the record's.
 //
 // The record is written twice: first so that it is true before and after the change, then as it
 // is after. So a kill loses nothing. If somebody else has changed the current context
 // meanwhile, changed is false, t.stored has it, and the record is as it was.
-func (t *tx) handOver(from, to Owner, before, next configfile.Value) (changed bool, err error) {
+func (t *tx) handOver(from, to Owner, before, next configfile.Value, insisted bool) (changed bool, err error) {
 	was := t.record
 	during := record{
 		Previous: before.Name, PreviousUnset: before.Unset, Before: was.Before,
@@ -114,7 +115,7 @@ func (t *tx) handOver(from, to Owner, before, next configfile.Value) (changed bo
 	after := was // the previous context is not known then
 	if changed {
 		after = during
-		after.Promoted = owners(to)
+		after.Promoted, after.Insisted = owners(to), insisted
 		after.Demoted = remember(slices.DeleteFunc(slices.Clone(during.Demoted), func(o Owner) bool { return o == to }), owners(from)...)
 	}
 	err = errors.Join(err, t.save(after))
