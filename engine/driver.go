@@ -10,7 +10,6 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
-	"github.com/docker-rd/docker-rd/internal/process"
 )
 
 // A Driver runs the engine of one instance.
@@ -82,41 +81,10 @@ const (
 
 // Running is an engine that a driver has started or adopted. Where it is a process of ours,
 // it is a [Process] too.
-type Running interface {
-	// Release ends the goroutines that watch the engine, and waits for them. An engine that
-	// runs goes on. The value must not be used afterwards. Call it too for an engine that has
-	// ended by itself, before the next start.
-	Release()
-	// Stop ends the engine and everything that it started, gracefully until ctx ends, then by
-	// force. It returns when all is gone, with the ids of the containers that had to be
-	// killed. An engine that is not ours goes on.
-	Stop(ctx context.Context) (killed []string, err error)
-}
-
-// running returns an engine of a driver's own type, and nil where there is none.
-func running[E any, P interface {
-	*E
-	Running
-}](engine P, err error) (Running, error) {
-	if engine == nil || err != nil {
-		return nil, err
-	}
-	return engine, nil
-}
+type Running = processes.Running
 
 // A Process is a running engine that is a process of ours.
-type Process interface {
-	Running
-	ID() process.ID
-	// Exited is closed when the process has ended.
-	Exited() <-chan struct{}
-	// LastError returns the last error that the engine itself has reported since it was
-	// started, "" if there is none.
-	LastError() string
-	// Problems returns what does not work although the engine may answer, and a channel that is
-	// closed when they change.
-	Problems() (list []Problem, changed <-chan struct{})
-}
+type Process = processes.Process
 
 // A Problem is something that does not work in a running engine.
 type Problem = processes.Problem

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"os/exec"
@@ -25,29 +24,13 @@ func newIsolated(i *instance.Instance, log *slog.Logger) (isolatedDriver, error)
 	if err != nil {
 		return isolatedDriver{}, fmt.Errorf("instance %q: find %s: %w", i.Name, portproxy.Name, err)
 	}
-	return isolatedDriver{inst: i, ownSocket: ownSocket(i.Socket()), Config: &isolated.Config{
-		UID:        i.UID,
-		Rootless:   i.Settings.Driver == instance.DriverRootless,
-		Containerd: i.Settings.Engine == instance.KindContainerd,
-		Name:       i.Name,
-		DataRoot:   i.Paths.Data,
-		ExecRoot:   i.Paths.Exec(),
-		StateDir:   i.Paths.EngineState(),
-		Socket:     i.Socket(),
-		LogPath:    i.Paths.EngineLog(),
-		ConfigFile: i.Settings.DaemonConfig,
-		Programs:   i.Settings.EnginePath,
-		Args:       i.Settings.EngineArgs,
-		Localhost:  i.Settings.Localhost,
-		Limits:     limitsOf(i.Settings),
-		Proxy:      proxy,
-		Nerdctl:    i.Paths.NerdctlConfig(),
-		Log:        log,
-	}}, nil
+	return isolatedDriver{&isolated.Config{Instance: i, Proxy: proxy, Log: log}, ownSocket(i.Socket())}, nil
 }
 
-func limitsOf(s instance.Settings) isolated.Limits {
-	return isolated.Limits{Memory: s.Memory, NanoCPUs: s.NanoCPUs, Pids: s.PidsLimit}
+// isolatedDriver are the drivers DriverDockerd and DriverRootless.
+type isolatedDriver struct {
+	*isolated.Config
+	ownSocket
 }
 
 // SetLimits limits the instance's engine, if it runs, as the settings of i say, whatever those
@@ -62,7 +45,7 @@ func SetLimits(i *instance.Instance) error {
 	if err != nil || driver.Life() != Alive {
 		return err
 	}
-	if err := driver.Config.SetLimits(limitsOf(i.Settings)); err != nil {
+	if err := driver.SetLimits(); err != nil {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
 	return nil
@@ -107,29 +90,4 @@ func RemoveData(i *instance.Instance) error {
 		}
 	}
 	return nil
-}
-
-// isolatedDriver are the drivers DriverDockerd and DriverRootless.
-type isolatedDriver struct {
-	inst *instance.Instance
-	*isolated.Config
-	ownSocket
-}
-
-// RemoveTree removes a directory of the engine's with its contents, whoever has made them.
-func (isolatedDriver) RemoveTree(dir string) error { return isolated.RemoveTree(dir) }
-
-// Adopt implements [Driver].
-func (d isolatedDriver) Adopt(ctx context.Context) (Running, error) {
-	return running(d.Config.Adopt(ctx))
-}
-
-// Start implements [Driver].
-func (d isolatedDriver) Start(ctx context.Context) (Running, error) {
-	config := *d.Config
-	// They may have changed since the supervisor was started.
-	if now, err := instance.LoadDir(d.inst.Paths.State); err == nil && now.UID == config.UID {
-		config.Limits = limitsOf(now.Settings)
-	}
-	return running(config.Start(ctx))
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"log/slog"
 
 	"github.com/docker-rd/docker-rd/engine/lima"
@@ -15,20 +14,7 @@ type limaDriver struct {
 }
 
 func newLima(i *instance.Instance, log *slog.Logger) limaDriver {
-	const billion = 1e9
-	return limaDriver{ownSocket: ownSocket(i.Paths.Socket()), Config: &lima.Config{
-		Name:       i.Name,
-		Home:       i.Paths.Data,
-		StateDir:   i.Paths.EngineState(),
-		EngineFile: i.Paths.EngineFile(),
-		LogPath:    i.Paths.EngineLog(),
-		Socket:     i.Paths.Socket(),
-		Template:   i.Settings.Template,
-		CPUs:       int(i.Settings.NanoCPUs / billion),
-		Memory:     i.Settings.Memory,
-		Disk:       i.Settings.Disk,
-		Log:        log,
-	}}
+	return limaDriver{&lima.Config{Instance: i, Log: log}, ownSocket(i.Paths.Socket())}
 }
 
 // SSH returns the arguments by which ssh logs in to the virtual machine of the instance's engine,
@@ -39,9 +25,3 @@ func SSH(i *instance.Instance) []string {
 	}
 	return newLima(i, nil).SSH()
 }
-
-// Adopt implements [Driver].
-func (d limaDriver) Adopt(ctx context.Context) (Running, error) { return running(d.Config.Adopt(ctx)) }
-
-// Start implements [Driver].
-func (d limaDriver) Start(ctx context.Context) (Running, error) { return running(d.Config.Start(ctx)) }

@@ -16,8 +16,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/engine/isolated"
 	"github.com/docker-rd/docker-rd/engine/namespaces"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/containerd"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/test/asuser"
@@ -37,7 +39,7 @@ func TestMain(m *testing.M) {
 type containerdHost struct {
 	t      *testing.T
 	cfg    isolated.Config
-	engine *isolated.Engine
+	engine engine.Process
 	pid    atomic.Int64 // the engine's, also while it is started again
 	dir    string
 }
@@ -50,11 +52,15 @@ func startContainerd(t *testing.T) *containerdHost {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.cfg = isolated.Config{
-		UID: "oracle-" + strings.ToLower(rand.Text()[:8]), Containerd: true, Socket: filepath.Join(h.dir, "c.sock"), Proxy: proxy,
-		DataRoot: filepath.Join(h.dir, "data"), ExecRoot: filepath.Join(h.dir, "exec"), StateDir: filepath.Join(h.dir, "state"),
-		LogPath: filepath.Join(h.dir, "log"), Nerdctl: filepath.Join(h.dir, "nerdctl.toml"), Rootless: os.Geteuid() != 0,
+	inst := &instance.Instance{
+		UID:      "oracle-" + strings.ToLower(rand.Text()[:8]),
+		Settings: instance.Settings{Driver: instance.DriverDockerd, Engine: instance.KindContainerd},
+		Paths:    instance.Paths{State: filepath.Join(h.dir, "state"), Data: filepath.Join(h.dir, "data"), Runtime: filepath.Join(h.dir, "run")},
 	}
+	if os.Geteuid() != 0 {
+		inst.Settings.Driver = instance.DriverRootless
+	}
+	h.cfg = isolated.Config{Instance: inst, Proxy: proxy}
 	t.Cleanup(func() {
 		if h.engine != nil {
 			h.engine.Release()
@@ -62,8 +68,8 @@ func startContainerd(t *testing.T) *containerdHost {
 		if _, err := h.cfg.Cleanup(context.Background()); err != nil {
 			t.Error(err)
 		}
-		if h.cfg.Rootless { // what containers have made as other users
-			if err := isolated.RemoveTree(h.cfg.DataRoot); err != nil {
+		if os.Geteuid() != 0 { // what containers have made as other users
+			if err := isolated.RemoveTree(h.cfg.Paths.Data); err != nil {
 				t.Error(err)
 			}
 		}
@@ -76,9 +82,11 @@ func startContainerd(t *testing.T) *containerdHost {
 
 // start starts the engine, and returns when it answers.
 func (h *containerdHost) start() (err error) {
-	if h.engine, err = h.cfg.Start(h.t.Context()); err != nil {
+	running, err := h.cfg.Start(h.t.Context())
+	if err != nil {
 		return err
 	}
+	h.engine = running.(engine.Process)
 	h.pid.Store(int64(h.engine.ID().PID))
 	for end := time.Now().Add(mirrortest.Patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if err = h.ctr(h.t.Context(), "version"); err == nil {
@@ -101,7 +109,7 @@ func (h *containerdHost) restart(signal string) error {
 // signal sends containerd a signal. An ordinary user's is a child of the engine's first process.
 func (h *containerdHost) signal(name string) error {
 	pid := h.engine.ID().PID
-	if h.cfg.Rootless {
+	if os.Geteuid() != 0 {
 		out, err := exec.Command("pgrep", "--parent", fmt.Sprint(pid), "--exact", "containerd").Output()
 		if err != nil {
 			return err
@@ -116,12 +124,12 @@ func (h *containerdHost) signal(name string) error {
 // ctr runs containerd's own command in the engine's namespaces.
 func (h *containerdHost) ctr(ctx context.Context, args ...string) error {
 	enter := []string{"--target", fmt.Sprint(h.pid.Load()), "--mount", "--net"}
-	if h.cfg.Rootless {
+	if os.Geteuid() != 0 {
 		enter = append(enter, "--user", "--preserve-credentials", "--pid")
 	} else {
 		enter = append(enter, "--cgroup")
 	}
-	cmd := exec.CommandContext(ctx, "nsenter", append(append(enter, "ctr", "--address", h.cfg.Socket), args...)...)
+	cmd := exec.CommandContext(ctx, "nsenter", append(append(enter, "ctr", "--address", h.cfg.Socket()), args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	out, err := cmd.CombinedOutput()
@@ -155,12 +163,12 @@ func (h *containerdHost) archives(names ...string) (layer string, paths []string
 // source returns what connects to the engine's mirror, and its oracle.
 func (h *containerdHost) source() (connect func(socket string) func() (mirror.Engine, error), o oracle.Expecter) {
 	h.t.Helper()
-	state := filepath.Join(h.cfg.ExecRoot, "containerd")
+	state := filepath.Join(h.cfg.Paths.Exec(), "containerd")
 	connect = func(socket string) func() (mirror.Engine, error) {
 		at := func() (endpoint.Endpoint, error) { return endpoint.Endpoint{Host: "unix://" + socket}, nil }
-		return mirror.Connector{Endpoint: at, Containerd: true, Data: h.cfg.DataRoot, Run: state}.Connect
+		return mirror.Connector{Endpoint: at, Containerd: true, Data: h.cfg.Paths.Data, Run: state}.Connect
 	}
-	o, err := oracle.NewContainerd(h.cfg.Socket, h.cfg.DataRoot, state)
+	o, err := oracle.NewContainerd(h.cfg.Socket(), h.cfg.Paths.Data, state)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -172,7 +180,7 @@ func mirroredContainerd(t *testing.T, image string) (h *containerdHost, r *mirro
 	t.Helper()
 	h = startContainerd(t)
 	connect, o := h.source()
-	r = mirrortest.NewWith(t, h.dir, o, mirror.SourceOptions{Connect: connect(h.cfg.Socket)})
+	r = mirrortest.NewWith(t, h.dir, o, mirror.SourceOptions{Connect: connect(h.cfg.Socket())})
 	r.Start()
 	_, archives := h.archives(image)
 	return h, r, archives[0]
@@ -186,7 +194,7 @@ func TestContainerdContentComesLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Await("the image", func(s *state.State) bool { return len(s.Images) == 1 })
-	api, err := containerd.New(h.cfg.Socket)
+	api, err := containerd.New(h.cfg.Socket())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +204,7 @@ func TestContainerdContentComesLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Content belongs to a namespace.
-	d, err := oracle.NewContainerdDriver(0, 0, oracle.ContainerdDriverOptions{Socket: h.cfg.Socket})
+	d, err := oracle.NewContainerdDriver(0, 0, oracle.ContainerdDriverOptions{Socket: h.cfg.Socket()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +231,7 @@ func TestContainerdShimReportsLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.AwaitEqual()
-	reports := h.cfg.Socket + ".ttrpc"
+	reports := h.cfg.Socket() + ".ttrpc"
 	if err := os.Rename(reports, reports+".away"); err != nil {
 		t.Fatal(err)
 	}
@@ -242,9 +250,9 @@ func TestContainerdShimReportsLate(t *testing.T) {
 // [TestOracle] has it for dockerd.
 func TestOracleContainerd(t *testing.T) {
 	h := startContainerd(t)
-	s := oracleSubject{dir: h.dir, socket: h.cfg.Socket, restart: h.restart, hangable: h.signal}
+	s := oracleSubject{dir: h.dir, socket: h.cfg.Socket(), restart: h.restart, hangable: h.signal}
 	s.connect, s.oracle = h.source()
-	o := oracle.ContainerdDriverOptions{Socket: h.cfg.Socket, Data: h.cfg.DataRoot, Ctr: h.ctr, Grouped: !h.cfg.Rootless}
+	o := oracle.ContainerdDriverOptions{Socket: h.cfg.Socket(), Data: h.cfg.Paths.Data, Ctr: h.ctr, Grouped: os.Geteuid() == 0}
 	o.Layer, o.Archives = h.archives(oracle.ImageNames...)
 	if said, err := exec.Command("containerd", "--version").Output(); err == nil {
 		t.Logf("%s", said)

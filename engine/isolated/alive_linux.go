@@ -17,7 +17,7 @@ func (c *Config) Life() processes.Life {
 	// The record may be lost. An engine has a runtime directory, and root's control groups, until it
 	// is cleaned up: processes are looked for only where there are some.
 	h, err := c.mode().hierarchies()
-	if err != nil || !files.Exists(c.ExecRoot) && len(c.processes().Groups(h)) == 0 {
+	if err != nil || !files.Exists(c.Paths.Exec()) && len(c.processes().Groups(h)) == 0 {
 		return processes.Gone
 	}
 	f, err := c.processes().Scan(h)
@@ -33,17 +33,17 @@ func (c *Config) Life() processes.Life {
 // neverRan reports whether there was never an engine: it would have left its state, its data
 // or its runtime directory. That saves the first start a scan of all processes.
 func (c *Config) neverRan() bool {
-	if files.Exists(c.StateDir) || files.Exists(c.ExecRoot) {
+	if files.Exists(c.Paths.EngineState()) || files.Exists(c.Paths.Exec()) {
 		return false
 	}
-	data, err := os.ReadDir(c.DataRoot)
+	data, err := os.ReadDir(c.Paths.Data)
 	return len(data) == 0 && (err == nil || errors.Is(err, os.ErrNotExist))
 }
 
 // processes says whose processes are the engine's.
 func (c *Config) processes() processes.Engine {
 	daemon := c.program().comm
-	if c.Rootless {
+	if c.rootless() {
 		daemon = namespaces.CommInit // which starts the daemon
 	}
 	return processes.Engine{UID: c.UID, Daemon: daemon}
@@ -51,7 +51,7 @@ func (c *Config) processes() processes.Engine {
 
 // namespaces says for whom namespaces are made.
 func (c *Config) namespaces() namespaces.Engine {
-	return namespaces.Engine{UID: c.UID, User: c.Rootless, SlirpLog: c.private("slirp4netns.log")}
+	return namespaces.Engine{UID: c.UID, User: c.rootless(), SlirpLog: c.private("slirp4netns.log")}
 }
 
 // squatter returns another engine's daemon that uses this engine's data or runtime directory:

@@ -94,7 +94,7 @@ func checkTools(cfg *Config) error {
 	}
 	var missing, packages []string
 	needed := slices.Concat(cfg.mode().tools(), tools)
-	if cfg.Programs == "" {
+	if cfg.Settings.EnginePath == "" {
 		needed = slices.Concat(cfg.mode().tools(), cfg.program().tools, own, tools)
 	}
 	for _, tool := range needed {
@@ -198,7 +198,7 @@ func checkCgroups(*Config) error {
 
 // checkLimits refuses limits that the control groups can't keep to.
 func checkLimits(c *Config) error {
-	if c.Limits == (Limits{}) {
+	if c.limits() == (Limits{}) {
 		return nil
 	}
 	if err := checkContainerdLimits(c); err != nil {
@@ -208,13 +208,13 @@ func checkLimits(c *Config) error {
 	if err != nil {
 		return nil // checkCgroups says so
 	}
-	for _, controller := range c.Limits.Controllers() {
+	for _, controller := range c.limits().Controllers() {
 		if err := h.Lacks(controller); err != nil {
 			return failure.WithHint(failure.Refuse("limits: %w", err),
 				"leave the limit out; if memory can't be limited, the kernel parameter `cgroup_enable=memory` may help")
 		}
 	}
-	if user, err := readDaemonOptions(c.Args, c.ConfigFile); err == nil && user.systemdCgroups() {
+	if user, err := readDaemonOptions(c.Settings.EngineArgs, c.Settings.DaemonConfig); err == nil && user.systemdCgroups() {
 		return failure.WithHint(failure.Refuse("limits are not supported with the cgroup driver systemd: it moves containers out of the engine's control group"),
 			"remove native.cgroupdriver from the engine's arguments and its daemon configuration")
 	}
@@ -222,16 +222,16 @@ func checkLimits(c *Config) error {
 }
 
 func checkContainerdLimits(c *Config) error {
-	if c.Containerd && c.Limits.Pids != 0 {
+	if c.isContainerd() && c.limits().Pids != 0 {
 		return failure.WithHint(failure.Refuse("pids-limit is not supported with a containerd: it has no single control group for all containers"),
 			"leave it out; memory and cpus work")
 	}
 	return nil
 }
 
-// SetLimits limits an engine that runs.
-func (c *Config) SetLimits(l Limits) error {
-	err := c.mode().limit(l)
+// SetLimits limits the running engine as the settings say.
+func (c *Config) SetLimits() error {
+	err := c.mode().limit()
 	if e, ok := errors.AsType[*processes.LimitError](err); ok && e.Controller == "memory" && errors.Is(err, unix.EBUSY) {
 		return failure.WithHint(failure.Refuse("memory: the containers use more than that now, and can't be made to use less"),
 			"stop containers first")
@@ -248,11 +248,11 @@ func checkPaths(cfg *Config) error {
 		name, path string
 		max        int // 0: as long as it likes
 	}{
-		{"data directory", cfg.DataRoot, 0},
-		{"runtime directory", cfg.ExecRoot, MaxExecRoot},
-		{"state directory", cfg.StateDir, 0},
-		{"socket", cfg.Socket, cfg.program().maxSocket},
-		{"log", cfg.LogPath, 0},
+		{"data directory", cfg.Paths.Data, 0},
+		{"runtime directory", cfg.Paths.Exec(), MaxExecRoot},
+		{"state directory", cfg.Paths.EngineState(), 0},
+		{"socket", cfg.Socket(), cfg.program().maxSocket},
+		{"log", cfg.Paths.EngineLog(), 0},
 		{"port proxy", cfg.Proxy, 0},
 	} {
 		if !filepath.IsAbs(p.path) || filepath.Clean(p.path) != p.path {
@@ -272,7 +272,7 @@ func checkPaths(cfg *Config) error {
 
 // checkData checks that the directories can be written or made, without doing so.
 func checkData(cfg *Config) error {
-	for _, dir := range []string{cfg.DataRoot, cfg.ExecRoot, cfg.StateDir, filepath.Dir(cfg.Socket), filepath.Dir(cfg.LogPath)} {
+	for _, dir := range []string{cfg.Paths.Data, cfg.Paths.Exec(), cfg.Paths.EngineState(), filepath.Dir(cfg.Socket()), filepath.Dir(cfg.Paths.EngineLog())} {
 		path := nearest(dir)
 		info, err := os.Stat(path)
 		if err == nil && !info.IsDir() {

@@ -156,7 +156,7 @@ func (ids ownIDs) freeStart() uint64 {
 // checkNFS refuses a data directory on NFS, where files can't have other owners.
 func checkNFS(c *Config) error {
 	var fs unix.Statfs_t
-	if err := unix.Statfs(nearest(c.DataRoot), &fs); err != nil {
+	if err := unix.Statfs(nearest(c.Paths.Data), &fs); err != nil {
 		return nil // checkData says so
 	}
 	return c.refuseNFS(fs)
@@ -166,7 +166,7 @@ func (c *Config) refuseNFS(fs unix.Statfs_t) error {
 	if fs.Type != unix.NFS_SUPER_MAGIC {
 		return nil
 	}
-	return failure.WithHint(failure.Refuse("data directory %q is on NFS, where containers' files can't have owners of their own", c.DataRoot),
+	return failure.WithHint(failure.Refuse("data directory %q is on NFS, where containers' files can't have owners of their own", c.Paths.Data),
 		"%s", elsewhere)
 }
 
@@ -192,7 +192,7 @@ func (m userMode) tryNamespaces(ids namespaces.IDMap, missing bool) []error {
 	}
 	plan.Fuse, _ = programs.Find(fuseOverlay)
 	if checkData(m.Config) == nil && checkNFS(m.Config) == nil {
-		plan.Data = nearest(m.DataRoot)
+		plan.Data = nearest(m.Paths.Data)
 	}
 	probe, err := namespaces.ProbeUser(ids, plan)
 	if err != nil {
@@ -213,13 +213,13 @@ const orVFS = "; or the engine's argument `--storage-driver vfs`, with which eac
 // needsFuse reports whether the data need fuse-overlayfs. dockerd before version 29 detects that
 // itself; later versions use overlayfs, with which no container starts.
 func (c *Config) needsFuse() bool {
-	if files.Exists(filepath.Join(c.DataRoot, fuseOverlay)) {
+	if files.Exists(filepath.Join(c.Paths.Data, fuseOverlay)) {
 		return true
 	}
-	if entries, err := os.ReadDir(c.DataRoot); err != nil || len(entries) > 0 {
+	if entries, err := os.ReadDir(c.Paths.Data); err != nil || len(entries) > 0 {
 		return false // dockerd has chosen before
 	}
-	plan := namespaces.ProbePlan{Data: c.DataRoot}
+	plan := namespaces.ProbePlan{Data: c.Paths.Data}
 	plan.Fuse, _ = programs.Find(fuseOverlay)
 	probe, err := namespaces.ProbeUser(namespaces.IDMap{}, plan) // which is quicker than with all ids
 	return err == nil && probe.Overlay != "" && plan.Fuse != "" && probe.Fuse == ""
@@ -236,19 +236,19 @@ func (m userMode) explainProbe(plan namespaces.ProbePlan, probe namespaces.Probe
 		return problems // nothing else was tried
 	}
 	if probe.Data != "" {
-		refuse("free some space, or "+elsewhere, "data directory %q can't be written: %s", m.DataRoot, probe.Data)
+		refuse("free some space, or "+elsewhere, "data directory %q can't be written: %s", m.Paths.Data, probe.Data)
 	}
 	if probe.Owners != "" {
-		refuse(elsewhere, "data directory %q: containers' files can't have owners of their own there: %s", m.DataRoot, probe.Owners)
+		refuse(elsewhere, "data directory %q: containers' files can't have owners of their own there: %s", m.Paths.Data, probe.Owners)
 	}
 	switch {
 	case probe.Overlay == "" || storage:
 	case plan.Fuse == "":
 		refuse("on Debian and Ubuntu: `sudo apt-get install fuse-overlayfs`"+orVFS,
-			"data directory %q: overlayfs does not work there for an ordinary user (%s), and %s is missing", m.DataRoot, probe.Overlay, fuseOverlay)
+			"data directory %q: overlayfs does not work there for an ordinary user (%s), and %s is missing", m.Paths.Data, probe.Overlay, fuseOverlay)
 	case probe.Fuse != "":
 		refuse("`sudo modprobe fuse`, `sudo chmod 666 /dev/fuse`"+orVFS,
-			"data directory %q: neither overlayfs (%s) nor %s (%s) works there for an ordinary user", m.DataRoot, probe.Overlay, fuseOverlay, lastLine(probe.Fuse))
+			"data directory %q: neither overlayfs (%s) nor %s (%s) works there for an ordinary user", m.Paths.Data, probe.Overlay, fuseOverlay, lastLine(probe.Fuse))
 	}
 	if probe.Iptables != "" {
 		refuse("`sudo modprobe -a "+iptablesModules(plan.Iptables)+"`", "iptables does not work for an ordinary user: %s", firstLine(probe.Iptables))
@@ -310,8 +310,8 @@ func UserLacks(c *Config) (limits []error) {
 	if err := (userMode{c}).lacksLimits(); err != nil {
 		limits = append(limits, err)
 	}
-	if files.Exists(filepath.Join(c.DataRoot, fuseOverlay)) {
-		limits = append(limits, failure.WithHint(fmt.Errorf("containers' files go through %s, which is slow: overlayfs did not work in %q", fuseOverlay, c.DataRoot),
+	if files.Exists(filepath.Join(c.Paths.Data, fuseOverlay)) {
+		limits = append(limits, failure.WithHint(fmt.Errorf("containers' files go through %s, which is slow: overlayfs did not work in %q", fuseOverlay, c.Paths.Data),
 			"a new instance is faster on Linux 5.11 or later, and on a local disk"))
 	}
 	return limits

@@ -53,7 +53,7 @@ var companions = []companion{
 // relay is what an engine's relay serves.
 func (c *Config) relay(rec engineFile) namespaces.Relay {
 	r := namespaces.Relay{Program: c.private(proxyPlace), DNS: rec.Subnets.DNS(), Localhost: rec.Localhost, Broker: c.brokerSocket()}
-	if c.Rootless {
+	if c.rootless() {
 		r.API = filepath.Join(c.rootlessKit(), "api.sock")
 	}
 	return r

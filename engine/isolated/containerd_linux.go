@@ -45,36 +45,36 @@ func (c *Config) containerd() program {
 		prepare:        c.prepareContainerd,
 		stopContainers: c.stopContainers,
 		// An ordinary user's containers end with the engine's first process.
-		rejoins: func(*daemonOptions) bool { return !c.Rootless },
+		rejoins: func(*daemonOptions) bool { return !c.rootless() },
 		container: func(shim int) string {
 			return containerd.Key(processes.Argument(shim, "-namespace"), processes.Argument(shim, "-id"))
 		},
 	}
 }
 
-func (c *Config) containerdRoot() string  { return filepath.Join(c.DataRoot, "containerd") }
-func (c *Config) containerdState() string { return filepath.Join(c.ExecRoot, "containerd") }
+func (c *Config) containerdRoot() string  { return filepath.Join(c.Paths.Data, "containerd") }
+func (c *Config) containerdState() string { return filepath.Join(c.Paths.Exec(), "containerd") }
 
 // cniState is what plugins for networks remember: which addresses are taken.
-func (c *Config) cniState() string { return filepath.Join(c.DataRoot, "cni", "state") }
+func (c *Config) cniState() string { return filepath.Join(c.Paths.Data, "cni", "state") }
 
 // reservedContainerd are arguments that belong to docker rd.
 var reservedContainerd = []string{"config", "c", "address", "a", "root", "state", "help", "h", "version", "v"}
 
 // containerdOptions implements [program.options].
 func (c *Config) containerdOptions() (*daemonOptions, error) {
-	for _, arg := range c.Args {
+	for _, arg := range c.Settings.EngineArgs {
 		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		for _, reserved := range reservedContainerd {
 			if strings.HasPrefix(arg, "-") && name == reserved {
 				return nil, failure.WithHint(failure.Refuse("engine argument %s is set by docker rd", arg), "leave it out")
 			}
 		}
-		if arg == "" || !strings.HasPrefix(arg, "-") && len(c.Args) == 1 {
+		if arg == "" || !strings.HasPrefix(arg, "-") && len(c.Settings.EngineArgs) == 1 {
 			return nil, failure.WithHint(failure.Refuse("engine argument %q is not an option of containerd", arg), "leave it out")
 		}
 	}
-	return &daemonOptions{args: c.Args}, nil
+	return &daemonOptions{args: c.Settings.EngineArgs}, nil
 }
 
 // prepareContainerd implements [program.prepare]. It writes a configuration of version 2, which
@@ -92,7 +92,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", 
 [timeouts]
   "io.containerd.timeout.task.state" = "10s"
   "io.containerd.timeout.shim.load" = "30s"
-`, strconv.Quote(c.Socket), strconv.Quote(c.Socket+ttrpcSuffix))
+`, strconv.Quote(c.Socket()), strconv.Quote(c.Socket()+ttrpcSuffix))
 	if err := os.WriteFile(c.private(containerdTOML), []byte(config), 0o600); err != nil {
 		return nil, err
 	}
@@ -106,10 +106,10 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", 
 			return nil, err
 		}
 	}
-	if err := os.WriteFile(c.Nerdctl, []byte(c.nerdctl()), 0o600); err != nil {
+	if err := os.WriteFile(c.Paths.NerdctlConfig(), []byte(c.nerdctl()), 0o600); err != nil {
 		return nil, err
 	}
-	return append([]string{"--config", c.private(containerdTOML), "--root", c.containerdRoot(), "--state", c.containerdState()}, c.Args...), nil
+	return append([]string{"--config", c.private(containerdTOML), "--root", c.containerdRoot(), "--state", c.containerdState()}, c.Settings.EngineArgs...), nil
 }
 
 // plugins is the directory with the plugins for networks.
@@ -143,8 +143,8 @@ func (c *Config) linkPlugins() error {
 func (c *Config) nerdctl() string {
 	var b strings.Builder
 	for _, setting := range [][2]string{
-		{"address", c.Socket}, {"data_root", filepath.Join(c.DataRoot, "nerdctl")}, {"cni_path", c.plugins()},
-		{"cni_netconfpath", filepath.Join(c.DataRoot, "cni", "net.d")}, {"cgroup_manager", "cgroupfs"},
+		{"address", c.Socket()}, {"data_root", filepath.Join(c.Paths.Data, "nerdctl")}, {"cni_path", c.plugins()},
+		{"cni_netconfpath", filepath.Join(c.Paths.Data, "cni", "net.d")}, {"cgroup_manager", "cgroupfs"},
 	} {
 		fmt.Fprintf(&b, "%s = %s\n", setting[0], strconv.Quote(setting[1]))
 	}
@@ -154,7 +154,7 @@ func (c *Config) nerdctl() string {
 // stopContainers implements [program.stopContainers]: a containerd leaves its containers running
 // when it ends.
 func (c *Config) stopContainers(ctx context.Context, _ *Engine) (killed []string) {
-	api, err := containerd.New(c.Socket)
+	api, err := containerd.New(c.Socket())
 	if err != nil {
 		return nil
 	}

@@ -92,7 +92,7 @@ const delegateAll = "`sudo mkdir -p /etc/systemd/system/user@.service.d && print
 
 // checkUserLimits refuses limits that can't be kept here.
 func checkUserLimits(c *Config) error {
-	if c.Limits == (Limits{}) {
+	if c.limits() == (Limits{}) {
 		return nil
 	}
 	if err := checkContainerdLimits(c); err != nil {
@@ -106,7 +106,7 @@ func checkUserLimits(c *Config) error {
 	if err != nil {
 		return failure.Refuse("limits: %w", err)
 	}
-	for _, controller := range c.Limits.Controllers() {
+	for _, controller := range c.limits().Controllers() {
 		if !slices.Contains(given, controller) {
 			return failure.WithHint(failure.Refuse("limits: the system gives ordinary users no control groups of %s", controller),
 				"%s, then restart the user's systemd, for example by a reboot", delegateAll)
@@ -125,12 +125,12 @@ func (m userMode) delegated() processes.Hierarchies {
 }
 
 // limit implements [mode].
-func (m userMode) limit(l Limits) error {
+func (m userMode) limit() error {
 	h := m.delegated()
 	switch {
 	case h.V2 != "":
-		return m.processes().SetLimits(h, l, m.Containerd)
-	case l == (Limits{}):
+		return m.processes().SetLimits(h, m.limits(), m.isContainerd())
+	case m.limits() == (Limits{}):
 		return nil
 	}
 	if _, err := findDelegation(); err != nil {

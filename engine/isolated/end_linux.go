@@ -46,7 +46,7 @@ func (c *Config) cleanup(ctx context.Context, known []string) error {
 		return err
 	}
 	err = c.removeLeftovers()
-	if !c.Rootless {
+	if !c.rootless() {
 		err = errors.Join(err, namespaces.RemoveHostDirs(ctx, slices.Concat(hostDirs, containerdHostDirs)))
 	}
 	return err
@@ -55,12 +55,12 @@ func (c *Config) cleanup(ctx context.Context, known []string) error {
 // removeLeftovers removes the files of an engine that has ended.
 func (c *Config) removeLeftovers() error {
 	return errors.Join(
-		removeFile(c.Socket),
-		RemoveTree(c.ExecRoot),
+		removeFile(c.Socket()),
+		RemoveTree(c.Paths.Exec()),
 		RemoveTree(c.private(runDocker)),
 		RemoveTree(c.private(runContainerd)),
 		RemoveTree(c.private(portsDir)),
-		removeFile(c.engineFilePath()))
+		removeFile(c.Paths.EngineFile()))
 }
 
 // RemoveGroups removes the control groups of an engine of root's that has ended. Those without a process
@@ -76,6 +76,9 @@ func RemoveGroups(uid string) error {
 	}
 	return errors.Join(errs...)
 }
+
+// RemoveTree is the function of that name.
+func (*Config) RemoveTree(dir string) error { return RemoveTree(dir) }
 
 // removeFile removes a file, if it exists.
 func removeFile(path string) error {

@@ -39,7 +39,7 @@ type Engine struct {
 
 // Adopt returns the running engine that another process has started, nil if there is none. It
 // starts companions again that have ended meanwhile.
-func (c *Config) Adopt(ctx context.Context) (*Engine, error) {
+func (c *Config) Adopt(ctx context.Context) (processes.Running, error) {
 	rec := c.readEngineFile()
 	if !rec.Engine.Alive() {
 		// The record may be lost, or older than the engine; its processes tell.
@@ -84,11 +84,11 @@ func (c *Config) Adopt(ctx context.Context) (*Engine, error) {
 	return e, nil
 }
 
-// ID returns the identity of the engine's process.
+// ID implements [processes.Process].
 func (e *Engine) ID() process.ID { return e.rec.Engine }
 
-// Exited returns a channel that is closed when the engine's process has ended. Processes that
-// it started may still run: Start or Cleanup end them.
+// Exited implements [processes.Process]. Processes that the engine started may still run: Start or
+// Cleanup end them.
 func (e *Engine) Exited() <-chan struct{} { return e.exited }
 
 // LastError returns, as one line, the last error that the engine itself has reported since it
@@ -101,10 +101,10 @@ func (e *Engine) LastError() string {
 		}
 	default:
 	}
-	msg := lastErrorIn(e.cfg.LogPath, e.rec.LogOffset)
-	if e.cfg.ConfigFile != "" {
+	msg := lastErrorIn(e.cfg.Paths.EngineLog(), e.rec.LogOffset)
+	if e.cfg.Settings.DaemonConfig != "" {
 		// The file that dockerd reads is made from the user's.
-		msg = strings.ReplaceAll(msg, e.cfg.private(daemonJSON), e.cfg.ConfigFile)
+		msg = strings.ReplaceAll(msg, e.cfg.private(daemonJSON), e.cfg.Settings.DaemonConfig)
 	}
 	return e.cfg.orFull(msg)
 }
@@ -112,7 +112,7 @@ func (e *Engine) LastError() string {
 // orFull adds to an engine's last error that its disk is full, which engines don't always say.
 func (c *Config) orFull(msg string) string {
 	const little = 1 << 20
-	for _, dir := range []string{c.DataRoot, c.ExecRoot, c.StateDir} {
+	for _, dir := range []string{c.Paths.Data, c.Paths.Exec(), c.Paths.EngineState()} {
 		var fs unix.Statfs_t
 		if unix.Statfs(dir, &fs) != nil || fs.Blocks == 0 || strings.Contains(msg, noSpace) {
 			continue
@@ -139,14 +139,12 @@ func endWords(endedBy func() syscall.Signal) string {
 	}
 }
 
-// Problems returns what does not work of the running engine though it may answer, and a
-// channel that is closed when that changes.
+// Problems implements [processes.Process].
 func (e *Engine) Problems() (list []processes.Problem, changed <-chan struct{}) {
 	return e.problems.List()
 }
 
-// Release stops watching the engine, which goes on and can be adopted. The value must not be
-// used afterwards.
+// Release implements [processes.Running].
 func (e *Engine) Release() {
 	e.cancel()
 	e.watchers.Wait()
@@ -178,7 +176,7 @@ func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 
 // api returns a client for a dockerd. The caller closes it.
 func (e *Engine) api() (*endpoint.Client, error) {
-	return endpoint.Endpoint{Host: "unix://" + e.cfg.Socket}.Client()
+	return endpoint.Endpoint{Host: "unix://" + e.cfg.Socket()}.Client()
 }
 
 // watch starts the goroutines that watch a running engine.
@@ -202,7 +200,7 @@ func (e *Engine) watch() {
 	e.watchers.Go(func() { e.followHost(ctx) })
 	e.watchers.Go(func() { e.watchPorts(ctx) })
 	e.watchers.Go(func() { e.watchUse(ctx, useInterval, busyShare) })
-	if !e.cfg.Rootless {
+	if !e.cfg.rootless() {
 		e.watchers.Go(func() {
 			if err := e.moveLater(ctx); err != nil && ctx.Err() == nil && e.ID().Alive() {
 				e.cfg.log().WarnContext(ctx, "the engine stays in the control groups of who started it", "error", err)
@@ -210,7 +208,7 @@ func (e *Engine) watch() {
 		})
 	}
 	e.watchers.Go(func() { e.keepFiles(ctx) })
-	if !e.cfg.Containerd {
+	if !e.cfg.isContainerd() {
 		e.watchers.Go(func() { e.watchContainerd(ctx) })
 	}
 }

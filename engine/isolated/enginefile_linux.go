@@ -2,7 +2,6 @@ package isolated
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/internal/files"
@@ -25,20 +24,18 @@ type engineFile struct {
 // is started then. A daemon that a script of the user's runs may have any name.
 func (f engineFile) daemon() bool { return f.Relay != (process.ID{}) }
 
-func (c *Config) engineFilePath() string { return filepath.Join(c.StateDir, "engine.json") }
-
 // readEngineFile returns the zero engineFile if there is none that can be read: the engine is then
 // found by its processes.
 func (c *Config) readEngineFile() engineFile {
 	var r engineFile
-	if files.ReadJSON(c.engineFilePath(), &r) != nil || r.UID != c.UID {
+	if files.ReadJSON(c.Paths.EngineFile(), &r) != nil || r.UID != c.UID {
 		return engineFile{}
 	}
 	return r
 }
 
 func (c *Config) writeEngineFile(r engineFile) error {
-	if err := files.ReplaceJSON(c.engineFilePath(), r); err != nil {
+	if err := files.ReplaceJSON(c.Paths.EngineFile(), r); err != nil {
 		return fmt.Errorf("engine file: %w", err)
 	}
 	return nil

@@ -55,7 +55,7 @@ func (e *Engine) syncFiles(ctx context.Context) error {
 	if err := e.cfg.run().Sync(e.ID()); err != nil {
 		return err
 	}
-	if e.cfg.Rootless {
+	if e.cfg.rootless() {
 		return nil // the host can't replace what is in the engine's own /etc
 	}
 	return e.cfg.namespaces().Rebind(ctx, e.ID(), []namespaces.Bind{{Source: e.cfg.private(resolvConf), Target: hostResolvConf, Optional: true}})

@@ -1,5 +1,5 @@
-// Package isolated runs dockerds, and containerds (Config.Containerd), in namespaces of their own
-// on Linux: root's, and an ordinary user's (Config.Rootless).
+// Package isolated runs dockerds, and containerds, in namespaces of their own
+// on Linux: root's, and an ordinary user's.
 //
 // Each engine has a private network namespace, connected to the outside by
 // slirp4netns, and a private mount namespace, in which the few paths that dockerd
@@ -19,42 +19,32 @@ import (
 	"log/slog"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/systemd"
 )
 
-// A Config says what an engine is and where its files are. All paths are absolute.
+// A Config is an instance, and what its driver needs besides.
 type Config struct {
-	UID  string // identifies the instance for good: letters, digits and '-'
-	Name string // the instance's name, for messages
+	*instance.Instance
 
-	Rootless   bool // it is an ordinary user's, in a user namespace
-	Containerd bool // it is a containerd instead of a dockerd
-
-	DataRoot string // the daemon's data; survives everything
-	ExecRoot string // runtime files, at most MaxExecRoot bytes long; removed with the engine
-	StateDir string // the engine's record and its private versions of shared paths
-
-	Socket  string // where the API is served, at most MaxSocket bytes long
-	LogPath string // the engine's log, appended to; rotated when it has grown too large
-
-	Programs   string   // directory of dockerd and what it runs; "": the system's
-	ConfigFile string   // the user's daemon.json, or ""
-	Args       []string // the user's own arguments for the daemon
-	Localhost  []uint16 // ports of the host's loopback that the engine reaches on its own loopback, by tcp
-
-	Limits Limits
-
-	Proxy string // path of docker-rd-proxy, or of a program that calls Init
-
-	Nerdctl string // where to write nerdctl's configuration, for a containerd
-
-	Log *slog.Logger // nil discards
+	Proxy string       // path of docker-rd-proxy, or of a program that calls Init
+	Log   *slog.Logger // nil discards
 
 	scopes *systemd.Manager // gives the next start control groups that are delegated to the user; nil: none
 }
 
+// rootless reports whether the engine is an ordinary user's, in a user namespace.
+func (c *Config) rootless() bool { return c.Settings.Driver == instance.DriverRootless }
+
+// isContainerd reports whether the engine is a containerd instead of a dockerd.
+func (c *Config) isContainerd() bool { return c.Settings.Engine == instance.KindContainerd }
+
 // Limits bound what an engine and its containers use together.
 type Limits = processes.Limits
+
+func (c *Config) limits() Limits {
+	return Limits{Memory: c.Settings.Memory, NanoCPUs: c.Settings.NanoCPUs, Pids: c.Settings.PidsLimit}
+}
 
 // MaxExecRoot and MaxSocket are how long the paths may be, in bytes: dockerd makes
 // sockets below its exec-root, and a unix socket's address holds 104 bytes on macOS

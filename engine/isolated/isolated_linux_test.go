@@ -24,6 +24,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/containerd"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
@@ -95,7 +96,7 @@ func rootOnly(t *testing.T) {
 }
 
 // An instance is an engine of a test.
-type instance struct {
+type trial struct {
 	t      *testing.T
 	cfg    Config
 	engine *Engine
@@ -112,17 +113,29 @@ func testConfig(t *testing.T) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{
-		UID: "test-" + filepath.Base(dir), Name: "test", Rootless: rootless,
-		DataRoot: filepath.Join(dir, "data"), ExecRoot: filepath.Join(dir, "x"), StateDir: filepath.Join(dir, "state"),
-		Socket: filepath.Join(dir, "run", "docker.sock"), LogPath: filepath.Join(dir, "log", "engine.log"),
-		Proxy: programs.proxy,
-	}
+	cfg := configIn(dir)
+	cfg.UID, cfg.Name, cfg.Proxy = "test-"+filepath.Base(dir), "test", programs.proxy
 	t.Cleanup(func() {
 		if err := RemoveTree(dir); err != nil {
 			t.Error(err)
 		}
 	})
+	return cfg
+}
+
+// configIn returns an engine, root's or a user's, with its files in a directory.
+func configIn(dir string) Config {
+	i := &instance.Instance{Paths: instance.Paths{State: filepath.Join(dir, "state"), Data: filepath.Join(dir, "data"), Runtime: filepath.Join(dir, "run")}}
+	if i.Settings.Driver = instance.DriverDockerd; rootless {
+		i.Settings.Driver = instance.DriverRootless
+	}
+	return Config{Instance: i}
+}
+
+// copied returns an engine whose settings can be changed without the other's.
+func copied(cfg Config) Config {
+	i := *cfg.Instance
+	cfg.Instance = &i
 	return cfg
 }
 
@@ -133,18 +146,18 @@ func refusal(cfg Config) error {
 
 // newInstance prepares an engine and makes sure that nothing of it is left when the test
 // ends.
-func newInstance(t *testing.T) *instance { return newInstanceOf(t, false) }
+func newInstance(t *testing.T) *trial { return newInstanceOf(t, false) }
 
-func newInstanceOf(t *testing.T, isContainerd bool) *instance {
+func newInstanceOf(t *testing.T, isContainerd bool) *trial {
 	t.Helper()
 	realengine.NeedOwn(t)
-	in := &instance{t: t, cfg: testConfig(t)}
-	if in.cfg.Containerd = isContainerd; isContainerd {
-		in.cfg.Nerdctl = filepath.Join(in.cfg.StateDir, "nerdctl.toml")
+	in := &trial{t: t, cfg: testConfig(t)}
+	if isContainerd {
+		in.cfg.Settings.Engine = instance.KindContainerd
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			log, _ := os.ReadFile(in.cfg.LogPath)
+			log, _ := os.ReadFile(in.cfg.Paths.EngineLog())
 			t.Logf("the end of the engine's log:\n%s", log[max(0, len(log)-4000):])
 		}
 		if in.engine != nil {
@@ -162,16 +175,22 @@ func newInstanceOf(t *testing.T, isContainerd bool) *instance {
 }
 
 // start starts the engine and waits until it answers.
-func (in *instance) start() {
+func (in *trial) start() {
 	in.t.Helper()
-	var err error
-	if in.engine, err = in.cfg.Start(in.t.Context()); err != nil {
-		in.t.Fatal(err)
-	}
+	in.has(in.cfg.Start(in.t.Context()))
 	in.awaitPing()
 }
 
-func (in *instance) awaitPing() {
+// has takes over what a start or an adoption has returned.
+func (in *trial) has(running processes.Running, err error) {
+	in.t.Helper()
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	in.engine, _ = running.(*Engine)
+}
+
+func (in *trial) awaitPing() {
 	in.t.Helper()
 	in.eventually("the engine answers", func() error {
 		select {
@@ -184,11 +203,11 @@ func (in *instance) awaitPing() {
 }
 
 // ping returns nil if the engine answers.
-func (in *instance) ping() error {
-	if !in.cfg.Containerd {
-		return ping(in.cfg.Socket)
+func (in *trial) ping() error {
+	if !in.cfg.isContainerd() {
+		return ping(in.cfg.Socket())
 	}
-	api, err := containerd.New(in.cfg.Socket)
+	api, err := containerd.New(in.cfg.Socket())
 	if err != nil {
 		return err
 	}
@@ -203,7 +222,7 @@ func ping(socket string) error {
 }
 
 // eventually calls f until it returns nil.
-func (in *instance) eventually(what string, f func() error) {
+func (in *trial) eventually(what string, f func() error) {
 	in.t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for {
@@ -219,15 +238,15 @@ func (in *instance) eventually(what string, f func() error) {
 }
 
 // try runs the docker CLI against the engine.
-func (in *instance) try(args ...string) (string, error) {
-	cmd := exec.CommandContext(in.t.Context(), "docker", append([]string{"--host", "unix://" + in.cfg.Socket}, args...)...)
-	cmd.Env = append(os.Environ(), "DOCKER_CONFIG="+filepath.Dir(in.cfg.StateDir), "HOME="+filepath.Dir(in.cfg.StateDir),
+func (in *trial) try(args ...string) (string, error) {
+	cmd := exec.CommandContext(in.t.Context(), "docker", append([]string{"--host", "unix://" + in.cfg.Socket()}, args...)...)
+	cmd.Env = append(os.Environ(), "DOCKER_CONFIG="+filepath.Dir(in.cfg.Paths.State), "HOME="+filepath.Dir(in.cfg.Paths.State),
 		"DOCKER_CONTEXT=", "DOCKER_HOST=")
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
 
-func (in *instance) docker(args ...string) string {
+func (in *trial) docker(args ...string) string {
 	in.t.Helper()
 	out, err := in.try(args...)
 	if err != nil {
@@ -237,7 +256,7 @@ func (in *instance) docker(args ...string) string {
 }
 
 // importImage makes the image "app" of the tests' program: no registry is needed.
-func (in *instance) importImage() {
+func (in *trial) importImage() {
 	in.t.Helper()
 	programs, err := testPrograms()
 	if err != nil {
@@ -247,7 +266,7 @@ func (in *instance) importImage() {
 }
 
 // checkOwnSocket checks that containers of the engine that mount docker.sock get its own.
-func (in *instance) checkOwnSocket() {
+func (in *trial) checkOwnSocket() {
 	in.t.Helper()
 	out, err := in.try("run", "--rm", "-v", "/var/run/docker.sock:/docker.sock", "app", "ask", "/docker.sock", "/info")
 	if want := in.docker("info", "-f", "{{.ID}}"); err != nil || !strings.Contains(out, want) {
@@ -256,7 +275,7 @@ func (in *instance) checkOwnSocket() {
 }
 
 // scan returns what runs of the engine.
-func (in *instance) scan() *processes.Found {
+func (in *trial) scan() *processes.Found {
 	in.t.Helper()
 	h, err := in.cfg.mode().hierarchies()
 	if err != nil {
@@ -270,7 +289,7 @@ func (in *instance) scan() *processes.Found {
 }
 
 // find returns the engine's only process of that name.
-func (in *instance) find(comm string) process.ID {
+func (in *trial) find(comm string) process.ID {
 	in.t.Helper()
 	var ids []process.ID
 	for _, p := range in.scan().Procs {
@@ -285,7 +304,7 @@ func (in *instance) find(comm string) process.ID {
 }
 
 // kill ends a process and waits for that.
-func (in *instance) kill(id process.ID) {
+func (in *trial) kill(id process.ID) {
 	in.t.Helper()
 	if err := id.Signal(syscall.SIGKILL); err != nil {
 		in.t.Fatal(err)
@@ -297,7 +316,7 @@ func (in *instance) kill(id process.ID) {
 
 // checkGone checks that nothing is left of an engine but its data, its private
 // configuration and its log.
-func (in *instance) checkGone() {
+func (in *trial) checkGone() {
 	in.t.Helper()
 	h, err := processes.FindHierarchies()
 	if err != nil {
@@ -309,13 +328,13 @@ func (in *instance) checkGone() {
 	for _, dir := range in.cfg.processes().Groups(h) {
 		in.t.Errorf("cgroup %q is left", dir)
 	}
-	for _, path := range []string{in.cfg.Socket, in.cfg.ExecRoot, in.cfg.engineFilePath(), in.cfg.private(runContainerd),
+	for _, path := range []string{in.cfg.Socket(), in.cfg.Paths.Exec(), in.cfg.Paths.EngineFile(), in.cfg.private(runContainerd),
 		in.cfg.private(runDocker)} {
 		if files.Exists(path) {
 			in.t.Errorf("%q is left", path)
 		}
 	}
-	if points, err := mounts.Below(filepath.Dir(in.cfg.StateDir)); err != nil || len(points) > 0 {
+	if points, err := mounts.Below(filepath.Dir(in.cfg.Paths.State)); err != nil || len(points) > 0 {
 		in.t.Errorf("mounts are left: %q, %v", points, err)
 	}
 }
@@ -481,7 +500,7 @@ func TestStartStop(t *testing.T) {
 
 func TestTwoEngines(t *testing.T) {
 	a, b := newInstance(t), newInstance(t)
-	for _, in := range []*instance{a, b} {
+	for _, in := range []*trial{a, b} {
 		in.start()
 		in.importImage()
 		in.docker("network", "create", "--subnet", "10.99.0.0/24", "same")
@@ -490,7 +509,7 @@ func TestTwoEngines(t *testing.T) {
 	if x, y := a.docker("info", "-f", "{{.ID}}"), b.docker("info", "-f", "{{.ID}}"); x == y {
 		t.Errorf("both engines have the identity %q", x)
 	}
-	for _, in := range []*instance{a, b} {
+	for _, in := range []*trial{a, b} {
 		// dockerd 28 and later does not go on to another where this one is taken.
 		_, chosen, err := net.SplitHostPort(in.published("same", "80/tcp"))
 		if err != nil {
@@ -523,7 +542,7 @@ func TestTwoEngines(t *testing.T) {
 }
 
 // published returns the address on loopback that a container's port is published on.
-func (in *instance) published(container, port string) string {
+func (in *trial) published(container, port string) string {
 	in.t.Helper()
 	out := in.docker("port", container, port)
 	first, _, _ := strings.Cut(out, "\n")
@@ -606,9 +625,7 @@ func TestPublishedPorts(t *testing.T) {
 
 	// Nobody is needed for it but the engine.
 	in.engine.Release()
-	if in.engine, err = in.cfg.Adopt(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	in.has(in.cfg.Adopt(t.Context()))
 	if got := greeting(t, addr); got != "hello from web\n" {
 		t.Errorf("after adoption: %q", got)
 	}
@@ -627,7 +644,7 @@ func TestProxyIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.cfg.Proxy = filepath.Join(filepath.Dir(in.cfg.StateDir), "proxy")
+	in.cfg.Proxy = filepath.Join(filepath.Dir(in.cfg.Paths.State), "proxy")
 	if err := os.WriteFile(in.cfg.Proxy, program, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -735,7 +752,7 @@ func TestKilled(t *testing.T) {
 	t.Run("dockerd with live-restore", func(t *testing.T) {
 		rootOnly(t)
 		in := newInstance(t)
-		in.cfg.Args = []string{"--live-restore"}
+		in.cfg.Settings.EngineArgs = []string{"--live-restore"}
 		in.start()
 		in.importImage()
 		in.docker("run", "-d", "--name", "web", "--hostname", "web", "-p", "127.0.0.1::80", "app", "serve", "80")
@@ -819,10 +836,7 @@ func TestKilled(t *testing.T) {
 		// While nobody looks after the engine.
 		old = in.cfg.readEngineFile().Relay
 		in.kill(old)
-		var err error
-		if in.engine, err = in.cfg.Adopt(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		in.has(in.cfg.Adopt(t.Context()))
 		if id := in.cfg.readEngineFile().Relay; id == old || !id.Alive() {
 			t.Error("after adoption there is no relay")
 		}
@@ -844,7 +858,7 @@ func TestKilled(t *testing.T) {
 			}
 		}
 		// The numbers have gone to another process meanwhile.
-		for _, path := range []string{in.cfg.pidFile(), filepath.Join(in.cfg.ExecRoot, "containerd", "containerd.pid")} {
+		for _, path := range []string{in.cfg.pidFile(), filepath.Join(in.cfg.Paths.Exec(), "containerd", "containerd.pid")} {
 			if err := os.WriteFile(path, fmt.Append(nil, os.Getpid()), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -860,7 +874,7 @@ func TestKilled(t *testing.T) {
 }
 
 // inside returns a command that runs in namespaces of the engine.
-func (in *instance) inside(namespace string, argv ...string) *exec.Cmd {
+func (in *trial) inside(namespace string, argv ...string) *exec.Cmd {
 	args := []string{"--target", strconv.Itoa(in.engine.ID().PID), namespace}
 	if rootless {
 		args = append(args, "--user", "--preserve-credentials")
@@ -869,7 +883,7 @@ func (in *instance) inside(namespace string, argv ...string) *exec.Cmd {
 }
 
 // connected reports whether a slirp4netns runs for the engine that is not old.
-func (in *instance) connected(old process.ID) error {
+func (in *trial) connected(old process.ID) error {
 	in.t.Helper()
 	if id := in.cfg.readEngineFile().Slirp; id == old || !id.Alive() {
 		return errors.New("no slirp4netns")
@@ -903,15 +917,12 @@ func TestEachKind(t *testing.T) {
 }
 
 // adopt looks after the engine, as another process would.
-func (in *instance) adopt() {
+func (in *trial) adopt() {
 	in.t.Helper()
-	var err error
-	if in.engine, err = in.cfg.Adopt(in.t.Context()); err != nil {
-		in.t.Fatal(err)
-	}
+	in.has(in.cfg.Adopt(in.t.Context()))
 }
 
-func (in *instance) slirpIsKilled() {
+func (in *trial) slirpIsKilled() {
 	in.t.Helper()
 	old := in.find("slirp4netns")
 	in.kill(old)
@@ -927,11 +938,11 @@ func (in *instance) slirpIsKilled() {
 	}
 }
 
-func (in *instance) recordIsLost() {
+func (in *trial) recordIsLost() {
 	in.t.Helper()
 	id := in.engine.ID()
 	in.engine.Release()
-	if err := os.Remove(in.cfg.engineFilePath()); err != nil {
+	if err := os.Remove(in.cfg.Paths.EngineFile()); err != nil {
 		in.t.Fatal(err)
 	}
 	if _, err := in.cfg.Start(in.t.Context()); !errors.Is(err, processes.ErrRunning) {
@@ -945,9 +956,9 @@ func (in *instance) recordIsLost() {
 
 // squats checks that an instance that is recreated in place of one whose files were removed by
 // hand leaves that one's engine, which still runs, alone, and so does who cleans up after it.
-func (in *instance) squats() {
+func (in *trial) squats() {
 	in.t.Helper()
-	recreated := in.cfg
+	recreated := copied(in.cfg)
 	recreated.UID += "-2"
 	_, err := recreated.Start(in.t.Context())
 	if failure.Code(err) != failure.CodeRefused || !strings.Contains(err.Error(), in.find(in.cfg.program().comm).String()) {
@@ -959,7 +970,7 @@ func (in *instance) squats() {
 	if err := in.ping(); err != nil {
 		in.t.Errorf("the engine: %v", err)
 	}
-	if !files.Exists(in.cfg.ExecRoot) {
+	if !files.Exists(in.cfg.Paths.Exec()) {
 		in.t.Error("the engine's runtime directory is gone")
 	}
 }
@@ -969,7 +980,7 @@ func (in *instance) squats() {
 func TestRandomPortsOfTwo(t *testing.T) {
 	a, b := newInstance(t), newInstance(t)
 	a.cfg.UID, b.cfg.UID = "test-ports-1", "test-ports-2" // which begin at different ports
-	for _, in := range []*instance{a, b} {
+	for _, in := range []*trial{a, b} {
 		in.start()
 		in.importImage()
 		in.docker("run", "-d", "--name", "many", "--expose", "1-20", "-P", "app", "sleep")
@@ -991,7 +1002,7 @@ func TestTempDir(t *testing.T) {
 		if there, _ := filepath.Glob(filepath.Join(temp, dump)); len(there) > 0 {
 			t.Fatal("it does so in the host's directory")
 		}
-		if here, _ := filepath.Glob(filepath.Join(in.cfg.ExecRoot, "tmp", dump)); len(here) == 0 {
+		if here, _ := filepath.Glob(filepath.Join(in.cfg.Paths.Exec(), "tmp", dump)); len(here) == 0 {
 			return errors.New("no dump")
 		}
 		return nil
@@ -1000,7 +1011,7 @@ func TestTempDir(t *testing.T) {
 
 // foreignGroup returns a control group that is not the engine's, for containers. At the end
 // of the test nothing may be left in it.
-func (in *instance) foreignGroup() string {
+func (in *trial) foreignGroup() string {
 	group := "/" + in.cfg.UID
 	in.t.Cleanup(func() {
 		h, err := processes.FindHierarchies()
@@ -1021,7 +1032,7 @@ func (in *instance) foreignGroup() string {
 }
 
 // runDaemon runs a container that has a process of another session, and returns once it has.
-func (in *instance) runDaemon(name string, args ...string) {
+func (in *trial) runDaemon(name string, args ...string) {
 	in.t.Helper()
 	in.docker(slices.Concat([]string{"run", "-d", "--name", name}, args, []string{"app", "daemon"})...)
 	in.eventually("the process of another session runs", func() error {
@@ -1033,7 +1044,7 @@ func (in *instance) runDaemon(name string, args ...string) {
 }
 
 // ended fails the test for each of the processes that is left.
-func (in *instance) ended(procs []processes.Proc) {
+func (in *trial) ended(procs []processes.Proc) {
 	in.t.Helper()
 	for _, p := range procs {
 		if p.ID.Alive() {
@@ -1105,17 +1116,14 @@ func TestFailedStart(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in := newInstance(t)
-			in.cfg.Args = tc.args
+			in.cfg.Settings.EngineArgs = tc.args
 			if tc.file != "" {
-				in.cfg.ConfigFile = filepath.Join(filepath.Dir(in.cfg.StateDir), "mine.json")
-				if err := os.WriteFile(in.cfg.ConfigFile, []byte(tc.file), 0o600); err != nil {
+				in.cfg.Settings.DaemonConfig = filepath.Join(filepath.Dir(in.cfg.Paths.State), "mine.json")
+				if err := os.WriteFile(in.cfg.Settings.DaemonConfig, []byte(tc.file), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
-			var err error
-			if in.engine, err = in.cfg.Start(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			in.has(in.cfg.Start(t.Context()))
 			select {
 			case <-in.engine.Exited():
 			case <-time.After(time.Minute):
@@ -1230,7 +1238,8 @@ func TestBesideHostEngine(t *testing.T) {
 		return stop
 	}
 	run("containerd", "--root", filepath.Join(dir, "containerd"))
-	host := &instance{t: t, cfg: Config{Socket: dockerSock, StateDir: filepath.Join(dir, "state")}}
+	host := &trial{t: t, cfg: configIn(dir)}
+	host.cfg.Paths.Runtime = filepath.Dir(dockerSock)
 	host.eventually("the host's containerd listens", func() error {
 		c, err := net.Dial("unix", "/run/containerd/containerd.sock")
 		if err == nil {

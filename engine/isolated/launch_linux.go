@@ -16,6 +16,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/logfile"
@@ -31,7 +32,8 @@ import (
 // After an error, or if ctx ends first, nothing is left. Afterwards ctx has no effect: the
 // engine ends by [Engine.Stop], not with the calling process. All files of the caller must be
 // close-on-exec, or the engine's processes would keep them open.
-func (c *Config) Start(ctx context.Context) (*Engine, error) {
+func (c *Config) Start(ctx context.Context) (processes.Running, error) {
+	c = c.current()
 	user, err := c.program().options()
 	if err != nil {
 		return nil, err
@@ -43,11 +45,11 @@ func (c *Config) Start(ctx context.Context) (*Engine, error) {
 	if err := l.clear(ctx); err != nil {
 		return nil, err
 	}
-	if c.Rootless {
+	if c.rootless() {
 		l.cfg.scopes, _ = findDelegation()
 	}
 	engine, err := l.start(ctx)
-	if _, ok := errors.AsType[*delegationError](err); ok && c.Limits == (Limits{}) {
+	if _, ok := errors.AsType[*delegationError](err); ok && c.limits() == (Limits{}) {
 		c.log().WarnContext(ctx, "containers have no limits", "error", err)
 		l.cfg.scopes = nil
 		engine, err = l.start(ctx)
@@ -56,6 +58,17 @@ func (c *Config) Start(ctx context.Context) (*Engine, error) {
 		return nil, errors.Join(err, c.cleanup(context.WithoutCancel(ctx), nil))
 	}
 	return engine, nil
+}
+
+// current returns a copy with the limits that are set now: they may have changed since the supervisor was
+// started.
+func (c *Config) current() *Config {
+	config, inst := *c, *c.Instance
+	if now, err := instance.LoadDir(c.Paths.State); err == nil && now.UID == c.UID {
+		inst.Settings.Memory, inst.Settings.NanoCPUs, inst.Settings.PidsLimit = now.Settings.Memory, now.Settings.NanoCPUs, now.Settings.PidsLimit
+	}
+	config.Instance = &inst
+	return &config
 }
 
 // A launch is one start of an engine.
@@ -81,7 +94,7 @@ func (l *launch) clear(ctx context.Context) error {
 	squatter := l.cfg.squatter(f)
 	switch {
 	case squatter != nil:
-		return failure.WithHint(failure.Refuse("%q and %q are used by the engine of another instance: %s", l.cfg.DataRoot, l.cfg.ExecRoot, squatter.ID),
+		return failure.WithHint(failure.Refuse("%q and %q are used by the engine of another instance: %s", l.cfg.Paths.Data, l.cfg.Paths.Exec(), squatter.ID),
 			"end it first, if its instance is gone: `kill %d`", squatter.ID.PID)
 	case f.Daemon != nil, l.former.daemon() && l.former.Engine.Alive():
 		return processes.ErrRunning
@@ -117,25 +130,25 @@ func (l *launch) endCompanions(ctx context.Context, procs []processes.Proc) erro
 // makeWay removes the files of a former daemon that would disturb a new one in its namespaces.
 func (l *launch) makeWay() error {
 	var errs []error
-	if !l.cfg.Containerd { // no proxy runs either
+	if !l.cfg.isContainerd() { // no proxy runs either
 		errs = append(errs, RemoveTree(l.cfg.private(portsDir)))
 	}
 	// No dockerd and no containerd runs. Their pid files would keep new ones from
 	// starting if another process had the number by now, even a zombie.
-	return errors.Join(append(errs, removeFile(l.cfg.pidFile()), removeFile(filepath.Join(l.cfg.ExecRoot, "containerd", "containerd.pid")))...)
+	return errors.Join(append(errs, removeFile(l.cfg.pidFile()), removeFile(filepath.Join(l.cfg.Paths.Exec(), "containerd", "containerd.pid")))...)
 }
 
 // outlives reports whether a proxy goes on with the containers: dockerd starts it again, a
 // containerd knows nothing of it.
 func (l *launch) outlives(p processes.Proc) bool {
-	return l.cfg.Containerd && !processes.HasArgument(p.ID.PID, portproxy.RelayArg)
+	return l.cfg.isContainerd() && !processes.HasArgument(p.ID.PID, portproxy.RelayArg)
 }
 
-func (c *Config) pidFile() string { return filepath.Join(c.ExecRoot, "docker.pid") }
+func (c *Config) pidFile() string { return filepath.Join(c.Paths.Exec(), "docker.pid") }
 
 // tempDir is where containerd dumps its stacks when dockerd kills it. dockerd's own temporary
 // files are below the data.
-func (c *Config) tempDir() string { return filepath.Join(c.ExecRoot, "tmp") }
+func (c *Config) tempDir() string { return filepath.Join(c.Paths.Exec(), "tmp") }
 
 func (l *launch) start(ctx context.Context) (*Engine, error) {
 	c := &l.cfg
@@ -148,13 +161,13 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 			return nil, err
 		}
 	}
-	l.rec.Localhost = c.Localhost
+	l.rec.Localhost = c.Settings.Localhost
 	l.rules = namespaces.NewRules(l.rec.Subnets, namespaces.HostAddress(), l.rec.Localhost)
 	args, err := l.prepare(program)
 	if err != nil {
 		return nil, err
 	}
-	log, err := logfile.Open(c.LogPath)
+	log, err := logfile.Open(c.Paths.EngineLog())
 	if err != nil {
 		return nil, fmt.Errorf("engine log: %w", err)
 	}
@@ -171,7 +184,7 @@ func (l *launch) start(ctx context.Context) (*Engine, error) {
 // prepare makes directories and files, and returns the daemon's command line.
 func (l *launch) prepare(program string) ([]string, error) {
 	c := &l.cfg
-	for _, dir := range append(c.program().dirs, c.DataRoot, c.tempDir(), filepath.Dir(c.Socket), filepath.Dir(c.LogPath),
+	for _, dir := range append(c.program().dirs, c.Paths.Data, c.tempDir(), filepath.Dir(c.Socket()), filepath.Dir(c.Paths.EngineLog()),
 		c.private(runDocker), c.private(runContainerd), c.private(optContainerd), c.private(staging), c.private(portsDir)) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
@@ -279,7 +292,7 @@ func (l *launch) plan(args []string) (*namespaces.Launch, error) {
 			Exec: args, Env: c.engineEnv(),
 		},
 	}
-	if c.Containerd {
+	if c.isContainerd() {
 		launch.EnvFile = c.plugin() + portproxy.PluginEnvSuffix
 	}
 	return launch, c.mode().complete(launch)
@@ -299,7 +312,7 @@ func (l *launch) surround(ctx context.Context, plan *namespaces.Launch, exit *os
 	if err := c.writeEngineFile(l.rec); err != nil {
 		return nil, err
 	}
-	if c.Rootless {
+	if c.rootless() {
 		return slirpReady, nil
 	}
 	return slirpReady, namespaces.MakeHostDirs(ctx, c.program().hostDirs)
@@ -307,7 +320,7 @@ func (l *launch) surround(ctx context.Context, plan *namespaces.Launch, exit *os
 
 // finish does what is left to do when the daemon runs.
 func (l *launch) finish(ctx context.Context, slirpReady <-chan error) error {
-	if err := l.cfg.mode().limit(l.cfg.Limits); err != nil { // no container runs yet
+	if err := l.cfg.mode().limit(); err != nil { // no container runs yet
 		return err
 	}
 	if err := l.cfg.writeEngineFile(l.rec); err != nil {
@@ -331,7 +344,7 @@ func (l *launch) explain(ctx context.Context, h *namespaces.Helper, err error) e
 	case <-time.After(dyingTime):
 		return err
 	}
-	if words := cmp.Or(endWords(h.EndedBy), l.cfg.orFull(lastErrorIn(l.cfg.LogPath, l.rec.LogOffset))); words != "" {
+	if words := cmp.Or(endWords(h.EndedBy), l.cfg.orFull(lastErrorIn(l.cfg.Paths.EngineLog(), l.rec.LogOffset))); words != "" {
 		return errors.New(words)
 	}
 	return err

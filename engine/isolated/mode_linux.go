@@ -21,8 +21,8 @@ type mode interface {
 	tools() []tool
 	// hierarchies returns the control groups by which the engine's processes are found.
 	hierarchies() (processes.Hierarchies, error)
-	// limit limits the running engine.
-	limit(Limits) error
+	// limit limits the running engine as the settings say.
+	limit() error
 	// complete adds the mode's part to a launch, and makes further files for it.
 	complete(l *namespaces.Launch) error
 	// args are dockerd's, env is of both daemons.
@@ -31,7 +31,7 @@ type mode interface {
 }
 
 func (c *Config) mode() mode {
-	if c.Rootless {
+	if c.rootless() {
 		return userMode{c}
 	}
 	return rootMode{c}
@@ -44,16 +44,16 @@ func (rootMode) tools() []tool { return nil }
 
 func (rootMode) hierarchies() (processes.Hierarchies, error) { return processes.FindHierarchies() }
 
-func (m rootMode) limit(l Limits) error {
+func (m rootMode) limit() error {
 	h, err := processes.FindHierarchies()
 	if err != nil {
 		return err
 	}
-	return m.processes().SetLimits(h, l, m.Containerd)
+	return m.processes().SetLimits(h, m.limits(), m.isContainerd())
 }
 
 func (m rootMode) complete(l *namespaces.Launch) error {
-	l.OwnRoots = m.Containerd // which can't be told to put containers below a group
+	l.OwnRoots = m.isContainerd() // which can't be told to put containers below a group
 	return nil
 }
 
@@ -81,7 +81,7 @@ func (m userMode) makeFiles() error {
 		}
 	}
 	stands := "rootlesskit-docker-proxy"
-	if m.Containerd {
+	if m.isContainerd() {
 		stands = rootlessrunc.Name
 	}
 	return errors.Join(link(m.private(etcDocker), filepath.Join(m.private(xdgConfig), "docker")),
@@ -136,7 +136,7 @@ func (m userMode) env() []string {
 }
 
 // rootlessKit is the directory that dockerd takes for the state of RootlessKit.
-func (c *Config) rootlessKit() string { return filepath.Join(c.ExecRoot, "rootlesskit") }
+func (c *Config) rootlessKit() string { return filepath.Join(c.Paths.Exec(), "rootlesskit") }
 
 // brokerSocket is where the engine's proxies ask for listeners.
-func (c *Config) brokerSocket() string { return filepath.Join(c.ExecRoot, "broker.sock") }
+func (c *Config) brokerSocket() string { return filepath.Join(c.Paths.Exec(), "broker.sock") }

@@ -68,7 +68,7 @@ func greet(t *testing.T, addr, text string) {
 }
 
 // dialed runs a container that dials an address, and returns what that says.
-func (in *instance) dialed(addr string, args ...string) (string, error) {
+func (in *trial) dialed(addr string, args ...string) (string, error) {
 	return in.try(append(append([]string{"run", "--rm"}, args...), "app", "dial", addr)...)
 }
 
@@ -112,17 +112,14 @@ func TestHostGateway(t *testing.T) {
 	in.engine.Release()
 	ip(t, "address add "+hostIP+"/24 dev h0")
 	ip(t, "address del 192.0.2.77/24 dev h0")
-	var err error
-	if in.engine, err = in.cfg.Adopt(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	in.has(in.cfg.Adopt(t.Context()))
 	same("after adoption")
 
 	// What the user wants.
 	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	in.cfg.Args = []string{"--host-gateway-ip", "192.0.2.99"}
+	in.cfg.Settings.EngineArgs = []string{"--host-gateway-ip", "192.0.2.99"}
 	in.start()
 	if hosts := in.docker("run", "--rm", "--add-host", name+":host-gateway", "app", "cat", "/etc/hosts"); !strings.Contains(hosts, "192.0.2.99\t"+name) {
 		t.Errorf("the user's host-gateway-ip is not in /etc/hosts:\n%s", hosts)
@@ -246,15 +243,11 @@ func TestNameServers(t *testing.T) {
 	})
 	in.engine.Release()
 	relay()
-	if in.engine, err = in.cfg.Adopt(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	in.has(in.cfg.Adopt(t.Context()))
 	lookup("192.0.2.53", "b.example")
 	in.engine.Release()
-	must(t, os.Remove(in.cfg.engineFilePath()))
-	if in.engine, err = in.cfg.Adopt(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Remove(in.cfg.Paths.EngineFile()))
+	in.has(in.cfg.Adopt(t.Context()))
 	lookup("192.0.2.53", "c.example")
 }
 
@@ -284,7 +277,7 @@ func TestOutboundIPv6(t *testing.T) {
 	}
 
 	// As docker has it for containers, where the user wants it.
-	in.cfg.Args = []string{"--experimental", "--ip6tables", "--ipv6", "--fixed-cidr-v6", "fd12:3456::/64"}
+	in.cfg.Settings.EngineArgs = []string{"--experimental", "--ip6tables", "--ipv6", "--fixed-cidr-v6", "fd12:3456::/64"}
 	in.start()
 	reached()
 
@@ -327,7 +320,7 @@ func TestClientAddress(t *testing.T) {
 		return strings.TrimSpace(string(out))
 	}
 	in := newInstance(t)
-	in.cfg.Args = []string{"--experimental", "--ip6tables"}
+	in.cfg.Settings.EngineArgs = []string{"--experimental", "--ip6tables"}
 	in.start()
 	in.importImage()
 	in.docker("network", "create", "mine")
@@ -483,7 +476,7 @@ func TestHostTakesSubnets(t *testing.T) {
 	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	in.cfg.Args = []string{"--bip", "10.241.0.1/24"}
+	in.cfg.Settings.EngineArgs = []string{"--bip", "10.241.0.1/24"}
 	_, err := in.cfg.Start(t.Context())
 	if want := `the bridge's network "10.241.0.1/24" (bip) overlaps 10.241.0.0/16 of the engine's network "theirs"`; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("Start = %v, want %s", err, want)
@@ -501,7 +494,7 @@ func TestLocalhost(t *testing.T) {
 	greet(t, "127.0.0.1:5432", "the database")
 	greet(t, hostIP+":5000", "another registry")
 	in := newInstance(t)
-	in.cfg.Localhost = []uint16{5000, 3128}
+	in.cfg.Settings.Localhost = []uint16{5000, 3128}
 	in.start()
 	in.importImage()
 	const name = "host.docker.internal"
@@ -528,11 +521,8 @@ func TestLocalhost(t *testing.T) {
 	check()
 	in.engine.Release()
 	in.kill(in.cfg.readEngineFile().Relay)
-	in.cfg.Localhost = nil // for the next start
-	var err error
-	if in.engine, err = in.cfg.Adopt(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	in.cfg.Settings.Localhost = nil // for the next start
+	in.has(in.cfg.Adopt(t.Context()))
 	check()
 }
 
@@ -559,7 +549,7 @@ func TestProblems(t *testing.T) {
 	problem("")
 	path, err := exec.LookPath("slirp4netns")
 	must(t, err)
-	broken := filepath.Join(filepath.Dir(in.cfg.StateDir), "slirp4netns")
+	broken := filepath.Join(filepath.Dir(in.cfg.Paths.State), "slirp4netns")
 	must(t, os.WriteFile(broken, []byte("#!/bin/sh\necho it is broken >&2\nexit 1\n"), 0o755))
 	must(t, syscall.Mount(broken, path, "", syscall.MS_BIND, ""))
 	in.kill(in.find("slirp4netns"))

@@ -102,7 +102,7 @@ func (l *launch) chooseSubnets() (namespaces.Subnets, error) {
 	if err != nil {
 		return namespaces.Subnets{}, fmt.Errorf("routes: %w", err)
 	}
-	networks, err := readNetworks(l.cfg.DataRoot)
+	networks, err := readNetworks(l.cfg.Paths.Data)
 	if err != nil {
 		// The engine may start with any choice, or reports an error of its own.
 		l.cfg.log().Warn("the engine's networks are not known", "error", err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/files"
 )
@@ -21,12 +22,13 @@ func TestPrivateResolvConf(t *testing.T) {
 }
 
 func TestSysctls(t *testing.T) {
+	u := configIn("/u")
 	for backend, forward := range map[string]bool{"iptables": false, "nftables": true} {
 		user, err := readDaemonOptions([]string{"--firewall-backend", backend}, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := (&Config{UID: "u"}).sysctls(user)
+		got := u.sysctls(user)
 		for _, ctl := range got {
 			if !files.Exists("/proc/sys/"+ctl.Name) && !strings.HasPrefix(ctl.Name, "net/ipv6/") {
 				t.Errorf("there is no %s", ctl.Name)
@@ -45,7 +47,9 @@ func TestEngineEnv(t *testing.T) {
 		t.Setenv(name, "/theirs")
 	}
 	t.Setenv("HTTPS_PROXY", "http://proxy.example")
-	env := (&Config{UID: "u", StateDir: "/state"}).engineEnv()
+	cfg := configIn("/state")
+	cfg.UID, cfg.Settings.Driver = "u", instance.DriverDockerd
+	env := cfg.engineEnv()
 	for _, entry := range env {
 		if strings.HasSuffix(entry, "=/theirs") {
 			t.Errorf("the engine gets %s", entry)
@@ -58,7 +62,8 @@ func TestEngineEnv(t *testing.T) {
 	}
 	// A service may have no HOME, and dockerd does not start for an ordinary user without.
 	t.Setenv("HOME", "")
-	env = (&Config{UID: "u", StateDir: "/state", Rootless: true}).engineEnv()
+	cfg.Settings.Driver = instance.DriverRootless
+	env = cfg.engineEnv()
 	if !slices.ContainsFunc(env, func(entry string) bool { return strings.HasPrefix(entry, "HOME=/") }) {
 		t.Error("an ordinary user's engine gets no HOME")
 	}
@@ -66,23 +71,23 @@ func TestEngineEnv(t *testing.T) {
 
 func TestCheckRefuses(t *testing.T) {
 	good := newInstance(t).cfg
-	file := good.LogPath + "-file"
+	file := good.Paths.EngineLog() + "-file"
 	for name, change := range map[string]func(*Config){
 		"uid":                    func(c *Config) { c.UID = "../x" },
-		"relative path":          func(c *Config) { c.DataRoot = "data" },
-		"socket too long":        func(c *Config) { c.Socket = "/" + strings.Repeat("s", MaxSocket) },
-		"exec-root too long":     func(c *Config) { c.ExecRoot = "/" + strings.Repeat("x", MaxExecRoot) },
-		"data root in /proc":     func(c *Config) { c.DataRoot = "/proc/nowhere" },
-		"data root is a file":    func(c *Config) { c.DataRoot = "/etc/passwd" },
-		"data root below a file": func(c *Config) { c.DataRoot = "/etc/passwd/x" },
-		"data root with a comma": func(c *Config) { c.DataRoot = "/tmp/a,b" },
-		"data root with a colon": func(c *Config) { c.DataRoot = "/tmp/a:b" },
-		"exec-root with a colon": func(c *Config) { c.ExecRoot = "/tmp/a:b" },
-		"log with a percent":     func(c *Config) { c.LogPath = "/tmp/%s/log" },
-		"argument":               func(c *Config) { c.Args = []string{"-H", "tcp://:1"} },
-		"daemon configuration":   func(c *Config) { c.ConfigFile = file },
+		"relative path":          func(c *Config) { c.Paths.Data = "data" },
+		"socket too long":        func(c *Config) { c.Paths.Runtime = "/" + strings.Repeat("s", MaxSocket-len("/docker.sock")) },
+		"exec-root too long":     func(c *Config) { c.Paths.Runtime = "/" + strings.Repeat("x", MaxExecRoot-len("/exec")) },
+		"data root in /proc":     func(c *Config) { c.Paths.Data = "/proc/nowhere" },
+		"data root is a file":    func(c *Config) { c.Paths.Data = "/etc/passwd" },
+		"data root below a file": func(c *Config) { c.Paths.Data = "/etc/passwd/x" },
+		"data root with a comma": func(c *Config) { c.Paths.Data = "/tmp/a,b" },
+		"data root with a colon": func(c *Config) { c.Paths.Data = "/tmp/a:b" },
+		"exec-root with a colon": func(c *Config) { c.Paths.Runtime = "/tmp/a:b" },
+		"log with a percent":     func(c *Config) { c.Paths.State = "/tmp/%s" },
+		"argument":               func(c *Config) { c.Settings.EngineArgs = []string{"-H", "tcp://:1"} },
+		"daemon configuration":   func(c *Config) { c.Settings.DaemonConfig = file },
 	} {
-		cfg := good
+		cfg := copied(good)
 		change(&cfg)
 		if err := refusal(cfg); failure.Code(err) != failure.CodeRefused {
 			t.Errorf("%s: %v, want a refusal", name, err)
@@ -98,7 +103,7 @@ func TestCheckRefuses(t *testing.T) {
 
 // The network that leads outside is none of the bridge's, which the user may choose.
 func TestChosenBridge(t *testing.T) {
-	l := &launch{cfg: Config{DataRoot: t.TempDir()}, user: &daemonOptions{}}
+	l := &launch{cfg: configIn(t.TempDir()), user: &daemonOptions{}}
 	chosen, err := l.chooseSubnets()
 	if err == nil {
 		l.user, err = readDaemonOptions([]string{"--bip", chosen.Host().String() + "/24"}, "")

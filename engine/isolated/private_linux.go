@@ -46,7 +46,9 @@ func link(target, path string) error {
 	return os.Symlink(target, path)
 }
 
-func (c *Config) private(name string) string { return filepath.Join(c.StateDir, "private", name) }
+func (c *Config) private(name string) string {
+	return filepath.Join(c.Paths.EngineState(), "private", name)
+}
 
 // writeResolvConf makes the engine's resolv.conf from the host's.
 func (c *Config) writeResolvConf(net namespaces.Subnets) error {
@@ -78,7 +80,7 @@ func privateResolvConf(host string, dns netip.Addr) []byte {
 // certificates is the directory of the registries' certificates. A user's own is preferred, as
 // under RootlessKit.
 func (c *Config) certificates() string {
-	if base, err := os.UserConfigDir(); err == nil && c.Rootless {
+	if base, err := os.UserConfigDir(); err == nil && c.rootless() {
 		if own := filepath.Join(base, "docker", "certs.d"); files.Exists(own) {
 			return own
 		}
@@ -105,7 +107,7 @@ func (c *Config) run() *namespaces.Run {
 	return &namespaces.Run{
 		// The lock of iptables protects rules, and the engine has its own.
 		Hide:    append([]string{filepath.Base(dockerSock), "docker/", "containerd/", "docker.pid", "xtables.lock"}, c.program().hide...),
-		Own:     []string{c.ExecRoot, c.Socket, c.StateDir, c.DataRoot, c.LogPath, c.Proxy},
+		Own:     []string{c.Paths.Exec(), c.Socket(), c.Paths.EngineState(), c.Paths.Data, c.Paths.EngineLog(), c.Proxy},
 		Staging: c.private(staging),
 	}
 }

@@ -37,7 +37,7 @@ type program struct {
 }
 
 func (c *Config) program() program {
-	if c.Containerd {
+	if c.isContainerd() {
 		return c.containerd()
 	}
 	return c.dockerd()
@@ -78,7 +78,7 @@ func (c *Config) dockerd() program {
 		comm:      commDockerd,
 		tools:     []tool{{commDockerd, "docker.io"}},
 		maxSocket: MaxSocket,
-		own:       map[string]string{"--data-root": c.DataRoot, "--exec-root": c.ExecRoot},
+		own:       map[string]string{"--data-root": c.Paths.Data, "--exec-root": c.Paths.Exec()},
 		dirs:      []string{certificates},
 		hostDirs:  hostDirs,
 		copyUp:    []string{"/etc"},
@@ -90,7 +90,9 @@ func (c *Config) dockerd() program {
 			// The sockets of plugins, managed ones too.
 			{Source: c.private(runDocker), Target: "/run/docker"},
 		},
-		options: func() (*daemonOptions, error) { return readDaemonOptions(c.Args, c.ConfigFile) },
+		options: func() (*daemonOptions, error) {
+			return readDaemonOptions(c.Settings.EngineArgs, c.Settings.DaemonConfig)
+		},
 		prepare: c.prepareDockerd,
 		stopContainers: func(ctx context.Context, e *Engine) []string {
 			if err := e.endLiveRestore(ctx); err != nil {
@@ -114,12 +116,12 @@ func (c *Config) prepareDockerd(l *launch) ([]string, error) {
 	}
 	args := []string{
 		"--config-file", c.private(daemonJSON),
-		"--host", "unix://" + c.Socket,
+		"--host", "unix://" + c.Socket(),
 		// In the engine's own /run, by its name: what docker run -v /var/run/docker.sock:… mounts is the
 		// engine that runs the container, whatever the host has there.
 		"--host", "unix://" + dockerSock,
-		"--data-root", c.DataRoot,
-		"--exec-root", c.ExecRoot,
+		"--data-root", c.Paths.Data,
+		"--exec-root", c.Paths.Exec(),
 		"--pidfile", c.pidFile(),
 		"--userland-proxy-path", c.private(proxyPlace),
 	}

@@ -22,7 +22,8 @@ func TestSquatter(t *testing.T) {
 	must(t, os.WriteFile(program, []byte("#!/bin/sh\necho runs; read -r _\n"), 0o755))
 	home := filepath.Join(dir, "home")
 	must(t, os.MkdirAll(home, 0o755))
-	cfg := Config{UID: "test-squatter", DataRoot: filepath.Join(home, "data"), ExecRoot: filepath.Join(home, "exec")}
+	cfg := configIn(home)
+	cfg.UID = "test-squatter"
 	for _, tc := range []struct {
 		name, before string
 		want         bool
@@ -32,9 +33,9 @@ func TestSquatter(t *testing.T) {
 	} {
 		for _, exist := range []bool{false, true} {
 			if exist {
-				must(t, os.MkdirAll(cfg.DataRoot, 0o755))
+				must(t, os.MkdirAll(cfg.Paths.Data, 0o755))
 			}
-			cmd := exec.Command("unshare", "--mount", "sh", "-ec", tc.before+"\nexec "+program+" --data-root "+cfg.DataRoot)
+			cmd := exec.Command("unshare", "--mount", "sh", "-ec", tc.before+"\nexec "+program+" --data-root "+cfg.Paths.Data)
 			cmd.Env = append(os.Environ(), processes.MarkerEnv+"=test-squatter-2")
 			stdin, err := cmd.StdinPipe()
 			must(t, err)
@@ -51,6 +52,6 @@ func TestSquatter(t *testing.T) {
 			_, _ = io.WriteString(stdin, "\n")
 			must(t, cmd.Wait())
 		}
-		must(t, os.RemoveAll(cfg.DataRoot))
+		must(t, os.RemoveAll(cfg.Paths.Data))
 	}
 }

@@ -18,25 +18,25 @@ import (
 
 // find returns the path of one of the engine's own programs.
 func (c *Config) find(name string) (string, error) {
-	if c.Programs == "" {
+	if c.Settings.EnginePath == "" {
 		return programs.Find(name)
 	}
-	return filepath.Join(c.Programs, name), nil
+	return filepath.Join(c.Settings.EnginePath, name), nil
 }
 
 // searchPath is the engine's PATH. Whatever it runs it finds among its own programs first, such as
 // docker-init, which not every engine needs.
 func (c *Config) searchPath() string {
-	if c.Programs == "" {
+	if c.Settings.EnginePath == "" {
 		return programs.SearchPath()
 	}
-	return c.Programs + ":" + programs.SearchPath()
+	return c.Settings.EnginePath + ":" + programs.SearchPath()
 }
 
 // checkPrograms refuses a directory in which not all of the engine's own programs are, or not for
 // this machine: with the system's in their place it would be another engine than it seems.
 func checkPrograms(c *Config) error {
-	dir := c.Programs
+	dir := c.Settings.EnginePath
 	if dir == "" {
 		return nil
 	}

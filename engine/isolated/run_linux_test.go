@@ -23,7 +23,7 @@ func TestDockerSock(t *testing.T) {
 		return
 	}
 	in := newInstance(t)
-	in.cfg.Args = []string{"--live-restore"}
+	in.cfg.Settings.EngineArgs = []string{"--live-restore"}
 	must(t, os.Mkdir(dockerSock, 0o755)) // docker makes one for -v where there is no engine
 	in.start()
 	in.importImage()
@@ -59,7 +59,7 @@ func TestDockerSock(t *testing.T) {
 	in.docker("run", "-d", "--name", "always", "--restart", "always", "-v", "/var/run/docker.sock:/docker.sock", "app", "sleep")
 	for _, liveRestore := range []bool{true, false} {
 		if !liveRestore {
-			in.cfg.Args = nil
+			in.cfg.Settings.EngineArgs = nil
 		}
 		in.kill(in.engine.ID())
 		in.start()
@@ -197,7 +197,7 @@ func TestStuckHelper(t *testing.T) {
 	must(t, err)
 	path, err = filepath.EvalSymlinks(path)
 	must(t, err)
-	dir := filepath.Dir(in.cfg.StateDir)
+	dir := filepath.Dir(in.cfg.Paths.State)
 	stuck := filepath.Join(dir, "stuck")
 	must(t, os.WriteFile(stuck, []byte("#!/bin/sh\ntouch "+dir+"/called\nexec sleep 600\n"), 0o755))
 	must(t, unix.Mount(stuck, path, "", unix.MS_BIND, ""))

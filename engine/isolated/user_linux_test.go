@@ -120,7 +120,7 @@ func TestWhatIsLacking(t *testing.T) {
 	}
 	cfg := testConfig(t)
 	home := os.Getenv("HOME")
-	cfg.DataRoot, cfg.Args = home+"/data", machine.args
+	cfg.Paths.Data, cfg.Settings.EngineArgs = home+"/data", machine.args
 	problems := cfg.Check()
 	for _, p := range problems {
 		t.Logf("%v (%s)", p, failure.Hint(p))
@@ -157,7 +157,7 @@ func TestFuseOverlay(t *testing.T) {
 		t.Skip("TestAsUserWithFuse runs this")
 	}
 	in := newInstance(t)
-	in.cfg.DataRoot = os.Getenv("HOME") + "/data"
+	in.cfg.Paths.Data = os.Getenv("HOME") + "/data"
 	if err := refusal(in.cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestFuseOverlay(t *testing.T) {
 	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := RemoveTree(in.cfg.DataRoot); err != nil {
+	if err := RemoveTree(in.cfg.Paths.Data); err != nil {
 		t.Error(err)
 	}
 }
@@ -238,7 +238,7 @@ func TestExplanations(t *testing.T) {
 		}
 	}
 	none := sysctls("", "")
-	cfg := Config{DataRoot: "/data"}
+	cfg := configIn("/")
 	probe := func(p namespaces.Probe, sysctl func(string) string) error {
 		return failure.Join(userMode{&cfg}.explainProbe(namespaces.ProbePlan{}, p, false, sysctl))
 	}
@@ -282,12 +282,12 @@ func TestUserSettingsAreRefused(t *testing.T) {
 	}
 	in := newInstance(t)
 	for _, args := range [][]string{{"--live-restore"}, {"--exec-opt", "native.cgroupdriver=systemd"}} {
-		in.cfg.Args = args
+		in.cfg.Settings.EngineArgs = args
 		if err := refusal(in.cfg); failure.Code(err) != failure.CodeRefused {
 			t.Errorf("%q: Check = %v, want a refusal", args, err)
 		}
 	}
-	in.cfg.Args = nil
+	in.cfg.Settings.EngineArgs = nil
 }
 
 // Files have the owners that they have on the host where they are the user's, and his ids'
@@ -306,7 +306,7 @@ func TestOwners(t *testing.T) {
 	}
 	in.docker("run", "--rm", "-v", "data:/data", "app", "mkdir", "/data/theirs", "33")
 	in.docker("run", "--rm", "-v", "data:/data", "--user", "33", "app", "touch", "/data/theirs/file")
-	theirs := in.cfg.DataRoot + "/volumes/data/_data/theirs"
+	theirs := in.cfg.Paths.Data + "/volumes/data/_data/theirs"
 	if info, err := os.Stat(theirs); err != nil || owner(info) == os.Geteuid() {
 		t.Errorf("a directory that another user of a container has: %v", err)
 	}
@@ -316,7 +316,7 @@ func TestOwners(t *testing.T) {
 	if err := os.RemoveAll(theirs); err == nil {
 		t.Error("the user can remove it without help: this test proves nothing")
 	}
-	if err := RemoveTree(in.cfg.DataRoot); err != nil || files.Exists(in.cfg.DataRoot) {
+	if err := RemoveTree(in.cfg.Paths.Data); err != nil || files.Exists(in.cfg.Paths.Data) {
 		t.Errorf("RemoveTree = %v", err)
 	}
 }
@@ -343,7 +343,7 @@ func TestUserAndHost(t *testing.T) {
 		}
 	}()
 	in := newInstance(t)
-	in.cfg.Localhost = []uint16{uint16(l.Addr().(*net.TCPAddr).Port)}
+	in.cfg.Settings.Localhost = []uint16{uint16(l.Addr().(*net.TCPAddr).Port)}
 	in.start()
 	in.importImage()
 	if got := in.docker("run", "--rm", "--network", "host", "app", "dial", l.Addr().String()); got != "hello from the host" {
@@ -370,7 +370,8 @@ func owner(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) 
 // With control groups of its own, dockerd must not take itself for one without.
 func TestDelegatedDockerd(t *testing.T) {
 	for delegates, want := range map[bool]bool{false: true, true: false} {
-		m := userMode{&Config{DataRoot: t.TempDir(), ExecRoot: "/run/e", StateDir: "/state"}}
+		cfg := configIn(t.TempDir())
+		m := userMode{&cfg}
 		if delegates {
 			m.scopes = &systemd.Manager{}
 		}

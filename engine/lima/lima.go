@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/process"
@@ -23,25 +24,16 @@ const machine = "rd"
 // defaultTemplate is Lima's own, with Docker in a current Ubuntu.
 const defaultTemplate = "template:docker-rootful"
 
-// A Config says how an instance's machine is run.
+// A Config is an instance, and where its driver logs to: Log must not be nil, but for SSH.
 type Config struct {
-	Name       string       // of the instance
-	Home       string       // LIMA_HOME
-	StateDir   string       // what must be known after a crash
-	EngineFile string       // the record of the running machine
-	LogPath    string       // what limactl prints
-	Socket     string       // the local one, which leads to the machine's
-	Template   string       // a path, a name or a URL; "" is defaultTemplate
-	CPUs       int          // 0: Lima's default
-	Memory     int64        // in bytes; 0: Lima's default
-	Disk       int64        // in bytes; 0: Lima's default
-	Log        *slog.Logger // must not be nil, but for SSH
+	*instance.Instance
+	Log *slog.Logger
 }
 
-func (c *Config) dir(file string) string { return filepath.Join(c.Home, machine, file) }
+func (c *Config) dir(file string) string { return filepath.Join(c.Paths.Data, machine, file) }
 
 // lock is the path of the lock that everything of the machine holds.
-func (c *Config) lock() string { return filepath.Join(c.StateDir, "machine.lock") }
+func (c *Config) lock() string { return filepath.Join(c.Paths.EngineState(), "machine.lock") }
 
 // SSH returns the arguments by which ssh logs in to the machine.
 func (c *Config) SSH() []string { return []string{"-F", c.dir("ssh.config"), "lima-" + machine} }
@@ -60,15 +52,15 @@ type record struct {
 }
 
 func (c *Config) read() (r record) {
-	_ = files.ReadJSON(c.EngineFile, &r)
+	_ = files.ReadJSON(c.Paths.EngineFile(), &r)
 	return r
 }
 
 func (c *Config) write(r record) error {
-	if err := os.MkdirAll(filepath.Dir(c.EngineFile), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(c.Paths.EngineFile()), 0o700); err != nil {
 		return err
 	}
-	return files.ReplaceJSON(c.EngineFile, r)
+	return files.ReplaceJSON(c.Paths.EngineFile(), r)
 }
 
 // Life returns how much of the machine runs.

@@ -5,12 +5,13 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/files"
 )
 
 // A directory may have any name.
 func TestClean(t *testing.T) {
-	c := &Config{Home: filepath.Join(t.TempDir(), "[home]")}
+	c := &Config{Instance: &instance.Instance{Paths: instance.Paths{Data: filepath.Join(t.TempDir(), "[home]")}}}
 	if err := os.MkdirAll(c.dir(""), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -24,10 +24,10 @@ import (
 const templateFile = "docker-rd.template"
 
 func (c *Config) template() string {
-	if c.Template == "" {
+	if c.Settings.Template == "" {
 		return defaultTemplate
 	}
-	return c.Template
+	return c.Settings.Template
 }
 
 // An override is a part of Lima's configuration that comes before that of the machine: limactl
@@ -60,23 +60,24 @@ type mount struct {
 // there for containers' bind mounts, unless the template is the user's.
 func (c *Config) writeOverride() error {
 	const mDNS, llmnr = 5353, 5355
-	o := override{CPUs: c.CPUs, PortForwards: []portForward{
+	const billion = 1e9
+	o := override{CPUs: int(c.Settings.NanoCPUs / billion), PortForwards: []portForward{
 		{GuestIP: "0.0.0.0", GuestPort: mDNS, Proto: "any", Ignore: true},
 		{GuestIP: "0.0.0.0", GuestPort: llmnr, Proto: "any", Ignore: true},
 		{GuestIP: "0.0.0.0", GuestIPMustBeZero: true, Proto: "any", HostIP: "0.0.0.0"}, // and ::
 		{GuestIP: "127.0.0.1", Proto: "any", HostIP: "127.0.0.1"},                      // and ::1
 		{GuestIP: "0.0.0.0", Proto: "any", Ignore: true},
 	}}
-	if c.Memory > 0 {
-		o.Memory = strconv.FormatInt(c.Memory, 10)
+	if c.Settings.Memory > 0 {
+		o.Memory = strconv.FormatInt(c.Settings.Memory, 10)
 	}
-	if c.Disk > 0 {
-		o.Disk = strconv.FormatInt(c.Disk, 10)
+	if c.Settings.Disk > 0 {
+		o.Disk = strconv.FormatInt(c.Settings.Disk, 10)
 	}
-	if c.Template == "" {
+	if c.Settings.Template == "" {
 		o.Mounts = []mount{{Location: "~", Writable: true}}
 	}
-	dir := filepath.Join(c.Home, "_config")
+	dir := filepath.Join(c.Paths.Data, "_config")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -87,14 +88,14 @@ func (c *Config) writeOverride() error {
 // of its own, out of reach of a Ctrl-C.
 func (c *Config) limactl(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "limactl", append([]string{"--tty=false"}, args...)...)
-	cmd.Env = append(os.Environ(), "LIMA_HOME="+c.Home)
+	cmd.Env = append(os.Environ(), "LIMA_HOME="+c.Paths.Data)
 	cmd.SysProcAttr = detached
 	return cmd
 }
 
 // run runs limactl until it ends or ctx does, with its output in the log.
 func (c *Config) run(ctx context.Context, args ...string) error {
-	log, err := logfile.Open(c.LogPath)
+	log, err := logfile.Open(c.Paths.EngineLog())
 	if err != nil {
 		return err
 	}

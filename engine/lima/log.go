@@ -20,7 +20,7 @@ const maxLog = 1 << 20
 // LastError returns the last error that limactl or the machine has reported since it was started,
 // "" if there is none.
 func (m *Machine) LastError() string {
-	log, _ := logfile.Since(m.cfg.LogPath, m.offset, maxLog)
+	log, _ := logfile.Since(m.cfg.Paths.EngineLog(), m.offset, maxLog)
 	var last, emulator string
 	for line := range strings.Lines(log) {
 		level, text := logfile.Parse(line)

@@ -46,7 +46,7 @@ type Machine struct {
 // until then it may have to load an image. If it runs already, the error is [processes.ErrRunning].
 // After any other error nothing is left running. That includes an end of ctx; afterwards ctx has no
 // effect.
-func (c *Config) Start(ctx context.Context) (*Machine, error) {
+func (c *Config) Start(ctx context.Context) (processes.Running, error) {
 	if held, err := lock.Held(c.lock()); err != nil || held {
 		if r, err := c.record(ctx); err != nil || r.Engine.Alive() {
 			return nil, errors.Join(err, processes.ErrRunning)
@@ -70,7 +70,7 @@ func (c *Config) Start(ctx context.Context) (*Machine, error) {
 
 // launch runs limactl start, which goes on until the machine is ready.
 func (c *Config) launch(ctx context.Context) (*Machine, error) {
-	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+	if err := os.MkdirAll(c.Paths.EngineState(), 0o700); err != nil {
 		return nil, err
 	}
 	held, err := lock.TryInherit(c.lock())
@@ -81,7 +81,7 @@ func (c *Config) launch(ctx context.Context) (*Machine, error) {
 	if err := errors.Join(c.clean(), c.writeOverride()); err != nil {
 		return nil, err
 	}
-	log, err := logfile.Open(c.LogPath)
+	log, err := logfile.Open(c.Paths.EngineLog())
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func (m *Machine) failure(err error) error {
 
 // Adopt returns the machine that another process has started; nil if it does not run. Ctx bounds
 // the questions to limactl, and has no effect afterwards.
-func (c *Config) Adopt(ctx context.Context) (*Machine, error) {
+func (c *Config) Adopt(ctx context.Context) (processes.Running, error) {
 	m := &Machine{cfg: *c, record: c.read(), exited: make(chan struct{}), booted: make(chan struct{})}
 	if !m.record.Engine.Alive() {
 		if held, err := lock.Held(c.lock()); err != nil || !held {
@@ -182,7 +182,7 @@ func (c *Config) Adopt(ctx context.Context) (*Machine, error) {
 
 // watch begins to watch the machine, and to serve its engine's socket.
 func (m *Machine) watch() error {
-	l, err := relay.Listen(m.cfg.Socket)
+	l, err := relay.Listen(m.cfg.Socket())
 	if err != nil {
 		return err
 	}
@@ -224,19 +224,18 @@ func (m *Machine) dial(ctx context.Context) (net.Conn, error) {
 	return conn, err
 }
 
-// ID returns the identity of the machine's process.
+// ID implements [processes.Process].
 func (m *Machine) ID() process.ID { return m.record.Engine }
 
-// Exited returns a channel that is closed when the machine has ended.
+// Exited implements [processes.Process].
 func (m *Machine) Exited() <-chan struct{} { return m.exited }
 
-// Problems returns what does not work although the engine may answer, and a channel that is closed
-// when that changes.
+// Problems implements [processes.Process].
 func (m *Machine) Problems() (list []processes.Problem, changed <-chan struct{}) {
 	return m.problems.List()
 }
 
-// Release stops watching the machine, which goes on and can be adopted.
+// Release implements [processes.Running].
 func (m *Machine) Release() {
 	m.cancel()
 	m.watchers.Wait()
@@ -287,7 +286,7 @@ func (c *Config) Cleanup(ctx context.Context) (killed []string, err error) {
 		for held && err == nil {
 			kill(c.pids()...)
 			if pause(ctx) != nil {
-				return nil, fmt.Errorf("processes of the machine in %q do not end: %w", c.Home, ctx.Err())
+				return nil, fmt.Errorf("processes of the machine in %q do not end: %w", c.Paths.Data, ctx.Err())
 			}
 			held, err = lock.Held(c.lock())
 		}
@@ -295,5 +294,5 @@ func (c *Config) Cleanup(ctx context.Context) (killed []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, errors.Join(c.clean(), files.RemoveAll(c.EngineFile), relay.RemoveSocket(c.Socket))
+	return nil, errors.Join(c.clean(), files.RemoveAll(c.Paths.EngineFile()), relay.RemoveSocket(c.Socket()))
 }

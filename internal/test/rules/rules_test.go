@@ -32,8 +32,8 @@ var rooms = map[string][]string{
 	"supervisor":               {"supervisor/wire", "engine", "instance", "instance/contexts", "dockercontext", "mirror", "requests", "lock", "internal"},
 	"supervisor/wire":          {"internal"}, // on both sides of a process, so it does nothing itself
 	"engine":                   {"engine/isolated", "engine/lima", "engine/namespaces", "engine/processes", "instance", "internal"},
-	"engine/isolated":          {"engine/namespaces", "engine/processes", "internal"},
-	"engine/lima":              {"engine/processes", "lock", "internal"},
+	"engine/isolated":          {"engine/namespaces", "engine/processes", "instance", "internal"},
+	"engine/lima":              {"engine/processes", "instance", "lock", "internal"},
 	"engine/namespaces":        {"engine/processes", "lock", "internal"},
 	"engine/processes":         {"internal"},
 	"instance/contexts":        {"engine", "instance", "dockercontext", "mirror/state", "internal"},                     // it joins what does not know each other
