@@ -2,9 +2,9 @@ package isolated
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
@@ -18,37 +18,36 @@ type companion struct {
 	name string
 	lack string // what is wrong without it
 	is   func(processes.Proc) bool
-	id   func(*engineFile) *process.ID // where it is recorded
 	// start starts it for a running engine. It may run although there is an error: then it has
 	// an id.
 	start func(context.Context, *Engine) (process.ID, error)
 	words func(*Engine) string // why it has ended
 }
 
-var companions = []companion{
-	{
+var companions = []companion{slirp, relay}
+
+var (
+	slirp = companion{
 		name: namespaces.CommSlirp,
 		lack: "the engine reaches nothing outside",
 		is:   func(p processes.Proc) bool { return p.Comm == namespaces.CommSlirp },
-		id:   func(f *engineFile) *process.ID { return &f.Slirp },
 		start: func(ctx context.Context, e *Engine) (process.ID, error) {
 			return e.cfg.namespaces().AttachSlirp(ctx, e.ID(), e.rec.Subnets)
 		},
 		words: func(e *Engine) string { return e.cfg.namespaces().LastWords() },
-	},
-	{
+	}
+	relay = companion{
 		name: "the relay",
 		lack: "the engine finds no names, and can publish no further ports",
 		is: func(p processes.Proc) bool {
 			return p.Comm == portproxy.Name && processes.HasArgument(p.ID.PID, portproxy.RelayArg)
 		},
-		id: func(f *engineFile) *process.ID { return &f.Relay },
 		start: func(ctx context.Context, e *Engine) (process.ID, error) {
 			return e.cfg.namespaces().AttachRelay(ctx, e.ID(), e.cfg.relay(e.rec))
 		},
 		words: func(*Engine) string { return "" },
-	},
-}
+	}
+)
 
 // relay is what an engine's relay serves.
 func (c *Config) relay(rec engineFile) namespaces.Relay {
@@ -59,33 +58,22 @@ func (c *Config) relay(rec engineFile) namespaces.Relay {
 	return r
 }
 
-// startCompanion starts a companion for the running engine and records it.
-func (e *Engine) startCompanion(ctx context.Context, c companion) (process.ID, error) {
-	id, err := c.start(ctx, e)
-	if id == (process.ID{}) {
-		return id, err
+// find returns the companion among an engine's processes, the zero ID if it does not run.
+func (c companion) find(procs []processes.Proc) process.ID {
+	i := slices.IndexFunc(procs, func(p processes.Proc) bool { return p.Marked && c.is(p) })
+	if i < 0 {
+		return process.ID{}
 	}
-	e.recording.Lock()
-	defer e.recording.Unlock()
-	*c.id(&e.rec) = id
-	return id, errors.Join(err, e.cfg.writeEngineFile(e.rec))
+	return procs[i].ID
 }
 
-// companion returns the companion that runs, or has run.
-func (e *Engine) companion(c companion) process.ID {
-	e.recording.Lock()
-	defer e.recording.Unlock()
-	return *c.id(&e.rec)
-}
-
-// keep restarts a companion whenever it ends before the engine.
-func (e *Engine) keep(ctx context.Context, c companion) {
+// keep restarts a companion, which runs if it has an id, whenever it ends before the engine.
+func (e *Engine) keep(ctx context.Context, c companion, id process.ID) {
 	const shortest, longest = 10 * time.Millisecond, 10 * time.Second
-	delay := shortest
-	for id := e.companion(c); ; {
+	for delay := shortest; ; {
 		if id != (process.ID{}) {
 			since := time.Now()
-			if err := id.Wait(ctx); err != nil || !e.ID().Alive() {
+			if !e.watchUse(ctx, c.name, id, useInterval, busyShare) || !e.ID().Alive() {
 				return
 			}
 			e.cfg.log().WarnContext(ctx, c.name+" has ended: starting it again", "words", c.words(e))
@@ -98,7 +86,7 @@ func (e *Engine) keep(ctx context.Context, c companion) {
 		}
 		delay = min(2*delay, longest)
 		var err error
-		id, err = e.startCompanion(ctx, c)
+		id, err = c.start(ctx, e)
 		switch {
 		case err == nil:
 			e.problems.Set(c.name, "")

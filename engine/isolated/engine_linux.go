@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,9 +28,8 @@ type Engine struct {
 	adopted bool
 	host    netip.Addr // what host-gateway leads to
 
-	recording sync.Mutex // of the companions in rec
-	rec       engineFile
-	problems  processes.Problems
+	rec      engineFile
+	problems processes.Problems
 
 	cancel   context.CancelFunc // ends the watchers
 	watchers sync.WaitGroup
@@ -51,11 +49,6 @@ func (c *Config) Adopt(ctx context.Context) (processes.Running, error) {
 			return nil, nil
 		}
 		rec.UID, rec.Engine = c.UID, f.Daemon.ID
-		for _, companion := range companions {
-			if i := slices.IndexFunc(f.Procs, func(p processes.Proc) bool { return p.Marked && companion.is(p) }); i >= 0 {
-				*companion.id(&rec) = f.Procs[i].ID
-			}
-		}
 		if !rec.Subnets.Slirp.IsValid() {
 			rec.Subnets = namespaces.ChooseSubnets(nil, nil, namespaces.Subnets{})
 		}
@@ -64,23 +57,28 @@ func (c *Config) Adopt(ctx context.Context) (processes.Running, error) {
 		}
 	}
 	// A helper without a plan is no engine: it ends by itself.
-	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != c.processes().Daemon && !rec.daemon() {
+	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != c.processes().Daemon && !rec.Daemon {
 		return nil, nil
 	}
 	if err := os.MkdirAll(c.private(staging), 0o700); err != nil {
 		return nil, err
 	}
 	e := &Engine{cfg: *c, rec: rec, exited: make(chan struct{}), adopted: true}
-	for _, companion := range companions {
-		if companion.id(&rec).Alive() {
+	all, err := processes.All(c.UID)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]process.ID, len(companions))
+	for i, companion := range companions {
+		if ids[i] = companion.find(all); ids[i] != (process.ID{}) {
 			continue
 		}
 		// Without it everything else works. Its watcher tries again and reports the problem.
-		if _, err := e.startCompanion(ctx, companion); err != nil {
+		if ids[i], err = companion.start(ctx, e); err != nil {
 			c.log().WarnContext(ctx, companion.lack, "error", err)
 		}
 	}
-	e.watch()
+	e.watch(ids)
 	return e, nil
 }
 
@@ -179,8 +177,8 @@ func (e *Engine) api() (*endpoint.Client, error) {
 	return endpoint.Endpoint{Host: "unix://" + e.cfg.Socket()}.Client()
 }
 
-// watch starts the goroutines that watch a running engine.
-func (e *Engine) watch() {
+// watch starts the goroutines that watch a running engine, with the ids of its companions.
+func (e *Engine) watch(ids []process.ID) {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
 	if private, err := mounts.IsPrivate("/"); err == nil && private {
@@ -194,12 +192,11 @@ func (e *Engine) watch() {
 			}
 		})
 	}
-	for _, c := range companions {
-		e.watchers.Go(func() { e.keep(ctx, c) })
+	for i, c := range companions {
+		e.watchers.Go(func() { e.keep(ctx, c, ids[i]) })
 	}
 	e.watchers.Go(func() { e.followHost(ctx) })
 	e.watchers.Go(func() { e.watchPorts(ctx) })
-	e.watchers.Go(func() { e.watchUse(ctx, useInterval, busyShare) })
 	if !e.cfg.rootless() {
 		e.watchers.Go(func() {
 			if err := e.moveLater(ctx); err != nil && ctx.Err() == nil && e.ID().Alive() {

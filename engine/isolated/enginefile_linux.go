@@ -11,18 +11,15 @@ import (
 // An engineFile is what the next process needs to adopt an engine. It is written before dockerd
 // runs. It needs no fsync: after a crash of the machine there is no engine either.
 type engineFile struct {
-	UID       string             `json:"uid"`
-	Engine    process.ID         `json:"engine"`
-	Slirp     process.ID         `json:"slirp"`
-	Relay     process.ID         `json:"relay"`
+	UID    string     `json:"uid"`
+	Engine process.ID `json:"engine"`
+	// Daemon says that the engine's process had become the daemon when the file was written. A daemon that a
+	// script of the user's runs may have any name.
+	Daemon    bool               `json:"daemon"`
 	Subnets   namespaces.Subnets `json:"subnets"`
 	Localhost []uint16           `json:"localhost,omitempty"` // [Config.Localhost] at the start
 	LogOffset int64              `json:"logOffset"`           // where this engine's part of the log begins
 }
-
-// daemon reports whether the engine's process had become the daemon when the file was written: the relay
-// is started then. A daemon that a script of the user's runs may have any name.
-func (f engineFile) daemon() bool { return f.Relay != (process.ID{}) }
 
 // readEngineFile returns the zero engineFile if there is none that can be read: the engine is then
 // found by its processes.

@@ -288,6 +288,9 @@ func (in *trial) scan() *processes.Found {
 	return f
 }
 
+// companion returns a companion that runs, the zero ID if it does not.
+func (in *trial) companion(c companion) process.ID { return c.find(in.scan().Procs) }
+
 // find returns the engine's only process of that name.
 func (in *trial) find(comm string) process.ID {
 	in.t.Helper()
@@ -668,10 +671,10 @@ func TestProxyIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	serves("replaced")
-	old := in.cfg.readEngineFile().Relay
+	old := in.companion(relay)
 	in.kill(old)
 	in.eventually("the relay runs again", func() error {
-		if id := in.cfg.readEngineFile().Relay; id == old || !id.Alive() {
+		if id := in.companion(relay); id == old || !id.Alive() {
 			return errors.New("no relay")
 		}
 		return nil
@@ -816,13 +819,13 @@ func TestKilled(t *testing.T) {
 		in.start()
 		in.importImage()
 		in.docker("run", "-d", "--name", "web", "--hostname", "web", "-p", "127.0.0.1::80", "app", "serve", "80")
-		old := in.cfg.readEngineFile().Relay
+		old := in.companion(relay)
 		in.kill(old)
 		if got := greeting(t, in.published("web", "80/tcp")); got != "hello from web\n" {
 			t.Errorf("a port that is published already: %q", got)
 		}
 		in.eventually("it is started again", func() error {
-			if id := in.cfg.readEngineFile().Relay; id == old || !id.Alive() {
+			if id := in.companion(relay); id == old || !id.Alive() {
 				return errors.New("no relay")
 			}
 			return nil
@@ -834,10 +837,10 @@ func TestKilled(t *testing.T) {
 		in.engine.Release()
 
 		// While nobody looks after the engine.
-		old = in.cfg.readEngineFile().Relay
+		old = in.companion(relay)
 		in.kill(old)
 		in.has(in.cfg.Adopt(t.Context()))
-		if id := in.cfg.readEngineFile().Relay; id == old || !id.Alive() {
+		if id := in.companion(relay); id == old || !id.Alive() {
 			t.Error("after adoption there is no relay")
 		}
 	})
@@ -885,7 +888,7 @@ func (in *trial) inside(namespace string, argv ...string) *exec.Cmd {
 // connected reports whether a slirp4netns runs for the engine that is not old.
 func (in *trial) connected(old process.ID) error {
 	in.t.Helper()
-	if id := in.cfg.readEngineFile().Slirp; id == old || !id.Alive() {
+	if id := in.companion(slirp); id == old || !id.Alive() {
 		return errors.New("no slirp4netns")
 	}
 	links, err := in.inside("--net", "ip", "-o", "address", "show", "tap0").CombinedOutput()

@@ -80,6 +80,7 @@ type launch struct {
 	rec    engineFile
 	rules  *namespaces.Rules
 	into   *processes.Proc // a process whose namespaces the daemon enters; nil: new ones
+	slirp  process.ID      // the one that runs
 }
 
 // clear ends the leftovers of a former engine, and decides whether to enter its namespaces.
@@ -96,11 +97,11 @@ func (l *launch) clear(ctx context.Context) error {
 	case squatter != nil:
 		return failure.WithHint(failure.Refuse("%q and %q are used by the engine of another instance: %s", l.cfg.Paths.Data, l.cfg.Paths.Exec(), squatter.ID),
 			"end it first, if its instance is gone: `kill %d`", squatter.ID.PID)
-	case f.Daemon != nil, l.former.daemon() && l.former.Engine.Alive():
+	case f.Daemon != nil, l.former.Daemon && l.former.Engine.Alive():
 		return processes.ErrRunning
 	case len(f.Shims) > 0 && l.cfg.program().rejoins(l.user):
 		// In new namespaces the daemon would find the containers but not their networks.
-		l.into = &f.Shims[0]
+		l.into, l.slirp = &f.Shims[0], slirp.find(f.Procs)
 		if err := l.endCompanions(ctx, f.Procs); err != nil {
 			return err
 		}
@@ -269,15 +270,16 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 		return nil, err
 	}
 	defer namespaces.CloseAll(h.Sockets)
-	l.rec.Relay, err = c.namespaces().StartRelay(h.ID, relay, h.Sockets, broker, exitR)
+	relayID, err := c.namespaces().StartRelay(h.ID, relay, h.Sockets, broker, exitR)
 	if err == nil {
+		l.rec.Daemon = true
 		err = l.finish(ctx, slirpReady)
 	}
 	if err != nil {
 		return nil, l.explain(ctx, h, err)
 	}
 	engine := &Engine{cfg: *c, rec: l.rec, exited: h.Exited, endedBy: h.EndedBy, host: l.rules.Host}
-	engine.watch()
+	engine.watch([]process.ID{l.slirp, relayID})
 	return engine, nil
 }
 
@@ -358,13 +360,12 @@ const dyingTime = time.Second
 func (l *launch) connect(exit *os.File) (ready <-chan error, err error) {
 	of := l.rec.Engine // the helper waits for its plan, so it has not ended
 	if l.into != nil {
-		if of = l.into.ID; l.former.Slirp.Alive() {
-			runs := make(chan error, 1)
-			runs <- nil
-			l.rec.Slirp = l.former.Slirp
+		if of = l.into.ID; l.slirp != (process.ID{}) {
+			runs := make(chan error)
+			close(runs)
 			return runs, nil
 		}
 	}
-	l.rec.Slirp, ready, err = l.cfg.namespaces().StartSlirp(of, exit, l.rec.Subnets)
+	l.slirp, ready, err = l.cfg.namespaces().StartSlirp(of, exit, l.rec.Subnets)
 	return ready, err
 }

@@ -232,8 +232,8 @@ func TestNameServers(t *testing.T) {
 		t.Errorf("in the engine's network: %q, %v", out, err)
 	}
 
-	relay := func() { t.Helper(); in.kill(in.cfg.readEngineFile().Relay) }
-	relay()
+	killRelay := func() { t.Helper(); in.kill(in.companion(relay)) }
+	killRelay()
 	in.eventually("names are found after the relay was killed", func() error {
 		out, err := in.try("run", "--rm", "app", "lookup", "a.example.")
 		if err != nil {
@@ -242,7 +242,7 @@ func TestNameServers(t *testing.T) {
 		return nil
 	})
 	in.engine.Release()
-	relay()
+	killRelay()
 	in.has(in.cfg.Adopt(t.Context()))
 	lookup("192.0.2.53", "b.example")
 	in.engine.Release()
@@ -394,8 +394,8 @@ func TestCompanionsEnd(t *testing.T) {
 	in := newInstance(t)
 	in.start()
 	in.importImage()
-	rec := in.cfg.readEngineFile()
-	for _, id := range []int{rec.Slirp.PID, rec.Relay.PID} {
+	slirpID, relayID := in.companion(slirp), in.companion(relay)
+	for _, id := range []int{slirpID.PID, relayID.PID} {
 		limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", id))
 		if err != nil || !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max data size 1073741824 1073741824") {
 			t.Errorf("limits of a companion: %v\n%s", err, limits)
@@ -405,7 +405,7 @@ func TestCompanionsEnd(t *testing.T) {
 	<-connected
 	watching, end := context.WithCancel(t.Context())
 	var watcher sync.WaitGroup
-	watcher.Go(func() { in.engine.watchUse(watching, 100*time.Millisecond, 0.01) })
+	watcher.Go(func() { in.engine.watchUse(watching, slirp.name, slirpID, 100*time.Millisecond, 0.01) })
 	in.eventually("it is said that slirp4netns is busy", func() error {
 		if list, _ := in.engine.Problems(); len(list) != 1 || !strings.HasPrefix(list[0].Words, "slirp4netns is busy") {
 			return fmt.Errorf("%v", list)
@@ -416,21 +416,21 @@ func TestCompanionsEnd(t *testing.T) {
 	watcher.Wait()
 	in.engine.Release()
 	for _, p := range in.scan().Procs {
-		if p.ID != rec.Slirp && p.ID != rec.Relay {
+		if p.ID != slirpID && p.ID != relayID {
 			_ = p.ID.Signal(syscall.SIGKILL)
 		}
 	}
-	if err := errors.Join(rec.Slirp.Wait(t.Context()), rec.Relay.Wait(t.Context())); err != nil {
+	if err := errors.Join(slirpID.Wait(t.Context()), relayID.Wait(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 
 	in.start()
-	rec = in.cfg.readEngineFile()
-	must(t, errors.Join(rec.Slirp.Signal(syscall.SIGSTOP), rec.Relay.Signal(syscall.SIGSTOP)))
+	slirpID, relayID = in.companion(slirp), in.companion(relay)
+	must(t, errors.Join(slirpID.Signal(syscall.SIGSTOP), relayID.Signal(syscall.SIGSTOP)))
 	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if rec.Slirp.Alive() || rec.Relay.Alive() {
+	if slirpID.Alive() || relayID.Alive() {
 		t.Error("a companion that was stopped is left")
 	}
 }
@@ -520,7 +520,7 @@ func TestLocalhost(t *testing.T) {
 	}
 	check()
 	in.engine.Release()
-	in.kill(in.cfg.readEngineFile().Relay)
+	in.kill(in.companion(relay))
 	in.cfg.Settings.Localhost = nil // for the next start
 	in.has(in.cfg.Adopt(t.Context()))
 	check()

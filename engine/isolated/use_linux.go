@@ -2,45 +2,44 @@ package isolated
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/process"
 )
 
 const (
-	// useInterval is how often the processor time of the companions is read.
+	// useInterval is how often the processor time of a companion is read.
 	useInterval = time.Minute
 	// busyShare is the share of a processor above which a companion is busy.
 	busyShare = 0.3
 )
 
-// watchUse reports companions that use much of a processor, until ctx ends. Without traffic they use
-// almost nothing. (slirp4netns has one thread, so it uses one processor at most.)
-func (e *Engine) watchUse(ctx context.Context, interval time.Duration, share float64) {
-	type use struct {
-		id  process.ID
-		cpu time.Duration
-	}
-	was := map[string]use{}
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for last := time.Now(); ; {
-		now := time.Now()
-		for _, c := range companions {
-			name, id, sentence := c.name, e.companion(c), ""
-			if stat, err := process.ReadStat(id.PID); err == nil && stat.StartTime == id.StartTime {
-				if before := was[name]; before.id == id && float64(stat.CPU-before.cpu) > share*float64(now.Sub(last)) {
-					sentence = name + " is busy: it uses much of a processor"
-				}
-				was[name] = use{id, stat.CPU}
-			}
-			e.problems.Set("use of "+name, sentence)
+// watchUse waits until a companion has ended, and reports whether it has before ctx. Meanwhile it
+// reports one that uses much of a processor. Without traffic they use almost nothing. (slirp4netns has
+// one thread, so it uses one processor at most.)
+func (e *Engine) watchUse(ctx context.Context, name string, id process.ID, interval time.Duration, share float64) (ended bool) {
+	subject := "use of " + name
+	defer e.problems.Set(subject, "")
+	for was, last := cpu(id), time.Now(); ; {
+		tick, cancel := context.WithTimeout(ctx, interval)
+		err := id.Wait(tick)
+		cancel()
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return err == nil
 		}
-		last = now
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
+		used, now := cpu(id), time.Now()
+		if float64(used-was) > share*float64(now.Sub(last)) {
+			e.problems.Set(subject, name+" is busy: it uses much of a processor")
+		} else {
+			e.problems.Set(subject, "")
 		}
+		was, last = used, now
 	}
+}
+
+// cpu returns the processor time that a process has used.
+func cpu(id process.ID) time.Duration {
+	stat, _ := process.ReadStat(id.PID) // none if it has just ended
+	return stat.CPU
 }
