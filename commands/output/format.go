@@ -3,62 +3,52 @@ package output
 import (
 	"errors"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"text/template"
-	"text/template/parse"
-
-	"github.com/docker/cli/templates"
 
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/nearest"
 )
 
+// unknownField is what package template says of a field that a value lacks, and of which type that
+// is: it has no error of its own for that.
+var unknownField = regexp.MustCompile(`can't evaluate field (\S+) in type (.+)$`)
+
 // badFormat returns the error for a format that is no template, or does not fit the value. The
 // errors of package template name Go types, which mean nothing to a user.
 func badFormat(format string, value any, err error) error {
-	tmpl, parseErr := templates.Parse(format)
-	if _, ok := errors.AsType[template.ExecError](err); !ok || parseErr != nil {
+	if _, ok := errors.AsType[template.ExecError](err); !ok {
 		return failure.Refuse("format %q: %w", format, err)
 	}
-	for _, path := range fieldsIn(tmpl.Root) {
-		if name, of := missing(reflect.TypeOf(value), path); name != "" {
-			fields := exported(of)
-			if of == pointedTo(reflect.TypeOf(value)) {
-				fields = columns(value)
-			}
-			err := failure.Refuse("format %q: no field .%s", format, name)
-			if len(fields) == 0 {
-				return err
-			}
-			return failure.WithHint(err, "%s", nearest.DidYouMean(nearest.To(name, fields), ".", "fields are ."+strings.Join(fields, ", .")))
-		}
+	m := unknownField.FindStringSubmatch(err.Error())
+	if m == nil {
+		return failure.Refuse("format %q does not fit what is shown", format)
 	}
-	return failure.Refuse("format %q does not fit what is shown", format)
+	err = failure.Refuse("format %q: no field .%s", format, m[1])
+	fields := fieldsOf(reflect.TypeOf(value), m[2])
+	if len(fields) == 0 {
+		return err
+	}
+	return failure.WithHint(err, "%s", nearest.DidYouMean(nearest.To(m[1], fields), ".", "fields are ."+strings.Join(fields, ", .")))
 }
 
-// missing returns the first unknown name of a path of fields in type t, and the type that lacks
-// it; "" if none is known to be missing.
-func missing(t reflect.Type, path []string) (string, reflect.Type) {
-	for _, name := range path {
-		if m, ok := t.MethodByName(name); ok {
-			t = m.Type.Out(0)
-			continue
-		}
-		t = pointedTo(t)
-		if t.Kind() == reflect.Interface || t.Kind() == reflect.Map {
-			return "", nil
-		}
-		if t.Kind() != reflect.Struct {
-			return name, t
-		}
-		f, ok := t.FieldByName(name)
-		if !ok {
-			return name, t
-		}
-		t = f.Type
+// fieldsOf returns the fields of the type called name, which is t or that of a field in it.
+func fieldsOf(t reflect.Type, name string) []string {
+	if t.String() == name {
+		return columns(t)
 	}
-	return "", nil
+	if t = pointedTo(t); t.Kind() == reflect.Struct {
+		for _, f := range reflect.VisibleFields(t) {
+			if f.IsExported() {
+				if found := fieldsOf(f.Type, name); found != nil {
+					return found
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // pointedTo returns the type that pointers of type t lead to, or t.
@@ -69,10 +59,16 @@ func pointedTo(t reflect.Type) reflect.Type {
 	return t
 }
 
-// columns returns the names of a row's fields, and of its methods without arguments, sorted.
-func columns(row any) []string {
-	t := reflect.TypeOf(row)
-	names := exported(pointedTo(t))
+// columns returns the names of a type's fields, and of its methods without arguments, sorted.
+func columns(t reflect.Type) []string {
+	var names []string
+	if s := pointedTo(t); s.Kind() == reflect.Struct {
+		for _, f := range reflect.VisibleFields(s) {
+			if f.IsExported() && !f.Anonymous {
+				names = append(names, f.Name)
+			}
+		}
+	}
 	for m := range t.Methods() {
 		if m.Type.NumIn() == 1 && m.Type.NumOut() == 1 {
 			names = append(names, m.Name)
@@ -80,48 +76,4 @@ func columns(row any) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// exported returns the names of a struct's fields.
-func exported(t reflect.Type) []string {
-	var names []string
-	if t.Kind() == reflect.Struct {
-		for _, f := range reflect.VisibleFields(t) {
-			if f.IsExported() && !f.Anonymous {
-				names = append(names, f.Name)
-			}
-		}
-	}
-	return names
-}
-
-// fieldsIn returns the fields in a template, in order. It leaves out those inside of range or
-// with, which belong to other values.
-func fieldsIn(node parse.Node) [][]string {
-	var paths [][]string
-	switch n := node.(type) {
-	case *parse.ListNode:
-		if n != nil {
-			for _, child := range n.Nodes {
-				paths = append(paths, fieldsIn(child)...)
-			}
-		}
-	case *parse.ActionNode:
-		paths = fieldsIn(n.Pipe)
-	case *parse.IfNode:
-		paths = slices.Concat(fieldsIn(n.Pipe), fieldsIn(n.List), fieldsIn(n.ElseList))
-	case *parse.RangeNode:
-		paths = fieldsIn(n.Pipe)
-	case *parse.WithNode:
-		paths = fieldsIn(n.Pipe)
-	case *parse.PipeNode:
-		for _, cmd := range n.Cmds {
-			for _, arg := range cmd.Args {
-				paths = append(paths, fieldsIn(arg)...)
-			}
-		}
-	case *parse.FieldNode:
-		paths = append(paths, n.Ident)
-	}
-	return paths
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"reflect"
 	"strings"
 	"text/template"
 	"unicode"
@@ -99,7 +100,7 @@ func (s *Stream[T]) begin() (string, error) {
 		return "", err
 	}
 	titles := formatter.SubHeaderContext{}
-	for _, name := range columns(s.empty) {
+	for _, name := range columns(reflect.TypeOf(s.empty)) {
 		titles[name] = title(name)
 	}
 	maps.Copy(titles, s.titles)
