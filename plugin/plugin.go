@@ -3,16 +3,22 @@
 package plugin
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 
+	"github.com/docker/cli/cli"
 	cliplugin "github.com/docker/cli/cli-plugins/plugin"
+	"github.com/docker/cli/cli/command"
 
 	"github.com/docker-rd/docker-rd/engine"
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/version"
 	"github.com/docker-rd/docker-rd/plugin/metadata"
 	"github.com/docker-rd/docker-rd/supervisor"
@@ -47,7 +53,21 @@ func run() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	quietLibraries(os.Stderr)
 	os.Args = pluginArgs(os.Args, !cliplugin.RunningStandalone())
-	cliplugin.Run(newRoot, metadata.Of(version.Version()))
+	dockerCLI, err := command.NewDockerCli()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(failure.CodeFailed)
+	}
+	root := newRoot(dockerCLI)
+	if err := cliplugin.RunPlugin(dockerCLI, root, metadata.Of(version.Version())); err != nil {
+		failed, ours := errors.AsType[cli.StatusError](err)
+		if !ours || failed.Cause == nil { // of an option before the command, which cobra or docker has parsed
+			text, _, _ := strings.Cut(err.Error(), "\n")
+			errors.As(status(root, usage(root, errors.New(text))), &failed)
+		}
+		fmt.Fprintln(dockerCLI.Err(), failed)
+		os.Exit(failed.StatusCode)
+	}
 }
 
 // quietLibraries prints only warnings of what is logged. Package log, which libraries such as

@@ -29,10 +29,10 @@ func pluginArgs(args []string, byDocker bool) []string {
 	for n := -1; n != 0 && i < len(args); i += n {
 		n = optionLength(global, args[i:])
 	}
-	switch {
-	case completing && i == len(args): // a global option is being completed
+	switch words := args[min(i, len(args)):]; {
+	case i > len(args), completing && len(words) == 0: // an option lacks its value, or is being completed
 		return args
-	case byDocker && i < len(args) && args[i] == Name:
+	case byDocker && len(words) > 0 && (words[0] == Name || words[0] == "help" && slices.Contains(words[1:], Name)):
 		return args
 	}
 	return slices.Insert(slices.Clone(args), i, Name)
@@ -41,7 +41,7 @@ func pluginArgs(args []string, byDocker bool) []string {
 // optionLength returns how many arguments an option at their beginning takes, 0 if there is none of these
 // flags.
 func optionLength(flags *pflag.FlagSet, args []string) int {
-	withValue := min(2, len(args)) // the next argument
+	const withValue = 2 // the next argument
 	if name, ok := strings.CutPrefix(args[0], "--"); ok {
 		name, _, valued := strings.Cut(name, "=")
 		switch flag := flags.Lookup(name); {
