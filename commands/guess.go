@@ -24,6 +24,7 @@ var guesses = map[string]string{
 	"pull":       "run -- docker pull",
 	"compose":    "run -- docker compose",
 	"docker":     "run -- docker",
+	"rd":         "--help",
 	"ssh":        "shell",
 	"cp":         "cp-image",
 	"events":     "watch",

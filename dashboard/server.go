@@ -59,18 +59,11 @@ type Server struct {
 // Listen makes a server on an address such as "127.0.0.1:0". It refuses addresses that are not
 // loopback. The caller calls Serve.
 func Listen(address string, o Options) (*Server, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, failure.Refuse("address %q: %w", address, err)
-	}
-	if host == "localhost" {
-		host = "127.0.0.1"
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil || !ip.IsLoopback() {
+	at, err := netip.ParseAddrPort(strings.Replace(address, "localhost:", "127.0.0.1:", 1))
+	if err != nil || !at.Addr().IsLoopback() {
 		return nil, failure.Refuse("address %q: the dashboard needs a loopback address, such as 127.0.0.1:0 or [::1]:0", address)
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	l, err := net.Listen("tcp", at.String())
 	if err != nil {
 		return nil, fmt.Errorf("dashboard: %w", err)
 	}

@@ -212,7 +212,7 @@ func (c *Config) glance(ctx context.Context, name string) Report {
 func (c *Config) look(ctx context.Context, name string) Report {
 	r := Report{Name: name}
 	e, err := c.Endpoint(name)
-	r.Host, r.Scheme = e.Shown(), e.Scheme()
+	r.Host, r.Scheme = printable(e.Shown()), e.Scheme()
 	claimant, claimed := c.claimant(e)
 	if err == nil && claimed && c.judging {
 		r.Health, r.Reason = Broken, ProbeSocketMissing

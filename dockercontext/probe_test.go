@@ -418,6 +418,10 @@ func TestProbeMessageIsPrintable(t *testing.T) {
 	if !strings.Contains(r.Message, "red") || !strings.Contains(r.Message, "ünd") {
 		t.Errorf("%q lacks words", r.Message)
 	}
+	f.put("host", endpoint.Endpoint{Host: "unix:///tmp/\x1b[31mred\nrow"})
+	if r := f.probe("host", long); r.Host != "unix:///tmp/ [31mred row" {
+		t.Errorf("the host is %q", r.Host)
+	}
 }
 
 // A relative path means another socket for whoever runs elsewhere, such as a supervisor.

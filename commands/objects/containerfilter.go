@@ -30,8 +30,11 @@ func matchContainers(v *view, f filterSet) (func(key string) bool, error) {
 	err = cmp.Or(err,
 		f.each("exited", func(value string) error {
 			code, err := strconv.Atoi(value)
+			if err != nil {
+				return errors.New("not an exit status")
+			}
 			exited[code] = true
-			return err
+			return nil
 		}),
 		f.each("status", func(value string) error { return container.ValidateContainerState(container.ContainerState(value)) }),
 		f.each("health", func(value string) error { return container.ValidateHealthStatus(container.HealthStatus(value)) }),

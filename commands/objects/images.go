@@ -115,11 +115,13 @@ const none = "<none>"
 // each repository without a tag.
 func (v *view) imageRows(i *state.Image) []row {
 	var rows []row
+	shown := map[string]bool{} // repositories that have a row
 	add := func(repo, tag, digest, ref string) {
 		if v.shows == nil || v.shows(i.ID, ref) {
 			r := v.imageRow(i, ref)
 			r.Repository, r.Tag, r.Digest = repo, tag, digest
 			rows = append(rows, r)
+			shown[repo] = true
 		}
 	}
 	if len(i.RepoTags)+len(i.RepoDigests) == 0 {
@@ -127,23 +129,17 @@ func (v *view) imageRows(i *state.Image) []row {
 		return rows
 	}
 	digests := map[string][]string{} // by repository
-	var repos []string
 	for _, ref := range i.RepoDigests {
 		repo, digest, _ := strings.Cut(ref, "@")
 		repo = familiar(repo)
-		if digests[repo] == nil {
-			repos = append(repos, repo)
-		}
 		digests[repo] = append(digests[repo], digest)
 	}
-	tagged := map[string]bool{}
 	for _, ref := range i.RepoTags {
 		colon := strings.LastIndex(ref, ":")
 		if colon < 0 {
 			continue
 		}
 		repo, tag := familiar(ref[:colon]), ref[colon+1:]
-		tagged[repo] = true
 		if !v.digest || len(digests[repo]) == 0 {
 			add(repo, tag, none, ref)
 			continue
@@ -152,9 +148,10 @@ func (v *view) imageRows(i *state.Image) []row {
 			add(repo, tag, d, ref)
 		}
 	}
-	for _, repo := range repos {
-		if !tagged[repo] {
-			add(repo, none, "", repo+"@"+digests[repo][0])
+	for _, ref := range i.RepoDigests {
+		repo, _, _ := strings.Cut(ref, "@")
+		if repo = familiar(repo); !shown[repo] {
+			add(repo, none, "", ref)
 		}
 	}
 	return rows

@@ -283,6 +283,14 @@ func TestImageByDigest(t *testing.T) {
 	if id, ref := ImageReference(s, "app@"+digest); id != digest || ref != "app@"+digest {
 		t.Errorf("ImageReference: %q, %q", id, ref)
 	}
+	q, err := NewQuery(Images(), []string{"app@" + digest}, testOptions("{{.Repository}}"))
+	var out strings.Builder
+	if err == nil {
+		err = q.Write(&out, s, time.Now())
+	}
+	if want := "app\nexample.org/app\n"; err != nil || out.String() != want {
+		t.Errorf("the list of it: %q (%v), want %q", out.String(), err, want)
+	}
 }
 
 // An image that only others were made from is not listed, but it can be.

@@ -102,7 +102,8 @@ func (q *Query) references(s *state.State) func(id, ref string) bool {
 	for _, word := range q.words {
 		id, ref := ImageReference(s, word)
 		named[id] = append(named[id], ref)
-		whole[id] = whole[id] || ref == ""
+		i := s.Images[id]
+		whole[id] = whole[id] || !slices.Contains(slices.Concat(i.RepoTags, i.RepoDigests), ref) // it was named by an id
 	}
 	return func(id, ref string) bool {
 		if refs := named[id]; refs != nil && !whole[id] && !slices.Contains(refs, ref) {
