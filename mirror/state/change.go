@@ -35,17 +35,11 @@ func (s *State) Since(revision uint64) []Change {
 		return s.resync()
 	}
 	var changes []Change
-	for kind, objects := range s.all() {
-		for id, o := range objects {
-			switch m := o.meta(); {
-			case m.Revision <= revision:
-			case m.AddedRevision > revision:
-				changes = append(changes, Change{m.Revision, Added, kind, id, o})
-			default:
-				changes = append(changes, Change{m.Revision, Modified, kind, id, o})
-			}
-		}
-	}
+	changes = since(changes, Containers, s.Containers, revision)
+	changes = since(changes, Images, s.Images, revision)
+	changes = since(changes, Volumes, s.Volumes, revision)
+	changes = since(changes, Networks, s.Networks, revision)
+	changes = since(changes, Namespaces, s.Namespaces, revision)
 	if revision > 0 {
 		for _, d := range s.Deleted {
 			if d.Revision > revision {
@@ -57,60 +51,17 @@ func (s *State) Since(revision uint64) []Change {
 	return changes
 }
 
-// Changes returns the changes from prev to next, by revision. A nil prev stands for an empty
-// state. If the two are not states of one file in this order, the first change is a Resync and
-// the others are all objects of next.
+// Changes returns the changes from prev to next, as [State.Since] does. A nil prev stands for an
+// empty state. If the two are not states of one file in this order, the first change is a Resync
+// and the others are all objects of next.
 func Changes(prev, next *State) []Change {
-	if prev == nil {
+	switch {
+	case prev == nil:
 		return next.Since(0)
-	}
-	if prev.Instance.UID != next.Instance.UID || prev.Revision > next.Revision {
+	case prev.Instance.UID != next.Instance.UID:
 		return next.resync()
 	}
-	var changes []Change
-	before := map[Kind]map[string]object{}
-	for kind, objects := range prev.all() {
-		before[kind] = objects
-	}
-	deleted := map[key]uint64{}
-	for _, d := range next.Deleted {
-		deleted[key{d.Kind, d.ID}] = d.Revision
-	}
-	gone := func(kind Kind, id string, latest uint64) {
-		// The list of tombstones is bounded; an object without one went before latest.
-		rev, ok := deleted[key{kind, id}]
-		if !ok || rev > latest {
-			rev = latest
-		}
-		changes = append(changes, Change{Revision: rev, Type: Deletes, Kind: kind, ID: id})
-	}
-	for kind, objects := range next.all() {
-		for id, o := range objects {
-			m := o.meta()
-			old, ok := before[kind][id]
-			switch {
-			case !ok:
-				changes = append(changes, Change{m.Revision, Added, kind, id, o})
-			case m.AddedRevision != old.meta().AddedRevision:
-				gone(kind, id, m.AddedRevision)
-				changes = append(changes, Change{m.Revision, Added, kind, id, o})
-			case m.Revision != old.meta().Revision:
-				changes = append(changes, Change{m.Revision, Modified, kind, id, o})
-			}
-		}
-		for id := range before[kind] {
-			if _, ok := objects[id]; !ok {
-				gone(kind, id, next.Revision)
-			}
-		}
-	}
-	sortChanges(changes)
-	return changes
-}
-
-type key struct {
-	kind Kind
-	id   string
+	return next.Since(prev.Revision)
 }
 
 // resync returns a Resync and all objects.
@@ -138,25 +89,18 @@ func sortChanges(changes []Change) {
 	})
 }
 
-type object interface{ meta() Meta }
+// since appends the objects that were added or changed after the revision.
+func since[T interface{ meta() Meta }](changes []Change, kind Kind, objects map[string]T, revision uint64) []Change {
+	for id, o := range objects {
+		switch m := o.meta(); {
+		case m.Revision <= revision:
+		case m.AddedRevision > revision:
+			changes = append(changes, Change{m.Revision, Added, kind, id, o})
+		default:
+			changes = append(changes, Change{m.Revision, Modified, kind, id, o})
+		}
+	}
+	return changes
+}
 
 func (m Meta) meta() Meta { return m }
-
-// all yields the objects of each kind, in the order of [Kinds].
-func (s *State) all() func(yield func(Kind, map[string]object) bool) {
-	return func(yield func(Kind, map[string]object) bool) {
-		_ = yield(Containers, objects(s.Containers)) &&
-			yield(Images, objects(s.Images)) &&
-			yield(Volumes, objects(s.Volumes)) &&
-			yield(Networks, objects(s.Networks)) &&
-			yield(Namespaces, objects(s.Namespaces))
-	}
-}
-
-func objects[T object](m map[string]T) map[string]object {
-	out := make(map[string]object, len(m))
-	for id, o := range m {
-		out[id] = o
-	}
-	return out
-}
