@@ -1150,3 +1150,22 @@ func TestSocketIsReplaced(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// remoteDriver says that its engines are reached over ssh.
+type remoteDriver struct{ engine.Driver }
+
+func (remoteDriver) Endpoint() (endpoint.Endpoint, error) {
+	return endpoint.Endpoint{Host: "ssh://user@host"}, nil
+}
+
+// An engine that is away for a night is not logged in to each second.
+func TestSSHIsAskedSeldom(t *testing.T) {
+	l := &loop{inst: &instance.Instance{}, driver: &fakeDriver{}}
+	if pause := l.sourceOptions(nil).MaxBackoff; pause != 0 {
+		t.Errorf("on a socket, the pause is at most %s", pause)
+	}
+	l.driver = remoteDriver{l.driver}
+	if pause := l.sourceOptions(nil).MaxBackoff; pause < 10*time.Second {
+		t.Errorf("over ssh, the pause is at most %s", pause)
+	}
+}

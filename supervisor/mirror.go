@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/docker-rd/docker-rd/mirror"
@@ -33,12 +34,7 @@ func (l *loop) mirrorEngine() {
 	ctx, cancel := context.WithCancel(l.ctx)
 	log := l.log.With("part", "mirror")
 	m.end = cancel
-	m.source = mirror.NewSource(mirror.SourceOptions{
-		Connect:     l.connectEngine,
-		Resync:      time.Duration(l.inst.Settings.Resync),
-		PingTimeout: l.engine.patience,
-		Log:         log,
-	})
+	m.source = mirror.NewSource(l.sourceOptions(log))
 	m.executor = requests.NewExecutor(l.inst.Paths.RequestsDir(), l.store, l.connectEngine, m.source, log)
 	m.updates, m.results = m.source.Updates(), m.executor.Results()
 	l.workers.Go(func() { _ = m.source.Run(ctx) })
@@ -46,6 +42,22 @@ func (l *loop) mirrorEngine() {
 		m.executor.Accept(r)
 	}
 	l.early = nil
+}
+
+// sshPause is the longest pause between attempts to reach an engine over ssh: each is a login there.
+const sshPause = 10 * time.Second
+
+func (l *loop) sourceOptions(log *slog.Logger) mirror.SourceOptions {
+	o := mirror.SourceOptions{
+		Connect:     l.connectEngine,
+		Resync:      time.Duration(l.inst.Settings.Resync),
+		PingTimeout: l.engine.patience,
+		Log:         log,
+	}
+	if ep, err := l.driver.Endpoint(); err == nil && ep.Scheme() == "ssh" {
+		o.MaxBackoff = sshPause
+	}
+	return o
 }
 
 // connectEngine connects to the engine.
