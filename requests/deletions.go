@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -217,8 +218,20 @@ func (e *Executor) schedule(t target, d *deletion, wait time.Duration) {
 	})
 }
 
-// try asks the engine to delete the object.
+// try asks the engine to delete the object, if that is still requested: who has asked may have removed
+// the request.
 func (e *Executor) try(t target, d *deletion) {
+	d.requests = slices.DeleteFunc(d.requests, func(r Request) bool {
+		withdrawn := !isPending(e.dir, r.ID)
+		if withdrawn {
+			delete(e.accepted, r.ID)
+		}
+		return withdrawn
+	})
+	if len(d.requests) == 0 {
+		e.endDeletion(t, Outcome{})
+		return
+	}
 	if t.kind == state.Volumes && !d.pinned || t.kind == state.Images && !e.watched {
 		// Wait until the mirror has found the volume and it is the right one, or until the
 		// engine is known to be the right one. That schedules the next try.

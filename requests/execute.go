@@ -109,7 +109,7 @@ func (e *Executor) beside(call func(ctx context.Context) (apply func())) context
 // Accept takes a request from the inbox. It ignores one that it has, or that was settled
 // meanwhile: a directory that changes while it is read may show a request twice.
 func (e *Executor) Accept(r Request) {
-	if e.accepted[r.ID] || !files.Exists(e.file(r.ID, extPending)) && !files.Exists(e.file(r.ID, extBegun)) {
+	if e.accepted[r.ID] || !isPending(e.dir, r.ID) {
 		return
 	}
 	e.accepted[r.ID] = true

@@ -804,6 +804,30 @@ func TestDeletionCancelled(t *testing.T) {
 	r.noRequests()
 }
 
+// A deletion that waits is withdrawn like any request that is not begun: by removing its file.
+func TestDeletionWithdrawn(t *testing.T) {
+	r := newSynced(t, 1, 1, 0, 0)
+	id := r.Engine.IDs("containers")[0] // runs
+	first, second := r.submit(deletion(state.Containers, id, "")), r.submit(deletion(state.Containers, id, ""))
+	r.Await("why it is refused", func(s *state.State) bool {
+		return s.Containers[id].Deletion != nil && s.Containers[id].Deletion.Error != ""
+	})
+	for _, req := range []string{first, second} {
+		if !requests.Withdraw(r.RequestsDir(), req) {
+			t.Errorf("%s can't be withdrawn", req)
+		}
+	}
+	r.Engine.ExitContainer(id, 0)
+	r.Await("no deletion", func(s *state.State) bool {
+		c, ok := s.Containers[id]
+		return !ok || c.Deletion == nil
+	})
+	if len(r.Engine.IDs("containers")) != 1 {
+		t.Error("the container was deleted nevertheless")
+	}
+	r.noRequests()
+}
+
 func TestDeletionOfOwnNetwork(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
 	own, other := r.Engine.CreateNetwork("bridge"), r.Engine.CreateNetwork("nat")

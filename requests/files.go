@@ -59,7 +59,7 @@ func Await(ctx context.Context, dir, id string) (Outcome, error) {
 	defer w.Close()
 	for {
 		// In this order: the outcome appears before the request goes.
-		pending := files.Exists(filepath.Join(dir, id+extPending)) || files.Exists(filepath.Join(dir, id+extBegun))
+		pending := isPending(dir, id)
 		o, err := Fetch(dir, id)
 		if !pending || !errors.Is(err, fs.ErrNotExist) {
 			return o, err
@@ -96,6 +96,11 @@ func Begin(dir string, r Request) error {
 		return fmt.Errorf("begin request: %w", err)
 	}
 	return nil
+}
+
+// isPending reports whether the request is neither settled nor withdrawn.
+func isPending(dir, id string) bool {
+	return files.Exists(filepath.Join(dir, id+extPending)) || Begun(dir, id)
 }
 
 // Begun reports whether the request is begun and not settled.
