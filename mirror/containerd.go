@@ -313,7 +313,7 @@ func (c *Containerd) container(namespace string, one *containersapi.Container, p
 		ID: containerd.Key(namespace, one.ID), Name: cmp.Or(n.name, one.ID), Namespace: namespace, ImageRef: one.Image,
 		Labels: one.Labels, Compose: compose(one.Labels), Limits: spec.limits(), State: is, Health: cmp.Or(n.health.Status, state.HealthNone),
 		HealthCheck: n.health.check(), Error: n.failed, AutoRemove: n.autoRemove,
-		RestartPolicy: n.restart, RestartCount: n.restarts, CreatedAt: timeOf(one.CreatedAt), Networks: n.networks, Mounts: n.mounts, Ports: c.files.ports(n),
+		RestartPolicy: n.restart, RestartCount: n.restarts, CreatedAt: timeOf(one.CreatedAt), Networks: n.networks, Mounts: n.mounts, Ports: c.files.ports(namespace, n),
 	}
 	if digest != "" {
 		s.Image = containerd.Key(namespace, digest)

@@ -166,18 +166,23 @@ type nerdctlFiles string
 func (f nerdctlFiles) root() string { return filepath.Join(string(f), "nerdctl") }
 func (f nerdctlFiles) nets() string { return filepath.Join(string(f), "cni", "net.d") }
 
-// holds reports whether a directory is one of nerdctl's: a label can say anything.
-func (f nerdctlFiles) holds(dir string) bool {
-	return strings.HasPrefix(filepath.Clean(dir), f.root()+string(filepath.Separator))
+// stateDir returns the directory of a container, DATA/nerdctl/HASH/containers/NAMESPACE/ID, "" for a
+// container of another client. The label can say anything: an image may bring it along.
+func (f nerdctlFiles) stateDir(namespace string, n nerdctl) string {
+	dir := filepath.Clean(n.stateDir)
+	if ok, _ := filepath.Match(filepath.Join(escaped(f.root()), "*", "containers", escaped(namespace), "*"), dir); !ok {
+		return ""
+	}
+	return dir
 }
 
 // ports returns the published ports of a container.
-func (f nerdctlFiles) ports(n nerdctl) (ports []state.Port) {
+func (f nerdctlFiles) ports(namespace string, n nerdctl) (ports []state.Port) {
 	network := struct {
 		PortMappings []portMapping `json:"portMappings"`
 	}{n.ports}
-	if f.holds(n.stateDir) {
-		_ = files.ReadJSON(filepath.Join(n.stateDir, "network-config.json"), &network)
+	if dir := f.stateDir(namespace, n); dir != "" {
+		_ = files.ReadJSON(filepath.Join(dir, "network-config.json"), &network)
 	}
 	for _, p := range network.PortMappings {
 		ports = append(ports, state.Port{ContainerPort: p.ContainerPort, Protocol: p.Protocol, HostIP: p.HostIP, HostPort: p.HostPort})
@@ -190,23 +195,23 @@ func (f nerdctlFiles) ports(n nerdctl) (ports []state.Port) {
 // each of the container's, as dockerd's; "" for a container of another client. Data is the
 // instance's directory of data.
 func NerdctlLog(data string, o state.Container) string {
-	dir := readNerdctl(o.Labels).stateDir
-	if !nerdctlFiles(data).holds(dir) {
+	namespace, id := containerd.SplitKey(o.ID)
+	dir := nerdctlFiles(data).stateDir(namespace, readNerdctl(o.Labels))
+	if dir == "" {
 		return ""
 	}
-	_, id := containerd.SplitKey(o.ID)
 	return filepath.Join(dir, id+"-json.log")
 }
 
 // Forget removes what nerdctl keeps of a container that was deleted.
 func (c *Containerd) Forget(namespace string, one *containersapi.Container) error {
 	n := readNerdctl(one.Labels)
-	if !c.files.holds(n.stateDir) {
+	dir := c.files.stateDir(namespace, n)
+	if dir == "" {
 		return nil
 	}
-	// DATA/nerdctl/HASH/containers/NAMESPACE/ID
-	store := filepath.Dir(filepath.Dir(filepath.Dir(filepath.Clean(n.stateDir))))
-	errs := []error{os.RemoveAll(n.stateDir), os.RemoveAll(filepath.Join(store, "etchosts", namespace, one.ID))}
+	store := filepath.Dir(filepath.Dir(filepath.Dir(dir)))
+	errs := []error{os.RemoveAll(dir), os.RemoveAll(filepath.Join(store, "etchosts", namespace, one.ID))}
 	name := filepath.Join(store, "names", namespace, filepath.Base(n.name))
 	if id, err := os.ReadFile(name); err == nil && strings.TrimSpace(string(id)) == one.ID {
 		errs = append(errs, os.Remove(name))

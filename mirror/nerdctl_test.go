@@ -69,18 +69,59 @@ func TestNerdctlFiles(t *testing.T) {
 	}
 	// Versions before 2 have the ports in a label.
 	label := readNerdctl(map[string]string{"nerdctl/ports": `[{"HostPort":9,"ContainerPort":7,"Protocol":"tcp","HostIP":"::1"}]`})
-	if got, want := f.ports(label), []state.Port{{ContainerPort: 7, Protocol: "tcp", HostIP: "::1", HostPort: 9}}; !reflect.DeepEqual(got, want) {
+	if got, want := f.ports("default", label), []state.Port{{ContainerPort: 7, Protocol: "tcp", HostIP: "::1", HostPort: 9}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("ports %+v, want %+v", got, want)
 	}
 	file := nerdctl{stateDir: filepath.Join(f.root(), "1a2b3c4d", "containers", "default", "c1")}
-	if got, want := f.ports(file), []state.Port{{ContainerPort: 53, Protocol: "udp", HostIP: "127.0.0.1", HostPort: 53}, {ContainerPort: 80, Protocol: "tcp", HostIP: "0.0.0.0", HostPort: 8080}}; !reflect.DeepEqual(got, want) {
+	if got, want := f.ports("default", file), []state.Port{{ContainerPort: 53, Protocol: "udp", HostIP: "127.0.0.1", HostPort: 53}, {ContainerPort: 80, Protocol: "tcp", HostIP: "0.0.0.0", HostPort: 8080}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("ports %+v, want %+v", got, want)
 	}
-	// A label can say anything.
-	for _, dir := range []string{"", "/", f.root() + "/../../outside", f.root() + "x"} {
-		if f.holds(dir) {
-			t.Errorf("%q is nerdctl's", dir)
+}
+
+// A label can say anything, and what it says is removed with the container.
+func TestForget(t *testing.T) {
+	wine.Skip(t)
+	f := nerdctlDir(t, map[string]string{
+		"nerdctl/1a2b3c4d/containers/default/c1/log":          "",
+		"nerdctl/1a2b3c4d/volumes/default/data/volume.json":   "{}",
+		"nerdctl/1a2b3c4d/names/default/web":                  "c1",
+		"nerdctl/1a2b3c4d/names/default/db":                   "c2",
+		"nerdctl/1a2b3c4d/etchosts/default/c1/hosts":          "",
+		"outside/containers/default/c1/log":                   "",
+		"nerdctlx/1a2b3c4d/containers/default/c1/log":         "",
+		"nerdctl/1a2b3c4d/containers/k8s/c1/log":              "",
+		"nerdctl/1a2b3c4d/containers/default/c1/deeper/there": "",
+	})
+	c := &Containerd{files: f}
+	forget := func(dir string) {
+		t.Helper()
+		one := &containersapi.Container{ID: "c1", Labels: map[string]string{"nerdctl/name": "web", "nerdctl/state-dir": dir}}
+		if err := c.Forget("default", one); err != nil {
+			t.Error(err)
 		}
+	}
+	count := func() (n int) {
+		_ = filepath.WalkDir(string(f), func(string, os.DirEntry, error) error { n++; return nil })
+		return n
+	}
+	all := count()
+	store := filepath.Join(f.root(), "1a2b3c4d")
+	for _, dir := range []string{
+		"", "/", f.root(), store, store + "/volumes", store + "/volumes/default", store + "/volumes/default/data", store + "/containers/default",
+		store + "/containers/k8s/c1", store + "/containers/default/c1/deeper", f.root() + "/../outside/containers/default/c1", f.root() + "x/1a2b3c4d/containers/default/c1",
+	} {
+		if forget(dir); count() != all {
+			t.Fatalf("%q is removed", dir)
+		}
+	}
+	forget(store + "/containers/default/c1/")
+	for _, gone := range []string{"containers/default/c1", "etchosts/default/c1", "names/default/web"} {
+		if _, err := os.Lstat(filepath.Join(store, gone)); err == nil {
+			t.Errorf("%s is there", gone)
+		}
+	}
+	if removed := all - count(); removed != 7 {
+		t.Errorf("%d files and directories are removed, want 7", removed)
 	}
 }
 
