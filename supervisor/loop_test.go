@@ -28,6 +28,7 @@ import (
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/process"
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -1085,6 +1086,28 @@ func TestEndpointChanges(t *testing.T) {
 	if _, err := f.stopped(true); err != nil {
 		t.Error(err)
 	}
+}
+
+// The engine that it led to before is not mirrored any longer, although the new one is away.
+func TestEndpointLeadsNowhere(t *testing.T) {
+	f := setup(t)
+	f.driver.foreign = true
+	f.start()
+	f.wait(state.Ready, state.True, "")
+	before := f.driver.running.engine
+	if err := os.Rename(f.driver.socket, f.driver.socket+".away"); err != nil {
+		t.Fatal(err)
+	}
+	f.driver.launch = func(context.Context) error { return errors.New("it is away") }
+	f.loop.events <- message{f.loop.ctx, endpointNew{}}
+	f.wait(state.EngineReady, state.False, state.ReasonExited)
+	if !endpointtest.Eventually(func() bool { return before.Streams() == 0 }) {
+		t.Error("the engine that the context led to is still mirrored")
+	}
+	if _, err := f.stopped(true); err != nil {
+		t.Error(err)
+	}
+	_ = before.Close()
 }
 
 // An engine whose socket somebody removes is not taken for ready, and is again when it can be

@@ -161,6 +161,9 @@ func (l *loop) handleEngine(ev event) {
 		if e.phase == engineConnecting || e.phase.attached() {
 			l.releaseEngine()
 			l.disconnect("the engine is looked for where its context leads now")
+			if l.mirror.source != nil {
+				l.mirror.source.Wake() // it would go on with the former one
+			}
 			l.launch()
 		}
 	case graceKnown:
