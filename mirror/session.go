@@ -82,14 +82,14 @@ func (p *session) run(ctx context.Context) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer p.calls.Wait()
-	defer cancel()
 	engine, err := s.opts.Connect()
 	if err != nil {
 		return fmt.Errorf("connect to the engine: %w", err)
 	}
 	defer engine.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer p.calls.Wait()
+	defer cancel()
 	p.engine = engine
 	for _, r := range engine.resources() {
 		p.listings = append(p.listings, &listing{resource: r})

@@ -19,6 +19,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/network"
 
+	"github.com/docker-rd/docker-rd/internal/test/endpointtest"
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 	"github.com/docker-rd/docker-rd/internal/test/mirrortest"
 	"github.com/docker-rd/docker-rd/mirror"
@@ -354,6 +355,35 @@ func TestAwayIsLoggedOnce(t *testing.T) {
 	stop()
 	if text := log.Take(); strings.Count(text, "\n") != 1 {
 		t.Errorf("the log is\n%s", text)
+	}
+}
+
+// lastly calls a function before it closes the connection to an engine.
+type lastly struct {
+	mirror.Engine
+	before func()
+}
+
+func (c lastly) Close() error {
+	c.before()
+	return c.Engine.Close()
+}
+
+// The connection is closed after all calls have ended: what is idle only then would stay open.
+func TestClosedAtTheEnd(t *testing.T) {
+	r := mirrortest.New(t, mirror.SourceOptions{})
+	var open atomic.Bool
+	r.Options.Connect = func() (mirror.Engine, error) {
+		e, err := mirrortest.ConnectTo(r.Engine.Host())()
+		return lastly{e, func() { open.Store(!endpointtest.Eventually(func() bool { return r.Engine.Streams() == 0 })) }}, err
+	}
+	r = r.Again()
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
+	r.Source.Wake()
+	r.Await("another sync", func(s *state.State) bool { return s.Mirror.Resyncs == 2 })
+	if open.Load() {
+		t.Error("the event stream was open")
 	}
 }
 
