@@ -25,8 +25,8 @@ func newImageCache() *imageCache {
 }
 
 // know takes in a list of all images. It returns those whose details are known, completed, and
-// the rest.
-func (c *imageCache) know(list []any) (whole []any, rest []state.Image) {
+// the rest with their ids.
+func (c *imageCache) know(list []any) (whole, rest []any, ids []string) {
 	listed := map[string]state.Image{}
 	var order []string
 	for _, o := range list {
@@ -49,10 +49,10 @@ func (c *imageCache) know(list []any) (whole []any, rest []state.Image) {
 			whole = append(whole, i)
 		} else {
 			c.pending[id] = i
-			rest = append(rest, i)
+			rest, ids = append(rest, i), append(ids, id)
 		}
 	}
-	return whole, rest
+	return whole, rest, ids
 }
 
 // complete takes in an inspection and returns the completed image. After an error it is the

@@ -91,37 +91,38 @@ func (p *session) notListed(l *listing, err error) {
 	l.pace.notBefore = time.Now().Add(retryWait)
 }
 
-// inventory passes on a list, and returns the objects to look up. Before the mirror is synced,
-// listed objects are better than nothing; afterwards only whole ones replace others.
+// inventory passes on a list, and returns the objects to look up. Those of which the list lacks fields
+// are better than none before the mirror is synced; afterwards all are whole.
 func (p *session) inventory(l *listing, objects []any) (details []key) {
 	s := p.src
-	synced := s.sync.Status == state.True
-	c := Change{Kind: l.kind, Objects: objects, Replace: true, Except: maps.Clone(l.touched), Listed: l.details || l.kind == state.Images}
-	for i, o := range objects {
-		if l.amend != nil {
+	if l.amend != nil {
+		for i, o := range objects {
 			objects[i] = l.amend(o)
 		}
-		if o, ok := o.(state.Container); ok && l.details {
-			details = append(details, key{l.kind, o.ID})
-			if synced {
-				c.Except[o.ID] = true
-			}
-		}
 	}
-	if l.kind == state.Images {
-		var rest []state.Image
-		c.Objects, rest = s.images.know(objects)
-		c.Except = map[string]bool{} // no lookup contradicts the list
-		for _, i := range rest {
-			details = append(details, key{l.kind, i.ID})
-			if synced {
-				c.Except[i.ID] = true
-			} else {
-				c.Objects = append(c.Objects, i)
-			}
+	newer := l.touched
+	var parts []any
+	var ids []string // of the parts
+	switch {
+	case l.kind == state.Images:
+		newer = nil // no lookup contradicts the list
+		objects, parts, ids = s.images.know(objects)
+	case l.details:
+		for _, o := range objects {
+			ids = append(ids, o.(state.Container).ID)
 		}
+		objects, parts = nil, objects
 	}
-	s.out.add(c)
+	if s.sync.Status != state.True {
+		s.out.add(Change{Kind: l.kind, Objects: parts, Partial: true, Except: newer})
+	}
+	except := make(map[string]bool, len(newer)+len(ids))
+	maps.Copy(except, newer)
+	for _, id := range ids {
+		except[id] = true
+		details = append(details, key{l.kind, id})
+	}
+	s.out.add(Change{Kind: l.kind, Objects: objects, Replace: true, Except: except})
 	if !l.listsAll {
 		for id := range l.touched { // the list may be older
 			details = append(details, key{l.kind, id})

@@ -80,7 +80,6 @@ func TestNerdctlFiles(t *testing.T) {
 
 // A label can say anything, and what it says is removed with the container.
 func TestForget(t *testing.T) {
-	wine.Skip(t)
 	f := nerdctlDir(t, map[string]string{
 		"nerdctl/1a2b3c4d/containers/default/c1/log":          "",
 		"nerdctl/1a2b3c4d/volumes/default/data/volume.json":   "{}",

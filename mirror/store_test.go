@@ -441,43 +441,13 @@ func TestDeletedIsBounded(t *testing.T) {
 	}
 }
 
-// A list knows no details: those that are known stay, unless they are of another run.
-func TestListedKeepsDetails(t *testing.T) {
+// Where there is an object, one that lacks fields does not replace it.
+func TestPartial(t *testing.T) {
 	s := openStore(t, t.TempDir())
-	full := state.Container{
-		ID: "c", Name: "n", State: state.StateRunning, Health: state.HealthHealthy, PID: 7, ImageRef: "ref", Path: "p", Args: []string{"a"},
-		StartedAt: time.Unix(9, 0).UTC(), RestartPolicy: state.RestartPolicy{Name: "always"}, CreatedAt: time.Unix(1, 5).UTC(),
-		Ports:    []state.Port{{ContainerPort: 80, Protocol: "tcp", HostIP: "0.0.0.0", HostPort: 8080}},
-		Mounts:   []state.Mount{{Type: "volume", Name: "v", Source: "/v", Destination: "/d"}},
-		Networks: []state.Attachment{{Name: "bridge", ID: "n", IPAddress: "172.17.0.2"}},
-	}
-	apply(s, mirror.Change{Kind: state.Containers, Objects: []any{full}})
-	listed := state.Container{
-		ID: "c", Name: "renamed", State: state.StateRunning, ImageRef: "sha256:1", CreatedAt: time.Unix(1, 0).UTC(),
-		Ports:  []state.Port{{ContainerPort: 80, Protocol: "tcp", HostPort: 8080}},        // podman's
-		Mounts: []state.Mount{{Type: "volume", Name: "v", Source: "", Destination: "/d"}}, // moby's
-	}
-	apply(s, mirror.Change{Kind: state.Containers, Objects: []any{listed}, Listed: true, Replace: true})
-	want := full
-	want.Name = "renamed"
-	got := s.Snapshot().Containers["c"]
-	got.Meta = state.Meta{}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-	listed.State = state.StateExited
-	apply(s, mirror.Change{Kind: state.Containers, Objects: []any{listed}, Listed: true, Replace: true})
-	if got := s.Snapshot().Containers["c"]; got.PID != 0 || !got.StartedAt.IsZero() || len(got.Networks) > 0 ||
-		got.RestartPolicy.Name != "always" || got.Mounts[0].Source != "/v" {
-		t.Errorf("of another run: %+v", got)
-	}
-	// One that could never be inspected is as the list says.
-	listed = state.Container{ID: "d", State: state.StateRunning}
-	apply(s, mirror.Change{Kind: state.Containers, Objects: []any{listed}, Listed: true, Replace: true})
-	listed.Networks, listed.Mounts = full.Networks, full.Mounts
-	apply(s, mirror.Change{Kind: state.Containers, Objects: []any{listed}, Listed: true, Replace: true})
-	if got := s.Snapshot().Containers["d"]; len(got.Networks) != 1 || len(got.Mounts) != 1 {
-		t.Errorf("only listed: %+v", got)
+	apply(s, mirror.Change{Kind: state.Containers, Objects: []any{state.Container{ID: "c", Path: "p"}}})
+	apply(s, mirror.Change{Kind: state.Containers, Partial: true, Except: map[string]bool{"gone": true}, Objects: containers("c", "new", "gone")})
+	if got := s.Snapshot().Containers; len(got) != 2 || got["c"].Path != "p" || got["new"].ID == "" {
+		t.Errorf("got %s", mirrortest.Marshal(t, got))
 	}
 }
 

@@ -84,7 +84,10 @@ func (t *table[T]) apply(c Change, revision uint64) (changed bool, gone []Gone, 
 			continue
 		}
 		seen[key] = true
-		ch, err := t.put(key, object, c.Listed, revision)
+		if c.Partial && t.entries[key] != nil {
+			continue
+		}
+		ch, err := t.put(key, object, revision)
 		if err != nil {
 			failed = append(failed, err)
 		}
@@ -111,15 +114,11 @@ func (t *table[T]) remove(e *entry[T]) (name string) {
 	return name
 }
 
-// put stores an object and returns whether that changed anything. Listed is as in [Change].
-func (t *table[T]) put(key string, object T, listed bool, revision uint64) (changed bool, err error) {
+// put stores an object and returns whether that changed anything.
+func (t *table[T]) put(key string, object T, revision uint64) (changed bool, err error) {
 	*t.kind.meta(&object) = state.Meta{}
-	old := t.entries[key]
-	if old != nil {
+	if old := t.entries[key]; old != nil {
 		t.kind.keep(&old.object, &object)
-		if listed {
-			t.kind.fill(&old.object, &object)
-		}
 	}
 	return t.set(key, object, revision)
 }

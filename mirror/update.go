@@ -43,9 +43,8 @@ type Change struct {
 	// is known of them.
 	Replace bool
 	Except  map[string]bool
-	// Listed says that the objects come from a list call: fields that it lacks stay as they
-	// were.
-	Listed bool
+	// Partial says that the objects lack fields: each is only better than none.
+	Partial bool
 }
 
 // Gone names a removed object. With a name it leaves a tombstone even if the mirror has never
@@ -60,7 +59,7 @@ func (u *Update) empty() bool {
 func (u *Update) add(c Change) {
 	if n := len(u.Changes); n > 0 {
 		last := &u.Changes[n-1]
-		if last.Kind == c.Kind && !last.Replace && !c.Replace && !last.Listed && !c.Listed && len(c.Gone) == 0 {
+		if last.Kind == c.Kind && !last.Replace && !c.Replace && !last.Partial && !c.Partial && len(c.Gone) == 0 {
 			last.Objects = append(last.Objects, c.Objects...)
 			return
 		}
