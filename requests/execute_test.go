@@ -303,28 +303,24 @@ func TestManyRequests(t *testing.T) {
 	r.Await("MirrorSynced", mirrortest.Synced)
 	ids := r.Engine.IDs("containers")
 	r.Engine.Hang()
-	outcomes := make([]requests.Outcome, 2*n)
-	var asking, submitted sync.WaitGroup
-	submitted.Add(2 * n)
-	for i := range 2 * n {
+	submitted := make([]string, 2*n)
+	var asking sync.WaitGroup
+	for i := range submitted {
 		asking.Go(func() {
 			q := action(ids[i/2], "restart")
 			q.Reply = true
 			id, err := requests.Submit(r.RequestsDir(), q)
-			submitted.Done()
 			if err != nil {
 				t.Error(err)
-				return
 			}
-			outcomes[i] = r.outcome(id)
+			submitted[i] = id
 		})
 	}
-	submitted.Wait()
-	r.Engine.Resume()
 	asking.Wait()
-	for i, o := range outcomes {
-		if o.State != state.ActionSucceeded {
-			t.Errorf("outcome %d: %+v", i, o)
+	r.Engine.Resume()
+	for _, id := range submitted {
+		if o := r.outcome(id); o.State != state.ActionSucceeded {
+			t.Errorf("outcome: %+v", o)
 		}
 	}
 	if got := r.Engine.Calls()["POST /containers/{id}/restart"]; got != 2*n {

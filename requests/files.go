@@ -136,7 +136,7 @@ func remove(dir, id string, exts ...string) error {
 // Drop removes all requests in the directory but those for a stop: the instance is being
 // stopped.
 func Drop(dir string) error {
-	found, err := scan(dir, nil)
+	found, _, err := scan(dir, nil, nil)
 	for _, r := range found {
 		if r.Type != RequestStop {
 			err = errors.Join(err, remove(dir, r.ID, extPending, extBegun))

@@ -32,8 +32,7 @@ func Follow(ctx context.Context, dir string, log *slog.Logger, accept func(Reque
 	brought := map[string]bool{}
 	logged := ""
 	for {
-		found, err := scan(dir, log)
-		there := map[string]bool{}
+		found, there, err := scan(dir, brought, log)
 		if err != nil {
 			maps.Copy(there, brought) // they may be there still
 			if logged != err.Error() {
@@ -42,11 +41,7 @@ func Follow(ctx context.Context, dir string, log *slog.Logger, accept func(Reque
 			}
 		}
 		for _, r := range found {
-			// A request that is begun during the scan is found twice.
-			if !brought[r.ID] && !there[r.ID] {
-				accept(r)
-			}
-			there[r.ID] = true
+			accept(r)
 		}
 		brought = there
 		if err != nil {
@@ -68,15 +63,16 @@ func waitOrLook(ctx context.Context, w *dirwatch.Follower) error {
 	return ctx.Err()
 }
 
-// scan reads the requests in the directory, oldest first, and removes abandoned outcomes. What is
+// scan reads the requests in the directory that are not known, each once and the oldest first, and
+// removes abandoned outcomes. There has the ids of those that were read, and of the known ones. What is
 // no request is removed and, if log is not nil, logged. After an error, such as of too many open
 // files, some requests may be missing.
-func scan(dir string, log *slog.Logger) ([]Request, error) {
+func scan(dir string, known map[string]bool, log *slog.Logger) (found []Request, there map[string]bool, err error) {
+	there = map[string]bool{}
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, there, err
 	}
-	var found []Request
 	var unread []error
 	for _, e := range entries {
 		if !e.Type().IsRegular() {
@@ -92,6 +88,10 @@ func scan(dir string, log *slog.Logger) ([]Request, error) {
 			}
 			continue
 		default:
+			continue
+		}
+		if known[id] || there[id] { // one that is begun during the scan is found twice
+			there[id] = true
 			continue
 		}
 		var r Request
@@ -114,8 +114,8 @@ func scan(dir string, log *slog.Logger) ([]Request, error) {
 			continue
 		}
 		r.begun = ext == extBegun
-		found = append(found, r)
+		found, there[id] = append(found, r), true
 	}
 	slices.SortFunc(found, func(a, b Request) int { return cmp.Compare(a.ID, b.ID) })
-	return found, errors.Join(unread...)
+	return found, there, errors.Join(unread...)
 }
