@@ -1,6 +1,7 @@
 package isolated
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,17 +95,25 @@ func (e *Engine) Exited() <-chan struct{} { return e.exited }
 func (e *Engine) LastError() string {
 	select {
 	case <-e.exited:
-		if words := endWords(e.endedBy); words != "" {
-			return words
-		}
+		return e.cfg.lastWords(e.endedBy, e.rec.LogOffset)
 	default:
+		return e.cfg.lastError(e.rec.LogOffset)
 	}
-	msg := lastErrorIn(e.cfg.Paths.EngineLog(), e.rec.LogOffset)
-	if e.cfg.Settings.DaemonConfig != "" {
+}
+
+// lastWords says why an engine has ended that was started at the offset of its log.
+func (c *Config) lastWords(endedBy func() syscall.Signal, offset int64) string {
+	return cmp.Or(endWords(endedBy), c.lastError(offset))
+}
+
+// lastError returns the last error in the engine's log from the offset on.
+func (c *Config) lastError(offset int64) string {
+	msg := lastErrorIn(c.Paths.EngineLog(), offset)
+	if c.Settings.DaemonConfig != "" {
 		// The file that dockerd reads is made from the user's.
-		msg = strings.ReplaceAll(msg, e.cfg.private(daemonJSON), e.cfg.Settings.DaemonConfig)
+		msg = strings.ReplaceAll(msg, c.private(daemonJSON), c.Settings.DaemonConfig)
 	}
-	return e.cfg.orFull(msg)
+	return c.orFull(msg)
 }
 
 // orFull adds to an engine's last error that its disk is full, which engines don't always say.

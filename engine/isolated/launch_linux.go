@@ -1,7 +1,6 @@
 package isolated
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -346,7 +345,7 @@ func (l *launch) explain(ctx context.Context, h *namespaces.Helper, err error) e
 	case <-time.After(dyingTime):
 		return err
 	}
-	if words := cmp.Or(endWords(h.EndedBy), l.cfg.orFull(lastErrorIn(l.cfg.Paths.EngineLog(), l.rec.LogOffset))); words != "" {
+	if words := l.cfg.lastWords(h.EndedBy, l.rec.LogOffset); words != "" {
 		return errors.New(words)
 	}
 	return err

@@ -2,8 +2,11 @@ package isolated
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
@@ -113,5 +116,25 @@ func TestChosenBridge(t *testing.T) {
 	}
 	if now, err := l.chooseSubnets(); err != nil || now.Slirp.Overlaps(chosen.Slirp) {
 		t.Errorf("beside a bridge with %s: %+v, %v", chosen.Slirp, now, err)
+	}
+}
+
+// An engine that has ended is described alike, whether its start had returned by then or not.
+func TestLastWords(t *testing.T) {
+	cfg := configIn(t.TempDir())
+	cfg.Settings.DaemonConfig = "/home/ann/daemon.json"
+	if err := os.MkdirAll(filepath.Dir(cfg.Paths.EngineLog()), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	line := "unable to configure the Docker daemon with file " + cfg.private(daemonJSON) + ": no\n"
+	if err := os.WriteFile(cfg.Paths.EngineLog(), []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := cfg.lastWords(nil, 0), "unable to configure the Docker daemon with file /home/ann/daemon.json: no"; got != want {
+		t.Errorf("its last words are %q, want %q", got, want)
+	}
+	killed := func() syscall.Signal { return syscall.SIGTERM }
+	if got, want := cfg.lastWords(killed, 0), "the engine was ended by SIGTERM"; got != want {
+		t.Errorf("its last words are %q, want %q", got, want)
 	}
 }
