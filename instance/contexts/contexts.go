@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
@@ -70,13 +71,13 @@ func Options(roots instance.Roots, dir string) dockercontext.Options {
 }
 
 // SocketsEnv is the environment variable with other default sockets, a list like PATH; empty for
-// none.
+// none. Relative paths do not count: they lead elsewhere for each process.
 const SocketsEnv = "DOCKER_RD_DEFAULT_SOCKETS"
 
 // defaultSockets returns the default sockets that this user may claim.
 func defaultSockets() []string {
 	if list, ok := os.LookupEnv(SocketsEnv); ok {
-		return filepath.SplitList(list)
+		return slices.DeleteFunc(filepath.SplitList(list), func(path string) bool { return !filepath.IsAbs(path) })
 	}
 	switch os.Geteuid() {
 	case -1: // Windows, where programs look for a pipe

@@ -5,6 +5,7 @@ package contexts
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
@@ -82,5 +83,16 @@ func TestOptions(t *testing.T) {
 	}
 	if a, b := record(home+"/none/such"), record(home+"/link/none/such"); a != b || a == record(home+"/none") {
 		t.Errorf("records of a directory that is missing: %s, %s", a, b)
+	}
+}
+
+func TestDefaultSockets(t *testing.T) {
+	t.Setenv(SocketsEnv, "/run/a.sock:b.sock::/run/c.sock")
+	if got := defaultSockets(); !slices.Equal(got, []string{"/run/a.sock", "/run/c.sock"}) {
+		t.Errorf("default sockets %q", got)
+	}
+	t.Setenv(SocketsEnv, "")
+	if got := defaultSockets(); len(got) > 0 {
+		t.Errorf("default sockets %q, want none", got)
 	}
 }
