@@ -86,7 +86,7 @@ func (a *app) showing(mode string, out *streams.Out, elsewhere string, f func(t 
 		mode = elsewhere
 	}
 	d := progress.New(progress.Options{
-		Mode: mode, Out: out, Now: time.Now,
+		Mode: mode, Out: out,
 		Color: os.Getenv("NO_COLOR") == "" && !dumb,
 		Size: func() (int, int) {
 			height, width := out.GetTtySize()

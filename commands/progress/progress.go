@@ -63,7 +63,6 @@ type Options struct {
 	Color bool
 	Size  func() (width, height int) // of the terminal; 0 if unknown
 	Out   io.Writer
-	Now   func() time.Time
 }
 
 // A Display shows the progress of one command. Its methods may be called concurrently. It must be
@@ -71,16 +70,22 @@ type Options struct {
 type Display struct {
 	o Options
 
-	mu    sync.Mutex
-	begun map[stepID]time.Time
-	last  map[stepID]Event
-	order []stepID // of steps that are still working, as they began
-	told  bool     // that something failed
-	turns []*turn  // of several instances, the first of which is being shown
-	term  screen
-	slow  map[stepID]*time.Timer // steps with live events, where these stay
-	stop  chan struct{}
-	ended chan struct{}
+	mu      sync.Mutex
+	lines   []*line // of steps that are working, and on a terminal, all from the first of these on
+	several bool    // instances
+	turns   []*turn // of several instances, the first of which is being shown
+	told    bool    // that something failed
+	closed  bool
+	drawn   int           // changing lines on the terminal
+	spins   int           // how often they were drawn
+	stop    chan struct{} // ends the redrawing; nil if there is none
+}
+
+// A line is the last event of a step.
+type line struct {
+	Event
+	begun time.Time
+	slow  *time.Timer // for live events, where lines stay
 }
 
 // A turn has the lines of an instance that wait until the ones before have ended.
@@ -90,14 +95,11 @@ type turn struct {
 	ended    bool
 }
 
-type stepID struct{ instance, step string }
-
 // New returns a display that has shown nothing yet.
 func New(o Options) *Display {
-	d := &Display{o: o, begun: map[stepID]time.Time{}, last: map[stepID]Event{}, slow: map[stepID]*time.Timer{}}
+	d := &Display{o: o}
 	if o.Mode == TTY {
-		d.term.o = o
-		d.stop, d.ended = make(chan struct{}), make(chan struct{})
+		d.stop = make(chan struct{})
 		go d.tick()
 	}
 	return d
@@ -105,14 +107,13 @@ func New(o Options) *Display {
 
 // tick redraws the running times.
 func (d *Display) tick() {
-	defer close(d.ended)
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
 			d.mu.Lock()
-			d.term.draw()
+			d.draw()
 			d.mu.Unlock()
 		case <-d.stop:
 			return
@@ -125,7 +126,7 @@ func (d *Display) tick() {
 func (d *Display) Several(names []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.term.several = true
+	d.several = true
 	for _, name := range names {
 		d.turns = append(d.turns, &turn{instance: name})
 	}
@@ -145,15 +146,25 @@ func (d *Display) Ended(instance string) {
 	}
 }
 
-// line prints a line of an instance, when it is its turn.
-func (d *Display) line(instance, text string) {
+// print prints the line of an event, when it is its instance's turn.
+func (d *Display) print(e Event) {
+	text := d.prefixed(e)
 	for n, t := range d.turns {
-		if n > 0 && t.instance == instance {
+		if n > 0 && t.instance == e.Instance {
 			t.lines = append(t.lines, text+"\n")
 			return
 		}
 	}
 	_, _ = fmt.Fprintln(d.o.Out, text)
+}
+
+// prefixed is the event's message, with the instance if there are several and the message does
+// not name it.
+func (d *Display) prefixed(e Event) string {
+	if !d.several || e.Instance == "" || e.Step == Itself || e.Status == Result {
+		return e.Message
+	}
+	return e.Instance + ": " + e.Message
 }
 
 // Show shows an event and sets its time and duration. It ignores events without news.
@@ -164,46 +175,48 @@ func (d *Display) Show(e Event) {
 }
 
 func (d *Display) show(e Event) {
-	k := stepID{e.Instance, e.Step}
-	e.Time = d.o.Now()
-	if _, ok := d.begun[k]; !ok {
-		d.begun[k] = e.Time
+	e.Time = time.Now()
+	n := slices.IndexFunc(d.lines, func(l *line) bool {
+		return l.Status == Working && l.Instance == e.Instance && l.Step == e.Step
+	})
+	if n < 0 {
+		n, d.lines = len(d.lines), append(d.lines, &line{begun: e.Time})
 	}
-	e.DurationMs = e.Time.Sub(d.begun[k]).Milliseconds()
-	if was, ok := d.last[k]; ok && was.Status == e.Status && was.Message == e.Message {
+	l := d.lines[n]
+	if l.Status == e.Status && l.Message == e.Message {
 		return
 	}
-	d.last[k] = e
-	d.order = slices.DeleteFunc(d.order, func(other stepID) bool { return other == k })
-	if e.Status == Working {
-		d.order = append(d.order, k)
-	} else {
-		delete(d.begun, k) // it may begin again
+	if e.Why == nil {
+		e.Why = l.Why
 	}
-	switch d.o.Mode {
-	case TTY:
-		d.term.show(e)
-	case Plain:
-		if e.Live {
-			d.later(k)
-			return
-		}
-		d.line(e.Instance, prefixed(e, d.term.several))
-	case JSON:
+	e.DurationMs = e.Time.Sub(l.begun).Milliseconds()
+	l.Event = e
+	switch {
+	case d.o.Mode == TTY:
+		d.draw()
+		return
+	case d.o.Mode == JSON:
 		d.encode(e)
+	case d.o.Mode == Plain && e.Live:
+		d.later(l)
+	case d.o.Mode == Plain:
+		d.print(e)
+	}
+	if e.Status != Working {
+		d.lines = slices.Delete(d.lines, n, n+1)
 	}
 }
 
 // later prints the line of a step once it has taken long, unless it has ended.
-func (d *Display) later(k stepID) {
-	if d.slow[k] != nil {
+func (d *Display) later(l *line) {
+	if l.slow != nil {
 		return
 	}
-	d.slow[k] = time.AfterFunc(patience, func() {
+	l.slow = time.AfterFunc(patience, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if e := d.last[k]; e.Status == Working && e.Live && d.slow != nil {
-			d.line(e.Instance, prefixed(e, d.term.several))
+		if l.Status == Working && l.Live && !d.closed {
+			d.print(l.Event)
 		}
 	})
 }
@@ -217,33 +230,34 @@ func (d *Display) encode(e Event) {
 
 // Asked shows an event that was asked for, in every mode.
 func (d *Display) Asked(e Event) {
-	if d.o.Mode == Quiet {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.line(e.Instance, e.Message)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e.Status = Result; d.o.Mode == Quiet {
+		d.print(e)
 		return
 	}
-	e.Status = Result
-	d.Show(e)
+	d.show(e)
 }
 
 // Fail marks the working steps of an instance, or all if it is "", as failed with err.
 func (d *Display) Fail(instance string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, k := range slices.Clone(d.order) {
-		if instance != "" && k.instance != instance {
+	for _, l := range slices.Clone(d.lines) {
+		if l.Status != Working || instance != "" && l.Instance != instance {
 			continue
 		}
-		e := d.last[k]
+		d.told = true
+		if d.o.Mode == Plain { // there the error is enough
+			l.Status = Failed
+			continue
+		}
+		e := l.Event
 		e.Status, e.Error = Failed, err.Error()
 		if e.Otherwise != "" {
 			e.Message = e.Otherwise
 		}
-		d.told = true
-		if d.o.Mode != Plain { // there the error is enough
-			d.show(e)
-		}
+		d.show(e)
 	}
 	if !d.told && d.o.Mode == JSON {
 		d.told = true
@@ -259,34 +273,20 @@ func (d *Display) Aside(f func()) {
 		f()
 		return
 	}
-	d.term.clear()
+	_, _ = fmt.Fprint(d.o.Out, d.rewind())
 	f()
-	d.term.draw()
+	d.draw()
 }
 
 // Close leaves the final state on the screen. Nothing may be shown afterwards.
 func (d *Display) Close() {
-	if d.stop == nil {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		for _, t := range d.slow {
-			t.Stop()
-		}
-		d.slow = nil
-		return
-	}
-	close(d.stop)
-	<-d.ended
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.term.end()
-}
-
-// prefixed is the event's message, with the instance if there are several and the message does
-// not name it.
-func prefixed(e Event, several bool) string {
-	if !several || e.Instance == "" || e.Step == Itself || e.Status == Result {
-		return e.Message
+	d.closed = true
+	if d.o.Mode == TTY {
+		d.draw()
 	}
-	return e.Instance + ": " + e.Message
+	if d.stop != nil {
+		close(d.stop)
+	}
 }

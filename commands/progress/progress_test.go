@@ -38,20 +38,16 @@ func terminal(output string) []string {
 	return lines[:len(lines)-1]
 }
 
-func display(mode string, width, height int) (*Display, *strings.Builder, *time.Time) {
+// display returns a display that is redrawn by nobody else, and its output.
+func display(mode string, width, height int) (*Display, *strings.Builder) {
 	var out strings.Builder
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	o := Options{
-		Mode: mode, Out: &out, Now: func() time.Time { return now },
-		Size: func() (int, int) { return width, height },
-	}
-	d := &Display{o: o, begun: map[stepID]time.Time{}, last: map[stepID]Event{}, slow: map[stepID]*time.Timer{}} // without a ticker
-	d.term.o = o
-	return d, &out, &now
+	return &Display{o: Options{Mode: mode, Out: &out, Size: func() (int, int) { return width, height }}}, &out
 }
 
-func TestTTY(t *testing.T) {
-	d, out, now := display(TTY, 40, 10)
+func TestTTY(t *testing.T) { synctest.Test(t, testTTY) }
+
+func testTTY(t *testing.T) {
+	d, out := display(TTY, 40, 10)
 	screen := func(want ...string) {
 		t.Helper()
 		got := terminal(out.String())
@@ -61,12 +57,12 @@ func TestTTY(t *testing.T) {
 	}
 	d.Show(Event{Step: "engine", Status: Working, Message: "Engine is starting", Otherwise: "Engine did not start", Why: func() string { return "a\nlong story of what it does" }})
 	screen(" ⠙ Engine is starting              0.0s")
-	*now = now.Add(1500 * time.Millisecond)
-	d.term.draw()
+	time.Sleep(1500 * time.Millisecond)
+	d.draw()
 	screen(" ⠹ Engine is starting              1.5s")
 	// After a while it says what it waits for, in one line.
-	*now = now.Add(2 * time.Second)
-	d.term.draw()
+	time.Sleep(2 * time.Second)
+	d.draw()
 	screen(" ⠸ Engine is starting: a long sto… 3.5s")
 	// What is written aside stays above, and what ends while something above goes on below.
 	d.Aside(func() { out.WriteString("note: x\n") })
@@ -76,7 +72,7 @@ func TestTTY(t *testing.T) {
 	d.Show(Event{Step: "mirror", Status: Working, Message: "Mirror is being synced", Otherwise: "Mirror is not synced"})
 	d.Show(Event{Step: Itself, Status: Result, Message: "ready"})
 	d.Fail("", errors.New("x"))
-	d.term.end()
+	d.Close()
 	screen("note: x",
 		" ✔ Engine answers                  3.5s",
 		" ✔ Context exists, and its name is one that is quite long",
@@ -85,11 +81,13 @@ func TestTTY(t *testing.T) {
 }
 
 // A line that changes takes one line of the screen, whatever it is written in.
-func TestTTYWide(t *testing.T) {
-	d, out, now := display(TTY, 40, 10)
+func TestTTYWide(t *testing.T) { synctest.Test(t, testTTYWide) }
+
+func testTTYWide(t *testing.T) {
+	d, out := display(TTY, 40, 10)
 	d.Show(Event{Step: "engine", Status: Working, Message: "Engine is starting", Why: func() string { return "日本語の長い長い長い長い言葉" }})
-	*now = now.Add(4 * time.Second)
-	d.term.draw()
+	time.Sleep(4 * time.Second)
+	d.draw()
 	for _, line := range terminal(out.String()) {
 		if w := uniseg.StringWidth(line); w >= 40 {
 			t.Errorf("%d columns: %q", w, line)
@@ -98,8 +96,10 @@ func TestTTYWide(t *testing.T) {
 }
 
 // More lines than the screen has do not move it.
-func TestTTYHeight(t *testing.T) {
-	d, out, _ := display(TTY, 40, 3)
+func TestTTYHeight(t *testing.T) { synctest.Test(t, testTTYHeight) }
+
+func testTTYHeight(t *testing.T) {
+	d, out := display(TTY, 40, 3)
 	for _, step := range []string{"a", "b", "c", "d"} {
 		d.Show(Event{Step: step, Status: Working, Message: step})
 	}
@@ -109,21 +109,23 @@ func TestTTYHeight(t *testing.T) {
 	for _, step := range []string{"a", "b", "c", "d"} {
 		d.Show(Event{Step: step, Status: Done, Message: step})
 	}
-	d.term.end()
+	d.Close()
 	if got := terminal(out.String()); len(got) != 4 {
 		t.Errorf("%d lines in the end, want 4: %q", len(got), got)
 	}
 }
 
-func TestJSON(t *testing.T) {
-	d, out, now := display(JSON, 0, 0)
+func TestJSON(t *testing.T) { synctest.Test(t, testJSON) }
+
+func testJSON(t *testing.T) {
+	d, out := display(JSON, 0, 0)
 	d.Show(Event{Instance: "a", Step: "engine", Status: Working, Message: "m", Otherwise: "o"})
 	d.Show(Event{Instance: "a", Step: "engine", Status: Working, Message: "m"}) // no news
-	*now = now.Add(2 * time.Second)
+	time.Sleep(2 * time.Second)
 	d.Fail("a", errors.New("<x>"))
 	d.Fail("", errors.New("<x>"))
-	want := `{"time":"2026-01-02T03:04:05Z","instance":"a","step":"engine","status":"working","message":"m","durationMs":0}
-{"time":"2026-01-02T03:04:07Z","instance":"a","step":"engine","status":"failed","message":"o","durationMs":2000,"error":"<x>"}
+	want := `{"time":"2000-01-01T00:00:00Z","instance":"a","step":"engine","status":"working","message":"m","durationMs":0}
+{"time":"2000-01-01T00:00:02Z","instance":"a","step":"engine","status":"failed","message":"o","durationMs":2000,"error":"<x>"}
 `
 	if out.String() != want {
 		t.Errorf("%s, want %s", out, want)
@@ -132,7 +134,7 @@ func TestJSON(t *testing.T) {
 
 // The lines of several instances are in the instances' order, however their work overlaps.
 func TestOrder(t *testing.T) {
-	d, out, _ := display(Plain, 0, 0)
+	d, out := display(Plain, 0, 0)
 	d.Several([]string{"a", "b", "c"})
 	show := func(instance, message string) {
 		d.Show(Event{Instance: instance, Step: "engine", Status: Done, Message: message})
@@ -155,7 +157,7 @@ func TestOrder(t *testing.T) {
 
 func TestPlainAndQuiet(t *testing.T) {
 	for mode, want := range map[string]string{Plain: "a: m\nset\n", Quiet: "set\n"} {
-		d, out, _ := display(mode, 0, 0)
+		d, out := display(mode, 0, 0)
 		d.Several([]string{"a"})
 		d.Show(Event{Instance: "a", Step: "engine", Status: Working, Message: "m"})
 		d.Show(Event{Instance: "a", Step: "mirror", Status: Working, Message: "m", Live: true})
@@ -171,7 +173,7 @@ func TestPlainAndQuiet(t *testing.T) {
 // Where lines stay, what is waited for is told once, and only if that takes long.
 func TestPlainAndSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, out, _ := display(Plain, 0, 0)
+		d, out := display(Plain, 0, 0)
 		waits := func(step, message string) {
 			d.Show(Event{Instance: "a", Step: step, Status: Working, Message: message, Live: true})
 		}

@@ -11,106 +11,56 @@ import (
 // patience is how long a step may take before its line says what it waits for.
 const patience = 3 * time.Second
 
-// A screen is the part of a terminal in which lines change: from the first working step on. Lines
-// above are final.
-type screen struct {
-	o       Options
-	several bool
-	lines   []*line
-	drawn   int // changing lines on the screen
-	spins   int
-	ended   bool
-}
-
-type line struct {
-	event Event
-	begun time.Time
-}
-
-func (s *screen) show(e Event) {
-	for _, l := range s.lines {
-		if l.event.Instance == e.Instance && l.event.Step == e.Step && l.event.Status == Working {
-			if e.Why == nil {
-				e.Why = l.event.Why
-			}
-			l.event = e
-			s.draw()
-			return
-		}
-	}
-	begun := e.Time.Add(-time.Duration(e.DurationMs) * time.Millisecond)
-	s.lines = append(s.lines, &line{e, begun})
-	s.draw()
-}
-
-// draw redraws the changing lines. Finished lines above them become final.
-func (s *screen) draw() {
+// draw redraws the lines that change, from the first working step on. Finished lines above them
+// become final; in the end all do.
+func (d *Display) draw() {
 	var b strings.Builder
-	s.rewind(&b)
-	s.spins++
-	for len(s.lines) > 0 && s.lines[0].event.Status != Working {
-		b.WriteString(s.text(s.lines[0], 0) + "\n")
-		s.lines = s.lines[1:]
+	b.WriteString(d.rewind())
+	d.spins++
+	for len(d.lines) > 0 && (d.lines[0].Status != Working || d.closed) {
+		b.WriteString(d.text(d.lines[0], 0) + "\n")
+		d.lines = d.lines[1:]
 	}
-	width, height := s.o.Size()
-	live := s.lines
+	width, height := d.o.Size()
+	live := d.lines
 	if height > 1 && len(live) > height-1 {
 		live = live[:height-1] // the rest follows when there is room
 	}
 	for _, l := range live {
-		b.WriteString(s.text(l, width) + "\n")
+		b.WriteString(d.text(l, width) + "\n")
 	}
-	s.drawn = len(live)
-	_, _ = fmt.Fprint(s.o.Out, b.String())
+	d.drawn = len(live)
+	_, _ = fmt.Fprint(d.o.Out, b.String())
 }
 
-// rewind removes the changing lines and moves the cursor to their beginning.
-func (s *screen) rewind(b *strings.Builder) {
-	if s.drawn > 0 {
-		fmt.Fprintf(b, "\033[%dA\033[J", s.drawn)
+// rewind returns what removes the changing lines, until they are drawn again.
+func (d *Display) rewind() string {
+	drawn := d.drawn
+	if d.drawn = 0; drawn == 0 {
+		return ""
 	}
-	s.drawn = 0
-}
-
-// clear removes the changing lines, until they are drawn again.
-func (s *screen) clear() {
-	var b strings.Builder
-	s.rewind(&b)
-	_, _ = fmt.Fprint(s.o.Out, b.String())
-}
-
-// end makes all lines final.
-func (s *screen) end() {
-	var b strings.Builder
-	s.rewind(&b)
-	s.ended = true
-	for _, l := range s.lines {
-		b.WriteString(s.text(l, 0) + "\n")
-	}
-	s.lines = nil
-	_, _ = fmt.Fprint(s.o.Out, b.String())
+	return fmt.Sprintf("\033[%dA\033[J", drawn)
 }
 
 const spinner = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 // text formats a line of at most width columns; 0 is no limit, for a final line.
-func (s *screen) text(l *line, width int) string {
-	e := l.event
-	text := prefixed(e, s.several)
-	if e.Status == Result {
+func (d *Display) text(l *line, width int) string {
+	text := d.prefixed(l.Event)
+	if l.Status == Result {
 		return cut(text, width)
 	}
 	mark, color := "✔", "32"
-	took := time.Duration(e.DurationMs) * time.Millisecond
-	switch e.Status {
+	took := time.Duration(l.DurationMs) * time.Millisecond
+	switch l.Status {
 	case Working:
-		took = s.o.Now().Sub(l.begun)
+		took = time.Since(l.begun)
 		frames := []rune(spinner)
-		mark, color = string(frames[s.spins%len(frames)]), "33"
-		if s.ended {
+		mark, color = string(frames[d.spins%len(frames)]), "33"
+		if d.closed {
 			mark = "…" // it continues without this command
-		} else if e.Why != nil && took >= patience {
-			if why := e.Why(); why != "" {
+		} else if l.Why != nil && took >= patience {
+			if why := l.Why(); why != "" {
 				text += ": " + why
 			}
 		}
@@ -119,12 +69,12 @@ func (s *screen) text(l *line, width int) string {
 	case Failed:
 		mark, color = "✘", "31"
 	}
-	if s.o.Color {
+	if d.o.Color {
 		mark = "\033[" + color + "m" + mark + "\033[0m"
 	}
 	seconds := fmt.Sprintf("%.1fs", took.Seconds())
 	const marks = 3 // a space, the mark, and another
-	terminal, _ := s.o.Size()
+	terminal, _ := d.o.Size()
 	if terminal == 0 {
 		terminal = 80
 	}
