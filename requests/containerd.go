@@ -61,15 +61,27 @@ func (c ctrd) tell(ctx context.Context, namespace string, one *containersapi.Con
 	return c.SetLabel(ctx, namespace, one.ID, labelStopped, fmt.Sprint(stopped))
 }
 
+// stop stops the task. When ctx ends first, as with the supervisor, that is not for want of patience: the
+// task is not killed then.
 func (c ctrd) stop(ctx context.Context, namespace, id string) error {
 	one, err := c.Container(ctx, namespace, id)
 	if err == nil {
 		err = c.tell(ctx, namespace, one, true)
 	}
-	if err == nil {
-		_, err = c.StopTask(ctx, namespace, id)
+	if err != nil {
+		return err
 	}
-	return err
+	stopped := make(chan error, 1)
+	go func() { // until the connection is closed
+		_, err := c.StopTask(context.WithoutCancel(ctx), namespace, id)
+		stopped <- err
+	}()
+	select {
+	case err := <-stopped:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // start makes a new task in place of one that has ended. Its output goes where nerdctl wants it,
