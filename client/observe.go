@@ -86,8 +86,11 @@ func follow(ctx context.Context, i *instance.Instance, head bool, f func(instanc
 	round, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watched := false
-	follower := state.Follower{Path: i.Paths.StateFile(), Head: head}
-	for s, readErr := range follower.States(round) {
+	states := state.Follow
+	if head {
+		states = state.FollowHead
+	}
+	for s, readErr := range states(round, i.Paths.StateFile()) {
 		o := instance.Observe(i)
 		if head {
 			if s == nil && readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {

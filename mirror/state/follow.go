@@ -12,41 +12,29 @@ import (
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
 )
 
-// A Follower reads a state file again each time it changes.
-type Follower struct {
-	// Path is the state file. It need not exist yet; its directory need not either.
-	Path string
-	// Head reads states as ReadHead does, without the objects.
-	Head bool
-	// Interval is the polling interval if the file can't be watched, or 0 for 500 ms.
-	Interval time.Duration
-	// Polling, if not nil, is called when the file can't be watched and is polled instead, with
-	// the cause: the system's limit of watches is used up, or the directory does not exist (yet).
-	Polling func(cause error)
-}
+// pollInterval is how often a file is looked at that can't be watched: the system's limit of watches is
+// used up, or the directory does not exist (yet).
+const pollInterval = 500 * time.Millisecond
 
-// Follow is [Follower.States] with the defaults.
+// Follow yields the state, and again after each change. Quick changes may be yielded as one. The file
+// need not exist yet, nor its directory. If it is missing or can't be read, Follow yields the error of
+// [Read], once until that changes, and goes on. The sequence ends with ctx.
 func Follow(ctx context.Context, path string) iter.Seq2[*State, error] {
-	return (&Follower{Path: path}).States(ctx)
+	return follow(ctx, path, Read)
 }
 
-// States yields the state, and again after each change. Quick changes may be yielded as one. If
-// the file is missing or can't be read, it yields the error of [Read], once until that changes,
-// and goes on. The sequence ends with ctx.
-func (f *Follower) States(ctx context.Context) iter.Seq2[*State, error] {
+// FollowHead is [Follow] with states as of [ReadHead].
+func FollowHead(ctx context.Context, path string) iter.Seq2[*State, error] {
+	return follow(ctx, path, ReadHead)
+}
+
+func follow(ctx context.Context, path string, read func(string) (*State, error)) iter.Seq2[*State, error] {
 	return func(yield func(*State, error) bool) {
-		interval := f.Interval
-		if interval <= 0 {
-			interval = 500 * time.Millisecond
-		}
 		// The watch begins before the first read, so that no change is missed. It is on the
 		// directory: one on the file would end when the file is replaced.
-		w := dirwatch.Follow(filepath.Dir(f.Path), interval, f.Polling)
+		w := dirwatch.Follow(filepath.Dir(path), pollInterval, nil)
 		defer w.Close()
-		r := reader{path: f.Path, read: Read}
-		if f.Head {
-			r.read = ReadHead
-		}
+		r := reader{path: path, read: read}
 		for ctx.Err() == nil {
 			if s, err := r.next(); (s != nil || err != nil) && !yield(s, err) {
 				return

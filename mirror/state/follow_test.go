@@ -19,13 +19,13 @@ func numbered(revision int) string {
 }
 
 // follow follows in the background and returns what is yielded.
-func follow(t *testing.T, f *state.Follower) <-chan any {
+func follow(t *testing.T, path string) <-chan any {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	out, done := make(chan any), make(chan struct{})
 	go func() {
 		defer close(done)
-		for s, err := range f.States(ctx) {
+		for s, err := range state.Follow(ctx, path) {
 			var v any = err
 			if err == nil {
 				v = s.Revision
@@ -73,16 +73,12 @@ func until(t *testing.T, c <-chan any, revision uint64) {
 func TestFollow(t *testing.T) {
 	for name, dir := range map[string]string{"directory": "", "no directory": "later"} {
 		t.Run(name, func(t *testing.T) {
-			polling := make(chan error, 10)
 			path := filepath.Join(t.TempDir(), dir, "state.json")
-			c := follow(t, &state.Follower{Path: path, Interval: 5 * time.Millisecond, Polling: func(err error) { polling <- err }})
+			c := follow(t, path)
 			if err, ok := next(t, c).(error); !ok || !errors.Is(err, fs.ErrNotExist) {
 				t.Fatalf("missing file: %v", err)
 			}
 			if dir != "" {
-				if err := <-polling; !errors.Is(err, fs.ErrNotExist) {
-					t.Errorf("polling because of %v", err)
-				}
 				if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
 					t.Fatal(err)
 				}
