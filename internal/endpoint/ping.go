@@ -76,17 +76,35 @@ func (e Endpoint) Ping(ctx context.Context) (Pong, error) {
 	if err != nil {
 		return Pong{}, err
 	}
-	var conns tracker
+	var open sync.RWMutex // each connection holds it, from its dial to its end
+	call, end := context.WithCancel(ctx)
 	dial := t.DialContext
-	// net/http detaches dials from the request; these must end with it.
+	// net/http detaches dials and connections from the request; these must end with it.
 	t.DialContext = func(_ context.Context, network, address string) (net.Conn, error) {
-		return conns.dial(func() (net.Conn, error) { return dial(ctx, network, address) })
+		open.RLock()
+		conn, err := dial(call, network, address)
+		if err != nil {
+			open.RUnlock()
+			return nil, err
+		}
+		context.AfterFunc(call, func() {
+			_ = conn.Close()
+			open.RUnlock()
+		})
+		return conn, nil
 	}
-	pong, err := about(ctx, &http.Client{Transport: t, CheckRedirect: noRedirect}, base, e.Headers)
-	// A system call can't be interrupted, such as the one that starts ssh.
-	grace, cancel := context.WithTimeout(context.Background(), pingGrace)
-	defer cancel()
-	conns.close(grace)
+	pong, err := about(call, &http.Client{Transport: t, CheckRedirect: noRedirect}, base, e.Headers)
+	end()
+	ended := make(chan struct{})
+	go func() {
+		open.Lock()
+		defer open.Unlock() // a dial that comes late must end, too
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(pingGrace): // a system call can't be interrupted, such as the one that starts ssh
+	}
 	if err != nil && ctx.Err() != nil {
 		return Pong{}, ctx.Err() // not what closing its connections looked like
 	}
@@ -168,56 +186,4 @@ func get(ctx context.Context, c *http.Client, to *url.URL, headers map[string]st
 func readAnswer(resp *http.Response) ([]byte, error) {
 	const limit = 64 << 10
 	return io.ReadAll(io.LimitReader(resp.Body, limit))
-}
-
-// A tracker closes all connections that were made or are being made.
-type tracker struct {
-	mu      sync.Mutex
-	closed  bool
-	conns   []net.Conn
-	dialing sync.WaitGroup
-}
-
-// dial makes a connection, unless the tracker is closed before.
-func (t *tracker) dial(f func() (net.Conn, error)) (net.Conn, error) {
-	t.mu.Lock()
-	if t.closed {
-		t.mu.Unlock()
-		return nil, net.ErrClosed
-	}
-	t.dialing.Add(1)
-	t.mu.Unlock()
-	defer t.dialing.Done()
-	conn, err := f()
-	if err != nil {
-		return nil, err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		_ = conn.Close()
-		return nil, net.ErrClosed
-	}
-	t.conns = append(t.conns, conn)
-	return conn, nil
-}
-
-// close closes all connections, and waits for the end of all dials, or of ctx.
-func (t *tracker) close(ctx context.Context) {
-	t.mu.Lock()
-	t.closed = true
-	conns := t.conns
-	t.mu.Unlock()
-	for _, c := range conns {
-		_ = c.Close()
-	}
-	settled := make(chan struct{})
-	go func() {
-		t.dialing.Wait()
-		close(settled)
-	}()
-	select {
-	case <-settled:
-	case <-ctx.Done():
-	}
 }
