@@ -108,11 +108,15 @@ func CheckFiles(i *instance.Instance) error {
 	}
 	_ = log.Close()
 	const room = 64 << 10
-	path := filepath.Join(i.Paths.State, "room")
-	if err := files.Replace(path, make([]byte, room)); err != nil {
+	file, err := os.CreateTemp(i.Paths.State, "room-")
+	if err == nil {
+		_, err = file.Write(make([]byte, room))
+		err = errors.Join(err, file.Close(), files.Remove(file.Name()))
+	}
+	if err != nil {
 		return fmt.Errorf("instance %q: %w", i.Name, err)
 	}
-	return files.Remove(path)
+	return nil
 }
 
 // openLog opens the supervisor's log.
