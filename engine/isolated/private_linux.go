@@ -104,10 +104,16 @@ func (c *Config) binds() []namespaces.Bind {
 
 // run is the engine's own /run.
 func (c *Config) run() *namespaces.Run {
+	var own []string
+	for _, dir := range []string{c.Paths.Exec(), filepath.Dir(c.Socket()), c.Paths.EngineState(), c.Paths.Data, c.Paths.LogDir(), filepath.Dir(c.Proxy)} {
+		if real, err := filepath.EvalSymlinks(dir); err == nil { // such as /var/run
+			own = append(own, real)
+		}
+	}
 	return &namespaces.Run{
 		// The lock of iptables protects rules, and the engine has its own.
 		Hide:    append([]string{filepath.Base(dockerSock), "docker/", "containerd/", "docker.pid", "xtables.lock"}, c.program().hide...),
-		Own:     []string{c.Paths.Exec(), c.Socket(), c.Paths.EngineState(), c.Paths.Data, c.Paths.EngineLog(), c.Proxy},
+		Own:     own,
 		Staging: c.private(staging),
 	}
 }

@@ -96,8 +96,12 @@ func TestHostRun(t *testing.T) {
 	must(t, unix.Mount("tmpfs", "/run/dir/sub", "tmpfs", 0, "")) // covers the file
 	must(t, os.WriteFile("/run/dir/sub/mounted", []byte("mounted"), 0o644))
 	in := newInstance(t)
+	in.cfg.Paths.Data = "/var/run/home/data" // through a link
 	in.start()
 	in.importImage()
+	if got := in.docker("info", "-f", "{{.DockerRootDir}}"); got != "/run/home/data" {
+		t.Errorf("the engine's data are in %q", got)
+	}
 	cat := func(source, file string) (string, error) {
 		return in.try("run", "--rm", "-v", source+":/it", "app", "cat", filepath.Join("/it", file))
 	}

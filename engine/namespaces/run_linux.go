@@ -28,8 +28,8 @@ type Run struct {
 	// Hide are the host's entries that the engine does not see. Those that end with "/" are
 	// replaced by an empty directory, as a mount point.
 	Hide []string
-	// Own are paths below /run that the engine's processes use by name. Their directories in
-	// /run are mounted instead of linked, so that the real paths stay the same.
+	// Own are directories that the engine's processes use by name, without links. Those in /run
+	// are mounted instead of linked, so that the real paths stay the same.
 	Own []string
 	// Staging is an empty directory for temporary use.
 	Staging string
