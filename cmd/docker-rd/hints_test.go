@@ -119,6 +119,7 @@ var placesElsewhere = map[string]string{
 	"checkProcesses: log in again, or have the limit raised in /etc/security/limits.conf":                                               "TestHintsAsUser does",
 	"clear: end it first, if its instance is gone: `kill %d`":                                                                           "engine/state-lost.txtar does",
 	"explainNamespaces: `sudo sysctl -w user.max_user_namespaces=28633`":                                                                "it takes another machine: engine/isolated plays that",
+	"checkNamespaces: before chroot: `sudo mount --bind DIRECTORY DIRECTORY`":                                                           "it takes another root directory: engine/isolated tests that",
 	"limitedNamespaces: `sudo sysctl -w user.%s=28633`":                                                                                 "it takes another machine: engine/isolated plays that",
 	"explainNamespaces: on Debian and Ubuntu: `sudo apt-get install --reinstall uidmap`; the ranges are in /etc/subuid and /etc/subgid": "it takes another machine: engine/isolated plays that",
 	"judgeIDs: /etc/nsswitch.conf names that service: who runs it can give %s others (`getsubids %[1]s` shows them)":                    "it takes another machine: engine/isolated plays that",

@@ -14,6 +14,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/mounts"
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
@@ -151,10 +152,18 @@ func tooLow(resource int, least uint64) (limit uint64, low bool) {
 	return now.Max, unix.Setrlimit(resource, &unix.Rlimit{Cur: now.Cur, Max: least}) != nil
 }
 
-// checkNamespaces refuses a limit of the kernel's with which there can be no namespaces of a kind that
-// engines or containers have. It is for root too.
-func checkNamespaces(*Config) error { return limitedNamespaces(readSysctl) }
+// checkNamespaces refuses a root directory that mounts and containers' own can't replace, and limits of
+// the kernel's. It is for root too.
+func checkNamespaces(*Config) error {
+	if points, err := mounts.Below("/"); err == nil && !slices.Contains(points, "/") {
+		return failure.WithHint(failure.Refuse("the root directory is no mount point, as in a chroot: containers can't have another one"),
+			"before chroot: `sudo mount --bind DIRECTORY DIRECTORY`")
+	}
+	return limitedNamespaces(readSysctl)
+}
 
+// limitedNamespaces refuses a limit with which there can be no namespaces of a kind that engines or
+// containers have.
 func limitedNamespaces(sysctl func(string) string) error {
 	for _, kind := range []string{"mnt", "net", "pid", "ipc", "uts", "cgroup"} {
 		if limit := "max_" + kind + "_namespaces"; sysctl("user/"+limit) == "0" {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/lock"
 )
@@ -220,4 +221,29 @@ func TestStuckHelper(t *testing.T) {
 		t.Errorf("Start = %v, want Canceled", err)
 	}
 	in.checkGone()
+}
+
+// In a chroot no engine is begun, unless its directory is a mount point.
+func TestChroot(t *testing.T) {
+	if os.Getenv("IN_CHROOT") != "" {
+		cfg := configIn("/nowhere")
+		if err := checkNamespaces(&cfg); err != nil {
+			t.Fatalf("%v (%s)", err, failure.Hint(err))
+		}
+		return
+	}
+	rootOnly(t)
+	exe, err := os.Executable()
+	must(t, err)
+	for mount, want := range map[string]string{"": "no mount point", "mount --bind . . && cd $PWD &&": "PASS"} {
+		dir := t.TempDir()
+		must(t, os.Mkdir(filepath.Join(dir, "proc"), 0o755))
+		// A namespace of its own: the mounts end with it.
+		cmd := exec.Command("unshare", "--mount", "sh", "-c", mount+` mount --rbind /proc proc && for d in usr bin lib lib64; do
+			[ ! -e /$d ] || { mkdir $d && mount --bind /$d $d; }; done && cp "$0" tests && exec chroot . /tests -test.run='^TestChroot$' -test.v`, exe)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "IN_CHROOT=1")
+		if out, _ := cmd.CombinedOutput(); !strings.Contains(string(out), want) {
+			t.Errorf("%q: %s", mount, out)
+		}
+	}
 }
