@@ -125,7 +125,11 @@ func (c *Config) orFull(msg string) string {
 			continue
 		}
 		if fs.Bfree*uint64(fs.Bsize) < little {
-			return strings.TrimPrefix(fmt.Sprintf("%s (%q: %s)", msg, dir, noSpace), " ")
+			full := fmt.Sprintf("%q: %s", dir, noSpace)
+			if msg == "" {
+				return full
+			}
+			return fmt.Sprintf("%s (%s)", msg, full)
 		}
 	}
 	return msg

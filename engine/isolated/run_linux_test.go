@@ -247,3 +247,20 @@ func TestChroot(t *testing.T) {
 		}
 	}
 }
+
+// An engine that says nothing has a full disk as its last error.
+func TestFullDisk(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	dir := t.TempDir()
+	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4k"))
+	defer unix.Unmount(dir, 0)
+	cfg := configIn(dir)
+	cfg.Paths.Data = dir
+	for said, want := range map[string]string{"": `"` + dir + `": no space left on device`, "no": `no ("` + dir + `": no space left on device)`} {
+		if got := cfg.orFull(said); got != want {
+			t.Errorf("after %q: %s", said, got)
+		}
+	}
+}
