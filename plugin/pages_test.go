@@ -97,6 +97,8 @@ var table = regexp.MustCompile(`(?m)^  ([^ -])`)
 // forPages makes the texts of a command, and those below it, fit for Markdown.
 func forPages(cmd *cobra.Command) {
 	cmd.DisableFlagsInUseLine = true // they are called OPTIONS there
+	cmd.InitDefaultHelpFlag()
+	cmd.Flags().Lookup("help").Hidden = true // as docker does; its shorthand is deprecated
 	cmd.Long = table.ReplaceAllString(cmd.Long, "    $1")
 	for _, sub := range cmd.Commands() {
 		forPages(sub)
