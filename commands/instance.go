@@ -112,6 +112,7 @@ func (a *app) aboutNone(cmd *cobra.Command) *cobra.Command {
 	if check == nil {
 		check, cmd.ValidArgsFunction = takes(0, 0), cobra.NoFileCompletions
 	}
+	cmd.Flags().VarPF(&a.instance, "instance", "i", "").Hidden = true // its help does not show that of the root
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if a.instance.given {
 			return failure.Usage("%s takes no --instance", nameOf(cmd))
