@@ -26,7 +26,7 @@ import (
 )
 
 // newRoot returns the command `docker rd` with all its subcommands.
-func newRoot(dockerCLI command.Cli) *cobra.Command {
+func newRoot(dockerCLI *command.DockerCli) *cobra.Command {
 	var runWith func(context.Context) context.Context
 	root := &cobra.Command{
 		Use:   Name,
@@ -78,17 +78,13 @@ func interrupted() {
 
 // initialize runs docker's plugin code without its warning about an invalid config.json:
 // commands that need the file report that themselves.
-func initialize(dockerCLI command.Cli, cmd *cobra.Command, args []string) error {
-	cli, ok := dockerCLI.(*command.DockerCli)
-	if !ok {
-		return cliplugin.PersistentPreRunE(cmd, args)
-	}
-	if err := command.WithErrorStream(io.Discard)(cli); err != nil {
+func initialize(dockerCLI *command.DockerCli, cmd *cobra.Command, args []string) error {
+	if err := command.WithErrorStream(io.Discard)(dockerCLI); err != nil {
 		return err
 	}
 	err := cliplugin.PersistentPreRunE(cmd, args)
 	_, _, stderr := term.StdStreams()
-	return errors.Join(err, command.WithErrorStream(stderr)(cli))
+	return errors.Join(err, command.WithErrorStream(stderr)(dockerCLI))
 }
 
 // wrap converts all errors of commands by [status], and makes groups print their help.
