@@ -255,7 +255,7 @@ func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartO
 	if !already.Live {
 		a.noteLacks(i)
 	}
-	a.warnOfDefects(i, o)
+	a.warnOfDefects(o)
 	a.noteOverride(i, o)
 	switch {
 	case already.Condition(state.Ready).Status == state.True:

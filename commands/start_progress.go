@@ -81,12 +81,11 @@ func tellConditions(i *instance.Instance, already instance.Observation, t report
 }
 
 // warnOfDefects warns if an engine has started without its context, or with problems.
-func (a *app) warnOfDefects(i *instance.Instance, o instance.Observation) {
+func (a *app) warnOfDefects(o instance.Observation) {
 	for _, c := range o.State.Conditions {
 		switch {
-		case c.Type == state.ContextReady && c.Status == state.False:
-			a.warn("no context %q: %s", i.Context(), c.Message)
-		case c.Type == state.ContextPromoted && c.Status == state.False && c.Reason == state.ReasonFailed:
+		case c.Type == state.ContextReady && c.Status == state.False,
+			c.Type == state.ContextPromoted && c.Reason == state.ReasonFailed:
 			a.warn("%s", c.Message)
 		case c.Type == state.EngineReady && c.Status == state.True && c.Message != "" && a.once(c.Message):
 			a.warn("%s", c.Message)
