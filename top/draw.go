@@ -216,7 +216,7 @@ func (t *top) hidden(columns []column) []bool {
 		case "INSTANCE":
 			hidden[c] = len(t.model.views) < 2
 		case "CPU", "MEMORY":
-			hidden[c] = !t.usage.on
+			hidden[c] = t.model.usage == nil
 		}
 	}
 	return hidden

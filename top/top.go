@@ -55,7 +55,6 @@ func Run(ctx context.Context, screen tcell.Screen, o Options) error {
 	t := &top{
 		Options: o, screen: screen, ctx: ctx, inbox: make(chan func()),
 		model: newModel(o.Only),
-		usage: usage{on: false, of: map[object]Usage{}},
 	}
 	events := make(chan tcell.Event)
 	stop := make(chan struct{})
@@ -78,7 +77,7 @@ type top struct {
 	ctx    context.Context
 	inbox  chan func() // to be called in the loop
 	model  *model
-	usage  usage
+	asking map[object]bool // whose usage is being asked for
 
 	page    *page  // shown instead of the table; may be nil
 	ask     *ask   // a question to answer first
