@@ -55,9 +55,16 @@ seconds before, or if it is named by its ID.`,
 	}, func(args []string) (*instance.Instance, error) {
 		return a.salvage(a.loadForObjects(args))
 	}, func(cmd *cobra.Command, i *instance.Instance) error {
+		waits := make([]wait, len(targets))
+		for n, target := range targets { // before the first is waited for
+			var err error
+			if waits[n], err = a.parseTarget(target); err != nil {
+				return err
+			}
+		}
 		return a.inTime(cmd.Context(), o, func(ctx context.Context, t reporter) error {
-			for _, target := range targets {
-				if err := a.runWait(ctx, i, target, t.of(i.Name, target)); err != nil {
+			for n, wait := range waits {
+				if err := wait(ctx, i, t.of(i.Name, targets[n])); err != nil {
 					return err
 				}
 			}
@@ -93,17 +100,33 @@ func (a *app) targetWords(args []string, word string) (words []string) {
 	return words
 }
 
-func (a *app) runWait(ctx context.Context, i *instance.Instance, target string, t reporter) error {
+// A wait waits until an instance is as a target says.
+type wait func(ctx context.Context, i *instance.Instance, t reporter) error
+
+func (a *app) parseTarget(target string) (wait, error) {
+	if container, ok := strings.CutPrefix(target, containerPrefix); ok {
+		return a.parseContainer(target, container)
+	}
+	typ, word, ok := strings.Cut(target, "=")
+	want := state.Status(word)
 	switch {
-	case strings.HasPrefix(target, containerPrefix):
-		return a.runWaitContainer(ctx, i, target, t)
 	case target == waitStopped:
-		return runWaitStopped(ctx, i, t)
+		return waitUntilStopped, nil
+	case !ok:
+		want = state.True
 	}
-	typ, want, err := parseTarget(target)
-	if err != nil {
-		return err
+	if !slices.Contains(conditionTypes, typ) {
+		return nil, unknown("condition", typ, append(slices.Clone(conditionTypes), waitStopped))
 	}
+	if want != state.True && want != state.False && want != state.Unknown {
+		return nil, failure.Refuse("status %q of condition %s: it can be True, False or Unknown", word, typ)
+	}
+	return func(ctx context.Context, i *instance.Instance, t reporter) error {
+		return waitForCondition(ctx, i, target, typ, want, t)
+	}, nil
+}
+
+func waitForCondition(ctx context.Context, i *instance.Instance, target, typ string, want state.Status, t reporter) error {
 	var last instance.Observation
 	look := func(o instance.Observation) (more bool, err error) {
 		last = o
@@ -114,7 +137,7 @@ func (a *app) runWait(ctx context.Context, i *instance.Instance, target string, 
 			fmt.Sprintf("Instance %q: %s is not %s", i.Name, typ, want))
 		return true, client.Failed(ctx, i, o)
 	}
-	err = client.Follow(ctx, i, look)
+	err := client.Follow(ctx, i, look)
 	if more := false; errors.Is(err, context.DeadlineExceeded) { // perhaps before the first look
 		if more, err = look(instance.Observe(i)); more {
 			return notInTime(i, target, howItIs(last.Condition(typ)))
@@ -127,8 +150,8 @@ func (a *app) runWait(ctx context.Context, i *instance.Instance, target string, 
 	return nil
 }
 
-// runWaitStopped waits until engine and supervisor are gone.
-func runWaitStopped(ctx context.Context, i *instance.Instance, t reporter) error {
+// waitUntilStopped waits until engine and supervisor are gone.
+func waitUntilStopped(ctx context.Context, i *instance.Instance, t reporter) error {
 	t.live(fmt.Sprintf("Waiting for instance %q to be stopped", i.Name), fmt.Sprintf("Instance %q is not stopped", i.Name))
 	err := client.AwaitStopped(ctx, i)
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -143,21 +166,6 @@ func runWaitStopped(ctx context.Context, i *instance.Instance, t reporter) error
 func notInTime(i *instance.Instance, target, found string) error {
 	return &client.Error{Instance: i, Problem: client.Unanswered,
 		Err: failure.Timeout("instance %q: not %s in time, but %s", i.Name, target, found)}
-}
-
-func parseTarget(target string) (typ string, status state.Status, err error) {
-	typ, word, ok := strings.Cut(target, "=")
-	if !ok {
-		word = string(state.True)
-	}
-	if !slices.Contains(conditionTypes, typ) {
-		return "", "", unknown("condition", typ, append(slices.Clone(conditionTypes), waitStopped))
-	}
-	status = state.Status(word)
-	if status != state.True && status != state.False && status != state.Unknown {
-		return "", "", failure.Refuse("status %q of condition %s: it can be True, False or Unknown", word, typ)
-	}
-	return typ, status, nil
 }
 
 func howItIs(c state.Condition) string {

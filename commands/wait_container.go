@@ -41,14 +41,19 @@ type containerWait struct {
 	found      string    // the actual state, for a message
 }
 
-// runWaitContainer waits until a container is as the target says, in a mirror that is up to
-// date.
-func (a *app) runWaitContainer(ctx context.Context, i *instance.Instance, target string, t reporter) error {
-	w := &containerWait{i: i, t: t, since: time.Now().Add(-justNow)}
-	w.word, w.want, _ = strings.Cut(strings.TrimPrefix(target, containerPrefix), "=")
-	if w.word == "" || !slices.Contains(containerStates, w.want) {
-		return failure.Refuse("target %q: it can be %sNAME=running, healthy, exited or gone", target, containerPrefix)
+func (a *app) parseContainer(target, container string) (wait, error) {
+	word, want, _ := strings.Cut(container, "=")
+	if word == "" || !slices.Contains(containerStates, want) {
+		return nil, failure.Refuse("target %q: it can be %sNAME=running, healthy, exited or gone", target, containerPrefix)
 	}
+	return func(ctx context.Context, i *instance.Instance, t reporter) error {
+		return (&containerWait{i: i, t: t, word: word, want: want, since: time.Now().Add(-justNow)}).wait(ctx, a)
+	}, nil
+}
+
+// wait waits until the container is as wanted, in a mirror that is up to date.
+func (w *containerWait) wait(ctx context.Context, a *app) error {
+	i := w.i
 	// The mirror must have seen all that happened before the command was typed.
 	w.tell("what happened before is looked up")
 	err := client.Settle(ctx, i)
@@ -76,7 +81,7 @@ func (a *app) runWaitContainer(ctx context.Context, i *instance.Instance, target
 			"`docker-rd get%s %s` shows more", a.hinter().flag(i.Name), list)
 	}
 	if err == nil {
-		t.did(fmt.Sprintf("Instance %q: container %q is %s", i.Name, w.word, w.want))
+		w.t.did(fmt.Sprintf("Instance %q: container %q is %s", i.Name, w.word, w.want))
 	}
 	return err
 }
