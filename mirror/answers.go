@@ -345,7 +345,13 @@ type listedNetwork struct {
 	}
 }
 
+// podmanDefault is the id of podman's default network everywhere: the SHA-256 of its name.
+const podmanDefault = "2f259bab93aaaaa2542ba43ef33eb990d0999ee1b9924b557b7be53c0b7a1bb9"
+
 func (a listedNetwork) object() (string, state.Network, error) {
+	if a.ID == podmanDefault {
+		a.Created = "" // podman may say another time in each answer
+	}
 	n := state.Network{
 		ID: a.ID, Name: a.Name, Namespace: namespace, Driver: a.Driver, Scope: a.Scope, Internal: a.Internal, IPv6: a.EnableIPv6,
 		Attachable: a.Attachable, Options: a.Options, Labels: a.Labels, Compose: compose(a.Labels), CreatedAt: ParseTime(a.Created),

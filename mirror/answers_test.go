@@ -2,7 +2,9 @@ package mirror
 
 import (
 	"cmp"
+	"crypto/sha256"
 	jsonv1 "encoding/json"
+	"fmt"
 	"net"
 	"net/netip"
 	"reflect"
@@ -470,5 +472,18 @@ func TestAnswersShareNoMemory(t *testing.T) {
 	c := first.(state.Container)
 	if c.Labels["first-key"] != "value" || c.Networks[0].Name != "n1" || c.Ports[0].ContainerPort != 80 {
 		t.Errorf("the container is %+v", c)
+	}
+}
+
+// Podman's default network is made anew, for who asks, with each start of podman.
+func TestPodmanDefaultNetwork(t *testing.T) {
+	if id := fmt.Sprintf("%x", sha256.Sum256([]byte("podman"))); id != podmanDefault {
+		t.Errorf("its id is %s", id)
+	}
+	for id, dated := range map[string]bool{podmanDefault: false, "another": true} {
+		_, n, err := listedNetwork{ID: id, Created: "2026-01-02T03:04:05Z"}.object()
+		if err != nil || n.CreatedAt.IsZero() == dated {
+			t.Errorf("network %s was created at %s, %v", id, n.CreatedAt, err)
+		}
 	}
 }

@@ -46,8 +46,6 @@ type resource struct {
 	// network may differ: of a swarm's, it is the part on this node; podman's default one has
 	// another name.
 	listsAll bool
-	// amend corrects a listed object; may be nil.
-	amend func(any) any
 }
 
 // listedNamespace returns a list function for an engine with one implicit namespace.

@@ -95,11 +95,6 @@ func (p *session) notListed(l *listing, err error) {
 // are better than none before the mirror is synced; afterwards all are whole.
 func (p *session) inventory(l *listing, objects []any) (details []key) {
 	s := p.src
-	if l.amend != nil {
-		for i, o := range objects {
-			objects[i] = l.amend(o)
-		}
-	}
 	newer := l.touched
 	var parts []any
 	var ids []string // of the parts

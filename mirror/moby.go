@@ -22,10 +22,6 @@ import (
 // replayed is the number of events that moby remembers.
 const replayed = 256
 
-// podmanDefault is podman's default network in its list, which has another time of creation in
-// each answer.
-const podmanDefault = "bridge"
-
 // Moby is an engine that speaks Docker's API. Its transport should keep as many idle connections
 // as inspections run at once, or a sync spends its time on connecting.
 type Moby struct {
@@ -81,7 +77,6 @@ func (m *Moby) resources() []*resource {
 			kind:     state.Networks,
 			list:     listOf(cli, "/networks", nil, listedNetwork.object),
 			listsAll: true,
-			amend:    m.amendNetwork,
 		},
 		{
 			kind:     state.Namespaces,
@@ -118,14 +113,6 @@ func (m *Moby) isCheck(e event) bool {
 	defer m.mu.Unlock()
 	bad, checked := m.checks[e.Actor.ID]
 	return checked && (bad || e.Actor.Attributes.ExitCode != "0")
-}
-
-func (m *Moby) amendNetwork(o any) any {
-	if n := o.(state.Network); m.dialect.podman && n.Name == podmanDefault {
-		n.CreatedAt = time.Time{}
-		return n
-	}
-	return o
 }
 
 // says returns what marks the objects of an event.
