@@ -12,33 +12,21 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/moby/moby/client"
 
-	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // facts implements [Engine]. The engine's clock is taken for the given moment.
 func (m *Moby) facts(ctx context.Context, moment time.Time, pingTimeout time.Duration) (e state.Engine, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// Not /version: it adds little, and dockerd runs two programs for it.
-	var about endpoint.Pong
-	var aboutErr error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		ping, stop := context.WithTimeout(ctx, pingTimeout)
-		defer stop()
-		if about, aboutErr = m.About(ping); aboutErr != nil {
-			cancel() // then it answers nothing else
-		}
-	}()
+	ping, stop := context.WithTimeout(ctx, pingTimeout)
+	about, err := m.About(ping)
+	stop()
 	begin := time.Now()
-	result, err := m.Info(ctx, client.InfoOptions{})
-	margin := time.Since(begin)
-	<-done
-	if aboutErr != nil {
-		err = aboutErr
+	var result client.SystemInfoResult
+	if err == nil {
+		// Not /version: it adds little, and dockerd runs two programs for it.
+		result, err = m.Info(ctx, client.InfoOptions{})
 	}
+	margin := time.Since(begin)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return e, errNoAnswer
 	}
