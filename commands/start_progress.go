@@ -18,7 +18,7 @@ func (a *app) noteBoot(i *instance.Instance) {
 		return
 	}
 	a.note("instance %q starts when %s logs in, and stops when the last session ends", i.Name, boot.User)
-	a.aside("hint: `sudo loginctl enable-linger %s` has it start with the system, and go on", boot.User)
+	a.aside("hint: `sudo loginctl enable-linger %s` makes it start with the system and keep running", boot.User)
 }
 
 // noteLacks notes what the instance's engine can't do here.

@@ -120,7 +120,7 @@ func (s instanceStatus) bootText() string {
 	case !s.Boot.Enabled:
 		return s.Boot.Unit + " is missing or disabled: `docker-rd set " + s.Name + " autostart=true` makes it anew"
 	case !s.Boot.Lingers:
-		return s.Boot.Unit + " starts it when " + s.Boot.User + " logs in: `sudo loginctl enable-linger " + s.Boot.User + "` has it start with the system"
+		return s.Boot.Unit + " starts it when " + s.Boot.User + " logs in: `sudo loginctl enable-linger " + s.Boot.User + "` makes it start with the system"
 	}
 	return s.Boot.Unit
 }

@@ -163,7 +163,7 @@ func (s Settings) checkDriverSettings() error {
 	for _, k := range settings {
 		if k.drivers != nil && !slices.Contains(k.drivers, s.Driver) && k.get(&s) != "" {
 			return failure.WithHint(failure.Refuse("driver %q takes no %s", s.Driver, k.name),
-				"leave it out: it belongs to driver \"%s\"", strings.Join(k.drivers, `", "`))
+				"leave it out: it is for driver \"%s\"", strings.Join(k.drivers, `", "`))
 		}
 	}
 	switch s.Driver {
