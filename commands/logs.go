@@ -22,7 +22,7 @@ import (
 
 type logsOptions struct {
 	follow     bool
-	tail       flagValue[lineCount]
+	tail       string
 	supervisor bool
 	since      string
 	until      string
@@ -38,9 +38,8 @@ func (a *app) newLogs() *cobra.Command {
 		return a.salvage(a.loadNoting(args))
 	}, func(cmd *cobra.Command, i *instance.Instance) error { return a.runLogs(cmd.Context(), o, i) })
 	flags := cmd.Flags()
-	o.tail = flagValue[lineCount]{value: allLines, kind: "string", parse: parseLineCount}
 	flags.BoolVarP(&o.follow, "follow", "f", false, "Follow log output")
-	flags.VarP(&o.tail, "tail", "n", "Number of lines to show from the end of the log")
+	flags.StringVarP(&o.tail, "tail", "n", "all", "Number of lines to show from the end of the log")
 	flags.StringVar(&o.since, "since", "", `Show logs since a time ("2026-01-02T15:04:05") or a duration ago ("42m")`)
 	flags.StringVar(&o.until, "until", "", `Show logs before a time ("2026-01-02T15:04:05") or a duration ago ("42m")`)
 	flags.BoolVarP(&o.timestamps, "timestamps", "t", false, "Show timestamps before the lines")
@@ -48,27 +47,16 @@ func (a *app) newLogs() *cobra.Command {
 	return cmd
 }
 
-// A lineCount is the value of docker's --tail: a number of lines, or "all".
-type lineCount int
-
-const allLines lineCount = -1
-
-func (n lineCount) String() string {
-	if n < 0 {
-		return "all"
+// parseTail parses a number of lines; -1 stands for all.
+func parseTail(text string) (int, error) {
+	if text == "all" {
+		return -1, nil
 	}
-	return strconv.Itoa(int(n))
-}
-
-func parseLineCount(s string) (lineCount, error) {
-	if s == "all" {
-		return allLines, nil
-	}
-	n, err := strconv.Atoi(s)
+	n, err := strconv.Atoi(text)
 	if err != nil {
-		err = errors.New(`not a number of lines or "all"`)
+		return 0, failure.Refuse("tail %q: not a number of lines or \"all\"", text)
 	}
-	return lineCount(n), err
+	return n, nil
 }
 
 func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) error {
@@ -84,13 +72,17 @@ func (a *app) runLogs(ctx context.Context, o logsOptions, i *instance.Instance) 
 	if filter.until, err = parseMoment(o.until); err != nil {
 		return err
 	}
-	lines := &logfile.LineWriter{Line: filter.line}
+	lines, err := parseTail(o.tail)
+	if err != nil {
+		return err
+	}
+	w := &logfile.LineWriter{Line: filter.line}
 	past := !filter.until.IsZero() && filter.until.Before(time.Now()) // then all that follows is too late
-	err = showLog(ctx, lines, path, int(o.tail.value), o.follow && !past)
+	err = showLog(ctx, w, path, lines, o.follow && !past)
 	if errors.Is(err, errLater) {
 		return nil
 	}
-	err = cmp.Or(err, lines.Flush())
+	err = cmp.Or(err, w.Flush())
 	if errors.Is(err, fs.ErrNotExist) {
 		return failure.WithHint(failure.Refuse("instance %q has no such log: %w", i.Name, err),
 			"an adopted engine logs elsewhere; %s shows the supervisor's log", a.hinter().run("logs --supervisor", i.Name))
