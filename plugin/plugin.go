@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -61,9 +62,12 @@ func run() {
 	root := newRoot(dockerCLI)
 	if err := cliplugin.RunPlugin(dockerCLI, root, metadata.Of(version.Version())); err != nil {
 		failed, ours := errors.AsType[cli.StatusError](err)
-		if !ours || failed.Cause == nil { // of an option before the command, which cobra or docker has parsed
-			text, _, _ := strings.Cut(err.Error(), "\n")
-			errors.As(status(root, usage(root, errors.New(text))), &failed)
+		if !ours || failed.Cause == nil { // cobra's or docker's
+			if _, writing := errors.AsType[*fs.PathError](err); !writing { // an option before the command
+				text, _, _ := strings.Cut(err.Error(), "\n")
+				err = usage(root, errors.New(text))
+			}
+			errors.As(status(root, err), &failed)
 		}
 		fmt.Fprintln(dockerCLI.Err(), failed)
 		os.Exit(failed.StatusCode)
