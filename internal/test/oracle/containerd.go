@@ -54,7 +54,7 @@ func dialContainerd(socket string) (containerdAPI, error) {
 }
 
 func inNamespace(ctx context.Context, name string) context.Context {
-	return metadata.AppendToOutgoingContext(ctx, "containerd-namespace", name)
+	return metadata.NewOutgoingContext(ctx, metadata.Pairs("containerd-namespace", name)) // in place of another
 }
 
 func isNotFound(err error) bool { return status.Code(err) == codes.NotFound }
