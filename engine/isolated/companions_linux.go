@@ -43,15 +43,15 @@ var (
 			return p.Comm == portproxy.Name && processes.HasArgument(p.ID.PID, portproxy.RelayArg)
 		},
 		start: func(ctx context.Context, e *Engine) (process.ID, error) {
-			return e.cfg.namespaces().AttachRelay(ctx, e.ID(), e.cfg.relay(e.rec))
+			return e.cfg.namespaces().AttachRelay(ctx, e.ID(), e.cfg.relay(e.rules(namespaces.HostAddress())))
 		},
 		words: func(*Engine) string { return "" },
 	}
 )
 
 // relay is what an engine's relay serves.
-func (c *Config) relay(rec engineFile) namespaces.Relay {
-	r := namespaces.Relay{Program: c.private(proxyPlace), DNS: rec.Subnets.DNS(), Localhost: rec.Localhost, Broker: c.brokerSocket()}
+func (c *Config) relay(rules *namespaces.Rules) namespaces.Relay {
+	r := namespaces.Relay{Program: c.private(proxyPlace), Rules: rules, Broker: c.brokerSocket()}
 	if c.rootless() {
 		r.API = filepath.Join(c.rootlessKit(), "api.sock")
 	}

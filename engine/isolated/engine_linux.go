@@ -223,11 +223,15 @@ func (e *Engine) watch(ids []process.ID) {
 	}
 }
 
+// rules are those of the engine's network namespace, where the host has an address.
+func (e *Engine) rules(host netip.Addr) *namespaces.Rules {
+	return namespaces.NewRules(e.rec.Subnets, host, e.rec.Localhost)
+}
+
 // followHost makes host-gateway lead to the host's address as that changes.
 func (e *Engine) followHost(ctx context.Context) {
 	err := namespaces.WatchHostAddress(ctx, e.host, func(host netip.Addr) {
-		rules := namespaces.NewRules(e.rec.Subnets, host, e.rec.Localhost)
-		if err := e.cfg.namespaces().SetRules(ctx, e.ID(), rules); err != nil && ctx.Err() == nil && e.ID().Alive() {
+		if err := e.cfg.namespaces().SetRules(ctx, e.ID(), e.rules(host)); err != nil && ctx.Err() == nil && e.ID().Alive() {
 			e.cfg.log().WarnContext(ctx, "containers can't reach the host by host-gateway", "address", host, "error", err)
 		}
 	})

@@ -249,7 +249,7 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	if err != nil {
 		return nil, err
 	}
-	relay := c.relay(l.rec)
+	relay := c.relay(l.rules)
 	broker, err := relay.Listen() // before dockerd runs, which connects to it
 	if err != nil {
 		return nil, err
@@ -288,8 +288,8 @@ func (l *launch) plan(args []string) (*namespaces.Launch, error) {
 	launch := &namespaces.Launch{
 		Processes: c.processes(), Hierarchies: l.hier,
 		Plan: namespaces.Plan{
-			Run: c.run(), Binds: c.binds(), Sysctls: c.sysctls(l.user), Rules: l.rules,
-			DNS: l.rec.Subnets.DNS(), Localhost: l.rec.Localhost, IPv6: l.rec.Subnets.IPv6,
+			Run: c.run(), Binds: c.binds(), Sysctls: c.sysctls(l.user), Rules: l.rules, Sockets: true,
+			IPv6: l.rec.Subnets.IPv6,
 			Exec: args, Env: c.engineEnv(),
 		},
 	}

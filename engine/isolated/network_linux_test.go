@@ -213,6 +213,7 @@ func TestNameServers(t *testing.T) {
 	in.start()
 	in.importImage()
 	in.docker("network", "create", "mine")
+	in.docker("run", "-d", "--network", "host", "app", "serve", "53") // which takes all addresses
 	lookup := func(want string, names ...string) {
 		t.Helper()
 		for _, network := range []string{"bridge", "mine", "host"} {
@@ -249,6 +250,32 @@ func TestNameServers(t *testing.T) {
 	must(t, os.Remove(in.cfg.Paths.EngineFile()))
 	in.has(in.cfg.Adopt(t.Context()))
 	lookup("192.0.2.53", "c.example")
+}
+
+// Containers may be name servers, too.
+func TestPort53(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	playNetwork(t)
+	in := newInstance(t)
+	in.start()
+	in.importImage()
+	if !rootless {
+		in.docker("run", "-d", "--name", "web", "--hostname", "web", "-p", "53:53/udp", "-p", "53:53", "app", "serve", "53")
+		if got := greeting(t, "127.0.0.1:53"); got != "hello from web\n" {
+			t.Errorf("a published port 53: %q", got)
+		}
+		in.docker("rm", "-f", "web")
+	}
+	in.docker("run", "-d", "--name", "dns", "--network", "host", "app", "serve", "53")
+	in.eventually("a container in the engine's network serves port 53", func() error {
+		out, err := in.try("run", "--rm", "--network", "host", "app", "dial", "127.0.0.1:53")
+		if err != nil || !strings.HasPrefix(out, "hello") {
+			return fmt.Errorf("%q, %w", out, err)
+		}
+		return nil
+	})
 }
 
 func TestOutboundIPv6(t *testing.T) {

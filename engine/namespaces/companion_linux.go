@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -79,11 +78,10 @@ func exitPipeOf(of process.ID) (*os.File, error) {
 // A Relay says what an engine's relay serves. It runs in the host's namespaces, and has sockets of
 // the engine's.
 type Relay struct {
-	Program   string     // the program of the port proxies, which is the relay's too, as the engine has it
-	DNS       netip.Addr // the engine's name server
-	Localhost []uint16   // ports of the host's loopback
-	Broker    string     // the socket at which it opens published ports (see package portproxy)
-	API       string     // that at which it passes for RootlessKit, for an ordinary user's engine, or ""
+	Program string // the program of the port proxies, which is the relay's too, as the engine has it
+	Rules   *Rules // say where the engine's name server is, and which ports are the host's
+	Broker  string // the socket at which it opens published ports (see package portproxy)
+	API     string // that at which it passes for RootlessKit, for an ordinary user's engine, or ""
 }
 
 // Listen opens the sockets of r.Broker and r.API. The caller closes them.
@@ -127,7 +125,7 @@ func (e Engine) AttachRelay(ctx context.Context, engine process.ID, r Relay) (pr
 		return process.ID{}, err
 	}
 	defer exit.Close()
-	sockets, err := e.enter(ctx, engine, Plan{DNS: r.DNS, Localhost: r.Localhost})
+	sockets, err := e.enter(ctx, engine, Plan{Rules: r.Rules, Sockets: true})
 	if err != nil {
 		return process.ID{}, fmt.Errorf("relay: %w", err)
 	}

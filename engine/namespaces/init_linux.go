@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -46,14 +45,12 @@ type Plan struct {
 	Run      *Run // the engine's own /run, or nil
 	Binds    []Bind
 	Sysctls  []Sysctl
-	IPv6     bool       // slirp4netns's interface has it
-	DNS      netip.Addr // an address to add to the namespace, with sockets for name queries that are passed on; or zero
-	// Localhost are ports of the host's loopback; with DNS, sockets for them are passed on.
-	Localhost []uint16
-	Rules     *Rules    // packet filter rules, or nil
-	User      *UserPlan // not nil in a user namespace
-	Probe     *ProbePlan
-	Remove    string // a directory to remove, as uid 0 of a user namespace, or ""
+	IPv6     bool      // slirp4netns's interface has it
+	Rules    *Rules    // packet filter rules, or nil
+	Sockets  bool      // pass on sockets for name queries, and for the ports Rules.Localhost
+	User     *UserPlan // not nil in a user namespace
+	Probe    *ProbePlan
+	Remove   string // a directory to remove, as uid 0 of a user namespace, or ""
 	// RemoveBridge is the name of a bridge to remove, or "".
 	RemoveBridge string
 	Exec         []string // the daemon's command; if empty, the helper ends
@@ -122,20 +119,20 @@ func initMain(report *os.File) error {
 	if err != nil {
 		return err
 	}
-	if p.DNS.IsValid() {
-		if err := openSockets(planFD, p.DNS, p.Localhost); err != nil {
-			return err
-		}
-	}
 	if p.IPv6 {
 		if err := acceptRouters(); err != nil {
 			_, _ = fmt.Fprintln(os.Stderr, "docker rd: no IPv6 beyond the host:", err)
 		}
 	}
 	if waitForRules != nil {
-		families, err := waitForRules()
+		families, names, err := waitForRules()
 		if err != nil {
 			_, _ = fmt.Fprintln(os.Stderr, "docker rd: packet filter rules:", err)
+		}
+		if p.Sockets {
+			if err := p.Rules.openSockets(planFD, names); err != nil {
+				return err
+			}
 		}
 		p.Env = append(p.Env, portproxy.ClientAddrEnv+"="+families)
 	}
@@ -160,7 +157,7 @@ func proxyEnv(env []string) []string {
 
 // setUp prepares new namespaces for an engine, or carries out the plan in those of a running
 // one. The rules are still being set when it returns.
-func (p *Plan) setUp() (waitForRules func() (families string, err error), err error) {
+func (p *Plan) setUp() (waitForRules func() (families string, names uint16, err error), err error) {
 	if !p.Inside {
 		if err := setUpNew(p.User, p.Sysctls); err != nil {
 			return nil, err

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/docker-rd/docker-rd/internal/dnsrelay"
 	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
@@ -23,8 +24,7 @@ type Rules struct {
 	// or zero if it has none.
 	Gateway, Host netip.Addr
 
-	// Localhost are ports of the host's loopback. They are served at Local, an address of the
-	// namespace.
+	// Local is the address of the name server, and where ports of the host's loopback are served.
 	Local     netip.Addr
 	Localhost []uint16
 }
@@ -63,10 +63,18 @@ func clientRules(call bool) string {
 `, clientOut, clientIn, clientMark, calls)
 }
 
-// hostRules make the gateway's address lead to the host's own.
+// namePort is where the name server listens if its own port leads there: a container that takes that
+// port at all addresses would fail otherwise, and so would one that publishes it. The kernel chooses
+// no port this high by itself.
+const namePort = 65053
+
+// hostRules make the gateway's address lead to the host's own, and names' port to namePort.
 func (r *Rules) hostRules(call bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "*nat\n:%s - [0:0]\n", hostChain)
+	for _, protocol := range []string{"udp", "tcp"} {
+		fmt.Fprintf(&b, "-A %s -d %s -p %s --dport %d -j DNAT --to-destination %s:%d\n", hostChain, r.Local, protocol, dnsrelay.Port, r.Local, namePort)
+	}
 	for _, port := range r.Localhost {
 		fmt.Fprintf(&b, "-A %s -d %s -p tcp --dport %d -j DNAT --to-destination %s\n", hostChain, r.Gateway, port, r.Local)
 	}
@@ -81,17 +89,19 @@ func (r *Rules) hostRules(call bool) string {
 }
 
 // set begins to set the rules in the network namespace of the calling thread. Wait returns when they
-// are set, with the address families for which answers to clients' addresses come back. An engine
-// works without the rules, except for their purpose.
-func (r *Rules) set() (wait func() (families string, err error)) {
+// are set, with the address families for which answers to clients' addresses come back, and the port at
+// which the name server listens. An engine works without the rules, except for their purpose.
+func (r *Rules) set() (wait func() (families string, names uint16, err error)) {
 	// Namespaces that are entered again have the chains already.
 	call := r.IPTables == "" || exec.Command(r.IPTables, "--wait", "--table", "nat", "--list", hostChain, "--numeric").Run() != nil
 	host := restore(r.IPTables, r.hostRules(call))
 	client4 := clients(r.IPTables, unix.AF_INET, call)
 	client6 := clients(r.IP6Tables, unix.AF_INET6, call)
-	return func() (families string, err error) {
+	return func() (families string, names uint16, err error) {
 		var errs []error
+		names = namePort
 		if err := host(); err != nil {
+			names = dnsrelay.Port
 			errs = append(errs, fmt.Errorf("the host's address: %w", err))
 		}
 		if err := client4(); err == nil {
@@ -103,7 +113,7 @@ func (r *Rules) set() (wait func() (families string, err error)) {
 		if client6() == nil {
 			families += "6"
 		}
-		return families, errors.Join(errs...)
+		return families, names, errors.Join(errs...)
 	}
 }
 

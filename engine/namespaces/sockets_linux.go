@@ -9,27 +9,27 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/docker-rd/docker-rd/internal/dnsrelay"
 	"github.com/docker-rd/docker-rd/internal/portproxy"
 )
 
 // Sockets belong to the network namespace in which they were made: the helper makes them in the
 // engine's, and passes them on to processes in the host's.
 
-// openSockets adds addr to this network namespace. Through the unix socket fd it passes on the
-// sockets of the name server, udp and tcp, and tcp listeners for ports of the host's loopback.
-func openSockets(fd int, addr netip.Addr, localhost []uint16) error {
-	if err := addToLoopback(addr); err != nil {
+// openSockets adds r.Local to this network namespace. Through the unix socket fd it passes on the
+// sockets of the name server, udp and tcp, at the port names, and tcp listeners for ports of the host's
+// loopback.
+func (r *Rules) openSockets(fd int, names uint16) error {
+	if err := addToLoopback(r.Local); err != nil {
 		return err
 	}
 	for _, network := range []string{"udp4", "tcp4"} {
-		if err := sendSocket(fd, network, netip.AddrPortFrom(addr, dnsrelay.Port)); err != nil {
+		if err := sendSocket(fd, network, netip.AddrPortFrom(r.Local, names)); err != nil {
 			return fmt.Errorf("name server: %w", err)
 		}
 	}
-	for _, port := range localhost {
+	for _, port := range r.Localhost {
 		// Loopback is for the engine, the other address for containers.
-		for _, own := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback(), addr} {
+		for _, own := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback(), r.Local} {
 			err := sendSocket(fd, "tcp", netip.AddrPortFrom(own, port))
 			if err != nil && !(own.Is6() && errors.Is(err, unix.EADDRNOTAVAIL)) && !errors.Is(err, unix.EAFNOSUPPORT) {
 				return fmt.Errorf("port %d of the host's localhost: %w", port, err)
