@@ -53,12 +53,13 @@ func matchContainers(v *view, f filterSet) (func(key string) bool, error) {
 			return nil
 		}))
 	v.addDescendants(ancestors)
+	named := f.matching("name")
 	return func(key string) bool {
 		c := v.Containers[key]
 		return (!f.has("id") || ids[key]) &&
-			(f.matches("name", c.Name) || f.matches("name", "/"+c.Name)) &&
+			(named(c.Name) || named("/"+c.Name)) &&
 			f.labels(c.Labels) &&
-			f.matches("status", c.State) &&
+			f.is("status", c.State) &&
 			f.is("health", c.Health) &&
 			(!f.has("exited") || exited[c.ExitCode] && !isAlive(&c) && !c.StartedAt.IsZero()) &&
 			(!f.has("ancestor") || ancestors[c.Image]) &&

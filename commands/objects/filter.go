@@ -40,18 +40,18 @@ func (f filterSet) has(name string) bool { return len(f[name]) > 0 }
 // is reports whether the filter has the value or is not set.
 func (f filterSet) is(name, value string) bool { return !f.has(name) || f[name][value] }
 
-// matches reports whether the filter is not set, has the value, or has a regular expression that
-// matches a part of the value. As in moby, an invalid expression matches only itself.
-func (f filterSet) matches(name, value string) bool {
-	if f.is(name, value) {
-		return true
-	}
-	for pattern := range f[name] {
-		if ok, err := regexp.MatchString(pattern, value); err == nil && ok {
-			return true
+// matching returns a function that reports whether the filter is not set, has a value, or has a
+// regular expression that matches a part of it. As in moby, an invalid one matches only itself.
+func (f filterSet) matching(name string) func(value string) bool {
+	var patterns []*regexp.Regexp
+	for text := range f[name] {
+		if pattern, err := regexp.Compile(text); err == nil {
+			patterns = append(patterns, pattern)
 		}
 	}
-	return false
+	return func(value string) bool {
+		return f.is(name, value) || slices.ContainsFunc(patterns, func(p *regexp.Regexp) bool { return p.MatchString(value) })
+	}
 }
 
 // labels reports whether all labels of the filter exist, with the filter's values if it has any.

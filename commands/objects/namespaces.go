@@ -23,10 +23,8 @@ func Namespaces() *Kind {
 			}
 			return all
 		},
-		match: func(v *view, f filterSet) (func(string) bool, error) {
-			return func(key string) bool { return f.matches("name", key) }, nil
-		},
-		rows: func(_ *view, key string) []row { return []row{&namespaceRow{Name: key}} },
-		find: func(s *state.State, word string) []string { return byKey(s.Namespaces, word) },
+		match: func(_ *view, f filterSet) (func(string) bool, error) { return f.matching("name"), nil },
+		rows:  func(_ *view, key string) []row { return []row{&namespaceRow{Name: key}} },
+		find:  func(s *state.State, word string) []string { return byKey(s.Namespaces, word) },
 	}
 }

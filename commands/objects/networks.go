@@ -104,10 +104,11 @@ func matchNetworks(v *view, f filterSet) (func(key string) bool, error) {
 			}
 		}
 	}
+	named, hasID := f.matching("name"), f.matching("id")
 	return func(key string) bool {
 		n := v.Networks[key]
 		builtin := slices.Contains(predefined, n.Name)
-		return f.matches("name", n.Name) && f.matches("id", n.ID) && f.is("driver", n.Driver) && f.is("scope", n.Scope) && f.labels(n.Labels) &&
+		return named(n.Name) && hasID(n.ID) && f.is("driver", n.Driver) && f.is("scope", n.Scope) && f.labels(n.Labels) &&
 			(!wanted || dangling != (builtin || used[key])) &&
 			f.anyOf("type", func(value string) bool { return (value == "builtin") == builtin })
 	}, nil

@@ -89,8 +89,9 @@ func matchVolumes(v *view, f filterSet) (func(key string) bool, error) {
 			used[volumeKey(v.Volumes, &c, m)] = true
 		}
 	}
+	named := f.matching("name")
 	return func(key string) bool {
 		vol := v.Volumes[key]
-		return f.matches("name", key) && f.is("driver", vol.Driver) && f.labels(vol.Labels) && (!wanted || dangling != used[key])
+		return named(key) && f.is("driver", vol.Driver) && f.labels(vol.Labels) && (!wanted || dangling != used[key])
 	}, nil
 }
