@@ -65,8 +65,7 @@ func named(verb, object string, err error) error {
 func (a *app) followMirror(ctx context.Context, i *instance.Instance, show func(*state.State, time.Time) error) error {
 	shown, note := false, ""
 	err := client.FollowObjects(ctx, i, func(o instance.Observation) (bool, error) {
-		_, corrupt := errors.AsType[*state.CorruptError](o.StateErr)
-		if shown && (corrupt || errors.Is(o.StateErr, fs.ErrNotExist)) {
+		if shown && (errors.Is(o.StateErr, state.ErrCorrupt) || errors.Is(o.StateErr, fs.ErrNotExist)) {
 			return true, nil // it is being rewritten, or the instance removed
 		}
 		if o.StateErr != nil {

@@ -201,9 +201,8 @@ func (i *Instance) write() error {
 	return nil
 }
 
-// Load returns the instance of that name. The error is a [*NotExistError] if there is none, an
-// refusal if it may not be used here, and a [*DamagedError] if its settings are
-// damaged.
+// Load returns the instance of that name. The error is a [*NotExistError] if there is none, a refusal
+// if it may not be used here, and a [*DamagedError] if its settings are damaged.
 func Load(roots Roots, name string) (*Instance, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err

@@ -13,21 +13,13 @@ import (
 	"github.com/docker-rd/docker-rd/internal/files"
 )
 
-// ErrCorrupt is what a [CorruptError] matches with errors.Is.
-var ErrCorrupt = errors.New("state file is corrupt")
+// ErrCorrupt is matched by the errors for a state file that is empty, torn or not a state file. The
+// supervisor rebuilds it from the engine.
+var ErrCorrupt = errors.New("is corrupt")
 
-// CorruptError says that a state file is empty, torn or not a state file. It matches
-// [ErrCorrupt]. The supervisor rebuilds the file from the engine.
-type CorruptError struct {
-	Path string
-	Err  error
+func corrupt(path string, err error) error {
+	return fmt.Errorf("state file %q %w: %w", path, ErrCorrupt, err)
 }
-
-func (e *CorruptError) Error() string {
-	return fmt.Sprintf("state file %q is corrupt: %v", e.Path, e.Err)
-}
-
-func (e *CorruptError) Unwrap() []error { return []error{ErrCorrupt, e.Err} }
 
 // NewerSchemaError says that a later version has written the state file, in a format that this
 // one does not know.
@@ -41,7 +33,7 @@ func (e *NewerSchemaError) Error() string {
 }
 
 // Read reads the state file at path. A missing file is fs.ErrNotExist, a torn or
-// empty one a *[CorruptError], one of a later format a *[NewerSchemaError].
+// empty one [ErrCorrupt], one of a later format a *[NewerSchemaError].
 func Read(path string) (*State, error) {
 	data, err := readFile(path)
 	if err != nil {
@@ -58,7 +50,7 @@ func Parse(path string, data []byte) (*State, error) {
 	}
 	var s State
 	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, &CorruptError{Path: path, Err: err}
+		return nil, corrupt(path, err)
 	}
 	return &s, nil
 }
@@ -92,7 +84,7 @@ func parseHead(path string, r io.Reader) (*State, error) {
 	if _, ok := errors.AsType[*os.PathError](err); ok {
 		return nil, fmt.Errorf("read state file: %w", err)
 	}
-	return nil, &CorruptError{Path: path, Err: err}
+	return nil, corrupt(path, err)
 }
 
 func (s *State) readHead(d *jsontext.Decoder) error {
@@ -141,7 +133,7 @@ func open(path string) (*os.File, error) {
 	}
 	if info, err := file.Stat(); err == nil && info.IsDir() {
 		_ = file.Close()
-		return nil, &CorruptError{Path: path, Err: errors.New("it is a directory")}
+		return nil, corrupt(path, errors.New("it is a directory"))
 	}
 	return file, nil
 }
