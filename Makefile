@@ -92,8 +92,9 @@ fmt: ## Fail if gofmt would change something
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt would change: $$files" >&2; exit 1; }
 
 .PHONY: lint
-lint: ## Run go vet and staticcheck
+lint: ## Run go vet, for Windows too, and staticcheck
 	$(GO) vet ./...
+	GOOS=windows $(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
 .PHONY: cross

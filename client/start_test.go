@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -256,5 +257,25 @@ func TestWaitForCrashLoop(t *testing.T) {
 	_, again, err := s.wait(t.Context(), nil)
 	if e, ok := errors.AsType[*Error](err); !ok || again || e.Problem != EngineFailed || !strings.Contains(err.Error(), "6 times") {
 		t.Errorf("wait = %v, %v", again, err)
+	}
+}
+
+// Several restarts of an instance may look at the same time.
+func TestCheckFilesTogether(t *testing.T) {
+	i := newInstance(t)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 50 {
+				if err := CheckFiles(i); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	if left, err := filepath.Glob(filepath.Join(i.Paths.State, "room*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %q, %v", left, err)
 	}
 }
