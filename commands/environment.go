@@ -117,6 +117,9 @@ func commandEnv(i *instance.Instance, env []string) ([]string, error) {
 		return nil, err
 	}
 	set["DOCKER_CONFIG"] = i.DockerConfig // where its context is
+	if i.Settings.Engine == instance.KindContainerd {
+		set["DOCKER_HOST"] = "unix://" + i.Paths.Socket() // where nobody listens: docker would use another engine
+	}
 	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
 		return name == "DOCKER_CONFIG" || slices.Contains(variablesFor(i), name)
