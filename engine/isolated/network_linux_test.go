@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
+	"github.com/docker-rd/docker-rd/internal/programs"
 )
 
 // Addresses of the played host's network.
@@ -250,6 +251,39 @@ func TestNameServers(t *testing.T) {
 	must(t, os.Remove(in.cfg.Paths.EngineFile()))
 	in.has(in.cfg.Adopt(t.Context()))
 	lookup("192.0.2.53", "c.example")
+}
+
+// Rules that fail at an engine's start and are set later do not lead to where its name server does not
+// listen. Nor do they for an engine of an earlier version, which had none for it.
+func TestNameServerWithoutRules(t *testing.T) {
+	if !playHost(t) {
+		return
+	}
+	playNetwork(t)
+	nameServer{"127.0.0.1", "192.0.2.1"}.serve(t)
+	must(t, os.WriteFile(hostResolvConf, []byte("nameserver 127.0.0.1\n"), 0o644))
+	iptables, err := programs.Find("iptables")
+	must(t, err)
+	dir, path := t.TempDir(), os.Getenv("PATH")
+	must(t, os.Symlink(iptables, filepath.Join(dir, "iptables")))
+	must(t, os.WriteFile(filepath.Join(dir, "iptables-restore"), []byte("#!/bin/sh\nexit 1\n"), 0o755))
+	t.Setenv("PATH", dir+":"+path)
+	in := newInstance(t)
+	in.start()
+	in.importImage()
+	t.Setenv("PATH", path)
+	in.engine.Release()
+	in.has(in.cfg.Adopt(t.Context()))
+	in.eventually("the rules are set", func() error {
+		out, err := in.inside("--net", iptables, "--table", "nat", "--list", "DOCKER-RD-HOST", "--numeric").CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "DNAT") {
+			return fmt.Errorf("%s, %w", out, err)
+		}
+		return nil
+	})
+	if out, err := in.try("run", "--rm", "app", "lookup", "a.example."); err != nil || out != "192.0.2.1" {
+		t.Errorf("a name is %q, %v", out, err)
+	}
 }
 
 // Containers may be name servers, too.

@@ -169,7 +169,7 @@ func (p *Plan) setUp() (waitForRules func() (families string, names uint16, err 
 		}
 	}
 	if p.Rules != nil { // iptables takes its lock in the engine's own /run
-		waitForRules = p.Rules.set() // async: the programs take a moment
+		waitForRules = p.Rules.set(p.Sockets) // async: the programs take a moment
 	}
 	if p.User != nil {
 		if err := p.User.copyUp(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -68,12 +69,14 @@ func clientRules(call bool) string {
 // no port this high by itself.
 const namePort = 65053
 
-// hostRules make the gateway's address lead to the host's own, and names' port to namePort.
-func (r *Rules) hostRules(call bool) string {
+// hostRules make the gateway's address lead to the host's own, and the port of the name server to names.
+func (r *Rules) hostRules(call bool, names uint16) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "*nat\n:%s - [0:0]\n", hostChain)
 	for _, protocol := range []string{"udp", "tcp"} {
-		fmt.Fprintf(&b, "-A %s -d %s -p %s --dport %d -j DNAT --to-destination %s:%d\n", hostChain, r.Local, protocol, dnsrelay.Port, r.Local, namePort)
+		if names != dnsrelay.Port {
+			fmt.Fprintf(&b, "-A %s -d %s -p %s --dport %d -j DNAT --to-destination %s:%d\n", hostChain, r.Local, protocol, dnsrelay.Port, r.Local, names)
+		}
 	}
 	for _, port := range r.Localhost {
 		fmt.Fprintf(&b, "-A %s -d %s -p tcp --dport %d -j DNAT --to-destination %s\n", hostChain, r.Gateway, port, r.Local)
@@ -88,18 +91,23 @@ func (r *Rules) hostRules(call bool) string {
 	return b.String()
 }
 
-// set begins to set the rules in the network namespace of the calling thread. Wait returns when they
-// are set, with the address families for which answers to clients' addresses come back, and the port at
-// which the name server listens. An engine works without the rules, except for their purpose.
-func (r *Rules) set() (wait func() (families string, names uint16, err error)) {
+// set begins to set the rules in the network namespace of the calling thread, for a name server that
+// listens already unless it is open to choose. Wait returns when they are set, with the address families
+// for which answers to clients' addresses come back, and the port of the name server. An engine works
+// without the rules, except for their purpose.
+func (r *Rules) set(choose bool) (wait func() (families string, names uint16, err error)) {
+	names := uint16(namePort)
+	if !choose && !taken(netip.AddrPortFrom(r.Local, names)) {
+		names = dnsrelay.Port // the rules failed when it was started, or an earlier version has started it
+	}
 	// Namespaces that are entered again have the chains already.
 	call := r.IPTables == "" || exec.Command(r.IPTables, "--wait", "--table", "nat", "--list", hostChain, "--numeric").Run() != nil
-	host := restore(r.IPTables, r.hostRules(call))
+	host := restore(r.IPTables, r.hostRules(call, names))
 	client4 := clients(r.IPTables, unix.AF_INET, call)
 	client6 := clients(r.IP6Tables, unix.AF_INET6, call)
-	return func() (families string, names uint16, err error) {
+	return func() (string, uint16, error) {
+		var families string
 		var errs []error
-		names = namePort
 		if err := host(); err != nil {
 			names = dnsrelay.Port
 			errs = append(errs, fmt.Errorf("the host's address: %w", err))
@@ -115,6 +123,15 @@ func (r *Rules) set() (wait func() (families string, names uint16, err error)) {
 		}
 		return families, names, errors.Join(errs...)
 	}
+}
+
+// taken reports whether somebody has the port, for udp.
+func taken(port netip.AddrPort) bool {
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(port))
+	if err == nil {
+		_ = conn.Close()
+	}
+	return errors.Is(err, unix.EADDRINUSE)
 }
 
 // clients begins to set the rules for clients' addresses of a family.
