@@ -7,6 +7,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/process"
 )
 
 // Life returns how much of the engine runs. It is cheap and changes nothing.
@@ -28,6 +29,13 @@ func (c *Config) Life() processes.Life {
 		return processes.Alive
 	}
 	return processes.Leftovers
+}
+
+// runs reports whether the engine's process is the daemon, and no helper, which ends by itself without a plan.
+// A daemon that a script of the user's runs may have any name.
+func (c *Config) runs(engine process.ID) bool {
+	stat, err := process.ReadStat(engine.PID)
+	return err == nil && (stat.Comm == c.processes().Daemon || !namespaces.IsHelper(engine.PID))
 }
 
 // neverRan reports whether there was never an engine: it would have left its state, its data

@@ -57,8 +57,7 @@ func (c *Config) Adopt(ctx context.Context) (processes.Running, error) {
 			return nil, err
 		}
 	}
-	// A helper without a plan is no engine: it ends by itself.
-	if stat, err := process.ReadStat(rec.Engine.PID); err != nil || stat.Comm != c.processes().Daemon && !rec.Daemon {
+	if !c.runs(rec.Engine) {
 		return nil, nil
 	}
 	if err := os.MkdirAll(c.private(staging), 0o700); err != nil {

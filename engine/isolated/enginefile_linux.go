@@ -11,11 +11,8 @@ import (
 // An engineFile is what the next process needs to adopt an engine. It is written before dockerd
 // runs. It needs no fsync: after a crash of the machine there is no engine either.
 type engineFile struct {
-	UID    string     `json:"uid"`
-	Engine process.ID `json:"engine"`
-	// Daemon says that the engine's process had become the daemon when the file was written. A daemon that a
-	// script of the user's runs may have any name.
-	Daemon    bool               `json:"daemon"`
+	UID       string             `json:"uid"`
+	Engine    process.ID         `json:"engine"`
 	Subnets   namespaces.Subnets `json:"subnets"`
 	Localhost []uint16           `json:"localhost,omitempty"` // [Config.Localhost] at the start
 	LogOffset int64              `json:"logOffset"`           // where this engine's part of the log begins

@@ -96,7 +96,7 @@ func (l *launch) clear(ctx context.Context) error {
 	case squatter != nil:
 		return failure.WithHint(failure.Refuse("%q and %q are used by the engine of another instance: %s", l.cfg.Paths.Data, l.cfg.Paths.Exec(), squatter.ID),
 			"end it first, if its instance is gone: `kill %d`", squatter.ID.PID)
-	case f.Daemon != nil, l.former.Daemon && l.former.Engine.Alive():
+	case f.Daemon != nil, l.former.Engine.Alive() && l.cfg.runs(l.former.Engine):
 		return processes.ErrRunning
 	case len(f.Shims) > 0 && l.cfg.program().rejoins(l.user):
 		// In new namespaces the daemon would find the containers but not their networks.
@@ -271,7 +271,6 @@ func (l *launch) spawn(ctx context.Context, args []string, log *os.File) (*Engin
 	defer namespaces.CloseAll(h.Sockets)
 	relayID, err := c.namespaces().StartRelay(h.ID, relay, h.Sockets, broker, exitR)
 	if err == nil {
-		l.rec.Daemon = true
 		err = l.finish(ctx, slirpReady)
 	}
 	if err != nil {
@@ -322,9 +321,6 @@ func (l *launch) surround(ctx context.Context, plan *namespaces.Launch, exit *os
 // finish does what is left to do when the daemon runs.
 func (l *launch) finish(ctx context.Context, slirpReady <-chan error) error {
 	if err := l.cfg.mode().limit(); err != nil { // no container runs yet
-		return err
-	}
-	if err := l.cfg.writeEngineFile(l.rec); err != nil {
 		return err
 	}
 	select {

@@ -216,6 +216,9 @@ func TestStuckHelper(t *testing.T) {
 		_, err := os.Lstat(filepath.Join(dir, "called"))
 		return err
 	})
+	if id := in.cfg.readEngineFile().Engine; !id.Alive() || in.cfg.runs(id) {
+		t.Errorf("the helper %s, which is recorded, is taken for the engine", id)
+	}
 	cancel()
 	if err := <-failed; !errors.Is(err, context.Canceled) {
 		t.Errorf("Start = %v, want Canceled", err)

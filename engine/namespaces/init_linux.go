@@ -27,6 +27,11 @@ import (
 // thread, and a Go program has many.
 const initArg = "__init"
 
+// IsHelper reports whether a process is a helper that has not become the daemon.
+func IsHelper(pid int) bool {
+	return processes.HasArgument(pid, initArg) || processes.HasArgument(pid, userArg)
+}
+
 // The helper's files.
 const (
 	planFD     = 3 + iota // a socket for the plan, as JSON, and the report; closed when the daemon runs
