@@ -505,6 +505,28 @@ func TestUninspectableKinds(t *testing.T) {
 	}
 }
 
+// A container that can't be inspected any more, as one whose layers are lost with the engine's end, is as
+// the engine lists it, not as it was before.
+func TestUninspectableLater(t *testing.T) {
+	r := mirrortest.NewSynced(t, mirror.SourceOptions{}, 2, 1, 0, 0)
+	bad := r.Engine.IDs("containers")[0]
+	r.Engine.SetFaults(func(f *mirrortest.Faults) {
+		f.Drop = func(events.Message) bool { return true }
+		f.InspectStatus = func(_, id string) int {
+			if id == bad {
+				return http.StatusInternalServerError
+			}
+			return 0
+		}
+	})
+	r.Engine.ExitContainer(bad, 1)
+	r.Engine.EndStreams()
+	s := r.Await("another sync", func(s *state.State) bool { return mirrortest.Synced(s) && s.Mirror.Resyncs == 2 })
+	if c := s.Containers[bad]; c.State != state.StateExited {
+		t.Errorf("it is %s", c.State)
+	}
+}
+
 // An engine may refuse to list what is just changing, as podman does while a container is
 // being removed. That is no reason to lose the events.
 func TestRefusedLists(t *testing.T) {

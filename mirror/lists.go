@@ -92,7 +92,8 @@ func (p *session) notListed(l *listing, err error) {
 }
 
 // inventory passes on a list, and returns the objects to look up. Those of which the list lacks fields
-// are better than none before the mirror is synced; afterwards all are whole.
+// are better than none before the mirror is synced, and than those of a former session if they can't be
+// looked up; afterwards all are whole.
 func (p *session) inventory(l *listing, objects []any) (details []key) {
 	s := p.src
 	newer := l.touched
@@ -104,7 +105,11 @@ func (p *session) inventory(l *listing, objects []any) (details []key) {
 		objects, parts, ids = s.images.know(objects)
 	case l.details:
 		for _, o := range objects {
-			ids = append(ids, o.(state.Container).ID)
+			id := o.(state.Container).ID
+			ids = append(ids, id)
+			if s.sync.Status != state.True {
+				p.parts[key{l.kind, id}] = o
+			}
 		}
 		objects, parts = nil, objects
 	}

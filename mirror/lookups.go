@@ -91,8 +91,12 @@ func (p *session) found(k key, object any, gone bool, err error) {
 		}
 		return
 	}
+	part := p.parts[k]
+	delete(p.parts, k)
 	if err != nil {
-		return
+		if object = part; part == nil {
+			return
+		}
 	}
 	c := Change{Kind: k.kind}
 	if object == nil || gone && k.kind == state.Volumes {

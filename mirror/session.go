@@ -47,6 +47,7 @@ type session struct {
 	answers  []*waiter   // for the update that is being sent
 
 	names     map[string]string // of containers that events reported as removed
+	parts     map[key]any       // containers as they were listed, until they are looked up
 	suspicion suspicion
 	synced    bool
 	cost      time.Duration // of the last full sync
@@ -68,7 +69,7 @@ func newSession(s *Source) *session {
 	return &session{
 		src: s, intake: s.beginSession(), waiting: s.takeWaiting(),
 		results: make(chan func()), queue: newQueue(), limiter: rate.NewLimiter(lookupRate, lookupBurst),
-		names: map[string]string{},
+		names: map[string]string{}, parts: map[key]any{},
 	}
 }
 
