@@ -14,7 +14,7 @@ type engineFile struct {
 	UID       string             `json:"uid"`
 	Engine    process.ID         `json:"engine"`
 	Subnets   namespaces.Subnets `json:"subnets"`
-	Localhost []uint16           `json:"localhost,omitempty"` // [Config.Localhost] at the start
+	Localhost []uint16           `json:"localhost,omitempty"` // the setting, at the start
 	LogOffset int64              `json:"logOffset"`           // where this engine's part of the log begins
 }
 
