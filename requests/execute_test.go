@@ -771,17 +771,25 @@ func TestDeletionIsPinned(t *testing.T) {
 	}
 }
 
-func TestDeletionCancelled(t *testing.T) {
-	r := newSynced(t, 1, 1, 0, 0)
-	id := r.Engine.IDs("containers")[0] // runs
-	first, second := r.submit(deletion(state.Containers, id, "")), r.submit(deletion(state.Containers, id, ""))
+// twiceRefused returns a rig with a container whose deletion was asked for twice, and is refused since it
+// runs.
+func twiceRefused(t *testing.T) (r *rig, id string, asked []string) {
+	t.Helper()
+	r = newSynced(t, 1, 1, 0, 0)
+	id = r.Engine.IDs("containers")[0]
+	asked = []string{r.submit(deletion(state.Containers, id, "")), r.submit(deletion(state.Containers, id, ""))}
 	r.Await("why it is refused", func(s *state.State) bool {
 		return s.Containers[id].Deletion != nil && s.Containers[id].Deletion.Error != ""
 	})
+	return r, id, asked
+}
+
+func TestDeletionCancelled(t *testing.T) {
+	r, id, asked := twiceRefused(t)
 	if o := r.ask(requests.Request{Type: requests.RequestCancel, Kind: state.Containers, Key: id}); o.State != state.ActionSucceeded {
 		t.Errorf("cancel: %+v", o)
 	}
-	for _, req := range []string{first, second} {
+	for _, req := range asked {
 		if o := r.outcome(req); o.State != requests.OutcomeCancelled {
 			t.Errorf("cancelled deletion: %+v", o)
 		}
@@ -802,13 +810,8 @@ func TestDeletionCancelled(t *testing.T) {
 
 // A deletion that waits is withdrawn like any request that is not begun: by removing its file.
 func TestDeletionWithdrawn(t *testing.T) {
-	r := newSynced(t, 1, 1, 0, 0)
-	id := r.Engine.IDs("containers")[0] // runs
-	first, second := r.submit(deletion(state.Containers, id, "")), r.submit(deletion(state.Containers, id, ""))
-	r.Await("why it is refused", func(s *state.State) bool {
-		return s.Containers[id].Deletion != nil && s.Containers[id].Deletion.Error != ""
-	})
-	for _, req := range []string{first, second} {
+	r, id, asked := twiceRefused(t)
+	for _, req := range asked {
 		if !requests.Withdraw(r.RequestsDir(), req) {
 			t.Errorf("%s can't be withdrawn", req)
 		}
