@@ -1,15 +1,20 @@
 package endpoint
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/moby/moby/client"
 )
 
 // reapTimeout bounds the wait for killed processes when a connection is closed.
@@ -81,6 +86,25 @@ func (c *sshConn) Read(p []byte) (int, error) {
 		err = c.cause(err)
 	}
 	return n, err
+}
+
+// awaitAnswer asks the engine on a new connection whether it is there, and waits for its answer. The
+// connection may be used if the error is nil.
+func (c *sshConn) awaitAnswer(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	req, err := http.NewRequest(http.MethodHead, "http://"+client.DummyHost+"/_ping", nil)
+	if err == nil {
+		err = req.Write(c)
+	}
+	if err == nil {
+		_, err = http.ReadResponse(bufio.NewReader(c), req) // which has no body
+	}
+	if !stop() {
+		return ctx.Err()
+	}
+	return err
 }
 
 func (c *sshConn) Write(p []byte) (int, error) {

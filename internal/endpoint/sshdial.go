@@ -108,8 +108,8 @@ const (
 	maxDrops = 8
 	// minPause and maxPause bound the pause after a drop.
 	minPause, maxPause = 100 * time.Millisecond, 800 * time.Millisecond
-	// greetingPatience bounds the wait for the greeting: an account with a forced command sends
-	// none.
+	// greetingPatience is how long the greeting is waited for before the engine is asked, too: an
+	// account with a forced command sends none.
 	greetingPatience = time.Second
 )
 
@@ -152,7 +152,16 @@ func (d *sshDial) once(ctx context.Context, pause time.Duration) (*sshConn, erro
 	case <-conn.greeted:
 		return conn, nil
 	case <-time.After(greetingPatience):
-		return conn, nil
+		err := conn.awaitAnswer(ctx)
+		if err == nil {
+			return conn, nil
+		}
+		select {
+		case <-conn.exited:
+		default:
+			_ = conn.Close()
+			return nil, err
+		}
 	case <-ctx.Done():
 		_ = conn.Close()
 		return nil, ctx.Err()

@@ -210,13 +210,18 @@ func TestSSHOnward(t *testing.T) {
 // An account may run one command alone, or have no shell of the usual kind.
 func TestSSHWithoutShell(t *testing.T) {
 	socket := endpointtest.Unix(t, endpointtest.Handler())
+	const restricted = `case $SSH_ORIGINAL_COMMAND in "docker system dial-stdio") exec docker system dial-stdio;; esac; echo refused >&2; exit 1`
+	const slow = `sleep 1.5; ` // longer than a greeting is waited for
 	for name, script := range map[string]string{
-		"forced":     `exec docker system dial-stdio`,
-		"restricted": `case $SSH_ORIGINAL_COMMAND in "docker system dial-stdio") exec docker system dial-stdio;; esac; echo refused >&2; exit 1`,
+		"forced":           `exec docker system dial-stdio`,
+		"forced, slow":     slow + `exec docker system dial-stdio`,
+		"restricted":       restricted,
+		"restricted, slow": slow + restricted,
+		"a shell, slow":    slow + `exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := endpointtest.StartSSHD(t, socket, "")
-			forced := endpointtest.Script(t, s.Client+"/forced", script)
+			forced := endpointtest.Script(t, s.Client+"/forced", "PATH=$PATH:"+s.Client+"\n"+script)
 			key, err := os.ReadFile(s.Authorized)
 			if err == nil {
 				err = os.WriteFile(s.Authorized, fmt.Appendf(nil, "command=%q %s", forced, key), 0o600)
