@@ -47,8 +47,11 @@ func matchContainers(v *view, f filterSet) (func(key string) bool, error) {
 			return nil
 		}),
 		f.each("ancestor", func(value string) error {
-			if id := v.resolve(value); id != "" {
-				ancestors[id] = true
+			// A name may lead to an image in each namespace.
+			if found, name := findImages(v.State, v.names(), value); len(found) == 1 || name != "" {
+				for _, id := range found {
+					ancestors[id] = true
+				}
 			}
 			return nil
 		}))

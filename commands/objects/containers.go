@@ -202,8 +202,11 @@ func (v *view) command(c *state.Container) string {
 
 // imageOf is the reference of the container's image if it still names that image, else the id.
 func (v *view) imageOf(c *state.Container) string {
-	ref := c.ImageRef
-	if ref != c.Image && v.resolve(ref) != c.Image {
+	ref, full := c.ImageRef, c.ImageRef
+	if namespace, _ := splitKey(c.Image); namespace != "" { // others may have that name too
+		full = namespace + "/" + ref
+	}
+	if ref != c.Image && v.resolve(full) != c.Image {
 		ref = c.Image
 	}
 	if ref == "" {
