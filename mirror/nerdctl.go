@@ -143,7 +143,8 @@ func nerdctlHealth(labels map[string]string) (h health) {
 	return h
 }
 
-// nerdctlMounts returns the mounts of a container: from version 2.3 on each has a label.
+// nerdctlMounts returns the mounts of a container: from version 2.3 on each has a label. One of nerdctl's
+// without such a label has none; its specification has those that nerdctl makes itself, as /etc/hosts.
 func nerdctlMounts(labels map[string]string) (all []mount, ok bool) {
 	if text, ok := labels["nerdctl/mounts"]; ok {
 		return all, json.Unmarshal([]byte(text), &all, liberal) == nil
@@ -151,7 +152,7 @@ func nerdctlMounts(labels map[string]string) (all []mount, ok bool) {
 	for n := 0; ; n++ {
 		text, ok := labels[fmt.Sprintf("nerdctl/mounts.%d", n)]
 		if !ok {
-			return all, n > 0
+			return all, n > 0 || labels["nerdctl/state-dir"] != ""
 		}
 		var one mount
 		if json.Unmarshal([]byte(text), &one, liberal) == nil {

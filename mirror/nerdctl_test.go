@@ -181,7 +181,10 @@ func TestNerdctlMounts(t *testing.T) {
 		}
 	}
 	if got := readNerdctl(nil).mounts; got != nil {
-		t.Errorf("without a label: %+v", got)
+		t.Errorf("of another client: %+v", got)
+	}
+	if got := readNerdctl(map[string]string{"nerdctl/state-dir": "/x"}).mounts; got == nil || len(got) > 0 {
+		t.Errorf("without a mount: %+v", got)
 	}
 }
 
