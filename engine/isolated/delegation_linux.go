@@ -144,9 +144,12 @@ func (m userMode) lacksLimits() error {
 	if h := m.delegated(); h.V2 != "" {
 		return missingControllers(h)
 	}
-	const lacks = "containers have no limits of memory and processors, and docker stats shows the machine's use: "
+	lacks := "containers have no limits of memory and processors, and docker stats shows the machine's use: "
+	if m.isContainerd() { // its containers have no groups in any case: the limits are the engine's
+		lacks = "the engine can't have limits of memory and processors: "
+	}
 	if _, err := findDelegation(); err != nil {
 		return failure.WithHint(fmt.Errorf(lacks+"%w", err), "%s", failure.Hint(err))
 	}
-	return errors.New(lacks + "they have them after the next start of the instance")
+	return errors.New(lacks + "that changes with the next start of the instance")
 }
