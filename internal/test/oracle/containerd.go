@@ -187,7 +187,7 @@ func number(text string) float64 {
 
 func containerdMounts(labels map[string]string, spec object) []any {
 	var said []any
-	if text, ok := labels["nerdctl/mounts"]; ok && json.Unmarshal([]byte(text), &said) == nil {
+	if text, ok := labels["nerdctl/mounts"]; ok && json.Unmarshal([]byte(text), &said) == nil || labels["nerdctl/state-dir"] != "" {
 		return mounts(said)
 	}
 	out := []any{}
