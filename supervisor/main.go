@@ -54,6 +54,9 @@ func supervise(dir string, toStop *requests.StopOptions, foreground bool) int {
 	// Before the lock is taken: others signal its holder.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if foreground && !signal.Ignored(syscall.SIGHUP) { // without a process manager, its terminal may be closed
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 
 	inst, release, err := hold(dir, toStop != nil)
 	if held, ok := errors.AsType[*lock.HeldError](err); ok {

@@ -495,9 +495,10 @@ var (
 func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
 	signals := map[string]syscall.Signal{
 		"KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT,
+		"HUP": syscall.SIGHUP,
 	}
 	if neg || len(args) != 2 || signals[args[0]] == 0 {
-		ts.Fatalf("usage: signal KILL|TERM|INT|STOP|CONT pid|file")
+		ts.Fatalf("usage: signal KILL|TERM|INT|HUP|STOP|CONT pid|file")
 	}
 	number := args[1]
 	if _, err := strconv.Atoi(number); err != nil {
