@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -93,10 +92,16 @@ func plug(path string, input []byte) (answer []byte, err error) {
 		return nil, err
 	}
 	p := publisher{
-		program: filepath.Join(filepath.Dir(filepath.Dir(path)), Name),
-		env:     strings.Split(string(env), "\x00"),
-		owner:   os.Getenv("CNI_CONTAINERID") + "/" + os.Getenv("CNI_IFNAME"),
+		program:   filepath.Join(filepath.Dir(filepath.Dir(path)), Name),
+		env:       strings.Split(string(env), "\x00"),
+		container: os.Getenv("CNI_CONTAINERID"),
+		owner:     os.Getenv("CNI_CONTAINERID") + "/" + os.Getenv("CNI_IFNAME"),
 	}
+	unlock, err := p.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if err := p.end(); err != nil { // on ADD those of a start that was broken off
 		return nil, err
 	}
@@ -176,20 +181,49 @@ func wildcard(a netip.Addr) netip.Addr {
 
 // A publisher starts and ends the proxies of a container in a network.
 type publisher struct {
-	program string   // of a proxy
-	env     []string // its environment
-	owner   string   // the container and its interface, as in a proxy's file
+	program   string   // of a proxy
+	env       []string // its environment
+	container string
+	owner     string // the container and its interface, as in a proxy's file
 }
 
-// publish starts the proxies.
+// publish starts the proxies. A container in several networks has its ports published in each, at the
+// same time: the first one serves them.
 func (p publisher) publish(conf network) error {
 	ports, err := conf.ports()
+	published := map[string]bool{}
+	for _, proxy := range p.proxies() {
+		published[proxy.port] = true
+	}
 	for _, port := range ports {
-		if err == nil {
+		if err == nil && !published[port.announced()] {
 			err = p.start(port)
 		}
 	}
 	return err
+}
+
+// dir returns the directory of the proxies' files, "" if there is none.
+func (p publisher) dir() string {
+	for _, v := range p.env {
+		if dir, ok := strings.CutPrefix(v, PortsEnv+"="); ok {
+			return dir
+		}
+	}
+	return ""
+}
+
+// lock keeps other networks' publishers away.
+func (p publisher) lock() (unlock func(), err error) {
+	dir, err := os.Open(p.dir())
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
+		_ = dir.Close()
+		return nil, os.NewSyscallError("flock", err)
+	}
+	return func() { _ = dir.Close() }, nil
 }
 
 // start starts a proxy and returns when it listens.
@@ -232,8 +266,11 @@ func (p publisher) end() error {
 	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
 	defer cancel()
 	for file, proxy := range p.proxies() {
-		if err := proxy.Signal(syscall.SIGTERM); err == nil {
-			if err := proxy.Wait(ctx); err != nil {
+		if proxy.owner != p.owner {
+			continue
+		}
+		if err := proxy.id.Signal(syscall.SIGTERM); err == nil {
+			if err := proxy.id.Wait(ctx); err != nil {
 				return fmt.Errorf("the proxy of a published port does not end: %w", err)
 			}
 		}
@@ -242,19 +279,21 @@ func (p publisher) end() error {
 	return nil
 }
 
-// proxies returns the owner's proxies, by their files.
-func (p publisher) proxies() map[string]process.ID {
-	found := map[string]process.ID{}
-	i := slices.IndexFunc(p.env, func(v string) bool { return strings.HasPrefix(v, PortsEnv+"=") })
-	if i < 0 {
-		return nil
-	}
-	dir := p.env[i][len(PortsEnv)+1:]
-	entries, _ := os.ReadDir(dir)
+// A served port is what a proxy's file says of it.
+type served struct {
+	id          process.ID
+	port, owner string
+}
+
+// proxies returns those of the container in all its networks, by their files.
+func (p publisher) proxies() map[string]served {
+	found := map[string]served{}
+	entries, _ := os.ReadDir(p.dir())
 	for _, e := range entries {
-		file := filepath.Join(dir, e.Name())
+		file := filepath.Join(p.dir(), e.Name())
 		text, _ := os.ReadFile(file)
-		if _, owner := ReadAnnouncement(text); owner != p.owner {
+		port, owner := ReadAnnouncement(text)
+		if !strings.HasPrefix(owner, p.container+"/") {
 			continue
 		}
 		pid, _ := strconv.Atoi(e.Name())
@@ -263,7 +302,7 @@ func (p publisher) proxies() map[string]process.ID {
 			_ = os.Remove(file) // it was killed
 			continue
 		}
-		found[file] = id
+		found[file] = served{id, port, owner}
 	}
 	return found
 }

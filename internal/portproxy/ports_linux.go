@@ -19,12 +19,15 @@ func (c config) announce(dir string) (forget func(), err error) {
 		return func() {}, nil
 	}
 	path := filepath.Join(dir, strconv.Itoa(os.Getpid()))
-	text := c.Host.String() + "/" + c.Proto + "\n" + c.Owner
+	text := c.announced() + "\n" + c.Owner
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil && c.Owner != "" {
 		return nil, err
 	}
 	return func() { _ = os.Remove(path) }, nil
 }
+
+// announced is the port in the proxy's file.
+func (c config) announced() string { return c.Host.String() + "/" + c.Proto }
 
 // ReadAnnouncement reads a proxy's file: the port, as ADDRESS:PORT/PROTOCOL, and the owner.
 func ReadAnnouncement(text []byte) (port, owner string) {
