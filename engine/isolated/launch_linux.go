@@ -210,12 +210,12 @@ func (l *launch) hostGateway() netip.Addr {
 }
 
 // engineEnv is the daemon's environment: ours without variables for clients, and without those
-// that would make it use something of the host's.
+// that would make it use something of the host's, or images of another storage driver than the shell before.
 func (c *Config) engineEnv() []string {
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		switch name {
-		case "DOCKER_CONFIG", "DOCKER_CONTAINERD_ROOT", "PATH", "TMPDIR",
+		case "DOCKER_CONFIG", "DOCKER_CONTAINERD_ROOT", "DOCKER_DRIVER", "PATH", "TMPDIR",
 			"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "DBUS_SESSION_BUS_ADDRESS", "OTEL_RESOURCE_ATTRIBUTES":
 			return true
 		}

@@ -46,7 +46,7 @@ func TestSysctls(t *testing.T) {
 }
 
 func TestEngineEnv(t *testing.T) {
-	for _, name := range []string{"DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CONTAINERD_ROOT", "DOCKER_RD_HOME"} {
+	for _, name := range []string{"DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CONTAINERD_ROOT", "DOCKER_DRIVER", "DOCKER_RD_HOME"} {
 		t.Setenv(name, "/theirs")
 	}
 	t.Setenv("HTTPS_PROXY", "http://proxy.example")
