@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
@@ -131,6 +132,12 @@ func remove(dir, id string, exts ...string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Stops returns the requests to stop in the directory, as far as they can be read.
+func Stops(dir string) []Request {
+	found, _, _ := scan(dir, nil, nil)
+	return slices.DeleteFunc(found, func(r Request) bool { return r.Type != RequestStop })
 }
 
 // Drop removes all requests in the directory but those for a stop: the instance is being

@@ -266,10 +266,8 @@ func (l *loop) handleContext(ev event) {
 
 func (l *loop) handlePeople(ev event) {
 	switch ev := ev.(type) {
-	case signalled: // a second Ctrl-C is impatient
-		if l.stop == nil || ev.Signal == os.Interrupt {
-			l.askStop(requests.StopOptions{Force: l.stop != nil})
-		}
+	case signalled:
+		l.takeSignal(ev.Signal)
 	case requested:
 		switch {
 		case l.file.gone: // it is another instance's

@@ -38,11 +38,31 @@ func (s *stopRun) join(o requests.StopOptions) {
 	}
 }
 
-// takeStop takes a request to stop, if it is for this supervisor.
+// takeSignal takes a signal to stop. Who asks by a request sends one too, if that is not begun soon, and
+// means what the request says. A second Ctrl-C is impatient.
+func (l *loop) takeSignal(s os.Signal) {
+	stopping := l.stop != nil
+	if !l.file.gone {
+		for _, r := range requests.Stops(l.inst.Paths.RequestsDir()) {
+			l.takeStop(r)
+		}
+	}
+	switch {
+	case stopping && s == os.Interrupt:
+		l.askStop(requests.StopOptions{Force: true})
+	case !stopping && len(l.stopRequests) == 0:
+		l.askStop(requests.StopOptions{})
+	}
+}
+
+// takeStop takes a request to stop, if it is for this supervisor. It may have been taken with a signal.
 func (l *loop) takeStop(r requests.Request) {
 	dir := l.inst.Paths.RequestsDir()
-	if r.Stop == nil || r.Stop.Supervisor != l.self {
+	switch {
+	case r.Stop == nil || r.Stop.Supervisor != l.self:
 		requests.Forget(dir, r.ID)
+		return
+	case slices.ContainsFunc(l.stopRequests, func(taken requests.Request) bool { return taken.ID == r.ID }):
 		return
 	}
 	if err := requests.Begin(dir, r); err != nil {

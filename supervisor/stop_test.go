@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,6 +69,32 @@ func TestStopForAnother(t *testing.T) {
 	}
 	if _, err := f.stopped(true); err != nil {
 		t.Error(err)
+	}
+}
+
+// Who asks by a request sends a signal too, if that is not begun soon. Both together are one stop, as the
+// request says: one that takes a start back stops no engine that ran before.
+func TestStopBySignalAndRequest(t *testing.T) {
+	f := setup(t)
+	l, err := newLoop(f.inst, f.driver, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		l.end()
+		l.workers.Wait()
+	}()
+	f.loop = l
+	l.launch()
+	f.ask(requests.StopOptions{Undo: true})
+	for range 2 {
+		if l.handle(signalled{syscall.SIGTERM}); l.engine.phase != engineUndoing {
+			t.Fatalf("the engine's phase is %d, want that the start is taken back (%d)", l.engine.phase, engineUndoing)
+		}
+	}
+	l.handle(requested{l.stopRequests[0]})
+	if len(l.stopRequests) != 1 {
+		t.Errorf("one request to stop was taken %d times", len(l.stopRequests))
 	}
 }
 
