@@ -25,7 +25,7 @@ import (
 )
 
 // Patience is how long a test waits for what should take milliseconds.
-const Patience = 20 * time.Second
+const Patience = time.Minute
 
 // Until waits until ok returns true, or fails the test with the message after [Patience].
 func Until(t *testing.T, message string, ok func() bool) {
