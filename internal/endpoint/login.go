@@ -12,8 +12,8 @@ const (
 	// maxLogins is the number of concurrent logins to one host: sshd refuses some of more than
 	// ten, of all clients together (MaxStartups in sshd_config(5)).
 	maxLogins = 5
-	// loginPatience bounds the time that a login holds up others.
-	loginPatience = 2 * time.Second
+	// loginPatience bounds the time that a login holds up others: sshd counts one that takes long, too.
+	loginPatience = 10 * time.Second
 )
 
 // logins are semaphores by host and port.

@@ -36,6 +36,61 @@ func TestSSHManyLogins(t *testing.T) {
 	endpointtest.NoProcess(t, s.Client)
 }
 
+// A slow login counts until it is over, as the server counts it: no more come meanwhile.
+func TestSSHSlowLogins(t *testing.T) {
+	s := endpointtest.StartSSHDWith(t, endpointtest.Unix(t, endpointtest.Handler()), "", fmt.Sprintf("MaxStartups %d:100:%[1]d", maxLogins+1))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go serveSlowly(l, "127.0.0.1:"+s.Port, 2500*time.Millisecond)
+	config, err := os.ReadFile(s.Config)
+	if err == nil {
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		err = os.WriteFile(s.Config, fmt.Appendf(nil, "Host rdtest\nPort %s\nHostKeyAlias [127.0.0.1]:%s\n%s", port, s.Port, config), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range maxLogins + 3 {
+		wg.Go(func() {
+			if _, err := ping(t, s.URL, 20*time.Second); err != nil {
+				t.Errorf("Ping: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if log := s.Log.String(); strings.Contains(log, "MaxStartups") {
+		t.Errorf("sshd has refused some:\n%s", log)
+	}
+}
+
+// serveSlowly leads those who connect to a server, whose first words take a time to arrive.
+func serveSlowly(l net.Listener, server string, delay time.Duration) {
+	for {
+		client, err := l.Accept()
+		if err != nil {
+			return
+		}
+		conn, err := net.Dial("tcp", server)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		go func() {
+			defer conn.Close()
+			_, _ = io.Copy(conn, client)
+		}()
+		go func() {
+			defer client.Close()
+			time.Sleep(delay)
+			_, _ = io.Copy(client, conn)
+		}()
+	}
+}
+
 // Fewer log in to one host at a time than sshd takes, which is ten.
 func TestLoginsAtOnce(t *testing.T) {
 	const host = "TestLoginsAtOnce:22"
@@ -141,11 +196,13 @@ func TestSSHLeavesNothingThere(t *testing.T) {
 			s := endpointtest.StartSSHD(t, "", "")
 			began := filepath.Join(s.Client, "began")
 			endpointtest.Script(t, s.Remote+"/docker", "PATH=/usr/bin:/bin\n: >"+began+"\n"+docker)
+			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
-			go func() { _, err := ping(t, s.URL, 2*time.Second); done <- err }()
+			go func() { _, err := Endpoint{Host: s.URL}.Ping(ctx); done <- err }()
 			if !endpointtest.Eventually(func() bool { _, err := os.Stat(began); return err == nil }) {
 				t.Errorf("it did not begin:\n%s", s.Log)
 			}
+			cancel()
 			<-done
 			endpointtest.NoProcess(t, s.Remote)
 		})
