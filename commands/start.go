@@ -95,7 +95,7 @@ func (a *app) runStart(cmd *cobra.Command, o startOptions, args []string) error 
 }
 
 // headStart is how long the others of several instances give way to the first.
-const headStart = 5 * time.Second
+const headStart = 20 * time.Second
 
 // giveWay waits until the first instance has started: the context of the first one that is ready
 // becomes the current one.

@@ -61,7 +61,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: until [!] [-stdout pattern] command [args...]")
 	}
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(2 * time.Minute)
 	// What waits for long must not take the processors from other scripts.
 	for pause := 20 * time.Millisecond; ; pause = min(pause*3/2, 300*time.Millisecond) {
 		err := ts.Exec(args[0], args[1:]...)

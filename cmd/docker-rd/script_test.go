@@ -629,7 +629,7 @@ func browse(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(b.Open(url))
 	case "until":
 		last := ""
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 			var err error
 			if last, err = b.Eval(strings.Join(args[1:], " ")); err == nil && last == "true" {
 				return
