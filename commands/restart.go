@@ -85,12 +85,17 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, how client.Star
 		return err
 	}
 	// The stop took all the time. Start again what ran before.
-	if _, err := client.Start(whole, i, client.StartOptions{Detach: true}); err != nil {
+	launch, cancelLaunch := context.WithTimeout(whole, launchTime)
+	defer cancelLaunch()
+	if _, err := client.Start(launch, i, client.StartOptions{Detach: true, GoOn: true}); err != nil {
 		return err
 	}
 	return &client.Error{Instance: i, Problem: client.NotReady,
 		Err: failure.Timeout("instance %q has not stopped and started in time; it goes on starting", i.Name)}
 }
+
+// launchTime bounds the launch of what goes on starting when the time is up.
+const launchTime = 10 * time.Second
 
 type beforeRestart struct {
 	settings instance.Settings // that the engine ran with
