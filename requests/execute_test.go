@@ -840,6 +840,32 @@ func TestDeletionOfOwnNetwork(t *testing.T) {
 	}
 }
 
+// Podman removes a network from under its containers, unless it is told the name.
+func TestDeletionOfPodmansNetwork(t *testing.T) {
+	r := newRig(t, mirror.SourceOptions{})
+	r.Engine.SetFacts(func(f *mirrortest.Facts) { f.Podman = true })
+	id := r.Engine.CreateNetwork("front")
+	removed := make(chan string, 1)
+	r.Engine.SetFaults(func(f *mirrortest.Faults) {
+		f.Answer = func(w http.ResponseWriter, req *http.Request, path string) bool {
+			if req.Method != http.MethodDelete {
+				return false
+			}
+			removed <- path
+			w.WriteHeader(http.StatusNoContent)
+			return true
+		}
+	})
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
+	if o := r.ask(deletion(state.Networks, id, "")); o.State != state.ActionSucceeded {
+		t.Errorf("outcome is %+v", o)
+	}
+	if path := <-removed; path != "/networks/front" {
+		t.Errorf("removed by %s", path)
+	}
+}
+
 func TestOwnNetwork(t *testing.T) {
 	docker, windows := state.Engine{ID: "x", OS: "linux"}, state.Engine{ID: "x", OS: "windows"}
 	podman := state.Engine{OS: "linux"}

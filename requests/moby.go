@@ -72,7 +72,10 @@ func (m moby) remove(ctx context.Context, t target, pin time.Time) (whole bool, 
 	case state.Containers:
 		_, err = m.ContainerRemove(ctx, t.key, client.ContainerRemoveOptions{})
 	case state.Networks:
-		_, err = m.NetworkRemove(ctx, t.key, client.NetworkRemoveOptions{})
+		var name string
+		if name, err = m.removable(ctx, t.key); err == nil {
+			_, err = m.NetworkRemove(ctx, name, client.NetworkRemoveOptions{})
+		}
 	case state.Volumes:
 		// The engine knows volumes by name alone. Nothing can come between this look
 		// and the removal but another removal and creation at the same instant.
@@ -102,4 +105,15 @@ func (m moby) remove(ctx context.Context, t target, pin time.Time) (whole bool, 
 		}
 	}
 	return whole, err
+}
+
+// removable returns what a network is removed by, so that the engine refuses it while containers use it:
+// its id, or its name where that is podman, which compares with the names that containers have.
+func (m moby) removable(ctx context.Context, id string) (string, error) {
+	about, err := m.About(ctx)
+	if err != nil || !about.Podman {
+		return id, err
+	}
+	n, err := m.NetworkInspect(ctx, id, client.NetworkInspectOptions{})
+	return n.Network.Name, err
 }
