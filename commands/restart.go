@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -40,7 +39,7 @@ that waited for the restart, it is started with its former settings.`,
 					return err
 				}
 				a.repair(ctx, i.DockerConfig)
-				return a.restart(ctx, i, how, t)
+				return a.restart(ctx, cmd.Context(), i, how, t)
 			})
 		},
 	}
@@ -49,8 +48,8 @@ that waited for the restart, it is started with its former settings.`,
 }
 
 // restart stops and starts the instance. At a timeout the start goes on: there was an engine
-// before.
-func (a *app) restart(ctx context.Context, i *instance.Instance, how client.StartOptions, t reporter) (err error) {
+// before. Whole is ctx without its deadline, which the stop may outlast.
+func (a *app) restart(ctx, whole context.Context, i *instance.Instance, how client.StartOptions, t reporter) (err error) {
 	defer func() {
 		if err != nil { // it may have stopped, and its context is still the current one
 			a.repair(context.WithoutCancel(ctx), i.DockerConfig)
@@ -66,8 +65,6 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, how client.Star
 	before := beforeRestart{i.Started(), i.Pending(), instance.Observe(i).Condition(state.ContextPromoted).Reason == state.ReasonPromoted}
 	stop := t.of(i.Name, "stop").because(tailOf(i.Paths.EngineLog()))
 	stop.doing("Engine is stopping", "Engine is not stopped")
-	whole, cancel := withoutDeadline(ctx)
-	defer cancel()
 	stopped, err := client.Stop(whole, i, client.ToRestart())
 	if err != nil {
 		return err
@@ -85,8 +82,8 @@ func (a *app) restart(ctx context.Context, i *instance.Instance, how client.Star
 		return err
 	}
 	// The stop took all the time. Start again what ran before.
-	launch, cancelLaunch := context.WithTimeout(whole, launchTime)
-	defer cancelLaunch()
+	launch, cancel := context.WithTimeout(whole, launchTime)
+	defer cancel()
 	if _, err := client.Start(launch, i, client.StartOptions{Detach: true, GoOn: true}); err != nil {
 		return err
 	}
@@ -141,15 +138,4 @@ func promoteAgain(ctx context.Context, i *instance.Instance, t reporter) {
 	if out.Reason != state.ReasonAlreadyCurrent {
 		t.did(out.Message)
 	}
-}
-
-// withoutDeadline returns a context that ends when ctx is cancelled, but not at its deadline.
-func withoutDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	whole, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		if errors.Is(ctx.Err(), context.Canceled) {
-			cancel()
-		}
-	})
-	return whole, func() { stop(); cancel() }
 }

@@ -124,7 +124,7 @@ func (a *app) runSet(cmd *cobra.Command, o setOptions, args []string) error {
 		case len(i.Pending()) == 0:
 			return nil
 		}
-		return a.restart(ctx, i, how, t.of(i.Name, progress.Itself))
+		return a.restart(ctx, cmd.Context(), i, how, t.of(i.Name, progress.Itself))
 	})
 }
 

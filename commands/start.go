@@ -269,8 +269,13 @@ func (a *app) start(ctx context.Context, i *instance.Instance, how client.StartO
 	return nil
 }
 
-// noticed is how long a supervisor may take to notice that its engine has ended.
-const noticed = time.Second
+const (
+	// noticed is how long a supervisor may take to notice that its engine has ended.
+	noticed = time.Second
+	// startAskTimeout is how long an engine that is said to run may take to answer before it is said to hang.
+	// One on a busy machine, or in a virtual one, is slow.
+	startAskTimeout = 10 * time.Second
+)
 
 // answers asks the engine itself if its supervisor says that it is ready or lost: one that
 // hangs goes unnoticed. If an engine has just ended, answers waits a moment until its
@@ -284,7 +289,7 @@ func (a *app) answers(ctx context.Context, i *instance.Instance, o instance.Obse
 	if !ready && !lost(o) {
 		return nil
 	}
-	api := askAPI(ctx, i)
+	api := askAPI(ctx, i, startAskTimeout)
 	if api.Answers {
 		return nil
 	}

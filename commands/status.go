@@ -152,7 +152,7 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 	}
 	counted := make(chan *diskFact, 1)
 	go func() { counted <- diskOf(ctx, i) }()
-	s.API = askAPI(ctx, i)
+	s.API = askAPI(ctx, i, askTimeout)
 	s.Disk = <-counted
 	if s.Status == client.StatusReady && !s.API.Answers {
 		s.Status = client.StatusUnresponsive // its supervisor has not noticed yet
@@ -200,19 +200,20 @@ func answer(ctx context.Context, i *instance.Instance, ep endpoint.Endpoint) err
 	return e.Ping(ctx)
 }
 
-// askAPI asks the engine itself, whatever the supervisor thinks of it.
-func askAPI(ctx context.Context, i *instance.Instance) apiFact {
+// askAPI asks the engine itself, whatever the supervisor thinks of it, and waits for its answer until
+// the timeout.
+func askAPI(ctx context.Context, i *instance.Instance, timeout time.Duration) apiFact {
 	ep, err := endpointOf(i)
 	if err != nil {
 		return apiFact{Error: err.Error()}
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err = answer(ctx, i, ep)
 	fact := apiFact{Host: ep.Shown(), Answers: err == nil}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		fact.Error, fact.hangs = fmt.Sprintf("timed out after %s", askTimeout), true
+		fact.Error, fact.hangs = fmt.Sprintf("timed out after %s", timeout), true
 	case err != nil:
 		fact.Error = dockercontext.Explain(ctx, ep, err).Error()
 	}

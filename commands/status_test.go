@@ -25,7 +25,7 @@ func TestAskAPI(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			i := &instance.Instance{Settings: instance.Settings{Driver: instance.DriverExisting, Host: "tcp://" + tc.host}}
-			got := askAPI(t.Context(), i)
+			got := askAPI(t.Context(), i, askTimeout)
 			if got.Answers != (tc.want == "") || !strings.Contains(got.Error, tc.want) || got.Host != "tcp://"+tc.host {
 				t.Errorf("askAPI = %+v", got)
 			}
