@@ -80,7 +80,7 @@ func TestWaitForRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &starter{inst: i}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, again, err := s.wait(ctx, nil); !again || err != nil {
 		t.Errorf("wait = %v, %v, want another attempt", again, err)
@@ -215,7 +215,7 @@ func TestStartLooksOnceMore(t *testing.T) {
 	}
 	defer release()
 	writeState(t, i, nil, state.Condition{Type: state.Ready, Status: state.False, Reason: state.ReasonStarting})
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	o, err := Start(ctx, i, StartOptions{Progress: func(instance.Observation) {
 		<-ctx.Done()
@@ -230,7 +230,7 @@ func TestStartLooksOnceMore(t *testing.T) {
 func TestStartThatGoesOnIsSeen(t *testing.T) {
 	i := newInstance(t)
 	s := &starter{inst: i, child: &childProcess{done: make(chan struct{})}}
-	timer := time.AfterFunc(100*time.Millisecond, func() {
+	timer := time.AfterFunc(10*time.Millisecond, func() {
 		if _, err := lock.TryAcquireAs(i.Paths.SupervisorLock(), wire.Role); err != nil { // until the test's end
 			t.Error(err)
 		}

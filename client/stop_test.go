@@ -92,7 +92,7 @@ func TestStopBesideDescriptionOfKilled(t *testing.T) {
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	s := &starter{inst: i}
 	if _, _, err := s.wait(ctx, nil); !errors.Is(err, lock.ErrHeld) {

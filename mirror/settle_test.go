@@ -159,7 +159,7 @@ func TestSettleAfterMuch(t *testing.T) {
 func TestSilence(t *testing.T) {
 	disconnected := func(s *state.State) bool { return !s.Mirror.Connected && !mirrortest.Synced(s) }
 	t.Run("noticed", func(t *testing.T) {
-		r := mirrortest.NewSynced(t, mirror.SourceOptions{Silence: 100 * time.Millisecond, InspectTimeout: 200 * time.Millisecond}, 2, 1, 1, 1)
+		r := mirrortest.NewSynced(t, mirror.SourceOptions{Silence: 100 * time.Millisecond, InspectTimeout: time.Second}, 2, 1, 1, 1)
 		r.Engine.Hang()
 		r.Await("Disconnected", disconnected)
 		r.Engine.Resume()

@@ -508,7 +508,7 @@ func TestResync(t *testing.T) {
 
 // An engine that accepts and never answers is noticed, and so is its recovery.
 func TestEngineHangs(t *testing.T) {
-	r := mirrortest.New(t, mirror.SourceOptions{InspectTimeout: 100 * time.Millisecond, ListTimeout: 100 * time.Millisecond})
+	r := mirrortest.New(t, mirror.SourceOptions{InspectTimeout: 500 * time.Millisecond, ListTimeout: 500 * time.Millisecond})
 	r.Engine.Populate(2, 1, 1, 1)
 	r.Engine.Hang()
 	r.Start()
