@@ -12,6 +12,8 @@ import (
 type imageCache struct {
 	details map[string]imageDetails
 	pending map[string]state.Image // as listed, waiting for details
+	listed  map[string]bool        // by the last list, nil before the first
+	missed  map[string]bool        // what lists have lacked
 }
 
 type imageDetails struct {
@@ -21,7 +23,7 @@ type imageDetails struct {
 }
 
 func newImageCache() *imageCache {
-	return &imageCache{details: map[string]imageDetails{}, pending: map[string]state.Image{}}
+	return &imageCache{details: map[string]imageDetails{}, pending: map[string]state.Image{}, missed: map[string]bool{}}
 }
 
 // know takes in a list of all images. It returns those whose details are known, completed, and
@@ -38,10 +40,13 @@ func (c *imageCache) know(list []any) (whole, rest []any, ids []string) {
 		}
 		listed[i.ID] = i
 	}
+	c.listed = map[string]bool{}
 	known := c.details
 	c.details, c.pending = map[string]imageDetails{}, map[string]state.Image{}
 	for _, id := range order {
 		i := listed[id]
+		c.listed[id] = true
+		delete(c.missed, id)
 		d, ok := known[id]
 		if ok && d.size == i.Size && d.createdAt.Equal(i.CreatedAt) {
 			c.details[id] = d
@@ -53,6 +58,16 @@ func (c *imageCache) know(list []any) (whole, rest []any, ids []string) {
 		}
 	}
 	return whole, rest, ids
+}
+
+// lacks reports whether the last list lacked a container's image, once for each: dockerd before
+// version 24 tells nobody of a build by buildx.
+func (c *imageCache) lacks(id string) bool {
+	if c.listed == nil || c.listed[id] || c.missed[id] || id == "" {
+		return false
+	}
+	c.missed[id] = true
+	return true
 }
 
 // complete takes in an inspection and returns the completed image. After an error it is the

@@ -91,6 +91,9 @@ func (p *session) found(k key, object any, gone bool, err error) {
 		}
 		return
 	}
+	if o, ok := object.(state.Container); ok && s.images.lacks(o.Image) {
+		p.intake.mark(state.Images, "")
+	}
 	part := p.parts[k]
 	delete(p.parts, k)
 	if err != nil {

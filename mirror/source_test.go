@@ -458,6 +458,34 @@ func TestPodmanIdentity(t *testing.T) {
 	}
 }
 
+// Some builds have no event: their images show by the containers that they are used for.
+func TestImageWithoutEvent(t *testing.T) {
+	r := mirrortest.New(t, mirror.SourceOptions{})
+	r.Engine.Populate(1, 1, 0, 0)
+	r.Engine.SetFaults(func(f *mirrortest.Faults) {
+		f.Drop = func(m events.Message) bool { return m.Type == events.ImageEventType }
+	})
+	r.Start()
+	r.Await("MirrorSynced", mirrortest.Synced)
+	id := r.Engine.CreateImage("built:1")
+	r.Engine.CreateContainer("one", "built:1")
+	s := r.Await("the image", func(s *state.State) bool { return s.Images[id].ID == id })
+	if s.Mirror.Resyncs != 1 {
+		t.Errorf("%d full syncs", s.Mirror.Resyncs)
+	}
+	lists := r.Engine.Calls()["GET /images/json"]
+	gone := r.Engine.CreateContainer("two", "missing:1")
+	for range 2 {
+		r.Engine.StartContainer(gone)
+		r.Await("a container that runs", func(s *state.State) bool { return s.Containers[gone].State == state.StateRunning })
+		r.Engine.ExitContainer(gone, 0)
+		r.Await("its end", func(s *state.State) bool { return s.Containers[gone].State == state.StateExited })
+	}
+	if got := r.Engine.Calls()["GET /images/json"] - lists; got > 1 {
+		t.Errorf("images are listed %d times for one that does not exist", got)
+	}
+}
+
 // Podman has events of networks from version 5 on. Before, they are looked at every few seconds,
 // without a full sync.
 func TestPodmanNetworks(t *testing.T) {
