@@ -31,8 +31,10 @@ func FollowHead(ctx context.Context, path string) iter.Seq2[*State, error] {
 func follow(ctx context.Context, path string, read func(string) (*State, error)) iter.Seq2[*State, error] {
 	return func(yield func(*State, error) bool) {
 		// The watch begins before the first read, so that no change is missed. It is on the
-		// directory: one on the file would end when the file is replaced.
-		w := dirwatch.Follow(filepath.Dir(path), pollInterval, nil)
+		// directory: one on the file would end when the file is replaced. And on the parent, which
+		// says that the directory is removed: that itself does not, while a file in it is open.
+		dir := filepath.Dir(path)
+		w := dirwatch.FollowAll(func() []string { return []string{dir, filepath.Dir(dir)} }, pollInterval, nil)
 		defer w.Close()
 		r := reader{path: path, read: read}
 		for ctx.Err() == nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/test/wine"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -96,6 +97,12 @@ func TestFollow(t *testing.T) {
 			put(t, path, numbered(51))
 			until(t, c, 51)
 			wine.Skip(t)
+			// A directory with a file that is open, such as a lock, does not say that it is removed.
+			held, err := files.OpenFile(filepath.Join(filepath.Dir(path), "lock"), os.O_CREATE|os.O_RDWR)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer held.Close()
 			if err := os.RemoveAll(filepath.Dir(path)); err != nil {
 				t.Fatal(err)
 			}
