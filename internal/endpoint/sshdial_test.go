@@ -26,7 +26,7 @@ func TestSSHManyLogins(t *testing.T) {
 	for i := range 12 {
 		wg.Go(func() {
 			// Each with a path of its own, as contexts have.
-			_, err := ping(t, fmt.Sprintf("%s/run/%d.sock", s.URL, i), 20*time.Second)
+			_, err := ping(t, fmt.Sprintf("%s/run/%d.sock", s.URL, i), time.Minute)
 			if err != nil {
 				t.Errorf("Ping: %v", err)
 			}
@@ -56,7 +56,7 @@ func TestSSHSlowLogins(t *testing.T) {
 	var wg sync.WaitGroup
 	for range maxLogins + 3 {
 		wg.Go(func() {
-			if _, err := ping(t, s.URL, 20*time.Second); err != nil {
+			if _, err := ping(t, s.URL, time.Minute); err != nil {
 				t.Errorf("Ping: %v", err)
 			}
 		})

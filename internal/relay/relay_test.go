@@ -58,12 +58,35 @@ var ways = []way{
 		if err != nil {
 			t.Fatal(err)
 		}
-		serveConns(t, l, serve)
+		serveConns(t, l, answering(serve))
 		sshd := endpointtest.StartSSHD(t, l.Addr().String(), "")
 		t.Cleanup(func() { endpointtest.NoProcess(t, sshd.Client) })
 		return endpoint.Endpoint{Host: sshd.URL}
 	}},
 }
+
+// answering has an engine first answer whether it is there: over ssh it is asked that where the login takes
+// long.
+func answering(serve func(net.Conn)) func(net.Conn) {
+	return func(conn net.Conn) {
+		r := bufio.NewReader(conn)
+		if begin, _ := r.Peek(len("HEAD ")); string(begin) == "HEAD " {
+			if _, err := http.ReadRequest(r); err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+		}
+		serve(&peeked{conn.(*net.UnixConn), r})
+	}
+}
+
+// peeked is a connection that was read from.
+type peeked struct {
+	*net.UnixConn
+	r io.Reader
+}
+
+func (p *peeked) Read(b []byte) (int, error) { return p.r.Read(b) }
 
 // serveConns serves each connection until the test ends.
 func serveConns(t *testing.T, l net.Listener, serve func(net.Conn)) {

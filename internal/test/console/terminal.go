@@ -135,5 +135,5 @@ func (t *Terminal) asShown(text string) (lines []string) {
 
 // ofMachine are lines that only some machines show, and the one that the race detector writes about
 // a program that has entered another pid namespace.
-var ofMachine = regexp.MustCompile("^note: containers have no limits of |^hint: (root's engines have limits|the kernel's parameter `systemd.unified|`sudo loginctl enable-linger )" +
+var ofMachine = regexp.MustCompile("^note: (containers have no limits of |the engine can't have limits of )|^hint: (root's engines have limits|the kernel's parameter `systemd.unified|`sudo loginctl enable-linger )" +
 	"|^==\\d+==WARNING: reading executable name failed ")

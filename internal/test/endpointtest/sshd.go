@@ -118,6 +118,8 @@ func newSSHD(t testing.TB, socket, extra, server string) *SSHD {
 		t.Fatal(err)
 	}
 	s.Port = port
+	// By SHLVL, bash thinks that it is started by another shell, and does not read the user's ~/.bashrc,
+	// which may be slow.
 	write(t, filepath.Join(dir, "sshd_config"), fmt.Sprintf(`%s
 Port %s
 ListenAddress 127.0.0.1
@@ -129,7 +131,7 @@ StrictModes no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
-SetEnv PATH=%s DOCKER_CONFIG=%[4]s/config
+SetEnv PATH=%s DOCKER_CONFIG=%[4]s/config SHLVL=1
 LogLevel VERBOSE
 `, server, port, dir, dir, s.Remote))
 	hostKey, err := os.ReadFile(filepath.Join(dir, "host_key.pub"))
