@@ -180,9 +180,10 @@ func (s *starter) wait(ctx context.Context, child *childProcess) (last instance.
 			if child == nil {
 				unheld()
 			}
-			return seen == nil, s.held(round, o)
+			// The child may take the place of one that is gone. Its end ends the round.
+			return seen == nil || child != nil, s.held(round, o)
 		}
-		if seen == nil {
+		if seen == nil || instance.SupervisorID(seen) != instance.SupervisorID(o.State.Supervisor) {
 			seen = o.State.Supervisor
 			stopping = o.Condition(state.EngineReady).Reason == state.ReasonStopped
 		}

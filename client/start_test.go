@@ -192,8 +192,13 @@ func writeState(t *testing.T, i *instance.Instance, failure *state.Failure, cond
 	if err != nil {
 		t.Fatal(err)
 	}
+	writeStateOf(t, i, self, failure, conditions...)
+}
+
+func writeStateOf(t *testing.T, i *instance.Instance, self process.ID, failure *state.Failure, conditions ...state.Condition) {
+	t.Helper()
 	data, err := json.Marshal(state.State{Head: state.Head{
-		SchemaVersion: state.SchemaVersion, Revision: 1, Instance: i.Describe(""),
+		SchemaVersion: state.SchemaVersion, Revision: uint64(time.Now().UnixNano()), Instance: i.Describe(""),
 		Supervisor: &state.Supervisor{PID: self.PID, StartTicks: self.StartTime, BootID: self.BootID},
 		Conditions: conditions, LastFailure: failure,
 	}})
@@ -223,6 +228,53 @@ func TestStartLooksOnceMore(t *testing.T) {
 	}})
 	if err != nil || o.Condition(state.Ready).Status != state.True {
 		t.Errorf("Start = %+v, %v", o.Condition(state.Ready), err)
+	}
+}
+
+// A supervisor that was started beside another one, which has ended since, is not waited for to end:
+// it may be the supervisor by now.
+func TestWaitForSuccessor(t *testing.T) {
+	i := newInstance(t)
+	former := exec.Command("sleep", "100")
+	if err := former.Start(); err != nil {
+		t.Fatal(err)
+	}
+	id, err := process.FindChild(former.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := process.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeStateOf(t, i, id, nil)
+	ended := make(chan struct{})
+	end := sync.OnceFunc(func() {
+		go func() {
+			defer close(ended)
+			_ = former.Process.Kill()
+			_ = former.Wait()
+			time.Sleep(50 * time.Millisecond) // the successor takes a moment
+			writeState(t, i, nil, state.Condition{Type: state.Ready, Status: state.True})
+		}()
+	})
+	defer func() { <-ended }()
+	s := &starter{inst: i, StartOptions: StartOptions{Progress: func(instance.Observation) { end() }}}
+	waited := make(chan error, 1)
+	go func() {
+		o, again, err := s.wait(t.Context(), &childProcess{id: self, done: make(chan struct{})})
+		if err == nil && (again || !s.done(o)) {
+			err = errors.New("it does not see the successor")
+		}
+		waited <- err
+	}()
+	select {
+	case err := <-waited:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it waits for the successor's end")
 	}
 }
 
