@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +58,7 @@ func TestRead(t *testing.T) {
 		"no version": "{}", "wrong type": strings.Replace(whole, `"n"`, `7`, 1), "two": whole + whole,
 	} {
 		put(t, path, content)
-		if _, err := state.Read(path); !errors.Is(err, state.ErrCorrupt) || !strings.Contains(err.Error(), path) {
+		if _, err := state.Read(path); !errors.Is(err, state.ErrCorrupt) || !strings.Contains(err.Error(), strconv.Quote(path)) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
