@@ -235,14 +235,7 @@ func TestStartLooksOnceMore(t *testing.T) {
 // it may be the supervisor by now.
 func TestWaitForSuccessor(t *testing.T) {
 	i := newInstance(t)
-	former := exec.Command("sleep", "100")
-	if err := former.Start(); err != nil {
-		t.Fatal(err)
-	}
-	id, err := process.FindChild(former.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
+	former, id := sleeping(t)
 	self, err := process.Self()
 	if err != nil {
 		t.Fatal(err)

@@ -17,10 +17,10 @@ import (
 	"github.com/docker-rd/docker-rd/supervisor/wire"
 )
 
-// ended returns a process that was killed.
-func ended(t *testing.T) process.ID {
+// sleeping starts a process, which the caller kills and waits for.
+func sleeping(t *testing.T) (*exec.Cmd, process.ID) {
 	t.Helper()
-	cmd := exec.Command("sleep", "60")
+	cmd := exec.Command("sleep", "100")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -28,6 +28,13 @@ func ended(t *testing.T) process.ID {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cmd, id
+}
+
+// ended returns a process that was killed.
+func ended(t *testing.T) process.ID {
+	t.Helper()
+	cmd, id := sleeping(t)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

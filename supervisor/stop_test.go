@@ -72,20 +72,27 @@ func TestStopForAnother(t *testing.T) {
 	}
 }
 
+// launched returns the supervisor's loop as it launches the engine, for a test that hands it the events.
+func (f *fixture) launched() *loop {
+	f.t.Helper()
+	l, err := newLoop(f.inst, f.driver, slog.New(slog.DiscardHandler))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() {
+		l.end()
+		l.workers.Wait()
+	})
+	f.loop = l
+	l.launch()
+	return l
+}
+
 // Who asks by a request sends a signal too, if that is not begun soon. Both together are one stop, as the
 // request says: one that takes a start back stops no engine that ran before.
 func TestStopBySignalAndRequest(t *testing.T) {
 	f := setup(t)
-	l, err := newLoop(f.inst, f.driver, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		l.end()
-		l.workers.Wait()
-	}()
-	f.loop = l
-	l.launch()
+	l := f.launched()
 	f.ask(requests.StopOptions{Undo: true})
 	for range 2 {
 		if l.handle(signalled{syscall.SIGTERM}); l.engine.phase != engineUndoing {
@@ -102,21 +109,14 @@ func TestStopBySignalAndRequest(t *testing.T) {
 // new one alone.
 func TestRequestsOfAnother(t *testing.T) {
 	f := setup(t)
-	l, err := newLoop(f.inst, f.driver, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		l.end()
-		l.workers.Wait()
-	}()
-	l.launch()
+	l := f.launched()
 	l.orphaned()
 	dir := f.inst.Paths.RequestsDir()
 	for _, r := range []requests.Request{
 		{Type: requests.RequestStop, Stop: &requests.Stop{Supervisor: process.ID{PID: 1}}},
 		{Type: requests.RequestDelete, Kind: state.Volumes, Key: "data"},
 	} {
+		var err error
 		if r.ID, err = requests.Submit(dir, r); err != nil {
 			t.Fatal(err)
 		}
