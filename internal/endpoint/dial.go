@@ -114,7 +114,6 @@ func dialThrough(ctx context.Context, t *http.Transport, to *url.URL) (net.Conn,
 
 // connectThrough asks the proxy on conn for a tunnel to an address.
 func connectThrough(ctx context.Context, conn net.Conn, proxy *url.URL, address string) error {
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address, Header: http.Header{}}
 	if u := proxy.User; u != nil {
 		password, _ := u.Password()
@@ -122,12 +121,7 @@ func connectThrough(ctx context.Context, conn net.Conn, proxy *url.URL, address 
 		auth.SetBasicAuth(u.Username(), password)
 		req.Header.Set("Proxy-Authorization", auth.Header.Get("Authorization"))
 	}
-	if err := req.Write(conn); err != nil {
-		return err
-	}
-	// The engine sends nothing before it is asked, so the reader buffers nothing of it. The body
-	// is the tunnel: it must not be closed.
-	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
+	resp, err := exchange(ctx, conn, req)
 	if err != nil {
 		return err
 	}
@@ -135,6 +129,22 @@ func connectThrough(ctx context.Context, conn net.Conn, proxy *url.URL, address 
 		return newStatusError(resp.StatusCode, nil)
 	}
 	return nil
+}
+
+// exchange sends a request on a connection and returns the answer, which has no body: it must not be
+// closed, as what follows on the connection is the caller's. Nothing follows before the engine is
+// asked, so the reader buffers nothing of it. The connection is of no use after an error, such as ctx's.
+func exchange(ctx context.Context, conn net.Conn, req *http.Request) (*http.Response, error) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	err := req.Write(conn)
+	var resp *http.Response
+	if err == nil {
+		resp, err = http.ReadResponse(bufio.NewReader(conn), req)
+	}
+	if !stop() {
+		return nil, ctx.Err()
+	}
+	return resp, err
 }
 
 // hostPort returns a URL's host with its port.

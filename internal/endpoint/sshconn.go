@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -93,17 +92,11 @@ func (c *sshConn) Read(p []byte) (int, error) {
 func (c *sshConn) awaitAnswer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	req, err := http.NewRequest(http.MethodHead, "http://"+client.DummyHost+"/_ping", nil)
-	if err == nil {
-		err = req.Write(c)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		_, err = http.ReadResponse(bufio.NewReader(c), req) // which has no body
-	}
-	if !stop() {
-		return ctx.Err()
-	}
+	_, err = exchange(ctx, c, req)
 	return err
 }
 
