@@ -2,6 +2,7 @@ package isolated
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -38,11 +39,24 @@ func (e *Engine) keepFiles(ctx context.Context) {
 	}
 }
 
-// watchedDirs are the directories of files that the host may replace.
+// watchedDirs are the directories of files that the host may replace, with those of all links that
+// lead to resolv.conf, which may be missing: the host's resolver may start later.
 func watchedDirs() []string {
-	dirs := []string{filepath.Dir(dockerSock), filepath.Dir(hostResolvConf)}
-	if path, err := filepath.EvalSymlinks(hostResolvConf); err == nil {
-		dirs = append(dirs, filepath.Dir(path))
+	dirs := []string{filepath.Dir(dockerSock)}
+	const chain = 40 // as many links as the kernel follows
+	for path := hostResolvConf; len(dirs) <= chain; {
+		dir := filepath.Dir(path)
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			dir = real
+		}
+		dirs = append(dirs, nearest(dir))
+		target, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if path = target; !filepath.IsAbs(target) {
+			path = filepath.Join(dir, target)
+		}
 	}
 	return dirs
 }

@@ -1216,10 +1216,10 @@ func TestBesideHostEngine(t *testing.T) {
 	must := func(err error) { t.Helper(); must(t, err) }
 	must(os.MkdirAll("/etc/docker/certs.d/registry.example", 0o755))
 	must(os.WriteFile("/etc/docker/daemon.json", []byte(`{"hosts": ["tcp://127.0.0.1:2"]}`), 0o600))
-	// As systemd-resolved has it.
+	// As systemd-resolved has it, which starts later.
 	const resolver = "/run/systemd/resolve/stub-resolv.conf"
-	must(os.MkdirAll(filepath.Dir(resolver), 0o755))
-	must(os.WriteFile(resolver, []byte("nameserver 127.0.0.53\nsearch before.example\n"), 0o644))
+	must(os.RemoveAll(filepath.Dir(resolver)))
+	must(os.MkdirAll(filepath.Dir(filepath.Dir(resolver)), 0o755))
 	must(os.RemoveAll("/etc/resolv.conf"))
 	must(os.Symlink(resolver, "/etc/resolv.conf"))
 	dir, err := os.MkdirTemp("/tmp", "rdhost")
@@ -1290,21 +1290,16 @@ func TestBesideHostEngine(t *testing.T) {
 		t.Errorf("the host while the engine runs (-before +during):\n%s", diff)
 	}
 
+	must(os.Mkdir(filepath.Dir(resolver), 0o755))
+	in.checkResolvConf(resolver, "first.example")
+
 	// What the host replaces is replaced inside too, and not by the host's.
 	stopHost()
 	in.checkOwnSocket()
 	startHost()
 	before = hostState(t)
 	in.checkOwnSocket()
-	must(os.WriteFile(resolver+".new", []byte("nameserver 127.0.0.53\nsearch after.example\n"), 0o644))
-	must(os.Rename(resolver+".new", resolver))
-	in.eventually("resolv.conf is the engine's own inside", func() error {
-		out, err := in.inside("--mount", "cat", "/etc/resolv.conf").CombinedOutput()
-		if want := fmt.Sprintf("nameserver %s\nsearch after.example\n", in.engine.rec.Subnets.DNS()); string(out) != want {
-			err = fmt.Errorf("it is %q, want %q: %w", out, want, err)
-		}
-		return err
-	})
+	in.checkResolvConf(resolver, "after.example")
 
 	if _, err := in.engine.Stop(t.Context()); err != nil {
 		t.Fatal(err)
@@ -1315,4 +1310,18 @@ func TestBesideHostEngine(t *testing.T) {
 	if diff := cmp.Diff(before, hostState(t)); diff != "" {
 		t.Errorf("the host (-before +after):\n%s", diff)
 	}
+}
+
+// checkResolvConf replaces the host's resolv.conf, at its real path, and waits for the engine's.
+func (tr *trial) checkResolvConf(path, search string) {
+	tr.t.Helper()
+	must(tr.t, os.WriteFile(path+".new", fmt.Appendf(nil, "nameserver 127.0.0.53\nsearch %s\n", search), 0o644))
+	must(tr.t, os.Rename(path+".new", path))
+	tr.eventually("resolv.conf is the engine's own inside", func() error {
+		out, err := tr.inside("--mount", "cat", "/etc/resolv.conf").CombinedOutput()
+		if want := fmt.Sprintf("nameserver %s\nsearch %s\n", tr.engine.rec.Subnets.DNS(), search); string(out) != want {
+			err = fmt.Errorf("it is %q, want %q: %w", out, want, err)
+		}
+		return err
+	})
 }
