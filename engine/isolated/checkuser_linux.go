@@ -50,13 +50,14 @@ func checkUserSettings(c *Config) error {
 // checkIDs looks whether the user has ids for containers, and returns them. Without, nothing
 // fails at the start, but every image that has files of other users than root.
 func checkIDs() (namespaces.IDMap, error) {
+	u, err := user.Current()
+	if err != nil {
+		return namespaces.IDMap{}, failure.WithHint(failure.Refuse("ids for containers: the user id %d has no name in /etc/passwd", os.Getuid()),
+			"set USER to the name that `id -un` prints; if it prints none, run it as a user who has one")
+	}
 	ids, err := namespaces.OwnMap()
 	if err != nil {
 		return ids, failure.Refuse("ids for containers: %w", err)
-	}
-	u, err := user.Current()
-	if err != nil {
-		return ids, failure.Refuse("who is the user: %w", err)
 	}
 	return ids, judgeIDs(u, namespaces.IDSource(), []ownIDs{
 		{"user", "/etc/subuid", "subuids", uint32(os.Getuid()), ids.UIDs},
@@ -259,7 +260,11 @@ func (m userMode) explainProbe(plan namespaces.ProbePlan, probe namespaces.Probe
 // explainNamespaces explains the kernel's error.
 func explainNamespaces(err error, sysctl func(string) string) error {
 	if _, ok := errors.AsType[*namespaces.MapError](err); ok {
-		return failure.WithHint(failure.Refuse("ids for containers: %w", err),
+		refused := failure.Refuse("ids for containers: %w", err)
+		if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && set == 1 {
+			return failure.WithHint(refused, "this process may get no privileges by programs: run it outside of the service that has `NoNewPrivileges=yes`, or the container that has `--security-opt no-new-privileges`")
+		}
+		return failure.WithHint(refused,
 			"on Debian and Ubuntu: `sudo apt-get install --reinstall uidmap`; the ranges are in /etc/subuid and /etc/subgid")
 	}
 	if errors.Is(err, unix.ENOSPC) { // the kernel's word for it is "no space left on device"

@@ -60,6 +60,32 @@ chmod 755 "$dir/dev/newuidmap"
 mount --bind "$dir/dev/newuidmap" /usr/bin/newuidmap
 `
 
+// asOther is the beginning of a setpriv in place of the system's, $setpriv, of which the user's
+// process comes.
+const asOther = `setpriv=$(command -v setpriv)
+PATH="$dir/dev/bin:$PATH"
+mkdir "$dir/dev/bin"
+touch "$dir/dev/bin/setpriv"
+chmod 755 "$dir/dev/bin/setpriv"
+export setpriv
+cat >"$dir/dev/bin/setpriv" <<'end'
+#!/bin/sh
+`
+
+const noNewPrivileges = asOther + `exec "$setpriv" --no-new-privs "$@"
+end
+`
+
+const withoutName = `mount -t tmpfs -o uid=61234,mode=700 tmpfs "$dir/home"
+` + asOther + `shift 5 # who it was to be
+for arg; do
+	shift
+	case $arg in USER=*) ;; *) set -- "$@" "$arg" ;; esac
+done
+exec "$setpriv" --reuid 61234 --regid 61234 --clear-groups "$@"
+end
+`
+
 // lacking are machines on which an ordinary user lacks something, with what he is told: a
 // problem each and what its hint says.
 var lacking = map[string]struct {
@@ -79,6 +105,12 @@ for path in /usr/bin/newuidmap /usr/bin/newgidmap /usr/bin/slirp4netns /etc/subu
 	}},
 	"newuidmap without setuid": {withoutSetuid, nil, [][2]string{
 		{"ids for containers: newuidmap: write to uid_map failed: Operation not permitted", "`sudo apt-get install --reinstall uidmap`"},
+	}},
+	"no new privileges": {noNewPrivileges, nil, [][2]string{
+		{"ids for containers: newuidmap: write to uid_map failed: Operation not permitted", "`NoNewPrivileges=yes`"},
+	}},
+	"no name": {withoutName, nil, [][2]string{
+		{"ids for containers: the user id 61234 has no name in /etc/passwd", "`id -un`"},
 	}},
 	"few ids": {`echo "$name:300000:1000" >"$dir/dev/few"
 mount --bind "$dir/dev/few" /etc/subuid
