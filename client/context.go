@@ -9,14 +9,11 @@ import (
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
-// remakeContext makes the context of a running instance again if the user has removed it or led it
-// elsewhere, and waits until the supervisor has seen that. A failure shows in the condition, as at
-// any start.
+// remakeContext makes the context of a running instance if the user has removed it or led it elsewhere,
+// or if it could not be made before, and waits until the supervisor has seen that. A failure shows in
+// the condition, as at any start.
 func remakeContext(ctx context.Context, i *instance.Instance, driver engine.Driver) {
-	isLost := func(o instance.Observation) bool {
-		reason := o.Condition(state.ContextReady).Reason
-		return reason == state.ReasonRemoved || reason == state.ReasonLedElsewhere
-	}
+	isLost := func(o instance.Observation) bool { return o.Condition(state.ContextReady).Status == state.False }
 	if !isLost(instance.Observe(i)) {
 		return
 	}

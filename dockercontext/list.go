@@ -118,14 +118,17 @@ func (c *Config) contextID(name string) string {
 	return filepath.Base(c.store.GetStorageInfo(name).MetadataPath)
 }
 
-// WatchDirs returns the existing directories that change with the current context or with owner's.
-// The store makes a context in two steps, a directory and the file in it, so both are included.
+// WatchDirs returns the directories that change with the current context or with owner's: the
+// configuration's, and those below it that exist. The store makes a context in two steps, a directory and
+// the file in it, so both are included.
 func (c *Config) WatchDirs(owner Owner) []string {
-	contexts := filepath.Join(c.o.Dir, "contexts", "meta")
-	return slices.DeleteFunc([]string{c.o.Dir, contexts, filepath.Join(contexts, c.contextID(owner.Context))}, func(dir string) bool {
+	contexts := filepath.Join(c.o.Dir, "contexts")
+	meta := filepath.Join(contexts, "meta")
+	below := slices.DeleteFunc([]string{contexts, meta, filepath.Join(meta, c.contextID(owner.Context))}, func(dir string) bool {
 		info, err := os.Stat(dir)
 		return err != nil || !info.IsDir()
 	})
+	return append(below, c.o.Dir)
 }
 
 // guessName finds the name of an ID among those that the configuration mentions.

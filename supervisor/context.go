@@ -39,22 +39,27 @@ func (c *contextRun) isCurrent() bool {
 	return c.promoted.IsCurrent()
 }
 
-// see takes in a look at the context, which somebody may have changed.
-func (c *contextRun) see(seen contextSeen) {
+// see takes in a look at the context, which somebody may have changed. It reports whether the context
+// exists at last, so that its promotion is to be decided.
+func (c *contextRun) see(seen contextSeen) (made bool) {
 	if c.missed = c.busy(); c.missed {
-		return // it may have been seen before the operation: another look follows
+		return false // it may have been seen before the operation: another look follows
 	}
 	ready, promoted := seen.ready, seen.promoted
 	// Why it could not be made says more than that it does not exist.
 	if c.ready.Reason != "" && ready.Reason != c.ready.Reason && (!c.unmade || ready.Reason == state.ReasonCreated) {
+		made = c.unmade && c.phase == contextDecided
 		c.ready, c.unmade = ready, false
 	}
+	if made {
+		c.phase, c.judgement = contextMade, nil
+	}
 	if c.phase != contextDecided && c.phase != contextHandedBack || promoted.Err != nil {
-		return
+		return made
 	}
 	again := c.promoted.Reason == state.ReasonChangedByUser && promoted.Reason == state.ReasonChangedByUser // to another
 	if promoted.IsCurrent() == c.isCurrent() && !again {
-		return
+		return false
 	}
 	if c.promoted.Reason == state.ReasonAlreadyCurrent {
 		promoted.Reason = state.ReasonChangedByUser // the choice was never ours
@@ -63,6 +68,7 @@ func (c *contextRun) see(seen contextSeen) {
 	if c.claimed = seen.claimed; c.isCurrent() {
 		c.claimed = dockercontext.Outcome{} // try now
 	}
+	return false
 }
 
 // operate starts an operation on the context, with a deadline.

@@ -25,6 +25,16 @@ func TestSeeAfterFailure(t *testing.T) {
 	if c.ready.Reason != state.ReasonFailed {
 		t.Errorf("why it could not be made is %s after a look", c.ready.Reason)
 	}
+	// Once somebody has made it, the promotion is decided as after a start.
+	made := dockercontext.Outcome{Reason: state.ReasonCreated}
+	c.phase, c.judgement = contextDecided, &dockercontext.Judgement{}
+	if !c.see(contextSeen{ready: made}) || c.ready.Reason != state.ReasonCreated || c.phase != contextMade || c.judgement != nil {
+		t.Errorf("after it was made it is %s, in phase %d", c.ready.Reason, c.phase)
+	}
+	c.phase = contextDecided
+	if c.see(contextSeen{ready: made}) {
+		t.Error("its promotion is decided anew for a look that saw nothing new")
+	}
 }
 
 // What a look at the context finds during an operation is the operation's own doing, or is seen

@@ -220,9 +220,7 @@ func (l *loop) handleContext(ev event) {
 		c.judgement, c.sockets = &ev.Judgement, ev.sockets
 	case contextCreated:
 		c.phase, c.ready, c.unmade = contextMade, ev.Outcome, ev.Reason != state.ReasonCreated
-		if !c.unmade {
-			l.watchContext()
-		}
+		l.watchContext() // somebody may make it, too
 	case promoted:
 		c.phase, c.promoted, c.replacedAnswers = contextDecided, ev.Outcome, false
 		if !c.isCurrent() {
@@ -248,8 +246,8 @@ func (l *loop) handleContext(ev event) {
 			c.claimed = ev.Outcome
 		}
 	case contextSeen:
-		if l.stop == nil {
-			c.see(ev)
+		if l.stop == nil && c.see(ev) {
+			l.judgeCurrent()
 		}
 		l.followElsewhere()
 	case judgedGone:
