@@ -313,7 +313,7 @@ func checkSchema(path string, i *Instance) error {
 		"use the newer docker-rd")
 }
 
-// Names returns the names of all instances, sorted, damaged ones included.
+// Names returns the names of all instances, sorted, with those that are damaged or can't be looked at.
 func Names(roots Roots) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Dir(roots.instanceDir(DefaultName)))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -326,7 +326,7 @@ func Names(roots Roots) ([]string, error) {
 		}
 		p := Paths{State: roots.instanceDir(e.Name())}
 		for _, path := range []string{p.InstanceFile(), p.InstanceBackup()} {
-			if _, err := os.Lstat(path); err == nil {
+			if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 				names = append(names, e.Name())
 				break
 			}

@@ -18,7 +18,8 @@ type Observation struct {
 	// if that can't be read, for StateErr.
 	State    *state.State
 	StateErr error
-	// Supervised says that there is a supervisor, and Holder how that describes itself.
+	// Supervised says that there is a supervisor, or that this can't be determined, and Holder how it
+	// describes itself.
 	Supervised bool
 	Holder     lock.Holder
 	// Live says that the process that wrote State is alive: only then its conditions count.
@@ -32,7 +33,7 @@ func Observe(i *Instance) Observation {
 	if errors.Is(o.StateErr, fs.ErrNotExist) {
 		o.StateErr = nil
 	}
-	if held, err := lock.Held(i.Paths.SupervisorLock()); err == nil && held {
+	if held, err := lock.Held(i.Paths.SupervisorLock()); err != nil || held {
 		o.Supervised = true
 		o.Holder, _ = lock.ReadHolder(i.Paths.SupervisorLock())
 	}

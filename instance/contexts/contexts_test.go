@@ -64,6 +64,23 @@ func TestOwnerIsAnInstance(t *testing.T) {
 	}
 }
 
+// Whether an engine has a supervisor can't be determined without its lock: then the engine is not gone,
+// and its context stays.
+func TestStateWithoutLock(t *testing.T) {
+	i := newInstance(t)
+	i.Settings.Driver, i.Settings.Host = instance.DriverExisting, "unix:///nonexistent.sock"
+	if s := stateOf(i); s != dockercontext.Gone {
+		t.Errorf("an engine that was never started is %d", s)
+	}
+	lock := i.Paths.SupervisorLock()
+	if err := os.Symlink(filepath.Base(lock), lock); err != nil { // a circle
+		t.Fatal(err)
+	}
+	if s := stateOf(i); s != dockercontext.Away {
+		t.Errorf("an engine whose lock can't be opened is %d", s)
+	}
+}
+
 // One Docker configuration has one promotion record, whatever it is called.
 func TestOptions(t *testing.T) {
 	i := newInstance(t)
