@@ -2,10 +2,10 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 
-	"github.com/docker-rd/docker-rd/engine/lima"
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
@@ -89,14 +89,6 @@ type Process = processes.Process
 // A Problem is something that does not work in a running engine.
 type Problem = processes.Problem
 
-// Lacks returns what the instance's engine can't do here, each with a hint.
-func Lacks(i *instance.Instance) []error {
-	if i.Settings.Driver == instance.DriverLima {
-		return lima.Lacks()
-	}
-	return isolatedLacks(i)
-}
-
 // DriverFor returns the driver for the instance's settings. It logs to log, which may be nil.
 func DriverFor(i *instance.Instance, log *slog.Logger) (Driver, error) {
 	if log == nil {
@@ -112,4 +104,60 @@ func DriverFor(i *instance.Instance, log *slog.Logger) (Driver, error) {
 	}
 	// Written by another version.
 	return nil, failure.Refuse("instance %q: driver %q is not one that this version has", i.Name, i.Settings.Driver)
+}
+
+// What only some drivers can do is no method of [Driver]: the functions below ask whether the
+// instance's driver has it.
+
+func optional[T any](i *instance.Instance) (driver T, ok bool, err error) {
+	d, err := DriverFor(i, nil)
+	driver, ok = d.(T)
+	return driver, ok, err
+}
+
+// Lacks returns what the instance's engine can't do here, each with a hint.
+func Lacks(i *instance.Instance) []error {
+	if d, ok, _ := optional[interface{ Lacks() []error }](i); ok {
+		return d.Lacks()
+	}
+	return nil
+}
+
+// SSH returns the arguments by which ssh logs in to the virtual machine of the instance's engine,
+// nil if it has none.
+func SSH(i *instance.Instance) []string {
+	if d, ok, _ := optional[interface{ SSH() []string }](i); ok {
+		return d.SSH()
+	}
+	return nil
+}
+
+// SetLimits limits the instance's engine, if it runs, as the settings of i say, whatever those
+// on disk are. Other drivers' have no control groups of ours.
+func SetLimits(i *instance.Instance) error {
+	d, ok, err := optional[interface {
+		Life() Life
+		SetLimits() error
+	}](i)
+	if !ok || d.Life() != Alive {
+		return err
+	}
+	if err := d.SetLimits(); err != nil {
+		return fmt.Errorf("instance %q: %w", i.Name, err)
+	}
+	return nil
+}
+
+// RemoveData removes what is not below a stopped instance's directories, and those data of its engine
+// that the user can't remove: containers have made files as other users.
+// [instance.Instance.Remove] removes the rest.
+func RemoveData(i *instance.Instance) error {
+	d, ok, err := optional[interface{ RemoveData() error }](i)
+	if ok {
+		err = d.RemoveData()
+	}
+	if err != nil {
+		return fmt.Errorf("remove instance %q: %w", i.Name, err)
+	}
+	return nil
 }

@@ -14,14 +14,6 @@ import (
 // RunHelper does nothing: the helpers are for Linux.
 func RunHelper() {}
 
-// SetLimits does nothing: no engine of ours runs here.
-func SetLimits(*instance.Instance) error { return nil }
-
-// RemoveData has nothing to remove.
-func RemoveData(*instance.Instance) error { return nil }
-
-func isolatedLacks(*instance.Instance) []error { return nil }
-
 // onlyLinux stands for the drivers DriverDockerd and DriverRootless where they can't run.
 type onlyLinux struct{}
 

@@ -310,8 +310,12 @@ func firstLine(text string) string {
 
 func lastLine(text string) string { return text[strings.LastIndexByte(text, '\n')+1:] }
 
-// UserLacks returns what an ordinary user's running engine can't do, each with a hint.
-func UserLacks(c *Config) (limits []error) {
+// Lacks returns what the running engine can't do, each with a hint: only an ordinary user's lacks
+// anything.
+func (c *Config) Lacks() (limits []error) {
+	if !c.rootless() {
+		return nil
+	}
 	if err := (userMode{c}).lacksLimits(); err != nil {
 		limits = append(limits, err)
 	}

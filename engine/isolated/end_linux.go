@@ -9,6 +9,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
 	"github.com/docker-rd/docker-rd/engine/processes"
+	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/mounts"
 )
 
@@ -63,15 +64,19 @@ func (c *Config) removeLeftovers() error {
 		removeFile(c.Paths.EngineFile()))
 }
 
-// RemoveGroups removes the control groups of an engine of root's that has ended. Those without a process
+// RemoveData removes what nobody else can of an engine that has ended: an ordinary user's data, with
+// the files that containers have made as other users, or root's control groups. Those without a process
 // are left where a supervisor was killed at the begin of a start.
-func RemoveGroups(uid string) error {
+func (c *Config) RemoveData() error {
+	if c.rootless() {
+		return failure.WithHint(RemoveTree(c.Paths.Data), "`sudo rm -rf %s`", c.Paths.Data)
+	}
 	h, err := processes.FindHierarchies()
 	if err != nil {
 		return fmt.Errorf("cgroups: %w", err)
 	}
 	var errs []error
-	for _, dir := range (processes.Engine{UID: uid}).Groups(h) {
+	for _, dir := range c.processes().Groups(h) {
 		errs = append(errs, processes.RemoveGroup(dir))
 	}
 	return errors.Join(errs...)

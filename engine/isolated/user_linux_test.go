@@ -199,7 +199,7 @@ func TestFuseOverlay(t *testing.T) {
 	if got := in.docker("info", "-f", "{{.Driver}}"); got != fuseOverlay {
 		t.Errorf("the storage driver is %q", got)
 	}
-	if said := UserLacks(&in.cfg); len(said) == 0 || !strings.Contains(said[len(said)-1].Error(), fuseOverlay) {
+	if said := in.cfg.Lacks(); len(said) == 0 || !strings.Contains(said[len(said)-1].Error(), fuseOverlay) {
 		t.Errorf("the limits are %v, want one that names %s", said, fuseOverlay)
 	}
 	if _, err := in.engine.Stop(t.Context()); err != nil {

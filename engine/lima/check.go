@@ -121,7 +121,7 @@ func checkQEMU() (errs []error) {
 }
 
 // Lacks returns what is worse here than elsewhere, each with a hint.
-func Lacks() []error {
+func (*Config) Lacks() []error {
 	if _, err := os.Stat("/dev/kvm"); runtime.GOOS != "linux" || err == nil {
 		return nil
 	}
