@@ -64,7 +64,7 @@ func syncHere(ctx context.Context, i *instance.Instance, sizes bool) error {
 	if err != nil {
 		return err
 	}
-	if i.Settings.Driver != instance.DriverExisting && driver.Life() != engine.Alive {
+	if !i.Settings.Adopts() && driver.Life() != engine.Alive {
 		return problem(i, NotRunning, fmt.Errorf("instance %q: its engine is not running", i.Name))
 	}
 	err = syncOnce(ctx, i, driver, log, sizes)

@@ -144,7 +144,7 @@ func (h hinter) problem(e *client.Error) string {
 // logsOf is the command for the log that says most of an instance's engine: an adopted one logs
 // elsewhere.
 func logsOf(i *instance.Instance) string {
-	if i.Settings.Driver == instance.DriverExisting {
+	if i.Settings.Adopts() {
 		return "logs --supervisor"
 	}
 	return "logs"

@@ -148,7 +148,7 @@ func instanceRows(ctx context.Context, disk bool) ([]instanceRow, error) {
 				return nil
 			}
 			rows[n] = newInstanceRow(i)
-			if disk && i.Settings.Driver != instance.DriverExisting {
+			if disk && !i.Settings.Adopts() {
 				rows[n].DiskBytes, rows[n].DiskWhole = i.DiskUsage(ctx)
 				rows[n].disk = true
 			}

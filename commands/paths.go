@@ -24,7 +24,7 @@ type pathRow struct {
 func instancePaths(i *instance.Instance) []pathRow {
 	p := i.Paths
 	socket, log, data := i.Socket(), p.EngineLog(), p.Data
-	if i.Settings.Driver == instance.DriverExisting {
+	if i.Settings.Adopts() {
 		socket, log, data = "", "", ""
 		if env, err := hostVariables(i); err == nil {
 			if path, ok := strings.CutPrefix(env["DOCKER_HOST"], "unix://"); ok {

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/docker-rd/docker-rd/client"
-	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 )
 
@@ -70,7 +69,7 @@ func (a *app) confirmRemoval(ctx context.Context, name string) error {
 		return err
 	}
 	what := "its settings; the engine keeps its data"
-	if i.Settings.Driver != instance.DriverExisting {
+	if !i.Settings.Adopts() {
 		size, whole := i.DiskUsage(ctx)
 		what = "all its data (" + humanSize(size, whole) + ")"
 	}

@@ -44,7 +44,7 @@ mounts.`,
 
 // enter runs a command in the namespaces of the instance's engine.
 func enter(ctx context.Context, i *instance.Instance, command []string) error {
-	if i.Settings.Driver == instance.DriverExisting {
+	if i.Settings.Adopts() {
 		return failure.Refuse("instance %q adopts an engine, whose namespaces docker rd can't enter", i.Name)
 	}
 	id, ok := i.EngineProcess()

@@ -314,7 +314,7 @@ func (a *app) answers(ctx context.Context, i *instance.Instance, o instance.Obse
 	switch {
 	case api.hangs:
 		return &client.Error{Instance: i, Problem: client.Stopping, Err: err}
-	case i.Settings.Driver != instance.DriverExisting:
+	case !i.Settings.Adopts():
 		return failure.WithHint(err, "%s may help", a.hinter().run("restart", i.Name))
 	}
 	if p, ok := engine.ProgramOf(i); ok {

@@ -39,7 +39,7 @@ func (a *app) startProgram(ctx context.Context, name string, change func(*instan
 		return nil
 	}
 	p, err := a.planned(name, change)
-	if err != nil || p.Settings.Driver != instance.DriverExisting || !isDown(ctx, p.Instance) {
+	if err != nil || !p.Settings.Adopts() || !isDown(ctx, p.Instance) {
 		return err
 	}
 	i := p.Instance

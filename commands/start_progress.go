@@ -111,7 +111,7 @@ func describe(c state.Condition, i *instance.Instance) string {
 			return "Engine answers"
 		}
 		if c.Reason == state.ReasonStarting {
-			if i.Settings.Driver == instance.DriverExisting {
+			if i.Settings.Adopts() {
 				return "Connecting to the engine"
 			}
 			return "Engine is starting (driver " + i.Settings.Driver + ")"

@@ -167,7 +167,7 @@ func statusOf(ctx context.Context, i *instance.Instance) instanceStatus {
 
 // diskOf counts the files of an instance, for askTimeout at most.
 func diskOf(ctx context.Context, i *instance.Instance) *diskFact {
-	if i.Settings.Driver == instance.DriverExisting {
+	if i.Settings.Adopts() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)

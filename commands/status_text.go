@@ -72,7 +72,7 @@ func (f supervisorFact) text() string {
 
 func (s instanceStatus) engineText() string {
 	switch e := s.Engine; {
-	case s.Settings.Driver == instance.DriverExisting:
+	case s.Settings.Adopts():
 		return "adopted" + when(e.Version != "", ", version "+e.Version, "")
 	case e.Running && e.PID != 0:
 		return fmt.Sprintf("running, pid %d, version %s", e.PID, e.Version)

@@ -76,7 +76,7 @@ func topLogs(ctx context.Context, name, id string, w io.Writer) error {
 	}
 	if id == "" {
 		path := i.Paths.EngineLog()
-		if i.Settings.Driver == instance.DriverExisting {
+		if i.Settings.Adopts() {
 			path = i.Paths.SupervisorLog() // its engine logs elsewhere
 		}
 		return showLog(ctx, w, path, topTail, true)

@@ -62,7 +62,7 @@ func match(pattern, text string) []string {
 // ProgramOf returns the program whose engine an instance adopts; ok is false if none is known. A
 // context that does not exist is known by its name: Colima removes its own when it stops.
 func ProgramOf(i *instance.Instance) (p Program, ok bool) {
-	if i.Settings.Driver != instance.DriverExisting {
+	if !i.Settings.Adopts() {
 		return Program{}, false
 	}
 	ep, err := existing{inst: i}.Endpoint()

@@ -27,9 +27,9 @@ type setting struct {
 	get    func(*Settings) string
 	set    func(*Settings, string) error
 	values []string // all possible ones; nil if there is no such list
-	live   bool     // it holds at once, without a restart
 
 	drivers []string // those with which it has an effect; nil for all
+	live    []string // those with which it holds at once, without a restart
 }
 
 // Drivers, as those of a setting.
@@ -115,7 +115,7 @@ var mainSettings = []setting{
 	text("template", func(s *Settings) *string { return &s.Template }, nil).of(virtual),
 	{
 		name:   "autostart",
-		live:   true,
+		live:   drivers,
 		get:    func(s *Settings) string { return strconv.FormatBool(s.Autostart) },
 		set:    func(s *Settings, v string) (err error) { s.Autostart, err = parseBool(v); return err },
 		values: []string{"true", "false"},
@@ -250,7 +250,7 @@ func (s Settings) Changed() []string {
 func (s *Settings) TakeLive(other Settings) {
 	s.Given = slices.Clone(s.Given)
 	for _, k := range settings {
-		if !k.live || s.Driver == DriverLima && k.name != "autostart" { // a running machine keeps its size
+		if !slices.Contains(k.live, s.Driver) {
 			continue
 		}
 		_ = k.set(s, k.get(&other)) // what it returns is what it takes

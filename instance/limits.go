@@ -16,12 +16,13 @@ const (
 	minNanoCPUs = 1e7 // docker's
 )
 
-// limits are the limits of a whole instance, as docker run has them for a container.
+// limits are the limits of a whole instance, as docker run has them for a container. A virtual machine
+// that runs keeps its size.
 var limits = []setting{
 	{
 		name:    "memory",
 		drivers: own,
-		live:    true,
+		live:    isolated,
 		get:     func(s *Settings) string { return formatSize(s.Memory) },
 		set: func(s *Settings, v string) (err error) {
 			if s.Memory, err = parseSize(v); err != nil {
@@ -36,7 +37,7 @@ var limits = []setting{
 	{
 		name:    "cpus",
 		drivers: own,
-		live:    true,
+		live:    isolated,
 		get: func(s *Settings) string {
 			if s.NanoCPUs == 0 {
 				return ""
@@ -65,7 +66,7 @@ var limits = []setting{
 	{
 		name:    "pids-limit",
 		drivers: isolated,
-		live:    true,
+		live:    isolated,
 		get: func(s *Settings) string {
 			if s.PidsLimit == 0 {
 				return ""

@@ -89,6 +89,9 @@ func DefaultSettings() Settings {
 	return Settings{Driver: DriverAuto, Engine: KindMoby, Promote: dockercontext.PromoteIfBroken, Resync: Duration(defaultResync)}
 }
 
+// Adopts reports whether the engine is somebody else's.
+func (s Settings) Adopts() bool { return s.Driver == DriverExisting }
+
 // Equal reports whether both are the same settings.
 func (s Settings) Equal(o Settings) bool { return reflect.DeepEqual(s.normal(), o.normal()) }
 
