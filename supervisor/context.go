@@ -207,15 +207,12 @@ func (l *loop) release() {
 // takes them.
 func (l *loop) watchSocket() {
 	owner := l.context.owner
-	watch := l.follow("default socket", l.docker.SocketDirs)
-	l.stream(func(ctx context.Context, send func(event)) {
-		defer watch.Close()
-		for watch.Wait(ctx) == nil {
-			if out := l.docker.Claimed(owner); out.Reason != state.ReasonClaimed {
-				send(claimSeen{out})
-				return
-			}
+	l.watch(l.ctx, "default socket", l.docker.SocketDirs, func(send func(event)) (more bool) {
+		out := l.docker.Claimed(owner)
+		if more = out.Reason == state.ReasonClaimed; !more {
+			send(claimSeen{out})
 		}
+		return more
 	})
 }
 
@@ -251,12 +248,10 @@ func (l *loop) removeContext() {
 // watchContext watches the context and the current one. Its own directory comes and goes with it.
 func (l *loop) watchContext() {
 	owner := l.context.owner // never changes
-	watch := l.follow("context", func() []string { return l.docker.WatchDirs(owner) })
-	l.stream(func(ctx context.Context, send func(event)) {
-		defer watch.Close()
-		for watch.Wait(ctx) == nil {
-			send(l.lookAtContext(ctx))
-		}
+	dirs := func() []string { return l.docker.WatchDirs(owner) }
+	l.watch(l.ctx, "context", dirs, func(send func(event)) (more bool) {
+		send(l.lookAtContext(l.ctx))
+		return true
 	})
 }
 

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"context"
 	"path/filepath"
 	"reflect"
 	"time"
@@ -21,22 +20,20 @@ func (l *loop) followEndpoint() {
 		return
 	}
 	was, _ := l.driver.Endpoint()
-	l.stream(func(ctx context.Context, send func(event)) {
-		meta := endpoint.OpenStore(l.inst.DockerConfig).GetStorageInfo(name).MetadataPath
-		follow := l.follow("context", func() []string { return []string{filepath.Clean(meta)} })
-		defer follow.Close()
-		for follow.Wait(ctx) == nil {
-			for range 2 {
-				now, err := l.driver.Endpoint()
-				if err == nil && !reflect.DeepEqual(now, was) {
-					was = now
-					send(endpointNew{})
-				}
-				select {
-				case <-time.After(contextSettles):
-				case <-ctx.Done():
-				}
+	meta := endpoint.OpenStore(l.inst.DockerConfig).GetStorageInfo(name).MetadataPath
+	dirs := func() []string { return []string{filepath.Clean(meta)} }
+	l.watch(l.ctx, "context", dirs, func(send func(event)) (more bool) {
+		for range 2 {
+			now, err := l.driver.Endpoint()
+			if err == nil && !reflect.DeepEqual(now, was) {
+				was = now
+				send(endpointNew{})
+			}
+			select {
+			case <-time.After(contextSettles):
+			case <-l.ctx.Done():
 			}
 		}
+		return true
 	})
 }

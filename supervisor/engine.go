@@ -152,19 +152,16 @@ func (l *loop) watchEngineSocket() {
 	if err != nil {
 		return
 	}
-	watch := l.follow("socket", func() []string { return []string{filepath.Dir(socket)} })
-	session := l.engine.session
-	l.workers.Go(func() {
-		defer watch.Close()
-		for watch.Wait(session) == nil {
-			now, err := os.Lstat(socket)
-			if (err == nil) != (was != nil) || err == nil && !os.SameFile(now, was) {
-				l.send(session, socketTouched{})
-			}
-			if was = now; err != nil {
-				was = nil
-			}
+	dirs := func() []string { return []string{filepath.Dir(socket)} }
+	l.watch(l.engine.session, "socket", dirs, func(send func(event)) (more bool) {
+		now, err := os.Lstat(socket)
+		if (err == nil) != (was != nil) || err == nil && !os.SameFile(now, was) {
+			send(socketTouched{})
 		}
+		if was = now; err != nil {
+			was = nil
+		}
+		return true
 	})
 }
 

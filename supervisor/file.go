@@ -37,12 +37,10 @@ func openStore(inst *instance.Instance, driver engine.Driver, log *slog.Logger) 
 // watchState rewrites a state file that somebody has removed or damaged. Otherwise followers
 // would wait for the next change, which may be far off.
 func (l *loop) watchState() {
-	watch := l.follow("state", func() []string { return []string{l.inst.Paths.State} })
-	l.stream(func(ctx context.Context, send func(event)) {
-		defer watch.Close()
-		for watch.Wait(ctx) == nil {
-			send(stateTouched{})
-		}
+	dirs := func() []string { return []string{l.inst.Paths.State} }
+	l.watch(l.ctx, "state", dirs, func(send func(event)) (more bool) {
+		send(stateTouched{})
+		return true
 	})
 }
 

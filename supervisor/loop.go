@@ -170,9 +170,9 @@ func (l *loop) next(signals <-chan os.Signal, flush <-chan time.Time) event {
 
 // watchRequests takes in the instance's requests until the loop ends.
 func (l *loop) watchRequests() {
-	l.stream(func(ctx context.Context, send func(event)) {
-		accept := func(r requests.Request) { send(requested{r}) }
-		_ = requests.Follow(ctx, l.inst.Paths.RequestsDir(), l.log.With("part", "requests"), accept)
+	accept := func(r requests.Request) { l.send(l.ctx, requested{r}) }
+	l.workers.Go(func() {
+		_ = requests.Follow(l.ctx, l.inst.Paths.RequestsDir(), l.log.With("part", "requests"), accept)
 	})
 }
 
@@ -180,10 +180,16 @@ func (l *loop) watchRequests() {
 // system's watches are used up.
 const lookInterval = 30 * time.Second
 
-// follow follows directories.
-func (l *loop) follow(what string, dirs func() []string) *dirwatch.Follower {
-	return dirwatch.FollowAll(dirs, lookInterval, func(cause error) {
-		l.log.Warn(what+" can't be watched, and is looked at now and then", "error", cause)
+// watch calls look after each change in the directories, until cause ends or look returns false. What
+// look sends is dropped if cause has ended by then.
+func (l *loop) watch(cause context.Context, what string, dirs func() []string, look func(send func(event)) (more bool)) {
+	changes := dirwatch.FollowAll(dirs, lookInterval, func(why error) {
+		l.log.Warn(what+" can't be watched, and is looked at now and then", "error", why)
+	})
+	l.workers.Go(func() {
+		defer changes.Close()
+		for changes.Wait(cause) == nil && look(func(ev event) { l.send(cause, ev) }) {
+		}
 	})
 }
 
@@ -191,11 +197,6 @@ func (l *loop) follow(what string, dirs func() []string) *dirwatch.Follower {
 // returns is dropped if cause has ended by then.
 func (l *loop) async(cause context.Context, work func(ctx context.Context) event) {
 	l.workers.Go(func() { l.send(cause, work(cause)) })
-}
-
-// stream does work that sends any number of events until the loop ends.
-func (l *loop) stream(work func(ctx context.Context, send func(event))) {
-	l.workers.Go(func() { work(l.ctx, func(ev event) { l.send(l.ctx, ev) }) })
 }
 
 // after sends an event once the time has passed, unless cause has ended.
