@@ -71,17 +71,18 @@ func (a *app) addSettings(cmd *cobra.Command) {
 		case "engine-args", "resync":
 			continue
 		}
-		kind := "string"
-		if s.key == "tlsverify" || s.key == "autostart" {
+		kind, words := "string", settingWords(s.key, "")
+		if slices.Contains(words, "true") {
 			kind = "bool"
 		}
-		flags.Var(&flagValue[string]{kind: kind, parse: asIs}, s.key, s.usage)
-		if words := settingWords(s.key, ""); words != nil {
+		flag := flags.VarPF(&flagValue[string]{kind: kind, parse: asIs}, s.key, "", s.usage)
+		if kind == "bool" {
+			flag.NoOptDefVal = "true"
+		}
+		if words != nil {
 			completeFlag(cmd, s.key, words...)
 		}
 	}
-	flags.Lookup("tlsverify").NoOptDefVal = "true"
-	flags.Lookup("autostart").NoOptDefVal = "true"
 	_ = cmd.RegisterFlagCompletionFunc("from-context", completing(a.contextWords))
 	for _, name := range []string{"tlscacert", "tlscert", "tlskey", "daemon-config", "template"} {
 		completeFile(cmd, name)
