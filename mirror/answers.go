@@ -42,7 +42,7 @@ type listedPort struct {
 	Type        string
 }
 
-func (a listedContainer) object() (string, state.Container, error) {
+func (a listedContainer) object() (state.Container, error) {
 	c := state.Container{
 		ID: a.ID, Name: ownName(a.Names), Namespace: namespace, Image: a.ImageID, ImageRef: a.Image,
 		Labels: a.Labels, Compose: compose(a.Labels),
@@ -53,7 +53,7 @@ func (a listedContainer) object() (string, state.Container, error) {
 		c.Ports = append(c.Ports, state.Port{ContainerPort: p.PrivatePort, Protocol: p.Type, HostIP: p.IP, HostPort: p.PublicPort})
 	}
 	sortPorts(c.Ports)
-	return c.ID, c, nil
+	return c, nil
 }
 
 // inspectedContainer is the complete answer of an inspection.
@@ -104,7 +104,7 @@ type binding struct {
 	Port string `json:"HostPort"`
 }
 
-func (a inspectedContainer) object() (string, state.Container, error) {
+func (a inspectedContainer) object() (state.Container, error) {
 	published, err := ports(a.NetworkSettings.Ports, true)
 	bindings, bindingsErr := ports(a.HostConfig.PortBindings, false)
 	c := state.Container{
@@ -121,7 +121,7 @@ func (a inspectedContainer) object() (string, state.Container, error) {
 		CreatedAt: ParseTime(a.Created), StartedAt: ParseTime(a.State.StartedAt), FinishedAt: ParseTime(a.State.FinishedAt),
 		Ports: published, PortBindings: bindings, ExposedPorts: exposedPorts(a.Config.ExposedPorts), Mounts: mounts(a.Mounts), Networks: attachments(a.NetworkSettings.Networks),
 	}
-	return c.ID, c, errors.Join(err, bindingsErr)
+	return c, errors.Join(err, bindingsErr)
 }
 
 // health is how the health checks of a container go.
@@ -267,12 +267,11 @@ type listedImage struct {
 	Labels      map[string]string
 }
 
-func (a listedImage) object() (string, state.Image, error) {
-	i := state.Image{
+func (a listedImage) object() (state.Image, error) {
+	return state.Image{
 		ID: a.ID, Namespace: namespace, Parent: a.ParentID, RepoTags: references(a.RepoTags), RepoDigests: references(a.RepoDigests),
 		CreatedAt: unixTime(a.Created), Size: a.Size, Labels: a.Labels,
-	}
-	return i.ID, i, nil
+	}, nil
 }
 
 // inspectedImage is what an inspection adds to the list. It never changes while the list says
@@ -294,9 +293,6 @@ type inspectedImage struct {
 
 	partial bool // there may be more at the next list
 }
-
-// object returns the answer itself, which has no id.
-func (a inspectedImage) object() (string, inspectedImage, error) { return "image", a, nil }
 
 func (a inspectedImage) complete(i *state.Image) {
 	i.Architecture, i.Variant, i.OS = a.Architecture, a.Variant, a.Os
@@ -321,12 +317,11 @@ type volume struct {
 	Options    map[string]string
 }
 
-func (a volume) object() (string, state.Volume, error) {
-	v := state.Volume{
+func (a volume) object() (state.Volume, error) {
+	return state.Volume{
 		Name: a.Name, Namespace: namespace, Driver: a.Driver, Mountpoint: a.Mountpoint, Scope: a.Scope,
 		CreatedAt: ParseTime(a.CreatedAt), Labels: a.Labels, Options: a.Options, Compose: compose(a.Labels),
-	}
-	return v.Name, v, nil
+	}, nil
 }
 
 type listedNetwork struct {
@@ -348,7 +343,7 @@ type listedNetwork struct {
 // podmanDefault is the id of podman's default network everywhere: the SHA-256 of its name.
 const podmanDefault = "2f259bab93aaaaa2542ba43ef33eb990d0999ee1b9924b557b7be53c0b7a1bb9"
 
-func (a listedNetwork) object() (string, state.Network, error) {
+func (a listedNetwork) object() (state.Network, error) {
 	if a.ID == podmanDefault {
 		a.Created = "" // podman may say another time in each answer
 	}
@@ -365,7 +360,7 @@ func (a listedNetwork) object() (string, state.Network, error) {
 			n.Gateways = append(n.Gateways, c.Gateway)
 		}
 	}
-	return n.ID, n, nil
+	return n, nil
 }
 
 // ownName returns a container's own name. Legacy links give it others, below the name of the

@@ -95,7 +95,7 @@ var readers = map[string]struct {
 	},
 	"image": {
 		reflect.TypeFor[image.InspectResponse](),
-		reader(func(a inspectedImage) (string, state.Image, error) { return "", applied(a), nil }),
+		reader(func(a inspectedImage) (state.Image, error) { return applied(a), nil }),
 		func(d any) any { return applied(dockerImageDetails(*d.(*image.InspectResponse))) },
 	},
 	"volume": {
@@ -111,14 +111,13 @@ var readers = map[string]struct {
 }
 
 // reader reads an answer and makes an object of it.
-func reader[A, T any](convert func(A) (string, T, error)) func(text string) (any, error) {
+func reader[A, T any](convert func(A) (T, error)) func(text string) (any, error) {
 	return func(text string) (any, error) {
 		var answer A
 		if err := json.Unmarshal([]byte(text), &answer, liberal); err != nil {
 			return nil, err
 		}
-		_, object, err := convert(answer)
-		return object, err
+		return convert(answer)
 	}
 }
 
@@ -481,7 +480,7 @@ func TestPodmanDefaultNetwork(t *testing.T) {
 		t.Errorf("its id is %s", id)
 	}
 	for id, dated := range map[string]bool{podmanDefault: false, "another": true} {
-		_, n, err := listedNetwork{ID: id, Created: "2026-01-02T03:04:05Z"}.object()
+		n, err := listedNetwork{ID: id, Created: "2026-01-02T03:04:05Z"}.object()
 		if err != nil || n.CreatedAt.IsZero() == dated {
 			t.Errorf("network %s was created at %s, %v", id, n.CreatedAt, err)
 		}

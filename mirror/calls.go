@@ -31,26 +31,28 @@ var liberal = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.Allo
 // errNoIdentity says that an answer has no id.
 var errNoIdentity = errors.New("the engine answers with an object that has no identity")
 
-// listOf returns what lists objects, each made of an answer by convert, which returns ""
-// for one that has no identity and is none.
-func listOf[A, T any](cli *endpoint.Client, path string, query url.Values, convert func(A) (key string, object T, err error)) func(context.Context) ([]any, error) {
+// An answer of the engine's becomes one of our objects.
+type answer[T any] interface{ object() (T, error) }
+
+// listOf returns what lists objects of a kind. An answer without an identity is none.
+func listOf[A answer[T], T any](cli *endpoint.Client, path string, query url.Values, k *kind[T]) func(context.Context) ([]any, error) {
 	return func(ctx context.Context) ([]any, error) {
 		var answers []A
 		if err := get(ctx, cli, path, query, &answers); err != nil {
 			return nil, err
 		}
-		return converted(answers, convert)
+		return converted(answers, k)
 	}
 }
 
-func converted[A, T any](answers []A, convert func(A) (key string, object T, err error)) ([]any, error) {
+func converted[A answer[T], T any](answers []A, k *kind[T]) ([]any, error) {
 	objects := make([]any, 0, len(answers))
 	for _, a := range answers {
-		key, object, err := convert(a)
+		object, err := a.object()
 		if err != nil {
 			return nil, err
 		}
-		if key != "" {
+		if k.key(&object) != "" {
 			objects = append(objects, object)
 		}
 	}
@@ -58,14 +60,14 @@ func converted[A, T any](answers []A, convert func(A) (key string, object T, err
 }
 
 // oneOf returns an inspect function.
-func oneOf[A, T any](cli *endpoint.Client, path string, convert func(A) (key string, object T, err error)) func(context.Context, string) (any, error) {
+func oneOf[A answer[T], T any](cli *endpoint.Client, path string, k *kind[T]) func(context.Context, string) (any, error) {
 	return func(ctx context.Context, id string) (any, error) {
-		var answer A
-		if err := get(ctx, cli, fmt.Sprintf(path, id), nil, &answer); err != nil {
+		var a A
+		if err := get(ctx, cli, fmt.Sprintf(path, id), nil, &a); err != nil {
 			return nil, err
 		}
-		key, object, err := convert(answer)
-		if err == nil && key == "" {
+		object, err := a.object()
+		if err == nil && k.key(&object) == "" {
 			err = errNoIdentity
 		}
 		return object, err
@@ -78,6 +80,6 @@ func listVolumes(cli *endpoint.Client) func(context.Context) ([]any, error) {
 		if err := get(ctx, cli, "/volumes", nil, &answer); err != nil {
 			return nil, err
 		}
-		return converted(answer.Volumes, volume.object)
+		return converted(answer.Volumes, volumes)
 	}
 }

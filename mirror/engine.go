@@ -37,14 +37,13 @@ type resource struct {
 	kind state.Kind
 	// list lists all objects.
 	list func(ctx context.Context) ([]any, error)
-	// inspect returns one object; of an image only what the list lacks. If it is nil, the kind is
-	// listed instead.
+	// inspect returns one object; of an image only what the list lacks. It may be nil if listsAll.
 	inspect func(ctx context.Context, id string) (any, error)
 	// details says that the list lacks fields, so that each object is inspected.
 	details bool
-	// listsAll says that only the list is complete. It has the names of an image; an inspected
-	// network may differ: of a swarm's, it is the part on this node; podman's default one has
-	// another name.
+	// listsAll says that only the list is complete, so that the kind is listed when one of its objects is
+	// dirty. It has the names of an image; an inspected network may differ: of a swarm's, it is the
+	// part on this node; podman's default one has another name.
 	listsAll bool
 }
 

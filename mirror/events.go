@@ -136,9 +136,9 @@ func (m *marks) imagesLater() {
 	}
 }
 
-// object marks an object as dirty, or its kind if only the list is complete.
+// object marks an object as dirty, or its kind if it is not known which.
 func (m *marks) object(kind state.Kind, id string, with mark) {
-	if id == "" || kind == state.Images || kind == state.Networks {
+	if id == "" {
 		m.kinds[kind] = true
 		return
 	}

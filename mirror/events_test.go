@@ -40,7 +40,7 @@ func TestMarks(t *testing.T) {
 		{events.VolumeEventType, state.Volumes, []events.Action{events.ActionCreate, events.ActionMount, events.ActionUnmount, events.ActionDestroy, "fill"}, object},
 		{events.VolumeEventType, state.Volumes, []events.Action{events.ActionPrune}, list},
 		{events.VolumeEventType, state.Containers, []events.Action{events.ActionMount, events.ActionUnmount}, object},
-		{events.NetworkEventType, state.Networks, []events.Action{events.ActionCreate, events.ActionDestroy, events.ActionRemove, events.ActionUpdate, events.ActionPrune}, list},
+		{events.NetworkEventType, state.Networks, []events.Action{events.ActionCreate, events.ActionDestroy, events.ActionRemove, events.ActionUpdate, events.ActionPrune}, object},
 		{events.NetworkEventType, state.Containers, []events.Action{events.ActionConnect, events.ActionDisconnect}, object},
 	} {
 		for _, action := range test.actions {

@@ -57,25 +57,25 @@ func (m *Moby) resources() []*resource {
 	return []*resource{
 		{
 			kind:    state.Containers,
-			list:    listOf(cli, "/containers/json", all, listedContainer.object),
+			list:    listOf[listedContainer](cli, "/containers/json", all, containers),
 			inspect: m.inspectContainer,
 			details: true,
 		},
 		{
 			kind: state.Images,
 			// All: an untagged image with children is there too, and events speak of it.
-			list:     listOf(cli, "/images/json", all, listedImage.object),
-			inspect:  oneOf(cli, "/images/%s/json", inspectedImage.object),
+			list:     listOf[listedImage](cli, "/images/json", all, images),
+			inspect:  m.inspectImage,
 			listsAll: true,
 		},
 		{
 			kind:    state.Volumes,
 			list:    listVolumes(cli),
-			inspect: oneOf(cli, "/volumes/%s", volume.object),
+			inspect: oneOf[volume](cli, "/volumes/%s", volumes),
 		},
 		{
 			kind:     state.Networks,
-			list:     listOf(cli, "/networks", nil, listedNetwork.object),
+			list:     listOf[listedNetwork](cli, "/networks", nil, networks),
 			listsAll: true,
 		},
 		{
@@ -88,9 +88,15 @@ func (m *Moby) resources() []*resource {
 
 // inspectContainer inspects a container, and remembers the result of its health check.
 func (m *Moby) inspectContainer(ctx context.Context, id string) (any, error) {
-	object, err := oneOf(m.Client, "/containers/%s/json", inspectedContainer.object)(ctx, id)
+	object, err := oneOf[inspectedContainer](m.Client, "/containers/%s/json", containers)(ctx, id)
 	m.looked(id, object)
 	return object, err
+}
+
+func (m *Moby) inspectImage(ctx context.Context, id string) (any, error) {
+	var a inspectedImage
+	err := get(ctx, m.Client, "/images/"+id+"/json", nil, &a)
+	return a, err
 }
 
 func (m *Moby) looked(id string, object any) {

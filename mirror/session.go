@@ -265,7 +265,7 @@ func (p *session) take() {
 		l.wanted, l.urgent = true, l.urgent || urgent
 	}
 	for k, mark := range m.keys {
-		if l := p.of(k.kind); l.inspect == nil {
+		if l := p.of(k.kind); l.listsAll {
 			l.wanted, l.urgent = true, true
 			continue
 		}
