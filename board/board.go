@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/instance"
+	"github.com/docker-rd/docker-rd/internal/pause"
 )
 
 // A Board shows all instances, and acts on their objects.
@@ -75,17 +76,12 @@ func (f *follower) send(ctx context.Context, v View) {
 // list follows the list of instances, and each instance.
 func (f *follower) list(ctx context.Context) {
 	following := map[string]func(){} // functions that stop following an instance
-	tick := time.NewTicker(listInterval)
-	defer tick.Stop()
 	for ctx.Err() == nil {
 		// If the list can't be read, the instances go on.
 		if names, err := instance.Names(f.roots); err == nil {
 			f.compare(ctx, following, names)
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-		}
+		_ = pause.For(ctx, listInterval)
 	}
 }
 
@@ -130,10 +126,7 @@ func (f *follower) instance(ctx context.Context, name string) {
 		if !errors.Is(err, instance.ErrNotExist) { // the list says that, too
 			f.send(ctx, View{Name: name, Err: err})
 		}
-		select { // it may be repaired
-		case <-time.After(listInterval):
-		case <-ctx.Done():
-		}
+		_ = pause.For(ctx, listInterval) // it may be repaired
 		return
 	}
 	round, again := context.WithCancel(ctx)

@@ -10,6 +10,7 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/lock"
 	"github.com/docker-rd/docker-rd/mirror/state"
@@ -36,16 +37,11 @@ const stoppedInterval = 50 * time.Millisecond
 // AwaitStopped waits until the instance is [Stopped], or returns the context's error if it is not
 // when ctx ends.
 func AwaitStopped(ctx context.Context, i *instance.Instance) error {
-	tick := time.NewTicker(stoppedInterval)
-	defer tick.Stop()
 	for !Stopped(i) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-		}
+		_ = pause.For(ctx, stoppedInterval)
 	}
 	return nil
 }
@@ -137,14 +133,7 @@ const removedInterval = 500 * time.Millisecond
 // cancelAtRemoval cancels a round when the instance has been removed. It ends with the round, or when
 // there is a state file again.
 func cancelAtRemoval(round context.Context, i *instance.Instance, cancel context.CancelCauseFunc) {
-	tick := time.NewTicker(removedInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-round.Done():
-			return
-		}
+	for pause.For(round, removedInterval) == nil {
 		switch {
 		case removed(i):
 			cancel(removedError(i))

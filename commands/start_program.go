@@ -13,6 +13,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/pause"
 )
 
 const (
@@ -97,11 +98,8 @@ func runProgram(ctx context.Context, i *instance.Instance, program engine.Progra
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = programGrace
 	err = cmd.Run()
-	for tick := time.Tick(100 * time.Millisecond); err == nil && isDown(ctx, i); {
-		select {
-		case <-tick:
-		case <-ctx.Done():
-		}
+	for err == nil && isDown(ctx, i) {
+		_ = pause.For(ctx, 100*time.Millisecond)
 	}
 	detail := program.Command()
 	if line := last(); line != "" {

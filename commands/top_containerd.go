@@ -10,6 +10,7 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/containerd"
 	"github.com/docker-rd/docker-rd/internal/logfile"
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/top"
@@ -51,10 +52,8 @@ func containerdUsage(ctx context.Context, i *instance.Instance, id string) (u to
 	if err != nil {
 		return u, err
 	}
-	select {
-	case <-time.After(time.Second):
-	case <-ctx.Done():
-		return u, ctx.Err()
+	if err := pause.For(ctx, time.Second); err != nil {
+		return u, err
 	}
 	second, err := api.Usage(ctx, namespace, name)
 	if err != nil {

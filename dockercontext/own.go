@@ -17,6 +17,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -307,16 +308,14 @@ func (c *Config) notRemoved(owner Owner, err error) Outcome {
 // retry repeats f while it fails as the store does when others make or remove contexts at the
 // same time: a directory is missing, or not empty.
 func retry(ctx context.Context, f func() error) error {
-	const attempts, pause = 20, 5 * time.Millisecond
+	const attempts, interval = 20, 5 * time.Millisecond
 	for i := 1; ; i++ {
 		err := f()
 		if err == nil || i == attempts || !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
-		case <-time.After(pause):
+		if ended := pause.For(ctx, interval); ended != nil {
+			return errors.Join(ended, err)
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/pause"
 )
 
 // DefaultTimeout bounds a probe whose context has no deadline.
@@ -188,9 +189,7 @@ func (c *Config) probe(ctx context.Context, name string) Report {
 	_, ours := c.OwnerOf(name)
 	r := c.look(ctx, name)
 	if r.Health == Broken {
-		select {
-		case <-ctx.Done():
-		case <-time.After(proofPause):
+		if pause.For(ctx, proofPause) == nil {
 			r = c.look(ctx, name)
 		}
 		if ctx.Err() != nil && r.Health != Healthy {

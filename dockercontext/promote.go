@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/dockercontext/configfile"
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -244,18 +245,12 @@ const restartInterval = 250 * time.Millisecond
 // AnswersAgain waits until the context that a promotion has replaced as broken is healthy: its
 // engine was only restarting. It reports false when ctx ends before.
 func (c *Config) AnswersAgain(ctx context.Context, replaced string) bool {
-	tick := time.NewTicker(restartInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-tick.C:
-		}
+	for pause.For(ctx, restartInterval) == nil {
 		if c.forJudging().glance(ctx, named(replaced)).Health == Healthy {
 			return true
 		}
 	}
+	return false
 }
 
 // GiveBack puts the context that owner's has replaced back, since it answers again. The reason is

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/pause"
 )
 
 // retryDelay is how often a blocked Acquire tries again.
@@ -169,10 +170,8 @@ func waitLock(mode bool) tryFunc {
 			if ok || err != nil {
 				return ok, err
 			}
-			select {
-			case <-ctx.Done():
-				return false, ctx.Err()
-			case <-time.After(retryDelay):
+			if err := pause.For(ctx, retryDelay); err != nil {
+				return false, err
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -82,13 +83,8 @@ func (m *Moby) watch(ctx context.Context, timeout time.Duration, in *intake, run
 
 // pollNetworks marks the networks again and again until ctx ends.
 func pollNetworks(ctx context.Context, in *intake) {
-	for tick := time.Tick(networkPoll); ; {
-		select {
-		case <-tick:
-			in.mark(state.Networks, "")
-		case <-ctx.Done():
-			return
-		}
+	for pause.For(ctx, networkPoll) == nil {
+		in.mark(state.Networks, "")
 	}
 }
 

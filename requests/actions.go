@@ -12,6 +12,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
@@ -151,7 +152,7 @@ func (e *Executor) turnsOut(ctx context.Context, r Request) bool {
 		case time.Since(began) > e.patience+now.stopTimeout:
 			return false
 		}
-		if pause(ctx, lookDelay) != nil {
+		if pause.For(ctx, lookDelay) != nil {
 			return false
 		}
 	}
@@ -197,7 +198,7 @@ func (e *Executor) find(ctx context.Context, id string) (engine, seen, error) {
 		case time.Since(began) >= e.looking:
 			return nil, seen{}, errHangs
 		}
-		if err := pause(ctx, lookDelay); err != nil {
+		if err := pause.For(ctx, lookDelay); err != nil {
 			return nil, seen{}, err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -205,15 +206,13 @@ func (e *Executor) schedule(t target, d *deletion, wait time.Duration) {
 	d.waits++
 	this := d.waits
 	d.cancel = e.beside(func(ctx context.Context) func() {
-		select {
-		case <-time.After(wait):
-			return func() {
-				if e.deletions[t] == d && d.waits == this {
-					e.try(t, d)
-				}
-			}
-		case <-ctx.Done():
+		if pause.For(ctx, wait) != nil {
 			return nil
+		}
+		return func() {
+			if e.deletions[t] == d && d.waits == this {
+				e.try(t, d)
+			}
 		}
 	})
 }

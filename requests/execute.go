@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -295,19 +296,9 @@ func (e *Executor) reach(ctx context.Context) (engine, error) {
 			}
 			_ = it.Close()
 		}
-		if err := pause(ctx, reachDelay); err != nil {
+		if err := pause.For(ctx, reachDelay); err != nil {
 			return nil, err
 		}
-	}
-}
-
-// pause waits, or returns the error of ctx when that ends first.
-func pause(ctx context.Context, wait time.Duration) error {
-	select {
-	case <-time.After(wait):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

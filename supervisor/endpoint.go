@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/endpoint"
+	"github.com/docker-rd/docker-rd/internal/pause"
 )
 
 // contextSettles is how long docker takes at most to write a context's keys and certificates after
@@ -29,10 +30,7 @@ func (l *loop) followEndpoint() {
 				was = now
 				send(endpointNew{})
 			}
-			select {
-			case <-time.After(contextSettles):
-			case <-l.ctx.Done():
-			}
+			_ = pause.For(l.ctx, contextSettles)
 		}
 		return true
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/mirror"
 	"github.com/docker-rd/docker-rd/mirror/state"
 	"github.com/docker-rd/docker-rd/requests"
@@ -182,10 +183,8 @@ func (l *loop) awaitAPI(ctx context.Context, ours bool, timeout time.Duration) (
 		if errors.Is(err, context.DeadlineExceeded) {
 			timeout = min(2*timeout, maxPingTimeout)
 		}
-		select {
-		case <-time.After(connectDelay):
-		case <-ctx.Done():
-			return 0, ctx.Err()
+		if err := pause.For(ctx, connectDelay); err != nil {
+			return 0, err
 		}
 	}
 	if err != nil || took < checkTimeout/slowFactor {

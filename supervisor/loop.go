@@ -13,6 +13,7 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
 	"github.com/docker-rd/docker-rd/internal/dirwatch"
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/version"
 	"github.com/docker-rd/docker-rd/lock"
@@ -202,10 +203,7 @@ func (l *loop) async(cause context.Context, work func(ctx context.Context) event
 // after sends an event once the time has passed, unless cause has ended.
 func (l *loop) after(cause context.Context, wait time.Duration, ev event) {
 	l.async(cause, func(ctx context.Context) event {
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
+		_ = pause.For(ctx, wait)
 		return ev
 	})
 }

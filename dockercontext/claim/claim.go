@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/lock"
 )
 
@@ -92,10 +93,8 @@ func (b Book) Make(ctx context.Context, owner Owner, target string, paths []stri
 			proven = due
 		}
 	}
-	select {
-	case <-time.After(time.Until(proven)):
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := pause.For(ctx, time.Until(proven)); err != nil {
+		return nil, err
 	}
 	results := make([]Result, len(paths))
 	err := b.update(ctx, func(r *claims) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/internal/session"
 	"github.com/docker-rd/docker-rd/internal/systemd"
 )
@@ -62,10 +63,8 @@ func (m userMode) delegate(pid int) (group string, err error) {
 		return "", &delegationError{err}
 	}
 	for !processes.InScope(pid, scope) {
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, time.Millisecond) != nil {
 			return "", &delegationError{fmt.Errorf("systemd has not made %q after %s", scope, scopeTimeout)}
-		case <-time.After(time.Millisecond):
 		}
 	}
 	if group, err = m.processes().Delegate(pid); err != nil {

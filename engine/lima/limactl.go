@@ -199,16 +199,6 @@ func kill(ids ...process.ID) {
 // pauseTime is how often limactl's files are looked at.
 const pauseTime = 50 * time.Millisecond
 
-// pause waits a moment.
-func pause(ctx context.Context) error {
-	select {
-	case <-time.After(pauseTime):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // lastMessage returns the last message that limactl has printed.
 func lastMessage(text string) string {
 	_, message := logfile.Parse(lastLine(text))

@@ -13,6 +13,7 @@ import (
 	"github.com/docker-rd/docker-rd/engine/processes"
 	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/logfile"
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/internal/process"
 	"github.com/docker-rd/docker-rd/internal/relay"
 	"github.com/docker-rd/docker-rd/lock"
@@ -216,10 +217,7 @@ func (m *Machine) dial(ctx context.Context) (net.Conn, error) {
 	}
 	conn, err := m.cfg.engine().Dial(ctx)
 	if err != nil {
-		select {
-		case <-time.After(retryDelay):
-		case <-ctx.Done():
-		}
+		_ = pause.For(ctx, retryDelay)
 	}
 	return conn, err
 }
@@ -285,7 +283,7 @@ func (c *Config) Cleanup(ctx context.Context) (killed []string, err error) {
 		kill(r.Engine, r.HostAgent)
 		for held && err == nil {
 			kill(c.pids()...)
-			if pause(ctx) != nil {
+			if pause.For(ctx, pauseTime) != nil {
 				return nil, fmt.Errorf("processes of the machine in %q do not end: %w", c.Paths.Data, ctx.Err())
 			}
 			held, err = lock.Held(c.lock())

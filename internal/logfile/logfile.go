@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/docker-rd/docker-rd/internal/files"
+	"github.com/docker-rd/docker-rd/internal/pause"
 )
 
 // Max is the size in bytes at which a log is rotated.
@@ -37,18 +38,14 @@ func Rotated(path string) string { return path + ".1" }
 // Keep rotates logs that are too large, now and later, until ctx ends. It reports errors and tries
 // again.
 func Keep(ctx context.Context, report func(error), paths ...string) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
 	for {
 		for _, path := range paths {
 			if err := Rotate(path); err != nil {
 				report(err)
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, interval) != nil {
 			return
-		case <-tick.C:
 		}
 	}
 }

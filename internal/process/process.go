@@ -13,6 +13,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/docker-rd/docker-rd/internal/pause"
 )
 
 // ErrGone says that a process has ended. It matches [os.ErrProcessDone].
@@ -133,13 +135,9 @@ const pollInterval = 50 * time.Millisecond
 
 // poll waits for the end of the process by polling it.
 func (id ID) poll(ctx context.Context) error {
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
 	for id.Alive() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
+		if err := pause.For(ctx, pollInterval); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -17,6 +17,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/docker-rd/docker-rd/internal/pause"
 )
 
 // grace is how long a connection to the engine may outlive its client. The client's last bytes are
@@ -58,10 +60,7 @@ func (r *Relay) Serve(ctx context.Context, l net.Listener) {
 			return
 		default:
 			r.Log.Warn("no connection accepted", "error", err)
-			select {
-			case <-time.After(acceptDelay):
-			case <-ctx.Done():
-			}
+			_ = pause.For(ctx, acceptDelay)
 		}
 	}
 }
