@@ -16,7 +16,7 @@ func TestDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, prefix := range map[string]string{"probe.go": "Probe", "doctor.go": "Finding"} {
+	for file, prefix := range map[string]string{"probe.go": "probe", "doctor.go": "finding"} {
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		if err != nil {
 			t.Fatal(err)

@@ -22,27 +22,27 @@ import (
 
 // Codes of findings. Scripts may rely on them.
 const (
-	FindingConfigInvalid           = "ConfigInvalid"
-	FindingConfigNotEditable       = "ConfigNotEditable"
-	FindingConfigDuplicateKey      = "ConfigDuplicateKey"
-	FindingConfigInterrupted       = "ConfigInterrupted"
-	FindingConfigRescued           = "ConfigRescued"
-	FindingUnreadable              = "Unreadable"
-	FindingCurrentContextMissing   = "CurrentContextMissing"
-	FindingEngineGone              = "EngineGone"
-	FindingMetadataCorrupt         = "MetadataCorrupt"
-	FindingEnvOverride             = "EnvOverride"
-	FindingCredentialHelperMissing = "CredentialHelperMissing"
-	FindingContextWithoutInstance  = "ContextWithoutInstance"
-	FindingInstanceWithoutContext  = "InstanceWithoutContext"
-	FindingForeignContext          = "ForeignContext"
-	FindingRecordInvalid           = "RecordInvalid"
-	FindingSocketLeft              = "SocketLeft"
+	findingConfigInvalid           = "ConfigInvalid"
+	findingConfigNotEditable       = "ConfigNotEditable"
+	findingConfigDuplicateKey      = "ConfigDuplicateKey"
+	findingConfigInterrupted       = "ConfigInterrupted"
+	findingConfigRescued           = "ConfigRescued"
+	findingUnreadable              = "Unreadable"
+	findingCurrentContextMissing   = "CurrentContextMissing"
+	findingEngineGone              = "EngineGone"
+	findingMetadataCorrupt         = "MetadataCorrupt"
+	findingEnvOverride             = "EnvOverride"
+	findingCredentialHelperMissing = "CredentialHelperMissing"
+	findingContextWithoutInstance  = "ContextWithoutInstance"
+	findingInstanceWithoutContext  = "InstanceWithoutContext"
+	findingForeignContext          = "ForeignContext"
+	findingRecordInvalid           = "RecordInvalid"
+	findingSocketLeft              = "SocketLeft"
 )
 
 // A Finding is a fault of a Docker configuration.
 type Finding struct {
-	// Code is one of the Finding constants.
+	// Code is one of the finding constants.
 	Code string `json:"code"`
 	// Subject is the context, variable or file concerned.
 	Subject string `json:"subject"`
@@ -102,7 +102,7 @@ func (c *Config) Doctor(ctx context.Context) ([]Finding, error) {
 	add(c.socketsLeft()...)
 	if _, err := c.readRecord(); isInvalid(err) {
 		f := Finding{
-			Code: FindingRecordInvalid, Subject: c.o.RecordFile, Message: sentence(err),
+			Code: findingRecordInvalid, Subject: c.o.RecordFile, Message: sentence(err),
 			Remedy: "The file is moved aside; docker rd then no longer knows which context to put back.",
 		}
 		add(f.fixedBy(func(ctx context.Context) (Fixed, error) {
@@ -127,7 +127,7 @@ func (c *Config) socketsLeft() []Finding {
 			continue
 		}
 		found = append(found, Finding{
-			Code: FindingSocketLeft, Subject: paths[0],
+			Code: findingSocketLeft, Subject: paths[0],
 			Message: fmt.Sprintf("docker rd has claimed %s for context %q, whose engine is gone.", strings.Join(paths, " and "), o.Context),
 			Remedy:  "It is given back.",
 		}.fixedBy(func(ctx context.Context) (Fixed, error) {
@@ -140,30 +140,30 @@ func (c *Config) socketsLeft() []Finding {
 
 func unreadable(path string, err error) Finding {
 	return Finding{
-		Code: FindingUnreadable, Subject: path, Message: sentence(err),
+		Code: findingUnreadable, Subject: path, Message: sentence(err),
 		Remedy: fmt.Sprintf("Make %s readable for this user.", path),
 	}
 }
 
 func (c *Config) badConfig(e *configfile.RefusedError) Finding {
-	f := Finding{Code: FindingConfigNotEditable, Subject: e.Path, Message: sentence(e)}
+	f := Finding{Code: findingConfigNotEditable, Subject: e.Path, Message: sentence(e)}
 	switch e.Reason {
 	case configfile.Unreadable:
 		return unreadable(e.Path, e)
 	case configfile.InvalidJSON, configfile.BOM, configfile.TrailingData, configfile.WrongType:
-		f.Code = FindingConfigInvalid
+		f.Code = findingConfigInvalid
 		f.Remedy = "Correct the file by hand: docker's own commands overwrite it and lose what it holds. docker rd never rewrites it."
 	case configfile.DuplicateKey:
-		f.Code = FindingConfigDuplicateKey
+		f.Code = findingConfigDuplicateKey
 		f.Remedy = "Remove all but one by hand: docker uses the last one, and drops the others when it writes."
 	case configfile.Interrupted:
-		f.Code = FindingConfigInterrupted
+		f.Code = findingConfigInterrupted
 		f.Remedy = "The change is finished or undone, so that nobody's settings are lost."
 		return f.fixedBy(func(ctx context.Context) (Fixed, error) {
 			return Fixed{Message: fmt.Sprintf("The interrupted change of %s is tidied up.", f.Subject)}, configfile.Recover(ctx, f.Subject)
 		})
 	case configfile.Rescued:
-		f.Code = FindingConfigRescued
+		f.Code = findingConfigRescued
 		f.Remedy = "Compare it with config.json, take over what is missing, and remove it."
 	default:
 		f.Remedy = "docker rd leaves the current context as it is; docker --context NAME works without it."
@@ -176,7 +176,7 @@ func (c *Config) currentMissing(stored string) []Finding {
 		return nil
 	}
 	f := Finding{
-		Code: FindingCurrentContextMissing, Subject: stored,
+		Code: findingCurrentContextMissing, Subject: stored,
 		Message: fmt.Sprintf("The current context %q does not exist, so every docker command fails.", stored),
 		Remedy:  "No context is made the current one, which means \"default\".",
 	}
@@ -210,7 +210,7 @@ func (c *Config) engineGone(ctx context.Context, stored string, instances []Owne
 	if i >= 0 && instances[i].State != Gone {
 		return nil
 	}
-	f := Finding{Code: FindingEngineGone, Subject: stored}
+	f := Finding{Code: findingEngineGone, Subject: stored}
 	switch {
 	case promoted:
 		f.Message = fmt.Sprintf("The current context %q was made current by docker rd, and its engine is gone.", stored)
@@ -240,7 +240,7 @@ func (c *Config) overridden(stored string, instances []OwnerInfo) []Finding {
 		return nil
 	}
 	return []Finding{{
-		Code: FindingEnvOverride, Subject: name,
+		Code: findingEnvOverride, Subject: name,
 		Message: fmt.Sprintf("%s=%s overrides the current context %q in this shell.", name, endpoint.Endpoint{Host: c.o.Getenv(name)}.Shown(), named(stored)),
 		Remedy:  fmt.Sprintf("To follow the current context, unset %s.", name),
 	}}
@@ -270,7 +270,7 @@ func (c *Config) credentialHelpers() []Finding {
 		program := "docker-credential-" + h
 		if _, err := exec.LookPath(program); h != "" && err != nil {
 			found = append(found, Finding{
-				Code: FindingCredentialHelperMissing, Subject: h,
+				Code: findingCredentialHelperMissing, Subject: h,
 				Message: fmt.Sprintf("The program %s is not installed, but %s in %s: logging in and pulling fail.", program, helpers[h], c.file()),
 				Remedy:  fmt.Sprintf("Install %s, or remove it from the file.", program),
 			})
@@ -310,7 +310,7 @@ func (c *Config) corrupt(e entry) Finding {
 		consequence = "docker lists that context, but can't use it."
 	}
 	f := Finding{
-		Code: FindingMetadataCorrupt, Subject: cmp.Or(e.Name, e.Path),
+		Code: findingMetadataCorrupt, Subject: cmp.Or(e.Name, e.Path),
 		Message: fmt.Sprintf("%s: %s %s", e.Path, sentence(e.Err), consequence),
 		Remedy:  "Correct the file by hand, or move it out of the contexts directory.",
 	}
@@ -328,7 +328,7 @@ func (c *Config) corrupt(e entry) Finding {
 // only a broken one is removed.
 func (c *Config) orphan(ctx context.Context, e entry, owner Owner) Finding {
 	f := Finding{
-		Code: FindingContextWithoutInstance, Subject: e.Name,
+		Code: findingContextWithoutInstance, Subject: e.Name,
 		Message: fmt.Sprintf("Context %q belongs to an instance of docker rd that does not exist here.", e.Name),
 		Remedy:  fmt.Sprintf("If nobody needs it: `docker context rm %s`.", e.Name),
 	}
@@ -349,7 +349,7 @@ func (c *Config) missingContexts(instances []OwnerInfo) []Finding {
 		if i.State != Up || i.Context == "" {
 			continue
 		}
-		again := Finding{Code: FindingInstanceWithoutContext, Subject: i.Context, Remedy: "The context is made again."}.
+		again := Finding{Code: findingInstanceWithoutContext, Subject: i.Context, Remedy: "The context is made again."}.
 			fixedBy(func(ctx context.Context) (Fixed, error) {
 				out := c.Create(ctx, i.Owner, i.Endpoint, i.Description)
 				return Fixed{Message: out.Message}, out.Err
@@ -363,7 +363,7 @@ func (c *Config) missingContexts(instances []OwnerInfo) []Finding {
 			found = append(found, again)
 		case state.ReasonForeign:
 			found = append(found, Finding{
-				Code: FindingForeignContext, Subject: i.Context,
+				Code: findingForeignContext, Subject: i.Context,
 				Message: fmt.Sprintf("A context %q exists that is not docker rd's, so the instance has none.", i.Context),
 				Remedy:  fmt.Sprintf("Rename or remove it (`docker context export %[1]s`, `docker context rm %[1]s`), then restart the instance.", i.Context),
 			})

@@ -232,7 +232,7 @@ func TestDoctor(t *testing.T) {
 			for _, x := range found {
 				path := f.changedBy(x)
 				was, _ := os.ReadFile(path)
-				if x.Code == FindingContextWithoutInstance {
+				if x.Code == findingContextWithoutInstance {
 					was = nil // see TestFixOrphan
 				}
 				fixed, err := x.Fix(t.Context())
@@ -276,14 +276,14 @@ func (f *fixture) doctor() []Finding {
 // changedBy returns the file that the fix of a finding changes and copies first, or "".
 func (f *fixture) changedBy(x Finding) string {
 	switch x.Code {
-	case FindingCurrentContextMissing, FindingEngineGone:
+	case findingCurrentContextMissing, findingEngineGone:
 		return f.file()
-	case FindingMetadataCorrupt:
+	case findingMetadataCorrupt:
 		if !filepath.IsAbs(x.Subject) {
 			return filepath.Join(f.o.Dir, "contexts", "meta", f.contextID(x.Subject), "meta.json")
 		}
 		return x.Subject
-	case FindingRecordInvalid:
+	case findingRecordInvalid:
 		return f.o.RecordFile
 	}
 	return ""
@@ -320,8 +320,8 @@ func TestDoctorUnreadable(t *testing.T) {
 			}
 			var found []Finding
 			f.runOrdinary(&found, job{Do: "doctor"})
-			if len(found) != 1 || found[0].Code != FindingUnreadable || filepath.Base(found[0].Subject) != tc.want || found[0].Fixable {
-				t.Errorf("Doctor = %+v, want %s %s", found, FindingUnreadable, tc.want)
+			if len(found) != 1 || found[0].Code != findingUnreadable || filepath.Base(found[0].Subject) != tc.want || found[0].Fixable {
+				t.Errorf("Doctor = %+v, want %s %s", found, findingUnreadable, tc.want)
 			}
 		})
 	}
@@ -396,7 +396,7 @@ func TestDoctorTellsOfAnothersName(t *testing.T) {
 	f := setup(t)
 	f.putRaw("here", `{"Name":"there","Metadata":{},"Endpoints":{"docker":{"Host":"unix:///s"}}}`)
 	found := f.doctor()
-	if len(found) != 1 || found[0].Code != FindingMetadataCorrupt || strings.Contains(found[0].Message, "docker context ls fails") ||
+	if len(found) != 1 || found[0].Code != findingMetadataCorrupt || strings.Contains(found[0].Message, "docker context ls fails") ||
 		!strings.Contains(found[0].Message, `"there"`) {
 		t.Errorf("found %+v", found)
 	}

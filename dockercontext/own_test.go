@@ -70,7 +70,7 @@ func TestCreateWithTLS(t *testing.T) {
 		TLS:  &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key},
 	}
 	f.wantOutcome(f.Create(t.Context(), rd, e, ""), state.ReasonCreated, true)
-	f.wantProbe("rd", long, Healthy, ProbeHealthy)
+	f.wantProbe("rd", long, Healthy, probeHealthy)
 	f.wantOutcome(f.Create(t.Context(), rd, e, ""), state.ReasonCreated, false)
 	e.TLS = &endpoint.TLS{CA: ca.PEM}
 	f.wantOutcome(f.Create(t.Context(), rd, e, ""), state.ReasonCreated, true)
@@ -167,7 +167,7 @@ func TestReadOnlyConfiguration(t *testing.T) {
 		}
 	}
 	f.wantCurrent("gone")
-	f.wantProbe("rd", long, Healthy, ProbeHealthy)
+	f.wantProbe("rd", long, Healthy, probeHealthy)
 }
 
 // Others make and remove contexts beside us, one of them under the same name.

@@ -150,7 +150,7 @@ func TestNamelessContext(t *testing.T) {
 	f.putRaw("x", `{"Metadata":{},"Endpoints":{"docker":{"Host":"unix:///s"}}}`)
 	reports := f.Probe(t.Context())
 	for _, r := range reports[1:] {
-		if r.Reason != ProbeMetadataUnreadable || strings.Contains(r.Message, "%!") || !strings.HasSuffix(r.Message, "no name.") {
+		if r.Reason != probeMetadataUnreadable || strings.Contains(r.Message, "%!") || !strings.HasSuffix(r.Message, "no name.") {
 			t.Errorf("Probe = %+v", r)
 		}
 	}

@@ -47,40 +47,40 @@ const (
 
 // Reasons of probes. Scripts may rely on them.
 const (
-	ProbeHealthy = "Healthy"
+	probeHealthy = "Healthy"
 
 	// Proofs that a context is broken.
-	ProbeContextNotFound   = "ContextNotFound"
-	ProbeSocketMissing     = "SocketMissing"
-	ProbeSocketRefused     = "SocketRefused"
-	ProbePipeMissing       = "PipeMissing"
-	ProbeConnectionRefused = "ConnectionRefused" // on a loopback address
+	probeContextNotFound   = "ContextNotFound"
+	probeSocketMissing     = "SocketMissing"
+	probeSocketRefused     = "SocketRefused"
+	probePipeMissing       = "PipeMissing"
+	probeConnectionRefused = "ConnectionRefused" // on a loopback address
 
 	// Everything else.
-	ProbeTimeout            = "Timeout"
-	ProbeUnproven           = "Unproven" // broken, but not for certain or for everybody
-	ProbePermissionDenied   = "PermissionDenied"
-	ProbeRefusedElsewhere   = "RefusedElsewhere"
-	ProbeUnreachable        = "Unreachable"
-	ProbeHostNotFound       = "HostNotFound"
-	ProbeTLSFailed          = "TLSFailed"
-	ProbeTLSRequired        = "TLSRequired"
-	ProbeInvalidTLSMaterial = "InvalidTLSMaterial"
-	ProbeHTTPError          = "HTTPError"
-	ProbeNotDocker          = "NotDocker"
-	ProbeSSHMissing         = "SSHMissing"
-	ProbeSSHFailed          = "SSHFailed"
-	ProbeSSHDropped         = "SSHDropped"   // before anybody could log in
-	ProbeSSHOnward          = "SSHOnward"    // the docker on the other side goes on over ssh
-	ProbeRemoteFailed       = "RemoteFailed" // ssh worked, docker on the other side did not
-	ProbeNoEndpoint         = "NoEndpoint"
-	ProbeNoHost             = "NoHost"
-	ProbeInvalidAddress     = "InvalidAddress"
-	ProbeSocketPathTooLong  = "SocketPathTooLong"
-	ProbeUnsupportedScheme  = "UnsupportedScheme"
-	ProbeInvalidHeaders     = "InvalidHeaders"
-	ProbeMetadataUnreadable = "MetadataUnreadable"
-	ProbeConnectFailed      = "ConnectFailed"
+	probeTimeout            = "Timeout"
+	probeUnproven           = "Unproven" // broken, but not for certain or for everybody
+	probePermissionDenied   = "PermissionDenied"
+	probeRefusedElsewhere   = "RefusedElsewhere"
+	probeUnreachable        = "Unreachable"
+	probeHostNotFound       = "HostNotFound"
+	probeTLSFailed          = "TLSFailed"
+	probeTLSRequired        = "TLSRequired"
+	probeInvalidTLSMaterial = "InvalidTLSMaterial"
+	probeHTTPError          = "HTTPError"
+	probeNotDocker          = "NotDocker"
+	probeSSHMissing         = "SSHMissing"
+	probeSSHFailed          = "SSHFailed"
+	probeSSHDropped         = "SSHDropped"   // before anybody could log in
+	probeSSHOnward          = "SSHOnward"    // the docker on the other side goes on over ssh
+	probeRemoteFailed       = "RemoteFailed" // ssh worked, docker on the other side did not
+	probeNoEndpoint         = "NoEndpoint"
+	probeNoHost             = "NoHost"
+	probeInvalidAddress     = "InvalidAddress"
+	probeSocketPathTooLong  = "SocketPathTooLong"
+	probeUnsupportedScheme  = "UnsupportedScheme"
+	probeInvalidHeaders     = "InvalidHeaders"
+	probeMetadataUnreadable = "MetadataUnreadable"
+	probeConnectFailed      = "ConnectFailed"
 )
 
 // A Report is the result of a probe.
@@ -135,7 +135,7 @@ func (c *Config) Probe(ctx context.Context, names ...string) []Report {
 		select {
 		case reports[i] = <-results[i]:
 		default:
-			reports[i] = Report{Name: name, Health: HealthUnknown, Reason: ProbeTimeout, Message: "It did not answer in time."}
+			reports[i] = Report{Name: name, Health: HealthUnknown, Reason: probeTimeout, Message: "It did not answer in time."}
 		}
 	}
 	reports = append(reports, damaged...)
@@ -165,13 +165,13 @@ func (c *Config) everyName(effective string) (names []string, damaged []Report) 
 	entries, err := c.list()
 	if err != nil {
 		damaged = append(damaged, Report{
-			Health: HealthUnknown, Reason: ProbeMetadataUnreadable, Message: sentence(err),
+			Health: HealthUnknown, Reason: probeMetadataUnreadable, Message: sentence(err),
 		})
 	}
 	for _, e := range entries {
 		if e.Name == "" {
 			damaged = append(damaged, Report{
-				Health: HealthUnknown, Reason: ProbeMetadataUnreadable,
+				Health: HealthUnknown, Reason: probeMetadataUnreadable,
 				Message: sentence(fmt.Errorf("%s: %w", e.Path, e.Err)),
 			})
 			continue
@@ -194,7 +194,7 @@ func (c *Config) probe(ctx context.Context, name string) Report {
 		}
 		if ctx.Err() != nil && r.Health != Healthy {
 			r.Message = "There was no time to look twice: " + lowerFirst(r.Message)
-			r.Health, r.Reason = HealthUnknown, ProbeUnproven
+			r.Health, r.Reason = HealthUnknown, probeUnproven
 		}
 	}
 	r.Ours = ours
@@ -214,7 +214,7 @@ func (c *Config) look(ctx context.Context, name string) Report {
 	r.Host, r.Scheme = printable(e.Shown()), e.Scheme()
 	claimant, claimed := c.claimant(e)
 	if err == nil && claimed && c.judging {
-		r.Health, r.Reason = Broken, ProbeSocketMissing
+		r.Health, r.Reason = Broken, probeSocketMissing
 		r.Message = fmt.Sprintf("Without docker rd, which has claimed the socket for context %q, nobody listens there.", claimant.Context)
 		return r
 	}
@@ -272,17 +272,17 @@ var knownErrors = []struct {
 	err             error
 	reason, message string
 }{
-	{endpoint.ErrCorrupt, ProbeMetadataUnreadable, ""},
-	{endpoint.ErrNoEndpoint, ProbeNoEndpoint, "The context describes no Docker engine."},
-	{endpoint.ErrNoHost, ProbeNoHost, "The context's docker endpoint has no host."},
-	{endpoint.ErrTLSMaterial, ProbeInvalidTLSMaterial, ""},
-	{endpoint.ErrScheme, ProbeUnsupportedScheme, ""},
-	{endpoint.ErrPathTooLong, ProbeSocketPathTooLong, ""},
-	{errHeaders, ProbeInvalidHeaders, ""},
-	{endpoint.ErrAddress, ProbeInvalidAddress, ""},
-	{endpoint.ErrNotDocker, ProbeNotDocker, "Something answered that is not a Docker engine."},
-	{endpoint.ErrSSHNoise, ProbeNotDocker, ""},
-	{endpoint.ErrSSHMissing, ProbeSSHMissing, "The program ssh is not on the PATH."},
+	{endpoint.ErrCorrupt, probeMetadataUnreadable, ""},
+	{endpoint.ErrNoEndpoint, probeNoEndpoint, "The context describes no Docker engine."},
+	{endpoint.ErrNoHost, probeNoHost, "The context's docker endpoint has no host."},
+	{endpoint.ErrTLSMaterial, probeInvalidTLSMaterial, ""},
+	{endpoint.ErrScheme, probeUnsupportedScheme, ""},
+	{endpoint.ErrPathTooLong, probeSocketPathTooLong, ""},
+	{errHeaders, probeInvalidHeaders, ""},
+	{endpoint.ErrAddress, probeInvalidAddress, ""},
+	{endpoint.ErrNotDocker, probeNotDocker, "Something answered that is not a Docker engine."},
+	{endpoint.ErrSSHNoise, probeNotDocker, ""},
+	{endpoint.ErrSSHMissing, probeSSHMissing, "The program ssh is not on the PATH."},
 }
 
 // classify interprets the result of a ping. Only what is certain is broken.
@@ -290,13 +290,13 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) verdict {
 	var status *endpoint.StatusError
 	switch {
 	case err == nil:
-		return verdict{Healthy, ProbeHealthy, "A Docker engine answered."}
+		return verdict{Healthy, probeHealthy, "A Docker engine answered."}
 	case ctx.Err() != nil:
-		return unknown(ProbeTimeout, "It did not answer in time.")
+		return unknown(probeTimeout, "It did not answer in time.")
 	case errors.As(err, &status): // before errdefs: a page that is not found is no missing context
 		return classifyStatus(status)
 	case errdefs.IsNotFound(err):
-		return broken(ProbeContextNotFound, "There is no such context.")
+		return broken(probeContextNotFound, "There is no such context.")
 	}
 	for _, known := range knownErrors {
 		if errors.Is(err, known.err) {
@@ -306,13 +306,13 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) verdict {
 	var ssh *endpoint.SSHError
 	switch {
 	case e.Host == "":
-		return unknown(ProbeMetadataUnreadable, "%s", sentence(err))
+		return unknown(probeMetadataUnreadable, "%s", sentence(err))
 	case errors.Is(err, endpoint.ErrSSHOnward):
-		return unknown(ProbeSSHOnward, "%s: it may lead back here, and is not followed.", strings.TrimSuffix(sentence(err), "."))
+		return unknown(probeSSHOnward, "%s: it may lead back here, and is not followed.", strings.TrimSuffix(sentence(err), "."))
 	case errors.As(err, &ssh):
 		return classifySSH(ssh)
 	case tlsFailure(err) != nil:
-		return unknown(ProbeTLSFailed, "TLS failed: %s", line(strings.TrimPrefix(tlsFailure(err).Error(), "tls: ")))
+		return unknown(probeTLSFailed, "TLS failed: %s", line(strings.TrimPrefix(tlsFailure(err).Error(), "tls: ")))
 	}
 	return classifyDial(ctx, e, err)
 }
@@ -320,19 +320,19 @@ func classify(ctx context.Context, e endpoint.Endpoint, err error) verdict {
 // classifyStatus interprets an answer that is no success.
 func classifyStatus(err *endpoint.StatusError) verdict {
 	if err.Status == http.StatusBadRequest && strings.Contains(err.Message, "HTTPS server") {
-		return unknown(ProbeTLSRequired, "The server speaks TLS, the context does not.")
+		return unknown(probeTLSRequired, "The server speaks TLS, the context does not.")
 	}
-	return unknown(ProbeHTTPError, "It answered with %s.", strings.TrimSuffix(err.Error(), "."))
+	return unknown(probeHTTPError, "It answered with %s.", strings.TrimSuffix(err.Error(), "."))
 }
 
 func classifySSH(err *endpoint.SSHError) verdict {
 	switch cause := line(err.Cause()); {
 	case err.Dropped():
-		return unknown(ProbeSSHDropped, "The ssh server took no more connections at this time: %s", cause)
+		return unknown(probeSSHDropped, "The ssh server took no more connections at this time: %s", cause)
 	case err.Local():
-		return unknown(ProbeSSHFailed, "The ssh connection failed: %s", cause)
+		return unknown(probeSSHFailed, "The ssh connection failed: %s", cause)
 	default:
-		return unknown(ProbeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", err.Status, cause)
+		return unknown(probeRemoteFailed, "There is no docker on the other side, or it failed (exit status %d): %s", err.Status, cause)
 	}
 }
 
@@ -342,29 +342,29 @@ func classifyDial(ctx context.Context, e endpoint.Endpoint, err error) verdict {
 	var dns *net.DNSError
 	switch scheme := e.Scheme(); {
 	case errors.As(err, &dns):
-		return unknown(ProbeHostNotFound, "%s", sentence(dns))
+		return unknown(probeHostNotFound, "%s", sentence(dns))
 	case scheme == "unix" && isRelative(address) && (isMissing(err) || isRefused(err)):
-		return unknown(ProbeUnproven, "Nobody listens on the socket %s, whose path is relative: elsewhere it means another one.", address)
+		return unknown(probeUnproven, "Nobody listens on the socket %s, whose path is relative: elsewhere it means another one.", address)
 	case scheme == "unix" && isMissing(err):
-		return broken(ProbeSocketMissing, "The socket %s does not exist.", address)
+		return broken(probeSocketMissing, "The socket %s does not exist.", address)
 	case scheme == "unix" && isRefused(err):
-		return broken(ProbeSocketRefused, "Nobody listens on the socket %s.", address)
+		return broken(probeSocketRefused, "Nobody listens on the socket %s.", address)
 	case scheme == "npipe" && errors.Is(err, os.ErrNotExist):
-		return broken(ProbePipeMissing, "The pipe %s does not exist.", address)
+		return broken(probePipeMissing, "The pipe %s does not exist.", address)
 	case errors.Is(err, os.ErrPermission):
-		return unknown(ProbePermissionDenied, "%s", sentence(err))
+		return unknown(probePermissionDenied, "%s", sentence(err))
 	case isRefused(err) && refusedOnLoopback(ctx, e.Host, err):
-		return broken(ProbeConnectionRefused, "Nobody listens on %s.", address)
+		return broken(probeConnectionRefused, "Nobody listens on %s.", address)
 	case isRefused(err):
-		return unknown(ProbeRefusedElsewhere, "%s refuses connections.", address)
+		return unknown(probeRefusedElsewhere, "%s refuses connections.", address)
 	case errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH):
-		return unknown(ProbeUnreachable, "%s", sentence(err))
+		return unknown(probeUnreachable, "%s", sentence(err))
 	case isTimeout(err):
-		return unknown(ProbeTimeout, "It did not answer in time.")
+		return unknown(probeTimeout, "It did not answer in time.")
 	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET):
-		return unknown(ProbeConnectFailed, "It closed the connection without an answer.")
+		return unknown(probeConnectFailed, "It closed the connection without an answer.")
 	}
-	return unknown(ProbeConnectFailed, "%s", sentence(err))
+	return unknown(probeConnectFailed, "%s", sentence(err))
 }
 
 func isMissing(err error) bool {

@@ -91,20 +91,20 @@ func TestProbeUnix(t *testing.T) {
 		health     Health
 		reason     string
 	}{
-		{"healthy", endpointtest.Unix(t, endpointtest.Handler()), long, Healthy, ProbeHealthy},
-		{"missing", dir + "/s", long, Broken, ProbeSocketMissing},
-		{"missing-dir", dir + "/none/s", long, Broken, ProbeSocketMissing},
-		{"below-file", dir + "/file/s", long, Broken, ProbeSocketMissing},
-		{"refused", endpointtest.StaleSocket(t), long, Broken, ProbeSocketRefused},
-		{"file", dir + "/file", long, Broken, ProbeSocketRefused},
-		{"silent", endpointtest.Unix(t, endpointtest.Never), short, HealthUnknown, ProbeTimeout},
-		{"late", endpointtest.Unix(t, late), short, HealthUnknown, ProbeTimeout},
-		{"too-long", "/" + strings.Repeat("x", 200), long, HealthUnknown, ProbeSocketPathTooLong},
-		{"web-server", endpointtest.Unix(t, status(200, "<html>")), long, HealthUnknown, ProbeNotDocker},
-		{"not-found", endpointtest.Unix(t, status(404, "no such page")), long, HealthUnknown, ProbeHTTPError},
-		{"redirect", endpointtest.Unix(t, http.RedirectHandler("/elsewhere", http.StatusFound)), long, HealthUnknown, ProbeHTTPError},
-		{"error-500", endpointtest.Unix(t, apiError), long, HealthUnknown, ProbeHTTPError},
-		{"no-time", dir + "/s", proofPause / 2, HealthUnknown, ProbeUnproven},
+		{"healthy", endpointtest.Unix(t, endpointtest.Handler()), long, Healthy, probeHealthy},
+		{"missing", dir + "/s", long, Broken, probeSocketMissing},
+		{"missing-dir", dir + "/none/s", long, Broken, probeSocketMissing},
+		{"below-file", dir + "/file/s", long, Broken, probeSocketMissing},
+		{"refused", endpointtest.StaleSocket(t), long, Broken, probeSocketRefused},
+		{"file", dir + "/file", long, Broken, probeSocketRefused},
+		{"silent", endpointtest.Unix(t, endpointtest.Never), short, HealthUnknown, probeTimeout},
+		{"late", endpointtest.Unix(t, late), short, HealthUnknown, probeTimeout},
+		{"too-long", "/" + strings.Repeat("x", 200), long, HealthUnknown, probeSocketPathTooLong},
+		{"web-server", endpointtest.Unix(t, status(200, "<html>")), long, HealthUnknown, probeNotDocker},
+		{"not-found", endpointtest.Unix(t, status(404, "no such page")), long, HealthUnknown, probeHTTPError},
+		{"redirect", endpointtest.Unix(t, http.RedirectHandler("/elsewhere", http.StatusFound)), long, HealthUnknown, probeHTTPError},
+		{"error-500", endpointtest.Unix(t, apiError), long, HealthUnknown, probeHTTPError},
+		{"no-time", dir + "/s", proofPause / 2, HealthUnknown, probeUnproven},
 	} {
 		f.put(tc.name, endpoint.Endpoint{Host: "unix://" + tc.path})
 		r := f.wantProbe(tc.name, tc.timeout, tc.health, tc.reason)
@@ -131,7 +131,7 @@ func TestProbePermissionDenied(t *testing.T) {
 		f.mode(socket, 0)
 	}
 	for name, reason := range map[string]string{
-		"socket": ProbePermissionDenied, "directory": ProbePermissionDenied, "metadata": ProbeMetadataUnreadable,
+		"socket": probePermissionDenied, "directory": probePermissionDenied, "metadata": probeMetadataUnreadable,
 	} {
 		var r Report
 		f.runOrdinary(&r, job{Do: "probe", Owner: Owner{Context: name}})
@@ -153,7 +153,7 @@ func TestProbeLooksTwice(t *testing.T) {
 		time.Sleep(proofPause / 3)
 		endpointtest.UnixAt(t, path, endpointtest.Handler())
 	}()
-	f.wantProbe("twice", long, Healthy, ProbeHealthy)
+	f.wantProbe("twice", long, Healthy, probeHealthy)
 }
 
 func TestProbeTCP(t *testing.T) {
@@ -167,19 +167,19 @@ func TestProbeTCP(t *testing.T) {
 		health     Health
 		reason     string
 	}{
-		{"healthy", "tcp://" + plain, long, Healthy, ProbeHealthy},
-		{"by-name", "tcp://localhost:" + port, long, Healthy, ProbeHealthy},
-		{"http", "http://" + plain, long, Healthy, ProbeHealthy},
-		{"ipv6", "tcp://" + endpointtest.TCP(t, "::1", endpointtest.Handler()), long, Healthy, ProbeHealthy},
-		{"refused", "tcp://" + endpointtest.ClosedPort(t, "127.0.0.1"), long, Broken, ProbeConnectionRefused},
-		{"refused-ipv6", "tcp://" + endpointtest.ClosedPort(t, "::1"), long, Broken, ProbeConnectionRefused},
-		{"refused-name", "tcp://localhost:1", long, Broken, ProbeConnectionRefused},
-		{"refused-elsewhere", "tcp://" + endpointtest.ClosedPort(t, own), long, HealthUnknown, ProbeRefusedElsewhere},
-		{"unroutable", "tcp://255.255.255.255:2375", long, HealthUnknown, ProbeUnreachable},
-		{"unresolved", "tcp://host..invalid:2375", long, HealthUnknown, ProbeHostNotFound},
-		{"silent", "tcp://" + endpointtest.TCP(t, "127.0.0.1", endpointtest.Never), short, HealthUnknown, ProbeTimeout},
-		{"web-server", "tcp://" + endpointtest.TCP(t, "127.0.0.1", status(200, "hi")), long, HealthUnknown, ProbeNotDocker},
-		{"no-http", "tcp://" + banner(t), long, HealthUnknown, ProbeConnectFailed},
+		{"healthy", "tcp://" + plain, long, Healthy, probeHealthy},
+		{"by-name", "tcp://localhost:" + port, long, Healthy, probeHealthy},
+		{"http", "http://" + plain, long, Healthy, probeHealthy},
+		{"ipv6", "tcp://" + endpointtest.TCP(t, "::1", endpointtest.Handler()), long, Healthy, probeHealthy},
+		{"refused", "tcp://" + endpointtest.ClosedPort(t, "127.0.0.1"), long, Broken, probeConnectionRefused},
+		{"refused-ipv6", "tcp://" + endpointtest.ClosedPort(t, "::1"), long, Broken, probeConnectionRefused},
+		{"refused-name", "tcp://localhost:1", long, Broken, probeConnectionRefused},
+		{"refused-elsewhere", "tcp://" + endpointtest.ClosedPort(t, own), long, HealthUnknown, probeRefusedElsewhere},
+		{"unroutable", "tcp://255.255.255.255:2375", long, HealthUnknown, probeUnreachable},
+		{"unresolved", "tcp://host..invalid:2375", long, HealthUnknown, probeHostNotFound},
+		{"silent", "tcp://" + endpointtest.TCP(t, "127.0.0.1", endpointtest.Never), short, HealthUnknown, probeTimeout},
+		{"web-server", "tcp://" + endpointtest.TCP(t, "127.0.0.1", status(200, "hi")), long, HealthUnknown, probeNotDocker},
+		{"no-http", "tcp://" + banner(t), long, HealthUnknown, probeConnectFailed},
 	} {
 		f.put(tc.name, endpoint.Endpoint{Host: tc.host})
 		f.wantProbe(tc.name, tc.timeout, tc.health, tc.reason)
@@ -194,7 +194,7 @@ func TestProbeThroughProxy(t *testing.T) {
 	var r Report
 	f.run(&r, job{Do: "probe", Owner: Owner{Context: "proxied"}},
 		"HTTP_PROXY=http://"+endpointtest.ClosedPort(t, "127.0.0.1"), "NO_PROXY=")
-	if r.Health != HealthUnknown || r.Reason != ProbeRefusedElsewhere {
+	if r.Health != HealthUnknown || r.Reason != probeRefusedElsewhere {
 		t.Errorf("Probe = %s, %s (%s)", r.Health, r.Reason, r.Message)
 	}
 }
@@ -255,20 +255,20 @@ func TestProbeTLS(t *testing.T) {
 		health Health
 		reason string
 	}{
-		{"mutual", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key}}, Healthy, ProbeHealthy},
-		{"one-way", endpoint.Endpoint{Host: oneWay, TLS: &endpoint.TLS{CA: ca.PEM}}, Healthy, ProbeHealthy},
-		{"skip-verify", endpoint.Endpoint{Host: expired, SkipTLSVerify: true}, Healthy, ProbeHealthy},
-		{"wrong-ca", endpoint.Endpoint{Host: oneWay, TLS: &endpoint.TLS{CA: other.PEM}}, HealthUnknown, ProbeTLSFailed},
-		{"no-client-cert", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM}}, HealthUnknown, ProbeTLSFailed},
-		{"wrong-client-cert", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: foreign.Cert, Key: foreign.Key}}, HealthUnknown, ProbeTLSFailed},
-		{"expired", endpoint.Endpoint{Host: expired, TLS: &endpoint.TLS{CA: ca.PEM}}, HealthUnknown, ProbeTLSFailed},
-		{"wrong-name", endpoint.Endpoint{Host: "tcp://" + elsewhere.Addr().String(), TLS: &endpoint.TLS{CA: ca.PEM}}, HealthUnknown, ProbeTLSFailed},
-		{"encrypted-key", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: encrypted}}, HealthUnknown, ProbeInvalidTLSMaterial},
-		{"cert-without-key", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert}}, HealthUnknown, ProbeTLSFailed},
-		{"plain-to-tls", endpoint.Endpoint{Host: oneWay}, HealthUnknown, ProbeTLSRequired},
-		{"tls-to-plain", endpoint.Endpoint{Host: "tcp://" + endpointtest.TCP(t, "127.0.0.1", h), SkipTLSVerify: true}, HealthUnknown, ProbeTLSFailed},
-		{"bad-ca", endpoint.Endpoint{Host: oneWay, TLS: &endpoint.TLS{CA: []byte("nothing")}}, HealthUnknown, ProbeInvalidTLSMaterial},
-		{"bad-key", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: foreign.Key}}, HealthUnknown, ProbeInvalidTLSMaterial},
+		{"mutual", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: pair.Key}}, Healthy, probeHealthy},
+		{"one-way", endpoint.Endpoint{Host: oneWay, TLS: &endpoint.TLS{CA: ca.PEM}}, Healthy, probeHealthy},
+		{"skip-verify", endpoint.Endpoint{Host: expired, SkipTLSVerify: true}, Healthy, probeHealthy},
+		{"wrong-ca", endpoint.Endpoint{Host: oneWay, TLS: &endpoint.TLS{CA: other.PEM}}, HealthUnknown, probeTLSFailed},
+		{"no-client-cert", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM}}, HealthUnknown, probeTLSFailed},
+		{"wrong-client-cert", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: foreign.Cert, Key: foreign.Key}}, HealthUnknown, probeTLSFailed},
+		{"expired", endpoint.Endpoint{Host: expired, TLS: &endpoint.TLS{CA: ca.PEM}}, HealthUnknown, probeTLSFailed},
+		{"wrong-name", endpoint.Endpoint{Host: "tcp://" + elsewhere.Addr().String(), TLS: &endpoint.TLS{CA: ca.PEM}}, HealthUnknown, probeTLSFailed},
+		{"encrypted-key", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: encrypted}}, HealthUnknown, probeInvalidTLSMaterial},
+		{"cert-without-key", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert}}, HealthUnknown, probeTLSFailed},
+		{"plain-to-tls", endpoint.Endpoint{Host: oneWay}, HealthUnknown, probeTLSRequired},
+		{"tls-to-plain", endpoint.Endpoint{Host: "tcp://" + endpointtest.TCP(t, "127.0.0.1", h), SkipTLSVerify: true}, HealthUnknown, probeTLSFailed},
+		{"bad-ca", endpoint.Endpoint{Host: oneWay, TLS: &endpoint.TLS{CA: []byte("nothing")}}, HealthUnknown, probeInvalidTLSMaterial},
+		{"bad-key", endpoint.Endpoint{Host: mutual, TLS: &endpoint.TLS{CA: ca.PEM, Cert: pair.Cert, Key: foreign.Key}}, HealthUnknown, probeInvalidTLSMaterial},
 	} {
 		f.put(tc.name, tc.e)
 		f.wantProbe(tc.name, long, tc.health, tc.reason)
@@ -279,11 +279,11 @@ func TestProbeTLS(t *testing.T) {
 		f.write(filepath.Join(certs, name), string(data))
 	}
 	env := map[string]string{"DOCKER_HOST": mutual, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": certs}
-	f.with(env).wantProbe("default", long, Healthy, ProbeHealthy)
+	f.with(env).wantProbe("default", long, Healthy, probeHealthy)
 	env["DOCKER_CERT_PATH"] = t.TempDir()
-	f.with(env).wantProbe("default", long, HealthUnknown, ProbeInvalidTLSMaterial)
+	f.with(env).wantProbe("default", long, HealthUnknown, probeInvalidTLSMaterial)
 	env["DOCKER_TLS_VERIFY"] = ""
-	f.with(env).wantProbe("default", long, HealthUnknown, ProbeTLSRequired)
+	f.with(env).wantProbe("default", long, HealthUnknown, probeTLSRequired)
 }
 
 // What a failed probe says is a cause, not what the connection looked like.
@@ -354,9 +354,9 @@ func TestProbeHeaders(t *testing.T) {
 		endpointtest.Handler().ServeHTTP(w, r)
 	})
 	f.put("guarded", endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(t, guarded)})
-	f.wantProbe("guarded", long, HealthUnknown, ProbeHTTPError)
+	f.wantProbe("guarded", long, HealthUnknown, probeHTTPError)
 	f.write(f.file(), `{"HttpHeaders":{"X-Token":"secret"}}`)
-	f.wantProbe("guarded", long, Healthy, ProbeHealthy)
+	f.wantProbe("guarded", long, Healthy, probeHealthy)
 }
 
 // Headers of the environment take the place of the configured ones, as docker does it.
@@ -376,7 +376,7 @@ func TestProbeHeadersOfEnvironment(t *testing.T) {
 		"X-Token=first,X-Token=last": "last",
 		" X-Token = v ":              " v ",
 	} {
-		f.with(map[string]string{"DOCKER_CUSTOM_HEADERS": env}).wantProbe("seen", long, Healthy, ProbeHealthy)
+		f.with(map[string]string{"DOCKER_CUSTOM_HEADERS": env}).wantProbe("seen", long, Healthy, probeHealthy)
 		if have := got.Get("X-Token"); strings.TrimSpace(have) != strings.TrimSpace(want) {
 			t.Errorf("DOCKER_CUSTOM_HEADERS=%s: X-Token is %q, want %q", env, have, want)
 		}
@@ -385,7 +385,7 @@ func TestProbeHeadersOfEnvironment(t *testing.T) {
 		}
 	}
 	for _, env := range []string{"X-Token", "=x", `"`} {
-		r := f.with(map[string]string{"DOCKER_CUSTOM_HEADERS": env}).wantProbe("seen", long, HealthUnknown, ProbeInvalidHeaders)
+		r := f.with(map[string]string{"DOCKER_CUSTOM_HEADERS": env}).wantProbe("seen", long, HealthUnknown, probeInvalidHeaders)
 		if !strings.Contains(r.Message, "DOCKER_CUSTOM_HEADERS") {
 			t.Errorf("%q does not tell which", r.Message)
 		}
@@ -401,7 +401,7 @@ func TestProbeHeadersOfEnvironment(t *testing.T) {
 func TestProbeMessageIsPrintable(t *testing.T) {
 	f := setup(t)
 	f.put("rude", endpoint.Endpoint{Host: "unix://" + endpointtest.Unix(t, status(500, "\x1b]0;owned\a\x1b[31mred\u202e\x00\xff ünd"))})
-	r := f.wantProbe("rude", long, HealthUnknown, ProbeHTTPError)
+	r := f.wantProbe("rude", long, HealthUnknown, probeHTTPError)
 	for _, c := range r.Message {
 		if !unicode.IsPrint(c) {
 			t.Errorf("%q has the character %U", r.Message, c)
@@ -430,12 +430,12 @@ func TestProbeRelativeSocket(t *testing.T) {
 	dir := endpointtest.Dir(t)
 	t.Chdir(dir)
 	f.put("missing", endpoint.Endpoint{Host: "unix://s"})
-	f.wantProbe("missing", long, HealthUnknown, ProbeUnproven)
+	f.wantProbe("missing", long, HealthUnknown, probeUnproven)
 	f.write(filepath.Join(dir, "file"), "")
 	f.put("refused", endpoint.Endpoint{Host: "unix://./file"})
-	f.wantProbe("refused", long, HealthUnknown, ProbeUnproven)
+	f.wantProbe("refused", long, HealthUnknown, probeUnproven)
 	endpointtest.UnixAt(t, filepath.Join(dir, "s"), endpointtest.Handler())
-	f.wantProbe("missing", long, Healthy, ProbeHealthy)
+	f.wantProbe("missing", long, Healthy, probeHealthy)
 }
 
 // Linux's abstract sockets belong to no directory.
@@ -446,9 +446,9 @@ func TestProbeAbstractSocket(t *testing.T) {
 	f := setup(t)
 	name := fmt.Sprintf("@docker-rd-test-%d", os.Getpid())
 	f.put("abstract", endpoint.Endpoint{Host: "unix://" + name})
-	f.wantProbe("abstract", long, Broken, ProbeSocketRefused)
+	f.wantProbe("abstract", long, Broken, probeSocketRefused)
 	endpointtest.UnixAt(t, name, endpointtest.Handler())
-	f.wantProbe("abstract", long, Healthy, ProbeHealthy)
+	f.wantProbe("abstract", long, Healthy, probeHealthy)
 }
 
 func TestProbeSSH(t *testing.T) {
@@ -461,18 +461,18 @@ func TestProbeSSH(t *testing.T) {
 		reason      string
 		message     string // a part of it
 	}{
-		{name: "healthy", timeout: long, health: Healthy, reason: ProbeHealthy},
+		{name: "healthy", timeout: long, health: Healthy, reason: probeHealthy},
 		{
-			name: "wrong-key", timeout: long, health: HealthUnknown, reason: ProbeSSHFailed,
+			name: "wrong-key", timeout: long, health: HealthUnknown, reason: probeSSHFailed,
 			change: func(s *endpointtest.SSHD) error { return os.Truncate(s.Authorized, 0) },
 		}, {
-			name: "unknown-host-key", timeout: long, health: HealthUnknown, reason: ProbeSSHFailed,
+			name: "unknown-host-key", timeout: long, health: HealthUnknown, reason: probeSSHFailed,
 			change: func(s *endpointtest.SSHD) error { return os.Truncate(s.KnownHosts, 0) },
 		}, {
 			name: "unknown-jump-host", extra: "Host rdtest\nProxyJump stranger\nHost stranger\nHostName 127.0.0.1", timeout: long,
-			health: HealthUnknown, reason: ProbeSSHFailed, message: "Connection refused",
+			health: HealthUnknown, reason: probeSSHFailed, message: "Connection refused",
 		}, {
-			name: "leads-onward", timeout: long, health: HealthUnknown, reason: ProbeSSHOnward, message: `"ssh://u@self"`,
+			name: "leads-onward", timeout: long, health: HealthUnknown, reason: probeSSHOnward, message: `"ssh://u@self"`,
 			change: func(s *endpointtest.SSHD) error {
 				config := filepath.Join(filepath.Dir(s.Remote), "config")
 				meta := filepath.Join(config, "contexts", "meta", "x")
@@ -481,25 +481,25 @@ func TestProbeSSH(t *testing.T) {
 					os.WriteFile(meta+"/meta.json", []byte(`{"Name":"self","Endpoints":{"docker":{"Host":"ssh://u@self"}}}`), 0o600))
 			},
 		}, {
-			name: "host-down", extra: "Host *\nPort 1", timeout: long, health: HealthUnknown, reason: ProbeSSHFailed,
+			name: "host-down", extra: "Host *\nPort 1", timeout: long, health: HealthUnknown, reason: probeSSHFailed,
 		}, {
-			name: "no-docker", timeout: long, health: HealthUnknown, reason: ProbeRemoteFailed,
+			name: "no-docker", timeout: long, health: HealthUnknown, reason: probeRemoteFailed,
 			change: func(s *endpointtest.SSHD) error { return os.Remove(s.Remote + "/docker") },
 		}, {
-			name: "long-banner", timeout: long, health: HealthUnknown, reason: ProbeRemoteFailed, message: "failed (exit status 7): Line 49. The cause.",
+			name: "long-banner", timeout: long, health: HealthUnknown, reason: probeRemoteFailed, message: "failed (exit status 7): Line 49. The cause.",
 			change: func(s *endpointtest.SSHD) error {
 				return os.WriteFile(s.Remote+"/docker", []byte("#!/bin/sh\ni=0\nwhile [ $i -lt 50 ]; do echo \"Line $i.\"; i=$((i+1)); done >&2\necho The cause. >&2\nexit 7\n"), 0o755)
 			},
 		}, {
-			name: "login-shell-talks", timeout: long, health: HealthUnknown, reason: ProbeNotDocker, message: "Welcome",
+			name: "login-shell-talks", timeout: long, health: HealthUnknown, reason: probeNotDocker, message: "Welcome",
 			change: func(s *endpointtest.SSHD) error {
 				return os.WriteFile(s.Remote+"/docker", []byte("#!/bin/sh\necho Welcome\nexec cat\n"), 0o755)
 			},
 		}, {
-			name: "ssh-missing", timeout: long, health: HealthUnknown, reason: ProbeSSHMissing,
+			name: "ssh-missing", timeout: long, health: HealthUnknown, reason: probeSSHMissing,
 			change: func(s *endpointtest.SSHD) error { return os.Setenv("PATH", s.Remote) }, // restored by the server's cleanup
 		}, {
-			name: "silent", timeout: short, health: HealthUnknown, reason: ProbeTimeout,
+			name: "silent", timeout: short, health: HealthUnknown, reason: probeTimeout,
 			change: func(s *endpointtest.SSHD) error {
 				return os.WriteFile(s.Config, []byte("Host *\nProxyCommand "+s.Client+"/sleep 600\n"), 0o600)
 			},
@@ -539,17 +539,17 @@ func TestProbeContexts(t *testing.T) {
 		health     Health
 		reason     string
 	}{
-		{"missing", "", Broken, ProbeContextNotFound},
-		{"corrupt", "", HealthUnknown, ProbeMetadataUnreadable},
-		{"empty", "", HealthUnknown, ProbeMetadataUnreadable},
-		{"nul", "", HealthUnknown, ProbeMetadataUnreadable},
-		{"description", "", Healthy, ProbeHealthy}, // only docker itself stumbles over it
-		{"no-endpoint", "", HealthUnknown, ProbeNoEndpoint},
-		{"empty-host", "", HealthUnknown, ProbeNoHost},
-		{"npipe", "npipe:////./pipe/docker_engine", HealthUnknown, ProbeUnsupportedScheme},
-		{"scheme", "gopher://x", HealthUnknown, ProbeUnsupportedScheme},
-		{"no-scheme", "127.0.0.1:2375", HealthUnknown, ProbeNoHost},
-		{"ssh-password", "ssh://u:p@h", HealthUnknown, ProbeInvalidAddress},
+		{"missing", "", Broken, probeContextNotFound},
+		{"corrupt", "", HealthUnknown, probeMetadataUnreadable},
+		{"empty", "", HealthUnknown, probeMetadataUnreadable},
+		{"nul", "", HealthUnknown, probeMetadataUnreadable},
+		{"description", "", Healthy, probeHealthy}, // only docker itself stumbles over it
+		{"no-endpoint", "", HealthUnknown, probeNoEndpoint},
+		{"empty-host", "", HealthUnknown, probeNoHost},
+		{"npipe", "npipe:////./pipe/docker_engine", HealthUnknown, probeUnsupportedScheme},
+		{"scheme", "gopher://x", HealthUnknown, probeUnsupportedScheme},
+		{"no-scheme", "127.0.0.1:2375", HealthUnknown, probeNoHost},
+		{"ssh-password", "ssh://u:p@h", HealthUnknown, probeInvalidAddress},
 	} {
 		if tc.host != "" {
 			f.put(tc.name, endpoint.Endpoint{Host: tc.host})
@@ -667,10 +667,10 @@ func TestProbeOurs(t *testing.T) {
 	if err := f.store.CreateOrUpdate(m); err != nil {
 		t.Fatal(err)
 	}
-	if r := f.wantProbe("rd", long, Healthy, ProbeHealthy); !r.Ours {
+	if r := f.wantProbe("rd", long, Healthy, probeHealthy); !r.Ours {
 		t.Error("our context is not ours")
 	}
-	if r := f.wantProbe("copy", long, Healthy, ProbeHealthy); r.Ours {
+	if r := f.wantProbe("copy", long, Healthy, probeHealthy); r.Ours {
 		t.Error("a copy of our context is ours")
 	}
 	f.goes(NoInstance)

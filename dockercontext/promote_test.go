@@ -450,7 +450,7 @@ func TestLateWriter(t *testing.T) {
 
 	var missing *Finding
 	for _, found := range f.doctor() {
-		if found.Code == FindingCurrentContextMissing {
+		if found.Code == findingCurrentContextMissing {
 			missing = &found
 		}
 	}

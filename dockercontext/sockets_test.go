@@ -39,7 +39,7 @@ func (f *fixture) wantSocket(there bool) {
 // What leads to our engine by a claim is told by name, and is nobody else's health.
 func TestClaimIsNobodysHealth(t *testing.T) {
 	f, _ := claimed(t)
-	r := f.wantProbe("standard", long, Healthy, ProbeHealthy)
+	r := f.wantProbe("standard", long, Healthy, probeHealthy)
 	if r.ClaimedFor != "rd" || !strings.Contains(r.Message, `"rd"`) {
 		t.Errorf("Probe = %+v", r)
 	}
@@ -77,7 +77,7 @@ func TestRepairReleases(t *testing.T) {
 	f.all = []OwnerInfo{{Owner: rd, State: Gone}}
 	found := f.doctor()
 	f.all = nil
-	if len(found) != 1 || found[0].Code != FindingSocketLeft || found[0].Subject != f.o.Sockets[0] {
+	if len(found) != 1 || found[0].Code != findingSocketLeft || found[0].Subject != f.o.Sockets[0] {
 		t.Fatalf("the doctor finds %+v", found)
 	}
 	if fixed, err := found[0].Fix(t.Context()); err != nil || !strings.Contains(fixed.Message, "given back") {

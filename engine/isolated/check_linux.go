@@ -258,7 +258,7 @@ func checkPaths(cfg *Config) error {
 		max        int // 0: as long as it likes
 	}{
 		{"data directory", cfg.Paths.Data, 0},
-		{"runtime directory", cfg.Paths.Exec(), MaxExecRoot},
+		{"runtime directory", cfg.Paths.Exec(), maxExecRoot},
 		{"state directory", cfg.Paths.EngineState(), 0},
 		{"socket", cfg.Socket(), cfg.program().maxSocket},
 		{"log", cfg.Paths.EngineLog(), 0},

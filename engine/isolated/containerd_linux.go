@@ -34,7 +34,7 @@ var containerdHostDirs = []string{"/opt/containerd", "/var/lib/cni"}
 func (c *Config) containerd() program {
 	return program{
 		comm:           "containerd",
-		maxSocket:      MaxSocket - len(ttrpcSuffix),
+		maxSocket:      maxSocket - len(ttrpcSuffix),
 		own:            map[string]string{"--root": c.containerdRoot(), "--state": c.containerdState()},
 		dirs:           []string{c.containerdRoot(), c.containerdState(), c.cniState()},
 		hostDirs:       containerdHostDirs,

@@ -46,12 +46,12 @@ func (c *Config) limits() Limits {
 	return Limits{Memory: c.Settings.Memory, NanoCPUs: c.Settings.NanoCPUs, Pids: c.Settings.PidsLimit}
 }
 
-// MaxExecRoot and MaxSocket are how long the paths may be, in bytes: dockerd makes
+// maxExecRoot and maxSocket are how long the paths may be, in bytes: dockerd makes
 // sockets below its exec-root, and a unix socket's address holds 104 bytes on macOS
 // and 108 on Linux, with the final zero.
 const (
-	MaxExecRoot = 71
-	MaxSocket   = 103
+	maxExecRoot = 71
+	maxSocket   = 103
 )
 
 func (c *Config) log() *slog.Logger {

@@ -78,8 +78,8 @@ func TestCheckRefuses(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"uid":                    func(c *Config) { c.UID = "../x" },
 		"relative path":          func(c *Config) { c.Paths.Data = "data" },
-		"socket too long":        func(c *Config) { c.Paths.Runtime = "/" + strings.Repeat("s", MaxSocket-len("/docker.sock")) },
-		"exec-root too long":     func(c *Config) { c.Paths.Runtime = "/" + strings.Repeat("x", MaxExecRoot-len("/exec")) },
+		"socket too long":        func(c *Config) { c.Paths.Runtime = "/" + strings.Repeat("s", maxSocket-len("/docker.sock")) },
+		"exec-root too long":     func(c *Config) { c.Paths.Runtime = "/" + strings.Repeat("x", maxExecRoot-len("/exec")) },
 		"data root in /proc":     func(c *Config) { c.Paths.Data = "/proc/nowhere" },
 		"data root is a file":    func(c *Config) { c.Paths.Data = "/etc/passwd" },
 		"data root below a file": func(c *Config) { c.Paths.Data = "/etc/passwd/x" },

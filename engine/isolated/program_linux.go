@@ -77,7 +77,7 @@ func (c *Config) dockerd() program {
 	return program{
 		comm:      commDockerd,
 		tools:     []tool{{commDockerd, "docker.io"}},
-		maxSocket: MaxSocket,
+		maxSocket: maxSocket,
 		own:       map[string]string{"--data-root": c.Paths.Data, "--exec-root": c.Paths.Exec()},
 		dirs:      []string{certificates},
 		hostDirs:  hostDirs,
