@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,7 +61,7 @@ func startContainerd(t *testing.T) *containerdHost {
 	if os.Geteuid() != 0 {
 		inst.Settings.Driver = instance.DriverRootless
 	}
-	h.cfg = isolated.Config{Instance: inst, Proxy: proxy}
+	h.cfg = isolated.Config{Instance: inst, Proxy: proxy, Log: slog.New(slog.DiscardHandler)}
 	t.Cleanup(func() {
 		if h.engine != nil {
 			h.engine.Release()

@@ -76,7 +76,7 @@ func (e *Engine) keep(ctx context.Context, c companion, id process.ID) {
 			if !e.watchUse(ctx, c.name, id, useInterval, busyShare) || !e.ID().Alive() {
 				return
 			}
-			e.cfg.log().WarnContext(ctx, c.name+" has ended: starting it again", "words", c.words(e))
+			e.cfg.Log.WarnContext(ctx, c.name+" has ended: starting it again", "words", c.words(e))
 			if time.Since(since) > longest {
 				delay = shortest
 			}
@@ -91,7 +91,7 @@ func (e *Engine) keep(ctx context.Context, c companion, id process.ID) {
 		case err == nil:
 			e.problems.Set(c.name, "")
 		case e.ID().Alive() && ctx.Err() == nil:
-			e.cfg.log().ErrorContext(ctx, c.name+" can't be started again", "error", err)
+			e.cfg.Log.ErrorContext(ctx, c.name+" can't be started again", "error", err)
 			e.problems.Set(c.name, fmt.Sprintf("%s: %v", c.lack, err))
 		}
 	}

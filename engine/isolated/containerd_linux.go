@@ -161,7 +161,7 @@ func (c *Config) stopContainers(ctx context.Context, _ *Engine) (killed []string
 	defer api.Close()
 	list, err := api.Namespaces(ctx)
 	if err != nil {
-		c.log().WarnContext(ctx, "containers can't be asked to end", "error", err)
+		c.Log.WarnContext(ctx, "containers can't be asked to end", "error", err)
 		return nil
 	}
 	var mu sync.Mutex
@@ -172,7 +172,7 @@ func (c *Config) stopContainers(ctx context.Context, _ *Engine) (killed []string
 			all.Go(func() {
 				forced, err := api.StopTask(ctx, namespace, t.ID)
 				if err != nil {
-					c.log().WarnContext(ctx, "container does not end", "namespace", namespace, "container", t.ID, "error", err)
+					c.Log.WarnContext(ctx, "container does not end", "namespace", namespace, "container", t.ID, "error", err)
 				}
 				if forced {
 					mu.Lock()

@@ -75,7 +75,7 @@ func (c *Config) Adopt(ctx context.Context) (processes.Running, error) {
 		}
 		// Without it everything else works. Its watcher tries again and reports the problem.
 		if ids[i], err = companion.start(ctx, e); err != nil {
-			c.log().WarnContext(ctx, companion.lack, "error", err)
+			c.Log.WarnContext(ctx, companion.lack, "error", err)
 		}
 	}
 	e.watch(ids)
@@ -171,13 +171,13 @@ func (e *Engine) Stop(ctx context.Context) (killed []string, err error) {
 	if ctx.Err() == nil { // else some containers might end by themselves before they are killed
 		killed = e.cfg.program().stopContainers(ctx, e)
 		if err := e.ID().Signal(syscall.SIGTERM); err != nil && !errors.Is(err, process.ErrGone) {
-			e.cfg.log().WarnContext(ctx, "engine can't be asked to end", "error", err)
+			e.cfg.Log.WarnContext(ctx, "engine can't be asked to end", "error", err)
 		}
 	}
 	select {
 	case <-e.exited:
 	case <-ctx.Done():
-		e.cfg.log().WarnContext(ctx, "engine does not end in time: killing it", "pid", e.ID().PID)
+		e.cfg.Log.WarnContext(ctx, "engine does not end in time: killing it", "pid", e.ID().PID)
 	}
 	e.Release()
 	killed = append(killed, e.cfg.containers()...)
@@ -212,7 +212,7 @@ func (e *Engine) watch(ids []process.ID) {
 	if !e.cfg.rootless() {
 		e.watchers.Go(func() {
 			if err := e.moveLater(ctx); err != nil && ctx.Err() == nil && e.ID().Alive() {
-				e.cfg.log().WarnContext(ctx, "the engine stays in the control groups of who started it", "error", err)
+				e.cfg.Log.WarnContext(ctx, "the engine stays in the control groups of who started it", "error", err)
 			}
 		})
 	}
@@ -231,11 +231,11 @@ func (e *Engine) rules(host netip.Addr) *namespaces.Rules {
 func (e *Engine) followHost(ctx context.Context) {
 	err := namespaces.WatchHostAddress(ctx, e.host, func(host netip.Addr) {
 		if err := e.cfg.namespaces().SetRules(ctx, e.ID(), e.rules(host)); err != nil && ctx.Err() == nil && e.ID().Alive() {
-			e.cfg.log().WarnContext(ctx, "containers can't reach the host by host-gateway", "address", host, "error", err)
+			e.cfg.Log.WarnContext(ctx, "containers can't reach the host by host-gateway", "address", host, "error", err)
 		}
 	})
 	if err != nil && ctx.Err() == nil {
-		e.cfg.log().WarnContext(ctx, "changes of the host's address are not followed", "error", err)
+		e.cfg.Log.WarnContext(ctx, "changes of the host's address are not followed", "error", err)
 	}
 }
 

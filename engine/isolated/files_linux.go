@@ -26,12 +26,12 @@ const filesInterval = 10 * time.Second
 // keepFiles makes the engine's /run and resolv.conf follow the host's until ctx ends.
 func (e *Engine) keepFiles(ctx context.Context) {
 	watch := dirwatch.FollowAll(watchedDirs, filesInterval, func(cause error) {
-		e.cfg.log().WarnContext(ctx, "the host's /run and resolv.conf can't be watched, and are looked at now and then", "error", cause)
+		e.cfg.Log.WarnContext(ctx, "the host's /run and resolv.conf can't be watched, and are looked at now and then", "error", cause)
 	})
 	defer watch.Close()
 	for {
 		if err := e.syncFiles(ctx); err != nil && ctx.Err() == nil && e.ID().Alive() {
-			e.cfg.log().WarnContext(ctx, "the engine sees a former state of the host's /run or resolv.conf", "error", err)
+			e.cfg.Log.WarnContext(ctx, "the engine sees a former state of the host's /run or resolv.conf", "error", err)
 		}
 		if watch.Wait(ctx) != nil {
 			return

@@ -28,7 +28,7 @@ type Config struct {
 	*instance.Instance
 
 	Proxy string       // path of docker-rd-proxy, or of a program that calls Init
-	Log   *slog.Logger // nil discards
+	Log   *slog.Logger // not nil
 
 	scopes *systemd.Manager // gives the next start control groups that are delegated to the user; nil: none
 }
@@ -53,10 +53,3 @@ const (
 	maxExecRoot = 71
 	maxSocket   = 103
 )
-
-func (c *Config) log() *slog.Logger {
-	if c.Log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return c.Log
-}

@@ -129,7 +129,7 @@ func configIn(dir string) Config {
 	if i.Settings.Driver = instance.DriverDockerd; rootless {
 		i.Settings.Driver = instance.DriverRootless
 	}
-	return Config{Instance: i}
+	return Config{Instance: i, Log: slog.New(slog.DiscardHandler)}
 }
 
 // copied returns an engine whose settings can be changed without the other's.

@@ -49,7 +49,7 @@ func (c *Config) Start(ctx context.Context) (processes.Running, error) {
 	}
 	engine, err := l.start(ctx)
 	if _, ok := errors.AsType[*delegationError](err); ok && c.limits() == (Limits{}) {
-		c.log().WarnContext(ctx, "containers have no limits", "error", err)
+		c.Log.WarnContext(ctx, "containers have no limits", "error", err)
 		l.cfg.scopes = nil
 		engine, err = l.start(ctx)
 	}

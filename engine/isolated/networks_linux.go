@@ -105,7 +105,7 @@ func (l *launch) chooseSubnets() (namespaces.Subnets, error) {
 	networks, err := readNetworks(l.cfg.Paths.Data)
 	if err != nil {
 		// The engine may start with any choice, or reports an error of its own.
-		l.cfg.log().Warn("the engine's networks are not known", "error", err)
+		l.cfg.Log.Warn("the engine's networks are not known", "error", err)
 	}
 	var own []netip.Prefix
 	bridge, err := netip.ParsePrefix(l.user.text("bip"))
@@ -117,7 +117,7 @@ func (l *launch) chooseSubnets() (namespaces.Subnets, error) {
 		for _, subnet := range n.subnets {
 			for _, route := range routes {
 				if namespaces.HostUses(route) && route.Overlaps(subnet) {
-					l.cfg.log().Warn("a network of the engine covers one of the host's, which containers can't reach", "network", n.name, "subnet", subnet, "route", route)
+					l.cfg.Log.Warn("a network of the engine covers one of the host's, which containers can't reach", "network", n.name, "subnet", subnet, "route", route)
 				}
 			}
 			if bridge.IsValid() && bridge.Overlaps(subnet) {

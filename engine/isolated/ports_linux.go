@@ -66,7 +66,7 @@ func (e *Engine) watchPort(ctx context.Context, file string, proxy process.ID) {
 		return
 	}
 	port, _ := portproxy.ReadAnnouncement(text)
-	e.cfg.log().ErrorContext(ctx, "the proxy of a published port was killed: the port does not answer until its container is restarted", "port", port)
+	e.cfg.Log.ErrorContext(ctx, "the proxy of a published port was killed: the port does not answer until its container is restarted", "port", port)
 	e.problems.Put("port "+port, processes.Problem{
 		Words: fmt.Sprintf("port %s does not answer until its container is restarted: its proxy was killed", port),
 		Port:  port, Since: time.Now(),

@@ -96,7 +96,7 @@ func (c *Config) dockerd() program {
 		prepare: c.prepareDockerd,
 		stopContainers: func(ctx context.Context, e *Engine) []string {
 			if err := e.endLiveRestore(ctx); err != nil {
-				c.log().WarnContext(ctx, "live-restore is not ended: dockerd leaves its containers, and they are killed", "error", err)
+				c.Log.WarnContext(ctx, "live-restore is not ended: dockerd leaves its containers, and they are killed", "error", err)
 			}
 			return nil
 		},

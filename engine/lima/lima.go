@@ -24,7 +24,7 @@ const machine = "rd"
 // defaultTemplate is Lima's own, with Docker in a current Ubuntu.
 const defaultTemplate = "template:docker-rootful"
 
-// A Config is an instance, and where its driver logs to: Log must not be nil, but for SSH.
+// A Config is an instance, and where its driver logs to, which is not nil.
 type Config struct {
 	*instance.Instance
 	Log *slog.Logger
