@@ -65,7 +65,7 @@ const ownNetns = "/proc/self/ns/net"
 func proxyBy(t *testing.T, socket string, cfg config) (*proxy, error) {
 	t.Helper()
 	p := &proxy{cfg: cfg}
-	if err := p.listenOnHost(socket); err != nil {
+	if err := p.listen(borrow(socket, cfg.network(), cfg.Host.String())); err != nil {
 		return nil, err
 	}
 	done := make(chan struct{})

@@ -27,7 +27,7 @@ type proxy struct {
 // address.
 func newProxy(cfg config, broker string, listenFD *os.File) (*proxy, error) {
 	p := &proxy{cfg: cfg}
-	err := p.listenOnHost(broker)
+	err := p.listen(borrow(broker, cfg.network(), cfg.Host.String()))
 	// dockerd publishes on :: whenever its own namespace has IPv6, even if the host has none.
 	if err != nil && !(cfg.Host.Addr() == netip.IPv6Unspecified() && absent(err)) {
 		return nil, err
@@ -38,7 +38,7 @@ func newProxy(cfg config, broker string, listenFD *os.File) (*proxy, error) {
 	case cfg.Owner != "": // which has rules for that namespace
 		err = nil
 	default:
-		err = p.listen()
+		err = p.listen(Open(cfg.network(), cfg.Host.String()))
 		// The engine's namespace usually lacks the host's address. Containers reach that like
 		// any other host.
 		if absent(err) {
@@ -52,24 +52,13 @@ func newProxy(cfg config, broker string, listenFD *os.File) (*proxy, error) {
 	return p, nil
 }
 
-// listenOnHost opens the listener in the host's network namespace.
-func (p *proxy) listenOnHost(broker string) error {
-	file, err := borrow(broker, p.cfg.network(), p.cfg.Host.String())
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	return p.adopt(file)
-}
-
 // absent reports whether err says that the network namespace lacks the address.
 func absent(err error) bool {
 	return errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)
 }
 
-// listen opens a listener in the network namespace of the calling process.
-func (p *proxy) listen() error {
-	file, err := Open(p.cfg.network(), p.cfg.Host.String())
+// listen uses a listener that was opened for it, unless that failed.
+func (p *proxy) listen(file *os.File, err error) error {
 	if err != nil {
 		return err
 	}
