@@ -39,11 +39,10 @@ func configHere(cmd *cobra.Command, dir string) (*dockercontext.Config, error) {
 }
 
 func optionsHere(cmd *cobra.Command, dir string) (dockercontext.Options, error) {
-	roots, err := instance.DefaultRoots()
+	o, err := contexts.Options(dir)
 	if err != nil {
-		return dockercontext.Options{}, err
+		return o, err
 	}
-	o := contexts.Options(roots, dir)
 	o.Getenv = os.Getenv
 	d := endpoint.DefaultFromEnv(os.Getenv, dir)
 	// docker's plugin code parses them with its own flag set: Visit sees nothing.

@@ -155,8 +155,8 @@ func (d *diagnosis) contexts(cmd *cobra.Command, i *instance.Instance) {
 	defer cancel()
 	d.object("contexts.json", docker.Probe(ctx, docker.Names()...))
 	d.object("docker-config.json", configKeys(filepath.Join(i.DockerConfig, "config.json")))
-	if roots, err := instance.DefaultRoots(); err == nil {
-		d.file("promotion.json", contexts.Options(roots, i.DockerConfig).RecordFile)
+	if o, err := contexts.Options(i.DockerConfig); err == nil {
+		d.file("promotion.json", o.RecordFile)
 	}
 }
 

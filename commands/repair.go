@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/docker-rd/docker-rd/dockercontext"
-	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/instance/contexts"
 )
 
@@ -12,11 +11,11 @@ import (
 // context must not be one of ours whose engine is gone for good. It only notes what it did
 // or could not do.
 func (a *app) repair(ctx context.Context, dir string) {
-	roots, err := instance.DefaultRoots()
+	o, err := contexts.Options(dir)
 	if err != nil {
 		return // the command itself says so
 	}
-	out := dockercontext.Open(contexts.Options(roots, dir)).Repair(ctx)
+	out := dockercontext.Open(o).Repair(ctx)
 	switch {
 	case out.Err != nil:
 		a.warn("the previous context could not be put back: %v", out.Err)

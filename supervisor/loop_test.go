@@ -884,11 +884,10 @@ func TestHandedOverWhileStopping(t *testing.T) {
 	second.current("rd", true)
 	second.driver.stopping = func(context.Context) {
 		// The first one believes that the second runs: it has looked before this.
-		roots, err := instance.DefaultRoots()
+		o, err := contexts.Options(first.inst.DockerConfig)
 		if err != nil {
 			t.Error(err)
 		}
-		o := contexts.Options(roots, first.inst.DockerConfig)
 		o.Owners = runs{o.Owners, contexts.Owner(second.inst)}
 		dockercontext.Open(o).Demote(context.Background(), contexts.Owner(first.inst))
 		second.current("rd-second", true)

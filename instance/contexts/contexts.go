@@ -41,11 +41,10 @@ func Config(i *instance.Instance) (*dockercontext.Config, error) {
 // ConfigWhile is [Config] for the instance's supervisor: up reports whether the engine is up, nil
 // looks at the state file.
 func ConfigWhile(i *instance.Instance, up func() bool) (*dockercontext.Config, error) {
-	roots, err := instance.DefaultRoots()
+	o, err := Options(i.DockerConfig)
 	if err != nil {
 		return nil, err
 	}
-	o := Options(roots, i.DockerConfig)
 	if up != nil {
 		o.Owners = supervised{o.Owners, Owner(i), up}
 	}
@@ -54,7 +53,11 @@ func ConfigWhile(i *instance.Instance, up func() bool) (*dockercontext.Config, e
 
 // Options returns the options for a Docker configuration directory, with its promotion lock and
 // record.
-func Options(roots instance.Roots, dir string) dockercontext.Options {
+func Options(dir string) (dockercontext.Options, error) {
+	roots, err := instance.DefaultRoots()
+	if err != nil {
+		return dockercontext.Options{}, err
+	}
 	sum := sha256.Sum256([]byte(realDir(dir)))
 	base := filepath.Join(roots.PromotionDir(), hex.EncodeToString(sum[:8]))
 	return dockercontext.Options{
@@ -67,7 +70,7 @@ func Options(roots instance.Roots, dir string) dockercontext.Options {
 			File: filepath.Join(roots.PromotionDir(), "sockets.json"),
 			Lock: filepath.Join(roots.PromotionDir(), "sockets.lock"),
 		},
-	}
+	}, nil
 }
 
 // SocketsEnv is the environment variable with other default sockets, a list like PATH; empty for

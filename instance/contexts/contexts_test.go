@@ -32,15 +32,20 @@ func newInstance(t *testing.T) *instance.Instance {
 	return i
 }
 
+func options(t *testing.T, dir string) dockercontext.Options {
+	t.Helper()
+	o, err := Options(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
 // A context is ours if it has the uid of an instance, not because it looks like it.
 func TestOwnerIsAnInstance(t *testing.T) {
 	i := newInstance(t)
-	owns := func(o dockercontext.Owner) bool {
-		roots, err := instance.DefaultRoots()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return Options(roots, i.DockerConfig).Owners.State(o) != dockercontext.NoInstance
+	owns := func(owner dockercontext.Owner) bool {
+		return options(t, i.DockerConfig).Owners.State(owner) != dockercontext.NoInstance
 	}
 	own := Owner(i)
 	for _, tc := range []struct {
@@ -84,15 +89,11 @@ func TestStateWithoutLock(t *testing.T) {
 // One Docker configuration has one promotion record, whatever it is called.
 func TestOptions(t *testing.T) {
 	i := newInstance(t)
-	roots, err := instance.DefaultRoots()
-	if err != nil {
-		t.Fatal(err)
-	}
 	home := filepath.Dir(i.DockerConfig)
 	if err := os.Symlink(home, filepath.Join(home, "link")); err != nil {
 		t.Fatal(err)
 	}
-	record := func(dir string) string { return Options(roots, dir).RecordFile }
+	record := func(dir string) string { return options(t, dir).RecordFile }
 	for _, dir := range []string{home + "/link/docker", home + "/docker/", home + "/link/link/./docker"} {
 		if record(dir) != record(i.DockerConfig) {
 			t.Errorf("%s has a record of its own", dir)
