@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/docker-rd/docker-rd/client"
 	"github.com/docker-rd/docker-rd/commands/output"
 	"github.com/docker-rd/docker-rd/dockercontext"
 	"github.com/docker-rd/docker-rd/engine"
@@ -58,8 +57,8 @@ func (a *app) runPromote(cmd *cobra.Command, i *instance.Instance, o promoteOpti
 		return failure.WithHint(failure.Refuse("context %q does not lead to the engine of instance %q", i.Context(), i.Name),
 			"%s leads it back", a.hinter().run("start", i.Name))
 	}
-	if !usable(i) {
-		return &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q: its engine does not run", i.Name)}
+	if err := checkUsable(i, instance.Observe(i)); err != nil {
+		return err
 	}
 	ctx, cancel, err := probeContext(cmd.Context(), o.timeout)
 	if err != nil {
@@ -187,11 +186,6 @@ func ownContext(cmd *cobra.Command, i *instance.Instance) (*dockercontext.Config
 		return nil, failure.Refuse("instance %q uses the context %q, which is yours: docker rd leaves it as it is", i.Name, i.Settings.FromContext)
 	}
 	return configHere(cmd, i.DockerConfig)
-}
-
-// usable reports whether an instance's engine answers, as its supervisor sees it.
-func usable(i *instance.Instance) bool {
-	return instance.Observe(i).Condition(state.EngineReady).Status == state.True
 }
 
 // writeOutcome prints what was done, or returns why it failed. If that is not what was asked

@@ -126,8 +126,8 @@ func dialNamed(name string) (*endpoint.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !usable(i) {
-		return nil, notRunning(i)
+	if err := checkUsable(i, instance.Observe(i)); err != nil {
+		return nil, err
 	}
 	ep, err := endpointOf(i)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/endpoint"
 	"github.com/docker-rd/docker-rd/internal/failure"
+	"github.com/docker-rd/docker-rd/mirror/state"
 )
 
 // load returns the chosen instance, which must exist.
@@ -70,6 +71,17 @@ func (a *app) loadRunning() (i *instance.Instance, where string, err error) {
 // notRunning refuses what takes a running instance.
 func notRunning(i *instance.Instance) error {
 	return &client.Error{Instance: i, Problem: client.NotRunning, Err: failure.Refuse("instance %q is not running", i.Name)}
+}
+
+// checkUsable refuses an instance whose engine does not answer, as its supervisor sees it.
+func checkUsable(i *instance.Instance, o instance.Observation) error {
+	switch ready := o.Condition(state.EngineReady); {
+	case ready.Status == state.True:
+		return nil
+	case ready.Reason == state.ReasonUnresponsive:
+		return &client.Error{Instance: i, Problem: client.Stopping, Err: failure.Refuse("instance %q runs, but its engine does not answer", i.Name)}
+	}
+	return notRunning(i)
 }
 
 func endpointOf(i *instance.Instance) (endpoint.Endpoint, error) {

@@ -67,10 +67,7 @@ func (a *app) forRun(ctx context.Context, noStart bool, o longOptions) (*instanc
 		if err != nil {
 			return nil, err
 		}
-		if !usable(i) {
-			return nil, notRunning(i)
-		}
-		return i, nil
+		return i, checkUsable(i, instance.Observe(i))
 	}
 	i, err := a.prepare(ctx, c.name, func(*instance.Settings) error { return nil })
 	if err != nil {

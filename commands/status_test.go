@@ -68,6 +68,23 @@ func TestStatusWords(t *testing.T) {
 	}
 }
 
+// An engine that hangs is not said to be stopped: another start would not help.
+func TestCheckUsable(t *testing.T) {
+	i := &instance.Instance{Name: "x", Paths: instance.Paths{State: t.TempDir()}}
+	for reason, want := range map[state.Reason]client.Problem{
+		state.ReasonUnresponsive: client.Stopping,
+		state.ReasonExited:       client.NotRunning,
+	} {
+		st := &state.State{Head: state.Head{Conditions: []state.Condition{{Type: state.EngineReady, Status: state.Unknown, Reason: reason}}}}
+		if err := checkUsable(i, instance.Observation{Live: true, Supervised: true, State: st}); !client.Is(err, want) {
+			t.Errorf("of an engine that is %q: %v", reason, err)
+		}
+	}
+	if err := checkUsable(i, instance.Observation{}); !client.Is(err, client.NotRunning) {
+		t.Errorf("of a stopped instance: %v", err)
+	}
+}
+
 // A supervisor that could not describe itself runs nevertheless.
 func TestStatusOfUndescribed(t *testing.T) {
 	if text := (supervisorFact{Running: true}).text(); text != "running" {

@@ -1313,13 +1313,13 @@ func TestBesideHostEngine(t *testing.T) {
 }
 
 // checkResolvConf replaces the host's resolv.conf, at its real path, and waits for the engine's.
-func (tr *trial) checkResolvConf(path, search string) {
-	tr.t.Helper()
-	must(tr.t, os.WriteFile(path+".new", fmt.Appendf(nil, "nameserver 127.0.0.53\nsearch %s\n", search), 0o644))
-	must(tr.t, os.Rename(path+".new", path))
-	tr.eventually("resolv.conf is the engine's own inside", func() error {
-		out, err := tr.inside("--mount", "cat", "/etc/resolv.conf").CombinedOutput()
-		if want := fmt.Sprintf("nameserver %s\nsearch %s\n", tr.engine.rec.Subnets.DNS(), search); string(out) != want {
+func (in *trial) checkResolvConf(path, search string) {
+	in.t.Helper()
+	must(in.t, os.WriteFile(path+".new", fmt.Appendf(nil, "nameserver 127.0.0.53\nsearch %s\n", search), 0o644))
+	must(in.t, os.Rename(path+".new", path))
+	in.eventually("resolv.conf is the engine's own inside", func() error {
+		out, err := in.inside("--mount", "cat", "/etc/resolv.conf").CombinedOutput()
+		if want := fmt.Sprintf("nameserver %s\nsearch %s\n", in.engine.rec.Subnets.DNS(), search); string(out) != want {
 			err = fmt.Errorf("it is %q, want %q: %w", out, want, err)
 		}
 		return err
