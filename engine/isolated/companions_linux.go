@@ -58,9 +58,9 @@ func (c *Config) relay(rules *namespaces.Rules) namespaces.Relay {
 	return r
 }
 
-// find returns the companion among an engine's processes, the zero ID if it does not run.
-func (c companion) find(procs []processes.Proc) process.ID {
-	i := slices.IndexFunc(procs, func(p processes.Proc) bool { return p.Marked && c.is(p) })
+// among returns which of the engine's processes is one, the zero ID if it does not run.
+func among(procs []processes.Proc, is func(processes.Proc) bool) process.ID {
+	i := slices.IndexFunc(procs, func(p processes.Proc) bool { return p.Marked && is(p) })
 	if i < 0 {
 		return process.ID{}
 	}

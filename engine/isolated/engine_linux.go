@@ -70,7 +70,7 @@ func (c *Config) Adopt(ctx context.Context) (processes.Running, error) {
 	}
 	ids := make([]process.ID, len(companions))
 	for i, companion := range companions {
-		if ids[i] = companion.find(all); ids[i] != (process.ID{}) {
+		if ids[i] = among(all, companion.is); ids[i] != (process.ID{}) {
 			continue
 		}
 		// Without it everything else works. Its watcher tries again and reports the problem.

@@ -289,7 +289,7 @@ func (in *trial) scan() *processes.Found {
 }
 
 // companion returns a companion that runs, the zero ID if it does not.
-func (in *trial) companion(c companion) process.ID { return c.find(in.scan().Procs) }
+func (in *trial) companion(c companion) process.ID { return among(in.scan().Procs, c.is) }
 
 // find returns the engine's only process of that name.
 func (in *trial) find(comm string) process.ID {

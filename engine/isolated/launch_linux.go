@@ -100,7 +100,7 @@ func (l *launch) clear(ctx context.Context) error {
 		return processes.ErrRunning
 	case len(f.Shims) > 0 && l.cfg.program().rejoins(l.user):
 		// In new namespaces the daemon would find the containers but not their networks.
-		l.into, l.slirp = &f.Shims[0], slirp.find(f.Procs)
+		l.into, l.slirp = &f.Shims[0], among(f.Procs, slirp.is)
 		if err := l.endCompanions(ctx, f.Procs); err != nil {
 			return err
 		}

@@ -56,15 +56,8 @@ func (e *Engine) pause(ctx context.Context, wait time.Duration) bool {
 
 // containerd returns the process of dockerd's containerd, if it is there.
 func (e *Engine) containerd() process.ID {
-	f, err := e.cfg.processes().Scan(processes.Hierarchies{})
-	if err != nil {
-		return process.ID{}
-	}
-	i := slices.IndexFunc(f.Procs, func(p processes.Proc) bool { return p.Marked && p.Comm == "containerd" })
-	if i < 0 {
-		return process.ID{}
-	}
-	return f.Procs[i].ID
+	all, _ := processes.All(e.cfg.UID)
+	return among(all, func(p processes.Proc) bool { return p.Comm == "containerd" })
 }
 
 // hasContainerd reports whether dockerd reaches a containerd: then it knows its version. It is an
