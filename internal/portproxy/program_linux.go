@@ -25,6 +25,9 @@ const (
 // namespace. Its files are the read end of the exit pipe, at whose end the relay ends, the udp and
 // tcp sockets for name queries, and as many listeners as the second argument says: those of
 // [ListenBroker] and [ListenAPI], and of ports that lead to the same ports of the host's loopback.
+//
+// What starts it may be of an earlier build: the supervisor stays the old program after an upgrade,
+// and an engine that it starts again has the program that is there then.
 const RelayArg = "__relay"
 
 // resolvConf lists the host's name servers.
