@@ -50,6 +50,14 @@ func (m *Moby) Ping(ctx context.Context) error {
 	return err
 }
 
+// NetworkName returns the name that a network is inspected by. Docker's client does not take an
+// inspection with the gateway "<nil>", as podman's have of internal networks.
+func (m *Moby) NetworkName(ctx context.Context, id string) (string, error) {
+	var answer listedNetwork
+	err := get(ctx, m.Client, "/networks/"+id, nil, &answer)
+	return answer.Name, err
+}
+
 func (*Moby) replays() bool { return true }
 
 func (m *Moby) resources() []*resource {

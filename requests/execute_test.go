@@ -840,13 +840,15 @@ func TestDeletionOfOwnNetwork(t *testing.T) {
 	}
 }
 
-// Podman removes a network from under its containers, unless it is told the name.
+// Podman removes a network from under its containers, unless it is told the name. An internal one has
+// a gateway that docker's client does not take.
 func TestDeletionOfPodmansNetwork(t *testing.T) {
 	r := newRig(t, mirror.SourceOptions{})
 	r.Engine.SetFacts(func(f *mirrortest.Facts) { f.Podman = true })
 	id := r.Engine.CreateNetwork("front")
 	removed := make(chan string, 1)
 	r.Engine.SetFaults(func(f *mirrortest.Faults) {
+		f.NilGateway = true
 		f.Answer = func(w http.ResponseWriter, req *http.Request, path string) bool {
 			if req.Method != http.MethodDelete {
 				return false

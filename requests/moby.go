@@ -114,6 +114,5 @@ func (m moby) removable(ctx context.Context, id string) (string, error) {
 	if err != nil || !about.Podman {
 		return id, err
 	}
-	n, err := m.NetworkInspect(ctx, id, client.NetworkInspectOptions{})
-	return n.Network.Name, err
+	return m.NetworkName(ctx, id)
 }

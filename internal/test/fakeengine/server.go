@@ -220,10 +220,7 @@ func (e *Engine) serveList(w http.ResponseWriter, r *http.Request, kind, route s
 	case "volumes":
 		body = mustEncode(map[string]any{"Volumes": json.RawMessage(e.world.volumes.listing()), "Warnings": []string{}})
 	case "networks":
-		body = e.world.networks.listing()
-		if f.NilGateway {
-			body = bytes.ReplaceAll(body, []byte(`"Subnet":`), []byte(`"Gateway":"\u003cnil\u003e","Subnet":`))
-		}
+		body = f.networks(e.world.networks.listing())
 	}
 	e.mu.Unlock()
 	if !e.wait(r.Context(), f.ListDelay) {
@@ -248,6 +245,14 @@ func (e *Engine) running() json.RawMessage {
 	return mustEncode(list)
 }
 
+// networks returns an answer with networks as the faults have it.
+func (f *Faults) networks(body json.RawMessage) json.RawMessage {
+	if f.NilGateway {
+		return bytes.ReplaceAll(body, []byte(`"Subnet":`), []byte(`"Gateway":"\u003cnil\u003e","Subnet":`))
+	}
+	return body
+}
+
 func (e *Engine) serveInspect(w http.ResponseWriter, r *http.Request, kind, id string) {
 	e.count(r, "/"+kind+"/{id}")
 	e.mu.Lock()
@@ -268,7 +273,7 @@ func (e *Engine) serveInspect(w http.ResponseWriter, r *http.Request, kind, id s
 		}
 	case "networks":
 		if n := e.findNetwork(id); n != nil {
-			body = e.world.networks.objects[n.ID].inspect
+			body = f.networks(e.world.networks.objects[n.ID].inspect)
 		}
 	}
 	e.mu.Unlock()
