@@ -295,19 +295,20 @@ func TestStreamEnds(t *testing.T) {
 	r.Engine.Populate(5, 2, 2, 1)
 	r.Start()
 	first := r.Await("MirrorSynced", mirrortest.Synced)
-	disconnected := make(chan struct{})
-	go func() {
-		defer close(disconnected)
-		r.Await("Disconnected", func(s *state.State) bool {
-			c, _ := s.Condition(state.MirrorSynced)
-			return c.Reason == state.ReasonDisconnected && !s.Mirror.Connected && c.Message != ""
-		})
-	}()
 	r.Engine.SetFaults(func(f *mirrortest.Faults) { f.Drop = func(events.Message) bool { return true } })
 	churn(r.Engine, 50) // nobody tells
-	r.Engine.SetFaults(func(f *mirrortest.Faults) { *f = mirrortest.Faults{ListDelay: 100 * time.Millisecond} })
+	r.Engine.SetFaults(func(f *mirrortest.Faults) {
+		*f = mirrortest.Faults{Answer: func(w http.ResponseWriter, _ *http.Request, _ string) bool {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		}}
+	})
 	r.Engine.EndStreams()
-	<-disconnected
+	r.Await("Disconnected", func(s *state.State) bool {
+		c, _ := s.Condition(state.MirrorSynced)
+		return c.Reason == state.ReasonDisconnected && !s.Mirror.Connected && c.Message != ""
+	})
+	r.Engine.SetFaults(func(f *mirrortest.Faults) { *f = mirrortest.Faults{} })
 	r.Await("another sync", func(s *state.State) bool { return mirrortest.Synced(s) && s.Mirror.Resyncs > first.Mirror.Resyncs })
 	r.AwaitEqual()
 }
