@@ -243,7 +243,10 @@ func (m userMode) explainProbe(plan namespaces.ProbePlan, probe namespaces.Probe
 		refuse(elsewhere, "data directory %q: containers' files can't have owners of their own there: %s", m.Paths.Data, probe.Owners)
 	}
 	switch {
-	case probe.Overlay == "" || storage:
+	case probe.Overlay == "":
+	case m.isContainerd(): // whose snapshotter knows no other
+		refuse(elsewhere, "data directory %q: overlayfs does not work there for an ordinary user: %s", m.Paths.Data, probe.Overlay)
+	case storage:
 	case plan.Fuse == "":
 		refuse("on Debian and Ubuntu: `sudo apt-get install fuse-overlayfs`"+orVFS,
 			"data directory %q: overlayfs does not work there for an ordinary user (%s), and %s is missing", m.Paths.Data, probe.Overlay, fuseOverlay)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-rd/docker-rd/engine/namespaces"
+	"github.com/docker-rd/docker-rd/instance"
 	"github.com/docker-rd/docker-rd/internal/failure"
 	"github.com/docker-rd/docker-rd/internal/files"
 	"github.com/docker-rd/docker-rd/internal/systemd"
@@ -270,7 +271,8 @@ func TestExplanations(t *testing.T) {
 		}
 	}
 	none := sysctls("", "")
-	cfg := configIn("/")
+	cfg, containerd := configIn("/"), configIn("/")
+	containerd.Settings.Engine = instance.KindContainerd
 	probe := func(p namespaces.Probe, sysctl func(string) string) error {
 		return failure.Join(userMode{&cfg}.explainProbe(namespaces.ProbePlan{}, p, false, sysctl))
 	}
@@ -289,6 +291,7 @@ func TestExplanations(t *testing.T) {
 		{"in a container", probe(namespaces.Probe{Mounts: "mount /proc: operation not permitted"}, none), "mount /proc", "--privileged"},
 		{"a full disk", probe(namespaces.Probe{Data: "mkdir x: no space left on device"}, none), `"/data" can't be written: mkdir x: no space left`, "free some space"},
 		{"a disk without owners", probe(namespaces.Probe{Owners: "operation not permitted"}, none), `"/data": containers' files can't have owners`, "DOCKER_RD_HOME"},
+		{"a containerd without overlayfs", failure.Join(userMode{&containerd}.explainProbe(namespaces.ProbePlan{}, namespaces.Probe{Overlay: "invalid argument"}, true, none)), `"/data": overlayfs does not work`, "DOCKER_RD_HOME"},
 		{"NFS", cfg.refuseNFS(unix.Statfs_t{Type: unix.NFS_SUPER_MAGIC}), "NFS", "DOCKER_RD_HOME"},
 		{"few ids of a service", judgeIDs(ann, "sss", few), `ann has 2 user ids for containers in the service "sss"`, "getsubids ann"},
 	} {
