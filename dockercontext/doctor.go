@@ -42,7 +42,7 @@ const (
 
 // A Finding is a fault of a Docker configuration.
 type Finding struct {
-	// Code is one of the finding constants.
+	// Code is a word for programs; docs/contexts.md lists them.
 	Code string `json:"code"`
 	// Subject is the context, variable or file concerned.
 	Subject string `json:"subject"`

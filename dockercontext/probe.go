@@ -89,7 +89,7 @@ type Report struct {
 	Host          string `json:"host"`
 	Scheme        string `json:"scheme"`
 	Health        Health `json:"health"`
-	Reason        string `json:"reason"`
+	Reason        string `json:"reason"` // a word for programs; docs/contexts.md lists them
 	Message       string `json:"message"`
 	APIVersion    string `json:"apiVersion"`
 	ServerVersion string `json:"serverVersion"`
