@@ -82,6 +82,9 @@ func gaveUp(ctx context.Context, i *instance.Instance, text string) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}
+	if state.Stale(i.Paths.StateFile()) {
+		text += "; its state file can't be written"
+	}
 	return problem(i, Unanswered, failure.Timeout("instance %q: %s", i.Name, text))
 }
 
