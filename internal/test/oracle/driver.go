@@ -217,15 +217,15 @@ func (d *Driver) operations() []operation {
 }
 
 // starting has a start excused that fails: a container that was connected already may keep
-// its address. Why it has failed the engine leaves in the container, and an event tells of that
-// only where a network or a volume is let go.
+// its address. Why it has failed the engine leaves in the container, whose restarts it counts anew. An
+// event tells of that only where a network or a volume is let go.
 func (d *Driver) starting(start func(context.Context, string) error) func(context.Context, string) error {
 	return func(ctx context.Context, id string) error {
 		err := start(ctx, id)
 		if err != nil {
 			d.excuse("containers", id, "networks")
 			if !d.hasVolume(ctx, id) {
-				d.excuse("containers", id, "error", "exitCode")
+				d.excuse("containers", id, "error", "exitCode", "restartCount")
 			}
 		}
 		return err
