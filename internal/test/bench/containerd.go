@@ -20,6 +20,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	"github.com/docker-rd/docker-rd/internal/pause"
 )
 
 // listCommand makes this program one that lists what a containerd has by its own packages.
@@ -84,7 +86,7 @@ func (b *bench) containerd(ctx context.Context) (err error) {
 		}
 		time.Sleep(time.Until(changed[n].Add(time.Second / eventRate)))
 	}
-	if err := sleep(ctx, 3*time.Second); err != nil {
+	if err := pause.For(ctx, 3*time.Second); err != nil {
 		return err
 	}
 	stop()

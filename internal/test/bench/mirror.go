@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/docker-rd/docker-rd/internal/pause"
 )
 
 // The sizes that the targets are for.
@@ -182,14 +184,14 @@ func (b *bench) idle(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.stop()) }()
-	if err := sleep(ctx, 2*time.Second); err != nil {
+	if err := pause.For(ctx, 2*time.Second); err != nil {
 		return err
 	}
 	before, err := w.look(engine)
 	if err != nil {
 		return err
 	}
-	if err := sleep(ctx, time.Minute); err != nil {
+	if err := pause.For(ctx, time.Minute); err != nil {
 		return err
 	}
 	after, err := w.look(engine)
@@ -202,13 +204,4 @@ func (b *bench) idle(ctx context.Context) (err error) {
 	b.table.atMost("processor time of the supervisor", after.cpu-before.cpu, 10*time.Millisecond)
 	b.table.count("resident memory of the supervisor", after.memory>>20, 40, " MB")
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/internal/test/realengine"
 )
 
@@ -107,7 +108,7 @@ func (b *bench) pour(ctx context.Context, dir, image, addr string) error {
 		if err = drink(addr, 1); err == nil {
 			return nil
 		}
-		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+		if err := pause.For(ctx, 10*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/docker-rd/docker-rd/internal/pause"
 )
 
 // start compares `docker-rd start` from cold, until everything is ready, with what the
@@ -74,7 +76,7 @@ type startFunc func(ctx context.Context, dir string) (stop func() error, err err
 const settling = time.Second
 
 func measureStart(ctx context.Context, start startFunc, dir string) (time.Duration, error) {
-	if err := sleep(ctx, settling); err != nil {
+	if err := pause.For(ctx, settling); err != nil {
 		return 0, err
 	}
 	began := time.Now()

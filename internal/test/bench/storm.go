@@ -15,6 +15,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -63,7 +64,7 @@ func (b *bench) storm(ctx context.Context, s *subject, engine *fakeengine.Engine
 		for due := int(elapsed.Seconds() * float64(rate)); sent < due; {
 			sent += stormEvent(engine, ids[rng.IntN(len(ids)-1)], rng.IntN(100), sent)
 		}
-		if err := sleep(ctx, time.Millisecond); err != nil {
+		if err := pause.For(ctx, time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/moby/moby/client"
 
+	"github.com/docker-rd/docker-rd/internal/pause"
 	"github.com/docker-rd/docker-rd/internal/test/fakeengine"
 	"github.com/docker-rd/docker-rd/mirror/state"
 )
@@ -116,7 +117,7 @@ func (b *bench) latency(ctx context.Context, s *subject, w *watched) error {
 	}
 	close(changes)
 	took := time.Since(begin)
-	if err := sleep(ctx, 3*time.Second); err != nil {
+	if err := pause.For(ctx, 3*time.Second); err != nil {
 		return err
 	}
 	select {
