@@ -53,9 +53,10 @@ func (c *contextRun) see(seen contextSeen) (made bool) {
 	}
 	if made {
 		c.phase, c.judgement = contextMade, nil
+		return true
 	}
 	if c.phase != contextDecided && c.phase != contextHandedBack || promoted.Err != nil {
-		return made
+		return false
 	}
 	again := c.promoted.Reason == state.ReasonChangedByUser && promoted.Reason == state.ReasonChangedByUser // to another
 	if promoted.IsCurrent() == c.isCurrent() && !again {

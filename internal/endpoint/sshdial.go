@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/docker/cli/cli/connhelper/ssh"
+
+	"github.com/docker-rd/docker-rd/internal/pause"
 )
 
 // The other side runs docker's dial-stdio, which goes on while the engine owes an answer, and uses
@@ -118,9 +120,9 @@ var masterPatience = 5 * time.Second
 
 // dial connects. It repeats a connection that the server has dropped, as long as there is time.
 func (d *sshDial) dial(ctx context.Context) (net.Conn, error) {
-	var pause time.Duration
+	var wait time.Duration
 	for drops := 1; ; drops++ {
-		conn, err := d.once(ctx, pause)
+		conn, err := d.once(ctx, wait)
 		if err == nil {
 			return conn, nil
 		}
@@ -128,23 +130,23 @@ func (d *sshDial) dial(ctx context.Context) (net.Conn, error) {
 		if !ok || !failed.Dropped() || drops == maxDrops {
 			return nil, err
 		}
-		pause = min(max(minPause, 2*pause), maxPause)
-		if end, ok := ctx.Deadline(); ok && time.Until(end) < 2*pause {
+		wait = min(max(minPause, 2*wait), maxPause)
+		if end, ok := ctx.Deadline(); ok && time.Until(end) < 2*wait {
 			return nil, err
 		}
 	}
 }
 
-// once connects after a pause, and returns after the login. If the other side has no POSIX shell,
+// once connects after a wait, and returns after the login. If the other side has no POSIX shell,
 // it runs the command without the script.
-func (d *sshDial) once(ctx context.Context, pause time.Duration) (*sshConn, error) {
+func (d *sshDial) once(ctx context.Context, wait time.Duration) (*sshConn, error) {
 	if d.noShell.Load() {
-		return d.start(ctx, pause, d.plain)
+		return d.start(ctx, wait, d.plain)
 	}
 	if conn := d.throughMaster(ctx); conn != nil {
 		return conn, nil
 	}
-	conn, err := d.start(ctx, pause, d.script)
+	conn, err := d.start(ctx, wait, d.script)
 	if err != nil {
 		return nil, err
 	}
@@ -202,19 +204,17 @@ func (d *sshDial) throughMaster(ctx context.Context) *sshConn {
 	return nil
 }
 
-// start starts ssh, as soon as another connection may log in. The pause counts as a login: the
+// start starts ssh, as soon as another connection may log in. The wait counts as a login: the
 // server takes fewer than expected.
-func (d *sshDial) start(ctx context.Context, pause time.Duration, args []string) (*sshConn, error) {
+func (d *sshDial) start(ctx context.Context, wait time.Duration, args []string) (*sshConn, error) {
 	done, err := beginLogin(ctx, d.host)
 	if err != nil {
 		return nil, err
 	}
-	if pause > 0 {
-		select {
-		case <-time.After(pause/2 + rand.N(pause)):
-		case <-ctx.Done():
+	if wait > 0 {
+		if err := pause.For(ctx, wait/2+rand.N(wait)); err != nil {
 			done()
-			return nil, ctx.Err()
+			return nil, err
 		}
 	}
 	return startSSH(args, d.raw, done)

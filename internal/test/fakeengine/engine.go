@@ -15,6 +15,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/docker-rd/docker-rd/internal/pause"
 )
 
 // APIVersion is the version of the API that the engine speaks unless told otherwise.
@@ -166,15 +168,7 @@ func (e *Engine) wait(ctx context.Context, delay time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-	if delay <= 0 {
-		return true
-	}
-	select {
-	case <-time.After(delay):
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return delay <= 0 || pause.For(ctx, delay) == nil
 }
 
 func mustEncode(v any) json.RawMessage {
